@@ -1,0 +1,1 @@
+//! Changes made to a running machine: one provisioner, one file. Not written yet.
