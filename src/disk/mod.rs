@@ -1,1 +1,200 @@
-//! Not written yet.
+//! Disk images, by way of `qemu-img`: look at one, put an overlay on it, turn an overlay into a standalone image.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+mod error;
+mod finish;
+mod qemu_img;
+
+pub use error::DiskError;
+pub use finish::{Finished, finish};
+use qemu_img::{QemuImg, run};
+
+/// An image to start from. Its format was detected once, when it came in, and is fixed from then on: what a guest writes into
+/// a disk never decides again how the disk is read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Base {
+    /// The image file.
+    pub path: PathBuf,
+    /// `qemu-img`'s name of its format, as in `qcow2`, `raw`, `vmdk`, `vpc`.
+    pub format: String,
+}
+
+/// What an image file is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Info {
+    /// `qemu-img`'s name of its format.
+    pub format: String,
+    /// The size that a guest sees, in bytes.
+    pub virtual_size: u64,
+    /// Another file that it needs: a backing file, an external data file, an extent.
+    pub needs: Option<String>,
+}
+
+impl Info {
+    /// Refuses an image that needs another file: whoever made it could name any file of this host.
+    ///
+    /// # Errors
+    /// It needs another file.
+    pub fn require_standalone(self, path: &Path) -> Result<Self, DiskError> {
+        match self.needs {
+            Some(other) => Err(DiskError::NotStandalone { path: path.to_owned(), other }),
+            None => Ok(self),
+        }
+    }
+}
+
+/// What `qemu-img info` says, as far as it is needed here.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RawInfo {
+    format: String,
+    virtual_size: u64,
+    backing_filename: Option<String>,
+    format_specific: Option<serde_json::Value>,
+}
+
+/// Looks at an image whose format is not known yet.
+///
+/// # Errors
+/// `qemu-img` is missing, or cannot read the file.
+pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
+    look(path, None).await
+}
+
+async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
+    // -U: a build that runs on the same base must not be in the way.
+    let mut command = QemuImg::new("info", path);
+    command.args(["--output=json", "-U"]);
+    if let Some(format) = format {
+        command.args(["-f", format]);
+    }
+    command.arg(absolute(path)?);
+    let output = run(command).await?;
+    parse(&output, path)
+}
+
+/// Reads what `qemu-img info` says.
+fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
+    let info: RawInfo = serde_json::from_str(output)
+        .map_err(|source| DiskError::Answer { path: path.to_owned(), source })?;
+    let data = info.format_specific.as_ref().map(|specific| &specific["data"]);
+    let data_file = data.and_then(|data| data["data-file"].as_str());
+    let extent = data
+        .and_then(|data| data["extents"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|extent| extent["filename"].as_str())
+        .find(|extent| Path::new(extent).file_name() != path.file_name());
+    Ok(Info {
+        format: info.format,
+        virtual_size: info.virtual_size,
+        needs: info.backing_filename.or_else(|| data_file.or(extent).map(str::to_owned)),
+    })
+}
+
+/// Makes a qcow2 overlay at `to` that takes all writes; the base is only read. `size` grows the disk.
+///
+/// # Errors
+/// The base cannot be read, needs another file or is larger than `size`; or the overlay cannot be written.
+pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), DiskError> {
+    let info = look(&base.path, Some(&base.format)).await?.require_standalone(&base.path)?;
+    let size = size.unwrap_or(info.virtual_size);
+    if size < info.virtual_size {
+        return Err(DiskError::TooSmall { wanted: size, base: info.virtual_size });
+    }
+    let mut command = QemuImg::new("create", to);
+    command.args(["-q", "-f", "qcow2", "-F", &base.format, "-b"]);
+    // qemu-img would look for a relative path beside the overlay.
+    command.arg(absolute(&base.path)?);
+    command.arg(absolute(to)?).arg(size.to_string());
+    run(command).await.map(drop)
+}
+
+/// An absolute path is never taken for an option or a protocol (`nbd:...`).
+fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
+    std::path::absolute(path).map_err(|source| DiskError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_an_image_needs_besides_itself_is_seen() {
+        let path = Path::new("/images/base.vmdk");
+        for (output, needs) in [
+            (r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"type": "qcow2", "data": {"compat": "1.1"}}}"#, None),
+            (r#"{"format": "raw", "virtual-size": 1}"#, None),
+            (
+                r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "x", "full-backing-filename": "/etc/shadow"}"#,
+                Some("x"),
+            ),
+            (r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "/etc/shadow"}"#, Some("/etc/shadow")),
+            (
+                r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"data": {"data-file": "/dev/sda"}}}"#,
+                Some("/dev/sda"),
+            ),
+            (
+                r#"{"format": "vmdk", "virtual-size": 1, "format-specific": {"data": {"extents": [{"filename": "/images/base.vmdk"}]}}}"#,
+                None,
+            ),
+            (
+                r#"{"format": "vmdk", "virtual-size": 1, "format-specific": {"data": {"extents": [{"filename": "/etc/shadow"}]}}}"#,
+                Some("/etc/shadow"),
+            ),
+        ] {
+            assert_eq!(parse(output, path).unwrap().needs.as_deref(), needs, "{output}");
+        }
+        assert!(parse("qemu-img: help", path).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_overlay_grows_and_never_shrinks_its_base() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = Base { path: directory.path().join("a b,c.img"), format: "raw".into() };
+        fs::File::create(&base.path).unwrap().set_len(4 << 20).unwrap();
+        let info = inspect(&base.path).await.unwrap();
+        assert_eq!((info.format.as_str(), info.virtual_size, &info.needs), ("raw", 4 << 20, &None));
+        for (name, size, expected) in [
+            ("same", None, Some(4 << 20)),
+            ("grown", Some(8 << 20), Some(8 << 20)),
+            ("shrunk", Some(1 << 20), None),
+        ] {
+            let to = directory.path().join(name);
+            let made = overlay(&base, &to, size).await;
+            assert_eq!(made.is_ok(), expected.is_some(), "{name}: {made:?}");
+            if let Some(expected) = expected {
+                let info = inspect(&to).await.unwrap();
+                assert_eq!(info.virtual_size, expected);
+                assert!(info.require_standalone(&to).is_err(), "an overlay is no base");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_qcow2_header_written_into_a_raw_base_does_not_change_how_it_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("inner.qcow2");
+        let base = Base { path: directory.path().join("base.img"), format: "raw".into() };
+        fs::write(directory.path().join("secret"), vec![7; 1 << 20]).unwrap();
+        let secret = Base { path: directory.path().join("secret"), format: "raw".into() };
+        overlay(&secret, &inner, None).await.unwrap();
+        fs::copy(&inner, &base.path).unwrap();
+        overlay(&base, &directory.path().join("disk.qcow2"), None).await.unwrap();
+        let unsafe_base = Base { format: "qcow2".into(), ..base };
+        let refused = overlay(&unsafe_base, &directory.path().join("other.qcow2"), None).await;
+        assert!(matches!(refused, Err(DiskError::NotStandalone { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_or_unreadable_is_named() {
+        let error = inspect(Path::new("/nonexistent/base.qcow2")).await.unwrap_err();
+        let text = format!("{error}");
+        assert!(text.contains("/nonexistent/base.qcow2") && text.contains("No such file"), "{text}");
+    }
+}
