@@ -19,6 +19,13 @@ if command -v cloud-init >/dev/null 2>&1 && [ ! -e /etc/cloud/cloud-init.disable
     cat /run/cloud-init/status.json 2>/dev/null || echo '{}'
 fi";
 
+/// The stages that the seed has cancelled would have written this; without it, `cloud-init status --wait` in somebody's script
+/// would wait for ever.
+const SAY_FINISHED: &str = "\
+if [ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ]; then
+    echo '{\"v1\": {\"datasource\": \"DataSourceNoCloud\", \"errors\": []}}' >/run/cloud-init/result.json
+fi";
+
 /// How far cloud-init is.
 #[derive(PartialEq, Eq, Debug)]
 enum Progress {
@@ -32,7 +39,10 @@ pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result
         loop {
             match progress(&session.output(STATUS).await?) {
                 Progress::Running => sleep(PAUSE).await,
-                Progress::Done { errors, warnings } => return Ok((errors, warnings)),
+                Progress::Done { errors, warnings } => {
+                    session.output(SAY_FINISHED).await?;
+                    return Ok((errors, warnings));
+                }
             }
         }
     })
