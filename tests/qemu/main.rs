@@ -61,14 +61,21 @@ impl Site {
 
 /// The process that a run directory's record names.
 fn recorded_pid(run: &Path) -> i32 {
-    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("qemu.json")).unwrap()).unwrap();
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.join("qemu.json")).unwrap()).unwrap();
     i32::try_from(record["pid"].as_i64().unwrap()).unwrap()
 }
 
 fn lives(pid: i32) -> bool {
     // A zombie has ended; only its parent has not looked yet.
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit_once(')').unwrap().1.trim_start().starts_with(['Z', 'X']))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .trim_start()
+            .starts_with(['Z', 'X'])
+    })
 }
 
 /// Whether a process is gone before the time is over.

@@ -34,33 +34,63 @@ async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> Qe
     if let Err(error) = machine.wait_ready(BOOT_LIMIT, &Ui::default()).await {
         panic!("{error}: {:?}", std::error::Error::source(&error));
     }
-    eprintln!("{}: ready after {:.1} s", run.display(), start.elapsed().as_secs_f64());
+    eprintln!(
+        "{}: ready after {:.1} s",
+        run.display(),
+        start.elapsed().as_secs_f64()
+    );
     machine
 }
 
 async fn says(machine: &QemuMachine, command: &str) -> String {
-    machine.session().output(command).await.unwrap().trim().to_owned()
+    machine
+        .session()
+        .output(command)
+        .await
+        .unwrap()
+        .trim()
+        .to_owned()
 }
 
 #[tokio::test]
 async fn from_launch_to_a_finished_image_that_boots() {
-    let Some((base, extra_args)) = base().await else { return };
+    let Some((base, extra_args)) = base().await else {
+        return;
+    };
     let site = Site::new();
-    let plan = Qemu { disk_size: Some(DISK_SIZE), extra_args, ..qemu() };
+    let plan = Qemu {
+        disk_size: Some(DISK_SIZE),
+        extra_args,
+        ..qemu()
+    };
     let mut machine = boot(&site, "run", &plan, &ssh(), &base).await;
 
     assert_eq!(says(&machine, "id -u").await, "0");
-    let root_kib: u64 = says(&machine, "df -k --output=size / | tail -1").await.parse().unwrap();
-    assert!(root_kib > (DISK_SIZE >> 10) * 8 / 10, "the root file system grew with the disk: {root_kib} KiB");
+    let root_kib: u64 = says(&machine, "df -k --output=size / | tail -1")
+        .await
+        .parse()
+        .unwrap();
+    assert!(
+        root_kib > (DISK_SIZE >> 10) * 8 / 10,
+        "the root file system grew with the disk: {root_kib} KiB"
+    );
 
     let boot_id = says(&machine, "cat /proc/sys/kernel/random/boot_id").await;
-    machine.session().output("systemctl reboot --no-block").await.unwrap();
+    machine
+        .session()
+        .output("systemctl reboot --no-block")
+        .await
+        .unwrap();
     let start = Instant::now();
     loop {
         assert!(start.elapsed() < BOOT_LIMIT, "it did not come back");
         tokio::time::sleep(Duration::from_secs(1)).await;
         if machine.reconnect(BOOT_LIMIT).await.is_ok()
-            && machine.session().output("cat /proc/sys/kernel/random/boot_id").await.is_ok_and(|id| id.trim() != boot_id)
+            && machine
+                .session()
+                .output("cat /proc/sys/kernel/random/boot_id")
+                .await
+                .is_ok_and(|id| id.trim() != boot_id)
         {
             break;
         }
@@ -71,17 +101,50 @@ async fn from_launch_to_a_finished_image_that_boots() {
     let overlay = machine.shut_down(SHUTDOWN_LIMIT).await.unwrap();
     let image = site.path("image.qcow2");
     let start = Instant::now();
-    let finished = disk::finish(&overlay, Format::Qcow2, &image, &Ui::default()).await.unwrap();
-    eprintln!("finished in {:.1} s: {} MiB", start.elapsed().as_secs_f64(), finished.size >> 20);
+    let finished = disk::finish(&overlay, Format::Qcow2, &image, &Ui::default())
+        .await
+        .unwrap();
+    eprintln!(
+        "finished in {:.1} s: {} MiB",
+        start.elapsed().as_secs_f64(),
+        finished.size >> 20
+    );
     assert_eq!(finished.size, image.metadata().unwrap().len());
 
     // Another user this time, who is not there yet.
-    let again = Base { path: image, format: "qcow2".into() };
-    let user = Ssh { user: "builder".into(), ..ssh() };
-    let mut machine = boot(&site, "again", &Qemu { disk_size: None, ..plan }, &user, &again).await;
-    assert_eq!(says(&machine, "cat /etc/karat-test; id -u").await, "kept\n0", "commands run as root by sudo");
-    let left = says(&machine, "cat /root/.ssh/authorized_keys 2>/dev/null; ls /var/lib/cloud/instances | wc -l").await;
-    assert_eq!(left, "1", "the first build's key and cloud-init state are gone");
+    let again = Base {
+        path: image,
+        format: "qcow2".into(),
+    };
+    let user = Ssh {
+        user: "builder".into(),
+        ..ssh()
+    };
+    let mut machine = boot(
+        &site,
+        "again",
+        &Qemu {
+            disk_size: None,
+            ..plan
+        },
+        &user,
+        &again,
+    )
+    .await;
+    assert_eq!(
+        says(&machine, "cat /etc/karat-test; id -u").await,
+        "kept\n0",
+        "commands run as root by sudo"
+    );
+    let left = says(
+        &machine,
+        "cat /root/.ssh/authorized_keys 2>/dev/null; ls /var/lib/cloud/instances | wc -l",
+    )
+    .await;
+    assert_eq!(
+        left, "1",
+        "the first build's key and cloud-init state are gone"
+    );
 
     machine.clean_up().await.unwrap();
     let left = "ls /etc/ssh/*_key /etc/ssh/*_key.pub /etc/sudoers.d/90-cloud-init-users /home/builder/.ssh/authorized_keys \
@@ -92,9 +155,21 @@ async fn from_launch_to_a_finished_image_that_boots() {
 
 #[tokio::test]
 async fn a_real_panic_is_told() {
-    let Some((base, extra_args)) = base().await else { return };
+    let Some((base, extra_args)) = base().await else {
+        return;
+    };
     let site = Site::new();
-    let machine = boot(&site, "run", &Qemu { extra_args, ..qemu() }, &ssh(), &base).await;
+    let machine = boot(
+        &site,
+        "run",
+        &Qemu {
+            extra_args,
+            ..qemu()
+        },
+        &ssh(),
+        &base,
+    )
+    .await;
     let mut death = machine.death();
     let start = Instant::now();
     let crash = machine.session().output("echo c >/proc/sysrq-trigger");
