@@ -90,12 +90,14 @@ fn accelerator(accelerator: Accelerator) -> &'static str {
     }
 }
 
-/// A fixed model under emulation, so that a build does not depend on QEMU's newest features. It has all of x86-64-v2,
-/// which current distributions demand, and none of what is slow to emulate (AVX, five-level paging).
+/// A fixed model under emulation, so that a build does not depend on QEMU's newest features. It has all of x86-64-v2, which
+/// current distributions demand, and not what is slow to emulate. It is an AMD, since on an Intel of that age Linux isolates its
+/// page tables, which cost a fifth of the processor time of a boot (42.8 s against 35.4 s). Nested virtualisation would only make
+/// the guest load a hypervisor.
 fn cpu(arch: Arch, accelerator: Accelerator) -> &'static str {
     match (accelerator, arch) {
         (Accelerator::Kvm, _) => "host",
-        (Accelerator::Tcg, Arch::X86_64) => "Nehalem",
+        (Accelerator::Tcg, Arch::X86_64) => "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,svm=off",
         (Accelerator::Tcg, Arch::Aarch64) => "cortex-a72",
     }
 }
@@ -145,7 +147,7 @@ fn disks(arguments: &mut Arguments, base: &disk::Base) {
     // virtio-blk rather than virtio-scsi: it can discard as well, and its guest driver starts sooner.
     arguments.pair(
         "-device",
-        "virtio-blk-pci,drive=disk,bootindex=0,serial=karat-disk",
+        "virtio-blk-pci,drive=disk,bootindex=1,serial=karat-disk",
     );
     arguments.pair("-blockdev", &seed.to_string());
     arguments.pair("-device", "virtio-blk-pci,drive=seed,serial=karat-seed");
@@ -224,7 +226,7 @@ mod tests {
                 "pvpanic-pci",
             ),
             (&arm, "-machine virt -accel tcg", "vmport"),
-            (&arm, "-device pvpanic-pci", "Nehalem"),
+            (&arm, "-device pvpanic-pci", "qemu64"),
         ] {
             assert!(line.contains(has), "{has} is not in {line}");
             assert!(!line.contains(lacks), "{lacks} is in {line}");
