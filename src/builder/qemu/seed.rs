@@ -70,11 +70,12 @@ impl Seed<'_> {
     /// Only the modules that the build needs run: what cloud-init would do besides (apt sources, locale, mounts, ...) has no place
     /// in an image, takes much of an emulated boot, and comes anyway when the finished image first boots for its user.
     fn user_data(&self) -> String {
-        let mut config = json!({
+        let config = json!({
             "ssh_deletekeys": true,
             "ssh_keys": {"ed25519_private": self.host_key_private, "ed25519_public": self.host_key_public},
             "disable_root": false,
             "preserve_hostname": true,
+            "users": [self.user_entry()],
             "growpart": {"mode": "auto", "devices": ["/"]},
             "resize_rootfs": true,
             "bootcmd": [CANCEL_LATER_STAGES],
@@ -82,25 +83,23 @@ impl Seed<'_> {
             "cloud_config_modules": [],
             "cloud_final_modules": [],
         });
-        if self.user == "root" {
-            // Not as an entry of `users`, which would lock root's password, a change that stays in the image.
-            config["users"] = json!([]);
-            config["ssh_authorized_keys"] = json!(self.authorized);
-        } else {
-            config["users"] = json!([self.other_user()]);
-        }
         format!("#cloud-config\n{config}\n")
     }
 
-    fn other_user(&self) -> Value {
-        json!({
+    fn user_entry(&self) -> Value {
+        let mut entry = json!({
             "name": self.user,
-            "ssh_authorized_keys": self.authorized,
-            "sudo": "ALL=(ALL) NOPASSWD:ALL",
-            "shell": "/bin/bash",
-            // A new user has no password anyway, and an existing one keeps what it has.
+            // A new user has no password anyway. Locking that of an existing one, root's even, would stay in the image.
             "lock_passwd": false,
-        })
+        });
+        if !self.authorized.is_empty() {
+            entry["ssh_authorized_keys"] = json!(self.authorized);
+        }
+        if self.user != "root" {
+            entry["sudo"] = json!("ALL=(ALL) NOPASSWD:ALL");
+            entry["shell"] = json!("/bin/bash");
+        }
+        entry
     }
 }
 
@@ -124,21 +123,25 @@ mod tests {
     }
 
     #[test]
-    fn root_gets_the_key_without_an_entry_and_another_user_with_sudo() {
-        let root = user_data("root");
-        assert_eq!(root["users"], json!([]));
-        assert_eq!(
-            root["ssh_authorized_keys"],
-            json!(["ssh-ed25519 AAAA \"build\""])
-        );
-        let other = user_data("debian");
-        assert_eq!(other["ssh_authorized_keys"], Value::Null);
-        assert_eq!(other["users"][0]["name"], "debian");
-        assert_eq!(other["users"][0]["sudo"], "ALL=(ALL) NOPASSWD:ALL");
-        assert_eq!(
-            other["ssh_keys"]["ed25519_private"],
-            "-----BEGIN\nx\n-----END\n"
-        );
+    fn root_gets_the_key_alone_and_another_user_sudo_too() {
+        for (user, sudo) in [
+            ("root", Value::Null),
+            ("debian", json!("ALL=(ALL) NOPASSWD:ALL")),
+        ] {
+            let config = user_data(user);
+            let entry = &config["users"][0];
+            assert_eq!(entry["name"], user);
+            assert_eq!(entry["sudo"], sudo);
+            assert_eq!(entry["lock_passwd"], false);
+            assert_eq!(
+                entry["ssh_authorized_keys"],
+                json!(["ssh-ed25519 AAAA \"build\""])
+            );
+            assert_eq!(
+                config["ssh_keys"]["ed25519_private"],
+                "-----BEGIN\nx\n-----END\n"
+            );
+        }
     }
 
     #[test]
