@@ -35,6 +35,8 @@ Static = ftype+p+n+u+g+s+sha256
 !/etc/ssh/ssh_host_
 !/etc/ssh/sshd_config.d/50-cloud-init
 !/etc/netplan
+!/etc/systemd/network
+!/etc/adjtime
 !/etc/network/interfaces.d/50-cloud-init
 !/etc/cloud
 !/etc/sudoers.d/90-cloud-init-users
@@ -55,15 +57,7 @@ RULES
 chmod 0600 "$conf"
 aide --config="$conf" --config-check >/dev/null 2>&1 || aide --config="$conf" --config-check
 
-umask 077
-rm -f "$database.new"
-# `--init` ends with 0, or with a bit mask of what it found new; only 14 and up are errors (aide(1)).
-code=0
-aide --config="$conf" --init >/dev/null || code=$?
-[ "$code" -lt 14 ] || fail "aide --init ended with $code"
-[ -s "$database.new" ] || fail "aide wrote no database"
-mv "$database.new" "$database"
-
+# Before the baseline, so that these files are in it.
 cat >/etc/systemd/system/karat-aide.service <<UNIT
 [Unit]
 Description=Compare files with the baseline of the image
@@ -90,4 +84,13 @@ systemctl daemon-reload
 # Debian's own timer would look for a database of Debian's own configuration.
 systemctl mask --quiet dailyaidecheck.timer dailyaidecheck.service
 systemctl enable karat-aide.timer
+
+umask 077
+rm -f "$database.new"
+# `--init` ends with 0, or with a bit mask of what it found new; only 14 and up are errors (aide(1)).
+code=0
+aide --config="$conf" --init >/dev/null || code=$?
+[ "$code" -lt 14 ] || fail "aide --init ended with $code"
+[ -s "$database.new" ] || fail "aide wrote no database"
+mv "$database.new" "$database"
 echo "file-integrity-aide: baseline in $database, $(zcat "$database" | grep -c '^/') entries"
