@@ -80,7 +80,6 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 UNIT
-systemctl daemon-reload
 # Debian's own timer would look for a database of Debian's own configuration.
 systemctl mask --quiet dailyaidecheck.timer dailyaidecheck.service
 systemctl enable karat-aide.timer

@@ -20,7 +20,7 @@ chmod 0644 "$rules"
 # A masked unit stays off even when a package that ships it comes later.
 for unit in apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service \
     unattended-upgrades.service; do
-    if systemctl is-active --quiet "$unit"; then
+    if systemctl is-active --quiet "$unit" 2>/dev/null; then
         systemctl stop "$unit"
     fi
     systemctl mask --quiet "$unit"
