@@ -115,7 +115,7 @@ pub enum ProvisionError {
     /// No source has a declared package.
     #[error("apt has no such package in the sources of the base: {}", .0.join(", "))]
     #[diagnostic(help(
-        "check the spelling, and that the base's sources have the component (main, universe, ...) it is in"
+        "check the spelling and that the base's sources have its component (main, universe, ...); a virtual package is not one"
     ))]
     UnknownPackage(Vec<String>),
     /// No source has the declared version.
