@@ -16,7 +16,10 @@ pub mod store;
 pub mod commands;
 pub mod run;
 
+pub mod atomic;
 pub mod digest;
+pub mod flock;
+pub mod hashing;
 pub mod secret;
 pub mod size;
 pub mod ui;
