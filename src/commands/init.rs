@@ -56,7 +56,8 @@ pub fn run(args: &InitArgs, out: &mut dyn Write) -> Result<(), InitError> {
     let path = if is_file {
         args.path.clone()
     } else {
-        args.path.join(format!("{name}.toml"))
+        let dir = args.path.strip_prefix(".").unwrap_or(&args.path);
+        dir.join(format!("{name}.toml"))
     };
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => InitError::Exists { path: path.clone() },

@@ -66,7 +66,7 @@ impl Invalid {
             };
         }
         let errors = if count == 1 { "error" } else { "errors" };
-        let _ = write!(text, "{count} {errors}; nothing was started");
+        let _ = write!(text, "{count} {errors}");
         text
     }
 }

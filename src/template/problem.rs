@@ -157,14 +157,20 @@ pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
+    nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// The candidate that was probably meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let flat = word.replace('-', "_");
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&flat, candidate), candidate))
         // A third of the word may be wrong: `disk-sise` is near `disk_size`, `cpu` is near `cpus`, `ram` is near nothing.
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(3) / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .min()
-        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -192,6 +198,14 @@ mod tests {
     fn a_span_at_the_end_of_the_text_renders() {
         let problem = Problem::at(5..90, "broken").help("mend it");
         let errors = TemplateErrors::new("t.toml".into(), "a = [".into(), vec![problem]);
-        insta::assert_snapshot!(errors.render(false), @"");
+        insta::assert_snapshot!(errors.render(false), @r"
+        error: broken
+         --> t.toml:1:6
+          |
+        1 | a = [
+          |      ^
+          |
+          = help: mend it
+        ");
     }
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Problem, Span, did_you_mean};
+use super::problem::{Problem, Span, nearest};
 
 /// A template's text as TOML.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
@@ -56,38 +56,42 @@ pub(super) fn read<T: DeserializeOwned>(
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        problems.push(explain(&error));
-        let table = tree.span();
-        if !error
-            .span()
-            .is_some_and(|span| remove(tree.get_mut(), table, &span, removed))
-        {
-            return None;
+        let (problem, meant) = explain(&error);
+        let root = tree.span();
+        let table = problem
+            .span
+            .as_ref()
+            .and_then(|span| remove(tree.get_mut(), root, span, removed));
+        problems.push(problem);
+        if let Some(meant) = meant {
+            removed.add(table.clone()?, &meant);
         }
+        table?;
     }
 }
 
-/// Takes out the innermost entry whose key or value is at `span`, or whose array holds it.
+/// Takes out the innermost entry whose key or value is at `span`, or whose array holds it; returns its table's span.
 pub(super) fn remove(
     table: &mut DeTable<'_>,
     table_span: Span,
     span: &Span,
     removed: &mut Removed,
-) -> bool {
+) -> Option<Span> {
     let mut found = None;
     for (key, value) in table.iter_mut() {
         let value_span = value.span();
-        if remove_inside(value.get_mut(), value_span.clone(), span, removed) {
-            return true;
+        let inside = remove_inside(value.get_mut(), value_span.clone(), span, removed);
+        if inside.is_some() {
+            return inside;
         }
         if key.span() == *span || value_span == *span || holds(value.get_ref(), span) {
             found = Some(key.clone());
         }
     }
-    let Some(key) = found else { return false };
-    removed.add(table_span, key.get_ref());
+    let key = found?;
+    removed.add(table_span.clone(), key.get_ref());
     table.remove(&key);
-    true
+    Some(table_span)
 }
 
 fn remove_inside(
@@ -95,14 +99,14 @@ fn remove_inside(
     span: Span,
     wanted: &Span,
     removed: &mut Removed,
-) -> bool {
+) -> Option<Span> {
     match value {
         DeValue::Table(table) => remove(table, span, wanted, removed),
-        DeValue::Array(items) => items.iter_mut().any(|item| {
+        DeValue::Array(items) => items.iter_mut().find_map(|item| {
             let span = item.span();
             remove_inside(item.get_mut(), span, wanted, removed)
         }),
-        _ => false,
+        _ => None,
     }
 }
 
@@ -110,8 +114,9 @@ fn holds(value: &DeValue<'_>, span: &Span) -> bool {
     matches!(value, DeValue::Array(items) if items.iter().any(|item| item.span() == *span || holds(item.get_ref(), span)))
 }
 
-/// Serde's words, made into those of a person who knows TOML and not Rust.
-fn explain(error: &toml::de::Error) -> Problem {
+/// Serde's words, made into those of a person who knows TOML and not Rust; and the key that was meant instead of one
+/// that is unknown, so that it is not called missing.
+fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
     let message = error.message();
     let place = |what: String| Problem {
         span: error.span(),
@@ -121,9 +126,13 @@ fn explain(error: &toml::de::Error) -> Problem {
     if message.starts_with("unknown field") {
         let key = quoted.next().unwrap_or_default();
         let known: Vec<&str> = quoted.collect();
-        let help = did_you_mean(key, known.iter().copied())
-            .unwrap_or_else(|| format!("known keys here: {}", known.join(", ")));
-        return place(format!("unknown key `{key}`")).help(help);
+        let meant = nearest(key, known.iter().copied());
+        let help = match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known keys here: {}", known.join(", ")),
+        };
+        let problem = place(format!("unknown key `{key}`")).help(help);
+        return (problem, meant.map(str::to_owned));
     }
     let mut what = message.to_owned();
     for (from, to) in [
@@ -138,5 +147,5 @@ fn explain(error: &toml::de::Error) -> Problem {
     if let Some((before, _)) = what.split_once("expected struct ") {
         what = format!("{before}expected a table");
     }
-    place(what)
+    (place(what), None)
 }
