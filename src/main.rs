@@ -1,6 +1,7 @@
 //! Arguments, one printer, the exit code.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -37,14 +38,15 @@ fn main() -> ExitCode {
 
 /// Prints what, why and how to mend it.
 fn failed(error: &dyn miette::Diagnostic, code: u8) -> ExitCode {
+    // Writing to a String cannot fail.
     let mut text = format!("error: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text += &format!(": {cause}");
+        let _ = write!(text, ": {cause}");
         source = cause.source();
     }
     if let Some(help) = error.help() {
-        text += &format!("\n  help: {help}");
+        let _ = write!(text, "\n  help: {help}");
     }
     let _ = writeln!(io::stderr(), "{text}");
     ExitCode::from(code)

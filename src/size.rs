@@ -68,15 +68,11 @@ impl InvalidQuantity {
 /// A bare number, another unit, more than 2^63 bytes.
 pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
     let (number, unit) = split(text);
-    let guess = SIZES
-        .iter()
-        .find(|(name, _)| !unit.is_empty() && name[..1].eq_ignore_ascii_case(&unit[..first(unit)]));
-    let hint = || {
-        format!(
-            "{}{}",
-            if number.is_empty() { "1" } else { number },
-            guess.map_or("GiB", |(name, _)| name)
-        )
+    let hint = || match (number, guess(unit, &SIZES)) {
+        ("", _) => "4GiB".to_owned(),
+        (number, Some(unit)) => format!("{number}{unit}"),
+        (number, None) if unit.is_empty() => format!("{number}GiB"),
+        _ => "4GiB".to_owned(),
     };
     let bytes = scaled(text, number, unit, &SIZES, "size", hint)?;
     if i64::try_from(bytes).is_err() {
@@ -104,7 +100,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
         let unit_end = after
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(after.len());
-        let hint = || format!("{}s", if number.is_empty() { "90" } else { number });
+        let unit = after[..unit_end].trim();
+        let hint = || match number {
+            "" => "90s".to_owned(),
+            number => format!("{number}{}", guess(unit, &DURATIONS).unwrap_or("s")),
+        };
         let part = scaled(text, number, &after[..unit_end], allowed, "duration", hint)?;
         total = total
             .checked_add(part)
@@ -176,9 +176,13 @@ fn split(text: &str) -> (&str, &str) {
     )
 }
 
-/// Where the first character ends.
-fn first(text: &str) -> usize {
-    text.chars().next().map_or(0, char::len_utf8)
+/// The unit that starts with the same letter: `GB` is near `GiB`, `minutes` is near `m`.
+fn guess(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
+    let first = unit.chars().next()?;
+    let mut near = units
+        .iter()
+        .filter(|(name, _)| name[..1].eq_ignore_ascii_case(first.encode_utf8(&mut [0; 4])));
+    near.next().map(|(name, _)| *name)
 }
 
 fn scaled(
@@ -231,15 +235,15 @@ mod tests {
             ("1TiB", Ok(1 << 40)),
             ("7KiB", Ok(7168)),
             ("4", Err(Some("write \"4GiB\""))),
-            ("12345x", Err(Some("write \"12345GiB\""))),
+            ("12345x", Err(Some("write \"4GiB\""))),
             ("4G", Err(Some("write \"4GiB\""))),
             ("4MB", Err(Some("write \"4MiB\""))),
-            ("1.5GiB", Err(Some("write \"1GiB\""))),
-            ("GiB", Err(Some("write \"1GiB\""))),
-            ("-1GiB", Err(Some("write \"1GiB\""))),
-            (" 1GiB", Err(Some("write \"1GiB\""))),
+            ("1.5GiB", Err(Some("write \"4GiB\""))),
+            ("GiB", Err(Some("write \"4GiB\""))),
+            ("-1GiB", Err(Some("write \"4GiB\""))),
+            (" 1GiB", Err(Some("write \"4GiB\""))),
             ("4é", Err(Some("write \"4GiB\""))),
-            ("", Err(Some("write \"1GiB\""))),
+            ("", Err(Some("write \"4GiB\""))),
             ("99999999999TiB", Err(None)),
             ("99999999999999999999B", Err(None)),
             ("8388608TiB", Err(None)),
@@ -264,8 +268,9 @@ mod tests {
             ("0s", Ok(0)),
             ("90", Err(Some("write \"90s\""))),
             ("5sec", Err(Some("write \"5s\""))),
-            ("30m1h", Err(Some("write \"1s\""))),
-            ("1m1m", Err(Some("write \"1s\""))),
+            ("30m1h", Err(Some("write \"1h\""))),
+            ("1m1m", Err(Some("write \"1m\""))),
+            ("5 minutes", Err(Some("write \"5m\""))),
             ("soon", Err(Some("write \"90s\""))),
             ("ms", Err(Some("write \"500ms\""))),
             ("99999999999999999999s", Err(None)),

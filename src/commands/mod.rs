@@ -18,7 +18,7 @@ pub struct TemplateArgs {
     #[arg(required = true, value_name = "TEMPLATE")]
     pub templates: Vec<PathBuf>,
 
-    /// Give a variable a value (wins over --var-file, KARAT_VAR_NAME and the template's default)
+    /// Give a variable a value (wins over --var-file, the environment and the template's default)
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
     pub vars: Vec<(String, String)>,
 

@@ -39,15 +39,16 @@ pub fn run(args: &ValidateArgs, out: &mut dyn Write) -> io::Result<Result<(), In
 }
 
 fn summary(plan: &Plan) -> String {
-    let base = match &plan.base {
-        None => "a host".to_owned(),
-        Some(Base::File { path, .. }) => path.file_name().unwrap_or_default().display().to_string(),
-        Some(Base::Url { url, .. }) => url.clone(),
-        Some(Base::Bootstrap(base)) => format!("{} {}", base.distribution, base.suite),
-    };
-    let builder = match plan.builder {
-        Builder::Qemu(_) => "qemu",
-        Builder::Host(_) => "host",
+    let from = match (&plan.base, &plan.builder) {
+        (_, Builder::Host(host)) => format!("host {}", host.address),
+        (Some(Base::File { path, .. }), _) => {
+            format!("qemu, {}", path.file_name().unwrap_or_default().display())
+        }
+        (Some(Base::Url { url, .. }), _) => format!("qemu, {url}"),
+        (Some(Base::Bootstrap(base)), _) => {
+            format!("qemu, {} {}", base.distribution, base.suite)
+        }
+        (None, Builder::Qemu(_)) => "qemu".to_owned(),
     };
     let counts = [
         (plan.files.len(), "file"),
@@ -57,7 +58,7 @@ fn summary(plan: &Plan) -> String {
     let counts =
         counts.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
     format!(
-        "ok, image `{}` from {base} with {builder}, {}",
+        "ok, image `{}` ({from}), {}",
         plan.image.name,
         counts.join(", ")
     )

@@ -117,7 +117,13 @@ impl Checker<'_> {
     }
 
     /// One of a few words.
-    pub fn choice<T: Copy>(&mut self, value: Option<&Str>, choices: &[(&str, T)], default: T) -> T {
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        value: Option<&Str>,
+        choices: &[(&str, T)],
+        default: T,
+    ) -> T {
         let Some(value) = value else { return default };
         let text = value.get_ref().as_str();
         if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == text) {
@@ -126,7 +132,13 @@ impl Checker<'_> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let help = did_you_mean(text, words.iter().copied())
             .unwrap_or_else(|| format!("choose from: {}", words.join(", ")));
-        self.say(Problem::at(value.span(), format!("{text:?} is not known here")).help(help));
+        self.say(
+            Problem::at(
+                value.span(),
+                format!("{text:?} is no `{key}` that karat knows"),
+            )
+            .help(help),
+        );
         default
     }
 
@@ -137,11 +149,16 @@ impl Checker<'_> {
         what: &str,
         kinds: &[(&'k str, Option<Span>)],
     ) -> Option<&'k str> {
-        let mut present = kinds
+        let present = kinds
             .iter()
             .filter_map(|(name, span)| Some((*name, span.clone()?)));
+        let mut present: Vec<_> = present.collect();
+        present.sort_by_key(|(_, span)| span.start);
+        let mut present = present.into_iter();
         let Some((first, first_span)) = present.next() else {
-            if !kinds.iter().any(|(name, _)| self.removed.has(table, name)) {
+            if !self.removed.has_unknown(table)
+                && !kinds.iter().any(|(name, _)| self.removed.has(table, name))
+            {
                 let names: Vec<String> =
                     kinds.iter().map(|(name, _)| format!("`{name}`")).collect();
                 self.say(

@@ -40,7 +40,7 @@ impl Checker<'_> {
     }
 
     fn qemu(&mut self, qemu: &schema::Qemu) -> Qemu {
-        let arch = self.choice(qemu.arch.as_ref(), ARCHES, own_arch());
+        let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, own_arch());
         let (firmware, machine) = match arch {
             Arch::X86_64 => (Firmware::Bios, "q35"),
             Arch::Aarch64 => (Firmware::Uefi, "virt"),
@@ -51,7 +51,7 @@ impl Checker<'_> {
             ("kvm", Accelerator::Kvm),
             ("tcg", Accelerator::Tcg),
         ];
-        let chosen = self.choice(qemu.firmware.as_ref(), &firmwares, firmware);
+        let chosen = self.choice("firmware", qemu.firmware.as_ref(), &firmwares, firmware);
         if let (Arch::Aarch64, Firmware::Bios, Some(written)) = (arch, chosen, &qemu.firmware) {
             self.say(
                 Problem::at(written.span(), "aarch64 has no BIOS")
@@ -74,7 +74,12 @@ impl Checker<'_> {
                 Some(name) => self.filled("machine", name, "leave it out for the default"),
                 None => machine.to_owned(),
             },
-            accelerator: self.choice(qemu.accelerator.as_ref(), &accelerators, Accelerator::Auto),
+            accelerator: self.choice(
+                "accelerator",
+                qemu.accelerator.as_ref(),
+                &accelerators,
+                Accelerator::Auto,
+            ),
             extra_args: qemu.extra_args.clone(),
         }
     }
@@ -157,12 +162,11 @@ impl Checker<'_> {
     }
 
     fn base_file(&mut self, table: &Span, file: &schema::BaseFile) -> Base {
-        let path = match &file.path {
-            Some(path) => self.needed(path, NeedKind::File),
-            None => {
-                self.missing(table, "path", "add `path = \"base.qcow2\"`");
-                self.dir.to_owned()
-            }
+        let path = if let Some(path) = &file.path {
+            self.needed(path, NeedKind::File)
+        } else {
+            self.missing(table, "path", "add `path = \"base.qcow2\"`");
+            self.dir.to_owned()
         };
         let sha256 = file.sha256.as_ref().and_then(|digest| self.digest(digest));
         Base::File { path, sha256 }
@@ -170,16 +174,15 @@ impl Checker<'_> {
 
     fn base_url(&mut self, table: &Span, base: &schema::BaseUrl) -> Option<Base> {
         let help = "add `sha256 = \"...\"`, or `sha256_url` with the URL of a SHA256SUMS file";
-        let url = match &base.url {
-            Some(url) => self.url(url, BASE_SCHEMES),
-            None => {
-                self.missing(
-                    table,
-                    "url",
-                    "add `url = \"https://example.org/disk.qcow2\"`",
-                );
-                String::new()
-            }
+        let url = if let Some(url) = &base.url {
+            self.url(url, BASE_SCHEMES)
+        } else {
+            self.missing(
+                table,
+                "url",
+                "add `url = \"https://example.org/disk.qcow2\"`",
+            );
+            String::new()
         };
         let checksum = match (&base.sha256, &base.sha256_url) {
             (Some(digest), Some(list)) => {
@@ -203,32 +206,34 @@ impl Checker<'_> {
 
     fn bootstrap(&mut self, table: &Span, bootstrap: &schema::Bootstrap, arch: Arch) -> Bootstrap {
         let distributions = [("debian", "debian"), ("ubuntu", "ubuntu")];
-        let distribution = self.choice(bootstrap.distribution.as_ref(), &distributions, "debian");
-        let suite = match &bootstrap.suite {
-            Some(suite) => {
-                let text = suite.get_ref();
-                let known = text.starts_with(|c: char| c.is_ascii_lowercase())
-                    && text
-                        .bytes()
-                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-                if !known {
-                    self.say(
-                        Problem::at(suite.span(), format!("{text:?} is not a suite"))
-                            .help("write a release's code name, as in \"bookworm\""),
-                    );
-                }
-                text.clone()
+        let distribution = self.choice(
+            "distribution",
+            bootstrap.distribution.as_ref(),
+            &distributions,
+            "debian",
+        );
+        let suite = if let Some(suite) = &bootstrap.suite {
+            let text = suite.get_ref();
+            let known = text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if !known {
+                self.say(
+                    Problem::at(suite.span(), format!("{text:?} is not a suite"))
+                        .help("write a release's code name, as in \"bookworm\""),
+                );
             }
-            None => {
-                if distribution != "debian" {
-                    self.missing(
-                        table,
-                        "suite",
-                        "name the release, as in `suite = \"noble\"`",
-                    );
-                }
-                DEFAULT_SUITE.to_owned()
+            text.clone()
+        } else {
+            if distribution != "debian" {
+                self.missing(
+                    table,
+                    "suite",
+                    "name the release, as in `suite = \"noble\"`",
+                );
             }
+            DEFAULT_SUITE.to_owned()
         };
         let mirror = bootstrap.mirror.as_ref();
         Bootstrap {
@@ -263,7 +268,7 @@ impl Checker<'_> {
                 .user
                 .as_ref()
                 .map_or_else(|| "root".to_owned(), |user| self.user(user, false)),
-            timeout: self.timeout(ssh.timeout.as_ref(), Duration::from_secs(300)),
+            timeout: self.timeout(ssh.timeout.as_ref(), Duration::from_mins(5)),
             agent: ssh
                 .agent
                 .as_ref()
@@ -292,10 +297,12 @@ impl Checker<'_> {
                 return None;
             }
         };
+        // Both are checked before either ends this.
         let (from, to) = (
-            self.port(ssh.min_port.as_ref())?,
-            self.port(ssh.max_port.as_ref())?,
+            self.port(ssh.min_port.as_ref()),
+            self.port(ssh.max_port.as_ref()),
         );
+        let (from, to) = (from?, to?);
         if from > to {
             let what = format!("`min_port` {from} is greater than `max_port` {to}");
             self.say(Problem::at(low, what).and(high, "`max_port` is here"));

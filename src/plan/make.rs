@@ -43,14 +43,14 @@ pub(crate) fn make(template: &Template, given: Given<'_>) -> Made {
     };
     let plan = checker.plan(template, given);
     Made {
-        plan: plan.filter(|_| checker.problems.is_empty()),
+        plan: checker.problems.is_empty().then_some(plan),
         needs: checker.needs,
         problems: checker.problems,
     }
 }
 
 impl Checker<'_> {
-    fn plan(&mut self, template: &Template, given: Given<'_>) -> Option<Plan> {
+    fn plan(&mut self, template: &Template, given: Given<'_>) -> Plan {
         let builder = self.builder(template.builder.as_ref());
         let image = self.image(template.image.as_ref());
         let base = self.base(template.base.as_ref(), &builder);
@@ -70,9 +70,9 @@ impl Checker<'_> {
             .iter()
             .map(|test| self.test(&test.span(), test.get_ref()))
             .collect();
-        Some(Plan {
+        Plan {
             template: given.source,
-            image: image?,
+            image,
             variables: given.variables,
             secrets: given.secrets,
             base,
@@ -90,20 +90,20 @@ impl Checker<'_> {
             on_error: self.steps(&template.on_error, kind),
             tests,
             output: self.output(template.output.as_ref()),
-        })
+        }
     }
 
-    fn image(&mut self, image: Option<&Spanned<schema::Image>>) -> Option<Image> {
+    fn image(&mut self, image: Option<&Spanned<schema::Image>>) -> Image {
         let help = "add [image] with `name = \"web\"`";
         let Some(image) = image else {
             if !self.removed.has(&(0..0), "image") {
                 self.say(Problem::nowhere("the table [image] is missing").help(help));
             }
             // Something else may be wrong too: go on with a name that is never used.
-            return Some(Image {
+            return Image {
                 name: String::new(),
                 description: String::new(),
-            });
+            };
         };
         let span = image.span();
         let image = image.get_ref();
@@ -114,10 +114,10 @@ impl Checker<'_> {
             }
             Some(name) => self.image_name(name),
         };
-        Some(Image {
+        Image {
             name,
             description: image.description.clone().unwrap_or_default(),
-        })
+        }
     }
 
     fn image_name(&mut self, name: &Str) -> String {
@@ -187,7 +187,7 @@ impl Checker<'_> {
         let defaults = schema::Output::default();
         let output = output.map_or(&defaults, Spanned::get_ref);
         Output {
-            format: self.choice(output.format.as_ref(), &formats, Format::Qcow2),
+            format: self.choice("format", output.format.as_ref(), &formats, Format::Qcow2),
             path: output
                 .path
                 .as_ref()

@@ -157,9 +157,9 @@ pub struct Qemu {
     pub memory: u64,
     /// Size of the disk in bytes; `None` keeps the base's.
     pub disk_size: Option<u64>,
-    /// How the machine boots. Default BIOS on x86_64, UEFI on aarch64.
+    /// How the machine boots. Default BIOS on `x86_64`, UEFI on `aarch64`.
     pub firmware: Firmware,
-    /// QEMU machine type. Default `q35` on x86_64, `virt` on aarch64.
+    /// QEMU machine type. Default `q35` on `x86_64`, `virt` on `aarch64`.
     pub machine: String,
     /// KVM, TCG, or the choice left to karat.
     pub accelerator: Accelerator,

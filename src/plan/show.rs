@@ -49,7 +49,9 @@ impl Plan {
         let tests = plan.tests.iter().flat_map(|test| {
             let mut lines: Vec<String> = test.command.lines().map(str::to_owned).collect();
             if test.name != test.command {
-                lines.iter_mut().for_each(|line| line.insert_str(0, "  "));
+                for line in &mut lines {
+                    line.insert_str(0, "  ");
+                }
                 lines.insert(0, test.name.clone());
             }
             if let Some(first) = lines.first_mut() {
@@ -74,12 +76,20 @@ impl Plan {
             .map_or_else(PathBuf::new, PathBuf::from);
         for path in paths(&mut plan) {
             // Lossy, because JSON has no bytes; a plan is only shown this way.
-            let shown = path.strip_prefix(dir).unwrap_or(path).to_string_lossy();
-            *path = PathBuf::from(if shown.is_empty() {
-                ".".into()
-            } else {
-                shown.into_owned()
-            });
+            let whole = path.to_string_lossy();
+            let mut shown = path
+                .strip_prefix(dir)
+                .unwrap_or(path)
+                .to_string_lossy()
+                .into_owned();
+            if shown.is_empty() {
+                shown.push('.');
+            }
+            // A trailing slash means a directory.
+            if whole.ends_with('/') && !shown.ends_with('/') {
+                shown.push('/');
+            }
+            *path = PathBuf::from(shown);
         }
         plan
     }

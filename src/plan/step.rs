@@ -14,8 +14,8 @@ use crate::template::problem::{Problem, Span, did_you_mean};
 use crate::template::scalar::Scalar;
 use crate::template::schema::{self, Str};
 
-const STEP_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-const TEST_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+const STEP_TIMEOUT: Duration = Duration::from_mins(30);
+const TEST_TIMEOUT: Duration = Duration::from_mins(2);
 const BUILDERS: [&str; 2] = ["qemu", "host"];
 /// As much of a command as names a step in one line.
 const NAME_LENGTH: usize = 60;
@@ -222,12 +222,11 @@ impl Checker<'_> {
                 "`sha256` belongs to a file with a `url`",
             ));
         }
-        let destination = match &file.destination {
-            Some(path) => self.guest_path(path),
-            None => {
-                self.missing(table, "destination", "add `destination = \"/etc/...\"`");
-                String::new()
-            }
+        let destination = if let Some(path) = &file.destination {
+            self.guest_path(path)
+        } else {
+            self.missing(table, "destination", "add `destination = \"/etc/...\"`");
+            String::new()
         };
         let named = !destination.ends_with('/');
         if let (Some("content"), false, Some(path)) = (kind, named, &file.destination) {

@@ -67,7 +67,7 @@ fn private_key(path: &Path) -> Option<(String, &'static str)> {
         Ok(_) => None,
         Err(Error::KeyIsEncrypted) => Some((
             "is encrypted with a passphrase".to_owned(),
-            "add it to an agent with `ssh-add` and write `agent = true`",
+            "use a key without one, or leave `key_file` out and add this key to an SSH agent",
         )),
         Err(error) => Some((
             format!("is not a private key: {error}"),

@@ -259,3 +259,56 @@ fn read_var_file(path: &Path) -> Result<Vec<Given>, LoadError> {
         Err(wrong(problems).into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEMPLATE: &str = r#"
+[image]
+name = "web"
+[variables.a]
+default = "{{ b }}"
+[variables.b]
+default = 2
+[secrets.s]
+env = "S"
+[builder.qemu]
+memory = "1GiB"
+cpus = "{{ b }}"
+[ssh.jump]
+address = "é"
+[packages.apt]
+install = ["{{ a }}"]
+[[files]]
+content = """{{ s }}
+"""
+destination = "/x"
+[[provision]]
+shell = { inline = ["{{ s }}"], environment = { A = "{{ a }}" } }
+[[provision]]
+pause = { duration = "1s" }
+"#;
+
+    proptest! {
+        /// Whatever is missing or doubled, there is a plan or there are problems that can be shown.
+        #[test]
+        fn a_damaged_template_never_panics(cut in 0..TEMPLATE.len(), length in 0..40_usize, put in "[\\[\\]{}=\"a\n.é]{0,3}") {
+            let end = (cut + length).min(TEMPLATE.len());
+            if TEMPLATE.is_char_boundary(cut) && TEMPLATE.is_char_boundary(end) {
+                let text = format!("{}{put}{}", &TEMPLATE[..cut], &TEMPLATE[end..]);
+                let path = Path::new("t.toml");
+                match plan(path, &text, Path::new("/nowhere"), &[], &Inputs::default()) {
+                    Ok(plan) => prop_assert!(plan.to_json().is_ok()),
+                    Err(problems) => {
+                        prop_assert!(!problems.is_empty());
+                        let shown = TemplateErrors::new(path.to_owned(), text, problems).render(true);
+                        prop_assert!(shown.contains("error"));
+                    }
+                }
+            }
+        }
+    }
+}

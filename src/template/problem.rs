@@ -100,12 +100,12 @@ impl TemplateErrors {
             Renderer::plain()
         };
         let path = self.path.display().to_string();
-        let rendered: Vec<String> = self
+        let texts: Vec<String> = self
             .problems
             .iter()
             .map(|problem| renderer.render(&[self.group(problem, &path)]))
             .collect();
-        rendered.join("\n\n")
+        texts.join("\n\n")
     }
 
     fn group<'a>(&'a self, problem: &'a Problem, path: &'a str) -> Group<'a> {

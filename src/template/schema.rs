@@ -123,6 +123,10 @@ pub struct Qemu {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are the template's keys"
+)]
 pub struct Host {
     pub address: Option<Str>,
     pub port: Option<Spanned<Number>>,

@@ -12,6 +12,9 @@ use super::problem::{Problem, Span, nearest};
 /// A template's text as TOML.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
 
+/// Stands for any key: TOML's own `""` is unknown everywhere, too.
+const UNKNOWN: &str = "";
+
 /// Entries that were wrong and are gone, by the span of their table: nothing else is said about them.
 #[derive(Debug, Default)]
 pub(crate) struct Removed(HashSet<(Range<usize>, String)>);
@@ -20,6 +23,11 @@ impl Removed {
     /// Whether the table at `span` had this key.
     pub fn has(&self, table: &Span, key: &str) -> bool {
         self.0.contains(&(table.clone(), key.to_owned()))
+    }
+
+    /// Whether the table at `span` had a key that nobody knows: it may have been meant for any that is missing.
+    pub fn has_unknown(&self, table: &Span) -> bool {
+        self.has(table, UNKNOWN)
     }
 
     fn add(&mut self, table: Span, key: &str) {
@@ -114,8 +122,8 @@ fn holds(value: &DeValue<'_>, span: &Span) -> bool {
     matches!(value, DeValue::Array(items) if items.iter().any(|item| item.span() == *span || holds(item.get_ref(), span)))
 }
 
-/// Serde's words, made into those of a person who knows TOML and not Rust; and the key that was meant instead of one
-/// that is unknown, so that it is not called missing.
+/// Serde's words, made into those of a person who knows TOML and not Rust; and for a key that is unknown the one
+/// that was meant, so that it is not called missing.
 fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
     let message = error.message();
     let place = |what: String| Problem {
@@ -132,7 +140,7 @@ fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
             None => format!("known keys here: {}", known.join(", ")),
         };
         let problem = place(format!("unknown key `{key}`")).help(help);
-        return (problem, meant.map(str::to_owned));
+        return (problem, Some(meant.unwrap_or(UNKNOWN).to_owned()));
     }
     let mut what = message.to_owned();
     for (from, to) in [

@@ -266,7 +266,11 @@ pub(super) fn secret_origins(
                 continue;
             }
             (None, None) => {
-                if removed.has(&secret.span(), "env") || removed.has(&secret.span(), "file") {
+                let table = secret.span();
+                if removed.has_unknown(&table)
+                    || removed.has(&table, "env")
+                    || removed.has(&table, "file")
+                {
                     continue;
                 }
                 let what = format!(

@@ -144,8 +144,14 @@ fn a_host_is_planned_without_a_disk() {
 #[test]
 fn several_plans_or_none() {
     let site = Site::new();
-    site.write("a.toml", "[image]\nname = \"a\"\n");
-    site.write("b.toml", "[image]\nname = \"b\"\n");
+    site.write(
+        "a.toml",
+        "[image]\nname = \"a\"\n[builder.qemu]\narch = \"x86_64\"\n",
+    );
+    site.write(
+        "b.toml",
+        "[image]\nname = \"b\"\n[builder.qemu]\narch = \"x86_64\"\n",
+    );
     site.write("bad.toml", "");
     insta::assert_snapshot!("two_plans", site.karat(["plan", "a.toml", "b.toml"]));
     insta::assert_snapshot!("no_plan", site.karat(["plan", "a.toml", "bad.toml"]));

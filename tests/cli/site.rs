@@ -61,7 +61,7 @@ impl Site {
         for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
             if !bytes.is_empty() {
                 let said = String::from_utf8(bytes).expect("karat writes UTF-8");
-                text += &format!("--- {name}\n{said}");
+                text.extend(["--- ", name, "\n", &said]);
             }
         }
         text.replace(&self.dir.path().display().to_string(), "[SITE]")

@@ -139,6 +139,8 @@ fn secrets_stay_names_and_are_refused_where_they_would_show() {
         &format!(
             "{IMAGE}{declared}{}",
             r#"
+[builder.qemu]
+arch = "x86_64"
 [[files]]
 content = "{{ cert }}"
 destination = "/etc/cert.pem"
