@@ -21,6 +21,14 @@ pub(crate) struct Need {
     pub kind: NeedKind,
 }
 
+/// A path as a template has it: relative to the template's directory, or to the home directory with `~/`.
+pub(crate) fn host_path(dir: &Path, home: Option<&Path>, text: &str) -> PathBuf {
+    match (text.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => dir.join(text),
+    }
+}
+
 /// What must hold for a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NeedKind {
@@ -237,10 +245,7 @@ impl Checker<'_> {
         if text.is_empty() {
             self.say(Problem::at(value.span(), "this path is empty"));
         }
-        match (text.strip_prefix("~/"), self.home) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => self.dir.join(text),
-        }
+        host_path(self.dir, self.home, text)
     }
 
     /// A path on the host about which something must hold.

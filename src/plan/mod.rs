@@ -16,7 +16,7 @@ pub(crate) mod check;
 mod machine;
 pub(crate) mod make;
 pub mod secrets;
-pub mod show;
+mod show;
 mod step;
 
 /// Everything one build needs to know.

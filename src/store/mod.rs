@@ -1,1 +1,3 @@
-//! Not written yet.
+//! x
+/// x
+pub struct Record;

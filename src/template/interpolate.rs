@@ -158,9 +158,10 @@ pub(super) fn expand_with(
                 continue;
             }
             Piece::Unclosed(_) => None,
-            Piece::Reference(inner, _) => Some(inner.trim()),
+            Piece::Reference(inner, _) => Some(inner),
         };
-        let place = locate(source, span, index);
+        let place = locate(source, span, index, inner);
+        let inner = inner.map(str::trim);
         index += 1;
         let Some(name) = inner.filter(|name| is_name(name)) else {
             problems.push(malformed(place, inner));
@@ -231,19 +232,22 @@ fn scan(text: &str) -> Vec<Piece<'_>> {
 }
 
 /// Where the reference with this index is in the source: found again in the raw text of the string, because escapes
-/// make places in the value differ from those in the text.
-fn locate(source: &str, span: &Span, index: usize) -> Span {
+/// make places in the value differ from those in the text. A reference that is itself written with escapes is not
+/// found; then the whole string is the place.
+fn locate(source: &str, span: &Span, index: usize, wanted: Option<&str>) -> Span {
     let raw = source.get(span.clone()).unwrap_or_default();
     let place = scan(raw)
         .into_iter()
         .filter_map(|piece| match piece {
             Piece::Literal(_) => None,
-            Piece::Reference(_, place) | Piece::Unclosed(place) => Some(place),
+            Piece::Reference(inner, place) => Some((Some(inner), place)),
+            Piece::Unclosed(place) => Some((None, place)),
         })
-        .nth(index);
+        .nth(index)
+        .filter(|(inner, _)| *inner == wanted);
     place.map_or_else(
         || span.clone(),
-        |place| span.start + place.start..span.start + place.end,
+        |(_, place)| span.start + place.start..span.start + place.end,
     )
 }
 
@@ -287,6 +291,22 @@ mod tests {
             assert_eq!(expanded(text), expected, "expanding {text:?}");
         }
         assert_eq!(expanded("{{ broken }}"), Err(vec![]));
+    }
+
+    #[test]
+    fn a_reference_written_with_escapes_is_placed_at_its_string() {
+        let source = r#""a\u007b{ q }} {{ z }}""#;
+        let look_up = |_: &str, place: Span| Err(vec![Problem::at(place, "undefined")]);
+        let problems = expand_with(
+            source,
+            "a{{ q }} {{ z }}",
+            &(0..source.len()),
+            true,
+            look_up,
+        );
+        for problem in problems.unwrap_err() {
+            assert_eq!(problem.span, Some(0..source.len()));
+        }
     }
 
     #[test]

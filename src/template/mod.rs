@@ -13,6 +13,7 @@ use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
 use crate::digest::Digest;
+use crate::plan::check::host_path;
 use crate::plan::make::{Given as PlanInputs, Made, make};
 use crate::plan::{Plan, SecretSource, Source};
 use problem::{Problem, TemplateErrors};
@@ -146,7 +147,7 @@ fn plan(
     let secrets = secrets.into_iter().map(|(name, origin)| {
         let source = match origin {
             Origin::Env(variable) => SecretSource::Env(variable),
-            Origin::File(file) => SecretSource::File(dir.join(file.get_ref())),
+            Origin::File(file) => SecretSource::File(host_path(dir, home, file.get_ref())),
         };
         (name, source)
     });

@@ -168,7 +168,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&flat, candidate), candidate))
         // A third of the word may be wrong: `disk-sise` is near `disk_size`, `cpu` is near `cpus`, `ram` is near nothing.
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= flat.len().max(candidate.len()) / 3)
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -184,6 +184,7 @@ mod tests {
             ("disk-sise", Some("did you mean `disk_size`?")),
             ("cpu", Some("did you mean `cpus`?")),
             ("ram", None),
+            ("x", None),
             ("", None),
         ] {
             assert_eq!(
