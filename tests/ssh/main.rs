@@ -4,7 +4,10 @@
 #[expect(dead_code, reason = "shared with other tests, which use other parts of it")]
 mod sshd;
 
+mod connect;
+mod download;
 mod exec;
+mod upload;
 
 use std::time::Duration;
 
