@@ -1,7 +1,6 @@
 //! SSH against real sshds on loopback.
 
 #[path = "../support/sshd.rs"]
-#[expect(dead_code, reason = "shared with other tests, which use other parts of it")]
 mod sshd;
 
 mod connect;
