@@ -5,11 +5,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::template::{Inputs, LoadError};
+use crate::plan::Plan;
+use crate::template::{self, Inputs, LoadError};
 
+pub mod build;
+pub mod completions;
+mod failed;
 pub mod init;
 pub mod plan;
+pub mod prune;
 pub mod validate;
+
+pub use failed::Failed;
 
 /// Templates and the values of their variables, for every verb that reads templates.
 #[derive(Clone, Debug, Args)]
@@ -37,6 +44,18 @@ impl TemplateArgs {
             ..Inputs::from_environment()
         }
     }
+}
+
+/// Loads every template, or says everything that is wrong with any of them.
+fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
+    let (mut plans, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match template::load(path, inputs) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(plans) } else { Err(Invalid(errors)) }
 }
 
 /// `name=value`; the value may hold more `=`.

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::{Invalid, TemplateArgs};
-use crate::template;
 
 /// Show what a build will do, with every default filled in
 ///
@@ -32,16 +31,10 @@ pub struct PlanArgs {
 pub fn run(args: &PlanArgs, out: &mut dyn Write) -> io::Result<Result<(), Invalid>> {
     let mut inputs = args.templates.inputs();
     inputs.force = args.force;
-    let (mut plans, mut errors) = (Vec::new(), Vec::new());
-    for path in &args.templates.templates {
-        match template::load(path, &inputs) {
-            Ok(plan) => plans.push(plan),
-            Err(error) => errors.push(error),
-        }
-    }
-    if !errors.is_empty() {
-        return Ok(Err(Invalid(errors)));
-    }
+    let plans = match super::load_all(&args.templates.templates, &inputs) {
+        Ok(plans) => plans,
+        Err(invalid) => return Ok(Err(invalid)),
+    };
     for (index, plan) in plans.iter().enumerate() {
         if args.json {
             writeln!(out, "{}", plan.to_json()?)?;

@@ -5,11 +5,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::secret::Redactor;
+use crate::secret::{Redactor, Secrets};
 
 mod event;
 mod lines;
 mod terminal;
+
+pub(crate) use event::human;
 
 use event::Event;
 
@@ -53,7 +55,7 @@ pub struct Ui {
 struct Screen {
     printer: Box<dyn Printer>,
     verbosity: Verbosity,
-    redactor: Mutex<Redactor>,
+    redactors: Mutex<Vec<Redactor>>,
     started: Instant,
     next_bar: std::sync::atomic::AtomicU64,
 }
@@ -86,7 +88,7 @@ impl Ui {
             screen: Arc::new(Screen {
                 printer,
                 verbosity,
-                redactor: Mutex::default(),
+                redactors: Mutex::default(),
                 started: Instant::now(),
                 next_bar: 0.into(),
             }),
@@ -100,15 +102,16 @@ impl Ui {
         Self { screen: Arc::clone(&self.screen), job: Some(job.into()) }
     }
 
-    /// Hides more secrets from now on.
-    pub fn hide(&self, secrets: &crate::secret::Secrets) {
-        self.screen.redactor.lock().unwrap_or_else(PoisonError::into_inner).add(secrets);
+    /// Hides these secrets from now on, besides those of other jobs.
+    pub fn hide(&self, secrets: &Secrets) {
+        self.screen.redactors.lock().unwrap_or_else(PoisonError::into_inner).push(Redactor::new(secrets));
     }
 
     /// A text as it may be shown.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        self.screen.redactor.lock().unwrap_or_else(PoisonError::into_inner).redact(text)
+        let redactors = self.screen.redactors.lock().unwrap_or_else(PoisonError::into_inner);
+        redactors.iter().fold(text.to_owned(), |text, redactor| redactor.redact(&text).into_owned())
     }
 
     /// One plain fact worth a line.
