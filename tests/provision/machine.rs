@@ -25,7 +25,7 @@ pub struct TestMachine {
     pub secrets: Secrets,
     session: Session,
     target: Target,
-    sshd: Child,
+    sshd: Sshd,
 }
 
 impl TestMachine {
@@ -43,7 +43,7 @@ impl TestMachine {
             assert!(made.unwrap().success());
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let sshd = start(dir.path(), port);
+        let sshd = Sshd(start(dir.path(), port));
         let host_key = fs::read_to_string(dir.path().join("host.pub")).unwrap();
         let target = Target {
             address: "127.0.0.1".to_owned(),
@@ -95,7 +95,7 @@ impl TestMachine {
     pub fn hang_up(self) -> (TempDir, Sshd) {
         let Self { dir, sshd, session, .. } = self;
         drop(session);
-        (dir, Sshd(sshd))
+        (dir, sshd)
     }
 }
 
@@ -203,6 +203,7 @@ fn start(dir: &Path, port: u16) -> Child {
         .args(["-D", "-e", "-f"])
         .arg(path)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(log)
         .spawn()
         .expect("/usr/sbin/sshd (package openssh-server) is needed");
