@@ -1,7 +1,22 @@
 //! SSH to a machine: connect, run commands, move files. One connection, one session per step.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+mod auth;
+mod connect;
+mod error;
+mod exec;
+mod host_key;
+pub mod keys;
+mod lines;
+mod quote;
+mod stream;
+
+pub(crate) use connect::{Refusal, connect_with};
+pub use error::SshError;
+pub use quote::quote;
 
 use crate::ui::Bar;
 
@@ -32,13 +47,35 @@ pub enum Auth {
 }
 
 /// An open connection; closing it ends what runs in it.
-#[derive(Debug)]
-pub struct Session;
+pub struct Session {
+    handle: connect::Connection,
+    /// `user@address:port`, for messages.
+    login: String,
+    is_root: bool,
+    farewell: connect::Farewell,
+    /// The connection that this one goes through.
+    jump: Option<Box<Session>>,
+    /// Cuts the connection when the session is dropped.
+    _cut: connect::Cut,
+}
 
-/// Why SSH failed.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("not written yet")]
-pub struct SshError;
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({})", self.login)
+    }
+}
+
+impl Target {
+    /// `address:port`, for messages.
+    fn place(&self) -> String {
+        format!("{}:{}", self.address, self.port)
+    }
+
+    /// `user@address:port`, for messages.
+    fn login(&self) -> String {
+        format!("{}@{}", self.user, self.place())
+    }
+}
 
 /// How a remote command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,28 +112,11 @@ pub enum ItemSource {
 ///
 /// # Errors
 /// Wrong key, changed host key, no answer in time. Dropping the future gives up at once.
-pub async fn connect(_target: &Target, _within: Duration) -> Result<Session, SshError> {
-    todo!()
+pub async fn connect(target: &Target, within: Duration) -> Result<Session, SshError> {
+    connect_with(target, within, Refusal::MayPass).await
 }
 
 impl Session {
-    /// Runs a command as root (through `sudo -n` when the login is not root), feeds it `stdin`, and hands each line of stdout and
-    /// stderr to `line` as it comes.
-    ///
-    /// # Errors
-    /// The connection dropped. A command that ran and failed is an [`Exit`].
-    pub async fn exec(&self, _command: &str, _stdin: &[u8], _line: &mut dyn FnMut(&str)) -> Result<Exit, SshError> {
-        todo!()
-    }
-
-    /// Runs a command as root and returns its stdout; any exit code but 0 is an error with the end of stderr.
-    ///
-    /// # Errors
-    /// As said, and when the connection drops.
-    pub async fn output(&self, _command: &str) -> Result<String, SshError> {
-        todo!()
-    }
-
     /// Puts files in place as one stream: parents made, contents checked by SHA-256 on the far side, then renamed into place,
     /// so that a broken transfer leaves no half file.
     ///
@@ -114,9 +134,19 @@ impl Session {
         todo!()
     }
 
+    /// Says goodbye and closes the connection.
+    pub async fn close(self) {
+        let goodbye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
+        // A server that does not listen any more must not hold us up; dropping the session cuts the line anyway.
+        let said = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+        if let Ok(Ok(())) = said {
+            let _ended = tokio::time::timeout(Duration::from_secs(1), self.handle).await;
+        }
+    }
+
     /// Whether the connection is still up.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        todo!()
+        !self.handle.is_closed() && self.jump.as_ref().is_none_or(|jump| jump.is_open())
     }
 }

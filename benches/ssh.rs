@@ -1,0 +1,2 @@
+//! Figures for moving files, against `ssh`.
+fn main() {}
