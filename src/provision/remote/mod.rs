@@ -87,10 +87,10 @@ pub(super) async fn run<M: Machine>(
     cx: &Context<'_>,
     mut line: impl FnMut(&str),
 ) -> Result<Outcome, ProvisionError> {
-    let start = format!("rm -f \"$0\"\n{}{START}", exports(&run.environment)?);
-    let stdin = [start.as_bytes(), run.script].concat();
+    let start = format!("{}{START}", exports(&run.environment)?);
+    let stdin = [run.script, start.as_bytes()].concat();
     let token = Token::new();
-    let command = command(run, &token, start.len(), stdin.len());
+    let command = command(run, &token, start.len());
     let mut tail = VecDeque::with_capacity(TAIL);
     let mut refusal = None;
     let result = {
@@ -147,14 +147,14 @@ pub(super) fn sh(script: &str, arguments: &[&str]) -> String {
     format!("exec {}", words.map(quote).collect::<Vec<_>>().join(" "))
 }
 
-fn command(run: &Run<'_>, token: &Token, start: usize, all: usize) -> String {
-    let (start, all) = (start.to_string(), all.to_string());
+fn command(run: &Run<'_>, token: &Token, start: usize) -> String {
+    let (script, start) = (run.script.len().to_string(), start.to_string());
     let Interpreter { program, argument } = &run.interpreter;
     let on_drop = if run.survives { "keep" } else { "end" };
     let arguments = [
         &token.0,
+        &script,
         &start,
-        &all,
         run.user,
         run.directory.unwrap_or_default(),
         on_drop,
@@ -192,7 +192,6 @@ fn refused(said: &str) -> ProvisionError {
         "interpreter" => ProvisionError::Interpreter(name.to_owned()),
         "user" => ProvisionError::User(name.to_owned()),
         "directory" => ProvisionError::WorkingDirectory(name.to_owned()),
-        "truncated" => ProvisionError::Place("not all of it arrived".to_owned()),
         _ => ProvisionError::Place(format!("no directory could be made in {name}")),
     }
 }
