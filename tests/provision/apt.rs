@@ -33,9 +33,12 @@ impl Site {
         let dir = TempDir::with_prefix("karat-apt-").unwrap();
         fs::create_dir(dir.path().join("sbin")).unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
-        for (name, text) in
-            [("apt-get", APT_GET), ("dpkg-query", DPKG_QUERY), ("sync", "#!/bin/sh\n"), ("sleep", "#!/bin/sh\n")]
-        {
+        for (name, text) in [
+            ("apt-get", APT_GET),
+            ("dpkg-query", DPKG_QUERY),
+            ("sync", "#!/bin/sh\n"),
+            ("sleep", "#!/bin/sh\n"),
+        ] {
             executable(&dir.path().join("bin").join(name), text);
         }
         fs::write(dir.path().join("calls"), "").unwrap();
@@ -45,11 +48,23 @@ impl Site {
     fn run(&self, install: &str, remove: &str) -> Output {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provision/packages/apt.sh");
         Command::new("unshare")
-            .args(["-m", "sh", "-c", "mount --bind \"$DIR/sbin\" /usr/sbin && exec sh -eu \"$0\""])
+            .args([
+                "-m",
+                "sh",
+                "-c",
+                "mount --bind \"$DIR/sbin\" /usr/sbin && exec sh -eu \"$0\"",
+            ])
             .arg(script)
             .env("DIR", self.0.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", self.0.path().join("bin").display()))
-            .envs([("APT_INSTALL", install), ("APT_REMOVE", remove), ("APT_RECOMMENDS", "false")])
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", self.0.path().join("bin").display()),
+            )
+            .envs([
+                ("APT_INSTALL", install),
+                ("APT_REMOVE", remove),
+                ("APT_RECOMMENDS", "false"),
+            ])
             .output()
             .unwrap()
     }
@@ -70,7 +85,11 @@ impl Site {
             }
             kept.join(" ")
         };
-        calls.lines().filter(|line| line.starts_with("apt-get")).map(word).collect()
+        calls
+            .lines()
+            .filter(|line| line.starts_with("apt-get"))
+            .map(word)
+            .collect()
     }
 
     fn policy(&self) -> Option<String> {
@@ -84,7 +103,14 @@ impl Site {
 
 fn executable(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
-    assert!(Command::new("chmod").arg("755").arg(path).status().unwrap().success());
+    assert!(
+        Command::new("chmod")
+            .arg("755")
+            .arg(path)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -94,8 +120,17 @@ fn packages_are_installed_without_starting_services() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(site.calls(), ["update", "install nginx curl=1.0"]);
     let calls = fs::read_to_string(site.0.path().join("calls")).unwrap();
-    assert!(calls.contains("policy 101") && !calls.contains("policy 0"), "{calls}");
-    for option in ["Lock::Timeout=300", "Error-Mode=any", "Install-Recommends=false", "force-confold", "force-confdef"] {
+    assert!(
+        calls.contains("policy 101") && !calls.contains("policy 0"),
+        "{calls}"
+    );
+    for option in [
+        "Lock::Timeout=300",
+        "Error-Mode=any",
+        "Install-Recommends=false",
+        "force-confold",
+        "force-confdef",
+    ] {
         assert!(calls.contains(option), "{option}: {calls}");
     }
     assert_eq!(site.policy(), None, "nothing is left over");
@@ -107,14 +142,24 @@ fn removing_takes_only_what_the_removal_left_unneeded() {
     fs::write(site.0.path().join("unneeded"), "Remv of-the-base [1]\n").unwrap();
     let output = site.run("", "old absent");
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(site.calls(), ["autoremove", "install old-", "autoremove", "purge lib-left"]);
+    assert_eq!(
+        site.calls(),
+        ["autoremove", "install old-", "autoremove", "purge lib-left"]
+    );
 }
 
 #[test]
 fn the_bases_own_policy_comes_back_whatever_happens() {
-    for (fault, code) in [(None, 0), (Some("no-archive"), 71), (Some("no-install"), 73)] {
+    for (fault, code) in [
+        (None, 0),
+        (Some("no-archive"), 71),
+        (Some("no-install"), 73),
+    ] {
         let site = Site::new();
-        executable(&site.0.path().join("sbin/policy-rc.d"), "#!/bin/sh\n# mine\n");
+        executable(
+            &site.0.path().join("sbin/policy-rc.d"),
+            "#!/bin/sh\n# mine\n",
+        );
         fault.into_iter().for_each(|name| site.touch(name));
         let output = site.run("nginx", "");
         assert_eq!(output.status.code(), Some(code), "{output:?}");
@@ -137,19 +182,33 @@ fn what_is_not_as_declared_is_said() {
     let output = site.run("absent curl=2.0", "");
     assert_eq!(output.status.code(), Some(75));
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("karat: absent is not installed\nkarat: curl=2.0 is at 1.0\n"), "{said}");
+    assert!(
+        said.contains("karat: absent is not installed\nkarat: curl=2.0 is at 1.0\n"),
+        "{said}"
+    );
 }
 
 #[test]
 fn the_remote_scripts_pass_shellcheck() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provision");
-    for dir in [source.clone(), source.join("remote"), source.join("packages")] {
+    for dir in [
+        source.clone(),
+        source.join("remote"),
+        source.join("packages"),
+    ] {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "sh") {
-                let checked = Command::new("shellcheck").args(["-s", "sh"]).arg(&path).output();
+                let checked = Command::new("shellcheck")
+                    .args(["-s", "sh"])
+                    .arg(&path)
+                    .output();
                 let output = checked.expect("shellcheck (package shellcheck) is needed");
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+                assert!(
+                    output.status.success(),
+                    "{}",
+                    String::from_utf8_lossy(&output.stdout)
+                );
             }
         }
     }

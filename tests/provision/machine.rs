@@ -25,25 +25,39 @@ pub struct TestMachine {
     pub secrets: Secrets,
     session: Session,
     target: Target,
-    sshd: Child,
+    sshd: Sshd,
 }
 
 impl TestMachine {
     /// Starts a sshd and logs in. Programs in `bin` of its directory come before the system's.
     pub async fn new() -> Self {
-        assert!(rustix::process::geteuid().is_root(), "these tests start a sshd that root logs in to: run them as root");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests start a sshd that root logs in to: run them as root"
+        );
         let dir = TempDir::with_prefix("karat-provision-").unwrap();
         fs::create_dir_all("/run/sshd").unwrap();
         fs::create_dir(dir.path().join("bin")).unwrap();
         // Other users' steps write here, too.
-        Command::new("chmod").arg("755").arg(dir.path()).status().unwrap();
+        Command::new("chmod")
+            .arg("755")
+            .arg(dir.path())
+            .status()
+            .unwrap();
         for name in ["host", "client"] {
             let key = dir.path().join(name);
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status();
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(key)
+                .status();
             assert!(made.unwrap().success());
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let sshd = start(dir.path(), port);
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let sshd = Sshd(start(dir.path(), port));
         let host_key = fs::read_to_string(dir.path().join("host.pub")).unwrap();
         let target = Target {
             address: "127.0.0.1".to_owned(),
@@ -53,10 +67,20 @@ impl TestMachine {
             host_key: HostKey::Key(host_key.trim().to_owned()),
             jump: None,
         };
-        let session = ssh::connect(&target, Duration::from_secs(20)).await.unwrap();
+        let session = ssh::connect(&target, Duration::from_secs(20))
+            .await
+            .unwrap();
         let died = watch::Sender::new(None);
         let (variables, secrets) = (BTreeMap::new(), Secrets::default());
-        Self { dir, died, variables, secrets, session, target, sshd }
+        Self {
+            dir,
+            died,
+            variables,
+            secrets,
+            session,
+            target,
+            sshd,
+        }
     }
 
     /// A path in the scratch directory.
@@ -76,7 +100,14 @@ impl TestMachine {
     /// A program that the machine finds before the system's own.
     pub fn fake(&self, name: &str, text: &str) {
         let path = self.write(&format!("bin/{name}"), text);
-        assert!(Command::new("chmod").arg("755").arg(path).status().unwrap().success());
+        assert!(
+            Command::new("chmod")
+                .arg("755")
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// An inline shell step; `$D` is the scratch directory.
@@ -93,9 +124,11 @@ impl TestMachine {
 
     /// Gives up: the connection closes, the sshd stays.
     pub fn hang_up(self) -> (TempDir, Sshd) {
-        let Self { dir, sshd, session, .. } = self;
+        let Self {
+            dir, sshd, session, ..
+        } = self;
         drop(session);
-        (dir, Sshd(sshd))
+        (dir, sshd)
     }
 }
 
@@ -132,7 +165,12 @@ impl Machine for TestMachine {
 pub fn context<'a>(variables: &'a BTreeMap<String, String>, secrets: &'a Secrets) -> Context<'a> {
     static UI: std::sync::LazyLock<Ui> = std::sync::LazyLock::new(Ui::default);
     let fetched: &dyn Fn(&Digest) -> PathBuf = &|digest| panic!("{digest} was not declared");
-    Context { variables, secrets, ui: &UI, fetched }
+    Context {
+        variables,
+        secrets,
+        ui: &UI,
+        fetched,
+    }
 }
 
 /// A shell step with every default.
@@ -169,16 +207,25 @@ pub fn shell(step: &mut Step) -> &mut Shell {
 
 /// An error and its causes in one text, and its help.
 pub fn told(error: &ProvisionError) -> String {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    });
     let help = miette::Diagnostic::help(error).map(|help| format!("help: {help}"));
-    chain.map(ToString::to_string).chain(help).collect::<Vec<_>>().join("\n")
+    chain
+        .map(ToString::to_string)
+        .chain(help)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Waits until something holds, as long as ten seconds.
 pub async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "not within 10 s: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -186,7 +233,8 @@ pub async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
 /// Whether a process is there and no zombie.
 pub fn lives(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn start(dir: &Path, port: u16) -> Child {
@@ -203,12 +251,16 @@ fn start(dir: &Path, port: u16) -> Child {
         .args(["-D", "-e", "-f"])
         .arg(path)
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(log)
         .spawn()
         .expect("/usr/sbin/sshd (package openssh-server) is needed");
     let begun = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "sshd does not listen");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "sshd does not listen"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     sshd

@@ -29,8 +29,16 @@ async fn machine() -> TestMachine {
             (sleep 0.5; [ -e {dir}/same ] || echo second >{dir}/boot_id; rm {dir}/state; kill -9 $p) >/dev/null 2>&1 </dev/null &"
         ),
     );
-    let found = machine.session().output("command -v systemctl").await.unwrap();
-    assert_eq!(found.trim(), format!("{dir}/bin/systemctl"), "this machine must not reboot");
+    let found = machine
+        .session()
+        .output("command -v systemctl")
+        .await
+        .unwrap();
+    assert_eq!(
+        found.trim(),
+        format!("{dir}/bin/systemctl"),
+        "this machine must not reboot"
+    );
     machine
 }
 
@@ -38,7 +46,13 @@ async fn machine() -> TestMachine {
 async fn a_reboot_is_over_when_the_boot_id_is_new() {
     let mut machine = machine().await;
     machine.run(&other("reboot", Action::Reboot)).await.unwrap();
-    assert_eq!((machine.read("told").as_str(), machine.read("boot_id").as_str()), ("reboot\n", "second\n"));
+    assert_eq!(
+        (
+            machine.read("told").as_str(),
+            machine.read("boot_id").as_str()
+        ),
+        ("reboot\n", "second\n")
+    );
     let next = machine.shell("touch $D/next");
     machine.run(&next).await.unwrap();
     assert!(machine.path("next").exists());
@@ -51,10 +65,16 @@ async fn a_machine_that_does_not_reboot_is_an_error() {
     let mut step = other("reboot", Action::Reboot);
     step.timeout = Duration::from_secs(2);
     let said = told(&machine.run(&step).await.unwrap_err());
-    assert!(said.contains("the machine was not back 2s after the reboot began"), "{said}");
+    assert!(
+        said.contains("the machine was not back 2s after the reboot began"),
+        "{said}"
+    );
     machine.write("broken", "");
     let said = told(&machine.run(&step).await.unwrap_err());
-    assert!(said.contains("the machine could not be told to reboot") && said.contains("no bus"), "{said}");
+    assert!(
+        said.contains("the machine could not be told to reboot") && said.contains("no bus"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -63,7 +83,13 @@ async fn a_script_that_reboots_is_fine_when_a_drop_is_expected() {
     let mut step = machine.shell("systemctl reboot");
     shell(&mut step).expect_disconnect = true;
     machine.run(&step).await.unwrap();
-    assert_eq!(machine.read("boot_id"), "second\n", "the next step must find the machine rebooted");
-    let next: Result<(), ProvisionError> = machine.run(&other("pause", Action::Pause(Duration::ZERO))).await;
+    assert_eq!(
+        machine.read("boot_id"),
+        "second\n",
+        "the next step must find the machine rebooted"
+    );
+    let next: Result<(), ProvisionError> = machine
+        .run(&other("pause", Action::Pause(Duration::ZERO)))
+        .await;
     next.unwrap();
 }

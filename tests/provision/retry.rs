@@ -25,7 +25,10 @@ async fn the_last_error_is_reported_when_no_try_succeeds() {
     step.retries = 2;
     step.pause_before = Duration::from_millis(10);
     let said = told(&machine.run(&step).await.unwrap_err());
-    assert!(said.starts_with("the step \"a step\" failed 3 times; the last time\n"), "{said}");
+    assert!(
+        said.starts_with("the step \"a step\" failed 3 times; the last time\n"),
+        "{said}"
+    );
     assert!(said.contains("exit code 3"), "{said}");
 }
 
@@ -52,7 +55,10 @@ async fn a_machine_that_dies_ends_the_step_at_once() {
         died.send_replace(Some("Kernel panic - not syncing".to_owned()));
     });
     let said = told(&result.unwrap_err());
-    assert!(said.contains("the machine died: Kernel panic - not syncing"), "{said}");
+    assert!(
+        said.contains("the machine died: Kernel panic - not syncing"),
+        "{said}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
@@ -60,12 +66,19 @@ async fn a_machine_that_dies_ends_the_step_at_once() {
 async fn a_pause_waits_and_can_be_cancelled() {
     let mut machine = TestMachine::new().await;
     let begun = Instant::now();
-    machine.run(&other("pause", Action::Pause(Duration::from_millis(200)))).await.unwrap();
+    machine
+        .run(&other("pause", Action::Pause(Duration::from_millis(200))))
+        .await
+        .unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(200));
     let mut step = machine.shell("touch $D/ran");
     step.pause_before = Duration::from_secs(3600);
     let begun = Instant::now();
-    assert!(tokio::time::timeout(Duration::from_millis(100), machine.run(&step)).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), machine.run(&step))
+            .await
+            .is_err()
+    );
     assert!(begun.elapsed() < Duration::from_secs(1) && !machine.path("ran").exists());
 }
 
@@ -76,9 +89,18 @@ async fn on_error_steps_hear_of_the_failure_and_never_mask_it() {
         machine.shell("exit 1"),
         machine.shell("printf '%s|%s' \"$KARAT_FAILED_STEP\" \"$KARAT_ERROR\" >$D/heard"),
     ];
-    let failure = Failure { step: "harden", error: "it's \"broken\"\nhere" };
+    let failure = Failure {
+        step: "harden",
+        error: "it's \"broken\"\nhere",
+    };
     let (variables, secrets) = (BTreeMap::new(), Secrets::default());
-    provision::on_error(&mut machine, &steps, failure, &context(&variables, &secrets)).await;
+    provision::on_error(
+        &mut machine,
+        &steps,
+        failure,
+        &context(&variables, &secrets),
+    )
+    .await;
     assert_eq!(machine.read("heard"), "harden|it's \"broken\"\nhere");
 }
 
@@ -86,7 +108,11 @@ async fn on_error_steps_hear_of_the_failure_and_never_mask_it() {
 async fn a_test_command_runs_with_a_strict_shell() {
     let mut machine = TestMachine::new().await;
     let (variables, secrets) = (BTreeMap::new(), Secrets::default());
-    for (command, good) in [("true", true), ("false; true", false), ("echo $unset", false)] {
+    for (command, good) in [
+        ("true", true),
+        ("false; true", false),
+        ("echo $unset", false),
+    ] {
         let test = karat::plan::Test {
             name: command.to_owned(),
             command: command.to_owned(),

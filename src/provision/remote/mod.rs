@@ -8,12 +8,12 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::{Context, ProvisionError, Tail};
 use crate::builder::Machine;
 use crate::secret::Secrets;
-use crate::ssh::{Session, SshError};
+use crate::ssh::{Session, SshError, quote};
 
 const SESSION: &str = include_str!("session.sh");
 const STEP: &str = include_str!("step.sh");
@@ -87,10 +87,10 @@ pub(super) async fn run<M: Machine>(
     cx: &Context<'_>,
     mut line: impl FnMut(&str),
 ) -> Result<Outcome, ProvisionError> {
-    let start = format!("rm -f \"$0\"\n{}{START}", exports(&run.environment)?);
-    let stdin = [start.as_bytes(), run.script].concat();
+    let start = format!("{}{START}", exports(&run.environment)?);
+    let stdin = [run.script, start.as_bytes()].concat();
     let token = Token::new();
-    let command = command(run, &token, start.len(), stdin.len());
+    let command = command(run, &token, start.len());
     let mut tail = VecDeque::with_capacity(TAIL);
     let mut refusal = None;
     let result = {
@@ -121,9 +121,7 @@ pub(super) async fn run<M: Machine>(
                 output,
             })
         }
-        Ok(Err(error)) if is_drop(machine.session(), &error).await => {
-            Ok(Outcome::Dropped(error, token))
-        }
+        Ok(Err(error @ SshError::Disconnected { .. })) => Ok(Outcome::Dropped(error, token)),
         Ok(Err(error)) => Err(error.into()),
         Ok(Ok(exit)) => match refusal {
             Some(said) => Err(refused(&said)),
@@ -146,17 +144,17 @@ pub(super) fn sh(script: &str, arguments: &[&str]) -> String {
     let words = ["sh", "-c", script, "karat"]
         .into_iter()
         .chain(arguments.iter().copied());
-    words.map(quote).collect::<Vec<_>>().join(" ")
+    format!("exec {}", words.map(quote).collect::<Vec<_>>().join(" "))
 }
 
-fn command(run: &Run<'_>, token: &Token, start: usize, all: usize) -> String {
-    let (start, all) = (start.to_string(), all.to_string());
+fn command(run: &Run<'_>, token: &Token, start: usize) -> String {
+    let (script, start) = (run.script.len().to_string(), start.to_string());
     let Interpreter { program, argument } = &run.interpreter;
     let on_drop = if run.survives { "keep" } else { "end" };
     let arguments = [
         &token.0,
+        &script,
         &start,
-        &all,
         run.user,
         run.directory.unwrap_or_default(),
         on_drop,
@@ -170,17 +168,6 @@ fn command(run: &Run<'_>, token: &Token, start: usize, all: usize) -> String {
 async fn end(session: &Session, token: &Token) {
     let command = sh(&format!("{SESSION}{END}"), &[&token.0]);
     let _ = timeout(ENDING, session.exec(&command, &[], &mut |_| ())).await;
-}
-
-/// Whether an error means that the connection is gone, which SSH may learn a moment later.
-async fn is_drop(session: &Session, _error: &SshError) -> bool {
-    for _ in 0..10 {
-        if !session.is_open() {
-            return true;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    false
 }
 
 /// `export` lines for a shell, each value byte for byte.
@@ -198,11 +185,6 @@ fn exports(environment: &[(String, String)]) -> Result<String, ProvisionError> {
     environment.iter().map(line).collect()
 }
 
-/// A word for a POSIX shell that means exactly these bytes.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// What `step.sh` or `start.sh` said instead of running the script.
 fn refused(said: &str) -> ProvisionError {
     let (what, name) = said.split_once(' ').unwrap_or((said, ""));
@@ -210,7 +192,6 @@ fn refused(said: &str) -> ProvisionError {
         "interpreter" => ProvisionError::Interpreter(name.to_owned()),
         "user" => ProvisionError::User(name.to_owned()),
         "directory" => ProvisionError::WorkingDirectory(name.to_owned()),
-        "truncated" => ProvisionError::Place("not all of it arrived".to_owned()),
         _ => ProvisionError::Place(format!("no directory could be made in {name}")),
     }
 }
@@ -234,27 +215,6 @@ fn closing(lines: VecDeque<String>, secrets: &Secrets) -> Option<Tail> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_is_quoted_byte_for_byte() {
-        for value in [
-            "",
-            "plain",
-            "it's",
-            "a\"b$c`d\\e",
-            "two\nlines\n",
-            "ünïcode ☃",
-            "-n",
-            " x ",
-        ] {
-            let script = format!("printf %s {}", quote(value));
-            let output = std::process::Command::new("sh")
-                .args(["-c", &script])
-                .output()
-                .unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
-        }
-    }
 
     #[test]
     fn names_of_environment_variables_are_checked() {

@@ -1,10 +1,11 @@
 # Runs one script in the machine, for karat (src/provision/remote/mod.rs), behind session.sh.
-# Arguments: TOKEN START_BYTES ALL_BYTES USER DIRECTORY ON_DROP(end|keep) INTERPRETER [ARGUMENT]
-# stdin: what starts the script (its environment, then start.sh), then the script.
+# Arguments: TOKEN SCRIPT_BYTES START_BYTES USER DIRECTORY ON_DROP(end|keep) INTERPRETER [ARGUMENT]
+# stdin: the script, then what starts it (its environment, then start.sh). In this order nothing runs that arrived in part.
+# Every program that is started here costs each step some milliseconds, in an emulated machine tens of them.
 # What goes wrong before the script runs is said in lines that begin with the token.
 # shellcheck disable=SC2317 # functions that traps call
 set -u
-token=$1 start_bytes=$2 all_bytes=$3 user=$4 directory=$5 on_drop=$6 interpreter=$7 argument=${8-}
+token=$1 script_bytes=$2 start_bytes=$3 user=$4 directory=$5 on_drop=$6 interpreter=$7 argument=${8-}
 
 refuse() {
     printf '%s %s\n' "$token" "$*"
@@ -16,7 +17,14 @@ place=/run
 [ -d /run ] && [ -w /run ] || place=/tmp
 dir=$place/karat-$token
 umask 077
-{ mkdir -m 711 "$dir" && mkdir "$dir/step" && mkfifo "$dir/output"; } || refuse place "$place"
+step=$dir
+if [ "$user" = root ]; then
+    mkdir "$dir" || refuse place "$place"
+else
+    step=$dir/step
+    { mkdir -m 711 "$dir" && mkdir "$step"; } || refuse place "$place"
+fi
+mkfifo "$dir/output" || refuse place "$place"
 echo "$$" >"$dir/pid"
 
 # The process that serves this connection: when it is gone, so is karat.
@@ -34,7 +42,7 @@ cleanup() {
     [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
     if [ "$on_drop" = keep ] && [ -n "$code" ] && [ ! -d "/proc/$connection" ]; then
         # karat lost the connection and will come back to ask (ended.sh).
-        rm -rf "$dir/step" "$dir/output"
+        rm -rf "$step/script" "$step/start" "$dir/output"
         echo "$code" >"$dir/code"
     else
         rm -rf "$dir"
@@ -51,17 +59,18 @@ trap 'stop 129' HUP
 trap 'stop 130' INT
 trap 'stop 143' TERM
 
-head -c "$all_bytes" >"$dir/step/all"
-[ "$(wc -c <"$dir/step/all")" -eq "$all_bytes" ] || refuse truncated
-head -c "$start_bytes" "$dir/step/all" >"$dir/step/start"
-tail -c "+$((start_bytes + 1))" "$dir/step/all" >"$dir/step/script"
-rm -f "$dir/step/all"
-chmod 700 "$dir/step/script"
+head -c "$script_bytes" >"$step/script"
+head -c "$start_bytes" >"$step/start"
 
-entry=$(getent passwd "$user") || refuse user "$user"
-IFS=: read -r USER _ uid gid _ HOME SHELL <<ENTRY
+USER='' uid=''
+while [ "$USER" != "$user" ] && IFS=: read -r USER _ uid gid _ HOME SHELL; do :; done </etc/passwd
+if [ "$USER" != "$user" ]; then
+    # Not a local user, or none.
+    entry=$(getent passwd "$user") || refuse user "$user"
+    IFS=: read -r USER _ uid gid _ HOME SHELL <<ENTRY
 $entry
 ENTRY
+fi
 LOGNAME=$USER
 export USER LOGNAME HOME SHELL
 # What tells one connection from another has no place in a build that can be repeated.
@@ -72,9 +81,10 @@ if [ -z "$directory" ]; then
     [ -d "$directory" ] || directory=/
 fi
 
-set -- /bin/sh "$dir/step/start" "$token" "$directory" "$dir/step/script" "$interpreter" "$argument"
-if [ "$uid" -ne 0 ]; then
-    chown -R "$uid:$gid" "$dir/step"
+set -- /bin/sh "$step/start" "$token" "$directory" "$step/script" "$interpreter" "$argument"
+[ -n "$interpreter" ] || chmod 700 "$step/script"
+if [ "$user" != root ]; then
+    chown -R "$uid:$gid" "$step"
     set -- setpriv "--reuid=$uid" "--regid=$gid" --init-groups -- "$@"
 fi
 
