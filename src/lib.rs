@@ -17,6 +17,7 @@ pub mod commands;
 pub mod run;
 
 pub mod atomic;
+pub mod child;
 pub mod digest;
 pub mod flock;
 pub mod hashing;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use karat::commands::{Failed, Invalid, build, completions, export, init, list, plan, prune, show, validate};
+use karat::commands::{Failed, Invalid, build, completions, init, plan, prune, validate};
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -41,9 +41,6 @@ enum Verb {
     Validate(validate::ValidateArgs),
     Plan(plan::PlanArgs),
     Build(build::BuildArgs),
-    List(list::ListArgs),
-    Show(show::ShowArgs),
-    Export(export::ExportArgs),
     Prune(prune::PruneArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -69,9 +66,6 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         Verb::Validate(args) => checked(validate::run(args, out))?,
         Verb::Plan(args) => checked(plan::run(args, out))?,
         Verb::Build(args) => return with_signals(async |cancel| build::run(args, ui, cancel, out).await),
-        Verb::List(args) => list::run(args, out)?,
-        Verb::Show(args) => show::run(args, out)?,
-        Verb::Export(args) => return with_signals(async |_| export::run(args, ui).await.map(|()| 0)),
         Verb::Prune(args) => prune::run(args, ui, out)?,
         Verb::Completions(args) => completions::run(args, Cli::command(), out)?,
     }
