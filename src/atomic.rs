@@ -52,6 +52,15 @@ impl Unfinished {
         sync_directory(directory_of(&self.target))
     }
 
+    /// Gives the file a name in the same directory that was not known when it was begun, such as its digest.
+    ///
+    /// # Errors
+    /// Syncing or renaming failed; nothing is left.
+    pub fn finish_as(mut self, target: &Path) -> io::Result<()> {
+        target.clone_into(&mut self.target);
+        self.finish()
+    }
+
     /// Gives the file its name, unless a file has it already.
     ///
     /// # Errors
