@@ -81,6 +81,15 @@ pub enum StoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
+    /// The file to export to cannot be written.
+    #[error("cannot export to {}", path.display())]
+    #[diagnostic(help("check that its directory exists, can be written and has room"))]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The file to export to is there already.
     #[error("{} exists already", .0.display())]
     #[diagnostic(help("choose another name, or replace it with `--force`"))]

@@ -210,11 +210,14 @@ impl Store {
                 }
                 opened => opened.map_err(StoreError::io("read", &path))?,
             };
-            let write = || StoreError::io("write", &target);
-            let mut unfinished = Unfinished::create(&target, 0o644).map_err(write())?;
+            let failed = |source| StoreError::Export {
+                path: target.clone(),
+                source,
+            };
+            let mut unfinished = Unfinished::create(&target, 0o644).map_err(failed)?;
             let (actual, size) =
                 hashing::copy(file, unfinished.file(), stop, |bytes| bar.advance(bytes))
-                    .map_err(write())?;
+                    .map_err(failed)?;
             if actual != digest {
                 return Err(StoreError::Tampered { path, actual });
             }
@@ -224,10 +227,11 @@ impl Store {
                 unfinished.finish_new()
             };
             match finished {
+                Ok(()) => Ok(Blob { digest, size }),
                 Err(error) if !replace && error.kind() == io::ErrorKind::AlreadyExists => {
                     Err(StoreError::Exists(target))
                 }
-                finished => finished.map(|()| Blob { digest, size }).map_err(write()),
+                Err(error) => Err(failed(error)),
             }
         })
         .await

@@ -54,6 +54,10 @@ impl Site {
                 &format!(" on {} (", host.nodename().to_str().unwrap()),
                 " on [HOST] (",
             )
+            .replace(
+                concat!("by karat ", env!("CARGO_PKG_VERSION")),
+                "by karat [VERSION]",
+            )
     }
 }
 
