@@ -26,7 +26,8 @@ impl Unfinished {
         let file = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .permissions(Permissions::from_mode(mode))
-            .tempfile_in(directory_of(target))?;
+            .tempfile_in(directory_of(target))
+            .map_err(without_path)?;
         let target = target.to_owned();
         Ok(Self { file, target })
     }
@@ -52,6 +53,15 @@ impl Unfinished {
         sync_directory(directory_of(&self.target))
     }
 
+    /// Gives the file a name in the same directory that was not known when it was begun, such as its digest.
+    ///
+    /// # Errors
+    /// Syncing or renaming failed; nothing is left.
+    pub fn finish_as(mut self, target: &Path) -> io::Result<()> {
+        target.clone_into(&mut self.target);
+        self.finish()
+    }
+
     /// Gives the file its name, unless a file has it already.
     ///
     /// # Errors
@@ -61,6 +71,13 @@ impl Unfinished {
         self.file.persist_noclobber(&self.target)?;
         sync_directory(directory_of(&self.target))
     }
+}
+
+/// The plain error of the system: the passing name that `tempfile` adds would only puzzle.
+fn without_path(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|wrapper| wrapper.source());
+    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Writes a small file whole.
@@ -113,5 +130,9 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&target).unwrap(), b"one");
         assert_eq!(names(), 1);
+
+        let nowhere = directory.path().join("none/file");
+        let error = write(&nowhere, 0o600, b"").unwrap_err();
+        assert_eq!(error.to_string(), "No such file or directory (os error 2)");
     }
 }

@@ -14,7 +14,7 @@ use crate::disk;
 use crate::fetch::Cache;
 use crate::hashing;
 use crate::manifest::{self, Inputs, Manifest, ManifestId};
-use crate::plan::{self, Builder, Plan};
+use crate::plan::{self, Builder, Checksum, Plan, UploadSource};
 use crate::provision::{self, Context, Failure};
 use crate::run::RunDir;
 use crate::secret::Secrets;
@@ -107,7 +107,7 @@ impl Job<'_> {
 
         let launch = async { Ok(QemuMachine::launch(qemu, &plan.ssh, &base, run.path(), self.ui).await?) };
         let mut machine = phases.run("launch", launch).await?;
-        let accelerator = machine.accelerator().to_owned();
+        let (accelerator, virtual_size) = (machine.accelerator().to_owned(), machine.virtual_size());
         let packages = match self.provision_guest(&mut machine, &mut phases).await {
             Ok(packages) => packages,
             Err(error) => return Err(self.give_up(machine, error).await),
@@ -115,15 +115,15 @@ impl Job<'_> {
         let overlay = phases.run("shut down", async { Ok(machine.shut_down(SHUTDOWN).await?) }).await?;
 
         let file = run.path().join("image");
-        let finish = async { Ok(disk::finish(&overlay, plan.output.format, &file, self.ui).await?) };
+        let finish = async { Ok(disk::finish(&overlay, virtual_size, plan.output.format, &file, self.ui).await?) };
         let finished = phases.run("finish", finish).await?;
-        self.test(qemu, &finished.as_base(&file, plan.output.format), &run, &mut phases).await?;
+        self.test(qemu, &finished.as_base(), &run, &mut phases).await?;
 
         let manifest = record::manifest(inputs, qemu, plan, &finished, packages);
         let this = record::ThisRun { started, accelerator, phases: &phases.so_far() };
         let recorded = record::image(&manifest, &file, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
-        self.copy_out(id, &mut phases).await?;
+        self.copy_out(&manifest, &mut phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
         Ok(Built::Image(Box::new(Image { id, manifest, phases: phases.so_far() })))
     }
@@ -224,17 +224,19 @@ impl Job<'_> {
     }
 
     /// Puts the image where `output.path` wants it, besides the store.
-    async fn copy_out(&self, id: ManifestId, phases: &mut Phases<'_>) -> Result<(), BuildError> {
+    async fn copy_out(&self, manifest: &Manifest, phases: &mut Phases<'_>) -> Result<(), BuildError> {
         let Some(path) = &self.plan.output.path else {
             return Ok(());
         };
-        let export = async { Ok(self.settings.store.export(id, path, self.settings.force, self.ui).await?) };
+        let export = async { Ok(self.settings.store.export(manifest, path, self.settings.force, self.ui).await?) };
         phases.run("copy the image", export).await.map(drop)
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {
-        for (url, sha256) in self.plan.downloads() {
-            self.settings.cache.fetch(url, &plan::Checksum::Sha256(*sha256), self.ui).await?;
+        for upload in self.plan.uploads() {
+            if let UploadSource::Url { url, sha256 } = &upload.source {
+                self.settings.cache.fetch(url, &Checksum::Sha256(*sha256), self.ui).await?;
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use karat::commands::{Failed, Invalid, build, completions, init, plan, prune, validate};
+use karat::commands::{Failed, Invalid, build, completions, export, init, list, plan, prune, show, stored::StoredError, validate};
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ enum Verb {
     Validate(validate::ValidateArgs),
     Plan(plan::PlanArgs),
     Build(build::BuildArgs),
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Export(export::ExportArgs),
     Prune(prune::PruneArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -66,6 +69,12 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         Verb::Validate(args) => checked(validate::run(args, out))?,
         Verb::Plan(args) => checked(plan::run(args, out))?,
         Verb::Build(args) => return with_signals(async |cancel| build::run(args, ui, cancel, out).await),
+        Verb::List(args) => list::run(args, out).map_err(stored)?,
+        Verb::Show(args) => show::run(args, out).map_err(stored)?,
+        Verb::Export(args) => return with_signals(async |cancel| {
+            let work = cancel.run_until_cancelled(export::run(args, ui));
+            work.await.map_or(Ok(130), |done| done.map(|()| 0).map_err(stored))
+        }),
         Verb::Prune(args) => prune::run(args, ui, out)?,
         Verb::Completions(args) => completions::run(args, Cli::command(), out)?,
     }
@@ -123,6 +132,10 @@ async fn next(signals: &mut [Signal; 3]) {
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
     }
+}
+
+fn stored(error: StoredError) -> Failed {
+    Failed::with(error.exit_code(), error)
 }
 
 fn checked(result: io::Result<Result<(), Invalid>>) -> Result<(), Failed> {

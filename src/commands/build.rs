@@ -1,13 +1,13 @@
 //! `karat build`
 
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
 
 use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
+use super::stored::StoreArgs;
 use super::{Failed, TemplateArgs};
 use crate::build::{self, Built, Image, OnError, Settings};
 use crate::fetch::Cache;
@@ -40,9 +40,8 @@ pub struct BuildArgs {
     #[arg(long)]
     json: bool,
 
-    /// Keep images here [default: karat in the XDG data directory]
-    #[arg(long, env = "KARAT_STORE", value_name = "DIR")]
-    store: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Builds all templates; one that fails does not disturb the others. Returns the exit code.
@@ -56,10 +55,7 @@ pub async fn run(args: &BuildArgs, ui: &Ui, cancel: &CancellationToken, out: &mu
     if args.on_error == OnError::Ask && !io::stdin().is_terminal() {
         ui.warn("`--on-error ask` needs a terminal to ask on; a failed machine will be destroyed");
     }
-    let store = match &args.store {
-        Some(path) => Store::new(path),
-        None => Store::of_user().map_err(Failed::new)?,
-    };
+    let store = args.store.open().map_err(Failed::new)?;
     let cache = Cache::of_user().map_err(Failed::new)?;
     let settings = Settings { cache: &cache, store: &store, force: args.force, on_error: args.on_error };
 

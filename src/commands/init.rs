@@ -46,6 +46,17 @@ pub enum InitError {
     },
 }
 
+impl InitError {
+    /// The exit code: 2 when the arguments name a file that is there.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Exists { .. } => 2,
+            Self::Write { .. } => 1,
+        }
+    }
+}
+
 /// Writes the starter template, and says where on `out`.
 ///
 /// # Errors

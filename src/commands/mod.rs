@@ -10,10 +10,14 @@ use crate::template::{self, Inputs, LoadError};
 
 pub mod build;
 pub mod completions;
+pub mod export;
 mod failed;
 pub mod init;
+pub mod list;
 pub mod plan;
 pub mod prune;
+pub mod show;
+pub mod stored;
 pub mod validate;
 
 pub use failed::Failed;

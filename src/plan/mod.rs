@@ -408,3 +408,49 @@ fn serialize_mode<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S:
         None => serializer.serialize_none(),
     }
 }
+
+impl Arch {
+    /// The name in templates and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+}
+
+impl Firmware {
+    /// The name in templates and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+}
+
+impl Format {
+    /// The name in templates and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+            Self::Vmdk => "vmdk",
+            Self::Vhd => "vhd",
+        }
+    }
+}
+
+impl Plan {
+    /// Every file that is put into the machine, by `[[files]]` or by a step.
+    pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
+        let steps = self.steps.iter().chain(&self.on_error).filter_map(|step| match &step.action {
+            Action::File(upload) => Some(upload),
+            _ => None,
+        });
+        self.files.iter().chain(steps)
+    }
+}
