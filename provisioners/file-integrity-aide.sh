@@ -82,8 +82,8 @@ Persistent=true
 WantedBy=timers.target
 UNIT
 # Where aide-common is installed all the same: its timer would look for a database that is not there.
-systemctl mask --quiet dailyaidecheck.timer dailyaidecheck.service
-systemctl enable karat-aide.timer
+systemctl --no-reload --quiet mask dailyaidecheck.timer dailyaidecheck.service
+systemctl --no-reload enable karat-aide.timer
 
 umask 077
 rm -f "$database.new"
