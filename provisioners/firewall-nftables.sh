@@ -81,5 +81,5 @@ TAIL
 chmod 0755 "$new" # as Debian ships it: the file is a program for nft
 nft --check --file "$new" || fail "nft refuses the ruleset; nothing was changed"
 mv "$new" "$rules"
-systemctl enable nftables.service
+systemctl --no-reload enable nftables.service
 echo "firewall-nftables: open TCP [${tcp}] UDP [${udp}], from the next boot"

@@ -62,5 +62,5 @@ if ! rsyslogd -N1; then
     rm -f "$rules"
     fail "rsyslogd refuses the new rules; they were taken back"
 fi
-systemctl enable rsyslog.service
+systemctl --no-reload enable rsyslog.service
 echo "log-forward-tls: $host:$port, from the next boot"

@@ -37,7 +37,7 @@ chrony() {
     # A guest that slept, or whose image is old, may be far off: step whenever needed at the start.
     mkdir -p /etc/chrony/conf.d
     echo 'makestep 1 3' >/etc/chrony/conf.d/karat.conf
-    systemctl enable chrony.service
+    systemctl --no-reload enable chrony.service
     echo "time-sync: chrony with ${servers:-the servers of the distribution}"
 }
 
@@ -49,7 +49,7 @@ timesyncd() {
     else
         rm -f "$drop_in"
     fi
-    systemctl enable systemd-timesyncd.service
+    systemctl --no-reload enable systemd-timesyncd.service
     echo "time-sync: systemd-timesyncd with ${servers:-the servers of the distribution}"
 }
 
