@@ -16,11 +16,11 @@ demo: setup release ## Build the nginx image in a real guest and show its manife
 	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
 
 test: setup scripts ## Run every test, those in real guests too
-	cargo test --locked --no-fail-fast
+	cargo test --no-fail-fast
 
 lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny where it is installed
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
@@ -43,7 +43,7 @@ setup: ## Install what is missing on Debian or Ubuntu
 	@.ci/setup
 
 release:
-	cargo build --locked --release
+	cargo build --release
 
 scripts:
 	@tests/provisioners/run

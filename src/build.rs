@@ -77,7 +77,13 @@ pub async fn build(
     cancel: &CancellationToken,
 ) -> Result<Built, BuildError> {
     let phases = Phases::new(ui, cancel);
-    let job = Job { plan, secrets, settings, ui, cancel };
+    let job = Job {
+        plan,
+        secrets,
+        settings,
+        ui,
+        cancel,
+    };
     match &plan.builder {
         Builder::Qemu(qemu) => job.image(qemu, phases).await,
         Builder::Host(host) => job.existing_host(host, phases).await,
@@ -102,33 +108,60 @@ impl Job<'_> {
         let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
 
         phases.run("fetch files", self.fetch_files()).await?;
-        let base = phases.run("base", async { Ok(base::obtain(wanted, cache, run.path(), self.ui).await?) }).await?;
-        let inputs = phases.run("digest inputs", self.inputs(wanted, &base)).await?;
+        let base = phases
+            .run("base", async {
+                Ok(base::obtain(wanted, cache, run.path(), self.ui).await?)
+            })
+            .await?;
+        let inputs = phases
+            .run("digest inputs", self.inputs(wanted, &base))
+            .await?;
 
-        let launch = async { Ok(QemuMachine::launch(qemu, &plan.ssh, &base, run.path(), self.ui).await?) };
+        let launch =
+            async { Ok(QemuMachine::launch(qemu, &plan.ssh, &base, run.path(), self.ui).await?) };
         let mut machine = phases.run("launch", launch).await?;
-        let (accelerator, virtual_size) = (machine.accelerator().to_owned(), machine.virtual_size());
+        let (accelerator, virtual_size) =
+            (machine.accelerator().to_owned(), machine.virtual_size());
         let packages = match self.provision_guest(&mut machine, &mut phases).await {
             Ok(packages) => packages,
             Err(error) => return Err(self.give_up(machine, error).await),
         };
-        let overlay = phases.run("shut down", async { Ok(machine.shut_down(SHUTDOWN).await?) }).await?;
+        let overlay = phases
+            .run("shut down", async {
+                Ok(machine.shut_down(SHUTDOWN).await?)
+            })
+            .await?;
 
         let file = run.path().join("image");
-        let finish = async { Ok(disk::finish(&overlay, virtual_size, plan.output.format, &file, self.ui).await?) };
+        let finish = async {
+            Ok(disk::finish(&overlay, virtual_size, plan.output.format, &file, self.ui).await?)
+        };
         let finished = phases.run("finish", finish).await?;
-        self.test(qemu, &finished.as_base(), &run, &mut phases).await?;
+        self.test(qemu, &finished.as_base(), &run, &mut phases)
+            .await?;
 
         let manifest = record::manifest(inputs, qemu, plan, &finished, packages);
-        let this = record::ThisRun { started, accelerator, phases: &phases.so_far() };
+        let this = record::ThisRun {
+            started,
+            accelerator,
+            phases: &phases.so_far(),
+        };
         let recorded = record::image(&manifest, &file, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
         self.copy_out(&manifest, &mut phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
-        Ok(Built::Image(Box::new(Image { id, manifest, phases: phases.so_far() })))
+        Ok(Built::Image(Box::new(Image {
+            id,
+            manifest,
+            phases: phases.so_far(),
+        })))
     }
 
-    async fn existing_host(&self, host: &plan::Host, mut phases: Phases<'_>) -> Result<Built, BuildError> {
+    async fn existing_host(
+        &self,
+        host: &plan::Host,
+        mut phases: Phases<'_>,
+    ) -> Result<Built, BuildError> {
         phases.run("fetch files", self.fetch_files()).await?;
         let connect = async { Ok(HostMachine::connect(host, &self.plan.ssh).await?) };
         let mut machine = phases.run("connect", connect).await?;
@@ -146,20 +179,35 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Vec<provision::Package>, BuildError> {
         let timeout = self.plan.ssh.timeout;
-        phases.run("wait for SSH", async { Ok(machine.wait_ready(timeout).await?) }).await?;
+        phases
+            .run("wait for SSH", async {
+                Ok(machine.wait_ready(timeout).await?)
+            })
+            .await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.provision(machine, phases).await?;
         let after = provision::installed_packages(machine.session()).await?;
-        phases.run("clean up", async { Ok(machine.clean_up().await?) }).await?;
-        Ok(provision::attribute(&before, after, self.plan.packages.apt.as_ref()))
+        phases
+            .run("clean up", async { Ok(machine.clean_up().await?) })
+            .await?;
+        Ok(provision::attribute(
+            &before,
+            after,
+            self.plan.packages.apt.as_ref(),
+        ))
     }
 
-    async fn provision<M: Machine>(&self, machine: &mut M, phases: &mut Phases<'_>) -> Result<(), BuildError> {
+    async fn provision<M: Machine>(
+        &self,
+        machine: &mut M,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
         let cx = self.context(&fetched);
         let mut death = machine.death();
         let work = async {
-            let packages = async { Ok(provision::packages(machine, &self.plan.packages, &cx).await?) };
+            let packages =
+                async { Ok(provision::packages(machine, &self.plan.packages, &cx).await?) };
             phases.run("packages", packages).await?;
             let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
             phases.run("files", files).await?;
@@ -190,7 +238,8 @@ impl Job<'_> {
         let scratch = run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let boot = async {
-            let mut machine = QemuMachine::launch(qemu, &self.plan.ssh, image, &scratch, self.ui).await?;
+            let mut machine =
+                QemuMachine::launch(qemu, &self.plan.ssh, image, &scratch, self.ui).await?;
             machine.wait_ready(self.plan.ssh.timeout).await?;
             Ok(machine)
         };
@@ -212,38 +261,70 @@ impl Job<'_> {
     async fn give_up<M: Machine>(&self, mut machine: M, error: BuildError) -> BuildError {
         if !matches!(error, BuildError::Cancelled) {
             let text = self.ui.redact(&error::with_causes(&error));
-            let failure = Failure { step: error.step(), error: &text };
+            let failure = Failure {
+                step: error.step(),
+                error: &text,
+            };
             let fetched = |digest: &Digest| self.settings.cache.path(digest);
             let cx = self.context(&fetched);
             let steps = provision::on_error(&mut machine, &self.plan.on_error, failure, &cx);
-            self.cancel.run_until_cancelled(async { if !self.plan.on_error.is_empty() { steps.await } }).await;
-            self.settings.on_error.hold(&machine, &text, self.ui, self.cancel).await;
+            self.cancel
+                .run_until_cancelled(async {
+                    if !self.plan.on_error.is_empty() {
+                        steps.await
+                    }
+                })
+                .await;
+            self.settings
+                .on_error
+                .hold(&machine, &text, self.ui, self.cancel)
+                .await;
         }
         machine.destroy().await;
         error
     }
 
     /// Puts the image where `output.path` wants it, besides the store.
-    async fn copy_out(&self, manifest: &Manifest, phases: &mut Phases<'_>) -> Result<(), BuildError> {
+    async fn copy_out(
+        &self,
+        manifest: &Manifest,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
         let Some(path) = &self.plan.output.path else {
             return Ok(());
         };
-        let export = async { Ok(self.settings.store.export(manifest, path, self.settings.force, self.ui).await?) };
+        let export = async {
+            Ok(self
+                .settings
+                .store
+                .export(manifest, path, self.settings.force, self.ui)
+                .await?)
+        };
         phases.run("copy the image", export).await.map(drop)
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {
         for upload in self.plan.uploads() {
             if let UploadSource::Url { url, sha256 } = &upload.source {
-                self.settings.cache.fetch(url, &Checksum::Sha256(*sha256), self.ui).await?;
+                self.settings
+                    .cache
+                    .fetch(url, &Checksum::Sha256(*sha256), self.ui)
+                    .await?;
             }
         }
         Ok(())
     }
 
-    async fn inputs(&self, wanted: &plan::Base, base: &base::BaseDisk) -> Result<Inputs, BuildError> {
+    async fn inputs(
+        &self,
+        wanted: &plan::Base,
+        base: &base::BaseDisk,
+    ) -> Result<Inputs, BuildError> {
         let (plan, wanted, base) = (self.plan.clone(), wanted.clone(), base.clone());
-        Ok(hashing::blocking(move |stop| manifest::inputs::collect(&plan, &wanted, &base, stop)).await?)
+        Ok(
+            hashing::blocking(move |stop| manifest::inputs::collect(&plan, &wanted, &base, stop))
+                .await?,
+        )
     }
 
     fn context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {

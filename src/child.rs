@@ -15,7 +15,10 @@ const TAIL: usize = 4096;
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.process_group(0).kill_on_drop(true).stdin(Stdio::null());
+    command
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
     command
 }
 
@@ -23,7 +26,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 #[must_use]
 pub fn complaint(output: &Output) -> String {
     let text = tail(&output.stderr);
-    if text.is_empty() { output.status.to_string() } else { text }
+    if text.is_empty() {
+        output.status.to_string()
+    } else {
+        text
+    }
 }
 
 /// The last 4 KiB of some text, trimmed.

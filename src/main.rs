@@ -4,7 +4,10 @@ use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use karat::commands::{Failed, Invalid, build, completions, export, init, list, plan, prune, show, stored::StoredError, validate};
+use karat::commands::{
+    Failed, Invalid, build, completions, export, init, list, plan, prune, show,
+    stored::StoredError, validate,
+};
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +53,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     match run(&cli, &screen(&cli, color)) {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
@@ -65,16 +69,23 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
     let out = &mut io::stdout().lock();
     match &cli.verb {
-        Verb::Init(args) => init::run(args, out).map_err(|error| Failed::with(error.exit_code(), error))?,
+        Verb::Init(args) => {
+            init::run(args, out).map_err(|error| Failed::with(error.exit_code(), error))?
+        }
         Verb::Validate(args) => checked(validate::run(args, out))?,
         Verb::Plan(args) => checked(plan::run(args, out))?,
-        Verb::Build(args) => return with_signals(async |cancel| build::run(args, ui, cancel, out).await),
+        Verb::Build(args) => {
+            return with_signals(async |cancel| build::run(args, ui, cancel, out).await);
+        }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,
-        Verb::Export(args) => return with_signals(async |cancel| {
-            let work = cancel.run_until_cancelled(export::run(args, ui));
-            work.await.map_or(Ok(130), |done| done.map(|()| 0).map_err(stored))
-        }),
+        Verb::Export(args) => {
+            return with_signals(async |cancel| {
+                let work = cancel.run_until_cancelled(export::run(args, ui));
+                work.await
+                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(stored))
+            });
+        }
         Verb::Prune(args) => prune::run(args, ui, out)?,
         Verb::Completions(args) => completions::run(args, Cli::command(), out)?,
     }
@@ -97,8 +108,12 @@ fn screen(cli: &Cli, color: bool) -> Ui {
 
 /// Runs on this one thread, so that children which die with their parent's thread die with karat. The first signal asks
 /// the work to end in order; the second drops it, and with it every process and file that it owns.
-fn with_signals(work: impl AsyncFnOnce(&CancellationToken) -> Result<u8, Failed>) -> Result<u8, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+fn with_signals(
+    work: impl AsyncFnOnce(&CancellationToken) -> Result<u8, Failed>,
+) -> Result<u8, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| Failed::io("cannot start the runtime", error))?;
     let code = runtime.block_on(async {
         let mut signals = signals().map_err(|error| Failed::io("cannot listen for signals", error))?;
@@ -122,7 +137,11 @@ fn with_signals(work: impl AsyncFnOnce(&CancellationToken) -> Result<u8, Failed>
 }
 
 fn signals() -> io::Result<[Signal; 3]> {
-    Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?])
+    Ok([
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    ])
 }
 
 async fn next(signals: &mut [Signal; 3]) {

@@ -22,6 +22,7 @@ pub enum BuildError {
     #[error("cannot use a run directory in the cache")]
     #[diagnostic(help("free some space, or choose another place with `KARAT_CACHE`"))]
     RunDirectory(#[source] io::Error),
+    /// The base.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Base(#[from] BaseError),

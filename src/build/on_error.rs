@@ -23,15 +23,27 @@ pub enum OnError {
 
 impl OnError {
     /// Returns when the machine may be destroyed.
-    pub(super) async fn hold<M: Machine>(self, machine: &M, error: &str, ui: &Ui, cancel: &CancellationToken) {
+    pub(super) async fn hold<M: Machine>(
+        self,
+        machine: &M,
+        error: &str,
+        ui: &Ui,
+        cancel: &CancellationToken,
+    ) {
         let keep = match self {
             Self::Cleanup => false,
             Self::Keep => true,
-            Self::Ask => cancel.run_until_cancelled(ask(error, ui)).await.unwrap_or(false),
+            Self::Ask => cancel
+                .run_until_cancelled(ask(error, ui))
+                .await
+                .unwrap_or(false),
         };
         if keep {
             ui.warn(&format!("the build failed: {error}"));
-            ui.warn(&format!("the machine is kept; log in with: {}", machine.login()));
+            ui.warn(&format!(
+                "the machine is kept; log in with: {}",
+                machine.login()
+            ));
             ui.warn("end it with Ctrl-C");
             cancel.cancelled().await;
         }
@@ -46,6 +58,8 @@ async fn ask(error: &str, ui: &Ui) -> bool {
     ui.warn(&format!("the build failed: {error}"));
     ui.warn("keep the machine to look at it? [y/N]");
     let mut answer = String::new();
-    let read = BufReader::new(tokio::io::stdin()).read_line(&mut answer).await;
+    let read = BufReader::new(tokio::io::stdin())
+        .read_line(&mut answer)
+        .await;
     read.is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }

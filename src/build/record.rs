@@ -28,7 +28,10 @@ pub(super) async fn image(
 ) -> Result<ManifestId, BuildError> {
     let writing = settings.store.begin().await?;
     writing.add_image(file, ui).await?;
-    let phases = run.phases.iter().map(|(name, took)| (name.clone(), milliseconds(*took)));
+    let phases = run
+        .phases
+        .iter()
+        .map(|(name, took)| (name.clone(), milliseconds(*took)));
     let run = Run {
         started: run.started,
         finished: Timestamp::now(),
@@ -70,6 +73,16 @@ fn package(package: Package) -> manifest::Package {
         Origin::Declared => manifest::Origin::Declared,
         Origin::Dependency => manifest::Origin::Dependency,
     };
-    let Package { name, version, arch, .. } = package;
-    manifest::Package { name, version, arch, origin }
+    let Package {
+        name,
+        version,
+        arch,
+        ..
+    } = package;
+    manifest::Package {
+        name,
+        version,
+        arch,
+        origin,
+    }
 }

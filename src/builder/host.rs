@@ -48,7 +48,10 @@ impl Machine for HostMachine {
     }
 
     fn login(&self) -> String {
-        format!("ssh -p {} {}@{}", self.target.port, self.target.user, self.target.address)
+        format!(
+            "ssh -p {} {}@{}",
+            self.target.port, self.target.user, self.target.address
+        )
     }
 
     async fn destroy(self) {

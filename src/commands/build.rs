@@ -48,7 +48,12 @@ pub struct BuildArgs {
 ///
 /// # Errors
 /// What stops all of them before the first has begun.
-pub async fn run(args: &BuildArgs, ui: &Ui, cancel: &CancellationToken, out: &mut dyn Write) -> Result<u8, Failed> {
+pub async fn run(
+    args: &BuildArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<u8, Failed> {
     let mut inputs = args.templates.inputs();
     inputs.force = args.force;
     let plans = super::load_all(&args.templates.templates, &inputs)?;
@@ -57,11 +62,20 @@ pub async fn run(args: &BuildArgs, ui: &Ui, cancel: &CancellationToken, out: &mu
     }
     let store = args.store.open().map_err(Failed::new)?;
     let cache = Cache::of_user().map_err(Failed::new)?;
-    let settings = Settings { cache: &cache, store: &store, force: args.force, on_error: args.on_error };
+    let settings = Settings {
+        cache: &cache,
+        store: &store,
+        force: args.force,
+        on_error: args.on_error,
+    };
 
     let several = plans.len() > 1;
     let jobs = plans.iter().map(async |plan| {
-        let ui = if several { ui.for_job(&plan.image.name) } else { ui.clone() };
+        let ui = if several {
+            ui.for_job(&plan.image.name)
+        } else {
+            ui.clone()
+        };
         let outcome = one(plan, &settings, &ui, cancel).await;
         report(plan, outcome, &ui, &store)
     });
@@ -70,20 +84,37 @@ pub async fn run(args: &BuildArgs, ui: &Ui, cancel: &CancellationToken, out: &mu
     while let Some((its_code, image)) = finished.next().await {
         code = code.max(its_code);
         if let Some(image) = image {
-            let written = if args.json { print_json(out, &image) } else { writeln!(out, "{}", image.id) };
+            let written = if args.json {
+                print_json(out, &image)
+            } else {
+                writeln!(out, "{}", image.id)
+            };
             written.and_then(|()| out.flush()).map_err(Failed::stdout)?;
         }
     }
     Ok(code)
 }
 
-async fn one(plan: &Plan, settings: &Settings<'_>, ui: &Ui, cancel: &CancellationToken) -> Result<Built, Failed> {
-    let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name)).map_err(|error| Failed::with(2, error))?;
+async fn one(
+    plan: &Plan,
+    settings: &Settings<'_>,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<Built, Failed> {
+    let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
+        .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
-    build::build(plan, &secrets, settings, ui, cancel).await.map_err(|error| Failed::with(error.exit_code(), error))
+    build::build(plan, &secrets, settings, ui, cancel)
+        .await
+        .map_err(|error| Failed::with(error.exit_code(), error))
 }
 
-fn report(plan: &Plan, outcome: Result<Built, Failed>, ui: &Ui, store: &Store) -> (u8, Option<Image>) {
+fn report(
+    plan: &Plan,
+    outcome: Result<Built, Failed>,
+    ui: &Ui,
+    store: &Store,
+) -> (u8, Option<Image>) {
     match outcome {
         Ok(Built::Image(image)) => {
             summarise(&image, ui, store);
@@ -107,8 +138,18 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
     let mut rows = vec![
         ("image", image.manifest.inputs.image.name.clone()),
         ("manifest", image.id.to_string()),
-        ("file", store.blob(&outputs.image.digest).display().to_string()),
-        ("size", format!("{} ({} disk)", size(outputs.image.size), size(outputs.image.virtual_size))),
+        (
+            "file",
+            store.blob(&outputs.image.digest).display().to_string(),
+        ),
+        (
+            "size",
+            format!(
+                "{} ({} disk)",
+                size(outputs.image.size),
+                size(outputs.image.virtual_size)
+            ),
+        ),
         ("packages", outputs.packages.len().to_string()),
     ];
     let total = image.phases.iter().map(|(_, took)| *took).sum();
@@ -117,7 +158,11 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
         ui.note(&format!("{name:>10}  {value}"));
     }
     for (name, took) in &image.phases {
-        ui.note(&format!("{:>10}  {:>9}  {name}", "", crate::ui::human(*took)));
+        ui.note(&format!(
+            "{:>10}  {:>9}  {name}",
+            "",
+            crate::ui::human(*took)
+        ));
     }
 }
 

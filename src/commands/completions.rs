@@ -24,7 +24,11 @@ pub struct CompletionsArgs {
 ///
 /// # Errors
 /// The directory cannot be written.
-pub fn run(args: &CompletionsArgs, mut command: Command, out: &mut dyn Write) -> Result<(), Failed> {
+pub fn run(
+    args: &CompletionsArgs,
+    mut command: Command,
+    out: &mut dyn Write,
+) -> Result<(), Failed> {
     if let Some(shell) = args.shell {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut command, "karat", &mut text);

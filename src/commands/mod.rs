@@ -59,7 +59,11 @@ fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(plans) } else { Err(Invalid(errors)) }
+    if errors.is_empty() {
+        Ok(plans)
+    } else {
+        Err(Invalid(errors))
+    }
 }
 
 /// `name=value`; the value may hold more `=`.

@@ -24,13 +24,18 @@ pub struct PruneArgs {
 /// Names the first that could not be removed.
 pub fn run(_args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     let cache = Cache::of_user().map_err(Failed::new)?;
-    let leftovers = RunDir::leftovers(&cache.runs()).map_err(|error| Failed::io("cannot look for run directories", error))?;
+    let leftovers = RunDir::leftovers(&cache.runs())
+        .map_err(|error| Failed::io("cannot look for run directories", error))?;
     for leftover in leftovers {
         let path = leftover.path().to_owned();
-        if qemu::end_leftover(&path).map_err(|error| Failed::io("cannot end a guest that was left over", error))? {
+        if qemu::end_leftover(&path)
+            .map_err(|error| Failed::io("cannot end a guest that was left over", error))?
+        {
             ui.note(&format!("ended the guest of {}", path.display()));
         }
-        leftover.remove().map_err(|error| Failed::io("cannot remove a run directory", error))?;
+        leftover
+            .remove()
+            .map_err(|error| Failed::io("cannot remove a run directory", error))?;
         writeln!(out, "{}", path.display()).map_err(Failed::stdout)?;
     }
     Ok(())

@@ -126,7 +126,13 @@ pub async fn overlay(base: &BaseDisk, to: &Path, size: Option<u64>) -> Result<u6
 ///
 /// # Errors
 /// qemu-img fails (disk full), or the result cannot be read.
-pub async fn finish(overlay: &Path, virtual_size: u64, format: Format, to: &Path, ui: &Ui) -> Result<Finished, DiskError> {
+pub async fn finish(
+    overlay: &Path,
+    virtual_size: u64,
+    format: Format,
+    to: &Path,
+    ui: &Ui,
+) -> Result<Finished, DiskError> {
     convert(overlay, virtual_size, format, to, ui).await?;
     let read = |source| DiskError::Read {
         path: to.to_owned(),
@@ -135,7 +141,9 @@ pub async fn finish(overlay: &Path, virtual_size: u64, format: Format, to: &Path
     let size = to.metadata().map_err(read)?.len();
     let bar = ui.bar("hashing the image", Some(size));
     let path = to.to_owned();
-    let hashed = hashing::blocking(move |stop| hashing::digest(File::open(path)?, stop, |bytes| bar.advance(bytes)));
+    let hashed = hashing::blocking(move |stop| {
+        hashing::digest(File::open(path)?, stop, |bytes| bar.advance(bytes))
+    });
     let (digest, size) = hashed.await.map_err(read)?;
     Ok(Finished {
         path: to.to_owned(),
@@ -146,9 +154,25 @@ pub async fn finish(overlay: &Path, virtual_size: u64, format: Format, to: &Path
     })
 }
 
-async fn convert(overlay: &Path, virtual_size: u64, format: Format, to: &Path, ui: &Ui) -> Result<(), DiskError> {
+async fn convert(
+    overlay: &Path,
+    virtual_size: u64,
+    format: Format,
+    to: &Path,
+    ui: &Ui,
+) -> Result<(), DiskError> {
     let mut command = child::command("qemu-img");
-    command.args(["convert", "-p", "-W", "-m", "8", "-f", "qcow2", "-O", driver(format)]);
+    command.args([
+        "convert",
+        "-p",
+        "-W",
+        "-m",
+        "8",
+        "-f",
+        "qcow2",
+        "-O",
+        driver(format),
+    ]);
     match format {
         Format::Qcow2 => {
             command.args(["-c", "-o", "compression_type=zstd"]);
@@ -162,7 +186,12 @@ async fn convert(overlay: &Path, virtual_size: u64, format: Format, to: &Path, u
         }
         Format::Raw => {}
     }
-    command.arg("--").arg(overlay).arg(to).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("--")
+        .arg(overlay)
+        .arg(to)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(DiskError::NoTool)?;
     let bar = ui.bar("writing the image", Some(virtual_size));
     let stdout = child.stdout.take().expect("stdout is piped");
@@ -229,16 +258,31 @@ mod tests {
             virtual_size: 1 << 20,
         };
         let over = scratch.path().join("overlay");
-        assert!(matches!(overlay(&base, &over, Some(4096)).await, Err(DiskError::TooSmall { .. })));
+        assert!(matches!(
+            overlay(&base, &over, Some(4096)).await,
+            Err(DiskError::TooSmall { .. })
+        ));
         let size = overlay(&base, &over, Some(2 << 20)).await.unwrap();
         for format in [Format::Qcow2, Format::Raw, Format::Vmdk, Format::Vhd] {
             let to = scratch.path().join(driver(format));
-            let finished = finish(&over, size, format, &to, &Ui::default()).await.unwrap();
+            let finished = finish(&over, size, format, &to, &Ui::default())
+                .await
+                .unwrap();
             assert_eq!(finished.digest, Digest::of(&std::fs::read(&to).unwrap()));
             let found = crate::base::format::detect(&to).await.unwrap();
-            assert_eq!((found.name.as_str(), found.virtual_size), (driver(format), 2 << 20));
+            assert_eq!(
+                (found.name.as_str(), found.virtual_size),
+                (driver(format), 2 << 20)
+            );
         }
-        let full = finish(&over, size, Format::Raw, Path::new("/dev/full/no"), &Ui::default()).await;
+        let full = finish(
+            &over,
+            size,
+            Format::Raw,
+            Path::new("/dev/full/no"),
+            &Ui::default(),
+        )
+        .await;
         assert!(matches!(full, Err(DiskError::Refused { .. })));
     }
 }

@@ -447,10 +447,14 @@ impl Format {
 impl Plan {
     /// Every file that is put into the machine, by `[[files]]` or by a step.
     pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
-        let steps = self.steps.iter().chain(&self.on_error).filter_map(|step| match &step.action {
-            Action::File(upload) => Some(upload),
-            _ => None,
-        });
+        let steps = self
+            .steps
+            .iter()
+            .chain(&self.on_error)
+            .filter_map(|step| match &step.action {
+                Action::File(upload) => Some(upload),
+                _ => None,
+            });
         self.files.iter().chain(steps)
     }
 }

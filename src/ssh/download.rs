@@ -33,8 +33,17 @@ impl Session {
     ///
     /// # Errors
     /// Missing remote path, a server that answers with a path outside, local disk full. Nothing half-written stays.
-    pub async fn download(&self, source: &str, destination: &Path, bar: &Bar) -> Result<(), SshError> {
-        let base = source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    pub async fn download(
+        &self,
+        source: &str,
+        destination: &Path,
+        bar: &Bar,
+    ) -> Result<(), SshError> {
+        let base = source
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
         if !source.starts_with('/') || matches!(base, "" | "." | "..") || source.contains('\0') {
             return Err(SshError::Download {
                 path: source.to_owned(),
@@ -42,24 +51,36 @@ impl Session {
             });
         }
         let into = destination.as_os_str().as_bytes().ends_with(b"/") || destination.is_dir();
-        let target = if into { destination.join(base) } else { destination.components().collect() };
+        let target = if into {
+            destination.join(base)
+        } else {
+            destination.components().collect()
+        };
         let (pieces, receiver) = mpsc::channel(AHEAD);
         let name = base.to_owned();
-        let unpacking = tokio::task::spawn_blocking(move || unpack(receiver, OsStr::new(&name), &target));
+        let unpacking =
+            tokio::task::spawn_blocking(move || unpack(receiver, OsStr::new(&name), &target));
         let mut stderr = Tail::default();
         let command = format!("set -- {}{SEND}", quote(source));
         let ended = self
-            .converse(&command, |input| input.end(), async |kind, bytes: &[u8]| match kind {
-                Source::Stderr => {
-                    stderr.push(bytes);
-                    Ok(())
-                }
-                Source::Stdout => {
-                    bar.advance(bytes.len() as u64);
-                    // The unpacker has failed when it takes no more; its error is the one that counts.
-                    pieces.send(bytes.to_vec()).await.map_err(|_| self.disconnected())
-                }
-            })
+            .converse(
+                &command,
+                |input| input.end(),
+                async |kind, bytes: &[u8]| match kind {
+                    Source::Stderr => {
+                        stderr.push(bytes);
+                        Ok(())
+                    }
+                    Source::Stdout => {
+                        bar.advance(bytes.len() as u64);
+                        // The unpacker has failed when it takes no more; its error is the one that counts.
+                        pieces
+                            .send(bytes.to_vec())
+                            .await
+                            .map_err(|_| self.disconnected())
+                    }
+                },
+            )
             .await;
         drop(pieces);
         let unpacked = unpacking.await.expect("unpacking does not panic");
@@ -119,7 +140,10 @@ fn merge(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
 }
 
 fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Staged, Failure> {
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let cannot = |path: &Path| {
         let path = path.to_owned();
         move |source| Failure::Write { path, source }
@@ -144,7 +168,12 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
                 let mode = entry.header().mode().map_err(Failure::Broken)?;
                 write(&mut entry, &path, mode)?;
             }
-            kind => return Err(Failure::Hostile(format!("{} is a {kind:?}", inside.display()))),
+            kind => {
+                return Err(Failure::Hostile(format!(
+                    "{} is a {kind:?}",
+                    inside.display()
+                )));
+            }
         }
     }
     // tar pads its last record; what is not read would look like a lost connection.
@@ -163,7 +192,12 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
 /// The path of a member, which must be what was asked for or below it.
 fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, Failure> {
     let path = Path::new(OsStr::from_bytes(name));
-    let hostile = || Failure::Hostile(format!("the path {:?} leads elsewhere", path.display().to_string()));
+    let hostile = || {
+        Failure::Hostile(format!(
+            "the path {:?} leads elsewhere",
+            path.display().to_string()
+        ))
+    };
     let mut inside = PathBuf::new();
     for component in path.components() {
         match component {
@@ -172,7 +206,11 @@ fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, Failure> {
             _ => return Err(hostile()),
         }
     }
-    if inside.components().next() == Some(Component::Normal(base)) { Ok(inside) } else { Err(hostile()) }
+    if inside.components().next() == Some(Component::Normal(base)) {
+        Ok(inside)
+    } else {
+        Err(hostile())
+    }
 }
 
 /// Bytes and permission bits of one file; set-id bits and write access for others stay behind.
@@ -193,7 +231,8 @@ fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), Failure> {
         }
         io::Write::write_all(&mut file, &buffer[..count]).map_err(cannot)?;
     }
-    file.set_permissions(Permissions::from_mode(mode & 0o755 | 0o600)).map_err(cannot)
+    file.set_permissions(Permissions::from_mode(mode & 0o755 | 0o600))
+        .map_err(cannot)
 }
 
 /// What comes over the network, as a file to read.
@@ -236,7 +275,12 @@ mod tests {
         ];
         for (name, expected) in cases {
             let result = checked(name, OsStr::new("log")).ok();
-            assert_eq!(result, expected.map(PathBuf::from), "{:?}", String::from_utf8_lossy(name));
+            assert_eq!(
+                result,
+                expected.map(PathBuf::from),
+                "{:?}",
+                String::from_utf8_lossy(name)
+            );
         }
     }
 }

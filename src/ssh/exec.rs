@@ -34,17 +34,26 @@ impl Session {
     ///
     /// # Errors
     /// The connection dropped. A command that ran and failed is an [`Exit`].
-    pub async fn exec(&self, command: &str, stdin: &[u8], line: &mut dyn FnMut(&str)) -> Result<Exit, SshError> {
+    pub async fn exec(
+        &self,
+        command: &str,
+        stdin: &[u8],
+        line: &mut dyn FnMut(&str),
+    ) -> Result<Exit, SshError> {
         let mut stdout = Lines::default();
         let mut stderr = Lines::default();
         let exit = self
-            .converse(command, |input| send_all(input, stdin), async |source, bytes: &[u8]| {
-                match source {
-                    Source::Stdout => stdout.push(bytes, line),
-                    Source::Stderr => stderr.push(bytes, line),
-                }
-                Ok(())
-            })
+            .converse(
+                command,
+                |input| send_all(input, stdin),
+                async |source, bytes: &[u8]| {
+                    match source {
+                        Source::Stdout => stdout.push(bytes, line),
+                        Source::Stderr => stderr.push(bytes, line),
+                    }
+                    Ok(())
+                },
+            )
             .await;
         stdout.finish(line);
         stderr.finish(line);
@@ -59,13 +68,17 @@ impl Session {
         let mut stdout = Vec::new();
         let mut stderr = Tail::default();
         let exit = self
-            .converse(command, |input| send_all(input, &[]), async |source, bytes: &[u8]| {
-                match source {
-                    Source::Stdout => stdout.extend_from_slice(bytes),
-                    Source::Stderr => stderr.push(bytes),
-                }
-                Ok(())
-            })
+            .converse(
+                command,
+                |input| send_all(input, &[]),
+                async |source, bytes: &[u8]| {
+                    match source {
+                        Source::Stdout => stdout.extend_from_slice(bytes),
+                        Source::Stderr => stderr.push(bytes),
+                    }
+                    Ok(())
+                },
+            )
             .await?;
         if !exit.is_success() {
             return Err(SshError::Failed {
@@ -91,22 +104,34 @@ impl Session {
         Feeding: Future<Output = Result<(), FeedError>> + 'a,
     {
         let lost = |_| self.disconnected();
-        let channel = self.handle.channel_open_session().await.map_err(|error| match error {
-            russh::Error::ChannelOpenFailure(reason) => SshError::NotStarted {
-                login: self.login.clone(),
-                reason: reason.description().to_owned(),
-            },
-            _ => self.disconnected(),
-        })?;
+        let channel = self
+            .handle
+            .channel_open_session()
+            .await
+            .map_err(|error| match error {
+                russh::Error::ChannelOpenFailure(reason) => SshError::NotStarted {
+                    login: self.login.clone(),
+                    reason: reason.description().to_owned(),
+                },
+                _ => self.disconnected(),
+            })?;
         let (mut messages, writer) = channel.split();
         let input = Input::new(writer);
-        input.writer().exec(true, as_root(command, self.is_root)).await.map_err(lost)?;
+        input
+            .writer()
+            .exec(true, as_root(command, self.is_root))
+            .await
+            .map_err(lost)?;
         let feeding = feed(input);
         tokio::pin!(feeding);
         let mut fed = false;
         let mut exit = None;
         loop {
-            let limit = if exit.is_some() { SILENCE_AFTER_EXIT } else { Duration::MAX };
+            let limit = if exit.is_some() {
+                SILENCE_AFTER_EXIT
+            } else {
+                Duration::MAX
+            };
             let message = tokio::select! {
                 message = timeout(limit, messages.wait()) => message,
                 result = &mut feeding, if !fed => {
@@ -120,9 +145,15 @@ impl Session {
             };
             match message {
                 Ok(Some(ChannelMsg::Data { data })) => output(Source::Stdout, &data).await?,
-                Ok(Some(ChannelMsg::ExtendedData { data, ext: STDERR })) => output(Source::Stderr, &data).await?,
-                Ok(Some(ChannelMsg::ExitStatus { exit_status })) => exit = Some(Exit::code(exit_status)),
-                Ok(Some(ChannelMsg::ExitSignal { signal_name, .. })) => exit = Some(Exit::signal(&signal_name)),
+                Ok(Some(ChannelMsg::ExtendedData { data, ext: STDERR })) => {
+                    output(Source::Stderr, &data).await?
+                }
+                Ok(Some(ChannelMsg::ExitStatus { exit_status })) => {
+                    exit = Some(Exit::code(exit_status))
+                }
+                Ok(Some(ChannelMsg::ExitSignal { signal_name, .. })) => {
+                    exit = Some(Exit::signal(&signal_name))
+                }
                 Ok(Some(ChannelMsg::Failure)) => {
                     return Err(SshError::NotStarted {
                         login: self.login.clone(),
@@ -138,7 +169,11 @@ impl Session {
 
     /// The connection is gone; tells why as far as that is known.
     pub(super) fn disconnected(&self) -> SshError {
-        let reason = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = self
+            .farewell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         SshError::Disconnected {
             login: self.login.clone(),
             reason: reason.unwrap_or_else(|| "the server closed it".to_owned()),
@@ -173,7 +208,10 @@ impl Input {
     }
 
     pub(super) async fn send(&self, bytes: Vec<u8>) -> Result<(), FeedError> {
-        self.writer().data_bytes(bytes).await.map_err(|_| FeedError::Closed)
+        self.writer()
+            .data_bytes(bytes)
+            .await
+            .map_err(|_| FeedError::Closed)
     }
 
     /// Ends stdin and keeps the channel until the command has ended.
@@ -185,7 +223,8 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        if let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(async move { writer.close().await });
         }
     }
@@ -256,7 +295,13 @@ mod tests {
 
     #[test]
     fn a_login_that_is_not_root_becomes_root_without_being_asked() {
-        assert_eq!(as_root("id -u; exit 3", true), "exec /bin/sh -c 'id -u; exit 3'");
-        assert_eq!(as_root("id -u", false), "exec sudo -n -- /bin/sh -c 'id -u'");
+        assert_eq!(
+            as_root("id -u; exit 3", true),
+            "exec /bin/sh -c 'id -u; exit 3'"
+        );
+        assert_eq!(
+            as_root("id -u", false),
+            "exec sudo -n -- /bin/sh -c 'id -u'"
+        );
     }
 }

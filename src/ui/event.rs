@@ -25,15 +25,20 @@ pub(super) struct Event<'a> {
     /// Size of a bar, or by how much it moves, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// Since the start of the process.
-    #[serde(skip)]
-    pub since_start: Duration,
 }
 
 impl<'a> Event<'a> {
-    pub(super) fn new(event: &'static str, job: Option<&'a str>, text: &'a str, since_start: Duration) -> Self {
+    pub(super) fn new(event: &'static str, job: Option<&'a str>, text: &'a str) -> Self {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-        Self { time, event, job, text, took: None, id: 0, total: None, since_start }
+        Self {
+            time,
+            event,
+            job,
+            text,
+            took: None,
+            id: 0,
+            total: None,
+        }
     }
 
     /// The job's name in front of the text, when there is one.
@@ -46,7 +51,10 @@ impl<'a> Event<'a> {
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
-fn seconds<S: serde::Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+fn seconds<S: serde::Serializer>(
+    took: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let seconds = took.unwrap_or_default().as_secs_f64();
     serializer.serialize_f64((seconds * 1000.0).round() / 1000.0)
 }
@@ -55,7 +63,11 @@ fn seconds<S: serde::Serializer>(took: &Option<Duration>, serializer: S) -> Resu
 #[must_use]
 pub(crate) fn human(took: Duration) -> String {
     let seconds = took.as_secs();
-    if seconds < 60 { format!("{:.1} s", took.as_secs_f64()) } else { format!("{} min {:02} s", seconds / 60, seconds % 60) }
+    if seconds < 60 {
+        format!("{:.1} s", took.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +76,12 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        for (millis, text) in [(0, "0.0 s"), (4_240, "4.2 s"), (59_900, "59.9 s"), (185_000, "3 min 05 s")] {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (4_240, "4.2 s"),
+            (59_900, "59.9 s"),
+            (185_000, "3 min 05 s"),
+        ] {
             assert_eq!(human(Duration::from_millis(millis)), text);
         }
     }

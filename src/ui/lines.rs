@@ -16,8 +16,14 @@ impl Printer for Plain {
         let text = event.labelled();
         let line = match event.event {
             "started" => format!("==> {text}"),
-            "done" => format!("    {text}: done in {}", human(event.took.unwrap_or_default())),
-            "failed" => format!("    {text}: failed after {}", human(event.took.unwrap_or_default())),
+            "done" => format!(
+                "    {text}: done in {}",
+                human(event.took.unwrap_or_default())
+            ),
+            "failed" => format!(
+                "    {text}: failed after {}",
+                human(event.took.unwrap_or_default())
+            ),
             "output" => format!("    | {text}"),
             "warning" | "error" => format!("{}: {text}", event.event),
             "bar" => return write_line(&bar_line(event, &text)),

@@ -56,7 +56,6 @@ struct Screen {
     printer: Box<dyn Printer>,
     verbosity: Verbosity,
     redactors: Mutex<Vec<Redactor>>,
-    started: Instant,
     next_bar: std::sync::atomic::AtomicU64,
 }
 
@@ -89,7 +88,6 @@ impl Ui {
                 printer,
                 verbosity,
                 redactors: Mutex::default(),
-                started: Instant::now(),
                 next_bar: 0.into(),
             }),
             job: None,
@@ -99,19 +97,32 @@ impl Ui {
     /// The same screen for one of several jobs: its lines carry the job's name.
     #[must_use]
     pub fn for_job(&self, job: &str) -> Self {
-        Self { screen: Arc::clone(&self.screen), job: Some(job.into()) }
+        Self {
+            screen: Arc::clone(&self.screen),
+            job: Some(job.into()),
+        }
     }
 
     /// Hides these secrets from now on, besides those of other jobs.
     pub fn hide(&self, secrets: &Secrets) {
-        self.screen.redactors.lock().unwrap_or_else(PoisonError::into_inner).push(Redactor::new(secrets));
+        self.screen
+            .redactors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Redactor::new(secrets));
     }
 
     /// A text as it may be shown.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let redactors = self.screen.redactors.lock().unwrap_or_else(PoisonError::into_inner);
-        redactors.iter().fold(text.to_owned(), |text, redactor| redactor.redact(&text).into_owned())
+        let redactors = self
+            .screen
+            .redactors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        redactors.iter().fold(text.to_owned(), |text, redactor| {
+            redactor.redact(&text).into_owned()
+        })
     }
 
     /// One plain fact worth a line.
@@ -142,15 +153,26 @@ impl Ui {
     /// Starts a phase or step.
     #[must_use]
     pub fn phase(&self, name: &str) -> Phase {
-        let phase = Phase { ui: self.clone(), name: self.redact(name), id: self.next_id(), started: Instant::now(), over: false };
-        self.send(Verbosity::Normal, "started", &phase.name, |event| event.id = phase.id);
+        let phase = Phase {
+            ui: self.clone(),
+            name: self.redact(name),
+            id: self.next_id(),
+            started: Instant::now(),
+            over: false,
+        };
+        self.send(Verbosity::Normal, "started", &phase.name, |event| {
+            event.id = phase.id
+        });
         phase
     }
 
     /// Starts a bar, in bytes.
     #[must_use]
     pub fn bar(&self, label: &str, total: Option<u64>) -> Bar {
-        let bar = Bar { ui: self.clone(), id: self.next_id() };
+        let bar = Bar {
+            ui: self.clone(),
+            id: self.next_id(),
+        };
         self.send(Verbosity::Normal, "bar", label, |event| {
             event.id = bar.id;
             event.total = total;
@@ -159,19 +181,27 @@ impl Ui {
     }
 
     fn next_id(&self) -> u64 {
-        self.screen.next_bar.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        self.screen
+            .next_bar
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
     fn print(&self, at: Verbosity, kind: &'static str, text: &str) {
         self.send(at, kind, text, |_| {});
     }
 
-    fn send(&self, at: Verbosity, kind: &'static str, text: &str, complete: impl FnOnce(&mut Event<'_>)) {
+    fn send(
+        &self,
+        at: Verbosity,
+        kind: &'static str,
+        text: &str,
+        complete: impl FnOnce(&mut Event<'_>),
+    ) {
         if at > self.screen.verbosity {
             return;
         }
         let text = self.redact(text);
-        let mut event = Event::new(kind, self.job.as_deref(), &text, self.screen.started.elapsed());
+        let mut event = Event::new(kind, self.job.as_deref(), &text);
         complete(&mut event);
         self.screen.printer.print(&event);
     }
@@ -196,7 +226,8 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.ui.send(Verbosity::Normal, "bar_end", "", |event| event.id = self.id);
+        self.ui
+            .send(Verbosity::Normal, "bar_end", "", |event| event.id = self.id);
     }
 }
 

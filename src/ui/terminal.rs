@@ -30,7 +30,11 @@ struct State {
 
 impl Terminal {
     pub(super) fn new(color: bool) -> Self {
-        Self { screen: MultiProgress::new(), color, state: Mutex::default() }
+        Self {
+            screen: MultiProgress::new(),
+            color,
+            state: Mutex::default(),
+        }
     }
 
     fn line(&self, text: &str) {
@@ -40,17 +44,25 @@ impl Terminal {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn start(&self, state: &mut State, event: &Event<'_>) {
         let bar = self.screen.add(ProgressBar::new_spinner());
-        let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant");
+        let style =
+            ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant");
         bar.set_style(style);
         bar.set_message(event.labelled());
         bar.enable_steady_tick(TICK);
         state.bars.insert(event.id, bar);
-        state.running.insert(event.job.map(str::to_owned), (event.id, event.labelled(), Vec::new()));
+        state.running.insert(
+            event.job.map(str::to_owned),
+            (event.id, event.labelled(), Vec::new()),
+        );
     }
 
     fn finish(&self, state: &mut State, event: &Event<'_>) {
@@ -58,8 +70,16 @@ impl Terminal {
             bar.finish_and_clear();
         }
         state.running.retain(|_, (id, _, _)| *id != event.id);
-        let mark = if event.event == "done" { self.paint("32", "✓") } else { self.paint("31", "✗") };
-        self.line(&format!("{mark} {}  {}", event.labelled(), self.paint("2", &human(event.took.unwrap_or_default()))));
+        let mark = if event.event == "done" {
+            self.paint("32", "✓")
+        } else {
+            self.paint("31", "✗")
+        };
+        self.line(&format!(
+            "{mark} {}  {}",
+            event.labelled(),
+            self.paint("2", &human(event.took.unwrap_or_default()))
+        ));
     }
 
     fn add_bar(&self, state: &mut State, event: &Event<'_>) {
@@ -69,7 +89,11 @@ impl Terminal {
         } else {
             "  {msg} {bytes} {bytes_per_sec}"
         };
-        bar.set_style(ProgressStyle::with_template(shape).expect("the template is a constant").progress_chars("=> "));
+        bar.set_style(
+            ProgressStyle::with_template(shape)
+                .expect("the template is a constant")
+                .progress_chars("=> "),
+        );
         if let Some(total) = event.total {
             bar.set_length(total);
         }
@@ -84,17 +108,28 @@ impl Terminal {
         if tail.len() == TAIL {
             tail.remove(0);
         }
-        let shown: String = event.text.chars().filter(|c| !c.is_control()).take(self.width()).collect();
+        let shown: String = event
+            .text
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(self.width())
+            .collect();
         tail.push(shown);
         if let Some(bar) = state.bars.get(id) {
-            let lines: String = tail.iter().map(|line| format!("\n    {}", self.paint("2", line))).collect();
+            let lines: String = tail
+                .iter()
+                .map(|line| format!("\n    {}", self.paint("2", line)))
+                .collect();
             bar.set_message(format!("{title}{lines}"));
         }
     }
 
     /// Columns that a line of output may take; a wrapped line would break the redraw.
     fn width(&self) -> usize {
-        rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col)).saturating_sub(8).max(20)
+        rustix::termios::tcgetwinsize(std::io::stderr())
+            .map_or(80, |size| usize::from(size.ws_col))
+            .saturating_sub(8)
+            .max(20)
     }
 }
 
@@ -116,8 +151,16 @@ impl Printer for Terminal {
                 }
             }
             "output" => self.output(&mut state, event),
-            "warning" => self.line(&format!("{} {}", self.paint("33", "warning:"), event.labelled())),
-            "error" => self.line(&format!("{} {}", self.paint("31", "error:"), event.labelled())),
+            "warning" => self.line(&format!(
+                "{} {}",
+                self.paint("33", "warning:"),
+                event.labelled()
+            )),
+            "error" => self.line(&format!(
+                "{} {}",
+                self.paint("31", "error:"),
+                event.labelled()
+            )),
             _ => self.line(&event.labelled()),
         }
     }

@@ -6,5 +6,4 @@ mod plan;
 mod sanity;
 mod site;
 mod sizes;
-mod speed;
 mod variables;
