@@ -1,5 +1,6 @@
 //! Arguments, one printer, the exit code.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -50,11 +51,12 @@ fn failed(error: &StoredError) -> ExitCode {
     let mut text = format!("error: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        text += &format!(": {cause}");
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {cause}");
         source = cause.source();
     }
     if let Some(help) = error.help() {
-        text += &format!("\n  help: {help}");
+        let _ = write!(text, "\n  help: {help}");
     }
     drop(writeln!(std::io::stderr(), "{text}"));
     ExitCode::from(code)
