@@ -161,7 +161,9 @@ impl Cache {
                 .map(PathBuf::from)
                 .filter(|path| path.is_absolute())
         };
-        directory("KARAT_CACHE")
+        // A relative XDG directory is to be ignored, says its specification; ours is what the user wrote.
+        std::env::var_os("KARAT_CACHE")
+            .and_then(|path| std::path::absolute(path).ok())
             .or_else(|| Some(directory("XDG_CACHE_HOME")?.join("karat")))
             .or_else(|| Some(directory("HOME")?.join(".cache/karat")))
             .map(Self::new)
