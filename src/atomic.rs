@@ -1,8 +1,8 @@
 //! Files that appear whole or not at all: written beside their target, synced, then renamed.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -23,11 +23,14 @@ impl Unfinished {
     /// # Errors
     /// The directory of `target` cannot be written.
     pub fn create(target: &Path, mode: u32) -> io::Result<Self> {
-        let file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(directory_of(target))
-            .map_err(without_path)?;
+        let file =
+            tempfile::Builder::new()
+                .prefix(UNFINISHED)
+                .make_in(directory_of(target), |path| {
+                    let mut options = File::options();
+                    options.read(true).write(true).create_new(true).mode(mode);
+                    options.open(path)
+                })?;
         let target = target.to_owned();
         Ok(Self { file, target })
     }
@@ -71,13 +74,6 @@ impl Unfinished {
         self.file.persist_noclobber(&self.target)?;
         sync_directory(directory_of(&self.target))
     }
-}
-
-/// The plain error of the system: the passing name that `tempfile` adds would only puzzle.
-fn without_path(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|wrapper| wrapper.source());
-    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
-    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Writes a small file whole.

@@ -1,6 +1,7 @@
 //! SHA-256 of streams, off the main thread, with progress; stops soon after nobody waits for it any more.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -81,6 +82,45 @@ pub fn digest(from: impl Read, stop: &Stop, progress: impl Fn(u64)) -> io::Resul
     copy(from, io::sink(), stop, progress)
 }
 
+/// Blocks of zeros this large become holes: the cluster of qcow2, and a multiple of every file system's block.
+const HOLE: usize = 1 << 16;
+
+/// A new, empty file that is written from its start, with holes where there are only zeros.
+pub struct Sparse<'f>(&'f mut File);
+
+impl<'f> Sparse<'f> {
+    /// Writes to this file.
+    pub fn new(file: &'f mut File) -> Self {
+        Self(file)
+    }
+
+    /// Gives the file its length: a hole at the end is not written by anything else.
+    ///
+    /// # Errors
+    /// The file cannot be changed.
+    pub fn finish(self) -> io::Result<()> {
+        let end = self.0.stream_position()?;
+        self.0.set_len(end)
+    }
+}
+
+impl Write for Sparse<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let block = &bytes[..bytes.len().min(HOLE)];
+        if block.iter().all(|byte| *byte == 0) {
+            // At most HOLE, so it fits.
+            self.0
+                .seek(SeekFrom::Current(block.len().cast_signed() as i64))?;
+            return Ok(block.len());
+        }
+        self.0.write(block)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +132,19 @@ mod tests {
         let (digest, size) = copy(&bytes[..], &mut copied, &Stop::default(), |_| {}).unwrap();
         assert_eq!((digest, size), (Digest::of(&bytes), bytes.len() as u64));
         assert_eq!(copied, bytes);
+    }
+
+    #[test]
+    fn a_sparse_copy_has_the_same_bytes_and_fewer_blocks() {
+        use std::os::unix::fs::MetadataExt;
+        let mut bytes = vec![0; (4 << 20) + 3];
+        bytes[2 << 20] = 1;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut sparse = Sparse::new(file.as_file_mut());
+        copy(&bytes[..], &mut sparse, &Stop::default(), |_| {}).unwrap();
+        sparse.finish().unwrap();
+        assert_eq!(std::fs::read(file.path()).unwrap(), bytes);
+        assert!(file.as_file().metadata().unwrap().blocks() * 512 < 1 << 20);
     }
 
     #[tokio::test]

@@ -157,7 +157,7 @@ fn needs(info: &Info, path: &Path) -> Option<String> {
         .iter()
         .filter_map(|extent| extent.filename.as_deref());
     if let Some(other) = extents.find(|extent| *extent != path) {
-        return Some(format!("a part of it is in the file {other:?}"));
+        return Some(format!("a part of it is in the file {}", other.display()));
     }
     info.encrypted
         .then(|| "it is encrypted, and needs a key".to_owned())

@@ -72,9 +72,10 @@ fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result
         row("step", format!("{} {name} ({})", index + 1, kind(action)))?;
     }
     row("packages", packages(&stored.manifest))?;
-    let network = match inputs.network.open {
-        true => "open while it was provisioned",
-        false => "sealed",
+    let network = if inputs.network.open {
+        "open while it was provisioned"
+    } else {
+        "sealed"
     };
     row("network", network.to_owned())
 }

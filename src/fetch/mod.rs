@@ -63,7 +63,7 @@ pub enum FetchError {
     ))]
     Transfer {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// How often.
         tries: u32,
         /// The last failure.
@@ -76,7 +76,7 @@ pub enum FetchError {
     ))]
     Mismatch {
         /// What was asked for.
-        url: Url,
+        url: String,
         /// What it should hash to.
         expected: Digest,
         /// What it hashes to.
@@ -89,7 +89,7 @@ pub enum FetchError {
     ))]
     Checksums {
         /// URL of the checksum file.
-        url: Url,
+        url: String,
         /// File name that was looked up.
         name: String,
         /// What is wrong.
@@ -100,7 +100,7 @@ pub enum FetchError {
     #[diagnostic(help("`sha256_url` must point at a text file like SHA256SUMS"))]
     NotChecksums {
         /// URL of the checksum file.
-        url: Url,
+        url: String,
     },
     /// The cache cannot be used.
     #[error("cannot write to the cache at {}", path.display())]
@@ -161,7 +161,9 @@ impl Cache {
                 .map(PathBuf::from)
                 .filter(|path| path.is_absolute())
         };
-        directory("KARAT_CACHE")
+        // A relative XDG directory is to be ignored, says its specification; ours is what the user wrote.
+        std::env::var_os("KARAT_CACHE")
+            .and_then(|path| std::path::absolute(path).ok())
             .or_else(|| Some(directory("XDG_CACHE_HOME")?.join("karat")))
             .or_else(|| Some(directory("HOME")?.join(".cache/karat")))
             .map(Self::new)
@@ -220,10 +222,12 @@ impl Cache {
                 Err(source) => tries.pause_after(sums, source).await?,
             }
         };
-        let text = text.ok_or_else(|| FetchError::NotChecksums { url: sums.clone() })?;
+        let text = text.ok_or_else(|| FetchError::NotChecksums {
+            url: sums.to_string(),
+        })?;
         let name = file_name(url);
         checksums::find(&text, &name).map_err(|why| FetchError::Checksums {
-            url: sums.clone(),
+            url: sums.to_string(),
             name,
             why,
         })
@@ -315,7 +319,7 @@ impl Cache {
                 Ok(()) => {
                     partial.discard().map_err(cannot_write)?;
                     return Err(FetchError::Mismatch {
-                        url: url.clone(),
+                        url: url.to_string(),
                         expected: digest,
                         actual,
                     });
@@ -351,7 +355,7 @@ impl Tries {
         self.failed += 1;
         if self.failed == TRIES || !source.is_passing() {
             return Err(FetchError::Transfer {
-                url: url.clone(),
+                url: url.to_string(),
                 tries: self.failed,
                 source,
             });
@@ -405,7 +409,7 @@ async fn read_text(client: &Client, url: &Url) -> Result<Option<String>, Transfe
 
 fn client(url: &Url, redirects: Redirects) -> Result<Client, FetchError> {
     transfer::client(redirects).map_err(|source| FetchError::Transfer {
-        url: url.clone(),
+        url: url.to_string(),
         tries: 1,
         source,
     })

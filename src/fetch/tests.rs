@@ -44,7 +44,9 @@ impl Server {
         tokio::spawn(async move {
             loop {
                 let (mut line, _) = listener.accept().await.unwrap();
-                let offset = read_request(&mut line).await;
+                let Some(offset) = read_request(&mut line).await else {
+                    continue;
+                };
                 let turn = log.lock().unwrap().len();
                 log.lock().unwrap().push(offset);
                 let reply = script[turn.min(script.len() - 1)];
@@ -61,16 +63,20 @@ impl Server {
     }
 }
 
-async fn read_request(line: &mut TcpStream) -> usize {
+/// The offset that is asked for; `None` when this is no HTTP.
+async fn read_request(line: &mut TcpStream) -> Option<usize> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(line.read_u8().await.unwrap());
+        head.push(line.read_u8().await.ok()?);
+        if !head.starts_with(b"G") {
+            return None;
+        }
     }
     let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
     let range = head
         .lines()
         .find_map(|line| line.strip_prefix("range: bytes="));
-    range.map_or(0, |range| range.trim_end_matches('-').parse().unwrap())
+    Some(range.map_or(0, |range| range.trim_end_matches('-').parse().unwrap()))
 }
 
 async fn answer(mut line: TcpStream, body: &[u8], offset: usize, reply: Reply) -> io::Result<()> {
@@ -354,7 +360,7 @@ async fn a_local_file_is_fetched_too() {
 async fn cancelling_in_a_pause_returns_at_once() {
     let server = Server::start(b"", &[Reply::Status(500)]).await;
     let (_scratch, mut cache) = cache();
-    cache.pause = Duration::from_secs(60);
+    cache.pause = Duration::from_mins(1);
     let checksum = Checksum::Sha256(Digest::of(b"bytes"));
     let ui = Ui::default();
     let fetch = cache.fetch(&server.url, &checksum, &ui);
@@ -365,6 +371,20 @@ async fn cancelling_in_a_pause_returns_at_once() {
     assert!(started.elapsed() < Duration::from_secs(1));
     let lock = cache.path(&Digest::of(b"bytes")).with_extension("lock");
     assert!(FileLock::try_exclusive(&lock).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_tls_is_no_https_server() {
+    let server = Server::start(b"bytes", &[Reply::Ranged]).await;
+    let (_scratch, cache) = cache();
+    let checksum = Checksum::Sha256(Digest::of(b"bytes"));
+    let url = server.url.replace("http:", "https:");
+    let error = cache
+        .fetch(&url, &checksum, &Ui::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, FetchError::Transfer { tries: TRIES, .. }));
+    assert!(names(&cache).is_empty());
 }
 
 mod any_server {

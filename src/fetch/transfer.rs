@@ -13,7 +13,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
 /// A server that accepts and then says nothing is given up after this long; a retry resumes.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_mins(1);
 
 /// Long enough for a lost SYN or two.
 const CONNECT: Duration = Duration::from_secs(20);

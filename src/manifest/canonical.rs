@@ -57,7 +57,7 @@ fn write<'v>(
         Value::Number(number) => return refuse(format!("the number {number}"), at),
         Value::String(text) => write_text(text, out),
         Value::Array(items) => {
-            write_list(b"[]", items, out, |item, out| write(item, at, out))?;
+            write_list(*b"[]", items, out, |item, out| write(item, at, out))?;
         }
         Value::Object(table) => {
             if let Some(key) = table.keys().find(|key| !key.is_ascii()) {
@@ -66,7 +66,7 @@ fn write<'v>(
             let mut entries: Vec<_> = table.iter().collect();
             // RFC 8785 orders by UTF-16 units; for ASCII that is the order of bytes.
             entries.sort_by_key(|(key, _)| key.as_bytes());
-            write_list(b"{}", entries, out, |(key, item), out| {
+            write_list(*b"{}", entries, out, |(key, item), out| {
                 write_text(key, out);
                 out.push(b':');
                 at.push(key);
@@ -80,7 +80,7 @@ fn write<'v>(
 }
 
 fn write_list<T>(
-    brackets: &[u8; 2],
+    brackets: [u8; 2],
     items: impl IntoIterator<Item = T>,
     out: &mut Vec<u8>,
     mut write_item: impl FnMut(T, &mut Vec<u8>) -> Result<(), Unrepresentable>,

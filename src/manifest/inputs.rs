@@ -109,8 +109,8 @@ fn apt(apt: &plan::Apt) -> Apt {
     }
 }
 
-fn step(step: &plan::Step, stop: &Stop) -> Result<Step, InputError> {
-    let action = match &step.action {
+fn step(planned: &plan::Step, stop: &Stop) -> Result<Step, InputError> {
+    let action = match &planned.action {
         plan::Action::Shell(shell) => Action::Shell {
             script: script(&shell.script, stop)?,
             environment: shell
@@ -131,7 +131,7 @@ fn step(step: &plan::Step, stop: &Stop) -> Result<Step, InputError> {
             milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         },
     };
-    let name = step.name.clone();
+    let name = planned.name.clone();
     Ok(Step { name, action })
 }
 
@@ -139,8 +139,8 @@ fn script(script: &plan::Script, stop: &Stop) -> Result<Digest, InputError> {
     match script {
         plan::Script::Path(path) => hash(path, stop),
         plan::Script::Inline(lines) => {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            Ok(Digest::of(text.as_bytes()))
+            let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+            Ok(Digest::of((lines.join("\n") + "\n").as_bytes()))
         }
     }
 }

@@ -27,7 +27,7 @@ pub use writing::Writing;
 
 use crate::atomic::{UNFINISHED, Unfinished};
 use crate::digest::Digest;
-use crate::hashing;
+use crate::hashing::{self, Sparse};
 use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::ui::Ui;
 
@@ -215,9 +215,11 @@ impl Store {
                 source,
             };
             let mut unfinished = Unfinished::create(&target, 0o644).map_err(failed)?;
+            let mut sparse = Sparse::new(unfinished.file());
+            let progress = |bytes| bar.advance(bytes);
             let (actual, size) =
-                hashing::copy(file, unfinished.file(), stop, |bytes| bar.advance(bytes))
-                    .map_err(failed)?;
+                hashing::copy(file, &mut sparse, stop, progress).map_err(failed)?;
+            sparse.finish().map_err(failed)?;
             if actual != digest {
                 return Err(StoreError::Tampered { path, actual });
             }

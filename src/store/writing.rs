@@ -11,7 +11,7 @@ use super::{Blob, Record, Run, Store, StoreError};
 use crate::atomic::{self, Unfinished};
 use crate::digest::Digest;
 use crate::flock::FileLock;
-use crate::hashing::{self, Stop};
+use crate::hashing::{self, Sparse, Stop};
 use crate::manifest::{Manifest, ManifestId, canonical};
 use crate::ui::Ui;
 
@@ -125,7 +125,9 @@ fn take(image: &Path, blobs: &Path, stop: &Stop, progress: impl Fn(u64)) -> io::
 /// Copies the file under a passing name, hashing what it writes, then gives it its own name and removes the source.
 fn copy(image: &Path, blobs: &Path, stop: &Stop, progress: impl Fn(u64)) -> io::Result<Blob> {
     let mut unfinished = Unfinished::create(&blobs.join("image"), READ_ONLY)?;
-    let (digest, size) = hashing::copy(File::open(image)?, unfinished.file(), stop, progress)?;
+    let mut sparse = Sparse::new(unfinished.file());
+    let (digest, size) = hashing::copy(File::open(image)?, &mut sparse, stop, progress)?;
+    sparse.finish()?;
     unfinished.finish_as(&blobs.join(digest.hex()))?;
     fs::remove_file(image)?;
     Ok(Blob { digest, size })

@@ -156,6 +156,10 @@ impl Machine for TestMachine {
         Death::new(self.died.subscribe())
     }
 
+    fn login(&self) -> String {
+        "ssh".to_owned()
+    }
+
     async fn destroy(self) {
         drop(self.hang_up());
     }

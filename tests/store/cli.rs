@@ -73,7 +73,7 @@ fn an_empty_store_has_an_empty_list() {
 fn images_are_listed_in_the_order_they_were_made() {
     let site = Site::new();
     site.put("web", &[1; 2048]);
-    site.put("database", &[2; 4 << 20]);
+    site.put("database", &vec![2; 4 << 20]);
     insta::assert_snapshot!("list", site.karat(&["list"]));
     insta::assert_snapshot!("list_json", site.karat(&["list", "--json"]));
 }
