@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::exec::{Source, Tail};
+use super::exec::{Input, Source, Tail, joined};
 use super::{Session, SshError, quote};
 use crate::ui::Bar;
 
@@ -33,8 +33,17 @@ impl Session {
     ///
     /// # Errors
     /// Missing remote path, a server that answers with a path outside, local disk full. Nothing half-written stays.
-    pub async fn download(&self, source: &str, destination: &Path, bar: &Bar) -> Result<(), SshError> {
-        let base = source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    pub async fn download(
+        &self,
+        source: &str,
+        destination: &Path,
+        bar: &Bar,
+    ) -> Result<(), SshError> {
+        let base = source
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
         if !source.starts_with('/') || matches!(base, "" | "." | "..") || source.contains('\0') {
             return Err(SshError::Download {
                 path: source.to_owned(),
@@ -42,27 +51,39 @@ impl Session {
             });
         }
         let into = destination.as_os_str().as_bytes().ends_with(b"/") || destination.is_dir();
-        let target = if into { destination.join(base) } else { destination.components().collect() };
+        let target = if into {
+            destination.join(base)
+        } else {
+            destination.components().collect()
+        };
         let (pieces, receiver) = mpsc::channel(AHEAD);
         let name = base.to_owned();
-        let unpacking = tokio::task::spawn_blocking(move || unpack(receiver, OsStr::new(&name), &target));
+        let unpacking =
+            tokio::task::spawn_blocking(move || unpack(receiver, OsStr::new(&name), &target));
         let mut stderr = Tail::default();
         let command = format!("set -- {}{SEND}", quote(source));
         let ended = self
-            .converse(&command, |input| input.end(), async |kind, bytes: &[u8]| match kind {
-                Source::Stderr => {
-                    stderr.push(bytes);
-                    Ok(())
-                }
-                Source::Stdout => {
-                    bar.advance(bytes.len() as u64);
-                    // The unpacker has failed when it takes no more; its error is the one that counts.
-                    pieces.send(bytes.to_vec()).await.map_err(|_| self.disconnected())
-                }
-            })
+            .converse(
+                &command,
+                Input::end,
+                async |kind, bytes: &[u8]| match kind {
+                    Source::Stderr => {
+                        stderr.push(bytes);
+                        Ok(())
+                    }
+                    Source::Stdout => {
+                        bar.advance(bytes.len() as u64);
+                        // The unpacker has failed when it takes no more; its error is the one that counts.
+                        pieces
+                            .send(bytes.to_vec())
+                            .await
+                            .map_err(|_| self.disconnected())
+                    }
+                },
+            )
             .await;
         drop(pieces);
-        let unpacked = unpacking.await.expect("unpacking does not panic");
+        let unpacked = joined(unpacking).await;
         match (unpacked, ended) {
             (Err(Failure::Hostile(problem)), _) => Err(SshError::Hostile {
                 path: source.to_owned(),
@@ -119,7 +140,10 @@ fn merge(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
 }
 
 fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Staged, Failure> {
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let cannot = |path: &Path| {
         let path = path.to_owned();
         move |source| Failure::Write { path, source }
@@ -130,7 +154,7 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
         .tempdir_in(parent)
         .map_err(cannot(parent))?;
     let mut archive = tar::Archive::new(Pieces {
-        pieces,
+        coming: pieces,
         current: Vec::new(),
         used: 0,
     });
@@ -144,7 +168,12 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
                 let mode = entry.header().mode().map_err(Failure::Broken)?;
                 write(&mut entry, &path, mode)?;
             }
-            kind => return Err(Failure::Hostile(format!("{} is a {kind:?}", inside.display()))),
+            kind => {
+                return Err(Failure::Hostile(format!(
+                    "{} is a {kind:?}",
+                    inside.display()
+                )));
+            }
         }
     }
     // tar pads its last record; what is not read would look like a lost connection.
@@ -154,16 +183,22 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
         base: PathBuf::from(base),
         target: target.to_owned(),
     };
-    match staged.directory.path().join(base).exists() {
-        true => Ok(staged),
-        false => Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into())),
+    if staged.directory.path().join(base).exists() {
+        Ok(staged)
+    } else {
+        Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into()))
     }
 }
 
 /// The path of a member, which must be what was asked for or below it.
 fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, Failure> {
     let path = Path::new(OsStr::from_bytes(name));
-    let hostile = || Failure::Hostile(format!("the path {:?} leads elsewhere", path.display().to_string()));
+    let hostile = || {
+        Failure::Hostile(format!(
+            "the path {:?} leads elsewhere",
+            path.display().to_string()
+        ))
+    };
     let mut inside = PathBuf::new();
     for component in path.components() {
         match component {
@@ -172,7 +207,11 @@ fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, Failure> {
             _ => return Err(hostile()),
         }
     }
-    if inside.components().next() == Some(Component::Normal(base)) { Ok(inside) } else { Err(hostile()) }
+    if inside.components().next() == Some(Component::Normal(base)) {
+        Ok(inside)
+    } else {
+        Err(hostile())
+    }
 }
 
 /// Bytes and permission bits of one file; set-id bits and write access for others stay behind.
@@ -193,12 +232,13 @@ fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), Failure> {
         }
         io::Write::write_all(&mut file, &buffer[..count]).map_err(cannot)?;
     }
-    file.set_permissions(Permissions::from_mode(mode & 0o755 | 0o600)).map_err(cannot)
+    file.set_permissions(Permissions::from_mode(mode & 0o755 | 0o600))
+        .map_err(cannot)
 }
 
 /// What comes over the network, as a file to read.
 struct Pieces {
-    pieces: Receiver<Vec<u8>>,
+    coming: Receiver<Vec<u8>>,
     current: Vec<u8>,
     used: usize,
 }
@@ -206,7 +246,7 @@ struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.current.len() {
-            self.current = self.pieces.blocking_recv().unwrap_or_default();
+            self.current = self.coming.blocking_recv().unwrap_or_default();
             self.used = 0;
         }
         let count = buffer.len().min(self.current.len() - self.used);
@@ -236,7 +276,12 @@ mod tests {
         ];
         for (name, expected) in cases {
             let result = checked(name, OsStr::new("log")).ok();
-            assert_eq!(result, expected.map(PathBuf::from), "{:?}", String::from_utf8_lossy(name));
+            assert_eq!(
+                result,
+                expected.map(PathBuf::from),
+                "{:?}",
+                String::from_utf8_lossy(name)
+            );
         }
     }
 }

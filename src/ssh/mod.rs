@@ -119,7 +119,9 @@ pub async fn connect(target: &Target, within: Duration) -> Result<Session, SshEr
 impl Session {
     /// Says goodbye and closes the connection.
     pub async fn close(self) {
-        let goodbye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
+        let goodbye = self
+            .handle
+            .disconnect(russh::Disconnect::ByApplication, "", "");
         // A server that does not listen any more must not hold us up; dropping the session cuts the line anyway.
         let said = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
         if let Ok(Ok(())) = said {

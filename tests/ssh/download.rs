@@ -4,14 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use karat::ssh::SshError;
-use karat::ui::Ui;
 
 use crate::sshd::Sshd;
-use crate::{chain, login};
+use crate::{bar, chain, login};
 
 async fn download(sshd: &Sshd, source: &Path, destination: &Path) -> Result<(), SshError> {
-    let bar = Ui::default().bar("download", None);
-    login(sshd).await.download(source.to_str().unwrap(), destination, &bar).await
+    let progress = bar();
+    login(sshd)
+        .await
+        .download(source.to_str().unwrap(), destination, &progress)
+        .await
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -24,7 +26,10 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 fn places(sshd: &Sshd) -> (PathBuf, PathBuf) {
-    let (there, here) = (sshd.directory().join("there"), sshd.directory().join("here"));
+    let (there, here) = (
+        sshd.directory().join("there"),
+        sshd.directory().join("here"),
+    );
     fs::create_dir(&there).unwrap();
     fs::create_dir(&here).unwrap();
     (there, here)
@@ -45,24 +50,43 @@ async fn files_and_directories_arrive() {
     let big = vec![7; 20 << 20];
     fs::write(there.join("big"), &big).unwrap();
 
-    download(&sshd, &there.join(odd), &here.join("renamed")).await.unwrap();
+    download(&sshd, &there.join(odd), &here.join("renamed"))
+        .await
+        .unwrap();
     download(&sshd, &there.join(odd), &here).await.unwrap();
-    download(&sshd, &there.join("-rf"), &here.join("made/")).await.unwrap();
-    download(&sshd, &there.join("dir"), &here.join("copy")).await.unwrap();
+    download(&sshd, &there.join("-rf"), &here.join("made/"))
+        .await
+        .unwrap();
+    download(&sshd, &there.join("dir"), &here.join("copy"))
+        .await
+        .unwrap();
     download(&sshd, &there.join("dir/"), &here).await.unwrap();
     download(&sshd, &there.join("dir"), &here).await.unwrap();
-    download(&sshd, &there.join("big"), &here.join("renamed")).await.unwrap();
+    download(&sshd, &there.join("big"), &here.join("renamed"))
+        .await
+        .unwrap();
 
-    assert_eq!(fs::read(here.join("renamed")).unwrap(), big, "an existing file is replaced");
+    assert_eq!(
+        fs::read(here.join("renamed")).unwrap(),
+        big,
+        "an existing file is replaced"
+    );
     assert_eq!(fs::read_to_string(here.join(odd)).unwrap(), "odd");
     assert_eq!(fs::read_to_string(here.join("made/-rf")).unwrap(), "dash");
     for copy in ["copy", "dir"] {
         assert_eq!(names(&here.join(copy)), ["empty", "link", "sub", "twin"]);
         for file in ["sub/file", "twin", "link"] {
-            assert_eq!(fs::read_to_string(here.join(copy).join(file)).unwrap(), "inside");
+            assert_eq!(
+                fs::read_to_string(here.join(copy).join(file)).unwrap(),
+                "inside"
+            );
         }
     }
-    assert_eq!(names(&here), [odd, "copy", "dir", "made", "renamed"], "nothing is left over");
+    assert_eq!(
+        names(&here),
+        [odd, "copy", "dir", "made", "renamed"],
+        "nothing is left over"
+    );
 }
 
 #[tokio::test]
@@ -115,8 +139,17 @@ async fn a_server_that_answers_with_another_path_is_refused() {
         [hostile("./asked/../../x", file, ""), end.clone()].concat(),
         [hostile("/tmp/karat-evil", file, ""), end.clone()].concat(),
         [hostile("other", file, ""), end.clone()].concat(),
-        [hostile("asked", tar::EntryType::Symlink, "/etc"), hostile("asked/x", file, ""), end.clone()].concat(),
-        [hostile("asked", tar::EntryType::Link, "/etc/passwd"), end.clone()].concat(),
+        [
+            hostile("asked", tar::EntryType::Symlink, "/etc"),
+            hostile("asked/x", file, ""),
+            end.clone(),
+        ]
+        .concat(),
+        [
+            hostile("asked", tar::EntryType::Link, "/etc/passwd"),
+            end.clone(),
+        ]
+        .concat(),
         [hostile("asked", tar::EntryType::Char, ""), end].concat(),
     ];
     for archive in archives {
@@ -126,8 +159,14 @@ async fn a_server_that_answers_with_another_path_is_refused() {
         let sshd = Sshd::with(&format!("ForceCommand cat {}", answer.path().display()));
         let here = sshd.directory().join("here");
         fs::create_dir(&here).unwrap();
-        let error = download(&sshd, &there.join("asked"), &here.join("asked")).await.unwrap_err();
-        assert!(matches!(error, SshError::Hostile { .. }), "{}", chain(&error));
+        let error = download(&sshd, &there.join("asked"), &here.join("asked"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, SshError::Hostile { .. }),
+            "{}",
+            chain(&error)
+        );
         assert!(names(&here).is_empty());
         assert!(!Path::new("/tmp/karat-evil").exists() && !sshd.directory().join("x").exists());
     }
@@ -138,7 +177,10 @@ async fn a_server_that_answers_with_another_path_is_refused() {
 async fn a_download_cut_short_leaves_nothing() {
     let sshd = Sshd::start();
     let (there, here) = places(&sshd);
-    fs::File::create(there.join("big")).unwrap().set_len(4 << 30).unwrap();
+    fs::File::create(there.join("big"))
+        .unwrap()
+        .set_len(4 << 30)
+        .unwrap();
     fs::write(here.join("big"), "old").unwrap();
     let (source, target) = (there.join("big"), here.join("big"));
     let (result, ()) = tokio::join!(download(&sshd, &source, &target), async {
@@ -146,7 +188,11 @@ async fn a_download_cut_short_leaves_nothing() {
         sshd.drop_connections();
     });
     let error = result.unwrap_err();
-    assert!(matches!(error, SshError::Disconnected { .. }), "{}", chain(&error));
+    assert!(
+        matches!(error, SshError::Disconnected { .. }),
+        "{}",
+        chain(&error)
+    );
     assert_eq!(names(&here), ["big"]);
     assert_eq!(fs::read_to_string(here.join("big")).unwrap(), "old");
 }

@@ -6,10 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use karat::ssh::{Item, ItemSource, SshError};
-use karat::ui::Ui;
 
 use crate::sshd::Sshd;
-use crate::{chain, login};
+use crate::{bar, chain, login};
 
 fn item(source: impl Into<PathBuf>, destination: impl AsRef<str>) -> Item {
     Item {
@@ -45,7 +44,10 @@ fn tree(directory: &Path) -> Vec<String> {
                 found.push(format!("{name}/"));
                 open.push(path);
             } else {
-                found.push(format!("{name}={}", String::from_utf8_lossy(&fs::read(&path).unwrap())));
+                found.push(format!(
+                    "{name}={}",
+                    String::from_utf8_lossy(&fs::read(&path).unwrap())
+                ));
             }
         }
     }
@@ -63,7 +65,10 @@ struct Site {
 impl Site {
     fn new(config: &str) -> Self {
         let sshd = Sshd::with(config);
-        let (here, there) = (sshd.directory().join("here"), sshd.directory().join("there"));
+        let (here, there) = (
+            sshd.directory().join("here"),
+            sshd.directory().join("there"),
+        );
         fs::create_dir(&here).unwrap();
         fs::create_dir(&there).unwrap();
         Self { sshd, here, there }
@@ -74,7 +79,7 @@ impl Site {
     }
 
     async fn upload(&self, items: &[Item]) -> Result<(), SshError> {
-        login(&self.sshd).await.upload(items, &Ui::default().bar("upload", None)).await
+        login(&self.sshd).await.upload(items, &bar()).await
     }
 }
 
@@ -159,7 +164,10 @@ async fn odd_names_and_sizes_arrive_as_they_are() {
     for name in names {
         write(directory.join(std::ffi::OsStr::from_bytes(name)), name);
     }
-    write(directory.join("x".repeat(200)).join("y".repeat(200)), b"long");
+    write(
+        directory.join("x".repeat(200)).join("y".repeat(200)),
+        b"long",
+    );
     write(directory.join("empty file"), b"");
     let sparse = fs::File::create(directory.join("sparse")).unwrap();
     sparse.set_len(3 << 20).unwrap();
@@ -175,9 +183,16 @@ async fn odd_names_and_sizes_arrive_as_they_are() {
     site.upload(&each).await.unwrap();
     assert_eq!(tree(&site.there.join("-all of $(them)")), tree(&directory));
     assert_eq!(tree(&site.there.join("each one")).len(), 11);
-    assert_eq!(fs::read(site.there.join("each one/$(touch pwned)")).unwrap(), b"$(touch pwned)");
+    assert_eq!(
+        fs::read(site.there.join("each one/$(touch pwned)")).unwrap(),
+        b"$(touch pwned)"
+    );
     assert_eq!(fs::read(site.there.join("con'tent\n")).unwrap(), b"x");
-    assert_eq!(fs::read_dir(&site.there).unwrap().count(), 3, "nothing else was made");
+    assert_eq!(
+        fs::read_dir(&site.there).unwrap().count(),
+        3,
+        "nothing else was made"
+    );
 }
 
 #[tokio::test]
@@ -195,11 +210,21 @@ async fn mode_owner_and_the_executable_bit_are_kept() {
     let mut setuid = item(&program, site.to("setuid"));
     setuid.mode = Some(0o4755);
     fs::set_permissions(&site.there, fs::Permissions::from_mode(0o711)).unwrap();
-    let items = [item(&plain, site.to("plain")), item(&program, site.to("program")), secret, owned, setuid];
+    let items = [
+        item(&plain, site.to("plain")),
+        item(&program, site.to("program")),
+        secret,
+        owned,
+        setuid,
+    ];
     site.upload(&items).await.unwrap();
     let look = |name: &str| {
         let metadata = fs::metadata(site.there.join(name)).unwrap();
-        (format!("{:o}", metadata.mode() & 0o7777), metadata.uid(), metadata.gid())
+        (
+            format!("{:o}", metadata.mode() & 0o7777),
+            metadata.uid(),
+            metadata.gid(),
+        )
     };
     assert_eq!(look("plain"), ("644".to_owned(), 0, 0));
     assert_eq!(look("program"), ("755".to_owned(), 0, 0));
@@ -207,7 +232,11 @@ async fn mode_owner_and_the_executable_bit_are_kept() {
     assert_eq!(look("owned"), ("755".to_owned(), 1, 0));
     assert_eq!(look("owned/program"), ("755".to_owned(), 1, 0));
     assert_eq!(look("setuid"), ("4755".to_owned(), 0, 0));
-    assert_eq!(look(""), ("711".to_owned(), 0, 0), "what was there keeps its mode");
+    assert_eq!(
+        look(""),
+        ("711".to_owned(), 0, 0),
+        "what was there keeps its mode"
+    );
 }
 
 #[tokio::test]
@@ -220,17 +249,47 @@ async fn what_cannot_be_sent_is_found_before_anything_is() {
     symlink("../loop", site.here.join("loop/up")).unwrap();
     symlink("self", site.here.join("self")).unwrap();
     let cases = [
-        (item(site.here.join("missing"), site.to("x")), "No such file"),
-        (item(site.here.join("broken"), site.to("x")), "link: it is a broken link to nowhere"),
+        (
+            item(site.here.join("missing"), site.to("x")),
+            "No such file",
+        ),
+        (
+            item(site.here.join("broken"), site.to("x")),
+            "link: it is a broken link to nowhere",
+        ),
         (item(site.here.join("loop"), site.to("x")), "a loop"),
-        (item(site.here.join("self"), site.to("x")), "leads in a loop"),
-        (item("/dev/null", site.to("x")), "neither a file nor a directory"),
+        (
+            item(site.here.join("self"), site.to("x")),
+            "leads in a loop",
+        ),
+        (
+            item("/dev/null", site.to("x")),
+            "neither a file nor a directory",
+        ),
         (item(&good, "relative"), "an absolute path"),
         (content("x", site.to("x/")), "no file name"),
-        (Item { owner: "no-such-user".to_owned(), ..item(&good, site.to("x")) }, "invalid user"),
-        (item(&good, format!("{}/below", site.here.join("good/file").display())), "File exists"),
-        (item(site.here.join("good"), good.display().to_string()), "exists and is not a directory"),
-        (content("x", site.there.display().to_string()), "is a directory"),
+        (
+            Item {
+                owner: "no-such-user".to_owned(),
+                ..item(&good, site.to("x"))
+            },
+            "invalid user",
+        ),
+        (
+            item(
+                &good,
+                format!("{}/below", site.here.join("good/file").display()),
+            ),
+            "File exists",
+        ),
+        (
+            item(site.here.join("good"), good.display().to_string()),
+            "exists and is not a directory",
+        ),
+        (
+            content("x", site.there.display().to_string()),
+            "is a directory",
+        ),
     ];
     for (bad, reason) in cases {
         let what = format!("{bad:?}");
@@ -259,22 +318,33 @@ async fn a_line_dropped_in_mid_transfer_leaves_nothing() {
     big.set_len(4 << 30).unwrap();
     write(site.there.join("target"), b"old");
     let session = login(&site.sshd).await;
-    let bar = Ui::default().bar("upload", None);
+    let progress = bar();
     let items = [item(site.here.join("big"), site.to("target"))];
-    let (result, ()) = tokio::join!(session.upload(&items, &bar), async {
+    let (result, ()) = tokio::join!(session.upload(&items, &progress), async {
         tokio::time::sleep(std::time::Duration::from_millis(700)).await;
-        assert!(tree_names(&site.there).len() > 1, "the transfer is under way");
+        assert!(
+            tree_names(&site.there).len() > 1,
+            "the transfer is under way"
+        );
         site.sshd.drop_connections();
     });
     let error = result.unwrap_err();
-    assert!(matches!(error, SshError::Disconnected { .. }), "{}", chain(&error));
-    eventually("the far side cleans up", || tree_names(&site.there) == ["target"]);
+    assert!(
+        matches!(error, SshError::Disconnected { .. }),
+        "{}",
+        chain(&error)
+    );
+    eventually("the far side cleans up", || {
+        tree_names(&site.there) == ["target"]
+    });
     assert_eq!(fs::read(site.there.join("target")).unwrap(), b"old");
 }
 
 fn tree_names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 /// A small file system of its own.
@@ -294,7 +364,10 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let _status = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _status = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
     }
 }
 
@@ -309,9 +382,15 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
     big.set_len(64 << 20).unwrap();
     write(site.there.join("small/old"), b"old");
     let small = write(site.here.join("little"), b"x");
-    let items = [item(small, site.to("small/little")), item(site.here.join("big"), site.to("small/deep/big"))];
+    let items = [
+        item(small, site.to("small/little")),
+        item(site.here.join("big"), site.to("small/deep/big")),
+    ];
     let error = chain(&site.upload(&items).await.unwrap_err());
-    assert!(error.contains("small/deep/big: big: ") && error.contains("no space left on the disk"), "{error}");
+    assert!(
+        error.contains("small/deep/big: big: ") && error.contains("no space left on the disk"),
+        "{error}"
+    );
     assert_eq!(tree(&site.there.join("small")), ["deep/", "old=old"]);
     // Nothing is wrong with the disk afterwards.
     site.upload(&items[..1]).await.unwrap();

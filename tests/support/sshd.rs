@@ -29,9 +29,16 @@ impl Sshd {
         let directory = tempfile::tempdir().unwrap();
         let host = KeyPair::generate("host").unwrap();
         let login = KeyPair::generate("login").unwrap();
-        host.write_private(&directory.path().join("host_key")).unwrap();
-        login.write_private(&directory.path().join("login_key")).unwrap();
-        std::fs::write(directory.path().join("authorized_keys"), login.public_line()).unwrap();
+        host.write_private(&directory.path().join("host_key"))
+            .unwrap();
+        login
+            .write_private(&directory.path().join("login_key"))
+            .unwrap();
+        std::fs::write(
+            directory.path().join("authorized_keys"),
+            login.public_line(),
+        )
+        .unwrap();
         // sshd refuses to start without the directory that its service makes.
         std::fs::create_dir_all("/run/sshd").unwrap();
         let (child, port) = (0..5)
@@ -142,13 +149,22 @@ fn launch(directory: &Path, config: &str) -> Option<(Child, u16)> {
 
 /// The processes that `pid` started, and theirs.
 fn children(pid: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let direct: Vec<u32> = list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-    direct.iter().flat_map(|&pid| [children(pid), vec![pid]].concat()).collect()
+    let list =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let direct: Vec<u32> = list
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    direct
+        .iter()
+        .flat_map(|&pid| [children(pid), vec![pid]].concat())
+        .collect()
 }
 
 fn kill(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }

@@ -37,7 +37,9 @@ impl Archive {
 
     /// Of each item: what it is, and its name in the archive.
     pub(super) fn tops(&self) -> impl Iterator<Item = (Kind, &[u8])> {
-        self.tops.iter().map(|(kind, name)| (*kind, name.as_slice()))
+        self.tops
+            .iter()
+            .map(|(kind, name)| (*kind, name.as_slice()))
     }
 
     /// Bytes of the whole archive.
@@ -95,7 +97,12 @@ fn headers(entry: &Entry) -> Vec<u8> {
     let mut blocks = Vec::with_capacity(BLOCK);
     if entry.name.len() > NAME {
         let size = entry.name.len() + 1;
-        blocks.extend_from_slice(&header(b"././@LongLink", EntryType::GNULongName, 0o644, size as u64));
+        blocks.extend_from_slice(&header(
+            b"././@LongLink",
+            EntryType::GNULongName,
+            0o644,
+            size as u64,
+        ));
         blocks.extend_from_slice(&entry.name);
         blocks.resize(BLOCK + size.next_multiple_of(BLOCK), 0);
     }
@@ -151,7 +158,10 @@ impl Pieces {
         let mut file = File::open(path).map_err(failed)?.take(size);
         while file.limit() > 0 {
             let room = (PIECE - self.pending.len()) as u64;
-            let count = (&mut file).take(room).read_to_end(&mut self.pending).map_err(failed)?;
+            let count = (&mut file)
+                .take(room)
+                .read_to_end(&mut self.pending)
+                .map_err(failed)?;
             if count == 0 {
                 return Err(SshError::Unsendable {
                     path: path.to_owned(),
@@ -198,7 +208,13 @@ mod tests {
     #[test]
     fn the_length_told_is_the_length_sent_and_tar_reads_it() {
         let long = format!("/{}", "n".repeat(150));
-        for (size, destination) in [(0, "/a"), (1, "/b"), (512, "/c"), (PIECE + 7, "/d"), (3, long.as_str())] {
+        for (size, destination) in [
+            (0, "/a"),
+            (1, "/b"),
+            (512, "/c"),
+            (PIECE + 7, "/d"),
+            (3, long.as_str()),
+        ] {
             let archive = archive(&vec![7; size], destination);
             let length = archive.length();
             let (sender, mut pieces) = tokio::sync::mpsc::channel(100);
@@ -212,7 +228,10 @@ mod tests {
             let mut read = tar::Archive::new(all.as_slice());
             let mut entries = read.entries().unwrap();
             let entry = entries.next().unwrap().unwrap();
-            assert_eq!(entry.path().unwrap().display().to_string(), format!("g0{destination}"));
+            assert_eq!(
+                entry.path().unwrap().display().to_string(),
+                format!("g0{destination}")
+            );
             assert_eq!(entry.size(), size as u64);
             assert!(entries.next().is_none());
         }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use self::archive::Archive;
 use self::tree::Kind;
-use super::exec::{FeedError, Input, Source, Tail};
+use super::exec::{FeedError, Input, Source, Tail, joined};
 use super::quote::quote_bytes;
 use super::{Item, ItemSource, Session, SshError};
 use crate::ui::Bar;
@@ -31,18 +31,26 @@ impl Session {
             return Ok(());
         }
         let groups = group(items)?;
-        let planned = items.iter().zip(&groups).map(|(item, group)| (item.clone(), *group)).collect();
+        let planned = items
+            .iter()
+            .zip(&groups)
+            .map(|(item, group)| (item.clone(), *group))
+            .collect();
         let archive = blocking(move || Archive::plan(planned)).await?;
         let list = list(items, &groups, &archive);
         let command = format!("set -- {} {}\n{RECEIVE}", list.len(), archive.length());
         let mut stderr = Tail::default();
         let exit = self
-            .converse(&command, |input| send(input, list, archive, bar), async |source, bytes: &[u8]| {
-                if source == Source::Stderr {
-                    stderr.push(bytes);
-                }
-                Ok(())
-            })
+            .converse(
+                &command,
+                |input| send(input, list, archive, bar),
+                async |source, bytes: &[u8]| {
+                    if source == Source::Stderr {
+                        stderr.push(bytes);
+                    }
+                    Ok(())
+                },
+            )
             .await?;
         if exit.is_success() {
             return Ok(());
@@ -70,7 +78,9 @@ fn group(items: &[Item]) -> Result<Vec<usize>, SshError> {
             item.destination.ends_with('/')
                 && before.destination == item.destination
                 && before.owner == item.owner
-                && [before, item].iter().all(|item| tree::is_file(&item.source))
+                && [before, item]
+                    .iter()
+                    .all(|item| tree::is_file(&item.source))
         };
         let group = match (index.checked_sub(1), groups.last()) {
             (Some(before), Some(&group)) if shares(&items[before]) => group,
@@ -109,7 +119,12 @@ fn list(items: &[Item], groups: &[usize], archive: &Archive) -> Vec<u8> {
             Kind::Directory => "directory",
         };
         text.extend_from_slice(format!("item {group} ").as_bytes());
-        for word in [owner.as_bytes(), kind.as_bytes(), name, item.destination.as_bytes()] {
+        for word in [
+            owner.as_bytes(),
+            kind.as_bytes(),
+            name,
+            item.destination.as_bytes(),
+        ] {
             text.extend_from_slice(&quote_bytes(word));
             text.push(b' ');
         }
@@ -128,13 +143,15 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
         input.send(piece).await?;
         bar.advance(count);
     }
-    let digest = reading.await.expect("reading files does not panic").map_err(FeedError::Local)?;
-    input.send(format!("{}\n", digest.hex()).into_bytes()).await?;
+    let digest = joined(reading).await.map_err(FeedError::Local)?;
+    input
+        .send(format!("{}\n", digest.hex()).into_bytes())
+        .await?;
     input.end().await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("looking at files does not panic")
+    joined(tokio::task::spawn_blocking(work)).await
 }
 
 /// Names destinations instead of staging places in what tar says: `tar: g3/nginx.conf: Cannot write: ...`.

@@ -40,12 +40,19 @@ pub(super) fn is_file(source: &ItemSource) -> bool {
 }
 
 /// Adds an item's members under `g<group>/` and returns what it is, and its name there.
-pub(super) fn add(item: Item, group: usize, entries: &mut Vec<Entry>) -> Result<(Kind, Vec<u8>), SshError> {
+pub(super) fn add(
+    item: Item,
+    group: usize,
+    entries: &mut Vec<Entry>,
+) -> Result<(Kind, Vec<u8>), SshError> {
     let (path, content) = match item.source {
         ItemSource::Path(path) => (path, None),
         ItemSource::Bytes(bytes) => (PathBuf::from(&item.destination), Some(bytes)),
     };
-    let base = path.file_name().map_or(&b"content"[..], |name| name.as_bytes()).to_vec();
+    let base = path
+        .file_name()
+        .map_or(&b"content"[..], |name| name.as_bytes())
+        .to_vec();
     let name = [format!("g{group}/").as_bytes(), &base].concat();
     if let Some(bytes) = content {
         entries.push(Entry {
@@ -56,7 +63,11 @@ pub(super) fn add(item: Item, group: usize, entries: &mut Vec<Entry>) -> Result<
         return Ok((Kind::Content, base));
     }
     let metadata = look(&path)?;
-    let kind = if metadata.is_dir() { Kind::Directory } else { Kind::File };
+    let kind = if metadata.is_dir() {
+        Kind::Directory
+    } else {
+        Kind::File
+    };
     let mut walk = Walk {
         mode: item.mode,
         above: Vec::new(),
@@ -79,7 +90,9 @@ impl Walk<'_> {
             let is_executable = metadata.permissions().mode() & 0o111 != 0;
             self.entries.push(Entry {
                 name,
-                mode: self.mode.unwrap_or(if is_executable { 0o755 } else { 0o644 }),
+                mode: self
+                    .mode
+                    .unwrap_or(if is_executable { 0o755 } else { 0o644 }),
                 body: Body::File {
                     path: path.to_owned(),
                     size: metadata.len(),
@@ -92,7 +105,10 @@ impl Walk<'_> {
         }
         let identity = (metadata.dev(), metadata.ino());
         if self.above.contains(&identity) {
-            return Err(unsendable(path, "the link leads back to a directory above it: a loop"));
+            return Err(unsendable(
+                path,
+                "the link leads back to a directory above it: a loop",
+            ));
         }
         self.above.push(identity);
         self.entries.push(Entry {
