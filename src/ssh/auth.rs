@@ -38,7 +38,7 @@ fn read_key(path: &Path) -> Result<PrivateKey, SshError> {
     russh::keys::decode_secret_key(&String::from_utf8_lossy(&bytes), None).map_err(|source| {
         SshError::BadKeyFile {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         }
     })
 }
@@ -183,12 +183,12 @@ fn lost(target: &Target) -> impl Fn(russh::Error) -> SshError {
     let address = target.place();
     move |source| SshError::Handshake {
         address: address.clone(),
-        source,
+        source: Box::new(source),
     }
 }
 
-fn agent_error(problem: impl ToString) -> SshError {
+fn agent_error(problem: impl Into<Box<dyn std::error::Error>>) -> SshError {
     SshError::Agent {
-        problem: problem.to_string(),
+        problem: problem.into().to_string(),
     }
 }

@@ -136,7 +136,7 @@ impl<'a> Dial<'a> {
         let beyond = |source| SshError::Beyond {
             jump: jump.target.login(),
             address: self.target.place(),
-            source,
+            source: Box::new(source),
         };
         let open = outer.handle.channel_open_direct_tcpip(
             &self.target.address,
@@ -189,7 +189,7 @@ impl<'a> Dial<'a> {
         let address = self.target.place();
         let failed = |source| SshError::Handshake {
             address: address.clone(),
-            source,
+            source: Box::new(source),
         };
         let waiting = Instant::now();
         match bounded(greeting, deadline, wire.greeting()).await {

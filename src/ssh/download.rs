@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::exec::{Source, Tail};
+use super::exec::{Input, Source, Tail, joined};
 use super::{Session, SshError, quote};
 use crate::ui::Bar;
 
@@ -65,7 +65,7 @@ impl Session {
         let ended = self
             .converse(
                 &command,
-                |input| input.end(),
+                Input::end,
                 async |kind, bytes: &[u8]| match kind {
                     Source::Stderr => {
                         stderr.push(bytes);
@@ -83,7 +83,7 @@ impl Session {
             )
             .await;
         drop(pieces);
-        let unpacked = unpacking.await.expect("unpacking does not panic");
+        let unpacked = joined(unpacking).await;
         match (unpacked, ended) {
             (Err(Failure::Hostile(problem)), _) => Err(SshError::Hostile {
                 path: source.to_owned(),
@@ -154,7 +154,7 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
         .tempdir_in(parent)
         .map_err(cannot(parent))?;
     let mut archive = tar::Archive::new(Pieces {
-        pieces,
+        coming: pieces,
         current: Vec::new(),
         used: 0,
     });
@@ -183,9 +183,10 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
         base: PathBuf::from(base),
         target: target.to_owned(),
     };
-    match staged.directory.path().join(base).exists() {
-        true => Ok(staged),
-        false => Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into())),
+    if staged.directory.path().join(base).exists() {
+        Ok(staged)
+    } else {
+        Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into()))
     }
 }
 
@@ -237,7 +238,7 @@ fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), Failure> {
 
 /// What comes over the network, as a file to read.
 struct Pieces {
-    pieces: Receiver<Vec<u8>>,
+    coming: Receiver<Vec<u8>>,
     current: Vec<u8>,
     used: usize,
 }
@@ -245,7 +246,7 @@ struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.current.len() {
-            self.current = self.pieces.blocking_recv().unwrap_or_default();
+            self.current = self.coming.blocking_recv().unwrap_or_default();
             self.used = 0;
         }
         let count = buffer.len().min(self.current.len() - self.used);

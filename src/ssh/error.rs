@@ -46,7 +46,7 @@ pub enum SshError {
         /// `address:port`.
         address: String,
         /// Why.
-        source: russh::Error,
+        source: Box<russh::Error>,
     },
     /// The server greeted, then fell silent.
     #[error("the SSH server at {address} fell silent while {doing}")]
@@ -123,7 +123,7 @@ pub enum SshError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: russh::keys::Error,
+        source: Box<russh::keys::Error>,
     },
     /// The agent is missing or does not answer.
     #[error("the SSH agent cannot be used: {problem}")]
@@ -163,7 +163,7 @@ pub enum SshError {
         /// `address:port`.
         address: String,
         /// Why.
-        source: russh::Error,
+        source: Box<russh::Error>,
     },
     /// The connection was lost.
     #[error("the connection to {login} dropped: {reason}")]

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelWriteHalf};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::timeout;
 
 use super::lines::Lines;
@@ -103,28 +103,10 @@ impl Session {
         Feed: FnOnce(Input) -> Feeding,
         Feeding: Future<Output = Result<(), FeedError>> + 'a,
     {
-        let lost = |_| self.disconnected();
-        let channel = self
-            .handle
-            .channel_open_session()
-            .await
-            .map_err(|error| match error {
-                russh::Error::ChannelOpenFailure(reason) => SshError::NotStarted {
-                    login: self.login.clone(),
-                    reason: reason.description().to_owned(),
-                },
-                _ => self.disconnected(),
-            })?;
-        let (mut messages, writer) = channel.split();
-        let input = Input::new(writer);
-        input
-            .writer()
-            .exec(true, as_root(command, self.is_root))
-            .await
-            .map_err(lost)?;
+        let (mut messages, input) = self.start(command).await?;
         let feeding = feed(input);
         tokio::pin!(feeding);
-        let mut fed = false;
+        let mut all_sent = false;
         let mut exit = None;
         loop {
             let limit = if exit.is_some() {
@@ -134,8 +116,8 @@ impl Session {
             };
             let message = tokio::select! {
                 message = timeout(limit, messages.wait()) => message,
-                result = &mut feeding, if !fed => {
-                    fed = true;
+                result = &mut feeding, if !all_sent => {
+                    all_sent = true;
                     match result {
                         // A closed channel says why in the messages that are still to come.
                         Ok(()) | Err(FeedError::Closed) => continue,
@@ -143,28 +125,47 @@ impl Session {
                     }
                 }
             };
+            let Ok(Some(message)) = message else {
+                break;
+            };
             match message {
-                Ok(Some(ChannelMsg::Data { data })) => output(Source::Stdout, &data).await?,
-                Ok(Some(ChannelMsg::ExtendedData { data, ext: STDERR })) => {
-                    output(Source::Stderr, &data).await?
+                ChannelMsg::Data { data } => output(Source::Stdout, &data).await?,
+                ChannelMsg::ExtendedData { data, ext: STDERR } => {
+                    output(Source::Stderr, &data).await?;
                 }
-                Ok(Some(ChannelMsg::ExitStatus { exit_status })) => {
-                    exit = Some(Exit::code(exit_status))
+                ChannelMsg::ExitStatus { exit_status } => exit = Some(Exit::code(exit_status)),
+                ChannelMsg::ExitSignal { signal_name, .. } => {
+                    exit = Some(Exit::signal(&signal_name));
                 }
-                Ok(Some(ChannelMsg::ExitSignal { signal_name, .. })) => {
-                    exit = Some(Exit::signal(&signal_name))
+                ChannelMsg::Failure => {
+                    return Err(self.not_started("it does not allow commands"));
                 }
-                Ok(Some(ChannelMsg::Failure)) => {
-                    return Err(SshError::NotStarted {
-                        login: self.login.clone(),
-                        reason: "it does not allow commands".to_owned(),
-                    });
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                _ => {}
             }
         }
         exit.ok_or_else(|| self.disconnected())
+    }
+
+    /// Opens a channel and asks for the command to be run in it.
+    async fn start(&self, command: &str) -> Result<(ChannelReadHalf, Input), SshError> {
+        let channel = self.handle.channel_open_session().await;
+        let (messages, writer) = channel
+            .map_err(|error| match error {
+                russh::Error::ChannelOpenFailure(reason) => self.not_started(reason.description()),
+                _ => self.disconnected(),
+            })?
+            .split();
+        let input = Input(Some(writer));
+        let asked = input.writer().exec(true, as_root(command, self.is_root));
+        asked.await.map_err(|_| self.disconnected())?;
+        Ok((messages, input))
+    }
+
+    fn not_started(&self, reason: &str) -> SshError {
+        SshError::NotStarted {
+            login: self.login.clone(),
+            reason: reason.to_owned(),
+        }
     }
 
     /// The connection is gone; tells why as far as that is known.
@@ -199,10 +200,6 @@ pub(super) enum FeedError {
 }
 
 impl Input {
-    fn new(writer: ChannelWriteHalf<Msg>) -> Self {
-        Self(Some(writer))
-    }
-
     fn writer(&self) -> &ChannelWriteHalf<Msg> {
         self.0.as_ref().expect("taken only by drop")
     }
@@ -235,6 +232,12 @@ async fn send_all(input: Input, bytes: &[u8]) -> Result<(), FeedError> {
         input.send(piece.to_vec()).await?;
     }
     input.end().await
+}
+
+/// What a blocking task returned. A panic in it goes on here.
+pub(super) async fn joined<T>(task: tokio::task::JoinHandle<T>) -> T {
+    task.await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The end of a stream.

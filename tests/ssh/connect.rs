@@ -212,7 +212,7 @@ async fn known_hosts_says_who_may_be_there() {
         match (result, problem) {
             (Ok(_), None) => {}
             (Err(error), Some(problem)) => {
-                assert!(chain(&error).contains(problem), "{text}: {}", chain(&error))
+                assert!(chain(&error).contains(problem), "{text}: {}", chain(&error));
             }
             (result, problem) => panic!("{text}: {result:?} instead of {problem:?}"),
         }
@@ -303,7 +303,7 @@ async fn key_files_of_every_kind_are_read_or_refused() {
         match (karat::ssh::connect(&target, PATIENCE).await, problem) {
             (Ok(_), None) => {}
             (Err(error), Some(problem)) => {
-                assert!(chain(&error).contains(problem), "{name}: {}", chain(&error))
+                assert!(chain(&error).contains(problem), "{name}: {}", chain(&error));
             }
             (result, problem) => panic!("{name}: {result:?} instead of {problem:?}"),
         }
@@ -550,7 +550,9 @@ fn the_agent_is_asked() {
     let wrong: Vec<_> = (0..2)
         .map(|n| new_key(sshd.directory(), &format!("wrong{n}")))
         .collect();
-    wrong.iter().for_each(|key| add(key));
+    for key in &wrong {
+        add(key);
+    }
     let bad = as_child(&sshd, Some(&socket));
     add(&sshd.login_key());
     let good = as_child(&sshd, Some(&socket));

@@ -4,16 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use karat::ssh::SshError;
-use karat::ui::Ui;
 
 use crate::sshd::Sshd;
-use crate::{chain, login};
+use crate::{bar, chain, login};
 
 async fn download(sshd: &Sshd, source: &Path, destination: &Path) -> Result<(), SshError> {
-    let bar = Ui::default().bar("download", None);
+    let progress = bar();
     login(sshd)
         .await
-        .download(source.to_str().unwrap(), destination, &bar)
+        .download(source.to_str().unwrap(), destination, &progress)
         .await
 }
 

@@ -11,6 +11,7 @@ mod upload;
 use std::time::Duration;
 
 use karat::ssh::{Session, SshError};
+use karat::ui::{Bar, Ui};
 
 /// Long enough on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,4 +29,11 @@ fn chain(error: &SshError) -> String {
         source = reason.source();
     }
     text
+}
+
+fn bar() -> Bar {
+    fn made<T: Default>() -> T {
+        T::default()
+    }
+    made::<Ui>().bar("files", None)
 }

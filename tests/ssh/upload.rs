@@ -6,10 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use karat::ssh::{Item, ItemSource, SshError};
-use karat::ui::Ui;
 
 use crate::sshd::Sshd;
-use crate::{chain, login};
+use crate::{bar, chain, login};
 
 fn item(source: impl Into<PathBuf>, destination: impl AsRef<str>) -> Item {
     Item {
@@ -80,10 +79,7 @@ impl Site {
     }
 
     async fn upload(&self, items: &[Item]) -> Result<(), SshError> {
-        login(&self.sshd)
-            .await
-            .upload(items, &Ui::default().bar("upload", None))
-            .await
+        login(&self.sshd).await.upload(items, &bar()).await
     }
 }
 
@@ -322,9 +318,9 @@ async fn a_line_dropped_in_mid_transfer_leaves_nothing() {
     big.set_len(4 << 30).unwrap();
     write(site.there.join("target"), b"old");
     let session = login(&site.sshd).await;
-    let bar = Ui::default().bar("upload", None);
+    let progress = bar();
     let items = [item(site.here.join("big"), site.to("target"))];
-    let (result, ()) = tokio::join!(session.upload(&items, &bar), async {
+    let (result, ()) = tokio::join!(session.upload(&items, &progress), async {
         tokio::time::sleep(std::time::Duration::from_millis(700)).await;
         assert!(
             tree_names(&site.there).len() > 1,

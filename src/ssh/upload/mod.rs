@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use self::archive::Archive;
 use self::tree::Kind;
-use super::exec::{FeedError, Input, Source, Tail};
+use super::exec::{FeedError, Input, Source, Tail, joined};
 use super::quote::quote_bytes;
 use super::{Item, ItemSource, Session, SshError};
 use crate::ui::Bar;
@@ -143,10 +143,7 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
         input.send(piece).await?;
         bar.advance(count);
     }
-    let digest = reading
-        .await
-        .expect("reading files does not panic")
-        .map_err(FeedError::Local)?;
+    let digest = joined(reading).await.map_err(FeedError::Local)?;
     input
         .send(format!("{}\n", digest.hex()).into_bytes())
         .await?;
@@ -154,9 +151,7 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .expect("looking at files does not panic")
+    joined(tokio::task::spawn_blocking(work)).await
 }
 
 /// Names destinations instead of staging places in what tar says: `tar: g3/nginx.conf: Cannot write: ...`.
