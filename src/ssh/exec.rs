@@ -38,11 +38,12 @@ impl Session {
         let mut stdout = Lines::default();
         let mut stderr = Lines::default();
         let exit = self
-            .converse(command, |input| send_all(input, stdin), &mut |source, bytes| {
+            .converse(command, |input| send_all(input, stdin), async |source, bytes: &[u8]| {
                 match source {
                     Source::Stdout => stdout.push(bytes, line),
                     Source::Stderr => stderr.push(bytes, line),
                 }
+                Ok(())
             })
             .await;
         stdout.finish(line);
@@ -58,9 +59,12 @@ impl Session {
         let mut stdout = Vec::new();
         let mut stderr = Tail::default();
         let exit = self
-            .converse(command, |input| send_all(input, &[]), &mut |source, bytes| match source {
-                Source::Stdout => stdout.extend_from_slice(bytes),
-                Source::Stderr => stderr.push(bytes),
+            .converse(command, |input| send_all(input, &[]), async |source, bytes: &[u8]| {
+                match source {
+                    Source::Stdout => stdout.extend_from_slice(bytes),
+                    Source::Stderr => stderr.push(bytes),
+                }
+                Ok(())
             })
             .await?;
         if !exit.is_success() {
@@ -75,12 +79,12 @@ impl Session {
 
     /// Runs a command, lets `feed` write its stdin, and hands on its output as it comes.
     ///
-    /// An error of `feed` ends the command; a command that ends early ends `feed`.
+    /// An error of `feed` or `output` ends the command; a command that ends early ends `feed`.
     pub(super) async fn converse<'a, Feed, Feeding>(
         &self,
         command: &str,
         feed: Feed,
-        output: &mut dyn FnMut(Source, &[u8]),
+        mut output: impl AsyncFnMut(Source, &[u8]) -> Result<(), SshError>,
     ) -> Result<Exit, SshError>
     where
         Feed: FnOnce(Input) -> Feeding,
@@ -115,8 +119,8 @@ impl Session {
                 }
             };
             match message {
-                Ok(Some(ChannelMsg::Data { data })) => output(Source::Stdout, &data),
-                Ok(Some(ChannelMsg::ExtendedData { data, ext: STDERR })) => output(Source::Stderr, &data),
+                Ok(Some(ChannelMsg::Data { data })) => output(Source::Stdout, &data).await?,
+                Ok(Some(ChannelMsg::ExtendedData { data, ext: STDERR })) => output(Source::Stderr, &data).await?,
                 Ok(Some(ChannelMsg::ExitStatus { exit_status })) => exit = Some(Exit::code(exit_status)),
                 Ok(Some(ChannelMsg::ExitSignal { signal_name, .. })) => exit = Some(Exit::signal(&signal_name)),
                 Ok(Some(ChannelMsg::Failure)) => {

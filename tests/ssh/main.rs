@@ -1,10 +1,12 @@
 //! SSH against real sshds on loopback.
 
 #[path = "../support/sshd.rs"]
-#[expect(dead_code, reason = "shared with other tests, which use other parts of it")]
 mod sshd;
 
+mod connect;
+mod download;
 mod exec;
+mod upload;
 
 use std::time::Duration;
 

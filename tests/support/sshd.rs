@@ -77,17 +77,22 @@ impl Sshd {
         self.directory.path()
     }
 
-    /// Kills the processes that serve open connections, so that these drop; sshd goes on.
+    /// Kills the processes that serve open connections, so that these drop; sshd goes on, and so do the commands.
     pub fn drop_connections(&self) {
         for pid in children(self.child.id()) {
-            kill(pid);
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if name.starts_with("sshd") {
+                kill(pid);
+            }
         }
     }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        self.drop_connections();
+        for pid in children(self.child.id()) {
+            kill(pid);
+        }
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
@@ -102,10 +107,11 @@ pub fn free_port() -> u16 {
 fn launch(directory: &Path, config: &str) -> Option<(Child, u16)> {
     let port = free_port();
     let place = directory.display();
+    // A home of its own: bash reads `.bashrc` under sshd, and some take longer than the command.
     let text = format!(
         "{config}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {place}/host_key\nAuthorizedKeysFile {place}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\nMaxStartups 100\nMaxSessions 100\n"
+         KbdInteractiveAuthentication no\nMaxStartups 100\nMaxSessions 100\nSetEnv HOME={place}\n"
     );
     let file = directory.join("sshd_config");
     std::fs::write(&file, text).unwrap();
