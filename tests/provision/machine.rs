@@ -191,7 +191,7 @@ pub fn other(name: &str, action: Action) -> Step {
     Step {
         name: name.to_owned(),
         action,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         retries: 0,
         pause_before: Duration::ZERO,
     }

@@ -248,7 +248,9 @@ mod tests {
             (127, &[], "the package work failed"),
         ] {
             let mut complaints = Complaints::default();
-            lines.iter().for_each(|line| complaints.hear(line));
+            for line in lines {
+                complaints.hear(line);
+            }
             let error = complaints.error(Ended {
                 code: Some(code),
                 output: None,
