@@ -55,7 +55,7 @@ pub enum ProvisionError {
     ))]
     Dropped {
         /// What SSH knows about it.
-        source: SshError,
+        source: Box<SshError>,
     },
     /// The machine ended by itself.
     #[error("the machine died: {0}")]
@@ -154,7 +154,7 @@ pub enum ProvisionError {
         after: Duration,
         /// Why the last try to reach it failed.
         #[source]
-        last: Option<MachineError>,
+        last: Option<Box<MachineError>>,
     },
     /// The destination of a download cannot be made.
     #[error("cannot make the directory {}", path.display())]
@@ -172,11 +172,23 @@ pub enum ProvisionError {
     /// SSH failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Ssh(#[from] SshError),
+    Ssh(Box<SshError>),
     /// The machine could not be reached again.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Machine(#[from] MachineError),
+    Machine(Box<MachineError>),
+}
+
+impl From<SshError> for ProvisionError {
+    fn from(error: SshError) -> Self {
+        Self::Ssh(Box::new(error))
+    }
+}
+
+impl From<MachineError> for ProvisionError {
+    fn from(error: MachineError) -> Self {
+        Self::Machine(Box::new(error))
+    }
 }
 
 /// The end of what a script wrote, without secrets.
@@ -187,13 +199,15 @@ pub struct Tail(pub Vec<String>);
 impl ProvisionError {
     /// Whether another try cannot help.
     pub(super) fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Died(_) | Self::Machine(MachineError::Died(_)) | Self::LineEndings(_)
-        ) || matches!(
-            self,
-            Self::VariableName(_) | Self::VariableValue(_) | Self::NoFileName(_)
-        )
+        match self {
+            Self::Machine(error) => matches!(**error, MachineError::Died(_)),
+            Self::Died(_)
+            | Self::LineEndings(_)
+            | Self::VariableName(_)
+            | Self::VariableValue(_)
+            | Self::NoFileName(_) => true,
+            _ => false,
+        }
     }
 
     /// The error of a whole step.

@@ -69,7 +69,7 @@ pub(super) async fn back<M: Machine>(
                 match machine.reconnect(left).await {
                     Ok(()) => continue,
                     Err(error @ crate::builder::MachineError::Died(_)) => return Err(error.into()),
-                    Err(error) => last = Some(error),
+                    Err(error) => last = Some(Box::new(error)),
                 }
             }
         }

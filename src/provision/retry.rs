@@ -86,7 +86,7 @@ mod tests {
         let begun = Instant::now();
         let long = retry(
             5,
-            Duration::from_secs(3600),
+            Duration::from_hours(1),
             async || Ok::<_, ()>(()),
             |_, ()| true,
         );

@@ -44,9 +44,9 @@ pub(super) async fn run<M: Machine>(
         }),
     };
     match outcome {
-        Outcome::Dropped(source, _) if !shell.expect_disconnect => {
-            Err(ProvisionError::Dropped { source })
-        }
+        Outcome::Dropped(source, _) if !shell.expect_disconnect => Err(ProvisionError::Dropped {
+            source: Box::new(source),
+        }),
         Outcome::Dropped(_, token) => {
             reboot::back(machine, left(), |_| true).await?;
             let code = tokio::time::timeout(left(), remote::ended(machine.session(), &token)).await;

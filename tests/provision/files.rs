@@ -9,7 +9,6 @@ use karat::digest::Digest;
 use karat::plan::{Action, Download, Upload, UploadSource};
 use karat::provision::{self, Context, ProvisionError};
 use karat::secret::{Part, Secrets, Text};
-use karat::ui::Ui;
 
 use crate::machine::{TestMachine, context, other, told};
 
@@ -51,16 +50,14 @@ async fn files_of_every_source_arrive() {
             to("into/"),
         ),
     ];
-    let (variables, ui) = (BTreeMap::new(), Ui::default());
+    let variables = BTreeMap::new();
     let fetched = |asked: &Digest| {
         assert_eq!(*asked, digest);
         cached.clone()
     };
     let cx = Context {
-        variables: &variables,
-        secrets: &secrets,
-        ui: &ui,
         fetched: &fetched,
+        ..context(&variables, &secrets)
     };
     provision::files(&mut machine, &files, &cx).await.unwrap();
     for (name, text, mode) in [

@@ -195,7 +195,7 @@ pub fn other(name: &str, action: Action) -> Step {
     Step {
         name: name.to_owned(),
         action,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         retries: 0,
         pause_before: Duration::ZERO,
     }
@@ -242,10 +242,11 @@ pub fn lives(pid: &str) -> bool {
 }
 
 fn start(dir: &Path, port: u16) -> Child {
+    // HOME: what this machine's root has in its ~/.bashrc is no part of the test; steps take theirs from /etc/passwd.
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host\nAuthorizedKeysFile {dir}/client.pub\nPidFile none\n\
          StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxSessions 100\n\
-         SetEnv PATH={dir}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+         SetEnv HOME={dir} PATH={dir}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
         dir = dir.display()
     );
     let path = dir.join("sshd_config");

@@ -72,7 +72,7 @@ async fn a_pause_waits_and_can_be_cancelled() {
         .unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(200));
     let mut step = machine.shell("touch $D/ran");
-    step.pause_before = Duration::from_secs(3600);
+    step.pause_before = Duration::from_hours(1);
     let begun = Instant::now();
     assert!(
         tokio::time::timeout(Duration::from_millis(100), machine.run(&step))

@@ -1,6 +1,5 @@
 //! The `shell` step.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,8 +27,8 @@ fn file(path: impl AsRef<Path>) -> Step {
 async fn twenty_steps_run_in_order_in_less_than_three_seconds() {
     let mut machine = TestMachine::new().await;
     let mut fastest = Duration::MAX;
-    // Whatever else this machine does at the same time must not decide: the fastest of three counts.
-    for _ in 0..3 {
+    // Whatever else this machine does at the same time must not decide: one of five must be fast enough.
+    for _ in 0..5 {
         machine.write("order", "");
         let begun = Instant::now();
         for number in 0..20 {
@@ -37,8 +36,11 @@ async fn twenty_steps_run_in_order_in_less_than_three_seconds() {
             machine.run(&step).await.unwrap();
         }
         fastest = fastest.min(begun.elapsed());
-        let expected: String = (0..20).map(|number| format!("{number}\n")).collect();
-        assert_eq!(machine.read("order"), expected);
+        let expected: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+        assert_eq!(machine.read("order").lines().collect::<Vec<_>>(), expected);
+        if fastest < Duration::from_secs(3) {
+            return;
+        }
     }
     assert!(
         fastest < Duration::from_secs(3),
@@ -220,13 +222,11 @@ async fn nothing_of_a_script_stays_in_the_machine() {
             "/root",
             "the working directory is the user's home"
         );
-        if !end.contains("PPID") {
-            let parent = Path::new(&place).parent().unwrap();
-            soon("the directory of the script is gone", || !parent.exists()).await;
-        } else {
-            // step.sh itself was killed; the timeout, or a reboot, removes the directory.
-            fs::remove_dir_all(Path::new(&place).parent().unwrap()).unwrap_or_default();
-        }
+        assert!(place.starts_with("/run/karat-"), "{place:?}");
+        soon("the directory of the script is gone", || {
+            !Path::new(&place).exists()
+        })
+        .await;
     }
 }
 
@@ -349,7 +349,7 @@ async fn a_timeout_ends_every_process_of_the_step() {
         "{said}"
     );
     assert!(
-        begun.elapsed() < Duration::from_secs(12),
+        begun.elapsed() < Duration::from_secs(20),
         "{:?}",
         begun.elapsed()
     );
@@ -399,11 +399,11 @@ async fn an_expected_drop_is_waited_out_and_the_next_step_works() {
         machine.path("finished").exists(),
         "the next step must not run beside this one"
     );
-    let parent = Path::new(machine.read("place").trim())
-        .parent()
-        .unwrap()
-        .to_owned();
-    assert!(!parent.exists(), "{}", parent.display());
+    let place = machine.read("place");
+    assert!(
+        place.starts_with("/run/karat-") && !Path::new(place.trim()).exists(),
+        "{place:?}"
+    );
     let next = machine.shell("echo here >$D/next");
     machine.run(&next).await.unwrap();
     assert_eq!(machine.read("next"), "here\n");

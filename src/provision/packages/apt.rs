@@ -10,7 +10,7 @@ use crate::provision::{Context, ProvisionError, Tail};
 const SCRIPT: &str = include_str!("apt.sh");
 
 /// Longest time for all of apt's work: an hour is a desktop over a slow line. Its own waits are shorter.
-const LIMIT: Duration = Duration::from_secs(3600);
+const LIMIT: Duration = Duration::from_hours(1);
 
 /// Runs apt in the machine.
 pub(super) async fn run<M: Machine>(
@@ -248,7 +248,9 @@ mod tests {
             (127, &[], "the package work failed"),
         ] {
             let mut complaints = Complaints::default();
-            lines.iter().for_each(|line| complaints.hear(line));
+            for line in lines {
+                complaints.hear(line);
+            }
             let error = complaints.error(Ended {
                 code: Some(code),
                 output: None,

@@ -123,13 +123,19 @@ pub(super) async fn run<M: Machine>(
         }
         Ok(Err(error @ SshError::Disconnected { .. })) => Ok(Outcome::Dropped(error, token)),
         Ok(Err(error)) => Err(error.into()),
-        Ok(Ok(exit)) => match refusal {
-            Some(said) => Err(refused(&said)),
-            None => Ok(Outcome::Ended(Ended {
-                code: exit.code,
-                output,
-            })),
-        },
+        Ok(Ok(exit)) => {
+            if exit.code.is_none() {
+                // A signal ended step.sh itself (memory ran out, perhaps), so nothing has been cleaned up.
+                end(machine.session(), &token).await;
+            }
+            refusal.map_or(
+                Ok(Outcome::Ended(Ended {
+                    code: exit.code,
+                    output,
+                })),
+                |said| Err(refused(&said)),
+            )
+        }
     }
 }
 

@@ -22,8 +22,8 @@ FIELDS
 end_session() {
     signal_session "$1" TERM || return 0
     rounds=0
-    while [ "$rounds" -lt 50 ] && signal_session "$1" 0; do
-        sleep 0.1
+    while [ "$rounds" -lt 25 ] && signal_session "$1" 0; do
+        sleep 0.2
         rounds=$((rounds + 1))
     done
     signal_session "$1" KILL || :
