@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base;
 use crate::builder::host::HostMachine;
-use crate::builder::qemu::QemuMachine;
+use crate::builder::qemu::{self, QemuMachine};
 use crate::builder::{Machine, MachineError};
 use crate::digest::Digest;
 use crate::disk;
@@ -85,7 +85,7 @@ pub async fn build(
         cancel,
     };
     match &plan.builder {
-        Builder::Qemu(qemu) => job.image(qemu, phases).await,
+        Builder::Qemu(guest) => job.image(guest, phases).await,
         Builder::Host(host) => job.existing_host(host, phases).await,
     }
 }
@@ -100,7 +100,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn image(&self, qemu: &plan::Qemu, mut phases: Phases<'_>) -> Result<Built, BuildError> {
+    async fn image(&self, guest: &plan::Qemu, mut phases: Phases<'_>) -> Result<Built, BuildError> {
         let plan = self.plan;
         let cache = self.settings.cache;
         let started = Timestamp::now();
@@ -117,11 +117,11 @@ impl Job<'_> {
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;
 
+        let disk = disk::Base { path: base.path.clone(), format: base.format.clone() };
         let launch =
-            async { Ok(QemuMachine::launch(qemu, &plan.ssh, &base, run.path(), self.ui).await?) };
+            async { Ok(qemu::launch(guest, &plan.ssh, &disk, run.path(), self.ui).await?) };
         let mut machine = phases.run("launch", launch).await?;
-        let (accelerator, virtual_size) =
-            (machine.accelerator().to_owned(), machine.virtual_size());
+        let accelerator = machine.accelerator().to_owned();
         let packages = match self.provision_guest(&mut machine, &mut phases).await {
             Ok(packages) => packages,
             Err(error) => return Err(self.give_up(machine, error).await),
@@ -134,13 +134,13 @@ impl Job<'_> {
 
         let file = run.path().join("image");
         let finish = async {
-            Ok(disk::finish(&overlay, virtual_size, plan.output.format, &file, self.ui).await?)
+            Ok(disk::finish(&overlay, plan.output.format, &file, self.ui).await?)
         };
         let finished = phases.run("finish", finish).await?;
-        self.test(qemu, &finished.as_base(), &run, &mut phases)
+        self.test(guest, &disk::Base { path: file.clone(), format: disk::driver(plan.output.format).to_owned() }, &run, &mut phases)
             .await?;
 
-        let manifest = record::manifest(inputs, qemu, plan, &finished, packages);
+        let manifest = record::manifest(inputs, guest, plan, &finished, packages);
         let this = record::ThisRun {
             started,
             accelerator,
@@ -181,7 +181,7 @@ impl Job<'_> {
         let timeout = self.plan.ssh.timeout;
         phases
             .run("wait for SSH", async {
-                Ok(machine.wait_ready(timeout).await?)
+                Ok(machine.wait_ready(timeout, self.ui).await?)
             })
             .await?;
         let before = provision::installed_packages(machine.session()).await?;
@@ -227,8 +227,8 @@ impl Job<'_> {
     /// Boots the finished image once more from a throw-away overlay; nothing of that boot reaches the image.
     async fn test(
         &self,
-        qemu: &plan::Qemu,
-        image: &base::BaseDisk,
+        guest: &plan::Qemu,
+        image: &disk::Base,
         run: &RunDir,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
@@ -239,8 +239,8 @@ impl Job<'_> {
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let boot = async {
             let mut machine =
-                QemuMachine::launch(qemu, &self.plan.ssh, image, &scratch, self.ui).await?;
-            machine.wait_ready(self.plan.ssh.timeout).await?;
+                qemu::launch(guest, &self.plan.ssh, image, &scratch, self.ui).await?;
+            machine.wait_ready(self.plan.ssh.timeout, self.ui).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;

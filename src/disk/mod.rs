@@ -1,288 +1,200 @@
-//! Disks: an overlay for a guest to write to, and the finished, standalone image made of it.
-//!
-//! A format is always given to qemu-img, never probed: a guest can write any header.
+//! Disk images, by way of `qemu-img`: look at one, put an overlay on it, turn an overlay into a standalone image.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use miette::Diagnostic;
-use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, BufReader};
+use serde::Deserialize;
 
-use crate::base::BaseDisk;
-use crate::child;
-use crate::digest::Digest;
-use crate::hashing;
-use crate::plan::Format;
-use crate::ui::{Bar, Ui};
+mod error;
+mod finish;
+mod qemu_img;
 
-/// Why a disk could not be made.
-#[derive(Debug, Error, Diagnostic)]
-pub enum DiskError {
-    /// The disk cannot shrink.
-    #[error("disk_size is {wanted} bytes, and the base's disk has {base} already")]
-    #[diagnostic(help("make `disk_size` at least as large as the base, or leave it out"))]
-    TooSmall {
-        /// `disk_size`.
-        wanted: u64,
-        /// Size of the base's disk.
-        base: u64,
-    },
-    /// qemu-img cannot be run.
-    #[error("cannot run qemu-img")]
-    #[diagnostic(help("install it (Debian and Ubuntu: package qemu-utils)"))]
-    NoTool(#[source] io::Error),
-    /// qemu-img failed.
-    #[error("qemu-img could not write {}: {message}", path.display())]
-    #[diagnostic(help("free some space, or choose another place with `KARAT_CACHE`"))]
-    Refused {
-        /// What it should have written.
-        path: PathBuf,
-        /// The end of what it said.
-        message: String,
-    },
-    /// The finished image cannot be read back.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The image.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
+pub use error::DiskError;
+pub use finish::{Finished, driver, finish};
+use qemu_img::{QemuImg, run};
 
-/// A finished, standalone image file.
+/// An image to start from. Its format was detected once, when it came in, and is fixed from then on: what a guest writes into
+/// a disk never decides again how the disk is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Finished {
-    /// Where it is.
+pub struct Base {
+    /// The image file.
     pub path: PathBuf,
-    /// SHA-256 of the file.
-    pub digest: Digest,
-    /// Size of the file in bytes.
-    pub size: u64,
-    /// Size of the disk that a guest sees, in bytes.
+    /// `qemu-img`'s name of its format, as in `qcow2`, `raw`, `vmdk`, `vpc`.
+    pub format: String,
+}
+
+/// What an image file is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Info {
+    /// `qemu-img`'s name of its format.
+    pub format: String,
+    /// The size that a guest sees, in bytes.
     pub virtual_size: u64,
-    /// Its format.
-    pub format: Format,
+    /// Another file that it needs: a backing file, an external data file, an extent.
+    pub needs: Option<String>,
 }
 
-impl Finished {
-    /// The image as something to boot from.
-    #[must_use]
-    pub fn as_base(&self) -> BaseDisk {
-        BaseDisk {
-            path: self.path.clone(),
-            format: driver(self.format).to_owned(),
-            digest: self.digest,
-            size: self.size,
-            virtual_size: self.virtual_size,
+impl Info {
+    /// Refuses an image that needs another file: whoever made it could name any file of this host.
+    ///
+    /// # Errors
+    /// It needs another file.
+    pub fn require_standalone(self, path: &Path) -> Result<Self, DiskError> {
+        match self.needs {
+            Some(other) => Err(DiskError::NotStandalone { path: path.to_owned(), other }),
+            None => Ok(self),
         }
     }
 }
 
-/// QEMU's name for a format.
-fn driver(format: Format) -> &'static str {
-    match format {
-        Format::Qcow2 => "qcow2",
-        Format::Raw => "raw",
-        Format::Vmdk => "vmdk",
-        Format::Vhd => "vpc",
-    }
+/// What `qemu-img info` says, as far as it is needed here.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RawInfo {
+    format: String,
+    virtual_size: u64,
+    backing_filename: Option<String>,
+    format_specific: Option<serde_json::Value>,
 }
 
-/// Makes a qcow2 overlay on `base` at `to`, grown to `size` bytes. Returns the size of its disk.
+/// Looks at an image whose format is not known yet.
 ///
 /// # Errors
-/// `size` is smaller than the base, or qemu-img fails.
-pub async fn overlay(base: &BaseDisk, to: &Path, size: Option<u64>) -> Result<u64, DiskError> {
-    let size = size.unwrap_or(base.virtual_size);
-    if size < base.virtual_size {
-        return Err(DiskError::TooSmall {
-            wanted: size,
-            base: base.virtual_size,
-        });
+/// `qemu-img` is missing, or cannot read the file.
+pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
+    look(path, None).await
+}
+
+async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
+    // -U: a build that runs on the same base must not be in the way.
+    let mut command = QemuImg::new("info", path);
+    command.args(["--output=json", "-U"]);
+    if let Some(format) = format {
+        command.args(["-f", format]);
     }
-    let output = child::command("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", &base.format, "-b"])
-        .arg(&base.path)
-        .arg("--")
-        .arg(to)
-        .arg(size.to_string())
-        .output()
-        .await
-        .map_err(DiskError::NoTool)?;
-    if output.status.success() {
-        return Ok(size);
-    }
-    Err(DiskError::Refused {
-        path: to.to_owned(),
-        message: child::complaint(&output),
+    command.arg(absolute(path)?);
+    let output = run(command).await?;
+    parse(&output, path)
+}
+
+/// Reads what `qemu-img info` says.
+fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
+    let info: RawInfo = serde_json::from_str(output)
+        .map_err(|source| DiskError::Answer { path: path.to_owned(), source })?;
+    let data = info.format_specific.as_ref().map(|specific| &specific["data"]);
+    let data_file = data.and_then(|data| data["data-file"].as_str());
+    let extent = data
+        .and_then(|data| data["extents"].as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(|extent| extent["filename"].as_str())
+        .find(|extent| Path::new(extent).file_name() != path.file_name());
+    Ok(Info {
+        format: info.format,
+        virtual_size: info.virtual_size,
+        needs: info.backing_filename.or_else(|| data_file.or(extent).map(str::to_owned)),
     })
 }
 
-/// Writes what the overlay and its base hold as one image file at `to`, and takes its digest.
+/// Makes a qcow2 overlay at `to` that takes all writes; the base is only read. `size` grows the disk.
 ///
 /// # Errors
-/// qemu-img fails (disk full), or the result cannot be read.
-pub async fn finish(
-    overlay: &Path,
-    virtual_size: u64,
-    format: Format,
-    to: &Path,
-    ui: &Ui,
-) -> Result<Finished, DiskError> {
-    convert(overlay, virtual_size, format, to, ui).await?;
-    let read = |source| DiskError::Read {
-        path: to.to_owned(),
-        source,
-    };
-    let size = to.metadata().map_err(read)?.len();
-    let bar = ui.bar("hashing the image", Some(size));
-    let path = to.to_owned();
-    let hashed = hashing::blocking(move |stop| {
-        hashing::digest(File::open(path)?, stop, |bytes| bar.advance(bytes))
-    });
-    let (digest, size) = hashed.await.map_err(read)?;
-    Ok(Finished {
-        path: to.to_owned(),
-        digest,
-        size,
-        virtual_size,
-        format,
-    })
+/// The base cannot be read, needs another file or is larger than `size`; or the overlay cannot be written.
+pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), DiskError> {
+    let info = look(&base.path, Some(&base.format)).await?.require_standalone(&base.path)?;
+    let size = size.unwrap_or(info.virtual_size);
+    if size < info.virtual_size {
+        return Err(DiskError::TooSmall { wanted: size, base: info.virtual_size });
+    }
+    let mut command = QemuImg::new("create", to);
+    command.args(["-q", "-f", "qcow2", "-F", &base.format, "-b"]);
+    // qemu-img would look for a relative path beside the overlay.
+    command.arg(absolute(&base.path)?);
+    command.arg(absolute(to)?).arg(size.to_string());
+    run(command).await.map(drop)
 }
 
-async fn convert(
-    overlay: &Path,
-    virtual_size: u64,
-    format: Format,
-    to: &Path,
-    ui: &Ui,
-) -> Result<(), DiskError> {
-    let mut command = child::command("qemu-img");
-    command.args([
-        "convert",
-        "-p",
-        "-W",
-        "-m",
-        "8",
-        "-f",
-        "qcow2",
-        "-O",
-        driver(format),
-    ]);
-    match format {
-        Format::Qcow2 => {
-            command.args(["-c", "-o", "compression_type=zstd"]);
-        }
-        Format::Vmdk => {
-            command.args(["-c", "-o", "subformat=streamOptimized"]);
-        }
-        // A VHD's size is rounded up to whole cylinders unless told not to.
-        Format::Vhd => {
-            command.args(["-o", "force_size=on"]);
-        }
-        Format::Raw => {}
-    }
-    command
-        .arg("--")
-        .arg(overlay)
-        .arg(to)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(DiskError::NoTool)?;
-    let bar = ui.bar("writing the image", Some(virtual_size));
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let (output, ()) = tokio::join!(child.wait_with_output(), follow(stdout, virtual_size, &bar));
-    let output = output.map_err(DiskError::NoTool)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(DiskError::Refused {
-        path: to.to_owned(),
-        message: child::complaint(&output),
-    })
-}
-
-/// Moves the bar as qemu-img prints `    (12.34/100%)` after a carriage return, again and again.
-async fn follow(stdout: impl tokio::io::AsyncRead + Unpin, total: u64, bar: &Bar) {
-    let mut stdout = BufReader::new(stdout);
-    let (mut text, mut chunk, mut done) = (String::new(), [0; 256], 0);
-    while let Ok(length @ 1..) = stdout.read(&mut chunk).await {
-        text.push_str(&String::from_utf8_lossy(&chunk[..length]));
-        while let Some(end) = text.find('\r') {
-            let now = hundredths(&text[..end]).map_or(done, |part| total / 10_000 * part);
-            bar.advance(now.saturating_sub(done));
-            done = done.max(now);
-            text.drain(..=end);
-        }
-    }
-}
-
-/// The hundredths of a per cent in `(12.34/100%)`.
-fn hundredths(text: &str) -> Option<u64> {
-    let number = text.split_once('(')?.1.split_once('/')?.0;
-    let (whole, part) = number.split_once('.')?;
-    Some(whole.parse::<u64>().ok()? * 100 + part.parse::<u64>().ok()?)
+/// An absolute path is never taken for an option or a protocol (`nbd:...`).
+fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
+    std::path::absolute(path).map_err(|source| DiskError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn progress_is_read() {
-        for (text, expected) in [
-            ("    (0.00/100%)", Some(0)),
-            ("    (12.34/100%)", Some(1234)),
-            ("    (100.00/100%)", Some(10_000)),
-            ("", None),
-            ("(x/100%)", None),
+    fn what_an_image_needs_besides_itself_is_seen() {
+        let path = Path::new("/images/base.vmdk");
+        for (output, needs) in [
+            (r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"type": "qcow2", "data": {"compat": "1.1"}}}"#, None),
+            (r#"{"format": "raw", "virtual-size": 1}"#, None),
+            (
+                r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "x", "full-backing-filename": "/etc/shadow"}"#,
+                Some("x"),
+            ),
+            (r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "/etc/shadow"}"#, Some("/etc/shadow")),
+            (
+                r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"data": {"data-file": "/dev/sda"}}}"#,
+                Some("/dev/sda"),
+            ),
+            (
+                r#"{"format": "vmdk", "virtual-size": 1, "format-specific": {"data": {"extents": [{"filename": "/images/base.vmdk"}]}}}"#,
+                None,
+            ),
+            (
+                r#"{"format": "vmdk", "virtual-size": 1, "format-specific": {"data": {"extents": [{"filename": "/etc/shadow"}]}}}"#,
+                Some("/etc/shadow"),
+            ),
         ] {
-            assert_eq!(hundredths(text), expected, "reading {text:?}");
+            assert_eq!(parse(output, path).unwrap().needs.as_deref(), needs, "{output}");
+        }
+        assert!(parse("qemu-img: help", path).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_overlay_grows_and_never_shrinks_its_base() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = Base { path: directory.path().join("a b,c.img"), format: "raw".into() };
+        fs::File::create(&base.path).unwrap().set_len(4 << 20).unwrap();
+        let info = inspect(&base.path).await.unwrap();
+        assert_eq!((info.format.as_str(), info.virtual_size, &info.needs), ("raw", 4 << 20, &None));
+        for (name, size, expected) in [
+            ("same", None, Some(4 << 20)),
+            ("grown", Some(8 << 20), Some(8 << 20)),
+            ("shrunk", Some(1 << 20), None),
+        ] {
+            let to = directory.path().join(name);
+            let made = overlay(&base, &to, size).await;
+            assert_eq!(made.is_ok(), expected.is_some(), "{name}: {made:?}");
+            if let Some(expected) = expected {
+                let info = inspect(&to).await.unwrap();
+                assert_eq!(info.virtual_size, expected);
+                assert!(info.require_standalone(&to).is_err(), "an overlay is no base");
+            }
         }
     }
 
     #[tokio::test]
-    async fn an_overlay_becomes_a_standalone_image_in_every_format() {
-        let scratch = tempfile::tempdir().unwrap();
-        let raw = scratch.path().join("base.raw");
-        std::fs::write(&raw, vec![7; 1 << 20]).unwrap();
-        let base = BaseDisk {
-            path: raw,
-            format: "raw".to_owned(),
-            digest: Digest::of(b""),
-            size: 1 << 20,
-            virtual_size: 1 << 20,
-        };
-        let over = scratch.path().join("overlay");
-        assert!(matches!(
-            overlay(&base, &over, Some(4096)).await,
-            Err(DiskError::TooSmall { .. })
-        ));
-        let size = overlay(&base, &over, Some(2 << 20)).await.unwrap();
-        for format in [Format::Qcow2, Format::Raw, Format::Vmdk, Format::Vhd] {
-            let to = scratch.path().join(driver(format));
-            let finished = finish(&over, size, format, &to, &Ui::default())
-                .await
-                .unwrap();
-            assert_eq!(finished.digest, Digest::of(&std::fs::read(&to).unwrap()));
-            let found = crate::base::format::detect(&to).await.unwrap();
-            assert_eq!(
-                (found.name.as_str(), found.virtual_size),
-                (driver(format), 2 << 20)
-            );
-        }
-        let full = finish(
-            &over,
-            size,
-            Format::Raw,
-            Path::new("/dev/full/no"),
-            &Ui::default(),
-        )
-        .await;
-        assert!(matches!(full, Err(DiskError::Refused { .. })));
+    async fn a_qcow2_header_written_into_a_raw_base_does_not_change_how_it_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("inner.qcow2");
+        let base = Base { path: directory.path().join("base.img"), format: "raw".into() };
+        fs::write(directory.path().join("secret"), vec![7; 1 << 20]).unwrap();
+        let secret = Base { path: directory.path().join("secret"), format: "raw".into() };
+        overlay(&secret, &inner, None).await.unwrap();
+        fs::copy(&inner, &base.path).unwrap();
+        overlay(&base, &directory.path().join("disk.qcow2"), None).await.unwrap();
+        let unsafe_base = Base { format: "qcow2".into(), ..base };
+        let refused = overlay(&unsafe_base, &directory.path().join("other.qcow2"), None).await;
+        assert!(matches!(refused, Err(DiskError::NotStandalone { .. })), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_or_unreadable_is_named() {
+        let error = inspect(Path::new("/nonexistent/base.qcow2")).await.unwrap_err();
+        let text = format!("{error}");
+        assert!(text.contains("/nonexistent/base.qcow2") && text.contains("No such file"), "{text}");
     }
 }

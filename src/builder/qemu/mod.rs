@@ -1,58 +1,200 @@
-//! stub
-use super::*;
-use crate::base::BaseDisk;
-use crate::plan;
+//! QEMU guests on this host: [`launch`], wait until the guest is ready, provision it, clean it up, shut it down.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Death, Machine, MachineError};
+use crate::ssh::{self, Session, Target, quote};
 use crate::ui::Ui;
-use std::path::{Path, PathBuf};
-/// x
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("not written yet")]
-pub struct QemuError;
-/// x
-pub struct QemuMachine;
-#[expect(missing_docs, reason = "stub")]
+
+mod accelerator;
+mod arguments;
+mod cloud_init;
+mod console;
+mod error;
+mod firmware;
+mod keys;
+mod launch;
+mod leftover;
+mod process;
+mod qmp;
+mod seed;
+mod watch;
+
+pub use error::QemuError;
+pub use launch::launch;
+pub use leftover::end_leftover;
+use process::Process;
+
+/// Removes the way in; the last thing that runs in a guest.
+const CLEAN_UP: &str = include_str!("cleanup.sh");
+/// How long the guest may take to act on one way of asking before it is asked in another.
+const ASK_AGAIN: Duration = Duration::from_secs(20);
+
+/// A guest that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct QemuMachine {
+    process: Process,
+    session: Option<Session>,
+    target: Target,
+    /// The public key that the seed lets in.
+    authorized: Option<String>,
+    accelerator: accelerator::Accelerator,
+    run: PathBuf,
+}
+
 impl QemuMachine {
-    pub async fn launch(
-        _p: &plan::Qemu,
-        _s: &plan::Ssh,
-        _b: &BaseDisk,
-        _r: &Path,
-        _u: &Ui,
-    ) -> Result<Self, QemuError> {
-        todo!()
+    fn new(
+        process: Process,
+        target: Target,
+        authorized: Option<String>,
+        accelerator: accelerator::Accelerator,
+        run: PathBuf,
+    ) -> Self {
+        Self { process, session: None, target, authorized, accelerator, run }
     }
-    pub async fn wait_ready(&mut self, _t: Duration) -> Result<(), QemuError> {
-        todo!()
+
+    /// What runs its instructions: `kvm` or `tcg`.
+    #[must_use]
+    pub fn accelerator(&self) -> &'static str {
+        match self.accelerator {
+            accelerator::Accelerator::Kvm => "kvm",
+            accelerator::Accelerator::Tcg => "tcg",
+        }
     }
-    pub async fn clean_up(&mut self) -> Result<(), QemuError> {
-        todo!()
+
+    /// How to reach it: for `--on-error keep`.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
     }
-    pub async fn shut_down(self, _t: Duration) -> Result<PathBuf, QemuError> {
-        todo!()
+
+    /// The log of its serial console.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.run.join(arguments::CONSOLE)
     }
-    pub fn accelerator(&self) -> &str {
-        ""
+
+    /// The overlay that the guest writes to.
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        self.run.join(arguments::DISK)
     }
-    pub fn virtual_size(&self) -> u64 {
-        0
+
+    /// Waits until the guest answers SSH and cloud-init has done its work.
+    ///
+    /// # Errors
+    /// The guest died, did not answer in time, or cloud-init failed.
+    pub async fn wait_ready(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+        let deadline = Instant::now() + within;
+        self.reconnect(within).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut death = self.death();
+        tokio::select! {
+            biased;
+            report = death.wait() => Err(MachineError::Died(report)),
+            done = cloud_init::wait(self.session(), left, ui) => done,
+        }
+    }
+
+    /// Removes the way in: keys, cloud-init's state, logs. Only [`Self::shut_down`] may follow.
+    ///
+    /// # Errors
+    /// The script failed, the line dropped, or the guest died.
+    pub async fn clean_up(&mut self) -> Result<(), MachineError> {
+        // The second word of the line is the key itself; a comment may have been written differently.
+        let key = self.authorized.as_deref().and_then(|line| line.split_whitespace().nth(1));
+        let command = format!("sh -c \"$(cat)\" karat-clean-up {}", quote(key.unwrap_or("no key of the build")));
+        let mut last = String::new();
+        let mut keep = |line: &str| line.clone_into(&mut last);
+        let mut death = self.death();
+        let exit = tokio::select! {
+            biased;
+            report = death.wait() => return Err(MachineError::Died(report)),
+            exit = self.session().exec(&command, CLEAN_UP.as_bytes(), &mut keep) => exit?,
+        };
+        if exit.code == Some(0) {
+            return Ok(());
+        }
+        let problem = format!("the script {exit}{}", error::said(&last));
+        Err(QemuError::CleanUp { problem }.into())
+    }
+
+    /// Shuts the guest down and returns its disk, an overlay on the base, ready to be read.
+    ///
+    /// # Errors
+    /// The guest panicked, or did not shut down within `grace`; QEMU has ended in every case.
+    pub async fn shut_down(mut self, grace: Duration) -> Result<PathBuf, QemuError> {
+        self.process.expect_end();
+        let deadline = Instant::now() + grace;
+        let (disk, log) = (self.disk(), self.console());
+        if let Some(session) = self.session.take() {
+            // The answer may be lost, because sshd is among the first to go.
+            let command = "systemctl poweroff --no-block 2>/dev/null || poweroff || shutdown -h now";
+            let _answer = tokio::time::timeout(ASK_AGAIN.min(grace), session.output(command)).await;
+        }
+        let mut end = self.process.ended(ASK_AGAIN.min(deadline.saturating_duration_since(Instant::now()))).await;
+        if end.is_none() {
+            // Not asked by SSH, or not heard. What it answers does not matter; the end does.
+            let _answer = self.process.power_down().await;
+            end = self.process.ended(deadline.saturating_duration_since(Instant::now())).await;
+        }
+        match end {
+            Some(end) if end.powered_off => Ok(disk),
+            Some(end) => Err(QemuError::Died(format!(
+                "QEMU {} while the guest was shutting down{}; its console ends with:\n{}",
+                process::describe(end.status),
+                error::said(&end.stderr),
+                console::tail(&log)
+            ))),
+            None => {
+                self.process.end_by_force().await;
+                Err(QemuError::Forced { grace, log })
+            }
+        }
+    }
+
+    fn not_reached(&self, source: ssh::SshError) -> MachineError {
+        let log = self.console();
+        QemuError::NotReady { console: console::tail(&log), log, source }.into()
     }
 }
+
 impl Machine for QemuMachine {
     fn session(&self) -> &Session {
-        todo!()
+        self.session.as_ref().expect("`wait_ready` comes before the first use")
     }
-    async fn reconnect(&mut self, _w: Duration) -> Result<(), MachineError> {
-        todo!()
+
+    async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError> {
+        self.session = None;
+        let mut death = self.death();
+        let connected = tokio::select! {
+            biased;
+            report = death.wait() => return Err(MachineError::Died(report)),
+            connected = ssh::connect(&self.target, within) => connected,
+        };
+        self.session = Some(connected.map_err(|error| self.not_reached(error))?);
+        Ok(())
     }
+
     fn death(&self) -> Death {
-        todo!()
+        self.process.death()
     }
+
     fn login(&self) -> String {
-        todo!()
+        let Target { port, user, auth, .. } = &self.target;
+        let key = match auth {
+            ssh::Auth::KeyFile(path) => format!("-i {} ", quote(&path.to_string_lossy())),
+            ssh::Auth::Agent => String::new(),
+        };
+        // The host key is this build's own and in no known_hosts file.
+        format!("ssh {key}-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p {port} {user}@127.0.0.1")
     }
-    async fn destroy(self) {}
-}
-/// x
-pub fn end_leftover(_p: &Path) -> std::io::Result<bool> {
-    todo!()
+
+    async fn destroy(self) {
+        drop(self.session);
+        self.process.end_by_force().await;
+    }
 }

@@ -1,0 +1,135 @@
+//! The guest's serial console, which QEMU writes to a file.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// How much of the end is read: twenty long lines.
+const TAIL_BYTES: u64 = 16 << 10;
+/// How many lines an error shows.
+const TAIL_LINES: usize = 20;
+/// What Linux prints when it gives up. Guests whose kernel has no pvpanic driver (yet) say it only here.
+const PANIC: &[u8] = b"Kernel panic - not syncing";
+/// The most that is read at one look, so that a guest that floods its console costs little.
+const LOOK_BYTES: u64 = 256 << 10;
+
+/// The last lines, without escape sequences.
+pub(super) fn tail(log: &Path) -> String {
+    let text = last_bytes(log).map_or_else(
+        |error| format!("(the console log cannot be read: {error})"),
+        |bytes| plain(&String::from_utf8_lossy(&bytes)),
+    );
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    match lines[lines.len().saturating_sub(TAIL_LINES)..] {
+        [] => "(nothing was written to the serial console)".into(),
+        ref last => last.join("\n"),
+    }
+}
+
+fn last_bytes(log: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(log)?;
+    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Text without escape sequences and control characters: a guest must not write to the user's terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                if chars.next_if_eq(&'[').is_some() {
+                    // A control sequence ends with the first character from `@` to `~`.
+                    while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+                } else {
+                    chars.next();
+                }
+            }
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Looks through what is new in a console log for a kernel panic.
+#[derive(Debug)]
+pub(super) struct PanicWatch {
+    log: PathBuf,
+    read: u64,
+    /// The end of the last look, in case the words are cut in two.
+    rest: Vec<u8>,
+}
+
+impl PanicWatch {
+    pub fn new(log: PathBuf) -> Self {
+        Self { log, read: 0, rest: Vec::new() }
+    }
+
+    /// Whether the kernel has panicked since the last look.
+    pub fn look(&mut self) -> bool {
+        // Without a readable log there is nothing to see; the other watches still work.
+        self.new_bytes().is_ok_and(|bytes| bytes.windows(PANIC.len()).any(|words| words == PANIC))
+    }
+
+    fn new_bytes(&mut self) -> io::Result<Vec<u8>> {
+        let length = self.log.metadata()?.len();
+        if length <= self.read {
+            return Ok(Vec::new());
+        }
+        let mut file = File::open(&self.log)?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut bytes = std::mem::take(&mut self.rest);
+        let kept = bytes.len() as u64;
+        file.take(LOOK_BYTES).read_to_end(&mut bytes)?;
+        self.read += bytes.len() as u64 - kept;
+        self.rest = bytes[bytes.len().saturating_sub(PANIC.len() - 1)..].to_vec();
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_is_short_and_plain() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("console.log");
+        assert!(tail(&log).contains("cannot be read"));
+        fs::write(&log, "\r\n\r\n").unwrap();
+        assert_eq!(tail(&log), "(nothing was written to the serial console)");
+        fs::write(&log, "\u{1b}[0;32m  OK\u{1b}[0m one\r\n\u{1b}ctwo\u{7}\r\n").unwrap();
+        assert_eq!(tail(&log), "  OK one\ntwo");
+        let many: String = (0..5000).map(|number| format!("line {number}\n")).collect();
+        fs::write(&log, many).unwrap();
+        assert_eq!(tail(&log).lines().count(), 20);
+        assert!(tail(&log).ends_with("line 4999"));
+    }
+
+    #[test]
+    fn a_panic_is_seen_once_also_when_it_comes_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("console.log");
+        let mut watch = PanicWatch::new(log.clone());
+        assert!(!watch.look(), "no log yet");
+        let mut file = fs::File::create(&log).unwrap();
+        for (text, seen) in [
+            ("booting\nKernel pa", false),
+            ("nic - not syncing: VFS", true),
+            (": cannot mount", false),
+            ("", false),
+        ] {
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(watch.look(), seen, "after {text:?}");
+        }
+    }
+}

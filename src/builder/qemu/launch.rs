@@ -1,0 +1,127 @@
+//! From a plan to a running process: programs, disk, seed, port.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::arguments::{DISK, Inputs, SEED, VARS, arguments, program};
+use super::keys::Keys;
+use super::process::Process;
+use super::seed::Seed;
+use super::{QemuError, QemuMachine, accelerator, firmware};
+use crate::disk;
+use crate::plan::{self, Firmware};
+use crate::ssh::Target;
+use crate::ui::Ui;
+
+/// What QEMU says when another process has the port.
+const PORT_TAKEN: &str = "Could not set up host forwarding rule";
+
+/// Launches a guest from an overlay on `base`. The run directory is the caller's: it must exist, belong to this guest alone, and
+/// be removed by the caller when the machine has ended and its disk is no longer needed.
+///
+/// Returns as soon as the process exists, so that a cancel always has something to destroy; then comes
+/// [`QemuMachine::wait_ready`].
+///
+/// # Errors
+/// A missing program or firmware, KVM that was asked for, a disk that cannot be made, no free port, or QEMU's own complaint.
+pub async fn launch(
+    plan: &plan::Qemu,
+    ssh: &plan::Ssh,
+    base: &disk::Base,
+    run: &Path,
+    ui: &Ui,
+) -> Result<QemuMachine, QemuError> {
+    let (name, package) = program(plan.arch);
+    let program = find(name).ok_or(QemuError::NoProgram { program: name, package })?;
+    find("setpriv").ok_or(QemuError::NoProgram { program: "setpriv", package: "util-linux" })?;
+    let choice = accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::look())?;
+    if let Some(note) = &choice.note {
+        ui.note(note);
+    }
+    let run = canonical(run)?;
+    let base = disk::Base { path: canonical(&base.path)?, format: base.format.clone() };
+    let uefi = match plan.firmware {
+        Firmware::Bios => None,
+        Firmware::Uefi => Some(firmware::find(plan.arch, Path::new("/"))?),
+    };
+    if let Some(uefi) = &uefi {
+        let path = run.join(VARS);
+        // Read and written rather than copied, which would also take over that the template is read-only.
+        fs::read(&uefi.vars)
+            .and_then(|bytes| fs::write(&path, bytes))
+            .map_err(|source| QemuError::Prepare { path, source })?;
+    }
+    disk::overlay(&base, &run.join(DISK), plan.disk_size).await?;
+    let keys = Keys::prepare(ssh, &run)?;
+    let authorized: Vec<String> = keys.authorized.iter().cloned().collect();
+    let seed = Seed {
+        instance: &instance(),
+        user: &ssh.user,
+        authorized: &authorized,
+        host_key_private: keys.host.private_openssh(),
+        host_key_public: keys.host.public_line(),
+    };
+    let path = run.join(SEED);
+    seed.write(&path).map_err(|source| QemuError::Prepare { path, source })?;
+
+    let inputs = |port| Inputs {
+        plan,
+        accelerator: choice.accelerator,
+        base: &base,
+        uefi: uefi.as_ref(),
+        port,
+    };
+    let (process, port) = start(&program, &run, ssh.ports, |port| arguments(&inputs(port))).await?;
+    let target = Target {
+        address: "127.0.0.1".into(),
+        port,
+        user: ssh.user.clone(),
+        auth: keys.auth,
+        host_key: plan::HostKey::Key(keys.host.public_line().to_owned()),
+        jump: None,
+    };
+    Ok(QemuMachine::new(process, target, keys.authorized, choice.accelerator, run))
+}
+
+/// Starts QEMU on a free port: one that it chooses itself, or the first of a range that it gets.
+pub(super) async fn start(
+    program: &Path,
+    run: &Path,
+    ports: Option<(u16, u16)>,
+    arguments: impl Fn(u16) -> Vec<String>,
+) -> Result<(Process, u16), QemuError> {
+    let program = program.to_string_lossy();
+    let Some((first, last)) = ports else {
+        let mut process = Process::start(&program, &arguments(0), run).await?;
+        let port = process.forwarded_port().await?;
+        return Ok((process, port));
+    };
+    // Only QEMU's own attempt decides; between a look and that attempt another build could take the port.
+    for port in first..=last {
+        match Process::start(&program, &arguments(port), run).await {
+            Ok(process) => return Ok((process, port)),
+            Err(QemuError::EndedEarly { stderr, .. }) if stderr.contains(PORT_TAKEN) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(QemuError::NoPort { first, last })
+}
+
+/// A program on `PATH`.
+fn find(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, QemuError> {
+    path.canonicalize()
+        .map_err(|source| QemuError::Prepare { path: path.to_owned(), source })
+}
+
+/// cloud-init must see each boot as a new machine, also a second one from the same disk.
+fn instance() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("karat-{:x}-{:x}", std::process::id(), now.as_nanos())
+}

@@ -1,0 +1,281 @@
+//! From the overlay of a guest that was shut down to a standalone, compact image with its digest.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempPath;
+use tokio::task::spawn_blocking;
+
+use super::qemu_img::{QemuImg, run_with};
+use super::{DiskError, absolute, look};
+use crate::digest::Digest;
+use crate::plan::Format;
+use crate::ui::{Bar, Ui};
+
+/// Large reads keep the hash, not the system calls, the limit.
+const PIECE: usize = 1 << 20;
+/// qemu-img takes no more than this for `-m`.
+const MOST_COROUTINES: usize = 16;
+
+/// A finished image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// Size of the disk that a guest sees, in bytes.
+    pub virtual_size: u64,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+}
+
+/// Writes the disk that `overlay` (qcow2) and its base make together to a new file `to`.
+///
+/// It is written beside its target, synced, then renamed: a broken run leaves nothing under the final name.
+///
+/// # Errors
+/// `to` exists, the disk is full, or `qemu-img` fails.
+pub async fn finish(overlay: &Path, format: Format, to: &Path, ui: &Ui) -> Result<Finished, DiskError> {
+    let write = |source| DiskError::Write { path: to.to_owned(), source };
+    if to.try_exists().map_err(write)? {
+        return Err(DiskError::Exists { path: to.to_owned() });
+    }
+    let total = look(overlay, Some("qcow2")).await?.virtual_size;
+    let scratch = scratch(to).map_err(write)?;
+    convert(overlay, format, &scratch, to, &ui.bar("writing the image", Some(total)), total).await?;
+    let size = scratch.metadata().map_err(write)?.len();
+    let digest = hash(scratch.to_path_buf(), ui.bar("hashing the image", Some(size))).await.map_err(write)?;
+    // Without clobbering: another build may have finished under the same name meanwhile.
+    let target = to.to_owned();
+    spawn_blocking(move || {
+        scratch.persist_noclobber(&target).map_err(|error| error.error)?;
+        sync_directory(&target)
+    })
+    .await
+    .map_err(io::Error::other)
+    .flatten()
+    .map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => DiskError::Exists { path: to.to_owned() },
+        _ => write(source),
+    })?;
+    Ok(Finished { virtual_size: total, size, digest })
+}
+
+/// An empty file beside the target that is removed unless it gets the target's name.
+fn scratch(to: &Path) -> io::Result<TempPath> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let to = std::path::absolute(to)?;
+    let directory = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(tempfile::Builder::new()
+        .prefix(".karat-")
+        .suffix(".part")
+        // An image is no secret, and a temporary file would be readable by its owner alone.
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(directory)?
+        .into_temp_path())
+}
+
+async fn convert(
+    overlay: &Path,
+    format: Format,
+    scratch: &Path,
+    to: &Path,
+    bar: &Bar,
+    total: u64,
+) -> Result<(), DiskError> {
+    let mut call = QemuImg::new("convert", to);
+    // The overlay was made by us and its header is out of the guest's reach, so its own word on the base is good.
+    call.args(["-p", "-f", "qcow2"]);
+    call.args(options(format).iter().copied());
+    call.args(["-m", &coroutines().to_string()]);
+    call.arg(absolute(overlay)?).arg(absolute(scratch)?);
+    let mut progress = Progress::default();
+    run_with(call, &mut |bytes| bar.advance(progress.push(bytes, total))).await
+}
+
+/// How each format is written: compressed where it can be, sparse where not.
+fn options(format: Format) -> &'static [&'static str] {
+    match format {
+        // -W: clusters are compressed in parallel and written in the order in which they are ready.
+        Format::Qcow2 => &["-O", "qcow2", "-c", "-W", "-o", "compression_type=zstd"],
+        Format::Raw => &["-O", "raw", "-W"],
+        // What VMware's and the clouds' import tools take; it can only be written in order.
+        Format::Vmdk => &["-O", "vmdk", "-o", "subformat=streamOptimized"],
+        // Without `force_size` the disk would be rounded to a geometry, and the backup partition table be misplaced.
+        Format::Vhd => &["-O", "vpc", "-W", "-o", "subformat=dynamic,force_size=on"],
+    }
+}
+
+/// QEMU's name for a format.
+#[must_use]
+pub fn driver(format: Format) -> &'static str {
+    match format {
+        Format::Qcow2 => "qcow2",
+        Format::Raw => "raw",
+        Format::Vmdk => "vmdk",
+        Format::Vhd => "vpc",
+    }
+}
+
+fn coroutines() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    (processors * 2).clamp(2, MOST_COROUTINES)
+}
+
+/// Reads `qemu-img convert -p`: `    (12.34/100%)`, each followed by a carriage return.
+#[derive(Default)]
+struct Progress {
+    line: Vec<u8>,
+    done: u64,
+}
+
+impl Progress {
+    /// How many more bytes of `total` are done.
+    fn push(&mut self, bytes: &[u8], total: u64) -> u64 {
+        let before = self.done;
+        for &byte in bytes {
+            if byte != b'\r' && byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            if let Some(hundredths) = hundredths(&self.line) {
+                let done = u128::from(total) * u128::from(hundredths.min(10_000)) / 10_000;
+                self.done = self.done.max(u64::try_from(done).unwrap_or(total));
+            }
+            self.line.clear();
+        }
+        self.done - before
+    }
+}
+
+/// Hundredths of a percent in one line of progress.
+fn hundredths(line: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(line).ok()?.trim().strip_prefix('(')?.strip_suffix("/100%)")?;
+    let (whole, fraction) = text.split_once('.')?;
+    let fraction: u64 = fraction.get(..2)?.parse().ok()?;
+    Some(whole.parse::<u64>().ok()? * 100 + fraction)
+}
+
+/// Hashes a file and syncs it, off the main thread.
+async fn hash(path: PathBuf, bar: Bar) -> io::Result<Digest> {
+    let (progress, mut progressed) = tokio::sync::mpsc::unbounded_channel();
+    let hashing = spawn_blocking(move || {
+        let mut file = File::open(&path)?;
+        let mut hasher = Sha256::new();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = file.read(&mut piece)?;
+            if length == 0 {
+                break;
+            }
+            hasher.update(&piece[..length]);
+            // When nobody listens any more the build was cancelled.
+            if progress.send(length as u64).is_err() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+        }
+        file.sync_all()?;
+        Ok(Digest::from_hasher(hasher))
+    });
+    while let Some(length) = progressed.recv().await {
+        bar.advance(length);
+    }
+    hashing.await.map_err(io::Error::other)?
+}
+
+fn sync_directory(target: &Path) -> io::Result<()> {
+    let target = std::path::absolute(target)?;
+    File::open(target.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::super::{Base, inspect, overlay};
+    use super::*;
+
+    #[test]
+    fn progress_is_read_in_any_pieces() {
+        let mut progress = Progress::default();
+        for (bytes, more) in [
+            (&b"    (0.00/100%)\r    (1"[..], 0),
+            (b"2.50/100%)", 0),
+            (b"\r", 125),
+            (b"    (12.50/100%)\rnonsense\r(x/100%)\r", 0),
+            (b"    (100.00/100%)\r    (100.00/100%)\r\n", 875),
+        ] {
+            assert_eq!(progress.push(bytes, 1000), more, "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    /// A base of 8 MiB with a pattern, and an overlay grown to 16 MiB.
+    async fn disk(directory: &Path) -> (PathBuf, Vec<u8>) {
+        let base = Base { path: directory.join("base.img"), format: "raw".into() };
+        let mut content: Vec<u8> = (0..8u32 << 20).map(|at| if at % 3 == 0 { 0 } else { (at >> 12) as u8 }).collect();
+        fs::write(&base.path, &content).unwrap();
+        let disk = directory.join("disk.qcow2");
+        overlay(&base, &disk, Some(16 << 20)).await.unwrap();
+        content.resize(16 << 20, 0);
+        (disk, content)
+    }
+
+    #[tokio::test]
+    async fn every_format_is_standalone_and_holds_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (overlay, content) = disk(directory.path()).await;
+        for (format, name) in
+            [(Format::Qcow2, "qcow2"), (Format::Raw, "raw"), (Format::Vmdk, "vmdk"), (Format::Vhd, "vpc")]
+        {
+            let to = directory.path().join(format!("image.{name}"));
+            let finished = finish(&overlay, format, &to, &Ui::default()).await.unwrap();
+            let bytes = fs::read(&to).unwrap();
+            assert_eq!((finished.size, finished.digest), (bytes.len() as u64, Digest::of(&bytes)), "{name}");
+            let info = inspect(&to).await.unwrap();
+            assert_eq!((info.format.as_str(), info.virtual_size, &info.needs), (name, 16 << 20, &None));
+            let raw = directory.path().join("raw");
+            let status = Command::new("qemu-img").args(["convert", "-f", name, "-O", "raw"]).args([&to, &raw]).status();
+            assert!(status.unwrap().success());
+            assert!(fs::read(&raw).unwrap() == content, "{name} holds other bytes");
+        }
+        let info = Command::new("qemu-img").arg("info").arg(directory.path().join("image.qcow2")).output().unwrap();
+        assert!(String::from_utf8_lossy(&info.stdout).contains("compression type: zstd"));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_when_it_fails_and_nothing_is_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let (overlay, _) = disk(directory.path()).await;
+        let outputs = tempfile::tempdir().unwrap();
+        let to = outputs.path().join("image.qcow2");
+        fs::remove_file(directory.path().join("base.img")).unwrap();
+        let failed = finish(&overlay, Format::Qcow2, &to, &Ui::default()).await;
+        assert!(matches!(failed, Err(DiskError::Failed { .. })), "{failed:?}");
+        assert_eq!(fs::read_dir(outputs.path()).unwrap().count(), 0);
+        fs::write(&to, "mine").unwrap();
+        let refused = finish(&overlay, Format::Qcow2, &to, &Ui::default()).await;
+        assert!(matches!(refused, Err(DiskError::Exists { .. })), "{refused:?}");
+        assert_eq!(fs::read(&to).unwrap(), b"mine");
+        let nowhere = finish(&overlay, Format::Qcow2, Path::new("/nonexistent/image"), &Ui::default()).await;
+        assert!(matches!(nowhere, Err(DiskError::Write { .. })), "{nowhere:?}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_conversion_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (overlay, _) = disk(directory.path()).await;
+        let outputs = tempfile::tempdir().unwrap();
+        let to = outputs.path().join("image.qcow2");
+        for millis in [1, 10, 30] {
+            let ui = Ui::default();
+            let finishing = finish(&overlay, Format::Qcow2, &to, &ui);
+            let limit = std::time::Duration::from_millis(millis);
+            if tokio::time::timeout(limit, finishing).await.is_err() {
+                assert_eq!(fs::read_dir(outputs.path()).unwrap().count(), 0, "after {millis} ms");
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Runs `qemu-img` so that it cannot outlive karat.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Command;
+
+use super::DiskError;
+
+/// The end of stderr that an error carries.
+const STDERR_KEPT: usize = 4 << 10;
+
+/// A call of `qemu-img`.
+#[derive(Debug)]
+pub(super) struct QemuImg {
+    command: Command,
+    action: &'static str,
+    path: PathBuf,
+}
+
+impl QemuImg {
+    /// A call that does `action` with the image at `path`, for messages.
+    pub fn new(action: &'static str, path: &Path) -> Self {
+        // setpriv makes the kernel kill qemu-img when our thread dies, however it dies.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "qemu-img", action]);
+        // Its messages are read by people and by tests, so they come in one language.
+        command.env("LC_ALL", "C");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true);
+        Self { command, action, path: path.to_owned() }
+    }
+
+    pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
+        self.command.arg(argument);
+        self
+    }
+
+    pub fn args<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        self.command.args(arguments);
+        self
+    }
+}
+
+/// Runs it and returns its stdout.
+pub(super) async fn run(call: QemuImg) -> Result<String, DiskError> {
+    let mut stdout = Vec::new();
+    run_with(call, &mut |bytes| stdout.extend_from_slice(bytes)).await?;
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Runs it and hands on its stdout as it comes. Dropping the future kills it.
+pub(super) async fn run_with(mut call: QemuImg, output: &mut dyn FnMut(&[u8])) -> Result<(), DiskError> {
+    let action = call.action;
+    let failed = |source| DiskError::Run { action, source };
+    let mut child = call.command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => DiskError::NoProgram { program: "setpriv", package: "util-linux" },
+        _ => failed(error),
+    })?;
+    let stdout = child.stdout.take().expect("it was piped");
+    let stderr = child.stderr.take().expect("it was piped");
+    let mut problem = Vec::new();
+    let mut keep = |bytes: &[u8]| {
+        problem.extend_from_slice(bytes);
+        let excess = problem.len().saturating_sub(STDERR_KEPT);
+        problem.drain(..excess);
+    };
+    tokio::try_join!(pump(stdout, output), pump(stderr, &mut keep)).map_err(failed)?;
+    let status = child.wait().await.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    // setpriv's own code for a program that is not there.
+    if status.code() == Some(127) {
+        return Err(DiskError::NoProgram { program: "qemu-img", package: "qemu-utils" });
+    }
+    let said = String::from_utf8_lossy(&problem);
+    let said = said.trim().trim_start_matches("qemu-img: ");
+    let problem = if said.is_empty() { status.to_string() } else { said.to_owned() };
+    Err(DiskError::Failed { action, path: call.path, problem })
+}
+
+async fn pump(mut from: impl AsyncRead + Unpin, to: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut piece = [0; 4096];
+    loop {
+        match from.read(&mut piece).await? {
+            0 => return Ok(()),
+            length => to(&piece[..length]),
+        }
+    }
+}
