@@ -184,7 +184,11 @@ async fn a_download_cut_short_leaves_nothing() {
     fs::write(here.join("big"), "old").unwrap();
     let (source, target) = (there.join("big"), here.join("big"));
     let (result, ()) = tokio::join!(download(&sshd, &source, &target), async {
-        tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+        while names(&here).len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        // Some of the data has come by now.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         sshd.drop_connections();
     });
     let error = result.unwrap_err();

@@ -321,7 +321,14 @@ async fn a_line_dropped_in_mid_transfer_leaves_nothing() {
     let progress = bar();
     let items = [item(site.here.join("big"), site.to("target"))];
     let (result, ()) = tokio::join!(session.upload(&items, &progress), async {
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        for _ in 0..500 {
+            if tree_names(&site.there).len() > 1 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        // Some of the data is on its way now.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         assert!(
             tree_names(&site.there).len() > 1,
             "the transfer is under way"
