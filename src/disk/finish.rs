@@ -37,27 +37,54 @@ pub struct Finished {
 ///
 /// # Errors
 /// `to` exists, the disk is full, or `qemu-img` fails.
-pub async fn finish(overlay: &Path, format: Format, to: &Path, ui: &Ui) -> Result<Finished, DiskError> {
-    let write = |source| DiskError::Write { path: to.to_owned(), source };
+pub async fn finish(
+    overlay: &Path,
+    format: Format,
+    to: &Path,
+    ui: &Ui,
+) -> Result<Finished, DiskError> {
+    let write = |source| DiskError::Write {
+        path: to.to_owned(),
+        source,
+    };
     if to.try_exists().map_err(write)? {
-        return Err(DiskError::Exists { path: to.to_owned() });
+        return Err(DiskError::Exists {
+            path: to.to_owned(),
+        });
     }
     let total = look(overlay, Some("qcow2")).await?.virtual_size;
     let scratch = scratch(to).map_err(write)?;
-    convert(overlay, format, &scratch, to, &ui.bar("writing the image", Some(total)), total).await?;
+    convert(
+        overlay,
+        format,
+        &scratch,
+        to,
+        &ui.bar("writing the image", Some(total)),
+        total,
+    )
+    .await?;
     let size = scratch.metadata().map_err(write)?.len();
-    let digest = hash(scratch.to_path_buf(), ui.bar("hashing the image", Some(size))).await.map_err(write)?;
+    let digest = hash(
+        scratch.to_path_buf(),
+        ui.bar("hashing the image", Some(size)),
+    )
+    .await
+    .map_err(write)?;
     // Without clobbering: another build may have finished under the same name meanwhile.
     let target = to.to_owned();
     spawn_blocking(move || {
-        scratch.persist_noclobber(&target).map_err(|error| error.error)?;
+        scratch
+            .persist_noclobber(&target)
+            .map_err(|error| error.error)?;
         sync_directory(&target)
     })
     .await
     .map_err(io::Error::other)
     .flatten()
     .map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => DiskError::Exists { path: to.to_owned() },
+        io::ErrorKind::AlreadyExists => DiskError::Exists {
+            path: to.to_owned(),
+        },
         _ => write(source),
     })?;
     Ok(Finished { virtual_size: total, size, digest })
@@ -152,7 +179,11 @@ impl Progress {
 
 /// Hundredths of a percent in one line of progress.
 fn hundredths(line: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(line).ok()?.trim().strip_prefix('(')?.strip_suffix("/100%)")?;
+    let text = std::str::from_utf8(line)
+        .ok()?
+        .trim()
+        .strip_prefix('(')?
+        .strip_suffix("/100%)")?;
     let (whole, fraction) = text.split_once('.')?;
     let fraction: u64 = fraction.get(..2)?.parse().ok()?;
     Some(whole.parse::<u64>().ok()? * 100 + fraction)
@@ -208,14 +239,24 @@ mod tests {
             (b"    (12.50/100%)\rnonsense\r(x/100%)\r", 0),
             (b"    (100.00/100%)\r    (100.00/100%)\r\n", 875),
         ] {
-            assert_eq!(progress.push(bytes, 1000), more, "{:?}", String::from_utf8_lossy(bytes));
+            assert_eq!(
+                progress.push(bytes, 1000),
+                more,
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            );
         }
     }
 
     /// A base of 8 MiB with a pattern, and an overlay grown to 16 MiB.
     async fn disk(directory: &Path) -> (PathBuf, Vec<u8>) {
-        let base = Base { path: directory.join("base.img"), format: "raw".into() };
-        let mut content: Vec<u8> = (0..8u32 << 20).map(|at| if at % 3 == 0 { 0 } else { (at >> 12) as u8 }).collect();
+        let base = Base {
+            path: directory.join("base.img"),
+            format: "raw".into(),
+        };
+        let mut content: Vec<u8> = (0..8 << 12)
+            .flat_map(|at: u32| [at.to_le_bytes()[0]; 256])
+            .collect();
         fs::write(&base.path, &content).unwrap();
         let disk = directory.join("disk.qcow2");
         overlay(&base, &disk, Some(16 << 20)).await.unwrap();
@@ -227,21 +268,41 @@ mod tests {
     async fn every_format_is_standalone_and_holds_the_same_bytes() {
         let directory = tempfile::tempdir().unwrap();
         let (overlay, content) = disk(directory.path()).await;
-        for (format, name) in
-            [(Format::Qcow2, "qcow2"), (Format::Raw, "raw"), (Format::Vmdk, "vmdk"), (Format::Vhd, "vpc")]
-        {
+        for (format, name) in [
+            (Format::Qcow2, "qcow2"),
+            (Format::Raw, "raw"),
+            (Format::Vmdk, "vmdk"),
+            (Format::Vhd, "vpc"),
+        ] {
             let to = directory.path().join(format!("image.{name}"));
             let finished = finish(&overlay, format, &to, &Ui::default()).await.unwrap();
             let bytes = fs::read(&to).unwrap();
-            assert_eq!((finished.size, finished.digest), (bytes.len() as u64, Digest::of(&bytes)), "{name}");
+            assert_eq!(
+                (finished.size, finished.digest),
+                (bytes.len() as u64, Digest::of(&bytes)),
+                "{name}"
+            );
             let info = inspect(&to).await.unwrap();
-            assert_eq!((info.format.as_str(), info.virtual_size, &info.needs), (name, 16 << 20, &None));
+            assert_eq!(
+                (info.format.as_str(), info.virtual_size, &info.needs),
+                (name, 16 << 20, &None)
+            );
             let raw = directory.path().join("raw");
-            let status = Command::new("qemu-img").args(["convert", "-f", name, "-O", "raw"]).args([&to, &raw]).status();
+            let status = Command::new("qemu-img")
+                .args(["convert", "-f", name, "-O", "raw"])
+                .args([&to, &raw])
+                .status();
             assert!(status.unwrap().success());
-            assert!(fs::read(&raw).unwrap() == content, "{name} holds other bytes");
+            assert!(
+                fs::read(&raw).unwrap() == content,
+                "{name} holds other bytes"
+            );
         }
-        let info = Command::new("qemu-img").arg("info").arg(directory.path().join("image.qcow2")).output().unwrap();
+        let info = Command::new("qemu-img")
+            .arg("info")
+            .arg(directory.path().join("image.qcow2"))
+            .output()
+            .unwrap();
         assert!(String::from_utf8_lossy(&info.stdout).contains("compression type: zstd"));
     }
 
@@ -253,14 +314,29 @@ mod tests {
         let to = outputs.path().join("image.qcow2");
         fs::remove_file(directory.path().join("base.img")).unwrap();
         let failed = finish(&overlay, Format::Qcow2, &to, &Ui::default()).await;
-        assert!(matches!(failed, Err(DiskError::Failed { .. })), "{failed:?}");
+        assert!(
+            matches!(failed, Err(DiskError::Failed { .. })),
+            "{failed:?}"
+        );
         assert_eq!(fs::read_dir(outputs.path()).unwrap().count(), 0);
         fs::write(&to, "mine").unwrap();
         let refused = finish(&overlay, Format::Qcow2, &to, &Ui::default()).await;
-        assert!(matches!(refused, Err(DiskError::Exists { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(DiskError::Exists { .. })),
+            "{refused:?}"
+        );
         assert_eq!(fs::read(&to).unwrap(), b"mine");
-        let nowhere = finish(&overlay, Format::Qcow2, Path::new("/nonexistent/image"), &Ui::default()).await;
-        assert!(matches!(nowhere, Err(DiskError::Write { .. })), "{nowhere:?}");
+        let nowhere = finish(
+            &overlay,
+            Format::Qcow2,
+            Path::new("/nonexistent/image"),
+            &Ui::default(),
+        )
+        .await;
+        assert!(
+            matches!(nowhere, Err(DiskError::Write { .. })),
+            "{nowhere:?}"
+        );
     }
 
     #[tokio::test]
@@ -274,7 +350,11 @@ mod tests {
             let finishing = finish(&overlay, Format::Qcow2, &to, &ui);
             let limit = std::time::Duration::from_millis(millis);
             if tokio::time::timeout(limit, finishing).await.is_err() {
-                assert_eq!(fs::read_dir(outputs.path()).unwrap().count(), 0, "after {millis} ms");
+                assert_eq!(
+                    fs::read_dir(outputs.path()).unwrap().count(),
+                    0,
+                    "after {millis} ms"
+                );
             }
         }
     }

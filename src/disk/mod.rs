@@ -40,7 +40,10 @@ impl Info {
     /// It needs another file.
     pub fn require_standalone(self, path: &Path) -> Result<Self, DiskError> {
         match self.needs {
-            Some(other) => Err(DiskError::NotStandalone { path: path.to_owned(), other }),
+            Some(other) => Err(DiskError::NotStandalone {
+                path: path.to_owned(),
+                other,
+            }),
             None => Ok(self),
         }
     }
@@ -78,9 +81,14 @@ async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
 
 /// Reads what `qemu-img info` says.
 fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
-    let info: RawInfo = serde_json::from_str(output)
-        .map_err(|source| DiskError::Answer { path: path.to_owned(), source })?;
-    let data = info.format_specific.as_ref().map(|specific| &specific["data"]);
+    let info: RawInfo = serde_json::from_str(output).map_err(|source| DiskError::Answer {
+        path: path.to_owned(),
+        source,
+    })?;
+    let data = info
+        .format_specific
+        .as_ref()
+        .map(|specific| &specific["data"]);
     let data_file = data.and_then(|data| data["data-file"].as_str());
     let extent = data
         .and_then(|data| data["extents"].as_array())
@@ -91,7 +99,9 @@ fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
     Ok(Info {
         format: info.format,
         virtual_size: info.virtual_size,
-        needs: info.backing_filename.or_else(|| data_file.or(extent).map(str::to_owned)),
+        needs: info
+            .backing_filename
+            .or_else(|| data_file.or(extent).map(str::to_owned)),
     })
 }
 
@@ -100,10 +110,15 @@ fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
 /// # Errors
 /// The base cannot be read, needs another file or is larger than `size`; or the overlay cannot be written.
 pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), DiskError> {
-    let info = look(&base.path, Some(&base.format)).await?.require_standalone(&base.path)?;
+    let info = look(&base.path, Some(&base.format))
+        .await?
+        .require_standalone(&base.path)?;
     let size = size.unwrap_or(info.virtual_size);
     if size < info.virtual_size {
-        return Err(DiskError::TooSmall { wanted: size, base: info.virtual_size });
+        return Err(DiskError::TooSmall {
+            wanted: size,
+            base: info.virtual_size,
+        });
     }
     let mut command = QemuImg::new("create", to);
     command.args(["-q", "-f", "qcow2", "-F", &base.format, "-b"]);
@@ -115,7 +130,10 @@ pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), Di
 
 /// An absolute path is never taken for an option or a protocol (`nbd:...`).
 fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
-    std::path::absolute(path).map_err(|source| DiskError::Write { path: path.to_owned(), source })
+    std::path::absolute(path).map_err(|source| DiskError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -128,13 +146,19 @@ mod tests {
     fn what_an_image_needs_besides_itself_is_seen() {
         let path = Path::new("/images/base.vmdk");
         for (output, needs) in [
-            (r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"type": "qcow2", "data": {"compat": "1.1"}}}"#, None),
+            (
+                r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"type": "qcow2", "data": {"compat": "1.1"}}}"#,
+                None,
+            ),
             (r#"{"format": "raw", "virtual-size": 1}"#, None),
             (
                 r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "x", "full-backing-filename": "/etc/shadow"}"#,
                 Some("x"),
             ),
-            (r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "/etc/shadow"}"#, Some("/etc/shadow")),
+            (
+                r#"{"format": "qcow2", "virtual-size": 1, "backing-filename": "/etc/shadow"}"#,
+                Some("/etc/shadow"),
+            ),
             (
                 r#"{"format": "qcow2", "virtual-size": 1, "format-specific": {"data": {"data-file": "/dev/sda"}}}"#,
                 Some("/dev/sda"),
@@ -148,7 +172,11 @@ mod tests {
                 Some("/etc/shadow"),
             ),
         ] {
-            assert_eq!(parse(output, path).unwrap().needs.as_deref(), needs, "{output}");
+            assert_eq!(
+                parse(output, path).unwrap().needs.as_deref(),
+                needs,
+                "{output}"
+            );
         }
         assert!(parse("qemu-img: help", path).is_err());
     }
@@ -156,10 +184,19 @@ mod tests {
     #[tokio::test]
     async fn an_overlay_grows_and_never_shrinks_its_base() {
         let directory = tempfile::tempdir().unwrap();
-        let base = Base { path: directory.path().join("a b,c.img"), format: "raw".into() };
-        fs::File::create(&base.path).unwrap().set_len(4 << 20).unwrap();
+        let base = Base {
+            path: directory.path().join("a b,c.img"),
+            format: "raw".into(),
+        };
+        fs::File::create(&base.path)
+            .unwrap()
+            .set_len(4 << 20)
+            .unwrap();
         let info = inspect(&base.path).await.unwrap();
-        assert_eq!((info.format.as_str(), info.virtual_size, &info.needs), ("raw", 4 << 20, &None));
+        assert_eq!(
+            (info.format.as_str(), info.virtual_size, &info.needs),
+            ("raw", 4 << 20, &None)
+        );
         for (name, size, expected) in [
             ("same", None, Some(4 << 20)),
             ("grown", Some(8 << 20), Some(8 << 20)),
@@ -171,7 +208,10 @@ mod tests {
             if let Some(expected) = expected {
                 let info = inspect(&to).await.unwrap();
                 assert_eq!(info.virtual_size, expected);
-                assert!(info.require_standalone(&to).is_err(), "an overlay is no base");
+                assert!(
+                    info.require_standalone(&to).is_err(),
+                    "an overlay is no base"
+                );
             }
         }
     }
@@ -180,21 +220,40 @@ mod tests {
     async fn a_qcow2_header_written_into_a_raw_base_does_not_change_how_it_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner.qcow2");
-        let base = Base { path: directory.path().join("base.img"), format: "raw".into() };
+        let base = Base {
+            path: directory.path().join("base.img"),
+            format: "raw".into(),
+        };
         fs::write(directory.path().join("secret"), vec![7; 1 << 20]).unwrap();
-        let secret = Base { path: directory.path().join("secret"), format: "raw".into() };
+        let secret = Base {
+            path: directory.path().join("secret"),
+            format: "raw".into(),
+        };
         overlay(&secret, &inner, None).await.unwrap();
         fs::copy(&inner, &base.path).unwrap();
-        overlay(&base, &directory.path().join("disk.qcow2"), None).await.unwrap();
-        let unsafe_base = Base { format: "qcow2".into(), ..base };
+        overlay(&base, &directory.path().join("disk.qcow2"), None)
+            .await
+            .unwrap();
+        let unsafe_base = Base {
+            format: "qcow2".into(),
+            ..base
+        };
         let refused = overlay(&unsafe_base, &directory.path().join("other.qcow2"), None).await;
-        assert!(matches!(refused, Err(DiskError::NotStandalone { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(DiskError::NotStandalone { .. })),
+            "{refused:?}"
+        );
     }
 
     #[tokio::test]
     async fn a_file_that_is_missing_or_unreadable_is_named() {
-        let error = inspect(Path::new("/nonexistent/base.qcow2")).await.unwrap_err();
+        let error = inspect(Path::new("/nonexistent/base.qcow2"))
+            .await
+            .unwrap_err();
         let text = format!("{error}");
-        assert!(text.contains("/nonexistent/base.qcow2") && text.contains("No such file"), "{text}");
+        assert!(
+            text.contains("/nonexistent/base.qcow2") && text.contains("No such file"),
+            "{text}"
+        );
     }
 }

@@ -29,9 +29,16 @@ impl QemuImg {
         command.args(["--pdeathsig", "KILL", "--", "qemu-img", action]);
         // Its messages are read by people and by tests, so they come in one language.
         command.env("LC_ALL", "C");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        Self { command, action, path: path.to_owned() }
+        Self {
+            command,
+            action,
+            path: path.to_owned(),
+        }
     }
 
     pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Self {
@@ -53,11 +60,17 @@ pub(super) async fn run(call: QemuImg) -> Result<String, DiskError> {
 }
 
 /// Runs it and hands on its stdout as it comes. Dropping the future kills it.
-pub(super) async fn run_with(mut call: QemuImg, output: &mut dyn FnMut(&[u8])) -> Result<(), DiskError> {
+pub(super) async fn run_with(
+    mut call: QemuImg,
+    output: &mut dyn FnMut(&[u8]),
+) -> Result<(), DiskError> {
     let action = call.action;
     let failed = |source| DiskError::Run { action, source };
     let mut child = call.command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => DiskError::NoProgram { program: "setpriv", package: "util-linux" },
+        io::ErrorKind::NotFound => DiskError::NoProgram {
+            program: "setpriv",
+            package: "util-linux",
+        },
         _ => failed(error),
     })?;
     let stdout = child.stdout.take().expect("it was piped");
@@ -75,12 +88,23 @@ pub(super) async fn run_with(mut call: QemuImg, output: &mut dyn FnMut(&[u8])) -
     }
     // setpriv's own code for a program that is not there.
     if status.code() == Some(127) {
-        return Err(DiskError::NoProgram { program: "qemu-img", package: "qemu-utils" });
+        return Err(DiskError::NoProgram {
+            program: "qemu-img",
+            package: "qemu-utils",
+        });
     }
     let said = String::from_utf8_lossy(&problem);
     let said = said.trim().trim_start_matches("qemu-img: ");
-    let problem = if said.is_empty() { status.to_string() } else { said.to_owned() };
-    Err(DiskError::Failed { action, path: call.path, problem })
+    let problem = if said.is_empty() {
+        status.to_string()
+    } else {
+        said.to_owned()
+    };
+    Err(DiskError::Failed {
+        action,
+        path: call.path,
+        problem,
+    })
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, to: &mut dyn FnMut(&[u8])) -> io::Result<()> {

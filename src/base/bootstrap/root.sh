@@ -26,6 +26,8 @@ Name=en* eth*
 DHCP=yes
 END
 in_root systemctl --quiet enable systemd-networkd.service systemd-resolved.service
+# A golden image is replaced, not patched in place, and during a build these would hold apt's lock.
+in_root systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 echo localhost >"$root/etc/hostname"
 

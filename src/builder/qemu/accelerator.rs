@@ -38,7 +38,8 @@ impl Host {
     /// Looks at this host.
     pub fn look() -> Self {
         Self {
-            kvm: open(Path::new("/dev/kvm")).map_err(|error| format!("/dev/kvm cannot be opened: {error}")),
+            kvm: open(Path::new("/dev/kvm"))
+                .map_err(|error| format!("/dev/kvm cannot be opened: {error}")),
             cpuinfo: fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
             arch: if cfg!(target_arch = "aarch64") {
                 plan::Arch::Aarch64
@@ -50,17 +51,27 @@ impl Host {
 }
 
 fn open(path: &Path) -> io::Result<()> {
-    OpenOptions::new().read(true).write(true).open(path).map(drop)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map(drop)
 }
 
 /// Chooses. Pure.
-pub(super) fn choose(wanted: plan::Accelerator, guest: plan::Arch, host: &Host) -> Result<Choice, QemuError> {
+pub(super) fn choose(
+    wanted: plan::Accelerator,
+    guest: plan::Arch,
+    host: &Host,
+) -> Result<Choice, QemuError> {
     let (accelerator, note) = match (wanted, why_not_kvm(guest, host)) {
         (plan::Accelerator::Tcg, _) => (Accelerator::Tcg, None),
         (_, None) => (Accelerator::Kvm, None),
         (plan::Accelerator::Kvm, Some(reason)) => return Err(QemuError::NoKvm { reason }),
         (plan::Accelerator::Auto, Some(reason)) => {
-            let note = format!("no KVM here ({reason}); the guest is emulated, which is several times slower");
+            let note = format!(
+                "no KVM here ({reason}); the guest is emulated, which is several times slower"
+            );
             (Accelerator::Tcg, Some(note))
         }
     };
@@ -83,7 +94,8 @@ fn why_not_kvm(guest: plan::Arch, host: &Host) -> Option<String> {
             .flat_map(str::split_whitespace)
             .any(|flag| flag == "vmx" || flag == "svm")
     };
-    (guest == plan::Arch::X86_64 && !flagged()).then(|| "the processor shows neither vmx nor svm".into())
+    (guest == plan::Arch::X86_64 && !flagged())
+        .then(|| "the processor shows neither vmx nor svm".into())
 }
 
 #[cfg(test)]
@@ -105,15 +117,30 @@ mod tests {
             (Auto, X86_64, true, bare, X86_64, Some((Tcg, true))),
             (Auto, X86_64, false, intel, X86_64, Some((Tcg, true))),
             (Auto, Aarch64, true, intel, X86_64, Some((Tcg, true))),
-            (Auto, Aarch64, true, "Features : fp", Aarch64, Some((Kvm, false))),
+            (
+                Auto,
+                Aarch64,
+                true,
+                "Features : fp",
+                Aarch64,
+                Some((Kvm, false)),
+            ),
             (WantTcg, X86_64, true, intel, X86_64, Some((Tcg, false))),
             (WantKvm, X86_64, true, intel, X86_64, Some((Kvm, false))),
             (WantKvm, X86_64, true, bare, X86_64, None),
             (WantKvm, X86_64, false, intel, X86_64, None),
             (WantKvm, Aarch64, true, intel, X86_64, None),
         ] {
-            let kvm = if device { Ok(()) } else { Err("refused".into()) };
-            let host = Host { kvm, cpuinfo: cpuinfo.into(), arch };
+            let kvm = if device {
+                Ok(())
+            } else {
+                Err("refused".into())
+            };
+            let host = Host {
+                kvm,
+                cpuinfo: cpuinfo.into(),
+                arch,
+            };
             let chosen = choose(wanted, guest, &host).ok();
             assert_eq!(
                 chosen.map(|choice| (choice.accelerator, choice.note.is_some())),

@@ -143,14 +143,20 @@ fn disks(arguments: &mut Arguments, base: &disk::Base) {
     });
     arguments.pair("-blockdev", &overlay.to_string());
     // virtio-blk rather than virtio-scsi: it can discard as well, and its guest driver starts sooner.
-    arguments.pair("-device", "virtio-blk-pci,drive=disk,bootindex=0,serial=karat-disk");
+    arguments.pair(
+        "-device",
+        "virtio-blk-pci,drive=disk,bootindex=0,serial=karat-disk",
+    );
     arguments.pair("-blockdev", &seed.to_string());
     arguments.pair("-device", "virtio-blk-pci,drive=seed,serial=karat-seed");
 }
 
 /// No IPv6: a guest on a host without it would wait for every address of that kind. No boot ROM: nothing boots from the network.
 fn network(arguments: &mut Arguments, port: u16) {
-    arguments.pair("-netdev", &format!("user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:22"));
+    arguments.pair(
+        "-netdev",
+        &format!("user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:22"),
+    );
     arguments.pair("-device", "virtio-net-pci,netdev=net,romfile=");
 }
 
@@ -181,13 +187,22 @@ mod tests {
 
     fn line(plan: &Qemu, accelerator: Accelerator, uefi: Option<&Uefi>) -> String {
         let base = base();
-        let inputs = Inputs { plan, accelerator, base: &base, uefi, port: 2222 };
+        let inputs = Inputs {
+            plan,
+            accelerator,
+            base: &base,
+            uefi,
+            port: 2222,
+        };
         arguments(&inputs).join(" ")
     }
 
     #[test]
     fn the_command_line_follows_the_plan() {
-        let uefi = Uefi { code: "/fw/code,1.fd".into(), vars: "/fw/vars.fd".into() };
+        let uefi = Uefi {
+            code: "/fw/code,1.fd".into(),
+            vars: "/fw/vars.fd".into(),
+        };
         let x86 = line(&plan(Arch::X86_64), Accelerator::Tcg, None);
         let kvm = line(&plan(Arch::X86_64), Accelerator::Kvm, Some(&uefi));
         let arm = line(&plan(Arch::Aarch64), Accelerator::Tcg, Some(&uefi));
@@ -198,21 +213,36 @@ mod tests {
             (&x86, "hostfwd=tcp:127.0.0.1:2222-:22", "vnc"),
             (&x86, r#""filename":"/images/a,b \"c\".img""#, ",,"),
             (&kvm, "-accel kvm -cpu host", "tcg"),
-            (&kvm, "if=pflash,unit=0,format=raw,readonly=on,file=/fw/code,,1.fd", "/fw/vars.fd"),
-            (&kvm, "if=pflash,unit=1,format=raw,readonly=off,file=vars.fd", "pvpanic-pci"),
+            (
+                &kvm,
+                "if=pflash,unit=0,format=raw,readonly=on,file=/fw/code,,1.fd",
+                "/fw/vars.fd",
+            ),
+            (
+                &kvm,
+                "if=pflash,unit=1,format=raw,readonly=off,file=vars.fd",
+                "pvpanic-pci",
+            ),
             (&arm, "-machine virt -accel tcg", "vmport"),
             (&arm, "-device pvpanic-pci", "Nehalem"),
         ] {
             assert!(line.contains(has), "{has} is not in {line}");
             assert!(!line.contains(lacks), "{lacks} is in {line}");
         }
-        assert!(x86.ends_with(" -s -global"), "more arguments come last: {x86}");
+        assert!(
+            x86.ends_with(" -s -global"),
+            "more arguments come last: {x86}"
+        );
     }
 
     #[test]
     fn every_disk_format_is_fixed() {
         let line = line(&plan(Arch::X86_64), Accelerator::Tcg, None);
-        for expected in [r#""driver":"qcow2""#, r#""backing":{"driver":"raw""#, r#""driver":"raw","file""#] {
+        for expected in [
+            r#""driver":"qcow2""#,
+            r#""backing":{"driver":"raw""#,
+            r#""driver":"raw","file""#,
+        ] {
             assert!(line.contains(expected), "{expected} is not in {line}");
         }
     }

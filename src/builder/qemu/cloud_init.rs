@@ -19,11 +19,21 @@ if command -v cloud-init >/dev/null 2>&1 && [ ! -e /etc/cloud/cloud-init.disable
     cat /run/cloud-init/status.json 2>/dev/null || echo '{}'
 fi";
 
+/// The stages that the seed has cancelled would have written this; without it, `cloud-init status --wait` in somebody's script
+/// would wait for ever.
+const SAY_FINISHED: &str = "\
+if [ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ]; then
+    echo '{\"v1\": {\"datasource\": \"DataSourceNoCloud\", \"errors\": []}}' >/run/cloud-init/result.json
+fi";
+
 /// How far cloud-init is.
 #[derive(PartialEq, Eq, Debug)]
 enum Progress {
     Running,
-    Done { errors: Vec<String>, warnings: Vec<String> },
+    Done {
+        errors: Vec<String>,
+        warnings: Vec<String>,
+    },
 }
 
 /// Waits until cloud-init has done what the seed tells it. Problems that it got over are a warning.
@@ -32,7 +42,10 @@ pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result
         loop {
             match progress(&session.output(STATUS).await?) {
                 Progress::Running => sleep(PAUSE).await,
-                Progress::Done { errors, warnings } => return Ok((errors, warnings)),
+                Progress::Done { errors, warnings } => {
+                    session.output(SAY_FINISHED).await?;
+                    return Ok((errors, warnings));
+                }
             }
         }
     })
@@ -55,25 +68,43 @@ pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result
 /// Reads the record. The seed's work is done in the local stage; a guest that takes it up later says so in a later stage.
 fn progress(text: &str) -> Progress {
     if text.trim().is_empty() {
-        return Progress::Done { errors: Vec::new(), warnings: Vec::new() };
+        return Progress::Done {
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        };
     }
     // It may be read in the moment when it is being replaced.
     let Ok(status) = serde_json::from_str::<Value>(text) else {
         return Progress::Running;
     };
     let status = &status["v1"];
-    let finished = |stage: &str| status[stage]["finished"].as_f64().is_some_and(|when| when > 0.0);
-    let is_local = status["datasource"].as_str().is_some_and(|source| source.contains("dsmode=local"));
+    let finished = |stage: &str| {
+        status[stage]["finished"]
+            .as_f64()
+            .is_some_and(|when| when > 0.0)
+    };
+    let is_local = status["datasource"]
+        .as_str()
+        .is_some_and(|source| source.contains("dsmode=local"));
     if !(finished("init") || finished("modules-final") || is_local && finished("init-local")) {
         return Progress::Running;
     }
-    let stages = || ["init-local", "init", "modules-config", "modules-final"].map(|stage| &status[stage]);
+    let stages =
+        || ["init-local", "init", "modules-config", "modules-final"].map(|stage| &status[stage]);
     let texts = |value: &Value| -> Vec<String> {
         let texts = value.as_array().into_iter().flatten();
-        texts.map(|text| text.as_str().map_or_else(|| text.to_string(), str::to_owned)).collect()
+        texts
+            .map(|text| {
+                text.as_str()
+                    .map_or_else(|| text.to_string(), str::to_owned)
+            })
+            .collect()
     };
     Progress::Done {
-        errors: stages().iter().flat_map(|stage| texts(&stage["errors"])).collect(),
+        errors: stages()
+            .iter()
+            .flat_map(|stage| texts(&stage["errors"]))
+            .collect(),
         warnings: stages()
             .iter()
             .filter_map(|stage| stage["recoverable_errors"].as_object())
@@ -90,13 +121,19 @@ mod tests {
     fn the_record_is_understood() {
         let done = |errors: &[&str], warnings: &[&str]| {
             let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
-            Progress::Done { errors: owned(errors), warnings: owned(warnings) }
+            Progress::Done {
+                errors: owned(errors),
+                warnings: owned(warnings),
+            }
         };
         for (text, expected) in [
             ("", done(&[], &[])),
             ("{}", Progress::Running),
             ("{\"v1\": {\"init", Progress::Running),
-            (r#"{"v1": {"stage": "init-local", "init-local": {"start": 1.5, "finished": null}}}"#, Progress::Running),
+            (
+                r#"{"v1": {"stage": "init-local", "init-local": {"start": 1.5, "finished": null}}}"#,
+                Progress::Running,
+            ),
             (
                 r#"{"v1": {"datasource": "DataSourceNoCloud [seed=/dev/vdb][dsmode=local]", "init-local": {"finished": 3.5, "errors": []}}}"#,
                 done(&[], &[]),

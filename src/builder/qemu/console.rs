@@ -19,7 +19,11 @@ pub(super) fn tail(log: &Path) -> String {
         |error| format!("(the console log cannot be read: {error})"),
         |bytes| plain(&String::from_utf8_lossy(&bytes)),
     );
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .collect();
     match lines[lines.len().saturating_sub(TAIL_LINES)..] {
         [] => "(nothing was written to the serial console)".into(),
         ref last => last.join("\n"),
@@ -68,13 +72,18 @@ pub(super) struct PanicWatch {
 
 impl PanicWatch {
     pub fn new(log: PathBuf) -> Self {
-        Self { log, read: 0, rest: Vec::new() }
+        Self {
+            log,
+            read: 0,
+            rest: Vec::new(),
+        }
     }
 
     /// Whether the kernel has panicked since the last look.
     pub fn look(&mut self) -> bool {
         // Without a readable log there is nothing to see; the other watches still work.
-        self.new_bytes().is_ok_and(|bytes| bytes.windows(PANIC.len()).any(|words| words == PANIC))
+        self.new_bytes()
+            .is_ok_and(|bytes| bytes.windows(PANIC.len()).any(|words| words == PANIC))
     }
 
     fn new_bytes(&mut self) -> io::Result<Vec<u8>> {
@@ -109,8 +118,8 @@ mod tests {
         assert_eq!(tail(&log), "(nothing was written to the serial console)");
         fs::write(&log, "\u{1b}[0;32m  OK\u{1b}[0m one\r\n\u{1b}ctwo\u{7}\r\n").unwrap();
         assert_eq!(tail(&log), "  OK one\ntwo");
-        let many: String = (0..5000).map(|number| format!("line {number}\n")).collect();
-        fs::write(&log, many).unwrap();
+        let many: Vec<String> = (0..5000).map(|number| format!("line {number}")).collect();
+        fs::write(&log, many.join("\n")).unwrap();
         assert_eq!(tail(&log).lines().count(), 20);
         assert!(tail(&log).ends_with("line 4999"));
     }

@@ -25,7 +25,9 @@ pub enum QemuError {
     },
     /// KVM was asked for and is not there.
     #[error("KVM cannot be used: {reason}")]
-    #[diagnostic(help("set `accelerator = \"auto\"` to fall back to emulation, or build on a host with KVM"))]
+    #[diagnostic(help(
+        "set `accelerator = \"auto\"` to fall back to emulation, or build on a host with KVM"
+    ))]
     NoKvm {
         /// Why.
         reason: String,
@@ -92,7 +94,7 @@ pub enum QemuError {
         /// The console's log file.
         log: PathBuf,
         /// The last failure.
-        source: SshError,
+        source: Box<SshError>,
     },
     /// cloud-init did not finish in time.
     #[error("cloud-init did not finish within {within:?}")]

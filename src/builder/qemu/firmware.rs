@@ -14,18 +14,45 @@ pub(super) struct Uefi {
 
 /// Code and variables that belong together, as Debian/Ubuntu, Fedora/RHEL, Arch and openSUSE lay them out.
 const X86_64: [(&str, &str); 6] = [
-    ("usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("usr/share/edk2/ovmf/OVMF_CODE.fd", "usr/share/edk2/ovmf/OVMF_VARS.fd"),
+    (
+        "usr/share/OVMF/OVMF_CODE_4M.fd",
+        "usr/share/OVMF/OVMF_VARS_4M.fd",
+    ),
+    (
+        "usr/share/edk2/ovmf/OVMF_CODE.fd",
+        "usr/share/edk2/ovmf/OVMF_VARS.fd",
+    ),
     ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),
-    ("usr/share/edk2/x64/OVMF_CODE.4m.fd", "usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-    ("usr/share/edk2-ovmf/x64/OVMF_CODE.fd", "usr/share/edk2-ovmf/x64/OVMF_VARS.fd"),
-    ("usr/share/qemu/ovmf-x86_64-code.bin", "usr/share/qemu/ovmf-x86_64-vars.bin"),
+    (
+        "usr/share/edk2/x64/OVMF_CODE.4m.fd",
+        "usr/share/edk2/x64/OVMF_VARS.4m.fd",
+    ),
+    (
+        "usr/share/edk2-ovmf/x64/OVMF_CODE.fd",
+        "usr/share/edk2-ovmf/x64/OVMF_VARS.fd",
+    ),
+    (
+        "usr/share/qemu/ovmf-x86_64-code.bin",
+        "usr/share/qemu/ovmf-x86_64-vars.bin",
+    ),
 ];
 const AARCH64: [(&str, &str); 4] = [
-    ("usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.fd"),
-    ("usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "usr/share/edk2/aarch64/vars-template-pflash.raw"),
-    ("usr/share/edk2/aarch64/QEMU_CODE.fd", "usr/share/edk2/aarch64/QEMU_VARS.fd"),
-    ("usr/share/qemu/aavmf-aarch64-code.bin", "usr/share/qemu/aavmf-aarch64-vars.bin"),
+    (
+        "usr/share/AAVMF/AAVMF_CODE.fd",
+        "usr/share/AAVMF/AAVMF_VARS.fd",
+    ),
+    (
+        "usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
+        "usr/share/edk2/aarch64/vars-template-pflash.raw",
+    ),
+    (
+        "usr/share/edk2/aarch64/QEMU_CODE.fd",
+        "usr/share/edk2/aarch64/QEMU_VARS.fd",
+    ),
+    (
+        "usr/share/qemu/aavmf-aarch64-code.bin",
+        "usr/share/qemu/aavmf-aarch64-vars.bin",
+    ),
 ];
 
 /// Finds the firmware under `root` (`/`, but for tests).
@@ -56,12 +83,19 @@ mod tests {
             (&[][..], Arch::X86_64, None),
             (&["usr/share/OVMF/OVMF_CODE_4M.fd"][..], Arch::X86_64, None),
             (
-                &["usr/share/OVMF/OVMF_CODE_4M.fd", "usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"][..],
+                &[
+                    "usr/share/OVMF/OVMF_CODE_4M.fd",
+                    "usr/share/OVMF/OVMF_CODE.fd",
+                    "usr/share/OVMF/OVMF_VARS.fd",
+                ][..],
                 Arch::X86_64,
                 Some("usr/share/OVMF/OVMF_CODE.fd"),
             ),
             (
-                &["usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.fd"][..],
+                &[
+                    "usr/share/AAVMF/AAVMF_CODE.fd",
+                    "usr/share/AAVMF/AAVMF_VARS.fd",
+                ][..],
                 Arch::Aarch64,
                 Some("usr/share/AAVMF/AAVMF_CODE.fd"),
             ),
@@ -73,7 +107,11 @@ mod tests {
                 fs::write(path, "").unwrap();
             }
             let found = find(arch, root.path()).ok().map(|found| found.code);
-            assert_eq!(found, expected.map(|code| root.path().join(code)), "{files:?}");
+            assert_eq!(
+                found,
+                expected.map(|code| root.path().join(code)),
+                "{files:?}"
+            );
         }
     }
 }

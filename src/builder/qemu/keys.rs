@@ -40,10 +40,17 @@ impl Keys {
                 let pair = KeyPair::generate("karat-build").map_err(|error| bad(&error))?;
                 let path = run.join(BUILD_KEY);
                 pair.write_private(&path)
-                    .map_err(|source| QemuError::Prepare { path: path.clone(), source })?;
+                    .map_err(|source| QemuError::Prepare {
+                        path: path.clone(),
+                        source,
+                    })?;
                 (Auth::KeyFile(path), Some(pair.public_line().to_owned()))
             }
         };
-        Ok(Self { auth, authorized, host })
+        Ok(Self {
+            auth,
+            authorized,
+            host,
+        })
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn record(run: &Path, pid: Pid) -> io::Result<()> {
         // It has ended already: there is nothing to be left over.
         return Ok(());
     };
-    let record = Record { pid: pid.as_raw_nonzero().get(), started };
+    let record = Record {
+        pid: pid.as_raw_nonzero().get(),
+        started,
+    };
     fs::write(run.join(RECORD), serde_json::to_vec(&record)?)
 }
 
@@ -96,7 +99,11 @@ mod tests {
     use super::*;
 
     fn sleeper(cwd: &Path) -> Child {
-        Command::new("sleep").arg("60").current_dir(cwd).spawn().unwrap()
+        Command::new("sleep")
+            .arg("60")
+            .current_dir(cwd)
+            .spawn()
+            .unwrap()
     }
 
     fn pid(child: &Child) -> Pid {
@@ -120,11 +127,20 @@ mod tests {
         assert!(!end_leftover(run.path()).unwrap(), "it works elsewhere");
 
         let mut later = sleeper(run.path());
-        let wrong = Record { pid: pid(&later).as_raw_nonzero().get(), started: 1 };
+        let wrong = Record {
+            pid: pid(&later).as_raw_nonzero().get(),
+            started: 1,
+        };
         fs::write(run.path().join(RECORD), serde_json::to_vec(&wrong).unwrap()).unwrap();
-        assert!(!end_leftover(run.path()).unwrap(), "it started at another time");
+        assert!(
+            !end_leftover(run.path()).unwrap(),
+            "it started at another time"
+        );
         for child in [&mut stranger, &mut later] {
-            assert!(child.try_wait().unwrap().is_none(), "a process that is not ours was ended");
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "a process that is not ours was ended"
+            );
             child.kill().unwrap();
             child.wait().unwrap();
         }

@@ -49,7 +49,10 @@ pub(super) struct End {
 impl Process {
     /// Starts `program` in the run directory and waits until its monitor answers.
     pub async fn start(program: &str, arguments: &[String], run: &Path) -> Result<Self, QemuError> {
-        let spawn = |source| QemuError::Spawn { program: program.to_owned(), source };
+        let spawn = |source| QemuError::Spawn {
+            program: program.to_owned(),
+            source,
+        };
         // setpriv makes the kernel kill QEMU when our thread dies, however it dies, and then becomes QEMU.
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", program])
@@ -67,7 +70,10 @@ impl Process {
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
             .expect("a child that was not waited for has an id");
-        leftover::record(run, pid).map_err(|source| QemuError::Prepare { path: run.to_owned(), source })?;
+        leftover::record(run, pid).map_err(|source| QemuError::Prepare {
+            path: run.to_owned(),
+            source,
+        })?;
         let input = child.stdin.take().expect("it was piped");
         let (answers, answered) = mpsc::unbounded_channel();
         let (greeted, mut greeting) = watch::channel(false);
@@ -121,7 +127,10 @@ impl Process {
     pub async fn forwarded_port(&mut self) -> Result<u16, QemuError> {
         let answer = self
             .commands
-            .run("human-monitor-command", json!({"command-line": "info usernet"}))
+            .run(
+                "human-monitor-command",
+                json!({"command-line": "info usernet"}),
+            )
             .await?;
         answer
             .as_str()
@@ -136,7 +145,10 @@ impl Process {
 
     /// Presses the power button.
     pub async fn power_down(&mut self) -> Result<(), QemuError> {
-        self.commands.run("system_powerdown", json!({})).await.map(drop)
+        self.commands
+            .run("system_powerdown", json!({}))
+            .await
+            .map(drop)
     }
 
     /// Waits until the process has ended.
@@ -181,7 +193,11 @@ impl Drop for Process {
 }
 
 async fn wait_for_end(mut end: watch::Receiver<Option<End>>) -> End {
-    let ended = end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+    let ended = end
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|end| end.clone());
     match ended {
         Some(end) => end,
         // The watcher is gone only when the runtime is going down.

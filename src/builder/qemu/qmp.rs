@@ -26,17 +26,22 @@ pub(super) enum Message {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Event {
     /// The guest, or we, ended the machine.
-    Shutdown { by_guest: bool, reason: String },
+    Shutdown {
+        by_guest: bool,
+        reason: String,
+    },
     Panicked,
     /// The host's disk does not take the guest's data, so QEMU has paused the guest.
-    DiskStuck { reason: String },
+    DiskStuck {
+        reason: String,
+    },
     Other(String),
 }
 
 /// Reads one line.
 pub(super) fn parse(line: &str) -> Result<Message, QemuError> {
-    let value: Value =
-        serde_json::from_str(line).map_err(|error| QemuError::Monitor(format!("{line:?} is not JSON: {error}")))?;
+    let value: Value = serde_json::from_str(line)
+        .map_err(|error| QemuError::Monitor(format!("{line:?} is not JSON: {error}")))?;
     if value.get("QMP").is_some() {
         return Ok(Message::Greeting);
     }
@@ -125,10 +130,16 @@ mod tests {
     #[test]
     fn lines_of_the_monitor_are_understood() {
         let shutdown = |by_guest, reason: &str| {
-            Some(Message::Event(Event::Shutdown { by_guest, reason: reason.into() }))
+            Some(Message::Event(Event::Shutdown {
+                by_guest,
+                reason: reason.into(),
+            }))
         };
         for (line, expected) in [
-            (r#"{"QMP":{"version":{"qemu":{"micro":2}},"capabilities":["oob"]}}"#, Some(Message::Greeting)),
+            (
+                r#"{"QMP":{"version":{"qemu":{"micro":2}},"capabilities":["oob"]}}"#,
+                Some(Message::Greeting),
+            ),
             (r#"{"return": {}}"#, Some(Message::Answer(Ok(json!({}))))),
             (
                 r#"{"error":{"class":"GenericError","desc":"nope"}}"#,
@@ -138,20 +149,28 @@ mod tests {
                 r#"{"timestamp":{"seconds":1},"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-shutdown"}}"#,
                 shutdown(true, "guest-shutdown"),
             ),
-            (r#"{"event":"SHUTDOWN","data":{"guest":false,"reason":"host-qmp-quit"}}"#, shutdown(false, "host-qmp-quit")),
+            (
+                r#"{"event":"SHUTDOWN","data":{"guest":false,"reason":"host-qmp-quit"}}"#,
+                shutdown(false, "host-qmp-quit"),
+            ),
             (
                 r#"{"event":"GUEST_PANICKED","data":{"action":"poweroff"}}"#,
                 Some(Message::Event(Event::Panicked)),
             ),
             (
                 r#"{"event":"BLOCK_IO_ERROR","data":{"action":"stop","nospace":true,"reason":"x"}}"#,
-                Some(Message::Event(Event::DiskStuck { reason: "no space is left on the host's disk".into() })),
+                Some(Message::Event(Event::DiskStuck {
+                    reason: "no space is left on the host's disk".into(),
+                })),
             ),
             (
                 r#"{"event":"BLOCK_IO_ERROR","data":{"action":"report","nospace":true}}"#,
                 Some(Message::Event(Event::Other("BLOCK_IO_ERROR".into()))),
             ),
-            (r#"{"event":"RESET"}"#, Some(Message::Event(Event::Other("RESET".into())))),
+            (
+                r#"{"event":"RESET"}"#,
+                Some(Message::Event(Event::Other("RESET".into()))),
+            ),
             ("{}", None),
             ("qemu: warning", None),
         ] {
@@ -164,6 +183,9 @@ mod tests {
         let usernet = "Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
                        TCP[HOST_FORWARD]  13       127.0.0.1 37711       10.0.2.15    22     0     0\r\n";
         assert_eq!(forwarded_port(usernet), Some(37711));
-        assert_eq!(forwarded_port("  UDP[236 sec]  13  10.0.2.15 68 10.0.2.2 67\r\n"), None);
+        assert_eq!(
+            forwarded_port("  UDP[236 sec]  13  10.0.2.15 68 10.0.2.2 67\r\n"),
+            None
+        );
     }
 }

@@ -36,7 +36,11 @@ impl Seed<'_> {
     /// Writes the disk to a new file that only its owner can read: it holds the guest's private key.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let disk = self.disk()?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(&disk)
     }
 
@@ -44,7 +48,10 @@ impl Seed<'_> {
         let mut disk = Cursor::new(vec![0; SIZE]);
         format_volume(&mut disk, FormatVolumeOptions::new().volume_label(LABEL))?;
         let system = FileSystem::new(&mut disk, FsOptions::new())?;
-        for (name, text) in [("user-data", self.user_data()), ("meta-data", self.meta_data())] {
+        for (name, text) in [
+            ("user-data", self.user_data()),
+            ("meta-data", self.meta_data()),
+        ] {
             let mut file = system.root_dir().create_file(name)?;
             file.write_all(text.as_bytes())?;
             file.flush()?;
@@ -120,12 +127,18 @@ mod tests {
     fn root_gets_the_key_without_an_entry_and_another_user_with_sudo() {
         let root = user_data("root");
         assert_eq!(root["users"], json!([]));
-        assert_eq!(root["ssh_authorized_keys"], json!(["ssh-ed25519 AAAA \"build\""]));
+        assert_eq!(
+            root["ssh_authorized_keys"],
+            json!(["ssh-ed25519 AAAA \"build\""])
+        );
         let other = user_data("debian");
         assert_eq!(other["ssh_authorized_keys"], Value::Null);
         assert_eq!(other["users"][0]["name"], "debian");
         assert_eq!(other["users"][0]["sudo"], "ALL=(ALL) NOPASSWD:ALL");
-        assert_eq!(other["ssh_keys"]["ed25519_private"], "-----BEGIN\nx\n-----END\n");
+        assert_eq!(
+            other["ssh_keys"]["ed25519_private"],
+            "-----BEGIN\nx\n-----END\n"
+        );
     }
 
     #[test]
@@ -141,16 +154,29 @@ mod tests {
         };
         seed.write(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(seed.write(&path).is_err(), "an existing file is not overwritten");
+        assert!(
+            seed.write(&path).is_err(),
+            "an existing file is not overwritten"
+        );
 
         let run = |command: &mut Command| {
             let output = command.output().unwrap();
             assert!(output.status.success(), "{command:?}: {output:?}");
             String::from_utf8(output.stdout).unwrap()
         };
-        let blkid = run(Command::new("blkid").args(["-p", "-o", "export"]).arg(&path));
-        assert!(blkid.contains("LABEL=CIDATA") && blkid.contains("TYPE=vfat"), "{blkid}");
-        let read = |name: &str| run(Command::new("mtype").arg("-i").arg(&path).arg(format!("::{name}")));
+        let blkid = run(Command::new("blkid")
+            .args(["-p", "-o", "export"])
+            .arg(&path));
+        assert!(
+            blkid.contains("LABEL=CIDATA") && blkid.contains("TYPE=vfat"),
+            "{blkid}"
+        );
+        let read = |name: &str| {
+            run(Command::new("mtype")
+                .arg("-i")
+                .arg(&path)
+                .arg(format!("::{name}")))
+        };
         assert_eq!(read("user-data"), seed.user_data());
         assert_eq!(read("meta-data"), seed.meta_data());
     }

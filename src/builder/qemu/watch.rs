@@ -109,7 +109,10 @@ impl Watcher {
             }
             Ok(Message::Event(Event::Panicked)) => seen.panicked = true,
             Ok(Message::Event(Event::DiskStuck { reason })) => {
-                self.announce(&format!("QEMU stopped the guest, because it cannot write its disk: {reason}"), seen);
+                self.announce(
+                    &format!("QEMU stopped the guest, because it cannot write its disk: {reason}"),
+                    seen,
+                );
             }
             Ok(Message::Event(Event::Other(_))) => {}
             // Something else than the protocol on its stdout is worth as much as stderr.

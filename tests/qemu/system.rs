@@ -1,0 +1,184 @@
+//! A whole system: launched, used, restarted, cleaned up, shut down, finished, and booted once more.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use karat::builder::Machine as _;
+use karat::builder::qemu::{QemuMachine, launch};
+use karat::disk::{self, Base};
+use karat::plan::{Format, Qemu, Ssh};
+use karat::ui::Ui;
+
+use super::{Site, qemu, ssh};
+
+const BOOT_LIMIT: Duration = Duration::from_secs(400);
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);
+const DISK_SIZE: u64 = 6 << 30;
+
+/// The base from the environment; `KARAT_TEST_QEMU_ARGS` may add what it needs to boot.
+async fn base() -> Option<(Base, Vec<String>)> {
+    let Some(path) = std::env::var_os("KARAT_TEST_BASE").map(PathBuf::from) else {
+        eprintln!("SKIPPED: KARAT_TEST_BASE does not name a bootable image; `make test` makes one");
+        return None;
+    };
+    let format = disk::inspect(&path).await.unwrap().format;
+    let extra = std::env::var("KARAT_TEST_QEMU_ARGS").unwrap_or_default();
+    Some((Base { path, format }, shlex::split(&extra).unwrap()))
+}
+
+async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> QemuMachine {
+    let run = site.path(run);
+    std::fs::create_dir_all(&run).unwrap();
+    let start = Instant::now();
+    let mut machine = launch(plan, ssh, base, &run, &Ui::default()).await.unwrap();
+    if let Err(error) = machine.wait_ready(BOOT_LIMIT, &Ui::default()).await {
+        panic!("{error}: {:?}", std::error::Error::source(&error));
+    }
+    eprintln!(
+        "{}: ready after {:.1} s",
+        run.display(),
+        start.elapsed().as_secs_f64()
+    );
+    machine
+}
+
+async fn says(machine: &QemuMachine, command: &str) -> String {
+    machine
+        .session()
+        .output(command)
+        .await
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn from_launch_to_a_finished_image_that_boots() {
+    let Some((base, extra_args)) = base().await else {
+        return;
+    };
+    let site = Site::new();
+    let plan = Qemu {
+        disk_size: Some(DISK_SIZE),
+        extra_args,
+        ..qemu()
+    };
+    let mut machine = boot(&site, "run", &plan, &ssh(), &base).await;
+
+    assert_eq!(says(&machine, "id -u").await, "0");
+    let root_kib: u64 = says(&machine, "df -k --output=size / | tail -1")
+        .await
+        .parse()
+        .unwrap();
+    assert!(
+        root_kib > (DISK_SIZE >> 10) * 8 / 10,
+        "the root file system grew with the disk: {root_kib} KiB"
+    );
+
+    let boot_id = says(&machine, "cat /proc/sys/kernel/random/boot_id").await;
+    machine
+        .session()
+        .output("systemctl reboot --no-block")
+        .await
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < BOOT_LIMIT, "it did not come back");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if machine.reconnect(BOOT_LIMIT).await.is_ok()
+            && machine
+                .session()
+                .output("cat /proc/sys/kernel/random/boot_id")
+                .await
+                .is_ok_and(|id| id.trim() != boot_id)
+        {
+            break;
+        }
+    }
+    says(&machine, "echo kept >/etc/karat-test; dd if=/dev/urandom of=/var/big bs=1M count=40 2>&1; sync; rm /var/big").await;
+
+    machine.clean_up().await.unwrap();
+    let overlay = machine.shut_down(SHUTDOWN_LIMIT).await.unwrap();
+    let image = site.path("image.qcow2");
+    let start = Instant::now();
+    let finished = disk::finish(&overlay, Format::Qcow2, &image, &Ui::default())
+        .await
+        .unwrap();
+    eprintln!(
+        "finished in {:.1} s: {} MiB",
+        start.elapsed().as_secs_f64(),
+        finished.size >> 20
+    );
+    assert_eq!(finished.size, image.metadata().unwrap().len());
+
+    // Another user this time, who is not there yet.
+    let again = Base {
+        path: image,
+        format: "qcow2".into(),
+    };
+    let user = Ssh {
+        user: "builder".into(),
+        ..ssh()
+    };
+    let mut machine = boot(
+        &site,
+        "again",
+        &Qemu {
+            disk_size: None,
+            ..plan
+        },
+        &user,
+        &again,
+    )
+    .await;
+    assert_eq!(
+        says(&machine, "cat /etc/karat-test; id -u").await,
+        "kept\n0",
+        "commands run as root by sudo"
+    );
+    let left = says(
+        &machine,
+        "cat /root/.ssh/authorized_keys 2>/dev/null; ls /var/lib/cloud/instances | wc -l",
+    )
+    .await;
+    assert_eq!(
+        left, "1",
+        "the first build's key and cloud-init state are gone"
+    );
+
+    machine.clean_up().await.unwrap();
+    let left = "ls /etc/ssh/*_key /etc/ssh/*_key.pub /etc/sudoers.d/90-cloud-init-users /home/builder/.ssh/authorized_keys \
+                /var/lib/cloud/instance /etc/machine-id 2>/dev/null; cat /etc/machine-id; find /var/log -type f -size +0";
+    assert_eq!(says(&machine, left).await, "/etc/machine-id");
+    machine.destroy().await;
+}
+
+#[tokio::test]
+async fn a_real_panic_is_told() {
+    let Some((base, extra_args)) = base().await else {
+        return;
+    };
+    let site = Site::new();
+    let machine = boot(
+        &site,
+        "run",
+        &Qemu {
+            extra_args,
+            ..qemu()
+        },
+        &ssh(),
+        &base,
+    )
+    .await;
+    let mut death = machine.death();
+    let start = Instant::now();
+    let crash = machine.session().output("echo c >/proc/sysrq-trigger");
+    tokio::select! {
+        report = death.wait() => {
+            assert!(report.contains("the guest's kernel panicked"), "{report}");
+            assert!(start.elapsed() < Duration::from_secs(5), "told after {:?}", start.elapsed());
+        }
+        _ = async { let _lost = crash.await; tokio::time::sleep(Duration::from_secs(30)).await } => panic!("not told"),
+    }
+    machine.destroy().await;
+}
