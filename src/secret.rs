@@ -30,7 +30,9 @@ impl Secrets {
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.expose_secret()))
     }
 }
 

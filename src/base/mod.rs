@@ -1,1 +1,3 @@
-//! Not written yet.
+//! Where a base disk comes from.
+
+pub mod bootstrap;

@@ -85,7 +85,12 @@ impl Session {
     ///
     /// # Errors
     /// The connection dropped. A command that ran and failed is an [`Exit`].
-    pub async fn exec(&self, _command: &str, _stdin: &[u8], _line: &mut dyn FnMut(&str)) -> Result<Exit, SshError> {
+    pub async fn exec(
+        &self,
+        _command: &str,
+        _stdin: &[u8],
+        _line: &mut dyn FnMut(&str),
+    ) -> Result<Exit, SshError> {
         todo!()
     }
 
@@ -110,7 +115,12 @@ impl Session {
     ///
     /// # Errors
     /// Missing remote path, a server that answers with a path outside, local disk full.
-    pub async fn download(&self, _source: &str, _destination: &Path, _bar: &Bar) -> Result<(), SshError> {
+    pub async fn download(
+        &self,
+        _source: &str,
+        _destination: &Path,
+        _bar: &Bar,
+    ) -> Result<(), SshError> {
         todo!()
     }
 
