@@ -105,7 +105,9 @@ pub async fn obtain(
         }
         plan::Base::Url { url, checksum } => url::fetch(url, checksum, cache, ui).await?,
         plan::Base::Bootstrap(bootstrap) => {
-            return Ok(bootstrap::obtain(bootstrap, cache, run, ui).await?);
+            let path = bootstrap::bootstrap(bootstrap, cache.root(), run, ui).await?;
+            let (digest, size) = file::check(&path, None, cache, ui).await?;
+            (path, digest, size)
         }
     };
     let format = format::detect(&path).await?;

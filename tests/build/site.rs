@@ -13,9 +13,9 @@ impl Site {
         let site = Self { scratch: tempfile::tempdir().unwrap() };
         // Bases and downloads are shared between tests and runs; run directories are this test's own.
         let shared = std::env::var_os("KARAT_CACHE").map_or_else(|| std::env::temp_dir().join("karat-test-cache"), PathBuf::from);
-        std::fs::create_dir_all(shared.join("bases")).unwrap();
+        std::fs::create_dir_all(shared.join("bootstrap")).unwrap();
         std::fs::create_dir(site.path("cache")).unwrap();
-        std::os::unix::fs::symlink(shared.join("bases"), site.path("cache/bases")).unwrap();
+        std::os::unix::fs::symlink(shared.join("bootstrap"), site.path("cache/bootstrap")).unwrap();
         site
     }
 

@@ -1,198 +1,201 @@
-//! The disk around a root file system: GPT, GRUB for BIOS, and an EFI system partition for UEFI.
+//! What surrounds the root file system on a disk: partition table, EFI system partition, GRUB for BIOS.
 //!
-//! | first sector | what |
-//! | --- | --- |
-//! | 0 | protective MBR with GRUB's boot.img |
-//! | 1, 2-33 | GPT header and its 128 entries |
-//! | 34 | BIOS boot partition: GRUB's core.img |
-//! | 2048 | EFI system partition, 16 MiB |
-//! | 34816 | root, last so that it can grow |
-//! | end | backup entries and header |
-//!
-//! Fields after the UEFI specification 2.10, section 5.3; GRUB's after `grub-core/boot/i386/pc/boot.S` and `diskboot.S`.
+//! Written straight into the raw disk, without a loop device or a mount, neither of which an ordinary user has.
 
-use std::fs::File;
-use std::io::{self, Cursor, Seek as _, SeekFrom, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 
-const SECTOR: u64 = 512;
-const BIOS_FIRST: u64 = 34;
-const ESP_FIRST: u64 = 2048;
-const ROOT_FIRST: u64 = 34816;
-/// Backup entries and header.
-const TAIL: u64 = 33;
+use super::gpt::{self, Guid, Partition, SECTOR};
+use crate::plan::Arch;
 
-const BIOS_BOOT: &str = "21686148-6449-6E6F-744E-656564454649";
-const EFI_SYSTEM: &str = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B";
-const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
+/// Bytes of the whole disk. Small enough for any `disk_size`; the first boot grows the root to what it finds.
+pub(super) const DISK_SIZE: u64 = 3 << 30;
+const BIOS_FIRST: u64 = 2048;
+const BIOS_SECTORS: u64 = 2048;
+const ESP_FIRST: u64 = 4096;
+/// 64 MiB: FAT32 needs 65,525 clusters, and firmware need not read anything smaller.
+const ESP_SECTORS: u64 = 131_072;
+const ROOT_FIRST: u64 = ESP_FIRST + ESP_SECTORS;
+/// Offset of the root file system in bytes.
+pub(super) const ROOT_OFFSET: u64 = ROOT_FIRST * SECTOR;
+/// Bytes of the root file system: up to the second table, in whole MiB.
+pub(super) const ROOT_SIZE: u64 = (DISK_SIZE - ROOT_OFFSET - (1 << 20)) & !0xf_ffff;
 
-/// Boot code that GRUB's own tools have made.
-pub(super) struct BootCode {
-    /// `boot.img` and `core.img`, where the architecture has a BIOS.
-    pub bios: Option<(Vec<u8>, Vec<u8>)>,
-    /// The UEFI program, and the name under which firmware looks for it.
-    pub efi: (Vec<u8>, &'static str),
+// Where grub-bios-setup would patch (include/grub/i386/pc/boot.h, diskboot.h).
+const KERNEL_SECTOR: usize = 0x5c;
+const DRIVE_CHECK: usize = 0x66;
+const BOOT_CODE: usize = 440;
+const FIRST_BLOCK: usize = 512 - 12;
+
+/// Every identity on the disk, so that the same inputs give the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ids {
+    pub disk: Guid,
+    pub partitions: [Guid; 3],
+    pub root: Guid,
+    pub esp: u32,
 }
 
-/// Writes a raw disk at `to` around the file system in `root`. `seed` decides the GUIDs.
-pub(super) fn write(root: &Path, code: &BootCode, seed: &str, to: &Path) -> io::Result<()> {
-    let mut root = File::open(root)?;
-    let root_sectors = root.metadata()?.len() / SECTOR;
-    let sectors = ROOT_FIRST + root_sectors + TAIL;
-    let mut disk = File::create_new(to)?;
-    disk.set_len(sectors * SECTOR)?;
+impl Ids {
+    /// Version 4 GUIDs out of a seed.
+    pub(super) fn from_seed(seed: &str) -> Self {
+        let id = |name: &str| {
+            let hex = crate::digest::Digest::of(format!("{seed} {name}").as_bytes()).hex();
+            let number = u128::from_str_radix(&hex[..32], 16).unwrap_or_default();
+            let version = (number & !(0xf << 76)) | (4 << 76);
+            Guid(((version & !(3 << 62)) | (2 << 62)).to_be_bytes())
+        };
+        let esp = id("esp file system").0;
+        Self {
+            disk: id("disk"),
+            partitions: [id("bios"), id("esp"), id("root")],
+            root: id("root file system"),
+            esp: u32::from_be_bytes([esp[0], esp[1], esp[2], esp[3]]),
+        }
+    }
 
-    let mut at = |sector: u64, bytes: &[u8]| {
-        disk.seek(SeekFrom::Start(sector * SECTOR))?;
-        disk.write_all(bytes)
+    /// The EFI system partition's serial number as `/etc/fstab` names it.
+    pub(super) fn esp_text(&self) -> String {
+        format!("{:04X}-{:04X}", self.esp >> 16, self.esp & 0xffff)
+    }
+}
+
+/// Completes `disk.raw` in `scratch`, which holds the root file system already, with what the recipe left beside it.
+pub(super) fn complete(scratch: &Path, arch: Arch, ids: &Ids) -> io::Result<()> {
+    let mut disk = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(scratch.join("disk.raw"))?;
+    disk.set_len(DISK_SIZE)?;
+    write_esp(
+        &mut disk,
+        arch,
+        ids.esp,
+        &std::fs::read(scratch.join("grub.efi"))?,
+    )?;
+    let (mut start, end) = gpt::tables(DISK_SIZE / SECTOR, ids.disk, &partitions(arch, ids));
+    if arch == Arch::X86_64 {
+        let mut boot = std::fs::read(scratch.join("boot.img"))?;
+        let mut core = std::fs::read(scratch.join("core.img"))?;
+        patch_grub(&mut boot, &mut core)?;
+        start[..BOOT_CODE].copy_from_slice(&boot[..BOOT_CODE]);
+        disk.write_all_at(&core, BIOS_FIRST * SECTOR)?;
+    }
+    disk.write_all_at(&start, 0)?;
+    disk.write_all_at(&end, DISK_SIZE - end.len() as u64)?;
+    disk.sync_all()
+}
+
+fn partitions(arch: Arch, ids: &Ids) -> [Partition; 3] {
+    let root = match arch {
+        Arch::X86_64 => gpt::ROOT_X86_64,
+        Arch::Aarch64 => gpt::ROOT_AARCH64,
     };
-    at(0, &protective_mbr(sectors, code))?;
-    if let Some((_, core)) = &code.bios {
-        at(BIOS_FIRST, &core_image(core)?)?;
+    let [bios_id, esp_id, root_id] = ids.partitions;
+    let partition = |name, kind, id, first, sectors| Partition {
+        name,
+        kind,
+        id,
+        first,
+        sectors,
+    };
+    [
+        partition("bios", gpt::BIOS_BOOT, bios_id, BIOS_FIRST, BIOS_SECTORS),
+        partition("esp", gpt::ESP, esp_id, ESP_FIRST, ESP_SECTORS),
+        // Last, so that it can grow.
+        partition("root", root, root_id, ROOT_FIRST, ROOT_SIZE / SECTOR),
+    ]
+}
+
+/// Does what grub-bios-setup does for a BIOS boot partition, which wants a device to work on.
+fn patch_grub(boot: &mut [u8], core: &mut [u8]) -> io::Result<()> {
+    if boot.len() != 512 || core.len() < 1024 || core.len() as u64 > BIOS_SECTORS * SECTOR {
+        let sizes = format!("boot.img has {} bytes, core.img {}", boot.len(), core.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, sizes));
     }
-    at(ESP_FIRST, &esp(&code.efi)?)?;
-    let entries = entries(root_sectors, seed);
-    at(1, &header(1, sectors - 1, 2, sectors, &entries, seed))?;
-    at(2, &entries)?;
-    at(sectors - TAIL, &entries)?;
-    at(sectors - 1, &header(sectors - 1, 1, sectors - TAIL, sectors, &entries, seed))?;
-
-    disk.seek(SeekFrom::Start(ROOT_FIRST * SECTOR))?;
-    copy_sparse(&mut root, &mut disk)
+    boot[KERNEL_SECTOR..KERNEL_SECTOR + 8].copy_from_slice(&BIOS_FIRST.to_le_bytes());
+    // Trust the drive number in DL only if it names a hard disk: no jump over that check.
+    boot[DRIVE_CHECK..DRIVE_CHECK + 2].copy_from_slice(&[0x90, 0x90]);
+    // The core's first sector loads the others: grub-mkimage filled in how many, not from where.
+    core[FIRST_BLOCK..FIRST_BLOCK + 8].copy_from_slice(&(BIOS_FIRST + 1).to_le_bytes());
+    Ok(())
 }
 
-/// Copies all but zeroes; the target reads as zeroes where nothing is written.
-fn copy_sparse(from: &mut File, to: &mut File) -> io::Result<()> {
-    use std::io::Read as _;
-    let mut block = vec![0; 1 << 20];
-    loop {
-        let length = from.read(&mut block)?;
-        if length == 0 {
-            return Ok(());
-        }
-        if block[..length].iter().all(|byte| *byte == 0) {
-            to.seek_relative(i64::try_from(length).expect("a block is small"))?;
-        } else {
-            to.write_all(&block[..length])?;
-        }
+fn write_esp(disk: &mut File, arch: Arch, serial: u32, grub: &[u8]) -> io::Result<()> {
+    let mut window = Window { disk, position: 0 };
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat32)
+        .bytes_per_cluster(512)
+        .volume_id(serial)
+        .volume_label(*b"ESP        ");
+    fatfs::format_volume(&mut window, options)?;
+    window.position = 0;
+    let volume = FileSystem::new(window, FsOptions::new())?;
+    let directory = volume.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
+    let name = match arch {
+        Arch::X86_64 => "BOOTX64.EFI",
+        Arch::Aarch64 => "BOOTAA64.EFI",
+    };
+    directory.create_file(name)?.write_all(grub)?;
+    drop(directory);
+    volume.unmount()
+}
+
+/// The EFI system partition's bytes of a disk.
+struct Window<'a> {
+    disk: &'a mut File,
+    position: u64,
+}
+
+impl Window<'_> {
+    const SIZE: u64 = ESP_SECTORS * SECTOR;
+
+    fn room(&self, wanted: usize) -> usize {
+        usize::try_from(Self::SIZE.saturating_sub(self.position))
+            .map_or(wanted, |left| left.min(wanted))
     }
 }
 
-fn protective_mbr(sectors: u64, code: &BootCode) -> Vec<u8> {
-    let mut mbr = vec![0; 512];
-    if let Some((boot, _)) = &code.bios {
-        let length = boot.len().min(440);
-        mbr[..length].copy_from_slice(&boot[..length]);
-        // Where boot.img finds the first sector of core.img.
-        mbr[0x5c..0x64].copy_from_slice(&BIOS_FIRST.to_le_bytes());
-        // Two no-ops instead of a jump: use the drive that the firmware booted from.
-        mbr[0x66..0x68].copy_from_slice(&[0x90, 0x90]);
+impl Read for Window<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = self.room(buffer.len());
+        let read = self
+            .disk
+            .read_at(&mut buffer[..room], ESP_FIRST * SECTOR + self.position)?;
+        self.position += read as u64;
+        Ok(read)
     }
-    let size = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
-    // Not bootable, from sector 1 to the end, type 0xEE; cylinders that say nothing.
-    mbr[446..454].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
-    mbr[454..458].copy_from_slice(&1_u32.to_le_bytes());
-    mbr[458..462].copy_from_slice(&size.to_le_bytes());
-    mbr[510..].copy_from_slice(&[0x55, 0xaa]);
-    mbr
 }
 
-/// `core.img` whose first sector knows where the others are: right behind it.
-fn core_image(core: &[u8]) -> io::Result<Vec<u8>> {
-    let room = (ESP_FIRST - BIOS_FIRST) * SECTOR;
-    if core.len() < 512 || core.len() as u64 > room {
-        return Err(io::Error::other(format!("GRUB's core image has {} bytes, and {room} fit", core.len())));
+impl Write for Window<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let room = self.room(buffer.len());
+        let written = self
+            .disk
+            .write_at(&buffer[..room], ESP_FIRST * SECTOR + self.position)?;
+        self.position += written as u64;
+        Ok(written)
     }
-    let mut core = core.to_vec();
-    core[500..508].copy_from_slice(&(BIOS_FIRST + 1).to_le_bytes());
-    Ok(core)
-}
 
-fn esp((program, name): &(Vec<u8>, &'static str)) -> io::Result<Vec<u8>> {
-    let size = usize::try_from((ROOT_FIRST - ESP_FIRST) * SECTOR).expect("16 MiB");
-    let mut volume = Cursor::new(vec![0; size]);
-    let options = fatfs::FormatVolumeOptions::new().volume_label(*b"ESP        ").volume_id(0x4b41_5241);
-    fatfs::format_volume(&mut volume, options)?;
-    {
-        let system = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new())?;
-        let directory = system.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
-        directory.create_file(name)?.write_all(program)?;
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-    Ok(volume.into_inner())
 }
 
-fn entries(root_sectors: u64, seed: &str) -> Vec<u8> {
-    let mut entries = vec![0; 128 * 128];
-    let partitions = [
-        (BIOS_BOOT, BIOS_FIRST, ESP_FIRST - 1, "bios"),
-        (EFI_SYSTEM, ESP_FIRST, ROOT_FIRST - 1, "esp"),
-        (LINUX, ROOT_FIRST, ROOT_FIRST + root_sectors - 1, "root"),
-    ];
-    for (entry, (kind, first, last, name)) in entries.chunks_mut(128).zip(partitions) {
-        entry[..16].copy_from_slice(&guid(kind));
-        entry[16..32].copy_from_slice(&random_guid(&format!("{seed} {name}")));
-        entry[32..40].copy_from_slice(&first.to_le_bytes());
-        entry[40..48].copy_from_slice(&last.to_le_bytes());
-        for (place, unit) in entry[56..].chunks_mut(2).zip(name.encode_utf16()) {
-            place.copy_from_slice(&unit.to_le_bytes());
-        }
+impl Seek for Window<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => Self::SIZE.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
     }
-    entries
-}
-
-fn header(this: u64, other: u64, entries_at: u64, sectors: u64, entries: &[u8], seed: &str) -> Vec<u8> {
-    let mut header = vec![0; 512];
-    header[..8].copy_from_slice(b"EFI PART");
-    header[8..12].copy_from_slice(&0x0001_0000_u32.to_le_bytes());
-    header[12..16].copy_from_slice(&92_u32.to_le_bytes());
-    header[24..32].copy_from_slice(&this.to_le_bytes());
-    header[32..40].copy_from_slice(&other.to_le_bytes());
-    header[40..48].copy_from_slice(&34_u64.to_le_bytes());
-    header[48..56].copy_from_slice(&(sectors - TAIL - 1).to_le_bytes());
-    header[56..72].copy_from_slice(&random_guid(&format!("{seed} disk")));
-    header[72..80].copy_from_slice(&entries_at.to_le_bytes());
-    header[80..84].copy_from_slice(&128_u32.to_le_bytes());
-    header[84..88].copy_from_slice(&128_u32.to_le_bytes());
-    header[88..92].copy_from_slice(&crc32(entries).to_le_bytes());
-    let sum = crc32(&header[..92]);
-    header[16..20].copy_from_slice(&sum.to_le_bytes());
-    header
-}
-
-/// A GUID as GPT stores it: the first three groups little-endian.
-fn guid(text: &str) -> [u8; 16] {
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let bytes = data_encoding::HEXUPPER.decode(digits.as_bytes()).expect("a constant of hex digits");
-    let mut guid: [u8; 16] = bytes.try_into().expect("a constant of 32 digits");
-    guid[..4].reverse();
-    guid[4..6].reverse();
-    guid[6..8].reverse();
-    guid
-}
-
-/// A version 4 GUID made of a text, so that the same base always has the same.
-fn random_guid(text: &str) -> [u8; 16] {
-    let mut guid: [u8; 16] = Sha256::digest(text)[..16].try_into().expect("16 of 32 bytes");
-    guid[7] = guid[7] & 0x0f | 0x40;
-    guid[8] = guid[8] & 0x3f | 0x80;
-    guid
-}
-
-/// A random-looking UUID made of a text, for a file system.
-pub(super) fn uuid(text: &str) -> String {
-    let mut bytes = random_guid(text);
-    bytes.swap(6, 7);
-    let hex = data_encoding::HEXLOWER.encode(&bytes);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-/// CRC-32 as in ISO 3309.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
-    })
 }
 
 #[cfg(test)]
@@ -200,29 +203,90 @@ mod tests {
     use super::*;
 
     #[test]
-    fn crc32_is_the_one_that_gpt_uses() {
-        for (text, sum) in [("", 0), ("123456789", 0xcbf4_3926)] {
-            assert_eq!(crc32(text.as_bytes()), sum);
+    fn partitions_fit_and_do_not_overlap() {
+        let ids = Ids::from_seed("x");
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let mut free = 34;
+            for partition in partitions(arch, &ids) {
+                assert!(
+                    partition.first >= free && partition.first % 2048 == 0,
+                    "{partition:?}"
+                );
+                free = partition.first + partition.sectors;
+            }
+            assert!(free - 1 <= gpt::last_usable(DISK_SIZE / SECTOR));
         }
     }
 
     #[test]
-    fn other_tools_accept_the_partition_table() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (root, disk) = (scratch.path().join("root"), scratch.path().join("disk"));
-        File::create(&root).unwrap().set_len(8 << 20).unwrap();
-        let code = BootCode { bios: Some((vec![1; 512], vec![2; 1024])), efi: (vec![3; 100], "BOOTX64.EFI") };
-        write(&root, &code, "seed", &disk).unwrap();
-        let output = std::process::Command::new("/usr/sbin/sfdisk").arg("--verify").arg(&disk).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("No errors detected"), "{said}");
-        let large = BootCode { bios: Some((vec![1; 512], vec![2; 4 << 20])), ..code };
-        assert!(write(&root, &large, "seed", &scratch.path().join("other")).is_err());
+    fn grub_is_pointed_at_its_own_partition() {
+        let (mut boot, mut core) = (vec![1; 512], vec![1; 1024]);
+        patch_grub(&mut boot, &mut core).unwrap();
+        assert_eq!(boot[0x5c..0x64], 2048u64.to_le_bytes());
+        assert_eq!(core[500..508], 2049u64.to_le_bytes());
+        assert_eq!(core[508..512], [1; 4], "length and segment stay");
+        for (boot, core) in [(511, 1024), (512, 512), (512, (1 << 20) + 1)] {
+            assert!(
+                patch_grub(&mut vec![0; boot], &mut vec![0; core]).is_err(),
+                "{boot} {core}"
+            );
+        }
     }
 
     #[test]
-    fn a_uuid_is_of_version_4() {
-        let text = uuid("x");
-        assert_eq!((text.len(), text.as_bytes()[14], uuid("x") == text, uuid("y") == text), (36, b'4', true, false));
+    fn a_completed_disk_has_its_loaders_in_place() {
+        let scratch = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, bytes: &[u8]| std::fs::write(scratch.path().join(name), bytes).unwrap();
+        write("disk.raw", b"");
+        write("boot.img", &[0xb0; 512]);
+        write("core.img", &[0xc0; 2048]);
+        write("grub.efi", &[0xe0; 70_000]);
+        let ids = Ids::from_seed("y");
+        complete(scratch.path(), Arch::X86_64, &ids).unwrap();
+        let mut disk = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(scratch.path().join("disk.raw"))
+            .unwrap();
+        let mut sector = [0; 512];
+        disk.read_exact_at(&mut sector, 0).unwrap();
+        assert_eq!((sector[0], sector[450], sector[510]), (0xb0, 0xee, 0x55));
+        disk.read_exact_at(&mut sector, BIOS_FIRST * SECTOR + 512)
+            .unwrap();
+        assert_eq!(sector, [0xc0; 512]);
+        let volume = FileSystem::new(
+            Window {
+                disk: &mut disk,
+                position: 0,
+            },
+            FsOptions::new(),
+        )
+        .unwrap();
+        assert_eq!(
+            (volume.fat_type(), volume.volume_id()),
+            (FatType::Fat32, ids.esp)
+        );
+        let mut loader = Vec::new();
+        volume
+            .root_dir()
+            .open_file("EFI/BOOT/BOOTX64.EFI")
+            .unwrap()
+            .read_to_end(&mut loader)
+            .unwrap();
+        assert_eq!(loader, [0xe0; 70_000]);
+    }
+
+    #[test]
+    fn ids_follow_from_the_seed() {
+        let (one, same, other) = (
+            Ids::from_seed("a"),
+            Ids::from_seed("a"),
+            Ids::from_seed("b"),
+        );
+        assert_eq!(one.root, same.root);
+        assert_ne!(one.root, other.root);
+        assert_eq!(&one.root.text()[14..15], "4");
+        assert_eq!(one.esp_text().len(), 9);
     }
 }

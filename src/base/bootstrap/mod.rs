@@ -1,262 +1,345 @@
-//! A base made from a package archive with mmdebstrap: boots by BIOS and by UEFI, grows its root at the first boot, and
-//! has no key, host key or machine-id of its own. Kept in the cache under the digest of all that it is made from.
+//! A Debian or Ubuntu base disk made from a package archive with mmdebstrap.
+//!
+//! Nothing is mounted on the host and no guest is booted: the tree is made in namespaces of its own, `mke2fs -d` turns
+//! it into a file system, and partition table, EFI system partition and GRUB are written into the file by karat.
 
-use std::fs;
+mod child;
+mod disk;
+mod gpt;
+mod recipe;
+mod sources;
+
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::time::Duration;
 
 use miette::Diagnostic;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-use super::{BaseDisk, file, format};
-use crate::atomic::Unfinished;
-use crate::child;
-use crate::digest::Digest;
-use crate::fetch::Cache;
-use crate::flock::FileLock;
-use crate::hashing;
-use crate::plan::{Arch, Bootstrap};
+use self::disk::Ids;
+use self::recipe::Recipe;
+use crate::plan;
 use crate::ui::Ui;
 
-mod archive;
-mod disk;
+/// Programs that bootstrapping needs, and the packages that have them.
+const TOOLS: [(&str, &str); 5] = [
+    ("mmdebstrap", "mmdebstrap"),
+    ("qemu-img", "qemu-utils"),
+    ("mke2fs", "e2fsprogs"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+];
 
-const ROOT_SH: &str = include_str!("root.sh");
-
-/// Changes when the disk around the root is made in another way.
-const RECIPE: u32 = 1;
-
-/// Why no base could be made.
+/// Why a base could not be bootstrapped.
 #[derive(Debug, Error, Diagnostic)]
+#[non_exhaustive]
 pub enum BootstrapError {
-    /// Another architecture would have to be emulated while packages are installed.
-    #[error("a base for {} cannot be made on this machine", .0.name())]
-    #[diagnostic(help("build on a machine of that architecture, or give a disk image with `[base.file]` or `[base.url]`"))]
-    Foreign(Arch),
-    /// The machine's own sources have another release.
-    #[error("this machine's apt sources have no {distribution} {suite}")]
-    #[diagnostic(help("name an archive: `mirror = \"http://example.org/{distribution}\"` in `[base.bootstrap]`"))]
-    NoArchive {
-        /// `debian` or `ubuntu`.
+    /// Neither Debian nor Ubuntu.
+    #[error("cannot bootstrap {0:?}")]
+    #[diagnostic(help("`base.bootstrap.distribution` is `debian` or `ubuntu`"))]
+    Distribution(String),
+    /// The host's apt configuration does not have the release.
+    #[error("no apt source of this machine has {distribution} {suite}")]
+    #[diagnostic(help(
+        "name an archive with `base.bootstrap.mirror`, as a URL or as whole `deb` lines of a sources.list"
+    ))]
+    NoSources {
+        /// Distribution wanted.
         distribution: String,
-        /// The release.
+        /// Release wanted.
         suite: String,
     },
     /// The archive's signatures cannot be checked.
-    #[error("the keyring {} is missing", path.display())]
-    #[diagnostic(help("install it: `apt install {package}`"))]
+    #[error("the archive's keyring {} is missing", path.display())]
+    #[diagnostic(help("install it: `apt-get install {package}`"))]
     NoKeyring {
-        /// The keyring.
+        /// Where it was looked for.
         path: PathBuf,
-        /// The Debian package that has it.
-        package: &'static str,
+        /// The package that has it.
+        package: String,
     },
-    /// A program is missing.
-    #[error("{program} is not installed")]
-    #[diagnostic(help("install it: `apt install {package}`"))]
-    NoProgram {
-        /// Its name.
-        program: &'static str,
-        /// The Debian package that has it.
-        package: &'static str,
+    /// A program is not installed.
+    #[error("{} not found, and bootstrapping a base needs it", names.join(", "))]
+    #[diagnostic(help("install it: `apt-get install {}`", packages.join(" ")))]
+    MissingTools {
+        /// The programs.
+        names: Vec<&'static str>,
+        /// Their packages.
+        packages: Vec<&'static str>,
     },
-    /// mmdebstrap or what follows it failed.
-    #[error("the base could not be made; the last lines were:\n{output}")]
-    #[diagnostic(help("check that the archive can be reached and that there are 4 GiB of free space"))]
+    /// The host cannot run programs of that architecture.
+    #[error("this machine cannot run {arch} programs, and a base of that architecture needs it")]
+    #[diagnostic(help("install the emulator: `apt-get install qemu-user-static binfmt-support`"))]
+    ForeignArch {
+        /// Debian's name of the architecture.
+        arch: &'static str,
+    },
+    /// The host's apt configuration is not readable.
+    #[error("cannot read this machine's apt sources")]
+    #[diagnostic(help("name an archive with `base.bootstrap.mirror`"))]
+    Sources(#[source] io::Error),
+    /// A program failed.
+    #[error("{program} failed ({status}) while bootstrapping {what}:\n{tail}")]
+    #[diagnostic(help(
+        "check the archive and its suite; an ordinary user also needs unprivileged user namespaces and a range in \
+         /etc/subuid and /etc/subgid (package uidmap)"
+    ))]
     Failed {
-        /// The end of the output.
-        output: String,
+        /// The program.
+        program: &'static str,
+        /// Distribution and release.
+        what: String,
+        /// How it ended.
+        status: String,
+        /// The end of its output.
+        tail: String,
     },
-    /// A file cannot be read or written.
-    #[error("cannot write the base in {}", path.display())]
-    #[diagnostic(help("free some space, or choose another place with `KARAT_CACHE`"))]
-    Write {
-        /// The file or directory.
+    /// A file could not be written or a program not started.
+    #[error("cannot {action} {}", path.display())]
+    #[diagnostic(help("a base needs about 4 GiB of free space there"))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
         path: PathBuf,
-        /// Why.
+        /// Why not.
         source: io::Error,
     },
-    /// The finished image cannot be used.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Format(#[from] format::FormatError),
 }
 
-/// Everything that decides what a base is.
-struct Recipe<'a> {
-    suite: &'a str,
-    packages: String,
-    sources: String,
-    keyring: PathBuf,
-    arch: Arch,
-    key: Digest,
-}
-
-/// Gets the base out of the cache, or makes it in `run` first.
-pub(super) async fn obtain(bootstrap: &Bootstrap, cache: &Cache, run: &Path, ui: &Ui) -> Result<BaseDisk, BootstrapError> {
-    let recipe = Recipe::new(bootstrap)?;
-    let directory = cache.root().join("bases");
-    let path = directory.join(format!("{}.qcow2", recipe.key.hex()));
-    let write = |path: &Path| {
-        let path = path.to_owned();
-        |source| BootstrapError::Write { path, source }
+/// Returns the path of a standalone qcow2 for `plan`: from `cache`, or made now and put there.
+///
+/// `run` is a scratch directory that the caller owns and removes. Processes that want the same base wait for the one
+/// that makes it. A process that is killed leaves scratch alone: files below `run`, and one `.partial` in the cache
+/// that the next one overwrites.
+///
+/// # Errors
+///
+/// When the host lacks something, the archive does not answer, or the disk is full; see [`BootstrapError`].
+pub async fn bootstrap(
+    plan: &plan::Bootstrap,
+    cache: &Path,
+    run: &Path,
+    ui: &Ui,
+) -> Result<PathBuf, BootstrapError> {
+    let host = match plan.mirror {
+        Some(_) => sources::HostSources::default(),
+        None => sources::read_host(Path::new("/")).map_err(BootstrapError::Sources)?,
     };
-    fs::create_dir_all(&directory).map_err(write(&directory))?;
-    let lock = path.with_extension("lock");
-    let waiting = || ui.note("another karat makes this base; waiting for it");
-    let lock = FileLock::exclusive(&lock, waiting).await.map_err(write(&directory))?;
-    if !path.exists() {
-        ui.note(&format!("making a base of {} {} (once; it is kept)", bootstrap.distribution, recipe.suite));
-        recipe.make(&path, &run.join("base"), ui).await?;
+    let recipe = Recipe::new(plan, &host, Path::exists)?;
+    let folder = cache.join("bootstrap");
+    fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+    let base = folder.join(recipe.file_name());
+    if base.exists() {
+        return Ok(base);
     }
-    drop(lock);
-    let (digest, size) = file::check(&path, None, cache, ui).await.map_err(|error| BootstrapError::Failed {
-        output: error.to_string(),
-    })?;
-    let found = format::detect(&path).await?;
-    Ok(BaseDisk { path, format: found.name, digest, size, virtual_size: found.virtual_size })
+    check_tools()?;
+    check_arch(plan.arch)?;
+    let _lock = lock(&base.with_extension("lock"), ui).await?;
+    if base.exists() {
+        return Ok(base);
+    }
+    let scratch = run.join("bootstrap");
+    fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
+    let scratch = scratch.canonicalize().map_err(failed("open", &scratch))?;
+    make_raw(&recipe, &scratch, ui).await?;
+    ui.note("packing the base disk");
+    publish(&scratch.join("disk.raw"), &base, plan, ui).await?;
+    // The scratch is the caller's, but gigabytes need not wait for the end of the build.
+    let _ = fs::remove_dir_all(&scratch);
+    Ok(base)
 }
 
-impl<'a> Recipe<'a> {
-    fn new(bootstrap: &'a Bootstrap) -> Result<Self, BootstrapError> {
-        if bootstrap.arch.name() != std::env::consts::ARCH {
-            return Err(BootstrapError::Foreign(bootstrap.arch));
-        }
-        let (keyring, package) = match bootstrap.distribution.as_str() {
-            "ubuntu" => ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "ubuntu-keyring"),
-            _ => ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
-        };
-        let keyring = PathBuf::from(keyring);
-        if !keyring.exists() {
-            return Err(BootstrapError::NoKeyring { path: keyring, package });
-        }
-        let sources = archive::sources(bootstrap, Path::new("/etc/apt")).join("\n");
-        if sources.is_empty() {
-            return Err(BootstrapError::NoArchive {
-                distribution: bootstrap.distribution.clone(),
-                suite: bootstrap.suite.clone(),
-            });
-        }
-        let packages = packages(&bootstrap.distribution, bootstrap.arch);
-        let text = format!("{RECIPE}\n{}\n{packages}\n{sources}\n{ROOT_SH}", bootstrap.suite);
-        let key = Digest::of(text.as_bytes());
-        Ok(Self { suite: &bootstrap.suite, packages, sources, keyring, arch: bootstrap.arch, key })
+async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), BootstrapError> {
+    let ids = Ids::from_seed(&recipe.key().hex());
+    let sources = recipe.guest_lines.join("\n") + "\n";
+    let settings = apt_settings().await;
+    for (name, text) in [
+        ("recipe.sh", recipe::SCRIPT),
+        ("configure.sh", recipe::HOOK),
+        ("sources.list", &sources),
+        ("apt.conf", &settings),
+    ] {
+        let path = scratch.join(name);
+        fs::write(&path, text).map_err(failed("write", &path))?;
     }
-
-    async fn make(&self, path: &Path, scratch: &Path, ui: &Ui) -> Result<(), BootstrapError> {
-        let write = |source| BootstrapError::Write { path: scratch.to_owned(), source };
-        fs::create_dir(scratch).map_err(write)?;
-        fs::write(scratch.join("sources.list"), &self.sources).map_err(write)?;
-        self.root(scratch, ui).await?;
-
-        let (from, seed, arch) = (scratch.to_owned(), self.key.hex(), self.arch);
-        hashing::blocking(move |_| assemble(&from, arch, &seed)).await.map_err(write)?;
-
-        let unfinished = Unfinished::create(path, 0o644).map_err(write)?;
-        let output = child::command("qemu-img")
-            .args(["convert", "-c", "-W", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd", "disk.raw"])
-            .arg(unfinished.path())
-            .current_dir(scratch)
-            .output()
-            .await
-            .map_err(|_| missing("qemu-img", "qemu-utils"))?;
-        if !output.status.success() {
-            return Err(BootstrapError::Failed { output: child::complaint(&output) });
-        }
-        unfinished.finish().map_err(write)?;
-        // Hundreds of megabytes that the guest's overlay may need.
-        fs::remove_dir_all(scratch).map_err(write)
+    let what = describe(&recipe.plan);
+    ui.note(&format!("bootstrapping {what} with mmdebstrap"));
+    // mmdebstrap has namespaces of its own, but its mounts stay when it is killed in its root mode, and its unshare
+    // mode needs a scratch directory that other users can enter. As the root of these namespaces it has neither trouble.
+    let mut command = child::command("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user", "--map-auto"]);
     }
-
-    /// Runs root.sh in namespaces of its own.
-    async fn root(&self, scratch: &Path, ui: &Ui) -> Result<(), BootstrapError> {
-        for (program, package) in [("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs")] {
-            if !installed(program) {
-                return Err(missing(program, package));
-            }
-        }
-        let mut command = child::command("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user", "--map-auto"]);
-        }
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", ROOT_SH, "root.sh"]);
-        command.args([self.suite, &self.packages, "sources.list"]).arg(&self.keyring);
-        command.current_dir(scratch).env("ROOT_UUID", disk::uuid(&self.key.hex()));
-        command.env("LC_ALL", "C.UTF-8").env("PATH", path_with_sbin());
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|_| missing("unshare", "util-linux"))?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (ended, _, said) = tokio::join!(child.wait(), follow(stdout, ui), follow(stderr, ui));
-        match ended {
-            Ok(status) if status.success() => Ok(()),
-            Ok(_) => Err(BootstrapError::Failed { output: said.join("\n") }),
-            Err(error) => Err(BootstrapError::Failed { output: error.to_string() }),
-        }
-    }
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh"]);
+    command
+        .arg(scratch.join("recipe.sh"))
+        .args(&recipe.host_lines);
+    command
+        .env("PATH", child::search_path())
+        .env("SCRATCH", scratch)
+        .env("LC_ALL", "C.UTF-8");
+    command.envs(recipe.environment(&ids));
+    let ended = child::run(&mut command, ui)
+        .await
+        .map_err(failed("run a program in", scratch))?;
+    check(&ended, "mmdebstrap", &recipe.plan)?;
+    let (arch, owned) = (recipe.plan.arch, scratch.to_owned());
+    let completed = tokio::task::spawn_blocking(move || disk::complete(&owned, arch, &ids)).await;
+    completed
+        .map_err(io::Error::other)
+        .and_then(|result| result)
+        .map_err(failed("write", &scratch.join("disk.raw")))
 }
 
-/// Shows every line and returns the last ones.
-async fn follow(stream: Option<impl AsyncRead + Unpin>, ui: &Ui) -> Vec<String> {
-    const KEPT: usize = 20;
-    let mut last = Vec::new();
-    let Some(stream) = stream else { return last };
-    let mut lines = BufReader::new(stream).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        ui.output(&line);
-        if last.len() == KEPT {
-            last.remove(0);
-        }
-        last.push(line);
-    }
-    last
+/// Converts beside the target, syncs, renames.
+async fn publish(
+    raw: &Path,
+    base: &Path,
+    plan: &plan::Bootstrap,
+    ui: &Ui,
+) -> Result<(), BootstrapError> {
+    let partial = base.with_extension("partial");
+    let mut command = child::command("qemu-img");
+    command.args([
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "qcow2",
+        "-c",
+        "-W",
+        "-o",
+        "compression_type=zstd",
+    ]);
+    command
+        .arg(raw)
+        .arg(&partial)
+        .env("PATH", child::search_path());
+    let ended = child::run(&mut command, ui)
+        .await
+        .map_err(failed("run a program in", raw))?;
+    check(&ended, "qemu-img", plan)?;
+    let (from, to) = (partial.clone(), base.to_owned());
+    let renamed = tokio::task::spawn_blocking(move || {
+        File::open(&from)?.sync_all()?;
+        fs::rename(&from, &to)?;
+        to.parent()
+            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    });
+    renamed
+        .await
+        .map_err(io::Error::other)
+        .and_then(|result| result)
+        .map_err(failed("publish", base))
 }
 
-fn assemble(scratch: &Path, arch: Arch, seed: &str) -> io::Result<()> {
-    let read = |name: &str| fs::read(scratch.join(name));
-    let code = match arch {
-        Arch::X86_64 => disk::BootCode {
-            bios: Some((read("boot.img")?, read("core.img")?)),
-            efi: (read("grub.efi")?, "BOOTX64.EFI"),
-        },
-        Arch::Aarch64 => disk::BootCode { bios: None, efi: (read("grub.efi")?, "BOOTAA64.EFI") },
+fn check(
+    ended: &child::Ended,
+    program: &'static str,
+    plan: &plan::Bootstrap,
+) -> Result<(), BootstrapError> {
+    if ended.status.success() {
+        return Ok(());
+    }
+    let status = match (ended.status.code(), ended.status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no status".to_owned(),
     };
-    disk::write(&scratch.join("root.ext4"), &code, seed, &scratch.join("disk.raw"))
+    Err(BootstrapError::Failed {
+        program,
+        what: describe(plan),
+        status,
+        tail: ended.tail.clone(),
+    })
 }
 
-/// What a base needs to boot, to be reached and to be provisioned, and no more.
-fn packages(distribution: &str, arch: Arch) -> String {
-    let kernel = match (distribution, arch) {
-        ("ubuntu", _) => "linux-image-virtual",
-        (_, Arch::X86_64) => "linux-image-cloud-amd64",
-        (_, Arch::Aarch64) => "linux-image-cloud-arm64",
-    };
-    let grub = match arch {
-        Arch::X86_64 => "grub-pc-bin,grub-efi-amd64-bin",
-        Arch::Aarch64 => "grub-efi-arm64-bin",
-    };
+fn describe(plan: &plan::Bootstrap) -> String {
     format!(
-        "{kernel},{grub},grub2-common,initramfs-tools,zstd,systemd-sysv,systemd-resolved,dbus,udev,iproute2,netbase,\
-         openssh-server,cloud-init,cloud-guest-utils,fdisk,e2fsprogs,sudo,ca-certificates"
+        "{} {} ({})",
+        plan.distribution,
+        plan.suite,
+        recipe::debian_arch(plan.arch)
     )
 }
 
-fn missing(program: &'static str, package: &'static str) -> BootstrapError {
-    BootstrapError::NoProgram { program, package }
+/// One process makes a base; others that want the same wait here. Freed by the kernel when its holder dies.
+async fn lock(path: &Path, ui: &Ui) -> Result<File, BootstrapError> {
+    let file = File::create(path).map_err(failed("create", path))?;
+    let mut told = false;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(error) => return Err(failed("lock", path)(error.into())),
+        }
+        if !told {
+            ui.note("waiting for another karat that makes the same base");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
-fn installed(program: &str) -> bool {
-    std::env::split_paths(&path_with_sbin()).any(|directory| directory.join(program).is_file())
+fn check_tools() -> Result<(), BootstrapError> {
+    let missing = TOOLS.iter().filter(|(program, _)| !child::exists(program));
+    let (names, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    packages.dedup();
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(BootstrapError::MissingTools { names, packages })
+    }
 }
 
-/// A user's `PATH` may lack the directories of mke2fs and chroot.
-fn path_with_sbin() -> std::ffi::OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
-    path
+fn check_arch(arch: plan::Arch) -> Result<(), BootstrapError> {
+    let (native, name) = match arch {
+        plan::Arch::X86_64 => (cfg!(target_arch = "x86_64"), "x86_64"),
+        plan::Arch::Aarch64 => (cfg!(target_arch = "aarch64"), "aarch64"),
+    };
+    let emulated = || {
+        Path::new("/proc/sys/fs/binfmt_misc")
+            .join(format!("qemu-{name}"))
+            .exists()
+    };
+    if native || emulated() {
+        return Ok(());
+    }
+    Err(BootstrapError::ForeignArch {
+        arch: recipe::debian_arch(arch),
+    })
+}
+
+/// The host's proxies and its patience with old snapshots: without them its own archive may be out of reach.
+async fn apt_settings() -> String {
+    let mut command = child::command("apt-config");
+    command.args([
+        "dump",
+        "Acquire::http::Proxy",
+        "Acquire::https::Proxy",
+        "Acquire::https::CAInfo",
+    ]);
+    command.args([
+        "Acquire::Check-Valid-Until",
+        "Acquire::Check-Date",
+        "Acquire::Retries",
+    ]);
+    let output = command.env("PATH", child::search_path()).output().await;
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BootstrapError {
+    let path = path.to_owned();
+    move |source| BootstrapError::Io {
+        action,
+        path,
+        source,
+    }
 }

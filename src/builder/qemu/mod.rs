@@ -158,7 +158,7 @@ impl QemuMachine {
 
     fn not_reached(&self, source: ssh::SshError) -> MachineError {
         let log = self.console();
-        QemuError::NotReady { console: console::tail(&log), log, source }.into()
+        QemuError::NotReady { console: console::tail(&log), log, source: Box::new(source) }.into()
     }
 }
 
