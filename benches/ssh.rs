@@ -1,2 +1,183 @@
-//! Figures for moving files, against `ssh`.
-fn main() {}
+//! Figures for moving files and running commands, beside those of `ssh` itself: `cargo bench --bench ssh`.
+
+#[path = "../tests/support/sshd.rs"]
+#[expect(dead_code, reason = "shared with tests, which use other parts of it")]
+mod sshd;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use karat::ssh::{Item, ItemSource, Session};
+use karat::ui::{Bar, Ui};
+use sshd::Sshd;
+
+const BIG: usize = 512 << 20;
+const SMALL_FILES: usize = 1000;
+const ROUNDS: usize = 5;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let sshd = Sshd::start();
+    let here = sshd.directory().join("here");
+    std::fs::create_dir_all(here.join("small")).unwrap();
+    std::fs::write(here.join("big"), noise(BIG)).unwrap();
+    for index in 0..SMALL_FILES {
+        std::fs::write(here.join(format!("small/{index}")), noise(4096)).unwrap();
+    }
+    let session = runtime
+        .block_on(karat::ssh::connect(&sshd.target(), Duration::from_secs(30)))
+        .unwrap();
+
+    let fast = ["-c", "aes256-gcm@openssh.com"];
+    let there = sshd.directory().join("there");
+    std::fs::create_dir(&there).unwrap();
+    let big = |cipher: &[&str]| {
+        best(|| {
+            ssh(
+                &sshd,
+                cipher,
+                &format!("cat > {}/big", there.display()),
+                Some(&here.join("big")),
+            );
+        })
+    };
+    report("512 MB, ssh 'cat > file'", big(&[]));
+    report("512 MB, ssh -c aes256-gcm", big(&fast));
+    report(
+        "512 MB, karat",
+        best(|| runtime.block_on(upload(&session, &here.join("big"), &there.join("big")))),
+    );
+    let tar = |cipher: &[&str]| {
+        best(|| {
+            let _old = std::fs::remove_dir_all(there.join("small"));
+            let archive = here.join("archive");
+            let mut tar = Command::new("tar")
+                .arg("-cf")
+                .arg(&archive)
+                .arg("-C")
+                .arg(&here)
+                .arg("small")
+                .spawn()
+                .unwrap();
+            assert!(tar.wait().unwrap().success());
+            ssh(
+                &sshd,
+                cipher,
+                &format!("tar -xf - -C {}", there.display()),
+                Some(&archive),
+            );
+        })
+    };
+    report("1000 x 4 KiB, tar | ssh tar", tar(&[]));
+    report("1000 x 4 KiB, the same, aes256-gcm", tar(&fast));
+    let small = || {
+        let _old = std::fs::remove_dir_all(there.join("small"));
+        runtime.block_on(upload(&session, &here.join("small"), &there.join("small")));
+    };
+    report("1000 x 4 KiB, karat", best(small));
+    let progress = bar();
+    let fetch = || {
+        let source = there.join("big").display().to_string();
+        runtime
+            .block_on(session.download(&source, &here.join("back"), &progress))
+            .unwrap();
+    };
+    report("512 MB back, karat", best(fetch));
+    let commands = || {
+        for _ in 0..20 {
+            let exit = runtime
+                .block_on(session.exec("true", b"", &mut |_| ()))
+                .unwrap();
+            assert!(exit.is_success());
+        }
+    };
+    report("20 x true, karat", best(commands));
+    report(
+        "1 login and true, ssh",
+        best(|| ssh(&sshd, &[], "true", None)),
+    );
+    let login = || {
+        let _session = runtime
+            .block_on(karat::ssh::connect(&sshd.target(), Duration::from_secs(30)))
+            .unwrap();
+    };
+    report("1 login, karat", best(login));
+}
+
+async fn upload(session: &Session, from: &Path, to: &Path) {
+    let item = Item {
+        source: ItemSource::Path(from.to_owned()),
+        destination: to.display().to_string(),
+        mode: None,
+        owner: "root:root".to_owned(),
+    };
+    session.upload(&[item], &bar()).await.unwrap();
+}
+
+fn ssh(sshd: &Sshd, cipher: &[&str], command: &str, stdin: Option<&Path>) {
+    let stdin = stdin.map_or_else(Stdio::null, |path| {
+        std::fs::File::open(path).unwrap().into()
+    });
+    let status = Command::new("ssh")
+        .args([
+            "-F",
+            "none",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+        ])
+        .args(cipher)
+        .arg("-i")
+        .arg(sshd.login_key())
+        .arg("-p")
+        .arg(sshd.port().to_string())
+        .arg("root@127.0.0.1")
+        .arg(command)
+        .stdin(stdin)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The best of some rounds: what the machine can do when nothing else disturbs it.
+fn best(mut work: impl FnMut()) -> Duration {
+    let round = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    };
+    (0..ROUNDS).map(round).min().unwrap()
+}
+
+fn report(what: &str, took: Duration) {
+    println!("{what:<36} {:>8.3} s", took.as_secs_f64());
+}
+
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next)
+        .take(length / 8)
+        .flatten()
+        .collect()
+}
+
+fn bar() -> Bar {
+    fn made<T: Default>() -> T {
+        T::default()
+    }
+    made::<Ui>().bar("", None)
+}

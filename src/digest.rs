@@ -15,7 +15,9 @@ pub struct Digest([u8; 32]);
 
 /// Text that is not a digest.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is not a SHA-256 digest: 64 hex digits, with or without `sha256:` in front, are expected")]
+#[error(
+    "{0:?} is not a SHA-256 digest: 64 hex digits, with or without `sha256:` in front, are expected"
+)]
 pub struct InvalidDigest(pub String);
 
 impl Digest {

@@ -1,1 +1,171 @@
-//! Not written yet.
+//! Where a build's base disk comes from.
+
+pub mod bootstrap;
+mod file;
+pub mod format;
+mod url;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::fetch::{Cache, FetchError};
+use crate::plan;
+use crate::ui::Ui;
+use format::FormatError;
+
+/// A disk image to start from. It is only ever read: a build writes to an overlay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BaseDisk {
+    /// The image.
+    pub path: PathBuf,
+    /// QEMU's name for its format. To be given to QEMU with the path, always: see [`format`].
+    pub format: String,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// Size of the disk that a guest sees, in bytes.
+    pub virtual_size: u64,
+}
+
+/// Why there is no base.
+#[derive(Debug, Error, Diagnostic)]
+pub enum BaseError {
+    /// The file cannot be read.
+    #[error("cannot read the base {}", path.display())]
+    #[diagnostic(help("check `path` in `[base.file]`; it is relative to the template"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory, device or pipe.
+    #[error("the base {} is not a regular file", .0.display())]
+    #[diagnostic(help("give a disk image; a device can be copied with `qemu-img convert`"))]
+    NotAFile(PathBuf),
+    /// The file is not the expected one.
+    #[error("the base {} is {actual}, not {expected}", path.display())]
+    #[diagnostic(help(
+        "either the file has changed, or `sha256` in `[base.file]` is that of another one"
+    ))]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// What it should hash to.
+        expected: Digest,
+        /// What it hashes to.
+        actual: Digest,
+    },
+    /// The download failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Fetch(#[from] FetchError),
+    /// The image cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Format(#[from] FormatError),
+    /// No base could be made from a package archive.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bootstrap(#[from] bootstrap::BootstrapError),
+}
+
+impl BaseError {
+    /// The exit code when it is not 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Fetch(error) => error.exit_code(),
+            Self::NotAFile(_) => 2,
+            Self::Mismatch { .. } => 4,
+            _ => 1,
+        }
+    }
+}
+
+/// Gets the base disk, checked, with its format detected for the first and last time. `run` is for scratch files.
+///
+/// # Errors
+/// See [`BaseError`].
+pub async fn obtain(
+    base: &plan::Base,
+    cache: &Cache,
+    run: &Path,
+    ui: &Ui,
+) -> Result<BaseDisk, BaseError> {
+    let (path, digest, size) = match base {
+        plan::Base::File { path, sha256 } => {
+            let (digest, size) = file::check(path, *sha256, cache, ui).await?;
+            (path.clone(), digest, size)
+        }
+        plan::Base::Url { url, checksum } => url::fetch(url, checksum, cache, ui).await?,
+        plan::Base::Bootstrap(bootstrap) => {
+            let path = bootstrap::bootstrap(bootstrap, cache.root(), run, ui).await?;
+            let (digest, size) = file::check(&path, None, cache, ui).await?;
+            (path, digest, size)
+        }
+    };
+    let format = format::detect(&path).await?;
+    Ok(BaseDisk {
+        path,
+        format: format.name,
+        digest,
+        size,
+        virtual_size: format.virtual_size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Base, Checksum};
+
+    #[tokio::test]
+    async fn a_base_is_checked_before_it_is_used() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("disk.raw");
+        let bytes = vec![0; 1 << 20];
+        std::fs::write(&path, &bytes).unwrap();
+        let cache = Cache::new(scratch.path().join("cache"));
+        let (right, wrong) = (Digest::of(&bytes), Digest::of(b"other"));
+        let file = |sha256| Base::File {
+            path: path.clone(),
+            sha256,
+        };
+        let url = |digest| Base::Url {
+            url: format!("file://{}", path.display()),
+            checksum: Checksum::Sha256(digest),
+        };
+        for (base, code) in [
+            (file(None), None),
+            (file(Some(right)), None),
+            (file(Some(wrong)), Some(4)),
+            (url(right), None),
+            (url(wrong), Some(4)),
+            (
+                Base::File {
+                    path: scratch.path().to_owned(),
+                    sha256: None,
+                },
+                Some(2),
+            ),
+        ] {
+            let outcome = obtain(&base, &cache, scratch.path(), &Ui::default()).await;
+            match (outcome, code) {
+                (Ok(disk), None) => {
+                    assert_eq!(
+                        (disk.format.as_str(), disk.digest, disk.size),
+                        ("raw", right, 1 << 20)
+                    );
+                }
+                (Err(error), Some(code)) => assert_eq!(error.exit_code(), code, "{error}"),
+                (outcome, _) => panic!("{base:?}: {outcome:?}"),
+            }
+        }
+    }
+}

@@ -47,6 +47,13 @@ impl Machine for HostMachine {
         Death::new(self.never.subscribe())
     }
 
+    fn login(&self) -> String {
+        format!(
+            "ssh -p {} {}@{}",
+            self.target.port, self.target.user, self.target.address
+        )
+    }
+
     async fn destroy(self) {
         self.session.close().await;
     }

@@ -24,6 +24,9 @@ pub trait Machine {
     /// Tells when the machine dies.
     fn death(&self) -> Death;
 
+    /// A command line with which a person can log in.
+    fn login(&self) -> String;
+
     /// Ends the machine and removes what it used. What could not be removed is said.
     async fn destroy(self);
 }

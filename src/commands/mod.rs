@@ -1,1 +1,118 @@
-//! Not written yet.
+//! The verbs: one file each, arguments and `run` side by side.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::plan::Plan;
+use crate::template::{self, Inputs, LoadError};
+
+pub mod build;
+pub mod completions;
+pub mod export;
+mod failed;
+pub mod init;
+pub mod list;
+pub mod plan;
+pub mod prune;
+pub mod show;
+pub mod stored;
+pub mod validate;
+
+pub use failed::Failed;
+
+/// Templates and the values of their variables, for every verb that reads templates.
+#[derive(Clone, Debug, Args)]
+pub struct TemplateArgs {
+    /// Read these templates
+    #[arg(required = true, value_name = "TEMPLATE")]
+    pub templates: Vec<PathBuf>,
+
+    /// Give a variable a value (wins over --var-file, the environment and the template's default)
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub vars: Vec<(String, String)>,
+
+    /// Read values of variables from a TOML file of lines such as `name = "value"`
+    #[arg(long = "var-file", value_name = "FILE")]
+    pub var_files: Vec<PathBuf>,
+}
+
+impl TemplateArgs {
+    /// What the templates are loaded with.
+    #[must_use]
+    pub fn inputs(&self) -> Inputs {
+        Inputs {
+            vars: self.vars.clone(),
+            var_files: self.var_files.clone(),
+            ..Inputs::from_environment()
+        }
+    }
+}
+
+/// Loads every template, or says everything that is wrong with any of them.
+fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
+    let (mut plans, mut errors) = (Vec::new(), Vec::new());
+    for path in paths {
+        match template::load(path, inputs) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(plans)
+    } else {
+        Err(Invalid(errors))
+    }
+}
+
+/// `name=value`; the value may hold more `=`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Templates or arguments that are wrong: exit code 2.
+#[derive(Debug)]
+pub struct Invalid(pub Vec<LoadError>);
+
+impl Invalid {
+    /// All errors as the user sees them, with a count at the end.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let mut text = String::new();
+        let mut count = 0;
+        for error in &self.0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}\n", error.render(color));
+            count += match error {
+                LoadError::Template(errors) => errors.problems.len(),
+                LoadError::Read { .. } | LoadError::ReadVariables { .. } => 1,
+            };
+        }
+        let errors = if count == 1 { "error" } else { "errors" };
+        let _ = write!(text, "{count} {errors}");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_split_at_the_first_equals_sign() {
+        for (text, expected) in [
+            ("a=b", Some(("a", "b"))),
+            ("a=b=c", Some(("a", "b=c"))),
+            ("a=", Some(("a", ""))),
+            ("a", None),
+            ("=bad", None),
+        ] {
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(assignment(text).ok(), expected, "reading {text:?}");
+        }
+    }
+}

@@ -23,6 +23,8 @@ const MOST_COROUTINES: usize = 16;
 /// A finished image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Finished {
+    /// Size of the disk that a guest sees, in bytes.
+    pub virtual_size: u64,
     /// Size of the file in bytes.
     pub size: u64,
     /// SHA-256 of the file.
@@ -85,7 +87,7 @@ pub async fn finish(
         },
         _ => write(source),
     })?;
-    Ok(Finished { size, digest })
+    Ok(Finished { virtual_size: total, size, digest })
 }
 
 /// An empty file beside the target that is removed unless it gets the target's name.
@@ -130,6 +132,17 @@ fn options(format: Format) -> &'static [&'static str] {
         Format::Vmdk => &["-O", "vmdk", "-o", "subformat=streamOptimized"],
         // Without `force_size` the disk would be rounded to a geometry, and the backup partition table be misplaced.
         Format::Vhd => &["-O", "vpc", "-W", "-o", "subformat=dynamic,force_size=on"],
+    }
+}
+
+/// QEMU's name for a format.
+#[must_use]
+pub fn driver(format: Format) -> &'static str {
+    match format {
+        Format::Qcow2 => "qcow2",
+        Format::Raw => "raw",
+        Format::Vmdk => "vmdk",
+        Format::Vhd => "vpc",
     }
 }
 

@@ -9,7 +9,7 @@ mod finish;
 mod qemu_img;
 
 pub use error::DiskError;
-pub use finish::{Finished, finish};
+pub use finish::{Finished, driver, finish};
 use qemu_img::{QemuImg, run};
 
 /// An image to start from. Its format was detected once, when it came in, and is fixed from then on: what a guest writes into

@@ -1,1 +1,341 @@
-//! Not written yet.
+//! The record of one image: what went in, what came out. A pure function of both.
+//!
+//! It holds nothing about who, when, where or how fast; that is in a [record](crate::store::Record) beside it. Its id
+//! is the SHA-256 of its canonical bytes, so the same inputs and output have the same id everywhere, and
+//! `sha256sum` checks it.
+
+pub mod canonical;
+mod id;
+pub mod inputs;
+
+use std::collections::BTreeMap;
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use canonical::Unrepresentable;
+pub use id::{IdPrefix, InvalidId, ManifestId};
+
+use crate::digest::Digest;
+
+/// Name and version of the form of manifests.
+pub const SCHEMA: &str = "karat.manifest/1";
+
+/// What a manifest says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// What the image was made from.
+    pub inputs: Inputs,
+    /// What it is.
+    pub outputs: Outputs,
+}
+
+/// Everything that an image was made from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inputs {
+    /// Name and description.
+    pub image: Name,
+    /// The template as it was written.
+    pub template: Template,
+    /// Variables with the values that were used.
+    pub variables: BTreeMap<String, String>,
+    /// Secrets by name, with where each came from; never a value.
+    pub secrets: BTreeMap<String, SecretKind>,
+    /// The disk it started from.
+    pub base: Base,
+    /// Packages that were declared.
+    pub packages: Packages,
+    /// Files that were put in place before the first step.
+    pub files: Vec<File>,
+    /// Steps in order.
+    pub steps: Vec<Step>,
+    /// What the guest could reach.
+    pub network: Network,
+    /// Whether everything that went in is named here. False when the network was open.
+    pub hermetic: bool,
+}
+
+/// What an image is called.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Name {
+    /// `[a-z0-9-]`.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+}
+
+/// A template.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    /// SHA-256 of the text.
+    pub digest: Digest,
+    /// The text.
+    pub text: String,
+}
+
+/// Where a secret came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretKind {
+    /// The environment.
+    Env,
+    /// A file.
+    File,
+}
+
+/// The disk that a build started from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// Where it came from.
+    pub kind: BaseKind,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// QEMU's name for its format.
+    pub format: String,
+    /// What was downloaded (`url`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Distribution (`bootstrap`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// Release (`bootstrap`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+}
+
+/// Where a base came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseKind {
+    /// A local file.
+    File,
+    /// A download.
+    Url,
+    /// Made from a package archive.
+    Bootstrap,
+}
+
+/// Declared packages, by package manager.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    /// For apt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apt: Option<Apt>,
+}
+
+/// Packages declared for apt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apt {
+    /// To install, as declared.
+    pub install: Vec<String>,
+    /// To purge.
+    pub remove: Vec<String>,
+    /// Whether recommended packages were installed too.
+    pub recommends: bool,
+}
+
+/// A file or directory that was put into the guest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Where.
+    pub destination: String,
+    /// SHA-256 of the bytes; of the listing for a directory (see [`inputs`]).
+    pub digest: Digest,
+    /// Permission bits in octal. Absent for a directory whose files keep their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// `user` or `user:group`.
+    pub owner: String,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// What it did.
+    pub action: Action,
+}
+
+/// What a step did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Ran a script.
+    Shell {
+        /// SHA-256 of the script, secrets as `<secret name>`.
+        script: Digest,
+        /// Environment, secrets as `<secret name>`.
+        environment: BTreeMap<String, String>,
+        /// Where, when not in the user's home.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        working_directory: Option<String>,
+        /// As whom.
+        user: String,
+        /// Exit codes that meant success.
+        exit_codes: Vec<u32>,
+    },
+    /// Put a file or directory in place.
+    File(File),
+    /// Copied these out of the guest.
+    Download {
+        /// Paths in the guest.
+        sources: Vec<String>,
+    },
+    /// Restarted the machine.
+    Reboot {},
+    /// Waited.
+    Pause {
+        /// So long.
+        milliseconds: u64,
+    },
+}
+
+/// What the guest could reach while it was provisioned.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// The whole network.
+    pub open: bool,
+}
+
+/// What came out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outputs {
+    /// Processor architecture: `x86_64`, `aarch64`.
+    pub arch: String,
+    /// How it boots: `bios`, `uefi`.
+    pub firmware: String,
+    /// The image file.
+    pub image: Image,
+    /// Packages in it, sorted by name and architecture.
+    pub packages: Vec<Package>,
+}
+
+/// A finished image file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// `qcow2`, `raw`, `vmdk`, `vhd`.
+    pub format: String,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// Size of the disk that a guest sees, in bytes.
+    pub virtual_size: u64,
+}
+
+/// An installed package.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Architecture, in the words of the package manager.
+    pub arch: String,
+    /// Why it is there.
+    pub origin: Origin,
+}
+
+/// Why a package is in an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The base had it.
+    Base,
+    /// The template names it.
+    Declared,
+    /// A declared package needs it.
+    Dependency,
+}
+
+/// Bytes that are not a manifest.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ManifestError {
+    /// No JSON, or not of the right form.
+    #[error("this is not a manifest")]
+    Form(#[source] serde_json::Error),
+    /// The form of another version.
+    #[error("the manifest has the form {0:?}, and this karat reads {SCHEMA:?}")]
+    #[diagnostic(help("use the version of karat that made it, or a newer one"))]
+    Schema(String),
+    /// The same content written in another way, which would give it a second id.
+    #[error("the manifest is not in canonical form")]
+    NotCanonical,
+    /// An image's name that could not be a file's or a channel's.
+    #[error("the manifest has the image name {0:?}")]
+    Name(String),
+    /// A value that cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unrepresentable(#[from] Unrepresentable),
+}
+
+impl Manifest {
+    /// A manifest of these inputs and outputs.
+    #[must_use]
+    pub fn new(inputs: Inputs, outputs: Outputs) -> Self {
+        let schema = SCHEMA.to_owned();
+        Self {
+            schema,
+            inputs,
+            outputs,
+        }
+    }
+
+    /// Its canonical bytes.
+    ///
+    /// # Errors
+    /// A value is outside what canonical JSON can hold.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Unrepresentable> {
+        canonical::to_bytes(self)
+    }
+
+    /// Reads a manifest, strictly: unknown and duplicate keys and every form but the canonical one are refused.
+    ///
+    /// # Errors
+    /// See [`ManifestError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
+        /// Read first: another version may well have other keys.
+        #[derive(Deserialize)]
+        struct Version {
+            schema: String,
+        }
+        let version: Version = serde_json::from_slice(bytes).map_err(ManifestError::Form)?;
+        if version.schema != SCHEMA {
+            return Err(ManifestError::Schema(version.schema));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(ManifestError::Form)?;
+        // A duplicate key in a map of names is lost in reading, so this finds it too.
+        if manifest.to_bytes()? != bytes {
+            return Err(ManifestError::NotCanonical);
+        }
+        let name = &manifest.inputs.image.name;
+        let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if name.is_empty() || !name.bytes().all(is_plain) {
+            return Err(ManifestError::Name(name.clone()));
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -35,9 +35,11 @@ fn read_key(path: &Path) -> Result<PrivateKey, SshError> {
         path: path.to_owned(),
         source,
     })?;
-    russh::keys::decode_secret_key(&String::from_utf8_lossy(&bytes), None).map_err(|source| SshError::BadKeyFile {
-        path: path.to_owned(),
-        source,
+    russh::keys::decode_secret_key(&String::from_utf8_lossy(&bytes), None).map_err(|source| {
+        SshError::BadKeyFile {
+            path: path.to_owned(),
+            source: Box::new(source),
+        }
     })
 }
 
@@ -48,9 +50,15 @@ pub(super) async fn log_in(
     credentials: &Credentials,
 ) -> Result<(), SshError> {
     // Asking with no method first tells what the server allows, and costs one round trip.
-    let offered = match handle.authenticate_none(&target.user).await.map_err(lost(target))? {
+    let offered = match handle
+        .authenticate_none(&target.user)
+        .await
+        .map_err(lost(target))?
+    {
         AuthResult::Success => return Ok(()),
-        AuthResult::Failure { remaining_methods, .. } => remaining_methods,
+        AuthResult::Failure {
+            remaining_methods, ..
+        } => remaining_methods,
     };
     if offered.is_empty() && handle.is_closed() {
         return Err(lost(target)(russh::Error::Disconnect));
@@ -64,8 +72,14 @@ pub(super) async fn log_in(
     }
 }
 
-async fn with_key(handle: &mut Handle<Client>, target: &Target, key: &Arc<PrivateKey>) -> Result<(), SshError> {
-    let hash = rsa_hash(handle, key.public_key()).await.map_err(lost(target))?;
+async fn with_key(
+    handle: &mut Handle<Client>,
+    target: &Target,
+    key: &Arc<PrivateKey>,
+) -> Result<(), SshError> {
+    let hash = rsa_hash(handle, key.public_key())
+        .await
+        .map_err(lost(target))?;
     let with_hash = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
     let result = handle
         .authenticate_publickey(&target.user, with_hash)
@@ -80,7 +94,11 @@ async fn with_key(handle: &mut Handle<Client>, target: &Target, key: &Arc<Privat
     })
 }
 
-async fn with_agent(handle: &mut Handle<Client>, target: &Target, offered: &MethodSet) -> Result<(), SshError> {
+async fn with_agent(
+    handle: &mut Handle<Client>,
+    target: &Target,
+    offered: &MethodSet,
+) -> Result<(), SshError> {
     let mut agent = AgentClient::connect_env().await.map_err(agent_error)?;
     let identities = agent.request_identities().await.map_err(agent_error)?;
     if identities.is_empty() {
@@ -106,16 +124,26 @@ async fn with_agent(handle: &mut Handle<Client>, target: &Target, offered: &Meth
     }
     match tried.as_slice() {
         [] => Err(agent_error("it holds certificates only, and no plain key")),
-        keys => Err(refused(target, format!("the agent's {}", keys.join(", ")), offered)),
+        keys => Err(refused(
+            target,
+            format!("the agent's {}", keys.join(", ")),
+            offered,
+        )),
     }
 }
 
 /// RSA keys sign with SHA-2 where the server can.
-async fn rsa_hash(handle: &Handle<Client>, key: &PublicKey) -> Result<Option<HashAlg>, russh::Error> {
+async fn rsa_hash(
+    handle: &Handle<Client>,
+    key: &PublicKey,
+) -> Result<Option<HashAlg>, russh::Error> {
     if !key.algorithm().is_rsa() {
         return Ok(None);
     }
-    Ok(handle.best_supported_rsa_hash().await?.unwrap_or(Some(HashAlg::Sha256)))
+    Ok(handle
+        .best_supported_rsa_hash()
+        .await?
+        .unwrap_or(Some(HashAlg::Sha256)))
 }
 
 fn accepted(
@@ -126,10 +154,14 @@ fn accepted(
 ) -> Result<(), SshError> {
     match result {
         AuthResult::Success => Ok(()),
-        AuthResult::Failure { remaining_methods, .. } if remaining_methods.is_empty() && handle.is_closed() => {
+        AuthResult::Failure {
+            remaining_methods, ..
+        } if remaining_methods.is_empty() && handle.is_closed() => {
             Err(lost(target)(russh::Error::Disconnect))
         }
-        AuthResult::Failure { remaining_methods, .. } => Err(refused(target, tried(), &remaining_methods)),
+        AuthResult::Failure {
+            remaining_methods, ..
+        } => Err(refused(target, tried(), &remaining_methods)),
     }
 }
 
@@ -139,7 +171,11 @@ fn refused(target: &Target, tried: String, offered: &MethodSet) -> SshError {
         address: target.place(),
         user: target.user.clone(),
         tried,
-        offered: if names.is_empty() { "nothing".to_owned() } else { names.join(", ") },
+        offered: if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names.join(", ")
+        },
     }
 }
 
@@ -147,12 +183,12 @@ fn lost(target: &Target) -> impl Fn(russh::Error) -> SshError {
     let address = target.place();
     move |source| SshError::Handshake {
         address: address.clone(),
-        source,
+        source: Box::new(source),
     }
 }
 
-fn agent_error(problem: impl ToString) -> SshError {
+fn agent_error(problem: impl Into<Box<dyn std::error::Error>>) -> SshError {
     SshError::Agent {
-        problem: problem.to_string(),
+        problem: problem.into().to_string(),
     }
 }

@@ -50,7 +50,11 @@ pub(crate) enum Refusal {
 }
 
 /// As [`super::connect`], with a choice of what a refused key means.
-pub(crate) async fn connect_with(target: &Target, within: Duration, refusal: Refusal) -> Result<Session, SshError> {
+pub(crate) async fn connect_with(
+    target: &Target,
+    within: Duration,
+    refusal: Refusal,
+) -> Result<Session, SshError> {
     let deadline = Instant::now() + within;
     let dial = Dial::read(target)?;
     let mut jump = None;
@@ -132,11 +136,14 @@ impl<'a> Dial<'a> {
         let beyond = |source| SshError::Beyond {
             jump: jump.target.login(),
             address: self.target.place(),
-            source,
+            source: Box::new(source),
         };
-        let open = outer
-            .handle
-            .channel_open_direct_tcpip(&self.target.address, self.target.port.into(), "127.0.0.1", 0);
+        let open = outer.handle.channel_open_direct_tcpip(
+            &self.target.address,
+            self.target.port.into(),
+            "127.0.0.1",
+            0,
+        );
         let channel = bounded(TCP_LIMIT * 2, deadline, open)
             .await
             .map_err(|_| SshError::Stalled {
@@ -144,7 +151,9 @@ impl<'a> Dial<'a> {
                 doing: "opening a way further",
             })?
             .map_err(beyond)?;
-        let mut session = self.handshake(channel.into_stream(), None, greeting, deadline).await?;
+        let mut session = self
+            .handshake(channel.into_stream(), None, greeting, deadline)
+            .await?;
         session.jump = via.take();
         Ok(session)
     }
@@ -180,7 +189,7 @@ impl<'a> Dial<'a> {
         let address = self.target.place();
         let failed = |source| SshError::Handshake {
             address: address.clone(),
-            source,
+            source: Box::new(source),
         };
         let waiting = Instant::now();
         match bounded(greeting, deadline, wire.greeting()).await {
@@ -293,7 +302,10 @@ impl From<russh::Error> for ClientError {
 impl client::Handler for Client {
     type Error = ClientError;
 
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, ClientError> {
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, ClientError> {
         match shown {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 let result = self.expected.check(key);
@@ -305,13 +317,18 @@ impl client::Handler for Client {
         }
     }
 
-    async fn disconnected(&mut self, reason: DisconnectReason<ClientError>) -> Result<(), ClientError> {
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<ClientError>,
+    ) -> Result<(), ClientError> {
         let text = match &reason {
-            DisconnectReason::ReceivedDisconnect(info) => format!("the server said: {}", info.message),
-            DisconnectReason::Error(ClientError::HostKey(error)) => error.to_string(),
-            DisconnectReason::Error(ClientError::Protocol(russh::Error::Disconnect | russh::Error::HUP)) => {
-                "the server closed it".to_owned()
+            DisconnectReason::ReceivedDisconnect(info) => {
+                format!("the server said: {}", info.message)
             }
+            DisconnectReason::Error(ClientError::HostKey(error)) => error.to_string(),
+            DisconnectReason::Error(ClientError::Protocol(
+                russh::Error::Disconnect | russh::Error::HUP,
+            )) => "the server closed it".to_owned(),
             DisconnectReason::Error(ClientError::Protocol(error)) => error.to_string(),
         };
         *self.farewell.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);

@@ -46,7 +46,7 @@ pub enum SshError {
         /// `address:port`.
         address: String,
         /// Why.
-        source: russh::Error,
+        source: Box<russh::Error>,
     },
     /// The server greeted, then fell silent.
     #[error("the SSH server at {address} fell silent while {doing}")]
@@ -123,11 +123,13 @@ pub enum SshError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: russh::keys::Error,
+        source: Box<russh::keys::Error>,
     },
     /// The agent is missing or does not answer.
     #[error("the SSH agent cannot be used: {problem}")]
-    #[diagnostic(help("start one with `eval $(ssh-agent)` and `ssh-add`, or name a key with `ssh.key_file`"))]
+    #[diagnostic(help(
+        "start one with `eval $(ssh-agent)` and `ssh-add`, or name a key with `ssh.key_file`"
+    ))]
     Agent {
         /// What is wrong.
         problem: String,
@@ -161,7 +163,7 @@ pub enum SshError {
         /// `address:port`.
         address: String,
         /// Why.
-        source: russh::Error,
+        source: Box<russh::Error>,
     },
     /// The connection was lost.
     #[error("the connection to {login} dropped: {reason}")]
@@ -199,7 +201,9 @@ pub enum SshError {
     },
     /// A local file to send is not what can be sent.
     #[error("cannot send {}: {problem}", path.display())]
-    #[diagnostic(help("links are followed, and only files and directories can be sent: mend or remove it"))]
+    #[diagnostic(help(
+        "links are followed, and only files and directories can be sent: mend or remove it"
+    ))]
     Unsendable {
         /// The file.
         path: PathBuf,
@@ -225,7 +229,9 @@ pub enum SshError {
     },
     /// The server sent what was not asked for.
     #[error("refused what the server sent for {path}: {problem}")]
-    #[diagnostic(help("an honest server does not send this; nothing was written outside the destination"))]
+    #[diagnostic(help(
+        "an honest server does not send this; nothing was written outside the destination"
+    ))]
     Hostile {
         /// Remote path.
         path: String,

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelWriteHalf};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::time::timeout;
 
 use super::lines::Lines;
@@ -34,16 +34,26 @@ impl Session {
     ///
     /// # Errors
     /// The connection dropped. A command that ran and failed is an [`Exit`].
-    pub async fn exec(&self, command: &str, stdin: &[u8], line: &mut dyn FnMut(&str)) -> Result<Exit, SshError> {
+    pub async fn exec(
+        &self,
+        command: &str,
+        stdin: &[u8],
+        line: &mut dyn FnMut(&str),
+    ) -> Result<Exit, SshError> {
         let mut stdout = Lines::default();
         let mut stderr = Lines::default();
         let exit = self
-            .converse(command, |input| send_all(input, stdin), &mut |source, bytes| {
-                match source {
-                    Source::Stdout => stdout.push(bytes, line),
-                    Source::Stderr => stderr.push(bytes, line),
-                }
-            })
+            .converse(
+                command,
+                |input| send_all(input, stdin),
+                async |source, bytes: &[u8]| {
+                    match source {
+                        Source::Stdout => stdout.push(bytes, line),
+                        Source::Stderr => stderr.push(bytes, line),
+                    }
+                    Ok(())
+                },
+            )
             .await;
         stdout.finish(line);
         stderr.finish(line);
@@ -58,10 +68,17 @@ impl Session {
         let mut stdout = Vec::new();
         let mut stderr = Tail::default();
         let exit = self
-            .converse(command, |input| send_all(input, &[]), &mut |source, bytes| match source {
-                Source::Stdout => stdout.extend_from_slice(bytes),
-                Source::Stderr => stderr.push(bytes),
-            })
+            .converse(
+                command,
+                |input| send_all(input, &[]),
+                async |source, bytes: &[u8]| {
+                    match source {
+                        Source::Stdout => stdout.extend_from_slice(bytes),
+                        Source::Stderr => stderr.push(bytes),
+                    }
+                    Ok(())
+                },
+            )
             .await?;
         if !exit.is_success() {
             return Err(SshError::Failed {
@@ -75,38 +92,32 @@ impl Session {
 
     /// Runs a command, lets `feed` write its stdin, and hands on its output as it comes.
     ///
-    /// An error of `feed` ends the command; a command that ends early ends `feed`.
+    /// An error of `feed` or `output` ends the command; a command that ends early ends `feed`.
     pub(super) async fn converse<'a, Feed, Feeding>(
         &self,
         command: &str,
         feed: Feed,
-        output: &mut dyn FnMut(Source, &[u8]),
+        mut output: impl AsyncFnMut(Source, &[u8]) -> Result<(), SshError>,
     ) -> Result<Exit, SshError>
     where
         Feed: FnOnce(Input) -> Feeding,
         Feeding: Future<Output = Result<(), FeedError>> + 'a,
     {
-        let lost = |_| self.disconnected();
-        let channel = self.handle.channel_open_session().await.map_err(|error| match error {
-            russh::Error::ChannelOpenFailure(reason) => SshError::NotStarted {
-                login: self.login.clone(),
-                reason: reason.description().to_owned(),
-            },
-            _ => self.disconnected(),
-        })?;
-        let (mut messages, writer) = channel.split();
-        let input = Input::new(writer);
-        input.writer().exec(true, as_root(command, self.is_root)).await.map_err(lost)?;
+        let (mut messages, input) = self.start(command).await?;
         let feeding = feed(input);
         tokio::pin!(feeding);
-        let mut fed = false;
+        let mut all_sent = false;
         let mut exit = None;
         loop {
-            let limit = if exit.is_some() { SILENCE_AFTER_EXIT } else { Duration::MAX };
+            let limit = if exit.is_some() {
+                SILENCE_AFTER_EXIT
+            } else {
+                Duration::MAX
+            };
             let message = tokio::select! {
                 message = timeout(limit, messages.wait()) => message,
-                result = &mut feeding, if !fed => {
-                    fed = true;
+                result = &mut feeding, if !all_sent => {
+                    all_sent = true;
                     match result {
                         // A closed channel says why in the messages that are still to come.
                         Ok(()) | Err(FeedError::Closed) => continue,
@@ -114,27 +125,56 @@ impl Session {
                     }
                 }
             };
+            let Ok(Some(message)) = message else {
+                break;
+            };
             match message {
-                Ok(Some(ChannelMsg::Data { data })) => output(Source::Stdout, &data),
-                Ok(Some(ChannelMsg::ExtendedData { data, ext: STDERR })) => output(Source::Stderr, &data),
-                Ok(Some(ChannelMsg::ExitStatus { exit_status })) => exit = Some(Exit::code(exit_status)),
-                Ok(Some(ChannelMsg::ExitSignal { signal_name, .. })) => exit = Some(Exit::signal(&signal_name)),
-                Ok(Some(ChannelMsg::Failure)) => {
-                    return Err(SshError::NotStarted {
-                        login: self.login.clone(),
-                        reason: "it does not allow commands".to_owned(),
-                    });
+                ChannelMsg::Data { data } => output(Source::Stdout, &data).await?,
+                ChannelMsg::ExtendedData { data, ext: STDERR } => {
+                    output(Source::Stderr, &data).await?;
                 }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+                ChannelMsg::ExitStatus { exit_status } => exit = Some(Exit::code(exit_status)),
+                ChannelMsg::ExitSignal { signal_name, .. } => {
+                    exit = Some(Exit::signal(&signal_name));
+                }
+                ChannelMsg::Failure => {
+                    return Err(self.not_started("it does not allow commands"));
+                }
+                _ => {}
             }
         }
         exit.ok_or_else(|| self.disconnected())
     }
 
+    /// Opens a channel and asks for the command to be run in it.
+    async fn start(&self, command: &str) -> Result<(ChannelReadHalf, Input), SshError> {
+        let channel = self.handle.channel_open_session().await;
+        let (messages, writer) = channel
+            .map_err(|error| match error {
+                russh::Error::ChannelOpenFailure(reason) => self.not_started(reason.description()),
+                _ => self.disconnected(),
+            })?
+            .split();
+        let input = Input(Some(writer));
+        let asked = input.writer().exec(true, as_root(command, self.is_root));
+        asked.await.map_err(|_| self.disconnected())?;
+        Ok((messages, input))
+    }
+
+    fn not_started(&self, reason: &str) -> SshError {
+        SshError::NotStarted {
+            login: self.login.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+
     /// The connection is gone; tells why as far as that is known.
     pub(super) fn disconnected(&self) -> SshError {
-        let reason = self.farewell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = self
+            .farewell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         SshError::Disconnected {
             login: self.login.clone(),
             reason: reason.unwrap_or_else(|| "the server closed it".to_owned()),
@@ -160,16 +200,15 @@ pub(super) enum FeedError {
 }
 
 impl Input {
-    fn new(writer: ChannelWriteHalf<Msg>) -> Self {
-        Self(Some(writer))
-    }
-
     fn writer(&self) -> &ChannelWriteHalf<Msg> {
         self.0.as_ref().expect("taken only by drop")
     }
 
     pub(super) async fn send(&self, bytes: Vec<u8>) -> Result<(), FeedError> {
-        self.writer().data_bytes(bytes).await.map_err(|_| FeedError::Closed)
+        self.writer()
+            .data_bytes(bytes)
+            .await
+            .map_err(|_| FeedError::Closed)
     }
 
     /// Ends stdin and keeps the channel until the command has ended.
@@ -181,7 +220,8 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        if let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(async move { writer.close().await });
         }
     }
@@ -192,6 +232,12 @@ async fn send_all(input: Input, bytes: &[u8]) -> Result<(), FeedError> {
         input.send(piece.to_vec()).await?;
     }
     input.end().await
+}
+
+/// What a blocking task returned. A panic in it goes on here.
+pub(super) async fn joined<T>(task: tokio::task::JoinHandle<T>) -> T {
+    task.await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The end of a stream.
@@ -252,7 +298,13 @@ mod tests {
 
     #[test]
     fn a_login_that_is_not_root_becomes_root_without_being_asked() {
-        assert_eq!(as_root("id -u; exit 3", true), "exec /bin/sh -c 'id -u; exit 3'");
-        assert_eq!(as_root("id -u", false), "exec sudo -n -- /bin/sh -c 'id -u'");
+        assert_eq!(
+            as_root("id -u; exit 3", true),
+            "exec /bin/sh -c 'id -u; exit 3'"
+        );
+        assert_eq!(
+            as_root("id -u", false),
+            "exec sudo -n -- /bin/sh -c 'id -u'"
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use ring::hmac;
-use russh::keys::ssh_key::{HashAlg, PublicKey};
 use russh::keys::Algorithm;
+use russh::keys::ssh_key::{HashAlg, PublicKey};
 
 use super::SshError;
 use crate::plan::HostKey;
@@ -36,12 +36,14 @@ impl Expected {
     /// Reads what a host must show. A missing `known_hosts` file knows nobody.
     pub(super) fn read(address: &str, port: u16, host_key: &HostKey) -> Result<Self, SshError> {
         let keys = match host_key {
-            HostKey::Key(text) => Keys::Exactly(PublicKey::from_openssh(text.trim()).map_err(|source| {
-                SshError::BadHostKey {
-                    text: text.clone(),
-                    source,
-                }
-            })?),
+            HostKey::Key(text) => {
+                Keys::Exactly(PublicKey::from_openssh(text.trim()).map_err(|source| {
+                    SshError::BadHostKey {
+                        text: text.clone(),
+                        source,
+                    }
+                })?)
+            }
             HostKey::KnownHosts(file) => Keys::Known {
                 file: file.clone(),
                 entries: entries(&read(file)?, &host_name(address, port)),
@@ -58,13 +60,18 @@ impl Expected {
     pub(super) fn algorithms(&self, default: &[Algorithm]) -> Vec<Algorithm> {
         let known: Vec<Algorithm> = match &self.keys {
             Keys::Exactly(key) => vec![key.algorithm()],
-            Keys::Known { entries, .. } => entries.iter().map(|entry| entry.key.algorithm()).collect(),
+            Keys::Known { entries, .. } => {
+                entries.iter().map(|entry| entry.key.algorithm()).collect()
+            }
         };
         let is_known = |algorithm: &&Algorithm| match algorithm {
-            Algorithm::Rsa { .. } => known.iter().any(|known| matches!(known, Algorithm::Rsa { .. })),
+            Algorithm::Rsa { .. } => known
+                .iter()
+                .any(|known| matches!(known, Algorithm::Rsa { .. })),
             other => known.contains(other),
         };
-        let (mut first, rest): (Vec<&Algorithm>, Vec<&Algorithm>) = default.iter().partition(is_known);
+        let (mut first, rest): (Vec<&Algorithm>, Vec<&Algorithm>) =
+            default.iter().partition(is_known);
         first.extend(rest);
         first.into_iter().cloned().collect()
     }
@@ -73,7 +80,9 @@ impl Expected {
     pub(super) fn check(&self, key: &PublicKey) -> Result<(), SshError> {
         match &self.keys {
             Keys::Exactly(expected) if expected.key_data() == key.key_data() => Ok(()),
-            Keys::Exactly(expected) => Err(self.differs(key, format!("{} was expected", describe(expected)))),
+            Keys::Exactly(expected) => {
+                Err(self.differs(key, format!("{} was expected", describe(expected))))
+            }
             Keys::Known { file, entries } => self.check_known(file, entries, key),
         }
     }
@@ -95,7 +104,12 @@ impl Expected {
         match trusted.next() {
             Some(entry) => Err(self.differs(
                 key,
-                format!("line {} of {} says {}", entry.line, file.display(), describe(&entry.key)),
+                format!(
+                    "line {} of {} says {}",
+                    entry.line,
+                    file.display(),
+                    describe(&entry.key)
+                ),
             )),
             None => Err(SshError::HostUnknown {
                 address: self.label(),
@@ -144,7 +158,11 @@ fn read(file: &Path) -> Result<String, SshError> {
 /// How `known_hosts` writes a host: with its port unless that is 22.
 fn host_name(address: &str, port: u16) -> String {
     let address = address.to_lowercase();
-    if port == 22 { address } else { format!("[{address}]:{port}") }
+    if port == 22 {
+        address
+    } else {
+        format!("[{address}]:{port}")
+    }
 }
 
 /// The lines that name `host`. Lines that cannot be read are passed over, as OpenSSH does.

@@ -5,9 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use russh::keys::Algorithm;
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::{Error, LineEnding, PrivateKey};
-use russh::keys::Algorithm;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// An ed25519 key pair.
@@ -48,7 +48,11 @@ impl KeyPair {
     /// # Errors
     /// The file exists already, or cannot be written.
     pub fn write_private(&self, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(self.private_openssh().as_bytes())
     }
 }
@@ -67,10 +71,24 @@ mod tests {
         let pair = KeyPair::generate("build key").unwrap();
         pair.write_private(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        let output = Command::new("ssh-keygen").arg("-y").arg("-f").arg(&path).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), pair.public_line());
-        assert!(pair.write_private(&path).is_err(), "an existing file is not overwritten");
-        assert_ne!(KeyPair::generate("").unwrap().public_line(), pair.public_line());
+        let output = Command::new("ssh-keygen")
+            .arg("-y")
+            .arg("-f")
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            pair.public_line()
+        );
+        assert!(
+            pair.write_private(&path).is_err(),
+            "an existing file is not overwritten"
+        );
+        assert_ne!(
+            KeyPair::generate("").unwrap().public_line(),
+            pair.public_line()
+        );
         assert!(!format!("{pair:?}").contains("PRIVATE"));
     }
 }

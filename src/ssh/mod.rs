@@ -1,11 +1,12 @@
 //! SSH to a machine: connect, run commands, move files. One connection, one session per step.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 mod auth;
 mod connect;
+mod download;
 mod error;
 mod exec;
 mod host_key;
@@ -13,12 +14,11 @@ pub mod keys;
 mod lines;
 mod quote;
 mod stream;
+mod upload;
 
 pub(crate) use connect::{Refusal, connect_with};
 pub use error::SshError;
 pub use quote::quote;
-
-use crate::ui::Bar;
 
 /// Where to connect and how both sides prove who they are.
 #[derive(Clone, Debug)]
@@ -117,26 +117,11 @@ pub async fn connect(target: &Target, within: Duration) -> Result<Session, SshEr
 }
 
 impl Session {
-    /// Puts files in place as one stream: parents made, contents checked by SHA-256 on the far side, then renamed into place,
-    /// so that a broken transfer leaves no half file.
-    ///
-    /// # Errors
-    /// Names the file and the reason (missing, broken link, link loop, disk full, connection dropped).
-    pub async fn upload(&self, _items: &[Item], _bar: &Bar) -> Result<(), SshError> {
-        todo!()
-    }
-
-    /// Copies a remote file or directory to `destination`.
-    ///
-    /// # Errors
-    /// Missing remote path, a server that answers with a path outside, local disk full.
-    pub async fn download(&self, _source: &str, _destination: &Path, _bar: &Bar) -> Result<(), SshError> {
-        todo!()
-    }
-
     /// Says goodbye and closes the connection.
     pub async fn close(self) {
-        let goodbye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
+        let goodbye = self
+            .handle
+            .disconnect(russh::Disconnect::ByApplication, "", "");
         // A server that does not listen any more must not hold us up; dropping the session cuts the line anyway.
         let said = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
         if let Ok(Ok(())) = said {

@@ -3,7 +3,7 @@
 /// One word that a POSIX shell reads back as exactly `text`, whatever it holds.
 #[must_use]
 pub fn quote(text: &str) -> String {
-    String::from_utf8(quote_bytes(text.as_bytes())).expect("quotes around UTF-8 keep it UTF-8")
+    String::from_utf8_lossy(&quote_bytes(text.as_bytes())).into_owned()
 }
 
 /// As [`quote`], for names that need not be UTF-8.

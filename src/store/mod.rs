@@ -1,1 +1,294 @@
-//! Not written yet.
+//! Where images, manifests and records live.
+//!
+//! ```text
+//! <store>/blobs/sha256/<hex>              images: write once
+//!         manifests/<id>.json             write once
+//!         records/<id>/<digest>.json      what differed from run to run: write once
+//!         lock                            shared by writers, held alone by what removes
+//! ```
+//!
+//! Every name is the SHA-256 of the file's bytes, and is compared when the file is read. Everything is written beside
+//! its target, synced, then renamed.
+
+mod error;
+mod record;
+mod time;
+mod writing;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use error::StoreError;
+pub use record::{Record, Run};
+pub use time::{InvalidTime, Timestamp};
+pub use writing::Writing;
+
+use crate::atomic::{UNFINISHED, Unfinished};
+use crate::digest::Digest;
+use crate::hashing::{self, Sparse};
+use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
+use crate::ui::Ui;
+
+/// A store; cheap to clone. Nothing is made on disk before something is written.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A file in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blob {
+    /// Its digest, which is its name.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A manifest as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Its id.
+    pub id: ManifestId,
+    /// What it says.
+    pub manifest: Manifest,
+    /// The bytes that were hashed.
+    pub bytes: Vec<u8>,
+}
+
+impl Store {
+    /// The store in this directory.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The store of this user: `karat` in the XDG data directory.
+    ///
+    /// # Errors
+    /// The environment names no place.
+    pub fn of_user() -> Result<Self, StoreError> {
+        let directory = |name| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        directory("XDG_DATA_HOME")
+            .or_else(|| Some(directory("HOME")?.join(".local/share")))
+            .map(|data| Self::new(data.join("karat")))
+            .ok_or(StoreError::NoPlace)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a blob is, if it is there.
+    #[must_use]
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    /// Gets the right to write.
+    ///
+    /// # Errors
+    /// The store cannot be made or locked.
+    pub async fn begin(&self) -> Result<Writing, StoreError> {
+        Writing::begin(self).await
+    }
+
+    /// The ids of all manifests, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read. A store that is not there is empty.
+    pub fn ids(&self) -> Result<Vec<ManifestId>, StoreError> {
+        let paths = entries(&self.manifests())?;
+        // Another process may be writing under a passing name; only whole files have an id as theirs.
+        let mut ids: Vec<ManifestId> = paths.iter().filter_map(|path| name_of(path)).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Finds the one manifest whose id begins with `text`.
+    ///
+    /// # Errors
+    /// `text` is no beginning of an id, or of none or several that are in the store.
+    pub fn resolve(&self, text: &str) -> Result<ManifestId, StoreError> {
+        let prefix: IdPrefix = text.parse()?;
+        let mut matches = self.ids()?;
+        matches.retain(|id| prefix.matches(id));
+        match matches[..] {
+            [id] => Ok(id),
+            [] => {
+                let store = self.root.clone();
+                Err(StoreError::Unknown { prefix, store })
+            }
+            _ => Err(StoreError::Ambiguous { prefix, matches }),
+        }
+    }
+
+    /// Reads a manifest, and checks that it is the one that was stored.
+    ///
+    /// # Errors
+    /// It cannot be read, or was tampered with.
+    pub fn manifest(&self, id: ManifestId) -> Result<Stored, StoreError> {
+        let path = self.manifest_path(&id);
+        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+        if ManifestId::of(&bytes) != id {
+            let actual = Digest::of(&bytes);
+            return Err(StoreError::Tampered { path, actual });
+        }
+        match Manifest::from_bytes(&bytes) {
+            Ok(manifest) => Ok(Stored {
+                id,
+                manifest,
+                bytes,
+            }),
+            Err(source) => Err(StoreError::Unreadable { path, source }),
+        }
+    }
+
+    /// How the builds of a manifest went, the first one first.
+    ///
+    /// # Errors
+    /// A record cannot be read, or was tampered with.
+    pub fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
+        let mut records = Vec::new();
+        for path in entries(&self.records().join(id.to_string()))? {
+            let Some(digest) = name_of::<ManifestId>(&path) else {
+                continue;
+            };
+            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+            if ManifestId::of(&bytes) != digest {
+                let actual = Digest::of(&bytes);
+                return Err(StoreError::Tampered { path, actual });
+            }
+            let record: Record = match serde_json::from_slice(&bytes) {
+                Ok(record) => record,
+                Err(error) => {
+                    let source = ManifestError::Form(error);
+                    return Err(StoreError::Unreadable { path, source });
+                }
+            };
+            // A sound record of another manifest, moved here, would lend this one its history.
+            if record.manifest != id {
+                let actual = Digest::of(&bytes);
+                return Err(StoreError::Tampered { path, actual });
+            }
+            records.push(record);
+        }
+        records.sort_by_key(|record| (record.finished, record.started));
+        Ok(records)
+    }
+
+    /// Copies a manifest's image to `target`, checking its digest on the way.
+    ///
+    /// # Errors
+    /// The image is missing or was tampered with, `target` is there already (unless `replace`) or cannot be written.
+    /// Nothing is left at `target` then that was not there before.
+    pub async fn export(
+        &self,
+        manifest: &Manifest,
+        target: &Path,
+        replace: bool,
+        ui: &Ui,
+    ) -> Result<Blob, StoreError> {
+        // Checked again by the rename; but a long copy should not end in this.
+        if !replace && fs::symlink_metadata(target).is_ok() {
+            return Err(StoreError::Exists(target.to_owned()));
+        }
+        let digest = manifest.outputs.image.digest;
+        let bar = ui.bar("exporting", Some(manifest.outputs.image.size));
+        let (path, target) = (self.blob(&digest), target.to_owned());
+        hashing::blocking(move |stop| {
+            let file = match fs::File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(StoreError::NoImage(digest));
+                }
+                opened => opened.map_err(StoreError::io("read", &path))?,
+            };
+            let failed = |source| StoreError::Export {
+                path: target.clone(),
+                source,
+            };
+            let mut unfinished = Unfinished::create(&target, 0o644).map_err(failed)?;
+            let mut sparse = Sparse::new(unfinished.file());
+            let progress = |bytes| bar.advance(bytes);
+            let (actual, size) =
+                hashing::copy(file, &mut sparse, stop, progress).map_err(failed)?;
+            sparse.finish().map_err(failed)?;
+            if actual != digest {
+                return Err(StoreError::Tampered { path, actual });
+            }
+            let finished = if replace {
+                unfinished.finish()
+            } else {
+                unfinished.finish_new()
+            };
+            match finished {
+                Ok(()) => Ok(Blob { digest, size }),
+                Err(error) if !replace && error.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(StoreError::Exists(target))
+                }
+                Err(error) => Err(failed(error)),
+            }
+        })
+        .await
+    }
+
+    /// Removes what a crashed writer left under a passing name. Only for who has the lock alone.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let mut directories = vec![self.blobs(), self.manifests()];
+        directories.extend(entries(&self.records())?);
+        for directory in directories {
+            for path in entries(&directory)? {
+                let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+                if name.starts_with(UNFINISHED.as_bytes()) {
+                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    fn manifests(&self) -> PathBuf {
+        self.root.join("manifests")
+    }
+
+    fn records(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
+    fn manifest_path(&self, id: &ManifestId) -> PathBuf {
+        self.manifests().join(format!("{id}.json"))
+    }
+}
+
+/// What a directory holds; nothing when it is not there.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let read = || {
+        fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(StoreError::io("read", directory)),
+    }
+}
+
+/// The digest that a `<hex>.json` is called by.
+fn name_of<T: std::str::FromStr>(path: &Path) -> Option<T> {
+    let is_json = path.extension() == Some(OsStr::new("json"));
+    path.file_stem()?.to_str().filter(|_| is_json)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

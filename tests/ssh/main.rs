@@ -1,14 +1,17 @@
 //! SSH against real sshds on loopback.
 
 #[path = "../support/sshd.rs"]
-#[expect(dead_code, reason = "shared with other tests, which use other parts of it")]
 mod sshd;
 
+mod connect;
+mod download;
 mod exec;
+mod upload;
 
 use std::time::Duration;
 
 use karat::ssh::{Session, SshError};
+use karat::ui::{Bar, Ui};
 
 /// Long enough on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,4 +29,11 @@ fn chain(error: &SshError) -> String {
         source = reason.source();
     }
     text
+}
+
+fn bar() -> Bar {
+    fn made<T: Default>() -> T {
+        T::default()
+    }
+    made::<Ui>().bar("files", None)
 }

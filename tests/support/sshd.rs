@@ -29,9 +29,16 @@ impl Sshd {
         let directory = tempfile::tempdir().unwrap();
         let host = KeyPair::generate("host").unwrap();
         let login = KeyPair::generate("login").unwrap();
-        host.write_private(&directory.path().join("host_key")).unwrap();
-        login.write_private(&directory.path().join("login_key")).unwrap();
-        std::fs::write(directory.path().join("authorized_keys"), login.public_line()).unwrap();
+        host.write_private(&directory.path().join("host_key"))
+            .unwrap();
+        login
+            .write_private(&directory.path().join("login_key"))
+            .unwrap();
+        std::fs::write(
+            directory.path().join("authorized_keys"),
+            login.public_line(),
+        )
+        .unwrap();
         // sshd refuses to start without the directory that its service makes.
         std::fs::create_dir_all("/run/sshd").unwrap();
         let (child, port) = (0..5)
@@ -77,17 +84,22 @@ impl Sshd {
         self.directory.path()
     }
 
-    /// Kills the processes that serve open connections, so that these drop; sshd goes on.
+    /// Kills the processes that serve open connections, so that these drop; sshd goes on, and so do the commands.
     pub fn drop_connections(&self) {
         for pid in children(self.child.id()) {
-            kill(pid);
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if name.starts_with("sshd") {
+                kill(pid);
+            }
         }
     }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        self.drop_connections();
+        for pid in children(self.child.id()) {
+            kill(pid);
+        }
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
@@ -102,10 +114,11 @@ pub fn free_port() -> u16 {
 fn launch(directory: &Path, config: &str) -> Option<(Child, u16)> {
     let port = free_port();
     let place = directory.display();
+    // A home of its own: bash reads `.bashrc` under sshd, and some take longer than the command.
     let text = format!(
         "{config}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {place}/host_key\nAuthorizedKeysFile {place}/authorized_keys\n\
          PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-         KbdInteractiveAuthentication no\nMaxStartups 100\nMaxSessions 100\n"
+         KbdInteractiveAuthentication no\nMaxStartups 100\nMaxSessions 100\nSetEnv HOME={place}\n"
     );
     let file = directory.join("sshd_config");
     std::fs::write(&file, text).unwrap();
@@ -136,13 +149,22 @@ fn launch(directory: &Path, config: &str) -> Option<(Child, u16)> {
 
 /// The processes that `pid` started, and theirs.
 fn children(pid: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let direct: Vec<u32> = list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
-    direct.iter().flat_map(|&pid| [children(pid), vec![pid]].concat()).collect()
+    let list =
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let direct: Vec<u32> = list
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    direct
+        .iter()
+        .flat_map(|&pid| [children(pid), vec![pid]].concat())
+        .collect()
 }
 
 fn kill(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }

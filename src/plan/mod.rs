@@ -6,10 +6,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::secret::Text;
+use crate::size::serialize_duration;
+
+pub(crate) mod check;
+mod machine;
+pub(crate) mod make;
+pub mod secrets;
+mod show;
+mod step;
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, Serialize)]
@@ -149,9 +157,9 @@ pub struct Qemu {
     pub memory: u64,
     /// Size of the disk in bytes; `None` keeps the base's.
     pub disk_size: Option<u64>,
-    /// How the machine boots. Default BIOS on x86_64, UEFI on aarch64.
+    /// How the machine boots. Default BIOS on `x86_64`, UEFI on `aarch64`.
     pub firmware: Firmware,
-    /// QEMU machine type. Default `q35` on x86_64, `virt` on aarch64.
+    /// QEMU machine type. Default `q35` on `x86_64`, `virt` on `aarch64`.
     pub machine: String,
     /// KVM, TCG, or the choice left to karat.
     pub accelerator: Accelerator,
@@ -208,6 +216,7 @@ pub struct Ssh {
     /// Login name. Default `root`; another user needs passwordless sudo.
     pub user: String,
     /// How long to wait for the first login. Default 5 minutes.
+    #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
     /// Private key file; `None` uses the build's own key (qemu) or the agent (host).
     pub key_file: Option<PathBuf>,
@@ -260,6 +269,7 @@ pub struct Upload {
     /// Absolute path in the guest; a trailing `/` means a directory.
     pub destination: String,
     /// Permission bits; `None` keeps the source's executable bit (0644 or 0755).
+    #[serde(serialize_with = "serialize_mode")]
     pub mode: Option<u32>,
     /// Owner, `user` or `user:group`. Default `root:root`.
     pub owner: String,
@@ -290,10 +300,12 @@ pub struct Step {
     /// What the step does.
     pub action: Action,
     /// Longest time one try may take. Default 30 minutes.
+    #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
     /// Tries after the first. Default 0.
     pub retries: u32,
     /// Wait before each try.
+    #[serde(serialize_with = "serialize_duration")]
     pub pause_before: Duration,
 }
 
@@ -310,7 +322,7 @@ pub enum Action {
     /// Restart the machine and wait for the new boot id.
     Reboot,
     /// Wait.
-    Pause(Duration),
+    Pause(#[serde(serialize_with = "serialize_duration")] Duration),
 }
 
 /// A `shell` step.
@@ -357,6 +369,7 @@ pub struct Test {
     /// Run with `/bin/sh -eu` as root.
     pub command: String,
     /// Longest time it may take. Default 2 minutes.
+    #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
 }
 
@@ -381,4 +394,67 @@ pub enum Format {
     Vmdk,
     /// Microsoft (`vpc` in QEMU).
     Vhd,
+}
+
+/// Permission bits the way they are written: `0644`.
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde gives a reference to the field"
+)]
+fn serialize_mode<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+    match mode {
+        Some(bits) => serializer.serialize_some(&format!("{bits:04o}")),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl Arch {
+    /// The name in templates and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+}
+
+impl Firmware {
+    /// The name in templates and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+}
+
+impl Format {
+    /// The name in templates and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::Raw => "raw",
+            Self::Vmdk => "vmdk",
+            Self::Vhd => "vhd",
+        }
+    }
+}
+
+impl Plan {
+    /// Every file that is put into the machine, by `[[files]]` or by a step.
+    pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
+        let steps = self
+            .steps
+            .iter()
+            .chain(&self.on_error)
+            .filter_map(|step| match &step.action {
+                Action::File(upload) => Some(upload),
+                _ => None,
+            });
+        self.files.iter().chain(steps)
+    }
 }

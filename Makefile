@@ -1,0 +1,49 @@
+# karat: everything that a person or a CI job runs. `make demo` first.
+PREFIX ?= /usr/local
+TEMPLATE ?= templates/debian-web.toml
+# Test images and bases are kept here between runs.
+export KARAT_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/karat
+export PATH := $(PATH):/usr/sbin:/sbin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+KARAT := $(or $(CARGO_TARGET_DIR),target)/release/karat
+
+.PHONY: help demo test lint bench soak install setup release scripts
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: setup release ## Build the nginx image in a real guest and show its manifest
+	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
+
+test: setup scripts ## Run every test, those in real guests too
+	cargo test --no-fail-fast
+
+lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny where it is installed
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+
+bench: ## Time karat against Packer on the same image
+	@.ci/setup --bench
+	@$(MAKE) --no-print-directory release
+	benches/packer/run.py
+
+soak: setup release ## Kill builds at random moments and look for what is left (ROUNDS=20)
+	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
+
+install: release ## Install the binary and shell completions under PREFIX (/usr/local)
+	install -D -m 0755 $(KARAT) $(DESTDIR)$(PREFIX)/bin/karat
+	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(KARAT) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/karat
+	$(KARAT) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_karat
+	$(KARAT) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/karat.fish
+
+setup: ## Install what is missing on Debian or Ubuntu
+	@.ci/setup
+
+release:
+	cargo build --release
+
+scripts:
+	@tests/provisioners/run

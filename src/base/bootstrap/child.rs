@@ -1,0 +1,171 @@
+//! Programs that bootstrapping runs: they die with karat, and their output is shown as it comes.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::process::{ExitStatus, Stdio};
+use std::{env, io};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::Command;
+
+use crate::ui::Ui;
+
+/// How much of a failed program's output an error carries.
+const TAIL_BYTES: usize = 4096;
+
+/// How a program ended, with the end of its output.
+pub(super) struct Ended {
+    pub status: ExitStatus,
+    pub tail: String,
+}
+
+/// A program that gets SIGKILL when karat's main thread goes, in a process group of its own so that Ctrl-C reaches
+/// karat first.
+pub(super) fn command(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", program]);
+    command
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end, showing each line of both outputs.
+pub(super) async fn run(command: &mut Command, ui: &Ui) -> io::Result<Ended> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let tail = std::cell::RefCell::new(Tail::default());
+    let show = |line: String| {
+        ui.output(&line);
+        tail.borrow_mut().push(line);
+    };
+    tokio::try_join!(each_line(out, &show), each_line(err, &show))?;
+    let status = child.wait().await?;
+    Ok(Ended {
+        status,
+        tail: tail.into_inner().text(),
+    })
+}
+
+async fn each_line(from: Option<impl AsyncRead + Unpin>, show: &impl Fn(String)) -> io::Result<()> {
+    let Some(from) = from else { return Ok(()) };
+    let mut reader = BufReader::new(from);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        // A progress line is overwritten by carriage returns; its last state counts.
+        let last = text.trim_end().rsplit('\r').next().unwrap_or_default();
+        if !last.is_empty() {
+            show(last.to_owned());
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, line: String) {
+        self.bytes += line.len() + 1;
+        self.lines.push_back(line);
+        while self.bytes > TAIL_BYTES && self.lines.len() > 1 {
+            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len() + 1);
+        }
+    }
+
+    fn text(self) -> String {
+        Vec::from(self.lines).join("\n")
+    }
+}
+
+/// The search path with the directories of system programs, which an ordinary user's often lacks.
+pub(super) fn search_path() -> String {
+    let own = env::var("PATH").unwrap_or_default();
+    format!("{own}:/usr/sbin:/usr/bin:/sbin:/bin")
+}
+
+/// Whether a program is found.
+pub(super) fn exists(program: impl AsRef<OsStr>) -> bool {
+    env::split_paths(&search_path()).any(|directory| directory.join(program.as_ref()).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(future)
+    }
+
+    #[test]
+    fn output_and_status_come_back() {
+        let script = "printf 'one\\ntwo\\n'; printf '1%%\\r2%%\\n' >&2; printf last; exit 3";
+        let ended = block_on(async {
+            run(command("sh").args(["-c", script]), &Ui::default())
+                .await
+                .unwrap()
+        });
+        assert_eq!(ended.status.code(), Some(3));
+        for line in ["one", "two", "2%", "last"] {
+            assert!(
+                ended.tail.lines().any(|found| found == line),
+                "{line} in {}",
+                ended.tail
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_end_of_long_output_is_kept() {
+        let mut tail = Tail::default();
+        for number in 0..10_000 {
+            tail.push(format!("line {number}"));
+        }
+        let text = tail.text();
+        assert!(
+            text.len() <= TAIL_BYTES && text.ends_with("line 9999"),
+            "{}",
+            text.len()
+        );
+    }
+
+    #[test]
+    fn a_dropped_run_takes_its_processes_along() {
+        let scratch = tempfile::tempdir().unwrap();
+        let pid_file = scratch.path().join("pid");
+        block_on(async {
+            let script = format!("echo $$ > {}; exec sleep 1000", pid_file.display());
+            let mut command = command("sh");
+            let command = command.args(["-c", &script]);
+            let ui = Ui::default();
+            let limit = std::time::Duration::from_millis(500);
+            assert!(
+                tokio::time::timeout(limit, run(command, &ui))
+                    .await
+                    .is_err()
+            );
+            tokio::time::sleep(limit).await;
+        });
+        let pid = std::fs::read_to_string(&pid_file).unwrap();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    }
+
+    #[test]
+    fn programs_are_looked_up() {
+        assert!(exists("sh") && !exists("no-such-program"));
+    }
+}

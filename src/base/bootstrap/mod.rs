@@ -1,0 +1,345 @@
+//! A Debian or Ubuntu base disk made from a package archive with mmdebstrap.
+//!
+//! Nothing is mounted on the host and no guest is booted: the tree is made in namespaces of its own, `mke2fs -d` turns
+//! it into a file system, and partition table, EFI system partition and GRUB are written into the file by karat.
+
+mod child;
+mod disk;
+mod gpt;
+mod recipe;
+mod sources;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use miette::Diagnostic;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use self::disk::Ids;
+use self::recipe::Recipe;
+use crate::plan;
+use crate::ui::Ui;
+
+/// Programs that bootstrapping needs, and the packages that have them.
+const TOOLS: [(&str, &str); 5] = [
+    ("mmdebstrap", "mmdebstrap"),
+    ("qemu-img", "qemu-utils"),
+    ("mke2fs", "e2fsprogs"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+];
+
+/// Why a base could not be bootstrapped.
+#[derive(Debug, Error, Diagnostic)]
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// Neither Debian nor Ubuntu.
+    #[error("cannot bootstrap {0:?}")]
+    #[diagnostic(help("`base.bootstrap.distribution` is `debian` or `ubuntu`"))]
+    Distribution(String),
+    /// The host's apt configuration does not have the release.
+    #[error("no apt source of this machine has {distribution} {suite}")]
+    #[diagnostic(help(
+        "name an archive with `base.bootstrap.mirror`, as a URL or as whole `deb` lines of a sources.list"
+    ))]
+    NoSources {
+        /// Distribution wanted.
+        distribution: String,
+        /// Release wanted.
+        suite: String,
+    },
+    /// The archive's signatures cannot be checked.
+    #[error("the archive's keyring {} is missing", path.display())]
+    #[diagnostic(help("install it: `apt-get install {package}`"))]
+    NoKeyring {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The package that has it.
+        package: String,
+    },
+    /// A program is not installed.
+    #[error("{} not found, and bootstrapping a base needs it", names.join(", "))]
+    #[diagnostic(help("install it: `apt-get install {}`", packages.join(" ")))]
+    MissingTools {
+        /// The programs.
+        names: Vec<&'static str>,
+        /// Their packages.
+        packages: Vec<&'static str>,
+    },
+    /// The host cannot run programs of that architecture.
+    #[error("this machine cannot run {arch} programs, and a base of that architecture needs it")]
+    #[diagnostic(help("install the emulator: `apt-get install qemu-user-static binfmt-support`"))]
+    ForeignArch {
+        /// Debian's name of the architecture.
+        arch: &'static str,
+    },
+    /// The host's apt configuration is not readable.
+    #[error("cannot read this machine's apt sources")]
+    #[diagnostic(help("name an archive with `base.bootstrap.mirror`"))]
+    Sources(#[source] io::Error),
+    /// A program failed.
+    #[error("{program} failed ({status}) while bootstrapping {what}:\n{tail}")]
+    #[diagnostic(help(
+        "check the archive and its suite; an ordinary user also needs unprivileged user namespaces and a range in \
+         /etc/subuid and /etc/subgid (package uidmap)"
+    ))]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// Distribution and release.
+        what: String,
+        /// How it ended.
+        status: String,
+        /// The end of its output.
+        tail: String,
+    },
+    /// A file could not be written or a program not started.
+    #[error("cannot {action} {}", path.display())]
+    #[diagnostic(help("a base needs about 4 GiB of free space there"))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Returns the path of a standalone qcow2 for `plan`: from `cache`, or made now and put there.
+///
+/// `run` is a scratch directory that the caller owns and removes. Processes that want the same base wait for the one
+/// that makes it. A process that is killed leaves scratch alone: files below `run`, and one `.partial` in the cache
+/// that the next one overwrites.
+///
+/// # Errors
+///
+/// When the host lacks something, the archive does not answer, or the disk is full; see [`BootstrapError`].
+pub async fn bootstrap(
+    plan: &plan::Bootstrap,
+    cache: &Path,
+    run: &Path,
+    ui: &Ui,
+) -> Result<PathBuf, BootstrapError> {
+    let host = match plan.mirror {
+        Some(_) => sources::HostSources::default(),
+        None => sources::read_host(Path::new("/")).map_err(BootstrapError::Sources)?,
+    };
+    let recipe = Recipe::new(plan, &host, Path::exists)?;
+    let folder = cache.join("bootstrap");
+    fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+    let base = folder.join(recipe.file_name());
+    if base.exists() {
+        return Ok(base);
+    }
+    check_tools()?;
+    check_arch(plan.arch)?;
+    let _lock = lock(&base.with_extension("lock"), ui).await?;
+    if base.exists() {
+        return Ok(base);
+    }
+    let scratch = run.join("bootstrap");
+    fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
+    let scratch = scratch.canonicalize().map_err(failed("open", &scratch))?;
+    make_raw(&recipe, &scratch, ui).await?;
+    ui.note("packing the base disk");
+    publish(&scratch.join("disk.raw"), &base, plan, ui).await?;
+    // The scratch is the caller's, but gigabytes need not wait for the end of the build.
+    let _ = fs::remove_dir_all(&scratch);
+    Ok(base)
+}
+
+async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), BootstrapError> {
+    let ids = Ids::from_seed(&recipe.key().hex());
+    let sources = recipe.guest_lines.join("\n") + "\n";
+    let settings = apt_settings().await;
+    for (name, text) in [
+        ("recipe.sh", recipe::SCRIPT),
+        ("configure.sh", recipe::HOOK),
+        ("sources.list", &sources),
+        ("apt.conf", &settings),
+    ] {
+        let path = scratch.join(name);
+        fs::write(&path, text).map_err(failed("write", &path))?;
+    }
+    let what = describe(&recipe.plan);
+    ui.note(&format!("bootstrapping {what} with mmdebstrap"));
+    // mmdebstrap has namespaces of its own, but its mounts stay when it is killed in its root mode, and its unshare
+    // mode needs a scratch directory that other users can enter. As the root of these namespaces it has neither trouble.
+    let mut command = child::command("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user", "--map-auto"]);
+    }
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh"]);
+    command
+        .arg(scratch.join("recipe.sh"))
+        .args(&recipe.host_lines);
+    command
+        .env("PATH", child::search_path())
+        .env("SCRATCH", scratch)
+        .env("LC_ALL", "C.UTF-8");
+    command.envs(recipe.environment(&ids));
+    let ended = child::run(&mut command, ui)
+        .await
+        .map_err(failed("run a program in", scratch))?;
+    check(&ended, "mmdebstrap", &recipe.plan)?;
+    let (arch, owned) = (recipe.plan.arch, scratch.to_owned());
+    let completed = tokio::task::spawn_blocking(move || disk::complete(&owned, arch, &ids)).await;
+    completed
+        .map_err(io::Error::other)
+        .and_then(|result| result)
+        .map_err(failed("write", &scratch.join("disk.raw")))
+}
+
+/// Converts beside the target, syncs, renames.
+async fn publish(
+    raw: &Path,
+    base: &Path,
+    plan: &plan::Bootstrap,
+    ui: &Ui,
+) -> Result<(), BootstrapError> {
+    let partial = base.with_extension("partial");
+    let mut command = child::command("qemu-img");
+    command.args([
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "qcow2",
+        "-c",
+        "-W",
+        "-o",
+        "compression_type=zstd",
+    ]);
+    command
+        .arg(raw)
+        .arg(&partial)
+        .env("PATH", child::search_path());
+    let ended = child::run(&mut command, ui)
+        .await
+        .map_err(failed("run a program in", raw))?;
+    check(&ended, "qemu-img", plan)?;
+    let (from, to) = (partial.clone(), base.to_owned());
+    let renamed = tokio::task::spawn_blocking(move || {
+        File::open(&from)?.sync_all()?;
+        fs::rename(&from, &to)?;
+        to.parent()
+            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    });
+    renamed
+        .await
+        .map_err(io::Error::other)
+        .and_then(|result| result)
+        .map_err(failed("publish", base))
+}
+
+fn check(
+    ended: &child::Ended,
+    program: &'static str,
+    plan: &plan::Bootstrap,
+) -> Result<(), BootstrapError> {
+    if ended.status.success() {
+        return Ok(());
+    }
+    let status = match (ended.status.code(), ended.status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no status".to_owned(),
+    };
+    Err(BootstrapError::Failed {
+        program,
+        what: describe(plan),
+        status,
+        tail: ended.tail.clone(),
+    })
+}
+
+fn describe(plan: &plan::Bootstrap) -> String {
+    format!(
+        "{} {} ({})",
+        plan.distribution,
+        plan.suite,
+        recipe::debian_arch(plan.arch)
+    )
+}
+
+/// One process makes a base; others that want the same wait here. Freed by the kernel when its holder dies.
+async fn lock(path: &Path, ui: &Ui) -> Result<File, BootstrapError> {
+    let file = File::create(path).map_err(failed("create", path))?;
+    let mut told = false;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(error) => return Err(failed("lock", path)(error.into())),
+        }
+        if !told {
+            ui.note("waiting for another karat that makes the same base");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn check_tools() -> Result<(), BootstrapError> {
+    let missing = TOOLS.iter().filter(|(program, _)| !child::exists(program));
+    let (names, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
+    packages.dedup();
+    if names.is_empty() {
+        Ok(())
+    } else {
+        Err(BootstrapError::MissingTools { names, packages })
+    }
+}
+
+fn check_arch(arch: plan::Arch) -> Result<(), BootstrapError> {
+    let (native, name) = match arch {
+        plan::Arch::X86_64 => (cfg!(target_arch = "x86_64"), "x86_64"),
+        plan::Arch::Aarch64 => (cfg!(target_arch = "aarch64"), "aarch64"),
+    };
+    let emulated = || {
+        Path::new("/proc/sys/fs/binfmt_misc")
+            .join(format!("qemu-{name}"))
+            .exists()
+    };
+    if native || emulated() {
+        return Ok(());
+    }
+    Err(BootstrapError::ForeignArch {
+        arch: recipe::debian_arch(arch),
+    })
+}
+
+/// The host's proxies and its patience with old snapshots: without them its own archive may be out of reach.
+async fn apt_settings() -> String {
+    let mut command = child::command("apt-config");
+    command.args([
+        "dump",
+        "Acquire::http::Proxy",
+        "Acquire::https::Proxy",
+        "Acquire::https::CAInfo",
+    ]);
+    command.args([
+        "Acquire::Check-Valid-Until",
+        "Acquire::Check-Date",
+        "Acquire::Retries",
+    ]);
+    let output = command.env("PATH", child::search_path()).output().await;
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BootstrapError {
+    let path = path.to_owned();
+    move |source| BootstrapError::Io {
+        action,
+        path,
+        source,
+    }
+}

@@ -1,0 +1,41 @@
+//! A base that is a local file.
+
+use std::path::{Path, PathBuf};
+
+use super::BaseError;
+use crate::digest::Digest;
+use crate::fetch::{Cache, known};
+use crate::hashing;
+use crate::ui::Ui;
+
+/// Computes the digest of the file, and compares it when one is expected. Returns it with the file's size.
+pub(super) async fn check(
+    path: &Path,
+    expected: Option<Digest>,
+    cache: &Cache,
+    ui: &Ui,
+) -> Result<(Digest, u64), BaseError> {
+    let read = |source| BaseError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(read)?;
+    if !metadata.is_file() {
+        return Err(BaseError::NotAFile(path.to_owned()));
+    }
+    let bar = ui.bar("hashing the base", Some(metadata.len()));
+    let (notes, file) = (cache.known(), PathBuf::from(path));
+    let progress = move |bytes| bar.advance(bytes);
+    let (actual, size) =
+        hashing::blocking(move |stop| known::digest(&notes, &file, stop, progress))
+            .await
+            .map_err(read)?;
+    match expected {
+        Some(expected) if expected != actual => Err(BaseError::Mismatch {
+            path: path.to_owned(),
+            expected,
+            actual,
+        }),
+        _ => Ok((actual, size)),
+    }
+}

@@ -1,0 +1,93 @@
+//! Why a build failed.
+
+use std::io;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::base::BaseError;
+use crate::builder::MachineError;
+use crate::builder::qemu::QemuError;
+use crate::disk::DiskError;
+use crate::fetch::FetchError;
+use crate::manifest::inputs::InputError;
+use crate::provision::ProvisionError;
+use crate::ssh::SshError;
+use crate::store::StoreError;
+
+/// Why a build failed.
+#[derive(Debug, Error, Diagnostic)]
+pub enum BuildError {
+    /// No place for the build's own files.
+    #[error("cannot use a run directory in the cache")]
+    #[diagnostic(help("free some space, or choose another place with `KARAT_CACHE`"))]
+    RunDirectory(#[source] io::Error),
+    /// The base.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Base(#[from] BaseError),
+    /// A file that the template names.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Input(#[from] InputError),
+    /// A download.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Fetch(#[from] FetchError),
+    /// QEMU.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Qemu(#[from] QemuError),
+    /// The machine died, or could not be reached.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Machine(#[from] MachineError),
+    /// The connection, outside a step.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ssh(#[from] SshError),
+    /// A step.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The disk could not be turned into an image.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The user ended it.
+    #[error("cancelled; the machine was destroyed and nothing was kept")]
+    Cancelled,
+}
+
+impl BuildError {
+    /// The exit code of `karat build`: 130 when cancelled, 4 when a digest was wrong.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Cancelled => 130,
+            Self::Base(error) => error.exit_code(),
+            Self::Fetch(error) => error.exit_code(),
+            Self::Store(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+
+    /// The step that failed, for `$KARAT_FAILED_STEP`.
+    pub(super) fn step(&self) -> &str {
+        match self {
+            Self::Provision(ProvisionError::Step { name, .. }) => name,
+            _ => "",
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = chain.map(ToString::to_string).collect();
+    texts.join(": ")
+}

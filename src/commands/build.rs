@@ -1,0 +1,179 @@
+//! `karat build`
+
+use std::io::{self, IsTerminal as _, Write};
+
+use clap::Args;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio_util::sync::CancellationToken;
+
+use super::stored::StoreArgs;
+use super::{Failed, TemplateArgs};
+use crate::build::{self, Built, Image, OnError, Settings};
+use crate::fetch::Cache;
+use crate::plan::{self, Plan};
+use crate::store::Store;
+use crate::ui::Ui;
+
+/// Build images from templates and record them in the store
+///
+/// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
+/// wrong, 4 a digest was wrong, 130 cancelled; with several templates, the largest of theirs.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    templates: TemplateArgs,
+
+    /// Build so many templates at once
+    #[arg(long, short, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+
+    /// What to do with the machine when a step failed
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    on_error: OnError,
+
+    /// Replace the file that `output.path` names
+    #[arg(long)]
+    force: bool,
+
+    /// Print each manifest's id with image, size and digest as one line of JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Builds all templates; one that fails does not disturb the others. Returns the exit code.
+///
+/// # Errors
+/// What stops all of them before the first has begun.
+pub async fn run(
+    args: &BuildArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<u8, Failed> {
+    let mut inputs = args.templates.inputs();
+    inputs.force = args.force;
+    let plans = super::load_all(&args.templates.templates, &inputs)?;
+    if args.on_error == OnError::Ask && !io::stdin().is_terminal() {
+        ui.warn("`--on-error ask` needs a terminal to ask on; a failed machine will be destroyed");
+    }
+    let store = args.store.open().map_err(Failed::new)?;
+    let cache = Cache::of_user().map_err(Failed::new)?;
+    let settings = Settings {
+        cache: &cache,
+        store: &store,
+        force: args.force,
+        on_error: args.on_error,
+    };
+
+    let several = plans.len() > 1;
+    let jobs = plans.iter().map(async |plan| {
+        let ui = if several {
+            ui.for_job(&plan.image.name)
+        } else {
+            ui.clone()
+        };
+        let outcome = one(plan, &settings, &ui, cancel).await;
+        report(plan, outcome, &ui, &store)
+    });
+    let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
+    let mut code = 0;
+    while let Some((its_code, image)) = finished.next().await {
+        code = code.max(its_code);
+        if let Some(image) = image {
+            let written = if args.json {
+                print_json(out, &image)
+            } else {
+                writeln!(out, "{}", image.id)
+            };
+            written.and_then(|()| out.flush()).map_err(Failed::stdout)?;
+        }
+    }
+    Ok(code)
+}
+
+async fn one(
+    plan: &Plan,
+    settings: &Settings<'_>,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<Built, Failed> {
+    let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
+        .map_err(|error| Failed::with(2, error))?;
+    ui.hide(&secrets);
+    build::build(plan, &secrets, settings, ui, cancel)
+        .await
+        .map_err(|error| Failed::with(error.exit_code(), error))
+}
+
+fn report(
+    plan: &Plan,
+    outcome: Result<Built, Failed>,
+    ui: &Ui,
+    store: &Store,
+) -> (u8, Option<Image>) {
+    match outcome {
+        Ok(Built::Image(image)) => {
+            summarise(&image, ui, store);
+            (0, Some(*image))
+        }
+        Ok(Built::Host) => {
+            ui.note(&format!("{}: provisioned", plan.image.name));
+            (0, None)
+        }
+        Err(failed) => {
+            ui.error(&failed.to_string());
+            (failed.code(), None)
+        }
+    }
+}
+
+/// Image, id, size, packages, time per phase.
+fn summarise(image: &Image, ui: &Ui, store: &Store) {
+    let outputs = &image.manifest.outputs;
+    let size = |bytes| indicatif::HumanBytes(bytes).to_string();
+    let mut rows = vec![
+        ("image", image.manifest.inputs.image.name.clone()),
+        ("manifest", image.id.to_string()),
+        (
+            "file",
+            store.blob(&outputs.image.digest).display().to_string(),
+        ),
+        (
+            "size",
+            format!(
+                "{} ({} disk)",
+                size(outputs.image.size),
+                size(outputs.image.virtual_size)
+            ),
+        ),
+        ("packages", outputs.packages.len().to_string()),
+    ];
+    let total = image.phases.iter().map(|(_, took)| *took).sum();
+    rows.push(("time", crate::ui::human(total)));
+    for (name, value) in rows {
+        ui.note(&format!("{name:>10}  {value}"));
+    }
+    for (name, took) in &image.phases {
+        ui.note(&format!(
+            "{:>10}  {:>9}  {name}",
+            "",
+            crate::ui::human(*took)
+        ));
+    }
+}
+
+fn print_json(out: &mut dyn Write, image: &Image) -> io::Result<()> {
+    let outputs = &image.manifest.outputs.image;
+    let line = serde_json::json!({
+        "id": image.id.to_string(),
+        "image": image.manifest.inputs.image.name,
+        "format": outputs.format,
+        "size": outputs.size,
+        "digest": outputs.digest.to_string(),
+    });
+    writeln!(out, "{line}")
+}

@@ -1,0 +1,126 @@
+//! `karat show`
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+use super::stored::{StoreArgs, StoredError, plain, size};
+use crate::manifest::{Action, Base, BaseKind, Manifest, Origin, Step};
+use crate::store::{Record, Stored};
+
+/// Show what an image was made from and what it is
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Show the manifest with this id; its first 8 digits or more will do
+    pub id: String,
+
+    /// Print the manifest itself: exactly the bytes whose SHA-256 is its id
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
+}
+
+/// Prints a manifest.
+///
+/// # Errors
+/// There is no such manifest, it was tampered with, or the store cannot be read.
+pub fn run(args: &ShowArgs, out: &mut dyn Write) -> Result<(), StoredError> {
+    let store = args.store.open()?;
+    let stored = store.manifest(store.resolve(&args.id)?)?;
+    if args.json {
+        out.write_all(&stored.bytes)?;
+    } else {
+        print(&stored, &store.records_of(stored.id)?, out)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result<()> {
+    let Manifest {
+        inputs, outputs, ..
+    } = &stored.manifest;
+    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {}", plain(&value));
+    row("id", stored.id.to_string())?;
+    row("image", inputs.image.name.clone())?;
+    if !inputs.image.description.is_empty() {
+        row("description", inputs.image.description.clone())?;
+    }
+    for record in records {
+        row("built", built(record))?;
+    }
+    let image = &outputs.image;
+    row("file", format!("{}, {}", image.format, size(image.size)))?;
+    row("", image.digest.to_string())?;
+    row("disk", size(image.virtual_size))?;
+    row("machine", format!("{}, {}", outputs.arch, outputs.firmware))?;
+    row("base", base(&inputs.base))?;
+    row("", inputs.base.digest.to_string())?;
+    row("template", inputs.template.digest.to_string())?;
+    for (name, value) in &inputs.variables {
+        row("variable", format!("{name} = {value:?}"))?;
+    }
+    for name in inputs.secrets.keys() {
+        row("secret", name.clone())?;
+    }
+    for file in &inputs.files {
+        row("put in", file.destination.clone())?;
+    }
+    for (index, Step { name, action }) in inputs.steps.iter().enumerate() {
+        row("step", format!("{} {name} ({})", index + 1, kind(action)))?;
+    }
+    row("packages", packages(&stored.manifest))?;
+    let network = if inputs.network.open {
+        "open while it was provisioned"
+    } else {
+        "sealed"
+    };
+    row("network", network.to_owned())
+}
+
+fn built(record: &Record) -> String {
+    format!(
+        "{} on {} ({}) by karat {}",
+        record.finished, record.host, record.accelerator, record.karat
+    )
+}
+
+fn base(base: &Base) -> String {
+    let origin = match base.kind {
+        BaseKind::File => "file".to_owned(),
+        BaseKind::Url => base.url.clone().unwrap_or_default(),
+        BaseKind::Bootstrap => [&base.distribution, &base.suite]
+            .map(|word| word.clone().unwrap_or_default())
+            .join(" "),
+    };
+    format!("{origin}, {}, {}", base.format, size(base.size))
+}
+
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Shell { .. } => "shell",
+        Action::File(_) => "file",
+        Action::Download { .. } => "download",
+        Action::Reboot {} => "reboot",
+        Action::Pause { .. } => "pause",
+    }
+}
+
+fn packages(manifest: &Manifest) -> String {
+    let packages = &manifest.outputs.packages;
+    let count = |origin| {
+        packages
+            .iter()
+            .filter(|package| package.origin == origin)
+            .count()
+    };
+    format!(
+        "{}: {} of the base, {} declared, {} that those need",
+        packages.len(),
+        count(Origin::Base),
+        count(Origin::Declared),
+        count(Origin::Dependency)
+    )
+}

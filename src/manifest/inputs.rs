@@ -1,0 +1,322 @@
+//! Plan → the inputs of a manifest. The one part of this module that reads files: to take their digests.
+//!
+//! The digest of a directory is that of its listing, one line for each thing in it in order of path:
+//! `directory <path>`, or `file <mode> <digest> <path>`, each ended by a zero byte. Links are followed, as in an upload.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::{Action, Apt, Base, BaseKind, File, Inputs, Name, Network, Packages, SecretKind, Step};
+use crate::base::BaseDisk;
+use crate::digest::Digest;
+use crate::hashing::{self, Stop};
+use crate::plan::{self, Plan};
+
+/// A file that a plan names and that cannot be read.
+#[derive(Debug, Error, Diagnostic)]
+#[error("cannot read {}", path.display())]
+#[diagnostic(help("the template names it or a directory that it is in"))]
+pub struct InputError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Collects what an image is made from. Blocking: it reads every file that the plan names.
+///
+/// # Errors
+/// A file cannot be read, or the work was told to stop.
+pub fn collect(
+    plan: &Plan,
+    base: &plan::Base,
+    disk: &BaseDisk,
+    stop: &Stop,
+) -> Result<Inputs, InputError> {
+    let files = plan.files.iter().map(|upload| file(upload, stop));
+    let steps = plan.steps.iter().map(|planned| step(planned, stop));
+    Ok(Inputs {
+        image: Name {
+            name: plan.image.name.clone(),
+            description: plan.image.description.clone(),
+        },
+        template: super::Template {
+            digest: plan.template.digest,
+            text: plan.template.text.clone(),
+        },
+        variables: plan.variables.clone(),
+        secrets: plan
+            .secrets
+            .iter()
+            .map(|(name, source)| (name.clone(), secret_kind(source)))
+            .collect(),
+        base: base_of(base, disk),
+        packages: Packages {
+            apt: plan.packages.apt.as_ref().map(apt),
+        },
+        files: files.collect::<Result<_, _>>()?,
+        steps: steps.collect::<Result<_, _>>()?,
+        // Packages are installed from inside the guest, so it reaches its archive and with that everything.
+        network: Network { open: true },
+        hermetic: false,
+    })
+}
+
+fn secret_kind(source: &plan::SecretSource) -> SecretKind {
+    match source {
+        plan::SecretSource::Env(_) => SecretKind::Env,
+        plan::SecretSource::File(_) => SecretKind::File,
+    }
+}
+
+fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
+    let mut record = Base {
+        kind: BaseKind::File,
+        digest: disk.digest,
+        size: disk.size,
+        format: disk.format.clone(),
+        url: None,
+        distribution: None,
+        suite: None,
+    };
+    match base {
+        plan::Base::File { .. } => {}
+        plan::Base::Url { url, .. } => {
+            record.kind = BaseKind::Url;
+            record.url = Some(url.clone());
+        }
+        plan::Base::Bootstrap(bootstrap) => {
+            record.kind = BaseKind::Bootstrap;
+            record.distribution = Some(bootstrap.distribution.clone());
+            record.suite = Some(bootstrap.suite.clone());
+        }
+    }
+    record
+}
+
+fn apt(apt: &plan::Apt) -> Apt {
+    Apt {
+        install: apt.install.clone(),
+        remove: apt.remove.clone(),
+        recommends: apt.recommends,
+    }
+}
+
+fn step(planned: &plan::Step, stop: &Stop) -> Result<Step, InputError> {
+    let action = match &planned.action {
+        plan::Action::Shell(shell) => Action::Shell {
+            script: script(&shell.script, stop)?,
+            environment: shell
+                .environment
+                .iter()
+                .map(|(name, value)| (name.clone(), value.to_string()))
+                .collect::<BTreeMap<_, _>>(),
+            working_directory: shell.working_directory.clone(),
+            user: shell.user.clone(),
+            exit_codes: shell.exit_codes.clone(),
+        },
+        plan::Action::File(upload) => Action::File(file(upload, stop)?),
+        plan::Action::Download(download) => Action::Download {
+            sources: download.sources.clone(),
+        },
+        plan::Action::Reboot => Action::Reboot {},
+        plan::Action::Pause(time) => Action::Pause {
+            milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+        },
+    };
+    let name = planned.name.clone();
+    Ok(Step { name, action })
+}
+
+fn script(script: &plan::Script, stop: &Stop) -> Result<Digest, InputError> {
+    match script {
+        plan::Script::Path(path) => hash(path, stop),
+        plan::Script::Inline(lines) => {
+            let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+            Ok(Digest::of((lines.join("\n") + "\n").as_bytes()))
+        }
+    }
+}
+
+fn file(upload: &plan::Upload, stop: &Stop) -> Result<File, InputError> {
+    let (digest, default_mode, name) = match &upload.source {
+        plan::UploadSource::Content(text) => {
+            let digest = Digest::of(text.to_string().as_bytes());
+            (digest, Some(0o644), None)
+        }
+        plan::UploadSource::Url { url, sha256 } => (
+            *sha256,
+            Some(0o644),
+            url.rsplit('/').next().map(str::to_owned),
+        ),
+        plan::UploadSource::Path(path) => {
+            let metadata = fs::metadata(path).map_err(failed(path))?;
+            if metadata.is_dir() {
+                (tree(path, stop)?, None, None)
+            } else {
+                let name = path.file_name().map(|name| name.display().to_string());
+                (hash(path, stop)?, Some(kept_mode(&metadata)), name)
+            }
+        }
+    };
+    let mut destination = upload.destination.clone();
+    if destination.ends_with('/') {
+        destination.push_str(&name.unwrap_or_default());
+    }
+    Ok(File {
+        destination,
+        digest,
+        mode: upload
+            .mode
+            .or(default_mode)
+            .map(|mode| format!("{mode:04o}")),
+        owner: upload.owner.clone(),
+    })
+}
+
+/// The mode of an upload whose own is not given: the source's executable bit is what is kept of it.
+fn kept_mode(metadata: &Metadata) -> u32 {
+    match metadata.permissions().mode() & 0o111 {
+        0 => 0o644,
+        _ => 0o755,
+    }
+}
+
+fn tree(root: &Path, stop: &Stop) -> Result<Digest, InputError> {
+    let mut listing = Vec::new();
+    list(root, root, &mut Vec::new(), &mut listing, stop)?;
+    Ok(Digest::of(&listing))
+}
+
+fn list(
+    root: &Path,
+    directory: &Path,
+    inside: &mut Vec<(u64, u64)>,
+    listing: &mut Vec<u8>,
+    stop: &Stop,
+) -> Result<(), InputError> {
+    let metadata = fs::metadata(directory).map_err(failed(directory))?;
+    let identity = (metadata.dev(), metadata.ino());
+    if inside.contains(&identity) {
+        let source = io::Error::from(rustix::io::Errno::LOOP);
+        return Err(failed(directory)(source));
+    }
+    inside.push(identity);
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut paths: Vec<_> = entries
+        .map_err(failed(directory))?
+        .iter()
+        .map(fs::DirEntry::path)
+        .collect();
+    paths.sort();
+    for path in paths {
+        let metadata = fs::metadata(&path).map_err(failed(&path))?;
+        let kind = if metadata.is_dir() {
+            "directory ".to_owned()
+        } else {
+            let digest = hash(&path, stop)?;
+            format!("file {:04o} {} ", kept_mode(&metadata), digest.hex())
+        };
+        listing.extend(kind.bytes());
+        // Every entry was found below the root.
+        listing.extend(
+            path.strip_prefix(root)
+                .unwrap_or(&path)
+                .as_os_str()
+                .as_bytes(),
+        );
+        listing.push(0);
+        if metadata.is_dir() {
+            list(root, &path, inside, listing, stop)?;
+        }
+    }
+    inside.pop();
+    Ok(())
+}
+
+fn hash(path: &Path, stop: &Stop) -> Result<Digest, InputError> {
+    fs::File::open(path)
+        .and_then(|file| hashing::digest(file, stop, |_| {}))
+        .map(|(digest, _)| digest)
+        .map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> InputError {
+    let path = path.to_owned();
+    |source| InputError { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Upload, UploadSource};
+    use crate::secret::{Part, Text};
+
+    fn upload(source: UploadSource, destination: &str) -> Upload {
+        Upload {
+            source,
+            destination: destination.to_owned(),
+            mode: None,
+            owner: "root:root".to_owned(),
+        }
+    }
+
+    fn recorded(source: UploadSource, destination: &str) -> Result<File, InputError> {
+        file(&upload(source, destination), &Stop::default())
+    }
+
+    #[test]
+    fn a_secret_in_a_file_is_recorded_by_name() {
+        let secret = Text::new(vec![
+            Part::Literal("token=".to_owned()),
+            Part::Secret("token".to_owned()),
+        ]);
+        let file = recorded(UploadSource::Content(secret), "/etc/token").unwrap();
+        assert_eq!(file.digest, Digest::of(b"token=<secret token>"));
+        assert_eq!(file.mode.as_deref(), Some("0644"));
+    }
+
+    #[test]
+    fn a_directory_is_recorded_by_content_and_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let digest = || recorded(UploadSource::Path(scratch.path().to_owned()), "/srv");
+        fs::create_dir(at("sub")).unwrap();
+        fs::write(at("sub/a"), "a").unwrap();
+        let first = digest().unwrap();
+        assert_eq!((&first.mode, &first), (&None, &digest().unwrap()));
+
+        fs::rename(at("sub/a"), at("sub/b")).unwrap();
+        let renamed = digest().unwrap();
+        fs::set_permissions(at("sub/b"), fs::Permissions::from_mode(0o700)).unwrap();
+        let executable = digest().unwrap();
+        fs::create_dir(at("empty")).unwrap();
+        let more = digest().unwrap();
+        let all = [&first, &renamed, &executable, &more].map(|file| file.digest);
+        assert!((0..4).all(|index| !all[..index].contains(&all[index])));
+
+        std::os::unix::fs::symlink("..", at("sub/up")).unwrap();
+        assert_eq!(digest().unwrap_err().path, at("sub/up"));
+        fs::remove_file(at("sub/up")).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("broken")).unwrap();
+        assert_eq!(digest().unwrap_err().path, at("broken"));
+    }
+
+    #[test]
+    fn a_destination_that_is_a_directory_is_completed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("tool");
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        let file = recorded(UploadSource::Path(path), "/usr/local/bin/").unwrap();
+        assert_eq!(file.destination, "/usr/local/bin/tool");
+        assert_eq!(file.mode.as_deref(), Some("0755"));
+    }
+}

@@ -1,0 +1,378 @@
+//! The base, the builder and the way in.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::check::{Checker, NeedKind};
+use super::{
+    Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
+};
+use crate::template::problem::{Problem, Span};
+use crate::template::scalar::Number;
+use crate::template::schema::{self, Str, Template};
+
+const BASE_SCHEMES: &[&str] = &["https", "http", "file"];
+const ARCHES: &[(&str, Arch)] = &[("x86_64", Arch::X86_64), ("aarch64", Arch::Aarch64)];
+/// Debian 12, whose cloud-init, kernel and GRUB the tests boot.
+const DEFAULT_SUITE: &str = "bookworm";
+const GIB: u64 = 1 << 30;
+
+impl Checker<'_> {
+    /// `[builder]`. None is QEMU with its defaults.
+    pub(super) fn builder(&mut self, builder: Option<&Spanned<schema::Builder>>) -> Builder {
+        let Some(builder) = builder else {
+            return Builder::Qemu(self.qemu(&schema::Qemu::default()));
+        };
+        let schema::Builder { qemu, host } = builder.get_ref();
+        let kinds = [
+            ("qemu", qemu.as_ref().map(Spanned::span)),
+            ("host", host.as_ref().map(Spanned::span)),
+        ];
+        self.one_kind(&builder.span(), "the builder", &kinds);
+        match (qemu, host) {
+            (None, Some(host)) => Builder::Host(self.host(&host.span(), host.get_ref())),
+            (qemu, _) => Builder::Qemu(match qemu {
+                Some(qemu) => self.qemu(qemu.get_ref()),
+                None => self.qemu(&schema::Qemu::default()),
+            }),
+        }
+    }
+
+    fn qemu(&mut self, qemu: &schema::Qemu) -> Qemu {
+        let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, own_arch());
+        let (firmware, machine) = match arch {
+            Arch::X86_64 => (Firmware::Bios, "q35"),
+            Arch::Aarch64 => (Firmware::Uefi, "virt"),
+        };
+        let firmwares = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
+        let accelerators = [
+            ("auto", Accelerator::Auto),
+            ("kvm", Accelerator::Kvm),
+            ("tcg", Accelerator::Tcg),
+        ];
+        let chosen = self.choice("firmware", qemu.firmware.as_ref(), &firmwares, firmware);
+        if let (Arch::Aarch64, Firmware::Bios, Some(written)) = (arch, chosen, &qemu.firmware) {
+            self.say(
+                Problem::at(written.span(), "aarch64 has no BIOS")
+                    .help("leave `firmware` out, or write \"uefi\""),
+            );
+        }
+        if let Some(cpus) = qemu.cpus.as_ref().filter(|cpus| cpus.get_ref().0 == 0) {
+            self.say(Problem::at(
+                cpus.span(),
+                "a machine needs at least one processor",
+            ));
+        }
+        Qemu {
+            arch,
+            cpus: qemu.cpus.as_ref().map_or(2, |cpus| cpus.get_ref().0),
+            memory: self.size("memory", qemu.memory.as_ref()).unwrap_or(GIB),
+            disk_size: self.size("disk_size", qemu.disk_size.as_ref()),
+            firmware: chosen,
+            machine: match &qemu.machine {
+                Some(name) => self.filled("machine", name, "leave it out for the default"),
+                None => machine.to_owned(),
+            },
+            accelerator: self.choice(
+                "accelerator",
+                qemu.accelerator.as_ref(),
+                &accelerators,
+                Accelerator::Auto,
+            ),
+            extra_args: qemu.extra_args.clone(),
+        }
+    }
+
+    fn host(&mut self, table: &Span, host: &schema::Host) -> Host {
+        Host {
+            address: self.required(
+                table,
+                "address",
+                host.address.as_ref(),
+                "add `address = \"192.0.2.7\"`",
+            ),
+            port: self.port(host.port.as_ref()).unwrap_or(22),
+            host_key: self.host_key(host.host_key.as_ref(), host.known_hosts.as_ref()),
+        }
+    }
+
+    fn host_key(&mut self, key: Option<&Str>, known_hosts: Option<&Str>) -> HostKey {
+        if let (Some(key), Some(known_hosts)) = (key, known_hosts) {
+            let what = "`host_key` and `known_hosts` exclude each other";
+            self.say(Problem::at(known_hosts.span(), what).and(key.span(), "the key is here"));
+        }
+        if let Some(key) = key {
+            if let Err(error) = russh::keys::PublicKey::from_openssh(key.get_ref()) {
+                let what = format!("this is not an OpenSSH public key: {error}");
+                let help = "write one line of `ssh-keyscan`, without the host's name: \"ssh-ed25519 AAAA...\"";
+                self.say(Problem::at(key.span(), what).help(help));
+            }
+            return HostKey::Key(key.get_ref().clone());
+        }
+        HostKey::KnownHosts(match known_hosts {
+            Some(path) => self.needed(path, NeedKind::File),
+            None => self.home.unwrap_or(self.dir).join(".ssh/known_hosts"),
+        })
+    }
+
+    /// `[base]`. QEMU without one starts from Debian; a host is its own base.
+    pub(super) fn base(
+        &mut self,
+        base: Option<&Spanned<schema::Base>>,
+        builder: &Builder,
+    ) -> Option<Base> {
+        let Builder::Qemu(Qemu { arch, .. }) = builder else {
+            if let Some(base) = base {
+                self.no_disk(base_span(base), "a base");
+            }
+            return None;
+        };
+        let Some(base) = base else {
+            return Some(Base::Bootstrap(Bootstrap {
+                distribution: "debian".to_owned(),
+                suite: DEFAULT_SUITE.to_owned(),
+                mirror: None,
+                arch: *arch,
+            }));
+        };
+        let schema::Base {
+            file,
+            url,
+            bootstrap,
+        } = base.get_ref();
+        let kinds = [
+            ("file", file.as_ref().map(Spanned::span)),
+            ("url", url.as_ref().map(Spanned::span)),
+            ("bootstrap", bootstrap.as_ref().map(Spanned::span)),
+        ];
+        self.one_kind(&base.span(), "the base", &kinds);
+        if let Some(file) = file {
+            return Some(self.base_file(&file.span(), file.get_ref()));
+        }
+        if let Some(url) = url {
+            return self.base_url(&url.span(), url.get_ref());
+        }
+        let bootstrap = bootstrap.as_ref()?;
+        Some(Base::Bootstrap(self.bootstrap(
+            &bootstrap.span(),
+            bootstrap.get_ref(),
+            *arch,
+        )))
+    }
+
+    fn base_file(&mut self, table: &Span, file: &schema::BaseFile) -> Base {
+        let path = if let Some(path) = &file.path {
+            self.needed(path, NeedKind::File)
+        } else {
+            self.missing(table, "path", "add `path = \"base.qcow2\"`");
+            self.dir.to_owned()
+        };
+        let sha256 = file.sha256.as_ref().and_then(|digest| self.digest(digest));
+        Base::File { path, sha256 }
+    }
+
+    fn base_url(&mut self, table: &Span, base: &schema::BaseUrl) -> Option<Base> {
+        let help = "add `sha256 = \"...\"`, or `sha256_url` with the URL of a SHA256SUMS file";
+        let url = if let Some(url) = &base.url {
+            self.url(url, BASE_SCHEMES)
+        } else {
+            self.missing(
+                table,
+                "url",
+                "add `url = \"https://example.org/disk.qcow2\"`",
+            );
+            String::new()
+        };
+        let checksum = match (&base.sha256, &base.sha256_url) {
+            (Some(digest), Some(list)) => {
+                let what = "`sha256` and `sha256_url` exclude each other";
+                let problem = Problem::at(list.span(), what).and(digest.span(), "`sha256` is here");
+                self.say(problem.help("keep `sha256`: it cannot change behind your back"));
+                Checksum::Sha256(self.digest(digest)?)
+            }
+            (Some(digest), None) => Checksum::Sha256(self.digest(digest)?),
+            (None, Some(list)) => Checksum::Sha256Url(self.url(list, BASE_SCHEMES)),
+            (None, None) => {
+                if !self.removed.has(table, "sha256_url") && !self.removed.has(table, "sha256") {
+                    let what = "a base from a URL needs a checksum";
+                    self.say(Problem::at(table.clone(), what).help(help));
+                }
+                return None;
+            }
+        };
+        Some(Base::Url { url, checksum })
+    }
+
+    fn bootstrap(&mut self, table: &Span, bootstrap: &schema::Bootstrap, arch: Arch) -> Bootstrap {
+        let distributions = [("debian", "debian"), ("ubuntu", "ubuntu")];
+        let distribution = self.choice(
+            "distribution",
+            bootstrap.distribution.as_ref(),
+            &distributions,
+            "debian",
+        );
+        let suite = if let Some(suite) = &bootstrap.suite {
+            let text = suite.get_ref();
+            let known = text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if !known {
+                self.say(
+                    Problem::at(suite.span(), format!("{text:?} is not a suite"))
+                        .help("write a release's code name, as in \"bookworm\""),
+                );
+            }
+            text.clone()
+        } else {
+            if distribution != "debian" {
+                self.missing(
+                    table,
+                    "suite",
+                    "name the release, as in `suite = \"noble\"`",
+                );
+            }
+            DEFAULT_SUITE.to_owned()
+        };
+        let mirror = bootstrap.mirror.as_ref();
+        Bootstrap {
+            distribution: distribution.to_owned(),
+            suite,
+            mirror: mirror.map(|mirror| self.url(mirror, BASE_SCHEMES)),
+            arch,
+        }
+    }
+
+    /// `[ssh]`
+    pub(super) fn ssh(&mut self, ssh: Option<&Spanned<schema::Ssh>>, builder: &Builder) -> Ssh {
+        let defaults = schema::Ssh::default();
+        let table = ssh.map_or(0..0, Spanned::span);
+        let ssh = ssh.map_or(&defaults, Spanned::get_ref);
+        if let (Some(key), Some(agent)) =
+            (&ssh.key_file, ssh.agent.as_ref().filter(|a| a.get_ref().0))
+        {
+            let what = "`key_file` and `agent` exclude each other";
+            self.say(Problem::at(agent.span(), what).and(key.span(), "the key file is here"));
+        }
+        let key_file = ssh.key_file.as_ref();
+        let key_file = key_file.map(|path| self.needed(path, NeedKind::PrivateKey));
+        let ports = self.ports(&table, ssh);
+        if let (Some(port), Builder::Host(_)) = (&ssh.min_port, builder) {
+            let what = "`min_port` and `max_port` are for `qemu`";
+            self.say(Problem::at(port.span(), what).help("write `port` in [builder.host]"));
+        }
+        let asks_agent = matches!(builder, Builder::Host(_)) && key_file.is_none();
+        Ssh {
+            user: ssh
+                .user
+                .as_ref()
+                .map_or_else(|| "root".to_owned(), |user| self.user(user, false)),
+            timeout: self.timeout(ssh.timeout.as_ref(), Duration::from_mins(5)),
+            agent: ssh
+                .agent
+                .as_ref()
+                .map_or(asks_agent, |agent| agent.get_ref().0),
+            key_file,
+            ports,
+            jump: ssh
+                .jump
+                .as_ref()
+                .map(|jump| self.jump(&jump.span(), jump.get_ref())),
+        }
+    }
+
+    fn ports(&mut self, table: &Span, ssh: &schema::Ssh) -> Option<(u16, u16)> {
+        let span = |port: &Option<Spanned<Number>>| port.as_ref().map(Spanned::span);
+        let (low, high) = match (span(&ssh.min_port), span(&ssh.max_port)) {
+            (None, None) => return None,
+            (Some(low), Some(high)) => (low, high),
+            (low, _) => {
+                let key = if low.is_some() {
+                    "max_port"
+                } else {
+                    "min_port"
+                };
+                self.missing(table, key, "a range of ports has two ends");
+                return None;
+            }
+        };
+        // Both are checked before either ends this.
+        let (from, to) = (
+            self.port(ssh.min_port.as_ref()),
+            self.port(ssh.max_port.as_ref()),
+        );
+        let (from, to) = (from?, to?);
+        if from > to {
+            let what = format!("`min_port` {from} is greater than `max_port` {to}");
+            self.say(Problem::at(low, what).and(high, "`max_port` is here"));
+        }
+        Some((from, to))
+    }
+
+    fn jump(&mut self, table: &Span, jump: &schema::Jump) -> Jump {
+        Jump {
+            address: self.required(
+                table,
+                "address",
+                jump.address.as_ref(),
+                "add `address = \"192.0.2.1\"`",
+            ),
+            port: self.port(jump.port.as_ref()).unwrap_or(22),
+            user: jump
+                .user
+                .as_ref()
+                .map_or_else(|| "root".to_owned(), |user| self.user(user, false)),
+            key_file: jump
+                .key_file
+                .as_ref()
+                .map(|path| self.needed(path, NeedKind::PrivateKey)),
+            host_key: self.host_key(jump.host_key.as_ref(), jump.known_hosts.as_ref()),
+        }
+    }
+
+    /// What only makes sense with a disk, for a builder that has none.
+    pub(super) fn disk_tables(&mut self, template: &Template, builder: &Builder) {
+        if matches!(builder, Builder::Qemu(_)) {
+            return;
+        }
+        if let Some(test) = template.test.first() {
+            self.no_disk(test.span(), "a test");
+        }
+        if let Some(output) = &template.output {
+            self.no_disk(output.span(), "an output");
+        }
+    }
+
+    fn no_disk(&mut self, span: Span, what: &str) {
+        let what = format!("{what} needs an image, and the builder `host` makes none");
+        self.say(Problem::at(span, what).help("remove it, or build with [builder.qemu]"));
+    }
+}
+
+/// The kind inside says more than the table around it, which is often not written at all.
+fn base_span(base: &Spanned<schema::Base>) -> Span {
+    let schema::Base {
+        file,
+        url,
+        bootstrap,
+    } = base.get_ref();
+    let kinds = [
+        file.as_ref().map(Spanned::span),
+        url.as_ref().map(Spanned::span),
+        bootstrap.as_ref().map(Spanned::span),
+    ];
+    kinds
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or_else(|| base.span())
+}
+
+fn own_arch() -> Arch {
+    if cfg!(target_arch = "aarch64") {
+        Arch::Aarch64
+    } else {
+        Arch::X86_64
+    }
+}

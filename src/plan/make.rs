@@ -1,0 +1,197 @@
+//! Template -> plan: every value checked, every default filled in. Pure; what has to be looked up on the host comes
+//! out as a list.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+
+use super::check::{Checker, Need, NeedKind};
+use super::{Apt, Builder, Format, Image, Output, Packages, Plan, SecretSource, Source};
+use crate::template::problem::Problem;
+use crate::template::schema::{self, Str, Template};
+use crate::template::tree::Removed;
+
+/// What a plan is made from, besides the template.
+pub(crate) struct Given<'a> {
+    pub source: Source,
+    pub variables: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// The template's directory, absolute.
+    pub dir: &'a Path,
+    pub home: Option<&'a Path>,
+    /// What was wrong and was reported already.
+    pub removed: &'a Removed,
+}
+
+/// A plan with what must hold on the host, and what is wrong with it.
+pub(crate) struct Made {
+    /// `None` only when something is wrong.
+    pub plan: Option<Plan>,
+    pub needs: Vec<Need>,
+    pub problems: Vec<Problem>,
+}
+
+/// Makes a plan.
+pub(crate) fn make(template: &Template, given: Given<'_>) -> Made {
+    let mut checker = Checker {
+        dir: given.dir,
+        home: given.home,
+        removed: given.removed,
+        problems: Vec::new(),
+        needs: Vec::new(),
+    };
+    let plan = checker.plan(template, given);
+    Made {
+        plan: checker.problems.is_empty().then_some(plan),
+        needs: checker.needs,
+        problems: checker.problems,
+    }
+}
+
+impl Checker<'_> {
+    fn plan(&mut self, template: &Template, given: Given<'_>) -> Plan {
+        let builder = self.builder(template.builder.as_ref());
+        let image = self.image(template.image.as_ref());
+        let base = self.base(template.base.as_ref(), &builder);
+        self.disk_tables(template, &builder);
+        let ssh = self.ssh(template.ssh.as_ref(), &builder);
+        let kind = match builder {
+            Builder::Qemu(_) => "qemu",
+            Builder::Host(_) => "host",
+        };
+        let files = template
+            .files
+            .iter()
+            .filter_map(|file| self.upload(&file.span(), file.get_ref()))
+            .collect();
+        let tests = template
+            .test
+            .iter()
+            .map(|test| self.test(&test.span(), test.get_ref()))
+            .collect();
+        Plan {
+            template: given.source,
+            image,
+            variables: given.variables,
+            secrets: given.secrets,
+            base,
+            builder,
+            ssh,
+            packages: Packages {
+                apt: template
+                    .packages
+                    .as_ref()
+                    .and_then(|packages| packages.apt.as_ref())
+                    .map(|apt| self.apt(apt)),
+            },
+            files,
+            steps: self.steps(&template.provision, kind),
+            on_error: self.steps(&template.on_error, kind),
+            tests,
+            output: self.output(template.output.as_ref()),
+        }
+    }
+
+    fn image(&mut self, image: Option<&Spanned<schema::Image>>) -> Image {
+        let help = "add [image] with `name = \"web\"`";
+        let Some(image) = image else {
+            if !self.removed.has(&(0..0), "image") {
+                self.say(Problem::nowhere("the table [image] is missing").help(help));
+            }
+            // Something else may be wrong too: go on with a name that is never used.
+            return Image {
+                name: String::new(),
+                description: String::new(),
+            };
+        };
+        let span = image.span();
+        let image = image.get_ref();
+        let name = match &image.name {
+            None => {
+                self.missing(&span, "name", "add `name = \"web\"`");
+                String::new()
+            }
+            Some(name) => self.image_name(name),
+        };
+        Image {
+            name,
+            description: image.description.clone().unwrap_or_default(),
+        }
+    }
+
+    fn image_name(&mut self, name: &Str) -> String {
+        let text = name.get_ref();
+        let valid = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !valid {
+            let problem = Problem::at(name.span(), format!("{text:?} cannot name an image"));
+            self.say(problem.help("names are made of a-z, 0-9 and -, and do not start with -"));
+        }
+        text.clone()
+    }
+
+    fn apt(&mut self, apt: &schema::Apt) -> Apt {
+        let install = self.package_names(&apt.install, true);
+        let remove = self.package_names(&apt.remove, false);
+        for name in &apt.remove {
+            if let Some(installed) = apt.install.iter().find(|i| i.get_ref() == name.get_ref()) {
+                let what = format!("`{}` is both installed and removed", name.get_ref());
+                self.say(Problem::at(name.span(), what).and(installed.span(), "installed here"));
+            }
+        }
+        Apt {
+            install,
+            remove,
+            recommends: apt.recommends.is_some_and(|flag| flag.0),
+        }
+    }
+
+    /// Strict, because a name that starts with `-` or holds a space would be an option or two packages to apt.
+    fn package_names(&mut self, names: &[Str], versions: bool) -> Vec<String> {
+        for name in names {
+            let text = name.get_ref();
+            let (package, version) = match text.split_once('=') {
+                Some((package, version)) if versions => (package, version),
+                _ => (text.as_str(), "0"),
+            };
+            let valid = package.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+                && package
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.:".contains(&b))
+                && !version.is_empty()
+                && version
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"+-.:~".contains(&b));
+            if !valid {
+                let problem = Problem::at(name.span(), format!("{text:?} is not a package"));
+                self.say(problem.help(if versions {
+                    "write \"name\" or \"name=version\""
+                } else {
+                    "write the package's name"
+                }));
+            }
+        }
+        names.iter().map(|name| name.get_ref().clone()).collect()
+    }
+
+    fn output(&mut self, output: Option<&Spanned<schema::Output>>) -> Output {
+        let formats = [
+            ("qcow2", Format::Qcow2),
+            ("raw", Format::Raw),
+            ("vmdk", Format::Vmdk),
+            ("vhd", Format::Vhd),
+        ];
+        let defaults = schema::Output::default();
+        let output = output.map_or(&defaults, Spanned::get_ref);
+        Output {
+            format: self.choice("format", output.format.as_ref(), &formats, Format::Qcow2),
+            path: output
+                .path
+                .as_ref()
+                .map(|path| self.needed(path, NeedKind::Absent)),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What is installed in the machine, and why.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::plan::Apt;
+use crate::provision::remote;
+use crate::ssh::{Session, SshError};
+
+/// One line per package; nothing where there is no dpkg.
+const QUERY: &str = "command -v dpkg-query >/dev/null || exit 0
+exec dpkg-query -W -f '${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\\n'";
+
+/// A package that is installed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Installed {
+    /// Its name.
+    pub name: String,
+    /// The exact version.
+    pub version: String,
+    /// The architecture, `all` for none.
+    pub arch: String,
+}
+
+/// Why a package is there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It was in the base, in whatever version.
+    Base,
+    /// The template names it.
+    Declared,
+    /// Something that was installed needs it.
+    Dependency,
+}
+
+/// A package that is installed, and why.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// The exact version.
+    pub version: String,
+    /// The architecture, `all` for none.
+    pub arch: String,
+    /// Why it is there.
+    pub origin: Origin,
+}
+
+/// Lists what is installed, sorted by name and architecture.
+///
+/// # Errors
+/// Those of SSH.
+pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, SshError> {
+    Ok(parse(&session.output(&remote::sh(QUERY, &[])).await?))
+}
+
+/// Says of each package why it is there, by what was there before and what is declared.
+///
+/// A package that is declared is declared, also when the base has it.
+#[must_use]
+pub fn attribute(before: &[Installed], after: Vec<Installed>, apt: Option<&Apt>) -> Vec<Package> {
+    let names = |declared: &'_ String| {
+        declared
+            .split(['=', ':'])
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let declared: BTreeSet<String> = apt
+        .iter()
+        .flat_map(|apt| apt.install.iter().map(names))
+        .collect();
+    let base: BTreeSet<_> = before
+        .iter()
+        .map(|package| (&package.name, &package.arch))
+        .collect();
+    let origin = |package: &Installed| {
+        if declared.contains(&package.name) {
+            Origin::Declared
+        } else if base.contains(&(&package.name, &package.arch)) {
+            Origin::Base
+        } else {
+            Origin::Dependency
+        }
+    };
+    let of = |package: Installed| {
+        let origin = origin(&package);
+        let Installed {
+            name,
+            version,
+            arch,
+        } = package;
+        Package {
+            name,
+            version,
+            arch,
+            origin,
+        }
+    };
+    after.into_iter().map(of).collect()
+}
+
+fn parse(lines: &str) -> Vec<Installed> {
+    let package = |line: &str| {
+        let mut fields = line.split('\t').map(str::to_owned);
+        (fields.next()? == "installed").then_some(())?;
+        Some(Installed {
+            name: fields.next()?,
+            version: fields.next()?,
+            arch: fields.next()?,
+        })
+    };
+    let mut packages: Vec<_> = lines.lines().filter_map(package).collect();
+    packages.sort();
+    packages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_that_are_not_installed_are_left_out() {
+        let lines = "installed\tzlib1g\t1:1.2\tamd64\nconfig-files\texim4\t4.96\tall\ninstalled\tbase\t1\tall\n";
+        let names: Vec<_> = parse(lines)
+            .into_iter()
+            .map(|package| package.name)
+            .collect();
+        assert_eq!(names, ["base", "zlib1g"]);
+    }
+
+    #[test]
+    fn each_package_has_a_reason() {
+        let package = |name: &str, version: &str| Installed {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            arch: "amd64".to_owned(),
+        };
+        let apt = Apt {
+            install: vec!["nginx=1.22".to_owned(), "curl:amd64".to_owned()],
+            remove: vec![],
+            recommends: false,
+        };
+        let before = [package("libc6", "1"), package("curl", "1")];
+        let after = vec![
+            package("curl", "1"),
+            package("libc6", "2"),
+            package("libnginx", "1"),
+            package("nginx", "1.22"),
+        ];
+        let origins: Vec<_> = attribute(&before, after, Some(&apt))
+            .into_iter()
+            .map(|package| package.origin)
+            .collect();
+        assert_eq!(
+            origins,
+            [
+                Origin::Declared,
+                Origin::Base,
+                Origin::Dependency,
+                Origin::Declared
+            ]
+        );
+    }
+}

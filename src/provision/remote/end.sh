@@ -1,0 +1,14 @@
+# Ends the step with token $1, for its timeout, behind session.sh.
+for dir in "/run/karat-$1" "/tmp/karat-$1"; do
+    { read -r leader <"$dir/leader"; } 2>/dev/null && end_session "$leader"
+    if { read -r pid <"$dir/pid"; } 2>/dev/null; then
+        # step.sh cleans up by itself when its script ends; the signal is for one that has not come that far.
+        rounds=0
+        while [ "$rounds" -lt 30 ] && [ -d "/proc/$pid" ]; do
+            [ "$rounds" -ne 10 ] || kill -s TERM "$pid"
+            sleep 0.1
+            rounds=$((rounds + 1))
+        done
+    fi
+    rm -rf "$dir"
+done

@@ -1,0 +1,231 @@
+//! The `shell` step: a script of the template runs in the machine.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::remote::{self, Ended, Interpreter, Outcome, Run};
+use super::{Context, ProvisionError, reboot};
+use crate::builder::Machine;
+use crate::plan::{Script, Shell, Step};
+
+/// Exit codes of a shell that was told to end (HUP, TERM), as a reboot does.
+const TOLD_TO_END: [u32; 2] = [129, 143];
+/// A machine that was just told to reboot drops the connection within this time, or says that it is going down.
+const DROP: Duration = Duration::from_millis(300);
+
+/// Runs the step's script; `more` goes into its environment last.
+pub(super) async fn run<M: Machine>(
+    machine: &mut M,
+    step: &Step,
+    shell: &Shell,
+    more: &[(&str, &str)],
+    cx: &Context<'_>,
+) -> Result<(), ProvisionError> {
+    let begun = Instant::now();
+    let script = read(&shell.script, cx).await?;
+    let run = Run {
+        interpreter: interpreter(&script, &describe(&shell.script))?,
+        script: &script,
+        environment: environment(step, shell, more, cx),
+        user: &shell.user,
+        directory: shell.working_directory.as_deref(),
+        limit: step.timeout,
+        survives: shell.expect_disconnect,
+    };
+    let outcome = remote::run(machine, &run, cx, |_| ()).await?;
+    let left = || step.timeout.saturating_sub(begun.elapsed());
+    let accept = |ended: Ended| match ended.code {
+        Some(code) if shell.exit_codes.contains(&code) => Ok(()),
+        code => Err(ProvisionError::Exit {
+            code,
+            output: ended.output,
+        }),
+    };
+    match outcome {
+        Outcome::Dropped(source, _) if !shell.expect_disconnect => Err(ProvisionError::Dropped {
+            source: Box::new(source),
+        }),
+        Outcome::Dropped(_, token) => {
+            reboot::back(machine, left(), |_| true).await?;
+            let code = tokio::time::timeout(left(), remote::ended(machine.session(), &token)).await;
+            match code.map_err(|_| ProvisionError::Timeout {
+                after: step.timeout,
+                output: None,
+            })?? {
+                Some(code) if !TOLD_TO_END.contains(&code) => accept(Ended {
+                    code: Some(code),
+                    output: None,
+                }),
+                _ => Ok(()),
+            }
+        }
+        Outcome::Ended(ended) if shell.expect_disconnect => {
+            // `reboot` comes back at once, and the connection drops a moment later.
+            sleep(DROP).await;
+            reboot::back(machine, left(), |_| true).await?;
+            match ended.code {
+                Some(code) if TOLD_TO_END.contains(&code) => Ok(()),
+                None => Ok(()),
+                Some(_) => accept(ended),
+            }
+        }
+        Outcome::Ended(ended) => accept(ended),
+    }
+}
+
+/// Checks a script on the host, before any machine is there: it can be read and has Unix line endings.
+///
+/// # Errors
+/// As said.
+pub fn check(path: &Path) -> Result<(), ProvisionError> {
+    let text = std::fs::read(path).map_err(|source| ProvisionError::Script {
+        path: path.to_owned(),
+        source,
+    })?;
+    interpreter(&text, &path.display().to_string()).map(|_| ())
+}
+
+async fn read(script: &Script, cx: &Context<'_>) -> Result<Vec<u8>, ProvisionError> {
+    match script {
+        Script::Path(path) => {
+            tokio::fs::read(path)
+                .await
+                .map_err(|source| ProvisionError::Script {
+                    path: path.clone(),
+                    source,
+                })
+        }
+        Script::Inline(lines) => {
+            let lines: Vec<_> = lines.iter().map(|line| line.reveal(cx.secrets)).collect();
+            Ok((lines.join("\n") + "\n").into_bytes())
+        }
+    }
+}
+
+fn describe(script: &Script) -> String {
+    match script {
+        Script::Path(path) => format!("the script {}", path.display()),
+        Script::Inline(_) => "the inline script".to_owned(),
+    }
+}
+
+/// What the kernel would run the script with; `/bin/sh -eu` when it has no `#!` of its own.
+///
+/// A first line that ends with CR is refused: such a script was saved on Windows, and running it fails with a riddle
+/// ("not found"). CR further down may be meant.
+fn interpreter(script: &[u8], name: &str) -> Result<Interpreter, ProvisionError> {
+    let of = |program: &str, argument: &str| Interpreter {
+        program: program.to_owned(),
+        argument: argument.to_owned(),
+    };
+    if script.starts_with(b"\x7fELF") {
+        return Ok(of("", ""));
+    }
+    let first = script
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    if first.ends_with(b"\r") {
+        return Err(ProvisionError::LineEndings(name.to_owned()));
+    }
+    let Some(line) = first.strip_prefix(b"#!") else {
+        return Ok(of("/bin/sh", "-eu"));
+    };
+    let line = String::from_utf8_lossy(line);
+    let (program, argument) = line
+        .trim()
+        .split_once([' ', '\t'])
+        .unwrap_or((line.trim(), ""));
+    if program.is_empty() {
+        Ok(of("/bin/sh", "-eu"))
+    } else {
+        Ok(of(program, argument.trim()))
+    }
+}
+
+fn environment(
+    step: &Step,
+    shell: &Shell,
+    more: &[(&str, &str)],
+    cx: &Context<'_>,
+) -> Vec<(String, String)> {
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let set = [
+        ("DEBIAN_FRONTEND", "noninteractive"),
+        ("LC_ALL", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("KARAT_STEP", &step.name),
+    ];
+    let variables = cx
+        .variables
+        .iter()
+        .map(|(name, value)| (named("KARAT_VAR_", name), value.clone()));
+    let secrets = cx
+        .secrets
+        .iter()
+        .map(|(name, value)| (named("KARAT_SECRET_", name), value.to_owned()));
+    let chosen = shell
+        .environment
+        .iter()
+        .map(|(name, value)| (name.clone(), value.reveal(cx.secrets)));
+    let more = more.iter().copied().map(own);
+    set.into_iter()
+        .map(own)
+        .chain(variables)
+        .chain(secrets)
+        .chain(chosen)
+        .chain(more)
+        .collect()
+}
+
+fn named(prefix: &str, name: &str) -> String {
+    prefix.to_owned() + &name.to_uppercase().replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_says_what_runs_it() {
+        for (script, program, argument) in [
+            ("echo a\n", "/bin/sh", "-eu"),
+            ("", "/bin/sh", "-eu"),
+            ("#!/bin/bash\n", "/bin/bash", ""),
+            ("#!/bin/bash", "/bin/bash", ""),
+            (
+                "#! /usr/bin/env  python3 \nprint()\n",
+                "/usr/bin/env",
+                "python3",
+            ),
+            ("#!/usr/bin/perl -w -T\n", "/usr/bin/perl", "-w -T"),
+            ("#!\n", "/bin/sh", "-eu"),
+            ("\x7fELF\x02", "", ""),
+            ("#!/bin/sh\nprintf 'a\r\n'\n", "/bin/sh", ""),
+        ] {
+            let Interpreter {
+                program: got,
+                argument: rest,
+            } = interpreter(script.as_bytes(), "x").unwrap();
+            assert_eq!(
+                (got.as_str(), rest.as_str()),
+                (program, argument),
+                "{script:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn windows_line_endings_are_refused_with_the_name_of_the_file() {
+        for script in ["#!/bin/sh\r\necho a\r\n", "echo a\r\n"] {
+            let error = interpreter(script.as_bytes(), "the script a.sh").unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("the script a.sh has Windows line endings")
+            );
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Files to the far side: one session, one tar stream, checked there, renamed into place.
+
+mod archive;
+mod tree;
+
+use tokio::sync::mpsc;
+
+use self::archive::Archive;
+use self::tree::Kind;
+use super::exec::{FeedError, Input, Source, Tail, joined};
+use super::quote::quote_bytes;
+use super::{Item, ItemSource, Session, SshError};
+use crate::ui::Bar;
+
+/// What runs on the far side. It needs only `sh`, coreutils and tar.
+const RECEIVE: &str = include_str!("receive.sh");
+/// How many pieces may wait between the disk and the network.
+const AHEAD: usize = 4;
+
+impl Session {
+    /// Puts files in place as one stream: parents made, contents checked by SHA-256 on the far side, then renamed into place,
+    /// so that a broken transfer leaves no half file.
+    ///
+    /// A file goes to its destination, or into it when that is a directory or ends with `/`. A directory's content goes into its
+    /// destination, which is made or added to; what is there already and is not in the source stays. Links are followed.
+    ///
+    /// # Errors
+    /// Names the file and the reason (missing, broken link, link loop, disk full, connection dropped).
+    pub async fn upload(&self, items: &[Item], bar: &Bar) -> Result<(), SshError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let groups = group(items)?;
+        let planned = items
+            .iter()
+            .zip(&groups)
+            .map(|(item, group)| (item.clone(), *group))
+            .collect();
+        let archive = blocking(move || Archive::plan(planned)).await?;
+        let list = list(items, &groups, &archive);
+        let command = format!("set -- {} {}\n{RECEIVE}", list.len(), archive.length());
+        let mut stderr = Tail::default();
+        let exit = self
+            .converse(
+                &command,
+                |input| send(input, list, archive, bar),
+                async |source, bytes: &[u8]| {
+                    if source == Source::Stderr {
+                        stderr.push(bytes);
+                    }
+                    Ok(())
+                },
+            )
+            .await?;
+        if exit.is_success() {
+            return Ok(());
+        }
+        let reason = match stderr.text() {
+            text if text.is_empty() => format!("the far side {exit}"),
+            text => explain(&text, items, &groups),
+        };
+        Err(SshError::Upload {
+            destination: match items {
+                [item] => item.destination.clone(),
+                _ => format!("{} and {} more", items[0].destination, items.len() - 1),
+            },
+            reason,
+        })
+    }
+}
+
+/// Files that go into the same directory share a group: they are staged in one place and moved together.
+fn group(items: &[Item]) -> Result<Vec<usize>, SshError> {
+    let mut groups: Vec<usize> = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        check_destination(item)?;
+        let shares = |before: &Item| {
+            item.destination.ends_with('/')
+                && before.destination == item.destination
+                && before.owner == item.owner
+                && [before, item]
+                    .iter()
+                    .all(|item| tree::is_file(&item.source))
+        };
+        let group = match (index.checked_sub(1), groups.last()) {
+            (Some(before), Some(&group)) if shares(&items[before]) => group,
+            _ => index,
+        };
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
+fn check_destination(item: &Item) -> Result<(), SshError> {
+    let reason = if !item.destination.starts_with('/') || item.destination.contains('\0') {
+        "an absolute path is expected"
+    } else if matches!(item.source, ItemSource::Bytes(_)) && item.destination.ends_with('/') {
+        "it ends with `/`, and text has no file name of its own"
+    } else {
+        return Ok(());
+    };
+    Err(SshError::Upload {
+        destination: item.destination.clone(),
+        reason: reason.to_owned(),
+    })
+}
+
+/// The items as calls of a shell function.
+fn list(items: &[Item], groups: &[usize], archive: &Archive) -> Vec<u8> {
+    let mut text = Vec::new();
+    for ((item, group), (kind, name)) in items.iter().zip(groups).zip(archive.tops()) {
+        let owner = match item.owner.as_str() {
+            "root" | "0" | "0:0" => "root:root",
+            owner => owner,
+        };
+        let kind = match kind {
+            Kind::Content => "content",
+            Kind::File => "file",
+            Kind::Directory => "directory",
+        };
+        text.extend_from_slice(format!("item {group} ").as_bytes());
+        for word in [
+            owner.as_bytes(),
+            kind.as_bytes(),
+            name,
+            item.destination.as_bytes(),
+        ] {
+            text.extend_from_slice(&quote_bytes(word));
+            text.push(b' ');
+        }
+        text.push(b'\n');
+    }
+    text.push(b':');
+    text
+}
+
+async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Result<(), FeedError> {
+    input.send(list).await?;
+    let (sender, mut pieces) = mpsc::channel(AHEAD);
+    let reading = tokio::task::spawn_blocking(move || archive.write(sender));
+    while let Some(piece) = pieces.recv().await {
+        let count = Vec::len(&piece) as u64;
+        input.send(piece).await?;
+        bar.advance(count);
+    }
+    let digest = joined(reading).await.map_err(FeedError::Local)?;
+    input
+        .send(format!("{}\n", digest.hex()).into_bytes())
+        .await?;
+    input.end().await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    joined(tokio::task::spawn_blocking(work)).await
+}
+
+/// Names destinations instead of staging places in what tar says: `tar: g3/nginx.conf: Cannot write: ...`.
+fn explain(stderr: &str, items: &[Item], groups: &[usize]) -> String {
+    let line = |line: &str| {
+        let named = line.strip_prefix("tar: g").and_then(|rest| {
+            let (group, rest) = rest.split_once('/')?;
+            let group: usize = group.parse().ok()?;
+            let index = groups.iter().position(|&other| other == group)?;
+            let destination = &items[index].destination;
+            let between = if destination.ends_with('/') { "" } else { ": " };
+            Some(format!("{destination}{between}{rest}"))
+        });
+        named.unwrap_or_else(|| line.to_owned())
+    };
+    stderr.lines().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,136 @@
+#!/bin/sh
+# The far side of an upload. Arguments: the lengths of the list of items and of the archive. stdin: that list (shell text),
+# the tar archive, and a line with the archive's SHA-256. Everything is unpacked beside its destination and renamed into place only when all is right.
+umask 022
+listed=$1 length=$2
+work='' group='' hasher=''
+
+clean() {
+    status=$?
+    trap - EXIT HUP INT TERM PIPE
+    [ -z "$hasher" ] || kill "$hasher" 2>/dev/null
+    if [ -n "$work" ]; then
+        for link in "$work"/g*; do
+            [ -h "$link" ] && rm -rf -- "$(readlink -- "$link")"
+        done
+        rm -rf -- "$work"
+    fi
+    exit "$status"
+}
+trap clean EXIT
+trap 'exit 1' HUP INT TERM PIPE
+
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# place KIND NAME DESTINATION: sets $dir and $base; an empty $base means that the content of a directory goes into $dir.
+place() {
+    destination=$3 into=''
+    while :; do
+        case $destination in
+        /) break ;;
+        */) destination=${destination%/} into=1 ;;
+        *) break ;;
+        esac
+    done
+    dir=${destination%/*} base=${destination##*/}
+    [ -n "$dir" ] || dir=/
+    if [ -d "$destination" ]; then
+        dir=$destination
+        base=$2
+        [ "$1" != content ] || die "$3: is a directory"
+        [ "$1" = file ] || base=''
+    elif [ "$1" = file ] && [ -n "$into" ]; then
+        dir=$destination
+        base=$2
+    elif [ "$1" = directory ] && [ -e "$destination" ]; then
+        die "$3: exists and is not a directory"
+    fi
+}
+
+# stage GROUP OWNER KIND NAME DESTINATION: a fresh directory on the same file system for each group.
+stage() {
+    [ "$1" != "$group" ] || return 0
+    group=$1
+    place "$3" "$4" "$5"
+    mkdir -p -- "$dir" || exit 1
+    staged=$(mktemp -d -- "${dir%/}/.karat.XXXXXX") || exit 1
+    ln -s -- "$staged" "$work/g$1" || exit 1
+    # An unknown owner is told before anything is sent.
+    [ "$2" = root:root ] || { chown -- "$2" "$staged" && chown -- 0:0 "$staged"; } || exit 1
+}
+
+# commit, as stage: a group's items go into one directory, so they go together.
+commit() {
+    [ "$1" != "$group" ] || return 0
+    group=$1
+    staged=$(readlink -- "$work/g$1") || exit 1
+    [ "$2" = root:root ] || chown -R -- "$2" "$staged" || exit 1
+    place "$3" "$4" "$5"
+    if [ -z "$base" ]; then
+        merge "$staged/$4" "$dir" || exit 1
+    elif [ "$base" = "$4" ] && [ "$3" = file ]; then
+        merge "$staged" "$dir" || exit 1
+    else
+        mv -f -T -- "$staged/$4" "${dir%/}/$base" || exit 1
+    fi
+}
+
+# merge FROM TO: moves what is in one directory into another; a subshell, for its own variables. Nothing staged is a link.
+merge() (
+    from=$1 to=$2
+    set --
+    for entry in "$from"/* "$from"/.[!.]* "$from"/..?*; do
+        [ -e "$entry" ] || continue
+        if [ -d "$entry" ] && [ -d "$to/${entry##*/}" ]; then
+            merge "$entry" "$to/${entry##*/}" || exit 1
+            continue
+        fi
+        set -- "$@" "$entry"
+        if [ $# -ge 100 ]; then
+            mv -f -t "$to" -- "$@" || exit 1
+            set --
+        fi
+    done
+    [ $# -eq 0 ] || mv -f -t "$to" -- "$@"
+)
+
+take() {
+    dd bs=64k count="$1" iflag=fullblock,count_bytes status=none
+}
+
+# tar does not always say that a short write means a full disk.
+full_disks() {
+    for link in "$work"/g*; do
+        free=$(df -k --output=avail -- "$link/" | tail -n 1)
+        [ "$free" -gt 0 ] || printf 'no space left on the disk of %s\n' "$(readlink -- "$link")" >&2
+    done
+}
+
+hash() {
+    # OpenSSL knows the processor's instructions for this, where it is installed.
+    if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi
+}
+
+work=$(mktemp -d) && mkfifo -- "$work/pipe" || exit 1
+items=$(take "$listed")
+# shellcheck disable=SC2317 # the list calls it
+item() { stage "$@"; }
+eval "$items"
+
+hash <"$work/pipe" >"$work/sum" &
+hasher=$!
+take "$length" | tee -- "$work/pipe" | tar -x -p -m --numeric-owner -f - -C "$work"
+unpacked=$?
+read -r told || [ "$unpacked" -ne 0 ] || die 'the transfer broke off'
+[ "$unpacked" -eq 0 ] || { full_disks; exit 1; }
+wait "$hasher"
+hasher=''
+read -r found _ <"$work/sum"
+[ "$told" = "$found" ] || die "arrived damaged: SHA-256 is $found instead of $told"
+
+group=''
+item() { commit "$@"; }
+eval "$items"

@@ -1,0 +1,123 @@
+//! What can go wrong with a store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Error, Diagnostic)]
+pub enum StoreError {
+    /// There is no place for a store.
+    #[error("no place for the store: neither XDG_DATA_HOME nor HOME is set")]
+    #[diagnostic(help("give one with `--store` or KARAT_STORE"))]
+    NoPlace,
+    /// A file or directory of the store cannot be used.
+    #[error("cannot {action} {}", path.display())]
+    #[diagnostic(help(
+        "check its permissions and free space, or use another store with `--store`"
+    ))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The text is no id.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NotAnId(#[from] InvalidId),
+    /// No manifest has an id like this.
+    #[error("there is no manifest {prefix} in the store at {}", store.display())]
+    #[diagnostic(help("see `karat list` for those that there are"))]
+    Unknown {
+        /// What was given.
+        prefix: IdPrefix,
+        /// Where it was looked for.
+        store: PathBuf,
+    },
+    /// Several manifests have an id like this.
+    #[error("{prefix} may be {}", list(matches))]
+    #[diagnostic(help("give more digits"))]
+    Ambiguous {
+        /// What was given.
+        prefix: IdPrefix,
+        /// Ids that begin like it.
+        matches: Vec<ManifestId>,
+    },
+    /// A file of the store is not what its name says.
+    #[error("{} was changed after it was stored: it is {actual}", path.display())]
+    #[diagnostic(help(
+        "its name is the SHA-256 of what it held; restore it from a backup, or remove it and build again"
+    ))]
+    Tampered {
+        /// The file.
+        path: PathBuf,
+        /// Its digest now.
+        actual: Digest,
+    },
+    /// A file of the store is what its name says and still cannot be read.
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help(
+        "another version of karat may have written it, or it was put there by hand"
+    ))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// A manifest names an image that is not in the store.
+    #[error("the image {0} is not in the store")]
+    #[diagnostic(help("build it again"))]
+    NoImage(Digest),
+    /// Something cannot be written down.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unrepresentable(#[from] Unrepresentable),
+    /// The file to export to cannot be written.
+    #[error("cannot export to {}", path.display())]
+    #[diagnostic(help("check that its directory exists, can be written and has room"))]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file to export to is there already.
+    #[error("{} exists already", .0.display())]
+    #[diagnostic(help("choose another name, or replace it with `--force`"))]
+    Exists(PathBuf),
+}
+
+impl StoreError {
+    /// The exit code when it is not 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotAnId(_) | Self::Unknown { .. } | Self::Ambiguous { .. } | Self::Exists(_) => 2,
+            Self::Tampered { .. } | Self::Unreadable { .. } => 4,
+            _ => 1,
+        }
+    }
+
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+fn list(matches: &[ManifestId]) -> String {
+    let ids: Vec<_> = matches.iter().map(ToString::to_string).collect();
+    ids.join(" or ")
+}

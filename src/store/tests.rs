@@ -1,0 +1,151 @@
+//! Stores that are written, spoilt and read.
+
+use super::*;
+use crate::manifest::tests::example;
+
+fn run() -> Run {
+    Run {
+        started: "2026-01-31T23:50:00Z".parse().unwrap(),
+        finished: "2026-01-31T23:59:59Z".parse().unwrap(),
+        phases: [("provision".to_owned(), 1234)].into(),
+        accelerator: "tcg".to_owned(),
+    }
+}
+
+/// Stores an image of these bytes, taken from directory `from`.
+async fn put(store: &Store, from: &Path, image: &[u8]) -> ManifestId {
+    let path = from.join(Digest::of(image).hex());
+    fs::write(&path, image).unwrap();
+    let writing = store.begin().await.unwrap();
+    let blob = writing.add_image(&path, &Ui::default()).await.unwrap();
+    assert_eq!(blob.digest, Digest::of(image));
+    assert!(!path.exists());
+    writing
+        .commit(&example("web", "text", image), run())
+        .unwrap()
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn only_file(directory: &Path) -> PathBuf {
+    let paths = entries(directory).unwrap();
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    paths[0].clone()
+}
+
+#[tokio::test]
+async fn what_is_stored_is_read_back() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::new(scratch.path().join("store"));
+    assert!(store.ids().unwrap().is_empty());
+    let id = put(&store, scratch.path(), b"image").await;
+    // The same once more: nothing is there twice.
+    assert_eq!(put(&store, scratch.path(), b"image").await, id);
+    assert_eq!(store.ids().unwrap(), [id]);
+    let stored = store.manifest(id).unwrap();
+    assert_eq!(stored.manifest, example("web", "text", b"image"));
+    let records = store.records_of(id).unwrap();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].manifest, id);
+    only_file(&store.blobs());
+    assert_eq!(store.resolve(&id.to_string()[..8]).unwrap(), id);
+    assert_eq!(store.resolve("00000000").unwrap_err().exit_code(), 2);
+    assert_eq!(store.resolve("latest").unwrap_err().exit_code(), 2);
+}
+
+#[tokio::test]
+async fn an_image_from_another_file_system_is_copied() {
+    let scratch = tempfile::tempdir().unwrap();
+    let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("not tried: no second file system at /dev/shm");
+        return;
+    };
+    let store = Store::new(scratch.path().join("store"));
+    let id = put(&store, memory.path(), b"image").await;
+    assert!(store.manifest(id).is_ok());
+    only_file(&store.blobs());
+}
+
+#[tokio::test]
+async fn a_manifest_without_its_image_is_not_recorded() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::new(scratch.path());
+    let writing = store.begin().await.unwrap();
+    let error = writing
+        .commit(&example("web", "text", b"image"), run())
+        .unwrap_err();
+    assert!(matches!(error, StoreError::NoImage(_)));
+    assert!(store.ids().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_was_changed_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::new(scratch.path().join("store"));
+    let id = put(&store, scratch.path(), b"image").await;
+    let other = put(&store, scratch.path(), b"other image").await;
+    let records = |id: ManifestId| store.records().join(id.to_string());
+
+    let record = only_file(&records(id));
+    let sound = fs::read(&record).unwrap();
+    let text = String::from_utf8(sound.clone()).unwrap();
+    replace(&record, text.replace("tcg", "kvm").as_bytes());
+    assert_eq!(store.records_of(id).unwrap_err().exit_code(), 4);
+    replace(&record, &sound);
+    // A sound record of another manifest is no record of this one.
+    let moved = records(other).join(record.file_name().unwrap());
+    fs::rename(&record, moved).unwrap();
+    assert_eq!(store.records_of(other).unwrap_err().exit_code(), 4);
+
+    let manifest = store.manifest_path(&id);
+    replace(&manifest, &fs::read(store.manifest_path(&other)).unwrap());
+    let error = store.manifest(id).unwrap_err();
+    assert!(error.to_string().contains("was changed"), "{error}");
+    assert_eq!(error.exit_code(), 4);
+
+    let target = scratch.path().join("exported");
+    let sound = store.manifest(other).unwrap().manifest;
+    replace(&store.blob(&Digest::of(b"other image")), b"rotten image");
+    let ui = Ui::default();
+    let error = store.export(&sound, &target, false, &ui).await.unwrap_err();
+    assert_eq!((error.exit_code(), target.exists()), (4, false));
+    // Built again, it is sound again.
+    put(&store, scratch.path(), b"other image").await;
+    store.export(&sound, &target, false, &ui).await.unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"other image");
+}
+
+#[tokio::test]
+async fn an_ambiguous_beginning_lists_what_it_may_be() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::new(scratch.path());
+    fs::create_dir_all(store.manifests()).unwrap();
+    let ids = ["0", "1"].map(|end| format!("{}{end}", "a".repeat(63)));
+    for id in &ids {
+        fs::write(store.manifests().join(format!("{id}.json")), "").unwrap();
+    }
+    let error = store.resolve("aaaaaaaa").unwrap_err();
+    assert!(
+        ids.iter().all(|id| error.to_string().contains(id)),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), 2);
+    assert_eq!(store.resolve(&ids[1]).unwrap().to_string(), ids[1]);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_swept_by_the_next_writer_that_is_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::new(scratch.path());
+    let first = store.begin().await.unwrap();
+    let left = store.blobs().join(format!("{UNFINISHED}abc"));
+    fs::write(&left, "half").unwrap();
+    let second = store.begin().await.unwrap();
+    assert!(left.exists(), "another writer may be using it");
+    drop((first, second));
+    drop(store.begin().await.unwrap());
+    assert!(!left.exists());
+}

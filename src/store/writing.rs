@@ -1,0 +1,134 @@
+//! Putting an image and its manifest into the store.
+//!
+//! The order is image, record, manifest, and each is whole under its final name before the next is begun. So whatever
+//! has a manifest is complete, and a crash between any two leaves only what no manifest refers to.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::{Blob, Record, Run, Store, StoreError};
+use crate::atomic::{self, Unfinished};
+use crate::digest::Digest;
+use crate::flock::FileLock;
+use crate::hashing::{self, Sparse, Stop};
+use crate::manifest::{Manifest, ManifestId, canonical};
+use crate::ui::Ui;
+
+/// Nobody changes what is stored; without the write permission not even by accident.
+const READ_ONLY: u32 = 0o444;
+
+/// The right to write. While any process has it, nothing is removed from the store.
+#[derive(Debug)]
+pub struct Writing {
+    store: Store,
+    _lock: FileLock,
+}
+
+impl Writing {
+    pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
+        for directory in [store.blobs(), store.manifests(), store.records()] {
+            fs::create_dir_all(&directory).map_err(StoreError::io("make", &directory))?;
+        }
+        let path = store.root().join("lock");
+        loop {
+            // Whoever is alone clears up what a crash left.
+            if let Some(alone) =
+                FileLock::try_exclusive(&path).map_err(StoreError::io("lock", &path))?
+            {
+                store.sweep()?;
+                drop(alone);
+            }
+            if let Some(lock) =
+                FileLock::try_shared(&path).map_err(StoreError::io("lock", &path))?
+            {
+                let store = store.clone();
+                return Ok(Self { store, _lock: lock });
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Moves an image file into the store: a rename within a file system, else a copy. Its digest is computed here,
+    /// from the bytes that are kept.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the store not written. The file is then still at `image`, unless only the last
+    /// sync failed.
+    pub async fn add_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
+        let size = fs::metadata(image)
+            .map_err(StoreError::io("read", image))?
+            .len();
+        let bar = ui.bar("storing the image", Some(size));
+        let (image, blobs) = (image.to_owned(), self.store.blobs());
+        hashing::blocking(move |stop| {
+            let progress = |bytes| bar.advance(bytes);
+            let stored = if same_file_system(&image, &blobs).unwrap_or(false) {
+                take(&image, &blobs, stop, progress)
+            } else {
+                copy(&image, &blobs, stop, progress)
+            };
+            stored.map_err(StoreError::io("store", &image))
+        })
+        .await
+    }
+
+    /// Records a manifest whose image is in the store, with how its build went. A manifest that is there already
+    /// only gets one more record.
+    ///
+    /// # Errors
+    /// The image is not in the store, or the store cannot be written.
+    pub fn commit(&self, manifest: &Manifest, run: Run) -> Result<ManifestId, StoreError> {
+        let image = &manifest.outputs.image;
+        let blob = self.store.blob(&image.digest);
+        if fs::metadata(&blob).map_or(0, |found| found.len()) != image.size {
+            return Err(StoreError::NoImage(image.digest));
+        }
+        let bytes = manifest.to_bytes()?;
+        let id = ManifestId::of(&bytes);
+        self.record(&Record::new(id, run))?;
+        let path = self.store.manifest_path(&id);
+        // The name is the digest of the bytes, so a file that has it can only be this one, or a spoilt one.
+        atomic::write(&path, READ_ONLY, &bytes).map_err(StoreError::io("write", &path))?;
+        Ok(id)
+    }
+
+    fn record(&self, record: &Record) -> Result<(), StoreError> {
+        let bytes = canonical::to_bytes(record)?;
+        let records = self.store.records();
+        let directory = records.join(record.manifest.to_string());
+        let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
+        fs::create_dir_all(&directory)
+            .and_then(|()| atomic::sync_directory(&records))
+            .and_then(|()| atomic::write(&path, READ_ONLY, &bytes))
+            .map_err(StoreError::io("write", &path))
+    }
+}
+
+fn same_file_system(one: &Path, other: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(one)?.dev() == fs::metadata(other)?.dev())
+}
+
+/// Hashes the file where it is, then renames it.
+fn take(image: &Path, blobs: &Path, stop: &Stop, progress: impl Fn(u64)) -> io::Result<Blob> {
+    let file = File::open(image)?;
+    let (digest, size) = hashing::digest(&file, stop, progress)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(READ_ONLY))?;
+    file.sync_all()?;
+    // Also over a blob that is there: if that one rotted, it is sound again now.
+    fs::rename(image, blobs.join(digest.hex()))?;
+    atomic::sync_directory(blobs)?;
+    Ok(Blob { digest, size })
+}
+
+/// Copies the file under a passing name, hashing what it writes, then gives it its own name and removes the source.
+fn copy(image: &Path, blobs: &Path, stop: &Stop, progress: impl Fn(u64)) -> io::Result<Blob> {
+    let mut unfinished = Unfinished::create(&blobs.join("image"), READ_ONLY)?;
+    let mut sparse = Sparse::new(unfinished.file());
+    let (digest, size) = hashing::copy(File::open(image)?, &mut sparse, stop, progress)?;
+    sparse.finish()?;
+    unfinished.finish_as(&blobs.join(digest.hex()))?;
+    fs::remove_file(image)?;
+    Ok(Blob { digest, size })
+}

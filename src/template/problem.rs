@@ -1,0 +1,212 @@
+//! What is wrong with a template, pointing at the place.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// A stretch of the template's text, in bytes.
+pub type Span = Range<usize>;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// Where; `None` for what is nowhere in the text (an argument, a missing table).
+    pub span: Option<Span>,
+    /// Other places that belong to it, each with a word about it.
+    pub also: Vec<(Span, String)>,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// Something wrong at a place.
+    #[must_use]
+    pub fn at(span: Span, what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            span: Some(span),
+            also: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Something wrong that is nowhere in the text.
+    #[must_use]
+    pub fn nowhere(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            span: None,
+            also: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Adds how to mend it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds how to mend it, if that is known.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    /// Adds another place.
+    #[must_use]
+    pub fn and(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.also.push((span, label.into()));
+        self
+    }
+}
+
+/// Everything that is wrong with one template, in the order of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateErrors {
+    /// The path that was given.
+    pub path: PathBuf,
+    /// The text that was read.
+    pub text: String,
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl TemplateErrors {
+    /// Sorts the problems by place; those without one come first.
+    #[must_use]
+    pub fn new(path: PathBuf, text: String, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
+        problems.dedup();
+        Self {
+            path,
+            text,
+            problems,
+        }
+    }
+
+    /// Every problem with the file, the line, its text, a caret and how to mend it.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let path = self.path.display().to_string();
+        let texts: Vec<String> = self
+            .problems
+            .iter()
+            .map(|problem| renderer.render(&[self.group(problem, &path)]))
+            .collect();
+        texts.join("\n\n")
+    }
+
+    fn group<'a>(&'a self, problem: &'a Problem, path: &'a str) -> Group<'a> {
+        let title = Level::ERROR.primary_title(problem.what.as_str());
+        let group = match &problem.span {
+            None => title.element(Origin::path(path)),
+            Some(span) => {
+                let also = problem.also.iter().map(|(span, label)| {
+                    AnnotationKind::Context
+                        .span(self.visible(span))
+                        .label(label.as_str())
+                });
+                title.element(
+                    Snippet::source(self.text.as_str())
+                        .path(path)
+                        .annotation(AnnotationKind::Primary.span(self.visible(span)))
+                        .annotations(also),
+                )
+            }
+        };
+        match &problem.help {
+            Some(help) => group.element(Level::HELP.message(help.as_str())),
+            None => group,
+        }
+    }
+
+    /// The first line of a span: a caret under a whole multi-line string says less than one under its start.
+    fn visible(&self, span: &Span) -> Span {
+        let start = span.start.min(self.text.len());
+        let end = span.end.clamp(start, self.text.len());
+        let line = self.text[start..end].find('\n').unwrap_or(end - start);
+        start..start + line
+    }
+}
+
+impl fmt::Display for TemplateErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        let errors = if count == 1 { "error" } else { "errors" };
+        write!(f, "{} has {count} {errors}", self.path.display())
+    }
+}
+
+impl std::error::Error for TemplateErrors {}
+
+/// The candidate that was probably meant, as help.
+#[must_use]
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// The candidate that was probably meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let flat = word.replace('-', "_");
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&flat, candidate), candidate))
+        // A third of the word may be wrong: `disk-sise` is near `disk_size`, `cpu` is near `cpus`, `ram` is near nothing.
+        .filter(|(distance, candidate)| *distance <= flat.len().max(candidate.len()) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_near_miss_is_suggested() {
+        let candidates = ["cpus", "disk_size", "memory"];
+        for (word, expected) in [
+            ("disk-sise", Some("did you mean `disk_size`?")),
+            ("cpu", Some("did you mean `cpus`?")),
+            ("ram", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                did_you_mean(word, candidates).as_deref(),
+                expected,
+                "{word:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_span_at_the_end_of_the_text_renders() {
+        let problem = Problem::at(5..90, "broken").help("mend it");
+        let errors = TemplateErrors::new("t.toml".into(), "a = [".into(), vec![problem]);
+        insta::assert_snapshot!(errors.render(false), @r"
+        error: broken
+         --> t.toml:1:6
+          |
+        1 | a = [
+          |      ^
+          |
+          = help: mend it
+        ");
+    }
+}

@@ -1,0 +1,251 @@
+//! The tables of a template as they are written: names and shapes only; meaning is [`crate::plan`]'s.
+//!
+//! Every table refuses unknown keys. None uses `flatten`, `untagged` or `tag`, which lose the span.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::scalar::{Flag, Number, Scalar};
+
+/// A string with its place.
+pub type Str = Spanned<String>;
+
+/// A template without `[variables]` and `[secrets]`, whose values are in place by now.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Template {
+    pub image: Option<Spanned<Image>>,
+    pub base: Option<Spanned<Base>>,
+    pub builder: Option<Spanned<Builder>>,
+    pub ssh: Option<Spanned<Ssh>>,
+    pub packages: Option<Packages>,
+    #[serde(default)]
+    pub files: Vec<Spanned<File>>,
+    #[serde(default)]
+    pub provision: Vec<Spanned<Step>>,
+    #[serde(default)]
+    pub on_error: Vec<Spanned<Step>>,
+    #[serde(default)]
+    pub test: Vec<Spanned<Test>>,
+    pub output: Option<Spanned<Output>>,
+    // Read before everything else; here only so that a typo is told what could have been meant.
+    #[serde(default, rename = "variables")]
+    _variables: Option<serde::de::IgnoredAny>,
+    #[serde(default, rename = "secrets")]
+    _secrets: Option<serde::de::IgnoredAny>,
+}
+
+/// `[variables]` and `[secrets]`: read first, because everything else may refer to them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preamble {
+    #[serde(default)]
+    pub variables: BTreeMap<Str, Spanned<Variable>>,
+    #[serde(default)]
+    pub secrets: BTreeMap<Str, Spanned<Secret>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    pub default: Option<Spanned<Scalar>>,
+    #[serde(rename = "description")]
+    _description: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    pub env: Option<Str>,
+    pub file: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    pub name: Option<Str>,
+    pub description: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    pub file: Option<Spanned<BaseFile>>,
+    pub url: Option<Spanned<BaseUrl>>,
+    pub bootstrap: Option<Spanned<Bootstrap>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with `path`")]
+pub struct BaseFile {
+    pub path: Option<Str>,
+    pub sha256: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with `url` and `sha256`")]
+pub struct BaseUrl {
+    pub url: Option<Str>,
+    pub sha256: Option<Str>,
+    pub sha256_url: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bootstrap {
+    pub distribution: Option<Str>,
+    pub suite: Option<Str>,
+    pub mirror: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builder {
+    pub qemu: Option<Spanned<Qemu>>,
+    pub host: Option<Spanned<Host>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Qemu {
+    pub arch: Option<Str>,
+    pub cpus: Option<Spanned<Number>>,
+    pub memory: Option<Spanned<Scalar>>,
+    pub disk_size: Option<Spanned<Scalar>>,
+    pub firmware: Option<Str>,
+    pub machine: Option<Str>,
+    pub accelerator: Option<Str>,
+    #[serde(default)]
+    pub extra_args: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the names are the template's keys"
+)]
+pub struct Host {
+    pub address: Option<Str>,
+    pub port: Option<Spanned<Number>>,
+    pub host_key: Option<Str>,
+    pub known_hosts: Option<Str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ssh {
+    pub user: Option<Str>,
+    pub timeout: Option<Spanned<Scalar>>,
+    pub key_file: Option<Str>,
+    pub agent: Option<Spanned<Flag>>,
+    pub min_port: Option<Spanned<Number>>,
+    pub max_port: Option<Spanned<Number>>,
+    pub jump: Option<Spanned<Jump>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jump {
+    pub address: Option<Str>,
+    pub port: Option<Spanned<Number>>,
+    pub user: Option<Str>,
+    pub key_file: Option<Str>,
+    pub host_key: Option<Str>,
+    pub known_hosts: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packages {
+    pub apt: Option<Apt>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apt {
+    #[serde(default)]
+    pub install: Vec<Str>,
+    #[serde(default)]
+    pub remove: Vec<Str>,
+    pub recommends: Option<Flag>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub source: Option<Str>,
+    pub content: Option<Str>,
+    pub url: Option<Str>,
+    pub sha256: Option<Str>,
+    pub destination: Option<Str>,
+    pub mode: Option<Str>,
+    pub owner: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub name: Option<Str>,
+    pub timeout: Option<Spanned<Scalar>>,
+    pub retries: Option<Number>,
+    pub pause_before: Option<Spanned<Scalar>>,
+    pub only: Option<Vec<Str>>,
+    pub except: Option<Vec<Str>>,
+    pub shell: Option<Spanned<Shell>>,
+    pub file: Option<Spanned<File>>,
+    pub download: Option<Spanned<Download>>,
+    pub reboot: Option<Spanned<Reboot>>,
+    pub pause: Option<Spanned<Pause>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with `script` or `inline`, as in { inline = [\"true\"] }"
+)]
+pub struct Shell {
+    pub script: Option<Str>,
+    pub inline: Option<Spanned<Vec<Str>>>,
+    #[serde(default)]
+    pub environment: BTreeMap<Str, Spanned<Scalar>>,
+    pub working_directory: Option<Str>,
+    pub user: Option<Str>,
+    pub exit_codes: Option<Spanned<Vec<Spanned<Number>>>>,
+    pub expect_disconnect: Option<Flag>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Download {
+    pub source: Option<Str>,
+    pub sources: Option<Spanned<Vec<Str>>>,
+    pub destination: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an empty table: {}")]
+pub struct Reboot {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table: { duration = \"10s\" }")]
+pub struct Pause {
+    pub duration: Option<Spanned<Scalar>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    pub name: Option<Str>,
+    pub command: Option<Str>,
+    pub timeout: Option<Spanned<Scalar>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    pub format: Option<Str>,
+    pub path: Option<Str>,
+}

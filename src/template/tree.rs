@@ -1,0 +1,159 @@
+//! The parsed text as a tree with spans, and typed reading that goes on after an error.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Problem, Span, nearest};
+
+/// A template's text as TOML.
+pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
+
+/// Stands for any key: TOML's own `""` is unknown everywhere, too.
+const UNKNOWN: &str = "";
+
+/// Entries that were wrong and are gone, by the span of their table: nothing else is said about them.
+#[derive(Debug, Default)]
+pub(crate) struct Removed(HashSet<(Range<usize>, String)>);
+
+impl Removed {
+    /// Whether the table at `span` had this key.
+    pub fn has(&self, table: &Span, key: &str) -> bool {
+        self.0.contains(&(table.clone(), key.to_owned()))
+    }
+
+    /// Whether the table at `span` had a key that nobody knows: it may have been meant for any that is missing.
+    pub fn has_unknown(&self, table: &Span) -> bool {
+        self.has(table, UNKNOWN)
+    }
+
+    fn add(&mut self, table: Span, key: &str) {
+        self.0.insert((table, key.to_owned()));
+    }
+}
+
+/// Parses TOML.
+///
+/// # Errors
+/// Every mistake in the syntax.
+pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(tree);
+    }
+    Err(errors
+        .into_iter()
+        .map(|error| Problem {
+            span: error.span(),
+            ..Problem::nowhere(error.message())
+        })
+        .collect())
+}
+
+/// Reads a tree into a type, taking out each entry that does not fit and saying what is wrong with it.
+pub(super) fn read<T: DeserializeOwned>(
+    tree: &mut Tree<'_>,
+    removed: &mut Removed,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    loop {
+        let error = match T::deserialize(toml::Deserializer::from(tree.clone())) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let (problem, meant) = explain(&error);
+        let root = tree.span();
+        let table = problem
+            .span
+            .as_ref()
+            .and_then(|span| remove(tree.get_mut(), root, span, removed));
+        problems.push(problem);
+        if let Some(meant) = meant {
+            removed.add(table.clone()?, &meant);
+        }
+        table?;
+    }
+}
+
+/// Takes out the innermost entry whose key or value is at `span`, or whose array holds it; returns its table's span.
+pub(super) fn remove(
+    table: &mut DeTable<'_>,
+    table_span: Span,
+    span: &Span,
+    removed: &mut Removed,
+) -> Option<Span> {
+    let mut found = None;
+    for (key, value) in table.iter_mut() {
+        let value_span = value.span();
+        let inside = remove_inside(value.get_mut(), value_span.clone(), span, removed);
+        if inside.is_some() {
+            return inside;
+        }
+        if key.span() == *span || value_span == *span || holds(value.get_ref(), span) {
+            found = Some(key.clone());
+        }
+    }
+    let key = found?;
+    removed.add(table_span.clone(), key.get_ref());
+    table.remove(&key);
+    Some(table_span)
+}
+
+fn remove_inside(
+    value: &mut DeValue<'_>,
+    span: Span,
+    wanted: &Span,
+    removed: &mut Removed,
+) -> Option<Span> {
+    match value {
+        DeValue::Table(table) => remove(table, span, wanted, removed),
+        DeValue::Array(items) => items.iter_mut().find_map(|item| {
+            let span = item.span();
+            remove_inside(item.get_mut(), span, wanted, removed)
+        }),
+        _ => None,
+    }
+}
+
+fn holds(value: &DeValue<'_>, span: &Span) -> bool {
+    matches!(value, DeValue::Array(items) if items.iter().any(|item| item.span() == *span || holds(item.get_ref(), span)))
+}
+
+/// Serde's words, made into those of a person who knows TOML and not Rust; and for a key that is unknown the one
+/// that was meant, so that it is not called missing.
+fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
+    let message = error.message();
+    let place = |what: String| Problem {
+        span: error.span(),
+        ..Problem::nowhere(what)
+    };
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field") {
+        let key = quoted.next().unwrap_or_default();
+        let known: Vec<&str> = quoted.collect();
+        let meant = nearest(key, known.iter().copied());
+        let help = match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known keys here: {}", known.join(", ")),
+        };
+        let problem = place(format!("unknown key `{key}`")).help(help);
+        return (problem, Some(meant.unwrap_or(UNKNOWN).to_owned()));
+    }
+    let mut what = message.to_owned();
+    for (from, to) in [
+        ("invalid type: map", "invalid type: a table"),
+        ("invalid type: sequence", "invalid type: an array"),
+        ("expected a sequence", "expected an array"),
+        ("expected a map", "expected a table"),
+        ("expected a boolean", "expected true or false"),
+    ] {
+        what = what.replace(from, to);
+    }
+    if let Some((before, _)) = what.split_once("expected struct ") {
+        what = format!("{before}expected a table");
+    }
+    (place(what), None)
+}

@@ -1,0 +1,88 @@
+//! What is shown, before it is decided how.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+/// One thing to show. As JSON, one line of `--log-format json`.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Event<'a> {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// `note`, `warning`, `error`, `detail`, `output`, `started`, `done`, `failed`; bars: `bar`, `advance`, `bar_end`.
+    pub event: &'static str,
+    /// The template's image name, when several build at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<&'a str>,
+    /// The sentence, the line, or the name of the phase.
+    pub text: &'a str,
+    /// Seconds that a finished phase took.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
+    pub took: Option<Duration>,
+    /// Which phase or bar this is about.
+    #[serde(skip)]
+    pub id: u64,
+    /// Size of a bar, or by how much it moves, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn new(event: &'static str, job: Option<&'a str>, text: &'a str) -> Self {
+        let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        Self {
+            time,
+            event,
+            job,
+            text,
+            took: None,
+            id: 0,
+            total: None,
+        }
+    }
+
+    /// The job's name in front of the text, when there is one.
+    pub(super) fn labelled(&self) -> String {
+        match self.job {
+            Some(job) => format!("[{job}] {}", self.text),
+            None => self.text.to_owned(),
+        }
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn seconds<S: serde::Serializer>(
+    took: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let seconds = took.unwrap_or_default().as_secs_f64();
+    serializer.serialize_f64((seconds * 1000.0).round() / 1000.0)
+}
+
+/// A duration for people: `4.2 s`, `3 min 05 s`.
+#[must_use]
+pub(crate) fn human(took: Duration) -> String {
+    let seconds = took.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", took.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (4_240, "4.2 s"),
+            (59_900, "59.9 s"),
+            (185_000, "3 min 05 s"),
+        ] {
+            assert_eq!(human(Duration::from_millis(millis)), text);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Screens without a cursor: plain lines for logs, JSON lines for programs.
+
+use std::io::Write as _;
+
+use super::Printer;
+use super::event::{Event, human};
+
+/// One line a fact.
+pub(super) struct Plain;
+
+/// One JSON object a line.
+pub(super) struct Json;
+
+impl Printer for Plain {
+    fn print(&self, event: &Event<'_>) {
+        let text = event.labelled();
+        let line = match event.event {
+            "started" => format!("==> {text}"),
+            "done" => format!(
+                "    {text}: done in {}",
+                human(event.took.unwrap_or_default())
+            ),
+            "failed" => format!(
+                "    {text}: failed after {}",
+                human(event.took.unwrap_or_default())
+            ),
+            "output" => format!("    | {text}"),
+            "warning" | "error" => format!("{}: {text}", event.event),
+            "bar" => return write_line(&bar_line(event, &text)),
+            "advance" | "bar_end" => return,
+            _ => text,
+        };
+        write_line(&line);
+    }
+}
+
+fn bar_line(event: &Event<'_>, text: &str) -> String {
+    match event.total {
+        Some(bytes) => format!("    {text} ({})", indicatif::HumanBytes(bytes)),
+        None => format!("    {text}"),
+    }
+}
+
+impl Printer for Json {
+    fn print(&self, event: &Event<'_>) {
+        if matches!(event.event, "advance" | "bar_end") {
+            return;
+        }
+        if let Ok(line) = serde_json::to_string(event) {
+            write_line(&line);
+        }
+    }
+}
+
+/// A closed stderr must not end a build.
+fn write_line(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}

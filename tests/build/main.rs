@@ -1,0 +1,143 @@
+//! `karat build` for real: the real binary, a base made from the real archive, real guests.
+//!
+//! The base is made once and kept in `KARAT_CACHE`, which `make test` sets.
+
+#[path = "site.rs"]
+mod site;
+
+use std::time::{Duration, Instant};
+
+use site::{Site, guests_in};
+
+const WEB: &str = r#"
+[image]
+name = "web"
+
+[variables.greeting]
+default = "hello"
+
+[secrets.token]
+env = "TOKEN"
+
+[base.bootstrap]
+distribution = "debian"
+suite = "bookworm"
+
+[builder.qemu]
+disk_size = "4GiB"
+
+[packages.apt]
+install = ["nginx-light"]
+
+[[files]]
+content = "it is {{ greeting }}\n"
+destination = "/var/www/html/index.html"
+
+[[provision]]
+name = "look around"
+shell = { inline = ["nginx -t", "test -z \"$(systemctl is-active nginx | grep -x active)\"", "echo token={{ token }}"] }
+
+[[provision]]
+name = "restart"
+reboot = {}
+
+[[provision]]
+name = "after the restart"
+shell = { inline = ["test \"$KARAT_VAR_GREETING\" = hello", "[ \"$(df --output=size -B1M / | tail -1)\" -gt 3000 ]"] }
+
+[[test]]
+name = "nginx serves our page"
+command = "systemctl is-active nginx && grep 'it is hello' /var/www/html/index.html"
+
+[[test]]
+name = "the way in is gone but for this boot's own"
+command = "test \"$(wc -l < /root/.ssh/authorized_keys)\" = 1 && test -s /etc/machine-id"
+"#;
+
+#[test]
+fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
+    let site = Site::new();
+    site.write("web.toml", WEB);
+    let built = site.karat(["build", "web.toml"]).env("TOKEN", "s3cr3t-value").output().unwrap();
+    let log = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{log}");
+    assert!(!log.contains("s3cr3t-value"), "a secret was shown: {log}");
+    let id = String::from_utf8(built.stdout).unwrap();
+    let id = id.trim();
+    assert_eq!(id.trim_start_matches("sha256:").len(), 64, "stdout is the id alone: {id}");
+
+    let manifest = site.stdout(["show", "--json", &id[..19]]);
+    assert!(!manifest.contains("s3cr3t-value"));
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let packages = manifest["outputs"]["packages"].as_array().unwrap();
+    let origin = |name: &str| {
+        let found = packages.iter().find(|package| package["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not in the manifest"))["origin"].clone()
+    };
+    assert_eq!(origin("nginx-light"), "declared");
+    assert_eq!(origin("nginx-common"), "dependency");
+    assert_eq!(origin("openssh-server"), "base");
+    assert!(site.stdout(["list"]).contains("web"));
+
+    site.stdout(["export", &id[..19], "-o", "web.qcow2"]);
+    let info = std::process::Command::new("qemu-img").args(["info", "--output=json"]).arg(site.path("web.qcow2")).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(info["virtual-size"], 4_u64 << 30);
+    assert!(info.get("backing-filename").is_none(), "the image stands alone");
+    site.assert_nothing_left();
+}
+
+const SLEEPER: &str = r#"
+[image]
+name = "sleeper"
+
+[base.bootstrap]
+distribution = "debian"
+suite = "bookworm"
+
+[[provision]]
+shell = { inline = ["sleep 600"] }
+"#;
+
+#[test]
+fn a_signal_ends_a_build_within_ten_seconds_and_leaves_nothing() {
+    let site = Site::new();
+    site.write("sleeper.toml", SLEEPER);
+    let mut build = site.spawn(["build", "sleeper.toml"]);
+    site.wait_for_guest();
+    let asked = Instant::now();
+    site::signal(&build, "INT");
+    let status = build.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    site.assert_nothing_left();
+}
+
+#[test]
+fn a_killed_build_takes_its_guest_along_and_prune_removes_the_rest() {
+    let site = Site::new();
+    site.write("sleeper.toml", SLEEPER);
+    let mut build = site.spawn(["build", "sleeper.toml"]);
+    site.wait_for_guest();
+    site::signal(&build, "KILL");
+    build.wait().unwrap();
+    let ended = Instant::now();
+    while guests_in(&site.runs()) > 0 {
+        assert!(ended.elapsed() < Duration::from_secs(5), "the guest outlived karat");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let pruned = site.stdout(["prune", "--runs"]);
+    assert_eq!(pruned.lines().count(), 1, "{pruned}");
+    site.assert_nothing_left();
+}
+
+#[test]
+fn a_guest_that_cannot_be_launched_is_an_error_with_a_way_out() {
+    let site = Site::new();
+    site.write("web.toml", &SLEEPER.replace("[[provision]]", "[builder.qemu]\ndisk_size = \"1MiB\"\n\n[[provision]]"));
+    let built = site.karat(["build", "web.toml"]).output().unwrap();
+    let log = String::from_utf8_lossy(&built.stderr);
+    assert_eq!(built.status.code(), Some(1), "{log}");
+    assert!(log.contains("disk_size"), "{log}");
+    site.assert_nothing_left();
+}

@@ -1,0 +1,33 @@
+use crate::site::Site;
+
+#[test]
+fn a_starter_template_is_valid_and_is_never_overwritten() {
+    let site = Site::new();
+    insta::assert_snapshot!("init", site.karat(["init", "--name", "web"]));
+    insta::assert_snapshot!("init_validate", site.karat(["validate", "web.toml"]));
+    site.write("web.toml", "mine");
+    insta::assert_snapshot!("init_again", site.karat(["init", "web.toml"]));
+    assert_eq!(
+        std::fs::read_to_string(site.path("web.toml")).unwrap(),
+        "mine"
+    );
+}
+
+#[test]
+fn the_name_comes_from_the_file_or_the_directory() {
+    let site = Site::new();
+    let said = [
+        site.karat(["init", "Web Server.toml"]),
+        site.karat(["init", "images/db"]),
+        site.karat(["init", "--name", "Bad Name"]),
+        site.karat(["init", "/proc/nowhere/x.toml"]),
+    ];
+    insta::assert_snapshot!("init_names", said.join("\n"));
+    let plan = site.run(["plan", "Web Server.toml", "--json"]);
+    assert!(
+        String::from_utf8(plan.stdout)
+            .unwrap()
+            .contains("\"name\": \"web-server\"")
+    );
+    assert!(site.run(["validate", "images/db/db.toml"]).status.success());
+}

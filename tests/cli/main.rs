@@ -1,0 +1,9 @@
+//! The real binary, run in a scratch directory with an empty environment. Exit code, stdout and stderr are one snapshot.
+
+mod checksum;
+mod init;
+mod plan;
+mod sanity;
+mod site;
+mod sizes;
+mod variables;

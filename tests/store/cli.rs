@@ -1,0 +1,166 @@
+//! `karat list`, `show` and `export`: exit code, standard output and standard error together.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use karat::digest::Digest;
+use karat::manifest::ManifestId;
+use karat::store::Store;
+
+/// A scratch directory with a store, and the real binary.
+struct Site {
+    scratch: tempfile::TempDir,
+    store: Store,
+}
+
+impl Site {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = Store::new(scratch.path().join("data/karat"));
+        Self { scratch, store }
+    }
+
+    fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn put(&self, name: &str, image: &[u8]) -> ManifestId {
+        super::put(&self.store, self.path(), name, image)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_karat"));
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("XDG_DATA_HOME", self.path().join("data"));
+        command
+    }
+
+    /// Runs the binary; what differs from one machine to the next is replaced.
+    fn karat(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let host = rustix::system::uname();
+        let text = format!(
+            "exit code: {}\n--- stdout\n{}--- stderr\n{}",
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        );
+        text.replace(self.path().to_str().unwrap(), "[SITE]")
+            .replace(
+                &format!(" on {} (", host.nodename().to_str().unwrap()),
+                " on [HOST] (",
+            )
+            .replace(
+                concat!("by karat ", env!("CARGO_PKG_VERSION")),
+                "by karat [VERSION]",
+            )
+    }
+}
+
+#[test]
+fn an_empty_store_has_an_empty_list() {
+    let site = Site::new();
+    insta::assert_snapshot!("empty_list", site.karat(&["list"]));
+    insta::assert_snapshot!("empty_list_json", site.karat(&["list", "--json"]));
+    assert!(!site.store.root().exists(), "reading makes nothing");
+}
+
+#[test]
+fn images_are_listed_in_the_order_they_were_made() {
+    let site = Site::new();
+    site.put("web", &[1; 2048]);
+    site.put("database", &vec![2; 4 << 20]);
+    insta::assert_snapshot!("list", site.karat(&["list"]));
+    insta::assert_snapshot!("list_json", site.karat(&["list", "--json"]));
+}
+
+#[test]
+fn the_store_is_where_it_was_said_to_be() {
+    let site = Site::new();
+    site.put("web", b"image");
+    let list = |command: &mut Command| command.output().unwrap().stdout.len();
+    let store = site.store.root().as_os_str().to_owned();
+    let elsewhere = site.path().join("elsewhere");
+    assert!(list(&mut site.command(&["list"])) > 0);
+    let mut environment = site.command(&["list"]);
+    assert_eq!(list(environment.env("KARAT_STORE", &elsewhere)), 0);
+    assert!(list(environment.arg("--store").arg(&store)) > 0);
+    let mut home = site.command(&["list"]);
+    home.env_clear().env("HOME", site.path());
+    assert_eq!(list(&mut home), 0);
+    let nowhere = home.env_clear().output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(1));
+}
+
+#[test]
+fn a_manifest_is_shown_to_people_and_to_programs() {
+    let site = Site::new();
+    let id = site.put("web", b"image");
+    insta::assert_snapshot!("show", site.karat(&["show", &id.short()]));
+    let output = site
+        .command(&["show", "--json", &id.to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(ManifestId::of(&output.stdout), id);
+}
+
+#[test]
+fn an_id_that_names_no_manifest_is_explained() {
+    let site = Site::new();
+    site.put("web", b"image");
+    insta::assert_snapshot!("unknown", site.karat(&["show", "00000000"]));
+    insta::assert_snapshot!("too_short", site.karat(&["show", "0000000"]));
+    insta::assert_snapshot!("no_id", site.karat(&["export", "web", "-o", "web.qcow2"]));
+    for end in ["0", "1"] {
+        let name = format!("manifests/{}{end}.json", "a".repeat(63));
+        fs::write(site.store.root().join(name), "").unwrap();
+    }
+    insta::assert_snapshot!("ambiguous", site.karat(&["show", "aaaaaaaa"]));
+}
+
+#[test]
+fn what_was_tampered_with_is_refused() {
+    let site = Site::new();
+    let good = site.put("web", b"good image").to_string();
+    let bad = site.put("web", b"bad image").to_string();
+    let path = site.store.root().join(format!("manifests/{bad}.json"));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, text.replace("nginx-light", "nginx-heavy")).unwrap();
+    insta::assert_snapshot!("tampered_show", site.karat(&["show", &bad[..12]]));
+    insta::assert_snapshot!("tampered_list", site.karat(&["list"]));
+
+    let blob = site.store.blob(&Digest::of(b"good image"));
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, "evil image").unwrap();
+    let export = ["export", &good[..12], "-o", "web.qcow2"];
+    insta::assert_snapshot!("tampered_export", site.karat(&export));
+    fs::remove_file(&blob).unwrap();
+    insta::assert_snapshot!("missing_export", site.karat(&export));
+    let left = fs::read_dir(site.path()).unwrap().count();
+    assert_eq!(left, 1, "only the store");
+}
+
+#[test]
+fn an_image_is_exported_whole_and_never_over_another_file() {
+    let site = Site::new();
+    let id = site.put("web", b"image").short();
+    let export = ["export", &id, "-o", "web.qcow2"];
+    let target = site.path().join("web.qcow2");
+    insta::assert_snapshot!("export", site.karat(&export));
+    assert_eq!(fs::read(&target).unwrap(), b"image");
+    fs::write(&target, "precious").unwrap();
+    insta::assert_snapshot!("export_exists", site.karat(&export));
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    let forced = [&export[..], &["--force"]].concat();
+    assert!(site.karat(&forced).starts_with("exit code: 0"));
+    assert_eq!(fs::read(&target).unwrap(), b"image");
+    insta::assert_snapshot!(
+        "export_nowhere",
+        site.karat(&["export", &id, "-o", "none/web.qcow2"])
+    );
+}

@@ -1,0 +1,80 @@
+//! The store as a whole: the real binary that reads it, and real processes that write it, some of them killed.
+
+mod cli;
+mod processes;
+
+use std::path::Path;
+
+use karat::digest::Digest;
+use karat::manifest::{Manifest, ManifestId};
+use karat::store::{Run, Store};
+use karat::ui::Ui;
+use serde_json::json;
+
+/// A manifest of an image with these bytes.
+fn manifest(name: &str, image: &[u8]) -> Manifest {
+    let digest = |bytes: &[u8]| Digest::of(bytes).to_string();
+    let step = |name: &str, action: serde_json::Value| json!({ "name": name, "action": action });
+    let shell = json!({ "shell": {
+        "script": digest(b"true\n"), "environment": {}, "user": "root", "exit_codes": [0],
+    } });
+    let package = |name: &str, origin: &str| json!({ "name": name, "version": "1.0-1", "arch": "amd64", "origin": origin });
+    let value = json!({
+        "schema": "karat.manifest/1",
+        "inputs": {
+            "image": { "name": name, "description": "nginx on \u{1b}[31mDebian" },
+            "template": { "digest": digest(b"template"), "text": "template" },
+            "variables": { "workers": "auto" },
+            "secrets": { "token": "env" },
+            "base": {
+                "kind": "bootstrap", "digest": digest(b"base"), "size": 419_430_400, "format": "qcow2",
+                "distribution": "debian", "suite": "bookworm",
+            },
+            "packages": { "apt": { "install": ["nginx-light"], "remove": [], "recommends": false } },
+            "files": [{
+                "destination": "/etc/motd", "digest": digest(b"hello\n"), "mode": "0644", "owner": "root:root",
+            }],
+            "steps": [step("harden sshd", shell), step("restart", json!({ "reboot": {} }))],
+            "network": { "open": true },
+            "hermetic": false,
+        },
+        "outputs": {
+            "arch": "x86_64",
+            "firmware": "bios",
+            "image": {
+                "format": "qcow2", "digest": digest(image), "size": image.len(), "virtual_size": 4_294_967_296_u64,
+            },
+            "packages": [
+                package("libc6", "base"), package("nginx-common", "dependency"), package("nginx-light", "declared"),
+            ],
+        },
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+/// Stores an image; it is made in directory `scratch`.
+fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
+    let path = scratch.join(Digest::of(image).hex());
+    std::fs::write(&path, image).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let writing = store.begin().await.unwrap();
+        writing.add_image(&path, &Ui::default()).await.unwrap();
+        writing.commit(&manifest(name, image), run(image)).unwrap()
+    })
+}
+
+/// A run whose times follow from the image, so that a list has an order.
+fn run(image: &[u8]) -> Run {
+    Run {
+        started: "2026-01-31T12:00:00Z".parse().unwrap(),
+        finished: format!("2026-01-31T12:00:{:02}Z", image.len() % 60)
+            .parse()
+            .unwrap(),
+        phases: [("provision".to_owned(), 1234)].into(),
+        accelerator: "tcg".to_owned(),
+    }
+}
