@@ -117,7 +117,10 @@ impl Job<'_> {
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;
 
-        let disk = disk::Base { path: base.path.clone(), format: base.format.clone() };
+        let disk = disk::Base {
+            path: base.path.clone(),
+            format: base.format.clone(),
+        };
         let launch =
             async { Ok(qemu::launch(guest, &plan.ssh, &disk, run.path(), self.ui).await?) };
         let mut machine = phases.run("launch", launch).await?;
@@ -133,12 +136,19 @@ impl Job<'_> {
             .await?;
 
         let file = run.path().join("image");
-        let finish = async {
-            Ok(disk::finish(&overlay, plan.output.format, &file, self.ui).await?)
-        };
+        let finish =
+            async { Ok(disk::finish(&overlay, plan.output.format, &file, self.ui).await?) };
         let finished = phases.run("finish", finish).await?;
-        self.test(guest, &disk::Base { path: file.clone(), format: disk::driver(plan.output.format).to_owned() }, &run, &mut phases)
-            .await?;
+        self.test(
+            guest,
+            &disk::Base {
+                path: file.clone(),
+                format: disk::driver(plan.output.format).to_owned(),
+            },
+            &run,
+            &mut phases,
+        )
+        .await?;
 
         let manifest = record::manifest(inputs, guest, plan, &finished, packages);
         let this = record::ThisRun {
@@ -238,8 +248,7 @@ impl Job<'_> {
         let scratch = run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let boot = async {
-            let mut machine =
-                qemu::launch(guest, &self.plan.ssh, image, &scratch, self.ui).await?;
+            let mut machine = qemu::launch(guest, &self.plan.ssh, image, &scratch, self.ui).await?;
             machine.wait_ready(self.plan.ssh.timeout, self.ui).await?;
             Ok(machine)
         };
@@ -271,7 +280,7 @@ impl Job<'_> {
             self.cancel
                 .run_until_cancelled(async {
                     if !self.plan.on_error.is_empty() {
-                        steps.await
+                        steps.await;
                     }
                 })
                 .await;

@@ -70,7 +70,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
     let out = &mut io::stdout().lock();
     match &cli.verb {
         Verb::Init(args) => {
-            init::run(args, out).map_err(|error| Failed::with(error.exit_code(), error))?
+            init::run(args, out).map_err(|error| Failed::with(error.exit_code(), error))?;
         }
         Verb::Validate(args) => checked(validate::run(args, out))?,
         Verb::Plan(args) => checked(plan::run(args, out))?,

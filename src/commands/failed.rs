@@ -31,6 +31,10 @@ impl Failed {
 
     /// An error with its exit code (DESIGN: 2 wrong input, 4 verification failed, 130 cancelled).
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "used with `map_err`, which hands errors over"
+    )]
     pub fn with(code: u8, error: impl Diagnostic) -> Self {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
@@ -49,6 +53,10 @@ impl Failed {
 
     /// Something that could not be done with a file, exit code 1.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "used with `map_err`, which hands errors over"
+    )]
     pub fn io(what: &str, error: io::Error) -> Self {
         let text = Text::Plain(format!("{what}\n  because: {error}"));
         Self { code: 1, text }

@@ -87,7 +87,11 @@ pub async fn finish(
         },
         _ => write(source),
     })?;
-    Ok(Finished { virtual_size: total, size, digest })
+    Ok(Finished {
+        virtual_size: total,
+        size,
+        digest,
+    })
 }
 
 /// An empty file beside the target that is removed unless it gets the target's name.

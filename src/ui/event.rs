@@ -10,7 +10,8 @@ pub(super) struct Event<'a> {
     /// When, RFC 3339 in UTC.
     pub time: String,
     /// `note`, `warning`, `error`, `detail`, `output`, `started`, `done`, `failed`; bars: `bar`, `advance`, `bar_end`.
-    pub event: &'static str,
+    #[serde(rename = "event")]
+    pub kind: &'static str,
     /// The template's image name, when several build at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<&'a str>,
@@ -28,11 +29,11 @@ pub(super) struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    pub(super) fn new(event: &'static str, job: Option<&'a str>, text: &'a str) -> Self {
+    pub(super) fn new(kind: &'static str, job: Option<&'a str>, text: &'a str) -> Self {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         Self {
             time,
-            event,
+            kind,
             job,
             text,
             took: None,

@@ -14,7 +14,7 @@ pub(super) struct Json;
 impl Printer for Plain {
     fn print(&self, event: &Event<'_>) {
         let text = event.labelled();
-        let line = match event.event {
+        let line = match event.kind {
             "started" => format!("==> {text}"),
             "done" => format!(
                 "    {text}: done in {}",
@@ -25,7 +25,7 @@ impl Printer for Plain {
                 human(event.took.unwrap_or_default())
             ),
             "output" => format!("    | {text}"),
-            "warning" | "error" => format!("{}: {text}", event.event),
+            "warning" | "error" => format!("{}: {text}", event.kind),
             "bar" => return write_line(&bar_line(event, &text)),
             "advance" | "bar_end" => return,
             _ => text,
@@ -43,7 +43,7 @@ fn bar_line(event: &Event<'_>, text: &str) -> String {
 
 impl Printer for Json {
     fn print(&self, event: &Event<'_>) {
-        if matches!(event.event, "advance" | "bar_end") {
+        if matches!(event.kind, "advance" | "bar_end") {
             return;
         }
         if let Ok(line) = serde_json::to_string(event) {

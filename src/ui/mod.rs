@@ -161,7 +161,7 @@ impl Ui {
             over: false,
         };
         self.send(Verbosity::Normal, "started", &phase.name, |event| {
-            event.id = phase.id
+            event.id = phase.id;
         });
         phase
     }
@@ -233,6 +233,7 @@ impl Drop for Bar {
 
 impl Phase {
     /// The phase succeeded; returns how long it took.
+    #[must_use]
     pub fn done(mut self) -> Duration {
         self.end("done");
         self.started.elapsed()

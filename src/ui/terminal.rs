@@ -70,7 +70,7 @@ impl Terminal {
             bar.finish_and_clear();
         }
         state.running.retain(|_, (id, _, _)| *id != event.id);
-        let mark = if event.event == "done" {
+        let mark = if event.kind == "done" {
             self.paint("32", "✓")
         } else {
             self.paint("31", "✗")
@@ -112,31 +112,24 @@ impl Terminal {
             .text
             .chars()
             .filter(|c| !c.is_control())
-            .take(self.width())
+            .take(width())
             .collect();
         tail.push(shown);
         if let Some(bar) = state.bars.get(id) {
-            let lines: String = tail
-                .iter()
-                .map(|line| format!("\n    {}", self.paint("2", line)))
-                .collect();
-            bar.set_message(format!("{title}{lines}"));
+            let lines = tail.iter().map(|line| self.paint("2", line));
+            let shown: Vec<String> = std::iter::once(title.clone()).chain(lines).collect();
+            bar.set_message(shown.join(
+                "
+    ",
+            ));
         }
-    }
-
-    /// Columns that a line of output may take; a wrapped line would break the redraw.
-    fn width(&self) -> usize {
-        rustix::termios::tcgetwinsize(std::io::stderr())
-            .map_or(80, |size| usize::from(size.ws_col))
-            .saturating_sub(8)
-            .max(20)
     }
 }
 
 impl Printer for Terminal {
     fn print(&self, event: &Event<'_>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match event.event {
+        match event.kind {
             "started" => self.start(&mut state, event),
             "done" | "failed" => self.finish(&mut state, event),
             "bar" => self.add_bar(&mut state, event),
@@ -164,4 +157,12 @@ impl Printer for Terminal {
             _ => self.line(&event.labelled()),
         }
     }
+}
+
+/// Columns that a line of output may take; a wrapped line would break the redraw.
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr())
+        .map_or(80, |size| usize::from(size.ws_col))
+        .saturating_sub(8)
+        .max(20)
 }

@@ -58,13 +58,21 @@ command = "test \"$(wc -l < /root/.ssh/authorized_keys)\" = 1 && test -s /etc/ma
 fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     let site = Site::new();
     site.write("web.toml", WEB);
-    let built = site.karat(["build", "web.toml"]).env("TOKEN", "s3cr3t-value").output().unwrap();
+    let built = site
+        .karat(["build", "web.toml"])
+        .env("TOKEN", "s3cr3t-value")
+        .output()
+        .unwrap();
     let log = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{log}");
     assert!(!log.contains("s3cr3t-value"), "a secret was shown: {log}");
     let id = String::from_utf8(built.stdout).unwrap();
     let id = id.trim();
-    assert_eq!(id.trim_start_matches("sha256:").len(), 64, "stdout is the id alone: {id}");
+    assert_eq!(
+        id.trim_start_matches("sha256:").len(),
+        64,
+        "stdout is the id alone: {id}"
+    );
 
     let manifest = site.stdout(["show", "--json", &id[..19]]);
     assert!(!manifest.contains("s3cr3t-value"));
@@ -80,10 +88,17 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     assert!(site.stdout(["list"]).contains("web"));
 
     site.stdout(["export", &id[..19], "-o", "web.qcow2"]);
-    let info = std::process::Command::new("qemu-img").args(["info", "--output=json"]).arg(site.path("web.qcow2")).output().unwrap();
+    let info = std::process::Command::new("qemu-img")
+        .args(["info", "--output=json"])
+        .arg(site.path("web.qcow2"))
+        .output()
+        .unwrap();
     let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
     assert_eq!(info["virtual-size"], 4_u64 << 30);
-    assert!(info.get("backing-filename").is_none(), "the image stands alone");
+    assert!(
+        info.get("backing-filename").is_none(),
+        "the image stands alone"
+    );
     site.assert_nothing_left();
 }
 
@@ -109,7 +124,11 @@ fn a_signal_ends_a_build_within_ten_seconds_and_leaves_nothing() {
     site::signal(&build, "INT");
     let status = build.wait().unwrap();
     assert_eq!(status.code(), Some(130));
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        asked.elapsed()
+    );
     site.assert_nothing_left();
 }
 
@@ -123,7 +142,10 @@ fn a_killed_build_takes_its_guest_along_and_prune_removes_the_rest() {
     build.wait().unwrap();
     let ended = Instant::now();
     while guests_in(&site.runs()) > 0 {
-        assert!(ended.elapsed() < Duration::from_secs(5), "the guest outlived karat");
+        assert!(
+            ended.elapsed() < Duration::from_secs(5),
+            "the guest outlived karat"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     let pruned = site.stdout(["prune", "--runs"]);
@@ -134,7 +156,13 @@ fn a_killed_build_takes_its_guest_along_and_prune_removes_the_rest() {
 #[test]
 fn a_guest_that_cannot_be_launched_is_an_error_with_a_way_out() {
     let site = Site::new();
-    site.write("web.toml", &SLEEPER.replace("[[provision]]", "[builder.qemu]\ndisk_size = \"1MiB\"\n\n[[provision]]"));
+    site.write(
+        "web.toml",
+        &SLEEPER.replace(
+            "[[provision]]",
+            "[builder.qemu]\ndisk_size = \"1MiB\"\n\n[[provision]]",
+        ),
+    );
     let built = site.karat(["build", "web.toml"]).output().unwrap();
     let log = String::from_utf8_lossy(&built.stderr);
     assert_eq!(built.status.code(), Some(1), "{log}");

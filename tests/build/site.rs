@@ -10,9 +10,14 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Self {
-        let site = Self { scratch: tempfile::tempdir().unwrap() };
+        let site = Self {
+            scratch: tempfile::tempdir().unwrap(),
+        };
         // Bases and downloads are shared between tests and runs; run directories are this test's own.
-        let shared = std::env::var_os("KARAT_CACHE").map_or_else(|| std::env::temp_dir().join("karat-test-cache"), PathBuf::from);
+        let shared = std::env::var_os("KARAT_CACHE").map_or_else(
+            || std::env::temp_dir().join("karat-test-cache"),
+            PathBuf::from,
+        );
         std::fs::create_dir_all(shared.join("bootstrap")).unwrap();
         std::fs::create_dir(site.path("cache")).unwrap();
         std::os::unix::fs::symlink(shared.join("bootstrap"), site.path("cache/bootstrap")).unwrap();
@@ -34,7 +39,10 @@ impl Site {
     pub fn karat<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_karat"));
         command.args(arguments).current_dir(self.scratch.path());
-        command.env("KARAT_CACHE", self.path("cache")).env("KARAT_STORE", self.path("store")).env_remove("TOKEN");
+        command
+            .env("KARAT_CACHE", self.path("cache"))
+            .env("KARAT_STORE", self.path("store"))
+            .env_remove("TOKEN");
         command.stdin(Stdio::null());
         command
     }
@@ -42,13 +50,21 @@ impl Site {
     /// Runs a verb that must succeed.
     pub fn stdout<const N: usize>(&self, arguments: [&str; N]) -> String {
         let output = self.karat(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
     pub fn spawn<const N: usize>(&self, arguments: [&str; N]) -> Child {
         let log = std::fs::File::create(self.path("log")).unwrap();
-        self.karat(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        self.karat(arguments)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
     }
 
     /// Waits until QEMU runs. Making the base may come first, when this is the first test on a machine.
@@ -56,7 +72,10 @@ impl Site {
         let started = Instant::now();
         while guests_in(&self.runs()) == 0 {
             let log = std::fs::read_to_string(self.path("log")).unwrap();
-            assert!(started.elapsed() < Duration::from_secs(600), "no guest came: {log}");
+            assert!(
+                started.elapsed() < Duration::from_mins(10),
+                "no guest came: {log}"
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
         // Into the boot, where a guest cannot answer an ACPI button yet.
@@ -66,7 +85,12 @@ impl Site {
     /// No guest, no run directory, no lock, no half-written file.
     pub fn assert_nothing_left(&self) {
         assert_eq!(guests_in(&self.runs()), 0, "a guest is left");
-        let left: Vec<_> = std::fs::read_dir(self.runs()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let left: Vec<_> = std::fs::read_dir(self.runs())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         assert!(left.is_empty(), "left: {left:?}");
     }
 }
@@ -84,6 +108,9 @@ pub fn guests_in(runs: &Path) -> usize {
 }
 
 pub fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    let status = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(status.success());
 }

@@ -241,7 +241,7 @@ mod tests {
         write("disk.raw", b"");
         write("boot.img", &[0xb0; 512]);
         write("core.img", &[0xc0; 2048]);
-        write("grub.efi", &[0xe0; 70_000]);
+        write("grub.efi", &vec![0xe0; 70_000]);
         let ids = Ids::from_seed("y");
         complete(scratch.path(), Arch::X86_64, &ids).unwrap();
         let mut disk = OpenOptions::new()
@@ -274,7 +274,7 @@ mod tests {
             .unwrap()
             .read_to_end(&mut loader)
             .unwrap();
-        assert_eq!(loader, [0xe0; 70_000]);
+        assert_eq!(loader, vec![0xe0; 70_000]);
     }
 
     #[test]

@@ -91,7 +91,13 @@ pub async fn launch(
         host_key: plan::HostKey::Key(keys.host.public_line().to_owned()),
         jump: None,
     };
-    Ok(QemuMachine::new(process, target, keys.authorized, choice.accelerator, run))
+    Ok(QemuMachine::new(
+        process,
+        target,
+        keys.authorized,
+        choice.accelerator,
+        run,
+    ))
 }
 
 /// Starts QEMU on a free port: one that it chooses itself, or the first of a range that it gets.

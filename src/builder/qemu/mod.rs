@@ -53,7 +53,14 @@ impl QemuMachine {
         accelerator: accelerator::Accelerator,
         run: PathBuf,
     ) -> Self {
-        Self { process, session: None, target, authorized, accelerator, run }
+        Self {
+            process,
+            session: None,
+            target,
+            authorized,
+            accelerator,
+            run,
+        }
     }
 
     /// What runs its instructions: `kvm` or `tcg`.
@@ -105,8 +112,14 @@ impl QemuMachine {
     /// The script failed, the line dropped, or the guest died.
     pub async fn clean_up(&mut self) -> Result<(), MachineError> {
         // The second word of the line is the key itself; a comment may have been written differently.
-        let key = self.authorized.as_deref().and_then(|line| line.split_whitespace().nth(1));
-        let command = format!("sh -c \"$(cat)\" karat-clean-up {}", quote(key.unwrap_or("no key of the build")));
+        let key = self
+            .authorized
+            .as_deref()
+            .and_then(|line| line.split_whitespace().nth(1));
+        let command = format!(
+            "sh -c \"$(cat)\" karat-clean-up {}",
+            quote(key.unwrap_or("no key of the build"))
+        );
         let mut last = String::new();
         let mut keep = |line: &str| line.clone_into(&mut last);
         let mut death = self.death();
@@ -132,14 +145,21 @@ impl QemuMachine {
         let (disk, log) = (self.disk(), self.console());
         if let Some(session) = self.session.take() {
             // The answer may be lost, because sshd is among the first to go.
-            let command = "systemctl poweroff --no-block 2>/dev/null || poweroff || shutdown -h now";
+            let command =
+                "systemctl poweroff --no-block 2>/dev/null || poweroff || shutdown -h now";
             let _answer = tokio::time::timeout(ASK_AGAIN.min(grace), session.output(command)).await;
         }
-        let mut end = self.process.ended(ASK_AGAIN.min(deadline.saturating_duration_since(Instant::now()))).await;
+        let mut end = self
+            .process
+            .ended(ASK_AGAIN.min(deadline.saturating_duration_since(Instant::now())))
+            .await;
         if end.is_none() {
             // Not asked by SSH, or not heard. What it answers does not matter; the end does.
             let _answer = self.process.power_down().await;
-            end = self.process.ended(deadline.saturating_duration_since(Instant::now())).await;
+            end = self
+                .process
+                .ended(deadline.saturating_duration_since(Instant::now()))
+                .await;
         }
         match end {
             Some(end) if end.powered_off => Ok(disk),
@@ -158,13 +178,20 @@ impl QemuMachine {
 
     fn not_reached(&self, source: ssh::SshError) -> MachineError {
         let log = self.console();
-        QemuError::NotReady { console: console::tail(&log), log, source: Box::new(source) }.into()
+        QemuError::NotReady {
+            console: console::tail(&log),
+            log,
+            source: Box::new(source),
+        }
+        .into()
     }
 }
 
 impl Machine for QemuMachine {
     fn session(&self) -> &Session {
-        self.session.as_ref().expect("`wait_ready` comes before the first use")
+        self.session
+            .as_ref()
+            .expect("`wait_ready` comes before the first use")
     }
 
     async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError> {
@@ -184,13 +211,17 @@ impl Machine for QemuMachine {
     }
 
     fn login(&self) -> String {
-        let Target { port, user, auth, .. } = &self.target;
+        let Target {
+            port, user, auth, ..
+        } = &self.target;
         let key = match auth {
             ssh::Auth::KeyFile(path) => format!("-i {} ", quote(&path.to_string_lossy())),
             ssh::Auth::Agent => String::new(),
         };
         // The host key is this build's own and in no known_hosts file.
-        format!("ssh {key}-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p {port} {user}@127.0.0.1")
+        format!(
+            "ssh {key}-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p {port} {user}@127.0.0.1"
+        )
     }
 
     async fn destroy(self) {
