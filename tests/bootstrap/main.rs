@@ -32,7 +32,7 @@ fn make(cache: &Path, run: &Path) -> PathBuf {
         .build()
         .unwrap();
     runtime
-        .block_on(bootstrap(&plan, cache, run, &Ui))
+        .block_on(bootstrap(&plan, cache, run, &Ui::default()))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
