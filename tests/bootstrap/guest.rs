@@ -122,7 +122,7 @@ impl Guest {
 
     fn wait_for_banner(&mut self, firmware: &str) {
         let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(300) {
+        while started.elapsed() < Duration::from_mins(5) {
             let ended = self.qemu.try_wait().unwrap();
             assert!(ended.is_none(), "QEMU ended: {}", self.console());
             if self

@@ -28,7 +28,7 @@ fn qemu() -> Qemu {
 fn ssh() -> Ssh {
     Ssh {
         user: "root".into(),
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_mins(5),
         key_file: None,
         agent: false,
         ports: None,
