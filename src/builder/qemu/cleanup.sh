@@ -45,6 +45,11 @@ rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/u
 rm -f /var/lib/dhcp/*.leases /var/lib/dhclient/*.leases /var/lib/NetworkManager/*.lease
 rm -rf /var/lib/systemd/timers/* /var/lib/systemd/timesync/* /var/lib/systemd/network/* /run/systemd/netif/leases/*
 
+# The name server of QEMU's user network, where a DHCP client has written it into a plain file.
+if [ -f /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ] && grep -q '^nameserver 10\.0\.2\.3' /etc/resolv.conf; then
+    : >/etc/resolv.conf
+fi
+
 # What people and programs left.
 rm -f /root/.*_history /home/*/.*_history /root/.lesshst /root/.viminfo /root/.wget-hsts /home/*/.wget-hsts
 find /tmp /var/tmp -mindepth 1 -xdev -delete 2>/dev/null || true
