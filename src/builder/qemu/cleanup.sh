@@ -66,6 +66,7 @@ for service in rsyslog syslog-ng syslog auditd; do
         systemctl stop "$service" 2>/dev/null || true
     fi
 done
+journalctl --relinquish-var 2>/dev/null || true
 rm -rf /var/log/journal/* /var/log/apt/* /var/log/installer /var/log/unattended-upgrades/*
 find /var/log -xdev -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.[0-9]' -o -name '*.old' -o -name 'cloud-init*.log' \) -delete
 find /var/log -xdev -type f -size +0 -exec truncate -s 0 {} +
