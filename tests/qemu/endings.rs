@@ -245,3 +245,17 @@ async fn what_qemu_complains_about_is_in_the_error() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn uefi_firmware_runs_with_its_own_copy_of_the_variables() {
+    let site = Site::new();
+    let base = boot_sector::write(&site.path("base.img"), "not for UEFI\r\n", Act::Hang);
+    let plan = karat::plan::Qemu {
+        firmware: karat::plan::Firmware::Uefi,
+        ..qemu()
+    };
+    let machine = site.launch(&plan, &base).await.unwrap();
+    console_shows(&machine, "BdsDxe").await;
+    assert!(site.run().join("vars.fd").metadata().unwrap().len() > 0);
+    machine.destroy().await;
+}

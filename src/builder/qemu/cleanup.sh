@@ -45,6 +45,11 @@ rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/u
 rm -f /var/lib/dhcp/*.leases /var/lib/dhclient/*.leases /var/lib/NetworkManager/*.lease
 rm -rf /var/lib/systemd/timers/* /var/lib/systemd/timesync/* /var/lib/systemd/network/* /run/systemd/netif/leases/*
 
+# The name server of QEMU's user network, where a DHCP client has written it into a plain file.
+if [ -f /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ] && grep -q '^nameserver 10\.0\.2\.3' /etc/resolv.conf; then
+    : >/etc/resolv.conf
+fi
+
 # What people and programs left.
 rm -f /root/.*_history /home/*/.*_history /root/.lesshst /root/.viminfo /root/.wget-hsts /home/*/.wget-hsts
 find /tmp /var/tmp -mindepth 1 -xdev -delete 2>/dev/null || true
@@ -61,6 +66,7 @@ for service in rsyslog syslog-ng syslog auditd; do
         systemctl stop "$service" 2>/dev/null || true
     fi
 done
+journalctl --relinquish-var 2>/dev/null || true
 rm -rf /var/log/journal/* /var/log/apt/* /var/log/installer /var/log/unattended-upgrades/*
 find /var/log -xdev -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.[0-9]' -o -name '*.old' -o -name 'cloud-init*.log' \) -delete
 find /var/log -xdev -type f -size +0 -exec truncate -s 0 {} +
