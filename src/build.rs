@@ -247,9 +247,11 @@ impl Job<'_> {
         }
         let scratch = run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
+        let within = self.plan.ssh.timeout;
         let boot = async {
             let mut machine = qemu::launch(guest, &self.plan.ssh, image, &scratch, self.ui).await?;
-            machine.wait_ready(self.plan.ssh.timeout, self.ui).await?;
+            machine.wait_ready(within, self.ui).await?;
+            machine.wait_booted(within, self.ui).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;

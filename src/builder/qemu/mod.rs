@@ -11,6 +11,7 @@ use crate::ui::Ui;
 
 mod accelerator;
 mod arguments;
+mod boot;
 mod cloud_init;
 mod console;
 mod error;
@@ -103,6 +104,19 @@ impl QemuMachine {
             biased;
             report = death.wait() => Err(MachineError::Died(report)),
             done = cloud_init::wait(self.session(), left, ui) => done,
+        }
+    }
+
+    /// Waits until the guest has started its services, [`Self::wait_ready`] done.
+    ///
+    /// # Errors
+    /// The line dropped, or the guest died. Services that fail or never start are warnings.
+    pub async fn wait_booted(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+        let mut death = self.death();
+        tokio::select! {
+            biased;
+            report = death.wait() => Err(MachineError::Died(report)),
+            settled = boot::settled(self.session(), within, ui) => settled,
         }
     }
 
