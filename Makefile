@@ -7,7 +7,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 KARAT := $(or $(CARGO_TARGET_DIR),target)/release/karat
 
-.PHONY: help demo test guests lint bench soak install setup release scripts
+.PHONY: help demo test lint bench soak install setup release scripts
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -15,13 +15,11 @@ help: ## Say what there is
 demo: setup release ## Build the nginx image in a real guest and show its manifest
 	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
 
-test: setup scripts ## Run the tests that need no base image: units, command line, real sshd, store
-	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision --test qemu
-
-guests: setup ## Make a base from the archive and run the tests in real guests, one at a time
-	KARAT_TEST_CACHE="$$KARAT_CACHE" cargo test --no-fail-fast --test bootstrap -- --test-threads=1
-	KARAT_TEST_BASE="$$(ls -t "$$KARAT_CACHE"/bootstrap/*.qcow2 | head -n 1)" \
-	cargo test --no-fail-fast --test qemu --test build -- --test-threads=1
+test: setup scripts ## Run all tests: first those without a guest, then bases, guests and builds, one at a time
+	@status=0; \
+	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision || status=$$?; \
+	cargo test --no-fail-fast --test bootstrap --test qemu --test build -- --test-threads=1 || status=$$?; \
+	exit $$status
 
 lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny where it is installed
 	cargo fmt --check

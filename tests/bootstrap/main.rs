@@ -1,5 +1,7 @@
 //! A base is made from the machine's own package archive, looked into from outside, and booted by BIOS and by UEFI.
 
+#[path = "../support/base.rs"]
+mod base;
 mod guest;
 
 use std::path::{Path, PathBuf};
@@ -7,11 +9,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use guest::{Guest, WayIn};
-use karat::base::bootstrap::bootstrap;
-use karat::plan;
-use karat::ui::Ui;
 
-/// Where the root file system starts; `sgdisk -p` of a base says the same.
+/// Where the root file system starts; `sfdisk --list` of a base says the same.
 const ROOT_OFFSET: u64 = (4096 + 131_072) * 512;
 
 fn output(program: &str, arguments: &[&str]) -> String {
@@ -21,19 +20,11 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 fn make(cache: &Path, run: &Path) -> PathBuf {
-    let plan = plan::Bootstrap {
-        distribution: "debian".into(),
-        suite: "bookworm".into(),
-        mirror: None,
-        arch: plan::Arch::X86_64,
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime
-        .block_on(bootstrap(&plan, cache, run, &Ui::default()))
-        .unwrap_or_else(|error| panic!("{error}"))
+    runtime.block_on(base::make(cache, run))
 }
 
 fn looks_right_from_outside(base: &Path, scratch: &Path) {
@@ -45,8 +36,8 @@ fn looks_right_from_outside(base: &Path, scratch: &Path) {
         "qemu-img",
         &["convert", "-O", "raw", base.to_str().unwrap(), raw],
     );
-    let table = output("sgdisk", &["-v", raw]);
-    assert!(table.contains("No problems found"), "{table}");
+    let table = output("sfdisk", &["--verify", raw]);
+    assert!(table.contains("No errors detected"), "{table}");
     let root = format!("{raw}?offset={ROOT_OFFSET}");
     let fsck = Command::new("e2fsck")
         .args(["-f", "-n", &root])
@@ -95,8 +86,7 @@ fn nothing_is_mounted_below(directory: &Path) {
 #[test]
 fn a_base_is_made_once_and_boots_by_bios_and_by_uefi() {
     let scratch = tempfile::tempdir().unwrap();
-    let kept = std::env::var_os("KARAT_TEST_CACHE").map(PathBuf::from);
-    let cache = kept.unwrap_or_else(|| scratch.path().join("cache"));
+    let cache = base::cache();
     let run = scratch.path().join("run");
     std::fs::create_dir_all(&run).unwrap();
     let started = Instant::now();

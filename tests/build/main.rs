@@ -1,8 +1,7 @@
 //! `karat build` for real: the real binary, a base made from the real archive, real guests.
 //!
-//! The base is made once and kept in `KARAT_CACHE`, which `make test` sets.
+//! The base is made once and kept in karat's own cache, which other tests share.
 
-#[path = "site.rs"]
 mod site;
 
 use std::time::{Duration, Instant};

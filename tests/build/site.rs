@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use karat::fetch::Cache;
+
 pub struct Site {
     scratch: tempfile::TempDir,
 }
@@ -14,13 +16,12 @@ impl Site {
             scratch: tempfile::tempdir().unwrap(),
         };
         // Bases and downloads are shared between tests and runs; run directories are this test's own.
-        let shared = std::env::var_os("KARAT_CACHE").map_or_else(
-            || std::env::temp_dir().join("karat-test-cache"),
-            PathBuf::from,
-        );
-        std::fs::create_dir_all(shared.join("bootstrap")).unwrap();
+        let shared = Cache::of_user().unwrap().root().to_owned();
         std::fs::create_dir(site.path("cache")).unwrap();
-        std::os::unix::fs::symlink(shared.join("bootstrap"), site.path("cache/bootstrap")).unwrap();
+        for name in ["bootstrap", "known"] {
+            std::fs::create_dir_all(shared.join(name)).unwrap();
+            std::os::unix::fs::symlink(shared.join(name), site.path("cache").join(name)).unwrap();
+        }
         site
     }
 

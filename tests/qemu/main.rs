@@ -1,7 +1,9 @@
-//! Guests in a real QEMU: tiny ones that are a boot sector, and whole systems from `KARAT_TEST_BASE`.
+//! Guests in a real QEMU: tiny ones that are a boot sector, and whole systems on the base that karat makes.
 
 mod boot_sector;
 mod endings;
+#[path = "../support/base.rs"]
+mod shared;
 mod system;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! A whole system: launched, used, restarted, cleaned up, shut down, finished, and booted once more.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use karat::builder::Machine as _;
@@ -9,21 +8,18 @@ use karat::disk::{self, Base};
 use karat::plan::{Format, Qemu, Ssh};
 use karat::ui::Ui;
 
-use super::{Site, qemu, ssh};
+use super::{Site, qemu, shared, ssh};
 
 const BOOT_LIMIT: Duration = Duration::from_secs(400);
 const SHUTDOWN_LIMIT: Duration = Duration::from_mins(2);
 const DISK_SIZE: u64 = 6 << 30;
 
-/// The base from the environment; `KARAT_TEST_QEMU_ARGS` may add what it needs to boot.
-async fn base() -> Option<(Base, Vec<String>)> {
-    let Some(path) = std::env::var_os("KARAT_TEST_BASE").map(PathBuf::from) else {
-        eprintln!("SKIPPED: KARAT_TEST_BASE does not name a bootable image; `make test` makes one");
-        return None;
-    };
+/// The shared base.
+async fn base() -> Base {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = shared::make(&shared::cache(), scratch.path()).await;
     let format = disk::inspect(&path).await.unwrap().format;
-    let extra = std::env::var("KARAT_TEST_QEMU_ARGS").unwrap_or_default();
-    Some((Base { path, format }, shlex::split(&extra).unwrap()))
+    Base { path, format }
 }
 
 async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> QemuMachine {
@@ -54,13 +50,10 @@ async fn says(machine: &QemuMachine, command: &str) -> String {
 
 #[tokio::test]
 async fn from_launch_to_a_finished_image_that_boots() {
-    let Some((base, extra_args)) = base().await else {
-        return;
-    };
+    let base = base().await;
     let site = Site::new();
     let plan = Qemu {
         disk_size: Some(DISK_SIZE),
-        extra_args,
         ..qemu()
     };
     // A user who is not there yet, and who becomes root by sudo.
@@ -144,21 +137,9 @@ async fn from_launch_to_a_finished_image_that_boots() {
 
 #[tokio::test]
 async fn a_real_panic_is_told() {
-    let Some((base, extra_args)) = base().await else {
-        return;
-    };
+    let base = base().await;
     let site = Site::new();
-    let machine = boot(
-        &site,
-        "run",
-        &Qemu {
-            extra_args,
-            ..qemu()
-        },
-        &ssh(),
-        &base,
-    )
-    .await;
+    let machine = boot(&site, "run", &qemu(), &ssh(), &base).await;
     let mut death = machine.death();
     let start = Instant::now();
     let crash = machine.session().output("echo c >/proc/sysrq-trigger");
