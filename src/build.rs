@@ -117,12 +117,8 @@ impl Job<'_> {
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;
 
-        let disk = disk::Base {
-            path: base.path.clone(),
-            format: base.format.clone(),
-        };
         let launch =
-            async { Ok(qemu::launch(guest, &plan.ssh, &disk, run.path(), self.ui).await?) };
+            async { Ok(qemu::launch(guest, &plan.ssh, &base.disk, run.path(), self.ui).await?) };
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
         let packages = match self.provision_guest(&mut machine, &mut phases).await {

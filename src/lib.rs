@@ -17,6 +17,7 @@ pub mod store;
 pub mod template;
 
 pub mod atomic;
+pub mod child;
 pub mod digest;
 pub mod flock;
 pub mod hashing;

@@ -2,7 +2,6 @@
 
 pub mod bootstrap;
 mod file;
-pub mod format;
 mod url;
 
 use std::io;
@@ -12,18 +11,16 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
 use crate::plan;
 use crate::ui::Ui;
-use format::FormatError;
 
 /// A disk image to start from. It is only ever read: a build writes to an overlay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BaseDisk {
-    /// The image.
-    pub path: PathBuf,
-    /// QEMU's name for its format. To be given to QEMU with the path, always: see [`format`].
-    pub format: String,
+    /// The image file and its format.
+    pub disk: disk::Base,
     /// SHA-256 of the file.
     pub digest: Digest,
     /// Size of the file in bytes.
@@ -68,7 +65,7 @@ pub enum BaseError {
     /// The image cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Format(#[from] FormatError),
+    Disk(#[from] DiskError),
     /// No base could be made from a package archive.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -110,13 +107,15 @@ pub async fn obtain(
             (path, digest, size)
         }
     };
-    let format = format::detect(&path).await?;
+    let info = disk::inspect(&path).await?;
     Ok(BaseDisk {
-        path,
-        format: format.name,
+        disk: disk::Base {
+            path,
+            format: info.format,
+        },
         digest,
         size,
-        virtual_size: format.virtual_size,
+        virtual_size: info.virtual_size,
     })
 }
 
@@ -159,7 +158,7 @@ mod tests {
             match (outcome, code) {
                 (Ok(disk), None) => {
                     assert_eq!(
-                        (disk.format.as_str(), disk.digest, disk.size),
+                        (disk.disk.format.as_str(), disk.digest, disk.size),
                         ("raw", right, 1 << 20)
                     );
                 }

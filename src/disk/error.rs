@@ -45,8 +45,16 @@ pub enum DiskError {
         /// Why.
         source: serde_json::Error,
     },
-    /// The image needs another file.
-    #[error("{} is not standalone: it needs {other}", path.display())]
+    /// The image cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image is only a part of a disk: its digest would say nothing about the rest.
+    #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]
     NotStandalone {
         /// The image.

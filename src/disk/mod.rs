@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 mod error;
 mod finish;
+mod header;
 mod qemu_img;
 
 pub use error::DiskError;
@@ -29,7 +30,7 @@ pub struct Info {
     pub format: String,
     /// The size that a guest sees, in bytes.
     pub virtual_size: u64,
-    /// Another file that it needs: a backing file, an external data file, an extent.
+    /// What it needs besides itself: a backing file, an external data file, an extent, a key.
     pub needs: Option<String>,
 }
 
@@ -56,15 +57,28 @@ struct RawInfo {
     format: String,
     virtual_size: u64,
     backing_filename: Option<String>,
+    #[serde(default)]
+    encrypted: bool,
     format_specific: Option<serde_json::Value>,
 }
 
-/// Looks at an image whose format is not known yet.
+/// Looks at an image that comes from outside and whose format is not known yet: a whole disk, or refused.
 ///
 /// # Errors
-/// `qemu-img` is missing, or cannot read the file.
+/// `qemu-img` is missing or cannot read the file, or the file is only a part of a disk.
 pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
-    look(path, None).await
+    // Looked at before qemu-img is: it would open the other file, wherever the image says that is.
+    let header = header::read(path).map_err(|source| DiskError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    if let Some(other) = header::needs(&header) {
+        return Err(DiskError::NotStandalone {
+            path: path.to_owned(),
+            other: other.to_owned(),
+        });
+    }
+    look(path, None).await?.require_standalone(path)
 }
 
 async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
@@ -74,9 +88,10 @@ async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
     if let Some(format) = format {
         command.args(["-f", format]);
     }
-    command.arg(absolute(path)?);
+    let path = absolute(path)?;
+    command.arg(&path);
     let output = run(command).await?;
-    parse(&output, path)
+    parse(&output, &path)
 }
 
 /// Reads what `qemu-img info` says.
@@ -95,13 +110,18 @@ fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
         .into_iter()
         .flatten()
         .filter_map(|extent| extent["filename"].as_str())
-        .find(|extent| Path::new(extent).file_name() != path.file_name());
+        .find(|extent| Path::new(extent) != path);
+    let needs = info
+        .backing_filename
+        .or_else(|| data_file.or(extent).map(str::to_owned))
+        .or_else(|| {
+            info.encrypted
+                .then(|| "a key, as it is encrypted".to_owned())
+        });
     Ok(Info {
         format: info.format,
         virtual_size: info.virtual_size,
-        needs: info
-            .backing_filename
-            .or_else(|| data_file.or(extent).map(str::to_owned)),
+        needs,
     })
 }
 
@@ -206,12 +226,9 @@ mod tests {
             let made = overlay(&base, &to, size).await;
             assert_eq!(made.is_ok(), expected.is_some(), "{name}: {made:?}");
             if let Some(expected) = expected {
-                let info = inspect(&to).await.unwrap();
+                let info = look(&to, Some("qcow2")).await.unwrap();
                 assert_eq!(info.virtual_size, expected);
-                assert!(
-                    info.require_standalone(&to).is_err(),
-                    "an overlay is no base"
-                );
+                assert!(inspect(&to).await.is_err(), "an overlay is no base");
             }
         }
     }
@@ -245,15 +262,57 @@ mod tests {
         );
     }
 
+    fn qemu_img(directory: &Path, arguments: &str) {
+        let status = std::process::Command::new("qemu-img")
+            .args(arguments.split(' '))
+            .current_dir(directory)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "qemu-img {arguments}");
+    }
+
     #[tokio::test]
-    async fn a_file_that_is_missing_or_unreadable_is_named() {
-        let error = inspect(Path::new("/nonexistent/base.qcow2"))
-            .await
-            .unwrap_err();
-        let text = format!("{error}");
-        assert!(
-            text.contains("/nonexistent/base.qcow2") && text.contains("No such file"),
-            "{text}"
-        );
+    async fn only_whole_disks_are_bases() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path();
+        for arguments in [
+            "create -f qcow2 plain.qcow2 8M",
+            "create -f qcow2 -o compat=0.10 old.qcow2 8M",
+            "create -f vmdk plain.vmdk 8M",
+            "create -f qcow2 -b plain.qcow2 -F qcow2 overlay.qcow2",
+            "create -f qcow2 -o data_file=data.raw data.qcow2 8M",
+            "create -f vmdk -o subformat=monolithicFlat flat.vmdk 8M",
+        ] {
+            qemu_img(at, arguments);
+        }
+        for (file, expected) in [
+            ("plain.qcow2", Ok("qcow2")),
+            ("old.qcow2", Ok("qcow2")),
+            ("plain.vmdk", Ok("vmdk")),
+            ("overlay.qcow2", Err("backing file")),
+            ("data.qcow2", Err("data file")),
+            ("flat.vmdk", Err("flat-flat.vmdk")),
+            ("missing", Err("cannot read")),
+        ] {
+            match (inspect(&at.join(file)).await, expected) {
+                (Ok(info), Ok(name)) => {
+                    assert_eq!((info.format.as_str(), info.virtual_size), (name, 8 << 20));
+                }
+                (Err(error), Err(text)) => {
+                    assert!(error.to_string().contains(text), "{file}: {error}");
+                }
+                (outcome, _) => panic!("{file}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_looks_like_a_protocol_is_a_file() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("nbd:disk.raw");
+        fs::write(&path, vec![0; 1 << 20]).unwrap();
+        let info = inspect(&path).await.unwrap();
+        assert_eq!((info.format.as_str(), info.virtual_size), ("raw", 1 << 20));
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::DiskError;
+use crate::child;
 
 /// The end of stderr that an error carries.
 const STDERR_KEPT: usize = 4 << 10;
@@ -24,16 +25,11 @@ pub(super) struct QemuImg {
 impl QemuImg {
     /// A call that does `action` with the image at `path`, for messages.
     pub fn new(action: &'static str, path: &Path) -> Self {
-        // setpriv makes the kernel kill qemu-img when our thread dies, however it dies.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "qemu-img", action]);
+        let mut command = child::command("qemu-img");
+        command.arg(action);
         // Its messages are read by people and by tests, so they come in one language.
         command.env("LC_ALL", "C");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.process_group(0).kill_on_drop(true);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self {
             command,
             action,

@@ -81,7 +81,7 @@ fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
         kind: BaseKind::File,
         digest: disk.digest,
         size: disk.size,
-        format: disk.format.clone(),
+        format: disk.disk.format.clone(),
         url: None,
         distribution: None,
         suite: None,

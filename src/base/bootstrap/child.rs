@@ -1,4 +1,4 @@
-//! Programs that bootstrapping runs: they die with karat, and their output is shown as it comes.
+//! Programs that bootstrapping runs: their output is shown as it comes.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -17,18 +17,6 @@ const TAIL_BYTES: usize = 4096;
 pub(super) struct Ended {
     pub status: ExitStatus,
     pub tail: String,
-}
-
-/// A program that gets SIGKILL when karat's main thread goes, in a process group of its own so that Ctrl-C reaches
-/// karat first.
-pub(super) fn command(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]);
-    command
-        .process_group(0)
-        .kill_on_drop(true)
-        .stdin(Stdio::null());
-    command
 }
 
 /// Runs to the end, showing each line of both outputs.
@@ -101,6 +89,7 @@ pub(super) fn exists(program: impl AsRef<OsStr>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::command;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -147,8 +136,8 @@ mod tests {
         let pid_file = scratch.path().join("pid");
         block_on(async {
             let script = format!("echo $$ > {}; exec sleep 1000", pid_file.display());
-            let mut command = command("sh");
-            let command = command.args(["-c", &script]);
+            let mut sleeper = command("sh");
+            let command = sleeper.args(["-c", &script]);
             let ui = Ui::default();
             let limit = std::time::Duration::from_millis(500);
             assert!(

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn sgdisk_finds_nothing_wrong_with_a_table() {
+    fn sfdisk_finds_nothing_wrong_with_a_table() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let sectors = 131_072;
         file.as_file().set_len(sectors * SECTOR).unwrap();
@@ -201,18 +201,29 @@ mod tests {
         file.as_file().write_all_at(&start, 0).unwrap();
         let end_offset = sectors * SECTOR - u64::try_from(end.len()).unwrap();
         file.as_file().write_all_at(&end, end_offset).unwrap();
-        let sgdisk = |arguments: &[&str]| {
-            let output = Command::new("sgdisk")
-                .args(arguments)
+        let sfdisk = |argument: &str| {
+            let output = Command::new("sfdisk")
+                .arg(argument)
                 .arg(file.path())
                 .output();
-            String::from_utf8(output.expect("sgdisk (package gdisk) runs").stdout).unwrap()
+            String::from_utf8(output.expect("sfdisk (package fdisk) runs").stdout).unwrap()
         };
-        let verdict = sgdisk(&["-v"]);
-        assert!(verdict.contains("No problems found"), "{verdict}");
-        let listing = sgdisk(&["-p"]);
-        for row in ["EF02  bios", "EF00  esp", "8304  root"] {
-            assert!(listing.contains(row), "{row} in {listing}");
+        let verdict = sfdisk("--verify");
+        assert!(verdict.contains("No errors detected"), "{verdict}");
+        let listing = sfdisk("--dump");
+        // As the UEFI specification, GRUB and the Discoverable Partitions Specification name them.
+        for (guid, name) in [
+            ("21686148-6449-6E6F-744E-656564454649", "bios"),
+            ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "esp"),
+            ("4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709", "root"),
+        ] {
+            let row = listing
+                .lines()
+                .find(|line| line.contains(&format!("name=\"{name}\"")));
+            assert!(
+                row.is_some_and(|row| row.contains(guid)),
+                "{name} in {listing}"
+            );
         }
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::json;
-use tokio::process::Command;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,6 +16,7 @@ use super::qmp::{self, Commands};
 use super::watch::Watcher;
 use super::{QemuError, arguments, leftover};
 use crate::builder::Death;
+use crate::child;
 
 /// QEMU opens its disks and answers its monitor within this, also on a loaded host.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -53,16 +53,12 @@ impl Process {
             program: program.to_owned(),
             source,
         };
-        // setpriv makes the kernel kill QEMU when our thread dies, however it dies, and then becomes QEMU.
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", program])
+        let mut child = child::command(program)
             .args(arguments)
             .current_dir(run)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .map_err(spawn)?;
         let pid = child
