@@ -6,6 +6,7 @@ pub mod base;
 pub mod build;
 pub mod builder;
 pub mod commands;
+pub mod debian;
 pub mod disk;
 pub mod fetch;
 pub mod manifest;
