@@ -4,6 +4,7 @@
 //! that digest. Several processes may share a cache: a lock per entry lets the second find what the first fetched.
 
 mod checksums;
+mod current;
 pub mod known;
 mod partial;
 mod transfer;

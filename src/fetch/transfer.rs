@@ -46,6 +46,9 @@ pub enum TransferError {
     /// The server has nothing from the asked offset on.
     #[error("the server has fewer bytes than were fetched before")]
     PastEnd,
+    /// More than what was asked for can have.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     File {
@@ -66,7 +69,7 @@ impl TransferError {
                     || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status)
             }
             Self::PastEnd => true,
-            Self::File { .. } => false,
+            Self::TooLong(_) | Self::File { .. } => false,
         }
     }
 }
