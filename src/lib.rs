@@ -1,6 +1,6 @@
 //! karat builds golden machine images whose purity can be proved.
 //!
-//! Data flows one way: [`template`] → [`plan`] → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
+//! Data flows one way: [`template`] → [`plan`] → ([`lock`]) → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
 
 pub mod base;
 pub mod build;
@@ -9,6 +9,7 @@ pub mod commands;
 pub mod debian;
 pub mod disk;
 pub mod fetch;
+pub mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod provision;
@@ -24,4 +25,5 @@ pub mod flock;
 pub mod hashing;
 pub mod secret;
 pub mod size;
+pub mod time;
 pub mod ui;
