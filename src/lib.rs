@@ -9,6 +9,7 @@ pub mod commands;
 pub mod disk;
 pub mod fetch;
 pub mod manifest;
+pub mod network;
 pub mod plan;
 pub mod provision;
 pub mod run;

@@ -6,7 +6,7 @@
 mod checksums;
 pub mod known;
 mod partial;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::io;
 use std::path::{Path, PathBuf};
