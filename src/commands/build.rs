@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
 use super::stored::StoreArgs;
-use super::{Failed, TemplateArgs};
+use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::build::{self, Built, Image, OnError, Settings};
 use crate::fetch::Cache;
 use crate::plan::{self, Plan};
@@ -18,7 +18,10 @@ use crate::ui::Ui;
 /// Build images from templates and record them in the store
 ///
 /// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
-/// wrong, 4 a digest was wrong, 130 cancelled; with several templates, the largest of theirs.
+/// wrong, 4 a digest or the lock was wrong, 130 cancelled; with several templates, the largest of theirs.
+///
+/// Packages are installed as `NAME.lock.toml` beside the template has them. The first build writes that file; so does a
+/// build whose template or base has changed since, unless `--locked` forbids it.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     #[command(flatten)]
@@ -39,6 +42,13 @@ pub struct BuildArgs {
     /// Print each manifest's id with image, size and digest as one line of JSON
     #[arg(long)]
     json: bool,
+
+    /// Fail when a template's lock is missing or not of this template and base (for CI)
+    #[arg(long)]
+    locked: bool,
+
+    #[command(flatten)]
+    mirrors: MirrorArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -67,6 +77,8 @@ pub async fn run(
         store: &store,
         force: args.force,
         on_error: args.on_error,
+        locked: args.locked,
+        mirrors: &args.mirrors.mirrors,
     };
 
     let several = plans.len() > 1;
