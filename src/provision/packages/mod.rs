@@ -258,20 +258,15 @@ pub async fn install<M: Machine>(
     };
     let width = lock.packages.len().to_string().len();
     let packages = lock.packages.iter().enumerate().map(|(index, package)| {
-        let source = ItemSource::Path((cx.fetched)(&package.sha256));
-        item(
-            source,
-            format!("{place}{index:0width$}-{}", package.file_name()),
-        )
+        let source = ItemSource::Named {
+            path: (cx.fetched)(&package.sha256),
+            name: format!("{index:0width$}-{}", package.file_name()),
+        };
+        item(source, place.clone())
     });
-    let bytes =
-        |(name, bytes): &(String, Vec<u8>)| item(ItemSource::Bytes(bytes.clone()), name.clone());
-    let more = script
-        .files
-        .iter()
-        .map(|(name, bytes)| (format!("{place}{name}"), bytes.clone()));
-    let more: Vec<_> = more.chain(manager.kept(asked)).collect();
-    let items: Vec<_> = packages.chain(more.iter().map(bytes)).collect();
+    let kept = manager.kept(asked).into_iter();
+    let kept = kept.map(|(name, bytes)| item(ItemSource::Bytes(bytes), name));
+    let items: Vec<_> = packages.chain(kept).collect();
     let size = lock.packages.iter().map(|package| package.size).sum();
     let bar = cx.ui.bar(
         &format!("pushing {} packages", lock.packages.len()),

@@ -82,15 +82,16 @@ impl PackageManager for Apt {
                 "all" => package.name.clone(),
                 architecture => format!("{}:{architecture}", package.name),
             };
-            (package.reason == Reason::Dependency).then(|| name + "\n")
+            (package.reason == Reason::Dependency).then_some(name)
         });
         Script {
             text: format!("{SHARED}{INSTALL}"),
             environment: vec![
                 ("APT_INSTALL", asked.install.join(" ")),
                 ("APT_REMOVE", removals.collect::<Vec<_>>().join(" ")),
+                ("APT_AUTO", auto.collect::<Vec<_>>().join(" ")),
             ],
-            files: vec![("auto".to_owned(), auto.collect::<String>().into_bytes())],
+            files: vec![],
         }
     }
 
