@@ -14,10 +14,12 @@ pub mod export;
 mod failed;
 pub mod init;
 pub mod list;
+pub mod outdated;
 pub mod plan;
 pub mod prune;
 pub mod show;
 pub mod stored;
+pub mod unneeded;
 pub mod validate;
 
 pub use failed::Failed;

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use reqwest::header::{
-    DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-};
+use reqwest::header::{DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +98,10 @@ async fn ask(url: &Url, known: Option<&Note>) -> Result<Response, TransferError>
     let client = transfer::client(Redirects::Secure)?;
     let mut request = client.get(url.clone()).timeout(PATIENCE);
     if let Some(note) = known {
-        for (name, value) in [(IF_NONE_MATCH, &note.etag), (IF_MODIFIED_SINCE, &note.modified)] {
+        for (name, value) in [
+            (IF_NONE_MATCH, &note.etag),
+            (IF_MODIFIED_SINCE, &note.modified),
+        ] {
             if let Some(value) = value {
                 request = request.header(name, value);
             }
