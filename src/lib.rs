@@ -12,6 +12,7 @@ pub mod disk;
 pub mod fetch;
 pub mod lock;
 pub mod manifest;
+pub mod network;
 pub mod plan;
 pub mod provision;
 pub mod run;

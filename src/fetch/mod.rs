@@ -7,7 +7,7 @@ mod checksums;
 mod current;
 pub mod known;
 mod partial;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -22,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 const REDIRECTS: usize = 10;
 
 /// Bytes as they arrive.
-pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransferError>>>>;
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransferError>> + Send>>;
 
 /// What a source answered.
 pub struct Answer {
@@ -75,7 +75,7 @@ impl TransferError {
 }
 
 /// The innermost reason is the useful one; reqwest's own text is only "error sending request".
-fn chain(error: &reqwest::Error) -> String {
+pub fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

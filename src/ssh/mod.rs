@@ -14,11 +14,13 @@ pub mod keys;
 mod lines;
 mod quote;
 mod stream;
+mod tunnel;
 mod upload;
 
 pub(crate) use connect::{Refusal, connect_with};
 pub use error::SshError;
 pub use quote::quote;
+pub use tunnel::{Forward, Stream};
 
 /// Where to connect and how both sides prove who they are.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ pub struct Session {
     login: String,
     is_root: bool,
     farewell: connect::Farewell,
+    forwards: tunnel::Asking,
     /// The connection that this one goes through.
     jump: Option<Box<Session>>,
     /// Cuts the connection when the session is dropped.
