@@ -5,17 +5,18 @@ use crate::base;
 use crate::build::Settings;
 use crate::hashing;
 use crate::lock::{self, Lock, Request};
-use crate::manifest::{self, Inputs, ManifestId};
+use crate::manifest::{self, Inputs};
 use crate::plan::{Builder, Plan, Qemu};
+use crate::provision::Asked;
 use crate::run::RunDir;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
 /// What a look at template, base, lock and archives gave.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Verdict {
     /// The newest image of that name is what a build would make.
-    Unchanged(ManifestId),
+    Unchanged(Box<Stored>),
     /// Something is another, or cannot be told: here is what.
     Changed(String),
 }
@@ -26,7 +27,7 @@ pub enum Verdict {
 /// a build then finds out. The values of secrets are recorded nowhere, so a change of one is not seen.
 pub async fn verdict(plan: &Plan, settings: &Settings<'_>, locked: bool, ui: &Ui) -> Verdict {
     match look(plan, settings, locked, ui).await {
-        Ok(id) => Verdict::Unchanged(id),
+        Ok(stored) => Verdict::Unchanged(Box::new(stored)),
         Err(reason) => Verdict::Changed(reason),
     }
 }
@@ -36,15 +37,22 @@ async fn look(
     settings: &Settings<'_>,
     locked: bool,
     ui: &Ui,
-) -> Result<ManifestId, String> {
+) -> Result<Stored, String> {
     let Builder::Qemu(guest) = &plan.builder else {
         return Err("an existing host is provisioned every time".to_owned());
     };
     let cache = settings.cache;
     let stored = newest(settings.store, &plan.image.name).map_err(|error| said(&error))?;
     let stored = stored.ok_or("the store has no image of that name")?;
-    if !settings.store.blob(&stored.manifest.outputs.image.digest).is_file() {
-        return Err(format!("the image of {} is no longer in the store", stored.id));
+    if !settings
+        .store
+        .blob(&stored.manifest.outputs.image.digest)
+        .is_file()
+    {
+        return Err(format!(
+            "the image of {} is no longer in the store",
+            stored.id
+        ));
     }
     let lock = Lock::read(&Lock::path_of(&plan.template.path)).map_err(|error| said(&error))?;
     let lock = lock.ok_or("there is no lock yet")?;
@@ -59,14 +67,20 @@ async fn look(
         digest: base.digest,
         size: base.size,
     };
-    let request = Request::of(plan).map_err(|error| said(&error))?;
-    if let Some(difference) = lock.differences(&request, Some(&of_lock)).into_iter().next() {
+    let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
+    let request = asked.map_or_else(Request::default, |asked| {
+        asked.request(Some(guest.arch.name()))
+    });
+    if let Some(difference) = lock
+        .differences(&request, Some(&of_lock))
+        .into_iter()
+        .next()
+    {
         return Err(difference);
     }
     let (of_plan, of_base, digest) = (plan.clone(), wanted.clone(), lock.digest());
-    let inputs = hashing::blocking(move |stop| {
-        manifest::inputs::collect(&of_plan, &of_base, &base, stop)
-    });
+    let inputs =
+        hashing::blocking(move |stop| manifest::inputs::collect(&of_plan, &of_base, &base, stop));
     let mut inputs = inputs.await.map_err(|error| said(&error))?;
     inputs.lock = Some(manifest::Lock { digest });
     if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
@@ -78,10 +92,13 @@ async fn look(
     if !locked {
         let changed = archives::changed(&lock, cache).await;
         if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
-            return Err(format!("the archive {} {} has changed", archive.uri, archive.suite));
+            return Err(format!(
+                "the archive {} {} has changed",
+                archive.uri, archive.suite
+            ));
         }
     }
-    Ok(stored.id)
+    Ok(stored)
 }
 
 /// The image of that name that was built last.
@@ -137,7 +154,9 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
         return Some((*what).to_owned());
     }
     let name = variables.iter().chain(&old.variables);
-    let mut name = name.filter(|(name, value)| variables.get(*name) != Some(value) || old.variables.get(*name) != Some(value));
+    let mut name = name.filter(|(name, value)| {
+        variables.get(*name) != Some(value) || old.variables.get(*name) != Some(value)
+    });
     if let Some((name, _)) = name.next() {
         return Some(format!("the variable `{name}`"));
     }
