@@ -19,7 +19,7 @@ use crate::plan::{self, Builder, Checksum, Plan, UploadSource};
 use crate::provision::{self, Asked, Context, Failure};
 use crate::run::RunDir;
 use crate::secret::Secrets;
-use crate::store::{Store, Timestamp};
+use crate::store::{Store, Stored, Timestamp};
 use crate::ui::Ui;
 
 mod error;
@@ -27,6 +27,7 @@ mod locking;
 mod on_error;
 mod phases;
 mod record;
+pub mod skip;
 
 pub use error::BuildError;
 use locking::Locking;
@@ -58,6 +59,8 @@ pub struct Settings<'a> {
 pub enum Built {
     /// An image, recorded under this id.
     Image(Box<Image>),
+    /// Nothing has changed since this image was built, so nothing was done.
+    Unchanged(Box<Stored>),
     /// An existing host was provisioned; there is no image.
     Host,
 }

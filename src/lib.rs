@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: [`template`] → [`plan`] → ([`lock`]) → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
 
+pub mod archives;
 pub mod base;
 pub mod build;
 pub mod builder;

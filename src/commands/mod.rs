@@ -16,10 +16,12 @@ mod failed;
 pub mod init;
 pub mod list;
 pub mod lock;
+pub mod outdated;
 pub mod plan;
 pub mod prune;
 pub mod show;
 pub mod stored;
+pub mod unneeded;
 pub mod validate;
 
 pub use failed::Failed;

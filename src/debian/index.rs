@@ -1,6 +1,6 @@
 //! `Packages`: what an archive offers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::control;
 use super::version::Version;
@@ -27,6 +27,18 @@ pub fn newest(index: &str, wanted: impl Fn(&str, &str) -> bool) -> Newest {
         }
     }
     newest
+}
+
+/// The names of packages that the index has in one of these versions.
+#[must_use]
+pub fn offering<'w>(index: &str, wanted: &'w BTreeSet<(String, String)>) -> BTreeSet<&'w str> {
+    let offered: BTreeSet<_> = control::paragraphs(index)
+        .filter_map(|paragraph| Some((paragraph.field("Package")?, paragraph.field("Version")?)))
+        .collect();
+    let wanted = wanted.iter();
+    let found =
+        wanted.filter(|(name, version)| offered.contains(&(name.as_str(), version.as_str())));
+    found.map(|(name, _)| name.as_str()).collect()
 }
 
 /// Takes a version in where it is newer than the one that is known.
@@ -90,6 +102,15 @@ Architecture: amd64
             "1.22-9+deb12u2".to_owned(),
         );
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [expected]);
+
+        let version = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        let locked = [
+            version("curl", "7"),
+            version("nginx", "1.22"),
+            version("x", "1"),
+        ]
+        .into();
+        assert_eq!(offering(index, &locked), ["curl"].into());
     }
 
     #[test]

@@ -39,6 +39,14 @@ pub fn installed(status: &str) -> Vec<Package<'_>> {
         .collect()
 }
 
+/// The packages of a `Packages` file.
+#[must_use]
+pub fn offered(index: &str) -> Vec<Package<'_>> {
+    control::paragraphs(index)
+        .filter_map(|paragraph| Package::read(&paragraph))
+        .collect()
+}
+
 impl<'a> Package<'a> {
     /// Reads a paragraph of a status or of a `Packages` file; `None` without name or version, as in one that a program
     /// has cut short.

@@ -236,12 +236,20 @@ impl Cache {
         checksum: &Checksum,
         ui: &Ui,
     ) -> Result<(PathBuf, Digest), FetchError> {
+        let digest = self.expected(url, checksum).await?;
+        Ok((self.fetch_known(&parse(url)?, digest, ui).await?, digest))
+    }
+
+    /// What a download of `url` must hash to.
+    ///
+    /// # Errors
+    /// The checksum file cannot be had, or does not tell.
+    pub async fn expected(&self, url: &str, checksum: &Checksum) -> Result<Digest, FetchError> {
         let url = parse(url)?;
-        let digest = match checksum {
-            Checksum::Sha256(digest) => *digest,
-            Checksum::Sha256Url(sums) => self.look_up(&parse(sums)?, &url).await?,
-        };
-        Ok((self.fetch_known(&url, digest, ui).await?, digest))
+        match checksum {
+            Checksum::Sha256(digest) => Ok(*digest),
+            Checksum::Sha256Url(sums) => self.look_up(&parse(sums)?, &url).await,
+        }
     }
 
     /// Gets the digest of the file that `url` names out of a checksum file.

@@ -14,7 +14,7 @@ pub enum Manager {
 }
 
 /// What is asked of the package manager.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Who is asked; none when nothing is declared.
