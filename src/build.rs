@@ -25,6 +25,7 @@ mod error;
 mod on_error;
 mod phases;
 mod record;
+mod seal;
 
 pub use error::BuildError;
 pub use on_error::OnError;
@@ -113,18 +114,28 @@ impl Job<'_> {
                 Ok(base::obtain(wanted, cache, run.path(), self.ui).await?)
             })
             .await?;
-        let inputs = phases
+        let mut inputs = phases
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;
 
-        let launch =
-            async { Ok(qemu::launch(guest, &plan.ssh, &base.disk, run.path(), self.ui).await?) };
+        let launch = async {
+            Ok(qemu::launch(
+                guest,
+                &plan.ssh,
+                &plan.network,
+                &base.disk,
+                run.path(),
+                self.ui,
+            )
+            .await?)
+        };
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
-        let packages = match self.provision_guest(&mut machine, &mut phases).await {
-            Ok(packages) => packages,
+        let (packages, requests) = match self.provision_guest(&mut machine, &mut phases).await {
+            Ok(made) => made,
             Err(error) => return Err(self.give_up(machine, error).await),
         };
+        inputs.network.requests = requests;
         let overlay = phases
             .run("shut down", async {
                 Ok(machine.shut_down(SHUTDOWN).await?)
@@ -178,29 +189,29 @@ impl Job<'_> {
         Ok(Built::Host)
     }
 
-    /// From a booting guest to one that is ready to be shut down for good. Returns what is installed in it.
+    /// From a booting guest to one that is ready to be shut down for good. Returns what is installed in it, and what it got from
+    /// the network.
     async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
         phases: &mut Phases<'_>,
-    ) -> Result<Vec<provision::Package>, BuildError> {
+    ) -> Result<(Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
         let timeout = self.plan.ssh.timeout;
         phases
             .run("wait for SSH", async {
-                Ok(machine.wait_ready(timeout, self.ui).await?)
+                machine.wait_ready(timeout, self.ui).await?;
+                self.seal(machine).await
             })
             .await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.provision(machine, phases).await?;
         let after = provision::installed_packages(machine.session()).await?;
+        let requests = seal::requests(machine.seal(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
-        Ok(provision::attribute(
-            &before,
-            after,
-            self.plan.packages.apt.as_ref(),
-        ))
+        let apt = self.plan.packages.apt.as_ref();
+        Ok((provision::attribute(&before, after, apt), requests))
     }
 
     async fn provision<M: Machine>(
@@ -245,9 +256,18 @@ impl Job<'_> {
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let within = self.plan.ssh.timeout;
         let boot = async {
-            let mut machine = qemu::launch(guest, &self.plan.ssh, image, &scratch, self.ui).await?;
+            let mut machine = qemu::launch(
+                guest,
+                &self.plan.ssh,
+                &self.plan.network,
+                image,
+                &scratch,
+                self.ui,
+            )
+            .await?;
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
+            self.seal(&mut machine).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;
@@ -311,13 +331,18 @@ impl Job<'_> {
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {
-        for upload in self.plan.uploads() {
-            if let UploadSource::Url { url, sha256 } = &upload.source {
-                self.settings
-                    .cache
-                    .fetch(url, &Checksum::Sha256(*sha256), self.ui)
-                    .await?;
-            }
+        let uploads = self
+            .plan
+            .uploads()
+            .filter_map(|upload| match &upload.source {
+                UploadSource::Url { url, sha256 } => Some((url, *sha256)),
+                _ => None,
+            });
+        let allowed = self.plan.network.allow.iter();
+        let allowed = allowed.filter_map(|allow| Some((&allow.url, allow.sha256?)));
+        for (url, sha256) in uploads.chain(allowed) {
+            let checksum = Checksum::Sha256(sha256);
+            self.settings.cache.fetch(url, &checksum, self.ui).await?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::builder::qemu::QemuError;
 use crate::disk::DiskError;
 use crate::fetch::FetchError;
 use crate::manifest::inputs::InputError;
+use crate::network::SealError;
 use crate::provision::ProvisionError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
@@ -46,6 +47,10 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ssh(#[from] SshError),
+    /// The machine could not be sealed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Seal(#[from] SealError),
     /// A step.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -51,6 +51,7 @@ fn script(apt: &Apt) -> Run<'static> {
             program: "/bin/sh".to_owned(),
             argument: "-eu".to_owned(),
         },
+        prelude: String::new(),
         environment: environment
             .map(|(name, value)| (name.to_owned(), value))
             .into(),
