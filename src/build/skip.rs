@@ -68,9 +68,11 @@ async fn look(
         size: base.size,
     };
     let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
-    let request = asked.map_or_else(Request::default, |asked| {
-        asked.request(Some(guest.arch.name()))
-    });
+    let architecture = Some(guest.arch.name());
+    let request = asked.map_or_else(
+        || Request::nothing(architecture),
+        |asked| asked.request(architecture),
+    );
     if let Some(difference) = lock
         .differences(&request, Some(&of_lock))
         .into_iter()

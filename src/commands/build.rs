@@ -127,7 +127,7 @@ async fn one(
         .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
     if args.if_changed {
-        let look = skip::verdict(plan, settings, false, ui);
+        let look = skip::verdict(plan, settings, settings.locked, ui);
         match cancel.run_until_cancelled(look).await {
             Some(Verdict::Unchanged(stored)) => return Ok(Built::Unchanged(stored)),
             Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
