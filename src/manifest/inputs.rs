@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{Action, Apt, Base, BaseKind, File, Inputs, Name, Network, Packages, SecretKind, Step};
+use super::{
+    Action, Apt, Base, BaseKind, File, Inputs, Name, Network, Packages, Repository, SecretKind,
+    Step,
+};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::hashing::{self, Stop};
@@ -59,8 +62,15 @@ pub fn collect(
             .collect(),
         base: base_of(base, disk),
         packages: Packages {
-            apt: plan.packages.apt.as_ref().map(apt),
+            apt: plan
+                .packages
+                .apt
+                .as_ref()
+                .map(|it| apt(it, stop))
+                .transpose()?,
         },
+        // Known once the packages are.
+        lock: None,
         files: files.collect::<Result<_, _>>()?,
         steps: steps.collect::<Result<_, _>>()?,
         network: network(&plan.network),
@@ -113,12 +123,29 @@ fn network(network: &plan::Network) -> Network {
     }
 }
 
-fn apt(apt: &plan::Apt) -> Apt {
-    Apt {
+fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
+    let repository = |repository: &plan::Repository| {
+        let key = repository.key.as_ref().map(|key| hash(key, stop));
+        Ok(Repository {
+            name: repository.name.clone(),
+            uri: repository.uri.clone(),
+            suites: repository.suites.clone(),
+            components: repository.components.clone(),
+            key: key.transpose()?,
+            trusted: repository.trusted,
+            keep: repository.keep,
+        })
+    };
+    Ok(Apt {
         install: apt.install.clone(),
         remove: apt.remove.clone(),
         recommends: apt.recommends,
-    }
+        repositories: apt
+            .repositories
+            .iter()
+            .map(repository)
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 fn step(planned: &plan::Step, stop: &Stop) -> Result<Step, InputError> {

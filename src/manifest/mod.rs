@@ -50,6 +50,9 @@ pub struct Inputs {
     pub base: Base,
     /// Packages that were declared.
     pub packages: Packages,
+    /// The lock that they were installed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
     /// Files that were put in place before the first step.
     pub files: Vec<File>,
     /// Steps in order.
@@ -144,6 +147,38 @@ pub struct Apt {
     pub remove: Vec<String>,
     /// Whether recommended packages were installed too.
     pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// A package source that was declared.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub uri: String,
+    /// Its suites.
+    pub suites: Vec<String>,
+    /// Their components.
+    pub components: Vec<String>,
+    /// SHA-256 of its key file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// Believed without a signature.
+    pub trusted: bool,
+    /// Left configured in the image.
+    pub keep: bool,
+}
+
+/// The lock that packages were installed from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// SHA-256 of its text.
+    pub digest: Digest,
 }
 
 /// A file or directory that was put into the guest.
@@ -287,6 +322,9 @@ pub struct Package {
     pub arch: String,
     /// Why it is there.
     pub origin: Origin,
+    /// SHA-256 of the file that it was installed from, where the lock has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 /// Why a package is in an image.

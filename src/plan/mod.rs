@@ -16,6 +16,7 @@ pub(crate) mod check;
 mod machine;
 pub(crate) mod make;
 mod network;
+mod packages;
 pub mod secrets;
 mod show;
 mod step;
@@ -264,6 +265,28 @@ pub struct Apt {
     pub remove: Vec<String>,
     /// Install recommended packages too. Default false.
     pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// `[[packages.apt.repositories]]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Repository {
+    /// `[a-z0-9-]`, names its files in the image.
+    pub name: String,
+    /// `http` or `https` URI.
+    pub uri: String,
+    /// Suites; one that ends with `/` is a path without components.
+    pub suites: Vec<String>,
+    /// Components of each suite.
+    pub components: Vec<String>,
+    /// OpenPGP key that signs it, armored or binary.
+    pub key: Option<PathBuf>,
+    /// Believe it without a signature. Default false.
+    pub trusted: bool,
+    /// Leave it configured in the image. Default true.
+    pub keep: bool,
 }
 
 /// `[[files]]`, and the `file` step.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Allow, Apt, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Plan, Script,
-    SecretSource, Shell, Ssh, Step, Upload, UploadSource,
+    Action, Allow, Apt, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Plan,
+    Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -110,6 +110,9 @@ fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
         all.extend(host_key_path(&mut host.host_key));
     }
     all.extend(plan.ssh.key_file.as_mut());
+    if let Some(apt) = &mut plan.packages.apt {
+        all.extend(apt.repositories.iter_mut().filter_map(|it| it.key.as_mut()));
+    }
     if let Some(jump) = &mut plan.ssh.jump {
         all.extend(jump.key_file.as_mut());
         all.extend(host_key_path(&mut jump.host_key));
@@ -305,7 +308,27 @@ fn apt(apt: &Apt) -> Vec<String> {
     if !apt.remove.is_empty() {
         lines.push(format!("remove {}", apt.remove.join(" ")));
     }
+    lines.extend(apt.repositories.iter().map(repository));
     lines
+}
+
+fn repository(repository: &Repository) -> String {
+    let words = [&repository.suites[..], &repository.components[..]].concat();
+    let proof = repository.key.as_ref().map_or_else(
+        || "believed without a signature".to_owned(),
+        |key| format!("signed by {}", key.display()),
+    );
+    let left = if repository.keep {
+        ""
+    } else {
+        ", not left in the image"
+    };
+    format!(
+        "from {} ({} {}), {proof}{left}",
+        repository.name,
+        repository.uri,
+        words.join(" ")
+    )
 }
 
 fn upload(upload: &Upload) -> String {

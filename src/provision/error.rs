@@ -10,6 +10,8 @@ use thiserror::Error;
 use crate::builder::MachineError;
 use crate::ssh::SshError;
 
+use super::packages::PackageError;
+
 /// Why a machine could not be provisioned.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ProvisionError {
@@ -182,6 +184,10 @@ pub enum ProvisionError {
     #[error("the destination {0} is a directory, and `content` has no file name of its own")]
     #[diagnostic(help("write the whole path of the file"))]
     NoFileName(String),
+    /// Packages could not be resolved.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Package(Box<PackageError>),
     /// SSH failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -190,6 +196,12 @@ pub enum ProvisionError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Machine(Box<MachineError>),
+}
+
+impl From<PackageError> for ProvisionError {
+    fn from(error: PackageError) -> Self {
+        Self::Package(Box::new(error))
+    }
 }
 
 impl From<SshError> for ProvisionError {

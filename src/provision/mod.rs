@@ -27,7 +27,10 @@ mod shell;
 
 pub use error::{ProvisionError, Tail};
 pub use file::files;
-pub use packages::{Installed, Origin, Package, attribute, installed_packages, packages};
+pub use packages::{
+    Asked, Installed, Origin, Package, PackageError, Pin, attribute, install, installed_packages,
+    resolve,
+};
 pub use shell::check as check_script;
 
 /// How long the machine may take to answer again before a further try or `on_error`.

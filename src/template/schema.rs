@@ -191,6 +191,22 @@ pub struct Apt {
     #[serde(default)]
     pub remove: Vec<Str>,
     pub recommends: Option<Flag>,
+    #[serde(default)]
+    pub repositories: Vec<Spanned<Repository>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    pub name: Option<Str>,
+    pub uri: Option<Str>,
+    #[serde(default)]
+    pub suites: Vec<Str>,
+    #[serde(default)]
+    pub components: Vec<Str>,
+    pub key: Option<Str>,
+    pub trusted: Option<Flag>,
+    pub keep: Option<Flag>,
 }
 
 #[derive(Debug, Deserialize)]

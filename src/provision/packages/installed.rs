@@ -142,6 +142,7 @@ mod tests {
             install: vec!["nginx=1.22".to_owned(), "curl:amd64".to_owned()],
             remove: vec![],
             recommends: false,
+            repositories: vec![],
         };
         let before = [package("libc6", "1"), package("curl", "1")];
         let after = vec![

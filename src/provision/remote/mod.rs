@@ -21,6 +21,8 @@ const START: &str = include_str!("start.sh");
 const END: &str = include_str!("end.sh");
 const ENDED: &str = include_str!("ended.sh");
 
+/// How a line begins that is for karat to read: a record separator. It is not shown, and no part of an error.
+pub(super) const DATA: char = '\u{1e}';
 /// How many of the last lines an error carries.
 const TAIL: usize = 20;
 /// Ending a step takes 5 s until KILL and 3 s for its own cleaning up; beyond that the line is dead.
@@ -102,6 +104,9 @@ pub(super) async fn run<M: Machine>(
                 return;
             }
             line(text);
+            if text.starts_with(DATA) {
+                return;
+            }
             cx.ui.output(text);
             if tail.len() == TAIL {
                 tail.pop_front();
