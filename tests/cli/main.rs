@@ -2,6 +2,7 @@
 
 mod checksum;
 mod init;
+mod network;
 mod plan;
 mod sanity;
 mod site;
