@@ -3,6 +3,7 @@
 mod checksum;
 mod init;
 mod lock;
+mod network;
 mod plan;
 mod sanity;
 mod site;
