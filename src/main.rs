@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, export, init, list, outdated, plan, prune, show,
+    Failed, Invalid, build, completions, export, init, list, lock, outdated, plan, prune, show,
     stored::StoredError, validate,
 };
 use karat::ui::{Mode, Ui, Verbosity};
@@ -43,6 +43,7 @@ enum Verb {
     Init(init::InitArgs),
     Validate(validate::ValidateArgs),
     Plan(plan::PlanArgs),
+    Lock(lock::LockArgs),
     Build(build::BuildArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
@@ -75,6 +76,9 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::Validate(args) => checked(validate::run(args, out))?,
         Verb::Plan(args) => plan::run(args, out)?,
+        Verb::Lock(args) => {
+            return with_signals(async |cancel| lock::run(args, ui, cancel, out).await);
+        }
         Verb::Build(args) => {
             return with_signals(async |cancel| build::run(args, ui, cancel, out).await);
         }

@@ -168,8 +168,14 @@ mod tests {
     #[test]
     fn dates_of_archives_are_read() {
         for (text, time) in [
-            ("Sat, 31 Jan 2026 23:59:59 UTC", Some("2026-01-31T23:59:59Z")),
-            ("Thu, 5 Jun 2025 8:02:03 +0000", Some("2025-06-05T08:02:03Z")),
+            (
+                "Sat, 31 Jan 2026 23:59:59 UTC",
+                Some("2026-01-31T23:59:59Z"),
+            ),
+            (
+                "Thu, 5 Jun 2025 8:02:03 +0000",
+                Some("2025-06-05T08:02:03Z"),
+            ),
             ("29 Feb 2024 00:00:00 GMT", Some("2024-02-29T00:00:00Z")),
             ("Sat, 31 Jan 2026 23:59:59 +0200", None),
             ("Sat, 31 Jan 2026 23:59:59", None),

@@ -68,7 +68,7 @@ async fn look(
         size: base.size,
     };
     let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
-    let request = asked.map_or_else(Request::default, |asked| {
+    let request = asked.map_or_else(|| Request::nothing(Some(guest.arch.name())), |asked| {
         asked.request(Some(guest.arch.name()))
     });
     if let Some(difference) = lock

@@ -8,7 +8,7 @@ use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
 use super::stored::StoreArgs;
-use super::{Failed, TemplateArgs};
+use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::build::skip::{self, Verdict};
 use crate::build::{self, Built, Image, OnError, Settings};
 use crate::fetch::Cache;
@@ -19,7 +19,10 @@ use crate::ui::Ui;
 /// Build images from templates and record them in the store
 ///
 /// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
-/// wrong, 4 a digest was wrong, 130 cancelled; with several templates, the largest of theirs.
+/// wrong, 4 a digest or the lock was wrong, 130 cancelled; with several templates, the largest of theirs.
+///
+/// Packages are installed as `NAME.lock.toml` beside the template has them. The first build writes that file; so does a
+/// build whose template or base has changed since, unless `--locked` forbids it.
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     #[command(flatten)]
@@ -49,6 +52,13 @@ pub struct BuildArgs {
     #[arg(long)]
     if_changed: bool,
 
+    /// Fail when a template's lock is missing or not of this template and base (for CI)
+    #[arg(long)]
+    locked: bool,
+
+    #[command(flatten)]
+    mirrors: MirrorArgs,
+
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -76,6 +86,8 @@ pub async fn run(
         store: &store,
         force: args.force,
         on_error: args.on_error,
+        locked: args.locked,
+        mirrors: &args.mirrors.mirrors,
     };
 
     let several = plans.len() > 1;
@@ -115,7 +127,7 @@ async fn one(
         .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
     if args.if_changed {
-        let look = skip::verdict(plan, settings, false, ui);
+        let look = skip::verdict(plan, settings, args.locked, ui);
         match cancel.run_until_cancelled(look).await {
             Some(Verdict::Unchanged(stored)) => return Ok(Built::Unchanged(stored)),
             Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),

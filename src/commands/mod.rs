@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::fetch::Mirror;
 use crate::plan::Plan;
 use crate::template::{self, Inputs, LoadError};
 
@@ -14,6 +15,7 @@ pub mod export;
 mod failed;
 pub mod init;
 pub mod list;
+pub mod lock;
 pub mod outdated;
 pub mod plan;
 pub mod prune;
@@ -50,6 +52,16 @@ impl TemplateArgs {
             ..Inputs::from_environment()
         }
     }
+}
+
+/// Where packages are looked for, for every verb that fetches them.
+#[derive(Clone, Debug, Args)]
+pub struct MirrorArgs {
+    /// Look for packages here before their archive is asked; may be given several times
+    ///
+    /// Any copy will do, because the digest decides: files under their path in the archive, their name, or their digest.
+    #[arg(long = "mirror", value_name = "DIR|URL")]
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Loads every template, or says everything that is wrong with any of them.

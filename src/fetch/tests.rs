@@ -125,6 +125,7 @@ fn cache() -> (tempfile::TempDir, Cache) {
     let cache = Cache {
         root: scratch.path().to_owned(),
         pause: Duration::from_millis(2),
+        stalled: transfer::STALLED,
     };
     (scratch, cache)
 }

@@ -13,7 +13,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
 /// A server that accepts and then says nothing is given up after this long; a retry resumes.
-const STALLED: Duration = Duration::from_mins(1);
+pub const STALLED: Duration = Duration::from_mins(1);
 
 /// Long enough for a lost SYN or two.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -99,6 +99,11 @@ pub enum Redirects {
 
 /// An HTTP client.
 pub fn client(redirects: Redirects) -> Result<Client, TransferError> {
+    client_within(redirects, STALLED)
+}
+
+/// An HTTP client that waits so long for the next bytes.
+pub fn client_within(redirects: Redirects, stalled: Duration) -> Result<Client, TransferError> {
     // Fails when one is installed already, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let builder = || {
@@ -109,7 +114,7 @@ pub fn client(redirects: Redirects) -> Result<Client, TransferError> {
         Client::builder()
             .user_agent(concat!("karat/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
-            .read_timeout(STALLED)
+            .read_timeout(stalled)
             .redirect(policy)
     };
     builder()

@@ -64,6 +64,19 @@ pub enum LockError {
         /// What differs.
         differences: Vec<String>,
     },
+    /// `--locked`, and nothing that has a lock.
+    #[error("an existing host has no lock: its packages are resolved anew each time")]
+    #[diagnostic(help("leave `--locked` out, or build an image with `[builder.qemu]`"))]
+    NoLock,
+    /// `--update` of something that is not there.
+    #[error("not in the lock {}: {}", path.display(), names.join(", "))]
+    #[diagnostic(help("`karat lock --update` without names brings everything up to date"))]
+    NotLocked {
+        /// The file.
+        path: PathBuf,
+        /// What is not in it.
+        names: Vec<String>,
+    },
 }
 
 impl LockError {
@@ -72,7 +85,7 @@ impl LockError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing(_) | Self::Stale { .. } => 4,
-            Self::Form { .. } | Self::Schema { .. } => 2,
+            Self::Form { .. } | Self::Schema { .. } | Self::NoLock | Self::NotLocked { .. } => 2,
             Self::Read { .. } | Self::Write { .. } => 1,
         }
     }

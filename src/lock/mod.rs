@@ -201,7 +201,8 @@ impl Package {
     /// The URL that the package was resolved from.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}/{}", self.archive.trim_end_matches('/'), self.path)
+        let archive = self.archive.trim_end_matches('/');
+        format!("{archive}/{}", crate::fetch::encode(&self.path))
     }
 
     /// The last name of its path.

@@ -62,6 +62,19 @@ pub struct Repository {
 }
 
 impl Request {
+    /// What a template without packages asks.
+    #[must_use]
+    pub fn nothing(architecture: Option<&str>) -> Self {
+        Self {
+            manager: None,
+            architecture: architecture.map(str::to_owned),
+            install: Vec::new(),
+            remove: Vec::new(),
+            recommends: false,
+            repositories: Vec::new(),
+        }
+    }
+
     /// Whether there is anything to ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -27,7 +27,8 @@ mod shell;
 pub use error::{ProvisionError, Tail};
 pub use file::files;
 pub use packages::{
-    Asked, Installed, Origin, Package, PackageError, Pin, attribute, install, installed_packages, resolve,
+    Asked, Installed, Origin, Package, PackageError, Pin, attribute, install, installed_packages,
+    resolve,
 };
 pub use shell::check as check_script;
 

@@ -107,6 +107,13 @@ pub struct Item {
 pub enum ItemSource {
     /// A file or directory.
     Path(PathBuf),
+    /// A file, under another name than it has here.
+    Named {
+        /// The file.
+        path: PathBuf,
+        /// Its name in a destination that is a directory.
+        name: String,
+    },
     /// Bytes.
     Bytes(Vec<u8>),
 }

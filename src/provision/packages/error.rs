@@ -59,7 +59,9 @@ pub enum PackageError {
     Rule(#[from] InvalidRule),
     /// A line that means nothing.
     #[error("the package manager answered in a way that karat does not understand: {0}")]
-    #[diagnostic(help("this is a version of it that karat does not know; please report it with this line"))]
+    #[diagnostic(help(
+        "this is a version of it that karat does not know; please report it with this line"
+    ))]
     Odd(String),
     /// A package without a file.
     #[error("the package manager would install {0}, and names no file for it")]
@@ -67,7 +69,9 @@ pub enum PackageError {
     NoFile(String),
     /// A file that its archive gives no SHA-256 of.
     #[error("the archive has no SHA-256 of {0}")]
-    #[diagnostic(help("karat installs only what is known by its digest; use an archive whose index has SHA256 fields"))]
+    #[diagnostic(help(
+        "karat installs only what is known by its digest; use an archive whose index has SHA256 fields"
+    ))]
     NoDigest(String),
     /// A file that is in none of the sources.
     #[error("{0} is in none of the declared package sources")]
@@ -75,11 +79,15 @@ pub enum PackageError {
     Elsewhere(String),
     /// An archive that does not say how old it is.
     #[error("{0} has no date")]
-    #[diagnostic(help("the time that an image has comes from its archives: they must have a `Date` in UTC"))]
+    #[diagnostic(help(
+        "the time that an image has comes from its archives: they must have a `Date` in UTC"
+    ))]
     NoDate(String),
     /// An archive that was not read.
     #[error("nothing was read of {suite} of {uri}")]
-    #[diagnostic(help("the archive must have an `InRelease` file, or `Release` with `Release.gpg`"))]
+    #[diagnostic(help(
+        "the archive must have an `InRelease` file, or `Release` with `Release.gpg`"
+    ))]
     NoRelease {
         /// Where the archive is.
         uri: String,

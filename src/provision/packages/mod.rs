@@ -39,13 +39,23 @@ trait PackageManager {
     fn survey(&self) -> &'static str;
 
     /// Which archives may be asked, and the files that the resolver needs for them.
-    fn sources(&self, survey: &str, asked: &Asked, directory: &str) -> Result<Sources, PackageError>;
+    fn sources(
+        &self,
+        survey: &str,
+        asked: &Asked,
+        directory: &str,
+    ) -> Result<Sources, PackageError>;
 
     /// The script that resolves. `unpack`, a function of the shell, writes its files into the current directory.
     fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script;
 
     /// What the data lines of that script mean.
-    fn resolution(&self, data: &[String], sources: &Sources, asked: &Asked) -> Result<Resolution, PackageError>;
+    fn resolution(
+        &self,
+        data: &[String],
+        sources: &Sources,
+        asked: &Asked,
+    ) -> Result<Resolution, PackageError>;
 
     /// The script that installs the package files that are in its directory, and what else has to be there.
     fn install(&self, asked: &Asked, lock: &Lock) -> Script;
@@ -113,7 +123,11 @@ struct Repository {
 impl Repository {
     /// What its key file is called; apt tells by the ending whether it is armored.
     fn key_file(&self) -> Option<String> {
-        let armored = self.key.as_ref()?.trim_ascii_start().starts_with(b"-----BEGIN");
+        let armored = self
+            .key
+            .as_ref()?
+            .trim_ascii_start()
+            .starts_with(b"-----BEGIN");
         let ending = if armored { "asc" } else { "gpg" };
         Some(format!("{}.{ending}", self.plan.name))
     }
@@ -140,9 +154,15 @@ impl Asked {
         }
         let repository = |plan: &plan::Repository| {
             let key = plan.key.as_ref().map(|path| {
-                fs::read(path).map_err(|source| PackageError::Key { path: path.clone(), source })
+                fs::read(path).map_err(|source| PackageError::Key {
+                    path: path.clone(),
+                    source,
+                })
             });
-            Ok(Repository { plan: plan.clone(), key: key.transpose()? })
+            Ok(Repository {
+                plan: plan.clone(),
+                key: key.transpose()?,
+            })
         };
         let repositories: Result<_, PackageError> = repositories.iter().map(repository).collect();
         Ok(Some(Self {
@@ -197,7 +217,10 @@ pub async fn resolve<M: Machine>(
 ) -> Result<Resolution, ProvisionError> {
     let manager = asked.manager();
     let directory = private_directory();
-    let survey = machine.session().output(&remote::sh(manager.survey(), &[])).await?;
+    let survey = machine
+        .session()
+        .output(&remote::sh(manager.survey(), &[]))
+        .await?;
     let mut sources = manager.sources(&survey, asked, &directory)?;
     let proxy = Proxy::serve(machine.session(), &rules(&sources, template)?, cx.ui).await?;
     let mut script = manager.resolve(asked, pins, &proxy.guest_url());
@@ -205,8 +228,16 @@ pub async fn resolve<M: Machine>(
     script.text = format!("{}{}", unpack(&script.files), script.text);
     let outcome = run(machine, manager, script, &directory, cx).await;
     for served in proxy.served() {
-        let content = served.content.as_ref().map(|content| format!(" {} bytes {}", content.size, content.sha256));
-        cx.ui.detail(&format!("served {} {}{}", served.status, served.url, content.unwrap_or_default()));
+        let content = served
+            .content
+            .as_ref()
+            .map(|content| format!(" {} bytes {}", content.size, content.sha256));
+        cx.ui.detail(&format!(
+            "served {} {}{}",
+            served.status,
+            served.url,
+            content.unwrap_or_default()
+        ));
     }
     proxy.end(machine.session()).await?;
     Ok(manager.resolution(&outcome?, &sources, asked)?)
@@ -234,28 +265,46 @@ pub async fn install<M: Machine>(
     };
     let width = lock.packages.len().to_string().len();
     let packages = lock.packages.iter().enumerate().map(|(index, package)| {
-        let source = ItemSource::Path((cx.fetched)(&package.sha256));
-        item(source, format!("{place}{index:0width$}-{}", package.file_name()))
+        let source = ItemSource::Named {
+            path: (cx.fetched)(&package.sha256),
+            name: format!("{index:0width$}-{}", package.file_name()),
+        };
+        item(source, place.clone())
     });
-    let bytes = |(name, bytes): &(String, Vec<u8>)| item(ItemSource::Bytes(bytes.clone()), name.clone());
-    let more = script.files.iter().map(|(name, bytes)| (format!("{place}{name}"), bytes.clone()));
-    let more: Vec<_> = more.chain(manager.kept(asked)).collect();
-    let items: Vec<_> = packages.chain(more.iter().map(bytes)).collect();
+    let kept = manager.kept(asked).into_iter();
+    let kept = kept.map(|(name, bytes)| item(ItemSource::Bytes(bytes), name));
+    let items: Vec<_> = packages.chain(kept).collect();
     let size = lock.packages.iter().map(|package| package.size).sum();
-    let bar = cx.ui.bar(&format!("pushing {} packages", lock.packages.len()), Some(size));
+    let bar = cx.ui.bar(
+        &format!("pushing {} packages", lock.packages.len()),
+        Some(size),
+    );
     let started = std::time::Instant::now();
     machine.session().upload(&items, &bar).await?;
     drop(bar);
     let pushed = started.elapsed();
     let data = run(machine, manager, script, &directory, cx).await?;
-    cx.ui.detail(&format!("pushed in {}, installed in {}", crate::ui::human(pushed), crate::ui::human(started.elapsed() - pushed)));
+    cx.ui.detail(&format!(
+        "pushed in {}, installed in {}",
+        crate::ui::human(pushed),
+        crate::ui::human(started.elapsed() - pushed)
+    ));
     let (before, after) = manager.installed(&data);
     let wrong = not_as_locked(&before, &after, lock, asked);
-    if wrong.is_empty() { Ok(()) } else { Err(ProvisionError::NotAsDeclared(wrong)) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(ProvisionError::NotAsDeclared(wrong))
+    }
 }
 
 /// What differs between the machine and what the lock makes of what was there before.
-fn not_as_locked(before: &[Installed], after: &[Installed], lock: &Lock, asked: &Asked) -> Vec<String> {
+fn not_as_locked(
+    before: &[Installed],
+    after: &[Installed],
+    lock: &Lock,
+    asked: &Asked,
+) -> Vec<String> {
     let name = |package: &Installed| (package.name.clone(), package.arch.clone());
     let gone = |package: &Installed| {
         lock.removals.iter().any(|removal| {
@@ -264,10 +313,19 @@ fn not_as_locked(before: &[Installed], after: &[Installed], lock: &Lock, asked: 
         })
     };
     // An upgrade may take a package from one architecture to `all`.
-    let replaced: BTreeSet<&str> = lock.packages.iter().map(|package| package.name.as_str()).collect();
-    let foreign: BTreeSet<_> = lock.packages.iter().map(|package| (package.name.clone(), package.architecture.clone())).collect();
+    let replaced: BTreeSet<&str> = lock
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let foreign: BTreeSet<_> = lock
+        .packages
+        .iter()
+        .map(|package| (package.name.clone(), package.architecture.clone()))
+        .collect();
     let kept = before.iter().filter(|package| {
-        !gone(package) && !foreign.contains(&name(package))
+        !gone(package)
+            && !foreign.contains(&name(package))
             && !(replaced.contains(package.name.as_str()) && !after.contains(package))
     });
     let locked = lock.packages.iter().map(|package| Installed {
@@ -277,9 +335,16 @@ fn not_as_locked(before: &[Installed], after: &[Installed], lock: &Lock, asked: 
     });
     let wanted: BTreeSet<Installed> = kept.cloned().chain(locked).collect();
     let have: BTreeSet<Installed> = after.iter().cloned().collect();
-    let show = |package: &Installed| format!("{} {} ({})", package.name, package.version, package.arch);
-    let mut wrong: Vec<String> = wanted.difference(&have).map(|package| format!("{} is not installed", show(package))).collect();
-    wrong.extend(have.difference(&wanted).map(|package| format!("{} is installed and not locked", show(package))));
+    let show =
+        |package: &Installed| format!("{} {} ({})", package.name, package.version, package.arch);
+    let mut wrong: Vec<String> = wanted
+        .difference(&have)
+        .map(|package| format!("{} is not installed", show(package)))
+        .collect();
+    wrong.extend(
+        have.difference(&wanted)
+            .map(|package| format!("{} is installed and not locked", show(package))),
+    );
     for declared in &asked.install {
         let name = declared.split(['=', ':']).next().unwrap_or_default();
         if !after.iter().any(|package| package.name == name) {
@@ -310,7 +375,9 @@ async fn run<M: Machine>(
             program: "/bin/sh".to_owned(),
             argument: "-eu".to_owned(),
         },
-        environment: environment.map(|(name, value)| (name.to_owned(), value)).collect(),
+        environment: environment
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         user: "root",
         directory: Some("/"),
         limit: LIMIT,
@@ -335,10 +402,16 @@ async fn run<M: Machine>(
 
 /// What the proxy serves: the sources, asked for by plain http so that it can see what passes.
 fn rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
-    let mut uris: Vec<&str> = sources.upstreams.iter().map(|upstream| upstream.uri.as_str()).collect();
+    let mut uris: Vec<&str> = sources
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.uri.as_str())
+        .collect();
     uris.sort_unstable();
     uris.dedup();
-    let rule = |uri: &&str| Ok(Rule::new(&format!("{uri}/"), format!("package source {uri}"))?.plain_too());
+    let rule = |uri: &&str| {
+        Ok(Rule::new(&format!("{uri}/"), format!("package source {uri}"))?.plain_too())
+    };
     let rules: Result<_, PackageError> = uris.iter().map(rule).collect();
     Ok(Rules::new(rules?, Purpose::Sources(template.to_owned())))
 }
@@ -361,7 +434,11 @@ fn private_directory() -> String {
 /// A function of the shell that writes files into the current directory.
 fn unpack(files: &[(String, Vec<u8>)]) -> String {
     let lines = files.iter().map(|(name, bytes)| {
-        format!("    printf %s '{}' | base64 -d >{}\n", BASE64.encode(bytes), quote(name))
+        format!(
+            "    printf %s '{}' | base64 -d >{}\n",
+            BASE64.encode(bytes),
+            quote(name)
+        )
     });
     format!("unpack() {{\n    :\n{}}}\n", lines.collect::<String>())
 }

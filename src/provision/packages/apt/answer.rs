@@ -12,8 +12,15 @@ use crate::time::Timestamp;
 /// A line of a simulation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Act {
-    Install { name: String, version: String, architecture: String },
-    Remove { name: String, version: String },
+    Install {
+        name: String,
+        version: String,
+        architecture: String,
+    },
+    Remove {
+        name: String,
+        version: String,
+    },
 }
 
 /// A file that apt would fetch.
@@ -30,18 +37,28 @@ pub(super) fn read(
     install: &[String],
 ) -> Result<Resolution, PackageError> {
     let behind = |word: &'static str| {
-        lines.iter().filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))
+        lines
+            .iter()
+            .filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))
     };
     let acts = |word| behind(word).map(act).collect::<Result<Vec<_>, _>>();
-    let files = behind("uri").map(file).collect::<Result<BTreeMap<_, _>, _>>()?;
+    let files = behind("uri")
+        .map(file)
+        .collect::<Result<BTreeMap<_, _>, _>>()?;
     let mut packages = Vec::new();
     let mut removals = BTreeSet::new();
     for act in acts("plan")? {
         match act {
             Act::Remove { name, version } => drop(removals.insert(Removal { name, version })),
-            Act::Install { name, version, architecture } => {
+            Act::Install {
+                name,
+                version,
+                architecture,
+            } => {
                 let key = (name, version, architecture);
-                let file = files.get(&key).ok_or_else(|| PackageError::NoFile(key.0.clone()))?;
+                let file = files
+                    .get(&key)
+                    .ok_or_else(|| PackageError::NoFile(key.0.clone()))?;
                 packages.push(package(key, file, upstreams, install)?);
             }
         }
@@ -70,7 +87,10 @@ fn act(line: &str) -> Result<Act, PackageError> {
         let (name, rest) = rest.split_once(' ')?;
         if kind != "Inst" {
             let version = rest.strip_prefix('[')?.split(']').next()?;
-            return Some(Act::Remove { name: name.to_owned(), version: version.to_owned() });
+            return Some(Act::Remove {
+                name: name.to_owned(),
+                version: version.to_owned(),
+            });
         }
         let (_, rest) = rest.split_once('(')?;
         let (inner, _) = rest.split_once(')')?;
@@ -95,8 +115,14 @@ fn file(line: &str) -> Result<(Key, File), PackageError> {
         .and_then(|line| line.split_once("' "))
         .ok_or_else(odd)?;
     let mut words = rest.split(' ');
-    let name = words.next().and_then(|name| name.strip_suffix(".deb")).ok_or_else(odd)?;
-    let size = words.next().and_then(|size| size.parse().ok()).ok_or_else(odd)?;
+    let name = words
+        .next()
+        .and_then(|name| name.strip_suffix(".deb"))
+        .ok_or_else(odd)?;
+    let size = words
+        .next()
+        .and_then(|size| size.parse().ok())
+        .ok_or_else(odd)?;
     let digest = words.next().and_then(|word| word.strip_prefix("SHA256:"));
     let digest = digest.ok_or_else(|| PackageError::NoDigest(name.to_owned()))?;
     // The parts were quoted so that `_` stands between them alone.
@@ -124,7 +150,10 @@ fn package(
         let rest = file.url.strip_prefix(plain(&upstream.uri).as_str());
         rest.is_some_and(|rest| rest.starts_with('/'))
     };
-    let upstream = upstreams.iter().filter(below).max_by_key(|upstream| upstream.uri.len());
+    let upstream = upstreams
+        .iter()
+        .filter(below)
+        .max_by_key(|upstream| upstream.uri.len());
     let upstream = upstream.ok_or_else(|| PackageError::Elsewhere(file.url.clone()))?;
     let path = decode(file.url[plain(&upstream.uri).len()..].trim_start_matches('/'));
     // Of a flat archive; the same file.
@@ -137,7 +166,11 @@ fn package(
         name,
         version,
         architecture,
-        reason: if declared { Reason::Declared } else { Reason::Dependency },
+        reason: if declared {
+            Reason::Declared
+        } else {
+            Reason::Dependency
+        },
         archive: upstream.uri.clone(),
         path,
         size: file.size,
@@ -154,10 +187,14 @@ struct Release {
 fn release(line: &str) -> Result<(String, Release), PackageError> {
     let odd = || PackageError::Odd(line.to_owned());
     let mut words = line.splitn(3, ' ');
-    let digest = words.next().and_then(|hex| hex.parse().ok()).ok_or_else(odd)?;
+    let digest = words
+        .next()
+        .and_then(|hex| hex.parse().ok())
+        .ok_or_else(odd)?;
     let file = words.next().ok_or_else(odd)?;
     let date = words.next().unwrap_or_default();
-    let date = Timestamp::from_rfc2822(date).ok_or_else(|| PackageError::NoDate(file.to_owned()))?;
+    let date =
+        Timestamp::from_rfc2822(date).ok_or_else(|| PackageError::NoDate(file.to_owned()))?;
     Ok((file.to_owned(), Release { digest, date }))
 }
 
@@ -182,7 +219,9 @@ fn signed(message: &str) -> Option<(String, Vec<String>)> {
         }
     }
     // With `!`: the key that signed; without: the primary key that it belongs to.
-    let exact = fingerprints.iter().filter_map(|print| print.strip_suffix('!'));
+    let exact = fingerprints
+        .iter()
+        .filter_map(|print| print.strip_suffix('!'));
     let mut exact: Vec<String> = exact.map(str::to_owned).collect();
     if exact.is_empty() {
         exact = fingerprints;
@@ -212,7 +251,9 @@ fn archives(
             .iter_mut()
             .find(|archive| archive.uri == upstream.uri && archive.suite == upstream.suite);
         if let Some(archive) = same {
-            archive.components.extend(upstream.components.iter().cloned());
+            archive
+                .components
+                .extend(upstream.components.iter().cloned());
             archive.components.sort();
             archive.components.dedup();
             continue;
@@ -232,7 +273,10 @@ fn archives(
 /// What apt calls a file of an archive in its directory of lists.
 fn list_file(uri: &str, suite: &str, name: &str) -> String {
     let uri = plain(uri);
-    let uri = uri.strip_prefix("http://").unwrap_or(&uri).trim_end_matches('/');
+    let uri = uri
+        .strip_prefix("http://")
+        .unwrap_or(&uri)
+        .trim_end_matches('/');
     let path = match suite.strip_suffix('/') {
         Some("." | "") => format!("{uri}/./{name}"),
         Some(flat) => format!("{uri}/{flat}/{name}"),

@@ -1,5 +1,5 @@
 # Brings the machine's packages to what the lock says, without network: the package files are in $KARAT_DIRECTORY.
-# Behind shared.sh. APT_REMOVE: names, checked, separated by spaces. `auto` in the directory names what nobody asked for.
+# Behind shared.sh. APT_REMOVE, APT_AUTO (what nobody asked for): names, checked, separated by spaces.
 # Data lines: `before` and `after`, each with STATUS NAME VERSION ARCHITECTURE of every package.
 # Exit codes: 72 waiting, 73 installing and removing, 74 marking.
 apt() {
@@ -51,9 +51,10 @@ for file in /var/lib/dpkg/updates/[0-9]*; do
 done
 
 packages before
-touch "$directory/auto"
 # A dependency that the base has because somebody asked for it stays asked for.
-auto=$(cat "$directory/auto")
+# shellcheck disable=SC2153
+auto=$APT_AUTO
+unset APT_AUTO
 # shellcheck disable=SC2086 # words
 asked=$(present $auto)
 # shellcheck disable=SC2086 # words
@@ -69,7 +70,13 @@ if [ "$#" -gt 0 ]; then
     apt install --purge --allow-downgrades "$@" || fail 73 "apt-get install failed"
 fi
 auto=$(for name in $auto; do
-    case " $(echo $asked) " in *" $name "* | *" ${name%%:*} "*) ;; *) echo "$name" ;; esac
+    case "
+$asked
+" in *"
+$name
+"* | *"
+${name%%:*}
+"*) ;; *) echo "$name" ;; esac
 done)
 # shellcheck disable=SC2086 # words
 [ -z "$auto" ] || apt-mark auto $auto >/dev/null || fail 74 "apt-mark failed"

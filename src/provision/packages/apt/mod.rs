@@ -1,8 +1,6 @@
 //! apt, of Debian and Ubuntu.
 
-use super::{
-    Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources,
-};
+use super::{Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources};
 use crate::lock::{Lock, Reason};
 use crate::plan;
 use crate::provision::remote::Ended;
@@ -53,10 +51,9 @@ impl PackageManager for Apt {
     }
 
     fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script {
-        // Above 1000, so that a locked version is taken also where the base has a newer one.
-        let pins = pins.iter().map(|Pin { name, version }| {
-            format!("Package: {name}\nPin: version {version}\nPin-Priority: 1001\n\n")
-        });
+        let pins = pins
+            .iter()
+            .map(|Pin { name, version }| format!("{name} {version}\n"));
         Script {
             text: format!("{SHARED}{RESOLVE}"),
             environment: vec![
@@ -85,15 +82,16 @@ impl PackageManager for Apt {
                 "all" => package.name.clone(),
                 architecture => format!("{}:{architecture}", package.name),
             };
-            (package.reason == Reason::Dependency).then(|| name + "\n")
+            (package.reason == Reason::Dependency).then_some(name)
         });
         Script {
             text: format!("{SHARED}{INSTALL}"),
             environment: vec![
                 ("APT_INSTALL", asked.install.join(" ")),
                 ("APT_REMOVE", removals.collect::<Vec<_>>().join(" ")),
+                ("APT_AUTO", auto.collect::<Vec<_>>().join(" ")),
             ],
-            files: vec![("auto".to_owned(), auto.collect::<String>().into_bytes())],
+            files: vec![],
         }
     }
 
@@ -112,7 +110,10 @@ impl PackageManager for Apt {
     fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
         let of = |when: &str| {
             let packages = data.iter().filter_map(|line| {
-                let mut words = line.strip_prefix(when)?.strip_prefix(" installed ")?.split(' ');
+                let mut words = line
+                    .strip_prefix(when)?
+                    .strip_prefix(" installed ")?
+                    .split(' ');
                 Some(Installed {
                     name: words.next()?.to_owned(),
                     version: words.next()?.to_owned(),

@@ -1,6 +1,6 @@
 # Asks the machine's own apt what the template's packages mean, and changes nothing: everything that apt keeps of it
 # is in a directory that is removed again. Behind shared.sh, and a function `unpack` that writes files into the current
-# directory: `pins`, `sources/*.sources` and keys.
+# directory: `pins` (NAME VERSION a line), `sources/*.sources` and keys.
 # APT_INSTALL, APT_REMOVE: names, checked, separated by spaces. APT_RECOMMENDS: true or false. KARAT_PROXY: a URL.
 # Data lines: `release DIGEST FILE DATE`, `signed MESSAGE`, `uri 'URL' FILE SIZE DIGEST`, and lines of apt's simulation
 # behind `plan`, with what would become unneeded behind `unneeded` (already now) and `also` (then).
@@ -17,8 +17,14 @@ umask 022
 cd "$directory"
 mkdir -p lists/partial cache/archives/partial sources log
 unpack
-# The template's pins come first, and the first match counts.
-cat pins /etc/apt/preferences >preferences 2>/dev/null || :
+# Locked versions first, because the first match counts; above 1000, so that they win over a newer version in the base.
+prefer() {
+    {
+        awk '{ print "Package: " $1 "\nPin: version " $2 "\nPin-Priority: 1001\n" }' pins
+        [ ! -e /etc/apt/preferences ] || cat /etc/apt/preferences
+    } >preferences
+}
+prefer
 cat >apt.conf <<CONFIGURATION
 Dir::State::Lists "$directory/lists";
 Dir::Cache "$directory/cache";
@@ -71,10 +77,21 @@ if [ -n "$install$gone" ]; then
     # One transaction, so that a package may take another's place. `name-` removes.
     # shellcheck disable=SC2086,SC2046 # words
     set -- $install $(for name in $gone; do echo "$name-"; done)
-    apt -s --purge install "$@" >log/plan 2>&1 || {
-        cat log/plan
-        fail 73 "apt-get install has no answer"
-    }
+    until apt -s --purge install "$@" >log/plan 2>&1; do
+        # A locked version stands in the way of one that must be newer: let go of those that apt names, or of who needs them.
+        sed -n 's/.*Depends: \([^ :]*\).*/\1/p' log/plan >log/free
+        cp pins log/pins
+        let_go
+        if cmp -s pins log/pins; then
+            sed -n 's/^ \([^ :]*\)[^ ]* : .*Depends: .*/\1/p' log/plan >log/free
+            let_go
+        fi
+        if cmp -s pins log/pins; then
+            cat log/plan
+            fail 73 "apt-get install has no answer"
+        fi
+        prefer
+    done
     sed -n "s/^\(Inst\|Remv\|Purg\) /${data}plan &/p" log/plan
     apt --print-uris --purge -o Acquire::ForceHash=SHA256 install "$@" >log/uris || fail 73 "apt-get install has no answer"
     sed -n "s/^'/${data}uri &/p" log/uris

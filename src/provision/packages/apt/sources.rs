@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::debian::control::paragraphs;
-use crate::provision::packages::{Upstream, Repository, PackageError, plain};
+use crate::provision::packages::{PackageError, Repository, Upstream, plain};
 
 /// What else a source may say, besides types, URIs, suites and components.
 const FIELDS: &[&str] = &[
@@ -392,10 +392,26 @@ file /etc/apt/mirrors/debian.list
             ("deb http://example.org/x a main", &[][..], true),
             ("deb [trusted=no] http://example.org/x a main", &[], true),
             ("deb [trusted=yes] http://example.org/x a main", &[], false),
-            ("deb [ trusted=yes arch=amd64 ] http://example.org/x a main", &[], false),
-            ("deb [allow-insecure=yes] http://example.org/x a main", &[], false),
-            ("deb [trusted=yes] http://example.org/x/ a main", &trusting, true),
-            ("deb [trusted=yes] http://example.org/x b main", &trusting, false),
+            (
+                "deb [ trusted=yes arch=amd64 ] http://example.org/x a main",
+                &[],
+                false,
+            ),
+            (
+                "deb [allow-insecure=yes] http://example.org/x a main",
+                &[],
+                false,
+            ),
+            (
+                "deb [trusted=yes] http://example.org/x/ a main",
+                &trusting,
+                true,
+            ),
+            (
+                "deb [trusted=yes] http://example.org/x b main",
+                &trusting,
+                false,
+            ),
         ] {
             assert_eq!(source(line).check(trusted).is_ok(), good, "{line}");
         }
@@ -410,7 +426,10 @@ file /etc/apt/mirrors/debian.list
 
     #[test]
     fn a_source_that_the_host_cannot_fetch_from_is_refused() {
-        for line in ["deb file:/srv/archive a main", "deb mirror+file:/etc/x.list a main"] {
+        for line in [
+            "deb file:/srv/archive a main",
+            "deb mirror+file:/etc/x.list a main",
+        ] {
             let survey = format!("architecture amd64\nfile /etc/apt/sources.list\n {line}\n");
             assert!(read(&survey).is_err(), "{line}");
         }
