@@ -68,9 +68,10 @@ async fn look(
         size: base.size,
     };
     let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
-    let request = asked.map_or_else(|| Request::nothing(Some(guest.arch.name())), |asked| {
-        asked.request(Some(guest.arch.name()))
-    });
+    let request = asked.map_or_else(
+        || Request::nothing(Some(guest.arch.name())),
+        |asked| asked.request(Some(guest.arch.name())),
+    );
     if let Some(difference) = lock
         .differences(&request, Some(&of_lock))
         .into_iter()

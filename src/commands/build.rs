@@ -154,7 +154,14 @@ fn report(
             ui.note("unchanged");
             let Stored { id, manifest, .. } = *stored;
             let phases = Vec::new();
-            (0, Some(Image { id, manifest, phases }))
+            (
+                0,
+                Some(Image {
+                    id,
+                    manifest,
+                    phases,
+                }),
+            )
         }
         Ok(Built::Host) => {
             ui.note(&format!("{}: provisioned", plan.image.name));

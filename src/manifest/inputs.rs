@@ -14,8 +14,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{
-    Action, Apt, Base, BaseKind, Dnf, File, Inputs, Name, Network, Packages, Repository, SecretKind,
-    Step,
+    Action, Apt, Base, BaseKind, Dnf, File, Inputs, Name, Network, Packages, Repository,
+    SecretKind, Step,
 };
 use crate::base::BaseDisk;
 use crate::digest::Digest;

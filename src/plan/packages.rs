@@ -9,12 +9,15 @@ use crate::template::scalar::Flag;
 use crate::template::schema::{self, Str};
 
 /// Bytes of names and versions: Debian policy 5.6.1 and 5.6.12, with an architecture after a colon.
-const DEB_NAMES: fn(u8) -> bool = |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte);
-const DEB_VERSIONS: fn(u8) -> bool = |byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte);
+const DEB_NAMES: fn(u8) -> bool =
+    |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte);
+const DEB_VERSIONS: fn(u8) -> bool =
+    |byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte);
 
 /// The same for RPM, as Fedora's guidelines have it.
 const RPM_NAMES: fn(u8) -> bool = |byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
-const RPM_VERSIONS: fn(u8) -> bool = |byte| byte.is_ascii_alphanumeric() || b"+-._:~^".contains(&byte);
+const RPM_VERSIONS: fn(u8) -> bool =
+    |byte| byte.is_ascii_alphanumeric() || b"+-._:~^".contains(&byte);
 
 impl Checker<'_> {
     /// `[packages]`
@@ -37,8 +40,16 @@ impl Checker<'_> {
         let remove = self.package_names(&dnf.remove, RPM_NAMES, None);
         self.contradictions(&dnf.install, &dnf.remove);
         let repositories = dnf.repositories.iter().map(|repository| {
-            let (table, schema::DnfRepository { name, uri, key, trusted, keep }) =
-                (repository.span(), repository.get_ref());
+            let (
+                table,
+                schema::DnfRepository {
+                    name,
+                    uri,
+                    key,
+                    trusted,
+                    keep,
+                },
+            ) = (repository.span(), repository.get_ref());
             let (name_at, key, flags) = (name.as_ref(), key.as_ref(), (trusted, keep));
             let checked = self.source(&table, (name_at, uri.as_ref(), key), flags);
             (table, name_at, checked)
@@ -106,7 +117,14 @@ impl Checker<'_> {
     fn repositories(&mut self, repositories: &[Spanned<schema::Repository>]) -> Vec<Repository> {
         let repositories = repositories.iter().map(|repository| {
             let (table, written) = (repository.span(), repository.get_ref());
-            let schema::Repository { name, uri, key, trusted, keep, .. } = written;
+            let schema::Repository {
+                name,
+                uri,
+                key,
+                trusted,
+                keep,
+                ..
+            } = written;
             let (name_at, key) = (name.as_ref(), key.as_ref());
             let mut checked = self.source(&table, (name_at, uri.as_ref(), key), (trusted, keep));
             (checked.suites, checked.components) = self.suites(&table, written);

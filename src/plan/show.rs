@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Base, Builder, Checksum, Format, HostKey, Packages, Plan, Repository, Script, SecretSource,
-    Shell, Ssh, Step, Upload, UploadSource,
+    Action, Base, Builder, Checksum, Format, HostKey, Packages, Plan, Repository, Script,
+    SecretSource, Shell, Ssh, Step, Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -266,9 +266,11 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
 
 fn packages(packages: &Packages) -> Vec<String> {
     let apt = packages.apt.iter();
-    let apt = apt.flat_map(|apt| declared(&apt.install, &apt.remove, apt.recommends, &apt.repositories));
+    let apt =
+        apt.flat_map(|apt| declared(&apt.install, &apt.remove, apt.recommends, &apt.repositories));
     let dnf = packages.dnf.iter();
-    let dnf = dnf.flat_map(|dnf| declared(&dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories));
+    let dnf =
+        dnf.flat_map(|dnf| declared(&dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories));
     apt.chain(dnf).collect()
 }
 
@@ -295,7 +297,11 @@ fn declared(
 }
 
 fn repository(repository: &Repository) -> String {
-    let uri = [std::slice::from_ref(&repository.uri), &repository.suites, &repository.components];
+    let uri = [
+        std::slice::from_ref(&repository.uri),
+        &repository.suites,
+        &repository.components,
+    ];
     let proof = repository.key.as_ref().map_or_else(
         || "believed without a signature".to_owned(),
         |key| format!("signed by {}", key.display()),

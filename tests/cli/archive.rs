@@ -30,7 +30,11 @@ impl Archive {
             }
         });
         let uri = format!("http://{address}/debian");
-        Self { uri, files, answers }
+        Self {
+            uri,
+            files,
+            answers,
+        }
     }
 
     /// Puts a suite there: `name version` of each package of the architecture amd64. `more` are fields of its release.
@@ -42,14 +46,21 @@ impl Archive {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(index.as_bytes()).expect("to memory");
         let packed = packed.finish().expect("to memory");
-        let (path, digest, size) = ("main/binary-amd64/Packages.gz", Digest::of(&packed), packed.len());
+        let (path, digest, size) = (
+            "main/binary-amd64/Packages.gz",
+            Digest::of(&packed),
+            packed.len(),
+        );
         let release = format!(
             "Suite: {suite}\nDate: Thu, 01 Jan 2026 00:00:00 UTC\n{more}SHA256:\n {} {size} {path}\n",
             digest.hex()
         );
         let mut files = self.files.lock().expect("no thread panics");
         files.insert(format!("/debian/dists/{suite}/{path}"), packed);
-        files.insert(format!("/debian/dists/{suite}/InRelease"), release.into_bytes());
+        files.insert(
+            format!("/debian/dists/{suite}/InRelease"),
+            release.into_bytes(),
+        );
     }
 
     /// Digest of a suite's signed index, as it is now.
@@ -77,22 +88,32 @@ fn serve(stream: &TcpStream, files: &Files, log: &Mutex<Vec<String>>) -> std::io
         let mut line = String::new();
         reader.read_line(&mut line)?;
         match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("if-none-match") => known = Some(value.to_owned()),
+            Some((name, value)) if name.eq_ignore_ascii_case("if-none-match") => {
+                known = Some(value.to_owned())
+            }
             Some(_) => {}
             None => break,
         }
     }
     let path = head.split(' ').nth(1).unwrap_or_default();
     let body = files.lock().expect("no thread panics").get(path).cloned();
-    let tag = body.as_ref().map(|body| format!("\"{}\"", Digest::of(body).hex()));
+    let tag = body
+        .as_ref()
+        .map(|body| format!("\"{}\"", Digest::of(body).hex()));
     let (status, body) = match body {
         None => ("404 Not Found", Vec::new()),
         Some(_) if known == tag => ("304 Not Modified", Vec::new()),
         Some(body) => ("200 OK", body),
     };
-    log.lock().expect("no thread panics").push(format!("{} {path}", &status[..3]));
+    log.lock()
+        .expect("no thread panics")
+        .push(format!("{} {path}", &status[..3]));
     let mut stream = stream;
-    write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    )?;
     if let Some(tag) = tag {
         write!(stream, "ETag: {tag}\r\n")?;
     }

@@ -135,11 +135,18 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
         phases: Default::default(),
         accelerator: "tcg".to_owned(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let writing = Store::new(site.path("store")).begin().await.unwrap();
-        writing.add_image(&site.path("image"), &Ui::default()).await.unwrap();
-        writing.commit(&Manifest::new(inputs, outputs), run).unwrap()
+        writing
+            .add_image(&site.path("image"), &Ui::default())
+            .await
+            .unwrap();
+        writing
+            .commit(&Manifest::new(inputs, outputs), run)
+            .unwrap()
     })
 }
 
@@ -156,20 +163,30 @@ fn what_has_not_changed_is_not_built() {
     let archive = Archive::start();
     archive.put("stable", "", &[("nginx", "1.0-1")]);
     archive.put("stable-security", "", &[]);
-    assert_eq!(verdict(&site), "building: the store has no image of that name");
+    assert_eq!(
+        verdict(&site),
+        "building: the store has no image of that name"
+    );
     let packages = vec![package("nginx", "1.0-1", &archive)];
     let lock = lock(&site, &archive, &["stable", "stable-security"], packages);
     let id = record(&site, &lock);
 
-    let unchanged = format!("exit 0\n--- stdout\n{id}\n--- stderr\nunchanged\n");
+    let unchanged = format!(
+        "exit 0\n--- stdout\n{id}\n--- stderr\n    hashing the base (3.91 KiB)\nunchanged\n"
+    );
     let of = |status| {
-        ["stable-security", "stable"].map(|suite| format!("{status} /debian/dists/{suite}/InRelease"))
+        ["stable-security", "stable"]
+            .map(|suite| format!("{status} /debian/dists/{suite}/InRelease"))
     };
     for status in [200, 304] {
         assert_eq!(verdict(&site), unchanged);
         let mut answers = archive.answers();
         answers.sort();
-        assert_eq!(answers, of(status).into_iter().rev().collect::<Vec<_>>(), "one question each");
+        assert_eq!(
+            answers,
+            of(status).into_iter().rev().collect::<Vec<_>>(),
+            "one question each"
+        );
     }
     let json = site.karat(["build", "--if-changed", "--json", "web.toml"]);
     assert!(json.contains(&format!("\"id\":\"{id}\"")), "{json}");
@@ -180,7 +197,12 @@ fn what_has_changed_is_said_and_built() {
     let site = site();
     let archive = Archive::start();
     archive.put("stable", "", &[("nginx", "1.0-1")]);
-    let lock = lock(&site, &archive, &["stable"], vec![package("nginx", "1.0-1", &archive)]);
+    let lock = lock(
+        &site,
+        &archive,
+        &["stable"],
+        vec![package("nginx", "1.0-1", &archive)],
+    );
     record(&site, &lock);
     assert!(verdict(&site).contains("unchanged"));
 
@@ -189,28 +211,66 @@ fn what_has_changed_is_said_and_built() {
     let changed = |file: &str, with: &str, back: &str, expected: &str| {
         site.write(file, with);
         let said = verdict(&site);
-        assert!(said.starts_with(&format!("building: {expected}")), "{expected}: {said}");
+        assert!(
+            said.starts_with(&format!("building: {expected}")),
+            "{expected}: {said}"
+        );
         site.write(file, back);
         assert!(verdict(&site).contains("unchanged"), "after {expected}");
     };
     let with = |line: &str| format!("{TEMPLATE}{line}\n");
     for (file, with, back, expected) in [
-        ("web.toml", with("# a comment"), TEMPLATE, "the template has changed"),
-        ("motd", "bye\n".to_owned(), "hello\n", "the file /etc/motd has changed"),
-        ("base.raw", "other".to_owned(), &base, "the base was sha256:"),
-        ("web.lock.toml", text.replace("1.0-1", "1.0-0"), &text, "the lock has changed"),
-        ("web.toml", TEMPLATE.replace("nginx", "curl"), TEMPLATE, "`install` has curl"),
-        ("web.lock.toml", text.replace("karat.lock/1", "karat.lock/9"), &text, "[SITE]/web.lock.toml has the form"),
+        (
+            "web.toml",
+            with("# a comment"),
+            TEMPLATE,
+            "the template has changed",
+        ),
+        (
+            "motd",
+            "bye\n".to_owned(),
+            "hello\n",
+            "the file /etc/motd has changed",
+        ),
+        (
+            "base.raw",
+            "other".to_owned(),
+            &base,
+            "the base was sha256:",
+        ),
+        (
+            "web.lock.toml",
+            text.replace("1.0-1", "1.0-0"),
+            &text,
+            "the lock has changed",
+        ),
+        (
+            "web.toml",
+            TEMPLATE.replace("nginx", "curl"),
+            TEMPLATE,
+            "`install` has curl",
+        ),
+        (
+            "web.lock.toml",
+            text.replace("karat.lock/1", "karat.lock/9"),
+            &text,
+            "web.lock.toml has the form",
+        ),
     ] {
         changed(file, &with, back, expected);
     }
 
     archive.put("stable", "", &[("nginx", "1.0-2")]);
     let uri = &archive.uri;
-    assert_eq!(verdict(&site), format!("building: the archive {uri} stable has changed"));
+    assert_eq!(
+        verdict(&site),
+        format!("building: the archive {uri} stable has changed")
+    );
     archive.clear();
     let said = verdict(&site);
-    let expected = format!("building: cannot ask the archive {uri}: cannot download {uri}/dists/stable/InRelease: the server answered 404 Not Found");
+    let expected = format!(
+        "building: cannot ask the archive {uri}: cannot download {uri}/dists/stable/InRelease: the server answered 404 Not Found"
+    );
     assert_eq!(said, expected);
     std::fs::remove_file(site.path("web.lock.toml")).unwrap();
     assert_eq!(verdict(&site), "building: there is no lock yet");
@@ -220,19 +280,42 @@ fn what_has_changed_is_said_and_built() {
 fn newer_versions_are_listed() {
     let site = site();
     let archive = Archive::start();
-    let automatic = [("nginx", "1.0-1"), ("curl", "7.88.1-10"), ("jq", "1.6"), ("zlib", "1:1.2")];
+    let automatic = [
+        ("nginx", "1.0-1"),
+        ("curl", "7.88.1-10"),
+        ("jq", "1.6"),
+        ("zlib", "1:1.2"),
+    ];
     archive.put("stable", "", &automatic);
-    archive.put("backports", "NotAutomatic: yes\nButAutomaticUpgrades: yes\n", &[("jq", "1.5")]);
+    archive.put(
+        "backports",
+        "NotAutomatic: yes\nButAutomaticUpgrades: yes\n",
+        &[("jq", "1.5")],
+    );
     let packages = automatic.iter().chain(&[("git", "2~bpo1"), ("gone", "1")]);
     let packages = packages.map(|(name, version)| package(name, version, &archive));
-    let lock = lock(&site, &archive, &["stable", "backports"], packages.collect());
+    let lock = lock(
+        &site,
+        &archive,
+        &["stable", "backports"],
+        packages.collect(),
+    );
     let id = record(&site, &lock);
     // What a build of this lock keeps in the store.
     let blob = Store::new(site.path("store")).blob(&lock.digest());
     std::fs::write(blob, lock.to_toml()).unwrap();
     insta::assert_snapshot!("nothing_newer", site.karat(["outdated", "web.toml"]));
 
-    archive.put("stable", "", &[("nginx", "1.0-1+deb1u1"), ("curl", "7.88.1-9"), ("zlib", "1:1.3"), ("zlib", "1:1.2.5")]);
+    archive.put(
+        "stable",
+        "",
+        &[
+            ("nginx", "1.0-1+deb1u1"),
+            ("curl", "7.88.1-9"),
+            ("zlib", "1:1.3"),
+            ("zlib", "1:1.2.5"),
+        ],
+    );
     // Of backports apt goes on only with what was taken from there.
     archive.put(
         "backports",
@@ -247,8 +330,27 @@ fn newer_versions_are_listed() {
     insta::assert_snapshot!("outdated_no_lock", site.karat(["outdated", "other.toml"]));
     insta::assert_snapshot!("outdated_no_id", site.karat(["outdated", "abcdefab12"]));
     archive.clear();
-    let said = site.karat(["outdated", "web.toml"]).replace(&archive.uri, "[ARCHIVE]");
+    let said = site
+        .karat(["outdated", "web.toml"])
+        .replace(&archive.uri, "[ARCHIVE]");
     insta::assert_snapshot!("outdated_no_archive", said);
+}
+
+/// A package with this control file and nothing in it.
+fn deb(control: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(control.len() as u64);
+    tar.append_data(&mut header, "./control", control.as_bytes())
+        .unwrap();
+    let member = tar.into_inner().unwrap();
+    let head = format!(
+        "!<arch>\n{:<16}{:<32}{:<10}`\n",
+        "control.tar",
+        "0",
+        member.len()
+    );
+    [head.into_bytes(), member].concat()
 }
 
 #[test]
@@ -256,9 +358,20 @@ fn what_a_base_has_too_much_is_listed() {
     let site = site();
     let archive = Archive::start();
     archive.put("stable", "", &[("nginx", "1.0-1")]);
-    insta::assert_snapshot!("unneeded_no_lock", site.karat(["plan", "--unneeded", "web.toml"]));
-    let lock = lock(&site, &archive, &["stable"], vec![package("nginx", "1.0-1", &archive)]);
-    insta::assert_snapshot!("unneeded_no_status", site.karat(["plan", "--unneeded", "web.toml"]));
+    insta::assert_snapshot!(
+        "unneeded_no_lock",
+        site.karat(["plan", "--unneeded", "web.toml"])
+    );
+    let deb = deb("Package: nginx\nVersion: 1.0-1\nArchitecture: amd64\nDepends: libpcre\n");
+    let nginx = Package {
+        sha256: Digest::of(&deb),
+        ..package("nginx", "1.0-1", &archive)
+    };
+    let lock = lock(&site, &archive, &["stable"], vec![nginx]);
+    insta::assert_snapshot!(
+        "unneeded_no_status",
+        site.karat(["plan", "--unneeded", "web.toml"])
+    );
 
     let paragraph = |name: &str, more: &str| {
         format!(
@@ -275,13 +388,30 @@ fn what_a_base_has_too_much_is_listed() {
         paragraph("vim", "Depends: vim-common\n"),
         paragraph("vim-common", ""),
     ];
-    let place = |digest: &Digest| format!("home/.cache/karat/status/{}", digest.hex());
-    site.write(&place(&lock.base.unwrap().digest), &status.concat());
-    let coming = "Package: nginx\nVersion: 1.0-1\nArchitecture: amd64\nDepends: libpcre\n";
-    site.write(&place(&lock.inputs), coming);
+    let place = |kind: &str, digest: &Digest| format!("home/.cache/karat/{kind}/{}", digest.hex());
+    site.write(
+        &place("status", &lock.base.unwrap().digest),
+        &status.concat(),
+    );
+    insta::assert_snapshot!(
+        "unneeded_no_package",
+        site.karat(["plan", "--unneeded", "web.toml"])
+    );
+    let path = place("sha256", &Digest::of(&deb));
+    site.write(&path, "");
+    std::fs::write(site.path(&path), deb).unwrap();
     insta::assert_snapshot!("unneeded", site.karat(["plan", "--unneeded", "web.toml"]));
-    insta::assert_snapshot!("unneeded_json", site.karat(["plan", "--unneeded", "--json", "web.toml"]));
+    insta::assert_snapshot!(
+        "unneeded_json",
+        site.karat(["plan", "--unneeded", "--json", "web.toml"])
+    );
 
-    site.write("web.toml", &TEMPLATE.replace("[packages.apt]", "[packages.dnf]"));
-    insta::assert_snapshot!("unneeded_dnf", site.karat(["plan", "--unneeded", "web.toml"]));
+    site.write(
+        "web.toml",
+        &TEMPLATE.replace("[packages.apt]", "[packages.dnf]"),
+    );
+    insta::assert_snapshot!(
+        "unneeded_dnf",
+        site.karat(["plan", "--unneeded", "web.toml"])
+    );
 }

@@ -13,7 +13,9 @@ use crate::network::InvalidRule;
 pub enum PackageError {
     /// The key of a repository cannot be read.
     #[error("cannot read the key {}", path.display())]
-    #[diagnostic(help("check `key` of the template's package repositories; it is relative to the template"))]
+    #[diagnostic(help(
+        "check `key` of the template's package repositories; it is relative to the template"
+    ))]
     Key {
         /// The file.
         path: PathBuf,
@@ -48,7 +50,9 @@ pub enum PackageError {
     },
     /// The machine has no package manager that can be asked.
     #[error("{0}")]
-    #[diagnostic(help("install packages by a step, or use a base with the package manager that the template names"))]
+    #[diagnostic(help(
+        "install packages by a step, or use a base with the package manager that the template names"
+    ))]
     NoManager(String),
     /// No source has the declared package.
     #[error("dnf has no such package in the declared repositories: {0}")]
@@ -75,7 +79,9 @@ pub enum PackageError {
     NoDigest(String),
     /// A file that is in none of the sources.
     #[error("{0} is in none of the declared package sources")]
-    #[diagnostic(help("declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"))]
+    #[diagnostic(help(
+        "declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"
+    ))]
     Elsewhere(String),
     /// An archive that does not say how old it is.
     #[error("{0} has no date")]

@@ -142,11 +142,21 @@ impl Asked {
         let (manager, install, remove, recommends, repositories) = match packages {
             plan::Packages { apt: Some(apt), .. } => {
                 apt::check(apt)?;
-                (Manager::Apt, &apt.install, &apt.remove, apt.recommends, &apt.repositories)
+                (
+                    Manager::Apt,
+                    &apt.install,
+                    &apt.remove,
+                    apt.recommends,
+                    &apt.repositories,
+                )
             }
-            plan::Packages { dnf: Some(dnf), .. } => {
-                (Manager::Dnf, &dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories)
-            }
+            plan::Packages { dnf: Some(dnf), .. } => (
+                Manager::Dnf,
+                &dnf.install,
+                &dnf.remove,
+                dnf.recommends,
+                &dnf.repositories,
+            ),
             _ => return Ok(None),
         };
         if install.is_empty() && remove.is_empty() && repositories.is_empty() {

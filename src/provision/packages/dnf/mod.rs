@@ -96,7 +96,9 @@ impl PackageManager for Dnf {
             }
         }
         upstreams.extend(own.iter().map(|own| upstream_at(&own.plan.uri)));
-        let files = own.iter().filter_map(|own| Some((own.key_file()?, own.key.clone()?)));
+        let files = own
+            .iter()
+            .filter_map(|own| Some((own.key_file()?, own.key.clone()?)));
         Ok(Sources {
             upstreams,
             files: files.collect(),
@@ -117,7 +119,12 @@ impl PackageManager for Dnf {
             "repositories": asked.repositories.iter().map(repository).collect::<Vec<_>>(),
             "pins": pins.iter().map(pin).collect::<Vec<_>>(),
         });
-        script("mkdir -m 755 \"$KARAT_DIRECTORY\"", "unpack", RESOLVE, &asked)
+        script(
+            "mkdir -m 755 \"$KARAT_DIRECTORY\"",
+            "unpack",
+            RESOLVE,
+            &asked,
+        )
     }
 
     fn resolution(
@@ -139,7 +146,11 @@ impl PackageManager for Dnf {
             if !known(&coming.archive) {
                 return Err(PackageError::Elsewhere(coming.name));
             }
-            if coming.path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            if coming
+                .path
+                .split('/')
+                .any(|part| matches!(part, "" | "." | ".."))
+            {
                 return Err(PackageError::Odd(coming.path));
             }
             let sha256 = coming.digest.parse().ok();
@@ -216,7 +227,9 @@ impl PackageManager for Dnf {
             (Some(73), _, Some(names)) => {
                 return PackageError::Unknown(names.replace(' ', ", ")).into();
             }
-            (Some(75), Some(words), _) => return ProvisionError::NotAsDeclared(vec![words.to_owned()]),
+            (Some(75), Some(words), _) => {
+                return ProvisionError::NotAsDeclared(vec![words.to_owned()]);
+            }
             (Some(77), Some(words), _) => return PackageError::NoManager(words.to_owned()).into(),
             (Some(71), ..) => (
                 "reading the package repositories",
@@ -224,7 +237,10 @@ impl PackageManager for Dnf {
                  (repodata/repomd.xml.asc)",
             ),
             (Some(73), ..) => ("dnf", "dnf's own words are above"),
-            _ => ("the package work", "the machine needs dnf 4, as Fedora up to 40 and RHEL 8 and 9 have it"),
+            _ => (
+                "the package work",
+                "the machine needs dnf 4, as Fedora up to 40 and RHEL 8 and 9 have it",
+            ),
         };
         ProvisionError::Apt {
             phase,
@@ -249,9 +265,13 @@ fn script(make: &str, fill: &str, program: &str, asked: &serde_json::Value) -> S
 
 /// The data lines of one kind.
 fn behind<'l, T: Deserialize<'l>>(lines: &'l [String], kind: &str) -> Result<Vec<T>, PackageError> {
-    let of_kind = lines.iter().filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
+    let of_kind = lines
+        .iter()
+        .filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
     of_kind
-        .map(|(line, value)| serde_json::from_str(value).map_err(|_| PackageError::Odd(line.clone())))
+        .map(|(line, value)| {
+            serde_json::from_str(value).map_err(|_| PackageError::Odd(line.clone()))
+        })
         .collect()
 }
 
@@ -260,7 +280,12 @@ fn upstream(configured: &Configured) -> Result<Upstream, PackageError> {
     let is_web = |uri: &&String| plain(uri).starts_with("http://");
     let Some(uri) = configured.uris.first().filter(is_web) else {
         let mirrors = Some(&configured.mirrors).filter(|mirrors| !mirrors.is_empty());
-        let uri = configured.uris.first().or(mirrors).cloned().unwrap_or_default();
+        let uri = configured
+            .uris
+            .first()
+            .or(mirrors)
+            .cloned()
+            .unwrap_or_default();
         return Err(PackageError::Unreachable { uri, place });
     };
     if !configured.signed {
@@ -325,15 +350,21 @@ mod tests {
             ),
             (
                 r#"{"name":"own","uris":[],"mirrors":"https://example.org/list","signed":true}"#,
-                Err("the machine's package source https://example.org/list (repository own) is not one that a host can fetch from"),
+                Err(
+                    "the machine's package source https://example.org/list (repository own) is not one that a host can fetch from",
+                ),
             ),
             (
                 r#"{"name":"own","uris":["file:///srv"],"mirrors":"","signed":true}"#,
-                Err("the machine's package source file:///srv (repository own) is not one that a host can fetch from"),
+                Err(
+                    "the machine's package source file:///srv (repository own) is not one that a host can fetch from",
+                ),
             ),
             (
                 r#"{"name":"own","uris":["http://example.org"],"mirrors":"","signed":false}"#,
-                Err("the package source http://example.org (repository own) is to be believed without a signature (`repo_gpgcheck=0`)"),
+                Err(
+                    "the package source http://example.org (repository own) is to be believed without a signature (`repo_gpgcheck=0`)",
+                ),
             ),
         ] {
             let sources = Dnf.sources(&survey(repository), &asked(), "/d");
@@ -356,20 +387,38 @@ mod tests {
         );
         let sources = Dnf.sources("", &asked(), "/d").unwrap();
         let resolve = |package: String| {
-            let lines = [index.clone(), package, r#"removal {"name":"old","version":"1-1"}"#.to_owned()];
+            let lines = [
+                index.clone(),
+                package,
+                r#"removal {"name":"old","version":"1-1"}"#.to_owned(),
+            ];
             Dnf.resolution(&lines, &sources, &asked())
         };
         let resolution = resolve(package.clone()).unwrap();
         let locked = &resolution.packages[0];
         assert_eq!(locked.url(), "https://example.org/rpm/Packages/h/hello.rpm");
-        assert_eq!((locked.version.as_str(), locked.reason), ("1:2-3", Reason::Declared));
-        assert_eq!(resolution.archives[0].date.to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(
+            (locked.version.as_str(), locked.reason),
+            ("1:2-3", Reason::Declared)
+        );
+        assert_eq!(
+            resolution.archives[0].date.to_string(),
+            "2023-11-14T22:13:20Z"
+        );
         assert_eq!(resolution.removals[0].name, "old");
         for (from, to, said) in [
-            ("example.org/rpm", "example.org/other", "hello is in none of the declared"),
+            (
+                "example.org/rpm",
+                "example.org/other",
+                "hello is in none of the declared",
+            ),
             ("Packages/h", "../h", "does not understand: ../h"),
             ("sha256", "sha1", "has no SHA-256 of hello"),
-            ("noarch", "noarch\",\"odd\":\"x", "does not understand: package {"),
+            (
+                "noarch",
+                "noarch\",\"odd\":\"x",
+                "does not understand: package {",
+            ),
         ] {
             let error = resolve(package.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(said), "{said}: {error}");
@@ -382,7 +431,10 @@ mod tests {
         let names: Vec<_> = kept.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
             names,
-            ["/etc/pki/rpm-gpg/RPM-GPG-KEY-tools", "/etc/yum.repos.d/tools.repo"]
+            [
+                "/etc/pki/rpm-gpg/RPM-GPG-KEY-tools",
+                "/etc/yum.repos.d/tools.repo"
+            ]
         );
         assert_eq!(
             String::from_utf8_lossy(&kept[1].1),
@@ -394,14 +446,33 @@ mod tests {
     #[test]
     fn an_error_says_what_to_do() {
         for (code, line, said) in [
-            (71, "karat: Failed to download metadata", "reading the package repositories failed"),
-            (73, "karat: unknown hello jq=2", "dnf has no such package in the declared repositories: hello, jq=2"),
+            (
+                71,
+                "karat: Failed to download metadata",
+                "reading the package repositories failed",
+            ),
+            (
+                73,
+                "karat: unknown hello jq=2",
+                "dnf has no such package in the declared repositories: hello, jq=2",
+            ),
             (73, "karat: nothing provides x", "dnf failed"),
-            (75, "karat: a would not be installed", "not as declared after the packages were installed: a would not be installed"),
-            (77, "karat: the machine has no dnf", "the machine has no dnf"),
+            (
+                75,
+                "karat: a would not be installed",
+                "not as declared after the packages were installed: a would not be installed",
+            ),
+            (
+                77,
+                "karat: the machine has no dnf",
+                "the machine has no dnf",
+            ),
             (1, "", "the package work failed"),
         ] {
-            let ended = Ended { code: Some(code), output: None };
+            let ended = Ended {
+                code: Some(code),
+                output: None,
+            };
             assert_eq!(Dnf.error(&[line.to_owned()], ended).to_string(), said);
         }
     }
