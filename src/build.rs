@@ -28,6 +28,7 @@ mod on_error;
 mod phases;
 mod record;
 pub mod remember;
+mod seal;
 pub mod skip;
 
 pub use error::BuildError;
@@ -152,7 +153,7 @@ impl Job<'_> {
                 Ok(base::obtain(wanted, cache, run.path(), self.ui).await?)
             })
             .await?;
-        let inputs = phases
+        let mut inputs = phases
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;
         let known = self.known_lock(&mut locking, &base)?;
@@ -160,16 +161,26 @@ impl Job<'_> {
             self.fetch_packages(lock, &mut phases).await?;
         }
 
-        let launch =
-            async { Ok(qemu::launch(guest, &plan.ssh, &base.disk, run.path(), self.ui).await?) };
+        let launch = async {
+            Ok(qemu::launch(
+                guest,
+                &plan.ssh,
+                &plan.network,
+                &base.disk,
+                run.path(),
+                self.ui,
+            )
+            .await?)
+        };
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
         let provisioned =
             self.provision_guest(&mut machine, &base.digest, &locking, known, &mut phases);
-        let (lock, packages) = match provisioned.await {
+        let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
             Err(error) => return Err(self.give_up(machine, error).await),
         };
+        inputs.network.requests = requests;
         let overlay = phases
             .run("shut down", async {
                 Ok(machine.shut_down(SHUTDOWN).await?)
@@ -279,7 +290,15 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
         let launch = async {
-            Ok(qemu::launch(guest, &self.plan.ssh, &base.disk, run.path(), self.ui).await?)
+            Ok(qemu::launch(
+                guest,
+                &self.plan.ssh,
+                &self.plan.network,
+                &base.disk,
+                run.path(),
+                self.ui,
+            )
+            .await?)
         };
         let mut machine = phases.run("launch", launch).await?;
         let lock = async {
@@ -298,12 +317,15 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
         let timeout = self.plan.ssh.timeout;
-        let ready = async { Ok(machine.wait_ready(timeout, self.ui).await?) };
+        let ready = async {
+            machine.wait_ready(timeout, self.ui).await?;
+            self.seal(machine).await
+        };
         phases.run("wait for SSH", ready).await
     }
 
-    /// From a booting guest to one that is ready to be shut down for good. Returns what is installed in it, and from
-    /// which lock.
+    /// From a booting guest to one that is ready to be shut down for good. Returns what is installed in it, from
+    /// which lock, and what it got from the network.
     async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
@@ -311,7 +333,7 @@ impl Job<'_> {
         locking: &Locking,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
-    ) -> Result<(Lock, Vec<provision::Package>), BuildError> {
+    ) -> Result<(Lock, Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
         self.wait_ready(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.remember(machine.session(), base).await;
@@ -327,11 +349,16 @@ impl Job<'_> {
         self.provision(machine, locking.asked(), &lock, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
+        let requests = seal::requests(machine.seal(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
         let declared = &self.plan.packages;
-        Ok((lock, provision::attribute(&before, after, declared)))
+        Ok((
+            lock,
+            provision::attribute(&before, after, declared),
+            requests,
+        ))
     }
 
     async fn provision<M: Machine>(
@@ -376,9 +403,18 @@ impl Job<'_> {
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let within = self.plan.ssh.timeout;
         let boot = async {
-            let mut machine = qemu::launch(guest, &self.plan.ssh, image, &scratch, self.ui).await?;
+            let mut machine = qemu::launch(
+                guest,
+                &self.plan.ssh,
+                &self.plan.network,
+                image,
+                &scratch,
+                self.ui,
+            )
+            .await?;
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
+            self.seal(&mut machine).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;
@@ -442,13 +478,18 @@ impl Job<'_> {
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {
-        for upload in self.plan.uploads() {
-            if let UploadSource::Url { url, sha256 } = &upload.source {
-                self.settings
-                    .cache
-                    .fetch(url, &Checksum::Sha256(*sha256), self.ui)
-                    .await?;
-            }
+        let uploads = self
+            .plan
+            .uploads()
+            .filter_map(|upload| match &upload.source {
+                UploadSource::Url { url, sha256 } => Some((url, *sha256)),
+                _ => None,
+            });
+        let allowed = self.plan.network.allow.iter();
+        let allowed = allowed.filter_map(|allow| Some((&allow.url, allow.sha256?)));
+        for (url, sha256) in uploads.chain(allowed) {
+            let checksum = Checksum::Sha256(sha256);
+            self.settings.cache.fetch(url, &checksum, self.ui).await?;
         }
         Ok(())
     }

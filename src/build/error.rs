@@ -12,6 +12,7 @@ use crate::disk::DiskError;
 use crate::fetch::FetchError;
 use crate::lock::LockError;
 use crate::manifest::inputs::InputError;
+use crate::network::SealError;
 use crate::provision::ProvisionError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
@@ -51,6 +52,10 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ssh(#[from] SshError),
+    /// The machine could not be sealed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Seal(#[from] SealError),
     /// A step.
     #[error(transparent)]
     #[diagnostic(transparent)]

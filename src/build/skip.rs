@@ -68,9 +68,10 @@ async fn look(
         size: base.size,
     };
     let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
+    let architecture = Some(guest.arch.name());
     let request = asked.map_or_else(
-        || Request::nothing(Some(guest.arch.name())),
-        |asked| asked.request(Some(guest.arch.name())),
+        || Request::nothing(architecture),
+        |asked| asked.request(architecture),
     );
     if let Some(difference) = lock
         .differences(&request, Some(&of_lock))
@@ -149,7 +150,11 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
         (*base != old.base, "the base"),
         (*packages != old.packages, "the list of packages"),
         (*lock != old.lock, "the lock"),
-        (*network != old.network, "the network"),
+        // What the guest got of that is no input of the next build.
+        (
+            (network.open, &network.allow) != (old.network.open, &old.network.allow),
+            "what the network allows",
+        ),
     ];
     if let Some((_, what)) = whole.iter().find(|(differs, _)| *differs) {
         return Some((*what).to_owned());

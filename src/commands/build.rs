@@ -44,20 +44,20 @@ pub struct BuildArgs {
     #[arg(long)]
     json: bool,
 
-    /// Build only when template, files, base, lock or package archives have changed
-    ///
-    /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
-    /// they have something new; with --locked they are not. The value of a secret is recorded nowhere, so that a new one
-    /// is not seen.
-    #[arg(long)]
-    if_changed: bool,
-
     /// Fail when a template's lock is missing or not of this template and base (for CI)
     #[arg(long)]
     locked: bool,
 
     #[command(flatten)]
     mirrors: MirrorArgs,
+
+    /// Build only when template, files, base, lock or package archives have changed
+    ///
+    /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
+    /// they have something new; with --locked they are not. What steps fetch by themselves is not asked for, and the
+    /// value of a secret is recorded nowhere, so that a new one is not seen.
+    #[arg(long)]
+    if_changed: bool,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -127,7 +127,7 @@ async fn one(
         .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
     if args.if_changed {
-        let look = skip::verdict(plan, settings, args.locked, ui);
+        let look = skip::verdict(plan, settings, settings.locked, ui);
         match cancel.run_until_cancelled(look).await {
             Some(Verdict::Unchanged(stored)) => return Ok(Built::Unchanged(stored)),
             Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),

@@ -15,7 +15,6 @@ use crate::debian::deb;
 use crate::debian::needed::{self, Declared};
 use crate::debian::status::{self, Package};
 use crate::fetch::Cache;
-use crate::lock::{Lock, LockError};
 use crate::plan::Plan;
 
 /// Why it cannot be told what a base has too much.
@@ -68,9 +67,7 @@ pub(super) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Result<(),
 
 fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<(), Failed> {
     let template = &plan.template.path;
-    let path = Lock::path_of(template);
-    let lock = Lock::read(&path).and_then(|lock| lock.ok_or(LockError::Missing(path)));
-    let lock = lock.map_err(|error| Failed::with(error.exit_code(), error))?;
+    let lock = super::lock_of(template)?;
     let apt = plan.packages.apt.as_ref();
     let apt = apt.ok_or_else(|| Failed::with(2, UnneededError::NotApt(template.clone())))?;
     let unknown = || Failed::new(UnneededError::NoStatus(template.clone()));

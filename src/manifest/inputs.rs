@@ -79,9 +79,8 @@ pub fn collect(
         lock: None,
         files: files.collect::<Result<_, _>>()?,
         steps: steps.collect::<Result<_, _>>()?,
-        // Packages are installed from inside the guest, so it reaches its archive and with that everything.
-        network: Network { open: true },
-        hermetic: false,
+        network: network(&plan.network),
+        hermetic: !plan.network.open,
     })
 }
 
@@ -115,6 +114,19 @@ fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
         }
     }
     record
+}
+
+/// What the guest got of it is known only at its end.
+fn network(network: &plan::Network) -> Network {
+    let allow = network.allow.iter().map(|allow| super::Allow {
+        url: allow.url.clone(),
+        sha256: allow.sha256,
+    });
+    Network {
+        open: network.open,
+        allow: allow.collect(),
+        requests: Vec::new(),
+    }
 }
 
 fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {

@@ -68,7 +68,11 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
         }),
         files: vec![file],
         steps: steps.into_iter().map(name_step).collect(),
-        network: Network { open: true },
+        network: Network {
+            open: true,
+            allow: Vec::new(),
+            requests: Vec::new(),
+        },
         hermetic: false,
     };
     let outputs = Outputs {

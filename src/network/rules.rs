@@ -94,12 +94,7 @@ impl Rule {
         if self.plain_too && self.url.scheme() == "https" && asked.scheme() == "http" {
             url.set_scheme("https").ok()?;
         }
-        let same = |a: &Url, b: &Url| {
-            a.scheme() == b.scheme()
-                && a.host() == b.host()
-                && a.port_or_known_default() == b.port_or_known_default()
-        };
-        if !same(&url, &self.url) {
+        if !same_origin(&url, &self.url) {
             return None;
         }
         let below = self.url.path().ends_with('/') && self.file.is_none();
@@ -110,6 +105,12 @@ impl Rule {
         };
         allowed.then_some(url)
     }
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host() == b.host()
+        && a.port_or_known_default() == b.port_or_known_default()
 }
 
 /// Whether a server that decodes the path could be led out of a directory. A plain `..` is gone by now.
@@ -139,6 +140,15 @@ impl Rules {
     #[must_use]
     pub fn new(rules: Vec<Rule>, purpose: Purpose) -> Self {
         Self { rules, purpose }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether anything of this host may be fetched.
+    pub(super) fn knows(&self, origin: &Url) -> bool {
+        self.rules.iter().any(|rule| same_origin(&rule.url, origin))
     }
 
     /// The rule that allows a request, and what to fetch for it.

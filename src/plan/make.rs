@@ -56,6 +56,8 @@ impl Checker<'_> {
         let base = self.base(template.base.as_ref(), &builder);
         self.disk_tables(template, &builder);
         let ssh = self.ssh(template.ssh.as_ref(), &builder);
+        let network = self.network(template.network.as_ref(), &builder);
+        self.one_network(template.builder.as_ref(), &network);
         let kind = match builder {
             Builder::Qemu(_) => "qemu",
             Builder::Host(_) => "host",
@@ -78,6 +80,7 @@ impl Checker<'_> {
             base,
             builder,
             ssh,
+            network,
             packages: self.packages(template.packages.as_ref()),
             files,
             steps: self.steps(&template.provision, kind),

@@ -15,10 +15,13 @@ use crate::size::serialize_duration;
 pub(crate) mod check;
 mod machine;
 pub(crate) mod make;
+mod network;
 mod packages;
 pub mod secrets;
 mod show;
 mod step;
+
+pub use network::{Allow, Network, OnRefused};
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +40,8 @@ pub struct Plan {
     pub builder: Builder,
     /// How the machine is reached.
     pub ssh: Ssh,
+    /// What the guest may reach while it is provisioned.
+    pub network: Network,
     /// Packages to install and remove.
     pub packages: Packages,
     /// Files to put in place before the first step.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Base, Builder, Checksum, Format, HostKey, Packages, Plan, Repository, Script,
-    SecretSource, Shell, Ssh, Step, Upload, UploadSource,
+    Action, Allow, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Packages, Plan,
+    Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -39,6 +39,7 @@ impl Plan {
         page.section("base", plan.base.as_ref().map(base));
         page.section("builder", builder(&plan.builder));
         page.section("ssh", ssh(&plan.ssh));
+        page.section("network", network(&plan));
         page.section("packages", packages(&plan.packages));
         page.section("files", plan.files.iter().map(upload));
         page.section("steps", numbered(&plan.steps));
@@ -260,6 +261,34 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
             jump.user, jump.address, jump.port
         ));
         lines.push(host_key(&jump.host_key));
+    }
+    lines
+}
+
+/// Nothing for a host, whose network is its own.
+fn network(plan: &Plan) -> Vec<String> {
+    let Network {
+        open,
+        allow,
+        on_refused,
+    } = &plan.network;
+    if plan.base.is_none() {
+        return Vec::new();
+    }
+    if *open {
+        return vec!["open: the image is not hermetic".to_owned()];
+    }
+    let sealed = match allow.as_slice() {
+        [] => "sealed",
+        _ => "sealed, but for",
+    };
+    let mut lines = vec![sealed.to_owned()];
+    lines.extend(allow.iter().map(|Allow { url, sha256 }| {
+        let digest = sha256.map(|digest| format!(" {digest}"));
+        format!("{url}{}", digest.unwrap_or_default())
+    }));
+    if *on_refused == OnRefused::Warn {
+        lines.push("a step that asks for anything else is warned of".to_owned());
     }
     lines
 }

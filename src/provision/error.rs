@@ -38,6 +38,19 @@ pub enum ProvisionError {
         #[source]
         output: Option<Tail>,
     },
+    /// It asked the network for something that the template does not allow.
+    #[error("{}", .sentences.join("\n"))]
+    #[diagnostic(help(
+        "allow it, with its `sha256` if it is one file; or put it in place with [[files]], or install a package instead. \
+         With `on_refused = \"warn\"` in [network] steps may go on without it"
+    ))]
+    Refused {
+        /// What was refused.
+        sentences: Vec<String>,
+        /// How it failed, unless it came to its end all the same.
+        #[source]
+        source: Option<Box<ProvisionError>>,
+    },
     /// Nothing came of it in time.
     #[error("it was not done after {after:?} and was ended")]
     #[diagnostic(help(
@@ -214,6 +227,7 @@ impl ProvisionError {
         match self {
             Self::Machine(error) => matches!(**error, MachineError::Died(_)),
             Self::Died(_)
+            | Self::Refused { .. }
             | Self::LineEndings(_)
             | Self::VariableName(_)
             | Self::VariableValue(_)

@@ -20,6 +20,7 @@ pub struct Template {
     pub base: Option<Spanned<Base>>,
     pub builder: Option<Spanned<Builder>>,
     pub ssh: Option<Spanned<Ssh>>,
+    pub network: Option<Spanned<Network>>,
     pub packages: Option<Packages>,
     #[serde(default)]
     pub files: Vec<Spanned<File>>,
@@ -155,6 +156,25 @@ pub struct Jump {
     pub key_file: Option<Str>,
     pub host_key: Option<Str>,
     pub known_hosts: Option<Str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    pub open: Option<Spanned<Flag>>,
+    #[serde(default)]
+    pub allow: Vec<Spanned<Allow>>,
+    pub on_refused: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with `url`, as in { url = \"https://example.org/tool\", sha256 = \"...\" }"
+)]
+pub struct Allow {
+    pub url: Option<Str>,
+    pub sha256: Option<Str>,
 }
 
 #[derive(Debug, Deserialize)]

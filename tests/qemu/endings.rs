@@ -143,7 +143,9 @@ async fn qemu_dies_with_a_killed_parent() {
             format: "raw".into(),
         };
         let run = directory.join("run");
-        let _machine = karat::builder::qemu::launch(&qemu(), &ssh(), &base, &run, &Ui::default())
+        let network = karat::plan::Network::default();
+        let ui = Ui::default();
+        let _machine = karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, &run, &ui)
             .await
             .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();

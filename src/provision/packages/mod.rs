@@ -385,6 +385,7 @@ async fn run<M: Machine>(
             program: "/bin/sh".to_owned(),
             argument: "-eu".to_owned(),
         },
+        prelude: String::new(),
         environment: environment
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),

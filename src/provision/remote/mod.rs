@@ -34,6 +34,8 @@ pub(super) struct Run<'a> {
     pub script: &'a [u8],
     /// What runs it, from `#!`; an empty name runs the file itself.
     pub interpreter: Interpreter,
+    /// Shell lines before its environment.
+    pub prelude: String,
     /// Its environment, besides the login's.
     pub environment: Vec<(String, String)>,
     /// Who runs it.
@@ -89,7 +91,7 @@ pub(super) async fn run<M: Machine>(
     cx: &Context<'_>,
     mut line: impl FnMut(&str),
 ) -> Result<Outcome, ProvisionError> {
-    let start = format!("{}{START}", exports(&run.environment)?);
+    let start = format!("{}{}{START}", run.prelude, exports(&run.environment)?);
     let stdin = [run.script, start.as_bytes()].concat();
     let token = Token::new();
     let command = command(run, &token, start.len());
