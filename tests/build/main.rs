@@ -2,6 +2,7 @@
 //!
 //! The base is made once and kept in karat's own cache, which other tests share.
 
+mod dnf;
 mod site;
 
 use std::time::{Duration, Instant};
