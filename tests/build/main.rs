@@ -2,8 +2,8 @@
 //!
 //! The base is made once and kept in karat's own cache, which other tests share.
 
-mod sealed;
 mod dnf;
+mod sealed;
 mod site;
 #[path = "../support/web.rs"]
 mod web;
