@@ -414,7 +414,7 @@ impl Job<'_> {
             .await?;
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
-            self.seal(&mut machine).await?;
+            self.seal_finished(&mut machine).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;

@@ -15,9 +15,24 @@ const OK: u16 = 200;
 impl Job<'_> {
     /// Seals a machine, unless the template opens the network.
     pub(super) async fn seal(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+        match self.new_seal()? {
+            Some(seal) => Ok(machine.seal_with(seal).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Self::seal`], for a boot of the finished image.
+    pub(super) async fn seal_finished(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+        match self.new_seal()? {
+            Some(seal) => Ok(machine.seal_with(seal.tolerant()).await?),
+            None => Ok(()),
+        }
+    }
+
+    fn new_seal(&self) -> Result<Option<Seal>, SealError> {
         let network = &self.plan.network;
         if network.open {
-            return Ok(());
+            return Ok(None);
         }
         let rules = network.allow.iter().enumerate().map(|(index, allow)| {
             let rule = Rule::new(&allow.url, format!("network.allow[{index}]"))?;
@@ -30,8 +45,7 @@ impl Job<'_> {
         let template = self.plan.template.path.file_name().unwrap_or_default();
         let purpose = Purpose::Steps(template.to_string_lossy().into_owned());
         let strict = network.on_refused == OnRefused::Fail;
-        let seal = Seal::new(Rules::new(rules, purpose), strict, self.ui)?;
-        Ok(machine.seal_with(seal).await?)
+        Seal::new(Rules::new(rules, purpose), strict, self.ui).map(Some)
     }
 }
 

@@ -17,13 +17,14 @@ const PROXY: [&str; 6] = [
     "HTTPS_PROXY",
     "ALL_PROXY",
 ];
-/// OpenSSL, curl, Python's requests and pip, Node, Git, Cargo, the AWS tools, Deno, Perl.
-const CERTIFICATES: [&str; 10] = [
+/// OpenSSL, curl, Python's requests and pip, Node and npm, Git, Cargo, the AWS tools, Deno, Perl.
+const CERTIFICATES: [&str; 11] = [
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
     "PIP_CERT",
     "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_CAFILE",
     "GIT_SSL_CAINFO",
     "CARGO_HTTP_CAINFO",
     "AWS_CA_BUNDLE",

@@ -37,6 +37,7 @@ pub struct Seal {
     server: Arc<Server>,
     proxy: Option<Proxy>,
     strict: bool,
+    tolerant: bool,
     ui: Ui,
 }
 
@@ -52,8 +53,18 @@ impl Seal {
             server: Arc::new(Server::new(rules, Some(authority), ui)),
             proxy: None,
             strict,
+            tolerant: false,
             ui: ui.clone(),
         })
+    }
+
+    /// For a machine whose sshd may forward no port, as that of a hardened image: it goes on without a proxy.
+    #[must_use]
+    pub fn tolerant(self) -> Self {
+        Self {
+            tolerant: true,
+            ..self
+        }
     }
 
     /// Opens the proxy over a machine's first connection.
@@ -61,13 +72,8 @@ impl Seal {
     /// # Errors
     /// The connection dropped, or the machine's sshd forwards no port and there is something to serve.
     pub async fn attach(&mut self, session: &Session) -> Result<(), SshError> {
-        match self.set_up(session).await {
-            Err(error @ SshError::NoForward { .. }) if self.serves_nothing() => {
-                self.ui.detail(&format!("{error}; nothing is to be served"));
-                Ok(())
-            }
-            result => result,
-        }
+        let needed = !self.tolerant && !self.server.rules().is_empty();
+        self.open(session, needed).await
     }
 
     /// As [`Self::attach`], over a connection that takes the place of one before.
@@ -75,11 +81,17 @@ impl Seal {
     /// # Errors
     /// The connection dropped.
     pub async fn attach_again(&mut self, session: &Session) -> Result<(), SshError> {
+        self.open(session, false).await
+    }
+
+    async fn open(&mut self, session: &Session, needed: bool) -> Result<(), SshError> {
         match self.set_up(session).await {
-            Err(error @ SshError::NoForward { .. }) => {
-                if !self.serves_nothing() {
-                    let text = "what [network] allows cannot be served from here on";
-                    self.ui.warn(&format!("{error}; {text}"));
+            Err(error @ SshError::NoForward { .. }) if !needed => {
+                let text = format!("{error}: what [network] allows cannot be served from here on");
+                if self.server.rules().is_empty() {
+                    self.ui.detail(&text);
+                } else {
+                    self.ui.warn(&text);
                 }
                 Ok(())
             }
@@ -100,10 +112,6 @@ impl Seal {
     /// The user's screen.
     pub(crate) fn ui(&self) -> &Ui {
         &self.ui
-    }
-
-    fn serves_nothing(&self) -> bool {
-        self.server.rules().is_empty()
     }
 
     /// Shell lines that tell the programs of a step where the proxy is.

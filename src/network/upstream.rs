@@ -69,8 +69,9 @@ pub(super) struct Digested {
 }
 
 impl Answer {
+    /// Text of karat's own. Where a script pipes it into a shell, that ends with a failure and takes none of it for a command.
     pub fn text(text: &str) -> Self {
-        Self::Text(Some(Bytes::from(format!("{text}\n"))))
+        Self::Text(Some(Bytes::from(format!("# {text}\nexit 1\n"))))
     }
 
     fn stream(stream: Bytestream, length: Option<u64>, entry: Served, log: &Arc<Log>) -> Self {

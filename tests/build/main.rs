@@ -3,7 +3,10 @@
 //! The base is made once and kept in karat's own cache, which other tests share.
 
 mod dnf;
+mod sealed;
 mod site;
+#[path = "../support/web.rs"]
+mod web;
 
 use std::time::{Duration, Instant};
 

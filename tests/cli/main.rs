@@ -4,6 +4,8 @@ mod archive;
 mod checksum;
 mod fresh;
 mod init;
+mod lock;
+mod network;
 mod plan;
 mod sanity;
 mod site;

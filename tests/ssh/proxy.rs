@@ -10,8 +10,14 @@ use karat::ui::Ui;
 use tokio::process::Command;
 
 use crate::sshd::Sshd;
-use crate::web::Web;
+use crate::web::{Web, serve};
 use crate::{chain, login};
+
+fn web<const N: usize>(files: [(&str, &[u8]); N]) -> Web {
+    Web::on("127.0.0.1", "http", files, |stream, files, log| {
+        serve(stream, files, log)
+    })
+}
 
 fn rules(urls: &[&str]) -> Rules {
     let rule = |url: &&str| Rule::new(url, "network.allow[0]").unwrap();
@@ -51,7 +57,7 @@ fn served(url: String, status: u16, content: Option<&[u8]>) -> Served {
 #[tokio::test]
 async fn what_is_allowed_passes_unchanged_and_is_logged_with_its_digest() {
     let large: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
-    let web = Web::start([
+    let web = web([
         ("/a/small", b"small\n"),
         ("/a/empty", b""),
         ("/a/large", &large),
@@ -97,7 +103,7 @@ async fn what_is_allowed_passes_unchanged_and_is_logged_with_its_digest() {
 
 #[tokio::test]
 async fn anything_else_is_refused_with_the_line_that_would_allow_it() {
-    let web = Web::start([("/a/small", b"small\n"), ("/b", b"b\n")]);
+    let web = web([("/a/small", b"small\n"), ("/b", b"b\n")]);
     let sshd = Sshd::start();
     let session = login(&sshd).await;
     let proxy = proxy(&session, &rules(&[&web.url("/a/")])).await;
@@ -168,7 +174,7 @@ async fn apt_reads_its_lists_through_it() {
         Digest::of(packages).hex(),
         packages.len()
     );
-    let web = Web::start([
+    let web = web([
         ("/apt/Release", release.as_bytes()),
         ("/apt/Packages", packages),
     ]);

@@ -2,41 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Serves until the process ends; keeps connections open and answers requests that come in one piece.
+/// Serves until the process ends; keeps connections open.
 pub struct Web {
+    scheme: &'static str,
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Web {
-    /// Serves these files: path and content. A content that begins with `-> ` is a redirect.
-    pub fn start<const N: usize>(files: [(&str, &[u8]); N]) -> Self {
-        let files: BTreeMap<String, Vec<u8>> = files
+    /// Serves these files: path and content. A content that begins with `-> ` is a redirect. `session` makes a connection one that
+    /// can be served, and calls [`serve`].
+    pub fn on<const N: usize>(
+        host: &str,
+        scheme: &'static str,
+        files: [(&str, &[u8]); N],
+        session: impl Fn(TcpStream, &Files, &Log) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let files = files
             .into_iter()
-            .map(|(path, content)| (path.to_owned(), content.to_vec()))
-            .collect();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            .map(|(path, content)| (path.to_owned(), content.to_vec()));
+        let files: Arc<Files> = Arc::new(files.collect());
+        let listener = TcpListener::bind((host, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (files, log) = (Arc::new(files), Arc::clone(&asked));
+        let asked = Arc::<Log>::default();
+        let (log, session) = (Arc::clone(&asked), Arc::new(session));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (files, log) = (Arc::clone(&files), Arc::clone(&log));
-                std::thread::spawn(move || {
-                    let reading = stream.try_clone().unwrap();
-                    serve(reading, stream, &files, &log)
-                });
+                let (files, log, session) =
+                    (Arc::clone(&files), Arc::clone(&log), Arc::clone(&session));
+                std::thread::spawn(move || session(stream, &files, &log));
             }
         });
-        Self { address, asked }
+        Self {
+            scheme,
+            address,
+            asked,
+        }
     }
 
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// Heads of all requests so far.
@@ -45,17 +54,18 @@ impl Web {
     }
 }
 
-fn serve(
-    reading: impl Read,
-    mut writing: impl Write,
-    files: &BTreeMap<String, Vec<u8>>,
-    log: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
-    let mut reading = BufReader::new(reading);
+/// Paths and contents.
+pub type Files = BTreeMap<String, Vec<u8>>;
+/// Heads of requests.
+pub type Log = Mutex<Vec<String>>;
+
+/// Answers the requests of one connection.
+pub fn serve(stream: impl Read + Write, files: &Files, log: &Log) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
     loop {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
-            if reading.read_line(&mut head)? == 0 {
+            if stream.read_line(&mut head)? == 0 {
                 return Ok(());
             }
         }
@@ -73,10 +83,11 @@ fn serve(
                 format!("Location: {}\r\n", String::from_utf8_lossy(to)),
             ),
         };
+        let length = body.len();
+        let writing = stream.get_mut();
         write!(
             writing,
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\n{more}\r\n",
-            body.len()
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nAccept-Ranges: bytes\r\n{more}\r\n"
         )?;
         if words[0] != "HEAD" {
             writing.write_all(body)?;
