@@ -27,6 +27,7 @@ mod locking;
 mod on_error;
 mod phases;
 mod record;
+pub mod remember;
 mod seal;
 pub mod skip;
 
@@ -173,7 +174,8 @@ impl Job<'_> {
         };
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
-        let provisioned = self.provision_guest(&mut machine, &locking, known, &mut phases);
+        let provisioned =
+            self.provision_guest(&mut machine, &base.digest, &locking, known, &mut phases);
         let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
             Err(error) => return Err(self.give_up(machine, error).await),
@@ -301,6 +303,7 @@ impl Job<'_> {
         let mut machine = phases.run("launch", launch).await?;
         let lock = async {
             self.wait_ready(&mut machine, phases).await?;
+            self.remember(machine.session(), &base.digest).await;
             self.resolve(&mut machine, locking, phases).await
         }
         .await;
@@ -326,12 +329,14 @@ impl Job<'_> {
     async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
+        base: &Digest,
         locking: &Locking,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<(Lock, Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
         self.wait_ready(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
+        self.remember(machine.session(), base).await;
         let lock = match known {
             Some(lock) => lock,
             None => {
@@ -348,7 +353,7 @@ impl Job<'_> {
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
-        let declared = self.plan.packages.apt.as_ref();
+        let declared = &self.plan.packages;
         Ok((
             lock,
             provision::attribute(&before, after, declared),

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 8;
 
 /// Why the archives do not tell.
 #[derive(Debug, Error, Diagnostic)]
-pub enum UpstreamError {
+pub enum ArchiveError {
     /// An archive did not answer, or not with what it should.
     #[error("cannot ask the archive {uri}")]
     #[diagnostic(help(
@@ -62,7 +62,7 @@ pub enum UpstreamError {
     Manager(Manager),
 }
 
-impl UpstreamError {
+impl ArchiveError {
     fn fetch(uri: &str) -> impl FnOnce(FetchError) -> Self {
         let uri = uri.to_owned();
         |source| Self::Fetch {
@@ -76,7 +76,7 @@ impl UpstreamError {
 ///
 /// # Errors
 /// An archive does not answer.
-pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archive>, UpstreamError> {
+pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archive>, ArchiveError> {
     let asked = lock.archives.iter().map(async |archive| {
         let (_, digest) = state(archive, lock.request.manager, cache).await?;
         Ok((digest != archive.in_release).then_some(archive))
@@ -90,15 +90,16 @@ async fn state(
     archive: &Archive,
     manager: Option<Manager>,
     cache: &Cache,
-) -> Result<(std::path::PathBuf, Digest), UpstreamError> {
+) -> Result<(std::path::PathBuf, Digest), ArchiveError> {
     let url = below(archive, signed_index(manager));
     let current = cache.current(&url).await;
-    current.map_err(UpstreamError::fetch(&archive.uri))
+    current.map_err(ArchiveError::fetch(&archive.uri))
 }
 
 fn signed_index(manager: Option<Manager>) -> &'static str {
     match manager {
         Some(Manager::Apt) | None => "InRelease",
+        Some(Manager::Dnf) => "repomd.xml",
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::{AT_ONCE, UpstreamError, below, state};
+use super::{AT_ONCE, ArchiveError, below, state};
 use crate::debian::index::{self, Newest};
 use crate::debian::release::{Listed, Release};
 use crate::fetch::Cache;
@@ -40,10 +40,11 @@ pub struct Outdated {
 /// Finds the locked packages that have newer versions, in order of name.
 ///
 /// # Errors
-/// See [`UpstreamError`].
-pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdated>, UpstreamError> {
+/// See [`ArchiveError`].
+pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdated>, ArchiveError> {
     match lock.request.manager {
         None | Some(Manager::Apt) => {}
+        Some(other @ Manager::Dnf) => return Err(ArchiveError::Manager(other)),
     }
     let locked = lock.packages.iter();
     let locked = locked.map(|package| (package.name.clone(), package.version.clone()));
@@ -56,7 +57,7 @@ pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdate
         for listed in wanted(&release, archive, &architectures) {
             let path = fetch(listed, &release, archive, cache, ui).await?;
             let found = search(path, listed, &locked, release.not_automatic).await;
-            let found = found.map_err(|source| UpstreamError::Unpack {
+            let found = found.map_err(|source| ArchiveError::Unpack {
                 uri: archive.uri.clone(),
                 path: listed.path.clone(),
                 source,
@@ -65,7 +66,7 @@ pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdate
         }
         Ok(offered)
     });
-    let answers: Vec<Result<_, UpstreamError>> =
+    let answers: Vec<Result<_, ArchiveError>> =
         stream::iter(asked).buffered(AT_ONCE).collect().await;
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(compare(lock, &answers))
@@ -83,10 +84,10 @@ fn architectures(lock: &Lock) -> BTreeSet<String> {
     real.cloned().chain(own.map(str::to_owned)).collect()
 }
 
-fn release(archive: &Archive, path: &Path) -> Result<Release, UpstreamError> {
+fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
     let text = std::fs::read(path).unwrap_or_default();
     let parsed = String::from_utf8_lossy(&text).parse();
-    parsed.map_err(|source| UpstreamError::Release {
+    parsed.map_err(|source| ArchiveError::Release {
         uri: archive.uri.clone(),
         suite: archive.suite.clone(),
         source,
@@ -127,7 +128,7 @@ async fn fetch(
     archive: &Archive,
     cache: &Cache,
     ui: &Ui,
-) -> Result<std::path::PathBuf, UpstreamError> {
+) -> Result<std::path::PathBuf, ArchiveError> {
     let checksum = Checksum::Sha256(listed.digest);
     if release.by_hash {
         let directory = listed
@@ -143,7 +144,7 @@ async fn fetch(
     let fetched = cache
         .fetch(&below(archive, &listed.path), &checksum, ui)
         .await;
-    let (path, _) = fetched.map_err(UpstreamError::fetch(&archive.uri))?;
+    let (path, _) = fetched.map_err(ArchiveError::fetch(&archive.uri))?;
     Ok(path)
 }
 

@@ -170,9 +170,10 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
         (*base != old.base, "the base"),
         (*packages != old.packages, "the list of packages"),
         (*lock != old.lock, "the lock"),
+        // What the guest got of that is no input of the next build.
         (
-            network.open != old.network.open || network.allow != old.network.allow,
-            "the network",
+            (network.open, &network.allow) != (old.network.open, &old.network.allow),
+            "what the network allows",
         ),
     ];
     if let Some((_, what)) = whole.iter().find(|(differs, _)| *differs) {

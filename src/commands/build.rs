@@ -54,8 +54,8 @@ pub struct BuildArgs {
     /// Build only when template, files, base, lock or package archives have changed
     ///
     /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
-    /// they have something new; with --locked they are not. The value of a secret is recorded nowhere, so that a new one
-    /// is not seen.
+    /// they have something new; with --locked they are not. What steps fetch by themselves is not asked for, and the
+    /// value of a secret is recorded nowhere, so that a new one is not seen.
     #[arg(long)]
     if_changed: bool,
 

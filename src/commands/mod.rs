@@ -1,11 +1,14 @@
 //! The verbs: one file each, arguments and `run` side by side.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use crate::fetch::Mirror;
+use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::template::{self, Inputs, LoadError};
 
@@ -77,6 +80,21 @@ fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
         Ok(plans)
     } else {
         Err(Invalid(errors))
+    }
+}
+
+/// A template that has no lock yet, for the verbs that read one.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the template {} has no lock", .0.display())]
+#[diagnostic(help("`karat lock {}` makes it", .0.display()))]
+struct NotLocked(PathBuf);
+
+/// The lock of a template.
+fn lock_of(template: &Path) -> Result<Lock, Failed> {
+    match Lock::read(&Lock::path_of(template)) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Failed::with(2, NotLocked(template.to_owned()))),
+        Err(error) => Err(Failed::with(error.exit_code(), error)),
     }
 }
 

@@ -63,9 +63,7 @@ pub async fn run(args: &OutdatedArgs, ui: &Ui, out: &mut dyn Write) -> Result<()
 fn lock_of(args: &OutdatedArgs) -> Result<Lock, Failed> {
     let template = Path::new(&args.what);
     if template.is_file() || args.what.contains(['.', '/']) {
-        let path = Lock::path_of(template);
-        let lock = Lock::read(&path).and_then(|lock| lock.ok_or(LockError::Missing(path)));
-        return lock.map_err(|error| Failed::with(error.exit_code(), error));
+        return super::lock_of(template);
     }
     let failed = |error: StoreError| Failed::with(error.exit_code(), error);
     let store = args.store.open().map_err(failed)?;

@@ -1,7 +1,8 @@
 //! `karat plan --unneeded`
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::PathBuf;
 
 use miette::Diagnostic;
 use serde::Serialize;
@@ -9,11 +10,11 @@ use thiserror::Error;
 
 use super::Failed;
 use super::stored::{plain, size};
+use crate::build::remember::status_path;
+use crate::debian::deb;
 use crate::debian::needed::{self, Declared};
 use crate::debian::status::{self, Package};
-use crate::digest::Digest;
 use crate::fetch::Cache;
-use crate::lock::{Lock, LockError};
 use crate::plan::Plan;
 
 /// Why it cannot be told what a base has too much.
@@ -21,8 +22,21 @@ use crate::plan::Plan;
 enum UnneededError {
     /// The base is not known here.
     #[error("what is installed in the base of {} is not known here", .0.display())]
-    #[diagnostic(help("run `karat lock --update {}` first: it boots the base and looks", .0.display()))]
+    #[diagnostic(help(
+        "`karat build`, and `karat lock --update`, boot the base and look; do either first"
+    ))]
     NoStatus(PathBuf),
+    /// A package that is to be installed is not known here.
+    #[error("what {name} needs is not known here")]
+    #[diagnostic(help("`karat build {}` fetches the packages of the lock; do that first", template.display()))]
+    NoPackage {
+        /// The package.
+        name: String,
+        /// The template.
+        template: PathBuf,
+        /// Why its file could not be read.
+        source: io::Error,
+    },
     /// Packages of another kind.
     #[error("{} declares no packages of apt", .0.display())]
     #[diagnostic(help("only the packages of a Debian or Ubuntu base are told apart"))]
@@ -53,22 +67,33 @@ pub(super) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Result<(),
 
 fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<(), Failed> {
     let template = &plan.template.path;
-    let path = Lock::path_of(template);
-    let lock = Lock::read(&path).and_then(|lock| lock.ok_or(LockError::Missing(path)));
-    let lock = lock.map_err(|error| Failed::with(error.exit_code(), error))?;
+    let lock = super::lock_of(template)?;
     let apt = plan.packages.apt.as_ref();
     let apt = apt.ok_or_else(|| Failed::with(2, UnneededError::NotApt(template.clone())))?;
     let unknown = || Failed::new(UnneededError::NoStatus(template.clone()));
 
-    let of_base = lock.base.map(|base| base.digest);
+    let of_base = lock
+        .base
+        .map(|base| status_path(cache.root(), &base.digest));
     let base = of_base
-        .and_then(|digest| known(cache, &digest))
+        .and_then(|path| std::fs::read(path).ok())
         .ok_or_else(unknown)?;
-    // What the declared packages need is in the same place, under the digest of what was asked.
-    let coming = match lock.packages.as_slice() {
-        [] => String::new(),
-        _ => known(cache, &lock.inputs).ok_or_else(unknown)?,
-    };
+    let base = String::from_utf8_lossy(&base);
+    let mut coming = String::new();
+    for package in &lock.packages {
+        let control = File::open(cache.path(&package.sha256))
+            .and_then(|deb| deb::control(BufReader::new(deb)));
+        let control = control.map_err(|source| {
+            let (name, template) = (package.name.clone(), template.clone());
+            Failed::new(UnneededError::NoPackage {
+                name,
+                template,
+                source,
+            })
+        })?;
+        // With an end, whatever the file has there.
+        coming.extend([control.trim_end(), "\n\n"]);
+    }
     let removed = |package: &Package<'_>| {
         let names = lock
             .removals
@@ -91,17 +116,6 @@ fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<()
         size: package.installed_size * 1024,
     });
     print(&lines.collect::<Vec<_>>(), installed.len(), json, out).map_err(Failed::stdout)
-}
-
-fn known(cache: &Cache, digest: &Digest) -> Option<String> {
-    let bytes = std::fs::read(status_path(cache.root(), digest)).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Where the status of a base, by its digest, and the packages of a lock, by its `inputs`, are kept.
-#[must_use]
-pub fn status_path(cache: &Path, digest: &Digest) -> PathBuf {
-    cache.join("status").join(digest.hex())
 }
 
 fn print(lines: &[Line<'_>], installed: usize, json: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -204,6 +204,6 @@ Protected: yes
             checked += found.len();
             assert_eq!(found, expected, "{}", path.display());
         }
-        assert!(checked > 100, "only {checked} packages");
+        assert!(checked > 10, "only {checked} packages");
     }
 }

@@ -7,6 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
+mod many;
+
 /// What the server does with one request.
 #[derive(Clone, Copy, Debug)]
 enum Reply {

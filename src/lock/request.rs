@@ -11,6 +11,8 @@ use crate::digest::Digest;
 pub enum Manager {
     /// Debian's.
     Apt,
+    /// Of RPM's distributions.
+    Dnf,
 }
 
 /// What is asked of the package manager.

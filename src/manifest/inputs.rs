@@ -14,8 +14,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{
-    Action, Apt, Base, BaseKind, File, Inputs, Name, Network, Packages, Repository, SecretKind,
-    Step,
+    Action, Apt, Base, BaseKind, Dnf, File, Inputs, Name, Network, Packages, Repository,
+    SecretKind, Step,
 };
 use crate::base::BaseDisk;
 use crate::digest::Digest;
@@ -67,6 +67,12 @@ pub fn collect(
                 .apt
                 .as_ref()
                 .map(|it| apt(it, stop))
+                .transpose()?,
+            dnf: plan
+                .packages
+                .dnf
+                .as_ref()
+                .map(|it| dnf(it, stop))
                 .transpose()?,
         },
         // Known once the packages are.
@@ -124,6 +130,24 @@ fn network(network: &plan::Network) -> Network {
 }
 
 fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
+    Ok(Apt {
+        install: apt.install.clone(),
+        remove: apt.remove.clone(),
+        recommends: apt.recommends,
+        repositories: repositories(&apt.repositories, stop)?,
+    })
+}
+
+fn dnf(dnf: &plan::Dnf, stop: &Stop) -> Result<Dnf, InputError> {
+    Ok(Dnf {
+        install: dnf.install.clone(),
+        remove: dnf.remove.clone(),
+        recommends: dnf.recommends,
+        repositories: repositories(&dnf.repositories, stop)?,
+    })
+}
+
+fn repositories(all: &[plan::Repository], stop: &Stop) -> Result<Vec<Repository>, InputError> {
     let repository = |repository: &plan::Repository| {
         let key = repository.key.as_ref().map(|key| hash(key, stop));
         Ok(Repository {
@@ -136,16 +160,7 @@ fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
             keep: repository.keep,
         })
     };
-    Ok(Apt {
-        install: apt.install.clone(),
-        remove: apt.remove.clone(),
-        recommends: apt.recommends,
-        repositories: apt
-            .repositories
-            .iter()
-            .map(repository)
-            .collect::<Result<_, _>>()?,
-    })
+    all.iter().map(repository).collect()
 }
 
 fn step(planned: &plan::Step, stop: &Stop) -> Result<Step, InputError> {

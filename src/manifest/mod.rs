@@ -135,6 +135,9 @@ pub struct Packages {
     /// For apt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apt: Option<Apt>,
+    /// For dnf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dnf: Option<Dnf>,
 }
 
 /// Packages declared for apt.
@@ -152,6 +155,21 @@ pub struct Apt {
     pub repositories: Vec<Repository>,
 }
 
+/// Packages declared for dnf.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dnf {
+    /// To install, as declared.
+    pub install: Vec<String>,
+    /// To remove.
+    pub remove: Vec<String>,
+    /// Whether recommended packages were installed too.
+    pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
 /// A package source that was declared.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,8 +179,10 @@ pub struct Repository {
     /// Where it is.
     pub uri: String,
     /// Its suites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
     /// Their components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
     /// SHA-256 of its key file.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,6 +61,7 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
                 recommends: false,
                 repositories: vec![],
             }),
+            dnf: None,
         },
         lock: Some(Lock {
             digest: Digest::of(b"lock"),

@@ -254,6 +254,9 @@ pub struct Jump {
 pub struct Packages {
     /// `[packages.apt]`
     pub apt: Option<Apt>,
+    /// `[packages.dnf]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dnf: Option<Dnf>,
 }
 
 /// `[packages.apt]`
@@ -270,7 +273,21 @@ pub struct Apt {
     pub repositories: Vec<Repository>,
 }
 
-/// `[[packages.apt.repositories]]`
+/// `[packages.dnf]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Dnf {
+    /// Packages to install, `name` or `name=version`.
+    pub install: Vec<String>,
+    /// Packages to remove.
+    pub remove: Vec<String>,
+    /// Install recommended packages (weak dependencies) too. Default false.
+    pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// `[[packages.apt.repositories]]`; without suites and components also `[[packages.dnf.repositories]]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Repository {
     /// `[a-z0-9-]`, names its files in the image.
@@ -278,8 +295,10 @@ pub struct Repository {
     /// `http` or `https` URI.
     pub uri: String,
     /// Suites; one that ends with `/` is a path without components.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
     /// Components of each suite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
     /// OpenPGP key that signs it, armored or binary.
     pub key: Option<PathBuf>,

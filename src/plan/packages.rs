@@ -3,28 +3,79 @@
 use toml::Spanned;
 
 use super::check::{Checker, NeedKind};
-use super::{Apt, Packages, Repository};
+use super::{Apt, Dnf, Packages, Repository};
 use crate::template::problem::{Problem, Span};
+use crate::template::scalar::Flag;
 use crate::template::schema::{self, Str};
+
+/// Bytes of names and versions: Debian policy 5.6.1 and 5.6.12, with an architecture after a colon.
+const DEB_NAMES: fn(u8) -> bool =
+    |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte);
+const DEB_VERSIONS: fn(u8) -> bool =
+    |byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte);
+
+/// The same for RPM, as Fedora's guidelines have it.
+const RPM_NAMES: fn(u8) -> bool = |byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
+const RPM_VERSIONS: fn(u8) -> bool =
+    |byte| byte.is_ascii_alphanumeric() || b"+-._:~^".contains(&byte);
 
 impl Checker<'_> {
     /// `[packages]`
     pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Packages {
         let apt = packages.and_then(|packages| packages.apt.as_ref());
+        let dnf = packages.and_then(|packages| packages.dnf.as_ref());
+        if let (Some(_), Some(dnf)) = (apt, dnf) {
+            let what = "a template has packages of `apt` or of `dnf`, not of both";
+            let help = "a system has one package manager; build in two steps where it has two";
+            self.say(Problem::at(dnf.span(), what).help(help));
+        }
         Packages {
             apt: apt.map(|apt| self.apt(apt)),
+            dnf: dnf.map(|dnf| self.dnf(dnf.get_ref())),
         }
     }
 
-    fn apt(&mut self, apt: &schema::Apt) -> Apt {
-        let install = self.package_names(&apt.install, true);
-        let remove = self.package_names(&apt.remove, false);
-        for name in &apt.remove {
-            if let Some(installed) = apt.install.iter().find(|i| i.get_ref() == name.get_ref()) {
+    fn dnf(&mut self, dnf: &schema::Dnf) -> Dnf {
+        let install = self.package_names(&dnf.install, RPM_NAMES, Some(RPM_VERSIONS));
+        let remove = self.package_names(&dnf.remove, RPM_NAMES, None);
+        self.contradictions(&dnf.install, &dnf.remove);
+        let repositories = dnf.repositories.iter().map(|repository| {
+            let (
+                table,
+                schema::DnfRepository {
+                    name,
+                    uri,
+                    key,
+                    trusted,
+                    keep,
+                },
+            ) = (repository.span(), repository.get_ref());
+            let (name_at, key, flags) = (name.as_ref(), key.as_ref(), (trusted, keep));
+            let checked = self.source(&table, (name_at, uri.as_ref(), key), flags);
+            (table, name_at, checked)
+        });
+        let repositories = repositories.collect();
+        Dnf {
+            install,
+            remove,
+            recommends: dnf.recommends.is_some_and(|flag| flag.0),
+            repositories: self.distinct(repositories),
+        }
+    }
+
+    fn contradictions(&mut self, install: &[Str], remove: &[Str]) {
+        for name in remove {
+            if let Some(installed) = install.iter().find(|i| i.get_ref() == name.get_ref()) {
                 let what = format!("`{}` is both installed and removed", name.get_ref());
                 self.say(Problem::at(name.span(), what).and(installed.span(), "installed here"));
             }
         }
+    }
+
+    fn apt(&mut self, apt: &schema::Apt) -> Apt {
+        let install = self.package_names(&apt.install, DEB_NAMES, Some(DEB_VERSIONS));
+        let remove = self.package_names(&apt.remove, DEB_NAMES, None);
+        self.contradictions(&apt.install, &apt.remove);
         Apt {
             install,
             remove,
@@ -33,25 +84,27 @@ impl Checker<'_> {
         }
     }
 
-    /// Strict, because a name that starts with `-` or holds a space would be an option or two packages to apt.
-    fn package_names(&mut self, names: &[Str], versions: bool) -> Vec<String> {
+    /// Strict, because a name that starts with `-` or holds a space would be an option or two packages.
+    fn package_names(
+        &mut self,
+        names: &[Str],
+        of_name: fn(u8) -> bool,
+        of_version: Option<fn(u8) -> bool>,
+    ) -> Vec<String> {
         for name in names {
             let text = name.get_ref();
             let (package, version) = match text.split_once('=') {
-                Some((package, version)) if versions => (package, version),
+                Some((package, version)) if of_version.is_some() => (package, version),
                 _ => (text.as_str(), "0"),
             };
-            let valid = package.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && package
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.:".contains(&b))
+            let is_version = of_version.unwrap_or(of_name);
+            let valid = package.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && package.bytes().all(of_name)
                 && !version.is_empty()
-                && version
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"+-.:~".contains(&b));
+                && version.bytes().all(is_version);
             if !valid {
                 let problem = Problem::at(name.span(), format!("{text:?} is not a package"));
-                self.say(problem.help(if versions {
+                self.say(problem.help(if of_version.is_some() {
                     "write \"name\" or \"name=version\""
                 } else {
                     "write the package's name"
@@ -62,13 +115,30 @@ impl Checker<'_> {
     }
 
     fn repositories(&mut self, repositories: &[Spanned<schema::Repository>]) -> Vec<Repository> {
+        let repositories = repositories.iter().map(|repository| {
+            let (table, written) = (repository.span(), repository.get_ref());
+            let schema::Repository {
+                name,
+                uri,
+                key,
+                trusted,
+                keep,
+                ..
+            } = written;
+            let (name_at, key) = (name.as_ref(), key.as_ref());
+            let mut checked = self.source(&table, (name_at, uri.as_ref(), key), (trusted, keep));
+            (checked.suites, checked.components) = self.suites(&table, written);
+            (table, name_at, checked)
+        });
+        let repositories = repositories.collect();
+        self.distinct(repositories)
+    }
+
+    fn distinct(&mut self, repositories: Vec<(Span, Option<&Str>, Repository)>) -> Vec<Repository> {
         let mut all: Vec<Repository> = Vec::new();
-        for repository in repositories {
-            let table = repository.span();
-            let checked = self.repository(&table, repository.get_ref());
+        for (table, name, checked) in repositories {
             if all.iter().any(|other| other.name == checked.name) && !checked.name.is_empty() {
                 let what = format!("two repositories are called `{}`", checked.name);
-                let name = repository.get_ref().name.as_ref();
                 self.say(Problem::at(name.map_or(table, Spanned::span), what));
             }
             all.push(checked);
@@ -76,36 +146,39 @@ impl Checker<'_> {
         all
     }
 
-    fn repository(&mut self, table: &Span, repository: &schema::Repository) -> Repository {
+    /// What the repositories of all package managers have.
+    fn source(
+        &mut self,
+        table: &Span,
+        (name_at, uri_at, key): (Option<&Str>, Option<&Str>, Option<&Str>),
+        (trusted, keep): (&Option<Flag>, &Option<Flag>),
+    ) -> Repository {
         let help = "add `name = \"tools\"`; it names the files in the image";
-        let name = self.required(table, "name", repository.name.as_ref(), help);
+        let name = self.required(table, "name", name_at, help);
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if let Some(written) = &repository.name
+        if let Some(written) = name_at
             && !(name.bytes().all(plain) && !name.starts_with('-'))
         {
             let problem = Problem::at(written.span(), format!("{name:?} cannot name a repository"));
             self.say(problem.help("names are made of a-z, 0-9 and -, and do not start with -"));
         }
-        let help = "add `uri = \"https://...\"`";
-        let uri = self.required(table, "uri", repository.uri.as_ref(), help);
-        if let Some(written) = &repository.uri {
+        let uri = self.required(table, "uri", uri_at, "add `uri = \"https://...\"`");
+        if let Some(written) = uri_at {
             self.url(written, &["https", "http"]);
         }
-        let trusted = repository.trusted.is_some_and(|flag| flag.0);
-        if repository.key.is_none() && !trusted {
+        let trusted = trusted.as_ref().is_some_and(|flag| flag.0);
+        if key.is_none() && !trusted {
             let help = "name the file of the OpenPGP key that signs the repository";
             self.missing(table, "key", help);
         }
-        let key = repository.key.as_ref();
-        let (suites, components) = self.suites(table, repository);
         Repository {
             name,
             uri,
-            suites,
-            components,
+            suites: Vec::new(),
+            components: Vec::new(),
             key: key.map(|key| self.needed(key, NeedKind::File)),
             trusted,
-            keep: repository.keep.is_none_or(|flag| flag.0),
+            keep: keep.as_ref().is_none_or(|flag| flag.0),
         }
     }
 

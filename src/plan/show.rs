@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Allow, Apt, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Plan,
+    Action, Allow, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Packages, Plan,
     Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
@@ -40,10 +40,7 @@ impl Plan {
         page.section("builder", builder(&plan.builder));
         page.section("ssh", ssh(&plan.ssh));
         page.section("network", network(&plan));
-        page.section(
-            "packages",
-            plan.packages.apt.as_ref().into_iter().flat_map(apt),
-        );
+        page.section("packages", packages(&plan.packages));
         page.section("files", plan.files.iter().map(upload));
         page.section("steps", numbered(&plan.steps));
         page.section("on error", numbered(&plan.on_error));
@@ -110,9 +107,10 @@ fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
         all.extend(host_key_path(&mut host.host_key));
     }
     all.extend(plan.ssh.key_file.as_mut());
-    if let Some(apt) = &mut plan.packages.apt {
-        all.extend(apt.repositories.iter_mut().filter_map(|it| it.key.as_mut()));
-    }
+    let Packages { apt, dnf } = &mut plan.packages;
+    let of_apt = apt.iter_mut().flat_map(|apt| &mut apt.repositories);
+    let of_dnf = dnf.iter_mut().flat_map(|dnf| &mut dnf.repositories);
+    all.extend(of_apt.chain(of_dnf).filter_map(|it| it.key.as_mut()));
     if let Some(jump) = &mut plan.ssh.jump {
         all.extend(jump.key_file.as_mut());
         all.extend(host_key_path(&mut jump.host_key));
@@ -295,25 +293,44 @@ fn network(plan: &Plan) -> Vec<String> {
     lines
 }
 
-fn apt(apt: &Apt) -> Vec<String> {
+fn packages(packages: &Packages) -> Vec<String> {
+    let apt = packages.apt.iter();
+    let apt =
+        apt.flat_map(|apt| declared(&apt.install, &apt.remove, apt.recommends, &apt.repositories));
+    let dnf = packages.dnf.iter();
+    let dnf =
+        dnf.flat_map(|dnf| declared(&dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories));
+    apt.chain(dnf).collect()
+}
+
+fn declared(
+    install: &[String],
+    remove: &[String],
+    recommends: bool,
+    repositories: &[Repository],
+) -> Vec<String> {
     let mut lines = Vec::new();
-    if !apt.install.is_empty() {
-        let with = if apt.recommends {
+    if !install.is_empty() {
+        let with = if recommends {
             " (and what they recommend)"
         } else {
             ""
         };
-        lines.push(format!("install {}{with}", apt.install.join(" ")));
+        lines.push(format!("install {}{with}", install.join(" ")));
     }
-    if !apt.remove.is_empty() {
-        lines.push(format!("remove {}", apt.remove.join(" ")));
+    if !remove.is_empty() {
+        lines.push(format!("remove {}", remove.join(" ")));
     }
-    lines.extend(apt.repositories.iter().map(repository));
+    lines.extend(repositories.iter().map(repository));
     lines
 }
 
 fn repository(repository: &Repository) -> String {
-    let words = [&repository.suites[..], &repository.components[..]].concat();
+    let uri = [
+        std::slice::from_ref(&repository.uri),
+        &repository.suites,
+        &repository.components,
+    ];
     let proof = repository.key.as_ref().map_or_else(
         || "believed without a signature".to_owned(),
         |key| format!("signed by {}", key.display()),
@@ -324,10 +341,9 @@ fn repository(repository: &Repository) -> String {
         ", not left in the image"
     };
     format!(
-        "from {} ({} {}), {proof}{left}",
+        "from {} ({}), {proof}{left}",
         repository.name,
-        repository.uri,
-        words.join(" ")
+        uri.concat().join(" ")
     )
 }
 

@@ -138,7 +138,7 @@ pub enum ProvisionError {
     #[diagnostic(help("`apt-cache policy NAME` in the machine shows the versions there are"))]
     UnknownVersion(Vec<String>),
     /// apt said it is done, but a declared package is not there.
-    #[error("not as declared after apt was done: {}", .0.join("; "))]
+    #[error("not as declared after the packages were installed: {}", .0.join("; "))]
     #[diagnostic(help("a virtual package cannot be declared: name the package that provides it"))]
     NotAsDeclared(Vec<String>),
     /// A phase of apt's work failed.

@@ -181,6 +181,7 @@ pub struct Allow {
 #[serde(deny_unknown_fields)]
 pub struct Packages {
     pub apt: Option<Apt>,
+    pub dnf: Option<Spanned<Dnf>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,6 +194,28 @@ pub struct Apt {
     pub recommends: Option<Flag>,
     #[serde(default)]
     pub repositories: Vec<Spanned<Repository>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dnf {
+    #[serde(default)]
+    pub install: Vec<Str>,
+    #[serde(default)]
+    pub remove: Vec<Str>,
+    pub recommends: Option<Flag>,
+    #[serde(default)]
+    pub repositories: Vec<Spanned<DnfRepository>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnfRepository {
+    pub name: Option<Str>,
+    pub uri: Option<Str>,
+    pub key: Option<Str>,
+    pub trusted: Option<Flag>,
+    pub keep: Option<Flag>,
 }
 
 #[derive(Debug, Deserialize)]

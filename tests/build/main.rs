@@ -3,6 +3,7 @@
 //! The base is made once and kept in karat's own cache, which other tests share.
 
 mod sealed;
+mod dnf;
 mod site;
 #[path = "../support/web.rs"]
 mod web;

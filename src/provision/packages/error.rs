@@ -14,7 +14,7 @@ pub enum PackageError {
     /// The key of a repository cannot be read.
     #[error("cannot read the key {}", path.display())]
     #[diagnostic(help(
-        "check `key` in `[[packages.apt.repositories]]`; it is relative to the template"
+        "check `key` of the template's package repositories; it is relative to the template"
     ))]
     Key {
         /// The file.
@@ -26,7 +26,7 @@ pub enum PackageError {
     #[error("the machine's package source {uri} ({place}) is not one that a host can fetch from")]
     #[diagnostic(help(
         "sources must have `http` or `https` URIs, or a list of such (mirror+file:/etc/apt/mirrors/...); take it out of the base, \
-         or declare the archive in `[[packages.apt.repositories]]`"
+         or declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"
     ))]
     Unreachable {
         /// The address.
@@ -37,7 +37,8 @@ pub enum PackageError {
     /// A source that is to be believed without its signature.
     #[error("the package source {uri} ({place}) is to be believed without a signature (`{field}`)")]
     #[diagnostic(help(
-        "give the source its key (`Signed-By`); or, if it has none, declare it in `[[packages.apt.repositories]]` with `trusted = true`"
+        "give the source its key (`Signed-By` for apt; `repo_gpgcheck=1` and `gpgkey` for dnf); or, if it has none, declare it in the template \
+         (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`) with `trusted = true`"
     ))]
     Blind {
         /// Where the source is.
@@ -47,6 +48,16 @@ pub enum PackageError {
         /// The field that says so.
         field: String,
     },
+    /// The machine has no package manager that can be asked.
+    #[error("{0}")]
+    #[diagnostic(help(
+        "install packages by a step, or use a base with the package manager that the template names"
+    ))]
+    NoManager(String),
+    /// No source has the declared package.
+    #[error("dnf has no such package in the declared repositories: {0}")]
+    #[diagnostic(help("check the spelling; `dnf search` in the machine shows what there is"))]
+    Unknown(String),
     /// A source that the proxy cannot serve.
     #[error("the machine's package sources cannot be served to it")]
     Rule(#[from] InvalidRule),
@@ -68,7 +79,9 @@ pub enum PackageError {
     NoDigest(String),
     /// A file that is in none of the sources.
     #[error("{0} is in none of the declared package sources")]
-    #[diagnostic(help("declare the archive in `[[packages.apt.repositories]]`"))]
+    #[diagnostic(help(
+        "declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"
+    ))]
     Elsewhere(String),
     /// An archive that does not say how old it is.
     #[error("{0} has no date")]

@@ -22,6 +22,7 @@ use crate::ssh::{Item, ItemSource, quote};
 use super::{Context, ProvisionError};
 
 mod apt;
+mod dnf;
 mod error;
 mod installed;
 
@@ -138,13 +139,29 @@ impl Asked {
     /// # Errors
     /// A key cannot be read; a name is none.
     pub fn read(packages: &plan::Packages) -> Result<Option<Self>, ProvisionError> {
-        let Some(apt) = &packages.apt else {
-            return Ok(None);
+        let (manager, install, remove, recommends, repositories) = match packages {
+            plan::Packages { apt: Some(apt), .. } => {
+                apt::check(apt)?;
+                (
+                    Manager::Apt,
+                    &apt.install,
+                    &apt.remove,
+                    apt.recommends,
+                    &apt.repositories,
+                )
+            }
+            plan::Packages { dnf: Some(dnf), .. } => (
+                Manager::Dnf,
+                &dnf.install,
+                &dnf.remove,
+                dnf.recommends,
+                &dnf.repositories,
+            ),
+            _ => return Ok(None),
         };
-        if apt.install.is_empty() && apt.remove.is_empty() && apt.repositories.is_empty() {
+        if install.is_empty() && remove.is_empty() && repositories.is_empty() {
             return Ok(None);
         }
-        apt::check(apt)?;
         let repository = |plan: &plan::Repository| {
             let key = plan.key.as_ref().map(|path| {
                 fs::read(path).map_err(|source| PackageError::Key {
@@ -157,13 +174,12 @@ impl Asked {
                 key: key.transpose()?,
             })
         };
-        let repositories: Result<_, PackageError> =
-            apt.repositories.iter().map(repository).collect();
+        let repositories: Result<_, PackageError> = repositories.iter().map(repository).collect();
         Ok(Some(Self {
-            manager: Manager::Apt,
-            install: apt.install.clone(),
-            remove: apt.remove.clone(),
-            recommends: apt.recommends,
+            manager,
+            install: install.clone(),
+            remove: remove.clone(),
+            recommends,
             repositories: repositories?,
         }))
     }
@@ -192,6 +208,7 @@ impl Asked {
     fn manager(&self) -> &'static dyn PackageManager {
         match self.manager {
             Manager::Apt => &apt::Apt,
+            Manager::Dnf => &dnf::Dnf,
         }
     }
 }

@@ -2,13 +2,18 @@
 # Behind shared.sh. APT_REMOVE, APT_AUTO (what nobody asked for): names, checked, separated by spaces.
 # Data lines: `before` and `after`, each with STATUS NAME VERSION ARCHITECTURE of every package.
 # Exit codes: 72 waiting, 73 installing and removing, 74 marking.
+# Runs a program of apt that sees no sources, so that there is nothing to choose but the given files, and leaves no cache.
+offline() {
+    program=$1
+    shift
+    "$program" -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null \
+        -o Dir::State::Lists="$directory/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= "$@"
+}
+
 apt() {
-    # One long line is one option each: no bar, no pseudo-terminal, no translations, no questions. The disk is written
-    # without a sync per file, and as a whole at the end. Without sources there is nothing to choose but the given files.
-    apt-get -q -y \
-        -o DPkg::Lock::Timeout="$patience" -o Dpkg::Use-Pty=0 \
-        -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$directory/lists" \
-        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+    # One long line is one option each: no bar, no pseudo-terminal, no questions. The disk is written without a sync per
+    # file, and as a whole at the end.
+    offline apt-get -q -y -o DPkg::Lock::Timeout="$patience" -o Dpkg::Use-Pty=0 \
         -o APT::Keep-Downloaded-Packages=false -o APT::Install-Recommends=false -o APT::Install-Suggests=false \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io \
         "$@"
@@ -58,7 +63,7 @@ unset APT_AUTO
 # shellcheck disable=SC2086 # words
 asked=$(present $auto)
 # shellcheck disable=SC2086 # words
-[ -z "$asked" ] || asked=$(apt-mark showmanual $asked)
+[ -z "$asked" ] || asked=$(offline apt-mark showmanual $asked)
 set --
 for file in "$directory"/*.deb; do
     [ ! -e "$file" ] || set -- "$@" "$file"
@@ -79,6 +84,6 @@ ${name%%:*}
 "*) ;; *) echo "$name" ;; esac
 done)
 # shellcheck disable=SC2086 # words
-[ -z "$auto" ] || apt-mark auto $auto >/dev/null || fail 74 "apt-mark failed"
+[ -z "$auto" ] || offline apt-mark auto $auto >/dev/null || fail 74 "apt-mark failed"
 packages after
 sync -f /usr

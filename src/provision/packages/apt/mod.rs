@@ -321,7 +321,7 @@ mod tests {
             (
                 75,
                 &["karat: awk is not installed"],
-                "not as declared after apt was done: awk is not installed",
+                "not as declared after the packages were installed: awk is not installed",
             ),
             (127, &[], "the package work failed"),
         ] {
