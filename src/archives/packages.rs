@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -112,7 +112,8 @@ fn wanted<'r>(
     };
     let mut all: Vec<_> = architectures
         .iter()
-        .chain([&"all".to_owned()])
+        .map(String::as_str)
+        .chain(release.separate_all.then_some("all"))
         .flat_map(|architecture| release.indices(architecture))
         .filter(is_used)
         .collect();
@@ -121,35 +122,34 @@ fn wanted<'r>(
     all
 }
 
-/// By digest where the archive has that: it may replace its indices while they are fetched.
+/// An archive may replace its indices while they are fetched; many keep the old ones for a while, by their digest.
 async fn fetch(
     listed: &Listed,
     release: &Release,
     archive: &Archive,
     cache: &Cache,
     ui: &Ui,
-) -> Result<std::path::PathBuf, ArchiveError> {
+) -> Result<PathBuf, ArchiveError> {
     let checksum = Checksum::Sha256(listed.digest);
-    if release.by_hash {
+    let mut fetched = cache
+        .fetch(&below(archive, &listed.path), &checksum, ui)
+        .await;
+    if release.by_hash && fetched.is_err() {
         let directory = listed
             .path
             .rsplit_once('/')
             .map_or("", |(directory, _)| directory);
         let path = format!("{directory}/by-hash/SHA256/{}", listed.digest.hex());
         let url = below(archive, path.trim_start_matches('/'));
-        if let Ok((path, _)) = cache.fetch(&url, &checksum, ui).await {
-            return Ok(path);
-        }
+        // When this fails too, the first failure is the one to tell.
+        fetched = cache.fetch(&url, &checksum, ui).await.or(fetched);
     }
-    let fetched = cache
-        .fetch(&below(archive, &listed.path), &checksum, ui)
-        .await;
     let (path, _) = fetched.map_err(ArchiveError::fetch(&archive.uri))?;
     Ok(path)
 }
 
 async fn search(
-    path: std::path::PathBuf,
+    path: PathBuf,
     listed: &Listed,
     locked: &Arc<Locked>,
     not_automatic: bool,
