@@ -5,7 +5,7 @@ use crate::base;
 use crate::build::Settings;
 use crate::hashing;
 use crate::lock::{self, Lock, Request};
-use crate::manifest::{self, Inputs};
+use crate::manifest::{self, Inputs, Network};
 use crate::plan::{Builder, Plan, Qemu};
 use crate::provision::Asked;
 use crate::run::RunDir;
@@ -62,6 +62,10 @@ async fn look(
     let base = base::at_hand(wanted, cache, run.path(), ui).await;
     let base = base.map_err(|error| said(&error))?;
     let base = base.ok_or("the base is not in the cache")?;
+
+    if let Some(reason) = untold(&stored.manifest.inputs.network) {
+        return Err(reason);
+    }
 
     let of_lock = lock::Base {
         digest: base.digest,
@@ -127,6 +131,22 @@ fn is_such(stored: &Stored, guest: &Qemu, plan: &Plan) -> bool {
         && outputs.image.format == plan.output.format.name()
 }
 
+/// Why nobody can tell without a build whether the guest would get the same from the network again.
+fn untold(network: &Network) -> Option<String> {
+    if network.open {
+        return Some("what comes from an open network cannot be told".to_owned());
+    }
+    let known = |url: &str| {
+        let mut allowed = network.allow.iter();
+        allowed.any(|allow| allow.url == url && allow.sha256.is_some())
+    };
+    let request = network.requests.iter().find(|got| !known(&got.url))?;
+    Some(format!(
+        "what is at {} now cannot be told without its sha256",
+        request.url
+    ))
+}
+
 /// The first thing that is another, in words. Every field is named here, so that a new one is not forgotten.
 fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
     let Inputs {
@@ -181,4 +201,44 @@ fn other<'a, T: PartialEq>(new: &'a [T], old: &'a [T]) -> Option<&'a T> {
 /// An error in one line, with its causes.
 fn said(error: &dyn std::error::Error) -> String {
     super::error::with_causes(error).replace('\n', ", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::manifest::{Allow, Request as Got};
+
+    #[test]
+    fn what_a_guest_got_is_known_only_by_its_digest() {
+        let allow = |url: &str, sha256| Allow {
+            url: url.to_owned(),
+            sha256,
+        };
+        let digest = Digest::of(b"x");
+        let network = |open, got: &[&str]| Network {
+            open,
+            allow: vec![
+                allow("https://example.org/tool", Some(digest)),
+                allow("https://example.org/tools/", None),
+            ],
+            requests: got
+                .iter()
+                .map(|url| Got {
+                    url: (*url).to_owned(),
+                    status: None,
+                    sha256: Some(digest),
+                    size: Some(1),
+                })
+                .collect(),
+        };
+        for (network, told) in [
+            (network(false, &[]), true),
+            (network(false, &["https://example.org/tool"]), true),
+            (network(false, &["https://example.org/tools/a"]), false),
+            (network(true, &[]), false),
+        ] {
+            assert_eq!(untold(&network).is_none(), told, "{network:?}");
+        }
+    }
 }

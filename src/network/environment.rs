@@ -31,9 +31,11 @@ const CERTIFICATES: [&str; 11] = [
     "DENO_CERT",
     "PERL_LWP_SSL_CA_FILE",
 ];
-/// What is in the machine itself needs no proxy. The rest keeps tools from asking for what nobody wants: news of themselves.
+/// What is in the machine itself needs no proxy (10.0.2.15 is its address in QEMU's user network). The rest keeps tools from
+/// asking for what nobody wants: news of themselves.
 const SETTINGS: &str = "\
-export no_proxy=localhost,127.0.0.1,::1 NO_PROXY=localhost,127.0.0.1,::1 NODE_USE_ENV_PROXY=1
+export no_proxy=\"localhost,127.0.0.1,::1,10.0.2.15,$(read -r name </proc/sys/kernel/hostname && echo \"$name\")\"
+export NO_PROXY=\"$no_proxy\" NODE_USE_ENV_PROXY=1
 export PIP_DISABLE_PIP_VERSION_CHECK=1 NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false NPM_CONFIG_UPDATE_NOTIFIER=false
 ";
 
@@ -74,8 +76,9 @@ mod tests {
         let output = Command::new("sh").arg("-eu").arg(&start).output().unwrap();
         let certificate = directory.path().join("authority.pem");
         let expected = format!(
-            "http://127.0.0.1:4|{}|localhost,127.0.0.1,::1\n",
-            certificate.display()
+            "http://127.0.0.1:4|{}|localhost,127.0.0.1,::1,10.0.2.15,{}",
+            certificate.display(),
+            std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap()
         );
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
         assert_eq!(

@@ -168,7 +168,7 @@ impl Server {
         let answer = match (rule.file(), &self.client) {
             (Some((_, path)), _) => upstream::file(path, method, &url, name, log).await,
             (None, Ok(client)) => {
-                upstream::fetch(client, method, request.headers(), &url, name, log).await
+                upstream::fetch(client, method, request.headers(), &url, name, log, &self.ui).await
             }
             (None, Err(error)) => Err(format!("karat: cannot fetch {url}: {error}")),
         };

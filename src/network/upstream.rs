@@ -18,6 +18,7 @@ use tokio_util::io::ReaderStream;
 use super::log::{Content, Log, Served};
 use crate::digest::Digest;
 use crate::fetch::transfer;
+use crate::ui::Ui;
 
 /// Headers that are of one connection, and those that make an answer anything but the whole file as it is: its digest is that of
 /// the whole file.
@@ -174,6 +175,7 @@ pub(super) async fn fetch(
     url: &Url,
     rule: &str,
     log: &Arc<Log>,
+    ui: &Ui,
 ) -> Result<Response<Answer>, String> {
     let mut request = client.request(method.clone(), url.clone());
     let named = of_connection(headers);
@@ -203,7 +205,13 @@ pub(super) async fn fetch(
         );
     let body = if has_body {
         let length = answer.content_length();
-        let stream = answer.bytes_stream().map_err(io::Error::other);
+        let (ui, url) = (ui.clone(), url.clone());
+        // The guest only sees that the line drops.
+        let stream = answer.bytes_stream().map_err(move |error| {
+            let why = transfer::chain(&error);
+            ui.warn(&format!("{url} broke off: {why}"));
+            io::Error::other(error)
+        });
         Answer::stream(Box::pin(stream), length, entry, log)
     } else {
         log.add(entry);

@@ -333,15 +333,12 @@ impl client::Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut client::Session,
     ) -> Result<(), ClientError> {
-        match self.forwards.taker(connected_port) {
-            Some(taker) => {
-                reply.accept().await;
-                taker.take(channel);
-            }
-            None => {
-                let reason = ChannelOpenFailure::AdministrativelyProhibited;
-                reply.reject(reason).await;
-            }
+        if let Some(taker) = self.forwards.taker(connected_port) {
+            reply.accept().await;
+            taker.take(channel);
+        } else {
+            let reason = ChannelOpenFailure::AdministrativelyProhibited;
+            reply.reject(reason).await;
         }
         Ok(())
     }

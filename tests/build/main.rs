@@ -3,6 +3,7 @@
 //! The base is made once and kept in karat's own cache, which other tests share.
 
 mod dnf;
+mod locked;
 mod sealed;
 mod site;
 #[path = "../support/web.rs"]

@@ -8,14 +8,19 @@ use karat::network::{Purpose, Rule, Rules, Seal};
 use karat::provision::ProvisionError;
 use karat::ui::Ui;
 
-use crate::machine::{TestMachine, told};
+use crate::machine::{TestMachine, shell, told};
 
 const TOOL: &[u8] = b"#!/bin/sh\necho the tool ran\n";
 
 /// Something a program of this machine asks for, as its user would write it; what it says itself, if the sentence is not in it.
-const PROGRAMS: [(&str, &str, &str); 7] = [
+const PROGRAMS: [(&str, &str, &str); 8] = [
     ("curl", "curl -sS http://a.example.org/x.sh | sh", "exit code 1"),
     ("curl", "curl -fsSL https://a.example.org/x.sh | sh", ""),
+    (
+        "curl",
+        "CURL_CA_BUNDLE=/dev/null curl -sS https://a.example.org/",
+        "exit code",
+    ),
     ("wget", "wget -O- https://a.example.org/x.sh", "does not allow"),
     (
         "git",
@@ -111,6 +116,9 @@ async fn what_is_allowed_by_its_digest_comes_by_https_with_nothing_on_the_disk()
     ));
     machine.run(&step).await.unwrap();
     assert_eq!(machine.read("out"), "the tool ran\n");
+    let mut other = machine.shell(&format!("curl -fsS {url} >/dev/null"));
+    shell(&mut other).user = "nobody".to_owned();
+    machine.run(&other).await.unwrap();
     let certificate = machine.read("where");
     assert!(
         !std::path::Path::new(certificate.trim()).exists(),
@@ -121,7 +129,16 @@ async fn what_is_allowed_by_its_digest_comes_by_https_with_nothing_on_the_disk()
         .iter()
         .map(|one| (one.url.as_str(), one.content.unwrap().sha256))
         .collect();
-    assert_eq!(got, [(url, Digest::of(TOOL))]);
+    assert_eq!(got, [(url, Digest::of(TOOL)); 2]);
+}
+
+#[tokio::test]
+async fn a_tunnel_to_anything_but_https_is_refused() {
+    let mut machine = sealed(&[], true).await;
+    let step = machine.shell("curl -sS --proxytunnel http://a.example.org:22/");
+    let text = told(&machine.run(&step).await.unwrap_err());
+    assert!(text.contains("allow https://a.example.org:22/;"), "{text}");
+    assert!(text.contains("403"), "{text}");
 }
 
 #[tokio::test]

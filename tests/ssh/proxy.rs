@@ -151,6 +151,30 @@ async fn a_file_whose_digest_is_known_is_served_from_the_cache() {
 }
 
 #[tokio::test]
+async fn what_a_program_did_not_take_to_its_end_is_logged_without_a_digest() {
+    let web = web([("/large", &vec![b'x'; 40_000_000])]);
+    let sshd = Sshd::start();
+    let session = login(&sshd).await;
+    let url = web.url("/large");
+    let proxy = proxy(&session, &rules(&[&url])).await;
+    let command = format!(
+        "curl -q -s --noproxy '' -x {} {url} | head -c 10",
+        proxy.guest_url()
+    );
+    let output = Command::new("sh").args(["-c", &command]).output().await;
+    assert_eq!(output.unwrap().stdout, b"xxxxxxxxxx");
+    let logged = async {
+        while proxy.served().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), logged)
+        .await
+        .expect("the log has it");
+    assert_eq!(proxy.served(), [served(url, 200, None)]);
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_is_told_at_once() {
     let sshd = Sshd::start();
     let session = login(&sshd).await;

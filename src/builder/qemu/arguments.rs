@@ -217,6 +217,7 @@ mod tests {
             (&x86, "-accel tcg,thread=multi", "-cpu host"),
             (&x86, "-smp cpus=3 -m size=786432K", "0.0.0.0"),
             (&x86, "hostfwd=tcp:127.0.0.1:2222-:22", "vnc"),
+            (&x86, "restrict=on", "restrict=off"),
             (&x86, r#""filename":"/images/a,b \"c\".img""#, ",,"),
             (&kvm, "-accel kvm -cpu host", "tcg"),
             (
