@@ -1,7 +1,9 @@
 //! What the archives of a lock hold now. No machine is booted and no signature is checked: what is found here tells
 //! whether to look again, never what is installed.
 
+mod debian;
 mod packages;
+mod rpm;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -56,10 +58,10 @@ pub enum ArchiveError {
         /// Why.
         source: std::io::Error,
     },
-    /// A lock of another package manager.
-    #[error("the lock is for {0:?}, and only the archives of apt can be asked for newer versions")]
-    #[diagnostic(help("`karat lock --update` tells what has changed"))]
-    Manager(Manager),
+    /// An index of RPM that names no list of packages.
+    #[error("the repository {0} has no index of packages with a SHA-256")]
+    #[diagnostic(help("does the address lead to a repository, above `repodata`?"))]
+    Repository(String),
 }
 
 impl ArchiveError {
@@ -69,6 +71,11 @@ impl ArchiveError {
             uri,
             source: Box::new(source),
         }
+    }
+
+    fn unpack(archive: &Archive, path: &str) -> impl FnOnce(std::io::Error) -> Self {
+        let (uri, path) = (archive.uri.clone(), path.to_owned());
+        |source| Self::Unpack { uri, path, source }
     }
 }
 

@@ -1,28 +1,20 @@
 //! Newer versions of what is locked, out of the archives' own indices.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::{AT_ONCE, ArchiveError, below, state};
+use super::{AT_ONCE, ArchiveError, debian, rpm};
 use crate::debian::index::{self, Newest};
-use crate::debian::release::{Listed, Release};
 use crate::fetch::Cache;
-use crate::hashing;
-use crate::lock::{Archive, Lock, Manager, Package};
-use crate::plan::Checksum;
+use crate::lock::{Lock, Manager, Package};
 use crate::ui::Ui;
 
 /// An index that unpacks to more than this is none: Debian's largest has 60 MiB.
 const LARGEST_INDEX: u64 = 1 << 30;
-
-/// Names and versions.
-type Locked = BTreeSet<(String, String)>;
 
 /// A locked package that has a newer version.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -37,147 +29,39 @@ pub struct Outdated {
     pub newest: String,
 }
 
+/// Whether the first of two versions is newer.
+type IsNewer = fn(&str, &str) -> bool;
+
 /// Finds the locked packages that have newer versions, in order of name.
 ///
 /// # Errors
 /// See [`ArchiveError`].
 pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdated>, ArchiveError> {
-    match lock.request.manager {
-        None | Some(Manager::Apt) => {}
-        Some(other @ Manager::Dnf) => return Err(ArchiveError::Manager(other)),
-    }
-    let locked = lock.packages.iter();
-    let locked = locked.map(|package| (package.name.clone(), package.version.clone()));
-    let locked: Arc<Locked> = Arc::new(locked.collect());
-    let architectures = architectures(lock);
-    let asked = lock.archives.iter().map(async |archive| {
-        let (path, _) = state(archive, lock.request.manager, cache).await?;
-        let release = release(archive, &path)?;
-        let mut offered = Newest::new();
-        for listed in wanted(&release, archive, &architectures) {
-            let path = fetch(listed, &release, archive, cache, ui).await?;
-            let found = search(path, listed, &locked, release.not_automatic).await;
-            let found = found.map_err(|source| ArchiveError::Unpack {
-                uri: archive.uri.clone(),
-                path: listed.path.clone(),
-                source,
-            })?;
-            merge(&mut offered, &found);
-        }
-        Ok(offered)
-    });
-    let answers: Vec<Result<_, ArchiveError>> =
-        stream::iter(asked).buffered(AT_ONCE).collect().await;
-    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(compare(lock, &answers))
-}
-
-/// Debian's names for what the lock needs indices of.
-fn architectures(lock: &Lock) -> BTreeSet<String> {
-    let own = match lock.request.architecture.as_deref() {
-        Some("x86_64") => Some("amd64"),
-        Some("aarch64") => Some("arm64"),
-        _ => None,
+    let is_newer: IsNewer = match lock.request.manager {
+        Some(Manager::Dnf) => rpm::is_newer,
+        Some(Manager::Apt) | None => index::is_newer,
     };
-    let of_packages = lock.packages.iter().map(|package| &package.architecture);
-    let real = of_packages.filter(|architecture| *architecture != "all");
-    real.cloned().chain(own.map(str::to_owned)).collect()
-}
-
-fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
-    let text = std::fs::read(path).unwrap_or_default();
-    let parsed = String::from_utf8_lossy(&text).parse();
-    parsed.map_err(|source| ArchiveError::Release {
-        uri: archive.uri.clone(),
-        suite: archive.suite.clone(),
-        source,
-    })
-}
-
-/// The indices of the archive's components that were used.
-fn wanted<'r>(
-    release: &'r Release,
-    archive: &Archive,
-    architectures: &BTreeSet<String>,
-) -> Vec<&'r Listed> {
-    let is_used = |listed: &&Listed| {
-        let component = listed.path.split("/binary-").next().unwrap_or_default();
-        // A source may write `updates/main` where the release has `main`, as in Debian's security archive.
-        archive.components.is_empty()
-            || !listed.path.contains('/')
-            || archive
-                .components
-                .iter()
-                .any(|used| used == component || used.ends_with(&format!("/{component}")))
-    };
-    let mut all: Vec<_> = architectures
+    let asked = lock
+        .archives
         .iter()
-        .chain([&"all".to_owned()])
-        .flat_map(|architecture| release.indices(architecture))
-        .filter(is_used)
-        .collect();
-    all.sort_by(|a, b| a.path.cmp(&b.path));
-    all.dedup();
-    all
-}
-
-/// By digest where the archive has that: it may replace its indices while they are fetched.
-async fn fetch(
-    listed: &Listed,
-    release: &Release,
-    archive: &Archive,
-    cache: &Cache,
-    ui: &Ui,
-) -> Result<std::path::PathBuf, ArchiveError> {
-    let checksum = Checksum::Sha256(listed.digest);
-    if release.by_hash {
-        let directory = listed
-            .path
-            .rsplit_once('/')
-            .map_or("", |(directory, _)| directory);
-        let path = format!("{directory}/by-hash/SHA256/{}", listed.digest.hex());
-        let url = below(archive, path.trim_start_matches('/'));
-        if let Ok((path, _)) = cache.fetch(&url, &checksum, ui).await {
-            return Ok(path);
-        }
-    }
-    let fetched = cache
-        .fetch(&below(archive, &listed.path), &checksum, ui)
-        .await;
-    let (path, _) = fetched.map_err(ArchiveError::fetch(&archive.uri))?;
-    Ok(path)
-}
-
-async fn search(
-    path: std::path::PathBuf,
-    listed: &Listed,
-    locked: &Arc<Locked>,
-    not_automatic: bool,
-) -> io::Result<Newest> {
-    let (name, locked) = (listed.path.clone(), Arc::clone(locked));
-    hashing::blocking(move |stop| {
-        let bytes = unpack(&std::fs::File::open(path)?, &name)?;
-        stop.check()?;
-        let text = String::from_utf8_lossy(&bytes);
-        // apt takes nothing of such an archive (backports) unasked, but goes on with what was taken from it.
-        let names = if not_automatic {
-            index::offering(&text, &locked)
-        } else {
-            locked.iter().map(|(name, _)| name.as_str()).collect()
-        };
-        Ok(index::newest(&text, |name, _| names.contains(name)))
-    })
-    .await
+        .map(async |archive| match lock.request.manager {
+            Some(Manager::Dnf) => rpm::offered(archive, lock, cache, ui).await,
+            Some(Manager::Apt) | None => debian::offered(archive, lock, cache, ui).await,
+        });
+    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(compare(lock, &answers, is_newer))
 }
 
 /// The bytes of an index, as the ending of its name says.
-fn unpack(packed: impl Read, name: &str) -> io::Result<Vec<u8>> {
+pub(super) fn unpack(packed: impl Read, name: &str) -> io::Result<Vec<u8>> {
     let reader: Box<dyn Read> = match Path::new(name)
         .extension()
         .and_then(|ending| ending.to_str())
     {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(packed)),
         Some("xz") => Box::new(lzma_rust2::XzReader::new(packed, true)),
+        Some("zst") => Box::new(zstd::Decoder::new(packed)?),
         _ => Box::new(packed),
     };
     let mut bytes = Vec::new();
@@ -188,20 +72,16 @@ fn unpack(packed: impl Read, name: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn merge(all: &mut Newest, more: &Newest) {
-    for ((name, architecture), version) in more {
-        index::keep(all, (name, architecture), version);
-    }
-}
-
 /// What the archives offer, against what is locked.
-fn compare(lock: &Lock, answers: &[Newest]) -> Vec<Outdated> {
+fn compare(lock: &Lock, answers: &[Newest], is_newer: IsNewer) -> Vec<Outdated> {
     let outdated = lock.packages.iter().filter_map(|package| {
         let offered = answers
             .iter()
-            .filter_map(|offered| newest_of(package, offered));
-        let newest = offered.reduce(newer)?;
-        index::is_newer(newest, &package.version).then(|| Outdated {
+            .flatten()
+            .filter(|(key, _)| is_of(package, key));
+        let offered = offered.map(|(_, version)| version.as_str());
+        let newest = offered.reduce(|a, b| if is_newer(b, a) { b } else { a })?;
+        is_newer(newest, &package.version).then(|| Outdated {
             name: package.name.clone(),
             architecture: package.architecture.clone(),
             locked: package.version.clone(),
@@ -213,22 +93,11 @@ fn compare(lock: &Lock, answers: &[Newest]) -> Vec<Outdated> {
     outdated
 }
 
-fn newer<'o>(a: &'o str, b: &'o str) -> &'o str {
-    if index::is_newer(b, a) { b } else { a }
-}
-
 /// A package may come to have an architecture, or to have none any more.
-fn newest_of<'o>(package: &Package, offered: &'o Newest) -> Option<&'o str> {
-    let found = offered
-        .iter()
-        .filter(|((name, architecture), _)| {
-            *name == package.name
-                && (*architecture == package.architecture
-                    || architecture == "all"
-                    || package.architecture == "all")
-        })
-        .map(|(_, version)| version.as_str());
-    found.reduce(newer)
+fn is_of(package: &Package, (name, architecture): &(String, String)) -> bool {
+    let none = |architecture: &str| matches!(architecture, "all" | "noarch");
+    let (here, there) = (&package.architecture, architecture);
+    *name == package.name && (here == there || none(here) || none(there))
 }
 
 #[cfg(test)]
@@ -248,6 +117,7 @@ mod tests {
         for (name, bytes) in [
             ("P.gz", gz),
             ("P.xz", xz.unwrap_or_default()),
+            ("P.zst", zstd::encode_all(&b"Package: a\n"[..], 1).unwrap()),
             ("P", b"Package: a\n".to_vec()),
         ] {
             assert_eq!(unpack(&bytes[..], name).unwrap(), b"Package: a\n", "{name}");

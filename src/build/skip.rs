@@ -98,10 +98,8 @@ async fn look(
     if !locked {
         let changed = archives::changed(&lock, cache).await;
         if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
-            return Err(format!(
-                "the archive {} {} has changed",
-                archive.uri, archive.suite
-            ));
+            let name = format!("{} {}", archive.uri, archive.suite);
+            return Err(format!("the archive {} has changed", name.trim_end()));
         }
     }
     Ok(stored)

@@ -17,6 +17,8 @@ pub struct Release {
     pub by_hash: bool,
     /// apt never chooses a version of this archive by itself (backports).
     pub not_automatic: bool,
+    /// What has no architecture has an index of its own; otherwise it is in the index of every architecture.
+    pub separate_all: bool,
     /// The indices that it names with a SHA-256.
     pub files: Vec<Listed>,
 }
@@ -94,6 +96,10 @@ impl FromStr for Release {
                 .field(name)
                 .is_some_and(|value| value.eq_ignore_ascii_case("yes"))
         };
+        let has = |name, word| {
+            let value = paragraph.field(name).unwrap_or_default();
+            value.split_ascii_whitespace().any(|one| one == word)
+        };
         let files = paragraph
             .lines_of("SHA256")
             .skip(1)
@@ -107,6 +113,8 @@ impl FromStr for Release {
             date: paragraph.field("Date").map(str::to_owned),
             by_hash: yes("Acquire-By-Hash"),
             not_automatic: yes("NotAutomatic"),
+            separate_all: has("Architectures", "all")
+                && !has("No-Support-for-Architecture-all", "Packages"),
             files,
         })
     }
@@ -181,7 +189,19 @@ mod tests {
                 "non-free/binary-amd64/Packages"
             ]
         );
-        assert!(release.by_hash && !release.not_automatic);
+        assert!(release.by_hash && !release.not_automatic && !release.separate_all);
+        for (fields, expected) in [
+            ("Architectures: all amd64\n", true),
+            ("Architectures: amd64\n", false),
+            (
+                "Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\n",
+                false,
+            ),
+        ] {
+            let text = text.replace("SHA256:\n", &format!("{fields}SHA256:\n"));
+            let release: Release = text.parse().unwrap();
+            assert_eq!(release.separate_all, expected, "{fields}");
+        }
         assert_eq!(
             release.date.as_deref(),
             Some("Sat, 11 Jul 2026 10:16:37 UTC")

@@ -131,3 +131,83 @@ async fn read(response: Response) -> Result<Vec<u8>, TransferError> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every request with the same head and body; returns its URL and, one by one, what it was asked.
+    async fn serve(head: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/InRelease", listener.local_addr().unwrap());
+        let (sender, asked) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut line, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(line.read_u8().await.unwrap());
+                }
+                let request = String::from_utf8(request).unwrap().to_ascii_lowercase();
+                let answer = format!("HTTP/1.1 {head}Connection: close\r\n\r\nabc");
+                line.write_all(answer.as_bytes()).await.unwrap();
+                sender.send(request).unwrap();
+            }
+        });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn only_what_tells_for_sure_is_asked_with() {
+        for (head, expected) in [
+            ("200 OK\r\nETag: \"x\"\r\n", Some("if-none-match: \"x\"")),
+            (
+                "200 OK\r\nDate: Sat, 11 Jul 2026 10:16:37 GMT\r\nLast-Modified: Sat, 11 Jul 2026 10:16:36 GMT\r\n",
+                Some("if-modified-since: sat, 11 jul 2026 10:16:36 gmt"),
+            ),
+            // It may change once more within that second.
+            (
+                "200 OK\r\nDate: Sat, 11 Jul 2026 10:16:37 GMT\r\nLast-Modified: Sat, 11 Jul 2026 10:16:37 GMT\r\n",
+                None,
+            ),
+            ("200 OK\r\n", None),
+        ] {
+            let scratch = tempfile::tempdir().unwrap();
+            let cache = Cache::new(scratch.path());
+            let (url, mut asked) = serve(head).await;
+            for turn in 0..2 {
+                let (path, digest) = cache.current(&url).await.unwrap();
+                assert_eq!(digest, Digest::of(b"abc"));
+                assert_eq!(std::fs::read(path).unwrap(), b"abc");
+                let request = asked.recv().await.unwrap();
+                let line = request.lines().find(|line| line.starts_with("if-"));
+                assert_eq!(line, expected.filter(|_| turn == 1), "{head}");
+            }
+            // What the note is about has gone.
+            std::fs::remove_file(cache.path(&Digest::of(b"abc"))).unwrap();
+            cache.current(&url).await.unwrap();
+            assert!(!asked.recv().await.unwrap().contains("\nif-"), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_file_is_an_error() {
+        for (head, said) in [
+            ("404 Not Found\r\n", "the server answered 404 Not Found"),
+            (
+                "304 Not Modified\r\n",
+                "the server answered 304 Not Modified",
+            ),
+        ] {
+            let scratch = tempfile::tempdir().unwrap();
+            let (url, _asked) = serve(head).await;
+            let error = Cache::new(scratch.path()).current(&url).await.unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(cause, said);
+            assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        }
+    }
+}

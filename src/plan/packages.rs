@@ -26,7 +26,7 @@ impl Checker<'_> {
         let dnf = packages.and_then(|packages| packages.dnf.as_ref());
         if let (Some(_), Some(dnf)) = (apt, dnf) {
             let what = "a template has packages of `apt` or of `dnf`, not of both";
-            let help = "a system has one package manager; build in two steps where it has two";
+            let help = "a machine that has both takes two templates: the second starts from the image of the first";
             self.say(Problem::at(dnf.span(), what).help(help));
         }
         Packages {

@@ -63,6 +63,33 @@ impl Archive {
         );
     }
 
+    /// Puts an RPM repository there: `name version` of each package without an architecture, all of the release 1.
+    pub fn put_rpm(&self, packages: &[(&str, &str)]) -> Digest {
+        let package = |(name, version): &(&str, &str)| {
+            format!(
+                "<package type=\"rpm\"><name>{name}</name><arch>noarch</arch>\
+                 <version epoch=\"0\" ver=\"{version}\" rel=\"1\"/></package>"
+            )
+        };
+        let primary: String = packages.iter().map(package).collect();
+        let repomd = format!(
+            "<repomd><data type=\"primary\"><checksum type=\"sha256\">{}</checksum>\
+             <location href=\"repodata/primary.xml\"/></data></repomd>",
+            Digest::of(primary.as_bytes()).hex()
+        );
+        let digest = Digest::of(repomd.as_bytes());
+        let mut files = self.files.lock().expect("no thread panics");
+        files.insert(
+            "/debian/repodata/primary.xml".to_owned(),
+            primary.into_bytes(),
+        );
+        files.insert(
+            "/debian/repodata/repomd.xml".to_owned(),
+            repomd.into_bytes(),
+        );
+        digest
+    }
+
     /// Digest of a suite's signed index, as it is now.
     pub fn in_release(&self, suite: &str) -> Digest {
         let files = self.files.lock().expect("no thread panics");

@@ -350,6 +350,54 @@ fn newer_versions_are_listed() {
     insta::assert_snapshot!("outdated_no_archive", said);
 }
 
+#[test]
+fn newer_versions_of_rpm_are_listed() {
+    let site = site();
+    site.write(
+        "web.toml",
+        &TEMPLATE.replace("[packages.apt]", "[packages.dnf]"),
+    );
+    let archive = Archive::start();
+    let mut locked = Vec::new();
+    for (name, version) in [
+        ("nginx", "1.0~rc1-1"),
+        ("jq", "1:1.6-1"),
+        ("curl", "8.0^1-1"),
+    ] {
+        let architecture = "x86_64".to_owned();
+        let package = package(name, version, &archive);
+        locked.push(Package {
+            architecture,
+            ..package
+        });
+    }
+    let index = archive.put_rpm(&[("nginx", "1.0"), ("jq", "1.7"), ("curl", "8.0")]);
+    let mut lock = lock(&site, &archive, &[], locked);
+    lock.archives = vec![lock::Archive {
+        uri: archive.uri.clone(),
+        suite: String::new(),
+        components: vec![],
+        in_release: index,
+        date: "2026-01-01T00:00:00Z".parse().unwrap(),
+        signed_by: vec![],
+    }];
+    lock.write(&site.path("web.lock.toml")).unwrap();
+    let said = outdated(&site, ["outdated", "web.toml"]);
+    assert_eq!(
+        said,
+        "exit 0\n--- stdout\nnginx  1.0~rc1-1 -> 1.0-1\n--- stderr"
+    );
+    // The state of such a repository is asked for as that of any other.
+    record(&site, &lock);
+    assert!(verdict(&site).contains("unchanged"));
+    archive.put_rpm(&[("nginx", "1.1")]);
+    let uri = &archive.uri;
+    assert_eq!(
+        verdict(&site),
+        format!("building: the archive {uri} has changed")
+    );
+}
+
 /// A package with this control file and nothing in it.
 fn deb(control: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());

@@ -1,10 +1,8 @@
 # Brings the machine's packages to what the lock says, without network: the package files are in $KARAT_DIRECTORY.
-# `asked.json` says what is declared and what is removed.
+# `asked` says what is declared and what is removed.
 # Exit codes: 73 installing and removing, 75 not as locked.
 import glob
 
-with open("asked.json") as file:
-    asked = json.load(file)
 for name, version, architecture in installed():
     tell("before", name=name, version=version, architecture=architecture)
 files = sorted(glob.glob(os.path.join(os.getcwd(), "*.rpm")))

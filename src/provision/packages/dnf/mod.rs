@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -253,14 +254,17 @@ impl PackageManager for Dnf {
 
 /// Python in a directory of its own, which is made by `make`, filled by `fill`, and removed in any case.
 fn script(make: &str, fill: &str, program: &str, asked: &serde_json::Value) -> Script {
+    // Nothing in it can be taken for a part of a program, neither of the shell's nor of Python's.
+    let asked = BASE64.encode(asked.to_string().as_bytes());
+    let asked = format!("asked = json.loads(base64.b64decode(\"{asked}\"))\n");
     let text = format!(
         "{RUN}{make}\ntrap 'rm -rf \"$KARAT_DIRECTORY\"' EXIT\ntrap 'exit 129' HUP\ntrap 'exit 143' TERM\n\
-         cd \"$KARAT_DIRECTORY\"\n{fill}\n\"$python\" - <<'KARAT'\n{SHARED}{program}KARAT\n"
+         cd \"$KARAT_DIRECTORY\"\n{fill}\n\"$python\" - <<'KARAT'\n{SHARED}{asked}{program}KARAT\n"
     );
     Script {
         text,
         environment: Vec::new(),
-        files: vec![("asked.json".to_owned(), asked.to_string().into_bytes())],
+        files: Vec::new(),
     }
 }
 

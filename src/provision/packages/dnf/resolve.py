@@ -1,11 +1,9 @@
 # Asks the machine's own dnf what the template's packages mean, and changes nothing: everything that dnf keeps of it is
-# in $KARAT_DIRECTORY. `asked.json` says what is asked.
+# in $KARAT_DIRECTORY. `asked` says what is asked.
 # Exit codes: 71 a repository cannot be read, 73 no resolution, 75 not as declared.
 import hashlib
 import subprocess
 
-with open("asked.json") as file:
-    asked = json.load(file)
 base = start("resolve")
 conf = base.conf
 conf.proxy = asked["proxy"]

@@ -1,5 +1,6 @@
 # What every script of dnf begins with. It is run by the Python that dnf itself runs in, in $KARAT_DIRECTORY, which is
 # gone afterwards. Lines that begin with a record separator are karat's to read, not the user's.
+import base64
 import json
 import os
 import sys
