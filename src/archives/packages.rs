@@ -160,9 +160,10 @@ async fn search(
         stop.check()?;
         let text = String::from_utf8_lossy(&bytes);
         // apt takes nothing of such an archive (backports) unasked, but goes on with what was taken from it.
-        let names = match not_automatic {
-            true => index::offering(&text, &locked),
-            false => locked.iter().map(|(name, _)| name.as_str()).collect(),
+        let names = if not_automatic {
+            index::offering(&text, &locked)
+        } else {
+            locked.iter().map(|(name, _)| name.as_str()).collect()
         };
         Ok(index::newest(&text, |name, _| names.contains(name)))
     })

@@ -24,6 +24,10 @@ use crate::ui::Ui;
 /// Packages are installed as `NAME.lock.toml` beside the template has them. The first build writes that file; so does a
 /// build whose template or base has changed since, unless `--locked` forbids it.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct BuildArgs {
     #[command(flatten)]
     templates: TemplateArgs,

@@ -32,7 +32,7 @@ pub use failed::Failed;
 /// Templates and the values of their variables, for every verb that reads templates.
 #[derive(Clone, Debug, Args)]
 pub struct TemplateArgs {
-    /// Read these templates
+    /// Read these templates; among several, locks (NAME.lock.toml) are passed over
     #[arg(required = true, value_name = "TEMPLATE")]
     pub templates: Vec<PathBuf>,
 
@@ -70,7 +70,10 @@ pub struct MirrorArgs {
 /// Loads every template, or says everything that is wrong with any of them.
 fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
     let (mut plans, mut errors) = (Vec::new(), Vec::new());
-    for path in paths {
+    // What a shell makes of `*.toml` has the locks too.
+    let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
+    let only_locks = paths.iter().all(|path| is_lock(&path));
+    for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
         match template::load(path, inputs) {
             Ok(plan) => plans.push(plan),
             Err(error) => errors.push(error),

@@ -157,7 +157,7 @@ impl Checker<'_> {
         let name = self.required(table, "name", name_at, help);
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if let Some(written) = name_at
-            && !(name.bytes().all(plain) && !name.starts_with('-'))
+            && (!name.bytes().all(plain) || name.starts_with('-'))
         {
             let problem = Problem::at(written.span(), format!("{name:?} cannot name a repository"));
             self.say(problem.help("names are made of a-z, 0-9 and -, and do not start with -"));

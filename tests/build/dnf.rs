@@ -81,13 +81,13 @@ gpgconf --kill all
 "#;
 
 /// Serves a directory until it is dropped.
-struct Server {
+pub struct Server {
     child: Child,
-    uri: String,
+    pub uri: String,
 }
 
 impl Server {
-    fn start(directory: &Path) -> Self {
+    pub fn start(directory: &Path) -> Self {
         let mut child = Command::new("python3")
             .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0"])
             .current_dir(directory)

@@ -2,8 +2,9 @@
 //!
 //! The base is made once and kept in karat's own cache, which other tests share.
 
-mod sealed;
 mod dnf;
+mod locked;
+mod sealed;
 mod site;
 #[path = "../support/web.rs"]
 mod web;

@@ -2,6 +2,9 @@
 # Behind shared.sh. APT_REMOVE, APT_AUTO (what nobody asked for): names, checked, separated by spaces.
 # Data lines: `before` and `after`, each with STATUS NAME VERSION ARCHITECTURE of every package.
 # Exit codes: 72 waiting, 73 installing and removing, 74 marking.
+# shellcheck disable=SC2154 # what shared.sh sets
+set -eu
+
 # Runs a program of apt that sees no sources, so that there is nothing to choose but the given files, and leaves no cache.
 offline() {
     program=$1

@@ -5,6 +5,8 @@
 # Data lines: `release DIGEST FILE DATE`, `signed MESSAGE`, `uri 'URL' FILE SIZE DIGEST`, and lines of apt's simulation
 # behind `plan`, with what would become unneeded behind `unneeded` (already now) and `also` (then).
 # Exit codes: 71 the package lists, 72 waiting, 73 no resolution, 75 not as declared, 76 the machine's disk.
+# shellcheck disable=SC2154 # what shared.sh sets
+set -eu
 # shellcheck disable=SC2153
 recommends=$APT_RECOMMENDS proxy=$KARAT_PROXY
 unset APT_RECOMMENDS KARAT_PROXY
@@ -23,6 +25,10 @@ prefer() {
         awk '{ print "Package: " $1 "\nPin: version " $2 "\nPin-Priority: 1001\n" }' pins
         [ ! -e /etc/apt/preferences ] || cat /etc/apt/preferences
     } >preferences
+}
+# Takes the names in log/free out of the locked versions.
+let_go() {
+    awk 'BEGIN { while ((getline name <"log/free") > 0) free[name] = 1 } !($1 in free)' log/pins >pins
 }
 prefer
 cat >apt.conf <<CONFIGURATION

@@ -1,11 +1,12 @@
 # What both scripts of apt (resolve.sh, install.sh) begin with. $KARAT_DIRECTORY is theirs alone and is gone afterwards.
 set -eu
-# shellcheck disable=SC2153
+# shellcheck disable=SC2153,SC2034 # set by karat; used behind this
 directory=$KARAT_DIRECTORY install=$APT_INSTALL remove=$APT_REMOVE
 unset KARAT_DIRECTORY APT_INSTALL APT_REMOVE
 export NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none UCF_FORCE_CONFFOLD=1
 patience=300 # seconds, for what the machine does by itself after its first boot
 # Lines that begin with it are karat's to read, not the user's.
+# shellcheck disable=SC2034 # used behind this
 data=$(printf '\036')
 
 fail() {

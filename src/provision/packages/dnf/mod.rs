@@ -160,9 +160,10 @@ impl PackageManager for Dnf {
                 name: coming.name,
                 version: coming.version,
                 architecture: coming.architecture,
-                reason: match coming.declared {
-                    true => Reason::Declared,
-                    false => Reason::Dependency,
+                reason: if coming.declared {
+                    Reason::Declared
+                } else {
+                    Reason::Dependency
                 },
                 archive: coming.archive,
                 path: coming.path,
