@@ -337,14 +337,13 @@ impl Job<'_> {
         self.wait_ready(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.remember(machine.session(), base).await;
-        let lock = match known {
-            Some(lock) => lock,
-            None => {
-                let lock = self.resolve(machine, locking, phases).await?;
-                locking.tell_changes(&lock, self.ui);
-                self.fetch_packages(&lock, phases).await?;
-                lock
-            }
+        let lock = if let Some(lock) = known {
+            lock
+        } else {
+            let lock = self.resolve(machine, locking, phases).await?;
+            locking.tell_changes(&lock, self.ui);
+            self.fetch_packages(&lock, phases).await?;
+            lock
         };
         self.provision(machine, locking.asked(), &lock, phases)
             .await?;

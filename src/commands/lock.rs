@@ -80,14 +80,9 @@ pub async fn run(
 }
 
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<lock::Change> {
-    match old {
-        Some(old) => lock::diff(old, new),
-        None => {
-            let nothing = Lock {
-                packages: Vec::new(),
-                ..new.clone()
-            };
-            lock::diff(&nothing, new)
-        }
-    }
+    let nothing = Lock {
+        packages: Vec::new(),
+        ..new.clone()
+    };
+    lock::diff(old.unwrap_or(&nothing), new)
 }

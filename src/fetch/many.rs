@@ -247,7 +247,7 @@ impl Cache {
         };
         if let Some(store) = shared.places.store
             && self
-                .from_store(store(&wanted.digest), wanted.digest, &target)
+                .take_from(store(&wanted.digest), wanted.digest, &target)
                 .await?
         {
             shared.bar.advance(wanted.size);
@@ -340,7 +340,7 @@ impl Cache {
     }
 
     /// Whether a store has the file, unharmed; then it is in the cache too.
-    async fn from_store(
+    async fn take_from(
         &self,
         blob: PathBuf,
         digest: Digest,

@@ -82,6 +82,9 @@ impl Request {
     }
 
     /// Digest of everything that the answer depends on.
+    ///
+    /// # Panics
+    /// Never: its fields can be written.
     #[must_use]
     pub fn digest(&self, base: Option<&Base>) -> Digest {
         let all = serde_json::to_vec(&(SCHEMA, self, base));
@@ -105,7 +108,7 @@ impl Request {
         if self.recommends != now.recommends {
             lines.push(format!("`recommends` is {} now", now.recommends));
         }
-        let named = |all: &[Repository], name: &str| -> Vec<Repository> {
+        let of_name = |all: &[Repository], name: &str| -> Vec<Repository> {
             let same = all.iter().filter(|repository| repository.name == name);
             same.cloned().collect()
         };
@@ -117,8 +120,8 @@ impl Request {
         }
         for name in names {
             let what = match (
-                named(&self.repositories, name),
-                named(&now.repositories, name),
+                of_name(&self.repositories, name),
+                of_name(&now.repositories, name),
             ) {
                 (was, is) if was == is => continue,
                 (was, _) if was.is_empty() => "is new",

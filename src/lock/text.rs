@@ -15,7 +15,6 @@ const HEADER: &str = "# What `karat build` installs, exactly. Written by karat; 
 ";
 
 /// A digest as 64 hex digits alone, where the key says what it is.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub(super) fn bare<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&digest.hex())
 }
@@ -56,6 +55,9 @@ impl Lock {
     }
 
     /// Its text: the same lock always gives the same.
+    ///
+    /// # Panics
+    /// Never: its fields can be written.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let body = toml::to_string_pretty(self);

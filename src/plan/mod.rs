@@ -300,7 +300,7 @@ pub struct Repository {
     /// Components of each suite.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
-    /// OpenPGP key that signs it, armored or binary.
+    /// `OpenPGP` key that signs it, armored or binary.
     pub key: Option<PathBuf>,
     /// Believe it without a signature. Default false.
     pub trusted: bool,

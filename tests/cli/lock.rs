@@ -66,7 +66,7 @@ fn locked_refuses_a_lock_that_is_missing_or_of_something_else() {
     lock(&["curl", "jq"])
         .write(&site.path("web.lock.toml"))
         .unwrap();
-    std::fs::write(site.path("disk.raw"), [8; 1 << 20]).unwrap();
+    std::fs::write(site.path("disk.raw"), vec![8; 1 << 20]).unwrap();
     said += &site.karat(["build", "--quiet", "--locked", "web.toml"]);
     insta::assert_snapshot!(said);
 }

@@ -293,11 +293,12 @@ pub async fn install<M: Machine>(
     machine.session().upload(&items, &bar).await?;
     drop(bar);
     let pushed = started.elapsed();
+    let started = std::time::Instant::now();
     let data = run(machine, manager, script, &directory, cx).await?;
     cx.ui.detail(&format!(
         "pushed in {}, installed in {}",
         crate::ui::human(pushed),
-        crate::ui::human(started.elapsed() - pushed)
+        crate::ui::human(started.elapsed())
     ));
     let (before, after) = manager.installed(&data);
     let wrong = not_as_locked(&before, &after, lock, asked);
@@ -334,9 +335,9 @@ fn not_as_locked(
         .map(|package| (package.name.clone(), package.architecture.clone()))
         .collect();
     let kept = before.iter().filter(|package| {
-        !gone(package)
-            && !foreign.contains(&name(package))
-            && !(replaced.contains(package.name.as_str()) && !after.contains(package))
+        let is_replaced = foreign.contains(&name(package))
+            || replaced.contains(package.name.as_str()) && !after.contains(package);
+        !gone(package) && !is_replaced
     });
     let locked = lock.packages.iter().map(|package| Installed {
         name: package.name.clone(),
@@ -452,4 +453,100 @@ fn unpack(files: &[(String, Vec<u8>)]) -> String {
         )
     });
     format!("unpack() {{\n    :\n{}}}\n", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{Reason, Removal};
+
+    fn installed(words: &[&str]) -> Vec<Installed> {
+        let package = |word: &&str| {
+            let mut parts = word.split(' ').map(str::to_owned);
+            Installed {
+                name: parts.next().unwrap(),
+                version: parts.next().unwrap(),
+                arch: parts.next().unwrap_or_else(|| "amd64".to_owned()),
+            }
+        };
+        words.iter().map(package).collect()
+    }
+
+    fn lock(packages: &[&str], removals: &[&str]) -> Lock {
+        let package = |package: Installed| lock::Package {
+            name: package.name,
+            version: package.version,
+            architecture: package.arch,
+            reason: Reason::Dependency,
+            archive: "http://example.org".to_owned(),
+            path: "x.deb".to_owned(),
+            size: 1,
+            sha256: Digest::of(b""),
+        };
+        let removal = |name: &&str| Removal {
+            name: (*name).to_owned(),
+            version: "1".to_owned(),
+        };
+        let resolution = Resolution {
+            archives: vec![],
+            removals: removals.iter().map(removal).collect(),
+            packages: installed(packages).into_iter().map(package).collect(),
+        };
+        Lock::new(Request::nothing(None), None, resolution)
+    }
+
+    #[test]
+    fn a_machine_that_is_not_what_the_lock_makes_of_its_base_is_found_out() {
+        let asked = Asked {
+            manager: Manager::Apt,
+            install: vec!["nginx=2".to_owned()],
+            remove: vec![],
+            recommends: false,
+            repositories: vec![],
+        };
+        let before = installed(&["libc6 1", "exim4 1", "nginx 1 amd64"]);
+        let lock = lock(&["nginx 2 all", "libnew 1"], &["exim4"]);
+        for (after, said) in [
+            (&["libc6 1", "nginx 2 all", "libnew 1"][..], &[][..]),
+            (
+                &["libc6 1", "nginx 2 all", "libnew 2"],
+                &[
+                    "libnew 1 (amd64) is not installed",
+                    "libnew 2 (amd64) is installed and not locked",
+                ],
+            ),
+            (
+                &["libc6 1", "nginx 2 all", "libnew 1", "exim4 1"],
+                &["exim4 1 (amd64) is installed and not locked"],
+            ),
+            (
+                &["libc6 1", "nginx 2 all", "libnew 1", "surprise 1"],
+                &["surprise 1 (amd64) is installed and not locked"],
+            ),
+            (
+                &["nginx 2 all", "libnew 1"],
+                &["libc6 1 (amd64) is not installed"],
+            ),
+            (
+                &["libc6 1", "libnew 1"],
+                &["nginx 2 (all) is not installed", "nginx is not installed"],
+            ),
+        ] {
+            assert_eq!(
+                not_as_locked(&before, &installed(after), &lock, &asked),
+                said
+            );
+        }
+    }
+
+    #[test]
+    fn sources_are_asked_for_in_plain_http_alone() {
+        for (uri, asked) in [
+            ("http://example.org/debian", "http://example.org/debian"),
+            ("https://example.org/debian", "http://example.org/debian"),
+            ("https://example.org:8443/x", "http://example.org:8443/x"),
+        ] {
+            assert_eq!(plain(uri), asked);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What apt answered in the machine, line by line, and what it means. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use percent_encoding::percent_decode_str;
 
@@ -288,7 +289,8 @@ fn list_file(uri: &str, suite: &str, name: &str) -> String {
             '/' => file.push('_'),
             '\\' | '|' | '{' | '}' | '[' | ']' | '<' | '>' | '"' | '^' | '~' | '_' | '=' | '!'
             | '@' | '#' | '$' | '%' | '&' | '*' => {
-                file += &format!("%{:02x}", u32::from(c));
+                // Writing to a String cannot fail.
+                let _ = write!(file, "%{:02x}", u32::from(c));
             }
             c => file.push(c),
         }

@@ -64,7 +64,7 @@ wait_while cloud_init_runs || fail 72 "cloud-init was not done in $patience s"
 tries=0
 # The workers' messages tell which keys the signatures are of.
 until apt -o Debug::pkgAcquire::Worker=true update 2>log/update; do
-    grep -v '^ [<-]' log/update || :
+    grep '^[EWN]: ' log/update || :
     tries=$((tries + 1))
     [ "$tries" -lt 3 ] || fail 71 "the package lists could not be updated"
     sleep $((tries * 2))

@@ -80,11 +80,16 @@ pub(super) fn read(survey: &str) -> Result<Survey, PackageError> {
         }
     }
     let mut sources = Vec::new();
-    for (name, text) in &files {
-        if name.ends_with(".list") && !name.starts_with("/etc/apt/mirrors/") {
-            sources.extend(text.lines().filter_map(|line| one_line(line, name)));
-        } else if name.ends_with(".sources") {
-            sources.extend(deb822(text, name));
+    let of_apt = files
+        .iter()
+        .filter(|(name, _)| !name.starts_with("/etc/apt/mirrors/"));
+    for (name, text) in of_apt {
+        match name.rsplit_once('.') {
+            Some((_, "list")) => {
+                sources.extend(text.lines().filter_map(|line| one_line(line, name)));
+            }
+            Some((_, "sources")) => sources.extend(deb822(text, name)),
+            _ => {}
         }
     }
     for mut source in sources {
