@@ -30,7 +30,7 @@ key = "key.asc"
 name = "look around"
 shell = { inline = [
     "set -x",
-    "test \"$(dpkg-query -W -f '${Package} ${Version},' 'karat-*')\" = 'karat-extra 1.0,karat-hello 1.0,karat-lib 1.0,'",
+    "test \"$(dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' 'karat-*' | grep ^installed | tr '\\n' ,)\" = 'installed karat-extra 1.0,installed karat-hello 1.0,installed karat-lib 1.0,'",
     "test \"$(cat /usr/share/karat-hello/policy)\" = 101",
     "test ! -e /usr/sbin/policy-rc.d",
     "test -z \"$(ls -A /var/tmp | grep karat)\"",
@@ -58,6 +58,7 @@ pool=repo/pool/main
 packages=repo/dists/stable/main/binary-amd64/Packages
 mkdir -p "$pool" "${packages%/*}" "${packages%/*/*}/binary-arm64"
 pack() {
+    [ ! -e "$pool/$1_$2_all.deb" ] || return 0
     mkdir -p "root/usr/share/$1" root/DEBIAN
     printf '%s\n' "Package: $1" "Version: $2" 'Architecture: all' 'Maintainer: Test <test@example.org>' \
         "Description: $1" "$3" | grep . >root/DEBIAN/control
