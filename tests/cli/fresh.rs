@@ -74,13 +74,13 @@ fn package(name: &str, version: &str, archive: &Archive) -> Package {
 /// Writes the lock that the site's template would get from the archive as it is now.
 fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>) -> Lock {
     let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
-    let asked = Asked::read(&plan.packages).unwrap().unwrap();
+    let declared = Asked::read(&plan.packages).unwrap().unwrap();
     let bytes = std::fs::read(site.path("base.raw")).unwrap();
     let base = lock::Base {
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
     };
-    let suite = |suite: &&str| lock::Archive {
+    let state = |suite: &&str| lock::Archive {
         uri: archive.uri.clone(),
         suite: (*suite).to_owned(),
         components: vec!["main".to_owned()],
@@ -89,11 +89,11 @@ fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>)
         signed_by: vec![],
     };
     let resolution = Resolution {
-        archives: suites.iter().map(suite).collect(),
+        archives: suites.iter().map(state).collect(),
         removals: vec![],
         packages,
     };
-    let lock = Lock::new(asked.request(Some("x86_64")), Some(base), resolution);
+    let lock = Lock::new(declared.request(Some("x86_64")), Some(base), resolution);
     lock.write(&site.path("web.lock.toml")).unwrap();
     lock
 }
@@ -132,7 +132,7 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
     let run = Run {
         started: Timestamp::now(),
         finished: Timestamp::now(),
-        phases: Default::default(),
+        phases: std::collections::BTreeMap::default(),
         accelerator: "tcg".to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
