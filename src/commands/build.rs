@@ -13,7 +13,7 @@ use crate::build::skip::{self, Verdict};
 use crate::build::{self, Built, Image, OnError, Settings};
 use crate::fetch::Cache;
 use crate::plan::{self, Plan};
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
 /// Build images from templates and record them in the store
@@ -133,7 +133,10 @@ async fn one(
     if args.if_changed {
         let look = skip::verdict(plan, settings, settings.locked, ui);
         match cancel.run_until_cancelled(look).await {
-            Some(Verdict::Unchanged(stored)) => return Ok(Built::Unchanged(stored)),
+            Some(Verdict::Unchanged(stored)) => {
+                put_out(plan, &stored, settings, ui).await?;
+                return Ok(Built::Unchanged(stored));
+            }
             Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
             None => {}
         }
@@ -141,6 +144,23 @@ async fn one(
     build::build(plan, &secrets, settings, ui, cancel)
         .await
         .map_err(|error| Failed::with(error.exit_code(), error))
+}
+
+/// What was not built is put where `output.path` wants it all the same, unless something is there.
+async fn put_out(
+    plan: &Plan,
+    stored: &Stored,
+    settings: &Settings<'_>,
+    ui: &Ui,
+) -> Result<(), Failed> {
+    match &plan.output.path {
+        Some(path) if !path.exists() => {
+            let export = settings.store.export(&stored.manifest, path, false, ui);
+            let failed = |error: StoreError| Failed::with(error.exit_code(), error);
+            export.await.map(drop).map_err(failed)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn report(

@@ -117,7 +117,9 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
         digest: lock.digest(),
     });
     let bytes = b"an image".repeat(100);
-    site.write("image", &String::from_utf8(bytes.clone()).unwrap());
+    for name in ["image", "image.copy"] {
+        std::fs::write(site.path(name), &bytes).unwrap();
+    }
     let outputs = manifest::Outputs {
         arch: "x86_64".to_owned(),
         firmware: "bios".to_owned(),
@@ -184,6 +186,19 @@ fn what_has_not_changed_is_not_built() {
         answers.sort();
         assert_eq!(answers, of(status), "one question each");
     }
+    // The template says where the image is to be put: it is, also when nothing is built.
+    site.write(
+        "web.toml",
+        &format!("{TEMPLATE}[output]\npath = \"web.qcow2\"\n"),
+    );
+    let id = record(&site, &lock);
+    for _ in 0..2 {
+        let said = site.karat(["build", "--if-changed", "--force", "web.toml"]);
+        assert!(said.contains("\nunchanged\n"), "{said}");
+        let image = std::fs::read(site.path("web.qcow2")).unwrap();
+        assert_eq!(image, std::fs::read(site.path("image.copy")).unwrap());
+    }
+    std::fs::remove_file(site.path("web.qcow2")).unwrap();
     let json = site.karat(["build", "--if-changed", "--json", "web.toml"]);
     assert!(json.contains(&format!("\"id\":\"{id}\"")), "{json}");
 }
