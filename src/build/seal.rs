@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{BuildError, Job};
 use crate::builder::qemu::QemuMachine;
 use crate::manifest::Request;
-use crate::network::{Purpose, Rule, Rules, Seal, SealError};
+use crate::network::{Purpose, Rule, Rules, Seal, SealError, Served};
 use crate::plan::OnRefused;
 use crate::ui::Ui;
 
@@ -49,9 +49,13 @@ impl Job<'_> {
     }
 }
 
-/// What a manifest records of what was served: sorted, each once, without secrets.
+/// What a manifest records of what a guest got.
 pub(super) fn requests(seal: Option<&Seal>, ui: &Ui) -> Vec<Request> {
-    let served = seal.map(Seal::served).unwrap_or_default();
+    record(seal.map(Seal::served).unwrap_or_default(), ui)
+}
+
+/// Sorted, each once, without secrets.
+fn record(served: Vec<Served>, ui: &Ui) -> Vec<Request> {
     let requests = served.into_iter().map(|served| Request {
         url: ui.redact(&served.url),
         status: Some(served.status).filter(|status| *status != OK),
@@ -59,4 +63,50 @@ pub(super) fn requests(seal: Option<&Seal>, ui: &Ui) -> Vec<Request> {
         size: served.content.map(|content| content.size),
     });
     requests.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::network::Content;
+
+    #[test]
+    fn requests_are_recorded_in_order_and_each_once() {
+        let content = |text: &str| Content {
+            sha256: Digest::of(text.as_bytes()),
+            size: text.len() as u64,
+        };
+        let served = |url: &str, status, content| Served {
+            url: url.to_owned(),
+            status,
+            content,
+            rule: "network.allow[0]".to_owned(),
+        };
+        let recorded = record(
+            vec![
+                served("https://example.org/b", 200, Some(content("b"))),
+                served("https://example.org/a", 404, Some(content("no"))),
+                served("https://example.org/b", 200, Some(content("b"))),
+                served("https://example.org/b", 200, None),
+                served("https://example.org/b", 200, Some(content("another"))),
+            ],
+            &Ui::default(),
+        );
+        let told: Vec<_> = recorded
+            .iter()
+            .map(|request| (&request.url[19..], request.status, request.size))
+            .collect();
+        let mut expected = vec![
+            ("/a", Some(404), Some(2)),
+            ("/b", None, None),
+            ("/b", None, Some(1)),
+            ("/b", None, Some(7)),
+        ];
+        // Of two contents, the one with the smaller digest comes first.
+        if Digest::of(b"another") < Digest::of(b"b") {
+            expected.swap(2, 3);
+        }
+        assert_eq!(told, expected);
+    }
 }

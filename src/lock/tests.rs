@@ -285,3 +285,19 @@ fn an_unwritable_place_leaves_the_old_lock() {
         "{error}"
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_package_is_called_a_lock_reads_back(
+        name in "[a-z0-9][a-z0-9+.-]{1,20}",
+        version in "[0-9][A-Za-z0-9.+~:^_-]{0,20}",
+        path in "[!-.0-~]{1,9}(/[a-zA-Z0-9~+%\"'\\\\][!-.0-~]{0,9}){0,3}",
+        size in 0..1_u64 << 53,
+    ) {
+        proptest::prop_assume!(path.split('/').all(|step| !step.starts_with(['.', '-'])));
+        let mut lock = lock();
+        lock.packages.push(Package { path, size, ..package(&name, &version, Reason::Declared) });
+        let read = Lock::from_toml(&lock.to_toml(), Path::new("x"));
+        proptest::prop_assert_eq!(read.unwrap(), lock);
+    }
+}

@@ -173,7 +173,7 @@ impl Rules {
             ),
             Purpose::Sources(template) => format!(
                 "karat: {url} belongs to no source of packages that is declared; \
-                 [[packages.apt.repositories]] of {template} with `uri = \"{}\"` would declare it",
+                 one of `repositories` in [packages] of {template} with `uri = \"{}\"` would declare it",
                 url.origin().ascii_serialization()
             ),
         }

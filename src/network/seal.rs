@@ -142,7 +142,8 @@ impl Seal {
     pub fn refused_since(&self, refusals: usize) -> Vec<String> {
         let mut sentences: Vec<String> = Vec::new();
         for sentence in self.server.log().refused().into_iter().skip(refusals) {
-            let sentence = plain(&sentence).to_owned();
+            // It goes into an error, and what was asked for may hold a secret.
+            let sentence = self.ui.redact(plain(&sentence));
             if !sentences.contains(&sentence) {
                 sentences.push(sentence);
             }

@@ -29,12 +29,13 @@ key = "key.asc"
 [[provision]]
 name = "look around"
 shell = { inline = [
+    "set -x",
     "test \"$(dpkg-query -W -f '${Package} ${Version},' 'karat-*')\" = 'karat-extra 1.0,karat-hello 1.0,karat-lib 1.0,'",
-    "test \"$(apt-mark showmanual 'karat-*' | tr '\\n' ' ')\" = 'karat-extra karat-hello '",
     "test \"$(cat /usr/share/karat-hello/policy)\" = 101",
     "test ! -e /usr/sbin/policy-rc.d",
     "test -z \"$(ls -A /var/tmp | grep karat)\"",
     "test -z \"$(find /var/lib/apt/lists /var/cache/apt -type f ! -name lock)\"",
+    "test \"$(apt-mark showmanual | grep karat | tr '\\n' ' ')\" = 'karat-extra karat-hello '",
     "cmp /etc/apt/keyrings/tools.asc /root/key.asc",
     "grep -q 'Signed-By: /etc/apt/keyrings/tools.asc' /etc/apt/sources.list.d/tools.sources",
 ] }

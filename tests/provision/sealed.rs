@@ -1,7 +1,8 @@
 //! Steps of a sealed machine: what programs really say when they ask for what is not allowed, and that they get what is.
 
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use karat::digest::Digest;
 use karat::network::{Purpose, Rule, Rules, Seal};
@@ -76,15 +77,16 @@ async fn programs_that_ask_for_more_fail_soon_and_the_step_says_what_would_allow
     let home = std::env::var("HOME").unwrap();
     for (program, command, says) in PROGRAMS {
         if !is_installed(program) {
-            eprintln!("SKIPPED: {program} is not installed here");
+            // Not by a macro, whose lines a test that passes does not show.
+            let line =
+                format!("SKIPPED: what {program} says was not tried; it is not installed here");
+            writeln!(std::io::stderr(), "{line}").unwrap();
             continue;
         }
         let rustup = "export RUSTUP_HOME=${RUSTUP_HOME:-$KARAT_TEST_HOME/.rustup}";
         let setting = format!("KARAT_TEST_HOME={home}; {rustup}; export PATH=\"{path}\"");
         let step = machine.shell(&format!("{setting}\n{command}"));
-        let begun = Instant::now();
         let error = machine.run(&step).await.unwrap_err();
-        eprintln!("{program}: {:.1} s", begun.elapsed().as_secs_f32());
         let text = told(&error);
         for part in [
             "web.toml does not allow http",
@@ -96,8 +98,8 @@ async fn programs_that_ask_for_more_fail_soon_and_the_step_says_what_would_allow
             assert!(text.contains(part), "{program}: {part:?} is not in\n{text}");
         }
         assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "{program} waited: {text}"
+            !text.contains("it was not done"),
+            "{program} waited:\n{text}"
         );
     }
 }

@@ -215,9 +215,7 @@ async fn ports_of_a_range_are_shared_without_collision() {
     let mut machines = Vec::new();
     for site in &sites {
         let base = boot_sector::write(&site.path("base.img"), "up\r\n", Act::Hang);
-        machines.push(
-            karat::builder::qemu::launch(&qemu(), &ssh, &base, &site.run(), &Ui::default()).await,
-        );
+        machines.push(site.launch_with(&qemu(), &ssh, &base).await);
     }
     let ports: Vec<_> = machines
         .iter()

@@ -57,8 +57,17 @@ impl Site {
     }
 
     async fn launch(&self, plan: &Qemu, base: &Base) -> Result<QemuMachine, QemuError> {
-        let network = Network::default();
-        launch(plan, &ssh(), &network, base, &self.run(), &Ui::default()).await
+        self.launch_with(plan, &ssh(), base).await
+    }
+
+    async fn launch_with(
+        &self,
+        plan: &Qemu,
+        ssh: &Ssh,
+        base: &Base,
+    ) -> Result<QemuMachine, QemuError> {
+        let (network, ui) = (Network::default(), Ui::default());
+        launch(plan, ssh, &network, base, &self.run(), &ui).await
     }
 }
 
