@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::build::skip::{self, Verdict};
-use crate::build::{self, Built, Image, OnError, Settings};
+use crate::build::{self, Built, Image, OnError, Settings, Update};
 use crate::fetch::Cache;
 use crate::plan::{self, Plan};
 use crate::store::{Store, StoreError, Stored};
@@ -58,8 +58,8 @@ pub struct BuildArgs {
     /// Build only when template, files, base, lock or package archives have changed
     ///
     /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
-    /// they have something new; with --locked they are not. What steps fetch by themselves is not asked for, and the
-    /// value of a secret is recorded nowhere, so that a new one is not seen.
+    /// they have something new, and then the lock is brought up to date; with --locked they are not asked. Two changes
+    /// are not seen: of what steps fetch by themselves, and of the value of a secret.
     #[arg(long)]
     if_changed: bool,
 
@@ -130,6 +130,7 @@ async fn one(
     let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
         .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
+    let mut update = Update::Keep;
     if args.if_changed {
         let look = skip::verdict(plan, settings, settings.locked, ui);
         match cancel.run_until_cancelled(look).await {
@@ -138,10 +139,14 @@ async fn one(
                 return Ok(Built::Unchanged(stored));
             }
             Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
+            Some(Verdict::Moved(reason)) => {
+                ui.note(&format!("building: {reason}"));
+                update = Update::All;
+            }
             None => {}
         }
     }
-    build::build(plan, &secrets, settings, ui, cancel)
+    build::build(plan, update, &secrets, settings, ui, cancel)
         .await
         .map_err(|error| Failed::with(error.exit_code(), error))
 }
