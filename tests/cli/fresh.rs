@@ -9,7 +9,7 @@ use karat::hashing::Stop;
 use karat::lock::{self, Lock, Package, Reason, Resolution};
 use karat::manifest::{self, Manifest, ManifestId};
 use karat::provision::Asked;
-use karat::store::{Run, Store, Timestamp};
+use karat::store::{Run, Store};
 use karat::template;
 use karat::ui::Ui;
 
@@ -100,6 +100,10 @@ fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>)
 
 /// Records the image that a build of the site's template would make.
 fn record(site: &Site, lock: &Lock) -> ManifestId {
+    record_at(site, lock, "2026-01-02T00:00:00Z")
+}
+
+fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
     let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
     let base = plan.base.as_ref().unwrap();
     let of_lock = lock.base.unwrap();
@@ -132,8 +136,8 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
         packages: vec![],
     };
     let run = Run {
-        started: Timestamp::now(),
-        finished: Timestamp::now(),
+        started: finished.parse().unwrap(),
+        finished: finished.parse().unwrap(),
         phases: std::collections::BTreeMap::default(),
         accelerator: "tcg".to_owned(),
     };
@@ -191,7 +195,7 @@ fn what_has_not_changed_is_not_built() {
         "web.toml",
         &format!("{TEMPLATE}[output]\npath = \"web.qcow2\"\n"),
     );
-    let id = record(&site, &lock);
+    let id = record_at(&site, &lock, "2026-01-03T00:00:00Z");
     for _ in 0..2 {
         let said = site.karat(["build", "--if-changed", "--force", "web.toml"]);
         assert!(said.contains("\nunchanged\n"), "{said}");
