@@ -78,12 +78,13 @@ pub struct Image {
     pub phases: Vec<(String, Duration)>,
 }
 
-/// Builds what the plan says.
+/// Builds what the plan says. `update` tells what becomes of a lock that is up to date.
 ///
 /// # Errors
 /// See [`BuildError`]. The machine is destroyed first, unless `on_error` says otherwise.
 pub async fn build(
     plan: &Plan,
+    update: Update,
     secrets: &Secrets,
     settings: &Settings<'_>,
     ui: &Ui,
@@ -98,7 +99,7 @@ pub async fn build(
         cancel,
     };
     match &plan.builder {
-        Builder::Qemu(guest) => job.image(guest, phases).await,
+        Builder::Qemu(guest) => job.image(guest, update, phases).await,
         Builder::Host(host) => job.existing_host(host, phases).await,
     }
 }
@@ -139,14 +140,19 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn image(&self, guest: &plan::Qemu, mut phases: Phases<'_>) -> Result<Built, BuildError> {
+    async fn image(
+        &self,
+        guest: &plan::Qemu,
+        update: Update,
+        mut phases: Phases<'_>,
+    ) -> Result<Built, BuildError> {
         let plan = self.plan;
         let cache = self.settings.cache;
         let started = Timestamp::now();
         let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
         let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
 
-        let mut locking = self.locking(guest.arch.name(), Update::Keep)?;
+        let mut locking = self.locking(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let base = phases
             .run("base", async {

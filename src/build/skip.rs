@@ -19,6 +19,8 @@ pub enum Verdict {
     Unchanged(Box<Stored>),
     /// Something is another, or cannot be told: here is what.
     Changed(String),
+    /// Only an archive has something new, which a build has to resolve anew to get: here is which.
+    Moved(String),
 }
 
 /// Compares what a build would start from with what the newest image of that name was made from.
@@ -27,7 +29,8 @@ pub enum Verdict {
 /// a build then finds out. The values of secrets are recorded nowhere, so a change of one is not seen.
 pub async fn verdict(plan: &Plan, settings: &Settings<'_>, locked: bool, ui: &Ui) -> Verdict {
     match look(plan, settings, locked, ui).await {
-        Ok(stored) => Verdict::Unchanged(Box::new(stored)),
+        Ok((stored, None)) => Verdict::Unchanged(Box::new(stored)),
+        Ok((_, Some(reason))) => Verdict::Moved(reason),
         Err(reason) => Verdict::Changed(reason),
     }
 }
@@ -37,7 +40,7 @@ async fn look(
     settings: &Settings<'_>,
     locked: bool,
     ui: &Ui,
-) -> Result<Stored, String> {
+) -> Result<(Stored, Option<String>), String> {
     let Builder::Qemu(guest) = &plan.builder else {
         return Err("an existing host is provisioned every time".to_owned());
     };
@@ -99,10 +102,11 @@ async fn look(
         let changed = archives::changed(&lock, cache).await;
         if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
             let name = format!("{} {}", archive.uri, archive.suite);
-            return Err(format!("the archive {} has changed", name.trim_end()));
+            let reason = format!("the archive {} has changed", name.trim_end());
+            return Ok((stored, Some(reason)));
         }
     }
-    Ok(stored)
+    Ok((stored, None))
 }
 
 /// The image of that name that was built last.

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::build::skip::{self, Verdict};
-use crate::build::{self, Built, Image, OnError, Settings};
+use crate::build::{self, Built, Image, OnError, Settings, Update};
 use crate::fetch::Cache;
 use crate::plan::{self, Plan};
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
 /// Build images from templates and record them in the store
@@ -58,8 +58,8 @@ pub struct BuildArgs {
     /// Build only when template, files, base, lock or package archives have changed
     ///
     /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
-    /// they have something new; with --locked they are not. What steps fetch by themselves is not asked for, and the
-    /// value of a secret is recorded nowhere, so that a new one is not seen.
+    /// they have something new, and then the lock is brought up to date; with --locked they are not asked. Two changes
+    /// are not seen: of what steps fetch by themselves, and of the value of a secret.
     #[arg(long)]
     if_changed: bool,
 
@@ -130,17 +130,42 @@ async fn one(
     let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
         .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
+    let mut update = Update::Keep;
     if args.if_changed {
         let look = skip::verdict(plan, settings, settings.locked, ui);
         match cancel.run_until_cancelled(look).await {
-            Some(Verdict::Unchanged(stored)) => return Ok(Built::Unchanged(stored)),
+            Some(Verdict::Unchanged(stored)) => {
+                put_out(plan, &stored, settings, ui).await?;
+                return Ok(Built::Unchanged(stored));
+            }
             Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
+            Some(Verdict::Moved(reason)) => {
+                ui.note(&format!("building: {reason}"));
+                update = Update::All;
+            }
             None => {}
         }
     }
-    build::build(plan, &secrets, settings, ui, cancel)
+    build::build(plan, update, &secrets, settings, ui, cancel)
         .await
         .map_err(|error| Failed::with(error.exit_code(), error))
+}
+
+/// What was not built is put where `output.path` wants it all the same, unless something is there.
+async fn put_out(
+    plan: &Plan,
+    stored: &Stored,
+    settings: &Settings<'_>,
+    ui: &Ui,
+) -> Result<(), Failed> {
+    match &plan.output.path {
+        Some(path) if !path.exists() => {
+            let export = settings.store.export(&stored.manifest, path, false, ui);
+            let failed = |error: StoreError| Failed::with(error.exit_code(), error);
+            export.await.map(drop).map_err(failed)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn report(

@@ -151,10 +151,11 @@ mod tests {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn text(files: &[&str]) -> String {
-        let lines: String = files
+        let lines: Vec<_> = files
             .iter()
             .map(|path| format!(" {HEX} 12 {path}\n"))
             .collect();
+        let lines = lines.concat();
         format!(
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nSuite: stable\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
              Acquire-By-Hash: yes\nSHA1:\n abc 1 x\nSHA256:\n{lines}-----BEGIN PGP SIGNATURE-----\n\nx\n-----END PGP SIGNATURE-----\n"

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 #[derive(Clone, Copy, Debug)]
 pub struct Version<'a> {
     epoch: u64,
-    version: &'a str,
+    main: &'a str,
     release: Option<&'a str>,
 }
 
@@ -19,13 +19,13 @@ impl<'a> Version<'a> {
             Some((epoch.parse().ok().filter(|_| is_number)?, rest))
         });
         let (epoch, rest) = epoch.unwrap_or((0, text));
-        let (version, release) = match rest.rsplit_once('-') {
-            Some((version, release)) => (version, Some(release)),
+        let (main, release) = match rest.rsplit_once('-') {
+            Some((main, release)) => (main, Some(release)),
             None => (rest, None),
         };
         Self {
             epoch,
-            version,
+            main,
             release,
         }
     }
@@ -39,7 +39,7 @@ impl Ord for Version<'_> {
         };
         self.epoch
             .cmp(&other.epoch)
-            .then_with(|| compare(self.version, other.version))
+            .then_with(|| compare(self.main, other.main))
             .then_with(release)
     }
 }
@@ -63,31 +63,34 @@ fn compare(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
     loop {
         (left, right) = (skip(left), skip(right));
+        let order = rank(left).cmp(&rank(right));
+        if order.is_ne() {
+            return order;
+        }
         match (left.first(), right.first()) {
-            (Some(b'~'), Some(b'~')) | (Some(b'^'), Some(b'^')) => {
-                (left, right) = (&left[1..], &right[1..]);
-            }
-            // `~` comes before everything, also before the end.
-            (Some(b'~'), _) => return Ordering::Less,
-            (_, Some(b'~')) => return Ordering::Greater,
-            // `^` comes after the end, and before everything else.
-            (Some(b'^'), None) => return Ordering::Greater,
-            (None, Some(b'^')) => return Ordering::Less,
-            (Some(b'^'), _) => return Ordering::Less,
-            (_, Some(b'^')) => return Ordering::Greater,
-            (None, _) | (_, None) => return left.len().cmp(&right.len()),
+            (None, _) | (_, None) => return Ordering::Equal,
+            (Some(b'~' | b'^'), _) => (left, right) = (&left[1..], &right[1..]),
             (Some(one), Some(other)) => {
                 let (number, other) = (one.is_ascii_digit(), other.is_ascii_digit());
-                if number != other {
-                    // A number is newer than letters.
-                    return number.cmp(&other);
-                }
-                let order = segments(&mut left, &mut right, number);
+                // A number is newer than letters.
+                let order = number
+                    .cmp(&other)
+                    .then_with(|| segments(&mut left, &mut right, number));
                 if order.is_ne() {
                     return order;
                 }
             }
         }
+    }
+}
+
+/// `~` comes before everything, also before the end; `^` comes after the end, and before everything else.
+fn rank(rest: &[u8]) -> u8 {
+    match rest.first() {
+        Some(b'~') => 0,
+        None => 1,
+        Some(b'^') => 2,
+        Some(_) => 3,
     }
 }
 

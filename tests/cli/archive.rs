@@ -116,7 +116,7 @@ fn serve(stream: &TcpStream, files: &Files, log: &Mutex<Vec<String>>) -> std::io
         reader.read_line(&mut line)?;
         match line.trim_end().split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("if-none-match") => {
-                known = Some(value.to_owned())
+                known = Some(value.to_owned());
             }
             Some(_) => {}
             None => break,

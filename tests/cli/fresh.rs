@@ -9,7 +9,7 @@ use karat::hashing::Stop;
 use karat::lock::{self, Lock, Package, Reason, Resolution};
 use karat::manifest::{self, Manifest, ManifestId};
 use karat::provision::Asked;
-use karat::store::{Run, Store, Timestamp};
+use karat::store::{Run, Store};
 use karat::template;
 use karat::ui::Ui;
 
@@ -74,13 +74,13 @@ fn package(name: &str, version: &str, archive: &Archive) -> Package {
 /// Writes the lock that the site's template would get from the archive as it is now.
 fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>) -> Lock {
     let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
-    let asked = Asked::read(&plan.packages).unwrap().unwrap();
+    let declared = Asked::read(&plan.packages).unwrap().unwrap();
     let bytes = std::fs::read(site.path("base.raw")).unwrap();
     let base = lock::Base {
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
     };
-    let suite = |suite: &&str| lock::Archive {
+    let state = |suite: &&str| lock::Archive {
         uri: archive.uri.clone(),
         suite: (*suite).to_owned(),
         components: vec!["main".to_owned()],
@@ -89,17 +89,21 @@ fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>)
         signed_by: vec![],
     };
     let resolution = Resolution {
-        archives: suites.iter().map(suite).collect(),
+        archives: suites.iter().map(state).collect(),
         removals: vec![],
         packages,
     };
-    let lock = Lock::new(asked.request(Some("x86_64")), Some(base), resolution);
+    let lock = Lock::new(declared.request(Some("x86_64")), Some(base), resolution);
     lock.write(&site.path("web.lock.toml")).unwrap();
     lock
 }
 
 /// Records the image that a build of the site's template would make.
 fn record(site: &Site, lock: &Lock) -> ManifestId {
+    record_at(site, lock, "2026-01-02T00:00:00Z")
+}
+
+fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
     let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
     let base = plan.base.as_ref().unwrap();
     let of_lock = lock.base.unwrap();
@@ -117,7 +121,9 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
         digest: lock.digest(),
     });
     let bytes = b"an image".repeat(100);
-    site.write("image", &String::from_utf8(bytes.clone()).unwrap());
+    for name in ["image", "image.copy"] {
+        std::fs::write(site.path(name), &bytes).unwrap();
+    }
     let outputs = manifest::Outputs {
         arch: "x86_64".to_owned(),
         firmware: "bios".to_owned(),
@@ -130,9 +136,9 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
         packages: vec![],
     };
     let run = Run {
-        started: Timestamp::now(),
-        finished: Timestamp::now(),
-        phases: Default::default(),
+        started: finished.parse().unwrap(),
+        finished: finished.parse().unwrap(),
+        phases: std::collections::BTreeMap::default(),
         accelerator: "tcg".to_owned(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -184,6 +190,19 @@ fn what_has_not_changed_is_not_built() {
         answers.sort();
         assert_eq!(answers, of(status), "one question each");
     }
+    // The template says where the image is to be put: it is, also when nothing is built.
+    site.write(
+        "web.toml",
+        &format!("{TEMPLATE}[output]\npath = \"web.qcow2\"\n"),
+    );
+    let id = record_at(&site, &lock, "2026-01-03T00:00:00Z");
+    for _ in 0..2 {
+        let said = site.karat(["build", "--if-changed", "--force", "web.toml"]);
+        assert!(said.contains("\nunchanged\n"), "{said}");
+        let image = std::fs::read(site.path("web.qcow2")).unwrap();
+        assert_eq!(image, std::fs::read(site.path("image.copy")).unwrap());
+    }
+    std::fs::remove_file(site.path("web.qcow2")).unwrap();
     let json = site.karat(["build", "--if-changed", "--json", "web.toml"]);
     assert!(json.contains(&format!("\"id\":\"{id}\"")), "{json}");
 }
