@@ -208,8 +208,13 @@ fn packages_are_locked_and_installed_offline_and_built_again_without_their_archi
     assert_eq!(library["sha256"], locked.sha256.to_string());
     assert_eq!(library["origin"], "dependency");
 
-    // The archive is gone, and so is the cache: the store has what is locked. Without it, what is missing is named.
     drop(server);
+    the_store_has_what_is_locked(&site, &lock);
+    site.assert_nothing_left();
+}
+
+/// The archive is gone, and so is the cache. Without the store too, what is missing is named.
+fn the_store_has_what_is_locked(site: &Site, lock: &Lock) {
     std::fs::remove_dir_all(site.path("cache/sha256")).unwrap();
     assert_eq!(site.stdout(["lock", "hello.toml"]), "");
     std::fs::remove_dir_all(site.path("cache/sha256")).unwrap();
@@ -229,5 +234,4 @@ fn packages_are_locked_and_installed_offline_and_built_again_without_their_archi
     assert_eq!(guests_in(&site.runs()), 0);
     let mirror = ["lock", "--store", "empty", "--mirror", "repo", "hello.toml"];
     assert_eq!(site.stdout(mirror), "");
-    site.assert_nothing_left();
 }
