@@ -1,16 +1,21 @@
 //! karat builds golden machine images whose purity can be proved.
 //!
-//! Data flows one way: [`template`] → [`plan`] → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
+//! Data flows one way: [`template`] → [`plan`] → ([`lock`]) → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
 
+pub mod archives;
 pub mod base;
 pub mod build;
 pub mod builder;
 pub mod commands;
+pub mod debian;
 pub mod disk;
 pub mod fetch;
+pub mod lock;
 pub mod manifest;
+pub mod network;
 pub mod plan;
 pub mod provision;
+pub mod rpm;
 pub mod run;
 pub mod ssh;
 pub mod store;
@@ -23,4 +28,5 @@ pub mod flock;
 pub mod hashing;
 pub mod secret;
 pub mod size;
+pub mod time;
 pub mod ui;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, export, init, list, plan, prune, show,
+    Failed, Invalid, build, completions, export, init, list, lock, outdated, plan, prune, show,
     stored::StoredError, validate,
 };
 use karat::ui::{Mode, Ui, Verbosity};
@@ -43,9 +43,11 @@ enum Verb {
     Init(init::InitArgs),
     Validate(validate::ValidateArgs),
     Plan(plan::PlanArgs),
+    Lock(lock::LockArgs),
     Build(build::BuildArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Outdated(outdated::OutdatedArgs),
     Export(export::ExportArgs),
     Prune(prune::PruneArgs),
     Completions(completions::CompletionsArgs),
@@ -73,12 +75,21 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
             init::run(args, out).map_err(|error| Failed::with(error.exit_code(), error))?;
         }
         Verb::Validate(args) => checked(validate::run(args, out))?,
-        Verb::Plan(args) => checked(plan::run(args, out))?,
+        Verb::Plan(args) => plan::run(args, out)?,
+        Verb::Lock(args) => {
+            return with_signals(async |cancel| lock::run(args, ui, cancel, out).await);
+        }
         Verb::Build(args) => {
             return with_signals(async |cancel| build::run(args, ui, cancel, out).await);
         }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,
+        Verb::Outdated(args) => {
+            return with_signals(async |cancel| {
+                let work = cancel.run_until_cancelled(outdated::run(args, ui, out));
+                work.await.map_or(Ok(130), |done| done.map(|()| 0))
+            });
+        }
         Verb::Export(args) => {
             return with_signals(async |cancel| {
                 let work = cancel.run_until_cancelled(export::run(args, ui));

@@ -6,11 +6,12 @@
 # RESULTS/history.jsonl    one line a build: time, template, exit code, id (empty when it failed)
 # RESULTS/<name>.id        the id of the last good build of <name>.toml
 # RESULTS/<name>.log       karat's messages of the last build
+# RESULTS/<name>.changes   packages that have other versions than the night before
 # Ends with 0 when every build did, else with the exit code of the first that failed.
 set -eu
 
 [ $# = 2 ] || {
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 }
 templates=$1
@@ -22,13 +23,17 @@ karat prune --runs || echo "nightly: prune failed; building all the same" >&2
 
 first_failure=0
 for template in "$templates"/*.toml; do
+    id=''
     [ -e "$template" ] || {
         echo "nightly: no templates in $templates" >&2
         exit 2
     }
+    case $template in *.lock.toml) continue ;; esac
     name=$(basename "$template" .toml)
     code=0
-    id=$(karat build "$template" 2>"$results/$name.log") || code=$?
+    # Brings the packages up to date; the build then takes exactly those.
+    { karat lock "$template" --update >"$results/$name.changes" &&
+        id=$(karat build --locked "$template"); } 2>"$results/$name.log" || code=$?
     printf '{"time":"%s","template":"%s","exit":%s,"id":"%s"}\n' \
         "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$name" "$code" "$id" >>"$results/history.jsonl"
     if [ "$code" = 0 ]; then

@@ -119,6 +119,31 @@ pub async fn obtain(
     })
 }
 
+/// The base disk as [`obtain`] gives it, where that takes no work: nothing is downloaded or made for it.
+///
+/// # Errors
+/// See [`BaseError`].
+pub async fn at_hand(
+    base: &plan::Base,
+    cache: &Cache,
+    run: &Path,
+    ui: &Ui,
+) -> Result<Option<BaseDisk>, BaseError> {
+    let there = match base {
+        plan::Base::File { .. } => true,
+        plan::Base::Url { url, checksum } => {
+            let digest = cache.expected(url, checksum).await?;
+            cache.path(&digest).is_file()
+        }
+        plan::Base::Bootstrap(plan) => bootstrap::path(plan, cache.root())?.is_file(),
+    };
+    if there {
+        obtain(base, cache, run, ui).await.map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,9 @@ use crate::builder::MachineError;
 use crate::builder::qemu::QemuError;
 use crate::disk::DiskError;
 use crate::fetch::FetchError;
+use crate::lock::LockError;
 use crate::manifest::inputs::InputError;
+use crate::network::SealError;
 use crate::provision::ProvisionError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
@@ -34,6 +36,10 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Fetch(#[from] FetchError),
+    /// The lock.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] LockError),
     /// QEMU.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -46,6 +52,10 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ssh(#[from] SshError),
+    /// The machine could not be sealed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Seal(#[from] SealError),
     /// A step.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -71,6 +81,7 @@ impl BuildError {
             Self::Cancelled => 130,
             Self::Base(error) => error.exit_code(),
             Self::Fetch(error) => error.exit_code(),
+            Self::Lock(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),
             _ => 1,
         }

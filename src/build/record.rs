@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{BuildError, Settings};
 use crate::disk::Finished;
+use crate::lock::Lock;
 use crate::manifest::{self, Inputs, Manifest, ManifestId, Outputs};
 use crate::plan::{self, Plan};
 use crate::provision::{Origin, Package};
@@ -18,16 +19,22 @@ pub(super) struct ThisRun<'a> {
     pub(super) phases: &'a [(String, Duration)],
 }
 
-/// Stores the image and its manifest; the file is moved away.
+/// Stores the image, its manifest, and what a rebuild needs: the lock and its packages. The file is moved away.
 pub(super) async fn image(
     manifest: &Manifest,
     file: &Path,
+    lock: &Lock,
     run: ThisRun<'_>,
     settings: &Settings<'_>,
     ui: &Ui,
 ) -> Result<ManifestId, BuildError> {
     let writing = settings.store.begin().await?;
     writing.add_image(file, ui).await?;
+    writing.add_text(lock.to_toml().as_bytes())?;
+    for package in &lock.packages {
+        let file = settings.cache.path(&package.sha256);
+        writing.add_file(&file, package.sha256).await?;
+    }
     let phases = run
         .phases
         .iter()
@@ -52,6 +59,7 @@ pub(super) fn manifest(
     plan: &Plan,
     finished: &Finished,
     packages: Vec<Package>,
+    lock: &Lock,
 ) -> Manifest {
     let outputs = Outputs {
         arch: qemu.arch.name().to_owned(),
@@ -62,12 +70,22 @@ pub(super) fn manifest(
             size: finished.size,
             virtual_size: finished.virtual_size,
         },
-        packages: packages.into_iter().map(package).collect(),
+        packages: packages.into_iter().map(|it| package(it, lock)).collect(),
+    };
+    let inputs = Inputs {
+        lock: Some(manifest::Lock {
+            digest: lock.digest(),
+        }),
+        ..inputs
     };
     Manifest::new(inputs, outputs)
 }
 
-fn package(package: Package) -> manifest::Package {
+fn package(package: Package, lock: &Lock) -> manifest::Package {
+    let locked = lock.packages.iter().find(|locked| {
+        (&locked.name, &locked.version, &locked.architecture)
+            == (&package.name, &package.version, &package.arch)
+    });
     let origin = match package.origin {
         Origin::Base => manifest::Origin::Base,
         Origin::Declared => manifest::Origin::Declared,
@@ -84,5 +102,6 @@ fn package(package: Package) -> manifest::Package {
         version,
         arch,
         origin,
+        sha256: locked.map(|locked| locked.sha256),
     }
 }

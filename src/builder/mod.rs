@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::network::Seal;
 use crate::ssh::Session;
 
 pub mod host;
@@ -20,6 +21,11 @@ pub trait Machine {
     /// # Errors
     /// The machine did not answer within the time, or died.
     async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError>;
+
+    /// What keeps it from the network; `None` for a machine with a network of its own.
+    fn seal(&self) -> Option<&Seal> {
+        None
+    }
 
     /// Tells when the machine dies.
     fn death(&self) -> Death;

@@ -8,18 +8,26 @@ use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
 use super::stored::StoreArgs;
-use super::{Failed, TemplateArgs};
-use crate::build::{self, Built, Image, OnError, Settings};
+use super::{Failed, MirrorArgs, TemplateArgs};
+use crate::build::skip::{self, Verdict};
+use crate::build::{self, Built, Image, OnError, Settings, Update};
 use crate::fetch::Cache;
 use crate::plan::{self, Plan};
-use crate::store::Store;
+use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
 /// Build images from templates and record them in the store
 ///
 /// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
-/// wrong, 4 a digest was wrong, 130 cancelled; with several templates, the largest of theirs.
+/// wrong, 4 a digest or the lock was wrong, 130 cancelled; with several templates, the largest of theirs.
+///
+/// Packages are installed as `NAME.lock.toml` beside the template has them. The first build writes that file; so does a
+/// build whose template or base has changed since, unless `--locked` forbids it.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct BuildArgs {
     #[command(flatten)]
     templates: TemplateArgs,
@@ -39,6 +47,21 @@ pub struct BuildArgs {
     /// Print each manifest's id with image, size and digest as one line of JSON
     #[arg(long)]
     json: bool,
+
+    /// Fail when a template's lock is missing or not of this template and base (for CI)
+    #[arg(long)]
+    locked: bool,
+
+    #[command(flatten)]
+    mirrors: MirrorArgs,
+
+    /// Build only when template, files, base, lock or package archives have changed
+    ///
+    /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
+    /// they have something new, and then the lock is brought up to date; with --locked they are not asked. Two changes
+    /// are not seen: of what steps fetch by themselves, and of the value of a secret.
+    #[arg(long)]
+    if_changed: bool,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -67,6 +90,8 @@ pub async fn run(
         store: &store,
         force: args.force,
         on_error: args.on_error,
+        locked: args.locked,
+        mirrors: &args.mirrors.mirrors,
     };
 
     let several = plans.len() > 1;
@@ -76,7 +101,7 @@ pub async fn run(
         } else {
             ui.clone()
         };
-        let outcome = one(plan, &settings, &ui, cancel).await;
+        let outcome = one(plan, args, &settings, &ui, cancel).await;
         report(plan, outcome, &ui, &store)
     });
     let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
@@ -97,6 +122,7 @@ pub async fn run(
 
 async fn one(
     plan: &Plan,
+    args: &BuildArgs,
     settings: &Settings<'_>,
     ui: &Ui,
     cancel: &CancellationToken,
@@ -104,9 +130,42 @@ async fn one(
     let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
         .map_err(|error| Failed::with(2, error))?;
     ui.hide(&secrets);
-    build::build(plan, &secrets, settings, ui, cancel)
+    let mut update = Update::Keep;
+    if args.if_changed {
+        let look = skip::verdict(plan, settings, settings.locked, ui);
+        match cancel.run_until_cancelled(look).await {
+            Some(Verdict::Unchanged(stored)) => {
+                put_out(plan, &stored, settings, ui).await?;
+                return Ok(Built::Unchanged(stored));
+            }
+            Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
+            Some(Verdict::Moved(reason)) => {
+                ui.note(&format!("building: {reason}"));
+                update = Update::All;
+            }
+            None => {}
+        }
+    }
+    build::build(plan, update, &secrets, settings, ui, cancel)
         .await
         .map_err(|error| Failed::with(error.exit_code(), error))
+}
+
+/// What was not built is put where `output.path` wants it all the same, unless something is there.
+async fn put_out(
+    plan: &Plan,
+    stored: &Stored,
+    settings: &Settings<'_>,
+    ui: &Ui,
+) -> Result<(), Failed> {
+    match &plan.output.path {
+        Some(path) if !path.exists() => {
+            let export = settings.store.export(&stored.manifest, path, false, ui);
+            let failed = |error: StoreError| Failed::with(error.exit_code(), error);
+            export.await.map(drop).map_err(failed)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn report(
@@ -119,6 +178,19 @@ fn report(
         Ok(Built::Image(image)) => {
             summarise(&image, ui, store);
             (0, Some(*image))
+        }
+        Ok(Built::Unchanged(stored)) => {
+            ui.note("unchanged");
+            let Stored { id, manifest, .. } = *stored;
+            let phases = Vec::new();
+            (
+                0,
+                Some(Image {
+                    id,
+                    manifest,
+                    phases,
+                }),
+            )
         }
         Ok(Built::Host) => {
             ui.note(&format!("{}: provisioned", plan.image.name));

@@ -1,10 +1,14 @@
 //! The verbs: one file each, arguments and `run` side by side.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
 
+use crate::fetch::Mirror;
+use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::template::{self, Inputs, LoadError};
 
@@ -14,10 +18,13 @@ pub mod export;
 mod failed;
 pub mod init;
 pub mod list;
+pub mod lock;
+pub mod outdated;
 pub mod plan;
 pub mod prune;
 pub mod show;
 pub mod stored;
+pub mod unneeded;
 pub mod validate;
 
 pub use failed::Failed;
@@ -25,7 +32,7 @@ pub use failed::Failed;
 /// Templates and the values of their variables, for every verb that reads templates.
 #[derive(Clone, Debug, Args)]
 pub struct TemplateArgs {
-    /// Read these templates
+    /// Read these templates; among several, locks (NAME.lock.toml) are passed over
     #[arg(required = true, value_name = "TEMPLATE")]
     pub templates: Vec<PathBuf>,
 
@@ -50,10 +57,23 @@ impl TemplateArgs {
     }
 }
 
+/// Where packages are looked for, for every verb that fetches them.
+#[derive(Clone, Debug, Args)]
+pub struct MirrorArgs {
+    /// Look for packages here before their archive is asked; may be given several times
+    ///
+    /// Any copy will do, because the digest decides: files under their path in the archive, their name, or their digest.
+    #[arg(long = "mirror", value_name = "DIR|URL")]
+    pub mirrors: Vec<Mirror>,
+}
+
 /// Loads every template, or says everything that is wrong with any of them.
 fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
     let (mut plans, mut errors) = (Vec::new(), Vec::new());
-    for path in paths {
+    // What a shell makes of `*.toml` has the locks too.
+    let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
+    let only_locks = paths.iter().all(|path| is_lock(&path));
+    for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
         match template::load(path, inputs) {
             Ok(plan) => plans.push(plan),
             Err(error) => errors.push(error),
@@ -63,6 +83,21 @@ fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
         Ok(plans)
     } else {
         Err(Invalid(errors))
+    }
+}
+
+/// A template that has no lock yet, for the verbs that read one.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the template {} has no lock", .0.display())]
+#[diagnostic(help("`karat lock {}` makes it", .0.display()))]
+struct NotLocked(PathBuf);
+
+/// The lock of a template.
+fn lock_of(template: &Path) -> Result<Lock, Failed> {
+    match Lock::read(&Lock::path_of(template)) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Failed::with(2, NotLocked(template.to_owned()))),
+        Err(error) => Err(Failed::with(error.exit_code(), error)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::stored::{StoreArgs, StoredError, plain, size};
-use crate::manifest::{Action, Base, BaseKind, Manifest, Origin, Step};
+use crate::manifest::{Action, Base, BaseKind, Manifest, Origin, Request, Step};
 use crate::store::{Record, Stored};
 
 /// Show what an image was made from and what it is
@@ -73,11 +73,22 @@ fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result
     }
     row("packages", packages(&stored.manifest))?;
     let network = if inputs.network.open {
-        "open while it was provisioned"
+        "open while it was provisioned: not hermetic"
     } else {
         "sealed"
     };
-    row("network", network.to_owned())
+    row("network", network.to_owned())?;
+    for request in &inputs.network.requests {
+        row("fetched", fetched(request))?;
+    }
+    Ok(())
+}
+
+fn fetched(request: &Request) -> String {
+    let status = request.status.map(|status| format!(" (status {status})"));
+    let digest = request.sha256.map(|digest| format!(" {digest}"));
+    let [status, digest] = [status, digest].map(Option::unwrap_or_default);
+    format!("{}{status}{digest}", request.url)
 }
 
 fn built(record: &Record) -> String {

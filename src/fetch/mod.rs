@@ -4,9 +4,11 @@
 //! that digest. Several processes may share a cache: a lock per entry lets the second find what the first fetched.
 
 mod checksums;
+mod current;
 pub mod known;
+mod many;
 mod partial;
-mod transfer;
+pub(crate) mod transfer;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,8 @@ use crate::hashing;
 use crate::plan::Checksum;
 use crate::ui::{Bar, Ui};
 use checksums::NotListed;
+pub(crate) use many::encode;
+pub use many::{Mirror, Missing, Places, Wanted};
 use partial::Partial;
 use transfer::{Redirects, TransferError};
 
@@ -41,6 +45,7 @@ const CHECKSUM_FILE_LIMIT: usize = 4 << 20;
 pub struct Cache {
     root: PathBuf,
     pause: Duration,
+    stalled: Duration,
 }
 
 /// Why something could not be fetched.
@@ -111,10 +116,34 @@ pub enum FetchError {
         /// Why.
         source: io::Error,
     },
+    /// Files that were looked for everywhere.
+    #[error("{} nowhere to be had:\n  {}", several(missing.len()), lines(missing))]
+    #[diagnostic(help(
+        "the digests are those of the lock: give a place that still has the files with `--mirror`, or resolve anew with `karat lock --update`"
+    ))]
+    Missing {
+        /// Each with the reasons.
+        missing: Vec<Missing>,
+    },
+    /// No HTTP at all.
+    #[error("cannot fetch anything over HTTP")]
+    NoClient(#[source] TransferError),
     /// There is no place for a cache.
     #[error("no place for the cache: neither XDG_CACHE_HOME nor HOME is set")]
     #[diagnostic(help("set KARAT_CACHE to a directory"))]
     NoPlace,
+}
+
+fn several(count: usize) -> String {
+    if count == 1 {
+        return "a file is".to_owned();
+    }
+    format!("{count} files are")
+}
+
+fn lines(missing: &[Missing]) -> String {
+    let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    lines.join("\n  ")
 }
 
 fn after(tries: u32) -> String {
@@ -147,8 +176,11 @@ impl Cache {
     /// A cache in this directory, which is made when something is put into it.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        let (root, pause) = (root.into(), PAUSE);
-        Self { root, pause }
+        Self {
+            root: root.into(),
+            pause: PAUSE,
+            stalled: transfer::STALLED,
+        }
     }
 
     /// The cache of this user: `KARAT_CACHE`, else `karat` in the XDG cache directory.
@@ -204,12 +236,20 @@ impl Cache {
         checksum: &Checksum,
         ui: &Ui,
     ) -> Result<(PathBuf, Digest), FetchError> {
+        let digest = self.expected(url, checksum).await?;
+        Ok((self.fetch_known(&parse(url)?, digest, ui).await?, digest))
+    }
+
+    /// What a download of `url` must hash to.
+    ///
+    /// # Errors
+    /// The checksum file cannot be had, or does not tell.
+    pub async fn expected(&self, url: &str, checksum: &Checksum) -> Result<Digest, FetchError> {
         let url = parse(url)?;
-        let digest = match checksum {
-            Checksum::Sha256(digest) => *digest,
-            Checksum::Sha256Url(sums) => self.look_up(&parse(sums)?, &url).await?,
-        };
-        Ok((self.fetch_known(&url, digest, ui).await?, digest))
+        match checksum {
+            Checksum::Sha256(digest) => Ok(*digest),
+            Checksum::Sha256Url(sums) => self.look_up(&parse(sums)?, &url).await,
+        }
     }
 
     /// Gets the digest of the file that `url` names out of a checksum file.
@@ -234,36 +274,52 @@ impl Cache {
     }
 
     async fn fetch_known(&self, url: &Url, digest: Digest, ui: &Ui) -> Result<PathBuf, FetchError> {
-        let target = self.path(&digest);
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| FetchError::Cache { path, source }
+        let Some((target, lock)) = self.claim(digest, url.as_str(), ui).await? else {
+            return Ok(self.path(&digest));
         };
+        let partial = self.partial(&target, lock).await?;
+        let partial = self.download(url, digest, partial, ui).await?;
+        self.finish(partial, &target).await?;
+        Ok(target)
+    }
+
+    /// The entry of a digest, locked, for who is going to fill it; `None` when the cache has the file.
+    async fn claim(
+        &self,
+        digest: Digest,
+        name: &str,
+        ui: &Ui,
+    ) -> Result<Option<(PathBuf, FileLock)>, FetchError> {
+        let target = self.path(&digest);
         let directory = self.root.join("sha256");
         std::fs::create_dir_all(&directory).map_err(failed(&directory))?;
         let lock_path = target.with_extension("lock");
-        let waiting = || ui.detail(&format!("another process is fetching {url}"));
+        let waiting = || ui.detail(&format!("another process is fetching {name}"));
         let lock = FileLock::exclusive(&lock_path, waiting)
             .await
             .map_err(failed(&lock_path))?;
         if self.holds(&target, digest).await.map_err(failed(&target))? {
             lock.remove().map_err(failed(&lock_path))?;
-            return Ok(target);
+            return Ok(None);
         }
-        let partial_path = target.with_extension("partial");
+        Ok(Some((target, lock)))
+    }
+
+    /// What an earlier try left of an entry, or a new beginning.
+    async fn partial(&self, target: &Path, lock: FileLock) -> Result<Partial, FetchError> {
+        let path = target.with_extension("partial");
         let open = {
-            let path = partial_path.clone();
+            let path = path.clone();
             move |stop: &hashing::Stop| Partial::open(&path, lock, stop)
         };
-        let partial = hashing::blocking(open)
-            .await
-            .map_err(failed(&partial_path))?;
-        let partial = self.download(url, digest, partial, ui).await?;
-        let finished = target.clone();
+        hashing::blocking(open).await.map_err(failed(&path))
+    }
+
+    async fn finish(&self, partial: Partial, target: &Path) -> Result<(), FetchError> {
+        let finished = target.to_owned();
         hashing::blocking(move |_| partial.finish(&finished))
             .await
-            .map_err(failed(&target))?;
-        Ok(target)
+            .map_err(failed(target))
     }
 
     /// Whether the cache has the file, unharmed. One that rotted on disk is removed.
@@ -338,6 +394,11 @@ impl Cache {
             }
         }
     }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> FetchError + use<> {
+    let path = path.to_owned();
+    move |source| FetchError::Cache { path, source }
 }
 
 /// Counts failed tries and waits between them.

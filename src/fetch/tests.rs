@@ -7,6 +7,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
+mod many;
+
 /// What the server does with one request.
 #[derive(Clone, Copy, Debug)]
 enum Reply {
@@ -125,6 +127,7 @@ fn cache() -> (tempfile::TempDir, Cache) {
     let cache = Cache {
         root: scratch.path().to_owned(),
         pause: Duration::from_millis(2),
+        stalled: transfer::STALLED,
     };
     (scratch, cache)
 }

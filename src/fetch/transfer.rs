@@ -13,7 +13,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
 /// A server that accepts and then says nothing is given up after this long; a retry resumes.
-const STALLED: Duration = Duration::from_mins(1);
+pub const STALLED: Duration = Duration::from_mins(1);
 
 /// Long enough for a lost SYN or two.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(20);
 const REDIRECTS: usize = 10;
 
 /// Bytes as they arrive.
-pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransferError>>>>;
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransferError>> + Send>>;
 
 /// What a source answered.
 pub struct Answer {
@@ -46,6 +46,9 @@ pub enum TransferError {
     /// The server has nothing from the asked offset on.
     #[error("the server has fewer bytes than were fetched before")]
     PastEnd,
+    /// More than what was asked for can have.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     File {
@@ -66,13 +69,13 @@ impl TransferError {
                     || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(status)
             }
             Self::PastEnd => true,
-            Self::File { .. } => false,
+            Self::TooLong(_) | Self::File { .. } => false,
         }
     }
 }
 
 /// The innermost reason is the useful one; reqwest's own text is only "error sending request".
-fn chain(error: &reqwest::Error) -> String {
+pub fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
@@ -96,6 +99,11 @@ pub enum Redirects {
 
 /// An HTTP client.
 pub fn client(redirects: Redirects) -> Result<Client, TransferError> {
+    client_within(redirects, STALLED)
+}
+
+/// An HTTP client that waits so long for the next bytes.
+pub fn client_within(redirects: Redirects, stalled: Duration) -> Result<Client, TransferError> {
     // Fails when one is installed already, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let builder = || {
@@ -106,7 +114,7 @@ pub fn client(redirects: Redirects) -> Result<Client, TransferError> {
         Client::builder()
             .user_agent(concat!("karat/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
-            .read_timeout(STALLED)
+            .read_timeout(stalled)
             .redirect(policy)
     };
     builder()

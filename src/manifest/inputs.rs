@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{Action, Apt, Base, BaseKind, File, Inputs, Name, Network, Packages, SecretKind, Step};
+use super::{
+    Action, Apt, Base, BaseKind, Dnf, File, Inputs, Name, Network, Packages, Repository,
+    SecretKind, Step,
+};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::hashing::{self, Stop};
@@ -59,13 +62,25 @@ pub fn collect(
             .collect(),
         base: base_of(base, disk),
         packages: Packages {
-            apt: plan.packages.apt.as_ref().map(apt),
+            apt: plan
+                .packages
+                .apt
+                .as_ref()
+                .map(|it| apt(it, stop))
+                .transpose()?,
+            dnf: plan
+                .packages
+                .dnf
+                .as_ref()
+                .map(|it| dnf(it, stop))
+                .transpose()?,
         },
+        // Known once the packages are.
+        lock: None,
         files: files.collect::<Result<_, _>>()?,
         steps: steps.collect::<Result<_, _>>()?,
-        // Packages are installed from inside the guest, so it reaches its archive and with that everything.
-        network: Network { open: true },
-        hermetic: false,
+        network: network(&plan.network),
+        hermetic: !plan.network.open,
     })
 }
 
@@ -101,12 +116,51 @@ fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
     record
 }
 
-fn apt(apt: &plan::Apt) -> Apt {
-    Apt {
+/// What the guest got of it is known only at its end.
+fn network(network: &plan::Network) -> Network {
+    let allow = network.allow.iter().map(|allow| super::Allow {
+        url: allow.url.clone(),
+        sha256: allow.sha256,
+    });
+    Network {
+        open: network.open,
+        allow: allow.collect(),
+        requests: Vec::new(),
+    }
+}
+
+fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
+    Ok(Apt {
         install: apt.install.clone(),
         remove: apt.remove.clone(),
         recommends: apt.recommends,
-    }
+        repositories: repositories(&apt.repositories, stop)?,
+    })
+}
+
+fn dnf(dnf: &plan::Dnf, stop: &Stop) -> Result<Dnf, InputError> {
+    Ok(Dnf {
+        install: dnf.install.clone(),
+        remove: dnf.remove.clone(),
+        recommends: dnf.recommends,
+        repositories: repositories(&dnf.repositories, stop)?,
+    })
+}
+
+fn repositories(all: &[plan::Repository], stop: &Stop) -> Result<Vec<Repository>, InputError> {
+    let repository = |repository: &plan::Repository| {
+        let key = repository.key.as_ref().map(|key| hash(key, stop));
+        Ok(Repository {
+            name: repository.name.clone(),
+            uri: repository.uri.clone(),
+            suites: repository.suites.clone(),
+            components: repository.components.clone(),
+            key: key.transpose()?,
+            trusted: repository.trusted,
+            keep: repository.keep,
+        })
+    };
+    all.iter().map(repository).collect()
 }
 
 fn step(planned: &plan::Step, stop: &Stop) -> Result<Step, InputError> {

@@ -50,6 +50,9 @@ pub struct Inputs {
     pub base: Base,
     /// Packages that were declared.
     pub packages: Packages,
+    /// The lock that they were installed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Lock>,
     /// Files that were put in place before the first step.
     pub files: Vec<File>,
     /// Steps in order.
@@ -132,6 +135,9 @@ pub struct Packages {
     /// For apt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apt: Option<Apt>,
+    /// For dnf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dnf: Option<Dnf>,
 }
 
 /// Packages declared for apt.
@@ -144,6 +150,55 @@ pub struct Apt {
     pub remove: Vec<String>,
     /// Whether recommended packages were installed too.
     pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// Packages declared for dnf.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dnf {
+    /// To install, as declared.
+    pub install: Vec<String>,
+    /// To remove.
+    pub remove: Vec<String>,
+    /// Whether recommended packages were installed too.
+    pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// A package source that was declared.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub uri: String,
+    /// Its suites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<String>,
+    /// Their components.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// SHA-256 of its key file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// Believed without a signature.
+    pub trusted: bool,
+    /// Left configured in the image.
+    pub keep: bool,
+}
+
+/// The lock that packages were installed from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// SHA-256 of its text.
+    pub digest: Digest,
 }
 
 /// A file or directory that was put into the guest.
@@ -211,6 +266,40 @@ pub enum Action {
 pub struct Network {
     /// The whole network.
     pub open: bool,
+    /// What the template allows a sealed guest to get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Allow>,
+    /// What it got of that, sorted, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Request>,
+}
+
+/// Something that a sealed guest may get.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// A URL; one that ends with `/` stands for all below it.
+    pub url: String,
+    /// SHA-256 of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+}
+
+/// Something that a sealed guest got.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// The URL.
+    pub url: String,
+    /// The HTTP status, when it was not 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// SHA-256 of what came. Absent when only the head was asked for, or when the guest did not take all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// Its size in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 /// What came out.
@@ -253,6 +342,9 @@ pub struct Package {
     pub arch: String,
     /// Why it is there.
     pub origin: Origin,
+    /// SHA-256 of the file that it was installed from, where the lock has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }
 
 /// Why a package is in an image.

@@ -59,11 +59,20 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
                 install: vec!["nginx-light".to_owned()],
                 remove: vec![],
                 recommends: false,
+                repositories: vec![],
             }),
+            dnf: None,
         },
+        lock: Some(Lock {
+            digest: Digest::of(b"lock"),
+        }),
         files: vec![file],
         steps: steps.into_iter().map(name_step).collect(),
-        network: Network { open: true },
+        network: Network {
+            open: true,
+            allow: Vec::new(),
+            requests: Vec::new(),
+        },
         hermetic: false,
     };
     let outputs = Outputs {
@@ -80,6 +89,7 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
             version: "1.22.1-9+deb12u3".to_owned(),
             arch: "amd64".to_owned(),
             origin: Origin::Declared,
+            sha256: Some(Digest::of(b"nginx-light")),
         }],
     };
     Manifest::new(inputs, outputs)

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 
 use super::check::{Checker, Need, NeedKind};
-use super::{Apt, Builder, Format, Image, Output, Packages, Plan, SecretSource, Source};
+use super::{Builder, Format, Image, Output, Plan, SecretSource, Source};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
 use crate::template::tree::Removed;
@@ -56,6 +56,8 @@ impl Checker<'_> {
         let base = self.base(template.base.as_ref(), &builder);
         self.disk_tables(template, &builder);
         let ssh = self.ssh(template.ssh.as_ref(), &builder);
+        let network = self.network(template.network.as_ref(), &builder);
+        self.one_network(template.builder.as_ref(), &network);
         let kind = match builder {
             Builder::Qemu(_) => "qemu",
             Builder::Host(_) => "host",
@@ -78,13 +80,8 @@ impl Checker<'_> {
             base,
             builder,
             ssh,
-            packages: Packages {
-                apt: template
-                    .packages
-                    .as_ref()
-                    .and_then(|packages| packages.apt.as_ref())
-                    .map(|apt| self.apt(apt)),
-            },
+            network,
+            packages: self.packages(template.packages.as_ref()),
             files,
             steps: self.steps(&template.provision, kind),
             on_error: self.steps(&template.on_error, kind),
@@ -131,50 +128,6 @@ impl Checker<'_> {
             self.say(problem.help("names are made of a-z, 0-9 and -, and do not start with -"));
         }
         text.clone()
-    }
-
-    fn apt(&mut self, apt: &schema::Apt) -> Apt {
-        let install = self.package_names(&apt.install, true);
-        let remove = self.package_names(&apt.remove, false);
-        for name in &apt.remove {
-            if let Some(installed) = apt.install.iter().find(|i| i.get_ref() == name.get_ref()) {
-                let what = format!("`{}` is both installed and removed", name.get_ref());
-                self.say(Problem::at(name.span(), what).and(installed.span(), "installed here"));
-            }
-        }
-        Apt {
-            install,
-            remove,
-            recommends: apt.recommends.is_some_and(|flag| flag.0),
-        }
-    }
-
-    /// Strict, because a name that starts with `-` or holds a space would be an option or two packages to apt.
-    fn package_names(&mut self, names: &[Str], versions: bool) -> Vec<String> {
-        for name in names {
-            let text = name.get_ref();
-            let (package, version) = match text.split_once('=') {
-                Some((package, version)) if versions => (package, version),
-                _ => (text.as_str(), "0"),
-            };
-            let valid = package.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && package
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.:".contains(&b))
-                && !version.is_empty()
-                && version
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"+-.:~".contains(&b));
-            if !valid {
-                let problem = Problem::at(name.span(), format!("{text:?} is not a package"));
-                self.say(problem.help(if versions {
-                    "write \"name\" or \"name=version\""
-                } else {
-                    "write the package's name"
-                }));
-            }
-        }
-        names.iter().map(|name| name.get_ref().clone()).collect()
     }
 
     fn output(&mut self, output: Option<&Spanned<schema::Output>>) -> Output {

@@ -15,9 +15,13 @@ use crate::size::serialize_duration;
 pub(crate) mod check;
 mod machine;
 pub(crate) mod make;
+mod network;
+mod packages;
 pub mod secrets;
 mod show;
 mod step;
+
+pub use network::{Allow, Network, OnRefused};
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +40,8 @@ pub struct Plan {
     pub builder: Builder,
     /// How the machine is reached.
     pub ssh: Ssh,
+    /// What the guest may reach while it is provisioned.
+    pub network: Network,
     /// Packages to install and remove.
     pub packages: Packages,
     /// Files to put in place before the first step.
@@ -248,6 +254,9 @@ pub struct Jump {
 pub struct Packages {
     /// `[packages.apt]`
     pub apt: Option<Apt>,
+    /// `[packages.dnf]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dnf: Option<Dnf>,
 }
 
 /// `[packages.apt]`
@@ -259,6 +268,44 @@ pub struct Apt {
     pub remove: Vec<String>,
     /// Install recommended packages too. Default false.
     pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// `[packages.dnf]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Dnf {
+    /// Packages to install, `name` or `name=version`.
+    pub install: Vec<String>,
+    /// Packages to remove.
+    pub remove: Vec<String>,
+    /// Install recommended packages (weak dependencies) too. Default false.
+    pub recommends: bool,
+    /// Package sources besides those of the base.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
+}
+
+/// `[[packages.apt.repositories]]`; without suites and components also `[[packages.dnf.repositories]]`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Repository {
+    /// `[a-z0-9-]`, names its files in the image.
+    pub name: String,
+    /// `http` or `https` URI.
+    pub uri: String,
+    /// Suites; one that ends with `/` is a path without components.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<String>,
+    /// Components of each suite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// `OpenPGP` key that signs it, armored or binary.
+    pub key: Option<PathBuf>,
+    /// Believe it without a signature. Default false.
+    pub trusted: bool,
+    /// Leave it configured in the image. Default true.
+    pub keep: bool,
 }
 
 /// `[[files]]`, and the `file` step.

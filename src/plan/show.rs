@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Apt, Base, Builder, Checksum, Format, HostKey, Plan, Script, SecretSource, Shell, Ssh,
-    Step, Upload, UploadSource,
+    Action, Allow, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Packages, Plan,
+    Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -39,10 +39,8 @@ impl Plan {
         page.section("base", plan.base.as_ref().map(base));
         page.section("builder", builder(&plan.builder));
         page.section("ssh", ssh(&plan.ssh));
-        page.section(
-            "packages",
-            plan.packages.apt.as_ref().into_iter().flat_map(apt),
-        );
+        page.section("network", network(&plan));
+        page.section("packages", packages(&plan.packages));
         page.section("files", plan.files.iter().map(upload));
         page.section("steps", numbered(&plan.steps));
         page.section("on error", numbered(&plan.on_error));
@@ -109,6 +107,10 @@ fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
         all.extend(host_key_path(&mut host.host_key));
     }
     all.extend(plan.ssh.key_file.as_mut());
+    let Packages { apt, dnf } = &mut plan.packages;
+    let of_apt = apt.iter_mut().flat_map(|apt| &mut apt.repositories);
+    let of_dnf = dnf.iter_mut().flat_map(|dnf| &mut dnf.repositories);
+    all.extend(of_apt.chain(of_dnf).filter_map(|it| it.key.as_mut()));
     if let Some(jump) = &mut plan.ssh.jump {
         all.extend(jump.key_file.as_mut());
         all.extend(host_key_path(&mut jump.host_key));
@@ -263,20 +265,86 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
     lines
 }
 
-fn apt(apt: &Apt) -> Vec<String> {
+/// Nothing for a host, whose network is its own.
+fn network(plan: &Plan) -> Vec<String> {
+    let Network {
+        open,
+        allow,
+        on_refused,
+    } = &plan.network;
+    if plan.base.is_none() {
+        return Vec::new();
+    }
+    if *open {
+        return vec!["open: the image is not hermetic".to_owned()];
+    }
+    let sealed = match allow.as_slice() {
+        [] => "sealed",
+        _ => "sealed, but for",
+    };
+    let mut lines = vec![sealed.to_owned()];
+    lines.extend(allow.iter().map(|Allow { url, sha256 }| {
+        let digest = sha256.map(|digest| format!(" {digest}"));
+        format!("{url}{}", digest.unwrap_or_default())
+    }));
+    if *on_refused == OnRefused::Warn {
+        lines.push("a step that asks for anything else is warned of".to_owned());
+    }
+    lines
+}
+
+fn packages(packages: &Packages) -> Vec<String> {
+    let apt = packages.apt.iter();
+    let apt =
+        apt.flat_map(|apt| declared(&apt.install, &apt.remove, apt.recommends, &apt.repositories));
+    let dnf = packages.dnf.iter();
+    let dnf =
+        dnf.flat_map(|dnf| declared(&dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories));
+    apt.chain(dnf).collect()
+}
+
+fn declared(
+    install: &[String],
+    remove: &[String],
+    recommends: bool,
+    repositories: &[Repository],
+) -> Vec<String> {
     let mut lines = Vec::new();
-    if !apt.install.is_empty() {
-        let with = if apt.recommends {
+    if !install.is_empty() {
+        let with = if recommends {
             " (and what they recommend)"
         } else {
             ""
         };
-        lines.push(format!("install {}{with}", apt.install.join(" ")));
+        lines.push(format!("install {}{with}", install.join(" ")));
     }
-    if !apt.remove.is_empty() {
-        lines.push(format!("remove {}", apt.remove.join(" ")));
+    if !remove.is_empty() {
+        lines.push(format!("remove {}", remove.join(" ")));
     }
+    lines.extend(repositories.iter().map(repository));
     lines
+}
+
+fn repository(repository: &Repository) -> String {
+    let uri = [
+        std::slice::from_ref(&repository.uri),
+        &repository.suites,
+        &repository.components,
+    ];
+    let proof = repository.key.as_ref().map_or_else(
+        || "believed without a signature".to_owned(),
+        |key| format!("signed by {}", key.display()),
+    );
+    let left = if repository.keep {
+        ""
+    } else {
+        ", not left in the image"
+    };
+    format!(
+        "from {} ({}), {proof}{left}",
+        repository.name,
+        uri.concat().join(" ")
+    )
 }
 
 fn upload(upload: &Upload) -> String {

@@ -10,6 +10,8 @@ use thiserror::Error;
 use crate::builder::MachineError;
 use crate::ssh::SshError;
 
+use super::packages::PackageError;
+
 /// Why a machine could not be provisioned.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ProvisionError {
@@ -35,6 +37,19 @@ pub enum ProvisionError {
         /// The end of what it wrote.
         #[source]
         output: Option<Tail>,
+    },
+    /// It asked the network for something that the template does not allow.
+    #[error("{}", .sentences.join("\n"))]
+    #[diagnostic(help(
+        "allow it, with its `sha256` if it is one file; or put it in place with [[files]], or install a package instead. \
+         With `on_refused = \"warn\"` in [network] steps may go on without it"
+    ))]
+    Refused {
+        /// What was refused.
+        sentences: Vec<String>,
+        /// How it failed, unless it came to its end all the same.
+        #[source]
+        source: Option<Box<ProvisionError>>,
     },
     /// Nothing came of it in time.
     #[error("it was not done after {after:?} and was ended")]
@@ -123,7 +138,7 @@ pub enum ProvisionError {
     #[diagnostic(help("`apt-cache policy NAME` in the machine shows the versions there are"))]
     UnknownVersion(Vec<String>),
     /// apt said it is done, but a declared package is not there.
-    #[error("not as declared after apt was done: {}", .0.join("; "))]
+    #[error("not as declared after the packages were installed: {}", .0.join("; "))]
     #[diagnostic(help("a virtual package cannot be declared: name the package that provides it"))]
     NotAsDeclared(Vec<String>),
     /// A phase of apt's work failed.
@@ -169,6 +184,10 @@ pub enum ProvisionError {
     #[error("the destination {0} is a directory, and `content` has no file name of its own")]
     #[diagnostic(help("write the whole path of the file"))]
     NoFileName(String),
+    /// Packages could not be resolved.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Package(Box<PackageError>),
     /// SSH failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -177,6 +196,12 @@ pub enum ProvisionError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Machine(Box<MachineError>),
+}
+
+impl From<PackageError> for ProvisionError {
+    fn from(error: PackageError) -> Self {
+        Self::Package(Box::new(error))
+    }
 }
 
 impl From<SshError> for ProvisionError {
@@ -202,6 +227,7 @@ impl ProvisionError {
         match self {
             Self::Machine(error) => matches!(**error, MachineError::Died(_)),
             Self::Died(_)
+            | Self::Refused { .. }
             | Self::LineEndings(_)
             | Self::VariableName(_)
             | Self::VariableValue(_)

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::builder::Machine;
 use crate::digest::Digest;
+use crate::network::Seal;
 use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
 use crate::ui::Ui;
@@ -26,7 +27,10 @@ mod shell;
 
 pub use error::{ProvisionError, Tail};
 pub use file::files;
-pub use packages::{Installed, Origin, Package, attribute, installed_packages, packages};
+pub use packages::{
+    Asked, Installed, Origin, Package, PackageError, Pin, attribute, install, installed_packages,
+    resolve,
+};
 pub use shell::check as check_script;
 
 /// How long the machine may take to answer again before a further try or `on_error`.
@@ -62,7 +66,16 @@ pub async fn step<M: Machine>(
     step: &Step,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
-    tried(machine, step, &[], cx).await
+    tried(machine, step, &[], AfterRefusal::Fail, cx).await
+}
+
+/// What becomes of a step that came to its end though something that it asked for was refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AfterRefusal {
+    /// It fails, unless the template says otherwise.
+    Fail,
+    /// Nothing.
+    GoOn,
 }
 
 /// Runs the steps for a build that has failed, each with `KARAT_ERROR` and `KARAT_FAILED_STEP` in its environment.
@@ -86,7 +99,7 @@ pub async fn on_error<M: Machine>(
             ));
             return;
         }
-        if let Err(error) = tried(machine, step, &more, cx).await {
+        if let Err(error) = tried(machine, step, &more, AfterRefusal::GoOn, cx).await {
             cx.ui.warn(&format!("in on_error: {}", causes(&error)));
         }
     }
@@ -116,13 +129,15 @@ pub async fn test<M: Machine>(
         retries: 0,
         pause_before: Duration::ZERO,
     };
-    step(machine, &one, cx).await
+    // A test may well be that something cannot be reached.
+    tried(machine, &one, &[], AfterRefusal::GoOn, cx).await
 }
 
 async fn tried<M: Machine>(
     machine: &mut M,
     step: &Step,
     more: &[(&str, &str)],
+    refusal: AfterRefusal,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
     let mut death = machine.death();
@@ -134,7 +149,9 @@ async fn tried<M: Machine>(
             if !std::mem::take(&mut first) {
                 reopen(machine).await?;
             }
-            once(machine, step, more, cx).await
+            let before = machine.seal().map_or(0, Seal::refusals);
+            let result = once(machine, step, more, cx).await;
+            judged(result, machine.seal(), before, refusal)
         },
         |tries, error: &ProvisionError| {
             let again = !error.is_final();
@@ -154,6 +171,25 @@ async fn tried<M: Machine>(
         report = death.wait() => Err(ProvisionError::Died(report).of_step(&step.name, 1)),
         result = work => result.map_err(|(tries, error)| error.of_step(&step.name, tries)),
     }
+}
+
+/// A step's result in the light of what was refused to it.
+fn judged(
+    result: Result<(), ProvisionError>,
+    seal: Option<&Seal>,
+    before: usize,
+    refusal: AfterRefusal,
+) -> Result<(), ProvisionError> {
+    let Some(seal) = seal else { return result };
+    let sentences = seal.refused_since(before);
+    let passes = refusal == AfterRefusal::GoOn || !seal.is_strict();
+    if sentences.is_empty() || result.is_ok() && passes {
+        return result;
+    }
+    Err(ProvisionError::Refused {
+        sentences,
+        source: result.err().map(Box::new),
+    })
 }
 
 async fn once<M: Machine>(

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::remote::{self, Ended, Interpreter, Outcome, Run};
 use super::{Context, ProvisionError, reboot};
 use crate::builder::Machine;
+use crate::network::Seal;
 use crate::plan::{Script, Shell, Step};
 
 /// Exit codes of a shell that was told to end (HUP, TERM), as a reboot does.
@@ -28,6 +29,7 @@ pub(super) async fn run<M: Machine>(
     let run = Run {
         interpreter: interpreter(&script, &describe(&shell.script))?,
         script: &script,
+        prelude: machine.seal().map(Seal::prelude).unwrap_or_default(),
         environment: environment(step, shell, more, cx),
         user: &shell.user,
         directory: shell.working_directory.as_deref(),

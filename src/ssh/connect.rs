@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::client::{self, DisconnectReason, Handle};
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Preferred, cipher};
+use russh::{Channel, ChannelOpenFailure, Preferred, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::auth::{Credentials, log_in};
 use super::host_key::Expected;
 use super::stream::Wire;
+use super::tunnel::Forwards;
 use super::{Session, SshError, Target};
 
 /// Waits between tries: short at first, since most machines come up while being watched.
@@ -204,9 +205,12 @@ impl<'a> Dial<'a> {
             move |_| SshError::Stalled { address, doing }
         };
         let farewell = Arc::default();
+        let forwards = Forwards::default();
+        let asking = forwards.asking();
         let client = Client {
             expected: self.expected.clone(),
             farewell: Arc::clone(&farewell),
+            forwards,
         };
         let mut handle = bounded(
             HANDSHAKE_LIMIT,
@@ -231,6 +235,7 @@ impl<'a> Dial<'a> {
             login: self.target.login(),
             is_root: self.target.user == "root",
             farewell,
+            forwards: asking,
             jump,
             _cut: guard,
         })
@@ -281,6 +286,7 @@ fn through(jump: &Target) -> impl Fn(SshError) -> SshError {
 pub(super) struct Client {
     expected: Expected,
     farewell: Farewell,
+    forwards: Forwards,
 }
 
 /// The reason for which the connection ended, once it has.
@@ -315,6 +321,26 @@ impl client::Handler for Client {
             // karat asks for plain keys only.
             PublicKeyOrCertificate::Certificate(_) => Ok(false),
         }
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        _connected_address: &str,
+        connected_port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut client::Session,
+    ) -> Result<(), ClientError> {
+        if let Some(taker) = self.forwards.taker(connected_port) {
+            reply.accept().await;
+            taker.take(channel);
+        } else {
+            let reason = ChannelOpenFailure::AdministrativelyProhibited;
+            reply.reject(reason).await;
+        }
+        Ok(())
     }
 
     async fn disconnected(

@@ -181,6 +181,13 @@ pub enum SshError {
         /// Why.
         reason: String,
     },
+    /// The server does not open ports for us.
+    #[error("{login} refused to forward a port")]
+    #[diagnostic(help("its sshd must allow it: `AllowTcpForwarding yes` in /etc/ssh/sshd_config"))]
+    NoForward {
+        /// `user@address:port`.
+        login: String,
+    },
     /// A command whose output was needed failed.
     #[error("`{command}` {exit}{}", tail(.stderr))]
     Failed {

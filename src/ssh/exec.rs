@@ -169,7 +169,7 @@ impl Session {
     }
 
     /// The connection is gone; tells why as far as that is known.
-    pub(super) fn disconnected(&self) -> SshError {
+    pub(crate) fn disconnected(&self) -> SshError {
         let reason = self
             .farewell
             .lock()

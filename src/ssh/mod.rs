@@ -14,11 +14,13 @@ pub mod keys;
 mod lines;
 mod quote;
 mod stream;
+mod tunnel;
 mod upload;
 
 pub(crate) use connect::{Refusal, connect_with};
 pub use error::SshError;
 pub use quote::quote;
+pub use tunnel::{Forward, Stream};
 
 /// Where to connect and how both sides prove who they are.
 #[derive(Clone, Debug)]
@@ -53,6 +55,7 @@ pub struct Session {
     login: String,
     is_root: bool,
     farewell: connect::Farewell,
+    forwards: tunnel::Asking,
     /// The connection that this one goes through.
     jump: Option<Box<Session>>,
     /// Cuts the connection when the session is dropped.
@@ -104,6 +107,13 @@ pub struct Item {
 pub enum ItemSource {
     /// A file or directory.
     Path(PathBuf),
+    /// A file, under another name than it has here.
+    Named {
+        /// The file.
+        path: PathBuf,
+        /// Its name in a destination that is a directory.
+        name: String,
+    },
     /// Bytes.
     Bytes(Vec<u8>),
 }

@@ -12,7 +12,6 @@
 
 mod error;
 mod record;
-mod time;
 mod writing;
 
 use std::ffi::OsStr;
@@ -20,9 +19,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use crate::time::{InvalidTime, Timestamp};
 pub use error::StoreError;
 pub use record::{Record, Run};
-pub use time::{InvalidTime, Timestamp};
 pub use writing::Writing;
 
 use crate::atomic::{UNFINISHED, Unfinished};

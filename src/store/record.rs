@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::time::Timestamp;
 use crate::manifest::ManifestId;
+use crate::time::Timestamp;
 
 /// Name and version of the form of records.
 pub const SCHEMA: &str = "karat.record/1";

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{Blob, Record, Run, Store, StoreError};
@@ -69,6 +70,49 @@ impl Writing {
                 copy(&image, &blobs, stop, progress)
             };
             stored.map_err(StoreError::io("store", &image))
+        })
+        .await
+    }
+
+    /// Puts a small text into the store.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn add_text(&self, text: &[u8]) -> Result<Blob, StoreError> {
+        let digest = Digest::of(text);
+        let path = self.store.blob(&digest);
+        atomic::write(&path, READ_ONLY, text).map_err(StoreError::io("write", &path))?;
+        let size = text.len() as u64;
+        Ok(Blob { digest, size })
+    }
+
+    /// Puts a file of the cache into the store, which stays where it is: a second name for it within a file system,
+    /// else a copy. The cache vouches for its digest; a copy is compared.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the store not written.
+    pub async fn add_file(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
+        let (file, blob) = (file.to_owned(), self.store.blob(&digest));
+        hashing::blocking(move |stop| {
+            let link = || {
+                fs::set_permissions(&file, fs::Permissions::from_mode(READ_ONLY))?;
+                fs::hard_link(&file, &blob)
+            };
+            let copy = || {
+                let mut unfinished = Unfinished::create(&blob, READ_ONLY)?;
+                let from = File::open(&file)?;
+                let (actual, _) = hashing::copy(from, unfinished.file(), stop, |_| {})?;
+                if actual != digest {
+                    return Err(io::Error::other(format!("it is {actual}, not {digest}")));
+                }
+                unfinished.finish()
+            };
+            let stored = match link() {
+                Ok(()) => atomic::sync_directory(atomic::directory_of(&blob)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                Err(_) => copy(),
+            };
+            stored.map_err(StoreError::io("store", &file))
         })
         .await
     }

@@ -20,6 +20,7 @@ pub struct Template {
     pub base: Option<Spanned<Base>>,
     pub builder: Option<Spanned<Builder>>,
     pub ssh: Option<Spanned<Ssh>>,
+    pub network: Option<Spanned<Network>>,
     pub packages: Option<Packages>,
     #[serde(default)]
     pub files: Vec<Spanned<File>>,
@@ -157,10 +158,30 @@ pub struct Jump {
     pub known_hosts: Option<Str>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    pub open: Option<Spanned<Flag>>,
+    #[serde(default)]
+    pub allow: Vec<Spanned<Allow>>,
+    pub on_refused: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with `url`, as in { url = \"https://example.org/tool\", sha256 = \"...\" }"
+)]
+pub struct Allow {
+    pub url: Option<Str>,
+    pub sha256: Option<Str>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
     pub apt: Option<Apt>,
+    pub dnf: Option<Spanned<Dnf>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,6 +192,44 @@ pub struct Apt {
     #[serde(default)]
     pub remove: Vec<Str>,
     pub recommends: Option<Flag>,
+    #[serde(default)]
+    pub repositories: Vec<Spanned<Repository>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dnf {
+    #[serde(default)]
+    pub install: Vec<Str>,
+    #[serde(default)]
+    pub remove: Vec<Str>,
+    pub recommends: Option<Flag>,
+    #[serde(default)]
+    pub repositories: Vec<Spanned<DnfRepository>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnfRepository {
+    pub name: Option<Str>,
+    pub uri: Option<Str>,
+    pub key: Option<Str>,
+    pub trusted: Option<Flag>,
+    pub keep: Option<Flag>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    pub name: Option<Str>,
+    pub uri: Option<Str>,
+    #[serde(default)]
+    pub suites: Vec<Str>,
+    #[serde(default)]
+    pub components: Vec<Str>,
+    pub key: Option<Str>,
+    pub trusted: Option<Flag>,
+    pub keep: Option<Flag>,
 }
 
 #[derive(Debug, Deserialize)]

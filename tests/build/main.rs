@@ -2,8 +2,13 @@
 //!
 //! The base is made once and kept in karat's own cache, which other tests share.
 
+mod dnf;
+mod locked;
+mod sealed;
 mod signals;
 mod site;
+#[path = "../support/web.rs"]
+mod web;
 
 use site::Site;
 

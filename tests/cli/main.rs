@@ -1,7 +1,12 @@
 //! The real binary, run in a scratch directory with an empty environment. Exit code, stdout and stderr are one snapshot.
 
+mod archive;
 mod checksum;
+mod dnf;
+mod fresh;
 mod init;
+mod lock;
+mod network;
 mod plan;
 mod sanity;
 mod site;

@@ -20,7 +20,7 @@ fn unknown_keys_get_a_suggestion_or_the_known_ones() {
     insta::assert_snapshot!(site.validate_each(&[
         "descripton = \"x\"\n",
         "flavour = \"x\"\n",
-        "[network]\nopen = true\n",
+        "[netwrok]\nopen = true\n",
         "[[provision]]\nshell = { inlin = [\"true\"] }\n",
         "[[provision]]\nshel = { inline = [\"true\"] }\n",
         "[variables.x]\ndefalt = \"1\"\n",

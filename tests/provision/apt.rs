@@ -1,4 +1,5 @@
-//! `apt.sh` with a recorder in place of apt: which commands, in which order, and what becomes of `policy-rc.d`.
+//! The scripts for apt with a recorder in its place: which commands, in which order, what becomes of `policy-rc.d`, and
+//! that nothing is left over.
 //!
 //! The real apt has its turn in the tests that boot a guest. Here a mount namespace keeps the recorder's changes away
 //! from this machine's `/usr/sbin`.
@@ -13,17 +14,38 @@ const APT_GET: &str = r#"#!/bin/sh
 echo "apt-get $*" >>"$DIR/calls"
 echo "policy $(/usr/sbin/policy-rc.d; echo $?)" >>"$DIR/calls"
 case " $* " in
-*" autoremove "*) cat "$DIR/unneeded" 2>/dev/null; echo 'Remv lib-left [1]' >>"$DIR/unneeded" ;;
-*" update "*) [ ! -e "$DIR/no-archive" ] ;;
-*" install "*) [ ! -e "$DIR/no-install" ] || { echo 'E: Unable to locate package wrong'; exit 100; } ;;
+*" autoremove "*) echo 'Remv of-the-base [1]' ;;
+*" --auto-remove "*) printf 'Purg %s [1]\n' old of-the-base lib-left ;;
+*" update "*)
+    [ ! -e "$DIR/no-archive" ] || exit 100
+    echo 'InRelease' >lists/example.org_dists_x_InRelease
+    echo 'Date: today' >>lists/example.org_dists_x_InRelease
+    echo ' <- gpgv:201%20URI%20Done%0aSigned-By:%20AB!' >&2
+    ;;
+*" --print-uris "*) echo "'http://example.org/n.deb' n_1_all.deb 7 SHA256:00" ;;
+*" -s "*)
+    if [ -e "$DIR/conflict" ] && grep -q libx preferences; then
+        echo ' n : Depends: libx (= 2) but 1 is to be installed'
+        exit 100
+    fi
+    [ ! -e "$DIR/no-install" ] || { echo 'E: Unable to locate package wrong'; exit 100; }
+    echo 'Inst nginx (1 x [all])'
+    ;;
+*" install "*) [ ! -e "$DIR/no-install" ] || { echo 'E: Broken'; exit 100; } ;;
 esac
 "#;
 const DPKG_QUERY: &str = r#"#!/bin/sh
 for name; do :; done
-case $3 in
-*Status-Status*) [ "$name" != old ] && [ "$name" != absent ] && echo 'installed 1.0' ;;
-*) [ "$name" != absent ] && ! grep -q "$name-" "$DIR/calls" && echo 'install ok installed' ;;
+case "$*" in
+*Architecture*) ;;
+*Status-Status*) [ "$name" != virtual ] && echo 'installed' ;;
+*) [ "$name" != absent ] && [ "$name" != libnew ] && echo 'install ok installed' ;;
 esac
+exit 0
+"#;
+const APT_MARK: &str = r#"#!/bin/sh
+echo "apt-mark $*" >>"$DIR/calls"
+case " $* " in *" showmanual "*) echo asked ;; esac
 "#;
 
 struct Site(TempDir);
@@ -35,6 +57,7 @@ impl Site {
         fs::create_dir(dir.path().join("bin")).unwrap();
         for (name, text) in [
             ("apt-get", APT_GET),
+            ("apt-mark", APT_MARK),
             ("dpkg-query", DPKG_QUERY),
             ("sync", "#!/bin/sh\n"),
             ("sleep", "#!/bin/sh\n"),
@@ -45,8 +68,13 @@ impl Site {
         Self(dir)
     }
 
-    fn run(&self, install: &str, remove: &str) -> Output {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provision/packages/apt.sh");
+    /// Runs `shared.sh` and another script behind it.
+    fn run(&self, script: &str, install: &str, remove: &str) -> Output {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provision/packages/apt");
+        let read = |name: &str| fs::read_to_string(source.join(name)).unwrap();
+        let unpack = "unpack() { printf 'nginx 1\\nlibx 1\\n' >pins; }\n";
+        let whole = self.0.path().join("script");
+        fs::write(&whole, [unpack, &read("shared.sh"), &read(script)].concat()).unwrap();
         Command::new("unshare")
             .args([
                 "-m",
@@ -54,42 +82,56 @@ impl Site {
                 "-c",
                 "mount --bind \"$DIR/sbin\" /usr/sbin && exec sh -eu \"$0\"",
             ])
-            .arg(script)
+            .arg(whole)
             .env("DIR", self.0.path())
             .env(
                 "PATH",
                 format!("{}:/usr/bin:/bin", self.0.path().join("bin").display()),
             )
+            .env("KARAT_DIRECTORY", self.0.path().join("private"))
             .envs([
                 ("APT_INSTALL", install),
                 ("APT_REMOVE", remove),
+                ("APT_AUTO", "libnew asked auto:amd64"),
                 ("APT_RECOMMENDS", "false"),
+                ("KARAT_PROXY", "http://127.0.0.1:7"),
             ])
             .output()
             .unwrap()
     }
 
-    /// The calls of apt-get without their options.
+    fn install(&self, files: &[&str], remove: &str) -> Output {
+        let private = self.0.path().join("private");
+        fs::create_dir(&private).unwrap();
+        for file in files {
+            fs::write(private.join(file), "").unwrap();
+        }
+        self.run("install.sh", "nginx", remove)
+    }
+
+    fn resolve(&self, install: &str, remove: &str) -> Output {
+        self.run("resolve.sh", install, remove)
+    }
+
+    /// The calls without their options.
     fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.0.path().join("calls")).unwrap();
+        let private = format!("{}/private/", self.0.path().display());
         let word = |line: &str| {
-            let words = line.split(' ').skip(1).collect::<Vec<_>>();
+            let words = line.split(' ').map(|word| word.replace(&private, ""));
             let mut kept = Vec::new();
             let mut words = words.into_iter();
             while let Some(word) = words.next() {
-                match word {
-                    "-o" => drop(words.next()),
-                    option if option.starts_with('-') => {}
-                    word => kept.push(word),
+                match word.as_str() {
+                    "-o" | "-c" => drop(words.next()),
+                    "-q" | "-y" | "--purge" | "--allow-downgrades" => {}
+                    _ => kept.push(word),
                 }
             }
             kept.join(" ")
         };
-        calls
-            .lines()
-            .filter(|line| line.starts_with("apt-get"))
-            .map(word)
-            .collect()
+        let calls = calls.lines().filter(|line| line.starts_with("apt-"));
+        calls.map(word).collect()
     }
 
     fn policy(&self) -> Option<String> {
@@ -99,34 +141,47 @@ impl Site {
     fn touch(&self, name: &str) {
         fs::write(self.0.path().join(name), "").unwrap();
     }
+
+    fn assert_nothing_left(&self) {
+        assert!(!self.0.path().join("private").exists());
+    }
 }
 
 fn executable(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
-    assert!(
-        Command::new("chmod")
-            .arg("755")
-            .arg(path)
-            .status()
-            .unwrap()
-            .success()
-    );
+    let changed = Command::new("chmod").arg("755").arg(path).status().unwrap();
+    assert!(changed.success());
+}
+
+/// What karat reads, and what the user does.
+fn said(output: &Output) -> (Vec<String>, String) {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix('\u{1e}'));
+    (data.map(str::to_owned).collect(), text.clone())
 }
 
 #[test]
-fn packages_are_installed_without_starting_services() {
+fn packages_are_installed_offline_in_one_transaction_without_starting_services() {
     let site = Site::new();
-    let output = site.run("nginx curl=1.0", "");
+    let output = site.install(&["1-b.deb", "0-a.deb"], "old");
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(site.calls(), ["update", "install nginx curl=1.0"]);
+    assert_eq!(
+        site.calls(),
+        [
+            "apt-mark showmanual asked auto:amd64",
+            "apt-get install 0-a.deb 1-b.deb old-",
+            "apt-mark auto libnew auto:amd64",
+        ]
+    );
     let calls = fs::read_to_string(site.0.path().join("calls")).unwrap();
     assert!(
         calls.contains("policy 101") && !calls.contains("policy 0"),
         "{calls}"
     );
     for option in [
+        "Dir::Etc::SourceList=/dev/null",
+        "Dir::Etc::SourceParts=/dev/null",
         "Lock::Timeout=300",
-        "Error-Mode=any",
         "Install-Recommends=false",
         "force-confold",
         "force-confdef",
@@ -134,27 +189,12 @@ fn packages_are_installed_without_starting_services() {
         assert!(calls.contains(option), "{option}: {calls}");
     }
     assert_eq!(site.policy(), None, "nothing is left over");
-}
-
-#[test]
-fn removing_takes_only_what_the_removal_left_unneeded() {
-    let site = Site::new();
-    fs::write(site.0.path().join("unneeded"), "Remv of-the-base [1]\n").unwrap();
-    let output = site.run("", "old absent");
-    assert!(output.status.success(), "{output:?}");
-    assert_eq!(
-        site.calls(),
-        ["autoremove", "install old-", "autoremove", "purge lib-left"]
-    );
+    site.assert_nothing_left();
 }
 
 #[test]
 fn the_bases_own_policy_comes_back_whatever_happens() {
-    for (fault, code) in [
-        (None, 0),
-        (Some("no-archive"), 71),
-        (Some("no-install"), 73),
-    ] {
+    for (fault, code) in [(None, 0), (Some("no-install"), 73)] {
         let site = Site::new();
         executable(
             &site.0.path().join("sbin/policy-rc.d"),
@@ -163,30 +203,90 @@ fn the_bases_own_policy_comes_back_whatever_happens() {
         if let Some(name) = fault {
             site.touch(name);
         }
-        let output = site.run("nginx", "");
+        let output = site.install(&["0-nginx.deb"], "");
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert_eq!(site.policy().as_deref(), Some("#!/bin/sh\n# mine\n"));
         assert_eq!(fs::read_dir(site.0.path().join("sbin")).unwrap().count(), 1);
+        site.assert_nothing_left();
     }
+}
+
+#[test]
+fn resolving_asks_and_changes_nothing() {
+    let site = Site::new();
+    let output = site.resolve("nginx", "old absent");
+    assert!(output.status.success(), "{output:?}");
+    let (data, _) = said(&output);
+    assert!(
+        data[0].starts_with("release ") && data[0].ends_with("_InRelease today"),
+        "{data:?}"
+    );
+    assert_eq!(
+        data[1..],
+        [
+            "signed Signed-By:%20AB!",
+            "plan Inst nginx (1 x [all])",
+            "uri 'http://example.org/n.deb' n_1_all.deb 7 SHA256:00",
+            "unneeded Remv of-the-base [1]",
+            "also Purg old [1]",
+            "also Purg of-the-base [1]",
+            "also Purg lib-left [1]",
+        ]
+    );
+    assert_eq!(
+        site.calls(),
+        [
+            "apt-get update",
+            "apt-get -s install nginx old-",
+            "apt-get --print-uris install nginx old-",
+            "apt-get -s autoremove",
+            "apt-get -s --auto-remove install nginx old-",
+        ]
+    );
+    site.assert_nothing_left();
 }
 
 #[test]
 fn an_update_that_fails_is_tried_three_times() {
     let site = Site::new();
     site.touch("no-archive");
-    assert_eq!(site.run("nginx", "").status.code(), Some(71));
-    assert_eq!(site.calls(), ["update", "update", "update"]);
+    assert_eq!(site.resolve("nginx", "").status.code(), Some(71));
+    assert_eq!(site.calls(), ["apt-get update"; 3]);
+    site.assert_nothing_left();
 }
 
 #[test]
-fn what_is_not_as_declared_is_said() {
+fn a_locked_version_that_stands_in_the_way_is_let_go() {
     let site = Site::new();
-    let output = site.run("absent curl=2.0", "");
-    assert_eq!(output.status.code(), Some(75));
-    let said = String::from_utf8(output.stdout).unwrap();
+    site.touch("conflict");
+    let output = site.resolve("nginx", "");
+    assert!(output.status.success(), "{output:?}");
+    let simulations = site
+        .calls()
+        .iter()
+        .filter(|call| call.contains(" -s "))
+        .count();
+    assert_eq!(simulations, 2);
+    site.touch("no-install");
+    let output = site.resolve("nginx", "");
+    assert_eq!(output.status.code(), Some(73), "{output:?}");
     assert!(
-        said.contains("karat: absent is not installed\nkarat: curl=2.0 is at 1.0\n"),
-        "{said}"
+        said(&output)
+            .1
+            .contains("E: Unable to locate package wrong")
+    );
+    site.assert_nothing_left();
+}
+
+#[test]
+fn what_would_not_be_as_declared_is_said_before_anything_is_done() {
+    let site = Site::new();
+    let output = site.resolve("nginx virtual", "");
+    assert_eq!(output.status.code(), Some(75));
+    let (_, text) = said(&output);
+    assert!(
+        text.contains("karat: virtual would not be installed\n"),
+        "{text}"
     );
 }
 
@@ -196,7 +296,8 @@ fn the_remote_scripts_pass_shellcheck() {
     for dir in [
         source.clone(),
         source.join("remote"),
-        source.join("packages"),
+        source.join("packages/apt"),
+        source.join("packages/dnf"),
     ] {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use karat::builder::{Death, Machine, MachineError};
 use karat::digest::Digest;
+use karat::network::Seal;
 use karat::plan::{Action, HostKey, Script, Shell, Step};
 use karat::provision::{self, Context, ProvisionError};
 use karat::secret::{Secrets, Text};
@@ -24,6 +25,7 @@ pub struct TestMachine {
     pub variables: BTreeMap<String, String>,
     pub secrets: Secrets,
     session: Session,
+    seal: Option<Seal>,
     target: Target,
     sshd: Sshd,
 }
@@ -78,9 +80,31 @@ impl TestMachine {
             variables,
             secrets,
             session,
+            seal: None,
             target,
             sshd,
         }
+    }
+
+    /// Gives it a proxy. It keeps its network, being this machine: only programs that know proxies are held back.
+    pub async fn seal_with(&mut self, mut seal: Seal) {
+        seal.attach(&self.session).await.unwrap();
+        self.seal = Some(seal);
+    }
+
+    /// The seal, which it was given.
+    pub fn seal(&self) -> &Seal {
+        self.seal.as_ref().unwrap()
+    }
+
+    /// Loses the connection and makes another.
+    pub async fn drop_line(&mut self) {
+        self.reconnect(Duration::from_secs(20)).await.unwrap();
+    }
+
+    pub async fn test(&mut self, test: &karat::plan::Test) -> Result<(), ProvisionError> {
+        let (variables, secrets) = (self.variables.clone(), self.secrets.clone());
+        provision::test(self, test, &context(&variables, &secrets)).await
     }
 
     /// A path in the scratch directory.
@@ -149,7 +173,14 @@ impl Machine for TestMachine {
 
     async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError> {
         self.session = ssh::connect(&self.target, within).await?;
+        if let Some(seal) = &mut self.seal {
+            seal.attach_again(&self.session).await?;
+        }
         Ok(())
+    }
+
+    fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
     }
 
     fn death(&self) -> Death {

@@ -5,4 +5,5 @@ mod files;
 mod machine;
 mod reboot;
 mod retry;
+mod sealed;
 mod shell;

@@ -143,7 +143,9 @@ async fn qemu_dies_with_a_killed_parent() {
             format: "raw".into(),
         };
         let run = directory.join("run");
-        let _machine = karat::builder::qemu::launch(&qemu(), &ssh(), &base, &run, &Ui::default())
+        let network = karat::plan::Network::default();
+        let ui = Ui::default();
+        let _machine = karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, &run, &ui)
             .await
             .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();
@@ -213,9 +215,7 @@ async fn ports_of_a_range_are_shared_without_collision() {
     let mut machines = Vec::new();
     for site in &sites {
         let base = boot_sector::write(&site.path("base.img"), "up\r\n", Act::Hang);
-        machines.push(
-            karat::builder::qemu::launch(&qemu(), &ssh, &base, &site.run(), &Ui::default()).await,
-        );
+        machines.push(site.launch_with(&qemu(), &ssh, &base).await);
     }
     let ports: Vec<_> = machines
         .iter()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use karat::builder::qemu::{QemuError, QemuMachine, launch};
 use karat::disk::Base;
-use karat::plan::{Accelerator, Arch, Firmware, Qemu, Ssh};
+use karat::plan::{Accelerator, Arch, Firmware, Network, Qemu, Ssh};
 use karat::ui::Ui;
 
 fn qemu() -> Qemu {
@@ -57,7 +57,17 @@ impl Site {
     }
 
     async fn launch(&self, plan: &Qemu, base: &Base) -> Result<QemuMachine, QemuError> {
-        launch(plan, &ssh(), base, &self.run(), &Ui::default()).await
+        self.launch_with(plan, &ssh(), base).await
+    }
+
+    async fn launch_with(
+        &self,
+        plan: &Qemu,
+        ssh: &Ssh,
+        base: &Base,
+    ) -> Result<QemuMachine, QemuError> {
+        let (network, ui) = (Network::default(), Ui::default());
+        launch(plan, ssh, &network, base, &self.run(), &ui).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use karat::builder::Machine as _;
 use karat::builder::qemu::{QemuMachine, launch};
 use karat::disk::{self, Base};
-use karat::plan::{Format, Qemu, Ssh};
+use karat::plan::{Format, Network, Qemu, Ssh};
 use karat::ui::Ui;
 
 use super::{Site, qemu, shared, ssh};
@@ -26,7 +26,9 @@ async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> Qe
     let run = site.path(run);
     std::fs::create_dir_all(&run).unwrap();
     let start = Instant::now();
-    let mut machine = launch(plan, ssh, base, &run, &Ui::default()).await.unwrap();
+    let network = Network::default();
+    let launched = launch(plan, ssh, &network, base, &run, &Ui::default()).await;
+    let mut machine = launched.unwrap();
     if let Err(error) = machine.wait_ready(BOOT_LIMIT, &Ui::default()).await {
         panic!("{error}: {:?}", std::error::Error::source(&error));
     }

@@ -3,9 +3,13 @@
 #[path = "../support/sshd.rs"]
 mod sshd;
 
+#[path = "../support/web.rs"]
+mod web;
+
 mod connect;
 mod download;
 mod exec;
+mod proxy;
 mod upload;
 
 use std::time::Duration;

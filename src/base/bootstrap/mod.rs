@@ -126,11 +126,7 @@ pub async fn bootstrap(
     run: &Path,
     ui: &Ui,
 ) -> Result<PathBuf, BootstrapError> {
-    let host = match plan.mirror {
-        Some(_) => sources::HostSources::default(),
-        None => sources::read_host(Path::new("/")).map_err(BootstrapError::Sources)?,
-    };
-    let recipe = Recipe::new(plan, &host, Path::exists)?;
+    let recipe = recipe(plan)?;
     let folder = cache.join("bootstrap");
     fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
     let base = folder.join(recipe.file_name());
@@ -152,6 +148,23 @@ pub async fn bootstrap(
     // The scratch is the caller's, but gigabytes need not wait for the end of the build.
     let _ = fs::remove_dir_all(&scratch);
     Ok(base)
+}
+
+/// Where in `cache` the disk for `plan` is, once it was made.
+///
+/// # Errors
+///
+/// When it could not be made here.
+pub fn path(plan: &plan::Bootstrap, cache: &Path) -> Result<PathBuf, BootstrapError> {
+    Ok(cache.join("bootstrap").join(recipe(plan)?.file_name()))
+}
+
+fn recipe(plan: &plan::Bootstrap) -> Result<Recipe, BootstrapError> {
+    let host = match plan.mirror {
+        Some(_) => sources::HostSources::default(),
+        None => sources::read_host(Path::new("/")).map_err(BootstrapError::Sources)?,
+    };
+    Recipe::new(plan, &host, Path::exists)
 }
 
 async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), BootstrapError> {

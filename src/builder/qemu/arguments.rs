@@ -18,6 +18,8 @@ pub(super) const CONSOLE: &str = "console.log";
 /// Everything that the command line is made of.
 pub(super) struct Inputs<'a> {
     pub plan: &'a Qemu,
+    /// Whether the guest reaches anything.
+    pub open: bool,
     pub accelerator: Accelerator,
     pub base: &'a disk::Base,
     pub uefi: Option<&'a Uefi>,
@@ -53,7 +55,7 @@ pub(super) fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
     arguments.pair("-serial", "chardev:console");
     firmware(&mut arguments, inputs.uefi);
     disks(&mut arguments, inputs.base);
-    network(&mut arguments, inputs.port);
+    network(&mut arguments, inputs.open, inputs.port);
     arguments.pair("-object", "rng-builtin,id=random");
     arguments.pair("-device", "virtio-rng-pci,rng=random");
     arguments.pair("-device", pvpanic(plan.arch));
@@ -153,10 +155,12 @@ fn disks(arguments: &mut Arguments, base: &disk::Base) {
 }
 
 /// No IPv6: a guest on a host without it would wait for every address of that kind. No boot ROM: nothing boots from the network.
-fn network(arguments: &mut Arguments, port: u16) {
+/// A sealed guest reaches nothing: QEMU passes on only what comes by the forwarded port.
+fn network(arguments: &mut Arguments, open: bool, port: u16) {
+    let restrict = if open { "off" } else { "on" };
     arguments.pair(
         "-netdev",
-        &format!("user,id=net,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:22"),
+        &format!("user,id=net,ipv6=off,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-:22"),
     );
     arguments.pair("-device", "virtio-net-pci,netdev=net,romfile=");
 }
@@ -190,6 +194,7 @@ mod tests {
         let base = base();
         let inputs = Inputs {
             plan,
+            open: false,
             accelerator,
             base: &base,
             uefi,
@@ -212,6 +217,7 @@ mod tests {
             (&x86, "-accel tcg,thread=multi", "-cpu host"),
             (&x86, "-smp cpus=3 -m size=786432K", "0.0.0.0"),
             (&x86, "hostfwd=tcp:127.0.0.1:2222-:22", "vnc"),
+            (&x86, "restrict=on", "restrict=off"),
             (&x86, r#""filename":"/images/a,b \"c\".img""#, ",,"),
             (&kvm, "-accel kvm -cpu host", "tcg"),
             (

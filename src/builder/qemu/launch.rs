@@ -28,6 +28,7 @@ const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 pub async fn launch(
     plan: &plan::Qemu,
     ssh: &plan::Ssh,
+    network: &plan::Network,
     base: &disk::Base,
     run: &Path,
     ui: &Ui,
@@ -77,6 +78,7 @@ pub async fn launch(
 
     let inputs = |port| Inputs {
         plan,
+        open: network.open,
         accelerator: choice.accelerator,
         base: &base,
         uefi: uefi.as_ref(),

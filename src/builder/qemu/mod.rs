@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Death, Machine, MachineError};
+use crate::network::Seal;
 use crate::ssh::{self, Session, Target, quote};
 use crate::ui::Ui;
 
@@ -21,6 +22,7 @@ mod launch;
 mod leftover;
 mod process;
 mod qmp;
+mod sealed;
 mod seed;
 mod watch;
 
@@ -39,6 +41,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(20);
 pub struct QemuMachine {
     process: Process,
     session: Option<Session>,
+    seal: Option<Seal>,
     target: Target,
     /// The public key that the seed lets in.
     authorized: Option<String>,
@@ -57,6 +60,7 @@ impl QemuMachine {
         Self {
             process,
             session: None,
+            seal: None,
             target,
             authorized,
             accelerator,
@@ -118,6 +122,16 @@ impl QemuMachine {
             report = death.wait() => Err(MachineError::Died(report)),
             settled = boot::settled(self.session(), within, ui) => settled,
         }
+    }
+
+    /// Keeps it from the network from now on, also after reboots. Comes after [`Self::wait_ready`].
+    ///
+    /// # Errors
+    /// The line dropped, or the guest's sshd forwards no port and there is something to serve.
+    pub async fn seal_with(&mut self, mut seal: Seal) -> Result<(), MachineError> {
+        sealed::attach(&mut seal, self.session()).await?;
+        self.seal = Some(seal);
+        Ok(())
     }
 
     /// Removes the way in: keys, cloud-init's state, logs. Only [`Self::shut_down`] may follow.
@@ -221,8 +235,16 @@ impl Machine for QemuMachine {
             report = death.wait() => return Err(MachineError::Died(report)),
             connected = ssh::connect(&self.target, within) => connected,
         };
-        self.session = Some(connected.map_err(|error| self.not_reached(error))?);
-        Ok(())
+        let session = connected.map_err(|error| self.not_reached(error))?;
+        let session = self.session.insert(session);
+        match &mut self.seal {
+            Some(seal) => Ok(sealed::attach_again(seal, session).await?),
+            None => Ok(()),
+        }
+    }
+
+    fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
     }
 
     fn death(&self) -> Death {

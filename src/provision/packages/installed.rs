@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::plan::Apt;
+use crate::plan;
 use crate::provision::remote;
 use crate::ssh::{Session, SshError};
 
-/// One line per package; nothing where there is no dpkg.
-const QUERY: &str = "command -v dpkg-query >/dev/null || exit 0
-exec dpkg-query -W -f '${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\\n'";
+/// One line per package of dpkg and of RPM; nothing where there is neither. A machine may have both.
+const QUERY: &str = "if command -v dpkg-query >/dev/null; then
+    dpkg-query -W -f '${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\\n'
+fi
+if command -v rpm >/dev/null && [ -n \"$(ls -A \"$(rpm --eval '%{_dbpath}')\" 2>/dev/null)\" ]; then
+    rpm -qa --qf 'installed\\t%{NAME}\\t%{EVR}\\t%{ARCH}\\n' | grep -v '^installed.gpg-pubkey' || :
+fi";
 
 /// A package that is installed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -60,7 +64,11 @@ pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, Ssh
 ///
 /// A package that is declared is declared, also when the base has it.
 #[must_use]
-pub fn attribute(before: &[Installed], after: Vec<Installed>, apt: Option<&Apt>) -> Vec<Package> {
+pub fn attribute(
+    before: &[Installed],
+    after: Vec<Installed>,
+    declared: &plan::Packages,
+) -> Vec<Package> {
     let names = |declared: &'_ String| {
         declared
             .split(['=', ':'])
@@ -68,10 +76,9 @@ pub fn attribute(before: &[Installed], after: Vec<Installed>, apt: Option<&Apt>)
             .unwrap_or_default()
             .to_owned()
     };
-    let declared: BTreeSet<String> = apt
-        .iter()
-        .flat_map(|apt| apt.install.iter().map(names))
-        .collect();
+    let apt = declared.apt.iter().flat_map(|apt| &apt.install);
+    let dnf = declared.dnf.iter().flat_map(|dnf| &dnf.install);
+    let declared: BTreeSet<String> = apt.chain(dnf).map(names).collect();
     let base: BTreeSet<_> = before
         .iter()
         .map(|package| (&package.name, &package.arch))
@@ -138,10 +145,15 @@ mod tests {
             version: version.to_owned(),
             arch: "amd64".to_owned(),
         };
-        let apt = Apt {
+        let apt = plan::Apt {
             install: vec!["nginx=1.22".to_owned(), "curl:amd64".to_owned()],
             remove: vec![],
             recommends: false,
+            repositories: vec![],
+        };
+        let packages = plan::Packages {
+            apt: Some(apt),
+            dnf: None,
         };
         let before = [package("libc6", "1"), package("curl", "1")];
         let after = vec![
@@ -150,7 +162,7 @@ mod tests {
             package("libnginx", "1"),
             package("nginx", "1.22"),
         ];
-        let origins: Vec<_> = attribute(&before, after, Some(&apt))
+        let origins: Vec<_> = attribute(&before, after, &packages)
             .into_iter()
             .map(|package| package.origin)
             .collect();

@@ -21,6 +21,8 @@ const START: &str = include_str!("start.sh");
 const END: &str = include_str!("end.sh");
 const ENDED: &str = include_str!("ended.sh");
 
+/// How a line begins that is for karat to read: a record separator. It is not shown, and no part of an error.
+pub(super) const DATA: char = '\u{1e}';
 /// How many of the last lines an error carries.
 const TAIL: usize = 20;
 /// Ending a step takes 5 s until KILL and 3 s for its own cleaning up; beyond that the line is dead.
@@ -32,6 +34,8 @@ pub(super) struct Run<'a> {
     pub script: &'a [u8],
     /// What runs it, from `#!`; an empty name runs the file itself.
     pub interpreter: Interpreter,
+    /// Shell lines before its environment.
+    pub prelude: String,
     /// Its environment, besides the login's.
     pub environment: Vec<(String, String)>,
     /// Who runs it.
@@ -87,7 +91,7 @@ pub(super) async fn run<M: Machine>(
     cx: &Context<'_>,
     mut line: impl FnMut(&str),
 ) -> Result<Outcome, ProvisionError> {
-    let start = format!("{}{START}", exports(&run.environment)?);
+    let start = format!("{}{}{START}", run.prelude, exports(&run.environment)?);
     let stdin = [run.script, start.as_bytes()].concat();
     let token = Token::new();
     let command = command(run, &token, start.len());
@@ -100,6 +104,9 @@ pub(super) async fn run<M: Machine>(
                 return;
             }
             line(text);
+            if text.starts_with(DATA) {
+                return;
+            }
             cx.ui.output(text);
             if tail.len() == TAIL {
                 tail.pop_front();

@@ -36,7 +36,7 @@ pub(super) const DIRECTORY_MODE: u32 = 0o755;
 
 /// Whether a source is a file, as far as that can be told; errors come later, with names.
 pub(super) fn is_file(source: &ItemSource) -> bool {
-    matches!(source, ItemSource::Path(path) if path.is_file())
+    matches!(source, ItemSource::Path(path) | ItemSource::Named { path, .. } if path.is_file())
 }
 
 /// Adds an item's members under `g<group>/` and returns what it is, and its name there.
@@ -45,14 +45,23 @@ pub(super) fn add(
     group: usize,
     entries: &mut Vec<Entry>,
 ) -> Result<(Kind, Vec<u8>), SshError> {
-    let (path, content) = match item.source {
-        ItemSource::Path(path) => (path, None),
-        ItemSource::Bytes(bytes) => (PathBuf::from(&item.destination), Some(bytes)),
+    let own_name = |path: &Path| {
+        let name = path.file_name();
+        name.map_or(&b"content"[..], |name| name.as_bytes())
+            .to_vec()
     };
-    let base = path
-        .file_name()
-        .map_or(&b"content"[..], |name| name.as_bytes())
-        .to_vec();
+    let (path, base, content) = match item.source {
+        ItemSource::Named { path, name } => (path, name.into_bytes(), None),
+        ItemSource::Path(path) => {
+            let base = own_name(&path);
+            (path, base, None)
+        }
+        ItemSource::Bytes(bytes) => {
+            let path = PathBuf::from(&item.destination);
+            let base = own_name(&path);
+            (path, base, Some(bytes))
+        }
+    };
     let name = [format!("g{group}/").as_bytes(), &base].concat();
     if let Some(bytes) = content {
         entries.push(Entry {

@@ -1,68 +1,141 @@
-//! Debian and Ubuntu packages, inside the machine: one remote script, `apt.sh`.
+//! apt, of Debian and Ubuntu.
 
-use std::time::Duration;
+use super::{Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources};
+use crate::lock::{Lock, Reason};
+use crate::plan;
+use crate::provision::remote::Ended;
+use crate::provision::{ProvisionError, Tail};
 
-use crate::builder::Machine;
-use crate::plan::Apt;
-use crate::provision::remote::{self, Ended, Interpreter, Outcome, Run};
-use crate::provision::{Context, ProvisionError, Tail};
+mod answer;
+mod sources;
 
-const SCRIPT: &str = include_str!("apt.sh");
+const SURVEY: &str = include_str!("survey.sh");
+const SHARED: &str = include_str!("shared.sh");
+const RESOLVE: &str = include_str!("resolve.sh");
+const INSTALL: &str = include_str!("install.sh");
 
-/// Longest time for all of apt's work: an hour is a desktop over a slow line. Its own waits are shorter.
-const LIMIT: Duration = Duration::from_hours(1);
+/// Debian's package manager.
+pub(super) struct Apt;
 
-/// Runs apt in the machine.
-pub(super) async fn run<M: Machine>(
-    machine: &mut M,
-    apt: &Apt,
-    cx: &Context<'_>,
-) -> Result<(), ProvisionError> {
-    check(apt)?;
-    let mut complaints = Complaints::default();
-    let outcome = {
-        let mut death = machine.death();
-        let run = script(apt);
-        tokio::select! {
-            biased;
-            report = death.wait() => return Err(ProvisionError::Died(report)),
-            outcome = remote::run(machine, &run, cx, |line| complaints.hear(line)) => outcome?,
-        }
-    };
-    match outcome {
-        Outcome::Ended(Ended { code: Some(0), .. }) => Ok(()),
-        Outcome::Ended(ended) => Err(complaints.error(ended)),
-        Outcome::Dropped(error, _) => Err(error.into()),
+impl PackageManager for Apt {
+    fn survey(&self) -> &'static str {
+        SURVEY
     }
-}
 
-fn script(apt: &Apt) -> Run<'static> {
-    let environment = [
-        ("DEBIAN_FRONTEND", "noninteractive".to_owned()),
-        ("LC_ALL", "C.UTF-8".to_owned()),
-        ("TZ", "UTC".to_owned()),
-        ("APT_INSTALL", apt.install.join(" ")),
-        ("APT_REMOVE", apt.remove.join(" ")),
-        ("APT_RECOMMENDS", apt.recommends.to_string()),
-    ];
-    Run {
-        script: SCRIPT.as_bytes(),
-        interpreter: Interpreter {
-            program: "/bin/sh".to_owned(),
-            argument: "-eu".to_owned(),
-        },
-        environment: environment
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-        user: "root",
-        directory: Some("/"),
-        limit: LIMIT,
-        survives: false,
+    fn sources(
+        &self,
+        survey: &str,
+        asked: &Asked,
+        directory: &str,
+    ) -> Result<Sources, PackageError> {
+        let mut all = sources::read(survey)?.sources;
+        let own = asked.repositories.iter();
+        all.extend(own.map(|repository| sources::Source::of(repository, directory)));
+        for source in &all {
+            source.check(&asked.repositories)?;
+        }
+        let private = all.iter().map(sources::Source::private);
+        let mut files = vec![(
+            "sources/karat.sources".to_owned(),
+            private.collect::<Vec<_>>().join("\n").into_bytes(),
+        )];
+        for repository in &asked.repositories {
+            if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
+                files.push((name, key.clone()));
+            }
+        }
+        Ok(Sources {
+            upstreams: all.iter().flat_map(sources::Source::upstreams).collect(),
+            files,
+        })
+    }
+
+    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script {
+        let pins = pins
+            .iter()
+            .map(|Pin { name, version }| format!("{name} {version}\n"));
+        Script {
+            text: format!("{SHARED}{RESOLVE}"),
+            environment: vec![
+                ("APT_INSTALL", asked.install.join(" ")),
+                ("APT_REMOVE", asked.remove.join(" ")),
+                ("APT_RECOMMENDS", asked.recommends.to_string()),
+                ("KARAT_PROXY", proxy.to_owned()),
+            ],
+            files: vec![("pins".to_owned(), pins.collect::<String>().into_bytes())],
+        }
+    }
+
+    fn resolution(
+        &self,
+        data: &[String],
+        sources: &Sources,
+        asked: &Asked,
+    ) -> Result<Resolution, PackageError> {
+        answer::read(data, &sources.upstreams, &asked.install)
+    }
+
+    fn install(&self, asked: &Asked, lock: &Lock) -> Script {
+        let removals = lock.removals.iter().map(|removal| removal.name.clone());
+        let auto = lock.packages.iter().filter_map(|package| {
+            let name = match package.architecture.as_str() {
+                "all" => package.name.clone(),
+                architecture => format!("{}:{architecture}", package.name),
+            };
+            (package.reason == Reason::Dependency).then_some(name)
+        });
+        Script {
+            text: format!("{SHARED}{INSTALL}"),
+            environment: vec![
+                ("APT_INSTALL", asked.install.join(" ")),
+                ("APT_REMOVE", removals.collect::<Vec<_>>().join(" ")),
+                ("APT_AUTO", auto.collect::<Vec<_>>().join(" ")),
+            ],
+            files: vec![],
+        }
+    }
+
+    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        for repository in asked.repositories.iter().filter(|it| it.plan.keep) {
+            if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
+                files.push((format!("/etc/apt/keyrings/{name}"), key.clone()));
+            }
+            let name = format!("/etc/apt/sources.list.d/{}.sources", repository.plan.name);
+            files.push((name, sources::kept(repository).into_bytes()));
+        }
+        files
+    }
+
+    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
+        let of = |when: &str| {
+            let packages = data.iter().filter_map(|line| {
+                let mut words = line
+                    .strip_prefix(when)?
+                    .strip_prefix(" installed ")?
+                    .split(' ');
+                Some(Installed {
+                    name: words.next()?.to_owned(),
+                    version: words.next()?.to_owned(),
+                    arch: words.next()?.to_owned(),
+                })
+            });
+            packages.collect()
+        };
+        (of("before"), of("after"))
+    }
+
+    fn error(&self, said: &[String], ended: Ended) -> ProvisionError {
+        let mut complaints = Complaints::default();
+        for line in said {
+            complaints.hear(line);
+        }
+        complaints.error(ended)
     }
 }
 
 /// What apt would read as something else than a name (an option, `name-`) never reaches it.
-fn check(apt: &Apt) -> Result<(), ProvisionError> {
+pub(super) fn check(apt: &plan::Apt) -> Result<(), ProvisionError> {
     let versioned = |word: &str| {
         word.split_once('=')
             .map_or((word.to_owned(), None), |(name, version)| {
@@ -144,7 +217,7 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
     let (phase, advice) = match code {
         Some(71) => (
             "apt-get update",
-            "check that the machine reaches its package archive, and its clock",
+            "apt's own words are above; the archive must be reachable from this host, and its signature known to the machine",
         ),
         Some(72) => (
             "waiting for other package work in the machine",
@@ -154,7 +227,11 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
             "apt-get install",
             "apt's own words are above; `apt-get install -s` in the machine tries it again",
         ),
-        Some(74) => ("apt-get purge", "apt's own words are above"),
+        Some(74) => ("apt-mark", "apt's own words are above"),
+        Some(76) => (
+            "making a directory",
+            "the machine's disk must be writable and not full",
+        ),
         _ => (
             "the package work",
             "the machine needs apt-get and dpkg, as Debian and Ubuntu have them",
@@ -171,12 +248,13 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
 mod tests {
     use super::*;
 
-    fn apt(install: &[&str], remove: &[&str]) -> Apt {
+    fn apt(install: &[&str], remove: &[&str]) -> plan::Apt {
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Apt {
+        plan::Apt {
             install: own(install),
             remove: own(remove),
             recommends: false,
+            repositories: vec![],
         }
     }
 
@@ -243,7 +321,7 @@ mod tests {
             (
                 75,
                 &["karat: awk is not installed"],
-                "not as declared after apt was done: awk is not installed",
+                "not as declared after the packages were installed: awk is not installed",
             ),
             (127, &[], "the package work failed"),
         ] {

@@ -30,6 +30,28 @@ impl Timestamp {
     }
 }
 
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+impl Timestamp {
+    /// A time as mail and package archives write it, in UTC: `Sat, 31 Jan 2026 23:59:59 UTC`.
+    #[must_use]
+    pub fn from_rfc2822(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        let mut day = words.next()?;
+        if day.ends_with(',') {
+            day = words.next()?;
+        }
+        let month = words.next()?;
+        let month = MONTHS.iter().position(|name| *name == month)? + 1;
+        let (year, clock) = (words.next()?, words.next()?);
+        let utc = matches!(words.next()?, "UTC" | "GMT" | "Z" | "+0000" | "-0000");
+        let text = format!("{year}-{month:02}-{day:0>2}T{clock:0>8}Z");
+        text.parse().ok().filter(|_| utc && words.next().is_none())
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -140,6 +162,29 @@ mod tests {
             "2026-00-01T00:00:00Z",
         ] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_of_archives_are_read() {
+        for (text, time) in [
+            (
+                "Sat, 31 Jan 2026 23:59:59 UTC",
+                Some("2026-01-31T23:59:59Z"),
+            ),
+            (
+                "Thu, 5 Jun 2025 8:02:03 +0000",
+                Some("2025-06-05T08:02:03Z"),
+            ),
+            ("29 Feb 2024 00:00:00 GMT", Some("2024-02-29T00:00:00Z")),
+            ("Sat, 31 Jan 2026 23:59:59 +0200", None),
+            ("Sat, 31 Jan 2026 23:59:59", None),
+            ("Sat, 30 Feb 2026 23:59:59 UTC", None),
+            ("2026-01-31T23:59:59Z", None),
+            ("", None),
+        ] {
+            let read = Timestamp::from_rfc2822(text).map(|time| time.to_string());
+            assert_eq!(read.as_deref(), time, "{text}");
         }
     }
 

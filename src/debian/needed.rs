@@ -1,0 +1,237 @@
+//! Which packages of a machine nothing needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::relation::{self, Alternative};
+use super::status::Package;
+
+/// What a machine cannot be without, whatever a template declares: it would not boot, or karat could not get in.
+/// A `*` at the end stands for any rest of the name. Essential packages need no line here.
+const ROOTS: &[&str] = &[
+    // The kernel.
+    "linux-image-*",
+    // Boot loaders.
+    "grub-*",
+    "grub2*",
+    "shim-*",
+    "systemd-boot*",
+    "extlinux",
+    // Init, and what it mounts the disk with.
+    "init",
+    "systemd-sysv",
+    "sysvinit-core",
+    "runit-init",
+    "e2fsprogs",
+    // The way in, with what brings the network up and grows the disk.
+    "openssh-server",
+    "sudo",
+    "cloud-init",
+    "cloud-guest-utils",
+    "cloud-initramfs-growroot",
+    "netplan.io",
+    "ifupdown",
+    "isc-dhcp-client",
+    "dhcpcd-base",
+    "network-manager",
+    "systemd-resolved",
+    // What installs what is declared.
+    "apt",
+    "debian-archive-keyring",
+    "ubuntu-keyring",
+];
+
+/// What is declared.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared<'a> {
+    /// Names of the packages, with or without `=version` and `:architecture`.
+    pub names: &'a [String],
+    /// The packages that are to be installed, with what they need.
+    pub coming: &'a [Package<'a>],
+    /// Whether a package needs what it recommends.
+    pub recommends: bool,
+}
+
+/// The packages of `installed` that neither the machine nor anything declared needs, in order of name.
+///
+/// Whatever might be needed stays: of alternatives all that are installed, and a name without regard to its version
+/// when no version that is there will do.
+#[must_use]
+pub fn unneeded<'a>(installed: &'a [Package<'a>], declared: Declared<'_>) -> Vec<&'a Package<'a>> {
+    let machine = Machine::new(installed);
+    let mut needed = BTreeSet::new();
+    let mut queue = Vec::new();
+    for (index, package) in installed.iter().enumerate() {
+        if package.essential || ROOTS.iter().any(|root| is_root(package.name, root)) {
+            queue.push(index);
+        }
+    }
+    for name in declared.names {
+        let name = name.split(['=', ':']).next().unwrap_or_default();
+        queue.extend(machine.all(&Alternative { name, wanted: None }));
+    }
+    for package in declared.coming {
+        queue.extend(machine.needs_of(package, declared.recommends));
+    }
+    while let Some(index) = queue.pop() {
+        if needed.insert(index) {
+            queue.extend(machine.needs_of(&installed[index], declared.recommends));
+        }
+    }
+    let rest = installed.iter().enumerate();
+    let mut rest: Vec<_> = rest
+        .filter(|(index, _)| !needed.contains(index))
+        .map(|(_, package)| package)
+        .collect();
+    rest.sort_by_key(|package| (package.name, package.architecture));
+    rest
+}
+
+fn is_root(name: &str, root: &str) -> bool {
+    match root.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == root,
+    }
+}
+
+/// The installed packages by every name that they go by.
+struct Machine<'a> {
+    installed: &'a [Package<'a>],
+    by_name: BTreeMap<String, Vec<usize>>,
+}
+
+impl<'a> Machine<'a> {
+    fn new(installed: &'a [Package<'a>]) -> Self {
+        let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, package) in installed.iter().enumerate() {
+            let provided = relation::read(&package.provides);
+            let names = provided.iter().flatten().map(|one| one.name);
+            for name in names.chain([package.name]) {
+                by_name.entry(name.to_owned()).or_default().push(index);
+            }
+        }
+        Self { installed, by_name }
+    }
+
+    fn needs_of(&self, package: &Package<'_>, recommends: bool) -> Vec<usize> {
+        let recommended = if recommends { &package.recommends } else { "" };
+        let groups = [&package.depends, recommended].map(relation::read);
+        let alternatives = groups.iter().flatten().flatten();
+        alternatives.flat_map(|asked| self.all(asked)).collect()
+    }
+
+    /// All packages that will do; when none will, all of that name: dpkg may have been forced, or the one that will do
+    /// is still to come and takes its place.
+    fn all(&self, asked: &Alternative<'_>) -> Vec<usize> {
+        let of_that_name = self.by_name.get(asked.name).map_or(&[][..], Vec::as_slice);
+        let good: Vec<_> = of_that_name
+            .iter()
+            .copied()
+            .filter(|index| self.installed[*index].satisfies(asked))
+            .collect();
+        if good.is_empty() {
+            of_that_name.to_vec()
+        } else {
+            good
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status;
+    use super::*;
+
+    /// `name: dependencies; recommends; provides`, with `!` in front for an essential one.
+    fn machine(lines: &[&str]) -> String {
+        let paragraph = |line: &&str| {
+            let (name, rest) = line.split_once(':').unwrap();
+            let mut rest = rest.split(';').chain(["", ""]);
+            let mut next = || rest.next().unwrap_or_default().trim();
+            let essential = if name.starts_with('!') { "yes" } else { "no" };
+            format!(
+                "Package: {}\nStatus: install ok installed\nVersion: 2\nEssential: {essential}\n\
+                 Depends: {}\nRecommends: {}\nProvides: {}\n\n",
+                name.trim_start_matches('!'),
+                next(),
+                next(),
+                next()
+            )
+        };
+        lines.iter().map(paragraph).collect()
+    }
+
+    #[test]
+    fn what_nothing_declared_needs_is_found() {
+        let base = machine(&[
+            "!base-files: awk",
+            "mawk: libc; ; awk",
+            "libc:",
+            "linux-image-6.1: kmod",
+            "kmod:",
+            "openssh-server: libssl (>= 1)",
+            "libssl:",
+            "nano: libncurses",
+            "libncurses:",
+            "curl: libcurl (>= 2) | wget; ca-certificates",
+            "libcurl:",
+            "wget:",
+            "ca-certificates:",
+            "loop-a: loop-b",
+            "loop-b: loop-a",
+            "old: ",
+        ]);
+        let coming = machine(&["nginx: libnginx, old (>= 3)", "libnginx: libncurses"]);
+        let (installed, coming) = (status::installed(&base), status::installed(&coming));
+        let left = ["loop-a", "loop-b", "nano"];
+        for (names, coming, recommends, expected) in [
+            (
+                &[][..],
+                &[][..],
+                false,
+                &[
+                    "ca-certificates",
+                    "curl",
+                    "libcurl",
+                    "libncurses",
+                    "loop-a",
+                    "loop-b",
+                    "nano",
+                    "old",
+                    "wget",
+                ][..],
+            ),
+            (
+                &["curl=2"],
+                &[],
+                false,
+                &[
+                    "ca-certificates",
+                    "libncurses",
+                    "loop-a",
+                    "loop-b",
+                    "nano",
+                    "old",
+                ],
+            ),
+            (&["curl:amd64", "nginx"], &coming[..], true, &left),
+            (
+                &["nano", "loop-b"],
+                &[],
+                true,
+                &["ca-certificates", "curl", "libcurl", "old", "wget"],
+            ),
+        ] {
+            let names: Vec<_> = names.iter().map(|name: &&str| (*name).to_owned()).collect();
+            let declared = Declared {
+                names: &names,
+                coming,
+                recommends,
+            };
+            let found: Vec<_> = unneeded(&installed, declared)
+                .into_iter()
+                .map(|package| package.name)
+                .collect();
+            assert_eq!(found, expected, "declared: {names:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Relations between packages: `Depends`, `Recommends`, `Provides`.
+
+use std::cmp::Ordering;
+
+use super::version::Version;
+
+/// A package that would do, as in `libc6:any (>= 2.36)`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alternative<'a> {
+    /// Its name, real or virtual.
+    pub name: &'a str,
+    /// The versions that will do; any when there is none.
+    pub wanted: Option<Wanted<'a>>,
+}
+
+/// Which versions will do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted<'a> {
+    relation: Relation,
+    version: Version<'a>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Relation {
+    Earlier,
+    EarlierOrSame,
+    Same,
+    LaterOrSame,
+    Later,
+}
+
+impl Wanted<'_> {
+    /// Whether this version will do.
+    #[must_use]
+    pub fn accepts(&self, version: &Version<'_>) -> bool {
+        let order = version.cmp(&self.version);
+        match self.relation {
+            Relation::Earlier => order == Ordering::Less,
+            Relation::EarlierOrSame => order != Ordering::Greater,
+            Relation::Same => order == Ordering::Equal,
+            Relation::LaterOrSame => order != Ordering::Less,
+            Relation::Later => order == Ordering::Greater,
+        }
+    }
+
+    /// The one version that will do, as `Provides` names it.
+    #[must_use]
+    pub fn exact(&self) -> Option<Version<'_>> {
+        (self.relation == Relation::Same).then_some(self.version)
+    }
+}
+
+/// Reads a field: all of the outer list are needed, of each inner one any will do.
+///
+/// What cannot be read is left out: text of a package must not stop anything, and whoever counts needs has then one
+/// name less, never a wrong one.
+#[must_use]
+pub fn read(field: &str) -> Vec<Vec<Alternative<'_>>> {
+    let groups = field
+        .split(',')
+        .map(|group| group.split('|').filter_map(alternative).collect());
+    groups.filter(|group: &Vec<_>| !group.is_empty()).collect()
+}
+
+fn alternative(text: &str) -> Option<Alternative<'_>> {
+    let text = text.trim_ascii();
+    let end = text
+        .find(|c: char| c.is_ascii_whitespace() || matches!(c, '(' | '[' | '<'))
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    // `:any` and `:arch` narrow down the architecture, and one name has one architecture in nearly every image.
+    let name = name.split(':').next().filter(|name| !name.is_empty())?;
+    let constraint = rest.trim_ascii_start().strip_prefix('(');
+    let wanted = match constraint {
+        Some(text) => Some(wanted(text.split(')').next()?)?),
+        None => None,
+    };
+    Some(Alternative { name, wanted })
+}
+
+fn wanted(text: &str) -> Option<Wanted<'_>> {
+    let text = text.trim_ascii();
+    let end = text
+        .find(|c: char| !matches!(c, '<' | '>' | '='))
+        .unwrap_or(text.len());
+    let (relation, version) = text.split_at(end);
+    let relation = match relation {
+        "<<" => Relation::Earlier,
+        // One sign alone means what two would not: dpkg kept it so from its first days.
+        "<=" | "<" => Relation::EarlierOrSame,
+        "=" => Relation::Same,
+        ">=" | ">" => Relation::LaterOrSame,
+        ">>" => Relation::Later,
+        _ => return None,
+    };
+    let version = Version::parse(version).ok()?;
+    Some(Wanted { relation, version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `a|b c` for the names of alternatives and groups.
+    fn names(field: &str) -> String {
+        let groups = read(field).into_iter().map(|group| {
+            let names: Vec<_> = group.iter().map(|one| one.name).collect();
+            names.join("|")
+        });
+        groups.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn relations_are_read() {
+        for (field, expected) in [
+            ("", ""),
+            ("libc6", "libc6"),
+            ("libc6 (>= 2.36), adduser", "libc6 adduser"),
+            ("python3:any, perl:amd64(>=5)", "python3 perl"),
+            (
+                "default-mta | mail-transport-agent",
+                "default-mta|mail-transport-agent",
+            ),
+            ("a [amd64 !i386] <!nocheck>, b\t(= 1)\n", "a b"),
+            ("a,, | ,b (", "a"),
+            ("a (~ 1), b (>= 1 2), c (>= )", ""),
+        ] {
+            assert_eq!(names(field), expected, "reading {field:?}");
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_asked() {
+        // Whether 1.0, 2.0 and 3.0 will do.
+        for (relation, expected) in [
+            ("<< 2.0", [true, false, false]),
+            ("<= 2.0", [true, true, false]),
+            ("< 2.0", [true, true, false]),
+            ("= 2.0", [false, true, false]),
+            (">= 2.0", [false, true, true]),
+            ("> 2.0", [false, true, true]),
+            (">>2.0", [false, false, true]),
+        ] {
+            let field = format!("a ({relation})");
+            let groups = read(&field);
+            let wanted = groups[0][0].wanted.as_ref().unwrap();
+            let accepted =
+                ["1.0", "2.0", "3.0"].map(|text| wanted.accepts(&Version::parse(text).unwrap()));
+            assert_eq!(accepted, expected, "{relation}");
+            assert_eq!(wanted.exact().is_some(), relation == "= 2.0");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_odd(field in "[a-z(),|:<>=\\[\\] \u{e9}]{0,40}") {
+            for alternative in read(&field).iter().flatten() {
+                assert!(!alternative.name.is_empty());
+            }
+        }
+    }
+}

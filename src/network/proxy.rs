@@ -1,0 +1,85 @@
+//! The proxy: connections that come through the SSH connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::log::Served;
+use super::rules::Rules;
+use super::server::Server;
+use crate::ssh::{Forward, Session, SshError};
+use crate::ui::Ui;
+
+/// A proxy that programs in a machine can use as long as this value and the session live.
+pub struct Proxy {
+    port: u16,
+    server: Arc<Server>,
+    serving: AbortOnDropHandle<()>,
+}
+
+impl Proxy {
+    /// Opens a port on the machine's loopback and serves there by HTTP what the rules allow.
+    ///
+    /// # Errors
+    /// The machine's sshd does not allow it, or the connection dropped.
+    pub async fn serve(session: &Session, rules: &Rules, ui: &Ui) -> Result<Self, SshError> {
+        Self::open(session, Arc::new(Server::new(rules.clone(), None, ui))).await
+    }
+
+    /// As [`Self::serve`], for a server that goes on when the connection drops.
+    pub(super) async fn open(session: &Session, server: Arc<Server>) -> Result<Self, SshError> {
+        let forward = session.forward_remote().await?;
+        let port = forward.port();
+        let serving = tokio::spawn(accept(forward, Arc::clone(&server)));
+        Ok(Self {
+            port,
+            server,
+            serving: AbortOnDropHandle::new(serving),
+        })
+    }
+
+    /// Closes the port, before the session ends.
+    ///
+    /// # Errors
+    /// The connection dropped.
+    pub async fn end(self, session: &Session) -> Result<(), SshError> {
+        drop(self.serving);
+        session.end_forward(self.port).await
+    }
+
+    /// Where programs in the machine find it, as in `http://127.0.0.1:41234`.
+    #[must_use]
+    pub fn guest_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What it served, in order.
+    #[must_use]
+    pub fn served(&self) -> Vec<Served> {
+        self.server.log().served()
+    }
+
+    /// What it refused, as one sentence each, in order.
+    #[must_use]
+    pub fn refused(&self) -> Vec<String> {
+        self.server.log().refused()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({})", self.guest_url())
+    }
+}
+
+async fn accept(mut forward: Forward, server: Arc<Server>) {
+    // Dropped with this task, and with it every connection.
+    let mut connections = JoinSet::new();
+    while let Some(stream) = forward.next().await {
+        let server = Arc::clone(&server);
+        connections.spawn(async move { server.connection(stream).await });
+        while connections.try_join_next().is_some() {}
+    }
+}

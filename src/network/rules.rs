@@ -1,0 +1,286 @@
+//! Which URLs a proxy serves. Pure.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+use thiserror::Error;
+
+use crate::digest::Digest;
+
+/// One thing that may be fetched.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// A path that ends with `/` stands for all below it.
+    url: Url,
+    file: Option<(Digest, PathBuf)>,
+    plain_too: bool,
+    name: String,
+}
+
+/// Text that no rule can be made of.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{url:?} cannot be served to a guest: {reason}")]
+#[diagnostic(help("give an `http` or `https` URL without a login, a query or a fragment"))]
+pub struct InvalidRule {
+    /// The text.
+    pub url: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Rule {
+    /// Allows a URL; with a path that ends with `/`, all below it. `name` says where it was declared.
+    ///
+    /// # Errors
+    /// The text is not such a URL.
+    pub fn new(url: &str, name: impl Into<String>) -> Result<Self, InvalidRule> {
+        let invalid = |reason: String| InvalidRule {
+            url: url.to_owned(),
+            reason,
+        };
+        let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(invalid(format!("`{}` is not known", parsed.scheme())));
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(invalid("it holds a login".to_owned()));
+        }
+        if parsed.fragment().is_some() {
+            return Err(invalid("it has a fragment".to_owned()));
+        }
+        if parsed.query().is_some() && parsed.path().ends_with('/') {
+            return Err(invalid("a prefix cannot have a query".to_owned()));
+        }
+        Ok(Self {
+            url: parsed,
+            file: None,
+            plain_too: false,
+            name: name.into(),
+        })
+    }
+
+    /// Serves this file, whose digest was compared, and asks nobody.
+    #[must_use]
+    pub fn from_file(self, digest: Digest, path: PathBuf) -> Self {
+        Self {
+            file: Some((digest, path)),
+            ..self
+        }
+    }
+
+    /// What is asked for with `http` is fetched with `https` where the rule says so: for a guest that has no way to check it.
+    #[must_use]
+    pub fn plain_too(self) -> Self {
+        Self {
+            plain_too: true,
+            ..self
+        }
+    }
+
+    /// Where it was declared.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn file(&self) -> Option<&(Digest, PathBuf)> {
+        self.file.as_ref()
+    }
+
+    /// What to fetch for a request, if this rule allows it.
+    fn upstream(&self, asked: &Url) -> Option<Url> {
+        let mut url = asked.clone();
+        if self.plain_too && self.url.scheme() == "https" && asked.scheme() == "http" {
+            url.set_scheme("https").ok()?;
+        }
+        if !same_origin(&url, &self.url) {
+            return None;
+        }
+        let below = self.url.path().ends_with('/') && self.file.is_none();
+        let allowed = if below {
+            url.path().starts_with(self.url.path()) && !climbs(url.path())
+        } else {
+            url.path() == self.url.path() && url.query() == self.url.query()
+        };
+        allowed.then_some(url)
+    }
+}
+
+fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host() == b.host()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// Whether a server that decodes the path could be led out of a directory. A plain `..` is gone by now.
+fn climbs(path: &str) -> bool {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    decoded.split(['/', '\\']).any(|part| part == "..")
+}
+
+/// What a proxy is for: its refusals say what would allow the request.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// Steps of a sealed build; the name of the template's file.
+    Steps(String),
+    /// A package manager that reads its declared sources; the name of the template's file.
+    Sources(String),
+}
+
+/// All that a proxy serves.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    purpose: Purpose,
+}
+
+impl Rules {
+    /// Serves this and nothing else.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>, purpose: Purpose) -> Self {
+        Self { rules, purpose }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether anything of this host may be fetched.
+    pub(super) fn knows(&self, origin: &Url) -> bool {
+        self.rules.iter().any(|rule| same_origin(&rule.url, origin))
+    }
+
+    /// The rule that allows a request, and what to fetch for it.
+    pub(super) fn find(&self, asked: &Url) -> Option<(&Rule, Url)> {
+        self.rules
+            .iter()
+            .find_map(|rule| Some((rule, rule.upstream(asked)?)))
+    }
+
+    /// Why a request is refused, and the line that would allow it. One line of plain ASCII.
+    pub(super) fn refusal(&self, method: &str, url: &Url) -> String {
+        if !matches!(method, "GET" | "HEAD") {
+            return format!(
+                "karat: a sealed build only reads from the network, and {method} {url} would write; {}",
+                self.way_out()
+            );
+        }
+        match &self.purpose {
+            Purpose::Steps(template) => format!(
+                "karat: this build is sealed and {template} does not allow {url}; \
+                 `allow = [{{ url = \"{url}\" }}]` in its [network] would"
+            ),
+            Purpose::Sources(template) => format!(
+                "karat: {url} belongs to no source of packages that is declared; \
+                 one of `repositories` in [packages] of {template} with `uri = \"{}\"` would declare it",
+                url.origin().ascii_serialization()
+            ),
+        }
+    }
+
+    fn way_out(&self) -> String {
+        match &self.purpose {
+            Purpose::Steps(template) => {
+                format!("`open = true` in [network] of {template} would allow it")
+            }
+            Purpose::Sources(_) => "no source of packages needs that".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        let rule = |url| Rule::new(url, "a rule").unwrap();
+        let file = rule("https://b.example.org/tool.tar")
+            .from_file(Digest::of(b""), PathBuf::from("/cache/tool"));
+        Rules::new(
+            vec![
+                rule("https://a.example.org/prefix/"),
+                rule("http://a.example.org:8080/one?q=1"),
+                file,
+                rule("https://c.example.org/").plain_too(),
+            ],
+            Purpose::Steps("web.toml".to_owned()),
+        )
+    }
+
+    #[test]
+    fn only_what_is_declared_is_allowed() {
+        for (asked, upstream) in [
+            ("https://a.example.org/prefix/", Some("")),
+            ("https://a.example.org/prefix/x/y?z=1", Some("")),
+            ("https://a.example.org:443/prefix/x", Some("")),
+            ("https://a.example.org/prefix", None),
+            ("https://a.example.org/prefix2/x", None),
+            ("https://a.example.org/prefix/../x", None),
+            ("https://a.example.org/prefix/%2e%2e/x", None),
+            ("https://a.example.org/prefix/..%2fx", None),
+            ("https://a.example.org/prefix/a%5c%2e.%5cx", None),
+            ("https://a.example.org:8443/prefix/x", None),
+            ("http://a.example.org/prefix/x", None),
+            ("https://b.example.org/prefix/x", None),
+            ("http://a.example.org:8080/one?q=1", Some("")),
+            ("http://a.example.org:8080/one?q=2", None),
+            ("http://a.example.org:8080/one", None),
+            ("http://a.example.org:8080/one/more?q=1", None),
+            ("https://b.example.org/tool.tar", Some("")),
+            ("https://b.example.org/tool.tar/x", None),
+            ("http://c.example.org/x", Some("https://c.example.org/x")),
+            ("https://c.example.org/x", Some("")),
+            ("http://c.example.org:8080/x", None),
+        ] {
+            let url = Url::parse(asked).unwrap();
+            let found = rules().find(&url).map(|(_, url)| url.to_string());
+            let expected = upstream.map(|to| match to {
+                "" => url.to_string(),
+                to => to.to_owned(),
+            });
+            assert_eq!(found, expected, "{asked}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_rule_is_refused() {
+        for url in [
+            "",
+            "a.example.org/x",
+            "ftp://a.example.org/x",
+            "file:///etc/passwd",
+            "https://me:secret@a.example.org/",
+            "https://a.example.org/x#y",
+            "https://a.example.org/?q=1",
+        ] {
+            assert!(Rule::new(url, "").is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_that_names_what_would_allow_it() {
+        let url = Url::parse("https://x.example.org/install.sh\n?a=\u{e9}").unwrap();
+        let sources = Rules::new(Vec::new(), Purpose::Sources("web.toml".to_owned()));
+        for (sentence, expected) in [
+            (
+                rules().refusal("GET", &url),
+                "`allow = [{ url = \"https://x.example.org/install.sh?a=%C3%A9\" }]` in its [network]",
+            ),
+            (
+                rules().refusal("POST", &url),
+                "`open = true` in [network] of web.toml",
+            ),
+            (
+                sources.refusal("GET", &url),
+                "`uri = \"https://x.example.org\"`",
+            ),
+        ] {
+            assert!(sentence.contains(expected), "{sentence}");
+            assert!(
+                sentence.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+                "{sentence}"
+            );
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What the proxy does with one connection: HTTP, and HTTPS behind `CONNECT`.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use reqwest::Url;
+use rustls::ServerConfig;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::authority::Authority;
+use super::log::Log;
+use super::rules::Rules;
+use super::upstream::{self, Answer};
+use crate::fetch::transfer::{self, Redirects, TransferError};
+use crate::ssh::Stream;
+use crate::ui::Ui;
+
+/// A program that asked for a tunnel and then does not speak TLS in it is let go of.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// Answers all connections of one build.
+pub(super) struct Server {
+    rules: Rules,
+    log: Arc<Log>,
+    /// Without one, HTTPS is refused.
+    authority: Option<Authority>,
+    client: Result<reqwest::Client, TransferError>,
+    ui: Ui,
+}
+
+/// A program that was told to go on with TLS.
+struct Tunnel {
+    upgrade: OnUpgrade,
+    origin: Url,
+    tls: Arc<ServerConfig>,
+}
+
+impl Server {
+    pub fn new(rules: Rules, authority: Option<Authority>, ui: &Ui) -> Self {
+        Self {
+            rules,
+            log: Arc::default(),
+            authority,
+            // Without a client, each request says what is wrong.
+            client: transfer::client(Redirects::Secure),
+            ui: ui.clone(),
+        }
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub async fn connection(&self, stream: Stream) {
+        let tunnel = Mutex::new(None);
+        let service = service_fn(|request: Request<Incoming>| async {
+            let answer = match *request.method() {
+                Method::CONNECT => self.connect(request, &tunnel),
+                _ => self.answer(&request, absolute(request.uri())).await,
+            };
+            Ok::<_, Infallible>(answer)
+        });
+        // A connection that ends early is the guest's business.
+        let _ended = http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await;
+        let tunnel = tunnel.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tunnel) = tunnel {
+            self.inside(tunnel).await;
+        }
+    }
+
+    /// Lets a program go on with TLS, also where the host is not allowed: inside, the refusal is one that every program shows.
+    fn connect(
+        &self,
+        request: Request<Incoming>,
+        tunnel: &Mutex<Option<Tunnel>>,
+    ) -> Response<Answer> {
+        let Some(origin) = origin(request.uri()) else {
+            let text = "karat: CONNECT needs the name and port of a host";
+            return say(StatusCode::BAD_REQUEST, text);
+        };
+        let is_https = origin.port().is_none() || self.rules.knows(&origin);
+        let Some(authority) = self.authority.as_ref().filter(|_| is_https) else {
+            return self.refuse(&self.rules.refusal("GET", &origin));
+        };
+        let host = origin.host_str().unwrap_or_default();
+        match authority.answer_for(host.trim_matches(['[', ']'])) {
+            Ok(tls) => {
+                let upgrade = hyper::upgrade::on(request);
+                *tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Tunnel {
+                    upgrade,
+                    origin,
+                    tls,
+                });
+                Response::new(Answer::Text(None))
+            }
+            Err(error) => {
+                let text = format!("karat: cannot answer for {origin}: {error}");
+                say(StatusCode::BAD_GATEWAY, &text)
+            }
+        }
+    }
+
+    async fn inside(&self, tunnel: Tunnel) {
+        let Tunnel {
+            upgrade,
+            origin,
+            tls,
+        } = tunnel;
+        let Ok(upgraded) = upgrade.await else { return };
+        let accepting = TlsAcceptor::from(tls).accept(TokioIo::new(upgraded));
+        let Ok(Ok(stream)) = timeout(HANDSHAKE, accepting).await else {
+            self.not_trusted(&origin);
+            return;
+        };
+        let service = service_fn(|request: Request<Incoming>| {
+            let url = within(&origin, request.uri());
+            async move { Ok::<_, Infallible>(self.answer(&request, Some(url)).await) }
+        });
+        let _ended = http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    /// A program gave up before it said what it wants: the user has to know why.
+    fn not_trusted(&self, origin: &Url) {
+        if self.rules.knows(origin) {
+            self.ui.warn(&format!(
+                "a program in the guest did not take karat's certificate for {origin}; \
+                 it has to trust the file that SSL_CERT_FILE names"
+            ));
+        } else {
+            self.refused(&self.rules.refusal("GET", origin));
+        }
+    }
+
+    async fn answer(&self, request: &Request<Incoming>, url: Option<Url>) -> Response<Answer> {
+        let Some(url) = url else {
+            let text = "karat: this is a proxy; ask it for absolute http URLs";
+            return say(StatusCode::BAD_REQUEST, text);
+        };
+        let method = request.method();
+        let (rule, url) = match self.rules.find(&url) {
+            Some(found) if matches!(*method, Method::GET | Method::HEAD) => found,
+            _ => return self.refuse(&self.rules.refusal(method.as_str(), &url)),
+        };
+        let (name, log) = (rule.name(), &self.log);
+        let answer = match (rule.file(), &self.client) {
+            (Some((_, path)), _) => upstream::file(path, method, &url, name, log).await,
+            (None, Ok(client)) => {
+                upstream::fetch(client, method, request.headers(), &url, name, log, &self.ui).await
+            }
+            (None, Err(error)) => Err(format!("karat: cannot fetch {url}: {error}")),
+        };
+        answer.unwrap_or_else(|sentence| {
+            self.ui.warn(plain(&sentence));
+            say(StatusCode::BAD_GATEWAY, &sentence)
+        })
+    }
+
+    fn refuse(&self, sentence: &str) -> Response<Answer> {
+        self.refused(sentence);
+        say(StatusCode::FORBIDDEN, sentence)
+    }
+
+    /// Tells the user, once.
+    fn refused(&self, sentence: &str) {
+        if self.log.refuse(sentence) {
+            self.ui.warn(plain(sentence));
+        }
+    }
+}
+
+/// A sentence as karat itself says it.
+pub(super) fn plain(sentence: &str) -> &str {
+    sentence.strip_prefix("karat: ").unwrap_or(sentence)
+}
+
+/// An answer of karat's own. Many programs show the status line and not the body, so the sentence is in both.
+fn say(status: StatusCode, sentence: &str) -> Response<Answer> {
+    let mut response = Response::new(Answer::text(sentence));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    let line = sentence.replace(|c: char| !(' '..='~').contains(&c), " ");
+    if let Ok(reason) = ReasonPhrase::try_from(line.into_bytes()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
+}
+
+/// The URL of a request to a proxy, without a login: that is no part of a name.
+fn absolute(uri: &Uri) -> Option<Url> {
+    uri.authority()?;
+    let mut url = Url::parse(&uri.to_string()).ok()?;
+    url.set_username("").ok()?;
+    url.set_password(None).ok()?;
+    url.set_fragment(None);
+    Some(url)
+}
+
+/// The host that a `CONNECT` names.
+fn origin(uri: &Uri) -> Option<Url> {
+    let authority = uri.authority()?;
+    authority.port()?;
+    Url::parse(&format!("https://{authority}/"))
+        .ok()
+        .filter(|url| url.username().is_empty() && url.password().is_none())
+}
+
+/// The URL of a request inside a tunnel to this host.
+fn within(origin: &Url, uri: &Uri) -> Url {
+    let mut url = origin.clone();
+    url.set_path(uri.path());
+    url.set_query(uri.query());
+    url
+}

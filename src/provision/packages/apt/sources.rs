@@ -1,0 +1,453 @@
+//! The package sources of a machine, as apt has them, and the private copy that the resolver uses. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::debian::control::paragraphs;
+use crate::provision::packages::{PackageError, Repository, Upstream, plain};
+
+/// What else a source may say, besides types, URIs, suites and components.
+const FIELDS: &[&str] = &[
+    "Architectures",
+    "Architectures-Add",
+    "Architectures-Remove",
+    "Signed-By",
+    "Check-Valid-Until",
+    "Valid-Until-Min",
+    "Valid-Until-Max",
+    "Check-Date",
+    "Date-Max-Future",
+    "InRelease-Path",
+    "By-Hash",
+    "Include",
+    "Exclude",
+];
+
+/// Options of the one-line format, and their fields.
+const OPTIONS: &[(&str, &str)] = &[
+    ("arch", "Architectures"),
+    ("arch+", "Architectures-Add"),
+    ("arch-", "Architectures-Remove"),
+    ("signed-by", "Signed-By"),
+    ("trusted", "Trusted"),
+    ("allow-insecure", "Allow-Insecure"),
+    ("allow-weak", "Allow-Weak"),
+    ("check-valid-until", "Check-Valid-Until"),
+    ("valid-until-min", "Valid-Until-Min"),
+    ("valid-until-max", "Valid-Until-Max"),
+    ("check-date", "Check-Date"),
+    ("date-max-future", "Date-Max-Future"),
+    ("inrelease-path", "InRelease-Path"),
+    ("by-hash", "By-Hash"),
+];
+
+/// What would let apt believe an archive without its signature.
+const BLIND: &[&str] = &["Trusted", "Allow-Insecure", "Allow-Weak"];
+
+/// One source of binary packages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Source {
+    /// The file that has it, or the template's repository.
+    place: String,
+    uris: Vec<String>,
+    suites: Vec<String>,
+    components: Vec<String>,
+    /// Other fields, each with the lines of its value.
+    fields: BTreeMap<String, Vec<String>>,
+    /// The field that asks to believe it blindly.
+    blind: Option<String>,
+}
+
+/// What `survey.sh` found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Survey {
+    pub architecture: String,
+    pub sources: Vec<Source>,
+}
+
+/// Reads what `survey.sh` printed. Sources that a host cannot fetch from are an error; a medium in a drive is none.
+pub(super) fn read(survey: &str) -> Result<Survey, PackageError> {
+    let mut files: Vec<(&str, String)> = Vec::new();
+    let mut found = Survey::default();
+    for line in survey.lines() {
+        if let Some(architecture) = line.strip_prefix("architecture ") {
+            architecture.clone_into(&mut found.architecture);
+        } else if let Some(name) = line.strip_prefix("file ") {
+            files.push((name, String::new()));
+        } else if let Some((_, text)) = files.last_mut() {
+            *text += line.strip_prefix(' ').unwrap_or(line);
+            text.push('\n');
+        }
+    }
+    let mut sources = Vec::new();
+    let of_apt = files
+        .iter()
+        .filter(|(name, _)| !name.starts_with("/etc/apt/mirrors/"));
+    for (name, text) in of_apt {
+        match name.rsplit_once('.') {
+            Some((_, "list")) => {
+                sources.extend(text.lines().filter_map(|line| one_line(line, name)));
+            }
+            Some((_, "sources")) => sources.extend(deb822(text, name)),
+            _ => {}
+        }
+    }
+    for mut source in sources {
+        let mut uris = Vec::new();
+        for uri in &source.uris {
+            uris.extend(reachable(uri, &files, &source.place)?);
+        }
+        source.uris = uris;
+        if !source.uris.is_empty() {
+            found.sources.push(source);
+        }
+    }
+    Ok(found)
+}
+
+/// The URIs that are fetched for one: those of its list for a list of mirrors, of which apt would choose one.
+fn reachable(
+    uri: &str,
+    files: &[(&str, String)],
+    place: &str,
+) -> Result<Option<String>, PackageError> {
+    let refused = || PackageError::Unreachable {
+        uri: uri.to_owned(),
+        place: place.to_owned(),
+    };
+    match uri.split_once(':') {
+        Some(("http" | "https", _)) => Ok(Some(uri.to_owned())),
+        Some(("cdrom", _)) => Ok(None),
+        Some(("mirror+file", path)) => {
+            let path = format!("/{}", path.trim_start_matches('/'));
+            let list = files.iter().find(|(name, _)| *name == path);
+            let text = list.ok_or_else(refused)?.1.as_str();
+            let mut uris = text.lines().filter_map(|line| {
+                let uri = line.split_whitespace().next()?;
+                uri.starts_with("http").then(|| uri.to_owned())
+            });
+            uris.next().map(Some).ok_or_else(refused)
+        }
+        _ => Err(refused()),
+    }
+}
+
+/// `deb [options] uri suite component...`
+fn one_line(line: &str, place: &str) -> Option<Source> {
+    let line = line.split('#').next()?.trim();
+    let rest = line.strip_prefix("deb")?;
+    if !rest.starts_with([' ', '\t', '[']) {
+        return None;
+    }
+    let (options, rest) = match rest.trim_start().strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => ("", rest),
+    };
+    let mut words = rest.split_whitespace().map(str::to_owned);
+    let mut source = Source {
+        place: place.to_owned(),
+        uris: vec![words.next()?],
+        suites: vec![words.next()?],
+        components: words.collect(),
+        fields: BTreeMap::new(),
+        blind: None,
+    };
+    for option in options.split_whitespace() {
+        let (name, value) = option.split_once('=')?;
+        if let Some((_, field)) = OPTIONS.iter().find(|(known, _)| *known == name) {
+            source.set(field, vec![value.replace(',', " ")]);
+        }
+    }
+    Some(source)
+}
+
+fn deb822(text: &str, place: &str) -> Vec<Source> {
+    // Comments may stand within a paragraph.
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let text = lines.join("\n");
+    let sources = paragraphs(&text).filter_map(|paragraph| {
+        let words = |name: &str| -> Vec<String> {
+            let value = paragraph.folded(name).unwrap_or_default();
+            value.split_whitespace().map(str::to_owned).collect()
+        };
+        let enabled = paragraph.field("Enabled").is_none_or(is_yes);
+        if !enabled || !words("Types").iter().any(|kind| kind == "deb") {
+            return None;
+        }
+        let mut source = Source {
+            place: place.to_owned(),
+            uris: words("URIs"),
+            suites: words("Suites"),
+            components: words("Components"),
+            fields: BTreeMap::new(),
+            blind: None,
+        };
+        for field in FIELDS.iter().chain(BLIND) {
+            let value: Vec<String> = paragraph.lines_of(field).map(str::to_owned).collect();
+            if !value.is_empty() {
+                source.set(field, value);
+            }
+        }
+        Some(source)
+    });
+    sources.collect()
+}
+
+fn is_yes(value: &str) -> bool {
+    !["no", "false", "0", "off", "without", "disable"]
+        .contains(&value.to_ascii_lowercase().as_str())
+}
+
+impl Source {
+    fn set(&mut self, field: &str, value: Vec<String>) {
+        if BLIND.contains(&field) {
+            if is_yes(&value.join(" ")) {
+                self.blind = Some(field.to_owned());
+            }
+        } else {
+            self.fields.insert(field.to_owned(), value);
+        }
+    }
+
+    /// A source of the template. `directory` is where the resolver's files are.
+    pub(super) fn of(repository: &Repository, directory: &str) -> Self {
+        let written = &repository.plan;
+        let mut source = Self {
+            place: format!("the repository `{}` of the template", written.name),
+            uris: vec![written.uri.clone()],
+            suites: written.suites.clone(),
+            components: written.components.clone(),
+            fields: BTreeMap::new(),
+            blind: written.trusted.then(|| "Trusted".to_owned()),
+        };
+        if let Some(file) = repository.key_file() {
+            source.set("Signed-By", vec![format!("{directory}/{file}")]);
+        }
+        source
+    }
+
+    /// Refuses to be believed blindly, unless the template says of the same archive that it may.
+    pub(super) fn check(&self, trusted: &[Repository]) -> Result<(), PackageError> {
+        let Some(field) = &self.blind else {
+            return Ok(());
+        };
+        let said = |uri: &String, suite: &String| {
+            trusted.iter().any(|repository| {
+                let written = &repository.plan;
+                written.trusted && same(&written.uri, uri) && written.suites.contains(suite)
+            })
+        };
+        let mut pairs = self
+            .uris
+            .iter()
+            .flat_map(|uri| self.suites.iter().map(move |suite| (uri, suite)));
+        if pairs.all(|(uri, suite)| said(uri, suite)) {
+            return Ok(());
+        }
+        Err(PackageError::Blind {
+            place: self.place.clone(),
+            uri: self.uris.join(" "),
+            field: field.clone(),
+        })
+    }
+
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = Upstream> {
+        self.uris.iter().flat_map(move |uri| {
+            self.suites.iter().map(move |suite| Upstream {
+                uri: uri.trim_end_matches('/').to_owned(),
+                suite: suite.clone(),
+                components: self.components.clone(),
+            })
+        })
+    }
+
+    /// For the resolver: plain `http`, and no lists but those of packages.
+    pub(super) fn private(&self) -> String {
+        let uris: Vec<String> = self.uris.iter().map(|uri| plain(uri)).collect();
+        let mut text = format!(
+            "Types: deb\nURIs: {}\nSuites: {}\n",
+            uris.join(" "),
+            self.suites.join(" ")
+        );
+        // Writing to a String cannot fail.
+        if !self.components.is_empty() {
+            let _ = writeln!(text, "Components: {}", self.components.join(" "));
+        }
+        for (field, lines) in &self.fields {
+            let _ = writeln!(text, "{field}: {}", lines.join("\n "));
+        }
+        if self.blind.is_some() {
+            text += "Trusted: yes\n";
+        }
+        text + "Targets: Packages\n"
+    }
+}
+
+/// The text of a source of the template as it stays in the image.
+pub(super) fn kept(repository: &Repository) -> String {
+    let written = &repository.plan;
+    let mut text = format!(
+        "Types: deb\nURIs: {}\nSuites: {}\n",
+        written.uri,
+        written.suites.join(" ")
+    );
+    if !written.components.is_empty() {
+        let _ = writeln!(text, "Components: {}", written.components.join(" "));
+    }
+    if let Some(file) = repository.key_file() {
+        let _ = writeln!(text, "Signed-By: /etc/apt/keyrings/{file}");
+    }
+    if written.trusted {
+        text += "Trusted: yes\n";
+    }
+    text
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SURVEY: &str = "architecture amd64
+file /etc/apt/sources.list
+ # deb http://example.org/old old main
+ deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/a.gpg] https://example.org/debian/ bookworm main contrib # here
+ deb-src http://example.org/debian bookworm main
+ deb cdrom:[Debian]/ bookworm main
+
+file /etc/apt/sources.list.d/more.sources
+ Types: deb deb-src
+ # in the middle
+ URIs: mirror+file:///etc/apt/mirrors/debian.list
+ Suites: bookworm-security
+  bookworm-updates
+ Components: main
+ Signed-By:
+  -----BEGIN PGP PUBLIC KEY BLOCK-----
+  .
+  mDMEYCQjIxYJKwYBBAHaRw8
+  -----END PGP PUBLIC KEY BLOCK-----
+
+ Types: deb
+ Enabled: no
+ URIs: http://example.org/off
+ Suites: off
+ Components: main
+file /etc/apt/mirrors/debian.list
+ https://example.org/security
+";
+
+    fn source(text: &str) -> Source {
+        let survey = format!("architecture amd64\nfile /etc/apt/sources.list\n {text}\n");
+        read(&survey).unwrap().sources.remove(0)
+    }
+
+    fn repository(uri: &str, suite: &str, trusted: bool) -> Repository {
+        Repository {
+            plan: crate::plan::Repository {
+                name: "tools".to_owned(),
+                uri: uri.to_owned(),
+                suites: vec![suite.to_owned()],
+                components: vec!["main".to_owned()],
+                key: None,
+                trusted,
+                keep: true,
+            },
+            key: (!trusted).then(|| b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n".to_vec()),
+        }
+    }
+
+    #[test]
+    fn both_formats_of_sources_are_read_and_written_for_the_proxy() {
+        let survey = read(SURVEY).unwrap();
+        assert_eq!(survey.architecture, "amd64");
+        let private: Vec<String> = survey.sources.iter().map(Source::private).collect();
+        assert_eq!(
+            private,
+            [
+                "Types: deb\nURIs: http://example.org/debian/\nSuites: bookworm\nComponents: main contrib\n\
+                 Architectures: amd64 arm64\nSigned-By: /usr/share/keyrings/a.gpg\nTargets: Packages\n",
+                "Types: deb\nURIs: http://example.org/security\nSuites: bookworm-security bookworm-updates\n\
+                 Components: main\nSigned-By: \n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n \
+                 mDMEYCQjIxYJKwYBBAHaRw8\n -----END PGP PUBLIC KEY BLOCK-----\nTargets: Packages\n",
+            ]
+        );
+        let upstreams: Vec<_> = survey.sources.iter().flat_map(Source::upstreams).collect();
+        let shown: Vec<_> = upstreams
+            .iter()
+            .map(|upstream| format!("{} {}", upstream.uri, upstream.suite))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "https://example.org/debian bookworm",
+                "https://example.org/security bookworm-security",
+                "https://example.org/security bookworm-updates",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_source_that_asks_to_be_believed_blindly_is_refused() {
+        let trusting = [repository("http://example.org/x", "a", true)];
+        for (line, trusted, good) in [
+            ("deb http://example.org/x a main", &[][..], true),
+            ("deb [trusted=no] http://example.org/x a main", &[], true),
+            ("deb [trusted=yes] http://example.org/x a main", &[], false),
+            (
+                "deb [ trusted=yes arch=amd64 ] http://example.org/x a main",
+                &[],
+                false,
+            ),
+            (
+                "deb [allow-insecure=yes] http://example.org/x a main",
+                &[],
+                false,
+            ),
+            (
+                "deb [trusted=yes] http://example.org/x/ a main",
+                &trusting,
+                true,
+            ),
+            (
+                "deb [trusted=yes] http://example.org/x b main",
+                &trusting,
+                false,
+            ),
+        ] {
+            assert_eq!(source(line).check(trusted).is_ok(), good, "{line}");
+        }
+        let survey = "architecture amd64\nfile /etc/apt/sources.list.d/x.sources\n Types: deb\n URIs: http://example.org/x\n \
+                      Suites: a\n Components: main\n Trusted: yes\n";
+        let error = read(survey).unwrap().sources[0].check(&[]).unwrap_err();
+        assert!(error.to_string().contains("x.sources"), "{error}");
+        let own = Source::of(&trusting[0], "/d");
+        assert!(own.check(&trusting).is_ok());
+        assert!(own.private().contains("Trusted: yes"));
+    }
+
+    #[test]
+    fn a_source_that_the_host_cannot_fetch_from_is_refused() {
+        for line in [
+            "deb file:/srv/archive a main",
+            "deb mirror+file:/etc/x.list a main",
+        ] {
+            let survey = format!("architecture amd64\nfile /etc/apt/sources.list\n {line}\n");
+            assert!(read(&survey).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_repository_of_the_template_has_its_key_beside_it() {
+        let repository = repository("https://example.org/tools", "stable", false);
+        let source = Source::of(&repository, "/private");
+        assert!(source.private().contains("Signed-By: /private/tools.asc\n"));
+        assert_eq!(
+            kept(&repository),
+            "Types: deb\nURIs: https://example.org/tools\nSuites: stable\nComponents: main\nSigned-By: /etc/apt/keyrings/tools.asc\n"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+use super::*;
+use crate::lock::Manager;
+
+fn asked() -> Asked {
+    let plan = crate::plan::Repository {
+        name: "tools".to_owned(),
+        uri: "https://example.org/rpm/".to_owned(),
+        suites: vec![],
+        components: vec![],
+        key: None,
+        trusted: false,
+        keep: true,
+    };
+    Asked {
+        manager: Manager::Dnf,
+        install: vec!["hello".to_owned()],
+        remove: vec![],
+        recommends: false,
+        repositories: vec![Repository {
+            plan,
+            key: Some(b"-----BEGIN PGP".to_vec()),
+        }],
+    }
+}
+
+fn survey(repository: &str) -> String {
+    format!("Last metadata\n\u{1e}machine {{}}\n\u{1e}repository {repository}\n")
+}
+
+#[test]
+fn only_repositories_with_an_address_and_a_signed_index_are_used() {
+    for (repository, expected) in [
+        (
+            r#"{"name":"own","uris":["https://example.org/a/"],"mirrors":"","signed":true}"#,
+            Ok(2),
+        ),
+        (
+            r#"{"name":"tools","uris":[],"mirrors":"https://example.org/list","signed":false}"#,
+            Ok(1),
+        ),
+        (
+            r#"{"name":"own","uris":[],"mirrors":"https://example.org/list","signed":true}"#,
+            Err(
+                "the machine's package source https://example.org/list (repository own) is not one that a host can fetch from",
+            ),
+        ),
+        (
+            r#"{"name":"own","uris":["file:///srv"],"mirrors":"","signed":true}"#,
+            Err(
+                "the machine's package source file:///srv (repository own) is not one that a host can fetch from",
+            ),
+        ),
+        (
+            r#"{"name":"own","uris":["http://example.org"],"mirrors":"","signed":false}"#,
+            Err(
+                "the package source http://example.org (repository own) is to be believed without a signature (`repo_gpgcheck=0`)",
+            ),
+        ),
+    ] {
+        let sources = Dnf.sources(&survey(repository), &asked(), "/d");
+        let found = sources.map(|sources| sources.upstreams.len());
+        let found = found.map_err(|error| error.to_string());
+        assert_eq!(found, expected.map_err(str::to_owned), "{repository}");
+    }
+    let error = Dnf.sources("karat: the machine has no dnf\n", &asked(), "/d");
+    assert_eq!(error.err().unwrap().to_string(), "the machine has no dnf");
+}
+
+#[test]
+fn an_answer_is_taken_as_it_is_or_refused() {
+    let package = r#"package {"name":"hello","version":"1:2-3","architecture":"noarch","declared":true,
+        "archive":"https://example.org/rpm","path":"Packages/h/hello.rpm","size":9,"algorithm":"sha256","digest":"HEX"}"#;
+    let package = package.replace("HEX", &Digest::of(b"hello").hex());
+    let index = format!(
+        r#"archive {{"uri":"https://example.org/rpm","in_release":"{}","date":1700000000,"signed_by":["AB"]}}"#,
+        Digest::of(b"index")
+    );
+    let sources = Dnf.sources("", &asked(), "/d").unwrap();
+    let resolve = |package: String| {
+        let lines = [
+            index.clone(),
+            package,
+            r#"removal {"name":"old","version":"1-1"}"#.to_owned(),
+        ];
+        Dnf.resolution(&lines, &sources, &asked())
+    };
+    let resolution = resolve(package.clone()).unwrap();
+    let locked = &resolution.packages[0];
+    assert_eq!(locked.url(), "https://example.org/rpm/Packages/h/hello.rpm");
+    assert_eq!(
+        (locked.version.as_str(), locked.reason),
+        ("1:2-3", Reason::Declared)
+    );
+    assert_eq!(
+        resolution.archives[0].date.to_string(),
+        "2023-11-14T22:13:20Z"
+    );
+    assert_eq!(resolution.removals[0].name, "old");
+    for (from, to, said) in [
+        (
+            "example.org/rpm",
+            "example.org/other",
+            "hello is in none of the declared",
+        ),
+        ("Packages/h", "../h", "does not understand: ../h"),
+        ("sha256", "sha1", "has no SHA-256 of hello"),
+        (
+            "noarch",
+            "noarch\",\"odd\":\"x",
+            "does not understand: package {",
+        ),
+    ] {
+        let error = resolve(package.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(said), "{said}: {error}");
+    }
+}
+
+#[test]
+fn what_stays_in_the_image_checks_signatures() {
+    let kept = Dnf.kept(&asked());
+    let names: Vec<_> = kept.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "/etc/pki/rpm-gpg/RPM-GPG-KEY-tools",
+            "/etc/yum.repos.d/tools.repo"
+        ]
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&kept[1].1),
+        "[tools]\nname=tools\nbaseurl=https://example.org/rpm/\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=1\n\
+         gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-tools\n"
+    );
+}
+
+#[test]
+fn an_error_says_what_to_do() {
+    for (code, line, said) in [
+        (
+            71,
+            "karat: Failed to download metadata",
+            "reading the package repositories failed",
+        ),
+        (
+            73,
+            "karat: unknown hello jq=2",
+            "dnf has no such package in the declared repositories: hello, jq=2",
+        ),
+        (73, "karat: nothing provides x", "dnf failed"),
+        (
+            75,
+            "karat: a would not be installed",
+            "not as declared after the packages were installed: a would not be installed",
+        ),
+        (
+            77,
+            "karat: the machine has no dnf",
+            "the machine has no dnf",
+        ),
+        (1, "", "the package work failed"),
+    ] {
+        let ended = Ended {
+            code: Some(code),
+            output: None,
+        };
+        assert_eq!(Dnf.error(&[line.to_owned()], ended).to_string(), said);
+    }
+}
