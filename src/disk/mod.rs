@@ -9,6 +9,8 @@ mod finish;
 mod header;
 mod qemu_img;
 
+pub mod read;
+
 pub use error::DiskError;
 pub use finish::{Finished, driver, finish};
 use qemu_img::{QemuImg, run};
