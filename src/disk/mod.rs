@@ -10,6 +10,8 @@ mod header;
 mod qemu_img;
 
 pub mod read;
+pub mod tree;
+pub mod write;
 
 pub use error::DiskError;
 pub use finish::{Finished, driver, finish};

@@ -60,6 +60,20 @@ impl<B: BlockRead + ?Sized> BlockRead for Arc<B> {
     }
 }
 
+impl<B: BlockRead + ?Sized> BlockRead for &B {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn span(&self, offset: u64) -> Result<Span, ReadError> {
+        (**self).span(offset)
+    }
+}
+
 /// Fails unless the bytes are within the first `size`.
 pub(super) fn check(offset: u64, length: usize, size: u64) -> Result<(), ReadError> {
     let length = length as u64;

@@ -278,7 +278,7 @@ fn gpt_entry(number: u32, entry: Fields, sectors: u64) -> Result<Option<GptParti
 }
 
 /// CRC-32 as in Ethernet and zlib.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()

@@ -5,6 +5,7 @@
 mod checksum;
 mod superblock;
 
+pub(crate) use checksum::crc16;
 pub use checksum::crc32c;
 pub use superblock::{Feature, NameHash, Superblock};
 
