@@ -35,15 +35,33 @@ fn contents(root: &Path) {
     for piece in 0..2500 {
         sparse.write_all_at(b"data", piece * 8192).unwrap();
     }
-    let huge = File::create(root.join("huge")).unwrap();
-    huge.write_all_at(b"start", 0).unwrap();
-    huge.write_all_at(b"beyond 4 GiB", 5 << 30).unwrap();
-    huge.set_len((5 << 30) + 100_000).unwrap();
     fs::hard_link(root.join("more"), root.join("etc/same as more")).unwrap();
     fs::hard_link(root.join("more"), root.join("A name that comes first")).unwrap();
     let name = std::ffi::OsStr::from_bytes(b"not \xff UTF-8 \n\"");
     fs::write(root.join(name), "x").unwrap();
     fs::write(root.join("n".repeat(255)), "longest name").unwrap();
+}
+
+/// A file of more than 4 GiB, most of it a hole.
+pub fn huge(root: &Path) {
+    let huge = File::create(root.join("huge")).unwrap();
+    huge.write_all_at(b"start", 0).unwrap();
+    huge.write_all_at(b"beyond 4 GiB", (4 << 30) + 12_345).unwrap();
+    huge.set_len((4 << 30) + 100_000).unwrap();
+}
+
+/// A file with an attribute that is larger than a block.
+pub fn large_attribute(root: &Path) {
+    fs::write(root.join("large attribute"), "").unwrap();
+    let value: Vec<u8> = (0..60_000_u32).map(|at| at.to_le_bytes()[1]).collect();
+    lsetxattr(root.join("large attribute"), "user.large", &value, XattrFlags::empty()).unwrap();
+}
+
+/// A file of swap space, which must not have holes.
+pub fn swap(root: &Path) {
+    let mut swap = vec![0; 1 << 20];
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    fs::write(root.join("swapfile"), swap).unwrap();
 }
 
 fn kinds(root: &Path) {
