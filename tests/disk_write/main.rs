@@ -6,12 +6,13 @@ mod image;
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use host::Host;
 use image::{Mounted, assert_clean, output, run};
-use karat::disk::read::ext4::Superblock;
+use karat::disk::read::ext4::{Ext4, Superblock};
 use karat::disk::read::partitions::Table;
-use karat::disk::read::{BlockRead as _, RawFile};
+use karat::disk::read::{BlockRead as _, FileSystem, RawFile};
 use karat::disk::tree::{Contents, Tree, Watch, listing};
 use karat::disk::write::{self, Base, Format, Written, find_root, write_qcow2, write_raw};
 use karat::hashing::Stop;
@@ -45,7 +46,7 @@ fn make(scratch: &Path, megabytes: u64, options: &str) -> std::path::PathBuf {
 }
 
 /// What is at a mount point, as a listing.
-fn listed(files: &Host, tree: &Tree) -> String {
+fn listed(files: &dyn FileSystem, tree: &Tree) -> String {
     let contents = Contents::read(tree, files, 4096, 2, watch()).unwrap();
     String::from_utf8(listing(tree, &contents).unwrap()).unwrap()
 }
@@ -57,7 +58,7 @@ enum Container {
 }
 
 /// Writes the tree that is mounted from `base` anew.
-fn write(base: &Path, files: &Host, tree: &Tree, to: &Path, size: u64, (container, threads): (Container, usize)) -> Written {
+fn write(base: &Path, files: &dyn FileSystem, tree: &Tree, to: &Path, size: u64, (container, threads): (Container, usize)) -> Written {
     let disk = RawFile::open(base).unwrap();
     let superblock = Superblock::read(&disk).unwrap();
     let format = Format::from_superblock(&superblock).unwrap();
@@ -110,6 +111,9 @@ fn every_kind_of_file_system_is_written_as_the_kernel_shows_it() {
             let difference = expected.lines().zip(found.lines()).find(|(one, other)| one != other);
             panic!("{name}: {difference:?}");
         }
+        let own = Ext4::open(Arc::new(RawFile::open(&raw).unwrap())).unwrap();
+        let own_tree = Tree::read(&own).unwrap();
+        assert!(listed(&own, &own_tree) == expected, "{name}: karat reads what it wrote as something else");
     }
 }
 

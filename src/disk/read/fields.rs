@@ -33,6 +33,10 @@ impl<'a> Fields<'a> {
         u64::from_le_bytes(self.array(at))
     }
 
+    pub fn be16(self, at: usize) -> u16 {
+        u16::from_be_bytes(self.array(at))
+    }
+
     pub fn be32(self, at: usize) -> u32 {
         u32::from_be_bytes(self.array(at))
     }

@@ -7,6 +7,7 @@ mod blocks;
 mod error;
 mod fields;
 mod file_system;
+mod walk;
 
 pub mod ext4;
 pub mod partitions;
@@ -14,3 +15,4 @@ pub mod partitions;
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
 pub use file_system::{Entry, FileSystem, Flags, Inode, Kind, Metadata, Run, Time, Xattr};
+pub use walk::walk;

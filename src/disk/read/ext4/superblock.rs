@@ -170,9 +170,13 @@ impl Superblock {
     /// # Errors
     /// There is none, it contradicts itself or the size of the disk, or it has a feature that is not known.
     pub fn read(disk: &dyn BlockRead) -> Result<Self, ReadError> {
+        Self::read_with(disk, true)
+    }
+
+    pub(super) fn read_with(disk: &dyn BlockRead, verify: bool) -> Result<Self, ReadError> {
         let mut raw = vec![0; LENGTH];
         disk.read_at(OFFSET, &mut raw)?;
-        let superblock = Self::parse(raw)?;
+        let superblock = Self::parse_with(raw, verify)?;
         let size = u128::from(superblock.blocks) * u128::from(superblock.block_size);
         if size > u128::from(disk.len()) {
             let problem = format!("it has {size} bytes, but its partition has {}", disk.len());
@@ -186,6 +190,10 @@ impl Superblock {
     /// # Errors
     /// As for [`Superblock::read`].
     pub fn parse(raw: Vec<u8>) -> Result<Self, ReadError> {
+        Self::parse_with(raw, true)
+    }
+
+    fn parse_with(raw: Vec<u8>, verify: bool) -> Result<Self, ReadError> {
         let fields = Fields(&raw);
         if raw.len() != LENGTH || fields.le16(0x38) != MAGIC {
             return Err(damaged("there is no superblock"));
@@ -200,7 +208,9 @@ impl Superblock {
             )));
         }
         let superblock = Self::from_fields(fields, 1024 << shift);
-        superblock.check_checksum()?;
+        if verify {
+            superblock.check_checksum()?;
+        }
         superblock.check_geometry()?;
         Ok(superblock)
     }
@@ -213,6 +223,20 @@ impl Superblock {
             Feature::ReadOnly(bit) => self.ro_compat & bit != 0,
             Feature::Incompat(bit) => self.incompat & bit != 0,
         }
+    }
+
+    /// Whether a group has a backup of the superblock, or the superblock.
+    #[must_use]
+    pub fn has_backup(&self, group: u64) -> bool {
+        if self.has(Feature::SPARSE_SUPER2) {
+            let fields = Fields(&self.raw);
+            let backups = [fields.le32(0x24c), fields.le32(0x250)];
+            return group == 0 || backups.iter().any(|backup| u64::from(*backup) == group);
+        }
+        if group <= 1 || !self.has(Feature::SPARSE_SUPER) {
+            return true;
+        }
+        [3, 5, 7].into_iter().any(|base| is_power(group, base))
     }
 
     fn from_fields(fields: Fields, block_size: u32) -> Self {
@@ -367,6 +391,13 @@ fn unknown_features(incompat: u32, ro_compat: u32) -> Result<(), ReadError> {
         feature,
         help: "make the root file system without it (`mke2fs -O`)",
     })
+}
+
+fn is_power(mut number: u64, base: u64) -> bool {
+    while number % base == 0 && number > 0 {
+        number /= base;
+    }
+    number == 1
 }
 
 /// Text that zeros fill up.

@@ -1,7 +1,8 @@
 //! Extended attributes: in the inode, in one block, or a large value in an inode of its own.
 
-use super::super::little::{Fields, get16, get32, low16};
+use super::super::little::{Fields, low16};
 use super::checksum::crc32c;
+use crate::disk::read::ext4::acl_to_disk;
 
 /// An attribute as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,7 +63,7 @@ impl Attribute {
             return Err(Refused::Name);
         }
         let value = match index {
-            2 | 3 => access_list(value).ok_or(Refused::List)?,
+            2 | 3 => acl_to_disk(value).ok_or(Refused::List)?,
             _ => value.to_vec(),
         };
         Ok(Self { index, name: rest.to_vec(), value: Value::Here(value) })
@@ -220,22 +221,6 @@ fn padded(size: usize) -> usize {
     size.next_multiple_of(4)
 }
 
-/// An access control list as ext4 stores it, which leaves out the ids of entries that have none.
-fn access_list(value: &[u8]) -> Option<Vec<u8>> {
-    /// Tags of entries for a named user and a named group.
-    const NAMED: [u16; 2] = [2, 8];
-    let (version, entries) = value.split_at_checked(4)?;
-    if get32(version, 0) != 2 || entries.len() % 8 != 0 {
-        return None;
-    }
-    let mut stored = 1_u32.to_le_bytes().to_vec();
-    for entry in entries.chunks(8) {
-        let length = if NAMED.contains(&get16(entry, 0)) { 8 } else { 4 };
-        stored.extend(&entry[..length]);
-    }
-    Some(stored)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,14 +240,6 @@ mod tests {
             let found = made.map(|made| (made.index, String::from_utf8(made.name).unwrap()));
             assert_eq!(found, expected.map(|(index, rest)| (index, rest.to_owned())), "{name}");
         }
-    }
-
-    #[test]
-    fn a_list_loses_the_ids_that_say_nothing() {
-        let seen = [2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 33, 0, 0, 0];
-        let stored = [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 33, 0, 0, 0];
-        assert_eq!(access_list(&seen).unwrap(), stored);
-        assert_eq!(access_list(&seen[..10]), None);
     }
 
     #[test]
