@@ -10,6 +10,7 @@ mod header;
 mod qemu_img;
 
 pub mod read;
+pub mod rewrite;
 pub mod tree;
 pub mod write;
 

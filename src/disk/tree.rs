@@ -90,7 +90,9 @@ impl Content {
                 files.read_at(*inode, offset, &mut buffer[..length])
             }
             Self::Bytes(bytes) | Self::Link(bytes) => {
-                let rest = usize::try_from(offset).ok().and_then(|from| bytes.get(from..));
+                let rest = usize::try_from(offset)
+                    .ok()
+                    .and_then(|from| bytes.get(from..));
                 let rest = rest.unwrap_or_default();
                 let length = rest.len().min(buffer.len());
                 buffer[..length].copy_from_slice(&rest[..length]);
@@ -108,7 +110,12 @@ impl Tree {
     /// It is damaged, a directory is in two places, or its paths are beyond any sensible length.
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
         let root = files.root();
-        let mut reader = Reader { files, tree: Self::default(), seen: HashMap::new(), bytes: 0 };
+        let mut reader = Reader {
+            files,
+            tree: Self::default(),
+            seen: HashMap::new(),
+            bytes: 0,
+        };
         reader.add(b"/".as_slice().into(), root)?;
         let mut directories = vec![(Vec::new(), root)];
         while let Some((path, inode)) = directories.pop() {
@@ -190,7 +197,10 @@ impl Reader<'_> {
             if self.tree.files[*file].kind == Kind::Directory {
                 return Err(ReadError::Damaged {
                     part: PART,
-                    problem: format!("{:?} is a directory with two names", String::from_utf8_lossy(&path)),
+                    problem: format!(
+                        "{:?} is a directory with two names",
+                        String::from_utf8_lossy(&path)
+                    ),
                 });
             }
             *file
@@ -208,7 +218,10 @@ impl Reader<'_> {
 
 fn file(files: &dyn FileSystem, inode: Inode, metadata: Metadata) -> Result<File, ReadError> {
     let content = match metadata.kind {
-        Kind::File => Content::Inode { inode, size: metadata.size },
+        Kind::File => Content::Inode {
+            inode,
+            size: metadata.size,
+        },
         Kind::Link => Content::Link(files.read_link(inode)?),
         _ => Content::None,
     };

@@ -11,7 +11,13 @@ use rustix::fs::{CWD, FileType, Mode, XattrFlags, lsetxattr, makedev, mknodat};
 /// Fills a mounted file system. `names` are to be in one directory.
 pub fn fill(root: &Path, names: usize) {
     let at = |name: &str| root.join(name);
-    for directory in ["etc", "usr/share/empty", "var/spool", "many", "deep/a/b/c/d/e/f/g/h"] {
+    for directory in [
+        "etc",
+        "usr/share/empty",
+        "var/spool",
+        "many",
+        "deep/a/b/c/d/e/f/g/h",
+    ] {
         fs::create_dir_all(at(directory)).unwrap();
     }
     for name in 0..names {
@@ -25,8 +31,18 @@ pub fn fill(root: &Path, names: usize) {
 }
 
 fn contents(root: &Path) {
-    let bytes = |count: usize| (0..count).map(|at| u8::try_from(at * at % 251).unwrap()).collect::<Vec<u8>>();
-    for (name, size) in [("empty", 0), ("one", 1), ("block", 4096), ("more", 4097), ("large", 3_000_001)] {
+    let bytes = |count: usize| {
+        (0..count)
+            .map(|at| u8::try_from(at * at % 251).unwrap())
+            .collect::<Vec<u8>>()
+    };
+    for (name, size) in [
+        ("empty", 0),
+        ("one", 1),
+        ("block", 4096),
+        ("more", 4097),
+        ("large", 3_000_001),
+    ] {
         fs::write(root.join(name), bytes(size)).unwrap();
     }
     fs::write(root.join("zeros"), vec![0; 1 << 20]).unwrap();
@@ -46,7 +62,8 @@ fn contents(root: &Path) {
 pub fn huge(root: &Path) {
     let huge = File::create(root.join("huge")).unwrap();
     huge.write_all_at(b"start", 0).unwrap();
-    huge.write_all_at(b"beyond 4 GiB", (4 << 30) + 12_345).unwrap();
+    huge.write_all_at(b"beyond 4 GiB", (4 << 30) + 12_345)
+        .unwrap();
     huge.set_len((4 << 30) + 100_000).unwrap();
 }
 
@@ -54,7 +71,13 @@ pub fn huge(root: &Path) {
 pub fn large_attribute(root: &Path) {
     fs::write(root.join("large attribute"), "").unwrap();
     let value: Vec<u8> = (0..60_000_u32).map(|at| at.to_le_bytes()[1]).collect();
-    lsetxattr(root.join("large attribute"), "user.large", &value, XattrFlags::empty()).unwrap();
+    lsetxattr(
+        root.join("large attribute"),
+        "user.large",
+        &value,
+        XattrFlags::empty(),
+    )
+    .unwrap();
 }
 
 /// A file of swap space, which must not have holes.
@@ -65,11 +88,23 @@ pub fn swap(root: &Path) {
 }
 
 fn kinds(root: &Path) {
-    for (name, target) in [("short", "etc".to_owned()), ("59", "t".repeat(59)), ("60", "t".repeat(60)), ("long", "t".repeat(1000))] {
+    for (name, target) in [
+        ("short", "etc".to_owned()),
+        ("59", "t".repeat(59)),
+        ("60", "t".repeat(60)),
+        ("long", "t".repeat(1000)),
+    ] {
         symlink(target, root.join(format!("link {name}"))).unwrap();
     }
     let node = |name: &str, kind, major, minor| {
-        mknodat(CWD, root.join(name), kind, Mode::from_raw_mode(0o640), makedev(major, minor)).unwrap();
+        mknodat(
+            CWD,
+            root.join(name),
+            kind,
+            Mode::from_raw_mode(0o640),
+            makedev(major, minor),
+        )
+        .unwrap();
     };
     node("pipe", FileType::Fifo, 0, 0);
     node("socket", FileType::Socket, 0, 0);
@@ -112,15 +147,28 @@ fn attributes(root: &Path) {
     set("many attributes", "user.second", &[2; 300]);
     set("many attributes", "trusted.third", b"3");
     // cap_net_raw=ep
-    set("ping", "security.capability", &[1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    set(
+        "ping",
+        "security.capability",
+        &[1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    );
     let entry = |tag: u8, permissions: u8, id: u32| {
         let mut entry = vec![tag, 0, permissions, 0];
         entry.extend(id.to_le_bytes());
         entry
     };
     // u::rw- u:33:r-- g::r-- m::r-- o::---
-    let list = [(1, 6, u32::MAX), (2, 4, 33), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
-    let entries: Vec<u8> = list.into_iter().flat_map(|(tag, permissions, id)| entry(tag, permissions, id)).collect();
+    let list = [
+        (1, 6, u32::MAX),
+        (2, 4, 33),
+        (4, 4, u32::MAX),
+        (16, 4, u32::MAX),
+        (32, 0, u32::MAX),
+    ];
+    let entries: Vec<u8> = list
+        .into_iter()
+        .flat_map(|(tag, permissions, id)| entry(tag, permissions, id))
+        .collect();
     let list = [&2_u32.to_le_bytes()[..], &entries].concat();
     set("listed", "system.posix_acl_access", &list);
     set("etc", "system.posix_acl_default", &list);

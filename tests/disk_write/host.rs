@@ -21,7 +21,10 @@ pub struct Host {
 impl Host {
     pub fn new(root: &Path) -> Self {
         let inode = Inode(root.metadata().unwrap().ino());
-        Self { root: inode, paths: Mutex::new(HashMap::from([(inode, root.to_owned())])) }
+        Self {
+            root: inode,
+            paths: Mutex::new(HashMap::from([(inode, root.to_owned())])),
+        }
     }
 
     fn path(&self, inode: Inode) -> PathBuf {
@@ -38,7 +41,10 @@ impl FileSystem for Host {
         let path = self.path(inode);
         let stat = fs::symlink_metadata(&path).unwrap();
         let kind = Kind::from_mode(u16::try_from(stat.mode() >> 12 << 12).unwrap()).unwrap();
-        let time = |seconds, nanoseconds: i64| Time { seconds, nanoseconds: nanoseconds.try_into().unwrap() };
+        let time = |seconds, nanoseconds: i64| Time {
+            seconds,
+            nanoseconds: nanoseconds.try_into().unwrap(),
+        };
         let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
         Ok(Metadata {
             kind,
@@ -51,7 +57,12 @@ impl FileSystem for Host {
             mtime: time(stat.mtime(), stat.mtime_nsec()),
             ctime: time(stat.ctime(), stat.ctime_nsec()),
             crtime: None,
-            rdev: device.then(|| (rustix::fs::major(stat.rdev()), rustix::fs::minor(stat.rdev()))),
+            rdev: device.then(|| {
+                (
+                    rustix::fs::major(stat.rdev()),
+                    rustix::fs::minor(stat.rdev()),
+                )
+            }),
             flags: flags(&path, kind),
             project: 0,
         })
@@ -65,7 +76,11 @@ impl FileSystem for Host {
                 // Not what the directory says: a mount point would differ.
                 let inode = Inode(fs::symlink_metadata(entry.path()).unwrap().ino());
                 self.paths.lock().unwrap().insert(inode, entry.path());
-                Entry { name: entry.file_name().as_bytes().into(), inode, kind: None }
+                Entry {
+                    name: entry.file_name().as_bytes().into(),
+                    inode,
+                    kind: None,
+                }
             })
             .collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
@@ -73,7 +88,11 @@ impl FileSystem for Host {
     }
 
     fn read_link(&self, inode: Inode) -> Result<Vec<u8>, ReadError> {
-        Ok(fs::read_link(self.path(inode)).unwrap().as_os_str().as_bytes().to_vec())
+        Ok(fs::read_link(self.path(inode))
+            .unwrap()
+            .as_os_str()
+            .as_bytes()
+            .to_vec())
     }
 
     fn xattrs(&self, inode: Inode) -> Result<Vec<Xattr>, ReadError> {
@@ -87,7 +106,10 @@ impl FileSystem for Host {
                 let mut value = vec![0; 1 << 17];
                 let length = rustix::fs::lgetxattr(&path, name, &mut value[..]).unwrap();
                 value.truncate(length);
-                Xattr { name: name.to_vec(), value }
+                Xattr {
+                    name: name.to_vec(),
+                    value,
+                }
             })
             .collect();
         xattrs.sort_by(|one, other| one.name.cmp(&other.name));
@@ -103,7 +125,10 @@ impl FileSystem for Host {
         let file = File::open(self.path(inode)).unwrap();
         let mut done = 0;
         while done < buffer.len() {
-            match file.read_at(&mut buffer[done..], offset + done as u64).unwrap() {
+            match file
+                .read_at(&mut buffer[done..], offset + done as u64)
+                .unwrap()
+            {
                 0 => break,
                 read => done += read,
             }

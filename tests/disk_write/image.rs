@@ -6,15 +6,27 @@ use std::process::{Command, Output};
 /// Runs a program, which must succeed, and gives what it said.
 pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = output(program, arguments);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {}\n{said}", output.status);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}\n{said}",
+        output.status
+    );
     said
 }
 
 pub fn output(program: &str, arguments: &[&str]) -> Output {
     // Where a login of an ordinary user does not look.
-    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let output = Command::new(program).args(arguments).env("PATH", path).env("LC_ALL", "C").output();
+    let path = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let output = Command::new(program)
+        .args(arguments)
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .output();
     output.unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
@@ -22,7 +34,12 @@ pub fn output(program: &str, arguments: &[&str]) -> Output {
 pub fn assert_clean(image: &Path) {
     let output = output("e2fsck", &["-fn", image.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "e2fsck -fn {}: {}\n{said}", image.display(), output.status);
+    assert!(
+        output.status.success(),
+        "e2fsck -fn {}: {}\n{said}",
+        image.display(),
+        output.status
+    );
 }
 
 /// A mounted image.
@@ -36,7 +53,17 @@ impl Mounted {
         );
         std::fs::create_dir_all(at).unwrap();
         let options = format!("loop,{options}");
-        run("mount", &["-t", "ext4", "-o", &options, image.to_str().unwrap(), at.to_str().unwrap()]);
+        run(
+            "mount",
+            &[
+                "-t",
+                "ext4",
+                "-o",
+                &options,
+                image.to_str().unwrap(),
+                at.to_str().unwrap(),
+            ],
+        );
         Self(at.to_owned())
     }
 

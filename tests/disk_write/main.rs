@@ -23,22 +23,53 @@ const KINDS: [(&str, u64, &str); 8] = [
     ("1k blocks", 200, "-b 1024"),
     ("2k blocks", 200, "-b 2048 -I 512"),
     ("no checksums", 200, "-b 4096 -O ^metadata_csum,uninit_bg"),
-    ("old", 200, "-b 4096 -O ^metadata_csum,^uninit_bg,^64bit,^flex_bg,^resize_inode,^has_journal,^dir_index"),
-    ("small inodes", 200, "-b 4096 -I 128 -O ^metadata_csum,^extra_isize"),
-    ("values apart", 200, "-b 4096 -O ea_inode,metadata_csum_seed,large_dir,inline_data -E hash_seed=6f3b1b9e-6c0f-4d0c-9d1e-3a1f0a2b4c5d"),
-    ("many groups", 3000, "-b 4096 -O orphan_file,meta_bg,^resize_inode -g 8192"),
+    (
+        "old",
+        200,
+        "-b 4096 -O ^metadata_csum,^uninit_bg,^64bit,^flex_bg,^resize_inode,^has_journal,^dir_index",
+    ),
+    (
+        "small inodes",
+        200,
+        "-b 4096 -I 128 -O ^metadata_csum,^extra_isize",
+    ),
+    (
+        "values apart",
+        200,
+        "-b 4096 -O ea_inode,metadata_csum_seed,large_dir,inline_data -E hash_seed=6f3b1b9e-6c0f-4d0c-9d1e-3a1f0a2b4c5d",
+    ),
+    (
+        "many groups",
+        3000,
+        "-b 4096 -O orphan_file,meta_bg,^resize_inode -g 8192",
+    ),
 ];
 
 fn watch() -> Watch<'static> {
     static STOP: std::sync::LazyLock<Stop> = std::sync::LazyLock::new(Stop::default);
-    Watch { stop: &STOP, progress: &|_| {} }
+    Watch {
+        stop: &STOP,
+        progress: &|_| {},
+    }
 }
 
 /// Makes a file system and fills it.
 fn make(scratch: &Path, megabytes: u64, options: &str) -> std::path::PathBuf {
     let image = scratch.join("base.img");
-    File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
-    let mut arguments = vec!["-q", "-F", "-t", "ext4", "-L", "root", "-U", "db319222-e7d9-4494-8be2-53e30d6a3e37"];
+    File::create(&image)
+        .unwrap()
+        .set_len(megabytes << 20)
+        .unwrap();
+    let mut arguments = vec![
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-L",
+        "root",
+        "-U",
+        "db319222-e7d9-4494-8be2-53e30d6a3e37",
+    ];
     arguments.extend(options.split(' ').filter(|option| !option.is_empty()));
     arguments.push(image.to_str().unwrap());
     run("mke2fs", &arguments);
@@ -58,15 +89,32 @@ enum Container {
 }
 
 /// Writes the tree that is mounted from `base` anew.
-fn write(base: &Path, files: &dyn FileSystem, tree: &Tree, to: &Path, size: u64, (container, threads): (Container, usize)) -> Written {
+fn write(
+    base: &Path,
+    files: &dyn FileSystem,
+    tree: &Tree,
+    to: &Path,
+    size: u64,
+    (container, threads): (Container, usize),
+) -> Written {
     let disk = RawFile::open(base).unwrap();
     let superblock = Superblock::read(&disk).unwrap();
     let format = Format::from_superblock(&superblock).unwrap();
     let contents = Contents::read(tree, files, format.block_size(), threads, watch()).unwrap();
     let root = find_root(&disk, &Table::None).unwrap();
-    let base = Base { disk: &disk, table: &Table::None, root, format: &format };
+    let base = Base {
+        disk: &disk,
+        table: &Table::None,
+        root,
+        format: &format,
+    };
     let made = write::disk(base, size, tree, &contents, files).unwrap();
-    let file = File::options().create_new(true).read(true).write(true).open(to).unwrap();
+    let file = File::options()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .open(to)
+        .unwrap();
     match container {
         Container::Raw => write_raw(&made, &file, to, threads, watch()).unwrap(),
         Container::Qcow2 => write_qcow2(&made, &file, to, threads, watch()).unwrap(),
@@ -108,12 +156,18 @@ fn every_kind_of_file_system_is_written_as_the_kernel_shows_it() {
         let after_tree = Tree::read(&after).unwrap();
         let (expected, found) = (listed(&files, &tree), listed(&after, &after_tree));
         if expected != found {
-            let difference = expected.lines().zip(found.lines()).find(|(one, other)| one != other);
+            let difference = expected
+                .lines()
+                .zip(found.lines())
+                .find(|(one, other)| one != other);
             panic!("{name}: {difference:?}");
         }
         let own = Ext4::open(Arc::new(RawFile::open(&raw).unwrap())).unwrap();
         let own_tree = Tree::read(&own).unwrap();
-        assert!(listed(&own, &own_tree) == expected, "{name}: karat reads what it wrote as something else");
+        assert!(
+            listed(&own, &own_tree) == expected,
+            "{name}: karat reads what it wrote as something else"
+        );
     }
 }
 
@@ -127,7 +181,11 @@ fn images_are_sound_and_the_same_for_any_number_of_threads() {
         // What cannot be compressed is stored as it is.
         let noise = noise(3_000_000);
         std::fs::write(mounted.path().join("noise"), &noise).unwrap();
-        std::fs::write(mounted.path().join("mixture"), [&noise[..100_000], &[7; 100_000], &noise[..70_000]].concat()).unwrap();
+        std::fs::write(
+            mounted.path().join("mixture"),
+            [&noise[..100_000], &[7; 100_000], &noise[..70_000]].concat(),
+        )
+        .unwrap();
     }
     let mounted = Mounted::new(&base, &scratch.path().join("mnt"), "ro");
     let files = Host::new(mounted.path());
@@ -144,18 +202,32 @@ fn images_are_sound_and_the_same_for_any_number_of_threads() {
     ] {
         let path = scratch.path().join(name);
         let written = write(&base, &files, &tree, &path, size, how);
-        assert_eq!((written.virtual_size, written.size), (size, path.metadata().unwrap().len()), "{name}");
+        assert_eq!(
+            (written.virtual_size, written.size),
+            (size, path.metadata().unwrap().len()),
+            "{name}"
+        );
         let sum = run("sha256sum", &[path.to_str().unwrap()]);
-        assert_eq!(sum.split(' ').next(), Some(&*written.digest.hex()), "{name}");
+        assert_eq!(
+            sum.split(' ').next(),
+            Some(&*written.digest.hex()),
+            "{name}"
+        );
         results.push((path, written));
     }
     assert_eq!(results[0].1, results[1].1, "raw");
     assert_eq!(results[2].1, results[3].1, "qcow2 with 1 and 2 threads");
     assert_eq!(results[2].1, results[4].1, "qcow2 with 1 and 5 threads");
-    assert_eq!(results[0].1.content, results[2].1.content, "the content of raw and qcow2");
+    assert_eq!(
+        results[0].1.content, results[2].1.content,
+        "the content of raw and qcow2"
+    );
     let [raw, qcow2] = [&results[0].0, &results[2].0].map(|path| path.to_str().unwrap());
     run("qemu-img", &["check", "-f", "qcow2", qcow2]);
-    run("qemu-img", &["compare", "-f", "raw", "-F", "qcow2", raw, qcow2]);
+    run(
+        "qemu-img",
+        &["compare", "-f", "raw", "-F", "qcow2", raw, qcow2],
+    );
     let info = run("qemu-img", &["info", qcow2]);
     assert!(info.contains("compression type: zstd"), "{info}");
 }
@@ -188,10 +260,18 @@ fn what_is_written_grows_while_it_is_mounted() {
         let raw = scratch.path().join("new.img");
         let size = RawFile::open(&base).unwrap().len();
         write(&base, &files, &tree, &raw, size, (Container::Raw, 2));
-        File::options().write(true).open(&raw).unwrap().set_len(6 << 30).unwrap();
+        File::options()
+            .write(true)
+            .open(&raw)
+            .unwrap()
+            .set_len(6 << 30)
+            .unwrap();
         {
             let mut new = Mounted::new(&raw, &scratch.path().join("new"), "rw");
-            let device = run("findmnt", &["-n", "-o", "SOURCE", new.path().to_str().unwrap()]);
+            let device = run(
+                "findmnt",
+                &["-n", "-o", "SOURCE", new.path().to_str().unwrap()],
+            );
             let grown = output("resize2fs", &[device.trim()]);
             if String::from_utf8_lossy(&grown.stderr).contains("Permission denied to resize") {
                 eprintln!(

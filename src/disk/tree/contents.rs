@@ -54,7 +54,10 @@ impl Watch<'_> {
     /// # Errors
     /// The work was told to stop.
     pub fn check(&self) -> Result<(), ReadError> {
-        self.stop.check().map_err(|source| ReadError::Io { what: "the disk of the guest".to_owned(), source })
+        self.stop.check().map_err(|source| ReadError::Io {
+            what: "the disk of the guest".to_owned(),
+            source,
+        })
     }
 }
 
@@ -70,7 +73,9 @@ impl Contents {
         threads: usize,
         watch: Watch<'_>,
     ) -> Result<Self, ReadError> {
-        let mut order: Vec<_> = (0..tree.files.len()).filter(|file| tree.files[*file].kind == Kind::File).collect();
+        let mut order: Vec<_> = (0..tree.files.len())
+            .filter(|file| tree.files[*file].kind == Kind::File)
+            .collect();
         // About the order in which they lie on the disk.
         order.sort_by_key(|file| match tree.files[*file].content {
             Content::Inode { inode, .. } => inode.0,
@@ -78,7 +83,12 @@ impl Contents {
         });
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut reader = Reader { files, block_size, watch, buffer: vec![0; PIECE] };
+            let mut reader = Reader {
+                files,
+                block_size,
+                watch,
+                buffer: vec![0; PIECE],
+            };
             let mut done = Vec::new();
             while let Some(file) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                 done.push((*file, reader.read(&tree.files[*file].content)?));
@@ -89,7 +99,9 @@ impl Contents {
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
             for thread in threads {
-                let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                let done = thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
                 for (file, contents) in done {
                     all[file] = Some(contents);
                 }
@@ -115,7 +127,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self, content: &Content) -> Result<FileContents, ReadError> {
-        let mut found = Found { hasher: Sha256::new(), block_size: self.block_size, at: 0, runs: Vec::new() };
+        let mut found = Found {
+            hasher: Sha256::new(),
+            block_size: self.block_size,
+            at: 0,
+            runs: Vec::new(),
+        };
         let mut swap = false;
         let size = content.size();
         for (offset, length) in self.data(content)? {
@@ -129,7 +146,10 @@ impl Reader<'_> {
                 if read == 0 {
                     break;
                 }
-                swap |= found.at == 0 && piece.get(SWAP_MARK).is_some_and(|mark| mark == b"SWAPSPACE2");
+                swap |= found.at == 0
+                    && piece
+                        .get(SWAP_MARK)
+                        .is_some_and(|mark| mark == b"SWAPSPACE2");
                 found.add(piece);
                 (self.watch.progress)(read as u64);
             }
@@ -137,9 +157,15 @@ impl Reader<'_> {
         self.zeros(&mut found, size)?;
         if swap {
             // The kernel swaps to blocks past the file system, and refuses files with holes.
-            found.runs = vec![Run { first: 0, blocks: size.div_ceil(self.block_size as u64) }];
+            found.runs = vec![Run {
+                first: 0,
+                blocks: size.div_ceil(self.block_size as u64),
+            }];
         }
-        Ok(FileContents { digest: Digest::from_hasher(found.hasher), runs: found.runs })
+        Ok(FileContents {
+            digest: Digest::from_hasher(found.hasher),
+            runs: found.runs,
+        })
     }
 
     /// Where there may be data, widened to whole blocks.
@@ -156,7 +182,11 @@ impl Reader<'_> {
         let mut wide: Vec<(u64, u64)> = Vec::new();
         for run in runs {
             let start = run.offset / block * block;
-            let end = run.offset.saturating_add(run.length).div_ceil(block).saturating_mul(block);
+            let end = run
+                .offset
+                .saturating_add(run.length)
+                .div_ceil(block)
+                .saturating_mul(block);
             match wide.last_mut() {
                 Some((first, length)) if *first + *length >= start => {
                     *length = (*length).max(end - *first);
@@ -198,7 +228,10 @@ impl Found {
             }
             match self.runs.last_mut() {
                 Some(run) if run.first + run.blocks == number => run.blocks += 1,
-                _ => self.runs.push(Run { first: number, blocks: 1 }),
+                _ => self.runs.push(Run {
+                    first: number,
+                    blocks: 1,
+                }),
             }
         }
         self.at += piece.len() as u64;

@@ -19,7 +19,12 @@ pub(super) struct Content {
 impl Content {
     pub(super) fn new(size: u64) -> Self {
         let zeros = Sha256::digest(vec![0; CHUNK]).into();
-        Self { hasher: Sha256::new(), at: 0, size, zeros }
+        Self {
+            hasher: Sha256::new(),
+            at: 0,
+            size,
+            zeros,
+        }
     }
 
     /// Adds the digest of the MiB at `offset`; those before it that were not added are zeros.

@@ -7,6 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::disk::read::ReadError;
+use crate::manifest::canonical::Unrepresentable;
 
 /// Why a disk cannot be written anew.
 #[derive(Debug, Error, Diagnostic)]
@@ -14,14 +15,18 @@ use crate::disk::read::ReadError;
 pub enum WriteError {
     /// The root file system or the partition table is of a kind that is not written.
     #[error("the base has {what}, which karat cannot write anew")]
-    #[diagnostic(help("use another base, or set `rebuild = false` under `[finish]`: the image then is not reproducible"))]
+    #[diagnostic(help(
+        "use another base, or set `rebuild = false` under `[finish]`: the image then is not reproducible"
+    ))]
     Unknown {
         /// What it has.
         what: String,
     },
     /// A file cannot be written.
     #[error("{path:?} cannot be written: {problem}")]
-    #[diagnostic(help("remove it in a step of the template, or set `rebuild = false` under `[finish]`"))]
+    #[diagnostic(help(
+        "remove it in a step of the template, or set `rebuild = false` under `[finish]`"
+    ))]
     File {
         /// Its path, as text as far as it is text.
         path: String,
@@ -73,9 +78,18 @@ pub enum WriteError {
         /// Why.
         source: io::Error,
     },
+    /// The listing of the tree cannot be written.
+    #[error("the files cannot be listed")]
+    Listing(
+        #[from]
+        #[diagnostic_source]
+        Unrepresentable,
+    ),
     /// What was written reads back as something else.
     #[error("the image that was written does not read back as it was meant: {problem}")]
-    #[diagnostic(help("this is a bug in karat or a fault of this machine; set `rebuild = false` under `[finish]` meanwhile"))]
+    #[diagnostic(help(
+        "this is a bug in karat or a fault of this machine; set `rebuild = false` under `[finish]` meanwhile"
+    ))]
     ReadBack {
         /// The first difference.
         problem: String,

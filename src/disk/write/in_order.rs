@@ -21,7 +21,11 @@ pub(super) fn chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
         let end = at + span.length.max(1);
         if !span.zero {
             let first = at / chunk * chunk;
-            let first = if found.last() == Some(&first) { first + chunk } else { first };
+            let first = if found.last() == Some(&first) {
+                first + chunk
+            } else {
+                first
+            };
             found.extend((first..end).step_by(CHUNK));
         }
         at = end;
@@ -68,7 +72,9 @@ pub(super) fn in_order<S, T: Send>(
         }
         for (offset, receiver) in chunks.iter().zip((0..threads).cycle()) {
             // A thread that ends without a result has panicked, and the scope panics with it.
-            let Ok(done) = receivers[receiver].recv() else { break };
+            let Ok(done) = receivers[receiver].recv() else {
+                break;
+            };
             sink(*offset, done?)?;
         }
         Ok(())

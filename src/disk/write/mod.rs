@@ -59,8 +59,16 @@ pub struct Base<'a> {
 /// # Errors
 /// There is none, there are several, or the disk cannot be read.
 pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteError> {
-    let whole = Extent { number: 0, offset: 0, length: disk.len() };
-    let candidates = if *table == Table::None { vec![whole] } else { table.extents() };
+    let whole = Extent {
+        number: 0,
+        offset: 0,
+        length: disk.len(),
+    };
+    let candidates = if *table == Table::None {
+        vec![whole]
+    } else {
+        table.extents()
+    };
     let mut found = Vec::new();
     for extent in candidates {
         if Superblock::is_at(&Slice::new(disk, extent.offset, extent.length)?) {
@@ -69,8 +77,12 @@ pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteErr
     }
     match found[..] {
         [root] => Ok(root),
-        [] => Err(WriteError::Unknown { what: "no ext4 file system".to_owned() }),
-        _ => Err(WriteError::Unknown { what: "several ext4 file systems".to_owned() }),
+        [] => Err(WriteError::Unknown {
+            what: "no ext4 file system".to_owned(),
+        }),
+        _ => Err(WriteError::Unknown {
+            what: "several ext4 file systems".to_owned(),
+        }),
     }
 }
 

@@ -24,7 +24,11 @@ pub(super) enum Source {
 
 impl Piece {
     pub(super) fn here(at: u64, bytes: Vec<u8>) -> Self {
-        Self { at, length: bytes.len() as u64, source: Source::Here(bytes.into_boxed_slice()) }
+        Self {
+            at,
+            length: bytes.len() as u64,
+            source: Source::Here(bytes.into_boxed_slice()),
+        }
     }
 
     fn end(&self) -> u64 {
@@ -56,7 +60,13 @@ impl<'a> Disk<'a> {
             pieces.windows(2).all(|pair| pair[0].end() <= pair[1].at),
             "pieces of a disk overlap"
         );
-        Self { size, pieces, tree, files, carried }
+        Self {
+            size,
+            pieces,
+            tree,
+            files,
+            carried,
+        }
     }
 
     /// The first piece that ends behind an offset.
@@ -78,7 +88,9 @@ impl<'a> Disk<'a> {
     }
 
     fn fill_from_file(&self, file: usize, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let read = self.tree.files()[file].content.read_at(self.files, offset, buffer)?;
+        let read = self.tree.files()[file]
+            .content
+            .read_at(self.files, offset, buffer)?;
         buffer[read..].fill(0);
         Ok(())
     }
@@ -92,7 +104,11 @@ impl BlockRead for Disk<'_> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let length = buffer.len() as u64;
         let end = offset.checked_add(length).filter(|end| *end <= self.size);
-        let end = end.ok_or(ReadError::Outside { offset, length, size: self.size })?;
+        let end = end.ok_or(ReadError::Outside {
+            offset,
+            length,
+            size: self.size,
+        })?;
         // The difference of two offsets within the buffer.
         let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
         let mut at = offset;
@@ -111,18 +127,30 @@ impl BlockRead for Disk<'_> {
 
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
         let Some(piece) = self.pieces.get(self.first_after(offset)) else {
-            return Ok(Span { length: self.size.saturating_sub(offset), zero: true });
+            return Ok(Span {
+                length: self.size.saturating_sub(offset),
+                zero: true,
+            });
         };
         if piece.at > offset {
-            return Ok(Span { length: piece.at - offset, zero: true });
+            return Ok(Span {
+                length: piece.at - offset,
+                zero: true,
+            });
         }
         let left = piece.end() - offset;
         match &piece.source {
             Source::Carried { offset: from } => {
                 let span = self.carried.span(from + (offset - piece.at))?;
-                Ok(Span { length: span.length.min(left), ..span })
+                Ok(Span {
+                    length: span.length.min(left),
+                    ..span
+                })
             }
-            Source::Here(_) | Source::File { .. } => Ok(Span { length: left, zero: false }),
+            Source::Here(_) | Source::File { .. } => Ok(Span {
+                length: left,
+                zero: false,
+            }),
         }
     }
 }

@@ -62,7 +62,10 @@ pub fn write_qcow2(
     threads: usize,
     watch: Watch<'_>,
 ) -> Result<Written, WriteError> {
-    let failed = |source| WriteError::Io { path: path.to_owned(), source };
+    let failed = |source| WriteError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let compress = |source| WriteError::Compress { source };
     let mut image = Image::new(file, disk.len()).map_err(failed)?;
     let mut content = Content::new(disk.len());
@@ -80,7 +83,12 @@ pub fn write_qcow2(
     let size = image.finish().map_err(failed)?;
     // Its first bytes are known last.
     let digest = hash(file, watch).map_err(failed)?;
-    Ok(Written { virtual_size: disk.len(), size, digest, content: content.finish() })
+    Ok(Written {
+        virtual_size: disk.len(),
+        size,
+        digest,
+        content: content.finish(),
+    })
 }
 
 fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packed> {
@@ -105,7 +113,12 @@ fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packe
             clusters.push(Cluster::Plain);
         }
     }
-    Ok(Packed { digest, clusters, packed, plain: bytes })
+    Ok(Packed {
+        digest,
+        clusters,
+        packed,
+        plain: bytes,
+    })
 }
 
 /// A file on its way to an image.
@@ -139,7 +152,9 @@ impl<'f> Image<'f> {
         let mut bytes = Vec::with_capacity(CHUNK);
         let mut packed = chunk.packed.as_slice();
         let plain = chunk.plain.chunks_exact(CLUSTER);
-        for (number, (cluster, plain)) in (offset / CLUSTER as u64..).zip(chunk.clusters.iter().zip(plain)) {
+        for (number, (cluster, plain)) in
+            (offset / CLUSTER as u64..).zip(chunk.clusters.iter().zip(plain))
+        {
             match cluster {
                 Cluster::Zero => {}
                 Cluster::Packed(length) => {
@@ -174,12 +189,17 @@ impl<'f> Image<'f> {
     }
 
     fn count(&mut self, bytes: std::ops::RangeInclusive<u64>) {
-        let (first, last) = (index(bytes.start() >> CLUSTER_BITS), index(bytes.end() >> CLUSTER_BITS));
+        let (first, last) = (
+            index(bytes.start() >> CLUSTER_BITS),
+            index(bytes.end() >> CLUSTER_BITS),
+        );
         if self.counts.len() <= last {
             self.counts.resize(last + 1, 0);
         }
         // A compressed cluster has a dozen bytes at least: fewer than 2^16 fit into one of the file.
-        self.counts[first..=last].iter_mut().for_each(|count| *count += 1);
+        self.counts[first..=last]
+            .iter_mut()
+            .for_each(|count| *count += 1);
     }
 
     /// Writes everything behind the clusters, then what is before them, and says how large the file is.

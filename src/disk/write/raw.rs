@@ -31,23 +31,44 @@ pub fn write_raw(
     threads: usize,
     watch: Watch<'_>,
 ) -> Result<Written, WriteError> {
-    let failed = |source| WriteError::Io { path: path.to_owned(), source };
+    let failed = |source| WriteError::Io {
+        path: path.to_owned(),
+        source,
+    };
     file.set_len(disk.len()).map_err(failed)?;
     let mut content = Content::new(disk.len());
     let digest = std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
         let hashing = scope.spawn(|| hash(receiver, disk.len(), watch));
-        let work = |(): &mut (), bytes: Vec<u8>| Ok((<[u8; 32]>::from(Sha256::digest(&bytes)), bytes));
-        in_order(disk, threads, watch, || Ok(()), work, |offset, (digest, bytes)| {
-            content.add(offset, digest);
-            put(file, offset, &bytes).map_err(failed)?;
-            // It waits for chunks as long as there is a sender, so it is there.
-            sender.send((offset, bytes)).map_err(|_| failed(io::Error::other("cancelled")))
-        })?;
+        let work =
+            |(): &mut (), bytes: Vec<u8>| Ok((<[u8; 32]>::from(Sha256::digest(&bytes)), bytes));
+        in_order(
+            disk,
+            threads,
+            watch,
+            || Ok(()),
+            work,
+            |offset, (digest, bytes)| {
+                content.add(offset, digest);
+                put(file, offset, &bytes).map_err(failed)?;
+                // It waits for chunks as long as there is a sender, so it is there.
+                sender
+                    .send((offset, bytes))
+                    .map_err(|_| failed(io::Error::other("cancelled")))
+            },
+        )?;
         drop(sender);
-        hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(failed)
+        hashing
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            .map_err(failed)
     })?;
-    Ok(Written { virtual_size: disk.len(), size: disk.len(), digest, content: content.finish() })
+    Ok(Written {
+        virtual_size: disk.len(),
+        size: disk.len(),
+        digest,
+        content: content.finish(),
+    })
 }
 
 fn put(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {

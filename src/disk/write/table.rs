@@ -30,13 +30,27 @@ pub(super) struct Surroundings {
 }
 
 /// Puts the table of `base` and all its partitions but the root on a disk of `size` bytes.
-pub(super) fn carry(base: &dyn BlockRead, table: &Table, root: Extent, size: u64) -> Result<Surroundings, WriteError> {
+pub(super) fn carry(
+    base: &dyn BlockRead,
+    table: &Table,
+    root: Extent,
+    size: u64,
+) -> Result<Surroundings, WriteError> {
     let size = size / SECTOR * SECTOR;
-    let others: Vec<_> = table.extents().into_iter().filter(|other| other.number != root.number).collect();
+    let others: Vec<_> = table
+        .extents()
+        .into_iter()
+        .filter(|other| other.number != root.number)
+        .collect();
     let end = |extent: &Extent| extent.offset.saturating_add(extent.length);
     let overlaps = |other: &Extent| other.offset < end(&root) && root.offset < end(other);
-    if others.iter().any(|other| overlaps(other) || end(other) > base.len()) {
-        return Err(unknown("partitions that overlap or reach past the end of the disk"));
+    if others
+        .iter()
+        .any(|other| overlaps(other) || end(other) > base.len())
+    {
+        return Err(unknown(
+            "partitions that overlap or reach past the end of the disk",
+        ));
     }
     let is_last = others.iter().all(|other| other.offset < root.offset);
     let last = match table {
@@ -49,23 +63,43 @@ pub(super) fn carry(base: &dyn BlockRead, table: &Table, root: Extent, size: u64
         return Err(WriteError::TooSmall { bytes: size });
     }
     let room = root_end - root.offset;
-    let carried = |offset, length| Piece { at: offset, length, source: Source::Carried { offset } };
-    let mut pieces: Vec<_> = others.iter().map(|other| carried(other.offset, other.length)).collect();
+    let carried = |offset, length| Piece {
+        at: offset,
+        length,
+        source: Source::Carried { offset },
+    };
+    let mut pieces: Vec<_> = others
+        .iter()
+        .map(|other| carried(other.offset, other.length))
+        .collect();
     match table {
         Table::Gpt(table) => pieces.extend(gpt(base, table, root, room, size)?),
         Table::Mbr(table) => {
             pieces.push(mbr(base, table, root, room)?);
             // Boot loaders keep their second part before the first partition.
-            let first = others.iter().map(|other| other.offset).chain([root.offset]).min();
-            pieces.push(carried(SECTOR, first.unwrap_or(SECTOR).saturating_sub(SECTOR)));
+            let first = others
+                .iter()
+                .map(|other| other.offset)
+                .chain([root.offset])
+                .min();
+            pieces.push(carried(
+                SECTOR,
+                first.unwrap_or(SECTOR).saturating_sub(SECTOR),
+            ));
         }
         Table::None => pieces.push(carried(0, BOOT_AREA)),
     }
-    Ok(Surroundings { pieces, root: root.offset, room })
+    Ok(Surroundings {
+        pieces,
+        root: root.offset,
+        room,
+    })
 }
 
 fn unknown(what: &str) -> WriteError {
-    WriteError::Unknown { what: what.to_owned() }
+    WriteError::Unknown {
+        what: what.to_owned(),
+    }
 }
 
 fn boot_sector(base: &dyn BlockRead) -> Result<Fields, WriteError> {
@@ -81,7 +115,10 @@ fn mbr(base: &dyn BlockRead, table: &Mbr, root: Extent, room: u64) -> Result<Pie
     let mut sector = boot_sector(base)?;
     let entry = |number: usize| BOOT_CODE + number * MBR_ENTRY;
     if (0..4).any(|number| EXTENDED.contains(&sector.bytes()[entry(number) + 4]))
-        || table.partitions.iter().any(|partition| partition.number > 4)
+        || table
+            .partitions
+            .iter()
+            .any(|partition| partition.number > 4)
     {
         return Err(unknown("an extended partition"));
     }
@@ -103,20 +140,33 @@ fn table_sectors(table: &Gpt) -> u64 {
 }
 
 /// Boot sector, table and its copy at the end.
-fn gpt(base: &dyn BlockRead, table: &Gpt, root: Extent, room: u64, size: u64) -> Result<[Piece; 2], WriteError> {
+fn gpt(
+    base: &dyn BlockRead,
+    table: &Gpt,
+    root: Extent,
+    room: u64,
+    size: u64,
+) -> Result<[Piece; 2], WriteError> {
     let sectors = size / SECTOR;
     let mut boot = boot_sector(base)?;
     let entry = |number: usize| BOOT_CODE + number * MBR_ENTRY;
-    let kinds: Vec<_> = (0..4).map(|number| (number, boot.bytes()[entry(number) + 4])).filter(|(_, kind)| *kind != 0).collect();
+    let kinds: Vec<_> = (0..4)
+        .map(|number| (number, boot.bytes()[entry(number) + 4]))
+        .filter(|(_, kind)| *kind != 0)
+        .collect();
     let [(number, PROTECTIVE)] = kinds[..] else {
         return Err(unknown("a GPT beside partitions in the boot sector"));
     };
-    boot.put32(entry(number) + 12, u32::try_from(sectors - 1).unwrap_or(u32::MAX));
+    boot.put32(
+        entry(number) + 12,
+        u32::try_from(sectors - 1).unwrap_or(u32::MAX),
+    );
     let entries = entries(table, root, room);
     let used = table.entry_size as usize * table.entries as usize;
     let checksum = crc32(&entries[..used]);
     let last = sectors - 1;
-    let header = |own, other, entries_at| header(table, [own, other, entries_at], sectors, checksum);
+    let header =
+        |own, other, entries_at| header(table, [own, other, entries_at], sectors, checksum);
     let mut start = boot.into_bytes();
     start.extend(header(1, last, 2));
     start.extend(&entries);

@@ -54,13 +54,19 @@ impl Directory<'_> {
             && let Some(hash) = self.hash
             && let Some(blocks) = self.tree(names, hash)
         {
-            return Blocks { blocks, indexed: true };
+            return Blocks {
+                blocks,
+                indexed: true,
+            };
         }
         let mut blocks: Vec<_> = list.iter().map(|names| self.leaf(names)).collect();
         while blocks.len() < least {
             blocks.push(self.leaf(&[]));
         }
-        Blocks { blocks, indexed: false }
+        Blocks {
+            blocks,
+            indexed: false,
+        }
     }
 
     fn dots(&self) -> [Name<'static>; 2] {
@@ -97,7 +103,11 @@ impl Directory<'_> {
         let mut at = 0;
         for (index, name) in names.iter().enumerate() {
             let last = index + 1 == names.len();
-            let size = if last { room - at } else { entry_size(name.name) };
+            let size = if last {
+                room - at
+            } else {
+                entry_size(name.name)
+            };
             put_entry(&mut block, at, size, name);
             at += size;
         }
@@ -115,7 +125,10 @@ impl Directory<'_> {
 
     /// An index of at most two levels over blocks sorted by hash; nothing if the names are too many for that.
     fn tree(&self, names: &[Name<'_>], hash: &NameHash) -> Option<Vec<Vec<u8>>> {
-        let mut hashed: Vec<_> = names.iter().map(|name| (hash.of(name.name), *name)).collect();
+        let mut hashed: Vec<_> = names
+            .iter()
+            .map(|name| (hash.of(name.name), *name))
+            .collect();
         hashed.sort_by_key(|(hash, name)| (*hash, name.name));
         let (hashes, sorted): (Vec<_>, Vec<_>) = hashed.into_iter().unzip();
         let mut firsts = Vec::new();
@@ -130,7 +143,11 @@ impl Directory<'_> {
             at += names.len();
         }
         let (root_limit, node_limit) = (self.limit(ROOT_ENTRIES), self.limit(NODE_ENTRIES));
-        let nodes = if firsts.len() <= root_limit { 0 } else { firsts.len().div_ceil(node_limit) };
+        let nodes = if firsts.len() <= root_limit {
+            0
+        } else {
+            firsts.len().div_ceil(node_limit)
+        };
         if nodes > root_limit {
             return None;
         }
@@ -145,7 +162,9 @@ impl Directory<'_> {
             blocks.push(self.root(&numbered, 0, hash));
         } else {
             let parts = numbered.chunks(node_limit).enumerate();
-            let upper: Vec<_> = parts.map(|(node, part)| (part[0].0, number(1 + node))).collect();
+            let upper: Vec<_> = parts
+                .map(|(node, part)| (part[0].0, number(1 + node)))
+                .collect();
             blocks.push(self.root(&upper, 1, hash));
             blocks.extend(numbered.chunks(node_limit).map(|part| self.node(part)));
         }

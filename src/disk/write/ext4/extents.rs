@@ -35,11 +35,13 @@ pub(super) struct Map {
 pub(super) fn divided(extents: &[Extent]) -> Vec<Extent> {
     let pieces = |extent: &Extent| {
         let extent = *extent;
-        (0..extent.length).step_by(LONGEST as usize).map(move |from| Extent {
-            logical: extent.logical + from,
-            physical: extent.physical + u64::from(from),
-            length: LONGEST.min(extent.length - from),
-        })
+        (0..extent.length)
+            .step_by(LONGEST as usize)
+            .map(move |from| Extent {
+                logical: extent.logical + from,
+                physical: extent.physical + u64::from(from),
+                length: LONGEST.min(extent.length - from),
+            })
     };
     extents.iter().flat_map(pieces).collect()
 }
@@ -55,12 +57,7 @@ pub(super) fn tree_blocks(extents: usize, block_size: usize) -> usize {
 }
 
 /// The map of divided extents; `places` are as many as [`tree_blocks`] says.
-pub(super) fn map(
-    extents: &[Extent],
-    block_size: usize,
-    seed: Option<u32>,
-    places: &[u64],
-) -> Map {
+pub(super) fn map(extents: &[Extent], block_size: usize, seed: Option<u32>, places: &[u64]) -> Map {
     let mut entries: Vec<_> = extents.iter().map(leaf_entry).collect();
     let mut places = places.iter();
     let mut blocks = Vec::new();
@@ -68,10 +65,13 @@ pub(super) fn map(
     while entries.len() > IN_INODE {
         let fanout = fanout(block_size);
         // Zipped with the entries first, so that no place is taken in vain.
-        let upper = entries.chunks(fanout).zip(places.by_ref()).map(|(part, place)| {
-            blocks.push((*place, block(part, depth, block_size, seed)));
-            index_entry(part[0], *place)
-        });
+        let upper = entries
+            .chunks(fanout)
+            .zip(places.by_ref())
+            .map(|(part, place)| {
+                blocks.push((*place, block(part, depth, block_size, seed)));
+                index_entry(part[0], *place)
+            });
         entries = upper.collect();
         depth += 1;
     }
@@ -134,13 +134,24 @@ mod tests {
     use super::*;
 
     fn extents(count: u32) -> Vec<Extent> {
-        let extent = |n| Extent { logical: n * 2, physical: u64::from(n) * 3 + 100, length: 1 };
+        let extent = |n| Extent {
+            logical: n * 2,
+            physical: u64::from(n) * 3 + 100,
+            length: 1,
+        };
         (0..count).map(extent).collect()
     }
 
     #[test]
     fn a_tree_has_as_many_blocks_as_was_said() {
-        for (count, blocks, depth) in [(0, 0, 0), (4, 0, 0), (5, 1, 1), (340, 1, 1), (341, 2, 1), (1361, 6, 2)] {
+        for (count, blocks, depth) in [
+            (0, 0, 0),
+            (4, 0, 0),
+            (5, 1, 1),
+            (340, 1, 1),
+            (341, 2, 1),
+            (1361, 6, 2),
+        ] {
             assert_eq!(tree_blocks(count as usize, 4096), blocks, "{count}");
             let places: Vec<_> = (0..blocks as u64).collect();
             let map = map(&extents(count), 4096, Some(1), &places);
@@ -150,10 +161,17 @@ mod tests {
 
     #[test]
     fn a_long_extent_is_divided() {
-        let whole = Extent { logical: 7, physical: 1 << 33, length: 70_000 };
+        let whole = Extent {
+            logical: 7,
+            physical: 1 << 33,
+            length: 70_000,
+        };
         let parts = divided(&[whole]);
         let lengths: Vec<_> = parts.iter().map(|part| part.length).collect();
         assert_eq!(lengths, [32_768, 32_768, 4_464]);
-        assert_eq!((parts[2].logical, parts[2].physical), (65_543, (1 << 33) + 65_536));
+        assert_eq!(
+            (parts[2].logical, parts[2].physical),
+            (65_543, (1 << 33) + 65_536)
+        );
     }
 }

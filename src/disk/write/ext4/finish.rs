@@ -10,7 +10,10 @@ impl Layer<'_> {
     pub(super) fn finish(mut self) -> Result<Vec<Piece>, WriteError> {
         let used_inodes = u64::from(self.next_inode - 1);
         if used_inodes > self.totals.inodes {
-            return Err(WriteError::Inodes { files: used_inodes, inodes: self.totals.inodes });
+            return Err(WriteError::Inodes {
+                files: used_inodes,
+                inodes: self.totals.inodes,
+            });
         }
         self.totals.free_inodes = self.totals.inodes - used_inodes;
         let usage = self.usage();
@@ -50,13 +53,19 @@ impl Layer<'_> {
             // What lies beyond the group is not free either.
             mark(&mut block_bitmap, group.blocks..bits);
             let first_inode = number * per_group;
-            let inodes = u64::from(self.next_inode - 1).saturating_sub(first_inode).min(per_group);
+            let inodes = u64::from(self.next_inode - 1)
+                .saturating_sub(first_inode)
+                .min(per_group);
             let mut inode_bitmap = vec![0; self.format.block_size];
             mark(&mut inode_bitmap, 0..inodes);
             mark(&mut inode_bitmap, per_group..bits);
             // Both are less than the inodes of a group, a 32-bit number.
             let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-            let directories = self.is_directory.iter().skip(index(first_inode)).take(index(per_group));
+            let directories = self
+                .is_directory
+                .iter()
+                .skip(index(first_inode))
+                .take(index(per_group));
             all.push(Usage {
                 block_bitmap,
                 inode_bitmap,
@@ -80,7 +89,11 @@ impl Layer<'_> {
                     Some(bytes) => table.extend(bytes),
                     None if checksums == Checksums::None => table.resize(table.len() + size, 0),
                     // Numbers of inodes have 32 bits.
-                    None => table.extend(inode::empty(u32::try_from(number).unwrap_or(0), size, checksums)),
+                    None => table.extend(inode::empty(
+                        u32::try_from(number).unwrap_or(0),
+                        size,
+                        checksums,
+                    )),
                 }
             }
             self.put_block(self.geometry.groups[group].table, table);

@@ -30,7 +30,8 @@ pub(super) mod incompatible {
     pub const EA_INODE: u32 = 0x400;
     pub const CHECKSUM_SEED: u32 = 0x2000;
     /// Directories beyond 2 GiB and contents in inodes are allowed by these, not asked for.
-    pub const WRITTEN: u32 = FILE_TYPE | EXTENTS | WIDE | FLEX_GROUPS | EA_INODE | CHECKSUM_SEED | 0x4000 | 0x8000;
+    pub const WRITTEN: u32 =
+        FILE_TYPE | EXTENTS | WIDE | FLEX_GROUPS | EA_INODE | CHECKSUM_SEED | 0x4000 | 0x8000;
     /// A journal to be replayed (it was), groups of groups, a guard against two writers; and encryption and folding of case,
     /// which are refused where a file uses them.
     pub const DROPPED: u32 = 0x4 | 0x10 | 0x100 | 0x1_0000 | 0x2_0000;
@@ -44,8 +45,14 @@ pub(super) mod for_writers {
     pub const MANY_SUBDIRECTORIES: u32 = 0x20;
     pub const CHECKSUMS: u32 = 0x400;
     /// Large files, huge files, extra fields and what is above; read-only.
-    pub const WRITTEN: u32 =
-        SPARSE_SUPER | LARGE_FILE | 0x8 | GROUP_CHECKSUMS | MANY_SUBDIRECTORIES | 0x40 | CHECKSUMS | 0x1000;
+    pub const WRITTEN: u32 = SPARSE_SUPER
+        | LARGE_FILE
+        | 0x8
+        | GROUP_CHECKSUMS
+        | MANY_SUBDIRECTORIES
+        | 0x40
+        | CHECKSUMS
+        | 0x1000;
     /// Trees of directories, clusters, replicas, verity (refused where a file uses it), orphans that are there.
     pub const DROPPED: u32 = 0x4 | 0x200 | 0x800 | 0x8000 | 0x1_0000;
 }
@@ -86,12 +93,16 @@ impl Format {
     /// It has a feature that this writer does not know.
     pub fn from_superblock(base: &Superblock) -> Result<Self, WriteError> {
         if base.raw.len() != SUPERBLOCK {
-            return Err(WriteError::Unknown { what: "a superblock of another size".to_owned() });
+            return Err(WriteError::Unknown {
+                what: "a superblock of another size".to_owned(),
+            });
         }
         let base: &[u8; SUPERBLOCK] = &array(&base.raw, 0);
         let unknown = |what: String| WriteError::Unknown { what };
         if get16(base, 0x38) != 0xef53 || get32(base, 0x4c) == 0 {
-            return Err(unknown("a superblock of another file system, or of revision 0".to_owned()));
+            return Err(unknown(
+                "a superblock of another file system, or of revision 0".to_owned(),
+            ));
         }
         let (compatible, incompatible, for_writers) = features(base)?;
         let log_block_size = get32(base, 0x18);
@@ -101,7 +112,11 @@ impl Format {
         let block_size = 1024_usize << log_block_size;
         let inode_size = usize::from(get16(base, 0x58));
         let wide = incompatible & incompatible::WIDE != 0;
-        let descriptor_size = if wide { usize::from(get16(base, 0xfe)) } else { 32 };
+        let descriptor_size = if wide {
+            usize::from(get16(base, 0xfe))
+        } else {
+            32
+        };
         // Clusters, if the base has them, become blocks.
         let blocks_per_group = low32(8 * block_size as u64);
         let inodes_per_group = get32(base, 0x28);
@@ -116,8 +131,18 @@ impl Format {
         }
         let kind = Kind::from_number(base[0xfc])
             .ok_or_else(|| unknown(format!("directory hash {}", base[0xfc])))?;
-        let blocks = u64::from(get32(base, 4)) | if wide { u64::from(get32(base, 0x150)) << 32 } else { 0 };
-        let reserved = u64::from(get32(base, 8)) | if wide { u64::from(get32(base, 0x154)) << 32 } else { 0 };
+        let blocks = u64::from(get32(base, 4))
+            | if wide {
+                u64::from(get32(base, 0x150)) << 32
+            } else {
+                0
+            };
+        let reserved = u64::from(get32(base, 8))
+            | if wide {
+                u64::from(get32(base, 0x154)) << 32
+            } else {
+                0
+            };
         let groups = blocks.div_ceil(u64::from(get32(base, 0x20).max(1)));
         let descriptor_blocks = (groups * descriptor_size as u64).div_ceil(block_size as u64);
         Ok(Self {
@@ -127,7 +152,11 @@ impl Format {
             blocks_per_group,
             inodes_per_group,
             descriptor_size,
-            flex_groups: if incompatible & incompatible::FLEX_GROUPS == 0 { 1 } else { 1 << base[0x174].min(16) },
+            flex_groups: if incompatible & incompatible::FLEX_GROUPS == 0 {
+                1
+            } else {
+                1 << base[0x174].min(16)
+            },
             descriptor_blocks: descriptor_blocks + u64::from(get16(base, 0xce)),
             compatible,
             incompatible,
@@ -176,34 +205,58 @@ fn journal_blocks(base: &[u8; SUPERBLOCK], block_size: usize) -> u32 {
     /// The fewest that the kernel accepts, and enough for a small disk.
     const LEAST: u64 = 1024;
     let size = u64::from(get32(base, 0x148)) << 32 | u64::from(get32(base, 0x14c));
-    let noted = if base[0xfd] == 1 { size / block_size as u64 } else { 0 };
+    let noted = if base[0xfd] == 1 {
+        size / block_size as u64
+    } else {
+        0
+    };
     u32::try_from(noted.max(LEAST)).unwrap_or(u32::MAX)
 }
 
 fn features(base: &[u8; SUPERBLOCK]) -> Result<(u32, u32, u32), WriteError> {
     let fields = [
         ("compatible", 0x5c, compatible::WRITTEN, compatible::DROPPED),
-        ("incompatible", 0x60, incompatible::WRITTEN, incompatible::DROPPED),
-        ("read-only compatible", 0x64, for_writers::WRITTEN, for_writers::DROPPED),
+        (
+            "incompatible",
+            0x60,
+            incompatible::WRITTEN,
+            incompatible::DROPPED,
+        ),
+        (
+            "read-only compatible",
+            0x64,
+            for_writers::WRITTEN,
+            for_writers::DROPPED,
+        ),
     ];
     let mut kept = [0; 3];
     for (kept, (kind, at, written, dropped)) in kept.iter_mut().zip(fields) {
         let set = get32(base, at);
         let unknown = set & !written & !dropped;
         if unknown != 0 {
-            return Err(WriteError::Unknown { what: format!("the {kind} feature {unknown:#x}") });
+            return Err(WriteError::Unknown {
+                what: format!("the {kind} feature {unknown:#x}"),
+            });
         }
         *kept = set & written;
     }
     let [compatible, incompatible, for_writers] = kept;
     let needed = incompatible::FILE_TYPE | incompatible::EXTENTS;
     if incompatible & needed != needed {
-        return Err(WriteError::Unknown { what: "a file system without extents (ext2 or ext3)".to_owned() });
+        return Err(WriteError::Unknown {
+            what: "a file system without extents (ext2 or ext3)".to_owned(),
+        });
     }
     if compatible & compatible::JOURNAL != 0 && get32(base, 0xe0) == 0 {
-        return Err(WriteError::Unknown { what: "a journal on another device".to_owned() });
+        return Err(WriteError::Unknown {
+            what: "a journal on another device".to_owned(),
+        });
     }
-    Ok((compatible, incompatible, for_writers | for_writers::SPARSE_SUPER | for_writers::LARGE_FILE))
+    Ok((
+        compatible,
+        incompatible,
+        for_writers | for_writers::SPARSE_SUPER | for_writers::LARGE_FILE,
+    ))
 }
 
 fn checksums(base: &[u8; SUPERBLOCK], incompatible: u32, for_writers: u32) -> Checksums {
@@ -211,10 +264,16 @@ fn checksums(base: &[u8; SUPERBLOCK], incompatible: u32, for_writers: u32) -> Ch
     if for_writers & for_writers::CHECKSUMS != 0 {
         let stored = incompatible & incompatible::CHECKSUM_SEED != 0;
         Checksums::All {
-            seed: if stored { get32(base, 0x270) } else { crc32c(!0, &uuid) },
+            seed: if stored {
+                get32(base, 0x270)
+            } else {
+                crc32c(!0, &uuid)
+            },
         }
     } else if for_writers & for_writers::GROUP_CHECKSUMS != 0 {
-        Checksums::Groups { seed: crc16(!0, &uuid) }
+        Checksums::Groups {
+            seed: crc16(!0, &uuid),
+        }
     } else {
         Checksums::None
     }

@@ -40,23 +40,32 @@ impl Geometry {
         let block_size = format.block_size as u64;
         let per_group = u64::from(format.blocks_per_group);
         let first_block = format.first_block();
-        let table_blocks = (u64::from(format.inodes_per_group) * format.inode_size as u64).div_ceil(block_size);
+        let table_blocks =
+            (u64::from(format.inodes_per_group) * format.inode_size as u64).div_ceil(block_size);
         let mut blocks = bytes / block_size;
         // Without 64-bit block numbers.
         if !format.incompatible(super::format::incompatible::WIDE) {
             blocks = blocks.min(u64::from(u32::MAX));
         }
         let mut usable = blocks.checked_sub(first_block).ok_or_else(too_small)?;
-        let descriptors = |groups: u64| (groups * format.descriptor_size as u64).div_ceil(block_size);
+        let descriptors =
+            |groups: u64| (groups * format.descriptor_size as u64).div_ceil(block_size);
         let reserved = |used: u64| match format.compatible(compatible::RESIZE_INODE) {
-            true => format.descriptor_blocks.saturating_sub(used).min(block_size / 4),
+            true => format
+                .descriptor_blocks
+                .saturating_sub(used)
+                .min(block_size / 4),
             false => 0,
         };
         let last = usable % per_group;
         if last != 0 {
             let number = usable / per_group;
             let used = descriptors(number + 1);
-            let own = if has_superblock(number) { 1 + used + reserved(used) } else { 0 };
+            let own = if has_superblock(number) {
+                1 + used + reserved(used)
+            } else {
+                0
+            };
             if last < own + 2 + table_blocks + LEAST_LAST_GROUP {
                 usable -= last;
             }
@@ -111,7 +120,11 @@ impl Geometry {
                 free += length;
                 (free <= end).then_some(place..free)
             };
-            let mut each = |length| (0..number).map(|_| take(length)).collect::<Option<Vec<_>>>();
+            let mut each = |length| {
+                (0..number)
+                    .map(|_| take(length))
+                    .collect::<Option<Vec<_>>>()
+            };
             let (block_bitmaps, inode_bitmaps) = (each(1)?, each(1)?);
             let tables = each(self.table_blocks)?;
             for member in 0..number {
@@ -126,7 +139,8 @@ impl Geometry {
                     table: tables[at].start,
                 });
             }
-            self.fixed.extend(block_bitmaps.into_iter().chain(inode_bitmaps).chain(tables));
+            self.fixed
+                .extend(block_bitmaps.into_iter().chain(inode_bitmaps).chain(tables));
         }
         self.fixed.sort_by_key(|range| range.start);
         Some(())

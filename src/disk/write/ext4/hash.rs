@@ -109,14 +109,24 @@ impl NameHash {
 fn half_md4(state: &mut [u32; 4], input: &[u32; 8]) {
     type Mix = fn(u32, u32, u32) -> u32;
     const ROUNDS: [(Mix, u32, [usize; 8], [u32; 4]); 3] = [
-        (|x, y, z| z ^ (x & (y ^ z)), 0, [0, 1, 2, 3, 4, 5, 6, 7], [3, 7, 11, 19]),
+        (
+            |x, y, z| z ^ (x & (y ^ z)),
+            0,
+            [0, 1, 2, 3, 4, 5, 6, 7],
+            [3, 7, 11, 19],
+        ),
         (
             |x, y, z| (x & y).wrapping_add((x ^ y) & z),
             0x5a82_7999,
             [1, 3, 5, 7, 0, 2, 4, 6],
             [3, 5, 9, 13],
         ),
-        (|x, y, z| x ^ y ^ z, 0x6ed9_eba1, [3, 7, 2, 6, 1, 5, 0, 4], [3, 9, 11, 15]),
+        (
+            |x, y, z| x ^ y ^ z,
+            0x6ed9_eba1,
+            [3, 7, 2, 6, 1, 5, 0, 4],
+            [3, 9, 11, 15],
+        ),
     ];
     let [mut a, mut b, mut c, mut d] = *state;
     for (mix, constant, order, shifts) in ROUNDS {
@@ -176,7 +186,11 @@ mod tests {
             (tea, own, long, (0x1796_8032, 0x8523_7985)),
             (tea, [0; 4], "übergrößenträger", (0x1fa6_6a2a, 0x718c_8c58)),
         ] {
-            let hash = NameHash { kind, signed: true, seed };
+            let hash = NameHash {
+                kind,
+                signed: true,
+                seed,
+            };
             assert_eq!(hash.of(name.as_bytes()), expected, "{hash:?} of {name}");
         }
     }

@@ -147,9 +147,13 @@ mod tests {
             (4_294_967_296, 0, 1),
             (7_258_118_400, 0xb09e_c400_u32.wrapping_add(0), 2),
         ] {
-            let inode = Inode { time: (seconds, 5), ..Inode::default() };
+            let inode = Inode {
+                time: (seconds, 5),
+                ..Inode::default()
+            };
             let bytes = inode.bytes(12, 256, Checksums::None);
-            let word = |at: usize| u32::from_le_bytes(super::super::super::little::array(&bytes, at));
+            let word =
+                |at: usize| u32::from_le_bytes(super::super::super::little::array(&bytes, at));
             let back = i64::from(word(0x10).cast_signed()) + (i64::from(word(0x88) & 3) << 32);
             assert_eq!((back, word(0x88) >> 2), (seconds, 5));
             if seconds < 1 << 32 {
@@ -169,6 +173,9 @@ mod tests {
     #[test]
     fn large_device_numbers_take_the_second_word() {
         assert_eq!(device(8, 1)[..8], [1, 8, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(device(259, 0x1_2345)[..8], [0, 0, 0, 0, 0x45, 0x03, 0x31, 0x12]);
+        assert_eq!(
+            device(259, 0x1_2345)[..8],
+            [0, 0, 0, 0, 0x45, 0x03, 0x31, 0x12]
+        );
     }
 }

@@ -116,7 +116,8 @@ impl<'a> Layer<'a> {
             is_directory: vec![false; format.first_inode as usize],
             totals: Totals::default(),
         };
-        layer.totals.inodes = layer.geometry.groups.len() as u64 * u64::from(format.inodes_per_group);
+        layer.totals.inodes =
+            layer.geometry.groups.len() as u64 * u64::from(format.inodes_per_group);
         if format.compatible(compatible::ORPHAN_FILE) {
             layer.totals.orphans_inode = Some(layer.new_inode());
         }
@@ -139,7 +140,10 @@ impl<'a> Layer<'a> {
             self.paths[file] = path;
             self.order.push(file);
         }
-        let lost = self.tree.find(LOST_AND_FOUND_PATH).map(|file| self.tree.files()[file].kind);
+        let lost = self
+            .tree
+            .find(LOST_AND_FOUND_PATH)
+            .map(|file| self.tree.files()[file].kind);
         if lost != Some(Kind::Directory) || self.tree.find(b"/").is_none() {
             return Err(WriteError::File {
                 path: "/lost+found".to_owned(),
@@ -215,7 +219,8 @@ impl<'a> Layer<'a> {
         let (extents, map, blocks) = self.map(number, [(0, count)])?;
         let mut rest = bytes;
         for extent in extents {
-            let (piece, after) = rest.split_at((extent.length as usize * block_size).min(rest.len()));
+            let (piece, after) =
+                rest.split_at((extent.length as usize * block_size).min(rest.len()));
             self.put_block(extent.physical, piece.to_vec());
             rest = after;
         }
@@ -235,7 +240,10 @@ impl<'a> Layer<'a> {
         let (extents, map, used) = self.map(JOURNAL_INODE, [(0, blocks.into())])?;
         let size = self.offset(blocks.into());
         self.totals.journal = Some((map.clone(), size));
-        self.put_block(extents[0].physical, superblock::journal(self.format, blocks));
+        self.put_block(
+            extents[0].physical,
+            superblock::journal(self.format, blocks),
+        );
         let inode = Inode {
             mode: 0o100_600,
             size,
@@ -258,7 +266,12 @@ impl<'a> Layer<'a> {
         }
         let geometry = &self.geometry;
         let per_block = self.format.block_size / 4;
-        let copies: Vec<_> = geometry.groups.iter().skip(1).filter(|group| group.has_superblock).collect();
+        let copies: Vec<_> = geometry
+            .groups
+            .iter()
+            .skip(1)
+            .filter(|group| group.has_superblock)
+            .collect();
         let first = geometry.first_block + 1 + geometry.descriptor_blocks;
         let mut top = Fields::new(self.format.block_size);
         let mut lists = Vec::new();
@@ -322,7 +335,9 @@ impl<'a> Layer<'a> {
         let number = self.numbers[file];
         let path = self.paths[file];
         let parent = match self.tree.find(split(path).0) {
-            Some(parent) if self.tree.files()[parent].kind == Kind::Directory => self.numbers[parent],
+            Some(parent) if self.tree.files()[parent].kind == Kind::Directory => {
+                self.numbers[parent]
+            }
             _ => return Err(refuse(path, "what it is in is no directory")),
         };
         let indexed = self.format.compatible(compatible::DIR_INDEX);
@@ -333,11 +348,18 @@ impl<'a> Layer<'a> {
             seed: self.seed(number),
             hash: indexed.then_some(&self.format.names),
         };
-        let least = if number == self.format.first_inode { LOST_AND_FOUND / self.format.block_size } else { 1 };
+        let least = if number == self.format.first_inode {
+            LOST_AND_FOUND / self.format.block_size
+        } else {
+            1
+        };
         let made = directory.blocks(names, least);
         let size = made.blocks.len() * self.format.block_size;
         let (map, blocks) = self.put_bytes(number, &made.blocks.concat())?;
-        let subdirectories = names.iter().filter(|name| name.kind == directory::DIRECTORY).count();
+        let subdirectories = names
+            .iter()
+            .filter(|name| name.kind == directory::DIRECTORY)
+            .count();
         let links = match subdirectories + 2 {
             links if links < MOST_LINKS => low16(links as u64),
             _ if self.format.for_writers & for_writers::MANY_SUBDIRECTORIES != 0 => 1,
@@ -362,16 +384,31 @@ impl<'a> Layer<'a> {
             let (inode, blocks) = match (&data.content, data.rdev) {
                 (_, _) if data.kind == Kind::Directory => continue,
                 (Content::Link(target), _) if target.len() < SHORT_LINK => {
-                    let inode = Inode { size: target.len() as u64, map: target.clone(), ..Inode::default() };
+                    let inode = Inode {
+                        size: target.len() as u64,
+                        map: target.clone(),
+                        ..Inode::default()
+                    };
                     (inode, 0)
                 }
                 (Content::Link(target), _) => {
                     let (map, blocks) = self.put_bytes(number, target)?;
                     let size = target.len() as u64;
-                    (Inode { size, map, flags: EXTENTS_FLAG, ..Inode::default() }, blocks)
+                    (
+                        Inode {
+                            size,
+                            map,
+                            flags: EXTENTS_FLAG,
+                            ..Inode::default()
+                        },
+                        blocks,
+                    )
                 }
                 (_, Some((major, minor))) => {
-                    let inode = Inode { map: inode::device(major, minor), ..Inode::default() };
+                    let inode = Inode {
+                        map: inode::device(major, minor),
+                        ..Inode::default()
+                    };
                     (inode, 0)
                 }
                 (content, None) if data.kind == Kind::File => self.regular(file, content)?,
@@ -385,20 +422,35 @@ impl<'a> Layer<'a> {
 
     /// A regular file's blocks: those that are not zero. The others are holes.
     fn regular(&mut self, file: usize, content: &Content) -> Result<(Inode, u64), WriteError> {
-        let runs = self.contents.of(file).map_or(&[][..], |contents| &contents.runs);
+        let runs = self
+            .contents
+            .of(file)
+            .map_or(&[][..], |contents| &contents.runs);
         let size = content.size();
-        let (extents, map, blocks) =
-            self.map(self.numbers[file], runs.iter().map(|run| (run.first, run.blocks)))?;
+        let (extents, map, blocks) = self.map(
+            self.numbers[file],
+            runs.iter().map(|run| (run.first, run.blocks)),
+        )?;
         for extent in extents {
             let offset = self.offset(extent.logical.into());
             let piece = Piece {
                 at: self.offset(extent.physical),
-                length: self.offset(extent.length.into()).min(size.saturating_sub(offset)),
+                length: self
+                    .offset(extent.length.into())
+                    .min(size.saturating_sub(offset)),
                 source: Source::File { file, offset },
             };
             self.pieces.push(piece);
         }
-        Ok((Inode { size, map, flags: EXTENTS_FLAG, ..Inode::default() }, blocks))
+        Ok((
+            Inode {
+                size,
+                map,
+                flags: EXTENTS_FLAG,
+                ..Inode::default()
+            },
+            blocks,
+        ))
     }
 
     /// Completes an inode with what all kinds of files have.
@@ -435,7 +487,9 @@ impl<'a> Layer<'a> {
     fn attributes(&mut self, data: &File, path: &[u8]) -> Result<(Placed, u64), WriteError> {
         let explain = |refused| {
             let what = match refused {
-                Refused::Name => "the name of an extended attribute has an unknown prefix, or is too long",
+                Refused::Name => {
+                    "the name of an extended attribute has an unknown prefix, or is too long"
+                }
                 Refused::List => "an access control list is malformed",
                 Refused::TooLarge => "its extended attributes are too large",
             };
@@ -482,17 +536,28 @@ impl<'a> Layer<'a> {
 /// The parent and the name of a path.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    (if slash == 0 { b"/" } else { &path[..slash] }, &path[slash + 1..])
+    (
+        if slash == 0 { b"/" } else { &path[..slash] },
+        &path[slash + 1..],
+    )
 }
 
 fn refuse(path: &[u8], problem: &str) -> WriteError {
-    WriteError::File { path: String::from_utf8_lossy(path).into_owned(), problem: problem.to_owned() }
+    WriteError::File {
+        path: String::from_utf8_lossy(path).into_owned(),
+        problem: problem.to_owned(),
+    }
 }
 
 /// Refuses what cannot be written as it is.
 fn check(file: &File, path: &[u8], format: &Format) -> Result<(), WriteError> {
     let name = split(path).1;
-    let Flags { casefold, project_inherit, verity, .. } = file.flags;
+    let Flags {
+        casefold,
+        project_inherit,
+        verity,
+        ..
+    } = file.flags;
     let most = u64::from(u32::MAX) * format.block_size as u64;
     for (wrong, problem) in [
         (name.len() > 255, "its name is longer than 255 bytes"),
@@ -500,8 +565,14 @@ fn check(file: &File, path: &[u8], format: &Format) -> Result<(), WriteError> {
         (project_inherit, "it belongs to a project"),
         (verity, "it is protected by fs-verity"),
         (file.content.size() > most, "it is too large for ext4"),
-        (!inode::holds(format.inode_size, file.mtime.seconds), "its time cannot be stored"),
-        (file.content.size() > format.block_size as u64 && file.kind == Kind::Link, "its target is too long"),
+        (
+            !inode::holds(format.inode_size, file.mtime.seconds),
+            "its time cannot be stored",
+        ),
+        (
+            file.content.size() > format.block_size as u64 && file.kind == Kind::Link,
+            "its target is too long",
+        ),
     ] {
         if wrong {
             return Err(refuse(path, problem));

@@ -17,7 +17,12 @@ pub(super) struct Space {
 impl Space {
     /// All blocks but `fixed`, which is in order.
     pub(super) fn new(fixed: Vec<Range<u64>>, blocks: u64) -> Self {
-        Self { fixed, ahead: 0, next: 0, blocks }
+        Self {
+            fixed,
+            ahead: 0,
+            next: 0,
+            blocks,
+        }
     }
 
     /// The next `count` blocks, in as few pieces as there can be.
@@ -30,10 +35,15 @@ impl Space {
                 self.next = self.next.max(fixed.end);
                 self.ahead += 1;
             }
-            let end = self.fixed.get(self.ahead).map_or(self.blocks, |fixed| fixed.start);
+            let end = self
+                .fixed
+                .get(self.ahead)
+                .map_or(self.blocks, |fixed| fixed.start);
             let length = count.min(end.saturating_sub(self.next));
             if length == 0 {
-                return Err(WriteError::Full { blocks: self.blocks });
+                return Err(WriteError::Full {
+                    blocks: self.blocks,
+                });
             }
             pieces.push(self.next..self.next + length);
             self.next += length;

@@ -38,7 +38,12 @@ const KEPT: [(usize, usize); 14] = [
 const HASH_FLAGS: u32 = 3;
 
 /// The superblock that stands in `group`.
-pub(super) fn superblock(format: &Format, geometry: &Geometry, totals: &Totals, group: u32) -> Vec<u8> {
+pub(super) fn superblock(
+    format: &Format,
+    geometry: &Geometry,
+    totals: &Totals,
+    group: u32,
+) -> Vec<u8> {
     let mut block = Fields::new(SUPERBLOCK);
     for (at, length) in KEPT {
         block.put(at, &format.base[at..at + length]);
@@ -79,7 +84,10 @@ pub(super) fn superblock(format: &Format, geometry: &Geometry, totals: &Totals, 
     if format.incompatible(super::format::incompatible::WIDE) {
         block.put16(0xfe, low16(format.descriptor_size as u64));
     }
-    block.put32(0x160, super::super::little::get32(&format.base, 0x160) & HASH_FLAGS);
+    block.put32(
+        0x160,
+        super::super::little::get32(&format.base, 0x160) & HASH_FLAGS,
+    );
     if format.flex_groups > 1 {
         block.put8(0x174, low8(format.flex_groups.ilog2()));
     }
@@ -130,7 +138,11 @@ pub(super) fn descriptor(format: &Format, number: u32, group: &Group, usage: &Us
     if let Some(seed) = format.checksums.seed() {
         let inode_bytes = format.inodes_per_group as usize / 8;
         halves(0x18, 0x38, crc32c(seed, &usage.block_bitmap).into());
-        halves(0x1a, 0x3a, crc32c(seed, &usage.inode_bitmap[..inode_bytes]).into());
+        halves(
+            0x1a,
+            0x3a,
+            crc32c(seed, &usage.inode_bitmap[..inode_bytes]).into(),
+        );
     }
     for (low, high, place) in [
         (0, 0x20, group.block_bitmap),
@@ -155,7 +167,10 @@ pub(super) fn journal(format: &Format, blocks: u32) -> Vec<u8> {
     let mut block = Fields::new(format.block_size);
     let block_size = low32(format.block_size as u64);
     // Magic, superblock of version 2, its number; block size, blocks, the first of the log, the first transaction, no start.
-    for (index, word) in [0xc03b_3998, 4, 0, block_size, blocks, 1, 1, 0].into_iter().enumerate() {
+    for (index, word) in [0xc03b_3998, 4, 0, block_size, blocks, 1, 1, 0]
+        .into_iter()
+        .enumerate()
+    {
         block.put(4 * index, &u32::to_be_bytes(word));
     }
     block.put(0x30, &format.base[0x68..0x78]);

@@ -17,7 +17,11 @@ pub(super) struct Attribute {
 enum Value {
     Here(Vec<u8>),
     /// In an inode of its own, which is given a number later.
-    Apart { inode: u32, size: u32, hash: u32 },
+    Apart {
+        inode: u32,
+        size: u32,
+        hash: u32,
+    },
 }
 
 /// Bytes of an entry beside its name.
@@ -66,7 +70,11 @@ impl Attribute {
             2 | 3 => acl_to_disk(value).ok_or(Refused::List)?,
             _ => value.to_vec(),
         };
-        Ok(Self { index, name: rest.to_vec(), value: Value::Here(value) })
+        Ok(Self {
+            index,
+            name: rest.to_vec(),
+            value: Value::Here(value),
+        })
     }
 
     /// The value, if it is too large for a block.
@@ -107,7 +115,10 @@ impl Attribute {
     }
 
     fn hash(&self) -> u32 {
-        let name = self.name.iter().fold(0_u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
+        let name = self
+            .name
+            .iter()
+            .fold(0_u32, |hash, byte| hash.rotate_left(5) ^ u32::from(*byte));
         let mix = |hash: u32, word: u32| hash.rotate_left(16) ^ word;
         match &self.value {
             Value::Apart { hash, .. } => mix(name, *hash),
@@ -146,7 +157,11 @@ pub(super) fn place(
             placed.block.push(attribute);
         }
     }
-    if block > block_size { Err(Refused::TooLarge) } else { Ok(placed) }
+    if block > block_size {
+        Err(Refused::TooLarge)
+    } else {
+        Ok(placed)
+    }
 }
 
 impl Placed {
@@ -173,10 +188,14 @@ impl Placed {
         block.put32(4, 1);
         block.put32(8, 1);
         put_entries(&mut block, HEADER, 0, &self.block);
-        let hash = self.block.iter().map(Attribute::hash).try_fold(0_u32, |all, hash| {
-            // A hash of nothing makes the block one that is not shared.
-            (hash != 0).then_some(all.rotate_left(16) ^ hash)
-        });
+        let hash = self
+            .block
+            .iter()
+            .map(Attribute::hash)
+            .try_fold(0_u32, |all, hash| {
+                // A hash of nothing makes the block one that is not shared.
+                (hash != 0).then_some(all.rotate_left(16) ^ hash)
+            });
         block.put32(12, hash.unwrap_or(0));
         if let Some(seed) = seed {
             let checksum = crc32c(crc32c(seed, &place.to_le_bytes()), block.bytes());
@@ -238,7 +257,11 @@ mod tests {
         ] {
             let made = Attribute::new(name.as_bytes(), b"v");
             let found = made.map(|made| (made.index, String::from_utf8(made.name).unwrap()));
-            assert_eq!(found, expected.map(|(index, rest)| (index, rest.to_owned())), "{name}");
+            assert_eq!(
+                found,
+                expected.map(|(index, rest)| (index, rest.to_owned())),
+                "{name}"
+            );
         }
     }
 
@@ -252,7 +275,10 @@ mod tests {
             (&[900, 10], 1, Ok(1)),
             (&[600, 600], 0, Err(Refused::TooLarge)),
         ] {
-            let all = sizes.iter().enumerate().map(|(n, size)| attribute(&format!("user.{n}"), *size));
+            let all = sizes
+                .iter()
+                .enumerate()
+                .map(|(n, size)| attribute(&format!("user.{n}"), *size));
             let placed = place(all.collect(), 96, 1024);
             let counts = placed.map(|placed| (placed.inside.len(), placed.block.len()));
             assert_eq!(counts, block.map(|block| (inside, block)), "{sizes:?}");
