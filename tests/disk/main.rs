@@ -1,5 +1,7 @@
 //! File systems of every kind, made and mounted by the kernel, are read offline and compared with what the mount shows.
 
+mod images;
+mod journal;
 mod populate;
 mod seen;
 mod site;

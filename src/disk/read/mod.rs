@@ -10,7 +10,9 @@ mod file_system;
 mod walk;
 
 pub mod ext4;
+pub mod fat;
 pub mod partitions;
+pub mod qcow2;
 
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
