@@ -123,10 +123,10 @@ fn owners(root: &Path) {
 fn times(root: &Path) {
     let epoch = SystemTime::UNIX_EPOCH;
     for (name, time) in [
-        ("1902", epoch - Duration::from_secs(2_145_000_000)),
+        ("1902", epoch - Duration::new(2_145_000_001, 0)),
         ("1969", epoch - Duration::new(1, 500)),
         ("2038", epoch + Duration::new(2_147_483_648, 999_999_999)),
-        ("2200", epoch + Duration::from_secs(7_258_118_400)),
+        ("2200", epoch + Duration::new(7_258_118_401, 0)),
         ("2446", epoch + Duration::from_secs(15_032_385_535)),
     ] {
         let file = File::create(root.join(name)).unwrap();

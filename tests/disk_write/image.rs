@@ -1,7 +1,8 @@
 //! Images made, checked and mounted by the tools that everyone has.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs a program, which must succeed, and gives what it said.
 pub fn run(program: &str, arguments: &[&str]) -> String {
@@ -16,18 +17,36 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     said
 }
 
+/// The same for a program that reads its orders.
+pub fn run_with_input(program: &str, arguments: &[&str], input: &str) {
+    let mut child = command(program, arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{program} {arguments:?}: {status}");
+}
+
 pub fn output(program: &str, arguments: &[&str]) -> Output {
+    let output = command(program, arguments).output();
+    output.unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+fn command(program: &str, arguments: &[&str]) -> Command {
     // Where a login of an ordinary user does not look.
     let path = format!(
         "{}:/usr/sbin:/sbin",
         std::env::var("PATH").unwrap_or_default()
     );
-    let output = Command::new(program)
-        .args(arguments)
-        .env("PATH", path)
-        .env("LC_ALL", "C")
-        .output();
-    output.unwrap_or_else(|error| panic!("{program}: {error}"))
+    let mut command = Command::new(program);
+    command.args(arguments).env("PATH", path).env("LC_ALL", "C");
+    command
 }
 
 /// Finds nothing wrong with a file system.

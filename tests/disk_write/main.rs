@@ -3,6 +3,8 @@
 mod files;
 mod host;
 mod image;
+mod partitions;
+mod random;
 
 use std::fs::File;
 use std::path::Path;
@@ -183,7 +185,7 @@ fn images_are_sound_and_the_same_for_any_number_of_threads() {
         std::fs::write(mounted.path().join("noise"), &noise).unwrap();
         std::fs::write(
             mounted.path().join("mixture"),
-            [&noise[..100_000], &[7; 100_000], &noise[..70_000]].concat(),
+            [&noise[..100_000], &vec![7; 100_000], &noise[..70_000]].concat(),
         )
         .unwrap();
     }

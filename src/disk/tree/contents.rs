@@ -11,6 +11,8 @@ use crate::hashing::Stop;
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
+/// Holes are hashed, too, some GiB a second: a hostile disk could claim files of 16 TiB.
+const MOST_BYTES: u64 = 2 << 40;
 /// The largest block that contents are divided by.
 const LARGEST_BLOCK: usize = 1 << 16;
 static ZEROS: [u8; PIECE] = [0; PIECE];
@@ -81,6 +83,15 @@ impl Contents {
             Content::Inode { inode, .. } => inode.0,
             _ => 0,
         });
+        let all: u64 = order.iter().fold(0, |all, file| {
+            all.saturating_add(tree.files[*file].content.size())
+        });
+        if all > MOST_BYTES {
+            return Err(ReadError::TooLarge {
+                part: super::PART,
+                problem: format!("its files have {all} bytes together, holes included"),
+            });
+        }
         let next = AtomicUsize::new(0);
         let work = || {
             let mut reader = Reader {

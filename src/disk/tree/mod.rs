@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xattr};
+use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xattr, walk};
 
 mod contents;
 mod listing;
@@ -10,8 +10,6 @@ mod listing;
 pub use contents::{Contents, FileContents, Run, Watch};
 pub use listing::listing;
 
-/// A path may be longer than the 4096 bytes that the kernel takes at once, but no package makes one.
-const LONGEST_PATH: usize = 16 << 10;
 /// Bytes of all paths together: millions of files.
 const ALL_PATHS: usize = 512 << 20;
 /// What errors call it.
@@ -107,28 +105,30 @@ impl Tree {
     /// Reads all of a file system but the contents of its files.
     ///
     /// # Errors
-    /// It is damaged, a directory is in two places, or its paths are beyond any sensible length.
+    /// It is damaged, a directory has two names, or its paths are beyond any sensible length.
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
-        let root = files.root();
-        let mut reader = Reader {
-            files,
-            tree: Self::default(),
-            seen: HashMap::new(),
-            bytes: 0,
-        };
-        reader.add(b"/".as_slice().into(), root)?;
-        let mut directories = vec![(Vec::new(), root)];
-        while let Some((path, inode)) = directories.pop() {
-            for entry in files.read_dir(inode)? {
-                let mut child = path.clone();
-                child.push(b'/');
-                child.extend(&entry.name);
-                if reader.add(child.as_slice().into(), entry.inode)? == Kind::Directory {
-                    directories.push((child, entry.inode));
-                }
+        let mut tree = Self::default();
+        let mut seen = HashMap::new();
+        let mut bytes = 0;
+        walk(files, |path, inode, metadata| {
+            bytes += path.len();
+            if bytes > ALL_PATHS {
+                return Err(ReadError::TooLarge {
+                    part: PART,
+                    problem: "its paths are longer than any system's".to_owned(),
+                });
             }
-        }
-        Ok(reader.tree)
+            let index = if let Some(index) = seen.get(&inode) {
+                *index
+            } else {
+                tree.files.push(file(files, inode, metadata)?);
+                seen.insert(inode, tree.files.len() - 1);
+                tree.files.len() - 1
+            };
+            tree.paths.insert([b"/", path].concat().into(), index);
+            Ok(())
+        })?;
+        Ok(tree)
     }
 
     /// Every file; [`Tree::paths`] says where.
@@ -176,47 +176,7 @@ impl Tree {
     }
 }
 
-/// A tree on its way into memory.
-struct Reader<'f> {
-    files: &'f dyn FileSystem,
-    tree: Tree,
-    seen: HashMap<Inode, usize>,
-    bytes: usize,
-}
-
-impl Reader<'_> {
-    fn add(&mut self, path: Box<[u8]>, inode: Inode) -> Result<Kind, ReadError> {
-        self.bytes += path.len();
-        if path.len() > LONGEST_PATH || self.bytes > ALL_PATHS {
-            return Err(ReadError::TooLarge {
-                part: PART,
-                problem: "its paths are longer than any system's".to_owned(),
-            });
-        }
-        let file = if let Some(file) = self.seen.get(&inode) {
-            if self.tree.files[*file].kind == Kind::Directory {
-                return Err(ReadError::Damaged {
-                    part: PART,
-                    problem: format!(
-                        "{:?} is a directory with two names",
-                        String::from_utf8_lossy(&path)
-                    ),
-                });
-            }
-            *file
-        } else {
-            let metadata = self.files.stat(inode)?;
-            self.tree.files.push(file(self.files, inode, metadata)?);
-            self.seen.insert(inode, self.tree.files.len() - 1);
-            self.tree.files.len() - 1
-        };
-        let kind = self.tree.files[file].kind;
-        self.tree.paths.insert(path, file);
-        Ok(kind)
-    }
-}
-
-fn file(files: &dyn FileSystem, inode: Inode, metadata: Metadata) -> Result<File, ReadError> {
+fn file(files: &dyn FileSystem, inode: Inode, metadata: &Metadata) -> Result<File, ReadError> {
     let content = match metadata.kind {
         Kind::File => Content::Inode {
             inode,
@@ -236,4 +196,128 @@ fn file(files: &dyn FileSystem, inode: Inode, metadata: Metadata) -> Result<File
         xattrs: files.xattrs(inode)?,
         content,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::{Entry, Run as DataRun};
+    use super::*;
+    use crate::hashing::Stop;
+
+    /// A file system that is not asked for anything.
+    struct Nothing;
+
+    impl FileSystem for Nothing {
+        fn root(&self) -> Inode {
+            unreachable!()
+        }
+        fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
+            unreachable!()
+        }
+        fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
+            unreachable!()
+        }
+        fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
+            unreachable!()
+        }
+        fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
+            unreachable!()
+        }
+        fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
+            unreachable!()
+        }
+        fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
+            unreachable!()
+        }
+    }
+
+    fn file(kind: Kind, content: Content) -> File {
+        File {
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 7,
+            mtime: Time {
+                seconds: -1,
+                nanoseconds: 5,
+            },
+            flags: Flags::default(),
+            rdev: None,
+            xattrs: Vec::new(),
+            content,
+        }
+    }
+
+    fn tree(paths: &[&str]) -> Tree {
+        let mut tree = Tree::default();
+        for path in paths {
+            tree.insert(path.as_bytes(), file(Kind::Directory, Content::None));
+        }
+        tree
+    }
+
+    #[test]
+    fn a_path_goes_with_what_is_in_it_and_nothing_else() {
+        let all = ["/", "/a", "/a-b", "/a/b", "/a/b/c", "/ab"];
+        for (path, left) in [
+            ("/a", &["/", "/a-b", "/ab"][..]),
+            ("/a/b", &["/", "/a", "/a-b", "/ab"]),
+            ("/ab", &["/", "/a", "/a-b", "/a/b", "/a/b/c"]),
+            ("/x", &all),
+        ] {
+            let mut tree = tree(&all);
+            assert_eq!(
+                tree.remove(path.as_bytes()),
+                left.len() < all.len(),
+                "{path}"
+            );
+            let paths: Vec<_> = tree
+                .paths()
+                .map(|(path, _)| str::from_utf8(path).unwrap())
+                .collect();
+            assert_eq!(paths, left, "without {path}");
+        }
+    }
+
+    #[test]
+    fn a_listing_has_one_line_a_path() {
+        let mut tree = tree(&["/"]);
+        let mut named = file(Kind::File, Content::Bytes(b"abc".to_vec()));
+        named.flags.immutable = true;
+        named.xattrs = vec![Xattr {
+            name: b"user.x".to_vec(),
+            value: vec![0, 255],
+        }];
+        tree.insert(b"/b", named);
+        let first = tree.find(b"/b").unwrap();
+        tree.paths.insert(b"/c".as_slice().into(), first);
+        tree.insert(b"/\xff", file(Kind::Link, Content::Link(b"/b".to_vec())));
+        let null = File {
+            rdev: Some((1, 3)),
+            ..file(Kind::CharDevice, Content::None)
+        };
+        tree.insert(b"/a", null);
+        let stop = Stop::default();
+        let watch = Watch {
+            stop: &stop,
+            progress: &|_| {},
+        };
+        let contents = Contents::read(&tree, &Nothing, 4096, 2, watch).unwrap();
+        let lines = String::from_utf8(listing(&tree, &contents).unwrap()).unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let file = r#"{"flags":"i","gid":7,"kind":"file","mode":"0644","mtime":-1,"mtime_ns":5,"path":"PATH",SAME"sha256":"HASH","size":3,"uid":0,"xattrs":[{"name":"user.x","value_hex":"00ff"}]}"#;
+        let file = |path: &str, same: &str| {
+            file.replace("PATH", path)
+                .replace("SAME", same)
+                .replace("HASH", sha256)
+        };
+        let expected = [
+            r#"{"gid":7,"kind":"directory","mode":"0644","mtime":-1,"mtime_ns":5,"path":"/","uid":0}"#.to_owned(),
+            r#"{"device":"1:3","gid":7,"kind":"char-device","mode":"0644","mtime":-1,"mtime_ns":5,"path":"/a","uid":0}"#.to_owned(),
+            file("/b", ""),
+            file("/c", r#""same_as":"/b","#),
+            r#"{"gid":7,"kind":"link","mode":"0644","mtime":-1,"mtime_ns":5,"path_hex":"2fff","target":"/b","uid":0}"#.to_owned(),
+        ];
+        assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+    }
 }

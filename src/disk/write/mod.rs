@@ -99,7 +99,7 @@ pub fn disk<'a>(
     files: &'a dyn FileSystem,
 ) -> Result<Disk<'a>, WriteError> {
     let surroundings = table::carry(base.disk, base.table, base.root, size)?;
-    let laid = ext4::lay(base.format, surroundings.room, tree, contents)?;
+    let laid = ext4::lay(base.format, surroundings.space, tree, contents)?;
     let mut pieces = surroundings.pieces;
     pieces.extend(laid.into_iter().map(|mut piece| {
         piece.at += surroundings.root;

@@ -47,7 +47,7 @@ enum Cluster {
 struct Packed {
     digest: [u8; 32],
     clusters: Vec<Cluster>,
-    packed: Vec<u8>,
+    compressed: Vec<u8>,
     plain: Vec<u8>,
 }
 
@@ -97,7 +97,7 @@ fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packe
     // A disk may end within a cluster.
     bytes.resize(bytes.len().next_multiple_of(CLUSTER), 0);
     let mut clusters = Vec::with_capacity(CHUNK / CLUSTER);
-    let mut packed = Vec::with_capacity(CHUNK / 2);
+    let mut compressed = Vec::with_capacity(CHUNK / 2);
     let mut buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(CLUSTER));
     for cluster in bytes.chunks_exact(CLUSTER) {
         if cluster == ZEROS {
@@ -107,7 +107,7 @@ fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packe
         buffer.clear();
         let length = compressor.compress_to_buffer(cluster, &mut buffer)?;
         if length < CLUSTER {
-            packed.extend(&buffer);
+            compressed.extend(&buffer);
             clusters.push(Cluster::Packed(length));
         } else {
             clusters.push(Cluster::Plain);
@@ -116,7 +116,7 @@ fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packe
     Ok(Packed {
         digest,
         clusters,
-        packed,
+        compressed,
         plain: bytes,
     })
 }
@@ -150,7 +150,7 @@ impl<'f> Image<'f> {
 
     fn add(&mut self, offset: u64, chunk: &Packed) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(CHUNK);
-        let mut packed = chunk.packed.as_slice();
+        let mut packed = chunk.compressed.as_slice();
         let plain = chunk.plain.chunks_exact(CLUSTER);
         for (number, (cluster, plain)) in
             (offset / CLUSTER as u64..).zip(chunk.clusters.iter().zip(plain))

@@ -26,7 +26,7 @@ pub(super) struct Surroundings {
     /// Where the root file system goes.
     pub(super) root: u64,
     /// Bytes that there are for it.
-    pub(super) room: u64,
+    pub(super) space: u64,
 }
 
 /// Puts the table of `base` and all its partitions but the root on a disk of `size` bytes.
@@ -54,7 +54,7 @@ pub(super) fn carry(
     }
     let is_last = others.iter().all(|other| other.offset < root.offset);
     let last = match table {
-        Table::Gpt(table) => size.saturating_sub((1 + table_sectors(table)) * SECTOR),
+        Table::Gpt(table) => size.saturating_sub(table_sectors(table) * SECTOR),
         Table::Mbr(_) => size.min(u64::from(u32::MAX) * SECTOR),
         Table::None => size,
     };
@@ -62,7 +62,7 @@ pub(super) fn carry(
     if root_end > last || root_end <= root.offset || others.iter().any(|other| end(other) > last) {
         return Err(WriteError::TooSmall { bytes: size });
     }
-    let room = root_end - root.offset;
+    let space = root_end - root.offset;
     let carried = |offset, length| Piece {
         at: offset,
         length,
@@ -73,9 +73,9 @@ pub(super) fn carry(
         .map(|other| carried(other.offset, other.length))
         .collect();
     match table {
-        Table::Gpt(table) => pieces.extend(gpt(base, table, root, room, size)?),
+        Table::Gpt(table) => pieces.extend(gpt(base, table, root, space, size)?),
         Table::Mbr(table) => {
-            pieces.push(mbr(base, table, root, room)?);
+            pieces.push(mbr(base, table, root, space)?);
             // Boot loaders keep their second part before the first partition.
             let first = others
                 .iter()
@@ -92,7 +92,7 @@ pub(super) fn carry(
     Ok(Surroundings {
         pieces,
         root: root.offset,
-        room,
+        space,
     })
 }
 
@@ -111,7 +111,7 @@ fn boot_sector(base: &dyn BlockRead) -> Result<Fields, WriteError> {
 }
 
 /// The boot sector with the root's entry as long as the root is.
-fn mbr(base: &dyn BlockRead, table: &Mbr, root: Extent, room: u64) -> Result<Piece, WriteError> {
+fn mbr(base: &dyn BlockRead, table: &Mbr, root: Extent, space: u64) -> Result<Piece, WriteError> {
     let mut sector = boot_sector(base)?;
     let entry = |number: usize| BOOT_CODE + number * MBR_ENTRY;
     if (0..4).any(|number| EXTENDED.contains(&sector.bytes()[entry(number) + 4]))
@@ -125,7 +125,7 @@ fn mbr(base: &dyn BlockRead, table: &Mbr, root: Extent, room: u64) -> Result<Pie
     let own = entry(root.number.clamp(1, 4) as usize - 1);
     // Cylinders, heads and sectors of the end: beyond what they can say.
     sector.put(own + 5, &[0xfe, 0xff, 0xff]);
-    sector.put32(own + 12, low32(room / SECTOR));
+    sector.put32(own + 12, low32(space / SECTOR));
     Ok(Piece::here(0, sector.into_bytes()))
 }
 
@@ -144,7 +144,7 @@ fn gpt(
     base: &dyn BlockRead,
     table: &Gpt,
     root: Extent,
-    room: u64,
+    space: u64,
     size: u64,
 ) -> Result<[Piece; 2], WriteError> {
     let sectors = size / SECTOR;
@@ -161,7 +161,7 @@ fn gpt(
         entry(number) + 12,
         u32::try_from(sectors - 1).unwrap_or(u32::MAX),
     );
-    let entries = entries(table, root, room);
+    let entries = entries(table, root, space);
     let used = table.entry_size as usize * table.entries as usize;
     let checksum = crc32(&entries[..used]);
     let last = sectors - 1;
@@ -176,13 +176,13 @@ fn gpt(
     Ok([Piece::here(0, start), Piece::here(copy * SECTOR, end)])
 }
 
-fn entries(table: &Gpt, root: Extent, room: u64) -> Vec<u8> {
+fn entries(table: &Gpt, root: Extent, space: u64) -> Vec<u8> {
     let size = table.entry_size as usize;
     let mut entries = Fields::new((size * table.entries as usize).next_multiple_of(SECTOR_BYTES));
     for partition in &table.partitions {
         let at = (partition.number.max(1) as usize - 1) * size;
         let last = if partition.number == root.number {
-            partition.first + room / SECTOR - 1
+            partition.first + space / SECTOR - 1
         } else {
             partition.last
         };

@@ -7,7 +7,7 @@ use super::hash::NameHash;
 /// One name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name<'a> {
-    pub(super) name: &'a [u8],
+    pub(super) bytes: &'a [u8],
     pub(super) inode: u32,
     pub(super) kind: u8,
 }
@@ -70,8 +70,8 @@ impl Directory<'_> {
     }
 
     fn dots(&self) -> [Name<'static>; 2] {
-        [(&b"."[..], self.inode), (b"..", self.parent)].map(|(name, inode)| Name {
-            name,
+        [(&b"."[..], self.inode), (b"..", self.parent)].map(|(bytes, inode)| Name {
+            bytes,
             inode,
             kind: DIRECTORY,
         })
@@ -85,7 +85,7 @@ impl Directory<'_> {
     fn list<'n, 's>(&self, names: &'s [Name<'n>]) -> Vec<&'s [Name<'n>]> {
         let (mut blocks, mut start, mut used) = (Vec::new(), 0, 0);
         for (at, name) in names.iter().enumerate() {
-            let size = entry_size(name.name);
+            let size = entry_size(name.bytes);
             if used + size > self.room() {
                 blocks.push(&names[start..at]);
                 (start, used) = (at, 0);
@@ -106,7 +106,7 @@ impl Directory<'_> {
             let size = if last {
                 room - at
             } else {
-                entry_size(name.name)
+                entry_size(name.bytes)
             };
             put_entry(&mut block, at, size, name);
             at += size;
@@ -125,12 +125,12 @@ impl Directory<'_> {
 
     /// An index of at most two levels over blocks sorted by hash; nothing if the names are too many for that.
     fn tree(&self, names: &[Name<'_>], hash: &NameHash) -> Option<Vec<Vec<u8>>> {
-        let mut hashed: Vec<_> = names
+        let mut by_hash: Vec<_> = names
             .iter()
-            .map(|name| (hash.of(name.name), *name))
+            .map(|name| (hash.of(name.bytes), *name))
             .collect();
-        hashed.sort_by_key(|(hash, name)| (*hash, name.name));
-        let (hashes, sorted): (Vec<_>, Vec<_>) = hashed.into_iter().unzip();
+        by_hash.sort_by_key(|(hash, name)| (*hash, name.bytes));
+        let (hashes, sorted): (Vec<_>, Vec<_>) = by_hash.into_iter().unzip();
         let mut firsts = Vec::new();
         let mut leaves = Vec::new();
         let mut at = 0;
@@ -221,7 +221,7 @@ fn put_entry(block: &mut Fields, at: usize, size: usize, name: &Name<'_>) {
     block.put32(at, name.inode);
     block.put16(at + 4, low16(size as u64));
     // Names have at most 255 bytes: checked when the tree comes in.
-    block.put8(at + 6, u8::try_from(name.name.len()).unwrap_or(u8::MAX));
+    block.put8(at + 6, u8::try_from(name.bytes.len()).unwrap_or(u8::MAX));
     block.put8(at + 7, name.kind);
-    block.put(at + ENTRY, name.name);
+    block.put(at + ENTRY, name.bytes);
 }

@@ -9,6 +9,11 @@ use crate::disk::read::ext4::Superblock;
 /// Bytes of a superblock.
 pub(super) const SUPERBLOCK: usize = 1024;
 
+/// Nobody has more than 11; each takes room in memory.
+const MOST_RESERVED_INODES: u32 = 1024;
+/// tune2fs allows half of the blocks to be reserved.
+const MOST_RESERVED: u64 = 5_000;
+
 /// Compatible features.
 pub(super) mod compatible {
     pub const JOURNAL: u32 = 0x4;
@@ -78,8 +83,9 @@ pub struct Format {
     pub(super) checksums: Checksums,
     pub(super) names: NameHash,
     pub(super) first_inode: u32,
-    /// Blocks that only root may use, in parts per million.
-    pub(super) reserved_ppm: u64,
+    /// Blocks that only root may use, in parts of ten thousand: rounded, so that the share stays what it is when a disk is
+    /// written again and again.
+    pub(super) reserved: u64,
     /// When the base's file system was made: stands for "now" wherever a time is needed.
     pub(super) made: u32,
     /// Blocks of the journal.
@@ -107,7 +113,7 @@ impl Format {
         let (compatible, incompatible, for_writers) = features(base)?;
         let log_block_size = get32(base, 0x18);
         if log_block_size > 2 {
-            return Err(unknown(format!("blocks of 2^{} KiB", log_block_size)));
+            return Err(unknown(format!("blocks of 2^{log_block_size} KiB")));
         }
         let block_size = 1024_usize << log_block_size;
         let inode_size = usize::from(get16(base, 0x58));
@@ -122,12 +128,16 @@ impl Format {
         let inodes_per_group = get32(base, 0x28);
         let sane = [128, 256, 512, 1024].contains(&inode_size)
             && [32, 64].contains(&descriptor_size)
-            && inodes_per_group % 8 == 0
+            && inodes_per_group.is_multiple_of(8)
             && (8..=blocks_per_group).contains(&inodes_per_group);
         if !sane {
             return Err(unknown(format!(
                 "inodes of {inode_size} bytes, {inodes_per_group} a group, descriptors of {descriptor_size} bytes"
             )));
+        }
+        let first_inode = get32(base, 0x54);
+        if !(11..=MOST_RESERVED_INODES).contains(&first_inode) {
+            return Err(unknown(format!("{first_inode} reserved inodes")));
         }
         let kind = Kind::from_number(base[0xfc])
             .ok_or_else(|| unknown(format!("directory hash {}", base[0xfc])))?;
@@ -143,7 +153,9 @@ impl Format {
             } else {
                 0
             };
-        let groups = blocks.div_ceil(u64::from(get32(base, 0x20).max(1)));
+        let groups = blocks
+            .saturating_sub(get32(base, 0x14).into())
+            .div_ceil(u64::from(get32(base, 0x20).max(1)));
         let descriptor_blocks = (groups * descriptor_size as u64).div_ceil(block_size as u64);
         Ok(Self {
             base: *base,
@@ -168,8 +180,10 @@ impl Format {
                 signed: get32(base, 0x160) & 2 == 0,
                 seed: seed(&base[0xec..0xfc]),
             },
-            first_inode: get32(base, 0x54).max(11),
-            reserved_ppm: reserved.saturating_mul(1_000_000) / blocks.max(1),
+            first_inode,
+            reserved: (reserved.saturating_mul(20_000) / blocks.max(1))
+                .div_ceil(2)
+                .min(MOST_RESERVED),
             made: get32(base, 0x108),
             journal_blocks: journal_blocks(base, block_size),
         })

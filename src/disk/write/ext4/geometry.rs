@@ -50,12 +50,11 @@ impl Geometry {
         let mut usable = blocks.checked_sub(first_block).ok_or_else(too_small)?;
         let descriptors =
             |groups: u64| (groups * format.descriptor_size as u64).div_ceil(block_size);
-        let reserved = |used: u64| match format.compatible(compatible::RESIZE_INODE) {
-            true => format
-                .descriptor_blocks
-                .saturating_sub(used)
-                .min(block_size / 4),
-            false => 0,
+        let grows = format.compatible(compatible::RESIZE_INODE);
+        let reserved = |used: u64| {
+            // An indirect block has room for so many.
+            let most = if grows { block_size / 4 } else { 0 };
+            format.descriptor_blocks.saturating_sub(used).min(most)
         };
         let last = usable % per_group;
         if last != 0 {

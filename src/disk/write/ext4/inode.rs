@@ -70,7 +70,7 @@ impl Inode {
                 bytes.put32(8, hash);
                 bytes.put32(0x24, 1);
                 if size > OLD_SIZE {
-                    bytes.put16(0x80, EXTRA as u16);
+                    bytes.put16(0x80, low16(EXTRA as u64));
                 }
             }
             None => self.put_times(&mut bytes, size),
@@ -96,7 +96,7 @@ impl Inode {
         for at in [0x84, 0x88, 0x8c, 0x94] {
             bytes.put32(at, nanoseconds << 2 | beyond);
         }
-        bytes.put16(0x80, EXTRA as u16);
+        bytes.put16(0x80, low16(EXTRA as u64));
         bytes.put32(0x90, low);
     }
 }

@@ -316,7 +316,7 @@ impl<'a> Layer<'a> {
         for (path, file) in self.tree.paths().filter(|(path, _)| *path != b"/") {
             let (parent, name) = split(path);
             names.entry(parent).or_default().push(Name {
-                name,
+                bytes: name,
                 inode: self.numbers[file],
                 kind: directory_kind(self.tree.files()[file].kind),
             });
@@ -502,7 +502,7 @@ impl<'a> Layer<'a> {
             if self.format.incompatible(incompatible::EA_INODE)
                 && let Some(value) = attribute.large(self.format.block_size)
             {
-                let (inode, hash, used) = self.value(&value.to_vec())?;
+                let (inode, hash, used) = self.value(value)?;
                 attribute.put_apart(inode, hash);
                 blocks += used;
             }

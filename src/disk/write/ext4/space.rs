@@ -59,9 +59,8 @@ impl Space {
 
     /// Every block that is in use, in order.
     pub(super) fn used(&self) -> Vec<Range<u64>> {
-        let mut used = vec![0..self.next];
-        used.extend(self.fixed[self.ahead..].iter().cloned());
-        used
+        let ahead = self.fixed[self.ahead..].iter().cloned();
+        std::iter::once(0..self.next).chain(ahead).collect()
     }
 }
 

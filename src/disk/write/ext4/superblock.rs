@@ -48,7 +48,7 @@ pub(super) fn superblock(
     for (at, length) in KEPT {
         block.put(at, &format.base[at..at + length]);
     }
-    let reserved = u128::from(geometry.blocks) * u128::from(format.reserved_ppm) / 1_000_000;
+    let reserved = u128::from(geometry.blocks) * u128::from(format.reserved) / 10_000;
     // Less than the blocks there are: at most all of them.
     let reserved = u64::try_from(reserved).unwrap_or(0);
     block.put32(0, low32(totals.inodes));

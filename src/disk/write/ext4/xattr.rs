@@ -138,30 +138,39 @@ pub(super) struct Placed {
     block: Vec<Attribute>,
 }
 
-/// Places attributes: those that the kernel looks for first go into the inode as long as there is room.
+/// Places attributes. Those that the kernel looks for first go into the inode as long as there is room; or, if the others then
+/// do not fit into a block, the largest that do.
 pub(super) fn place(
     mut attributes: Vec<Attribute>,
     room: usize,
     block_size: usize,
 ) -> Result<Placed, Refused> {
     attributes.sort_by(|one, other| one.rank().cmp(&other.rank()));
+    if let Some(placed) = divide(&attributes, room, block_size) {
+        return Ok(placed);
+    }
+    attributes.sort_by_key(|attribute| std::cmp::Reverse(attribute.size()));
+    let mut placed = divide(&attributes, room, block_size).ok_or(Refused::TooLarge)?;
+    for part in [&mut placed.inside, &mut placed.block] {
+        part.sort_by(|one, other| one.rank().cmp(&other.rank()));
+    }
+    Ok(placed)
+}
+
+fn divide(attributes: &[Attribute], room: usize, block_size: usize) -> Option<Placed> {
     let mut placed = Placed::default();
     let (mut inside, mut block) = (4 + END, HEADER + END);
     for attribute in attributes {
         let size = attribute.size();
         if inside + size <= room {
             inside += size;
-            placed.inside.push(attribute);
+            placed.inside.push(attribute.clone());
         } else {
             block += size;
-            placed.block.push(attribute);
+            placed.block.push(attribute.clone());
         }
     }
-    if block > block_size {
-        Err(Refused::TooLarge)
-    } else {
-        Ok(placed)
-    }
+    (block <= block_size).then_some(placed)
 }
 
 impl Placed {
@@ -274,6 +283,8 @@ mod tests {
             (&[200, 10], 1, Ok(1)),
             (&[900, 10], 1, Ok(1)),
             (&[600, 600], 0, Err(Refused::TooLarge)),
+            // In the order of names, the first would take the room that the second needs.
+            (&[10, 50, 930], 1, Ok(2)),
         ] {
             let all = sizes
                 .iter()
