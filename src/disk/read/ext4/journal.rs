@@ -20,6 +20,8 @@ const SUPERBLOCK_V1: u32 = 3;
 const SUPERBLOCK_V2: u32 = 4;
 const REVOKE: u32 = 5;
 
+/// A compatible feature: one checksum for a whole transaction, from before there were `metadata_csum` and the following.
+const HAS_OLD_CHECKSUM: u32 = 0x1;
 const HAS_REVOKE: u32 = 0x1;
 const HAS_64BIT: u32 = 0x2;
 const HAS_ASYNC_COMMIT: u32 = 0x4;
@@ -167,6 +169,11 @@ impl<'a> Journal<'a> {
             )));
         }
         let fields = Fields(superblock);
+        if fields.be32(0x24) & HAS_OLD_CHECKSUM != 0 {
+            return Err(unsupported(
+                "a journal with checksums of the first kind that has to be replayed",
+            ));
+        }
         let crc32c_is_used = fields.u8(0x50) == 4;
         if self.has_checksums() && !crc32c_is_used {
             return Err(unsupported("a journal with unknown checksums"));
