@@ -1,9 +1,11 @@
 //! File systems of every kind, made and mounted by the kernel, are read offline and compared with what the mount shows.
 
+mod fat;
 mod hostile;
-mod images;
 mod journal;
+mod partitions;
 mod populate;
+mod qcow2;
 mod seen;
 mod site;
 mod soak;
@@ -148,7 +150,7 @@ fn large_blocks_are_read() {
                 "{block} {path}"
             );
             let facts = |metadata: &Metadata| {
-                let size = if metadata.kind == Kind::Directory {
+                let bytes = if metadata.kind == Kind::Directory {
                     0
                 } else {
                     metadata.size
@@ -157,7 +159,7 @@ fn large_blocks_are_read() {
                     metadata.kind,
                     metadata.mode,
                     metadata.uid,
-                    size,
+                    bytes,
                     metadata.links,
                     metadata.mtime.seconds,
                 )

@@ -152,13 +152,13 @@ fn disks(site: &Site) -> Vec<(String, Vec<u8>)> {
         (4 << 20, fatfs::FatType::Fat16),
         (34 << 20, fatfs::FatType::Fat32),
     ] {
-        disks.push((format!("{kind:?}"), super::images::fat(size, kind, 512).0));
+        disks.push((format!("{kind:?}"), super::fat::fat(size, kind, 512).0));
     }
     disks
 }
 
 fn images(site: &Site) -> Vec<(String, Vec<u8>)> {
-    fs::write(site.path("raw"), super::images::content()).unwrap();
+    fs::write(site.path("raw"), super::qcow2::content()).unwrap();
     let (raw, image) = (site.text("raw"), site.text("image"));
     let kinds = [
         "-o cluster_size=4k",

@@ -1,5 +1,6 @@
 //! A disk as bytes at offsets.
 
+use super::fields::to_index;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,20 @@ pub struct Span {
 }
 
 impl<B: BlockRead + ?Sized> BlockRead for Arc<B> {
+    fn len(&self) -> u64 {
+        (**self).len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        (**self).read_at(offset, buffer)
+    }
+
+    fn span(&self, offset: u64) -> Result<Span, ReadError> {
+        (**self).span(offset)
+    }
+}
+
+impl<B: BlockRead + ?Sized> BlockRead for &B {
     fn len(&self) -> u64 {
         (**self).len()
     }
@@ -163,7 +178,7 @@ impl BlockRead for Memory {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         check(offset, buffer.len(), self.len())?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let start = to_index(offset);
         if let Some(bytes) = self
             .0
             .get(start..)

@@ -2,6 +2,7 @@
 //!
 //! A target for cargo-fuzz is one line, as in `fuzz_target!(|data: &[u8]| { karat::disk::read::explore::disk(data.to_vec()); })`.
 
+use super::fields::to_index;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -81,9 +82,7 @@ pub fn qcow2(bytes: Vec<u8>) -> Explored {
             break;
         };
         // What fits in a file of this size is not long.
-        let length = usize::try_from(span.length)
-            .unwrap_or(usize::MAX)
-            .min(PIECE);
+        let length = to_index(span.length).min(PIECE);
         explored.take(image.read_at(at, &mut vec![0; length]));
         at += span.length;
     }

@@ -7,7 +7,7 @@ pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 }
 
 /// CRC-16 as group descriptors had it before there was `metadata_csum`.
-pub(super) fn crc16(seed: u16, bytes: &[u8]) -> u16 {
+pub(crate) fn crc16(seed: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(seed, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
             (crc >> 1) ^ (0xa001 & (crc & 1).wrapping_neg())

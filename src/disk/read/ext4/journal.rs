@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead as _, ReadError};
 use super::map::{self, Piece};
 use super::overlay::{Replaced, Replacement};
@@ -208,7 +208,7 @@ impl<'a> Journal<'a> {
     }
 
     fn block(&self, block: u32) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = vec![0; self.volume.superblock.block_size as usize];
+        let mut bytes = vec![0; to_index(self.volume.superblock.block_size)];
         self.volume.disk.read_at(self.offset(block)?, &mut bytes)?;
         Ok(bytes)
     }
@@ -216,8 +216,7 @@ impl<'a> Journal<'a> {
     /// The log is a ring.
     fn after(&self, block: u32, count: u32) -> u32 {
         let length = self.end - self.first;
-        self.first
-            + (u64::from(block - self.first) + u64::from(count)).rem_euclid(length.into()) as u32
+        self.first + (block - self.first + count % length) % length
     }
 
     fn own(&self, block: u32) -> Result<Own, ReadError> {
@@ -254,7 +253,7 @@ impl<'a> Journal<'a> {
                 DESCRIPTOR => {
                     stale |= !self.tail_is_right(&own.bytes);
                     // At most one for each eight bytes of a block.
-                    used += self.tags(&own.bytes).len() as u32;
+                    used += u32::try_from(self.tags(&own.bytes).len()).unwrap_or(u32::MAX / 2);
                 }
                 REVOKE => stale |= !self.tail_is_right(&own.bytes),
                 COMMIT => {
@@ -368,7 +367,7 @@ impl<'a> Journal<'a> {
             if own.kind != REVOKE {
                 continue;
             }
-            let used = usize::try_from(Fields(&own.bytes).be32(HEADER)).unwrap_or(usize::MAX);
+            let used = to_index(Fields(&own.bytes).be32(HEADER));
             let records = own.bytes.get(HEADER + 4..used);
             let Some(records) = records.filter(|_| used <= HEADER + self.room(&own.bytes).len())
             else {

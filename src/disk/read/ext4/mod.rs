@@ -15,6 +15,7 @@ mod superblock;
 mod volume;
 
 pub use acl::{from_disk as acl_from_disk, to_disk as acl_to_disk};
+pub(crate) use checksum::crc16;
 pub use checksum::crc32c;
 pub use superblock::{Feature, NameHash, Superblock};
 pub use volume::Ext4;
