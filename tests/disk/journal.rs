@@ -96,8 +96,9 @@ fn every_kind_of_journal_is_replayed() {
     for (make, open) in [
         ("-t ext3 -b 1024", "jo"),
         ("-t ext4 -b 4096 -O ^metadata_csum,64bit", "jo"),
-        ("-t ext4 -b 4096 -O ^metadata_csum,^64bit", "jo -c -v 2"),
+        ("-t ext4 -b 4096 -O ^metadata_csum,^64bit", "jo"),
         ("-t ext4 -b 1024 -O 64bit,metadata_csum", "jo -c -v 2"),
+        ("-t ext4 -b 1024 -O ^64bit,metadata_csum", "jo -c -v 2"),
         ("-t ext4 -b 1024 -O ^64bit,metadata_csum", "jo -c -v 3"),
         ("-t ext4 -b 4096 -O 64bit,metadata_csum", "jo -c -v 3"),
     ] {
@@ -150,6 +151,34 @@ fn every_kind_of_journal_is_replayed() {
         assert!(
             content[4 * block..].starts_with(&MAGIC),
             "{make} {open}: nothing was escaped"
+        );
+    }
+}
+
+#[test]
+fn a_journal_with_old_checksums_is_refused_when_it_is_dirty() {
+    let site = Site::new();
+    site.mke2fs("disk", 32 << 20, "-t ext4 -b 4096 -O ^metadata_csum");
+    fs::write(site.path("one"), noise(1, 4096)).unwrap();
+    let (script, disk) = (site.text("script"), site.text("disk"));
+    for (commands, refused) in [
+        ("jo -c\njc", false),
+        (
+            &*format!("jo -c\njw -b 5000 {}\njc", site.text("one")),
+            true,
+        ),
+    ] {
+        fs::write(&script, commands).unwrap();
+        success("debugfs", &["-w", "-f", &script, &disk]);
+        let opened = site.open("disk");
+        let error = opened
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert_eq!(
+            error.contains("checksums of the first kind"),
+            refused,
+            "{commands}: {error}"
         );
     }
 }

@@ -41,6 +41,48 @@ pub fn populate(root: &Path, block: usize, names: usize) {
     flags(root);
 }
 
+/// Makes some that any file system can have, to be copied into one.
+pub fn plain(root: &Path) {
+    sizes(root);
+    directories(root, 4000);
+    links(root, 4096);
+    fs::write(root.join("a hole").as_path(), "").unwrap();
+    File::options()
+        .write(true)
+        .open(root.join("a hole"))
+        .unwrap()
+        .set_len(70 << 20)
+        .unwrap();
+}
+
+/// A few of each kind that `mke2fs -d` takes without root, to fit in a small disk.
+pub fn plain_small(root: &Path) {
+    for size in [0, 10, 100, 200, 5000, 300_000] {
+        fs::write(root.join(size.to_string()), noise(size as u64, size)).unwrap();
+    }
+    fs::create_dir_all(root.join("a/b/c")).unwrap();
+    let file = File::create(root.join("pieces")).unwrap();
+    for index in 0..60 {
+        file.write_all_at(&noise(index, 1024), index * 8192)
+            .unwrap();
+    }
+    for index in 0..120 {
+        fs::hard_link(
+            root.join("10"),
+            root.join("a")
+                .join(format!("a name of some length {index}")),
+        )
+        .unwrap();
+    }
+    symlink("short", root.join("link")).unwrap();
+    symlink("l".repeat(200), root.join("long link")).unwrap();
+    let value = noise(5, 300);
+    for (name, value) in [("user.small", &b"1"[..]), ("user.more", &value)] {
+        // Where these files are kept there may be none; the disks with other features have them from elsewhere.
+        let _ = lsetxattr(root.join("200"), name, value, XattrFlags::empty());
+    }
+}
+
 fn sizes(root: &Path) {
     let at = root.join("sizes");
     fs::create_dir(&at).unwrap();

@@ -107,9 +107,8 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let output = run("umount", &[self.point.to_str().unwrap()]);
-        if !output.status.success() && !std::thread::panicking() {
-            panic!("umount: {}", String::from_utf8_lossy(&output.stderr));
-        }
+        let good = output.status.success() || std::thread::panicking();
+        assert!(good, "umount: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

@@ -1,5 +1,6 @@
 //! A disk as bytes at offsets.
 
+use super::fields::to_index;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -177,7 +178,7 @@ impl BlockRead for Memory {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         check(offset, buffer.len(), self.len())?;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let start = to_index(offset);
         if let Some(bytes) = self
             .0
             .get(start..)

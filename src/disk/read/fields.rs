@@ -46,6 +46,11 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A length or an index in memory. What does not fit becomes larger than anything there is.
+pub(super) fn to_index(number: impl Into<u64>) -> usize {
+    usize::try_from(number.into()).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

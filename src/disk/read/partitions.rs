@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::fields::Fields;
+use super::fields::{Fields, to_index};
 use super::{BlockRead, ReadError};
 
 /// Bytes of a sector.
@@ -225,11 +225,12 @@ fn table_at(disk: &dyn BlockRead, own: u64, from_backup: bool) -> Result<Gpt, Re
         return Err(damaged("the GPT header is not where it says"));
     }
     let (count, size) = (fields.le32(80), fields.le32(84));
-    if count > MOST_ENTRIES || !(128..=MOST_ENTRY_BYTES).contains(&size) || size % 8 != 0 {
+    if count > MOST_ENTRIES || !(128..=MOST_ENTRY_BYTES).contains(&size) || !size.is_multiple_of(8)
+    {
         return Err(damaged(format!("it has {count} entries of {size} bytes")));
     }
     // Both are small, see above.
-    let (count_bytes, size_bytes) = (count as usize, size as usize);
+    let (count_bytes, size_bytes) = (to_index(count), to_index(size));
     let entries = sectors(disk, fields.le64(72), count_bytes * size_bytes)?;
     if crc32(&entries) != fields.le32(88) {
         return Err(damaged("the checksum of the GPT's entries is wrong"));

@@ -50,7 +50,7 @@ pub fn from_disk(disk: &[u8]) -> Result<Vec<u8>, ReadError> {
 #[must_use]
 pub fn to_disk(shown: &[u8]) -> Option<Vec<u8>> {
     let (version, entries) = shown.split_at_checked(4)?;
-    if Fields(version).le32(0) != SHOWN_VERSION || entries.len() % 8 != 0 {
+    if Fields(version).le32(0) != SHOWN_VERSION || !entries.len().is_multiple_of(8) {
         return None;
     }
     let mut disk = DISK_VERSION.to_le_bytes().to_vec();

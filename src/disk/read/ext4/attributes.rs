@@ -1,6 +1,6 @@
 //! Extended attributes: in the inode, in a block of their own, and large values in inodes of their own.
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{ReadError, Xattr};
 use super::node::Node;
 use super::opened::Files;
@@ -110,7 +110,7 @@ fn entries<'a>(
         let value = match fields.le32(4) {
             0 => {
                 let from = base + usize::from(fields.le16(2));
-                let length = usize::try_from(size).unwrap_or(usize::MAX);
+                let length = to_index(size);
                 let value = if size == 0 {
                     Some(&[][..])
                 } else {
@@ -174,7 +174,7 @@ fn large(volume: &Volume, files: &Files, number: u32, size: u32) -> Result<Vec<u
             "it is not the attribute's value that it is said to be",
         ));
     }
-    let mut value = vec![0; usize::try_from(size).unwrap_or_default()];
+    let mut value = vec![0; to_index(size)];
     opened.read_at(volume, 0, &mut value)?;
     let verify = volume.verifies(Feature::METADATA_CSUM);
     if verify && crc32c(volume.superblock.checksum_seed, &value) != node.attribute_hash() {

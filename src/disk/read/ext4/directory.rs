@@ -1,6 +1,6 @@
 //! The entries of a directory: block by block, whether there is an index of names or not, which looks like unused entries.
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{Entry, Inode, Kind, ReadError};
 use super::node::Node;
 use super::opened::Opened;
@@ -59,9 +59,7 @@ impl Directory<'_> {
     fn inline(&mut self, opened: &Opened) -> Result<(), ReadError> {
         let start = self.node.map().len();
         // The attribute is within the inode, so this is small.
-        let size = usize::try_from(self.node.size)
-            .unwrap_or(usize::MAX)
-            .min(1 << 16);
+        let size = to_index(self.node.size).min(1 << 16);
         let mut bytes = vec![0; size.max(start)];
         opened.read_at(self.volume, 0, &mut bytes)?;
         let (first, second) = bytes.split_at_checked(start).unwrap_or_default();
@@ -89,7 +87,7 @@ impl Directory<'_> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let length = entry_length(Fields(rest).le16(4), bytes.len());
-            if length < TAIL || length % 4 != 0 || length > rest.len() {
+            if length < TAIL || !length.is_multiple_of(4) || length > rest.len() {
                 return Err(self.damaged("an entry has an impossible length"));
             }
             let (entry, after) = rest.split_at_checked(length).unwrap_or_default();
@@ -140,9 +138,8 @@ impl Directory<'_> {
         if !self.volume.verifies(Feature::METADATA_CSUM) {
             return Ok(());
         }
-        let first = usize::from(Fields(bytes).le16(4));
-        let index = self.node.has_index()
-            && (logical == 0 || entry_length(first as u16, bytes.len()) == bytes.len());
+        let first = entry_length(Fields(bytes).le16(4), bytes.len());
+        let index = self.node.has_index() && (logical == 0 || first == bytes.len());
         let checksum = if index {
             self.index_checksum(bytes, logical)
         } else {

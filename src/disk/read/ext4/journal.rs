@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead as _, ReadError};
 use super::map::{self, Piece};
 use super::overlay::{Replaced, Replacement};
@@ -20,6 +20,8 @@ const SUPERBLOCK_V1: u32 = 3;
 const SUPERBLOCK_V2: u32 = 4;
 const REVOKE: u32 = 5;
 
+/// A compatible feature: one checksum for a whole transaction, from before there were `metadata_csum` and the following.
+const HAS_OLD_CHECKSUM: u32 = 0x1;
 const HAS_REVOKE: u32 = 0x1;
 const HAS_64BIT: u32 = 0x2;
 const HAS_ASYNC_COMMIT: u32 = 0x4;
@@ -167,6 +169,11 @@ impl<'a> Journal<'a> {
             )));
         }
         let fields = Fields(superblock);
+        if fields.be32(0x24) & HAS_OLD_CHECKSUM != 0 {
+            return Err(unsupported(
+                "a journal with checksums of the first kind that has to be replayed",
+            ));
+        }
         let crc32c_is_used = fields.u8(0x50) == 4;
         if self.has_checksums() && !crc32c_is_used {
             return Err(unsupported("a journal with unknown checksums"));
@@ -201,7 +208,7 @@ impl<'a> Journal<'a> {
     }
 
     fn block(&self, block: u32) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = vec![0; self.volume.superblock.block_size as usize];
+        let mut bytes = vec![0; to_index(self.volume.superblock.block_size)];
         self.volume.disk.read_at(self.offset(block)?, &mut bytes)?;
         Ok(bytes)
     }
@@ -209,8 +216,7 @@ impl<'a> Journal<'a> {
     /// The log is a ring.
     fn after(&self, block: u32, count: u32) -> u32 {
         let length = self.end - self.first;
-        self.first
-            + (u64::from(block - self.first) + u64::from(count)).rem_euclid(length.into()) as u32
+        self.first + (block - self.first + count % length) % length
     }
 
     fn own(&self, block: u32) -> Result<Own, ReadError> {
@@ -247,7 +253,7 @@ impl<'a> Journal<'a> {
                 DESCRIPTOR => {
                     stale |= !self.tail_is_right(&own.bytes);
                     // At most one for each eight bytes of a block.
-                    used += self.tags(&own.bytes).len() as u32;
+                    used += u32::try_from(self.tags(&own.bytes).len()).unwrap_or(u32::MAX / 2);
                 }
                 REVOKE => stale |= !self.tail_is_right(&own.bytes),
                 COMMIT => {
@@ -361,7 +367,7 @@ impl<'a> Journal<'a> {
             if own.kind != REVOKE {
                 continue;
             }
-            let used = usize::try_from(Fields(&own.bytes).be32(HEADER)).unwrap_or(usize::MAX);
+            let used = to_index(Fields(&own.bytes).be32(HEADER));
             let records = own.bytes.get(HEADER + 4..used);
             let Some(records) = records.filter(|_| used <= HEADER + self.room(&own.bytes).len())
             else {

@@ -1,7 +1,7 @@
 //! Where a file's blocks are: extents, or the direct and indirect blocks of ext2.
 
 use super::super::ReadError;
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::node::Node;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
@@ -206,8 +206,7 @@ impl Map<'_> {
         let node = self.node;
         let map = Fields(node.map());
         for logical in 0..DIRECT {
-            // Twelve of fifteen words: nothing is cut off.
-            self.pointer(map.le32(logical as usize * 4), logical)?;
+            self.pointer(map.le32(to_index(logical * 4)), logical)?;
         }
         let mut start = DIRECT;
         for (level, at) in [(1, 48), (2, 52), (3, 56)] {

@@ -58,7 +58,7 @@ impl Node {
         let seed = crc32c(superblock.checksum_seed, &number.to_le_bytes());
         let seed = crc32c(seed, fields.bytes(0x64, 4));
         let extra = usize::from(fields.le16(0x80));
-        if raw.len() > BASE && (extra % 4 != 0 || BASE + extra > raw.len()) {
+        if raw.len() > BASE && (!extra.is_multiple_of(4) || BASE + extra > raw.len()) {
             return Err(damaged(format!("inode {number} has {extra} extra bytes")));
         }
         let wide = kind == Kind::File || superblock.has(Feature::LARGEDIR);

@@ -1,5 +1,6 @@
 //! Files whose map was read, kept for the next read.
 
+use super::super::fields::to_index;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,7 +71,7 @@ impl Opened {
             match runs.last_mut() {
                 _ if offset >= end => {}
                 Some(last) if last.offset + last.length == offset => {
-                    last.length = end - last.offset
+                    last.length = end - last.offset;
                 }
                 _ => runs.push(Run {
                     offset,
@@ -89,9 +90,7 @@ impl Opened {
         buffer: &mut [u8],
     ) -> Result<usize, ReadError> {
         let left = self.node.size.saturating_sub(offset);
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let length = to_index(left).min(buffer.len());
         let Some(buffer) = buffer.get_mut(..length).filter(|buffer| !buffer.is_empty()) else {
             return Ok(0);
         };
@@ -103,7 +102,7 @@ impl Opened {
     }
 
     fn read_inline(&self, bytes: &[u8], offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let start = to_index(offset);
         let there = bytes.get(start..).and_then(|rest| rest.get(..buffer.len()));
         let Some(there) = there else {
             let number = self.node.number;
@@ -136,9 +135,7 @@ fn read_mapped(
             }
             _ => (start, None),
         };
-        let length = usize::try_from(until - at)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
+        let length = to_index(until - at).min(rest.len());
         let (now, later) = rest.split_at_mut(length);
         match source {
             Some(source) => volume.disk.read_at(source, now)?,

@@ -1,5 +1,6 @@
 //! A disk with some of its blocks replaced by what the journal has for them.
 
+use super::super::fields::to_index;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,8 +47,8 @@ impl Overlay {
         let end = (start + self.block_size).min(offset + buffer.len() as u64);
         let from = start.max(offset);
         // Both are within the buffer.
-        let place = usize::try_from(from - offset).unwrap_or(usize::MAX);
-        let length = usize::try_from(end - from).unwrap_or_default();
+        let place = to_index(from - offset);
+        let length = to_index(end - from);
         let Some(target) = buffer
             .get_mut(place..)
             .and_then(|rest| rest.get_mut(..length))

@@ -86,7 +86,7 @@ const READABLE: u32 = 0x2
 pub struct NameHash {
     /// `s_hash_seed` as it lies on the disk, four little-endian words.
     pub seed: [u8; 16],
-    /// `s_def_hash_version`: 0 legacy, 1 half MD4, 2 TEA; 6 is SipHash.
+    /// `s_def_hash_version`: 0 legacy, 1 half MD4, 2 TEA; 6 `SipHash`.
     pub version: u8,
     /// Letters above 127 are taken as unsigned.
     pub unsigned: bool,
@@ -176,7 +176,7 @@ impl Superblock {
     pub(super) fn read_with(disk: &dyn BlockRead, verify: bool) -> Result<Self, ReadError> {
         let mut raw = vec![0; LENGTH];
         disk.read_at(OFFSET, &mut raw)?;
-        let superblock = Self::parse_with(raw, verify)?;
+        let superblock = Self::parse_with(&raw, verify)?;
         let size = u128::from(superblock.blocks) * u128::from(superblock.block_size);
         if size > u128::from(disk.len()) {
             let problem = format!("it has {size} bytes, but its partition has {}", disk.len());
@@ -189,12 +189,12 @@ impl Superblock {
     ///
     /// # Errors
     /// As for [`Superblock::read`].
-    pub fn parse(raw: Vec<u8>) -> Result<Self, ReadError> {
+    pub fn parse(raw: &[u8]) -> Result<Self, ReadError> {
         Self::parse_with(raw, true)
     }
 
-    fn parse_with(raw: Vec<u8>, verify: bool) -> Result<Self, ReadError> {
-        let fields = Fields(&raw);
+    fn parse_with(raw: &[u8], verify: bool) -> Result<Self, ReadError> {
+        let fields = Fields(raw);
         if raw.len() != LENGTH || fields.le16(0x38) != MAGIC {
             return Err(damaged("there is no superblock"));
         }
@@ -394,7 +394,7 @@ fn unknown_features(incompat: u32, ro_compat: u32) -> Result<(), ReadError> {
 }
 
 fn is_power(mut number: u64, base: u64) -> bool {
-    while number % base == 0 && number > 0 {
+    while number > 0 && number.is_multiple_of(base) {
         number /= base;
     }
     number == 1

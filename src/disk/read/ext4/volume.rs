@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
-use super::checksum::crc16;
 use super::node::Node;
 use super::opened::{Files, Opened};
 use super::overlay::Overlay;
-use super::{Feature, Superblock, attributes, crc32c, damaged, directory, journal, too_large};
+use super::{
+    Feature, Superblock, attributes, crc16, crc32c, damaged, directory, journal, too_large,
+};
 
 /// 128 TiB with blocks of 4 KiB; what is kept of a group has 8 bytes.
 const MOST_GROUPS: u32 = 1 << 20;
@@ -121,8 +122,7 @@ impl Volume {
     }
 
     fn block_size(&self) -> usize {
-        // At most 65,536.
-        self.superblock.block_size as usize
+        to_index(self.superblock.block_size)
     }
 
     /// Fails unless the blocks are within the file system and behind its superblock.
@@ -256,7 +256,7 @@ impl Volume {
         let per_group = self.superblock.inodes_per_group.max(1);
         let missing = || damaged(format!("there is no inode {number}"));
         let index = number.checked_sub(1).ok_or_else(missing)?;
-        let group = usize::try_from(index / per_group).unwrap_or(usize::MAX);
+        let group = to_index(index / per_group);
         let table = self.tables.get(group).ok_or_else(missing)?;
         let size = self.superblock.inode_size;
         let offset = table * u64::from(self.superblock.block_size)
@@ -290,7 +290,7 @@ impl FileSystem for Ext4 {
         if size == 0 || size > MOST_TARGET {
             return Err(damaged(format!("link {} has {size} bytes", inode.0)));
         }
-        let mut target = vec![0; usize::try_from(size).unwrap_or_default()];
+        let mut target = vec![0; to_index(size)];
         opened.read_at(&self.volume, 0, &mut target)?;
         if target.contains(&0) {
             return Err(damaged(format!(

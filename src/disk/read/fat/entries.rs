@@ -262,7 +262,7 @@ mod tests {
             let (hour, minute, second): (u16, u16, u16) = clock;
             let packed = (year - 1980) << 9 | month << 5 | day;
             assert_eq!(
-                time(packed, hour << 11 | minute << 5 | second / 2, 0).seconds,
+                time(packed, hour << 11 | minute << 5 | (second / 2), 0).seconds,
                 seconds,
                 "{date:?}"
             );

@@ -1,6 +1,6 @@
 //! Where things are, and which cluster follows which.
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, ReadError};
 use super::{MOST_DIRECTORY, PART, damaged};
 
@@ -62,7 +62,7 @@ impl Geometry {
         let width = match clusters {
             _ if fields.le16(22) == 0 => Width::Bits32,
             ..FAT12_CLUSTERS => Width::Bits12,
-            ..FAT16_CLUSTERS => Width::Bits16,
+            FAT12_CLUSTERS..FAT16_CLUSTERS => Width::Bits16,
             _ => {
                 return Err(damaged(format!(
                     "it has {clusters} clusters without being FAT32"
@@ -106,7 +106,7 @@ impl Geometry {
         let mut reserved = [0; 2];
         disk.read_at(14, &mut reserved)?;
         let sector = u64::from(Fields(&place).le16(0));
-        geometry.table = vec![0; usize::try_from(length).unwrap_or_default()];
+        geometry.table = vec![0; to_index(length)];
         disk.read_at(
             u64::from(u16::from_le_bytes(reserved)) * sector,
             &mut geometry.table,
@@ -159,7 +159,7 @@ impl Geometry {
         let mut next = first;
         loop {
             // Counted from 2; no chain is longer than all of them.
-            if next < 2 || next - 2 >= self.clusters || chain.len() >= self.clusters as usize {
+            if next < 2 || next - 2 >= self.clusters || chain.len() >= to_index(self.clusters) {
                 return Err(damaged(format!("the chain from cluster {first} is broken")));
             }
             chain.push(next);
@@ -173,12 +173,16 @@ impl Geometry {
     /// The cluster after another one; `None` at the end.
     fn after(&self, cluster: u32) -> Option<u32> {
         let table = Fields(&self.table);
-        let at = cluster as usize;
+        let at = to_index(cluster);
         let (value, end) = match self.width {
             Width::Bits12 => {
                 let pair = table.le16(at + at / 2);
                 (
-                    u32::from(if at % 2 == 0 { pair & 0xfff } else { pair >> 4 }),
+                    u32::from(if at.is_multiple_of(2) {
+                        pair & 0xfff
+                    } else {
+                        pair >> 4
+                    }),
                     0xff8,
                 )
             }

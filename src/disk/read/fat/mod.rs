@@ -6,6 +6,7 @@
 mod entries;
 mod geometry;
 
+use super::fields::to_index;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -124,7 +125,7 @@ impl Fat {
 
     fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, ReadError> {
         // A cluster, or the root directory: 2 MiB at most.
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        let mut bytes = vec![0; to_index(length)];
         self.disk.read_at(offset, &mut bytes)?;
         Ok(bytes)
     }
@@ -186,20 +187,16 @@ impl FileSystem for Fat {
     fn read_at(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let (stored, clusters) = self.file(inode)?;
         let left = stored.size().saturating_sub(offset);
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let length = to_index(left).min(buffer.len());
         let size = self.geometry.cluster_size();
         let (mut at, mut rest) = (offset, buffer.get_mut(..length).unwrap_or_default());
         while !rest.is_empty() {
-            let index = usize::try_from(at / size).unwrap_or(usize::MAX);
+            let index = to_index(at / size);
             let Some(cluster) = clusters.get(index) else {
                 break;
             };
             let within = at % size;
-            let now = usize::try_from(size - within)
-                .unwrap_or(usize::MAX)
-                .min(rest.len());
+            let now = to_index(size - within).min(rest.len());
             let (part, later) = rest.split_at_mut(now);
             self.disk
                 .read_at(self.geometry.offset(*cluster) + within, part)?;

@@ -1,5 +1,6 @@
 //! What was read lately: bounded, shared between threads.
 
+use super::super::fields::to_index;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -59,8 +60,7 @@ impl<V: ?Sized> Cache<V> {
     }
 
     fn shard(&self, number: u64) -> Option<&Mutex<Shard<V>>> {
-        // The remainder is less than SHARDS.
-        self.shards.get((number % SHARDS as u64) as usize)
+        self.shards.get(to_index(number % SHARDS as u64))
     }
 
     fn keep(&self, number: u64, value: &Arc<V>) {

@@ -1,6 +1,6 @@
 //! The header of a qcow2 image. All numbers in the file are big-endian.
 
-use super::super::fields::Fields;
+use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, ReadError};
 use super::{PART, damaged};
 
@@ -47,9 +47,7 @@ pub(super) struct Header {
 impl Header {
     pub fn read(file: &dyn BlockRead) -> Result<Self, ReadError> {
         let mut bytes = vec![0; LENGTH + 8];
-        let there = usize::try_from(file.len())
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
+        let there = to_index(file.len()).min(bytes.len());
         file.read_at(0, bytes.get_mut(..there).unwrap_or_default())?;
         let fields = Fields(&bytes);
         if !bytes.starts_with(MAGIC) {

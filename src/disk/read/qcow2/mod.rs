@@ -14,7 +14,7 @@ use self::cache::Cache;
 use self::header::Header;
 use self::inflate::Inflate;
 use super::blocks::check;
-use super::fields::Fields;
+use super::fields::{Fields, to_index};
 use super::{BlockRead, RawFile, ReadError, Span};
 
 /// What errors call it.
@@ -122,7 +122,7 @@ impl<B: BlockRead> Qcow2<B> {
         let cluster = offset >> header.cluster_bits;
         let within = offset & (header.cluster() - 1);
         let left = header.cluster() - within;
-        let index = usize::try_from(cluster >> header.table_bits()).unwrap_or(usize::MAX);
+        let index = to_index(cluster >> header.table_bits());
         let Some(table) = self
             .first_table
             .get(index)
@@ -135,8 +135,7 @@ impl<B: BlockRead> Qcow2<B> {
         };
         let table = self.second_table(table)?;
         let number = cluster & ((1 << header.table_bits()) - 1);
-        // Both are within the table, whose size is the power of two that was just taken the rest of.
-        let at = number as usize * if header.extended { 2 } else { 1 };
+        let at = to_index(number) * if header.extended { 2 } else { 1 };
         let entry = table.get(at).copied().unwrap_or_default();
         if entry & COMPRESSED != 0 {
             return Ok((Place::Compressed(entry), left));
@@ -170,7 +169,7 @@ impl<B: BlockRead> Qcow2<B> {
     }
 
     fn aligned(&self, start: u64) -> Result<u64, ReadError> {
-        if start % self.header.cluster() != 0 {
+        if !start.is_multiple_of(self.header.cluster()) {
             return Err(damaged(format!("a cluster is said to be at {start}")));
         }
         Ok(start)
@@ -186,9 +185,7 @@ impl<B: BlockRead> Qcow2<B> {
     /// Reads as much as is at one place, and says how much that was.
     fn read_place(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let (place, left) = self.place(offset)?;
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let length = to_index(left).min(buffer.len());
         let buffer = buffer.get_mut(..length).unwrap_or_default();
         match place {
             Place::Zero => buffer.fill(0),
@@ -201,13 +198,11 @@ impl<B: BlockRead> Qcow2<B> {
 
     /// What is below may be smaller: an overlay can grow a disk.
     fn read_below(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        match &self.below {
-            Some(below) => read_or_zeros(below, offset, buffer),
-            None => {
-                buffer.fill(0);
-                Ok(())
-            }
+        if let Some(below) = &self.below {
+            return read_or_zeros(below, offset, buffer);
         }
+        buffer.fill(0);
+        Ok(())
     }
 
     fn read_compressed(&self, entry: u64, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
@@ -222,7 +217,7 @@ impl<B: BlockRead> Qcow2<B> {
         }
         let bytes = self.clusters.get(number, || {
             // At most 2 MiB.
-            let mut bytes = vec![0; cluster as usize];
+            let mut bytes = vec![0; to_index(cluster)];
             self.decompress(entry, &mut bytes)?;
             Ok(bytes.into())
         })?;
@@ -236,7 +231,7 @@ impl<B: BlockRead> Qcow2<B> {
         let sectors = (entry & (COMPRESSED - 1)) >> split;
         let length = (sectors + 1) * SECTOR - start % SECTOR;
         // At most twice a cluster, as the number of sectors has no more bits.
-        let mut compressed = vec![0; length as usize];
+        let mut compressed = vec![0; to_index(length)];
         read_or_zeros(&self.file, start, &mut compressed)?;
         let result = self
             .inflate
@@ -291,11 +286,11 @@ impl<B: BlockRead> BlockRead for Qcow2<B> {
 }
 
 fn room(memory: u64, each: u64) -> usize {
-    usize::try_from(memory / each).unwrap_or(usize::MAX)
+    to_index(memory / each)
 }
 
 fn copy(cluster: &[u8], from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-    let start = usize::try_from(from).unwrap_or(usize::MAX);
+    let start = to_index(from);
     let bytes = cluster
         .get(start..)
         .and_then(|rest| rest.get(..buffer.len()));
@@ -307,9 +302,7 @@ fn copy(cluster: &[u8], from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
 /// Behind the end of a file there are zeros: it is cut where its last cluster has no more data.
 fn read_or_zeros(file: &dyn BlockRead, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
     let left = file.len().saturating_sub(offset);
-    let there = usize::try_from(left)
-        .unwrap_or(usize::MAX)
-        .min(buffer.len());
+    let there = to_index(left).min(buffer.len());
     let (data, zeros) = buffer.split_at_mut(there);
     zeros.fill(0);
     if data.is_empty() {
@@ -328,7 +321,7 @@ fn read_table(file: &dyn BlockRead, offset: u64, entries: u64) -> Result<Vec<u64
         return Err(damaged(format!("a table is said to be at {offset}")));
     }
     // At most 32 MiB, and at most 2 MiB behind the end of the file.
-    let mut bytes = vec![0; length as usize];
+    let mut bytes = vec![0; to_index(length)];
     read_or_zeros(file, offset, &mut bytes)?;
     Ok(bytes
         .chunks_exact(8)
