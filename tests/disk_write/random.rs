@@ -51,7 +51,7 @@ impl Random {
 
     fn content(&mut self) -> Content {
         let mut bytes = Vec::new();
-        for _ in 0..1 + self.below(6) {
+        for _ in 0..=self.below(6) {
             let size = self.size(18);
             let piece = if self.below(2) == 0 {
                 vec![0; size.try_into().unwrap()]

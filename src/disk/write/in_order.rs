@@ -89,3 +89,124 @@ fn read(disk: &dyn BlockRead, offset: u64, watch: Watch<'_>) -> Result<Vec<u8>, 
     (watch.progress)(bytes.len() as u64);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::disk::read::{Memory, Span};
+    use crate::hashing::Stop;
+
+    /// Data in every second chunk; one of them cannot be read.
+    struct Disk {
+        chunks: u64,
+        broken: Option<u64>,
+    }
+
+    impl BlockRead for Disk {
+        fn len(&self) -> u64 {
+            self.chunks * CHUNK as u64
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+            if Some(offset / CHUNK as u64) == self.broken {
+                let source = io::Error::other("broken");
+                return Err(ReadError::Io {
+                    what: "the disk".to_owned(),
+                    source,
+                });
+            }
+            buffer.fill(1);
+            Ok(())
+        }
+
+        fn span(&self, offset: u64) -> Result<Span, ReadError> {
+            let length = CHUNK as u64 - offset % CHUNK as u64;
+            Ok(Span {
+                length,
+                zero: offset / CHUNK as u64 % 2 == 1,
+            })
+        }
+    }
+
+    fn pass(disk: &dyn BlockRead, threads: usize, full_after: usize) -> Result<Vec<u64>, String> {
+        let stop = Stop::default();
+        let watch = Watch {
+            stop: &stop,
+            progress: &|_| {},
+        };
+        let mut taken = Vec::new();
+        let sink = |offset, (): ()| {
+            if taken.len() == full_after {
+                let source = io::Error::other("full");
+                return Err(WriteError::Io {
+                    path: "image".into(),
+                    source,
+                });
+            }
+            taken.push(offset / CHUNK as u64);
+            Ok(())
+        };
+        let done = in_order(disk, threads, watch, || Ok(()), |(), _| Ok(()), sink);
+        done.map(|()| taken).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn chunks_come_in_order_and_failures_end_it() {
+        for threads in [1, 2, 7, 100] {
+            let disk = |broken| Disk { chunks: 40, broken };
+            let every_second: Vec<_> = (0..40).step_by(2).collect();
+            assert_eq!(
+                pass(&disk(None), threads, 99),
+                Ok(every_second),
+                "{threads} threads"
+            );
+            let read = Err("cannot read the disk of the guest".to_owned());
+            assert_eq!(
+                pass(&disk(Some(14)), threads, 99),
+                read,
+                "{threads} threads"
+            );
+            let write = Err("cannot write the image image".to_owned());
+            assert_eq!(pass(&disk(None), threads, 3), write, "{threads} threads");
+        }
+        assert_eq!(
+            pass(&Memory(Vec::new()), 2, 99),
+            Ok(Vec::new()),
+            "no disk at all"
+        );
+    }
+
+    #[test]
+    fn spans_within_a_chunk_are_one_chunk() {
+        /// Data and zeros in turns of a length that has nothing to do with chunks.
+        struct Turns(u64);
+        impl BlockRead for Turns {
+            fn len(&self) -> u64 {
+                5 * CHUNK as u64 + 7
+            }
+            fn read_at(&self, _: u64, _: &mut [u8]) -> Result<(), ReadError> {
+                Ok(())
+            }
+            fn span(&self, offset: u64) -> Result<Span, ReadError> {
+                let length = (self.0 - offset % self.0).min(self.len() - offset);
+                Ok(Span {
+                    length,
+                    zero: offset / self.0 % 2 == 0,
+                })
+            }
+        }
+        let chunk = CHUNK as u64;
+        for (turn, expected) in [
+            (1000, vec![0, 1, 2, 3, 4]),
+            (2 * chunk, vec![2, 3]),
+            (2 * chunk + 1, vec![2, 3, 4]),
+            (3 * chunk - 1, vec![2, 3, 4, 5]),
+        ] {
+            let found = chunks(&Turns(turn)).unwrap();
+            let numbers: Vec<_> = found.iter().map(|offset| offset / chunk).collect();
+            assert_eq!(numbers, expected, "turns of {turn}");
+        }
+    }
+}
