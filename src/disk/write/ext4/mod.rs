@@ -361,7 +361,7 @@ impl<'a> Layer<'a> {
             .filter(|name| name.kind == directory::DIRECTORY)
             .count();
         let links = match subdirectories + 2 {
-            links if links < MOST_LINKS => low16(links as u64),
+            links if links <= MOST_LINKS => low16(links as u64),
             _ if self.format.for_writers & for_writers::MANY_SUBDIRECTORIES != 0 => 1,
             _ => return Err(refuse(path, "it has too many directories in it")),
         };
@@ -414,6 +414,9 @@ impl<'a> Layer<'a> {
                 (content, None) if data.kind == Kind::File => self.regular(file, content)?,
                 _ => (Inode::default(), 0),
             };
+            if self.links[file] > MOST_LINKS {
+                return Err(refuse(self.paths[file], "it has too many names"));
+            }
             let links = low16(self.links[file] as u64);
             self.put_file(file, Inode { links, ..inode }, blocks)?;
         }
