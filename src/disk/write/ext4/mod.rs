@@ -45,6 +45,9 @@ const LOST_AND_FOUND: usize = 16 << 10;
 /// Where repairs put what has lost its name. Its inode is the first that is not reserved.
 const LOST_AND_FOUND_PATH: &[u8] = b"/lost+found";
 
+/// No structure has a longer one at the end of its block.
+const CHECKSUM_TAIL: usize = 12;
+
 /// The inode is mapped by extents.
 const EXTENTS_FLAG: u32 = 0x8_0000;
 /// The directory has an index.
@@ -170,9 +173,23 @@ impl<'a> Layer<'a> {
         block * self.format.block_size as u64
     }
 
-    fn put_block(&mut self, block: u64, bytes: Vec<u8>) {
+    /// Keeps what is not zero: most directories fill a small part of their block, and have a checksum at its end.
+    fn put_block(&mut self, block: u64, mut bytes: Vec<u8>) {
         let at = self.offset(block);
-        self.pieces.push(Piece::here(at, bytes));
+        let tail = bytes.split_off(bytes.len().saturating_sub(CHECKSUM_TAIL));
+        let tail_at = at + bytes.len() as u64;
+        let used = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        if used + CHECKSUM_TAIL < bytes.len() {
+            bytes.truncate(used);
+            self.pieces.push(Piece::here(at, bytes));
+            self.pieces.push(Piece::here(tail_at, tail));
+        } else {
+            bytes.extend(tail);
+            self.pieces.push(Piece::here(at, bytes));
+        }
     }
 
     fn put_inode(&mut self, number: u32, inode: &Inode) {
