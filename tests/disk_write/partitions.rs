@@ -197,6 +197,20 @@ fn what_cannot_be_written_is_refused() {
             quota.to_str().unwrap(),
         ],
     );
+    let overlap = scratch.path().join("overlap");
+    fs::create_dir(&overlap).unwrap();
+    let overlap = make(&overlap, MBR);
+    let mut entry = vec![0, 0, 0, 0, 0xc, 0, 0, 0];
+    entry.extend([5000_u32, 100].map(u32::to_le_bytes).concat());
+    let disk = File::options().write(true).open(&overlap).unwrap();
+    disk.write_all_at(&entry, 446 + 2 * 16).unwrap();
+    let refused = rewrite(&overlap, &scratch.path().join("new"), 200 * MIB).err();
+    assert_eq!(
+        refused.map(|error| error.to_string()).as_deref(),
+        Some(
+            "the base has partitions that overlap each other or their table, which karat cannot write anew"
+        )
+    );
     let none = scratch.path().join("none");
     File::create(&none).unwrap().set_len(MIB).unwrap();
     for (disk, expected) in [

@@ -105,5 +105,5 @@ pub fn disk<'a>(
         piece.at += surroundings.root;
         piece
     }));
-    Ok(Disk::new(size, pieces, tree, files, base.disk))
+    Disk::new(size, pieces, tree, files, base.disk)
 }

@@ -1,5 +1,6 @@
 //! A disk that is not there yet: its bytes are made when they are read.
 
+use super::WriteError;
 use crate::disk::read::{BlockRead, FileSystem, ReadError, Span};
 use crate::disk::tree::Tree;
 
@@ -46,27 +47,31 @@ pub struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    /// Pieces must not overlap.
+    /// Puts pieces together, which must not overlap.
     pub(super) fn new(
         size: u64,
         mut pieces: Vec<Piece>,
         tree: &'a Tree,
         files: &'a dyn FileSystem,
         carried: &'a dyn BlockRead,
-    ) -> Self {
+    ) -> Result<Self, WriteError> {
         pieces.retain(|piece| piece.length > 0);
         pieces.sort_by_key(|piece| piece.at);
-        debug_assert!(
-            pieces.windows(2).all(|pair| pair[0].end() <= pair[1].at),
-            "pieces of a disk overlap"
-        );
-        Self {
+        let ends = pieces.iter().map(Piece::end);
+        let next = pieces.iter().skip(1).map(|piece| piece.at).chain([size]);
+        if ends.zip(next).any(|(end, next)| end > next) {
+            // Those of a file system never do, but a guest can write any table of partitions.
+            return Err(WriteError::Unknown {
+                what: "partitions that overlap each other or their table".to_owned(),
+            });
+        }
+        Ok(Self {
             size,
             pieces,
             tree,
             files,
             carried,
-        }
+        })
     }
 
     /// The first piece that ends behind an offset.
