@@ -5,9 +5,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use karat::disk::read::{Flags, Kind, RawFile, Time, Xattr};
+use karat::disk::read::ext4::{Ext4, Superblock, crc32c};
+use karat::disk::read::partitions::Table;
+use karat::disk::read::{BlockRead, Flags, Kind, RawFile, Time, Xattr};
 use karat::disk::rewrite::{Container, Source, read_back};
-use karat::disk::tree::{Content, File, Tree};
+use karat::disk::tree::{Content, Contents, File, Tree};
+use karat::disk::write::{self, Base, Format, find_root};
 
 use super::image::{assert_clean, run};
 use super::{make, watch};
@@ -251,4 +254,50 @@ fn names_that_have_the_same_hash_are_found() {
         watch(),
     )
     .unwrap();
+}
+
+#[test]
+fn a_superblock_that_a_guest_has_spoilt_is_refused_or_written() {
+    let scratch = tempfile::tempdir().unwrap();
+    let base = make(scratch.path(), 64, "-b 4096");
+    let disk: Arc<dyn BlockRead> = Arc::new(RawFile::open(&base).unwrap());
+    let files = Ext4::open(disk.clone()).unwrap();
+    let tree = Tree::read(&files).unwrap();
+    let contents = Contents::read(&tree, &files, 4096, 1, watch()).unwrap();
+    let root = find_root(&disk, &Table::None).unwrap();
+    let mut random = Random(3);
+    let mut made = 0;
+    for _ in 0..400 {
+        let mut raw = files.superblock().raw.clone();
+        for _ in 0..=random.below(3) {
+            let at = usize::try_from(random.below(0x280)).unwrap();
+            let byte = random.next().to_le_bytes()[4];
+            // Bits of features and small numbers more often than others.
+            raw[at] = if random.below(2) == 0 {
+                byte
+            } else {
+                raw[at] ^ 1 << (byte % 8)
+            };
+        }
+        let checksum = crc32c(!0, &raw[..1020]);
+        raw[1020..].copy_from_slice(&checksum.to_le_bytes());
+        let format = Superblock::parse(&raw).map(|superblock| Format::from_superblock(&superblock));
+        let Ok(Ok(format)) = format else { continue };
+        let table = Table::None;
+        let base = Base {
+            disk: &disk,
+            table: &table,
+            root,
+            format: &format,
+        };
+        let Ok(new) = write::disk(base, 64 << 20, &tree, &contents, &files) else {
+            continue;
+        };
+        let mut piece = vec![0; 1 << 20];
+        for at in (0..new.len()).step_by(1 << 20) {
+            new.read_at(at, &mut piece).unwrap();
+        }
+        made += 1;
+    }
+    assert!(made > 50, "only {made} of them were written");
 }
