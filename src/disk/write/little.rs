@@ -61,10 +61,6 @@ pub(super) const fn low16(value: u64) -> u16 {
     value as u16
 }
 
-pub(super) fn get16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(array(bytes, at))
-}
-
 pub(super) fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array(bytes, at))
 }

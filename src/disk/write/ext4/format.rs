@@ -1,8 +1,8 @@
 //! What a new file system has in common with the base's: identity, features, policy. Read from the base's superblock.
 
-use super::super::little::{array, get16, get32, low32};
+use super::super::little::{array, get32, low32};
 use super::WriteError;
-use super::checksum::{Checksums, crc16, crc32c};
+use super::checksum::{Checksums, crc16};
 use super::hash::{Kind, NameHash, seed};
 use crate::disk::read::ext4::Superblock;
 
@@ -11,6 +11,8 @@ pub(super) const SUPERBLOCK: usize = 1024;
 
 /// Nobody has more than 11; each takes room in memory.
 const MOST_RESERVED_INODES: u32 = 1024;
+/// mke2fs makes 16 of them; more do not fit into one group.
+const MOST_FLEX_GROUPS: u32 = 1 << 16;
 /// tune2fs allows half of the blocks to be reserved.
 const MOST_RESERVED: u64 = 5_000;
 
@@ -98,94 +100,42 @@ impl Format {
     /// # Errors
     /// It has a feature that this writer does not know.
     pub fn from_superblock(base: &Superblock) -> Result<Self, WriteError> {
-        if base.raw.len() != SUPERBLOCK {
-            return Err(WriteError::Unknown {
-                what: "a superblock of another size".to_owned(),
-            });
-        }
-        let base: &[u8; SUPERBLOCK] = &array(&base.raw, 0);
-        let unknown = |what: String| WriteError::Unknown { what };
-        if get16(base, 0x38) != 0xef53 || get32(base, 0x4c) == 0 {
-            return Err(unknown(
-                "a superblock of another file system, or of revision 0".to_owned(),
-            ));
-        }
+        check_sizes(base)?;
         let (compatible, incompatible, for_writers) = features(base)?;
-        let log_block_size = get32(base, 0x18);
-        if log_block_size > 2 {
-            return Err(unknown(format!("blocks of 2^{log_block_size} KiB")));
-        }
-        let block_size = 1024_usize << log_block_size;
-        let inode_size = usize::from(get16(base, 0x58));
-        let wide = incompatible & incompatible::WIDE != 0;
-        let descriptor_size = if wide {
-            usize::from(get16(base, 0xfe))
-        } else {
-            32
-        };
-        // Clusters, if the base has them, become blocks.
-        let blocks_per_group = low32(8 * block_size as u64);
-        let inodes_per_group = get32(base, 0x28);
-        let sane = [128, 256, 512, 1024].contains(&inode_size)
-            && [32, 64].contains(&descriptor_size)
-            && inodes_per_group.is_multiple_of(8)
-            && (8..=blocks_per_group).contains(&inodes_per_group);
-        if !sane {
-            return Err(unknown(format!(
-                "inodes of {inode_size} bytes, {inodes_per_group} a group, descriptors of {descriptor_size} bytes"
-            )));
-        }
-        let first_inode = get32(base, 0x54);
-        if !(11..=MOST_RESERVED_INODES).contains(&first_inode) {
-            return Err(unknown(format!("{first_inode} reserved inodes")));
-        }
-        let kind = Kind::from_number(base[0xfc])
-            .ok_or_else(|| unknown(format!("directory hash {}", base[0xfc])))?;
-        let blocks = u64::from(get32(base, 4))
-            | if wide {
-                u64::from(get32(base, 0x150)) << 32
-            } else {
-                0
-            };
-        let reserved = u64::from(get32(base, 8))
-            | if wide {
-                u64::from(get32(base, 0x154)) << 32
-            } else {
-                0
-            };
-        let groups = blocks
-            .saturating_sub(get32(base, 0x14).into())
-            .div_ceil(u64::from(get32(base, 0x20).max(1)));
-        let descriptor_blocks = (groups * descriptor_size as u64).div_ceil(block_size as u64);
+        let block_size = base.block_size as usize;
+        let descriptors = u64::from(base.groups) * u64::from(base.descriptor_size);
         Ok(Self {
-            base: *base,
+            base: array(&base.raw, 0),
             block_size,
-            inode_size,
-            blocks_per_group,
-            inodes_per_group,
-            descriptor_size,
+            inode_size: base.inode_size.into(),
+            // Clusters, if the base has them, become blocks.
+            blocks_per_group: 8 * base.block_size,
+            inodes_per_group: base.inodes_per_group,
+            descriptor_size: base.descriptor_size.into(),
             flex_groups: if incompatible & incompatible::FLEX_GROUPS == 0 {
                 1
             } else {
-                1 << base[0x174].min(16)
+                base.groups_per_flex.min(MOST_FLEX_GROUPS)
             },
-            descriptor_blocks: descriptor_blocks + u64::from(get16(base, 0xce)),
+            descriptor_blocks: descriptors.div_ceil(block_size as u64)
+                + u64::from(base.reserved_gdt_blocks),
             compatible,
             incompatible,
             for_writers,
-            checksums: checksums(base, incompatible, for_writers),
+            checksums: checksums(base, for_writers),
             names: NameHash {
-                kind,
-                // Neither flag: made before there was one, on x86.
-                signed: get32(base, 0x160) & 2 == 0,
-                seed: seed(&base[0xec..0xfc]),
+                kind: Kind::from_number(base.name_hash.version).ok_or_else(|| {
+                    unknown(format!("the directory hash {}", base.name_hash.version))
+                })?,
+                signed: !base.name_hash.unsigned,
+                seed: seed(&base.name_hash.seed),
             },
-            first_inode,
-            reserved: (reserved.saturating_mul(20_000) / blocks.max(1))
+            first_inode: base.first_inode,
+            reserved: (base.reserved_blocks.saturating_mul(20_000) / base.blocks.max(1))
                 .div_ceil(2)
                 .min(MOST_RESERVED),
-            made: get32(base, 0x108),
-            journal_blocks: journal_blocks(base, block_size),
+            made: low32(base.made),
+            journal_blocks: journal_blocks(&base.raw, block_size),
         })
     }
 
@@ -214,8 +164,38 @@ impl Format {
     }
 }
 
+fn unknown(what: impl Into<String>) -> WriteError {
+    WriteError::Unknown { what: what.into() }
+}
+
+/// Refuses what no mke2fs makes for a root file system, before anything is computed with it.
+fn check_sizes(base: &Superblock) -> Result<(), WriteError> {
+    let Superblock {
+        block_size,
+        inode_size,
+        inodes_per_group,
+        descriptor_size,
+        first_inode,
+        ..
+    } = base;
+    let (_, revision) = base.creator;
+    let sizes = [1024, 2048, 4096].contains(block_size)
+        && [128, 256, 512, 1024].contains(inode_size)
+        && [32, 64].contains(descriptor_size)
+        && inodes_per_group.is_multiple_of(8)
+        && (8..=8 * block_size).contains(&inodes_per_group)
+        && (11..=MOST_RESERVED_INODES).contains(first_inode);
+    if base.raw.len() == SUPERBLOCK && revision > 0 && sizes {
+        return Ok(());
+    }
+    Err(unknown(format!(
+        "an ext4 file system of revision {revision} with blocks of {block_size} bytes, inodes of {inode_size} bytes, \
+         {inodes_per_group} of them a group, {first_inode} as the first, and descriptors of {descriptor_size} bytes"
+    )))
+}
+
 /// Blocks of the base's journal, of which superblocks keep a note.
-fn journal_blocks(base: &[u8; SUPERBLOCK], block_size: usize) -> u32 {
+fn journal_blocks(base: &[u8], block_size: usize) -> u32 {
     /// The fewest that the kernel accepts, and enough for a small disk.
     const LEAST: u64 = 1024;
     let size = u64::from(get32(base, 0x148)) << 32 | u64::from(get32(base, 0x14c));
@@ -227,66 +207,55 @@ fn journal_blocks(base: &[u8; SUPERBLOCK], block_size: usize) -> u32 {
     u32::try_from(noted.max(LEAST)).unwrap_or(u32::MAX)
 }
 
-fn features(base: &[u8; SUPERBLOCK]) -> Result<(u32, u32, u32), WriteError> {
-    let fields = [
-        ("compatible", 0x5c, compatible::WRITTEN, compatible::DROPPED),
+fn features(base: &Superblock) -> Result<(u32, u32, u32), WriteError> {
+    let sets = [
+        (
+            "compatible",
+            base.compat,
+            compatible::WRITTEN,
+            compatible::DROPPED,
+        ),
         (
             "incompatible",
-            0x60,
+            base.incompat,
             incompatible::WRITTEN,
             incompatible::DROPPED,
         ),
         (
             "read-only compatible",
-            0x64,
+            base.ro_compat,
             for_writers::WRITTEN,
             for_writers::DROPPED,
         ),
     ];
     let mut kept = [0; 3];
-    for (kept, (kind, at, written, dropped)) in kept.iter_mut().zip(fields) {
-        let set = get32(base, at);
-        let unknown = set & !written & !dropped;
-        if unknown != 0 {
-            return Err(WriteError::Unknown {
-                what: format!("the {kind} feature {unknown:#x}"),
-            });
+    for (kept, (kind, set, written, dropped)) in kept.iter_mut().zip(sets) {
+        let others = set & !written & !dropped;
+        if others != 0 {
+            return Err(unknown(format!("the {kind} feature {others:#x}")));
         }
         *kept = set & written;
     }
     let [compatible, incompatible, for_writers] = kept;
     let needed = incompatible::FILE_TYPE | incompatible::EXTENTS;
     if incompatible & needed != needed {
-        return Err(WriteError::Unknown {
-            what: "a file system without extents (ext2 or ext3)".to_owned(),
-        });
+        return Err(unknown("a file system without extents (ext2 or ext3)"));
     }
-    if compatible & compatible::JOURNAL != 0 && get32(base, 0xe0) == 0 {
-        return Err(WriteError::Unknown {
-            what: "a journal on another device".to_owned(),
-        });
+    if compatible & compatible::JOURNAL != 0 && base.journal_inode == 0 {
+        return Err(unknown("a journal on another device"));
     }
-    Ok((
-        compatible,
-        incompatible,
-        for_writers | for_writers::SPARSE_SUPER | for_writers::LARGE_FILE,
-    ))
+    let always = for_writers::SPARSE_SUPER | for_writers::LARGE_FILE;
+    Ok((compatible, incompatible, for_writers | always))
 }
 
-fn checksums(base: &[u8; SUPERBLOCK], incompatible: u32, for_writers: u32) -> Checksums {
-    let uuid: [u8; 16] = array(base, 0x68);
+fn checksums(base: &Superblock, for_writers: u32) -> Checksums {
     if for_writers & for_writers::CHECKSUMS != 0 {
-        let stored = incompatible & incompatible::CHECKSUM_SEED != 0;
         Checksums::All {
-            seed: if stored {
-                get32(base, 0x270)
-            } else {
-                crc32c(!0, &uuid)
-            },
+            seed: base.checksum_seed,
         }
     } else if for_writers & for_writers::GROUP_CHECKSUMS != 0 {
         Checksums::Groups {
-            seed: crc16(!0, &uuid),
+            seed: crc16(!0, &base.uuid),
         }
     } else {
         Checksums::None

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::WriteError;
-use super::format::{Format, compatible};
+use super::format::{Format, compatible, incompatible};
 
 /// Blocks beside its metadata that the last group must have to be worth having, as mke2fs has it.
 const LEAST_LAST_GROUP: u64 = 50;
@@ -38,47 +38,26 @@ impl Geometry {
     pub(super) fn new(format: &Format, bytes: u64) -> Result<Self, WriteError> {
         let too_small = || WriteError::TooSmall { bytes };
         let block_size = format.block_size as u64;
-        let per_group = u64::from(format.blocks_per_group);
-        let first_block = format.first_block();
-        let table_blocks =
-            (u64::from(format.inodes_per_group) * format.inode_size as u64).div_ceil(block_size);
         let mut blocks = bytes / block_size;
         // Without 64-bit block numbers.
-        if !format.incompatible(super::format::incompatible::WIDE) {
+        if !format.incompatible(incompatible::WIDE) {
             blocks = blocks.min(u64::from(u32::MAX));
         }
-        let mut usable = blocks.checked_sub(first_block).ok_or_else(too_small)?;
-        let descriptors =
-            |groups: u64| (groups * format.descriptor_size as u64).div_ceil(block_size);
-        let grows = format.compatible(compatible::RESIZE_INODE);
-        let reserved = |used: u64| {
-            // An indirect block has room for so many.
-            let most = if grows { block_size / 4 } else { 0 };
-            format.descriptor_blocks.saturating_sub(used).min(most)
-        };
-        let last = usable % per_group;
-        if last != 0 {
-            let number = usable / per_group;
-            let used = descriptors(number + 1);
-            let own = if has_superblock(number) {
-                1 + used + reserved(used)
-            } else {
-                0
-            };
-            if last < own + 2 + table_blocks + LEAST_LAST_GROUP {
-                usable -= last;
-            }
-        }
-        let count = usable.div_ceil(per_group);
+        let table_blocks =
+            (u64::from(format.inodes_per_group) * format.inode_size as u64).div_ceil(block_size);
+        let first_block = format.first_block();
+        let usable = blocks.checked_sub(first_block).ok_or_else(too_small)?;
+        let usable = without_scrap(format, usable, table_blocks);
+        let count = usable.div_ceil(u64::from(format.blocks_per_group));
         if count == 0 || count * u64::from(format.inodes_per_group) > u64::from(u32::MAX) {
             return Err(too_small());
         }
-        let descriptor_blocks = descriptors(count);
+        let (descriptor_blocks, reserved_descriptor_blocks) = descriptors(format, count);
         let mut geometry = Self {
             blocks: first_block + usable,
             first_block,
             descriptor_blocks,
-            reserved_descriptor_blocks: reserved(descriptor_blocks),
+            reserved_descriptor_blocks,
             table_blocks,
             groups: Vec::new(),
             fixed: Vec::new(),
@@ -144,6 +123,36 @@ impl Geometry {
         self.fixed.sort_by_key(|range| range.start);
         Some(())
     }
+}
+
+/// Blocks for the descriptors of so many groups, and those kept for more of them.
+fn descriptors(format: &Format, groups: u64) -> (u64, u64) {
+    let block_size = format.block_size as u64;
+    let used = (groups * format.descriptor_size as u64).div_ceil(block_size);
+    // An indirect block has room for so many.
+    let most = if format.compatible(compatible::RESIZE_INODE) {
+        block_size / 4
+    } else {
+        0
+    };
+    (
+        used,
+        format.descriptor_blocks.saturating_sub(used).min(most),
+    )
+}
+
+/// Leaves out a last group that would hold hardly more than its own metadata.
+fn without_scrap(format: &Format, usable: u64, table_blocks: u64) -> u64 {
+    let per_group = u64::from(format.blocks_per_group);
+    let (number, last) = (usable / per_group, usable % per_group);
+    let (used, reserved) = descriptors(format, number + 1);
+    let head = if has_superblock(number) {
+        1 + used + reserved
+    } else {
+        0
+    };
+    let worth = last >= head + 2 + table_blocks + LEAST_LAST_GROUP;
+    if worth { usable } else { usable - last }
 }
 
 /// Whether a group has a copy of the superblock: the first, and powers of 3, 5 and 7.
