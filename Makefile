@@ -17,7 +17,7 @@ demo: setup release ## Build the nginx image in a real guest and show its manife
 
 test: setup scripts ## Run all tests: first those without a guest, then bases, guests and builds, one at a time
 	@status=0; \
-	cargo test --no-fail-fast --lib --bins --test cli --test disk --test ssh --test store --test provision || status=$$?; \
+	cargo test --no-fail-fast --lib --bins --test cli --test disk --test ssh --test store --test provision --test host || status=$$?; \
 	cargo test --no-fail-fast --test bootstrap --test qemu --test build -- --test-threads=1 || status=$$?; \
 	exit $$status
 
@@ -27,19 +27,23 @@ lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny 
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: ## Time karat against Packer on the same image, and reading a disk against the kernel
+bench: ## Time karat against Packer on the same image, and its uploads and steps against ssh, and reading a disk against the kernel
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
-	benches/packer/run.py
-	cargo bench --bench disk
+	@status=0; \
+	cargo bench --bench ssh || status=$$?; \
+	cargo bench --bench disk || status=$$?; \
+	benches/packer/run.py || status=$$?; \
+	exit $$status
 
 soak: setup release ## Damage disks and kill builds at random, look for panics and for what is left (ROUNDS=20)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 
-install: release ## Install the binary and shell completions under PREFIX (/usr/local)
+install: release ## Install the binary, man pages and shell completions under PREFIX (/usr/local)
 	install -D -m 0755 $(KARAT) $(DESTDIR)$(PREFIX)/bin/karat
 	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(KARAT) completions --man $(DESTDIR)$(PREFIX)/share/man/man1
 	$(KARAT) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/karat
 	$(KARAT) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_karat
 	$(KARAT) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/karat.fish

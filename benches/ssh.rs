@@ -1,11 +1,13 @@
-//! Figures for moving files and running commands, beside those of `ssh` itself: `cargo bench --bench ssh`.
+//! Figures for moving files and running steps, beside those of `ssh` itself: `cargo bench --bench ssh`.
+//!
+//! Exit code 1 when karat is slower than it must be: [`MIN_SPEED`], [`MAX_STEPS`].
 
 #[path = "../tests/support/sshd.rs"]
 #[expect(dead_code, reason = "shared with tests, which use other parts of it")]
 mod sshd;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use karat::ssh::{Item, ItemSource, Session};
@@ -15,8 +17,12 @@ use sshd::Sshd;
 const BIG: usize = 512 << 20;
 const SMALL_FILES: usize = 1000;
 const ROUNDS: usize = 5;
+/// Uploads reach at least this share of the speed of `ssh host 'cat > file'` (or of tar through ssh) as it comes.
+const MIN_SPEED: f64 = 0.8;
+/// 20 one-line steps, with the login, on loopback. Packer, with five sessions a step, takes 33 s.
+const MAX_STEPS: Duration = Duration::from_secs(3);
 
-fn main() {
+fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -45,9 +51,9 @@ fn main() {
             );
         })
     };
-    report("512 MB, ssh 'cat > file'", big(&[]));
+    let cat = report("512 MB, ssh 'cat > file'", big(&[]));
     report("512 MB, ssh -c aes256-gcm", big(&fast));
-    report(
+    let one = report(
         "512 MB, karat",
         best(|| runtime.block_on(upload(&session, &here.join("big"), &there.join("big")))),
     );
@@ -72,13 +78,13 @@ fn main() {
             );
         })
     };
-    report("1000 x 4 KiB, tar | ssh tar", tar(&[]));
+    let piped = report("1000 x 4 KiB, tar | ssh tar", tar(&[]));
     report("1000 x 4 KiB, the same, aes256-gcm", tar(&fast));
     let small = || {
         let _old = std::fs::remove_dir_all(there.join("small"));
         runtime.block_on(upload(&session, &here.join("small"), &there.join("small")));
     };
-    report("1000 x 4 KiB, karat", best(small));
+    let many = report("1000 x 4 KiB, karat", best(small));
     let progress = bar();
     let fetch = || {
         let source = there.join("big").display().to_string();
@@ -87,15 +93,12 @@ fn main() {
             .unwrap();
     };
     report("512 MB back, karat", best(fetch));
-    let commands = || {
-        for _ in 0..20 {
-            let exit = runtime
-                .block_on(session.exec("true", b"", &mut |_| ()))
-                .unwrap();
-            assert!(exit.is_success());
-        }
-    };
-    report("20 x true, karat", best(commands));
+    let template = here.join("steps.toml");
+    std::fs::write(&template, twenty_steps(&sshd)).unwrap();
+    let steps = report(
+        "login and 20 steps, karat build",
+        best(|| karat_build(&template)),
+    );
     report(
         "1 login and true, ssh",
         best(|| ssh(&sshd, &[], "true", None)),
@@ -106,6 +109,39 @@ fn main() {
             .unwrap();
     };
     report("1 login, karat", best(login));
+
+    let speed = |ssh: Duration, karat: Duration| ssh.as_secs_f64() / karat.as_secs_f64();
+    let (one, many) = (speed(cat, one), speed(piped, many));
+    println!(
+        "speed of ssh reached: one big file {one:.2}, many small ones {many:.2} (at least {MIN_SPEED})"
+    );
+    println!(
+        "20 steps: {:.3} s (at most {MAX_STEPS:?})",
+        steps.as_secs_f64()
+    );
+    if one < MIN_SPEED || many < MIN_SPEED || steps > MAX_STEPS {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// A template that runs twenty one-line steps on this machine.
+fn twenty_steps(sshd: &Sshd) -> String {
+    let head = format!(
+        "[image]\nname = \"steps\"\n[builder.host]\naddress = \"127.0.0.1\"\nport = {}\nhost_key = \"{}\"\n[ssh]\nkey_file = \"{}\"\n",
+        sshd.port(),
+        sshd.host_key().trim(),
+        sshd.login_key().display(),
+    );
+    head + &"[[provision]]\nshell = { inline = [\"true\"] }\n".repeat(20)
+}
+
+fn karat_build(template: &Path) {
+    let status = Command::new(env!("CARGO_BIN_EXE_karat"))
+        .args(["--quiet", "build"])
+        .arg(template)
+        .status();
+    assert!(status.unwrap().success());
 }
 
 async fn upload(session: &Session, from: &Path, to: &Path) {
@@ -156,8 +192,9 @@ fn best(mut work: impl FnMut()) -> Duration {
     (0..ROUNDS).map(round).min().unwrap()
 }
 
-fn report(what: &str, took: Duration) {
+fn report(what: &str, took: Duration) -> Duration {
     println!("{what:<36} {:>8.3} s", took.as_secs_f64());
+    took
 }
 
 /// Bytes that do not compress.

@@ -2,11 +2,10 @@
 //!
 //! The base is made once and kept in karat's own cache, which other tests share.
 
+mod signals;
 mod site;
 
-use std::time::{Duration, Instant};
-
-use site::{Site, guests_in};
+use site::Site;
 
 const WEB: &str = r#"
 [image]
@@ -101,68 +100,19 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     site.assert_nothing_left();
 }
 
-const SLEEPER: &str = r#"
-[image]
-name = "sleeper"
-
-[base.bootstrap]
-distribution = "debian"
-suite = "bookworm"
-
-[[provision]]
-shell = { inline = ["sleep 600"] }
-"#;
-
-#[test]
-fn a_signal_ends_a_build_within_ten_seconds_and_leaves_nothing() {
-    let site = Site::new();
-    site.write("sleeper.toml", SLEEPER);
-    let mut build = site.spawn(["build", "sleeper.toml"]);
-    site.wait_for_guest();
-    let asked = Instant::now();
-    site::signal(&build, "INT");
-    let status = build.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
-    assert!(
-        asked.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        asked.elapsed()
-    );
-    site.assert_nothing_left();
-}
-
-#[test]
-fn a_killed_build_takes_its_guest_along_and_prune_removes_the_rest() {
-    let site = Site::new();
-    site.write("sleeper.toml", SLEEPER);
-    let mut build = site.spawn(["build", "sleeper.toml"]);
-    site.wait_for_guest();
-    site::signal(&build, "KILL");
-    build.wait().unwrap();
-    let ended = Instant::now();
-    while guests_in(&site.runs()) > 0 {
-        assert!(
-            ended.elapsed() < Duration::from_secs(5),
-            "the guest outlived karat"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let pruned = site.stdout(["prune", "--runs"]);
-    assert_eq!(pruned.lines().count(), 1, "{pruned}");
-    site.assert_nothing_left();
-}
-
 #[test]
 fn a_guest_that_cannot_be_launched_is_an_error_with_a_way_out() {
     let site = Site::new();
+    let small = "[builder.qemu]\ndisk_size = \"1MiB\"\n";
     site.write(
         "web.toml",
-        &SLEEPER.replace(
-            "[[provision]]",
-            "[builder.qemu]\ndisk_size = \"1MiB\"\n\n[[provision]]",
-        ),
+        &WEB.replace("[builder.qemu]\ndisk_size = \"4GiB\"\n", small),
     );
-    let built = site.karat(["build", "web.toml"]).output().unwrap();
+    let built = site
+        .karat(["build", "web.toml"])
+        .env("TOKEN", "unused")
+        .output()
+        .unwrap();
     let log = String::from_utf8_lossy(&built.stderr);
     assert_eq!(built.status.code(), Some(1), "{log}");
     assert!(log.contains("disk_size"), "{log}");

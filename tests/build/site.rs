@@ -1,5 +1,6 @@
 //! A scratch directory with the real binary, a store of its own, and run directories of its own beside the shared cache.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,13 @@ impl Site {
             std::os::unix::fs::symlink(shared.join(name), site.path("cache").join(name)).unwrap();
         }
         site
+    }
+
+    /// One whose base has to be made first.
+    pub fn without_bases() -> Self {
+        Self {
+            scratch: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -64,23 +72,28 @@ impl Site {
         self.karat(arguments)
             .stdout(Stdio::null())
             .stderr(log)
+            .process_group(0)
             .spawn()
             .unwrap()
     }
 
-    /// Waits until QEMU runs. Making the base may come first, when this is the first test on a machine.
-    pub fn wait_for_guest(&self) {
+    /// What a build that was spawned has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Waits until a build that was spawned is in this phase. Making the base may come first, when this is the first test
+    /// on a machine.
+    pub fn wait_for_phase(&self, name: &str) {
         let started = Instant::now();
-        while guests_in(&self.runs()) == 0 {
-            let log = std::fs::read_to_string(self.path("log")).unwrap();
+        while !self.log().contains(&format!("==> {name}\n")) {
             assert!(
                 started.elapsed() < Duration::from_mins(10),
-                "no guest came: {log}"
+                "no phase {name:?}: {}",
+                self.log()
             );
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(50));
         }
-        // Into the boot, where a guest cannot answer an ACPI button yet.
-        std::thread::sleep(Duration::from_secs(3));
     }
 
     /// No guest, no run directory, no lock, no half-written file.
@@ -108,9 +121,11 @@ pub fn guests_in(runs: &Path) -> usize {
         .count()
 }
 
-pub fn signal(child: &Child, name: &str) {
+/// Sends a signal to a build, or to its whole process group as a terminal does.
+pub fn signal(child: &Child, name: &str, to_group: bool) {
+    let target = format!("{}{}", if to_group { "-" } else { "" }, child.id());
     let status = Command::new("kill")
-        .args(["-s", name, &child.id().to_string()])
+        .args(["-s", name, "--", &target])
         .status()
         .unwrap();
     assert!(status.success());

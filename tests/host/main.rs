@@ -1,0 +1,230 @@
+//! `karat build` with `[builder.host]`: real processes at a real sshd. Several builds at once, and builds that are stopped.
+
+#[path = "../support/sshd.rs"]
+#[expect(dead_code, reason = "the tests of SSH itself use more of it")]
+mod sshd;
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use sshd::Sshd;
+
+/// A build that is asked to stop has ten seconds for it.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// For what takes well under a second on an idle machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A scratch directory with the real binary, and the host to provision: this machine, through a sshd of the test's own.
+struct Site {
+    scratch: tempfile::TempDir,
+    sshd: Sshd,
+}
+
+impl Site {
+    fn new() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests start a sshd that root logs in to: run them as root"
+        );
+        Self {
+            scratch: tempfile::tempdir().unwrap(),
+            sshd: Sshd::start(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Writes `<name>.toml`, whose one step runs these lines; `$D` is the scratch directory there.
+    fn template(&self, name: &str, lines: &str) {
+        let text = format!(
+            "[image]\nname = \"{name}\"\n[builder.host]\naddress = \"127.0.0.1\"\nport = {}\nhost_key = \"{}\"\n\
+             [ssh]\nkey_file = \"{}\"\n[[provision]]\nname = \"work\"\nshell = {{ inline = ['D={}', '''{lines}'''] }}\n",
+            self.sshd.port(),
+            self.sshd.host_key().trim(),
+            self.sshd.login_key().display(),
+            self.scratch.path().display(),
+        );
+        fs::write(self.path(&format!("{name}.toml")), text).unwrap();
+    }
+
+    /// Starts a build in a process group of its own; what it says goes to `log`.
+    fn build(&self, jobs: &str, templates: &[&str]) -> Build {
+        let log = fs::File::create(self.path("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_karat"))
+            .args(["build", "--jobs", jobs])
+            .args(templates.iter().map(|name| format!("{name}.toml")))
+            .current_dir(self.scratch.path())
+            .env("KARAT_CACHE", self.path("cache"))
+            .env("KARAT_STORE", self.path("store"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Build(child)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < PATIENCE, "{what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_for_file(&self, name: &str) {
+        self.wait_for(&format!("{name} is made"), || self.path(name).exists());
+    }
+
+    /// The process that a step has written the id of is gone, and no run directory is left.
+    fn assert_nothing_left(&self, pids: &[&str]) {
+        for name in pids {
+            let pid = fs::read_to_string(self.path(name)).unwrap();
+            self.wait_for(&format!("the process of {name} has ended"), || {
+                !lives(pid.trim())
+            });
+        }
+        let left = fs::read_dir(self.path("cache/runs")).into_iter().flatten();
+        assert_eq!(left.count(), 0, "a run directory is left");
+    }
+}
+
+/// A running build; killed when a test gives up on it.
+struct Build(Child);
+
+impl Build {
+    fn signal(&self, name: &str, to_group: bool) {
+        let target = format!("{}{}", if to_group { "-" } else { "" }, self.0.id());
+        let status = Command::new("kill")
+            .args(["-s", name, "--", &target])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Build {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+fn lives(pid: &str) -> bool {
+    // A zombie has ended; only its parent has not looked yet.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn one_stuck_build_does_not_block_four_others_and_cancelling_stops_it() {
+    let site = Site::new();
+    site.template("stuck", "echo $$ >$D/stuck.pid; sleep 600");
+    let quick = ["a", "b", "c", "d"];
+    for name in quick {
+        site.template(name, &format!("touch $D/{name}.done"));
+    }
+    let mut build = site.build("5", &["stuck", "a", "b", "c", "d"]);
+    for name in quick {
+        site.wait_for(&format!("{name} is provisioned"), || {
+            site.log().contains(&format!("{name}: provisioned"))
+        });
+    }
+    site.wait_for_file("stuck.pid");
+    assert!(build.is_running(), "{}", site.log());
+
+    let asked = Instant::now();
+    build.signal("INT", false);
+    assert_eq!(build.wait().code(), Some(130), "{}", site.log());
+    assert!(asked.elapsed() < STOP_LIMIT, "{:?}", asked.elapsed());
+    site.assert_nothing_left(&["stuck.pid"]);
+}
+
+#[test]
+fn no_more_builds_run_at_once_than_are_allowed() {
+    for jobs in [1, 3] {
+        let site = Site::new();
+        let names = ["a", "b", "c", "d", "e", "f"];
+        for name in names {
+            // Each waits until as many run as may, so that the limit is reached, and counts those that it sees.
+            let lines = format!(
+                "mkdir -p $D/running; touch $D/running/{name}; n=0\n\
+                 while [ $(ls $D/running | wc -l) -lt {jobs} ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done\n\
+                 sleep 0.3; ls $D/running | wc -l >$D/{name}.seen; rm $D/running/{name}"
+            );
+            site.template(name, &lines);
+        }
+        let mut build = site.build(&jobs.to_string(), &names);
+        assert!(build.wait().success(), "{}", site.log());
+        let seen = names.map(|name| {
+            let text = fs::read_to_string(site.path(&format!("{name}.seen"))).unwrap();
+            text.trim().parse::<u32>().unwrap()
+        });
+        assert_eq!(seen.iter().max(), Some(&jobs), "{seen:?}");
+    }
+}
+
+#[test]
+fn one_failure_leaves_the_others_alone() {
+    let site = Site::new();
+    site.template("bad", "exit 3");
+    for name in ["good", "fine"] {
+        site.template(name, &format!("sleep 0.5; touch $D/{name}.done"));
+    }
+    let mut build = site.build("3", &["bad", "good", "fine"]);
+    assert_eq!(build.wait().code(), Some(1), "{}", site.log());
+    assert!(site.path("good.done").exists() && site.path("fine.done").exists());
+    assert!(site.log().contains("exit code 3"), "{}", site.log());
+}
+
+#[test]
+fn every_way_to_stop_a_build_leaves_nothing() {
+    for (signals, to_group, code) in [
+        (&["INT"][..], false, Some(130)),
+        (&["INT"], true, Some(130)),
+        (&["TERM"], false, Some(130)),
+        (&["HUP"], false, Some(130)),
+        (&["INT", "INT"], false, Some(130)),
+        (&["KILL"], false, None),
+    ] {
+        let site = Site::new();
+        for name in ["a", "b", "c"] {
+            // It does not listen to what ends it, as far as it can.
+            let lines = format!("trap '' INT HUP; echo $$ >$D/{name}.pid; sleep 600");
+            site.template(name, &lines);
+        }
+        let mut build = site.build("3", &["a", "b", "c"]);
+        for name in ["a.pid", "b.pid", "c.pid"] {
+            site.wait_for_file(name);
+        }
+        let asked = Instant::now();
+        for signal in signals {
+            build.signal(signal, to_group);
+            // A signal that is pending swallows its twin.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(build.wait().code(), code, "{signals:?}: {}", site.log());
+        assert!(
+            asked.elapsed() < STOP_LIMIT,
+            "{signals:?}: {:?}",
+            asked.elapsed()
+        );
+        site.assert_nothing_left(&["a.pid", "b.pid", "c.pid"]);
+    }
+}
