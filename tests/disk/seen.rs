@@ -137,9 +137,10 @@ fn kernel(path: &Path) -> Seen {
         crtime: has_crtime.then(|| time(stat.stx_btime)),
         rdev: matches!(kind, Kind::CharDevice | Kind::BlockDevice)
             .then_some((stat.stx_rdev_major, stat.stx_rdev_minor)),
+        // What is copied into a file system may be on one without flags.
         flags: file
             .as_ref()
-            .map(|file| flags(ioctl_getflags(file).unwrap()))
+            .map(|file| flags(ioctl_getflags(file).unwrap_or(IFlags::empty())))
             .unwrap_or_default(),
         project: 0,
     };

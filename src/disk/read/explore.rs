@@ -16,7 +16,7 @@ const PIECE: usize = 10_000;
 const MOST_RUNS: usize = 64;
 /// A disk of a fuzzer is small, and has no more that is worth a look.
 const MOST_INODES: usize = 5000;
-const MOST_SPANS: usize = 5000;
+const MOST_SPANS: usize = 1000;
 const MOST_PARTITIONS: usize = 16;
 
 /// How much could be read.

@@ -193,7 +193,7 @@ mod tests {
                 let length = (self.0 - offset % self.0).min(self.len() - offset);
                 Ok(Span {
                     length,
-                    zero: offset / self.0 % 2 == 0,
+                    zero: (offset / self.0).is_multiple_of(2),
                 })
             }
         }

@@ -183,7 +183,7 @@ fn check_sizes(base: &Superblock) -> Result<(), WriteError> {
         && [128, 256, 512, 1024].contains(inode_size)
         && [32, 64].contains(descriptor_size)
         && inodes_per_group.is_multiple_of(8)
-        && (8..=8 * block_size).contains(&inodes_per_group)
+        && (8..=8 * block_size).contains(inodes_per_group)
         && (11..=MOST_RESERVED_INODES).contains(first_inode);
     if base.raw.len() == SUPERBLOCK && revision > 0 && sizes {
         return Ok(());

@@ -3,32 +3,24 @@
 //!
 //! Layout and order: fs/jbd2/recovery.c of Linux.
 
+mod features;
+mod open;
+
 use std::collections::HashMap;
 
+use self::features::{HAS_64BIT, HAS_CSUM_V2, HAS_CSUM_V3, HAS_FAST_COMMIT};
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead as _, ReadError};
 use super::map::{self, Piece};
 use super::overlay::{Replaced, Replacement};
 use super::volume::Volume;
-use super::{PART, crc32c, damaged, too_large};
+use super::{PART, crc32c, damaged};
 
 /// Every block of the journal's own starts with it, big-endian like all that is in here.
 pub(super) const MAGIC: u32 = 0xc03b_3998;
 const DESCRIPTOR: u32 = 1;
 const COMMIT: u32 = 2;
-const SUPERBLOCK_V1: u32 = 3;
-const SUPERBLOCK_V2: u32 = 4;
 const REVOKE: u32 = 5;
-
-/// A compatible feature: one checksum for a whole transaction, from before there were `metadata_csum` and the following.
-const HAS_OLD_CHECKSUM: u32 = 0x1;
-const HAS_REVOKE: u32 = 0x1;
-const HAS_64BIT: u32 = 0x2;
-const HAS_ASYNC_COMMIT: u32 = 0x4;
-const HAS_CSUM_V2: u32 = 0x8;
-const HAS_CSUM_V3: u32 = 0x10;
-const HAS_FAST_COMMIT: u32 = 0x20;
-const KNOWN: u32 = HAS_REVOKE | HAS_64BIT | HAS_CSUM_V2 | HAS_CSUM_V3 | HAS_FAST_COMMIT;
 
 /// Magic number, type, sequence number.
 const HEADER: usize = 12;
@@ -40,12 +32,8 @@ const ESCAPED: u32 = 1;
 const SAME_UUID: u32 = 2;
 /// In a descriptor: nothing follows.
 const LAST: u32 = 8;
-/// Blocks for fast commits if the journal does not say how many.
-const FAST_COMMIT_BLOCKS: u32 = 256;
 /// How the area of fast commits starts, if there is one.
 const FAST_COMMIT_HEAD: u16 = 9;
-/// 4 GiB with blocks of 4 KiB, 48 MiB in memory; mke2fs makes at most 1 GiB.
-const MOST_BLOCKS: u32 = 1 << 20;
 
 /// Reads the journal of a file system that was not unmounted cleanly.
 pub(super) fn replay(volume: &Volume) -> Result<Replaced, ReadError> {
@@ -114,82 +102,7 @@ struct Tag {
     checksum: u32,
 }
 
-impl<'a> Journal<'a> {
-    fn open(volume: &'a Volume, pieces: Vec<Piece>) -> Result<Self, ReadError> {
-        let mut journal = Self {
-            volume,
-            pieces,
-            first: 0,
-            end: 0,
-            start: 0,
-            sequence: 0,
-            features: 0,
-            seed: 0,
-        };
-        let bytes = journal.block(0)?;
-        let fields = Fields(&bytes);
-        let kind = fields.be32(4);
-        if fields.be32(0) != MAGIC || !matches!(kind, SUPERBLOCK_V1 | SUPERBLOCK_V2) {
-            return Err(bad("has no superblock"));
-        }
-        if fields.be32(0xc) != volume.superblock.block_size {
-            return Err(bad("has blocks of another size"));
-        }
-        if kind == SUPERBLOCK_V2 {
-            journal.features = fields.be32(0x28);
-        }
-        let length = fields.be32(0x10);
-        let fast = match (journal.features & HAS_FAST_COMMIT, fields.be32(0x54)) {
-            (0, _) => 0,
-            (_, 0) => FAST_COMMIT_BLOCKS,
-            (_, blocks) => blocks,
-        };
-        journal.first = fields.be32(0x14);
-        journal.sequence = fields.be32(0x18);
-        journal.start = fields.be32(0x1c);
-        journal.end = length.saturating_sub(fast);
-        journal.seed = crc32c(!0, fields.bytes(0x30, 16));
-        if length > MOST_BLOCKS {
-            return Err(too_large(format!("its journal has {length} blocks")));
-        }
-        journal.check(&bytes)?;
-        Ok(journal)
-    }
-
-    fn check(&self, superblock: &[u8]) -> Result<(), ReadError> {
-        if self.features & HAS_ASYNC_COMMIT != 0 {
-            return Err(unsupported(
-                "a journal with asynchronous commits that has to be replayed",
-            ));
-        }
-        if self.features & !KNOWN != 0 {
-            return Err(unsupported(format!(
-                "a journal with unknown features ({:#x})",
-                self.features & !KNOWN
-            )));
-        }
-        let fields = Fields(superblock);
-        if fields.be32(0x24) & HAS_OLD_CHECKSUM != 0 {
-            return Err(unsupported(
-                "a journal with checksums of the first kind that has to be replayed",
-            ));
-        }
-        let crc32c_is_used = fields.u8(0x50) == 4;
-        if self.has_checksums() && !crc32c_is_used {
-            return Err(unsupported("a journal with unknown checksums"));
-        }
-        let covered = [fields.bytes(0, 0xfc), &[0; 4], fields.bytes(0x100, 0x300)].concat();
-        if self.has_checksums() && self.volume.verify() && crc32c(!0, &covered) != fields.be32(0xfc)
-        {
-            return Err(bad("has a superblock with a wrong checksum"));
-        }
-        let log = self.first..self.end;
-        if self.first == 0 || log.is_empty() || (self.start != 0 && !log.contains(&self.start)) {
-            return Err(bad("is wrong about where it starts"));
-        }
-        Ok(())
-    }
-
+impl Journal<'_> {
     fn has_checksums(&self) -> bool {
         self.features & (HAS_CSUM_V2 | HAS_CSUM_V3) != 0
     }
