@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn pieces_go_around_what_is_fixed() {
         let mut space = Space::new(vec![0..2, 5..6, 6..8, 20..21], 24);
-        for (count, expected) in [(2, &[2..4][..]), (3, &[4..5, 8..10]), (0, &[])] {
+        for (count, expected) in [(0, &[][..]), (5, &[2..5, 8..10])] {
             assert_eq!(space.take(count).unwrap(), expected, "{count}");
         }
         assert_eq!(space.used(), [0..10, 20..21]);
