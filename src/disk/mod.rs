@@ -9,6 +9,11 @@ mod finish;
 mod header;
 mod qemu_img;
 
+pub mod read;
+pub mod rewrite;
+pub mod tree;
+pub mod write;
+
 pub use error::DiskError;
 pub use finish::{Finished, driver, finish};
 use qemu_img::{QemuImg, run};

@@ -2,6 +2,7 @@
 
 mod boot_sector;
 mod endings;
+mod rewritten;
 #[path = "../support/base.rs"]
 mod shared;
 mod system;

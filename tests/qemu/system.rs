@@ -12,17 +12,17 @@ use super::{Site, qemu, shared, ssh};
 
 const BOOT_LIMIT: Duration = Duration::from_secs(400);
 const SHUTDOWN_LIMIT: Duration = Duration::from_mins(2);
-const DISK_SIZE: u64 = 6 << 30;
+pub const DISK_SIZE: u64 = 6 << 30;
 
 /// The shared base.
-async fn base() -> Base {
+pub async fn base() -> Base {
     let scratch = tempfile::tempdir().unwrap();
     let path = shared::make(&shared::cache(), scratch.path()).await;
     let format = disk::inspect(&path).await.unwrap().format;
     Base { path, format }
 }
 
-async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> QemuMachine {
+pub async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> QemuMachine {
     let run = site.path(run);
     std::fs::create_dir_all(&run).unwrap();
     let start = Instant::now();
@@ -40,7 +40,7 @@ async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> Qe
     machine
 }
 
-async fn says(machine: &QemuMachine, command: &str) -> String {
+pub async fn says(machine: &QemuMachine, command: &str) -> String {
     machine
         .session()
         .output(command)

@@ -1,0 +1,68 @@
+//! Numbers in structures of a disk.
+
+/// The numbers of a structure whose size was checked when it was read. Beyond its end there are zeros, as on an older version
+/// of the same structure; nothing here can panic.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a>(pub &'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// `N` bytes.
+    pub fn array<const N: usize>(self, at: usize) -> [u8; N] {
+        self.bytes(at, N).try_into().unwrap_or([0; N])
+    }
+
+    /// As many bytes as are there, at most `length`.
+    pub fn bytes(self, at: usize, length: usize) -> &'a [u8] {
+        let rest = self.0.get(at..).unwrap_or_default();
+        rest.get(..length).unwrap_or_default()
+    }
+
+    pub fn u8(self, at: usize) -> u8 {
+        self.0.get(at).copied().unwrap_or_default()
+    }
+
+    pub fn le16(self, at: usize) -> u16 {
+        u16::from_le_bytes(self.array(at))
+    }
+
+    pub fn le32(self, at: usize) -> u32 {
+        u32::from_le_bytes(self.array(at))
+    }
+
+    pub fn le64(self, at: usize) -> u64 {
+        u64::from_le_bytes(self.array(at))
+    }
+
+    pub fn be16(self, at: usize) -> u16 {
+        u16::from_be_bytes(self.array(at))
+    }
+
+    pub fn be32(self, at: usize) -> u32 {
+        u32::from_be_bytes(self.array(at))
+    }
+
+    pub fn be64(self, at: usize) -> u64 {
+        u64::from_be_bytes(self.array(at))
+    }
+}
+
+/// A length or an index in memory. What does not fit becomes larger than anything there is.
+pub(super) fn to_index(number: impl Into<u64>) -> usize {
+    usize::try_from(number.into()).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_end_there_are_zeros() {
+        let fields = Fields(&[1, 2, 3, 4, 5]);
+        assert_eq!((fields.le16(0), fields.le32(0)), (0x0201, 0x0403_0201));
+        assert_eq!((fields.be32(1), fields.u8(4)), (0x0203_0405, 5));
+        assert_eq!(
+            (fields.le32(2), fields.le64(usize::MAX), fields.u8(5)),
+            (0, 0, 0)
+        );
+    }
+}

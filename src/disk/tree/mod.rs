@@ -1,0 +1,323 @@
+//! A file tree in memory: what a guest left, to be cleaned, listed and written anew. Contents stay where they are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xattr, walk};
+
+mod contents;
+mod listing;
+
+pub use contents::{Contents, FileContents, Run, Watch};
+pub use listing::listing;
+
+/// Bytes of all paths together: millions of files.
+const ALL_PATHS: usize = 512 << 20;
+/// What errors call it.
+const PART: &str = "file tree";
+
+/// Every path of a file system.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    files: Vec<File>,
+    paths: BTreeMap<Box<[u8]>, usize>,
+}
+
+/// A file of any kind, once, however many names it has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct File {
+    /// What it is.
+    pub kind: Kind,
+    /// Permissions with set-user-id, set-group-id and sticky bit.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change of the content: the only one of its times that is kept.
+    pub mtime: Time,
+    /// What `chattr` set.
+    pub flags: Flags,
+    /// Major and minor number of a device.
+    pub rdev: Option<(u32, u32)>,
+    /// Extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What is in a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// Nothing, as in directories and devices.
+    None,
+    /// What the file system that was read has in an inode.
+    Inode {
+        /// The inode.
+        inode: Inode,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Bytes that were put in its place.
+    Bytes(Vec<u8>),
+    /// The target of a link.
+    Link(Vec<u8>),
+}
+
+impl Content {
+    /// Bytes in it.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Inode { size, .. } => *size,
+            Self::Bytes(bytes) | Self::Link(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Fills the buffer with what a file has from `offset` on and says how much that is.
+    pub(in crate::disk) fn read_at(
+        &self,
+        files: &dyn FileSystem,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, ReadError> {
+        match self {
+            Self::Inode { inode, size } => {
+                let left = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let length = left.min(buffer.len());
+                files.read_at(*inode, offset, &mut buffer[..length])
+            }
+            Self::Bytes(bytes) | Self::Link(bytes) => {
+                let rest = usize::try_from(offset)
+                    .ok()
+                    .and_then(|from| bytes.get(from..));
+                let rest = rest.unwrap_or_default();
+                let length = rest.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&rest[..length]);
+                Ok(length)
+            }
+            Self::None => Ok(0),
+        }
+    }
+}
+
+impl Tree {
+    /// Reads all of a file system but the contents of its files.
+    ///
+    /// # Errors
+    /// It is damaged, a directory has two names, or its paths are beyond any sensible length.
+    pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
+        let mut tree = Self::default();
+        let mut seen = HashMap::new();
+        let mut bytes = 0;
+        walk(files, |path, inode, metadata| {
+            bytes += path.len();
+            if bytes > ALL_PATHS {
+                return Err(ReadError::TooLarge {
+                    part: PART,
+                    problem: "its paths are longer than any system's".to_owned(),
+                });
+            }
+            let index = if let Some(index) = seen.get(&inode) {
+                *index
+            } else {
+                tree.files.push(file(files, inode, metadata)?);
+                seen.insert(inode, tree.files.len() - 1);
+                tree.files.len() - 1
+            };
+            tree.paths.insert([b"/", path].concat().into(), index);
+            Ok(())
+        })?;
+        Ok(tree)
+    }
+
+    /// Every file; [`Tree::paths`] says where.
+    #[must_use]
+    pub fn files(&self) -> &[File] {
+        &self.files
+    }
+
+    /// Every path with the index of its file, sorted by bytes: a directory comes before what is in it.
+    pub fn paths(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.paths.iter().map(|(path, file)| (path.as_ref(), *file))
+    }
+
+    /// The index of the file at a path.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<usize> {
+        self.paths.get(path).copied()
+    }
+
+    /// A file, to be changed. Its other names show the change, too.
+    pub fn file_mut(&mut self, file: usize) -> Option<&mut File> {
+        self.files.get_mut(file)
+    }
+
+    /// Puts a file at a path, in place of what was there.
+    pub fn insert(&mut self, path: &[u8], file: File) {
+        self.files.push(file);
+        self.paths.insert(path.into(), self.files.len() - 1);
+    }
+
+    /// Takes a path away, and if it is a directory, everything in it. Says whether there was anything.
+    pub fn remove(&mut self, path: &[u8]) -> bool {
+        let inside: Vec<_> = self
+            .paths
+            .range::<[u8], _>((std::ops::Bound::Included(path), std::ops::Bound::Unbounded))
+            .map(|(other, _)| other)
+            .take_while(|other| other.starts_with(path))
+            .filter(|other| other.len() == path.len() || other[path.len()] == b'/')
+            .cloned()
+            .collect();
+        for path in &inside {
+            self.paths.remove(path);
+        }
+        !inside.is_empty()
+    }
+}
+
+fn file(files: &dyn FileSystem, inode: Inode, metadata: &Metadata) -> Result<File, ReadError> {
+    let content = match metadata.kind {
+        Kind::File => Content::Inode {
+            inode,
+            size: metadata.size,
+        },
+        Kind::Link => Content::Link(files.read_link(inode)?),
+        _ => Content::None,
+    };
+    Ok(File {
+        kind: metadata.kind,
+        mode: metadata.mode,
+        uid: metadata.uid,
+        gid: metadata.gid,
+        mtime: metadata.mtime,
+        flags: metadata.flags,
+        rdev: metadata.rdev,
+        xattrs: files.xattrs(inode)?,
+        content,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::{Entry, Run as DataRun};
+    use super::*;
+    use crate::hashing::Stop;
+
+    /// A file system that is not asked for anything.
+    struct Nothing;
+
+    impl FileSystem for Nothing {
+        fn root(&self) -> Inode {
+            unreachable!()
+        }
+        fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
+            unreachable!()
+        }
+        fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
+            unreachable!()
+        }
+        fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
+            unreachable!()
+        }
+        fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
+            unreachable!()
+        }
+        fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
+            unreachable!()
+        }
+        fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
+            unreachable!()
+        }
+    }
+
+    fn file(kind: Kind, content: Content) -> File {
+        File {
+            kind,
+            mode: 0o644,
+            uid: 0,
+            gid: 7,
+            mtime: Time {
+                seconds: -1,
+                nanoseconds: 5,
+            },
+            flags: Flags::default(),
+            rdev: None,
+            xattrs: Vec::new(),
+            content,
+        }
+    }
+
+    fn tree(paths: &[&str]) -> Tree {
+        let mut tree = Tree::default();
+        for path in paths {
+            tree.insert(path.as_bytes(), file(Kind::Directory, Content::None));
+        }
+        tree
+    }
+
+    #[test]
+    fn a_path_goes_with_what_is_in_it_and_nothing_else() {
+        let all = ["/", "/a", "/a-b", "/a/b", "/a/b/c", "/ab"];
+        for (path, left) in [
+            ("/a", &["/", "/a-b", "/ab"][..]),
+            ("/a/b", &["/", "/a", "/a-b", "/ab"]),
+            ("/ab", &["/", "/a", "/a-b", "/a/b", "/a/b/c"]),
+            ("/x", &all),
+        ] {
+            let mut tree = tree(&all);
+            assert_eq!(
+                tree.remove(path.as_bytes()),
+                left.len() < all.len(),
+                "{path}"
+            );
+            let paths: Vec<_> = tree
+                .paths()
+                .map(|(path, _)| str::from_utf8(path).unwrap())
+                .collect();
+            assert_eq!(paths, left, "without {path}");
+        }
+    }
+
+    #[test]
+    fn a_listing_has_one_line_a_path() {
+        let mut tree = tree(&["/"]);
+        let mut named = file(Kind::File, Content::Bytes(b"abc".to_vec()));
+        named.flags.immutable = true;
+        named.xattrs = vec![Xattr {
+            name: b"user.x".to_vec(),
+            value: vec![0, 255],
+        }];
+        tree.insert(b"/b", named);
+        let first = tree.find(b"/b").unwrap();
+        tree.paths.insert(b"/c".as_slice().into(), first);
+        tree.insert(b"/\xff", file(Kind::Link, Content::Link(b"/b".to_vec())));
+        let null = File {
+            rdev: Some((1, 3)),
+            ..file(Kind::CharDevice, Content::None)
+        };
+        tree.insert(b"/a", null);
+        let stop = Stop::default();
+        let watch = Watch {
+            stop: &stop,
+            progress: &|_| {},
+        };
+        let contents = Contents::read(&tree, &Nothing, 4096, 2, watch).unwrap();
+        let lines = String::from_utf8(listing(&tree, &contents).unwrap()).unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let file = r#"{"flags":"i","gid":7,"kind":"file","mode":"0644","mtime":-1,"mtime_ns":5,"path":"PATH",SAME"sha256":"HASH","size":3,"uid":0,"xattrs":[{"name":"user.x","value_hex":"00ff"}]}"#;
+        let file = |path: &str, same: &str| {
+            file.replace("PATH", path)
+                .replace("SAME", same)
+                .replace("HASH", sha256)
+        };
+        let expected = [
+            r#"{"gid":7,"kind":"directory","mode":"0644","mtime":-1,"mtime_ns":5,"path":"/","uid":0}"#.to_owned(),
+            r#"{"device":"1:3","gid":7,"kind":"char-device","mode":"0644","mtime":-1,"mtime_ns":5,"path":"/a","uid":0}"#.to_owned(),
+            file("/b", ""),
+            file("/c", r#""same_as":"/b","#),
+            r#"{"gid":7,"kind":"link","mode":"0644","mtime":-1,"mtime_ns":5,"path_hex":"2fff","target":"/b","uid":0}"#.to_owned(),
+        ];
+        assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+    }
+}
