@@ -70,23 +70,11 @@ pub async fn finish(
     )
     .await
     .map_err(write)?;
-    // Without clobbering: another build may have finished under the same name meanwhile.
     let target = to.to_owned();
-    spawn_blocking(move || {
-        scratch
-            .persist_noclobber(&target)
-            .map_err(|error| error.error)?;
-        sync_directory(&target)
-    })
-    .await
-    .map_err(io::Error::other)
-    .flatten()
-    .map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => DiskError::Exists {
-            path: to.to_owned(),
-        },
-        _ => write(source),
-    })?;
+    spawn_blocking(move || place(scratch, &target))
+        .await
+        .map_err(io::Error::other)
+        .map_err(write)??;
     Ok(Finished {
         virtual_size: total,
         size,
@@ -94,8 +82,22 @@ pub async fn finish(
     })
 }
 
+/// Gives a file that was written beside its target the target's name, without clobbering: another build may have finished
+/// under the same name meanwhile.
+pub(super) fn place(scratch: TempPath, target: &Path) -> Result<(), DiskError> {
+    let placed = scratch
+        .persist_noclobber(target)
+        .map_err(|error| error.error)
+        .and_then(|()| sync_directory(target));
+    let path = target.to_owned();
+    placed.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => DiskError::Exists { path },
+        _ => DiskError::Write { path, source },
+    })
+}
+
 /// An empty file beside the target that is removed unless it gets the target's name.
-fn scratch(to: &Path) -> io::Result<TempPath> {
+pub(super) fn scratch(to: &Path) -> io::Result<TempPath> {
     use std::os::unix::fs::PermissionsExt as _;
     let to = std::path::absolute(to)?;
     let directory = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
@@ -122,6 +124,28 @@ async fn convert(
     call.args(options(format).iter().copied());
     call.args(["-m", &coroutines().to_string()]);
     call.arg(absolute(overlay)?).arg(absolute(scratch)?);
+    let mut progress = Progress::default();
+    run_with(call, &mut |bytes| bar.advance(progress.push(bytes, total))).await
+}
+
+/// Puts a raw disk into another format, in order: in parallel, the bytes would differ from time to time.
+pub(super) async fn repack(
+    raw: &Path,
+    format: Format,
+    scratch: &Path,
+    to: &Path,
+    bar: &Bar,
+    total: u64,
+) -> Result<(), DiskError> {
+    let mut call = QemuImg::new("convert", to);
+    call.args(["-p", "-f", "raw"]);
+    call.args(
+        options(format)
+            .iter()
+            .copied()
+            .filter(|option| *option != "-W"),
+    );
+    call.arg(absolute(raw)?).arg(absolute(scratch)?);
     let mut progress = Progress::default();
     run_with(call, &mut |bytes| bar.advance(progress.push(bytes, total))).await
 }

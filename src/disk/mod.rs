@@ -4,16 +4,20 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+mod anew;
 mod error;
 mod finish;
 mod header;
+mod identity;
 mod qemu_img;
 
+pub mod clean;
 pub mod read;
 pub mod rewrite;
 pub mod tree;
 pub mod write;
 
+pub use anew::{Anew, AnewError, Renewed, made, renew};
 pub use error::DiskError;
 pub use finish::{Finished, driver, finish};
 use qemu_img::{QemuImg, run};

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::read::ext4::Ext4;
+use super::read::ext4::{Ext4, Superblock};
 use super::read::partitions::{self, Extent, Table};
-use super::read::{BlockRead, ReadError, Slice};
+use super::read::{BlockRead, FileSystem, ReadError, Slice};
 use super::tree::{Contents, Tree, Watch, listing};
 use super::write::{self, Base, Format, WriteError, Written, find_root, write_qcow2, write_raw};
 use crate::digest::Digest;
@@ -50,21 +50,38 @@ impl Source {
     /// # Errors
     /// The disk is damaged, or has something that is not known.
     pub fn open(disk: Arc<dyn BlockRead>) -> Result<Self, WriteError> {
-        let table = partitions::read(&disk)?;
-        let root = find_root(&disk, &table)?;
-        let files = Ext4::open(Arc::new(Slice::new(
-            disk.clone(),
-            root.offset,
-            root.length,
-        )?))?;
-        let format = Format::from_superblock(files.superblock())?;
+        let base = Arc::clone(&disk);
+        Self::open_over(disk, &base)
+    }
+
+    /// The same for a disk that was made of a base: partitions and the identity of the file system are the base's, which
+    /// no guest has written to.
+    ///
+    /// # Errors
+    /// A disk is damaged, has something that is not known, or its root is not where the base's is.
+    pub fn open_over(disk: Arc<dyn BlockRead>, base: &dyn BlockRead) -> Result<Self, WriteError> {
+        let table = partitions::read(base)?;
+        let root = find_root(base, &table)?;
+        let now = find_root(&disk, &partitions::read(&disk)?)?;
+        if (now.number, now.offset) != (root.number, root.offset) {
+            let what = "a root partition that the guest has moved".to_owned();
+            return Err(WriteError::Unknown { what });
+        }
+        let superblock = Superblock::read(&Slice::new(base, root.offset, root.length)?)?;
+        let partition = Slice::new(Arc::clone(&disk), now.offset, now.length)?;
         Ok(Self {
             disk,
             table,
             root,
-            files,
-            format,
+            files: Ext4::open(Arc::new(partition))?,
+            format: Format::from_superblock(&superblock)?,
         })
+    }
+
+    /// Its root file system.
+    #[must_use]
+    pub fn files(&self) -> &dyn FileSystem {
+        &self.files
     }
 
     /// Its file tree.

@@ -159,6 +159,20 @@ impl Tree {
         self.paths.insert(path.into(), self.files.len() - 1);
     }
 
+    /// Whether anything is in a directory.
+    #[must_use]
+    pub fn has_children(&self, path: &[u8]) -> bool {
+        let mut inside = path.to_vec();
+        inside.push(b'/');
+        let mut after = self.paths.range::<[u8], _>((
+            std::ops::Bound::Excluded(inside.as_slice()),
+            std::ops::Bound::Unbounded,
+        ));
+        after
+            .next()
+            .is_some_and(|(other, _)| other.starts_with(&inside))
+    }
+
     /// Takes a path away, and if it is a directory, everything in it. Says whether there was anything.
     pub fn remove(&mut self, path: &[u8]) -> bool {
         let inside: Vec<_> = self

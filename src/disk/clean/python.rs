@@ -1,0 +1,82 @@
+//! Compiled Python whose sources get another time.
+//!
+//! A `.pyc` begins with a magic number, flags, the source's time of change and its size, four bytes each in little endian
+//! (PEP 552); with flags of zero Python uses it only while time and size are those of the source.
+
+use super::{CleanError, content};
+use crate::disk::read::{FileSystem, Kind};
+use crate::disk::tree::Tree;
+
+const HEADER: usize = 16;
+const FLAGS: std::ops::Range<usize> = 4..8;
+const TIME: std::ops::Range<usize> = 8..12;
+
+/// Every compiled module whose source is newer than the epoch, with the bytes that fit the clamped source.
+pub(super) fn compiled_after(
+    tree: &Tree,
+    files: &dyn FileSystem,
+    epoch: i64,
+) -> Result<Vec<(usize, Vec<u8>)>, CleanError> {
+    let mut stale = Vec::new();
+    for (path, index) in tree.paths() {
+        if !path.ends_with(b".pyc") || tree.files()[index].kind != Kind::File {
+            continue;
+        }
+        let Some(source) = source(path).and_then(|path| tree.find(&path)) else {
+            continue;
+        };
+        let written = tree.files()[source].mtime.seconds;
+        if written <= epoch {
+            continue;
+        }
+        let mut bytes = content(tree, files, path, index)?;
+        if fits(&bytes, written) {
+            bytes[TIME].copy_from_slice(&low_bits(epoch));
+            stale.push((index, bytes));
+        }
+    }
+    Ok(stale)
+}
+
+/// Whether the module was compiled from a source of this time.
+fn fits(bytes: &[u8], written: i64) -> bool {
+    bytes.len() >= HEADER && bytes[FLAGS] == [0; 4] && bytes[TIME] == low_bits(written)
+}
+
+/// Python keeps the low 32 bits.
+fn low_bits(time: i64) -> [u8; 4] {
+    let [a, b, c, d, ..] = time.to_le_bytes();
+    [a, b, c, d]
+}
+
+/// `x/__pycache__/name.cpython-311.pyc` and `x/__pycache__/name.cpython-311.opt-1.pyc` are made of `x/name.py`.
+fn source(path: &[u8]) -> Option<Vec<u8>> {
+    const CACHE: &[u8] = b"/__pycache__/";
+    let at = path
+        .windows(CACHE.len())
+        .rposition(|window| window == CACHE)?;
+    let name = &path[at + CACHE.len()..];
+    let end = name.iter().position(|&byte| byte == b'.')?;
+    (!name.contains(&b'/')).then(|| [&path[..at], b"/", &name[..end], b".py"].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_made_of_the_source_beside_its_cache() {
+        for (path, expected) in [
+            ("/a/__pycache__/x.cpython-311.pyc", Some("/a/x.py")),
+            ("/a/__pycache__/x.cpython-311.opt-1.pyc", Some("/a/x.py")),
+            ("/a/x.pyc", None),
+            ("/a/__pycache__/deep/x.pyc", None),
+        ] {
+            assert_eq!(
+                source(path.as_bytes()).as_deref(),
+                expected.map(str::as_bytes),
+                "{path}"
+            );
+        }
+    }
+}
