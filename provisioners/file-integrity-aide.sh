@@ -28,6 +28,8 @@ cat >"$conf" <<RULES
 database_in=file:$database
 database_out=file:$database.new
 gzip_dbout=yes
+# No date in the database: the image is the same when it is built again.
+database_add_metadata=no
 Static = ftype+p+n+u+g+s+sha256
 !/etc/machine-id
 !/etc/hostname

@@ -28,6 +28,19 @@ impl Timestamp {
     pub fn now() -> Self {
         SystemTime::now().into()
     }
+
+    /// So many seconds after 1970; the end of the year 9999 at the latest.
+    #[must_use]
+    pub fn from_seconds(seconds: u64) -> Self {
+        Self(seconds.min(END - 1))
+    }
+
+    /// Seconds since 1970.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        // The year 9999 is far below the limit.
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
 }
 
 const MONTHS: [&str; 12] = [

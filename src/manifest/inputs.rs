@@ -8,14 +8,14 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{
-    Action, Apt, Base, BaseKind, Dnf, File, Inputs, Name, Network, Packages, Repository,
-    SecretKind, Step,
+    Action, Apt, Base, BaseKind, Dnf, File, FinishInputs, Inputs, Name, Network, Packages,
+    Repository, SecretKind, Source, SourceKind, Step,
 };
 use crate::base::BaseDisk;
 use crate::digest::Digest;
@@ -79,8 +79,41 @@ pub fn collect(
         lock: None,
         files: files.collect::<Result<_, _>>()?,
         steps: steps.collect::<Result<_, _>>()?,
+        sources: sources(plan, stop)?,
+        finish: finish(&plan.finish),
         network: network(&plan.network),
         hermetic: !plan.network.open,
+    })
+}
+
+fn sources(plan: &Plan, stop: &Stop) -> Result<BTreeMap<String, Source>, InputError> {
+    let sources = plan.sources.iter().map(|(path, written)| {
+        let metadata = fs::metadata(path).map_err(failed(path))?;
+        let (kind, digest) = if metadata.is_dir() {
+            (SourceKind::Directory, Digest::of(&listing(path, stop)?))
+        } else if kept_mode(&metadata) == 0o755 {
+            (SourceKind::Executable, hash(path, stop)?)
+        } else {
+            (SourceKind::File, hash(path, stop)?)
+        };
+        Ok((written.clone(), Source { digest, kind }))
+    });
+    sources.collect()
+}
+
+fn finish(finish: &plan::Finish) -> Option<FinishInputs> {
+    let plan::Finish {
+        rebuild,
+        drop,
+        keep,
+    } = finish;
+    let paths =
+        |exceptions: &[plan::Exception]| exceptions.iter().map(|it| it.path.clone()).collect();
+    let is_default = *rebuild && drop.is_empty() && keep.is_empty();
+    (!is_default).then(|| FinishInputs {
+        rebuild: *rebuild,
+        drop: paths(drop),
+        keep: paths(keep),
     })
 }
 
@@ -213,7 +246,7 @@ fn file(upload: &plan::Upload, stop: &Stop) -> Result<File, InputError> {
         plan::UploadSource::Path(path) => {
             let metadata = fs::metadata(path).map_err(failed(path))?;
             if metadata.is_dir() {
-                (tree(path, stop)?, None, None)
+                (Digest::of(&listing(path, stop)?), None, None)
             } else {
                 let name = path.file_name().map(|name| name.display().to_string());
                 (hash(path, stop)?, Some(kept_mode(&metadata)), name)
@@ -243,10 +276,51 @@ fn kept_mode(metadata: &Metadata) -> u32 {
     }
 }
 
-fn tree(root: &Path, stop: &Stop) -> Result<Digest, InputError> {
+/// The listing of a directory, whose digest is the directory's.
+///
+/// # Errors
+/// Something in it cannot be read, or it is in itself.
+pub fn listing(root: &Path, stop: &Stop) -> Result<Vec<u8>, InputError> {
     let mut listing = Vec::new();
     list(root, root, &mut Vec::new(), &mut listing, stop)?;
-    Ok(Digest::of(&listing))
+    Ok(listing)
+}
+
+/// One thing in the listing of a directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listed<'a> {
+    /// Its path below the directory; it never leads out of it.
+    pub path: &'a Path,
+    /// SHA-256 of its bytes; a directory has none.
+    pub digest: Option<Digest>,
+    /// It can be executed.
+    pub executable: bool,
+}
+
+/// Reads a listing. What is no line of one is `None`.
+pub fn listed(listing: &[u8]) -> impl Iterator<Item = Option<Listed<'_>>> {
+    let lines = listing.split(|&byte| byte == 0);
+    lines.filter(|line| !line.is_empty()).map(listed_line)
+}
+
+fn listed_line(line: &[u8]) -> Option<Listed<'_>> {
+    let (path, digest, executable) = if let Some(path) = line.strip_prefix(b"directory ") {
+        (path, None, false)
+    } else {
+        let rest = line.strip_prefix(b"file ")?;
+        let (mode, rest) = (rest.get(..4)?, rest.get(5..)?);
+        let digest = std::str::from_utf8(rest.get(..64)?).ok()?.parse().ok()?;
+        (rest.get(65..)?, Some(digest), mode == b"0755")
+    };
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    (inside && !path.as_os_str().is_empty()).then_some(Listed {
+        path,
+        digest,
+        executable,
+    })
 }
 
 fn list(
@@ -361,6 +435,35 @@ mod tests {
         fs::remove_file(at("sub/up")).unwrap();
         std::os::unix::fs::symlink("nowhere", at("broken")).unwrap();
         assert_eq!(digest().unwrap_err().path, at("broken"));
+    }
+
+    #[test]
+    fn a_listing_reads_back_and_never_leads_out() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(scratch.path().join("sub")).unwrap();
+        fs::write(scratch.path().join("sub/a\nb"), "text").unwrap();
+        let text = listing(scratch.path(), &Stop::default()).unwrap();
+        let read: Vec<_> = listed(&text).map(Option::unwrap).collect();
+        let expected = [
+            (Path::new("sub"), None),
+            (Path::new("sub/a\nb"), Some(Digest::of(b"text"))),
+        ];
+        assert_eq!(
+            read.iter()
+                .map(|it| (it.path, it.digest))
+                .collect::<Vec<_>>(),
+            expected
+        );
+        for hostile in [
+            "directory ../x",
+            "directory /x",
+            "directory ",
+            "file 0644 12 x",
+            "link x",
+            "directory a/../../b",
+        ] {
+            assert_eq!(listed(hostile.as_bytes()).next(), Some(None), "{hostile:?}");
+        }
     }
 
     #[test]

@@ -57,6 +57,12 @@ pub struct Inputs {
     pub files: Vec<File>,
     /// Steps in order.
     pub steps: Vec<Step>,
+    /// Files and directories of the template that all of this was read from, by the path that the template has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Source>,
+    /// How the disk was to become an image, where the template says more than the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<FinishInputs>,
     /// What the guest could reach.
     pub network: Network,
     /// Whether everything that went in is named here. False when the network was open.
@@ -216,6 +222,40 @@ pub struct File {
     pub owner: String,
 }
 
+/// A file or directory that a template names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// SHA-256 of the bytes; of the listing for a directory (see [`inputs`]).
+    pub digest: Digest,
+    /// What it is.
+    pub kind: SourceKind,
+}
+
+/// What a template's path leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A file.
+    File,
+    /// A file that can be executed.
+    Executable,
+    /// A directory.
+    Directory,
+}
+
+/// `[finish]` as the template has it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishInputs {
+    /// Write the file system anew.
+    pub rebuild: bool,
+    /// What was to go.
+    pub drop: Vec<String>,
+    /// What was to stay.
+    pub keep: Vec<String>,
+}
+
 /// One step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -312,6 +352,12 @@ pub struct Outputs {
     pub firmware: String,
     /// The image file.
     pub image: Image,
+    /// Every path in it, where its file system was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Tree>,
+    /// How its disk became an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
     /// Packages in it, sorted by name and architecture.
     pub packages: Vec<Package>,
 }
@@ -328,6 +374,36 @@ pub struct Image {
     pub size: u64,
     /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
+    /// SHA-256 of the disk that a guest sees, whatever the format of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Digest>,
+}
+
+/// Every path in an image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tree {
+    /// SHA-256 of the listing: one canonical JSON line a path, sorted by bytes.
+    pub digest: Digest,
+    /// SHA-256 of the listing as it is stored, compressed with zstd.
+    pub listing: Digest,
+}
+
+/// How a disk became an image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finish {
+    /// The same inputs give the same bytes.
+    pub reproducible: bool,
+    /// Why they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// SHA-256 of the table of rules that it was cleaned by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Digest>,
+    /// For each rule that did something, on how many paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cleaned: BTreeMap<String, u64>,
 }
 
 /// An installed package.

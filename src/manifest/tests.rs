@@ -68,6 +68,18 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
         }),
         files: vec![file],
         steps: steps.into_iter().map(name_step).collect(),
+        sources: BTreeMap::from([(
+            "files/motd".to_owned(),
+            Source {
+                digest: Digest::of(text.as_bytes()),
+                kind: SourceKind::Executable,
+            },
+        )]),
+        finish: Some(FinishInputs {
+            rebuild: true,
+            drop: vec!["/srv/cache/*".to_owned()],
+            keep: Vec::new(),
+        }),
         network: Network {
             open: true,
             allow: Vec::new(),
@@ -83,7 +95,18 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
             digest: Digest::of(image),
             size: image.len() as u64,
             virtual_size: 4 << 30,
+            disk: Some(Digest::of(b"disk")),
         },
+        tree: Some(Tree {
+            digest: Digest::of(b"tree"),
+            listing: Digest::of(b"listing"),
+        }),
+        finish: Some(Finish {
+            reproducible: false,
+            because: Some("its root is not ext4".to_owned()),
+            rules: Some(Digest::of(b"rules")),
+            cleaned: BTreeMap::from([("logs".to_owned(), 3)]),
+        }),
         packages: vec![Package {
             name: "nginx-light".to_owned(),
             version: "1.22.1-9+deb12u3".to_owned(),

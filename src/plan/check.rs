@@ -1,5 +1,6 @@
 //! Checks that the parts of a plan have in common. Problems are collected, so that all are told together.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ pub(crate) struct Checker<'a> {
     pub removed: &'a Removed,
     pub problems: Vec<Problem>,
     pub needs: Vec<Need>,
+    /// Where files of the host are that are not where the template says, by the path that it has.
+    pub moved: &'a BTreeMap<String, PathBuf>,
+    /// Files and directories that go into the image, by path, with the path as the template has it.
+    pub sources: BTreeMap<PathBuf, String>,
 }
 
 impl Checker<'_> {
@@ -245,7 +250,15 @@ impl Checker<'_> {
         if text.is_empty() {
             self.say(Problem::at(value.span(), "this path is empty"));
         }
-        host_path(self.dir, self.home, text)
+        let moved = self.moved.get(text).cloned();
+        moved.unwrap_or_else(|| host_path(self.dir, self.home, text))
+    }
+
+    /// A file or directory of the host that goes into the image.
+    pub fn put_in(&mut self, value: &Str, kind: NeedKind) -> PathBuf {
+        let path = self.needed(value, kind);
+        self.sources.insert(path.clone(), value.get_ref().clone());
+        path
     }
 
     /// A path on the host about which something must hold.

@@ -2,7 +2,7 @@
 //! out as a list.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
@@ -20,6 +20,8 @@ pub(crate) struct Given<'a> {
     /// The template's directory, absolute.
     pub dir: &'a Path,
     pub home: Option<&'a Path>,
+    /// Where files of the host are that are not where the template says, by the path that it has.
+    pub moved: &'a BTreeMap<String, PathBuf>,
     /// What was wrong and was reported already.
     pub removed: &'a Removed,
 }
@@ -40,6 +42,8 @@ pub(crate) fn make(template: &Template, given: Given<'_>) -> Made {
         removed: given.removed,
         problems: Vec::new(),
         needs: Vec::new(),
+        moved: given.moved,
+        sources: BTreeMap::new(),
     };
     let plan = checker.plan(template, given);
     Made {
@@ -86,7 +90,9 @@ impl Checker<'_> {
             steps: self.steps(&template.provision, kind),
             on_error: self.steps(&template.on_error, kind),
             tests,
+            finish: self.finish(template.finish.as_ref()),
             output: self.output(template.output.as_ref()),
+            sources: std::mem::take(&mut self.sources),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::secret::Text;
 use crate::size::serialize_duration;
 
 pub(crate) mod check;
+mod finish;
 mod machine;
 pub(crate) mod make;
 mod network;
@@ -52,8 +53,13 @@ pub struct Plan {
     pub on_error: Vec<Step>,
     /// Commands to run in a throw-away boot of the finished image.
     pub tests: Vec<Test>,
+    /// How the disk becomes an image.
+    pub finish: Finish,
     /// The image file to make.
     pub output: Output,
+    /// Files and directories of the host that go into the image, by path, with the path as the template has it.
+    #[serde(skip)]
+    pub sources: BTreeMap<PathBuf, String>,
 }
 
 /// A template file as it was read.
@@ -418,6 +424,28 @@ pub struct Test {
     /// Longest time it may take. Default 2 minutes.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
+}
+
+/// `[finish]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Finish {
+    /// Write the file system anew, the same for the same inputs. Default true.
+    pub rebuild: bool,
+    /// What goes, besides what karat knows of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<Exception>,
+    /// What stays, whatever karat knows of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<Exception>,
+}
+
+/// `[[finish.drop]]` or `[[finish.keep]]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Exception {
+    /// Absolute path in the image, or a glob.
+    pub path: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// `[output]`

@@ -176,7 +176,7 @@ impl Checker<'_> {
             uri,
             suites: Vec::new(),
             components: Vec::new(),
-            key: key.map(|key| self.needed(key, NeedKind::File)),
+            key: key.map(|key| self.put_in(key, NeedKind::File)),
             trusted,
             keep: keep.as_ref().is_none_or(|flag| flag.0),
         }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Allow, Base, Builder, Checksum, Format, HostKey, Network, OnRefused, Packages, Plan,
-    Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
+    Action, Allow, Base, Builder, Checksum, Exception, Finish, Format, HostKey, Network, OnRefused,
+    Packages, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -58,6 +58,9 @@ impl Plan {
             lines
         });
         page.section("tests", tests);
+        if plan.base.is_some() {
+            page.section("finish", finish(&plan.finish));
+        }
         page.section("output", output(&plan));
         page.0
     }
@@ -431,6 +434,22 @@ fn shell_lines(shell: &Shell) -> Vec<String> {
     if shell.expect_disconnect {
         lines.push("may drop the connection".to_owned());
     }
+    lines
+}
+
+fn finish(finish: &Finish) -> Vec<String> {
+    let first = if finish.rebuild {
+        "written anew, the same bytes every time"
+    } else {
+        "as the guest leaves it; not reproducible"
+    };
+    let list = |word: &'static str, exceptions: &[Exception]| {
+        let line = move |it: &Exception| format!("{word} {} ({})", it.path, it.reason);
+        exceptions.iter().map(line).collect::<Vec<_>>()
+    };
+    let mut lines = vec![first.to_owned()];
+    lines.extend(list("drop", &finish.drop));
+    lines.extend(list("keep", &finish.keep));
     lines
 }
 

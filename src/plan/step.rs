@@ -118,7 +118,7 @@ impl Checker<'_> {
             self.say(Problem::at(inline.span(), what).and(script.span(), "`script` is here"));
         }
         if let Some(script) = &shell.script {
-            return Some(Script::Path(self.needed(script, NeedKind::File)));
+            return Some(Script::Path(self.put_in(script, NeedKind::File)));
         }
         let Some(inline) = &shell.inline else {
             if !self.removed.has(table, "script") && !self.removed.has(table, "inline") {
@@ -207,7 +207,7 @@ impl Checker<'_> {
         let kind = self.one_kind(table, "the file", &kinds);
         let source = if let Some(source) = &file.source {
             Some(UploadSource::Path(
-                self.needed(source, NeedKind::FileOrDirectory),
+                self.put_in(source, NeedKind::FileOrDirectory),
             ))
         } else if let Some(content) = &file.content {
             Some(UploadSource::Content(text(content.get_ref())))

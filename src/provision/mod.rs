@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::network::Seal;
 use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
+use crate::time::Timestamp;
 use crate::ui::Ui;
 
 mod download;
@@ -44,8 +45,21 @@ pub struct Context<'a> {
     pub secrets: &'a Secrets,
     /// The user's screen.
     pub ui: &'a Ui,
+    /// What time it is for programs that ask (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<Timestamp>,
     /// Where the download with this digest lies.
     pub fetched: &'a dyn Fn(&Digest) -> PathBuf,
+}
+
+impl Context<'_> {
+    /// What makes programs write the same twice: the day and the seed of hashes that they see.
+    fn steady(&self) -> Vec<(&'static str, String)> {
+        let epoch = self
+            .epoch
+            .map(|epoch| ("SOURCE_DATE_EPOCH", epoch.seconds().to_string()));
+        let seed = ("PYTHONHASHSEED", "0".to_owned());
+        epoch.into_iter().chain([seed]).collect()
+    }
 }
 
 /// A step that failed, for `on_error`.

@@ -173,8 +173,13 @@ fn environment(
         .iter()
         .map(|(name, value)| (name.clone(), value.reveal(cx.secrets)));
     let more = more.iter().copied().map(own);
+    let steady = cx
+        .steady()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
     set.into_iter()
         .map(own)
+        .chain(steady)
         .chain(variables)
         .chain(secrets)
         .chain(chosen)

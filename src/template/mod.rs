@@ -41,6 +41,8 @@ pub struct Inputs {
     pub home: Option<PathBuf>,
     /// An output that exists is not an error.
     pub force: bool,
+    /// Where files of the host are that are not where the template says, by the path that it has.
+    pub moved: BTreeMap<String, PathBuf>,
 }
 
 impl Inputs {
@@ -163,6 +165,7 @@ fn plan(
             secrets: secrets.collect(),
             dir,
             home,
+            moved: &inputs.moved,
             removed: &removed,
         },
     );

@@ -30,6 +30,7 @@ pub struct Template {
     pub on_error: Vec<Spanned<Step>>,
     #[serde(default)]
     pub test: Vec<Spanned<Test>>,
+    pub finish: Option<Finish>,
     pub output: Option<Spanned<Output>>,
     // Read before everything else; here only so that a typo is told what could have been meant.
     #[serde(default, rename = "variables")]
@@ -300,6 +301,23 @@ pub struct Test {
     pub name: Option<Str>,
     pub command: Option<Str>,
     pub timeout: Option<Spanned<Scalar>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finish {
+    pub rebuild: Option<Flag>,
+    #[serde(default)]
+    pub drop: Vec<Spanned<Exception>>,
+    #[serde(default)]
+    pub keep: Vec<Spanned<Exception>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    pub path: Option<Str>,
+    pub reason: Option<Str>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -56,6 +56,7 @@ async fn files_of_every_source_arrive() {
         cached.clone()
     };
     let cx = Context {
+        epoch: None,
         fetched: &fetched,
         ..context(&variables, &secrets)
     };

@@ -204,6 +204,7 @@ pub fn context<'a>(variables: &'a BTreeMap<String, String>, secrets: &'a Secrets
         variables,
         secrets,
         ui: &UI,
+        epoch: None,
         fetched,
     }
 }

@@ -145,9 +145,10 @@ async fn qemu_dies_with_a_killed_parent() {
         let run = directory.join("run");
         let network = karat::plan::Network::default();
         let ui = Ui::default();
-        let _machine = karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, &run, &ui)
-            .await
-            .unwrap();
+        let _machine =
+            karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
+                .await
+                .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();
         std::future::pending::<()>().await;
     }

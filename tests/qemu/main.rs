@@ -68,7 +68,7 @@ impl Site {
         base: &Base,
     ) -> Result<QemuMachine, QemuError> {
         let (network, ui) = (Network::default(), Ui::default());
-        launch(plan, ssh, &network, base, &self.run(), &ui).await
+        launch(plan, ssh, &network, base, None, &self.run(), &ui).await
     }
 }
 

@@ -27,7 +27,7 @@ pub async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -
     std::fs::create_dir_all(&run).unwrap();
     let start = Instant::now();
     let network = Network::default();
-    let launched = launch(plan, ssh, &network, base, &run, &Ui::default()).await;
+    let launched = launch(plan, ssh, &network, base, None, &run, &Ui::default()).await;
     let mut machine = launched.unwrap();
     if let Err(error) = machine.wait_ready(BOOT_LIMIT, &Ui::default()).await {
         panic!("{error}: {:?}", std::error::Error::source(&error));

@@ -8,6 +8,7 @@ use super::accelerator::Accelerator;
 use super::firmware::Uefi;
 use crate::disk;
 use crate::plan::{Arch, Qemu};
+use crate::time::Timestamp;
 
 /// Names inside the run directory.
 pub(super) const DISK: &str = "disk.qcow2";
@@ -20,6 +21,8 @@ pub(super) struct Inputs<'a> {
     pub plan: &'a Qemu,
     /// Whether the guest reaches anything.
     pub open: bool,
+    /// What the guest's clock starts at; the host's time when there is none.
+    pub clock: Option<Timestamp>,
     pub accelerator: Accelerator,
     pub base: &'a disk::Base,
     pub uefi: Option<&'a Uefi>,
@@ -46,7 +49,7 @@ pub(super) fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
     arguments.pair("-cpu", cpu(plan.arch, inputs.accelerator));
     arguments.pair("-smp", &format!("cpus={}", plan.cpus));
     arguments.pair("-m", &format!("size={}K", plan.memory / 1024));
-    arguments.pair("-rtc", "base=utc");
+    arguments.pair("-rtc", &clock(inputs.clock));
     arguments.pair("-display", "none");
     // The monitor talks over QEMU's own stdin and stdout: no socket path to be too long or left over.
     arguments.pair("-chardev", "stdio,id=monitor,signal=off");
@@ -75,6 +78,13 @@ impl Arguments {
     fn pair(&mut self, option: &str, value: &str) -> &mut Self {
         self.flag(option).flag(value)
     }
+}
+
+/// QEMU takes a date in UTC, without its `Z`.
+fn clock(start: Option<Timestamp>) -> String {
+    start.map_or("base=utc".to_owned(), |start| {
+        format!("base={}", start.to_string().trim_end_matches('Z'))
+    })
 }
 
 fn machine(plan: &Qemu) -> String {
@@ -195,12 +205,20 @@ mod tests {
         let inputs = Inputs {
             plan,
             open: false,
+            clock: None,
             accelerator,
             base: &base,
             uefi,
             port: 2222,
         };
         arguments(&inputs).join(" ")
+    }
+
+    #[test]
+    fn the_clock_starts_where_it_is_told_to() {
+        let epoch = "2026-11-23T11:22:37Z".parse().unwrap();
+        assert_eq!(clock(Some(epoch)), "base=2026-11-23T11:22:37");
+        assert_eq!(clock(None), "base=utc");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{QemuError, QemuMachine, accelerator, firmware};
 use crate::disk;
 use crate::plan::{self, Firmware};
 use crate::ssh::Target;
+use crate::time::Timestamp;
 use crate::ui::Ui;
 
 /// What QEMU says when another process has the port.
@@ -19,6 +20,8 @@ const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 
 /// Launches a guest from an overlay on `base`. The run directory is the caller's: it must exist, belong to this guest alone, and
 /// be removed by the caller when the machine has ended and its disk is no longer needed.
+///
+/// The guest's clock starts at `clock`, else at this host's time.
 ///
 /// Returns as soon as the process exists, so that a cancel always has something to destroy; then comes
 /// [`QemuMachine::wait_ready`].
@@ -30,6 +33,7 @@ pub async fn launch(
     ssh: &plan::Ssh,
     network: &plan::Network,
     base: &disk::Base,
+    clock: Option<Timestamp>,
     run: &Path,
     ui: &Ui,
 ) -> Result<QemuMachine, QemuError> {
@@ -79,6 +83,7 @@ pub async fn launch(
     let inputs = |port| Inputs {
         plan,
         open: network.open,
+        clock,
         accelerator: choice.accelerator,
         base: &base,
         uefi: uefi.as_ref(),

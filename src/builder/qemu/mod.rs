@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Death, Machine, MachineError};
 use crate::network::Seal;
 use crate::ssh::{self, Session, Target, quote};
+use crate::time::Timestamp;
 use crate::ui::Ui;
 
 mod accelerator;
@@ -42,6 +43,8 @@ pub struct QemuMachine {
     process: Process,
     session: Option<Session>,
     seal: Option<Seal>,
+    /// What its clock is set to after every boot.
+    clock: Option<Timestamp>,
     target: Target,
     /// The public key that the seed lets in.
     authorized: Option<String>,
@@ -61,6 +64,7 @@ impl QemuMachine {
             process,
             session: None,
             seal: None,
+            clock: None,
             target,
             authorized,
             accelerator,
@@ -132,6 +136,16 @@ impl QemuMachine {
         sealed::attach(&mut seal, self.session()).await?;
         self.seal = Some(seal);
         Ok(())
+    }
+
+    /// Sets the guest's clock to this time, now and after every reboot, so that what programs write does not depend on the
+    /// day of the build.
+    ///
+    /// # Errors
+    /// The line dropped, or the guest's `date` does not set the clock.
+    pub async fn set_clock(&mut self, to: Timestamp) -> Result<(), MachineError> {
+        self.clock = Some(to);
+        Ok(set_clock(self.session(), to).await?)
     }
 
     /// Removes the way in: keys, cloud-init's state, logs. Only [`Self::shut_down`] may follow.
@@ -220,6 +234,11 @@ impl QemuMachine {
     }
 }
 
+async fn set_clock(session: &Session, to: Timestamp) -> Result<(), ssh::SshError> {
+    let command = format!("date -u -s @{} >/dev/null", to.seconds());
+    session.output(&command).await.map(drop)
+}
+
 impl Machine for QemuMachine {
     fn session(&self) -> &Session {
         self.session
@@ -237,6 +256,9 @@ impl Machine for QemuMachine {
         };
         let session = connected.map_err(|error| self.not_reached(error))?;
         let session = self.session.insert(session);
+        if let Some(clock) = self.clock {
+            set_clock(session, clock).await?;
+        }
         match &mut self.seal {
             Some(seal) => Ok(sealed::attach_again(seal, session).await?),
             None => Ok(()),

@@ -379,7 +379,10 @@ async fn run<M: Machine>(
         ("TZ", "UTC".to_owned()),
         ("KARAT_DIRECTORY", directory.to_owned()),
     ];
-    let environment = fixed.into_iter().chain(script.environment);
+    let environment = fixed
+        .into_iter()
+        .chain(cx.steady())
+        .chain(script.environment);
     let run = Run {
         script: script.text.as_bytes(),
         interpreter: Interpreter {

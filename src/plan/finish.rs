@@ -1,0 +1,48 @@
+//! How a disk becomes an image.
+
+use toml::Spanned;
+
+use super::check::Checker;
+use super::{Exception, Finish};
+use crate::template::problem::Problem;
+use crate::template::schema;
+
+impl Checker<'_> {
+    /// `[finish]`
+    pub(super) fn finish(&mut self, finish: Option<&schema::Finish>) -> Finish {
+        let none = schema::Finish::default();
+        let schema::Finish {
+            rebuild,
+            drop,
+            keep,
+        } = finish.unwrap_or(&none);
+        Finish {
+            rebuild: rebuild.as_ref().is_none_or(|flag| flag.0),
+            drop: self.exceptions(drop),
+            keep: self.exceptions(keep),
+        }
+    }
+
+    fn exceptions(&mut self, exceptions: &[Spanned<schema::Exception>]) -> Vec<Exception> {
+        let exceptions = exceptions.iter().map(|exception| {
+            let (table, exception) = (exception.span(), exception.get_ref());
+            let help =
+                "add `path = \"/var/lib/app/cache\"`; `*` and `**` stand for what may be there";
+            let path = self.required(&table, "path", exception.path.as_ref(), help);
+            if let Some(written) = exception.path.as_ref().filter(|_| !path.is_empty()) {
+                self.guest_path(written);
+                // Everything, or all at the top: an image without a system is nobody's wish.
+                if ["/", "/*", "/**"].contains(&path.as_str()) {
+                    self.say(Problem::at(
+                        written.span(),
+                        format!("{path:?} is the whole image"),
+                    ));
+                }
+            }
+            let help = "add `reason = \"...\"`, for whoever reads the template next";
+            let reason = self.required(&table, "reason", exception.reason.as_ref(), help);
+            Exception { path, reason }
+        });
+        exceptions.collect()
+    }
+}
