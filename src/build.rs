@@ -1,16 +1,16 @@
 //! Plan → Image: the one screen. Everything that happens to a machine happens here, in this order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::base;
+use crate::base::{self, BaseDisk};
 use crate::builder::host::HostMachine;
 use crate::builder::qemu::{self, QemuMachine};
 use crate::builder::{Machine, MachineError};
 use crate::digest::Digest;
-use crate::disk;
+use crate::disk::{self, clean::Owners};
 use crate::fetch::{Cache, Mirror};
 use crate::hashing;
 use crate::lock::{Lock, LockError, Request, Resolution};
@@ -21,8 +21,11 @@ use crate::run::RunDir;
 use crate::secret::Secrets;
 use crate::store::{Store, Stored, Timestamp};
 use crate::ui::Ui;
+use compare::{Compared, Level, compare};
 
+pub mod compare;
 mod error;
+mod finish;
 mod locking;
 mod on_error;
 mod phases;
@@ -54,6 +57,10 @@ pub struct Settings<'a> {
     pub locked: bool,
     /// Where packages are looked for before their archives are asked.
     pub mirrors: &'a [Mirror],
+    /// Build twice, and compare before anything is recorded.
+    pub twice: bool,
+    /// Start from this disk, which is the plan's base, wherever that would come from.
+    pub base: Option<&'a BaseDisk>,
 }
 
 /// What a build made.
@@ -78,6 +85,64 @@ pub struct Image {
     pub phases: Vec<(String, Duration)>,
 }
 
+/// An image that was made, and not recorded.
+#[derive(Debug)]
+pub struct Made {
+    /// Its manifest.
+    pub manifest: Manifest,
+    file: PathBuf,
+    base: BaseDisk,
+    lock: Lock,
+    accelerator: String,
+    listing: Option<String>,
+    owners: Owners,
+}
+
+impl Made {
+    /// What of it is compared with another build.
+    #[must_use]
+    pub fn compared(&self) -> Compared<'_> {
+        Compared {
+            manifest: &self.manifest,
+            listing: self.listing.as_deref(),
+        }
+    }
+
+    /// The package that has a path of the image.
+    #[must_use]
+    pub fn owner(&self, path: &str) -> Option<String> {
+        self.owners.of(path.as_bytes()).map(str::to_owned)
+    }
+}
+
+/// Makes an image, compares nothing, tests nothing and records nothing: its file is gone when this returns.
+///
+/// # Errors
+/// See [`BuildError`].
+pub async fn again(
+    plan: &Plan,
+    secrets: &Secrets,
+    settings: &Settings<'_>,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<Made, BuildError> {
+    let Builder::Qemu(guest) = &plan.builder else {
+        return Err(LockError::NoLock.into());
+    };
+    let job = Job {
+        plan,
+        secrets,
+        settings,
+        ui,
+        cancel,
+    };
+    let run = RunDir::create(&settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+    let mut phases = Phases::new(ui, cancel);
+    let made = job.make(guest, Update::Keep, &run, &mut phases).await?;
+    run.remove().map_err(BuildError::RunDirectory)?;
+    Ok(made)
+}
+
 /// Builds what the plan says. `update` tells what becomes of a lock that is up to date.
 ///
 /// # Errors
@@ -99,7 +164,8 @@ pub async fn build(
         cancel,
     };
     match &plan.builder {
-        Builder::Qemu(guest) => job.image(guest, update, phases).await,
+        // On the heap: with a second build inside, it is large for the stack.
+        Builder::Qemu(guest) => Box::pin(job.image(guest, update, phases)).await,
         Builder::Host(host) => job.existing_host(host, phases).await,
     }
 }
@@ -130,6 +196,12 @@ pub async fn lock(
     }
 }
 
+/// What time it is in a build: that of the newest archive it was locked from, or, without any, of its base.
+fn epoch(lock: &Lock, base: &BaseDisk) -> Option<Timestamp> {
+    lock.epoch
+        .or_else(|| disk::made(&base.disk).map(Timestamp::from_seconds))
+}
+
 /// One build's arguments, for all its parts.
 struct Job<'a> {
     plan: &'a Plan,
@@ -146,42 +218,65 @@ impl Job<'_> {
         update: Update,
         mut phases: Phases<'_>,
     ) -> Result<Built, BuildError> {
-        let plan = self.plan;
-        let cache = self.settings.cache;
         let started = Timestamp::now();
-        let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
-        let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+        let made = self.make(guest, update, &run, &mut phases).await?;
+        let image = disk::Base {
+            path: made.file.clone(),
+            format: disk::driver(self.plan.output.format).to_owned(),
+        };
+        self.test(guest, &image, &run, &mut phases).await?;
+        if self.settings.twice {
+            Box::pin(self.make_again(guest, &made, &mut phases)).await?;
+        }
 
+        let this = record::ThisRun {
+            started,
+            phases: &phases.so_far(),
+        };
+        let recorded = record::image(&made, self.plan, this, self.settings, self.ui);
+        let id = phases.run("record", recorded).await?;
+        self.copy_out(&made.manifest, &mut phases).await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        Ok(Built::Image(Box::new(Image {
+            id,
+            manifest: made.manifest,
+            phases: phases.so_far(),
+        })))
+    }
+
+    /// From the plan to a finished image in the run directory, with its manifest.
+    async fn make(
+        &self,
+        guest: &plan::Qemu,
+        update: Update,
+        run: &RunDir,
+        phases: &mut Phases<'_>,
+    ) -> Result<Made, BuildError> {
+        let cache = self.settings.cache;
+        let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
         let mut locking = self.locking(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
-        let base = phases
-            .run("base", async {
-                Ok(base::obtain(wanted, cache, run.path(), self.ui).await?)
-            })
-            .await?;
+        let obtain = async {
+            match self.settings.base {
+                Some(base) => Ok(base.clone()),
+                None => Ok(base::obtain(wanted, cache, run.path(), self.ui).await?),
+            }
+        };
+        let base = phases.run("base", obtain).await?;
         let mut inputs = phases
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;
         let known = self.known_lock(&mut locking, &base)?;
         if let Some(lock) = &known {
-            self.fetch_packages(lock, &mut phases).await?;
+            self.fetch_packages(lock, phases).await?;
         }
 
-        let launch = async {
-            Ok(qemu::launch(
-                guest,
-                &plan.ssh,
-                &plan.network,
-                &base.disk,
-                run.path(),
-                self.ui,
-            )
-            .await?)
-        };
+        let clock = known.as_ref().and_then(|lock| epoch(lock, &base));
+        let launch = self.launch(guest, &base.disk, clock, run.path());
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
-        let provisioned =
-            self.provision_guest(&mut machine, &base.digest, &locking, known, &mut phases);
+        let provisioned = self.provision_guest(&mut machine, &base, &locking, known, phases);
         let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
             Err(error) => return Err(self.give_up(machine, error).await),
@@ -194,35 +289,66 @@ impl Job<'_> {
             .await?;
 
         let file = run.path().join("image");
-        let finish =
-            async { Ok(disk::finish(&overlay, plan.output.format, &file, self.ui).await?) };
+        let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
         let finished = phases.run("finish", finish).await?;
-        self.test(
-            guest,
-            &disk::Base {
-                path: file.clone(),
-                format: disk::driver(plan.output.format).to_owned(),
-            },
-            &run,
-            &mut phases,
-        )
-        .await?;
-
-        let manifest = record::manifest(inputs, guest, plan, &finished, packages, &lock);
-        let this = record::ThisRun {
-            started,
-            accelerator,
-            phases: &phases.so_far(),
-        };
-        let recorded = record::image(&manifest, &file, &lock, this, self.settings, self.ui);
-        let id = phases.run("record", recorded).await?;
-        self.copy_out(&manifest, &mut phases).await?;
-        run.remove().map_err(BuildError::RunDirectory)?;
-        Ok(Built::Image(Box::new(Image {
-            id,
+        let manifest = record::manifest(inputs, guest, self.plan, &finished, packages, &lock)?;
+        Ok(Made {
             manifest,
-            phases: phases.so_far(),
-        })))
+            file,
+            base,
+            lock,
+            accelerator,
+            listing: finished.listing,
+            owners: finished.owners,
+        })
+    }
+
+    /// Does the same once more, from the lock, and compares.
+    async fn make_again(
+        &self,
+        guest: &plan::Qemu,
+        first: &Made,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
+        let settings = Settings {
+            locked: true,
+            base: Some(&first.base),
+            ..*self.settings
+        };
+        let job = Job {
+            settings: &settings,
+            ..*self
+        };
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+        let again = async {
+            let mut inner = Phases::new(self.ui, self.cancel);
+            let second = job.make(guest, Update::Keep, &run, &mut inner).await?;
+            Ok(compare(first.compared(), second.compared(), |path| {
+                second.owner(path)
+            }))
+        };
+        let comparison = phases.run("build again", Box::pin(again)).await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        let claimed = Level::claimed(&first.manifest);
+        self.ui.note(&format!("twice: {}", comparison.level));
+        if comparison.level < claimed {
+            return Err(BuildError::Differs {
+                claimed,
+                comparison,
+            });
+        }
+        Ok(())
+    }
+
+    async fn launch(
+        &self,
+        guest: &plan::Qemu,
+        disk: &disk::Base,
+        clock: Option<Timestamp>,
+        run: &Path,
+    ) -> Result<QemuMachine, BuildError> {
+        let plan::Plan { ssh, network, .. } = self.plan;
+        Ok(qemu::launch(guest, ssh, network, disk, clock, run, self.ui).await?)
     }
 
     async fn existing_host(
@@ -259,7 +385,8 @@ impl Job<'_> {
         }
         let lock = Lock::new(request, None, resolution);
         self.fetch_packages(&lock, phases).await?;
-        self.provision(machine, asked, &lock, phases).await
+        self.provision(machine, asked, &lock, lock.epoch, phases)
+            .await
     }
 
     /// Boots the base to ask its package manager, unless the lock is known without.
@@ -290,22 +417,12 @@ impl Job<'_> {
     async fn lock_in_guest(
         &self,
         guest: &plan::Qemu,
-        base: &base::BaseDisk,
+        base: &BaseDisk,
         run: &RunDir,
         locking: &Locking,
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
-        let launch = async {
-            Ok(qemu::launch(
-                guest,
-                &self.plan.ssh,
-                &self.plan.network,
-                &base.disk,
-                run.path(),
-                self.ui,
-            )
-            .await?)
-        };
+        let launch = self.launch(guest, &base.disk, None, run.path());
         let mut machine = phases.run("launch", launch).await?;
         let lock = async {
             self.wait_ready(&mut machine, phases).await?;
@@ -335,14 +452,14 @@ impl Job<'_> {
     async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
-        base: &Digest,
+        base: &BaseDisk,
         locking: &Locking,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<(Lock, Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
         self.wait_ready(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
-        self.remember(machine.session(), base).await;
+        self.remember(machine.session(), &base.digest).await;
         let lock = if let Some(lock) = known {
             lock
         } else {
@@ -351,7 +468,11 @@ impl Job<'_> {
             self.fetch_packages(&lock, phases).await?;
             lock
         };
-        self.provision(machine, locking.asked(), &lock, phases)
+        let epoch = epoch(&lock, base);
+        if let Some(epoch) = epoch {
+            machine.set_clock(epoch).await?;
+        }
+        self.provision(machine, locking.asked(), &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
         let requests = seal::requests(machine.seal(), self.ui);
@@ -371,10 +492,14 @@ impl Job<'_> {
         machine: &mut M,
         asked: Option<&Asked>,
         lock: &Lock,
+        epoch: Option<Timestamp>,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
-        let cx = self.context(&fetched);
+        let cx = Context {
+            epoch,
+            ..self.context(&fetched)
+        };
         let mut death = machine.death();
         let work = async {
             self.install(machine, asked, lock, phases).await?;
@@ -408,15 +533,7 @@ impl Job<'_> {
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let within = self.plan.ssh.timeout;
         let boot = async {
-            let mut machine = qemu::launch(
-                guest,
-                &self.plan.ssh,
-                &self.plan.network,
-                image,
-                &scratch,
-                self.ui,
-            )
-            .await?;
+            let mut machine = self.launch(guest, image, None, &scratch).await?;
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
             self.seal_finished(&mut machine).await?;
@@ -499,11 +616,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn inputs(
-        &self,
-        wanted: &plan::Base,
-        base: &base::BaseDisk,
-    ) -> Result<Inputs, BuildError> {
+    async fn inputs(&self, wanted: &plan::Base, base: &BaseDisk) -> Result<Inputs, BuildError> {
         let (plan, wanted, base) = (self.plan.clone(), wanted.clone(), base.clone());
         Ok(
             hashing::blocking(move |stop| manifest::inputs::collect(&plan, &wanted, &base, stop))
@@ -516,6 +629,7 @@ impl Job<'_> {
             variables: &self.plan.variables,
             secrets: self.secrets,
             ui: self.ui,
+            epoch: None,
             fetched,
         }
     }

@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod network;
 pub mod plan;
 pub mod provision;
+pub mod rebuild;
 pub mod rpm;
 pub mod run;
 pub mod ssh;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, export, init, list, lock, outdated, plan, prune, show,
-    stored::StoredError, validate,
+    Failed, Invalid, build, completions, export, init, list, lock, outdated, plan, prune, rebuild,
+    show, stored::StoredError, validate,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,6 +45,7 @@ enum Verb {
     Plan(plan::PlanArgs),
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
+    Rebuild(rebuild::RebuildArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Outdated(outdated::OutdatedArgs),
@@ -81,6 +82,9 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::Build(args) => {
             return with_signals(async |cancel| build::run(args, ui, cancel, out).await);
+        }
+        Verb::Rebuild(args) => {
+            return with_signals(async |cancel| rebuild::run(args, ui, cancel, out).await);
         }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,

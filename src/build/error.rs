@@ -5,10 +5,11 @@ use std::io;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::compare::{Comparison, Level};
 use crate::base::BaseError;
 use crate::builder::MachineError;
 use crate::builder::qemu::QemuError;
-use crate::disk::DiskError;
+use crate::disk::{AnewError, DiskError};
 use crate::fetch::FetchError;
 use crate::lock::LockError;
 use crate::manifest::inputs::InputError;
@@ -64,6 +65,24 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
+    /// The disk could not be written anew.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Anew(#[from] AnewError),
+    /// The listing of the image's files could not be compressed.
+    #[error("cannot compress the list of the image's files")]
+    Listing(#[source] io::Error),
+    /// The second build is not what the first was.
+    #[error("two builds of the same inputs differ: {} was reached, {claimed} is claimed\n{}", comparison.level, comparison.told())]
+    #[diagnostic(help(
+        "nothing was recorded; make what differs the same in a step, or take it out with `[[finish.drop]]`"
+    ))]
+    Differs {
+        /// What the manifest would say of itself.
+        claimed: Level,
+        /// What the two have in common, and what not.
+        comparison: Comparison,
+    },
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -79,6 +98,7 @@ impl BuildError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Cancelled => 130,
+            Self::Differs { .. } => 4,
             Self::Base(error) => error.exit_code(),
             Self::Fetch(error) => error.exit_code(),
             Self::Lock(error) => error.exit_code(),

@@ -3,37 +3,51 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{BuildError, Settings};
-use crate::disk::Finished;
+use super::finish::Finished;
+use super::{BuildError, Made, Settings};
+use crate::base::BaseDisk;
+use crate::digest::Digest;
+use crate::hashing;
 use crate::lock::Lock;
-use crate::manifest::{self, Inputs, Manifest, ManifestId, Outputs};
+use crate::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind, inputs};
 use crate::plan::{self, Plan};
 use crate::provision::{Origin, Package};
-use crate::store::{Run, Timestamp};
+use crate::store::{Run, Timestamp, Writing};
 use crate::ui::Ui;
+
+/// Level of the listing's compression: made once, read seldom.
+const LISTING_LEVEL: i32 = 19;
 
 /// What is known about this run alone.
 pub(super) struct ThisRun<'a> {
     pub(super) started: Timestamp,
-    pub(super) accelerator: String,
     pub(super) phases: &'a [(String, Duration)],
 }
 
-/// Stores the image, its manifest, and what a rebuild needs: the lock and its packages. The file is moved away.
+/// Stores the image, its manifest, and what a rebuild needs: base, lock, packages, files of the template. The image
+/// file is moved away.
 pub(super) async fn image(
-    manifest: &Manifest,
-    file: &Path,
-    lock: &Lock,
+    made: &Made,
+    plan: &Plan,
     run: ThisRun<'_>,
     settings: &Settings<'_>,
     ui: &Ui,
 ) -> Result<ManifestId, BuildError> {
     let writing = settings.store.begin().await?;
-    writing.add_image(file, ui).await?;
-    writing.add_text(lock.to_toml().as_bytes())?;
-    for package in &lock.packages {
+    writing.add_image(&made.file, ui).await?;
+    writing.add_text(made.lock.to_toml().as_bytes())?;
+    for package in &made.lock.packages {
         let file = settings.cache.path(&package.sha256);
         writing.add_file(&file, package.sha256).await?;
+    }
+    add_base(&writing, &made.base, plan).await?;
+    for (path, written) in &plan.sources {
+        if let Some(source) = made.manifest.inputs.sources.get(written) {
+            add_source(&writing, path, *source).await?;
+        }
+    }
+    if let Some(listing) = &made.listing {
+        writing.add_text(&compressed(listing)?)?;
     }
     let phases = run
         .phases
@@ -43,9 +57,44 @@ pub(super) async fn image(
         started: run.started,
         finished: Timestamp::now(),
         phases: phases.collect(),
-        accelerator: run.accelerator,
+        accelerator: made.accelerator.clone(),
     };
-    Ok(writing.commit(manifest, run)?)
+    Ok(writing.commit(&made.manifest, run)?)
+}
+
+/// A base in the cache gets a second name; one that is somebody's own file is copied, since its owner may change it.
+async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
+    match plan.base {
+        Some(plan::Base::File { .. }) => {
+            writing.add_copy(&base.disk.path, base.digest).await?;
+        }
+        _ => writing.add_file(&base.disk.path, base.digest).await?,
+    }
+    Ok(())
+}
+
+/// A directory is stored as its listing, and each of its files by itself.
+async fn add_source(
+    writing: &Writing,
+    path: &Path,
+    source: manifest::Source,
+) -> Result<(), BuildError> {
+    if source.kind != SourceKind::Directory {
+        return Ok(writing.add_copy(path, source.digest).await?);
+    }
+    let root = path.to_owned();
+    let listing = hashing::blocking(move |stop| inputs::listing(&root, stop)).await?;
+    writing.add_text(&listing)?;
+    for file in inputs::listed(&listing).flatten() {
+        if let Some(digest) = file.digest {
+            writing.add_copy(&path.join(file.path), digest).await?;
+        }
+    }
+    Ok(())
+}
+
+fn compressed(listing: &str) -> Result<Vec<u8>, BuildError> {
+    zstd::bulk::compress(listing.as_bytes(), LISTING_LEVEL).map_err(BuildError::Listing)
 }
 
 fn milliseconds(took: Duration) -> u64 {
@@ -60,16 +109,25 @@ pub(super) fn manifest(
     finished: &Finished,
     packages: Vec<Package>,
     lock: &Lock,
-) -> Manifest {
+) -> Result<Manifest, BuildError> {
+    let tree = finished.listing.as_deref().map(|listing| {
+        Ok::<_, BuildError>(manifest::Tree {
+            digest: Digest::of(listing.as_bytes()),
+            listing: Digest::of(&compressed(listing)?),
+        })
+    });
     let outputs = Outputs {
         arch: qemu.arch.name().to_owned(),
         firmware: qemu.firmware.name().to_owned(),
         image: manifest::Image {
             format: plan.output.format.name().to_owned(),
-            digest: finished.digest,
-            size: finished.size,
-            virtual_size: finished.virtual_size,
+            digest: finished.file.digest,
+            size: finished.file.size,
+            virtual_size: finished.file.virtual_size,
+            disk: finished.content,
         },
+        tree: tree.transpose()?,
+        finish: Some(finished.record.clone()),
         packages: packages.into_iter().map(|it| package(it, lock)).collect(),
     };
     let inputs = Inputs {
@@ -78,7 +136,7 @@ pub(super) fn manifest(
         }),
         ..inputs
     };
-    Manifest::new(inputs, outputs)
+    Ok(Manifest::new(inputs, outputs))
 }
 
 fn package(package: Package, lock: &Lock) -> manifest::Package {

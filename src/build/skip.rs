@@ -161,6 +161,8 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
         lock,
         files,
         steps,
+        sources,
+        finish,
         network,
         // Follows from the network.
         hermetic: _,
@@ -177,6 +179,7 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
             (network.open, &network.allow) != (old.network.open, &old.network.allow),
             "what the network allows",
         ),
+        (*finish != old.finish, "what is to be dropped or kept"),
     ];
     if let Some((_, what)) = whole.iter().find(|(differs, _)| *differs) {
         return Some((*what).to_owned());
@@ -191,7 +194,9 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
     if let Some(file) = other(files, &old.files) {
         return Some(format!("the file {}", file.destination));
     }
-    other(steps, &old.steps).map(|step| format!("what the step `{}` does", step.name))
+    let step = other(steps, &old.steps);
+    step.map(|step| format!("what the step `{}` does", step.name))
+        .or_else(|| (*sources != old.sources).then(|| "a file of the template".to_owned()))
 }
 
 /// The first of a list that is not in the other at the same place.

@@ -63,6 +63,10 @@ pub struct BuildArgs {
     #[arg(long)]
     if_changed: bool,
 
+    /// Build twice and compare, before anything is recorded; a difference fails with exit code 4
+    #[arg(long)]
+    twice: bool,
+
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -92,6 +96,8 @@ pub async fn run(
         on_error: args.on_error,
         locked: args.locked,
         mirrors: &args.mirrors.mirrors,
+        twice: args.twice,
+        base: None,
     };
 
     let several = plans.len() > 1;

@@ -58,6 +58,8 @@ pub async fn run(
         on_error: OnError::Cleanup,
         locked: false,
         mirrors: &args.mirrors.mirrors,
+        twice: false,
+        base: None,
     };
     let update = match &args.update {
         None => Update::Keep,

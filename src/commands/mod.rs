@@ -22,6 +22,7 @@ pub mod lock;
 pub mod outdated;
 pub mod plan;
 pub mod prune;
+pub mod rebuild;
 pub mod show;
 pub mod stored;
 pub mod unneeded;

@@ -81,6 +81,18 @@ fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result
     for request in &inputs.network.requests {
         row("fetched", fetched(request))?;
     }
+    if let Some(tree) = outputs.tree {
+        row("files", tree.digest.to_string())?;
+    }
+    if let Some(finish) = &outputs.finish {
+        let because = finish.because.as_deref().unwrap_or_default();
+        let text = if finish.reproducible {
+            "yes: `karat rebuild` gives the same bytes".to_owned()
+        } else {
+            format!("no: {because}")
+        };
+        row("same again", text)?;
+    }
     Ok(())
 }
 

@@ -92,27 +92,42 @@ impl Writing {
     /// # Errors
     /// The file cannot be read, or the store not written.
     pub async fn add_file(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
+        let blob = self.store.blob(&digest);
+        let link = || {
+            fs::set_permissions(file, fs::Permissions::from_mode(READ_ONLY))?;
+            fs::hard_link(file, &blob)
+        };
+        match link() {
+            Ok(()) => atomic::sync_directory(atomic::directory_of(&blob))
+                .map_err(StoreError::io("store", file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(_) => self.add_copy(file, digest).await,
+        }
+    }
+
+    /// Puts a copy of somebody's file into the store, unless it has those bytes already.
+    ///
+    /// # Errors
+    /// The file cannot be read or has changed since its digest was taken, or the store cannot be written.
+    pub async fn add_copy(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let (file, blob) = (file.to_owned(), self.store.blob(&digest));
         hashing::blocking(move |stop| {
-            let link = || {
-                fs::set_permissions(&file, fs::Permissions::from_mode(READ_ONLY))?;
-                fs::hard_link(&file, &blob)
-            };
             let copy = || {
+                if blob.exists() {
+                    return Ok(());
+                }
                 let mut unfinished = Unfinished::create(&blob, READ_ONLY)?;
-                let from = File::open(&file)?;
-                let (actual, _) = hashing::copy(from, unfinished.file(), stop, |_| {})?;
+                let mut sparse = Sparse::new(unfinished.file());
+                let (actual, _) = hashing::copy(File::open(&file)?, &mut sparse, stop, |_| {})?;
+                sparse.finish()?;
                 if actual != digest {
-                    return Err(io::Error::other(format!("it is {actual}, not {digest}")));
+                    return Err(io::Error::other(format!(
+                        "it is {actual} now, and was {digest}"
+                    )));
                 }
                 unfinished.finish()
             };
-            let stored = match link() {
-                Ok(()) => atomic::sync_directory(atomic::directory_of(&blob)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                Err(_) => copy(),
-            };
-            stored.map_err(StoreError::io("store", &file))
+            copy().map_err(StoreError::io("store", &file))
         })
         .await
     }

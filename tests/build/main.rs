@@ -102,6 +102,22 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
         info.get("backing-filename").is_none(),
         "the image stands alone"
     );
+
+    // Again, from the store alone: the same bytes, on a host that says that it is another day and another place.
+    for gone in ["web.toml", "web.lock.toml"] {
+        std::fs::remove_file(site.path(gone)).unwrap();
+    }
+    let again = site
+        .karat(["rebuild", &id[..19]])
+        .env("TOKEN", "s3cr3t-value")
+        .env("TZ", "Asia/Tokyo")
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&again.stderr);
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success(), "{said}{log}");
+    assert!(said.starts_with("L4 same bytes"), "{said}{log}");
     site.assert_nothing_left();
 }
 

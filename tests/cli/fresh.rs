@@ -132,7 +132,10 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
             virtual_size: 4000,
+            disk: None,
         },
+        tree: None,
+        finish: None,
         packages: vec![],
     };
     let run = Run {
