@@ -17,7 +17,7 @@ demo: setup release ## Build the nginx image in a real guest and show its manife
 
 test: setup scripts ## Run all tests: first those without a guest, then bases, guests and builds, one at a time
 	@status=0; \
-	cargo test --no-fail-fast --lib --bins --test cli --test disk --test disk_write --test ssh --test store --test provision --test host || status=$$?; \
+	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision --test host --test disk --test disk_write || status=$$?; \
 	cargo test --no-fail-fast --test bootstrap --test qemu --test build -- --test-threads=1 || status=$$?; \
 	exit $$status
 
@@ -27,7 +27,7 @@ lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny 
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: ## Time karat against Packer on the same image, and its uploads and steps against ssh, and reading and writing a disk against the kernel and qemu-img
+bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
 	@status=0; \
