@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use super::{BuildError, Job, phases::Phases};
-use crate::base::BaseDisk;
+use crate::base::{self, BaseDisk};
 use crate::builder::Machine;
 use crate::fetch::{Places, Wanted};
 use crate::lock::{self, Lock, LockError, Request, Resolution};
+use crate::plan;
 use crate::provision::{self, Asked, Pin};
+use crate::run::RunDir;
 use crate::ui::Ui;
 
 /// What is to happen to a lock that is there.
@@ -207,6 +209,53 @@ impl Job<'_> {
         let cx = self.context(&fetched);
         let work = async { Ok(provision::install(machine, asked, lock, &cx).await?) };
         phases.run("install packages", work).await
+    }
+}
+
+impl Job<'_> {
+    /// Boots the base to ask its package manager, unless the lock is known without.
+    pub(super) async fn lock(
+        &self,
+        guest: &plan::Qemu,
+        update: Update,
+        phases: &mut Phases<'_>,
+    ) -> Result<(Option<Lock>, Lock), BuildError> {
+        let cache = self.settings.cache;
+        let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
+        let mut locking = self.locking(guest.arch.name(), update)?;
+        let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
+        let obtain = async { Ok(base::obtain(wanted, cache, run.path(), self.ui).await?) };
+        let base = phases.run("base", obtain).await?;
+        let lock = match self.known_lock(&mut locking, &base)? {
+            Some(lock) => lock,
+            None => {
+                self.lock_in_guest(guest, &base, &run, &locking, phases)
+                    .await?
+            }
+        };
+        self.fetch_packages(&lock, phases).await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        Ok((locking.into_old(), lock))
+    }
+
+    async fn lock_in_guest(
+        &self,
+        guest: &plan::Qemu,
+        base: &BaseDisk,
+        run: &RunDir,
+        locking: &Locking,
+        phases: &mut Phases<'_>,
+    ) -> Result<Lock, BuildError> {
+        let launch = self.launch(guest, &base.disk, None, run.path());
+        let mut machine = phases.run("launch", launch).await?;
+        let lock = async {
+            self.wait_ready(&mut machine, phases).await?;
+            self.remember(machine.session(), &base.digest).await;
+            self.resolve(&mut machine, locking, phases).await
+        }
+        .await;
+        machine.destroy().await;
+        lock
     }
 }
 

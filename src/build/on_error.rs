@@ -6,8 +6,44 @@ use clap::ValueEnum;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
+use super::{BuildError, Job, error};
 use crate::builder::Machine;
+use crate::digest::Digest;
+use crate::provision::{self, Failure};
 use crate::ui::Ui;
+
+impl Job<'_> {
+    /// Runs the steps of `on_error`, then ends the machine or keeps it for the user; returns the error it was given.
+    pub(super) async fn give_up<M: Machine>(
+        &self,
+        mut machine: M,
+        error: BuildError,
+    ) -> BuildError {
+        if !matches!(error, BuildError::Cancelled) {
+            let text = self.ui.redact(&error::with_causes(&error));
+            let failure = Failure {
+                step: error.step(),
+                error: &text,
+            };
+            let fetched = |digest: &Digest| self.settings.cache.path(digest);
+            let cx = self.context(&fetched);
+            let steps = provision::on_error(&mut machine, &self.plan.on_error, failure, &cx);
+            self.cancel
+                .run_until_cancelled(async {
+                    if !self.plan.on_error.is_empty() {
+                        steps.await;
+                    }
+                })
+                .await;
+            self.settings
+                .on_error
+                .hold(&machine, &text, self.ui, self.cancel)
+                .await;
+        }
+        machine.destroy().await;
+        error
+    }
+}
 
 /// What to do with a machine whose provisioning failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
