@@ -12,7 +12,7 @@ use crate::fetch::{Cache, Mirror};
 use crate::hashing;
 use crate::lock::{Lock, LockError};
 use crate::manifest::{self, Inputs, Manifest, ManifestId};
-use crate::plan::{self, Builder, Checksum, Plan, UploadSource};
+use crate::plan::{self, Builder, Checksum, Plan};
 use crate::provision::Context;
 use crate::run::RunDir;
 use crate::secret::Secrets;
@@ -265,16 +265,7 @@ impl Job<'_> {
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {
-        let uploads = self
-            .plan
-            .uploads()
-            .filter_map(|upload| match &upload.source {
-                UploadSource::Url { url, sha256 } => Some((url, *sha256)),
-                _ => None,
-            });
-        let allowed = self.plan.network.allow.iter();
-        let allowed = allowed.filter_map(|allow| Some((&allow.url, allow.sha256?)));
-        for (url, sha256) in uploads.chain(allowed) {
+        for (url, sha256) in self.plan.downloads() {
             let checksum = Checksum::Sha256(sha256);
             self.settings.cache.fetch(url, &checksum, self.ui).await?;
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::atomic::Unfinished;
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
@@ -123,6 +124,9 @@ pub async fn materials(
         .find(&inputs.base.digest)
         .ok_or_else(|| Blobs::missing(inputs, vec![("the base".to_owned(), inputs.base.digest)]))?;
     let plan = plan(inputs, &template, moved, &base)?;
+    for (_, digest) in plan.downloads() {
+        blobs.to_cache(digest)?;
+    }
     let info = disk::inspect(&base).await?;
     Ok(Materials {
         plan,
@@ -218,6 +222,18 @@ impl Blobs<'_> {
         RebuildError::Missing { image, missing }
     }
 
+    /// Gives the cache what the store has, so that a build does not ask a URL for it. The cache compares it before its use.
+    fn to_cache(self, digest: Digest) -> Result<(), RebuildError> {
+        let (blob, cached) = (self.store.blob(&digest), self.cache.path(&digest));
+        if cached.is_file() || !blob.is_file() {
+            return Ok(());
+        }
+        let directory = cached.parent().unwrap_or(&cached);
+        fs::create_dir_all(directory)
+            .and_then(|()| fs::hard_link(&blob, &cached).or_else(|_| copy(&blob, &cached)))
+            .map_err(io_error("write", &cached))
+    }
+
     /// A small blob, compared with its name.
     fn read(&self, digest: Digest) -> Result<Vec<u8>, RebuildError> {
         let path = self
@@ -294,6 +310,13 @@ impl Blobs<'_> {
             .map(Some)
             .ok_or(form)
     }
+}
+
+/// A copy that has its name only once it is whole.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut unfinished = Unfinished::create(to, 0o644)?;
+    io::copy(&mut fs::File::open(from)?, unfinished.file())?;
+    unfinished.finish()
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RebuildError> {

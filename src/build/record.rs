@@ -40,6 +40,11 @@ pub(super) async fn image(
         let file = settings.cache.path(&package.sha256);
         writing.add_file(&file, package.sha256).await?;
     }
+    for (_, digest) in plan.downloads() {
+        writing
+            .add_file(&settings.cache.path(&digest), digest)
+            .await?;
+    }
     add_base(&writing, &made.base, plan).await?;
     for (path, written) in &plan.sources {
         if let Some(source) = made.manifest.inputs.sources.get(written) {

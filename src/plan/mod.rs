@@ -520,6 +520,17 @@ impl Format {
 }
 
 impl Plan {
+    /// Every URL whose digest the template names, with that digest: files that are put into the machine, and what its steps
+    /// may get.
+    pub fn downloads(&self) -> impl Iterator<Item = (&str, Digest)> {
+        let uploads = self.uploads().filter_map(|upload| match &upload.source {
+            UploadSource::Url { url, sha256 } => Some((url.as_str(), *sha256)),
+            _ => None,
+        });
+        let allowed = self.network.allow.iter();
+        uploads.chain(allowed.filter_map(|allow| Some((allow.url.as_str(), allow.sha256?))))
+    }
+
     /// Every file that is put into the machine, by `[[files]]` or by a step.
     pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
         let steps = self
