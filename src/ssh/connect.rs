@@ -5,12 +5,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Handle, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, ChannelOpenFailure, Preferred, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::auth::{Credentials, log_in};
@@ -30,6 +32,8 @@ const KEY_ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 /// each time later, because a slow guest needs a while to start its sshd.
 const FIRST_GREETING: Duration = Duration::from_secs(2);
 const LONGEST_GREETING: Duration = Duration::from_secs(15);
+/// Connections that wait for a greeting at once, begun evenly within the time of one: more would trouble a slow guest.
+const PROBES: u32 = 3;
 const TCP_LIMIT: Duration = Duration::from_secs(5);
 /// Once the server has spoken: key exchange took 10 s on a loaded machine without KVM.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(45);
@@ -91,6 +95,12 @@ pub(crate) async fn connect_with(
     }
 }
 
+/// A connection on which the server has spoken; dropping it cuts it.
+struct Greeted<S> {
+    wire: Wire<S>,
+    guard: DropGuard,
+}
+
 /// A target with its files read, so that tries cost nothing but the network.
 struct Dial<'a> {
     target: &'a Target,
@@ -120,8 +130,8 @@ impl<'a> Dial<'a> {
         deadline: Instant,
     ) -> Result<Session, SshError> {
         let Some(jump) = &self.jump else {
-            let stream = self.tcp(deadline).await?;
-            return self.handshake(stream, None, greeting, deadline).await;
+            let greeted = self.first_greeted(greeting, deadline).await?;
+            return self.handshake(greeted, deadline).await;
         };
         if !via.as_ref().is_some_and(|session| session.is_open()) {
             *via = None;
@@ -152,9 +162,10 @@ impl<'a> Dial<'a> {
                 doing: "opening a way further",
             })?
             .map_err(beyond)?;
-        let mut session = self
-            .handshake(channel.into_stream(), None, greeting, deadline)
+        let greeted = self
+            .greet(channel.into_stream(), greeting, deadline)
             .await?;
+        let mut session = self.handshake(greeted, deadline).await?;
         session.jump = via.take();
         Ok(session)
     }
@@ -174,13 +185,39 @@ impl<'a> Dial<'a> {
         Ok(stream)
     }
 
-    async fn handshake<S>(
+    /// The first of a few connections, begun one after another, on which the server speaks.
+    ///
+    /// QEMU's user network accepts for a guest that has no network yet, and offers the connection to it again after seconds
+    /// only: whichever is begun when the guest listens is served at once, and those before it need not be waited for.
+    async fn first_greeted(
         &self,
-        stream: S,
-        jump: Option<Box<Session>>,
         greeting: Duration,
         deadline: Instant,
-    ) -> Result<Session, SshError>
+    ) -> Result<Greeted<TcpStream>, SshError> {
+        let probe = async || {
+            let stream = self.tcp(deadline).await?;
+            self.greet(stream, greeting, deadline).await
+        };
+        let mut probes = FuturesUnordered::new();
+        probes.push(probe());
+        let mut more = interval(greeting / PROBES);
+        more.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                Some(outcome) = probes.next() => return outcome,
+                _ = more.tick(), if probes.len() < PROBES as usize => probes.push(probe()),
+            }
+        }
+    }
+
+    /// Waits for the server to speak.
+    async fn greet<S>(
+        &self,
+        stream: S,
+        greeting: Duration,
+        deadline: Instant,
+    ) -> Result<Greeted<S>, SshError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -188,18 +225,34 @@ impl<'a> Dial<'a> {
         let mut wire = Wire::new(stream, cut.clone());
         let guard = cut.drop_guard();
         let address = self.target.place();
-        let failed = |source| SshError::Handshake {
-            address: address.clone(),
-            source: Box::new(source),
-        };
         let waiting = Instant::now();
         match bounded(greeting, deadline, wire.greeting()).await {
             Err(_) => {
                 let within = waiting.elapsed();
-                return Err(SshError::Silent { address, within });
+                Err(SshError::Silent { address, within })
             }
-            Ok(result) => result.map_err(|error| failed(error.into()))?,
+            Ok(Err(error)) => Err(SshError::Handshake {
+                address,
+                source: Box::new(error.into()),
+            }),
+            Ok(Ok(())) => Ok(Greeted { wire, guard }),
         }
+    }
+
+    async fn handshake<S>(
+        &self,
+        greeted: Greeted<S>,
+        deadline: Instant,
+    ) -> Result<Session, SshError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Greeted { wire, guard } = greeted;
+        let address = self.target.place();
+        let failed = |source| SshError::Handshake {
+            address: address.clone(),
+            source: Box::new(source),
+        };
         let stalled = |doing| {
             let address = address.clone();
             move |_| SshError::Stalled { address, doing }
@@ -236,7 +289,7 @@ impl<'a> Dial<'a> {
             is_root: self.target.user == "root",
             farewell,
             forwards: asking,
-            jump,
+            jump: None,
             _cut: guard,
         })
     }
