@@ -191,7 +191,8 @@ fn write(job: &Anew, to: &TempPath, stop: &Stop, ui: &Ui) -> Result<Renewed, Ane
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let rewritten = source.write(&tree, size, (container, &file, to), threads, watch)?;
-    drop(bar);
+    // Their memory is wanted for what reads the image back.
+    drop((bar, tree, source));
     let image = open_chain(&[match container {
         Container::Qcow2 => Layer::Qcow2(to.to_path_buf()),
         Container::Raw => Layer::Raw(to.to_path_buf()),
