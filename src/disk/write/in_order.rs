@@ -10,7 +10,7 @@ use crate::disk::tree::Watch;
 /// Bytes that a thread takes at once: a multiple of every cluster and block.
 pub(super) const CHUNK: usize = 1 << 20;
 /// Results that a thread may have ready before they are taken.
-const READY: usize = 8;
+const READY: usize = 3;
 
 /// Where the chunks with data start.
 pub(super) fn chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
