@@ -138,7 +138,8 @@ pub(super) async fn repack(
     total: u64,
 ) -> Result<(), DiskError> {
     let mut call = QemuImg::new("convert", to);
-    call.args(["-p", "-f", "raw"]);
+    // One piece of work at a time: with more, the order of what is written depends on which is ready first.
+    call.args(["-p", "-m", "1", "-f", "raw"]);
     call.args(
         options(format)
             .iter()
