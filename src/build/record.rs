@@ -15,8 +15,8 @@ use crate::provision::{Origin, Package};
 use crate::store::{Run, Timestamp, Writing};
 use crate::ui::Ui;
 
-/// Level of the listing's compression: made once, read seldom.
-const LISTING_LEVEL: i32 = 19;
+/// Level of the listing's compression. Higher ones take tens of megabytes for a few percent.
+const LISTING_LEVEL: i32 = 9;
 
 /// What is known about this run alone.
 pub(super) struct ThisRun<'a> {

@@ -20,8 +20,8 @@ use super::{BlockRead, RawFile, ReadError, Span};
 /// What errors call it.
 const PART: &str = "qcow2 image";
 /// Memory for decompressed clusters, and for second tables.
-const CLUSTER_MEMORY: u64 = 12 << 20;
-const TABLE_MEMORY: u64 = 6 << 20;
+const CLUSTER_MEMORY: u64 = 8 << 20;
+const TABLE_MEMORY: u64 = 4 << 20;
 /// Of an entry: where the cluster is.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const COMPRESSED: u64 = 1 << 62;
