@@ -18,6 +18,7 @@ pub mod provision;
 pub mod rebuild;
 pub mod rpm;
 pub mod run;
+pub mod scan;
 pub mod ssh;
 pub mod store;
 pub mod template;

@@ -75,7 +75,10 @@ impl Content {
     }
 
     /// Fills the buffer with what a file has from `offset` on and says how much that is.
-    pub(in crate::disk) fn read_at(
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn read_at(
         &self,
         files: &dyn FileSystem,
         offset: u64,
@@ -171,6 +174,22 @@ impl Tree {
         after
             .next()
             .is_some_and(|(other, _)| other.starts_with(&inside))
+    }
+
+    /// Every path below a directory, with the index of its file, sorted by bytes.
+    pub fn below<'p>(
+        &self,
+        directory: &'p [u8],
+    ) -> impl Iterator<Item = (&[u8], usize)> + use<'_, 'p> {
+        let start = match directory {
+            b"/" => directory.to_vec(),
+            _ => [directory, b"/"].concat(),
+        };
+        let from = std::ops::Bound::Excluded(start.as_slice());
+        self.paths
+            .range::<[u8], _>((from, std::ops::Bound::Unbounded))
+            .take_while(move |(path, _)| path.starts_with(&start))
+            .map(|(path, file)| (path.as_ref(), *file))
     }
 
     /// Takes a path away, and if it is a directory, everything in it. Says whether there was anything.

@@ -1,0 +1,35 @@
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::disk::read::ReadError;
+
+/// Why a scan cannot do its work. It never turns into "0 findings".
+#[derive(Debug, Error, Diagnostic)]
+pub enum ScanError {
+    /// The disk or directory cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Read(#[from] ReadError),
+    /// A file that a check must read is far larger than any of its kind.
+    #[error("{} has {size} bytes, more than any file of its kind", path.display())]
+    #[diagnostic(help("look at what wrote it, and mend or remove it"))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A file that a check must understand is damaged.
+    #[error("{}: {problem}", path.display())]
+    #[diagnostic(help(
+        "a scan that cannot read it would prove nothing; mend the file, and scan again"
+    ))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
