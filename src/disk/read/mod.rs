@@ -9,6 +9,7 @@ mod fields;
 mod file_system;
 mod walk;
 
+pub mod directory;
 pub mod explore;
 pub mod ext4;
 pub mod fat;
