@@ -157,6 +157,18 @@ pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), Di
     run(command).await.map(drop)
 }
 
+/// Writes the disk in an image that comes from outside to the file `raw`.
+///
+/// # Errors
+/// The image is only a part of a disk, or `qemu-img` cannot read it.
+pub async fn to_raw(path: &Path, raw: &Path) -> Result<(), DiskError> {
+    let info = inspect(path).await?;
+    let mut command = QemuImg::new("convert", path);
+    command.args(["-f", &info.format, "-O", "raw"]);
+    command.arg(absolute(path)?).arg(absolute(raw)?);
+    run(command).await.map(drop)
+}
+
 /// An absolute path is never taken for an option or a protocol (`nbd:...`).
 fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
     std::path::absolute(path).map_err(|source| DiskError::Write {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::disk::DiskError;
 use crate::disk::read::ReadError;
 
 /// Why a scan cannot do its work. It never turns into "0 findings".
@@ -12,6 +13,19 @@ pub enum ScanError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Read(#[from] ReadError),
+    /// The image is in a container that cannot be opened.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+    /// There is nothing to scan on a disk.
+    #[error("{} has {found}: there is no root file system that karat can scan", path.display())]
+    #[diagnostic(help("give a disk whose root is ext4, or mount it and scan the directory"))]
+    NoRoot {
+        /// The image.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
     /// A file that a check must read is far larger than any of its kind.
     #[error("{} has {size} bytes, more than any file of its kind", path.display())]
     #[diagnostic(help("look at what wrote it, and mend or remove it"))]

@@ -8,10 +8,12 @@
 
 mod error;
 mod finding;
+pub mod open;
 pub mod root;
 #[cfg(test)]
 mod testing;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
+pub use open::{Opened, open};
 pub use root::Root;

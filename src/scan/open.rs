@@ -1,0 +1,239 @@
+//! What is scanned: an image file, an unpacked root, or an image of the store.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempPath;
+
+use super::ScanError;
+use crate::disk::read::directory::Directory;
+use crate::disk::read::ext4::{Ext4, Superblock};
+use crate::disk::read::partitions::{self, Extent, Table};
+use crate::disk::read::qcow2::{Layer, open_chain};
+use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice};
+use crate::disk::{self, tree::Tree};
+
+/// How the files of other containers than qcow2 and raw begin, as far as they can be told from a raw disk. A fixed VHD
+/// is a raw disk with 512 bytes after it.
+const OTHERS: [(usize, &[u8]); 6] = [
+    (0, b"KDMV"),
+    (0, b"COWD"),
+    (0, b"# Disk DescriptorFile"),
+    (0, b"conectix"),
+    (0, b"vhdxfile"),
+    (0x40, b"\x7f\x10\xda\xbe"),
+];
+/// Enough of a file to tell.
+const HEAD: u64 = 512;
+/// What every root of a system has.
+const OF_ROOT: [&[u8]; 2] = [b"etc", b"usr"];
+
+/// A system that was opened to be scanned.
+pub struct Opened {
+    files: Box<dyn FileSystem>,
+    tree: Tree,
+    disk: Option<Arc<dyn BlockRead>>,
+    /// Removed with this value; read until then.
+    _converted: Option<TempPath>,
+}
+
+impl Opened {
+    /// What checks look at.
+    #[must_use]
+    pub fn root(&self) -> super::Root<'_> {
+        super::Root::new(&self.tree, &*self.files)
+    }
+
+    /// The whole disk; a directory has none.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Arc<dyn BlockRead>> {
+        self.disk.as_ref()
+    }
+
+    fn new(
+        files: Box<dyn FileSystem>,
+        disk: Option<Arc<dyn BlockRead>>,
+    ) -> Result<Self, ScanError> {
+        Ok(Self {
+            tree: Tree::read(&*files)?,
+            files,
+            disk,
+            _converted: None,
+        })
+    }
+}
+
+/// Opens the root file system in a directory or an image file, in any format that karat or `qemu-img` reads.
+///
+/// # Errors
+/// There is no such file, or no system that can be read in it.
+pub async fn open(path: &Path) -> Result<Opened, ScanError> {
+    if path.is_dir() {
+        return Opened::new(Box::new(Directory::open(path)?), None);
+    }
+    let head = head(path).map_err(|source| ReadError::Io {
+        what: path.display().to_string(),
+        source,
+    })?;
+    let is_other =
+        |(at, magic): &(usize, &[u8])| head.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+    if head.starts_with(b"QFI\xfb") {
+        return disk(&Layer::Qcow2(path.to_owned()));
+    }
+    if OTHERS.iter().any(is_other) {
+        let raw = converted(path).await?;
+        let opened = disk(&Layer::Raw(raw.to_path_buf()))?;
+        return Ok(Opened {
+            _converted: Some(raw),
+            ..opened
+        });
+    }
+    disk(&Layer::Raw(path.to_owned()))
+}
+
+/// Opens a disk image of a known format.
+///
+/// # Errors
+/// It has no system that can be read.
+pub fn disk(layer: &Layer) -> Result<Opened, ScanError> {
+    let (Layer::Raw(path) | Layer::Qcow2(path)) = layer;
+    let disk = open_chain(std::slice::from_ref(layer))?;
+    let root = find_root(&disk, path)?;
+    Opened::new(Box::new(root), Some(disk))
+}
+
+/// The one ext4 file system of a disk that has what a root has.
+fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> {
+    let table = partitions::read(disk)?;
+    let whole = Extent {
+        number: 0,
+        offset: 0,
+        length: disk.len(),
+    };
+    let candidates = match &table {
+        Table::None => vec![whole],
+        table => table.extents(),
+    };
+    let no_root = |found: &str| ScanError::NoRoot {
+        path: path.to_owned(),
+        found: found.to_owned(),
+    };
+    let (mut roots, mut others) = (Vec::new(), 0);
+    for Extent { offset, length, .. } in candidates {
+        let part = Slice::new(Arc::clone(disk), offset, length)?;
+        if !Superblock::is_at(&part) {
+            continue;
+        }
+        let files = Ext4::open(Arc::new(part))?;
+        let entries = files.read_dir(files.root())?;
+        let has = |name: &&[u8]| entries.iter().any(|entry| *entry.name == **name);
+        if OF_ROOT.iter().all(has) {
+            roots.push(files);
+        } else {
+            others += 1;
+        }
+    }
+    match (roots.pop(), roots.is_empty(), others) {
+        (Some(root), true, _) => Ok(root),
+        (Some(_), false, _) => Err(no_root("several ext4 file systems with /etc and /usr")),
+        (None, _, 0) => Err(no_root("no ext4 file system")),
+        (None, ..) => Err(no_root("only ext4 file systems without /etc and /usr")),
+    }
+}
+
+fn head(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The disk in another container, as a raw one that is removed with the value.
+async fn converted(path: &Path) -> Result<TempPath, ScanError> {
+    let raw = tempfile::Builder::new().prefix("karat-scan-").tempfile();
+    let raw = raw.map_err(|source| disk::DiskError::Write {
+        path: PathBuf::from("a temporary file"),
+        source,
+    })?;
+    let raw = raw.into_temp_path();
+    disk::to_raw(path, &raw).await?;
+    Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn run(program: &str, arguments: &[&str]) {
+        let mut command = Command::new(program);
+        let status = command
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success(), "{program} {arguments:?}");
+    }
+
+    #[tokio::test]
+    async fn the_same_system_is_found_in_every_container() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name).display().to_string();
+        for name in ["etc", "usr"] {
+            fs::create_dir_all(scratch.path().join("root").join(name)).unwrap();
+        }
+        fs::write(at("root/etc/os-release"), "ID=debian\n").unwrap();
+        fs::write(at("raw"), "").unwrap();
+        run("truncate", &["-s", "16M", &at("raw")]);
+        run(
+            "/sbin/mke2fs",
+            &["-q", "-t", "ext4", "-d", &at("root"), &at("raw")],
+        );
+        for (format, name) in [
+            ("qcow2", "qcow2"),
+            ("vmdk", "vmdk"),
+            ("vpc", "vhd"),
+            ("vdi", "vdi"),
+        ] {
+            run(
+                "qemu-img",
+                &["convert", "-f", "raw", "-O", format, &at("raw"), &at(name)],
+            );
+        }
+        for name in ["root", "raw", "qcow2", "vmdk", "vhd", "vdi"] {
+            let opened = open(Path::new(&at(name))).await.unwrap();
+            let read = opened.root().read(b"/etc/os-release", 100).unwrap();
+            assert_eq!(read.as_deref(), Some(&b"ID=debian\n"[..]), "{name}");
+            assert_eq!(opened.disk().is_none(), name == "root", "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_without_a_system_is_an_error() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        fs::write(at("zeros"), vec![0; 1 << 20]).unwrap();
+        fs::write(at("short"), "x").unwrap();
+        fs::write(at("false.qcow2"), b"QFI\xfb and no more").unwrap();
+        fs::write(at("data"), vec![0; 8 << 20]).unwrap();
+        run(
+            "/sbin/mke2fs",
+            &["-q", "-t", "ext4", &at("data").display().to_string()],
+        );
+        for (name, expected) in [
+            ("zeros", "no ext4"),
+            ("short", "no ext4"),
+            ("false.qcow2", "qcow2"),
+            ("data", "without /etc"),
+            ("missing", "cannot read"),
+        ] {
+            match open(&at(name)).await {
+                Err(error) => assert!(error.to_string().contains(expected), "{name}: {error}"),
+                Ok(_) => panic!("{name} was opened"),
+            }
+        }
+    }
+}
