@@ -8,9 +8,11 @@
 
 mod error;
 mod finding;
+pub mod inventory;
 pub mod root;
 #[cfg(test)]
 mod testing;
+pub mod vulnerability;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
