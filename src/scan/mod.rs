@@ -9,9 +9,11 @@
 mod error;
 mod finding;
 pub mod open;
+pub mod inventory;
 pub mod root;
 #[cfg(test)]
 mod testing;
+pub mod vulnerability;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
