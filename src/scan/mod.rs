@@ -8,10 +8,12 @@
 
 mod error;
 mod finding;
+pub mod packaged;
 pub mod root;
 #[cfg(test)]
 mod testing;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
+pub use packaged::Packaged;
 pub use root::Root;
