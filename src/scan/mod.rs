@@ -10,6 +10,7 @@ mod error;
 mod finding;
 pub mod open;
 pub mod inventory;
+pub mod packaged;
 pub mod root;
 #[cfg(test)]
 mod testing;
@@ -18,4 +19,5 @@ pub mod vulnerability;
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
 pub use open::{Opened, open};
+pub use packaged::Packaged;
 pub use root::Root;

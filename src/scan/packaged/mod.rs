@@ -1,0 +1,131 @@
+//! What packages have put on the disk, compared with the packages' own checksums.
+//!
+//! A file that is byte-identical to its package's needs no further look. One that differs was changed by somebody.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Finding, Root, ScanError, Severity};
+use crate::disk::read::Kind;
+
+mod database;
+mod hash;
+
+use database::Database;
+pub use database::Package;
+
+/// What is known of every packaged file.
+#[derive(Clone, Debug, Default)]
+pub struct Packaged {
+    /// Files, as indices of the tree's, that are byte-identical to what their package has.
+    pub identical: HashSet<usize>,
+    /// Files that are not, sorted by path.
+    pub modified: Vec<Modified>,
+    /// What is installed, half-installed packages included.
+    pub packages: Vec<Package>,
+    names: Vec<String>,
+    owners: HashMap<Box<[u8]>, usize>,
+}
+
+/// A packaged file with another content than its package's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Modified {
+    /// Where it is, without links on the way.
+    pub path: Box<[u8]>,
+    /// The package that has it, without architecture.
+    pub package: String,
+    /// It is configuration: meant to be changed, but by something that is declared.
+    pub conffile: bool,
+}
+
+impl Packaged {
+    /// The package that has a path without links on the way to it; its name without architecture.
+    #[must_use]
+    pub fn owner(&self, path: &[u8]) -> Option<&str> {
+        self.owners
+            .get(path)
+            .map(|&package| self.names[package].as_str())
+    }
+
+    /// What differs, as findings; [undeclared](super::undeclared) says which of them nobody has declared.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.modified.iter().map(Modified::finding).collect()
+    }
+}
+
+impl Modified {
+    /// The finding: high, for configuration medium.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let path = String::from_utf8_lossy(&self.path).into_owned();
+        let (severity, what) = if self.conffile {
+            (Severity::Medium, "configuration")
+        } else {
+            (Severity::High, "file")
+        };
+        let mut finding = Finding::new(
+            "modified-package-file",
+            format!("modified-package-file:{path}"),
+            severity,
+            format!("{what} of the package {} was changed", self.package),
+        );
+        finding.evidence =
+            "its MD5 is not the one that the package's own list of checksums has".to_owned();
+        finding.mend = format!(
+            "find out what changed it, and reinstall {} or declare the file with `[[files]]`",
+            self.package
+        );
+        finding.path = Some(path);
+        finding.package = Some(self.package.clone());
+        finding
+    }
+}
+
+/// Reads every packaged file once, by so many threads, and compares it with what its package says.
+///
+/// # Errors
+/// The package database or a file cannot be read, or makes no sense.
+pub fn verify(root: &Root<'_>, threads: usize) -> Result<Packaged, ScanError> {
+    let database = Database::read(root)?;
+    let mut wanted = HashSet::new();
+    let files = root.tree().files();
+    let claims = database.claims.iter().filter_map(|claim| {
+        let index = root.tree().find(&claim.path)?;
+        (files[index].kind == Kind::File).then_some((index, claim))
+    });
+    let claims: Vec<_> = claims.collect();
+    wanted.extend(claims.iter().map(|(index, _)| *index));
+    let sums = hash::sums(root, wanted.into_iter().collect(), threads)?;
+    let mut packaged = Packaged {
+        packages: database.packages,
+        names: database.names,
+        owners: database.owners,
+        ..Packaged::default()
+    };
+    for (index, claim) in claims {
+        if sums[&index] == claim.sum {
+            packaged.identical.insert(index);
+        } else if !claim.obsolete {
+            packaged.modified.push(Modified {
+                path: claim.path.clone(),
+                package: packaged.names[claim.package].clone(),
+                conffile: claim.conffile,
+            });
+        }
+    }
+    // Two packages may have the same file for several architectures; one of them is enough.
+    let modified = std::mem::take(&mut packaged.modified);
+    packaged.modified = modified
+        .into_iter()
+        .filter(|it| {
+            let index = root.tree().find(&it.path);
+            index.is_none_or(|index| !packaged.identical.contains(&index))
+        })
+        .collect();
+    packaged.modified.sort();
+    packaged.modified.dedup();
+    Ok(packaged)
+}
+
+#[cfg(test)]
+mod tests;
