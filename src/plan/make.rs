@@ -91,6 +91,7 @@ impl Checker<'_> {
             on_error: self.steps(&template.on_error, kind),
             tests,
             finish: self.finish(template.finish.as_ref()),
+            policy: self.policy(template.policy.as_ref()),
             output: self.output(template.output.as_ref()),
             sources: std::mem::take(&mut self.sources),
         }

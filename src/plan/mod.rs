@@ -18,11 +18,13 @@ mod machine;
 pub(crate) mod make;
 mod network;
 mod packages;
+mod policy;
 pub mod secrets;
 mod show;
 mod step;
 
 pub use network::{Allow, Network, OnRefused};
+pub use policy::{Ignore, Policy, severity};
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +57,8 @@ pub struct Plan {
     pub tests: Vec<Test>,
     /// How the disk becomes an image.
     pub finish: Finish,
+    /// What a scan must not find in the image.
+    pub policy: Policy,
     /// The image file to make.
     pub output: Output,
     /// Files and directories of the host that go into the image, by path, with the path as the template has it.

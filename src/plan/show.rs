@@ -60,6 +60,7 @@ impl Plan {
         page.section("tests", tests);
         if plan.base.is_some() {
             page.section("finish", finish(&plan.finish));
+            page.section("policy", super::policy::show(&plan.policy));
         }
         page.section("output", output(&plan));
         page.0
@@ -131,6 +132,7 @@ fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
         }
     }
     all.extend(plan.files.iter_mut().filter_map(upload_path));
+    all.extend(&mut plan.policy.vex);
     all.extend(plan.output.path.as_mut());
     all
 }

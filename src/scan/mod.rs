@@ -8,12 +8,14 @@
 
 mod error;
 mod finding;
-pub mod open;
 pub mod inventory;
+pub mod open;
 pub mod packaged;
+pub mod policy;
 pub mod root;
 #[cfg(test)]
 mod testing;
+pub mod vex;
 pub mod vulnerability;
 
 pub use error::ScanError;

@@ -31,6 +31,7 @@ pub struct Template {
     #[serde(default)]
     pub test: Vec<Spanned<Test>>,
     pub finish: Option<Finish>,
+    pub policy: Option<Spanned<Policy>>,
     pub output: Option<Spanned<Output>>,
     // Read before everything else; here only so that a typo is told what could have been meant.
     #[serde(default, rename = "variables")]
@@ -318,6 +319,29 @@ pub struct Finish {
 pub struct Exception {
     pub path: Option<Str>,
     pub reason: Option<Str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    pub fail_on: Option<Str>,
+    pub fixable_only: Option<Flag>,
+    pub new_only: Option<Flag>,
+    pub max_db_age: Option<Spanned<Scalar>>,
+    #[serde(default)]
+    pub ignore: Vec<Spanned<Ignore>>,
+    #[serde(default)]
+    pub vex: Vec<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ignore {
+    pub id: Option<Str>,
+    pub package: Option<Str>,
+    pub path: Option<Str>,
+    pub reason: Option<Str>,
+    pub until: Option<Str>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -1,0 +1,213 @@
+//! What a scan must not find in an image.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use toml::Spanned;
+
+use super::check::{Checker, NeedKind};
+use crate::scan::Severity;
+use crate::size::show_duration;
+use crate::template::problem::Problem;
+use crate::template::schema;
+use crate::time::Timestamp;
+
+/// A day has as many seconds; an exception holds until its day has ended.
+const DAY: u64 = 24 * 60 * 60;
+/// The severities that a policy may name.
+const SEVERITIES: [(&str, Severity); 5] = [
+    ("critical", Severity::Critical),
+    ("high", Severity::High),
+    ("medium", Severity::Medium),
+    ("low", Severity::Low),
+    ("negligible", Severity::Negligible),
+];
+
+/// `[policy]`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Policy {
+    /// Vulnerabilities and weaknesses fail from this severity on. Default high. Secrets and what nobody declared always do.
+    pub fail_on: Severity,
+    /// Only vulnerabilities that an update would mend fail. Default true.
+    pub fixable_only: bool,
+    /// Only findings fail that the image before did not have. Default false.
+    pub new_only: bool,
+    /// How old the vulnerability database may be. With it, a database must be there.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "age")]
+    pub max_db_age: Option<Duration>,
+    /// What is accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<Ignore>,
+    /// `OpenVEX` documents: what does not affect the image, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vex: Vec<PathBuf>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            fail_on: Severity::High,
+            fixable_only: true,
+            new_only: false,
+            max_db_age: None,
+            ignore: Vec::new(),
+            vex: Vec::new(),
+        }
+    }
+}
+
+/// `[[policy.ignore]]`: findings that are accepted. All that is given must fit.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Ignore {
+    /// The finding's id, or that of one of its advisories.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The package, or the source package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Absolute path in the image, or a glob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// The end of the last day on which it is accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// The severity with this name, if a policy may name it.
+///
+/// # Errors
+/// There is none.
+pub fn severity(text: &str) -> Result<Severity, String> {
+    let found = SEVERITIES.iter().find(|(name, _)| *name == text);
+    let names: Vec<_> = SEVERITIES.iter().map(|(name, _)| *name).collect();
+    found
+        .map(|(_, severity)| *severity)
+        .ok_or_else(|| format!("choose from: {}", names.join(", ")))
+}
+
+impl Checker<'_> {
+    /// `[policy]`
+    pub(super) fn policy(&mut self, policy: Option<&Spanned<schema::Policy>>) -> Policy {
+        let default = Policy::default();
+        let Some(policy) = policy.map(Spanned::get_ref) else {
+            return default;
+        };
+        let flag = |flag: Option<&crate::template::scalar::Flag>, otherwise| {
+            flag.map_or(otherwise, |flag| flag.0)
+        };
+        Policy {
+            fail_on: self.choice(
+                "fail_on",
+                policy.fail_on.as_ref(),
+                &SEVERITIES,
+                default.fail_on,
+            ),
+            fixable_only: flag(policy.fixable_only.as_ref(), default.fixable_only),
+            new_only: flag(policy.new_only.as_ref(), default.new_only),
+            max_db_age: self.duration(policy.max_db_age.as_ref()),
+            ignore: policy.ignore.iter().map(|it| self.ignore(it)).collect(),
+            vex: policy
+                .vex
+                .iter()
+                .map(|it| self.needed(it, NeedKind::File))
+                .collect(),
+        }
+    }
+
+    fn ignore(&mut self, ignore: &Spanned<schema::Ignore>) -> Ignore {
+        let (table, ignore) = (ignore.span(), ignore.get_ref());
+        let what = [
+            ("id", &ignore.id),
+            ("package", &ignore.package),
+            ("path", &ignore.path),
+        ];
+        let mut found = what.map(|(key, value)| {
+            let value = value.as_ref()?;
+            Some(self.filled(key, value, "name what is accepted, or leave it out"))
+        });
+        let unread = ["id", "package", "path"]
+            .iter()
+            .any(|key| self.removed.has(&table, key));
+        if found.iter().all(Option::is_none) && !unread {
+            self.say(
+                Problem::at(table.clone(), "this accepts everything")
+                    .help("add `id = \"CVE-...\"`, `package = \"...\"` or `path = \"/...\"`"),
+            );
+        }
+        if let Some(path) = &ignore.path {
+            self.guest_path(path);
+        }
+        let help = "add `reason = \"...\"`, for whoever reads the template next";
+        let reason = self.required(&table, "reason", ignore.reason.as_ref(), help);
+        let [id, package, path] = [0, 1, 2].map(|index| found[index].take());
+        Ignore {
+            id,
+            package,
+            path,
+            reason,
+            until: ignore.until.as_ref().and_then(|until| self.day(until)),
+        }
+    }
+
+    fn day(&mut self, written: &schema::Str) -> Option<Timestamp> {
+        let text = written.get_ref();
+        let Some(day) = end_of(text) else {
+            self.say(
+                Problem::at(written.span(), format!("{text:?} is no day"))
+                    .help("write it like \"2027-01-31\""),
+            );
+            return None;
+        };
+        Some(day)
+    }
+}
+
+/// The last second of a day.
+fn end_of(day: &str) -> Option<Timestamp> {
+    let start: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
+    let start = u64::try_from(start.seconds()).ok()?;
+    Some(Timestamp::from_seconds(start + DAY - 1))
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match age {
+        Some(age) => serializer.serialize_some(&show_duration(*age)),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A policy as `karat plan` shows it.
+pub(super) fn show(policy: &Policy) -> Vec<String> {
+    let fixable = if policy.fixable_only {
+        "fixable vulnerabilities"
+    } else {
+        "vulnerabilities"
+    };
+    let new = if policy.new_only { " that are new" } else { "" };
+    let mut lines = vec![format!(
+        "no {fixable} or weaknesses of severity {} or above{new}, no secrets, nothing undeclared",
+        policy.fail_on
+    )];
+    lines.extend(
+        policy
+            .max_db_age
+            .map(|age| format!("a vulnerability database of at most {}", show_duration(age))),
+    );
+    lines.extend(policy.ignore.iter().map(|ignore| {
+        let what = [&ignore.id, &ignore.package, &ignore.path];
+        let what: Vec<_> = what.into_iter().flatten().map(String::as_str).collect();
+        let until = ignore.until.map(|until| {
+            let until = until.to_string();
+            format!(" until {}", until.split('T').next().unwrap_or_default())
+        });
+        let until = until.unwrap_or_default();
+        format!("accepts {}{until} ({})", what.join(" "), ignore.reason)
+    }));
+    let vex = policy.vex.iter();
+    lines.extend(vex.map(|path| format!("accepts what {} says", path.display())));
+    lines
+}
