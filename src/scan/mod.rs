@@ -8,10 +8,12 @@
 
 mod error;
 mod finding;
+pub mod hygiene;
 pub mod packaged;
 pub mod root;
 #[cfg(test)]
 mod testing;
+pub mod undeclared;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
