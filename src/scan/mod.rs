@@ -10,6 +10,7 @@ mod error;
 mod finding;
 pub mod inventory;
 pub mod open;
+pub mod hygiene;
 pub mod packaged;
 pub mod policy;
 pub mod root;
@@ -17,6 +18,7 @@ pub mod root;
 mod testing;
 pub mod vex;
 pub mod vulnerability;
+pub mod undeclared;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};

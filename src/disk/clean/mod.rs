@@ -102,36 +102,61 @@ pub fn clean(
         epoch,
         cleaned: Cleaned::default(),
     };
-    // From the end: what is in a directory comes after it, and goes first.
-    let paths: Vec<Box<[u8]>> = cleaner.tree.paths().map(|(path, _)| path.into()).collect();
-    let drop: Vec<_> = own.drop.iter().map(|glob| Glob::new(glob)).collect();
-    let keep: Vec<_> = own.keep.iter().map(|glob| Glob::new(glob)).collect();
-    let table: Vec<(&Rule, Vec<Glob<'_>>)> = RULES
-        .iter()
-        .map(|rule| {
-            (
-                rule,
-                rule.paths.iter().map(|glob| Glob::new(glob)).collect(),
-            )
-        })
-        .collect();
-    for path in paths.iter().rev() {
-        if keep.iter().any(|glob| glob.has(path)) {
-            continue;
-        }
-        for (rule, globs) in &table {
-            if globs.iter().any(|glob| glob.names(path, rule.action))
-                && cleaner.apply(rule.id, rule.action, path)?
-            {
-                break;
-            }
-        }
-        if drop.iter().any(|glob| glob.has(path)) {
-            cleaner.apply("finish.drop", Action::Remove, path)?;
-        }
-    }
+    cleaner.apply_all(own, |_, _, done| done)?;
     cleaner.clamp()?;
     Ok(cleaner.cleaned)
+}
+
+/// What the rules would still do to a tree: the proof that it is clean, or that it is not. In order of path; what is in a
+/// directory that would go is not listed besides it. What a package has is no left-over.
+///
+/// The epoch is the newest time that anything in the tree has, so that only what is newer than all files counts as the
+/// build's day.
+///
+/// # Errors
+/// It cannot be read.
+pub fn left_over(
+    tree: &Tree,
+    files: &dyn FileSystem,
+    owned: &Owners,
+) -> Result<Vec<LeftOver>, CleanError> {
+    let newest = tree
+        .paths()
+        .map(|(_, file)| tree.files()[file].mtime.seconds);
+    let epoch = newest.max().unwrap_or(0);
+    let mut tree = tree.clone();
+    let mut cleaner = Cleaner {
+        tree: &mut tree,
+        files,
+        owned,
+        epoch,
+        cleaned: Cleaned::default(),
+    };
+    let mut found: Vec<LeftOver> = Vec::new();
+    cleaner.apply_all(&Own::default(), |rule, path, done| match done {
+        Ok(true) => {
+            // Their parts come before directories.
+            found.retain(|it| {
+                !(it.path.starts_with(path) && it.path.get(path.len()) == Some(&b'/'))
+            });
+            let path = path.into();
+            found.push(LeftOver { rule, path });
+            Ok(true)
+        }
+        Err(CleanError::Owned { .. }) => Ok(false),
+        other => other,
+    })?;
+    found.sort();
+    Ok(found)
+}
+
+/// Something that a rule would still do.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LeftOver {
+    /// Where.
+    pub path: Box<[u8]>,
+    /// The rule's id.
+    pub rule: &'static str,
 }
 
 /// A pattern; what it begins with spares most of the matching.
@@ -182,6 +207,38 @@ struct Cleaner<'a> {
 }
 
 impl Cleaner<'_> {
+    /// Applies every rule to every path that it names. `watch` sees what came of it and may think otherwise of it.
+    fn apply_all(
+        &mut self,
+        own: &Own,
+        mut watch: impl FnMut(&'static str, &[u8], Result<bool, CleanError>) -> Result<bool, CleanError>,
+    ) -> Result<(), CleanError> {
+        // From the end: what is in a directory comes after it, and goes first.
+        let paths: Vec<Box<[u8]>> = self.tree.paths().map(|(path, _)| path.into()).collect();
+        let drop: Vec<_> = own.drop.iter().map(|glob| Glob::new(glob)).collect();
+        let keep: Vec<_> = own.keep.iter().map(|glob| Glob::new(glob)).collect();
+        let globs = |rule: &'static Rule| rule.paths.iter().map(|glob| Glob::new(glob)).collect();
+        let table: Vec<(&Rule, Vec<Glob<'_>>)> =
+            RULES.iter().map(|rule| (rule, globs(rule))).collect();
+        for path in paths.iter().rev() {
+            if keep.iter().any(|glob| glob.has(path)) {
+                continue;
+            }
+            for (rule, globs) in &table {
+                if globs.iter().any(|glob| glob.names(path, rule.action)) {
+                    let done = self.apply(rule.id, rule.action, path);
+                    if watch(rule.id, path, done)? {
+                        break;
+                    }
+                }
+            }
+            if drop.iter().any(|glob| glob.has(path)) {
+                self.apply("finish.drop", Action::Remove, path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Does what a rule says to a path that it names. False when there is nothing for it to do.
     fn apply(&mut self, rule: &str, action: Action, path: &[u8]) -> Result<bool, CleanError> {
         let Some(index) = self.tree.find(path) else {

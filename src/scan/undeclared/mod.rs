@@ -1,0 +1,3 @@
+//! What is in an image and that nobody has declared.
+
+pub mod places;
