@@ -9,6 +9,7 @@
 mod error;
 mod finding;
 pub mod root;
+pub mod secrets;
 #[cfg(test)]
 mod testing;
 
