@@ -118,7 +118,7 @@ fn replace_outside_markers(text: &str, pattern: &str, marker: &str) -> String {
 }
 
 /// The ways in which a value may turn up.
-fn disguises(value: &str) -> Vec<String> {
+pub(crate) fn disguises(value: &str) -> Vec<String> {
     if value.is_empty() {
         return Vec::new();
     }

@@ -14,6 +14,7 @@ pub mod hygiene;
 pub mod packaged;
 pub mod policy;
 pub mod root;
+pub mod secrets;
 #[cfg(test)]
 mod testing;
 pub mod vex;
