@@ -1,5 +1,8 @@
 //! Trees for tests of checks: files that are planted one by one.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
 use super::Root;
 use crate::disk::read::{
     Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
@@ -45,6 +48,26 @@ impl Planted {
     pub fn root(&self) -> Root<'_> {
         Root::new(&self.0, &InTree)
     }
+}
+
+/// Where a file or folder of the reference data is: in `KARAT_SCANDATA`, else beside the crate on machines that have it.
+/// Never silently: whoever runs the tests sees what was not there.
+pub fn reference(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("KARAT_SCANDATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/scandata"),
+        PathBuf::from,
+    );
+    let path = root.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    // Straight to the descriptor: the test harness captures what `eprintln!` prints.
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED: no reference data at {}",
+        path.display()
+    );
+    None
 }
 
 /// A file of root's with nothing special about it, to be changed.

@@ -1,9 +1,21 @@
 //! What is installed on a disk, by its own records: the packages of dpkg, rpm and apk, the packages of languages that
 //! none of them owns, and which kernel boots.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Root, ScanError};
+
+mod apk;
+mod dpkg;
+mod kernel;
+mod language;
+mod os_release;
+mod rpm;
+pub mod support;
+#[cfg(test)]
+mod tests;
 
 /// Everything that is installed; kept as a blob, so that a later scan needs no disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -124,6 +136,75 @@ pub struct Ended {
 /// # Errors
 /// A database cannot be read, is damaged, or is missing in a tree that plainly is a system with one.
 pub fn read(root: &Root<'_>) -> Result<Inventory, ScanError> {
-    let _ = root;
-    Ok(Inventory::default())
+    let release = os_release::read(root)?;
+    let mut owners = Vec::new();
+    let mut packages = Vec::new();
+    for (manager, read) in [
+        (Manager::Dpkg, dpkg::read as Reader),
+        (Manager::Rpm, rpm::read),
+        (Manager::Apk, apk::read),
+    ] {
+        let Some(found) = read(root)? else {
+            continue;
+        };
+        owners.push(manager);
+        packages.extend(found);
+    }
+    if packages.is_empty() {
+        must_have_none(root, release.as_ref())?;
+    }
+    Ok(Inventory {
+        language: language::read(root, &owners)?,
+        boots: kernel::boots(root)?,
+        support: support::read(root, release.as_ref())?,
+        release,
+        packages,
+    })
+}
+
+/// Reads one package manager's database; `None` where there is none.
+type Reader = fn(&Root<'_>) -> Result<Option<Vec<Package>>, ScanError>;
+
+/// Systems by their `ID` and `ID_LIKE`, with the file that says the same and the database that must be there.
+const SYSTEMS: [(&[&str], &str, &str); 3] = [
+    (
+        &["debian", "ubuntu"],
+        "/etc/debian_version",
+        "/var/lib/dpkg/status",
+    ),
+    (
+        &[
+            "almalinux",
+            "rocky",
+            "rhel",
+            "centos",
+            "fedora",
+            "suse",
+            "amzn",
+            "ol",
+        ],
+        "/etc/redhat-release",
+        "/var/lib/rpm/rpmdb.sqlite",
+    ),
+    (&["alpine"], "/etc/alpine-release", "/lib/apk/db/installed"),
+];
+
+/// A tree that says of itself what it is has packages; that none are found shows that the database is gone.
+fn must_have_none(root: &Root<'_>, release: Option<&Release>) -> Result<(), ScanError> {
+    for (names, file, database) in SYSTEMS {
+        let named = release.is_some_and(|release| {
+            names.contains(&release.id.as_str())
+                || release
+                    .like
+                    .iter()
+                    .any(|like| names.contains(&like.as_str()))
+        });
+        if named || root.get(file.as_bytes()).is_some() {
+            return Err(ScanError::Damaged {
+                path: PathBuf::from(database),
+                problem: "the database of packages is missing or has no packages, in a system that has some".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }

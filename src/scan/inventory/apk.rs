@@ -1,0 +1,102 @@
+//! Alpine's database: `P:name`, `V:version`, `o:origin` and so on, with a blank line behind each package.
+
+use super::{Manager, Package};
+use crate::scan::root::shown;
+use crate::scan::{Root, ScanError};
+
+/// All packages of Alpine together have a database of this size.
+const MOST: u64 = 256 << 20;
+
+/// Where it is; the second since the merge of `/lib` into `/usr/lib`.
+pub const PLACES: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/installed"];
+
+/// Every installed package; `None` without a database.
+pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
+    for path in PLACES {
+        if let Some(bytes) = root.read(path, MOST)? {
+            let packages = parse(&String::from_utf8_lossy(&bytes));
+            return packages.map(Some).map_err(|problem| ScanError::Damaged {
+                path: shown(path),
+                problem,
+            });
+        }
+    }
+    Ok(None)
+}
+
+fn parse(text: &str) -> Result<Vec<Package>, String> {
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err("it is cut short".to_owned());
+    }
+    let mut packages = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let field = |letter: char| {
+            let mut lines = paragraph.lines();
+            lines.find_map(|line| line.strip_prefix(letter)?.strip_prefix(':'))
+        };
+        if paragraph.trim_ascii().is_empty() {
+            continue;
+        }
+        let name = field('P').ok_or("a package has no name")?;
+        let version = field('V').ok_or_else(|| format!("{name} has no version"))?;
+        packages.push(Package {
+            manager: Manager::Apk,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: field('A').unwrap_or_default().to_owned(),
+            source: field('o').unwrap_or(name).to_owned(),
+            source_version: version.to_owned(),
+            status: String::new(),
+            license: field('L').unwrap_or_default().to_owned(),
+        });
+    }
+    Ok(packages)
+}
+
+/// Every file that is in the database, without the slash before it.
+pub fn files(text: &str) -> impl Iterator<Item = String> {
+    let mut directory = "";
+    text.lines().filter_map(move |line| {
+        if let Some(path) = line.strip_prefix("F:") {
+            directory = path;
+        }
+        let name = line.strip_prefix("R:")?;
+        Some(format!("{directory}/{name}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATABASE: &str = "C:Q1x=\nP:libcrypto3\nV:3.1.4-r1\nA:x86_64\nL:Apache-2.0\no:openssl\nF:usr/lib\nR:libcrypto.so.3\nZ:Q1\n\nP:musl\nV:1.2.4-r2\nA:x86_64\n\n";
+
+    #[test]
+    fn packages_have_the_source_that_they_come_from() {
+        let packages = parse(DATABASE).unwrap();
+        let [crypto, musl] = &packages[..] else {
+            panic!("{packages:?}");
+        };
+        assert_eq!(
+            (crypto.source.as_str(), crypto.source_version.as_str()),
+            ("openssl", "3.1.4-r1")
+        );
+        assert_eq!(crypto.license, "Apache-2.0");
+        assert_eq!(musl.source, "musl");
+        assert_eq!(
+            files(DATABASE).collect::<Vec<_>>(),
+            ["usr/lib/libcrypto.so.3"]
+        );
+    }
+
+    #[test]
+    fn a_database_that_is_cut_short_is_an_error() {
+        for (text, problem) in [
+            (&DATABASE[..15], "it is cut short"),
+            (&DATABASE[..20], "libcrypto3 has no version"),
+            ("C:Q1\n", "a package has no name"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), problem, "{text:?}");
+        }
+    }
+}

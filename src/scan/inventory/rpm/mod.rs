@@ -1,0 +1,120 @@
+//! RPM's database: a table of package headers in an SQLite file.
+
+use super::{Manager, Package};
+use crate::scan::root::shown;
+use crate::scan::{Root, ScanError};
+
+mod header;
+mod sqlite;
+
+use header::Header;
+
+/// Where it is; the first since RPM 4.17 on most systems.
+const PLACES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
+const TABLE: &str = "Packages";
+/// Names of databases of older kinds, which cannot be read here.
+const OTHERS: [&str; 2] = ["Packages", "Packages.db"];
+
+/// Every installed package; `None` without a database.
+pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
+    let mut packages = Vec::new();
+    let found = each(root, &mut |header| packages.extend(package(header)))?;
+    Ok(found.then_some(packages))
+}
+
+/// Hands every file that a package owns to `file`.
+pub fn files(root: &Root<'_>, file: &mut dyn FnMut(&str)) -> Result<(), ScanError> {
+    each(root, &mut |header| header.files(file)).map(drop)
+}
+
+/// Hands every header of the database to `take`; whether there is a database.
+fn each(root: &Root<'_>, take: &mut dyn FnMut(&Header<'_>)) -> Result<bool, ScanError> {
+    for directory in PLACES {
+        let place = |name: &str| root.resolve(format!("{directory}/{name}").as_bytes());
+        let damaged = |path: &[u8], problem: &str| ScanError::Damaged {
+            path: shown(path),
+            problem: problem.to_owned(),
+        };
+        if let Some(path) = place("rpmdb.sqlite") {
+            let Some(file) = root.get(&path) else {
+                continue;
+            };
+            let log = place("rpmdb.sqlite-wal").and_then(|path| root.get(&path));
+            if log.is_some_and(|log| log.content.size() > 0) {
+                let problem = "changes that were not written back lie beside it (rpmdb.sqlite-wal); the system was not shut down in order";
+                return Err(damaged(&path, problem));
+            }
+            let fetch = |at: u64, buffer: &mut [u8]| {
+                let mut filled = 0;
+                while filled < buffer.len() {
+                    let from = at + filled as u64;
+                    match file
+                        .content
+                        .read_at(root.files(), from, &mut buffer[filled..])?
+                    {
+                        0 => break,
+                        count => filled += count,
+                    }
+                }
+                Ok(filled)
+            };
+            let mut seen = |row: &[u8]| match Header::read(row) {
+                Some(header) => {
+                    take(&header);
+                    Ok(())
+                }
+                None => Err("a package's header cannot be understood"),
+            };
+            let result = sqlite::rows(&fetch, file.content.size(), TABLE, &mut seen);
+            result.map_err(|error| match error {
+                sqlite::SqliteError::Read(error) => ScanError::Read(error),
+                sqlite::SqliteError::Damaged(problem) => damaged(&path, problem),
+            })?;
+            return Ok(true);
+        }
+        if let Some(path) = OTHERS.iter().find_map(|name| place(name)) {
+            let problem = "the database is of an older kind than SQLite; `rpmdb --rebuilddb` of a newer RPM turns it into one";
+            return Err(damaged(&path, problem));
+        }
+    }
+    Ok(false)
+}
+
+/// Keys that signatures are checked with are in the same table, and are no packages.
+fn package(header: &Header<'_>) -> Option<Package> {
+    let name = header
+        .text(header::NAME)
+        .filter(|name| *name != "gpg-pubkey")?;
+    let release = header.text(header::RELEASE)?;
+    let epoch = header.number(header::EPOCH).filter(|epoch| *epoch > 0);
+    let with_epoch = |rest: String| match epoch {
+        Some(epoch) => format!("{epoch}:{rest}"),
+        None => rest,
+    };
+    let version = with_epoch(format!("{}-{release}", header.text(header::VERSION)?));
+    let source = header.text(header::SOURCE).and_then(|file| {
+        let stem = file
+            .strip_suffix(".src.rpm")
+            .or_else(|| file.strip_suffix(".nosrc.rpm"))?;
+        let (rest, release) = stem.rsplit_once('-')?;
+        let (name, version) = rest.rsplit_once('-')?;
+        Some((name.to_owned(), with_epoch(format!("{version}-{release}"))))
+    });
+    let (source, source_version) = source.unwrap_or_else(|| (name.to_owned(), version.clone()));
+    Some(Package {
+        manager: Manager::Rpm,
+        name: name.to_owned(),
+        version,
+        architecture: header
+            .text(header::ARCHITECTURE)
+            .unwrap_or_default()
+            .to_owned(),
+        source,
+        source_version,
+        status: String::new(),
+        license: header.text(header::LICENSE).unwrap_or_default().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! As much of SQLite's file format as it takes to read every row of one table. Each page is read once at most and all
+//! sizes are bounded: a hostile file gives an error, never a hang.
+
+use crate::disk::read::ReadError;
+
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The header of the file, before the tree of the first page.
+const FILE_HEADER: usize = 100;
+const LEAF: u8 = 0x0d;
+const INNER: u8 = 0x05;
+/// RPM's headers have some MiB where a package has very many files.
+const MOST_PAYLOAD: u64 = 64 << 20;
+
+/// Why a table could not be read.
+#[derive(Debug)]
+pub enum SqliteError {
+    /// The file's bytes could not be had.
+    Read(ReadError),
+    /// They are not a database, or a damaged one.
+    Damaged(&'static str),
+}
+
+impl From<&'static str> for SqliteError {
+    fn from(problem: &'static str) -> Self {
+        Self::Damaged(problem)
+    }
+}
+
+/// Reads bytes at an offset; fewer only at the end of the file.
+pub type Fetch<'a> = dyn Fn(u64, &mut [u8]) -> Result<usize, ReadError> + 'a;
+
+/// What is done with the last column of a row.
+pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), &'static str> + 'a;
+
+/// Hands the last column of each row of a table to `take`.
+pub fn rows(
+    fetch: &Fetch<'_>,
+    size: u64,
+    table: &str,
+    take: &mut Take<'_>,
+) -> Result<(), SqliteError> {
+    let file = File::open(fetch, size)?;
+    let mut root = None;
+    file.walk(1, &mut |payload| {
+        let columns = columns(payload).ok_or("the list of tables cannot be understood")?;
+        if let [kind, name, _, page, ..] = columns[..]
+            && kind == b"table"
+            && name.eq_ignore_ascii_case(table.as_bytes())
+        {
+            root = Some(integer(page));
+        }
+        Ok(())
+    })?;
+    let root = root.ok_or("it has no table of packages")?;
+    file.walk(root, &mut |payload| {
+        let columns = columns(payload).ok_or("a row cannot be understood")?;
+        take(columns.last().copied().unwrap_or_default())
+    })
+}
+
+struct File<'a> {
+    fetch: &'a Fetch<'a>,
+    page: usize,
+    /// Bytes of a page without those that are reserved at its end.
+    usable: usize,
+    pages: u64,
+}
+
+impl<'a> File<'a> {
+    fn open(fetch: &'a Fetch<'a>, size: u64) -> Result<Self, SqliteError> {
+        let mut header = [0; FILE_HEADER];
+        let filled = fetch(0, &mut header).map_err(SqliteError::Read)?;
+        if filled < FILE_HEADER || !header.starts_with(MAGIC) {
+            return Err("it is no SQLite database".into());
+        }
+        let page = match u16::from_be_bytes([header[16], header[17]]) {
+            1 => 1 << 16,
+            size => usize::from(size),
+        };
+        let usable = page.saturating_sub(usize::from(header[20]));
+        if !page.is_power_of_two() || page < 512 || usable < 480 {
+            return Err("its pages have an impossible size".into());
+        }
+        let stated = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+        let pages = size / page as u64;
+        if u64::from(stated) > pages {
+            return Err("it is cut short".into());
+        }
+        Ok(Self {
+            fetch,
+            page,
+            usable,
+            pages,
+        })
+    }
+
+    fn read(&self, number: u64) -> Result<Vec<u8>, SqliteError> {
+        if number == 0 || number > self.pages {
+            return Err("a page is named that it does not have".into());
+        }
+        let mut page = vec![0; self.page];
+        let at = (number - 1) * self.page as u64;
+        let filled = (self.fetch)(at, &mut page).map_err(SqliteError::Read)?;
+        if filled < page.len() {
+            return Err("it is cut short".into());
+        }
+        page.truncate(self.usable);
+        Ok(page)
+    }
+
+    /// Hands the payload of each row to `take`, in the order of their numbers.
+    fn walk(&self, root: u64, take: &mut Take<'_>) -> Result<(), SqliteError> {
+        let (mut todo, mut visited) = (vec![root], 0);
+        while let Some(number) = todo.pop() {
+            visited += 1;
+            if visited > self.pages {
+                return Err("its pages lead in a circle".into());
+            }
+            let page = self.read(number)?;
+            let start = if number == 1 { FILE_HEADER } else { 0 };
+            let node = Node::read(&page, start).ok_or("a page cannot be understood")?;
+            if node.is_leaf {
+                for cell in &node.cells {
+                    let payload = self.payload(&page, usize::from(*cell))?;
+                    take(&payload)?;
+                }
+            } else {
+                todo.extend(node.children(&page).ok_or("a page cannot be understood")?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The payload of a cell with what did not fit into its page.
+    fn payload(&self, page: &[u8], cell: usize) -> Result<Vec<u8>, SqliteError> {
+        let broken = || SqliteError::Damaged("a row lies outside of its page");
+        let mut rest = page.get(cell..).ok_or_else(broken)?;
+        let size = varint(&mut rest).ok_or_else(broken)?;
+        varint(&mut rest).ok_or_else(broken)?;
+        if size > MOST_PAYLOAD.min(self.pages * self.page as u64) {
+            return Err("a row is far too large".into());
+        }
+        let size = usize::try_from(size).map_err(|_| broken())?;
+        let local = self.local(size);
+        let mut payload = rest.get(..local).ok_or_else(broken)?.to_vec();
+        let mut next = (local < size)
+            .then(|| word(rest, local).ok_or_else(broken))
+            .transpose()?
+            .unwrap_or(0);
+        // Each page adds some bytes, so that a circle comes to its end too.
+        while payload.len() < size {
+            let page = self.read(next)?;
+            next = word(&page, 0).ok_or_else(broken)?;
+            let count = (size - payload.len()).min(page.len() - 4);
+            payload.extend(&page[4..4 + count]);
+        }
+        Ok(payload)
+    }
+
+    /// How much of a payload is in the page of its row, by the rule of the format.
+    fn local(&self, size: usize) -> usize {
+        let most = self.usable - 35;
+        if size <= most {
+            return size;
+        }
+        let least = (self.usable - 12) * 32 / 255 - 23;
+        let wanted = least + (size - least) % (self.usable - 4);
+        if wanted <= most { wanted } else { least }
+    }
+}
+
+struct Node {
+    is_leaf: bool,
+    cells: Vec<u16>,
+    /// The last child of an inner page.
+    last: u64,
+}
+
+impl Node {
+    fn read(page: &[u8], start: usize) -> Option<Self> {
+        let header = page.get(start..)?;
+        let is_leaf = match *header.first()? {
+            LEAF => true,
+            INNER => false,
+            _ => return None,
+        };
+        let count = usize::from(half(header, 3)?);
+        let first = if is_leaf { 8 } else { 12 };
+        let last = if is_leaf { 0 } else { word(header, 8)? };
+        let cells = (0..count).map(|cell| half(header, first + cell * 2));
+        Some(Self {
+            is_leaf,
+            cells: cells.collect::<Option<_>>()?,
+            last,
+        })
+    }
+
+    /// The pages below, the last one first.
+    fn children(&self, page: &[u8]) -> Option<Vec<u64>> {
+        let below = self.cells.iter().rev();
+        let below = below.map(|cell| word(page, usize::from(*cell)));
+        std::iter::once(Some(self.last)).chain(below).collect()
+    }
+}
+
+/// The values of a row's columns, as they lie in the file.
+fn columns(payload: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = payload;
+    let size = usize::try_from(varint(&mut rest)?).ok()?;
+    let taken = payload.len() - rest.len();
+    let mut kinds = payload.get(taken..size)?;
+    let mut values = payload.get(size..)?;
+    let mut columns = Vec::new();
+    while !kinds.is_empty() {
+        let length = match varint(&mut kinds)? {
+            0 | 8 | 9 => 0,
+            kind @ 1..=4 => kind,
+            5 => 6,
+            6 | 7 => 8,
+            10 | 11 => return None,
+            kind => (kind - 12) / 2,
+        };
+        let (value, more) = values.split_at_checked(usize::try_from(length).ok()?)?;
+        columns.push(value);
+        values = more;
+    }
+    Some(columns)
+}
+
+/// A number of as many bytes as it needs; none of a page is negative.
+fn integer(bytes: &[u8]) -> u64 {
+    let take = bytes.iter().take(8);
+    take.fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for number in 0..9 {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        if number == 8 {
+            return Some(value << 8 | u64::from(byte));
+        }
+        value = value << 7 | u64::from(byte & 0x7f);
+        if byte < 0x80 {
+            break;
+        }
+    }
+    Some(value)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at + 2)?;
+    Some(u16::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?).into())
+}
