@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
     Failed, Invalid, build, completions, export, init, list, lock, outdated, plan, prune, rebuild,
-    show, stored::StoredError, validate,
+    scan, show, stored::StoredError, validate,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -46,6 +46,7 @@ enum Verb {
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
     Rebuild(rebuild::RebuildArgs),
+    Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
     Outdated(outdated::OutdatedArgs),
@@ -85,6 +86,9 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::Rebuild(args) => {
             return with_signals(async |cancel| rebuild::run(args, ui, cancel, out).await);
+        }
+        Verb::Scan(args) => {
+            return with_signals(async |cancel| scan::run(args, ui, cancel, out).await);
         }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,

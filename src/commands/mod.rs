@@ -23,6 +23,7 @@ pub mod outdated;
 pub mod plan;
 pub mod prune;
 pub mod rebuild;
+pub mod scan;
 pub mod show;
 pub mod stored;
 pub mod unneeded;

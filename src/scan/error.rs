@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::vulnerability::CheckError;
 use crate::disk::DiskError;
 use crate::disk::read::ReadError;
 
@@ -17,6 +18,10 @@ pub enum ScanError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
+    /// Vulnerabilities cannot be checked.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Vulnerability(#[from] CheckError),
     /// There is nothing to scan on a disk.
     #[error("{} has {found}: there is no root file system that karat can scan", path.display())]
     #[diagnostic(help("give a disk whose root is ext4, or mount it and scan the directory"))]

@@ -8,18 +8,24 @@
 
 mod error;
 mod finding;
-pub mod inventory;
-pub mod open;
 pub mod hygiene;
+pub mod inventory;
+pub mod licenses;
+pub mod open;
 pub mod packaged;
 pub mod policy;
+pub mod purl;
+pub mod report;
 pub mod root;
+mod sarif;
+pub mod sbom;
 pub mod secrets;
 #[cfg(test)]
 mod testing;
+pub mod undeclared;
 pub mod vex;
 pub mod vulnerability;
-pub mod undeclared;
+pub mod whole;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};

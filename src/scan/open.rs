@@ -93,11 +93,19 @@ pub async fn open(path: &Path) -> Result<Opened, ScanError> {
     disk(&Layer::Raw(path.to_owned()))
 }
 
-/// Opens a disk image of a known format.
+/// Opens an image of the store, in the format that its manifest has: what the guest wrote does not decide how it is read.
 ///
 /// # Errors
 /// It has no system that can be read.
-pub fn disk(layer: &Layer) -> Result<Opened, ScanError> {
+pub async fn recorded(path: &Path, format: &str) -> Result<Opened, ScanError> {
+    match format {
+        "qcow2" => disk(&Layer::Qcow2(path.to_owned())),
+        "raw" => disk(&Layer::Raw(path.to_owned())),
+        _ => open(path).await,
+    }
+}
+
+fn disk(layer: &Layer) -> Result<Opened, ScanError> {
     let (Layer::Raw(path) | Layer::Qcow2(path)) = layer;
     let disk = open_chain(std::slice::from_ref(layer))?;
     let root = find_root(&disk, path)?;

@@ -4,6 +4,7 @@
 //! <store>/blobs/sha256/<hex>              images: write once
 //!         manifests/<id>.json             write once
 //!         records/<id>/<digest>.json      what differed from run to run: write once
+//!         scans/<id>/<digest>.json        what scans found: write once
 //!         lock                            shared by writers, held alone by what removes
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 mod error;
 mod record;
+mod scans;
 mod writing;
 
 use std::ffi::OsStr;
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 pub use crate::time::{InvalidTime, Timestamp};
 pub use error::StoreError;
 pub use record::{Record, Run};
+pub use scans::ScanRecord;
 pub use writing::Writing;
 
 use crate::atomic::{UNFINISHED, Unfinished};
@@ -242,6 +245,7 @@ impl Store {
     fn sweep(&self) -> Result<(), StoreError> {
         let mut directories = vec![self.blobs(), self.manifests()];
         directories.extend(entries(&self.records())?);
+        directories.extend(entries(&self.scans())?);
         for directory in directories {
             for path in entries(&directory)? {
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -263,6 +267,10 @@ impl Store {
 
     fn records(&self) -> PathBuf {
         self.root.join("records")
+    }
+
+    fn scans(&self) -> PathBuf {
+        self.root.join("scans")
     }
 
     fn manifest_path(&self, id: &ManifestId) -> PathBuf {

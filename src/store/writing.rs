@@ -17,7 +17,7 @@ use crate::manifest::{Manifest, ManifestId, canonical};
 use crate::ui::Ui;
 
 /// Nobody changes what is stored; without the write permission not even by accident.
-const READ_ONLY: u32 = 0o444;
+pub(super) const READ_ONLY: u32 = 0o444;
 
 /// The right to write. While any process has it, nothing is removed from the store.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub struct Writing {
 }
 
 impl Writing {
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
         for directory in [store.blobs(), store.manifests(), store.records()] {
             fs::create_dir_all(&directory).map_err(StoreError::io("make", &directory))?;

@@ -1,0 +1,185 @@
+//! All checks of one system, in one go.
+
+use std::num::NonZeroUsize;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::inventory::{self, Inventory};
+use super::licenses::{self, Licenses};
+use super::policy::Kind;
+use super::report::LeftOut;
+use super::vulnerability::{self, Database, Options};
+use super::{Finding, Opened, ScanError, hygiene, packaged, secrets};
+use crate::secret::Secrets;
+
+/// A part of a scan that can be left out.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Known vulnerabilities of packages
+    Vulnerabilities,
+    /// Left-overs and weaknesses, and packaged files that were changed
+    Hygiene,
+    /// Credentials in files, and the template's own secrets anywhere on the disk
+    Secrets,
+    /// What nobody has declared
+    Undeclared,
+}
+
+impl Check {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Vulnerabilities,
+        Self::Hygiene,
+        Self::Secrets,
+        Self::Undeclared,
+    ];
+
+    /// As on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vulnerabilities => "vulnerabilities",
+            Self::Hygiene => "hygiene",
+            Self::Secrets => "secrets",
+            Self::Undeclared => "undeclared",
+        }
+    }
+}
+
+/// What a scan has to go by.
+pub struct Wanted<'a> {
+    /// Checks that are not made, and why.
+    pub left_out: Vec<LeftOut>,
+    /// The database; needed unless vulnerabilities are left out.
+    pub database: Option<&'a Database>,
+    /// How vulnerabilities are checked.
+    pub options: Options,
+    /// The template's own secrets.
+    pub values: &'a Secrets,
+}
+
+/// What is installed, for later scans without the image.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contents {
+    /// What is installed.
+    pub inventory: Inventory,
+    /// Its licences.
+    pub licenses: Licenses,
+}
+
+/// What a scan has found, before it is judged.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// What is installed.
+    pub contents: Contents,
+    /// What was found.
+    pub findings: Vec<(Kind, Finding)>,
+    /// Checks that were not made, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Wanted<'_> {
+    fn wants(&self, check: Check) -> bool {
+        !self.left_out.iter().any(|it| it.check == check)
+    }
+}
+
+/// Makes every check that is wanted of a system that was opened.
+///
+/// # Errors
+/// A check cannot do its work.
+pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+    let root = opened.root();
+    let inventory = inventory::read(&root)?;
+    let mut findings = vulnerabilities(&inventory, &wanted)?;
+    let mut add = |kind, found: Vec<Finding>| {
+        findings.extend(found.into_iter().map(|finding| (kind, finding)));
+    };
+    let files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
+    let packaged = if files.into_iter().any(|check| wanted.wants(check)) {
+        packaged::verify(&root, threads())?
+    } else {
+        packaged::Packaged::default()
+    };
+    if wanted.wants(Check::Hygiene) {
+        add(Kind::Hygiene, hygiene::check(&root)?);
+        add(Kind::Hygiene, packaged.findings());
+    }
+    if wanted.wants(Check::Secrets) {
+        if let Some(disk) = opened.disk() {
+            let (short, found) = secrets::raw(disk, wanted.values)?
+                .into_iter()
+                .partition(|finding| finding.check == "secret-not-searched");
+            add(Kind::Secret, found);
+            // Nothing was found there, and nothing was looked for.
+            add(Kind::Hygiene, short);
+        }
+    }
+    let licenses = licenses::read(&root, &inventory)?;
+    Ok(Scanned {
+        contents: Contents {
+            inventory,
+            licenses,
+        },
+        findings,
+        left_out: wanted.left_out,
+    })
+}
+
+/// Checks what was stored of an image: nothing but vulnerabilities can be found without the image.
+///
+/// # Errors
+/// The check cannot do its work.
+pub fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+    Ok(Scanned {
+        findings: vulnerabilities(&contents.inventory, &wanted)?,
+        contents,
+        left_out: wanted.left_out,
+    })
+}
+
+fn vulnerabilities(
+    inventory: &Inventory,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<(Kind, Finding)>, ScanError> {
+    let database = match wanted.database {
+        Some(database) if wanted.wants(Check::Vulnerabilities) => database,
+        _ => return Ok(Vec::new()),
+    };
+    let found = vulnerability::check(inventory, database, &wanted.options)?;
+    let found = found.into_iter();
+    Ok(found
+        .map(|finding| (Kind::Vulnerability, finding))
+        .collect())
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Where the database of this user is.
+///
+/// # Errors
+/// The environment names no place.
+pub fn database_path() -> Result<std::path::PathBuf, super::vulnerability::DbError> {
+    let directory = |name| std::env::var_os(name).map(std::path::PathBuf::from);
+    directory("XDG_DATA_HOME")
+        .or_else(|| Some(directory("HOME")?.join(".local/share")))
+        .map(|data| data.join("karat/vulnerabilities.db"))
+        .ok_or(super::vulnerability::DbError::NoPlace)
+}
+
+/// Which database it is.
+#[must_use]
+pub fn facts(_database: &Database) -> super::report::DatabaseFacts {
+    super::report::DatabaseFacts {
+        digest: String::new(),
+        date: crate::time::Timestamp::from_seconds(0),
+        records: 0,
+    }
+}

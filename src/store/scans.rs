@@ -1,0 +1,125 @@
+//! Scans of images: kept beside a manifest, never in it, since what they say depends on a database and the day.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use super::writing::READ_ONLY;
+use super::{Store, StoreError, Writing, entries, name_of};
+use crate::atomic;
+use crate::digest::Digest;
+use crate::manifest::{ManifestError, ManifestId, canonical};
+use crate::scan::report::{Json, Report};
+use crate::scan::whole::Contents;
+use crate::time::Timestamp;
+
+/// Name and version of the form of what is stored of a scan.
+pub const SCHEMA: &str = "karat.scanned/1";
+
+/// What one scan of an image found.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanRecord {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The manifest that this is about.
+    pub manifest: ManifestId,
+    /// When it was scanned.
+    pub scanned: Timestamp,
+    /// The blob with what is installed: JSON, compressed by zstd.
+    pub contents: Digest,
+    /// What was found.
+    pub report: Json,
+}
+
+/// Level of the compression of what is installed.
+const LEVEL: i32 = 9;
+/// The inventory of a large system has some MiB.
+const MOST: usize = 256 << 20;
+
+impl Store {
+    /// The scans of an image, the first one first.
+    ///
+    /// # Errors
+    /// One cannot be read, or was tampered with.
+    pub fn scans_of(&self, id: ManifestId) -> Result<Vec<ScanRecord>, StoreError> {
+        let mut scans = Vec::new();
+        for path in entries(&self.scans().join(id.to_string()))? {
+            let Some(digest) = name_of::<ManifestId>(&path) else {
+                continue;
+            };
+            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+            let actual = Digest::of(&bytes);
+            if ManifestId::of(&bytes) != digest {
+                return Err(StoreError::Tampered { path, actual });
+            }
+            let record: ScanRecord = match serde_json::from_slice(&bytes) {
+                Ok(record) => record,
+                Err(error) => {
+                    let source = ManifestError::Form(error);
+                    return Err(StoreError::Unreadable { path, source });
+                }
+            };
+            if record.manifest != id {
+                return Err(StoreError::Tampered { path, actual });
+            }
+            scans.push(record);
+        }
+        scans.sort_by_key(|scan| scan.scanned);
+        Ok(scans)
+    }
+
+    /// What is installed in an image, by its last scan; `None` when it was never scanned.
+    ///
+    /// # Errors
+    /// It cannot be read, or was tampered with.
+    pub fn contents_of(&self, id: ManifestId) -> Result<Option<Contents>, StoreError> {
+        let Some(scan) = self.scans_of(id)?.pop() else {
+            return Ok(None);
+        };
+        let path = self.blob(&scan.contents);
+        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+        let actual = Digest::of(&bytes);
+        if actual != scan.contents {
+            return Err(StoreError::Tampered { path, actual });
+        }
+        let json = zstd::bulk::decompress(&bytes, MOST).map_err(StoreError::io("read", &path))?;
+        serde_json::from_slice(&json).map(Some).map_err(|error| {
+            let source = ManifestError::Form(error);
+            StoreError::Unreadable { path, source }
+        })
+    }
+}
+
+impl Writing {
+    /// Puts a scan beside a manifest.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn add_scan(
+        &self,
+        id: ManifestId,
+        contents: &Contents,
+        report: &Report,
+    ) -> Result<ScanRecord, StoreError> {
+        let json = canonical::to_bytes(contents)?;
+        let scans = self.store().scans();
+        let directory = scans.join(id.to_string());
+        let compressed =
+            zstd::bulk::compress(&json, LEVEL).map_err(StoreError::io("write", &directory))?;
+        let record = ScanRecord {
+            schema: SCHEMA.to_owned(),
+            manifest: id,
+            scanned: Timestamp::now(),
+            contents: self.add_text(&compressed)?.digest,
+            report: report.json(),
+        };
+        let bytes = canonical::to_bytes(&record)?;
+        let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
+        fs::create_dir_all(&directory)
+            .and_then(|()| atomic::sync_directory(&scans))
+            .and_then(|()| atomic::write(&path, READ_ONLY, &bytes))
+            .map_err(StoreError::io("write", &path))?;
+        Ok(record)
+    }
+}
