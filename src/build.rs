@@ -29,6 +29,7 @@ mod on_error;
 mod phases;
 mod record;
 pub mod remember;
+pub mod scan;
 mod seal;
 pub mod skip;
 mod twice;
@@ -37,6 +38,7 @@ pub use error::BuildError;
 pub use locking::Update;
 pub use on_error::OnError;
 use phases::Phases;
+pub use scan::{GateError, ScanSettings};
 pub use twice::{Made, again};
 
 /// How long a guest may take to shut down by itself before it is ended: a guest without KVM is slow.
@@ -60,6 +62,8 @@ pub struct Settings<'a> {
     pub twice: bool,
     /// Start from this disk, which is the plan's base, wherever that would come from.
     pub base: Option<&'a BaseDisk>,
+    /// How the finished image is scanned.
+    pub scan: &'a ScanSettings,
 }
 
 /// What a build made.
@@ -167,6 +171,7 @@ impl Job<'_> {
             path: made.file.clone(),
             format: disk::driver(self.plan.output.format).to_owned(),
         };
+        let passed = phases.run("scan", self.scan(&made)).await?;
         self.test(guest, &image, &run, &mut phases).await?;
         if self.settings.twice {
             Box::pin(self.make_again(guest, &made, &mut phases)).await?;
@@ -175,6 +180,7 @@ impl Job<'_> {
         let this = record::ThisRun {
             started,
             phases: &phases.so_far(),
+            passed: passed.as_ref(),
         };
         let recorded = record::image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;

@@ -6,6 +6,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::compare::{Comparison, Level};
+use super::scan::GateError;
 use crate::base::BaseError;
 use crate::builder::MachineError;
 use crate::builder::qemu::QemuError;
@@ -83,6 +84,10 @@ pub enum BuildError {
         /// What the two have in common, and what not.
         comparison: Comparison,
     },
+    /// The scan of the finished image.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Gate(#[from] GateError),
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -93,12 +98,14 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The exit code of `karat build`: 130 when cancelled, 4 when a digest was wrong.
+    /// The exit code of `karat build`: 130 when cancelled, 4 when a digest was wrong or something undeclared, 3 when the
+    /// policy refuses the image.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Cancelled => 130,
             Self::Differs { .. } => 4,
+            Self::Gate(error) => error.exit_code(),
             Self::Base(error) => error.exit_code(),
             Self::Fetch(error) => error.exit_code(),
             Self::Lock(error) => error.exit_code(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::finish::Finished;
+use super::scan::Passed;
 use super::{BuildError, Made, Settings};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
@@ -12,7 +13,7 @@ use crate::lock::Lock;
 use crate::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind, inputs};
 use crate::plan::{self, Plan};
 use crate::provision::{Origin, Package};
-use crate::store::{Run, Timestamp, Writing};
+use crate::store::{Run, StoreError, Timestamp, Writing};
 use crate::ui::Ui;
 
 /// Level of the listing's compression. Higher ones take tens of megabytes for a few percent.
@@ -22,6 +23,8 @@ const LISTING_LEVEL: i32 = 9;
 pub(super) struct ThisRun<'a> {
     pub(super) started: Timestamp,
     pub(super) phases: &'a [(String, Duration)],
+    /// What its scan found; beside the manifest, since it depends on a database.
+    pub(super) passed: Option<&'a Passed>,
 }
 
 /// Stores the image, its manifest, and what a rebuild needs: base, lock, packages, files of the template. The image
@@ -53,6 +56,10 @@ pub(super) async fn image(
     }
     if let Some(listing) = &made.listing {
         writing.add_text(&compressed(listing)?)?;
+    }
+    if let Some(Passed { contents, report }) = run.passed {
+        let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
+        writing.add_scan(id, contents, report)?;
     }
     let phases = run
         .phases

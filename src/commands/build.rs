@@ -1,6 +1,7 @@
 //! `karat build`
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
 
 use clap::Args;
 use futures_util::StreamExt as _;
@@ -10,16 +11,17 @@ use tokio_util::sync::CancellationToken;
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::build::skip::{self, Verdict};
-use crate::build::{self, Built, Image, OnError, Settings, Update};
+use crate::build::{self, Built, Image, OnError, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
 use crate::plan::{self, Plan};
+use crate::scan::whole::Check;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
 /// Build images from templates and record them in the store
 ///
 /// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
-/// wrong, 4 a digest or the lock was wrong, 130 cancelled; with several templates, the largest of theirs.
+/// wrong, 3 the policy refuses the image, 4 a digest or the lock was wrong or something undeclared, 130 cancelled; with several templates, the largest of theirs.
 ///
 /// Packages are installed as `NAME.lock.toml` beside the template has them. The first build writes that file; so does a
 /// build whose template or base has changed since, unless `--locked` forbids it.
@@ -67,6 +69,18 @@ pub struct BuildArgs {
     #[arg(long)]
     twice: bool,
 
+    /// Look up vulnerabilities in this database
+    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    db: Option<PathBuf>,
+
+    /// Leave a check of the finished image out; may be given several times
+    #[arg(long, value_enum, value_name = "CHECK")]
+    without: Vec<Check>,
+
+    /// Keep an image that the policy refuses, as NAME.refused.FORMAT in this directory
+    #[arg(long)]
+    keep_failed: bool,
+
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -98,6 +112,11 @@ pub async fn run(
         mirrors: &args.mirrors.mirrors,
         twice: args.twice,
         base: None,
+        scan: &ScanSettings {
+            database: args.db.clone(),
+            without: args.without.clone(),
+            keep_failed: args.keep_failed,
+        },
     };
 
     let several = plans.len() > 1;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
-use crate::build::{self, OnError, Settings, Update};
+use crate::build::{self, OnError, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
 use crate::lock::{self, Lock};
 use crate::ui::Ui;
@@ -60,6 +60,7 @@ pub async fn run(
         mirrors: &args.mirrors.mirrors,
         twice: false,
         base: None,
+        scan: &ScanSettings::default(),
     };
     let update = match &args.update {
         None => Update::Keep,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs};
 use crate::build::compare::{Compared, Comparison, Level, compare};
-use crate::build::{self, OnError, Settings};
+use crate::build::{self, OnError, ScanSettings, Settings};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::plan;
@@ -81,6 +81,8 @@ pub async fn run(
         mirrors: &args.mirrors.mirrors,
         twice: false,
         base: Some(&found.base),
+        // Nothing is recorded, so nothing is judged.
+        scan: &ScanSettings::default(),
     };
     let made = build::again(&found.plan, &secrets, &settings, ui, cancel).await;
     let made = made.map_err(|error| Failed::with(error.exit_code(), error))?;
