@@ -191,11 +191,14 @@ impl Database {
     }
 }
 
+/// Where a path is moved to, and the package that has it moved.
+type Diversion = (Box<[u8]>, String);
+
 /// Where the files of packages really are.
 struct Places<'a> {
     root: &'a Root<'a>,
-    /// From, to, and by whom: everybody else's file is moved.
-    diversions: HashMap<Box<[u8]>, (Box<[u8]>, String)>,
+    /// What is moved, and everybody but whom it is moved for.
+    diversions: HashMap<Box<[u8]>, Diversion>,
     directories: HashMap<Box<[u8]>, Option<Vec<u8>>>,
 }
 

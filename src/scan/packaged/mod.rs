@@ -69,8 +69,8 @@ impl Modified {
             severity,
             format!("{what} of the package {} was changed", self.package),
         );
-        finding.evidence =
-            "its MD5 is not the one that the package's own list of checksums has".to_owned();
+        "its MD5 is not the one that the package's own list of checksums has"
+            .clone_into(&mut finding.evidence);
         finding.mend = format!(
             "find out what changed it, and reinstall {} or declare the file with `[[files]]`",
             self.package
