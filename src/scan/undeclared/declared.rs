@@ -1,6 +1,7 @@
 //! What somebody has declared. A plain value: it reads nothing.
 
 use super::facts::Facts;
+use super::places;
 use crate::lock::Lock;
 use crate::manifest::{Action, Inputs, Repository};
 
@@ -89,21 +90,43 @@ impl Declared {
         file.or_else(|| self.creates.iter().find(glob))
     }
 
-    /// What is declared nearest to a path: in the same directory, or in one above it that is not a system's own.
+    /// What is declared nearest to a path: in the same directory, or below one that the two share and that is not a
+    /// place of the system's own.
     #[must_use]
     pub fn nearest(&self, path: &str) -> Option<&DeclaredPath> {
-        let all = self.files.iter().chain(&self.creates);
-        let common = |other: &str| {
-            let literal = other.split(['*', '?', '[', '{']).next().unwrap_or_default();
-            let pairs = path.split('/').zip(literal.split('/'));
-            pairs.take_while(|(one, other)| one == other).count()
+        let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+        let near = |it: &&DeclaredPath| {
+            let literal = it
+                .path
+                .split(['*', '?', '[', '{'])
+                .next()
+                .unwrap_or_default();
+            let shared = shared(path, literal);
+            let own = places::PLACES.iter().any(|place| {
+                place.below.iter().any(|below| {
+                    let rest = shared.strip_prefix(below);
+                    rest.is_some_and(|rest| rest.starts_with('/'))
+                })
+            });
+            own || (!shared.is_empty() && shared == above)
         };
-        // The first part is empty, the second is at the top of the tree.
-        let near = all
-            .map(|it| (common(&it.path), it))
-            .filter(|(parts, _)| *parts > 2);
-        near.max_by_key(|(parts, _)| *parts).map(|(_, it)| it)
+        let all = self.files.iter().chain(&self.creates);
+        all.filter(near)
+            .max_by_key(|it| shared(path, &it.path).len())
     }
+}
+
+/// The directory that two paths share.
+fn shared<'p>(path: &'p str, other: &str) -> &'p str {
+    let pairs = path.split('/').zip(other.split('/'));
+    let same = pairs.take_while(|(one, other)| one == other);
+    // Each with the slash before it, and the empty part before the first.
+    let length: usize = same.map(|(part, _)| part.len() + 1).sum();
+    let shared = &path[..length.saturating_sub(1).min(path.len())];
+    if shared == path {
+        return path.rsplit_once('/').map_or("", |(above, _)| above);
+    }
+    shared
 }
 
 fn packages(lock: Option<&Lock>, inputs: &Inputs) -> Vec<DeclaredPackage> {
