@@ -68,7 +68,7 @@ fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result
     for file in &inputs.files {
         row("put in", file.destination.clone())?;
     }
-    for (index, Step { name, action }) in inputs.steps.iter().enumerate() {
+    for (index, Step { name, action, .. }) in inputs.steps.iter().enumerate() {
         row("step", format!("{} {name} ({})", index + 1, kind(action)))?;
     }
     row("packages", packages(&stored.manifest))?;

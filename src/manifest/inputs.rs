@@ -218,8 +218,11 @@ fn step(planned: &plan::Step, stop: &Stop) -> Result<Step, InputError> {
             milliseconds: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
         },
     };
-    let name = planned.name.clone();
-    Ok(Step { name, action })
+    Ok(Step {
+        name: planned.name.clone(),
+        action,
+        creates: planned.creates.clone(),
+    })
 }
 
 fn script(script: &plan::Script, stop: &Stop) -> Result<Digest, InputError> {

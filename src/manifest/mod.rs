@@ -264,6 +264,9 @@ pub struct Step {
     pub name: String,
     /// What it did.
     pub action: Action,
+    /// Globs of what it was to make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub creates: Vec<String>,
 }
 
 /// What a step did.

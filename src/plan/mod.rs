@@ -364,6 +364,9 @@ pub struct Step {
     /// Wait before each try.
     #[serde(serialize_with = "serialize_duration")]
     pub pause_before: Duration,
+    /// Globs of what the step makes; a scan takes it for declared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub creates: Vec<String>,
 }
 
 /// What a step does.

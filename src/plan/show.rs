@@ -407,6 +407,9 @@ fn details(step: &Step) -> Vec<String> {
         );
     }
     lines.push(limits);
+    if !step.creates.is_empty() {
+        lines.push(format!("creates {}", step.creates.join(" ")));
+    }
     lines
 }
 

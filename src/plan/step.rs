@@ -36,6 +36,7 @@ impl Checker<'_> {
         let pause_before = self
             .duration(step.pause_before.as_ref())
             .unwrap_or_default();
+        let creates = self.creates(&step.creates);
         let action = self.action(table, step)?;
         let name = match &step.name {
             Some(name) => self.filled("name", name, "leave it out for a name made from the step"),
@@ -47,7 +48,24 @@ impl Checker<'_> {
             timeout,
             retries: step.retries.map_or(0, |retries| retries.0),
             pause_before,
+            creates,
         })
+    }
+
+    /// Globs of what a step makes: `/opt/app/**`.
+    fn creates(&mut self, written: &[Str]) -> Vec<String> {
+        for path in written {
+            self.guest_path(path);
+            // Whoever declares everything proves nothing.
+            if ["/", "/*", "/**"].contains(&path.get_ref().as_str()) {
+                let what = format!("{:?} is the whole image", path.get_ref());
+                let help =
+                    "name the directories that the step makes: `creates = [\"/opt/app/**\"]`";
+                self.say(Problem::at(path.span(), what).help(help));
+            }
+        }
+        let paths = written.iter().map(|path| path.get_ref().clone());
+        paths.collect()
     }
 
     fn action(&mut self, table: &Span, step: &schema::Step) -> Option<Action> {

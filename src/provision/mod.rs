@@ -142,6 +142,7 @@ pub async fn test<M: Machine>(
         timeout: test.timeout,
         retries: 0,
         pause_before: Duration::ZERO,
+        creates: Vec::new(),
     };
     // A test may well be that something cannot be reached.
     tried(machine, &one, &[], AfterRefusal::GoOn, cx).await

@@ -253,6 +253,8 @@ pub struct Step {
     pub timeout: Option<Spanned<Scalar>>,
     pub retries: Option<Number>,
     pub pause_before: Option<Spanned<Scalar>>,
+    #[serde(default)]
+    pub creates: Vec<Str>,
     pub only: Option<Vec<Str>>,
     pub except: Option<Vec<Str>>,
     pub shell: Option<Spanned<Shell>>,

@@ -230,6 +230,7 @@ pub fn other(name: &str, action: Action) -> Step {
         timeout: Duration::from_mins(1),
         retries: 0,
         pause_before: Duration::ZERO,
+        creates: Vec::new(),
     }
 }
 

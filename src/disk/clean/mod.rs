@@ -140,7 +140,7 @@ pub fn left_over(
                 !(it.path.starts_with(path) && it.path.get(path.len()) == Some(&b'/'))
             });
             let path = path.into();
-            found.push(LeftOver { rule, path });
+            found.push(LeftOver { path, rule });
             Ok(true)
         }
         Err(CleanError::Owned { .. }) => Ok(false),

@@ -21,7 +21,8 @@ fn sources(look: &mut Look<'_>) -> Result<(), ScanError> {
     files.extend(look.text(SOURCES)?.map(|text| (SOURCES.to_owned(), text)));
     for (path, text) in files {
         let path_bytes = path.as_bytes();
-        if path.ends_with(".list") {
+        let kind = path.rsplit('.').next();
+        if kind == Some("list") {
             for (number, line) in lines(&text) {
                 let options = line
                     .split_once('[')
@@ -34,7 +35,7 @@ fn sources(look: &mut Look<'_>) -> Result<(), ScanError> {
                     }
                 }
             }
-        } else if path.ends_with(".sources") {
+        } else if kind == Some("sources") {
             for paragraph in control::paragraphs(&text) {
                 if paragraph
                     .field("Enabled")

@@ -35,7 +35,7 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
     Ok(())
 }
 
-/// A unit, a part of one, or a script of SysV or OpenRC that calls ssh-keygen for host keys.
+/// A unit, a part of one, or a script of other init systems that calls ssh-keygen for host keys.
 fn makes_keys(look: &Look<'_>) -> Result<bool, ScanError> {
     for directory in SYSTEM {
         if UNITS.iter().any(|unit| {

@@ -43,7 +43,7 @@ pub fn check(root: &Root<'_>) -> Result<Vec<Finding>, ScanError> {
     apt::check(&mut look)?;
     boot::check(&mut look)?;
     services::check(&mut look)?;
-    permissions::check(&mut look)?;
+    permissions::check(&mut look);
     places::check(&mut look)?;
     let mut findings = look.findings;
     findings.sort_by(|one, other| (&one.check, &one.path).cmp(&(&other.check, &other.path)));
@@ -78,7 +78,7 @@ impl Look<'_> {
         let path = String::from_utf8_lossy(path).into_owned();
         let mut finding = Finding::new(check, format!("{check}:{path}"), severity, title);
         finding.evidence = evidence.into();
-        finding.mend = mend.to_owned();
+        mend.clone_into(&mut finding.mend);
         finding.accept = accept(check, &path);
         finding.path = Some(path);
         self.findings.push(finding);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Look, ScanError, Severity};
+use super::{Look, Severity};
 use crate::disk::read::Kind;
 use crate::disk::tree::File;
 use crate::scan::undeclared::places::PATH;
@@ -13,7 +13,7 @@ const STICKY: u16 = 0o1000;
 /// An owner whom nobody knows is reported this often; a whole tree may be theirs.
 const MOST_ORPHANS: usize = 20;
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
+pub(super) fn check(look: &mut Look<'_>) {
     let users: HashSet<u32> = look.accounts.users.iter().map(|user| user.uid).collect();
     let groups: HashSet<u32> = look.accounts.groups.iter().map(|(_, gid)| *gid).collect();
     let packaged = look.root.get(b"/var/lib/dpkg/status").is_some();
@@ -44,7 +44,6 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
             look.report("orphan-owner", path, format!("nobody has {kind} {id}"));
         }
     }
-    Ok(())
 }
 
 fn writable(look: &mut Look<'_>, path: &[u8], file: &File) {

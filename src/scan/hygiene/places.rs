@@ -92,16 +92,14 @@ fn by_name(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result
             look.report("shell-history", path, "what somebody typed");
         }
         b".lesshst" | b".viminfo" if !is_home(path) => {
-            look.report("shell-history", path, "what somebody typed")
+            look.report("shell-history", path, "what somebody typed");
         }
-        _ if inside(b"/var/spool/cron/") || inside(b"/var/spool/at/") => {
-            if name != b".SEQ" {
-                look.report(
-                    "user-crontab",
-                    path,
-                    "runs at its time, and no package has it",
-                );
-            }
+        _ if (inside(b"/var/spool/cron/") || inside(b"/var/spool/at/")) && name != b".SEQ" => {
+            look.report(
+                "user-crontab",
+                path,
+                "runs at its time, and no package has it",
+            );
         }
         _ if inside(b"/var/mail/") || inside(b"/var/spool/mail/") => {
             look.report("mail", path, format!("{} bytes", file.content.size()));
@@ -118,7 +116,7 @@ fn by_name(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result
 
 /// Where the clean-up has its own rule for histories.
 fn is_home(path: &[u8]) -> bool {
-    let depth = path.iter().filter(|&&byte| byte == b'/').count();
+    let depth = path.split(|&byte| byte == b'/').count() - 1;
     (path.starts_with(b"/root/") && depth == 2) || (path.starts_with(b"/home/") && depth == 3)
 }
 

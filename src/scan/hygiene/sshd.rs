@@ -1,4 +1,4 @@
-//! sshd_config(5) as sshd understands it: the first value of a keyword wins, `Include` is read where it stands, and what
+//! `sshd_config(5)` as sshd understands it: the first value of a keyword wins, `Include` is read where it stands, and what
 //! a `Match` block says comes before all of that for whom it matches.
 
 use std::collections::HashMap;

@@ -28,6 +28,8 @@ pub struct Package {
     pub version: String,
     /// Its architecture, `all` for none.
     pub architecture: String,
+    /// Names in its `Pre-Depends`, `Depends` and `Recommends`.
+    pub needs: Vec<String>,
 }
 
 /// What a package says that a file has.
@@ -109,6 +111,7 @@ impl Database {
                 name: package.name.to_owned(),
                 version: package.version.to_owned(),
                 architecture: package.architecture.to_owned(),
+                needs: names(&package.depends, &package.recommends),
             }));
         for paragraph in control::paragraphs(text) {
             let Some(name) = paragraph.field("Package") else {
@@ -191,11 +194,14 @@ impl Database {
     }
 }
 
+/// Where a path is moved to, and the package that has it moved.
+type Diversion = (Box<[u8]>, String);
+
 /// Where the files of packages really are.
 struct Places<'a> {
     root: &'a Root<'a>,
-    /// From, to, and by whom: everybody else's file is moved.
-    diversions: HashMap<Box<[u8]>, (Box<[u8]>, String)>,
+    /// What is moved, and everybody but whom it is moved for.
+    diversions: HashMap<Box<[u8]>, Diversion>,
     directories: HashMap<Box<[u8]>, Option<Vec<u8>>>,
 }
 
@@ -245,6 +251,16 @@ impl<'a> Places<'a> {
             None => path.into(),
         }
     }
+}
+
+/// The names in relations, whatever the versions.
+fn names(depends: &str, recommends: &str) -> Vec<String> {
+    let all = depends
+        .split([',', '|'])
+        .chain(recommends.split([',', '|']));
+    let names =
+        all.filter_map(|relation| relation.split([' ', ':', '(']).find(|it| !it.is_empty()));
+    names.map(str::to_owned).collect()
 }
 
 /// Every file that has states of packages.

@@ -12,6 +12,8 @@ mod hash;
 
 use database::Database;
 pub use database::Package;
+pub use hash::Sum;
+pub(super) use hash::sums;
 
 /// What is known of every packaged file.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,8 @@ pub struct Modified {
     pub path: Box<[u8]>,
     /// The package that has it, without architecture.
     pub package: String,
+    /// MD5 of what it has.
+    pub sum: Sum,
     /// It is configuration: meant to be changed, but by something that is declared.
     pub conffile: bool,
 }
@@ -69,8 +73,8 @@ impl Modified {
             severity,
             format!("{what} of the package {} was changed", self.package),
         );
-        finding.evidence =
-            "its MD5 is not the one that the package's own list of checksums has".to_owned();
+        "its MD5 is not the one that the package's own list of checksums has"
+            .clone_into(&mut finding.evidence);
         finding.mend = format!(
             "find out what changed it, and reinstall {} or declare the file with `[[files]]`",
             self.package
@@ -95,7 +99,7 @@ pub fn verify(root: &Root<'_>, threads: usize) -> Result<Packaged, ScanError> {
     });
     let claims: Vec<_> = claims.collect();
     wanted.extend(claims.iter().map(|(index, _)| *index));
-    let sums = hash::sums(root, wanted.into_iter().collect(), threads)?;
+    let sums = sums(root, wanted.into_iter().collect(), threads)?;
     let mut packaged = Packaged {
         packages: database.packages,
         names: database.names,
@@ -108,6 +112,7 @@ pub fn verify(root: &Root<'_>, threads: usize) -> Result<Packaged, ScanError> {
         } else if !claim.obsolete {
             packaged.modified.push(Modified {
                 path: claim.path.clone(),
+                sum: sums[&index],
                 package: packaged.names[claim.package].clone(),
                 conffile: claim.conffile,
             });

@@ -1,0 +1,161 @@
+//! What there is in a tree that somebody must have declared.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::places::{self, Place};
+use crate::disk::read::Kind;
+use crate::disk::tree::{Content, File};
+use crate::scan::packaged::{Package, Packaged, Sum, sums};
+use crate::scan::{Root, ScanError};
+
+/// Who may read and write files of an image while its sums are taken.
+const THREADS: usize = 2;
+/// The attribute that has a file's capabilities.
+const CAPABILITY: &[u8] = b"security.capability";
+/// More than a hundred thousand users have.
+const LARGEST: u64 = 32 << 20;
+
+/// The facts of one tree.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What is installed.
+    pub packages: Vec<Package>,
+    /// What is in the [places] and no package's, and packaged files that were changed.
+    pub paths: BTreeMap<Box<[u8]>, Print>,
+    /// Files that give more rights than their caller has.
+    pub privileged: BTreeMap<Box<[u8]>, Privilege>,
+    /// Lines of `/etc/passwd` by name, without the password.
+    pub users: BTreeMap<String, String>,
+    /// Groups with their numbers and members.
+    pub groups: BTreeMap<String, (String, BTreeSet<String>)>,
+}
+
+/// By what a path is known again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Print {
+    /// What it is.
+    pub kind: Kind,
+    /// Its permissions.
+    pub mode: u16,
+    /// Its owner.
+    pub uid: u32,
+    /// What a link leads to.
+    pub target: Option<Vec<u8>>,
+    /// MD5 of a regular file.
+    pub sum: Option<Sum>,
+}
+
+/// What rights a file gives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Privilege {
+    /// Its permissions, with those that make it privileged.
+    pub mode: u16,
+    /// Whom it becomes.
+    pub owner: (u32, u32),
+    /// Its capabilities, as the attribute has them.
+    pub capabilities: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Collects them; `packaged` is what was verified of the same tree.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn of(root: &Root<'_>, packaged: &Packaged) -> Result<Self, ScanError> {
+        let mut facts = Self {
+            packages: packaged.packages.clone(),
+            ..Self::default()
+        };
+        let files = root.tree().files();
+        let mut hashed = Vec::new();
+        for (path, index) in root.tree().paths() {
+            let file = &files[index];
+            if let Some(privilege) = privilege(file) {
+                facts.privileged.insert(path.into(), privilege);
+            }
+            if subject(packaged, path, file).is_some() && file.kind == Kind::File {
+                hashed.push(index);
+            }
+        }
+        hashed.sort_unstable();
+        hashed.dedup();
+        let known: HashMap<usize, Sum> = sums(root, hashed, THREADS)?;
+        for (path, index) in root.tree().paths() {
+            let file = &files[index];
+            if subject(packaged, path, file).is_some() {
+                let print = print(file, known.get(&index).copied());
+                facts.paths.insert(path.into(), print);
+            }
+        }
+        for modified in &packaged.modified {
+            if let Some(file) = root.get(&modified.path) {
+                let print = print(file, Some(modified.sum));
+                facts.paths.insert(modified.path.clone(), print);
+            }
+        }
+        facts.read_accounts(root)?;
+        Ok(facts)
+    }
+
+    fn read_accounts(&mut self, root: &Root<'_>) -> Result<(), ScanError> {
+        let text = |path: &[u8]| -> Result<String, ScanError> {
+            let bytes = root.read(path, LARGEST)?.unwrap_or_default();
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        for line in text(b"/etc/passwd")?.lines() {
+            if let [name, _, rest @ ..] = &line.split(':').collect::<Vec<_>>()[..] {
+                self.users.insert((*name).to_owned(), rest.join(":"));
+            }
+        }
+        for line in text(b"/etc/group")?.lines() {
+            if let [name, _, gid, members] = line.split(':').collect::<Vec<_>>()[..] {
+                let members = members.split(',').filter(|it| !it.is_empty());
+                let members = members.map(str::to_owned).collect();
+                self.groups
+                    .insert(name.to_owned(), (gid.to_owned(), members));
+            }
+        }
+        Ok(())
+    }
+
+    /// The versions of a package that are installed.
+    pub fn versions<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        let packages = self.packages.iter().filter(move |it| it.name == name);
+        packages.map(|it| it.version.as_str())
+    }
+}
+
+/// The place of a path that somebody besides packages must have declared.
+pub(super) fn subject(packaged: &Packaged, path: &[u8], file: &File) -> Option<&'static Place> {
+    if file.kind == Kind::Directory || packaged.owner(path).is_some() {
+        return None;
+    }
+    // A unit that is switched off starts nothing.
+    let off = matches!(&file.content, Content::Link(target) if target == b"/dev/null");
+    places::of(path).filter(|_| !off)
+}
+
+fn print(file: &File, sum: Option<Sum>) -> Print {
+    Print {
+        kind: file.kind,
+        mode: file.mode,
+        uid: file.uid,
+        target: match &file.content {
+            Content::Link(target) => Some(target.clone()),
+            _ => None,
+        },
+        sum,
+    }
+}
+
+fn privilege(file: &File) -> Option<Privilege> {
+    let capabilities = file.xattrs.iter().find(|it| it.name == CAPABILITY);
+    // A group's bit without the one to execute once meant mandatory locks.
+    let set = file.mode & 0o4000 != 0 || file.mode & 0o2010 == 0o2010;
+    let is = file.kind == Kind::File && (set || capabilities.is_some());
+    is.then(|| Privilege {
+        mode: file.mode,
+        owner: (file.uid, file.gid),
+        capabilities: capabilities.map(|it| it.value.clone()),
+    })
+}

@@ -1,0 +1,351 @@
+//! A base, what is declared on top of it, and what else somebody has done.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::digest::Digest;
+use crate::disk::read::{Kind, Xattr};
+use crate::disk::tree::{Content, File};
+use crate::manifest::{self, Inputs};
+use crate::scan::packaged::verify;
+use crate::scan::testing::{Planted, of};
+
+const ABC: &str = "900150983cd24fb0d6963f7d28e17f72";
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n";
+
+fn status(packages: &[(&str, &str, &str)]) -> String {
+    let paragraph = |(name, version, needs): &(&str, &str, &str)| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}\nDepends: {needs}\n\n"
+        )
+    };
+    packages.iter().map(paragraph).collect()
+}
+
+const BASE: (&str, &str, &str) = ("base", "1", "");
+const WEB: (&str, &str, &str) = ("web", "2", "base");
+
+fn base() -> Planted {
+    Planted::default()
+        .file("/var/lib/dpkg/status", 0o644, status(&[BASE]))
+        .file(
+            "/var/lib/dpkg/info/base.list",
+            0o644,
+            "/usr/bin/tool\n/usr/bin/su\n/usr/lib/systemd/system/off.service\n",
+        )
+        .file(
+            "/var/lib/dpkg/info/base.md5sums",
+            0o644,
+            format!("{ABC}  usr/bin/tool\n"),
+        )
+        .file(
+            "/var/lib/dpkg/info/base.postinst",
+            0o755,
+            "useradd debian\n",
+        )
+        .file("/usr/bin/tool", 0o755, "abc")
+        .file("/usr/bin/su", 0o4755, "abc")
+        .file("/usr/lib/systemd/system/off.service", 0o644, "[Unit]\n")
+        .file("/usr/local/bin/kept", 0o755, "of the base")
+        .file(
+            "/etc/apt/sources.list",
+            0o644,
+            "deb http://example.org/debian x main\n",
+        )
+        .file("/etc/passwd", 0o644, PASSWD)
+        .file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\n")
+}
+
+/// The base with everything that is declared, and nothing else.
+fn built() -> Planted {
+    base()
+        .file("/var/lib/dpkg/status", 0o644, status(&[BASE, WEB]))
+        .file(
+            "/var/lib/dpkg/info/web.list",
+            0o644,
+            "/usr/sbin/web\n/usr/bin/web-ping\n/usr/lib/systemd/system/web.service\n/usr/bin/ed.web\n",
+        )
+        .file("/var/lib/dpkg/info/web.postinst", 0o755, "#!/bin/sh\nadduser --system \\\n  --group web\n")
+        .file("/usr/sbin/web", 0o755, "abc")
+        .file("/usr/bin/ed.web", 0o755, "abc")
+        .with("/usr/bin/web-ping", capable())
+        .file("/usr/lib/systemd/system/web.service", 0o644, "[Unit]\n")
+        .link("/etc/systemd/system/multi-user.target.wants/web.service", "/usr/lib/systemd/system/web.service")
+        .file("/var/lib/systemd/deb-systemd-helper-enabled/multi-user.target.wants/web.service", 0o644, "")
+        .link("/etc/systemd/system/apt-daily.timer", "/dev/null")
+        .link("/usr/bin/ed", "/etc/alternatives/ed")
+        .link("/etc/alternatives/ed", "/usr/bin/ed.web")
+        .file("/var/lib/dpkg/alternatives/ed", 0o644, "auto\n/usr/bin/ed\n\n/usr/bin/ed.web\n10\n")
+        .file("/etc/passwd", 0o644, format!("{PASSWD}web:x:101:101::/:/bin/false\n"))
+        .file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\nweb:x:101:\n")
+        .file("/etc/apt/sources.list.d/tools.sources", 0o644, "Types: deb\nURIs: https://example.org/tools/\n")
+        .file("/etc/apt/keyrings/tools.asc", 0o644, "key")
+        .file("/usr/local/bin/hello", 0o755, "declared")
+        .file("/opt/app/lib/x", 0o644, "made by a step")
+        .directory("/opt/empty", 0o755)
+}
+
+fn capable() -> File {
+    let mut file = of(Kind::File, 0o755, Content::Bytes(b"abc".to_vec()));
+    file.xattrs = vec![Xattr {
+        name: b"security.capability".to_vec(),
+        value: vec![1],
+    }];
+    file
+}
+
+fn inputs() -> Inputs {
+    let repository = manifest::Repository {
+        name: "tools".to_owned(),
+        uri: "https://example.org/tools".to_owned(),
+        suites: vec!["stable".to_owned()],
+        components: vec!["main".to_owned()],
+        key: None,
+        trusted: false,
+        keep: true,
+    };
+    let text = serde_json::json!({
+        "image": {"name": "web", "description": ""},
+        "template": {"digest": Digest::of(b""), "text": ""},
+        "variables": {}, "secrets": {},
+        "base": {"kind": "file", "digest": Digest::of(b""), "size": 1, "format": "raw"},
+        "packages": {"apt": {"install": ["web"], "remove": [], "recommends": false, "repositories": [repository]}},
+        "files": [{"destination": "/usr/local/bin/hello", "digest": Digest::of(b""), "owner": "root:root"}],
+        "steps": [
+            {"name": "old", "action": {"reboot": {}}},
+            {"name": "make", "action": {"reboot": {}}, "creates": ["/opt/app/**"]},
+        ],
+        "network": {"open": false}, "hermetic": true,
+    });
+    serde_json::from_value(text).unwrap()
+}
+
+fn declared() -> Declared {
+    let tree = base();
+    let root = tree.root();
+    let facts = Facts::of(&root, &verify(&root, 1).unwrap()).unwrap();
+    let mut declared = Declared::new(facts, None, &inputs());
+    // As a lock has it.
+    declared.packages[0].exact = Some(("2".to_owned(), "amd64".to_owned()));
+    declared
+}
+
+fn found(tree: &Planted, declared: &Declared) -> BTreeMap<String, String> {
+    let root = tree.root();
+    let findings = check(&root, &verify(&root, 2).unwrap(), declared).unwrap();
+    findings
+        .into_iter()
+        .map(|it| (it.id, it.evidence))
+        .collect()
+}
+
+#[test]
+fn nothing_is_found_where_everything_is_declared() {
+    assert_eq!(found(&built(), &declared()), BTreeMap::new());
+    assert_eq!(found(&base(), &declared()), BTreeMap::new());
+}
+
+/// What is found, words of its evidence, and how it comes about.
+type Case = (&'static str, &'static str, fn(Planted) -> Planted);
+
+const CASES: &[Case] = &[
+    ("undeclared-package:extra", "no parent", |tree| {
+        tree.file(
+            "/var/lib/dpkg/status",
+            0o644,
+            status(&[BASE, WEB, ("extra", "1", "")]),
+        )
+    }),
+    (
+        "undeclared-package:extra",
+        "nearest: web needs it",
+        |tree| {
+            tree.file(
+                "/var/lib/dpkg/status",
+                0o644,
+                status(&[BASE, ("web", "2", "extra (>= 1), base"), ("extra", "1", "")]),
+            )
+        },
+    ),
+    ("undeclared-version:base", "the base has 1", |tree| {
+        tree.file(
+            "/var/lib/dpkg/status",
+            0o644,
+            status(&[("base", "1.1", ""), WEB]),
+        )
+    }),
+    ("undeclared-version:web", "the lock has 2", |tree| {
+        tree.file(
+            "/var/lib/dpkg/status",
+            0o644,
+            status(&[BASE, ("web", "3", "base")]),
+        )
+    }),
+    (
+        "undeclared-program:/usr/local/bin/x",
+        "nearest: `[[files]]` has /usr/local/bin/hello",
+        |tree| tree.file("/usr/local/bin/x", 0o755, "x"),
+    ),
+    ("undeclared-program:/usr/bin/x", "no parent", |tree| {
+        tree.link("/usr/bin/x", "/opt/app/x")
+    }),
+    ("undeclared-program:/usr/bin/vi", "no parent", |tree| {
+        tree.link("/usr/bin/vi", "/etc/alternatives/vi")
+    }),
+    (
+        "undeclared-program:/usr/local/bin/kept",
+        "not what the base has",
+        |tree| tree.file("/usr/local/bin/kept", 0o755, "other"),
+    ),
+    (
+        "undeclared-program:/usr/local/bin/kept",
+        "not what the base has",
+        |tree| tree.file("/usr/local/bin/kept", 0o777, "of the base"),
+    ),
+    ("undeclared-file:/opt/apple/x", "1 bytes", |tree| {
+        tree.file("/opt/apple/x", 0o644, "x")
+    }),
+    ("undeclared-file:/usr/local/lib/x.so", "no parent", |tree| {
+        tree.file("/usr/local/lib/x.so", 0o644, "x")
+    }),
+    (
+        "undeclared-unit:/etc/systemd/system/multi-user.target.wants/off.service",
+        "leads to",
+        |tree| {
+            tree.link(
+                "/etc/systemd/system/multi-user.target.wants/off.service",
+                "/usr/lib/systemd/system/off.service",
+            )
+        },
+    ),
+    (
+        "undeclared-unit:/etc/systemd/system/x.service",
+        "no parent",
+        |tree| tree.file("/etc/systemd/system/x.service", 0o644, "x"),
+    ),
+    ("undeclared-start:/etc/cron.d/x", "no parent", |tree| {
+        tree.file("/etc/cron.d/x", 0o644, "x")
+    }),
+    ("undeclared-access:/etc/sudoers.d/x", "no parent", |tree| {
+        tree.file("/etc/sudoers.d/x", 0o440, "x")
+    }),
+    (
+        "undeclared-repository:/etc/apt/sources.list",
+        "not what the base has",
+        |tree| {
+            tree.file(
+                "/etc/apt/sources.list",
+                0o644,
+                "deb http://example.org/other x main\n",
+            )
+        },
+    ),
+    (
+        "undeclared-repository:/etc/apt/sources.list.d/tools.sources",
+        "mode 0644",
+        |tree| {
+            tree.file(
+                "/etc/apt/sources.list.d/tools.sources",
+                0o644,
+                "Types: deb\nURIs: https://example.org/tools https://example.org/other\n",
+            )
+        },
+    ),
+    (
+        "undeclared-repository:/etc/apt/keyrings/other.asc",
+        "no parent",
+        |tree| tree.file("/etc/apt/keyrings/other.asc", 0o644, "x"),
+    ),
+    ("undeclared-setuid:/srv/sh", "mode 4755", |tree| {
+        tree.file("/srv/sh", 0o4755, "x")
+    }),
+    (
+        "undeclared-setuid:/usr/bin/tool",
+        "base has the file, without these rights",
+        |tree| tree.file("/usr/bin/tool", 0o4755, "abc"),
+    ),
+    ("undeclared-capability:/srv/ping", "no parent", |tree| {
+        tree.with("/srv/ping", capable())
+    }),
+    ("undeclared-user:debian", "1000", |tree| {
+        tree.file(
+            "/etc/passwd",
+            0o644,
+            format!("{PASSWD}debian:x:1000:1000::/:/bin/sh\n"),
+        )
+    }),
+    ("undeclared-user:root", "is now", |tree| {
+        tree.file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/zsh\n")
+    }),
+    ("undeclared-group:extra", "gid 7", |tree| {
+        tree.file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\nextra:x:7:\n")
+    }),
+    ("undeclared-group:sudo/web", "new member", |tree| {
+        tree.file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:web\n")
+    }),
+    ("modified-package-file:/usr/bin/tool", "no parent", |tree| {
+        tree.file("/usr/bin/tool", 0o755, "abd")
+    }),
+];
+
+#[test]
+fn what_nobody_has_declared_is_found_with_its_nearest_cause() {
+    for (id, words, plant) in CASES {
+        let found = found(&plant(built()), &declared());
+        assert!(found.len() == 1, "{id}: {found:?}");
+        let evidence = found.get(*id).unwrap_or_else(|| panic!("{id}: {found:?}"));
+        assert!(evidence.contains(words), "{id}: {evidence}");
+    }
+}
+
+#[test]
+fn every_place_has_a_case() {
+    for place in places::PLACES {
+        assert!(
+            CASES.iter().any(|(id, ..)| id.starts_with(place.check)),
+            "{}",
+            place.check
+        );
+    }
+}
+
+#[test]
+fn what_is_declared_may_differ_from_its_package() {
+    let tree = built().file("/usr/bin/tool", 0o755, "abd");
+    let mut declared = declared();
+    declared.creates.push(DeclaredPath {
+        path: "/usr/bin/tool".to_owned(),
+        by: "a step".to_owned(),
+    });
+    assert_eq!(found(&tree, &declared), BTreeMap::new());
+}
+
+#[test]
+fn without_a_lock_what_a_declared_package_needs_is_declared() {
+    let (web, extra) = (("web", "9", "extra"), ("extra", "1", "more | other"));
+    let packages = [BASE, web, extra, ("more", "1", ""), ("stray", "1", "")];
+    let tree = built().file("/var/lib/dpkg/status", 0o644, status(&packages));
+    let mut declared = declared();
+    declared.packages[0].exact = None;
+    let found: Vec<_> = found(&tree, &declared).into_keys().collect();
+    assert_eq!(found, ["undeclared-package:stray"]);
+}
+
+#[test]
+fn a_python_module_is_compiled_of_what_is_declared() {
+    let compiled = |name: &str| {
+        built().file(
+            &format!("/opt/lib/__pycache__/{name}.cpython-311.pyc"),
+            0o644,
+            "x",
+        )
+    };
+    let tree = compiled("a").file("/opt/lib/a.py", 0o644, "x");
+    let mut declared = declared();
+    declared.files.push(DeclaredPath {
+        path: "/opt/lib/a.py".to_owned(),
+        by: "`[[files]]`".to_owned(),
+    });
+    assert_eq!(found(&tree, &declared), BTreeMap::new());
+    assert_eq!(found(&compiled("b"), &declared).len(), 1);
+}
