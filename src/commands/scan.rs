@@ -185,6 +185,7 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
             left_out,
             database: database.as_ref(),
             options,
+            declared: None,
             values: &values,
         };
         match target {

@@ -9,6 +9,7 @@ use super::inventory::{self, Inventory};
 use super::licenses::{self, Licenses};
 use super::policy::Kind;
 use super::report::LeftOut;
+use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, ScanError, hygiene, packaged, secrets};
 use crate::secret::Secrets;
@@ -58,6 +59,8 @@ pub struct Wanted<'a> {
     pub database: Option<&'a Database>,
     /// How vulnerabilities are checked.
     pub options: Options,
+    /// What was declared; needed unless that check is left out.
+    pub declared: Option<&'a Declared>,
     /// The template's own secrets.
     pub values: &'a Secrets,
 }
@@ -106,19 +109,28 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     } else {
         packaged::Packaged::default()
     };
+    let undeclared = wanted.declared.filter(|_| wanted.wants(Check::Undeclared));
     if wanted.wants(Check::Hygiene) {
         add(Kind::Hygiene, hygiene::check(&root)?);
-        add(Kind::Hygiene, packaged.findings());
+        if undeclared.is_none() {
+            add(Kind::Hygiene, packaged.findings());
+        }
+    }
+    if let Some(declared) = undeclared {
+        add(
+            Kind::Undeclared,
+            undeclared::check(&root, &packaged, declared)?,
+        );
     }
     if wanted.wants(Check::Secrets) {
+        let mut found = secrets::check(&root, &packaged.identical)?;
         if let Some(disk) = opened.disk() {
-            let (short, found) = secrets::raw(disk, wanted.values)?
-                .into_iter()
-                .partition(|finding| finding.check == "secret-not-searched");
-            add(Kind::Secret, found);
-            // Nothing was found there, and nothing was looked for.
-            add(Kind::Hygiene, short);
+            found.extend(secrets::raw(disk, wanted.values)?);
         }
+        // Where nothing could be looked for, there is no secret that was found.
+        let (found, not_searched) = found.into_iter().partition(|it| it.check == "secret");
+        add(Kind::Secret, found);
+        add(Kind::Hygiene, not_searched);
     }
     let licenses = licenses::read(&root, &inventory)?;
     Ok(Scanned {
@@ -129,6 +141,15 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
         findings,
         left_out: wanted.left_out,
     })
+}
+
+/// What a disk has that others are made from.
+///
+/// # Errors
+/// It cannot be read.
+pub fn base(opened: &Opened) -> Result<Facts, ScanError> {
+    let root = opened.root();
+    Facts::of(&root, &packaged::verify(&root, threads())?)
 }
 
 /// Checks what was stored of an image: nothing but vulnerabilities can be found without the image.
