@@ -11,9 +11,8 @@ use crate::hashing;
 use crate::plan::Format;
 use crate::scan::policy::{Given, Kind, Verdict, judge};
 use crate::scan::report::{LeftOut, Report, Subject};
-use crate::scan::undeclared::Declared;
 use crate::scan::vulnerability::{Database, DbError, Options};
-use crate::scan::whole::{self, Check, Contents, Wanted};
+use crate::scan::whole::{self, Check, Contents, Origin, Wanted};
 use crate::scan::{self, ScanError, vex};
 use crate::time::Timestamp;
 
@@ -119,23 +118,23 @@ impl Job<'_> {
             ..Options::at(now)
         };
         let opened = scan::open::recorded(&made.file, self.plan.output.format.name()).await?;
-        let wants_declared = !self.settings.scan.without.contains(&Check::Undeclared);
-        let base = if wants_declared {
-            let base = &made.base.disk;
-            Some(scan::open::recorded(&base.path, &base.format).await?)
-        } else {
+        let origin = if self.settings.scan.without.contains(&Check::Undeclared) {
             None
+        } else {
+            let base = &made.base.disk;
+            Some(Origin {
+                base: scan::open::recorded(&base.path, &base.format).await?,
+                lock: made.lock.clone(),
+                inputs: made.manifest.inputs.clone(),
+            })
         };
-        let (lock, inputs) = (made.lock.clone(), made.manifest.inputs.clone());
         let values = self.secrets.clone();
         let scanned = hashing::blocking(move |_| {
-            let base = base.as_ref().map(whole::base).transpose()?;
-            let declared = base.map(|base| Declared::new(base, Some(&lock), &inputs));
             let wanted = Wanted {
                 left_out,
                 database: database.as_ref(),
                 options,
-                declared: declared.as_ref(),
+                origin: origin.as_ref(),
                 values: &values,
             };
             whole::scan(&opened, wanted)

@@ -13,15 +13,16 @@ use super::stored::StoreArgs;
 use super::{Failed, Invalid};
 use crate::atomic;
 use crate::hashing;
-use crate::manifest::{IdPrefix, ManifestId};
+use crate::lock::Lock;
+use crate::manifest::{IdPrefix, Manifest, ManifestId};
 use crate::plan::{self, Policy};
 use crate::scan::policy::{Given, judge};
 use crate::scan::report::{Json, LeftOut, Report, Subject};
 use crate::scan::vulnerability::{Database, DbError, Options};
-use crate::scan::whole::{self, Check, Contents, Scanned, Wanted};
+use crate::scan::whole::{self, Check, Contents, Origin, Scanned, Wanted};
 use crate::scan::{self, Opened, Severity, sbom, vex};
 use crate::secret::Secrets;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::template::{self, Inputs};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -117,7 +118,8 @@ enum Wrong {
 
 /// What is scanned.
 enum Target {
-    Opened(Opened),
+    /// A system, and what it was made from, where that is known.
+    Opened(Opened, Option<Box<Origin>>),
     /// What was stored of an image that is gone.
     Contents(Contents),
 }
@@ -185,12 +187,15 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
             left_out,
             database: database.as_ref(),
             options,
-            declared: None,
+            origin: match &target {
+                Target::Opened(_, origin) => origin.as_deref(),
+                Target::Contents(_) => None,
+            },
             values: &values,
         };
-        match target {
-            Target::Opened(opened) => whole::scan(&opened, wanted),
-            Target::Contents(contents) => whole::scan_contents(contents, wanted),
+        match &target {
+            Target::Opened(opened, _) => whole::scan(opened, wanted),
+            Target::Contents(contents) => whole::scan_contents(contents.clone(), wanted),
         }
     });
     let scanned = work.await.map_err(Failed::new)?;
@@ -225,9 +230,10 @@ fn left_out(args: &ScanArgs, target: &Target) -> Vec<LeftOut> {
         .map(|check| because(check, "as asked for"));
     let mut left_out: Vec<_> = asked.collect();
     let (checks, reason): (&[Check], _) = match target {
-        Target::Opened(_) => (
+        Target::Opened(_, Some(_)) => (&[], ""),
+        Target::Opened(_, None) => (
             &[Check::Undeclared],
-            "only a build knows all that was declared",
+            "only of an image in the store is known what it was made from",
         ),
         Target::Contents(_) => (
             &[Check::Hygiene, Check::Secrets, Check::Undeclared],
@@ -288,7 +294,7 @@ async fn open(args: &ScanArgs) -> Result<(Target, sbom::Subject, Option<Manifest
             digest: None,
             epoch: None,
         };
-        return Ok((Target::Opened(opened), subject, None));
+        return Ok((Target::Opened(opened, None), subject, None));
     }
     let no_target = || Failed::with(2, Wrong::NoTarget(path.clone()));
     let prefix = path
@@ -302,7 +308,8 @@ async fn open(args: &ScanArgs) -> Result<(Target, sbom::Subject, Option<Manifest
     let blob = store.blob(&image.digest);
     let target = if blob.exists() {
         let opened = scan::open::recorded(&blob, &image.format).await;
-        Target::Opened(opened.map_err(Failed::new)?)
+        let origin = origin(&store, &stored.manifest).await?.map(Box::new);
+        Target::Opened(opened.map_err(Failed::new)?, origin)
     } else {
         let contents = store.contents_of(stored.id);
         let contents = contents.map_err(|error| Failed::with(error.exit_code(), error))?;
@@ -314,6 +321,27 @@ async fn open(args: &ScanArgs) -> Result<(Target, sbom::Subject, Option<Manifest
         epoch: None,
     };
     Ok((target, subject, Some(stored.id)))
+}
+
+/// What a recorded image was made from, if all of it is still in the store.
+async fn origin(store: &Store, manifest: &Manifest) -> Result<Option<Origin>, Failed> {
+    let inputs = &manifest.inputs;
+    let base = store.blob(&inputs.base.digest);
+    let Some(lock) = inputs.lock.as_ref().map(|lock| store.blob(&lock.digest)) else {
+        return Ok(None);
+    };
+    if !base.exists() || !lock.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&lock);
+    let text = text.map_err(|error| Failed::io("cannot read the lock in the store", error))?;
+    let lock = Lock::from_toml(&text, &lock);
+    let opened = scan::open::recorded(&base, &inputs.base.format).await;
+    Ok(Some(Origin {
+        base: opened.map_err(Failed::new)?,
+        lock: lock.map_err(|error| Failed::with(error.exit_code(), error))?,
+        inputs: inputs.clone(),
+    }))
 }
 
 fn database(path: Option<&Path>) -> Result<Database, DbError> {

@@ -84,6 +84,7 @@ pub struct Json {
     /// Checks that were not.
     pub left_out: Vec<LeftOut>,
     /// The database of vulnerabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseFacts>,
     /// How many of what.
     pub counts: Counts,

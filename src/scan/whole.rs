@@ -12,6 +12,8 @@ use super::report::LeftOut;
 use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, ScanError, hygiene, packaged, secrets};
+use crate::lock::Lock;
+use crate::manifest::Inputs;
 use crate::secret::Secrets;
 
 /// A part of a scan that can be left out.
@@ -51,6 +53,24 @@ impl Check {
     }
 }
 
+/// What an image was made from.
+pub struct Origin {
+    /// The disk that it began as.
+    pub base: Opened,
+    /// The packages that were installed.
+    pub lock: Lock,
+    /// Everything else.
+    pub inputs: Inputs,
+}
+
+impl Origin {
+    fn declared(&self) -> Result<Declared, ScanError> {
+        let root = self.base.root();
+        let facts = Facts::of(&root, &packaged::verify(&root, threads())?)?;
+        Ok(Declared::new(facts, Some(&self.lock), &self.inputs))
+    }
+}
+
 /// What a scan has to go by.
 pub struct Wanted<'a> {
     /// Checks that are not made, and why.
@@ -59,8 +79,8 @@ pub struct Wanted<'a> {
     pub database: Option<&'a Database>,
     /// How vulnerabilities are checked.
     pub options: Options,
-    /// What was declared; needed unless that check is left out.
-    pub declared: Option<&'a Declared>,
+    /// What the image was made from; needed unless what is undeclared is left out.
+    pub origin: Option<&'a Origin>,
     /// The template's own secrets.
     pub values: &'a Secrets,
 }
@@ -109,17 +129,18 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     } else {
         packaged::Packaged::default()
     };
-    let undeclared = wanted.declared.filter(|_| wanted.wants(Check::Undeclared));
+    let undeclared = wanted.origin.filter(|_| wanted.wants(Check::Undeclared));
     if wanted.wants(Check::Hygiene) {
         add(Kind::Hygiene, hygiene::check(&root)?);
         if undeclared.is_none() {
             add(Kind::Hygiene, packaged.findings());
         }
     }
-    if let Some(declared) = undeclared {
+    if let Some(origin) = undeclared {
+        let declared = origin.declared()?;
         add(
             Kind::Undeclared,
-            undeclared::check(&root, &packaged, declared)?,
+            undeclared::check(&root, &packaged, &declared)?,
         );
     }
     if wanted.wants(Check::Secrets) {
@@ -141,15 +162,6 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
         findings,
         left_out: wanted.left_out,
     })
-}
-
-/// What a disk has that others are made from.
-///
-/// # Errors
-/// It cannot be read.
-pub fn base(opened: &Opened) -> Result<Facts, ScanError> {
-    let root = opened.root();
-    Facts::of(&root, &packaged::verify(&root, threads())?)
 }
 
 /// Checks what was stored of an image: nothing but vulnerabilities can be found without the image.
