@@ -1,5 +1,6 @@
 //! All checks of one system, in one go.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
@@ -11,7 +12,7 @@ use super::policy::Kind;
 use super::report::LeftOut;
 use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
-use super::{Finding, Opened, ScanError, hygiene, packaged, secrets};
+use super::{Finding, Opened, Root, ScanError, hygiene, packaged, secrets};
 use crate::lock::Lock;
 use crate::manifest::Inputs;
 use crate::secret::Secrets;
@@ -144,7 +145,7 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
         );
     }
     if wanted.wants(Check::Secrets) {
-        let mut found = secrets::check(&root, &packaged.identical)?;
+        let mut found = secrets::check(&root, &harmless(&root, packaged.identical))?;
         if let Some(disk) = opened.disk() {
             found.extend(secrets::raw(disk, wanted.values)?);
         }
@@ -174,6 +175,30 @@ pub fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, 
         contents,
         left_out: wanted.left_out,
     })
+}
+
+/// Files without secrets of this image: byte for byte what a package has, or what Python has compiled of such a file.
+fn harmless(root: &Root<'_>, mut files: HashSet<usize>) -> HashSet<usize> {
+    let tree = root.tree();
+    let compiled = tree.paths().filter(|(path, index)| {
+        let source = source_of(path).and_then(|source| tree.find(&source));
+        source.is_some_and(|source| files.contains(&source)) && !files.contains(index)
+    });
+    let compiled: Vec<_> = compiled.map(|(_, index)| index).collect();
+    files.extend(compiled);
+    files
+}
+
+/// `/a/__pycache__/b.cpython-311.pyc` was compiled from `/a/b.py`.
+fn source_of(path: &[u8]) -> Option<Vec<u8>> {
+    let (directory, name) = std::str::from_utf8(path)
+        .ok()?
+        .split_once("/__pycache__/")?;
+    let name = name
+        .strip_suffix(".pyc")
+        .filter(|name| !name.contains('/'))?;
+    let (module, _) = name.split_once(".cpython-")?;
+    Some(format!("{directory}/{module}.py").into_bytes())
 }
 
 fn vulnerabilities(
@@ -214,5 +239,25 @@ pub fn facts(_database: &Database) -> super::report::DatabaseFacts {
         digest: String::new(),
         date: crate::time::Timestamp::from_seconds(0),
         records: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::testing::Planted;
+
+    #[test]
+    fn what_python_compiled_of_a_packaged_file_is_as_harmless_as_the_file() {
+        let tree = Planted::default()
+            .file("/a/good.py", 0o644, "x")
+            .file("/a/__pycache__/good.cpython-311.pyc", 0o644, "x")
+            .file("/a/__pycache__/other.cpython-311.pyc", 0o644, "x")
+            .file("/a/__pycache__/deep/good.cpython-311.pyc", 0o644, "x");
+        let root = tree.root();
+        let find = |path: &str| root.tree().find(path.as_bytes()).unwrap();
+        let found = harmless(&root, HashSet::from([find("/a/good.py")]));
+        let compiled = find("/a/__pycache__/good.cpython-311.pyc");
+        assert_eq!(found, HashSet::from([find("/a/good.py"), compiled]));
     }
 }

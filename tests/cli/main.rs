@@ -9,6 +9,7 @@ mod lock;
 mod network;
 mod plan;
 mod sanity;
+mod scan;
 mod site;
 mod sizes;
 mod variables;

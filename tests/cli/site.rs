@@ -40,6 +40,10 @@ impl Site {
     }
 
     pub fn run<const N: usize>(&self, args: [&str; N]) -> Output {
+        self.run_with(&args)
+    }
+
+    pub fn run_with(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_karat"))
             .args(args)
             .current_dir(self.dir.path())
