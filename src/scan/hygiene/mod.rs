@@ -22,6 +22,9 @@ pub use table::{CHECKS, Check};
 /// The largest file that any check reads whole: `sudoers`, sources, boot configuration.
 const LARGEST: u64 = 16 << 20;
 
+/// Files of one directory together; configuration is small.
+const LARGEST_TOGETHER: usize = 64 << 20;
+
 /// Runs every check.
 ///
 /// # Errors
@@ -95,10 +98,17 @@ impl Look<'_> {
         let Some(real) = self.root.resolve(directory.as_bytes()) else {
             return Ok(Vec::new());
         };
-        let mut all = Vec::new();
+        let (mut all, mut together) = (Vec::new(), 0);
         for (path, _) in self.root.children(&real) {
             let path = String::from_utf8_lossy(path).into_owned();
             if let Some(text) = self.text(&path)? {
+                together += text.len();
+                if together > LARGEST_TOGETHER {
+                    return Err(ScanError::TooLarge {
+                        path: directory.into(),
+                        size: together as u64,
+                    });
+                }
                 all.push((path, text));
             }
         }
