@@ -82,7 +82,6 @@ impl Look<'_> {
         let mut finding = Finding::new(check, format!("{check}:{path}"), severity, title);
         finding.evidence = evidence.into();
         mend.clone_into(&mut finding.mend);
-        finding.accept = accept(check, &path);
         finding.path = Some(path);
         self.findings.push(finding);
     }
@@ -114,11 +113,6 @@ impl Look<'_> {
         }
         Ok(all)
     }
-}
-
-/// How a finding is accepted, as lines of a template.
-fn accept(check: &str, path: &str) -> String {
-    format!("[[policy.ignore]]\nid = {check:?}\npath = {path:?}\nreason = \"\"\n")
 }
 
 fn failed(error: CleanError) -> ScanError {

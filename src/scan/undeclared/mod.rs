@@ -87,15 +87,9 @@ impl Compare<'_> {
         let cause = nearest.map_or_else(|| "no parent".to_owned(), |it| format!("nearest: {it}"));
         finding.evidence = format!("{evidence}; {cause}");
         mend.clone_into(&mut finding.mend);
-        let mut place = String::new();
         if subject.starts_with('/') {
             finding.path = Some(subject.to_owned());
-            place = format!("path = {subject:?}\n");
         }
-        finding.accept = format!(
-            "[[policy.ignore]]\nid = {:?}\n{place}reason = \"\"\n",
-            finding.id
-        );
         self.findings.push(finding);
     }
 

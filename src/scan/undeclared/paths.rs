@@ -163,10 +163,6 @@ impl Compare<'_> {
                 .nearest(&text)
                 .map_or_else(|| "no parent".to_owned(), |it| format!("nearest: {it}"));
             finding.evidence = format!("{}; {cause}", finding.evidence);
-            finding.accept = format!(
-                "[[policy.ignore]]\nid = {:?}\npath = {text:?}\nreason = \"\"\n",
-                finding.id
-            );
             self.findings.push(finding);
         }
     }
