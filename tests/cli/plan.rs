@@ -156,3 +156,20 @@ fn several_plans_or_none() {
     insta::assert_snapshot!("two_plans", site.karat(["plan", "a.toml", "b.toml"]));
     insta::assert_snapshot!("no_plan", site.karat(["plan", "a.toml", "bad.toml"]));
 }
+
+#[test]
+fn a_step_says_what_it_creates_but_never_everything() {
+    let site = Site::new();
+    let template = |creates: &str| {
+        format!(
+            "[image]\nname = \"web\"\n[builder.qemu]\narch = \"x86_64\"\n[[provision]]\ncreates = {creates}\nreboot = {{}}\n"
+        )
+    };
+    site.write(
+        "good.toml",
+        &template("[\"/opt/app/**\", \"/usr/local/bin/app\"]"),
+    );
+    site.write("bad.toml", &template("[\"/**\", \"opt/app\"]"));
+    insta::assert_snapshot!("creates", site.karat(["plan", "good.toml"]));
+    insta::assert_snapshot!("creates_everything", site.karat(["plan", "bad.toml"]));
+}

@@ -3,7 +3,7 @@
 //! What is left depends on the template and its lock, not on the day, the host or the run. Nothing that the package
 //! database has is ever taken away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use miette::Diagnostic;
@@ -135,10 +135,6 @@ pub fn left_over(
     let mut found: Vec<LeftOver> = Vec::new();
     cleaner.apply_all(&Own::default(), |rule, path, done| match done {
         Ok(true) => {
-            // Their parts come before directories.
-            found.retain(|it| {
-                !(it.path.starts_with(path) && it.path.get(path.len()) == Some(&b'/'))
-            });
             let path = path.into();
             found.push(LeftOver { path, rule });
             Ok(true)
@@ -147,6 +143,16 @@ pub fn left_over(
         other => other,
     })?;
     found.sort();
+    let all: HashSet<Box<[u8]>> = found.iter().map(|it| it.path.clone()).collect();
+    let slashes = |path: &[u8]| -> Vec<usize> {
+        let all = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        all.map(|(at, _)| at).collect()
+    };
+    found.retain(|it| {
+        !slashes(&it.path)
+            .into_iter()
+            .any(|at| all.contains(&it.path[..at]))
+    });
     Ok(found)
 }
 

@@ -399,3 +399,38 @@ fn sockets_links_and_stamps_are_seen_to() {
     );
     assert_eq!(cleaned.rules.len(), 4, "{cleaned:?}");
 }
+
+#[test]
+fn what_is_left_over_is_what_cleaning_would_do() {
+    let mut fake = Fake::with(&[
+        "/etc/machine-id",
+        "/var/lib/cloud/instances/i-1/user-data.txt",
+        "/tmp/a/b",
+        "/tmp/a-b",
+        "/var/tmp/packaged",
+        "/usr/bin/tool",
+    ]);
+    fake.file("/var/lib/dpkg/info/x.list", "/var/tmp/packaged\n");
+    let tree = Tree::read(&fake).unwrap();
+    let owners = Owners::read(&tree, &fake).unwrap();
+    let found = left_over(&tree, &fake, &owners).unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|it| (str::from_utf8(&it.path).unwrap(), it.rule))
+        .collect();
+    let expected = [
+        ("/etc/machine-id", "machine-id"),
+        ("/tmp/a", "temporary"),
+        ("/tmp/a-b", "temporary"),
+        ("/var/lib/cloud/instances", "cloud-init"),
+    ];
+    assert_eq!(found, expected);
+
+    let mut cleaned = tree.clone();
+    let keep = Own {
+        keep: vec!["/var/tmp/packaged".to_owned()],
+        ..Own::default()
+    };
+    clean(&mut cleaned, &fake, &owners, EPOCH, &keep).unwrap();
+    assert_eq!(left_over(&cleaned, &fake, &owners).unwrap(), []);
+}

@@ -22,6 +22,9 @@ pub use table::{CHECKS, Check};
 /// The largest file that any check reads whole: `sudoers`, sources, boot configuration.
 const LARGEST: u64 = 16 << 20;
 
+/// Files of one directory together; configuration is small.
+const LARGEST_TOGETHER: usize = 64 << 20;
+
 /// Runs every check.
 ///
 /// # Errors
@@ -79,7 +82,6 @@ impl Look<'_> {
         let mut finding = Finding::new(check, format!("{check}:{path}"), severity, title);
         finding.evidence = evidence.into();
         mend.clone_into(&mut finding.mend);
-        finding.accept = accept(check, &path);
         finding.path = Some(path);
         self.findings.push(finding);
     }
@@ -95,20 +97,22 @@ impl Look<'_> {
         let Some(real) = self.root.resolve(directory.as_bytes()) else {
             return Ok(Vec::new());
         };
-        let mut all = Vec::new();
+        let (mut all, mut together) = (Vec::new(), 0);
         for (path, _) in self.root.children(&real) {
             let path = String::from_utf8_lossy(path).into_owned();
             if let Some(text) = self.text(&path)? {
+                together += text.len();
+                if together > LARGEST_TOGETHER {
+                    return Err(ScanError::TooLarge {
+                        path: directory.into(),
+                        size: together as u64,
+                    });
+                }
                 all.push((path, text));
             }
         }
         Ok(all)
     }
-}
-
-/// How a finding is accepted, as lines of a template.
-fn accept(check: &str, path: &str) -> String {
-    format!("[[policy.ignore]]\nid = {check:?}\npath = {path:?}\nreason = \"\"\n")
 }
 
 fn failed(error: CleanError) -> ScanError {

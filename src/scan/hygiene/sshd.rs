@@ -10,6 +10,8 @@ const CONFIG: &str = "/etc/ssh/sshd_config";
 const SSHD: [&str; 2] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"];
 /// As sshd itself.
 const DEEPEST: usize = 16;
+/// Files that are read, those that include each other counted again; sshd has no such bound.
+const MOST_FILES: usize = 1000;
 
 /// A value with where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +28,8 @@ struct Value {
 struct Config {
     everybody: HashMap<String, Value>,
     some: Vec<(String, Value)>,
+    /// How many files were read.
+    files: usize,
 }
 
 pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
@@ -180,6 +184,13 @@ fn read(
     let Some(text) = look.text(file)?.filter(|_| depth <= DEEPEST) else {
         return Ok(());
     };
+    config.files += 1;
+    if config.files > MOST_FILES {
+        return Err(ScanError::Damaged {
+            path: file.into(),
+            problem: format!("it includes more than {MOST_FILES} files"),
+        });
+    }
     for (line, text) in lines(&text) {
         let Some((key, value)) = pair(text) else {
             continue;

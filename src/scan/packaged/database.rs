@@ -19,6 +19,9 @@ const DIVERSIONS: &[u8] = b"/var/lib/dpkg/diversions";
 /// A status of five thousand packages has 8 MiB, the longest list of any package 5 MiB.
 const LARGEST: u64 = 64 << 20;
 
+/// Paths of all packages together; the largest of systems have a million.
+const MOST_PATHS: usize = 4 << 20;
+
 /// A package that is there in any way.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Package {
@@ -66,6 +69,7 @@ impl Database {
                 if let Some(name) = path[directory.len() + 1..].strip_suffix(b".list") {
                     let package = database.number(name);
                     database.add_list(&root.content(path, file, LARGEST)?, package, &mut places);
+                    database.check_size(path)?;
                 }
             }
         }
@@ -75,10 +79,20 @@ impl Database {
                     let package = database.number(name);
                     let text = root.content(path, file, LARGEST)?;
                     database.add_sums(path, &text, package, &mut places, &conffiles)?;
+                    database.check_size(path)?;
                 }
             }
         }
         Ok(database)
+    }
+
+    fn check_size(&self, path: &[u8]) -> Result<(), ScanError> {
+        let paths = self.owners.len().max(self.claims.len());
+        if paths > MOST_PATHS {
+            let problem = format!("with it packages have more than {MOST_PATHS} paths");
+            return Err(damaged(path, problem));
+        }
+        Ok(())
     }
 
     /// The number of a package, by its name in the lists, which may have an architecture.
@@ -269,8 +283,16 @@ fn statuses(root: &Root<'_>) -> Result<Vec<(Vec<u8>, String)>, ScanError> {
     if let Some(bytes) = root.read(STATUS, LARGEST)? {
         all.push((STATUS.to_vec(), bytes));
     }
+    let mut together = 0;
     for (path, file) in root.children(STATUS_D) {
         if !path.ends_with(b".md5sums") {
+            together += file.content.size();
+            if together > LARGEST {
+                return Err(damaged(
+                    path,
+                    "with it all states are larger than any system's".to_owned(),
+                ));
+            }
             all.push((path.to_vec(), root.content(path, file, LARGEST)?));
         }
     }

@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::places;
 use crate::lock::Lock;
-use crate::manifest::{Action, Inputs, Repository};
+use crate::manifest::{Action, Inputs, Repository, inputs};
 
 /// Everything that an image may have, and why.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +74,23 @@ impl Declared {
             path: destination.trim_end_matches('/').to_owned(),
             by: by.to_owned(),
         });
+    }
+
+    /// Says what is in a directory that was put in place as a whole (a [listing](crate::manifest::inputs::listing)), so
+    /// that it declares that and nothing else below it.
+    pub fn narrow(&mut self, destination: &str, listing: &[u8]) {
+        let destination = destination.trim_end_matches('/');
+        let of = |it: &DeclaredPath| it.path == destination;
+        let Some(at) = self.files.iter().position(of) else {
+            return;
+        };
+        let by = self.files.remove(at).by;
+        let files = inputs::listed(listing).flatten();
+        let files = files.filter(|it| it.digest.is_some());
+        self.files.extend(files.map(|it| DeclaredPath {
+            path: format!("{destination}/{}", it.path.display()),
+            by: by.clone(),
+        }));
     }
 
     /// What declares a path, `None` for nothing.

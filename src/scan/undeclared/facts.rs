@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::places::{self, Place};
 use crate::disk::read::Kind;
 use crate::disk::tree::{Content, File};
-use crate::scan::packaged::{Package, Packaged, Sum, sums};
+use crate::scan::packaged::{Package, Packaged, Sum, sums, verify};
 use crate::scan::{Root, ScanError};
 
-/// Who may read and write files of an image while its sums are taken.
+/// Threads that take sums.
 const THREADS: usize = 2;
 /// The attribute that has a file's capabilities.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -57,6 +57,14 @@ pub struct Privilege {
 }
 
 impl Facts {
+    /// Verifies and collects them, as it is done of a base.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
+        Self::of(root, &verify(root, THREADS)?)
+    }
+
     /// Collects them; `packaged` is what was verified of the same tree.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //!
 //! What a package's own scripts make (users, enabled units, alternatives) counts as declared through the package.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Finding, Packaged, Root, ScanError, Severity};
 
@@ -36,9 +36,11 @@ pub fn check(
         declared,
         now: &now,
         needed: BTreeSet::new(),
+        alternatives: HashSet::new(),
         findings: Vec::new(),
     };
     compare.needed = compare.needed();
+    compare.alternatives = compare.alternatives()?;
     compare.packages();
     compare.places()?;
     compare.modified();
@@ -54,6 +56,8 @@ struct Compare<'a> {
     now: &'a Facts,
     /// Packages that follow from others.
     needed: BTreeSet<String>,
+    /// Links that update-alternatives has made.
+    alternatives: HashSet<String>,
     findings: Vec<Finding>,
 }
 
@@ -83,15 +87,9 @@ impl Compare<'_> {
         let cause = nearest.map_or_else(|| "no parent".to_owned(), |it| format!("nearest: {it}"));
         finding.evidence = format!("{evidence}; {cause}");
         mend.clone_into(&mut finding.mend);
-        let mut place = String::new();
         if subject.starts_with('/') {
             finding.path = Some(subject.to_owned());
-            place = format!("path = {subject:?}\n");
         }
-        finding.accept = format!(
-            "[[policy.ignore]]\nid = {:?}\n{place}reason = \"\"\n",
-            finding.id
-        );
         self.findings.push(finding);
     }
 

@@ -123,7 +123,7 @@ fn inputs() -> Inputs {
 fn declared() -> Declared {
     let tree = base();
     let root = tree.root();
-    let facts = Facts::of(&root, &verify(&root, 1).unwrap()).unwrap();
+    let facts = Facts::read(&root).unwrap();
     let mut declared = Declared::new(facts, None, &inputs());
     // As a lock has it.
     declared.packages[0].exact = Some(("2".to_owned(), "amd64".to_owned()));
@@ -348,4 +348,37 @@ fn a_python_module_is_compiled_of_what_is_declared() {
     });
     assert_eq!(found(&tree, &declared), BTreeMap::new());
     assert_eq!(found(&compiled("b"), &declared).len(), 1);
+}
+
+#[test]
+fn a_directory_declares_what_is_in_it_and_nothing_else() {
+    let tree = built()
+        .file("/usr/local/share/web/a", 0o644, "x")
+        .file("/usr/local/share/web/sub/b", 0o644, "x")
+        .file("/usr/local/share/web/c", 0o644, "stray");
+    let mut declared = declared();
+    declared.files.push(DeclaredPath {
+        path: "/usr/local/share/web".to_owned(),
+        by: "`[[files]]`".to_owned(),
+    });
+    assert_eq!(
+        found(&tree, &declared),
+        BTreeMap::new(),
+        "as long as nobody knows better"
+    );
+    let scratch = tempfile::tempdir().unwrap();
+    std::fs::create_dir(scratch.path().join("sub")).unwrap();
+    std::fs::write(scratch.path().join("a"), "x").unwrap();
+    std::fs::write(scratch.path().join("sub/b"), "x").unwrap();
+    let listing = manifest::inputs::listing(scratch.path(), &crate::hashing::Stop::default());
+    declared.narrow("/usr/local/share/web/", &listing.unwrap());
+    let found = found(&tree, &declared);
+    let ids: Vec<_> = found.keys().collect();
+    assert_eq!(ids, ["undeclared-file:/usr/local/share/web/c"]);
+    assert!(
+        found
+            .values()
+            .all(|it| it.contains("nearest: `[[files]]` has")),
+        "{found:?}"
+    );
 }
