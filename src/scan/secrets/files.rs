@@ -1,6 +1,7 @@
 //! The files of an image, looked through by all threads of the machine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,28 +25,12 @@ const PLACES: usize = 5;
 ///
 /// # Errors
 /// A file cannot be read, or claims to be larger than any disk.
-pub fn check(root: &Root, skip: &HashSet<usize>) -> Result<Vec<Finding>, ScanError> {
+pub fn check<S: BuildHasher>(
+    root: &Root,
+    skip: &HashSet<usize, S>,
+) -> Result<Vec<Finding>, ScanError> {
     let jobs = jobs(root, skip)?;
-    let next = AtomicUsize::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let work = || -> Result<Vec<(usize, Outcome)>, ReadError> {
-        let mut done = Vec::new();
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = job.run(root)?;
-            if !outcome.is_nothing() {
-                done.push((job.file, outcome));
-            }
-        }
-        Ok(done)
-    };
-    let done = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let mut all = Vec::new();
-        for worker in workers {
-            all.extend(worker.join().expect("a search does not panic")?);
-        }
-        Ok::<_, ReadError>(all)
-    })?;
+    let done = run_all(root, &jobs)?;
     let mut paths: HashMap<usize, &[u8]> = HashMap::new();
     for job in &jobs {
         paths.insert(job.file, job.path);
@@ -58,6 +43,30 @@ pub fn check(root: &Root, skip: &HashSet<usize>) -> Result<Vec<Finding>, ScanErr
         .into_iter()
         .flat_map(|(path, outcomes)| report(path, outcomes))
         .collect())
+}
+
+/// Does all jobs on all threads of the machine.
+fn run_all(root: &Root, jobs: &[Job]) -> Result<Vec<(usize, Outcome)>, ReadError> {
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let work = || -> Result<Vec<(usize, Outcome)>, ReadError> {
+        let mut done = Vec::new();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let outcome = job.run(root)?;
+            if !outcome.is_nothing() {
+                done.push((job.file, outcome));
+            }
+        }
+        Ok(done)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().expect("a search does not panic")?);
+        }
+        Ok(all)
+    })
 }
 
 /// A part of a file to be looked at.
@@ -83,7 +92,10 @@ impl Outcome {
 }
 
 /// All files in parts, each file once.
-fn jobs<'a>(root: &Root<'a>, skip: &HashSet<usize>) -> Result<Vec<Job<'a>>, ScanError> {
+fn jobs<'a, S: BuildHasher>(
+    root: &Root<'a>,
+    skip: &HashSet<usize, S>,
+) -> Result<Vec<Job<'a>>, ScanError> {
     let mut seen = HashSet::new();
     let mut jobs = Vec::new();
     let mut all = 0_u64;
@@ -248,7 +260,8 @@ fn finding(path: &str, rule: usize, mut places: Vec<(Found, bool)>) -> Finding {
         .collect();
     finding.evidence = shown.join("; ");
     if places.len() > PLACES {
-        finding.evidence += &format!("; and {} more", places.len() - PLACES);
+        let more = places.len() - PLACES;
+        finding.evidence = format!("{}; and {more} more", finding.evidence);
     }
     let revoke = if rule.chosen {
         "change it where it is valid"
@@ -270,17 +283,21 @@ fn evidence(found: &Found, unpacked: bool, chosen: bool) -> String {
     } else {
         place
     };
-    let mut text = format!("{place}: {} characters", found.end - found.start);
-    if !chosen {
-        if !found.public.is_empty() {
-            text += &format!(" that begin with `{}`", found.public);
-        }
-        text += &format!(", digest {}...", found.digest);
-        if found.certain {
-            text += ", its form is proved";
-        }
+    let length = found.end - found.start;
+    if chosen {
+        return format!("{place}: {length} characters");
     }
-    text
+    let begin = match found.public {
+        "" => String::new(),
+        public => format!(" that begin with `{public}`"),
+    };
+    let proof = if found.certain {
+        ", its form is proved"
+    } else {
+        ""
+    };
+    let digest = &found.digest;
+    format!("{place}: {length} characters{begin}, digest {digest}...{proof}")
 }
 
 /// What was too much to be unpacked is said, not left out.

@@ -26,7 +26,7 @@ pub(super) enum Certainty {
 pub(super) type Judge = fn(&Match) -> Option<Certainty>;
 
 /// Words within what stands in place of a secret.
-const PLACEHOLDERS: [&str; 30] = [
+const PLACEHOLDERS: &[&str] = &[
     "example",
     "changeme",
     "change_me",
@@ -36,6 +36,7 @@ const PLACEHOLDERS: [&str; 30] = [
     "your-",
     "yourp",
     "yours",
+    "your ",
     "xxxx",
     "redacted",
     "dummy",
@@ -59,7 +60,7 @@ const PLACEHOLDERS: [&str; 30] = [
     "_here",
 ];
 /// Words that are no secret by themselves.
-const WORDS: [&str; 48] = [
+const WORDS: &[&str] = &[
     "password",
     "passwd",
     "pass",
@@ -115,6 +116,7 @@ pub(super) fn is_placeholder(secret: &[u8]) -> bool {
     let text = String::from_utf8_lossy(secret).to_ascii_lowercase();
     let bare = text.trim_matches(|c: char| "'\"*()[]{}<>$%,;:.".contains(c));
     let marks = ['<', '$', '%', '{', '['];
+    let text = text.trim_matches(['\'', '"']);
     text.contains('\u{fffd}')
         || bare.is_empty()
         || WORDS.contains(&bare)
@@ -126,9 +128,9 @@ pub(super) fn is_placeholder(secret: &[u8]) -> bool {
 
 fn different(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
-    bytes
-        .iter()
-        .for_each(|byte| seen[usize::from(*byte)] = true);
+    for byte in bytes {
+        seen[usize::from(*byte)] = true;
+    }
     seen.iter().filter(|seen| **seen).count()
 }
 
@@ -205,7 +207,10 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
     let code = [&b"::"[..], b"->", b"==", b"]."]
         .iter()
         .any(|mark| memchr::memmem::find(text, mark).is_some());
-    let fits = letter && mixed && !strange && !path && !code && entropy(text) >= 2.5;
+    let underscores = text.iter().filter(|byte| **byte == b'_').count();
+    let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+    let name = underscores >= 2 && text.iter().all(word);
+    let fits = letter && mixed && !strange && !path && !code && !name && entropy(text) >= 2.5;
     fits.then(|| password(found)).flatten()
 }
 
@@ -342,7 +347,7 @@ pub(super) fn pem_in_base64(found: &Match) -> Option<Certainty> {
     })
 }
 
-/// `user:password` in base64, as Docker and `Authorization: Basic` have it.
+/// `user:password` in base64, as Docker and `Authorization: Basic` have it; but the one of the standard's own examples.
 pub(super) fn basic(found: &Match) -> Option<Certainty> {
     let text = found.secret.trim_ascii();
     let bytes = BASE64
@@ -352,8 +357,12 @@ pub(super) fn basic(found: &Match) -> Option<Certainty> {
     let text = std::str::from_utf8(&bytes).ok()?;
     let (user, secret) = text.split_once(':')?;
     let printable = text.chars().all(|c| !c.is_control());
-    (printable && !user.is_empty() && secret.len() > 2 && !is_placeholder(secret.as_bytes()))
-        .then_some(Certainty::Likely)
+    (printable
+        && !user.is_empty()
+        && secret.len() > 2
+        && user != "s6BhdRkqt3"
+        && !is_placeholder(secret.as_bytes()))
+    .then_some(Certainty::Likely)
 }
 
 /// A JSON web token: its header says how it is signed.
@@ -362,6 +371,16 @@ pub(super) fn jwt(found: &Match) -> Option<Certainty> {
     let header = BASE64URL_NOPAD.decode(header).ok()?;
     let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
     header.get("alg")?.as_str()?;
+    let mut parts = found.secret.split(|byte| *byte == b'.').skip(1);
+    let claims = BASE64URL_NOPAD.decode(parts.next()?).ok()?;
+    // The claims of nearly every example.
+    let shown = ["\"some\":\"payload\"", "John Doe", "\"foo\":"];
+    if shown
+        .iter()
+        .any(|text| memchr::memmem::find(&claims, text.as_bytes()).is_some())
+    {
+        return None;
+    }
     Some(Certainty::Likely)
 }
 
@@ -385,4 +404,20 @@ pub(super) fn discord(found: &Match) -> Option<Certainty> {
     let number = &number[..number.len() / 4 * 4];
     let number = BASE64URL_NOPAD.decode(number).ok()?;
     (number.len() >= 15 && number.iter().all(u8::is_ascii_digit)).then_some(Certainty::Likely)
+}
+
+/// The settings of Docker in base64, as a secret of Kubernetes has them.
+pub(super) fn docker_config(found: &Match) -> Option<Certainty> {
+    let end = found.secret.len() / 4 * 4;
+    let bytes = BASE64
+        .decode(&found.secret[..end])
+        .or_else(|_| BASE64_NOPAD.decode(&found.secret[..end]))
+        .ok()?;
+    let has = |word: &str| memchr::memmem::find(&bytes, word.as_bytes()).is_some();
+    (has("\"auth\"") || has("\"password\"")).then_some(Certainty::Likely)
+}
+
+/// What nothing else looks like.
+pub(super) fn certain(_: &Match) -> Option<Certainty> {
+    Some(Certainty::Certain)
 }

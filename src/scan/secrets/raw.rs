@@ -57,7 +57,8 @@ fn found(name: &str, places: &[u64]) -> Finding {
     let shown: Vec<_> = places.iter().take(PLACES).map(u64::to_string).collect();
     finding.evidence = format!("at byte {} of the disk", shown.join(", "));
     if places.len() > PLACES {
-        finding.evidence += &format!(", and {} more", places.len() - PLACES);
+        let more = places.len() - PLACES;
+        finding.evidence = format!("{}, and {more} more", finding.evidence);
     }
     "find the step that writes it and hand it over by environment or standard input instead; build again, and change the secret if the image has left this machine"
         .clone_into(&mut finding.mend);

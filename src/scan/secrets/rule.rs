@@ -41,6 +41,8 @@ pub(super) enum Files {
     Named(&'static [&'static str]),
     /// What people and tools configure: no program text, where words such as `password` are names of variables.
     Settings,
+    /// Also program text, where an image has what nobody packaged.
+    Own,
 }
 
 impl Rule {
@@ -57,8 +59,30 @@ const CODE: [&str; 33] = [
     ".map", ".po", ".mo", ".md", ".rst", ".so", ".a", ".svg",
 ];
 
+/// Where applications are.
+const OWN: [&str; 8] = [
+    "/opt/",
+    "/srv/",
+    "/home/",
+    "/root/",
+    "/var/www/",
+    "/app/",
+    "/usr/local/",
+    "/etc/",
+];
+/// Libraries among them: what they hold is public, and full of tests.
+const LIBRARIES: [&str; 7] = [
+    "/site-packages/",
+    "/dist-packages/",
+    "/node_modules/",
+    "/vendor/",
+    "/.cargo/",
+    "/.rustup/",
+    "/go/pkg/",
+];
+
 /// Where texts are that show how things are written: what they hold counts only when there is no doubt.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "/usr/share/doc/",
     "/usr/share/man/",
     "/usr/share/info/",
@@ -66,6 +90,7 @@ const DOCUMENTS: [&str; 7] = [
     "/usr/share/locale/",
     "/usr/share/perl/",
     "/usr/share/zsh/",
+    "/usr/share/vim/",
 ];
 
 impl Files {
@@ -80,6 +105,12 @@ impl Files {
                 parts.iter().any(has) && !is_code()
             }
             Self::Settings => !is_code(),
+            Self::Own => {
+                let below = |above: &&str| path.starts_with(above.as_bytes());
+                let of_others =
+                    |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
+                OWN.iter().any(below) && !LIBRARIES.iter().any(of_others)
+            }
         }
     }
 }
@@ -87,8 +118,18 @@ impl Files {
 /// Whether a file shows how things are written.
 pub(super) fn is_document(path: &[u8]) -> bool {
     let below = |above: &&str| path.starts_with(above.as_bytes());
-    DOCUMENTS.iter().any(below) || memchr::memmem::find(path, b"/man/man").is_some()
+    // Compiled Python has the texts of its source, and no package has its sum.
+    path.ends_with(b".pyc")
+        || DOCUMENTS.iter().any(below)
+        || memchr::memmem::find(path, b"/man/man").is_some()
 }
+
+/// Anchors that are so short that they are everywhere: only where a key follows they are worth a pattern.
+const SHORT: [&str; 10] = [
+    "s.", "sk-", "sk", "sg.", ":aa", "q~", "cio", "eyj", "r8_", "hf_",
+];
+/// Characters of that key.
+const KEY: usize = 12;
 
 /// All rules, made ready.
 pub(super) struct Rules {
@@ -96,6 +137,8 @@ pub(super) struct Rules {
     pub(super) anchors: AhoCorasick,
     /// The rules that each anchor belongs to.
     pub(super) of_anchor: Vec<Vec<usize>>,
+    /// Its length, where an anchor is [short](SHORT).
+    short: Vec<Option<usize>>,
     patterns: Vec<LazyLock<Regex, Box<dyn FnOnce() -> Regex + Send>>>,
 }
 
@@ -122,6 +165,10 @@ impl Rules {
                 of_anchor.push(vec![rule]);
             }
         }
+        let short = texts
+            .iter()
+            .map(|text| SHORT.contains(&text.as_str()).then_some(text.len()));
+        let short = short.collect();
         let anchors = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
@@ -134,8 +181,18 @@ impl Rules {
         Self {
             anchors,
             of_anchor,
+            short,
             patterns: patterns.collect(),
         }
+    }
+
+    /// Whether an anchor is worth a pattern, seen what begins with it.
+    pub(super) fn is_worth(&self, anchor: usize, text: &[u8]) -> bool {
+        let key = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.~".contains(byte);
+        self.short[anchor].is_none_or(|length| {
+            let after = text.get(length..length + KEY);
+            after.is_some_and(|after| after.iter().all(key))
+        })
     }
 
     /// The pattern of a rule; made when it is first needed.

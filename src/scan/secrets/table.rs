@@ -129,7 +129,7 @@ pub(super) static RULES: &[Rule] = &[
             "putty-key",
             "a private key of PuTTY",
             &["PuTTY-User-Key-File-"],
-            r#"PuTTY-User-Key-File-[23]:[^\n]+\n[\s\S]{1,3000}?Private-Lines: \d+\r?\n([A-Za-z0-9+/=]{32,})"#,
+            r"PuTTY-User-Key-File-[23]:[^\n]+\n[\s\S]{1,3000}?Private-Lines: \d+\r?\n([A-Za-z0-9+/=]{32,})",
         )
     },
     master(
@@ -145,7 +145,7 @@ pub(super) static RULES: &[Rule] = &[
             "aws-access-key",
             "an access key of AWS",
             &["AKIA", "ASIA", "ABIA", "ACCA"],
-            r#"(?:^|[^A-Za-z0-9+/]|\\[nrt])((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9+/=]|$)"#,
+            r"(?:^|[^A-Za-z0-9+/]|\\[nrt])((?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16})(?:[^A-Za-z0-9+/=]|$)",
         )
     },
     Rule {
@@ -220,7 +220,7 @@ pub(super) static RULES: &[Rule] = &[
             "google-api-key",
             "an API key of Google",
             &["AIza"],
-            r#"(?:^|[^A-Za-z0-9_-]|\\[nrt])(AIza[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9_-]|$)"#,
+            r"(?:^|[^A-Za-z0-9_-]|\\[nrt])(AIza[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9_-]|$)",
         )
     },
     Rule {
@@ -229,7 +229,7 @@ pub(super) static RULES: &[Rule] = &[
             "google-oauth-secret",
             "an OAuth secret of Google",
             &["GOCSPX-", "ya29."],
-            r#"(GOCSPX-[A-Za-z0-9_-]{28}|ya29\.[A-Za-z0-9_-]{60,})"#,
+            r"(GOCSPX-[A-Za-z0-9_-]{28}|ya29\.[A-Za-z0-9_-]{60,})",
         )
     },
     master(
@@ -322,7 +322,7 @@ pub(super) static RULES: &[Rule] = &[
             "bitbucket-token",
             "a token of Atlassian",
             &["ATBB", "ATATT3", "ATCTT3"],
-            r#"(?:^|[^A-Za-z0-9+/]|\\[nrt])(ATBB[A-Za-z0-9]{32}|AT[AC]TT3[A-Za-z0-9_=-]{60,400})(?:[^A-Za-z0-9]|$)"#,
+            r"(?:^|[^A-Za-z0-9+/]|\\[nrt])(ATBB[A-Za-z0-9]{32}|AT[AC]TT3[A-Za-z0-9_=-]{60,400})(?:[^A-Za-z0-9]|$)",
         )
     },
     Rule {
@@ -331,7 +331,7 @@ pub(super) static RULES: &[Rule] = &[
             "slack-webhook",
             "a webhook of Slack",
             &["hooks.slack.com/"],
-            r#"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/_-]{20,120})"#,
+            r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/_-]{20,120})",
         )
     },
     Rule {
@@ -343,7 +343,7 @@ pub(super) static RULES: &[Rule] = &[
                 "xoxb-", "xoxa-", "xoxp-", "xoxo-", "xoxr-", "xoxs-", "xoxe", "xoxc-", "xoxd-",
                 "xapp-",
             ],
-            r#"(xox[abcdoprs]-[A-Za-z0-9%/+_-]{20,300}|xoxe(?:\.xox[bp])?-[A-Za-z0-9-]{40,300}|xapp-\d-[A-Z0-9]+-\d+-[A-Za-z0-9]{32,})"#,
+            r"(xox[abcdoprs]-[A-Za-z0-9%/+_-]{20,300}|xoxe(?:\.xox[bp])?-[A-Za-z0-9-]{40,300}|xapp-\d-[A-Z0-9]+-\d+-[A-Za-z0-9]{32,})",
         )
     },
     Rule {
@@ -352,7 +352,7 @@ pub(super) static RULES: &[Rule] = &[
             "discord-webhook",
             "a webhook of Discord",
             &["discord.com/api/", "discordapp.com/api/"],
-            r#"(?i:discord(?:app)?\.com/api/(?:v\d+/)?webhooks/)(\d{16,20}/[A-Za-z0-9_-]{60,80})"#,
+            r"(?i:discord(?:app)?\.com/api/(?:v\d+/)?webhooks/)(\d{16,20}/[A-Za-z0-9_-]{60,80})",
         )
     },
     Rule {
@@ -363,7 +363,7 @@ pub(super) static RULES: &[Rule] = &[
             "discord-token",
             "a token of a Discord bot",
             &["discord", "token", "bot "],
-            r#"(?i:discord|token|bot )[^\n]{0,100}?[^A-Za-z0-9_.-]([MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40})(?:[^A-Za-z0-9_-]|$)"#,
+            r"(?i:discord|token|bot )[^\n]{0,100}?[^A-Za-z0-9_.-]([MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40})(?:[^A-Za-z0-9_-]|$)",
         )
     },
     Rule {
@@ -392,14 +392,14 @@ pub(super) static RULES: &[Rule] = &[
             "square-token",
             "a token of Square",
             &["sq0atp-", "sq0csp-", "sq0idp-", "square"],
-            r#"(sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43})|(?i:square)[^\n]{0,40}[^A-Za-z0-9_-](EAAA[A-Za-z0-9_-]{60})(?:[^A-Za-z0-9_-]|$)"#,
+            r"(sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43})|(?i:square)[^\n]{0,40}[^A-Za-z0-9_-](EAAA[A-Za-z0-9_-]{60})(?:[^A-Za-z0-9_-]|$)",
         )
     },
     master(
         "braintree-token",
         "a token of PayPal",
         &["access_token$production$", "access_token$sandbox$"],
-        r#"(access_token\$(?:production|sandbox)\$[a-z0-9]{16}\$[a-f0-9]{32})"#,
+        r"(access_token\$(?:production|sandbox)\$[a-z0-9]{16}\$[a-f0-9]{32})",
     ),
     Rule {
         judge: judge::random,
@@ -434,7 +434,7 @@ pub(super) static RULES: &[Rule] = &[
             "sendgrid-key",
             "a key of SendGrid",
             &["SG."],
-            r#"(?:^|[^A-Za-z0-9_]|\\[nrt])(SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64})(?:[^A-Za-z0-9_-]|$)"#,
+            r"(?:^|[^A-Za-z0-9_]|\\[nrt])(SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64})(?:[^A-Za-z0-9_-]|$)",
         )
     },
     Rule {
@@ -567,7 +567,7 @@ pub(super) static RULES: &[Rule] = &[
             "terraform-token",
             "a token of Terraform Cloud",
             &[".atlasv1."],
-            r#"([A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})"#,
+            r"([A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})",
         )
     },
     Rule {
@@ -604,7 +604,7 @@ pub(super) static RULES: &[Rule] = &[
             "openai-key",
             "a key of OpenAI",
             &["sk-", "T3BlbkFJ"],
-            r#"(?:^|[^A-Za-z0-9_-]|\\[nrt])(sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{40,200}|sk-[A-Za-z0-9]{40,64})(?:[^A-Za-z0-9_-]|$)"#,
+            r"(?:^|[^A-Za-z0-9_-]|\\[nrt])(sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{40,200}|sk-[A-Za-z0-9]{40,64})(?:[^A-Za-z0-9_-]|$)",
         )
     },
     Rule {
@@ -613,7 +613,7 @@ pub(super) static RULES: &[Rule] = &[
             "anthropic-key",
             "a key of Anthropic",
             &["sk-ant-"],
-            r#"(sk-ant-[a-z]{2,6}\d{2}-[A-Za-z0-9_-]{60,120})"#,
+            r"(sk-ant-[a-z]{2,6}\d{2}-[A-Za-z0-9_-]{60,120})",
         )
     },
     Rule {
@@ -640,7 +640,7 @@ pub(super) static RULES: &[Rule] = &[
                 "dt0c01.", "sbp_", "secret_", "CFPAT-", "EAAC", "lsv2_", "xai-", "pplx-", "figd_",
                 "nfp_", "sgp_", "CLOJARS_",
             ],
-            r#"(?:^|[^A-Za-z0-9_-]|\\[nrt])(tskey-[a-z]+-[A-Za-z0-9]+-[A-Za-z0-9]{24,}|lin_api_[A-Za-z0-9]{40}|ntn_[A-Za-z0-9]{46}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|dp\.(?:pt|st|ct|sa)\.(?:[a-z0-9_-]+\.)?[A-Za-z0-9]{40,44}|pul-[a-f0-9]{40}|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|glc_eyJ[A-Za-z0-9+/=]{40,}|sntry[su]_[A-Za-z0-9+/=_]{40,300}|dapi[a-f0-9]{32}|ops_eyJ[A-Za-z0-9+/=_-]{100,}|gsk_[A-Za-z0-9]{52}|r8_[A-Za-z0-9]{37}|dt0c01\.[A-Z0-9]{24}\.[A-Z0-9]{64}|sbp_[a-f0-9]{40}|secret_[A-Za-z0-9]{43}|CFPAT-[A-Za-z0-9_-]{43}|EAAC[A-Za-z0-9]{80,300}|lsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}|xai-[A-Za-z0-9]{80}|pplx-[A-Za-z0-9]{48}|figd_[A-Za-z0-9_-]{40}|nfp_[A-Za-z0-9]{36}|sgp_(?:[a-f0-9]{16}_)?[a-f0-9]{40}|CLOJARS_[a-z0-9]{60})"#,
+            r"(?:^|[^A-Za-z0-9_-]|\\[nrt])(tskey-[a-z]+-[A-Za-z0-9]+-[A-Za-z0-9]{24,}|lin_api_[A-Za-z0-9]{40}|ntn_[A-Za-z0-9]{46}|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|dp\.(?:pt|st|ct|sa)\.(?:[a-z0-9_-]+\.)?[A-Za-z0-9]{40,44}|pul-[a-f0-9]{40}|glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|glc_eyJ[A-Za-z0-9+/=]{40,}|sntry[su]_[A-Za-z0-9+/=_]{40,300}|dapi[a-f0-9]{32}|ops_eyJ[A-Za-z0-9+/=_-]{100,}|gsk_[A-Za-z0-9]{52}|r8_[A-Za-z0-9]{37}|dt0c01\.[A-Z0-9]{24}\.[A-Z0-9]{64}|sbp_[a-f0-9]{40}|secret_[A-Za-z0-9]{43}|CFPAT-[A-Za-z0-9_-]{43}|EAAC[A-Za-z0-9]{80,300}|lsv2_(?:pt|sk)_[a-f0-9]{32}_[a-f0-9]{10}|xai-[A-Za-z0-9]{80}|pplx-[A-Za-z0-9]{48}|figd_[A-Za-z0-9_-]{40}|nfp_[A-Za-z0-9]{36}|sgp_(?:[a-f0-9]{16}_)?[a-f0-9]{40}|CLOJARS_[a-z0-9]{60})",
         )
     },
     Rule {
@@ -652,7 +652,7 @@ pub(super) static RULES: &[Rule] = &[
             &[
                 "$1$", "$apr1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$gy$", "$7$",
             ],
-            r#"^[a-z_][A-Za-z0-9_.-]{0,31}:!{0,2}(\$(?:1\$[^:$\s]{0,16}\$[./0-9A-Za-z]{22}|apr1\$[^:$\s]{1,16}\$[./0-9A-Za-z]{22}|2[abxy]\$\d\d\$[./0-9A-Za-z]{53}|[56]\$(?:rounds=\d+\$)?[^:$\s]{1,16}\$[./0-9A-Za-z]{43,86}|g?y\$[./0-9A-Za-z]+\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}|7\$[./0-9A-Za-z]{11,97}\$[./0-9A-Za-z]{43})):\d*:"#,
+            r"^[a-z_][A-Za-z0-9_.-]{0,31}:!{0,2}(\$(?:1\$[^:$\s]{0,16}\$[./0-9A-Za-z]{22}|apr1\$[^:$\s]{1,16}\$[./0-9A-Za-z]{22}|2[abxy]\$\d\d\$[./0-9A-Za-z]{53}|[56]\$(?:rounds=\d+\$)?[^:$\s]{1,16}\$[./0-9A-Za-z]{43,86}|g?y\$[./0-9A-Za-z]+\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}|7\$[./0-9A-Za-z]{11,97}\$[./0-9A-Za-z]{43})):\d*:",
         )
     },
     Rule {
@@ -665,7 +665,7 @@ pub(super) static RULES: &[Rule] = &[
             &[
                 "$1$", "$apr1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$gy$", "$7$",
             ],
-            r#"(?:^|[^A-Za-z0-9./])(\$(?:1\$[^:$\s]{0,16}\$[./0-9A-Za-z]{22}|apr1\$[^:$\s]{1,16}\$[./0-9A-Za-z]{22}|2[abxy]\$\d\d\$[./0-9A-Za-z]{53}|[56]\$(?:rounds=\d+\$)?[^:$\s]{1,16}\$[./0-9A-Za-z]{43,86}|g?y\$[./0-9A-Za-z]+\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}|7\$[./0-9A-Za-z]{11,97}\$[./0-9A-Za-z]{43}))(?:[^A-Za-z0-9./]|$)"#,
+            r"(?:^|[^A-Za-z0-9./])(\$(?:1\$[^:$\s]{0,16}\$[./0-9A-Za-z]{22}|apr1\$[^:$\s]{1,16}\$[./0-9A-Za-z]{22}|2[abxy]\$\d\d\$[./0-9A-Za-z]{53}|[56]\$(?:rounds=\d+\$)?[^:$\s]{1,16}\$[./0-9A-Za-z]{43,86}|g?y\$[./0-9A-Za-z]+\$[./0-9A-Za-z]{1,86}\$[./0-9A-Za-z]{43}|7\$[./0-9A-Za-z]{11,97}\$[./0-9A-Za-z]{43}))(?:[^A-Za-z0-9./]|$)",
         )
     },
     Rule {
@@ -686,7 +686,7 @@ pub(super) static RULES: &[Rule] = &[
             "netrc",
             "a password for a host (netrc)",
             &["password", "passwd"],
-            r#"(?:machine[ \t\r\n]+\S+|^default)\s+(?:(?:login|account)\s+\S+\s+)+password\s+(\S+)"#,
+            r"(?:machine[ \t\r\n]+\S+|^default)\s+(?:(?:login|account)\s+\S+\s+)+password\s+(\S+)",
         )
     },
     Rule {
@@ -696,8 +696,8 @@ pub(super) static RULES: &[Rule] = &[
         ..password(
             "pgpass",
             "a password of PostgreSQL",
-            &[":"],
-            r#"^[^:#\s]{1,128}:(?:\d{1,5}|\*):[^:\n]{1,64}:[^:\n]{1,64}:([^\n]{2,128})$"#,
+            &[":5432:", ":5433:", ":6432:", ":*:"],
+            r"^[^:#\s]{1,128}:(?:\d{1,5}|\*):[^:\n]{1,64}:[^:\n]{1,64}:([^\n]{2,128})$",
         )
     },
     Rule {
@@ -763,7 +763,7 @@ pub(super) static RULES: &[Rule] = &[
             "wireguard-key",
             "a private key of WireGuard",
             &["PrivateKey", "PresharedKey", "private-key"],
-            r#"^\s*(?:PrivateKey|PresharedKey|private-key)\s*=\s*([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)"#,
+            r"^\s*(?:PrivateKey|PresharedKey|private-key)\s*=\s*([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)",
         )
     },
     Rule {
@@ -774,7 +774,7 @@ pub(super) static RULES: &[Rule] = &[
             "jwt",
             "a JSON web token",
             &["eyJ"],
-            r#"(?:^|[^A-Za-z0-9_-]|\\[nrt])(eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})"#,
+            r"(?:^|[^A-Za-z0-9_-]|\\[nrt])(eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,})",
         )
     },
     Rule {
@@ -827,10 +827,10 @@ pub(super) static RULES: &[Rule] = &[
             "boto",
         ]),
         ..password(
-            "pypirc",
-            "a password of a package index",
+            "credentials-file",
+            "a password in a file of credentials",
             &["password"],
-            r#"^\s*password\s*[=:]\s*(\S{3,300})"#,
+            r"^\s*password\s*[=:]\s*(\S{3,300})",
         )
     },
     Rule {
@@ -936,6 +936,8 @@ pub(super) static RULES: &[Rule] = &[
             "a password in a file of settings",
             &[
                 "pass",
+                "pwd",
+                "authtok",
                 "secret",
                 "api_key",
                 "apikey",
@@ -948,7 +950,7 @@ pub(super) static RULES: &[Rule] = &[
                 "access_key",
                 "accesskey",
             ],
-            r#"(?:^|[\s,{;(\[\x00])[-"'\\]{0,2}[A-Za-z0-9_.-]{0,40}?(?i:password|passwd|passphrase|secret|api[_-]?key|apikey|auth_?token|access_?token|authtoken|_token|bindpw|rootpw|private_?key|_pass|dbpass|smtp_pass|secret_?key|access_?key|client_?secret)[A-Za-z0-9_]{0,8}["'\\]{0,2}[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}[urb]?["'\\]{0,2}([^\s"'\\;,<>\x00-\x1f\x80-\xff]{6,300})"#,
+            r#"(?:^|[\s,{;(\[\x00=?&])[-"'\\]{0,2}[A-Za-z0-9_.-]{0,40}?(?i:password|passwd|passphrase|secret|api[_-]?key|apikey|auth_?token|access_?token|authtoken|_token|bindpw|rootpw|private_?key|_pass|dbpass|smtp_pass|secret_?key|access_?key|client_?secret|authtok|pass\b|pwd\b)[A-Za-z0-9_]{0,8}["'\\]{0,2}[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}[urb]?["'\\]{0,2}([^\s"'\\;,<>\x00-\x1f\x80-\xff]{6,300})"#,
         )
     },
     Rule {
@@ -960,7 +962,124 @@ pub(super) static RULES: &[Rule] = &[
             "xml-password",
             "a password in a file of settings",
             &["password>", "passwd>", "secret>", "apitoken>", "token>"],
-            r#"<(?i:[a-z]*password|passwd|secret|apitoken|token|secretkey)>([^<\s{][^<\s]{3,200})</"#,
+            r"<(?i:[a-z]*password|passwd|secret|apitoken|token|secretkey)>([^<\s{][^<\s]{3,200})</",
+        )
+    },
+    Rule {
+        judge: judge::docker_config,
+        within: 12000,
+        ..password(
+            "docker-config-base64",
+            "credentials of a container registry in base64",
+            &["eyJhdXRoc"],
+            "(eyJhdXRoc[A-Za-z0-9+/]{20,}={0,2})",
+        )
+    },
+    Rule {
+        judge: judge::assigned,
+        before: 8,
+        files: Files::Settings,
+        ..password(
+            "spaced-setting",
+            "a password in a file of settings",
+            &[
+                "requirepass",
+                "masterauth",
+                "bindpw",
+                "rootpw",
+                "password",
+                "passwd",
+                "authtok",
+            ],
+            r#"^[ \t]*(?i:requirepass|masterauth|bindpw|rootpw|password|passwd|ldap_default_authtok|olcrootpw:)[ \t]+["']?([^\s"']{6,200})["']?[ \t]*\r?$"#,
+        )
+    },
+    Rule {
+        before: 24,
+        within: 300,
+        judge: judge::assigned,
+        files: Files::Settings,
+        ..password(
+            "sql-password",
+            "a password in a statement of SQL",
+            &["identified", "password '", "password E'"],
+            r"(?i:identified\s+(?:with\s+\S+\s+)?(?:by|as)|password)\s+E?'([^'\n]{4,100})'",
+        )
+    },
+    Rule {
+        before: 8,
+        within: 300,
+        ..password(
+            "php-define",
+            "a secret of a PHP application",
+            &["define("],
+            r#"define\(\s*['"][A-Z_]*(?:PASSWORD|SECRET|KEY|SALT|TOKEN)['"]\s*,\s*['"]([^'"\n]{4,200})['"]"#,
+        )
+    },
+    Rule {
+        judge: judge::random,
+        files: Files::Own,
+        chosen: true,
+        ..token(
+            "password-in-program",
+            "a password in a program",
+            &["pass", "secret", "api_key", "apikey", "token"],
+            r#"(?i:passw(?:or)?d|secret|api_?key|token)[A-Za-z0-9_]{0,8}["']?\]?\s{0,3}(?:=>|[:=]{1,2})\s{0,3}[rbu]?["'`]([^"'`\s(){}<>$]{8,100})["'`]"#,
+        )
+    },
+    Rule {
+        before: 64,
+        files: Files::Named(&["chap-secrets", "pap-secrets"]),
+        ..password(
+            "ppp-password",
+            "a password of a dial-up or VPN account",
+            &[" * ", "\t*\t", "\t* ", " *\t"],
+            r#"^[^#\s]\S*[ \t]+\*[ \t]+"?([^\s"]{3,100})"#,
+        )
+    },
+    Rule {
+        before: 4,
+        ..password(
+            "ipsec-psk",
+            "a shared key of IPsec",
+            &["PSK \""],
+            r#"[\s:]PSK\s+"([^"\n]{4,200})""#,
+        )
+    },
+    master(
+        "openvpn-key",
+        "a static key of OpenVPN",
+        &["BEGIN OpenVPN Static key"],
+        r"-----BEGIN OpenVPN Static key V1-----\s+([0-9a-f]{32})",
+    ),
+    Rule {
+        judge: judge::certain,
+        files: Files::Named(&["gnupg", "private-keys-v1", "secring", ".key"]),
+        ..master(
+            "gnupg-key",
+            "a private key of GnuPG",
+            &["11:private-key", "21:protected-private-key", "Key: (p"],
+            r"(\(11:private-key|\(21:protected-private-key|^Key: \((?:protected-)?private-key)",
+        )
+    },
+    Rule {
+        before: 200,
+        ..token(
+            "one-time-password-seed",
+            "the seed of one-time passwords",
+            &["\" TOTP_AUTH", "\" HOTP_COUNTER"],
+            r#"^([A-Z2-7]{16,64})\r?\n(?:" [^\n]*\n){0,6}?" [TH]OTP_"#,
+        )
+    },
+    Rule {
+        judge: judge::hash,
+        within: 700,
+        before: 4,
+        ..password(
+            "grub-password-hash",
+            "the hash of a password",
+            &["grub.pbkdf2."],
+            r"(grub\.pbkdf2\.sha512\.\d+\.[0-9A-Fa-f]{32,}\.[0-9A-Fa-f]{64,})",
         )
     },
 ];

@@ -100,6 +100,7 @@ fn sqlite(value: &str) -> Vec<u8> {
 }
 
 /// Path, content and the rule that must find something in it.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let github = checked("ghp_");
     let sixty = format!("$6${}${}", some(ALNUM, 16), some(ALNUM, 86));
@@ -457,6 +458,88 @@ fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "echo x\ndocker login -u ci -p gr33nApples7 r.corp.test\n".to_owned(),
             "command-line-password",
         ),
+        text(
+            "/root/k8s.yaml",
+            format!(
+                "  .dockerconfigjson: {}\n",
+                BASE64
+                    .encode(format!("{{\"auths\":{{\"r\":{{\"auth\":\"{basic}\"}}}}}}").as_bytes())
+            ),
+            "docker-config-base64",
+        ),
+        text(
+            "/etc/redis/redis.conf",
+            "requirepass gr33n-Apples-7\n".to_owned(),
+            "spaced-setting",
+        ),
+        text(
+            "/root/.psql_history",
+            "alter user app with password 'gr33n-Apples-7';\n".to_owned(),
+            "sql-password",
+        ),
+        text(
+            "/var/www/wp-config.php",
+            "define('DB_PASSWORD', 'gr33n-Apples-7');\n".to_owned(),
+            "php-define",
+        ),
+        text(
+            "/opt/app/main.py",
+            "api_key = \"q8Zr-71xLmVb\"\n".to_owned(),
+            "password-in-program",
+        ),
+        text(
+            "/etc/ppp/chap-secrets",
+            "bob * \"gr33n Apples\" *\n".to_owned(),
+            "ppp-password",
+        ),
+        text(
+            "/etc/ipsec.secrets",
+            ": PSK \"gr33n-Apples-7\"\n".to_owned(),
+            "ipsec-psk",
+        ),
+        text(
+            "/etc/openvpn/ta.key",
+            format!("-----BEGIN OpenVPN Static key V1-----\n{}\n", some(HEX, 32)),
+            "openvpn-key",
+        ),
+        text(
+            "/root/.gnupg/private-keys-v1.d/1.key",
+            "(11:private-key(3:ecc".to_owned(),
+            "gnupg-key",
+        ),
+        text(
+            "/root/.google_authenticator",
+            format!("{}\n\" RATE_LIMIT 3 30\n\" TOTP_AUTH\n", some(UPPER, 26)),
+            "one-time-password-seed",
+        ),
+        text(
+            "/boot/grub/custom.cfg",
+            format!(
+                "password_pbkdf2 root grub.pbkdf2.sha512.10000.{}.{}\n",
+                some(b"0123456789ABCDEF", 128),
+                some(b"0123456789ABCDEF", 128)
+            ),
+            "grub-password-hash",
+        ),
+        text(
+            "/etc/sssd/sssd.conf",
+            "ldap_default_authtok = gr33n-Apples-7\n".to_owned(),
+            "setting",
+        ),
+        text(
+            "/root/.smbcredentials",
+            "username=a\npassword=gr33n-Apples-7\n".to_owned(),
+            "credentials-file",
+        ),
+        (
+            "/var/lib/systemd/coredump/core.1",
+            [
+                b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0".to_vec(),
+                b"\0DB_PASSWORD=gr33n-Apples-7\0".to_vec(),
+            ]
+            .concat(),
+            "variable",
+        ),
     ]
 }
 
@@ -591,7 +674,7 @@ fn evidence_says_where_and_how_long_and_what_is_proved() {
         format!("40 characters that begin with `ghp_`, digest {digest}..., its form is proved");
     assert_eq!(found[0].evidence, format!("line 2: {each}; line 4: {each}"));
     assert_eq!(found[0].severity, Severity::Critical);
-    let tree = Planted::default().file("/root/.pgpass", 0o600, "h:1:a:b:f00lish\n");
+    let tree = Planted::default().file("/root/.pgpass", 0o600, "h:5432:a:b:f00lish\n");
     let found = check(&tree.root(), &HashSet::new()).unwrap();
     assert_eq!(
         found[0].evidence, "line 1: 7 characters",

@@ -118,7 +118,7 @@ impl Search<'_> {
         let hits = rules.anchors.find_overlapping_iter(&buffer[from..longest]);
         for hit in hits.map(|hit| (hit.pattern().as_usize(), hit.start() + from)) {
             let (anchor, at) = hit;
-            if at >= until {
+            if at >= until || !rules.is_worth(anchor, &buffer[at..]) {
                 continue;
             }
             for &rule in &rules.of_anchor[anchor] {
@@ -213,7 +213,9 @@ fn is_program(head: &[u8]) -> bool {
         b"\xca\xfe\xba\xbe",
         b"MZ\x90\0",
     ];
-    starts.iter().any(|start| head.starts_with(start))
+    // The memory of a program that crashed is ELF, too, and holds all that it knew.
+    let core = head.starts_with(b"\x7fELF") && head.get(16) == Some(&4);
+    !core && starts.iter().any(|start| head.starts_with(start))
 }
 
 fn newlines(text: &[u8]) -> u64 {
