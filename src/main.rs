@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, export, init, list, lock, outdated, plan, prune, rebuild,
-    scan, show, stored::StoredError, validate,
+    Failed, Invalid, build, completions, db, export, init, list, lock, outdated, plan, prune,
+    rebuild, scan, show, stored::StoredError, validate,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -52,6 +52,7 @@ enum Verb {
     Outdated(outdated::OutdatedArgs),
     Export(export::ExportArgs),
     Prune(prune::PruneArgs),
+    Db(db::DbArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -106,6 +107,9 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
             });
         }
         Verb::Prune(args) => prune::run(args, ui, out)?,
+        Verb::Db(args) => {
+            return with_signals(async |cancel| db::run(args, ui, cancel, out).await);
+        }
         Verb::Completions(args) => completions::run(args, Cli::command(), out)?,
     }
     Ok(0)

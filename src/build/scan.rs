@@ -187,7 +187,7 @@ impl Job<'_> {
         let needed = settings.database.is_some() || self.plan.policy.max_db_age.is_some();
         let path = match &settings.database {
             Some(path) => Ok(path.clone()),
-            None => whole::database_path(),
+            None => Database::of_user(),
         };
         match path.and_then(|path| Database::open(&path)) {
             Ok(database) => Ok((Some(database), all)),

@@ -14,6 +14,7 @@ use crate::template::{self, Inputs, LoadError};
 
 pub mod build;
 pub mod completions;
+pub mod db;
 pub mod export;
 mod failed;
 pub mod init;

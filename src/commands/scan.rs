@@ -347,7 +347,7 @@ async fn origin(store: &Store, manifest: &Manifest) -> Result<Option<Origin>, Fa
 fn database(path: Option<&Path>) -> Result<Database, DbError> {
     match path {
         Some(path) => Database::open(path),
-        None => Database::open(&whole::database_path()?),
+        None => Database::open(&Database::of_user()?),
     }
 }
 

@@ -8,6 +8,7 @@ mod current;
 pub mod known;
 mod many;
 mod partial;
+mod plain;
 pub(crate) mod transfer;
 
 use std::io;
@@ -29,6 +30,7 @@ use checksums::NotListed;
 pub(crate) use many::encode;
 pub use many::{Mirror, Missing, Places, Wanted};
 use partial::Partial;
+pub use plain::plainly;
 use transfer::{Redirects, TransferError};
 
 /// Tries for one download. A restarting server or a dropped line is back within the 15 s that the pauses add up to.

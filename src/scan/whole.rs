@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::inventory::{self, Inventory};
 use super::licenses::{self, Licenses};
 use super::policy::Kind;
-use super::report::LeftOut;
+use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Root, ScanError, hygiene, packaged, secrets};
@@ -220,25 +220,13 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Where the database of this user is.
-///
-/// # Errors
-/// The environment names no place.
-pub fn database_path() -> Result<std::path::PathBuf, super::vulnerability::DbError> {
-    let directory = |name| std::env::var_os(name).map(std::path::PathBuf::from);
-    directory("XDG_DATA_HOME")
-        .or_else(|| Some(directory("HOME")?.join(".local/share")))
-        .map(|data| data.join("karat/vulnerabilities.db"))
-        .ok_or(super::vulnerability::DbError::NoPlace)
-}
-
 /// Which database it is.
 #[must_use]
-pub fn facts(_database: &Database) -> super::report::DatabaseFacts {
-    super::report::DatabaseFacts {
-        digest: String::new(),
-        date: crate::time::Timestamp::from_seconds(0),
-        records: 0,
+pub fn facts(database: &Database) -> DatabaseFacts {
+    DatabaseFacts {
+        digest: database.digest().to_string(),
+        date: database.head().date,
+        records: database.head().records as u64,
     }
 }
 
