@@ -149,7 +149,7 @@ fn an_spdx_document_keeps_the_rules_of_its_schema() {
     }
 }
 
-/// With the real schemas, where `cyclonedx-python-lib[json-validation]` and `spdx-tools` of PyPI are installed. Nothing is
+/// With the real schemas, where `cyclonedx-python-lib[json-validation]` and `spdx-tools` of `PyPI` are installed. Nothing is
 /// installed here; what is missing is said, and the tests above still hold the documents to the rules.
 #[test]
 fn documents_are_valid_for_the_tools_of_others_where_those_are_installed() {
