@@ -207,7 +207,7 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
     let code = [&b"::"[..], b"->", b"==", b"]."]
         .iter()
         .any(|mark| memchr::memmem::find(text, mark).is_some());
-    let underscores = text.iter().filter(|byte| **byte == b'_').count();
+    let underscores = memchr::memchr_iter(b'_', text).count();
     let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
     let name = underscores >= 2 && text.iter().all(word);
     let fits = letter && mixed && !strange && !path && !code && !name && entropy(text) >= 2.5;
@@ -273,7 +273,7 @@ pub(super) fn pem(found: &Match) -> Option<Certainty> {
                     .strip_prefix(b"\\")
                     .unwrap_or(rest)
                     .get(1..)
-                    .unwrap_or_default()
+                    .unwrap_or_default();
             }
             b':' => {
                 header = true;
@@ -417,7 +417,7 @@ pub(super) fn docker_config(found: &Match) -> Option<Certainty> {
     (has("\"auth\"") || has("\"password\"")).then_some(Certainty::Likely)
 }
 
-/// What nothing else looks like.
-pub(super) fn certain(_: &Match) -> Option<Certainty> {
-    Some(Certainty::Certain)
+/// What nothing else looks like, where it is complete.
+pub(super) fn certain(found: &Match) -> Option<Certainty> {
+    (found.rest.len() > found.secret.len()).then_some(Certainty::Certain)
 }

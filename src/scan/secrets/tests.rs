@@ -87,7 +87,7 @@ fn journal(message: &str) -> Vec<u8> {
     file
 }
 
-/// SQLite as it lies on the disk: rows with nothing between them.
+/// `SQLite` as it lies on the disk: rows with nothing between them.
 fn sqlite(value: &str) -> Vec<u8> {
     [
         b"SQLite format 3\0\x10\0",
@@ -445,7 +445,7 @@ fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "/root/environ",
-            format!("PATH=/bin\0DB_PASSWORD=gr33n-Apples-7\0HOME=/\0").into_bytes(),
+            b"PATH=/bin\0DB_PASSWORD=gr33n-Apples-7\0HOME=/\0".to_vec(),
             "variable",
         ),
         text(
