@@ -87,6 +87,9 @@ impl Support {
 }
 
 /// The lists that the image itself has for its release.
+///
+/// # Errors
+/// They cannot be read.
 pub fn read(root: &Root<'_>, release: Option<&Release>) -> Result<Vec<Support>, ScanError> {
     let Some(release) = release.filter(|release| release.id == "debian") else {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! RPM's database: a table of package headers in an SQLite file.
+//! RPM's database: a table of package headers in a file of `SQLite`.
 
 use super::{Manager, Package};
 use crate::scan::root::shown;

@@ -1,4 +1,4 @@
-//! As much of SQLite's file format as it takes to read every row of one table. Each page is read once at most and all
+//! As much of the file format of `SQLite` as it takes to read every row of one table. Each page is read once at most and all
 //! sizes are bounded: a hostile file gives an error, never a hang.
 
 use crate::disk::read::ReadError;
