@@ -117,10 +117,11 @@ fn write(
         .write(true)
         .open(to)
         .unwrap();
-    match container {
-        Container::Raw => write_raw(&made, &file, to, threads, watch()).unwrap(),
-        Container::Qcow2 => write_qcow2(&made, &file, to, threads, watch()).unwrap(),
-    }
+    let written = match container {
+        Container::Raw => write_raw(&made, &file, to, threads, watch()),
+        Container::Qcow2 => write_qcow2(&made, &file, to, threads, watch()),
+    };
+    written.unwrap().hash(&file, to, watch()).unwrap()
 }
 
 #[test]
