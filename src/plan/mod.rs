@@ -18,6 +18,7 @@ mod machine;
 pub(crate) mod make;
 mod network;
 mod packages;
+mod salt;
 pub mod secrets;
 mod show;
 mod step;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use karat::disk::read::RawFile;
-use karat::disk::rewrite::{Container, Rewritten, Source, read_back};
+use karat::disk::rewrite::{Container, Rewritten, Source};
 use karat::disk::write::WriteError;
 
 use super::image::{assert_clean, run, run_with_input};
@@ -110,13 +110,10 @@ fn partitions_and_boot_code_are_those_of_the_base() {
         let new = scratch.path().join("new.raw");
         let size = 300 * MIB;
         let rewritten = rewrite(&base, &new, size).unwrap();
-        read_back(
-            Arc::new(RawFile::open(&new).unwrap()),
-            &rewritten.listing,
-            2,
-            watch(),
-        )
-        .unwrap();
+        let image = File::open(&new).unwrap();
+        rewritten
+            .check((Container::Raw, &image, &new), 2, watch())
+            .unwrap();
         let verdict = run("sfdisk", &["--verify", new.to_str().unwrap()]);
         assert!(verdict.contains("No errors detected"), "{name}: {verdict}");
         for (old, new) in dump(&base).iter().zip(dump(&new)) {

@@ -103,7 +103,6 @@ pub fn clean(
         cleaned: Cleaned::default(),
     };
     // From the end: what is in a directory comes after it, and goes first.
-    let paths: Vec<Box<[u8]>> = cleaner.tree.paths().map(|(path, _)| path.into()).collect();
     let drop: Vec<_> = own.drop.iter().map(|glob| Glob::new(glob)).collect();
     let keep: Vec<_> = own.keep.iter().map(|glob| Glob::new(glob)).collect();
     let table: Vec<(&Rule, Vec<Glob<'_>>)> = RULES
@@ -115,7 +114,14 @@ pub fn clean(
             )
         })
         .collect();
-    for path in paths.iter().rev() {
+    let mut path = Vec::new();
+    for number in (0..cleaner.tree.numbers()).rev() {
+        path.clear();
+        match cleaner.tree.path(number) {
+            Some(there) => path.extend(there),
+            None => continue,
+        }
+        let path = path.as_slice();
         if keep.iter().any(|glob| glob.has(path)) {
             continue;
         }

@@ -76,8 +76,8 @@ struct Layer<'a> {
     /// One path of every file.
     paths: Vec<&'a [u8]>,
     links: Vec<usize>,
-    /// Inodes as bytes by number, from 1.
-    inodes: Vec<Option<Vec<u8>>>,
+    /// Inodes as bytes by number, from 1, without the zeros at their end.
+    inodes: Vec<Option<Box<[u8]>>>,
     next_inode: u32,
     /// Directories among the inodes.
     is_directory: Vec<bool>,
@@ -182,8 +182,10 @@ impl<'a> Layer<'a> {
     }
 
     fn put_inode(&mut self, number: u32, inode: &Inode) {
-        let bytes = inode.bytes(number, self.format.inode_size, self.format.checksums);
-        self.inodes[number as usize - 1] = Some(bytes);
+        let mut bytes = inode.bytes(number, self.format.inode_size, self.format.checksums);
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        bytes.truncate(end.map_or(0, |last| last + 1));
+        self.inodes[number as usize - 1] = Some(bytes.into_boxed_slice());
     }
 
     /// Takes blocks for runs of a file and maps them. Says where they are and how many blocks that took in all.
