@@ -1,6 +1,7 @@
 //! Files to the far side: one session, one tar stream, checked there, renamed into place.
 
 mod archive;
+mod checks;
 mod tree;
 
 use tokio::sync::mpsc;
@@ -38,7 +39,7 @@ impl Session {
             .collect();
         let archive = blocking(move || Archive::plan(planned)).await?;
         let list = list(items, &groups, &archive);
-        let command = format!("set -- {} {}\n{RECEIVE}", list.len(), archive.length());
+        let command = format!("set -- {}\n{RECEIVE}", list.len());
         let mut stderr = Tail::default();
         let exit = self
             .converse(
@@ -143,10 +144,7 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
         input.send(piece).await?;
         bar.advance(count);
     }
-    let digest = joined(reading).await.map_err(FeedError::Local)?;
-    input
-        .send(format!("{}\n", digest.hex()).into_bytes())
-        .await?;
+    joined(reading).await.map_err(FeedError::Local)?;
     input.end().await
 }
 
