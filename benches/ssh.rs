@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         ssh(&sshd, cipher, &command, Some(&here.join("big")));
     };
     let [cat, fast_cat, one] = best_of([&mut || cat(&[]), &mut || cat(&fast), &mut || {
-        runtime.block_on(upload(&session, &here.join("big"), &there.join("big")))
+        runtime.block_on(upload(&session, &here.join("big"), &there.join("big")));
     }]);
     report("512 MB, ssh 'cat > file'", cat);
     report("512 MB, ssh -c aes256-gcm", fast_cat);
