@@ -18,6 +18,10 @@ use karat::hashing::Stop;
 use karat::plan::Format;
 use karat::ui::Ui;
 
+mod support;
+
+use support::{largest, processor_time};
+
 const ROUNDS: usize = 5;
 
 /// What one way took, and how large what it made is.
@@ -160,19 +164,6 @@ fn timed(to: &Path, work: impl FnOnce()) -> Figures {
     }
 }
 
-/// What this process, all threads, and those that it waited for kept processors busy with.
-fn processor_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks = fields.split(' ').skip(11).take(4);
-    // There are a hundred to a second on every machine that karat runs on.
-    Duration::from_millis(
-        10 * ticks
-            .map(|field| field.parse::<u64>().unwrap())
-            .sum::<u64>(),
-    )
-}
-
 fn run(command: &mut Command) {
     assert!(command.output().unwrap().status.success(), "{command:?}");
 }
@@ -180,14 +171,4 @@ fn run(command: &mut Command) {
 #[expect(clippy::cast_precision_loss, reason = "a size to read")]
 fn mebibytes(size: u64) -> f64 {
     size as f64 / f64::from(1 << 20)
-}
-
-fn largest() -> PathBuf {
-    let home = std::env::var("HOME").unwrap();
-    let blobs = Path::new(&home).join(".local/share/karat/blobs/sha256");
-    let blobs = fs::read_dir(blobs).expect("an image as argument, or a store with one");
-    blobs
-        .map(|blob| blob.unwrap().path())
-        .max_by_key(|blob| blob.metadata().unwrap().len())
-        .unwrap()
 }
