@@ -1,9 +1,8 @@
 //! Trees for tests of checks: files that are planted one by one.
 
 use super::Root;
-use crate::disk::read::{
-    Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
-};
+use crate::disk::read::{Flags, Kind, Time};
+use crate::disk::tree::testing::InTree;
 use crate::disk::tree::{Content, File, Tree};
 
 /// A tree to plant files in; directories above them are made.
@@ -59,33 +58,6 @@ pub fn of(kind: Kind, mode: u16, content: Content) -> File {
         rdev: None,
         xattrs: Vec::new(),
         content,
-    }
-}
-
-/// Everything is in the tree itself; no file system is asked.
-struct InTree;
-
-impl FileSystem for InTree {
-    fn root(&self) -> Inode {
-        unreachable!()
-    }
-    fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
-        unreachable!()
-    }
-    fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
-        unreachable!()
-    }
-    fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
-        unreachable!()
-    }
-    fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
-        unreachable!()
-    }
-    fn runs(&self, _: Inode) -> Result<Vec<Run>, ReadError> {
-        unreachable!()
-    }
-    fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
-        unreachable!()
     }
 }
 

@@ -8,6 +8,8 @@ mod contents;
 mod listing;
 mod paths;
 mod same;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use contents::{Checks, Contents, FileContents, Run, Watch};
 pub use listing::{Listing, ListingError, listing};
@@ -222,36 +224,9 @@ fn file(files: &dyn FileSystem, inode: Inode, metadata: &Metadata) -> Result<Fil
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::{Entry, Run as DataRun};
+    use super::testing::InTree;
     use super::*;
     use crate::hashing::Stop;
-
-    /// A file system that is not asked for anything.
-    struct Nothing;
-
-    impl FileSystem for Nothing {
-        fn root(&self) -> Inode {
-            unreachable!()
-        }
-        fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
-            unreachable!()
-        }
-        fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
-            unreachable!()
-        }
-        fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
-            unreachable!()
-        }
-        fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
-            unreachable!()
-        }
-        fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
-            unreachable!()
-        }
-        fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
-            unreachable!()
-        }
-    }
 
     fn file(kind: Kind, content: Content) -> File {
         File {
@@ -324,7 +299,7 @@ mod tests {
             stop: &stop,
             progress: &|_| {},
         };
-        let contents = Contents::read(&tree, &Nothing, 4096, 2, watch).unwrap();
+        let contents = Contents::read(&tree, &InTree, 4096, 2, watch).unwrap();
         let lines = String::from_utf8(listing(&tree, &contents).unwrap()).unwrap();
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let file = r#"{"flags":"i","gid":7,"kind":"file","mode":"0644","mtime":-1,"mtime_ns":5,"path":"PATH",SAME"sha256":"HASH","size":3,"uid":0,"xattrs":[{"name":"user.x","value_hex":"00ff"}]}"#;
