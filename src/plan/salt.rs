@@ -6,8 +6,9 @@ use toml::Spanned;
 
 use super::Finish;
 use super::check::Checker;
+use super::step::is_for;
 use crate::template::problem::Problem;
-use crate::template::schema::{Step, Str};
+use crate::template::schema::Step;
 
 /// Words that come before a command without being one.
 const BEFORE: [&str; 14] = [
@@ -24,7 +25,7 @@ impl Checker<'_> {
         for step in steps
             .iter()
             .map(Spanned::get_ref)
-            .filter(|step| is_for_qemu(step))
+            .filter(|step| is_for(step, "qemu"))
         {
             let inline = step
                 .shell
@@ -42,14 +43,6 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-fn is_for_qemu(step: &Step) -> bool {
-    let names = |list: &Option<Vec<Str>>| {
-        let list = list.as_ref()?;
-        Some(list.iter().any(|name| name.get_ref() == "qemu"))
-    };
-    names(&step.only) != Some(false) && names(&step.except) != Some(true)
 }
 
 /// The first command of a line of shell that does so.
