@@ -25,10 +25,7 @@ pub fn fingerprint(tree: &Tree, checks: &Checks) -> Digest {
         numbers[index] = next;
         next += 1;
         (file.kind, file.mode, file.uid, file.gid).hash(&mut all);
-        (file.mtime, file.flags, file.rdev).hash(&mut all);
-        for xattr in &file.xattrs {
-            (&xattr.name, &xattr.value).hash(&mut all);
-        }
+        (file.mtime, file.flags, file.rdev, &file.xattrs).hash(&mut all);
         match &file.content {
             Content::Link(target) => target.hash(&mut all),
             content if file.kind == Kind::File => (content.size(), checks.of(index)).hash(&mut all),
