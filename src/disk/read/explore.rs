@@ -92,21 +92,13 @@ pub fn qcow2(bytes: Vec<u8>) -> Explored {
 /// Takes bytes for an ext2, ext3 or ext4 file system, whatever its checksums say.
 #[must_use]
 pub fn ext4(bytes: Vec<u8>) -> Explored {
-    let mut explored = Explored::default();
-    if let Some(opened) = explored.take(Ext4::open_unverified(Arc::new(Memory(bytes)))) {
-        files(&opened, &mut explored);
-    }
-    explored
+    file_system(Ext4::open_unverified(Arc::new(Memory(bytes))))
 }
 
 /// Takes bytes for a FAT file system.
 #[must_use]
 pub fn fat(bytes: Vec<u8>) -> Explored {
-    let mut explored = Explored::default();
-    if let Some(opened) = explored.take(Fat::open(Arc::new(Memory(bytes)))) {
-        files(&opened, &mut explored);
-    }
-    explored
+    file_system(Fat::open(Arc::new(Memory(bytes))))
 }
 
 /// Takes bytes for a disk with a partition table, and looks at nothing but that.
@@ -115,6 +107,14 @@ pub fn table(bytes: Vec<u8>) -> Explored {
     let mut explored = Explored::default();
     let table = explored.take(partitions::read(&Memory(bytes)));
     std::hint::black_box(table.map(|table| table.extents()));
+    explored
+}
+
+fn file_system(opened: Result<impl FileSystem, ReadError>) -> Explored {
+    let mut explored = Explored::default();
+    if let Some(opened) = explored.take(opened) {
+        files(&opened, &mut explored);
+    }
     explored
 }
 
