@@ -112,12 +112,7 @@ fn write(
         format: &format,
     };
     let made = write::disk(base, size, tree, &contents, files).unwrap();
-    let file = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(to)
-        .unwrap();
+    let file = File::create_new(to).unwrap();
     let written = match container {
         Container::Raw => write_raw(&made, &file, to, threads, watch()),
         Container::Qcow2 => write_qcow2(&made, &file, to, threads, watch()),

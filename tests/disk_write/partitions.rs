@@ -77,12 +77,7 @@ fn make(scratch: &Path, table: &str) -> PathBuf {
 fn rewrite(disk: &Path, to: &Path, size: u64) -> Result<Rewritten, WriteError> {
     let source = Source::open(Arc::new(RawFile::open(disk).unwrap()))?;
     let tree = source.tree()?;
-    let file = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(to)
-        .unwrap();
+    let file = File::create_new(to).unwrap();
     source.write(&tree, size, (Container::Raw, &file, to), 2, watch())
 }
 

@@ -157,12 +157,7 @@ fn check(seed: u64, scratch: &Path, options: &str) {
     let mut random = Random(seed);
     let tree = random.tree(source.tree().unwrap());
     let new = scratch.join(std::ffi::OsStr::from_bytes(b"new.img"));
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&new)
-        .unwrap();
+    let file = Out::create_new(&new).unwrap();
     let size = (256 << 20) + random.below(64) * 512;
     let written = source
         .write(&tree, size, (Container::Raw, &file, &new), 2, watch())
@@ -173,12 +168,7 @@ fn check(seed: u64, scratch: &Path, options: &str) {
         .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     // And once more from what was written: nothing of it depends on where things were.
     let again = scratch.join("again.img");
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&again)
-        .unwrap();
+    let file = Out::create_new(&again).unwrap();
     let source = Source::open(Arc::new(RawFile::open(&new).unwrap())).unwrap();
     let second = source
         .write(
@@ -233,12 +223,7 @@ fn names_that_have_the_same_hash_are_found() {
         );
     }
     let new = scratch.path().join("new.img");
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&new)
-        .unwrap();
+    let file = Out::create_new(&new).unwrap();
     let written = source
         .write(&tree, 128 << 20, (Container::Raw, &file, &new), 2, watch())
         .unwrap();
@@ -311,12 +296,7 @@ fn an_image_that_reads_back_as_something_else_is_refused() {
     };
     tree.insert(b"/text", file);
     let new = scratch.path().join("new.img");
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&new)
-        .unwrap();
+    let file = Out::create_new(&new).unwrap();
     let target = (Container::Raw, &file, new.as_path());
     let written = source.write(&tree, 64 << 20, target, 2, watch()).unwrap();
     written.check(target, 2, watch()).unwrap();
