@@ -123,6 +123,8 @@ one() {
 # two LENGTH DIGEST DIGEST FILE: checks the first bytes, and at the same time all others.
 # shellcheck disable=SC2317 # as above
 two() {
+    # ext4 hands the file to the disk before it is renamed over an older one; that goes on while the hashes are made.
+    sync -d "$4" >/dev/null 2>&1 &
     dd bs=64k count="$1" iflag=fullblock,count_bytes status=none <"$4" | hash >first &
     hasher=$!
     # This dd only moves to the place: the hash reads the file itself, without a pipe.
