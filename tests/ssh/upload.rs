@@ -478,3 +478,34 @@ async fn what_arrives_damaged_is_told_and_leaves_everything_as_it_was() {
         );
     }
 }
+
+#[tokio::test]
+async fn coreutils_and_tar_are_enough_on_the_far_side() {
+    let bin = tempfile::tempdir().unwrap();
+    for tool in [
+        "chown",
+        "dd",
+        "ln",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "readlink",
+        "rm",
+        "sha256sum",
+        "sync",
+        "tar",
+    ] {
+        symlink(Path::new("/usr/bin").join(tool), bin.path().join(tool)).unwrap();
+    }
+    let site = Site::new(&format!("SetEnv PATH={}", bin.path().display()));
+    let directory = site.here.join("dir");
+    write(directory.join("small"), b"text");
+    for (name, size) in [("large", 5 << 20), ("huge", 65 << 20)] {
+        let file = fs::File::create(directory.join(name)).unwrap();
+        file.set_len(size).unwrap();
+    }
+    let mut item = item(&directory, site.to("dir"));
+    item.owner = "daemon".to_owned();
+    site.upload(&[item]).await.unwrap();
+    assert!(tree(&site.there.join("dir")) == tree(&directory));
+}
