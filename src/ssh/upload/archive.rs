@@ -1,14 +1,14 @@
 //! The items as a tar archive. Its last members say how the far side checks what it has unpacked.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Take};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 use tokio::sync::mpsc::Sender;
 
-use super::checks::{self, Checks};
+use super::checks::{self, Checks, Part};
 use super::tree::{self, Body, Entry, Kind};
 use crate::digest::Digest;
 use crate::ssh::{Item, SshError};
@@ -51,9 +51,7 @@ impl Archive {
         };
         let mut checks = Checks::default();
         for entry in &self.entries {
-            if let Some(digest) = pieces.entry(entry)? {
-                checks.add(&entry.name, entry.size(), &digest);
-            }
+            checks.add(&entry.name, &pieces.entry(entry)?);
         }
         for (name, text) in checks.members() {
             pieces.entry(&Entry {
@@ -121,6 +119,13 @@ fn header(name: &[u8], kind: EntryType, mode: u32, size: u64) -> [u8; BLOCK] {
     *header.as_bytes()
 }
 
+fn unreadable(path: &Path, source: io::Error) -> SshError {
+    SshError::Source {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 /// Gathers bytes into pieces and hands them on.
 struct Pieces {
     pending: Vec<u8>,
@@ -128,20 +133,23 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// A member of the archive; returns the digest of its content, if it has one.
-    fn entry(&mut self, entry: &Entry) -> Result<Option<Digest>, SshError> {
+    /// A member of the archive; returns the digests of its content.
+    fn entry(&mut self, entry: &Entry) -> Result<Vec<Part>, SshError> {
         self.bytes(&headers(entry));
-        let digest = match &entry.body {
-            Body::Directory => None,
+        let size = entry.size();
+        let parts = match &entry.body {
+            Body::Directory => Vec::new(),
             Body::Content(bytes) => {
                 self.bytes(bytes);
-                Some(Digest::of(bytes))
+                vec![Part {
+                    length: size,
+                    digest: Digest::of(bytes),
+                }]
             }
-            Body::File { path, size } => Some(self.file(path, *size)?),
+            Body::File { path, size } => self.file(path, *size)?,
         };
-        let size = entry.size();
         self.zeros(padded(size) - size);
-        Ok(digest)
+        Ok(parts)
     }
 
     fn bytes(&mut self, mut bytes: &[u8]) {
@@ -162,20 +170,24 @@ impl Pieces {
     }
 
     /// Exactly `size` bytes of a file: its header has told how many there are.
-    fn file(&mut self, path: &Path, size: u64) -> Result<Digest, SshError> {
-        let failed = |source| SshError::Source {
-            path: path.to_owned(),
-            source,
+    fn file(&mut self, path: &Path, size: u64) -> Result<Vec<Part>, SshError> {
+        let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
+        let part = |length| {
+            let digest = self.part(path, (&mut file).take(length))?;
+            Ok(Part { length, digest })
         };
+        checks::lengths(size).into_iter().map(part).collect()
+    }
+
+    fn part(&mut self, path: &Path, mut file: Take<&mut File>) -> Result<Digest, SshError> {
         let mut hasher = Sha256::new();
-        let mut file = File::open(path).map_err(failed)?.take(size);
-        while file.limit() > 0 {
+        // When nobody takes the pieces any more, the digest does not matter.
+        while file.limit() > 0 && !self.to.is_closed() {
             let start = self.pending.len();
-            let room = (PIECE - start) as u64;
             let count = (&mut file)
-                .take(room)
+                .take((PIECE - start) as u64)
                 .read_to_end(&mut self.pending)
-                .map_err(failed)?;
+                .map_err(|source| unreadable(path, source))?;
             if count == 0 {
                 return Err(SshError::Unsendable {
                     path: path.to_owned(),
@@ -184,9 +196,6 @@ impl Pieces {
             }
             hasher.update(&self.pending[start..]);
             self.flush_if_full();
-            if self.to.is_closed() {
-                break;
-            }
         }
         Ok(Digest::from_hasher(hasher))
     }

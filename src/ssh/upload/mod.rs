@@ -152,10 +152,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     joined(tokio::task::spawn_blocking(work)).await
 }
 
-/// Names destinations instead of staging places in what tar says: `tar: g3/nginx.conf: Cannot write: ...`.
+/// Names destinations instead of staging places in what tar and the checks say: `tar: g3/nginx.conf: Cannot write: ...`.
 fn explain(stderr: &str, items: &[Item], groups: &[usize]) -> String {
     let line = |line: &str| {
-        let named = line.strip_prefix("tar: g").and_then(|rest| {
+        let about = ["tar: g", "check: g"];
+        let rest = about.iter().find_map(|start| line.strip_prefix(start));
+        let named = rest.and_then(|rest| {
             let (group, rest) = rest.split_once('/')?;
             let group: usize = group.parse().ok()?;
             let index = groups.iter().position(|&other| other == group)?;
