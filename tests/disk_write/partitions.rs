@@ -230,3 +230,32 @@ fn what_cannot_be_written_is_refused() {
         );
     }
 }
+
+#[test]
+fn file_systems_that_are_not_read_are_named_and_never_carried_along_as_if_they_were_nothing() {
+    for (tool, arguments, what) in [
+        ("mkfs.xfs", &["-q", "-f"][..], "an XFS file system"),
+        ("mkfs.btrfs", &["-q", "-f"][..], "a btrfs file system"),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let whole = scratch.path().join("whole");
+        File::create(&whole).unwrap().set_len(400 * MIB).unwrap();
+        run(tool, &[arguments, &[whole.to_str().unwrap()]].concat());
+        let expected = format!("the base has {what}, which karat cannot write anew");
+        let refused = |disk: &Path| {
+            let opened = Source::open(Arc::new(RawFile::open(disk).unwrap()));
+            opened.err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(&whole), Some(expected.clone()));
+        // Beside an ext4, which then is where the kernels are.
+        let beside = make(scratch.path(), MBR);
+        let mut start = vec![0; 1 << 20];
+        File::open(&whole)
+            .unwrap()
+            .read_exact_at(&mut start, 0)
+            .unwrap();
+        let disk = File::options().write(true).open(&beside).unwrap();
+        disk.write_all_at(&start, 4096 * 512).unwrap();
+        assert_eq!(refused(&beside), Some(expected));
+    }
+}

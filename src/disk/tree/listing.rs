@@ -43,15 +43,17 @@ impl Listing {
     /// See [`ListingError`].
     pub fn of(tree: &Tree, contents: &Contents) -> Result<Self, ListingError> {
         let mut hasher = Sha256::new();
-        let mut packer = zstd::Encoder::new(Vec::new(), LEVEL)?;
+        let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
         lines(tree, contents, |line| {
             hasher.update(line);
-            packer.write_all(line)?;
+            encoder.write_all(line)?;
             Ok(())
         })?;
+        let mut packed = encoder.finish()?;
+        packed.shrink_to_fit();
         Ok(Self {
             digest: Digest::from_hasher(hasher),
-            packed: packer.finish()?,
+            packed,
         })
     }
 

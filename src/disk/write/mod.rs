@@ -28,7 +28,7 @@ use std::path::Path;
 
 use super::read::ext4::Superblock;
 use super::read::partitions::{Extent, Table};
-use super::read::{BlockRead, FileSystem, Slice};
+use super::read::{BlockRead, FileSystem, Slice, foreign};
 use super::tree::{Contents, Tree, Watch};
 use crate::digest::Digest;
 use crate::hashing;
@@ -100,7 +100,7 @@ pub struct Base<'a> {
 /// Finds the root: the only partition with an ext4 file system, or the whole disk.
 ///
 /// # Errors
-/// There is none, there are several, or the disk cannot be read.
+/// There is none, there are several or one that is not read beside it, or the disk cannot be read.
 pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteError> {
     let whole = Extent {
         number: 0,
@@ -114,8 +114,13 @@ pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteErr
     };
     let mut found = Vec::new();
     for extent in candidates {
-        if Superblock::is_at(&Slice::new(disk, extent.offset, extent.length)?) {
+        let part = Slice::new(disk, extent.offset, extent.length)?;
+        if Superblock::is_at(&part) {
             found.push(extent);
+        } else if let Some(what) = foreign(&part)? {
+            // It is the root, and an ext4 beside it holds the kernels: its files would be left as the guest wrote them.
+            let what = what.to_owned();
+            return Err(WriteError::Unknown { what });
         }
     }
     match found[..] {

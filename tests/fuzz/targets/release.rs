@@ -2,5 +2,7 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    drop(std::hint::black_box(String::from_utf8_lossy(data).parse::<karat::debian::release::Release>()));
+    drop(std::hint::black_box(
+        String::from_utf8_lossy(data).parse::<karat::debian::release::Release>(),
+    ));
 });

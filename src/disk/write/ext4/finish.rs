@@ -81,21 +81,19 @@ impl Layer<'_> {
     fn tables(&mut self) -> Result<(), WriteError> {
         let (size, checksums) = (self.format.inode_size, self.format.checksums);
         let per_group = self.format.inodes_per_group as usize;
-        let mut inodes = std::mem::take(&mut self.inodes).into_iter().enumerate();
+        let inodes = std::mem::take(&mut self.inodes);
+        let bytes = std::mem::take(&mut self.inode_bytes);
+        let mut inodes = inodes.into_iter().enumerate();
         for group in 0.. {
             let mut table = Vec::new();
-            // Each is let go as soon as it is in its place.
             for (number, inode) in inodes.by_ref().take(per_group) {
                 let end = table.len() + size;
-                match inode {
-                    Some(bytes) => table.extend(bytes),
-                    None if checksums == Checksums::None => {}
+                if !inode.is_empty() {
+                    table.extend(&bytes[inode]);
+                } else if checksums != Checksums::None {
                     // Numbers of inodes have 32 bits.
-                    None => table.extend(inode::empty(
-                        u32::try_from(number + 1).unwrap_or(0),
-                        size,
-                        checksums,
-                    )),
+                    let number = u32::try_from(number + 1).unwrap_or(0);
+                    table.extend(inode::empty(number, size, checksums));
                 }
                 table.resize(end, 0);
             }
