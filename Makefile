@@ -37,7 +37,7 @@ bench: ## Time karat against Packer on the same image; uploads and steps against
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Damage disks and kill builds at random, look for panics and for what is left (ROUNDS=20)
+soak: setup release ## Damage disks, build what tends to differ twice, kill builds at random; look for what is left (ROUNDS=20)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 

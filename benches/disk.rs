@@ -18,6 +18,10 @@ use karat::disk::read::{BlockRead, FileSystem, Inode, Kind, ReadError, Slice, pa
 use rustix::fs::{AtFlags, CWD, StatxFlags, lgetxattr, llistxattr, statx};
 use sha2::{Digest as _, Sha256};
 
+mod support;
+
+use support::{largest, processor_time};
+
 const ROUNDS: usize = 5;
 /// Both sides read this much at once.
 const PIECE: usize = 1 << 20;
@@ -96,33 +100,6 @@ fn main() {
         }
     }
     run("umount", &[mount.to_str().unwrap()]);
-}
-
-/// What this process, all threads, kept processors busy with.
-fn processor_time() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks: Vec<u64> = fields
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse().unwrap())
-        .collect();
-    // There are a hundred to a second on every machine that karat runs on.
-    Duration::from_millis(10 * ticks.iter().sum::<u64>())
-}
-
-fn largest() -> PathBuf {
-    let data = std::env::var_os("XDG_DATA_HOME").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".local/share"),
-        PathBuf::from,
-    );
-    let blobs = fs::read_dir(data.join("karat/blobs/sha256")).expect("no store: give an image");
-    let blobs = blobs.map(|blob| blob.unwrap());
-    blobs
-        .max_by_key(|blob| blob.metadata().unwrap().len())
-        .expect("no image in the store")
-        .path()
 }
 
 fn run(program: &str, arguments: &[&str]) {

@@ -88,7 +88,6 @@ pub struct Image {
     pub phases: Vec<(String, Duration)>,
 }
 
-/// An image that was made, and not recorded.
 /// Builds what the plan says. `update` tells what becomes of a lock that is up to date.
 ///
 /// # Errors
@@ -239,7 +238,7 @@ impl Job<'_> {
         let file = run.path().join("image");
         let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
         let finished = phases.run("finish", finish).await?;
-        let manifest = record::manifest(inputs, guest, self.plan, &finished, packages, &lock)?;
+        let manifest = record::manifest(inputs, guest, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::atomic::Unfinished;
 use crate::base::BaseDisk;
 use crate::digest::Digest;
+use crate::disk::tree::Listing;
 use crate::disk::{self, DiskError};
 use crate::fetch::Cache;
 use crate::lock::Lock;
@@ -30,7 +31,7 @@ pub struct Materials {
     /// The base.
     pub base: BaseDisk,
     /// The listing of the image's tree, where there is one.
-    pub listing: Option<String>,
+    pub listing: Option<Listing>,
 }
 
 /// Why an image cannot be built again.
@@ -290,7 +291,7 @@ impl Blobs<'_> {
         )
     }
 
-    fn listing(&self, manifest: &Manifest) -> Result<Option<String>, RebuildError> {
+    fn listing(&self, manifest: &Manifest) -> Result<Option<Listing>, RebuildError> {
         let Some(tree) = manifest.outputs.tree else {
             return Ok(None);
         };
@@ -304,11 +305,9 @@ impl Blobs<'_> {
             digest: tree.listing,
             what,
         };
-        let text = zstd::decode_all(packed.as_slice()).ok();
-        let text = text.filter(|text| Digest::of(text) == tree.digest);
-        text.and_then(|text| String::from_utf8(text).ok())
-            .map(Some)
-            .ok_or(form)
+        let listing = Listing::from_packed(packed).ok();
+        let listing = listing.filter(|listing| listing.digest() == tree.digest);
+        listing.map(Some).ok_or(form)
     }
 }
 

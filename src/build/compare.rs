@@ -1,11 +1,15 @@
 //! What two builds of one manifest have in common, and where they differ first. Pure.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::disk::tree::Listing;
 use crate::manifest::{Manifest, Package};
 
 /// As many differences as are told; the rest is counted.
@@ -127,7 +131,7 @@ pub struct Compared<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
     /// The lines of its tree.
-    pub listing: Option<&'a str>,
+    pub listing: Option<&'a Listing>,
 }
 
 /// Compares two builds. `owner` tells which package has a path.
@@ -247,39 +251,83 @@ fn changes(
     all
 }
 
-fn paths(first: &str, second: &str, owner: impl Fn(&str) -> Option<String>) -> Vec<Difference> {
-    let (first, second) = (lines(first), lines(second));
-    let none = serde_json::Map::new();
+/// Both are sorted by the bytes of their paths, and most of their lines are the same: no more of them is held than two.
+fn paths(
+    first: &Listing,
+    second: &Listing,
+    owner: impl Fn(&str) -> Option<String>,
+) -> Vec<Difference> {
+    let (mut first, mut second) = (Lines::new(first), Lines::new(second));
     let mut differences = Vec::new();
-    for (path, line) in &first {
-        let how = match second.get(path) {
-            None => "only in the first".to_owned(),
-            Some(other) if other == line => continue,
-            Some(other) => keys_that_differ(
-                line.as_object().unwrap_or(&none),
-                other.as_object().unwrap_or(&none),
-            ),
+    let (mut one, mut other) = (first.next(), second.next());
+    loop {
+        let order = match (&one, &other) {
+            (None, None) => return differences,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => one.path.cmp(&other.path),
         };
-        differences.push((path, how));
+        let (line, how) = match order {
+            Ordering::Less => (one.take(), "only in the first".to_owned()),
+            Ordering::Greater => (other.take(), "only in the second".to_owned()),
+            Ordering::Equal => {
+                let (one, other) = (one.take(), other.take());
+                let how = keys_that_differ(keys(one.as_ref()), keys(other.as_ref()));
+                (one, how)
+            }
+        };
+        if let Some(line) = line.filter(|_| !how.is_empty()) {
+            differences.push(Difference {
+                package: owner(&line.name),
+                cause: cause(&line.name),
+                ..Difference::new(line.name, how)
+            });
+        }
+        one = one.or_else(|| first.next());
+        other = other.or_else(|| second.next());
     }
-    let new = second.keys().filter(|path| !first.contains_key(*path));
-    differences.extend(new.map(|path| (path, "only in the second".to_owned())));
-    differences.sort();
-    let of = |(path, how): (&String, String)| Difference {
-        package: owner(path),
-        cause: cause(path),
-        ..Difference::new(path, how)
-    };
-    differences.into_iter().map(of).collect()
 }
 
-fn lines(listing: &str) -> BTreeMap<String, Value> {
-    let line = |line: &str| {
-        let value: Value = serde_json::from_str(line).ok()?;
-        let path = value.get("path").or_else(|| value.get("path_hex"))?;
-        Some((path.as_str()?.to_owned(), value))
-    };
-    listing.lines().filter_map(line).collect()
+/// A line of a listing.
+struct Line {
+    path: Vec<u8>,
+    /// The path as the line has it: in hexadecimal, where it is no text.
+    name: String,
+    keys: serde_json::Map<String, Value>,
+}
+
+fn keys(line: Option<&Line>) -> &serde_json::Map<String, Value> {
+    static NONE: LazyLock<serde_json::Map<String, Value>> = LazyLock::new(serde_json::Map::new);
+    line.map_or(&NONE, |line| &line.keys)
+}
+
+struct Lines<'a>(Box<dyn Iterator<Item = Line> + 'a>);
+
+impl<'a> Lines<'a> {
+    fn new(listing: &'a Listing) -> Self {
+        // It was read to its end once, so it can be read.
+        let lines = listing.lines().map_while(Result::ok);
+        Self(Box::new(lines.filter_map(|line| Line::read(&line))))
+    }
+
+    fn next(&mut self) -> Option<Line> {
+        self.0.next()
+    }
+}
+
+impl Line {
+    fn read(line: &str) -> Option<Self> {
+        let Value::Object(keys) = serde_json::from_str(line).ok()? else {
+            return None;
+        };
+        let text = |key| keys.get(key).and_then(Value::as_str).map(str::to_owned);
+        let (path, name) = match (text("path"), text("path_hex")) {
+            (Some(path), _) => (path.clone().into_bytes(), path),
+            (None, Some(hex)) => (HEXLOWER.decode(hex.as_bytes()).ok()?, hex),
+            (None, None) => return None,
+        };
+        Some(Self { path, name, keys })
+    }
 }
 
 fn keys_that_differ(
@@ -355,9 +403,10 @@ mod tests {
         let first = with_tree("");
         let mut second = first.clone();
         change(&mut second);
+        let listing = Listing::of_text("");
         let build = |manifest| Compared {
             manifest,
-            listing: Some(""),
+            listing: Some(&listing),
         };
         compare(build(&first), build(&second), |_| None)
     }
@@ -391,15 +440,13 @@ mod tests {
         let first = "{\"mode\":\"0644\",\"path\":\"/a\",\"sha256\":\"1\"}\n{\"path\":\"/etc/shadow\",\"sha256\":\"1\"}\n{\"path\":\"/gone\"}\n";
         let second = "{\"mode\":\"0600\",\"path\":\"/a\",\"sha256\":\"1\"}\n{\"path\":\"/etc/shadow\",\"sha256\":\"2\"}\n{\"path\":\"/new\"}\n";
         let owner = |path: &str| (path == "/a").then(|| "app".to_owned());
-        let build = |manifest, listing| Compared {
-            manifest,
-            listing: Some(listing),
+        let listings = [first, second].map(Listing::of_text);
+        let manifests = [first, second].map(with_tree);
+        let build = |number: usize| Compared {
+            manifest: &manifests[number],
+            listing: Some(&listings[number]),
         };
-        let comparison = compare(
-            build(&with_tree(first), first),
-            build(&with_tree(second), second),
-            owner,
-        );
+        let comparison = compare(build(0), build(1), owner);
         let told: Vec<_> = comparison
             .differences
             .iter()
@@ -423,13 +470,14 @@ mod tests {
             let lines = (0..50).map(|number| format!("{{\"path\":\"/{name}{number:02}\"}}"));
             lines.collect::<Vec<_>>().join("\n")
         };
-        let (first, second) = (listing("a"), listing("b"));
-        let build = |manifest, listing| Compared {
-            manifest,
-            listing: Some(listing),
+        let texts = [listing("a"), listing("b")];
+        let listings = [0, 1].map(|number: usize| Listing::of_text(&texts[number]));
+        let manifests = [0, 1].map(|number: usize| with_tree(&texts[number]));
+        let build = |number: usize| Compared {
+            manifest: &manifests[number],
+            listing: Some(&listings[number]),
         };
-        let (one, other) = (with_tree(&first), with_tree(&second));
-        let comparison = compare(build(&one, &first), build(&other, &second), |_| None);
+        let comparison = compare(build(0), build(1), |_| None);
         assert_eq!((comparison.differences.len(), comparison.more), (TOLD, 80));
     }
 }

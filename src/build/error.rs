@@ -70,9 +70,6 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Anew(#[from] AnewError),
-    /// The listing of the image's files could not be compressed.
-    #[error("cannot compress the list of the image's files")]
-    Listing(#[source] io::Error),
     /// The second build is not what the first was.
     #[error("two builds of the same inputs differ: {} was reached, {claimed} is claimed\n{}", comparison.level, comparison.told())]
     #[diagnostic(help(

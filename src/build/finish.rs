@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{BuildError, Job};
 use crate::digest::Digest;
 use crate::disk::clean::{self, Own, Owners};
+use crate::disk::tree::Listing;
 use crate::disk::{self, Anew, Renewed};
 use crate::manifest;
 use crate::plan::Exception;
@@ -15,7 +16,7 @@ pub(super) struct Finished {
     pub(super) file: disk::Finished,
     /// Digest of the disk's content, and the listing of its tree, where it was written anew.
     pub(super) content: Option<Digest>,
-    pub(super) listing: Option<String>,
+    pub(super) listing: Option<Listing>,
     pub(super) owners: Owners,
     pub(super) record: manifest::Finish,
 }

@@ -16,9 +16,6 @@ use crate::provision::{Origin, Package};
 use crate::store::{Run, StoreError, Timestamp, Writing};
 use crate::ui::Ui;
 
-/// Level of the listing's compression. Higher ones take tens of megabytes for a few percent.
-const LISTING_LEVEL: i32 = 9;
-
 /// What is known about this run alone.
 pub(super) struct ThisRun<'a> {
     pub(super) started: Timestamp,
@@ -55,7 +52,7 @@ pub(super) async fn image(
         }
     }
     if let Some(listing) = &made.listing {
-        writing.add_text(&compressed(listing)?)?;
+        writing.add_text(listing.packed())?;
     }
     if let Some(Passed { contents, report }) = run.passed {
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
@@ -105,10 +102,6 @@ async fn add_source(
     Ok(())
 }
 
-fn compressed(listing: &str) -> Result<Vec<u8>, BuildError> {
-    zstd::bulk::compress(listing.as_bytes(), LISTING_LEVEL).map_err(BuildError::Listing)
-}
-
 fn milliseconds(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
@@ -121,12 +114,10 @@ pub(super) fn manifest(
     finished: &Finished,
     packages: Vec<Package>,
     lock: &Lock,
-) -> Result<Manifest, BuildError> {
-    let tree = finished.listing.as_deref().map(|listing| {
-        Ok::<_, BuildError>(manifest::Tree {
-            digest: Digest::of(listing.as_bytes()),
-            listing: Digest::of(&compressed(listing)?),
-        })
+) -> Manifest {
+    let tree = finished.listing.as_ref().map(|listing| manifest::Tree {
+        digest: listing.digest(),
+        listing: Digest::of(listing.packed()),
     });
     let outputs = Outputs {
         arch: qemu.arch.name().to_owned(),
@@ -138,7 +129,7 @@ pub(super) fn manifest(
             virtual_size: finished.file.virtual_size,
             disk: finished.content,
         },
-        tree: tree.transpose()?,
+        tree,
         finish: Some(finished.record.clone()),
         packages: packages.into_iter().map(|it| package(it, lock)).collect(),
     };
@@ -148,7 +139,7 @@ pub(super) fn manifest(
         }),
         ..inputs
     };
-    Ok(Manifest::new(inputs, outputs))
+    Manifest::new(inputs, outputs)
 }
 
 fn package(package: Package, lock: &Lock) -> manifest::Package {

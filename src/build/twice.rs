@@ -9,6 +9,7 @@ use super::phases::Phases;
 use super::{BuildError, Job, Settings, Update};
 use crate::base::BaseDisk;
 use crate::disk::clean::Owners;
+use crate::disk::tree::Listing;
 use crate::lock::{Lock, LockError};
 use crate::manifest::Manifest;
 use crate::plan::{self, Builder, Plan};
@@ -25,7 +26,7 @@ pub struct Made {
     pub(super) base: BaseDisk,
     pub(super) lock: Lock,
     pub(super) accelerator: String,
-    pub(super) listing: Option<String>,
+    pub(super) listing: Option<Listing>,
     pub(super) owners: Owners,
 }
 
@@ -35,7 +36,7 @@ impl Made {
     pub fn compared(&self) -> Compared<'_> {
         Compared {
             manifest: &self.manifest,
-            listing: self.listing.as_deref(),
+            listing: self.listing.as_ref(),
         }
     }
 

@@ -88,7 +88,7 @@ pub async fn run(
     let made = made.map_err(|error| Failed::with(error.exit_code(), error))?;
     let recorded = Compared {
         manifest: &stored.manifest,
-        listing: found.listing.as_deref(),
+        listing: found.listing.as_ref(),
     };
     let comparison = compare(recorded, made.compared(), |path| made.owner(path));
     drop(run);

@@ -59,6 +59,9 @@ fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result
     row("base", base(&inputs.base))?;
     row("", inputs.base.digest.to_string())?;
     row("template", inputs.template.digest.to_string())?;
+    if let Some(lock) = &inputs.lock {
+        row("lock", lock.digest.to_string())?;
+    }
     for (name, value) in &inputs.variables {
         row("variable", format!("{name} = {value:?}"))?;
     }

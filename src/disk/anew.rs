@@ -17,8 +17,8 @@ use super::finish::{Finished, place, repack, scratch};
 use super::read::ext4::Superblock;
 use super::read::qcow2::{Layer, open_chain};
 use super::read::{ReadError, Slice, partitions};
-use super::rewrite::{Container, Source, read_back};
-use super::tree::Watch;
+use super::rewrite::{Container, Source};
+use super::tree::{Listing, Watch};
 use super::write::{WriteError, Written, find_root};
 use super::{Base, DiskError, identity};
 use crate::digest::Digest;
@@ -51,7 +51,7 @@ pub struct Renewed {
     /// What the rules did.
     pub cleaned: Cleaned,
     /// One canonical JSON line a path.
-    pub listing: String,
+    pub listing: Listing,
     /// Which package has which path.
     pub owners: Owners,
 }
@@ -176,7 +176,10 @@ fn write(job: &Anew, to: &TempPath, stop: &Stop, ui: &Ui) -> Result<Renewed, Ane
     let owners = Owners::read(&tree, source.files())?;
     let cleaned = clean::clean(&mut tree, source.files(), &owners, job.epoch, &job.own)?;
 
-    let contents: u64 = tree.files().iter().map(|file| file.content.size()).sum();
+    let sizes = tree
+        .paths()
+        .map(|(_, file)| tree.files()[file].content.size());
+    let contents: u64 = sizes.sum();
     let bar = ui.bar("writing the image", Some(contents + size));
     let watch = Watch {
         stop,
@@ -193,22 +196,17 @@ fn write(job: &Anew, to: &TempPath, stop: &Stop, ui: &Ui) -> Result<Renewed, Ane
     let rewritten = source.write(&tree, size, (container, &file, to), threads, watch)?;
     // Their memory is wanted for what reads the image back.
     drop((bar, tree, source));
-    let image = open_chain(&[match container {
-        Container::Qcow2 => Layer::Qcow2(to.to_path_buf()),
-        Container::Raw => Layer::Raw(to.to_path_buf()),
-    }])?;
     let bar = ui.bar("reading the image back", Some(contents));
     let watch = Watch {
         stop,
         progress: &|bytes| bar.advance(bytes),
     };
-    read_back(image, &rewritten.listing, threads, watch)?;
     let Written {
         virtual_size,
         size,
         digest,
         content,
-    } = rewritten.written;
+    } = rewritten.check((container, &file, to), threads, watch)?;
     Ok(Renewed {
         finished: Finished {
             virtual_size,
@@ -217,8 +215,7 @@ fn write(job: &Anew, to: &TempPath, stop: &Stop, ui: &Ui) -> Result<Renewed, Ane
         },
         content,
         cleaned,
-        // Canonical JSON is UTF-8.
-        listing: String::from_utf8_lossy(&rewritten.listing).into_owned(),
+        listing: rewritten.listing,
         owners,
     })
 }

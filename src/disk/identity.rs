@@ -15,7 +15,12 @@ const CHECKSUM: std::ops::Range<usize> = 64..68;
 const UUID: std::ops::Range<usize> = 68..84;
 /// The descriptor of VMDK is near the start: "Virtual Disk Format 5.0", "The Descriptor File".
 const DESCRIPTOR: usize = 64 << 10;
+const DESCRIPTION: &[u8] = b"# Disk DescriptorFile";
 const CONTENT_ID: &[u8] = b"\nCID=";
+/// The only extent is this very file. qemu-img notes the name that it had while it was written, which is another each time;
+/// nobody looks for it.
+const EXTENT: &[u8] = b" SPARSE \"";
+const EXTENT_NAME: &[u8] = b"image.vmdk";
 const CONTENT_ID_DIGITS: usize = 8;
 
 /// Rewrites the identity of an image file; formats without one are left alone.
@@ -30,12 +35,38 @@ pub(super) fn settle(file: &File, format: Format, content: Digest) -> io::Result
 fn vmdk(file: &File, content: Digest) -> io::Result<()> {
     let mut start = vec![0; DESCRIPTOR];
     let length = file.read_at(&mut start, 0)?;
-    let at = start[..length]
-        .windows(CONTENT_ID.len())
-        .position(|window| window == CONTENT_ID)
-        .ok_or_else(|| io::Error::other("the image has no content id"))?;
-    let digits = &content.hex()[..CONTENT_ID_DIGITS];
-    file.write_all_at(digits.as_bytes(), (at + CONTENT_ID.len()) as u64)
+    let missing = |what| io::Error::other(format!("the image has no {what}"));
+    let find = |part: &[u8], from: usize| {
+        let found = start[from..length]
+            .windows(part.len())
+            .position(|window| window == part);
+        found.map(|at| from + at)
+    };
+    let at = find(DESCRIPTION, 0).ok_or_else(|| missing("descriptor"))?;
+    let end = find(&[0], at).ok_or_else(|| missing("end of its descriptor"))?;
+    let mut text = start[at..end].to_vec();
+    replace(
+        &mut text,
+        CONTENT_ID,
+        b'\n',
+        &content.hex().as_bytes()[..CONTENT_ID_DIGITS],
+    )
+    .ok_or_else(|| missing("content id"))?;
+    replace(&mut text, EXTENT, b'"', EXTENT_NAME).ok_or_else(|| missing("extent"))?;
+    // Behind the text there are zeros, as long as it does not become longer.
+    if text.len() > end - at {
+        return Err(missing("room for the name of its extent"));
+    }
+    text.resize(end - at, 0);
+    file.write_all_at(&text, at as u64)
+}
+
+/// Puts other bytes between what comes before and the byte that comes after.
+fn replace(text: &mut Vec<u8>, before: &[u8], after: u8, new: &[u8]) -> Option<()> {
+    let start = text.windows(before.len()).position(|part| part == before)? + before.len();
+    let length = text[start..].iter().position(|byte| *byte == after)?;
+    text.splice(start..start + length, new.iter().copied());
+    Some(())
 }
 
 /// The footer is at the end, and once more at the start of a disk that grows.

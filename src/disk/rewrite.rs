@@ -1,7 +1,7 @@
 //! From the disk of a guest that was shut down to an image that is the same every time.
 //!
 //! ```text
-//! disk -> partitions -> ext4 -> tree -> (clean-up) -> contents -> disk anew -> image + digests -> read back and compared
+//! disk -> partitions -> ext4 -> tree -> (clean-up) -> contents -> disk anew -> image -> read back and compared, and hashed
 //! ```
 
 use std::fs::File;
@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use super::read::ext4::{Ext4, Superblock};
 use super::read::partitions::{self, Extent, Table};
+use super::read::qcow2::{Layer, open_chain};
 use super::read::{BlockRead, FileSystem, ReadError, Slice};
-use super::tree::{Contents, Tree, Watch, listing};
-use super::write::{self, Base, Format, WriteError, Written, find_root, write_qcow2, write_raw};
+use super::tree::{Checks, Contents, Listing, Tree, Watch, fingerprint, listing};
+use super::write::{
+    self, Base, Format, Unhashed, WriteError, Written, find_root, write_qcow2, write_raw,
+};
 use crate::digest::Digest;
 
 /// What an image is written as.
@@ -24,15 +27,14 @@ pub enum Container {
     Qcow2,
 }
 
-/// An image with what is in it.
-#[derive(Clone, Debug)]
+/// An image with what is meant to be in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rewritten {
-    /// The image.
-    pub written: Written,
+    image: Unhashed,
     /// The listing of its root file system.
-    pub listing: Vec<u8>,
-    /// SHA-256 of the listing.
-    pub tree: Digest,
+    pub listing: Listing,
+    /// What its tree has to give when it is read back.
+    meant: Digest,
 }
 
 /// A guest's disk, opened for reading.
@@ -105,7 +107,8 @@ impl Source {
         watch: Watch<'_>,
     ) -> Result<Rewritten, WriteError> {
         let contents = Contents::read(tree, &self.files, self.format.block_size(), threads, watch)?;
-        let listing = listing(tree, &contents)?;
+        let listing = Listing::of(tree, &contents)?;
+        let meant = fingerprint(tree, &contents.checks());
         let base = Base {
             disk: &self.disk,
             table: &self.table,
@@ -113,50 +116,70 @@ impl Source {
             format: &self.format,
         };
         let disk = write::disk(base, size, tree, &contents, &self.files)?;
-        let written = match container {
+        drop(contents);
+        let image = match container {
             Container::Raw => write_raw(&disk, file, path, threads, watch)?,
             Container::Qcow2 => write_qcow2(&disk, file, path, threads, watch)?,
         };
-        let tree = Digest::of(&listing);
         Ok(Rewritten {
-            written,
+            image,
             listing,
-            tree,
+            meant,
         })
     }
 }
 
-/// Reads an image that was written and compares its tree with what was meant.
-///
-/// # Errors
-/// It is damaged, or something else is in it.
-pub fn read_back(
-    image: Arc<dyn BlockRead>,
-    expected: &[u8],
-    threads: usize,
-    watch: Watch<'_>,
-) -> Result<(), WriteError> {
-    let image = Source::open(image)?;
-    let tree = image.tree()?;
-    let contents = Contents::read(
-        &tree,
-        &image.files,
-        image.format.block_size(),
-        threads,
-        watch,
-    )?;
-    let found = listing(&tree, &contents)?;
-    if found == expected {
-        return Ok(());
+impl Rewritten {
+    /// Reads the file back, compares the tree in it with what was meant, and hashes the file meanwhile.
+    ///
+    /// # Errors
+    /// It is damaged, or something else is in it.
+    pub fn check(
+        &self,
+        (container, file, path): (Container, &File, &Path),
+        threads: usize,
+        watch: Watch<'_>,
+    ) -> Result<Written, WriteError> {
+        let hash = Watch {
+            progress: &|_| {},
+            ..watch
+        };
+        let layer = match container {
+            Container::Qcow2 => Layer::Qcow2(path.to_owned()),
+            Container::Raw => Layer::Raw(path.to_owned()),
+        };
+        std::thread::scope(|scope| {
+            let hashed = scope.spawn(|| self.image.hash(file, path, hash));
+            self.read_back(open_chain(&[layer])?, threads, watch)?;
+            hashed
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
-    let difference = expected
-        .split(|byte| *byte == b'\n')
-        .zip(found.split(|byte| *byte == b'\n'))
-        .find(|(meant, found)| meant != found);
-    let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-    let problem = difference.map_or_else(
-        || "files are missing, or there are more".to_owned(),
-        |(meant, found)| format!("{} was to be {}", text(found), text(meant)),
-    );
-    Err(WriteError::ReadBack { problem })
+
+    fn read_back(
+        &self,
+        image: Arc<dyn BlockRead>,
+        threads: usize,
+        watch: Watch<'_>,
+    ) -> Result<(), WriteError> {
+        let image = Source::open(image)?;
+        let tree = image.tree()?;
+        let checks = Checks::read(&tree, &image.files, threads, watch)?;
+        if fingerprint(&tree, &checks) == self.meant {
+            return Ok(());
+        }
+        // Something is wrong: now it matters what.
+        let size = image.format.block_size();
+        let contents = Contents::read(&tree, &image.files, size, threads, watch)?;
+        let found = listing(&tree, &contents)?;
+        let found = found.split(|byte| *byte == b'\n');
+        let different = self.listing.lines().zip(found).find_map(|(meant, found)| {
+            let (meant, found) = (meant.ok()?, String::from_utf8_lossy(found));
+            (meant != found).then(|| format!("{found} was to be {meant}"))
+        });
+        let problem =
+            different.unwrap_or_else(|| "files are missing, or there are more".to_owned());
+        Err(WriteError::ReadBack { problem })
+    }
 }

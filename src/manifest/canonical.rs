@@ -33,8 +33,16 @@ pub fn to_bytes(value: &impl Serialize) -> Result<Vec<u8>, Unrepresentable> {
         what: error.to_string(),
         at: String::new(),
     })?;
+    value_to_bytes(&value)
+}
+
+/// The canonical bytes of what is JSON already.
+///
+/// # Errors
+/// A part of the value is outside the subset.
+pub fn value_to_bytes(value: &Value) -> Result<Vec<u8>, Unrepresentable> {
     let mut out = Vec::new();
-    write(&value, &mut Vec::new(), &mut out)?;
+    write(value, &mut Vec::new(), &mut out)?;
     Ok(out)
 }
 

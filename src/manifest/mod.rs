@@ -377,7 +377,9 @@ pub struct Image {
     pub size: u64,
     /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
-    /// SHA-256 of the disk that a guest sees, whatever the format of the file.
+    /// Digest of the disk that a guest sees, whatever the format of the file: the SHA-256 of the SHA-256 (32 bytes each) of
+    /// every MiB, in order, the last one as long as it is. One SHA-256 over all of it would take ten seconds for a disk of
+    /// 20 GiB, however little is on it: a hole has to be hashed, too. README says how to compute this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Digest>,
 }

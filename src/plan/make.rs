@@ -76,6 +76,10 @@ impl Checker<'_> {
             .iter()
             .map(|test| self.test(&test.span(), test.get_ref()))
             .collect();
+        let finish = self.finish(template.finish.as_ref());
+        if kind == "qemu" {
+            self.no_random_salts(&template.provision, &finish);
+        }
         Plan {
             template: given.source,
             image,
@@ -90,7 +94,7 @@ impl Checker<'_> {
             steps: self.steps(&template.provision, kind),
             on_error: self.steps(&template.on_error, kind),
             tests,
-            finish: self.finish(template.finish.as_ref()),
+            finish,
             policy: self.policy(template.policy.as_ref()),
             output: self.output(template.output.as_ref()),
             sources: std::mem::take(&mut self.sources),

@@ -19,6 +19,7 @@ pub(crate) mod make;
 mod network;
 mod packages;
 mod policy;
+mod salt;
 pub mod secrets;
 mod show;
 mod step;

@@ -343,8 +343,7 @@ impl Checker<'_> {
                 self.say(Problem::at(name.span(), what).help(help));
             }
         }
-        let names = |list: &[Str]| list.iter().any(|name| name.get_ref() == builder);
-        step.only.as_deref().is_none_or(names) && !step.except.as_deref().is_some_and(names)
+        is_for(step, builder)
     }
 
     fn name_of(&self, action: &Action) -> String {
@@ -380,6 +379,12 @@ impl Checker<'_> {
             command,
         }
     }
+}
+
+/// Whether `only` and `except` leave a step to a builder.
+pub(super) fn is_for(step: &schema::Step, builder: &str) -> bool {
+    let names = |list: &[Str]| list.iter().any(|name| name.get_ref() == builder);
+    step.only.as_deref().is_none_or(names) && !step.except.as_deref().is_some_and(names)
 }
 
 /// The first line that says something, cut to the length of a name.

@@ -4,9 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Root;
-use crate::disk::read::{
-    Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
-};
+use crate::disk::read::{Flags, Kind, Time};
+use crate::disk::tree::testing::InTree;
 use crate::disk::tree::{Content, File, Tree};
 
 /// A tree to plant files in; directories above them are made.
@@ -82,33 +81,6 @@ pub fn of(kind: Kind, mode: u16, content: Content) -> File {
         rdev: None,
         xattrs: Vec::new(),
         content,
-    }
-}
-
-/// Everything is in the tree itself; no file system is asked.
-struct InTree;
-
-impl FileSystem for InTree {
-    fn root(&self) -> Inode {
-        unreachable!()
-    }
-    fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
-        unreachable!()
-    }
-    fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
-        unreachable!()
-    }
-    fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
-        unreachable!()
-    }
-    fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
-        unreachable!()
-    }
-    fn runs(&self, _: Inode) -> Result<Vec<Run>, ReadError> {
-        unreachable!()
-    }
-    fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
-        unreachable!()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Trees written anew: clean for e2fsck, the same for the kernel, the same bytes every time.
 
+mod containers;
 mod files;
 mod host;
 mod image;
@@ -111,16 +112,12 @@ fn write(
         format: &format,
     };
     let made = write::disk(base, size, tree, &contents, files).unwrap();
-    let file = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(to)
-        .unwrap();
-    match container {
-        Container::Raw => write_raw(&made, &file, to, threads, watch()).unwrap(),
-        Container::Qcow2 => write_qcow2(&made, &file, to, threads, watch()).unwrap(),
-    }
+    let file = File::create_new(to).unwrap();
+    let written = match container {
+        Container::Raw => write_raw(&made, &file, to, threads, watch()),
+        Container::Qcow2 => write_qcow2(&made, &file, to, threads, watch()),
+    };
+    written.unwrap().hash(&file, to, watch()).unwrap()
 }
 
 #[test]
@@ -224,6 +221,11 @@ fn images_are_sound_and_the_same_for_any_number_of_threads() {
         results[0].1.content, results[2].1.content,
         "the content of raw and qcow2"
     );
+    assert_eq!(
+        content_of(&std::fs::read(&results[0].0).unwrap()),
+        results[0].1.content.hex(),
+        "the digest of the disk's content"
+    );
     let [raw, qcow2] = [&results[0].0, &results[2].0].map(|path| path.to_str().unwrap());
     run("qemu-img", &["check", "-f", "qcow2", qcow2]);
     run(
@@ -232,6 +234,17 @@ fn images_are_sound_and_the_same_for_any_number_of_threads() {
     );
     let info = run("qemu-img", &["info", qcow2]);
     assert!(info.contains("compression type: zstd"), "{info}");
+}
+
+/// The digest of a disk's content as README says that anybody can compute it: by `split` and `sha256sum`.
+fn content_of(disk: &[u8]) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let raw = scratch.path().join("disk.raw");
+    std::fs::write(&raw, disk).unwrap();
+    let script = "split -b 1M --filter='sha256sum | cut -c1-64' \"$1\" | tr -d '\\n' | tr a-f A-F | basenc --base16 -d | sha256sum | cut -c1-64";
+    run("sh", &["-c", script, "sh", raw.to_str().unwrap()])
+        .trim()
+        .to_owned()
 }
 
 /// Bytes without any order, the same each time.

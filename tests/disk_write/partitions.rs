@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use karat::disk::read::RawFile;
-use karat::disk::rewrite::{Container, Rewritten, Source, read_back};
+use karat::disk::rewrite::{Container, Rewritten, Source};
 use karat::disk::write::WriteError;
 
 use super::image::{assert_clean, run, run_with_input};
@@ -77,12 +77,7 @@ fn make(scratch: &Path, table: &str) -> PathBuf {
 fn rewrite(disk: &Path, to: &Path, size: u64) -> Result<Rewritten, WriteError> {
     let source = Source::open(Arc::new(RawFile::open(disk).unwrap()))?;
     let tree = source.tree()?;
-    let file = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(to)
-        .unwrap();
+    let file = File::create_new(to).unwrap();
     source.write(&tree, size, (Container::Raw, &file, to), 2, watch())
 }
 
@@ -110,13 +105,10 @@ fn partitions_and_boot_code_are_those_of_the_base() {
         let new = scratch.path().join("new.raw");
         let size = 300 * MIB;
         let rewritten = rewrite(&base, &new, size).unwrap();
-        read_back(
-            Arc::new(RawFile::open(&new).unwrap()),
-            &rewritten.listing,
-            2,
-            watch(),
-        )
-        .unwrap();
+        let image = File::open(&new).unwrap();
+        rewritten
+            .check((Container::Raw, &image, &new), 2, watch())
+            .unwrap();
         let verdict = run("sfdisk", &["--verify", new.to_str().unwrap()]);
         assert!(verdict.contains("No errors detected"), "{name}: {verdict}");
         for (old, new) in dump(&base).iter().zip(dump(&new)) {
@@ -236,5 +228,34 @@ fn what_cannot_be_written_is_refused() {
             refused.map(|error| error.to_string()).as_deref(),
             Some(expected)
         );
+    }
+}
+
+#[test]
+fn file_systems_that_are_not_read_are_named_and_never_carried_along_as_if_they_were_nothing() {
+    for (tool, arguments, what) in [
+        ("mkfs.xfs", &["-q", "-f"][..], "an XFS file system"),
+        ("mkfs.btrfs", &["-q", "-f"][..], "a btrfs file system"),
+    ] {
+        let scratch = tempfile::tempdir().unwrap();
+        let whole = scratch.path().join("whole");
+        File::create(&whole).unwrap().set_len(400 * MIB).unwrap();
+        run(tool, &[arguments, &[whole.to_str().unwrap()]].concat());
+        let expected = format!("the base has {what}, which karat cannot write anew");
+        let refused = |disk: &Path| {
+            let opened = Source::open(Arc::new(RawFile::open(disk).unwrap()));
+            opened.err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(&whole), Some(expected.clone()));
+        // Beside an ext4, which then is where the kernels are.
+        let beside = make(scratch.path(), MBR);
+        let mut start = vec![0; 1 << 20];
+        File::open(&whole)
+            .unwrap()
+            .read_exact_at(&mut start, 0)
+            .unwrap();
+        let disk = File::options().write(true).open(&beside).unwrap();
+        disk.write_all_at(&start, 4096 * 512).unwrap();
+        assert_eq!(refused(&beside), Some(expected));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fs::File as Out;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use karat::disk::read::ext4::{Ext4, Superblock, crc32c};
 use karat::disk::read::partitions::Table;
 use karat::disk::read::{BlockRead, Flags, Kind, RawFile, Time, Xattr};
-use karat::disk::rewrite::{Container, Source, read_back};
+use karat::disk::rewrite::{Container, Source};
 use karat::disk::tree::{Content, Contents, File, Tree};
 use karat::disk::write::{self, Base, Format, find_root};
 
@@ -156,32 +157,18 @@ fn check(seed: u64, scratch: &Path, options: &str) {
     let mut random = Random(seed);
     let tree = random.tree(source.tree().unwrap());
     let new = scratch.join(std::ffi::OsStr::from_bytes(b"new.img"));
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&new)
-        .unwrap();
+    let file = Out::create_new(&new).unwrap();
     let size = (256 << 20) + random.below(64) * 512;
     let written = source
         .write(&tree, size, (Container::Raw, &file, &new), 2, watch())
         .unwrap();
     assert_clean(&new);
-    read_back(
-        Arc::new(RawFile::open(&new).unwrap()),
-        &written.listing,
-        2,
-        watch(),
-    )
-    .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    written
+        .check((Container::Raw, &file, &new), 2, watch())
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     // And once more from what was written: nothing of it depends on where things were.
     let again = scratch.join("again.img");
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&again)
-        .unwrap();
+    let file = Out::create_new(&again).unwrap();
     let source = Source::open(Arc::new(RawFile::open(&new).unwrap())).unwrap();
     let second = source
         .write(
@@ -192,8 +179,7 @@ fn check(seed: u64, scratch: &Path, options: &str) {
             watch(),
         )
         .unwrap();
-    assert_eq!(written.tree, second.tree, "seed {seed}");
-    assert_eq!(written.written, second.written, "seed {seed}");
+    assert_eq!(written, second, "seed {seed}");
 }
 
 #[test]
@@ -237,23 +223,14 @@ fn names_that_have_the_same_hash_are_found() {
         );
     }
     let new = scratch.path().join("new.img");
-    let file = Out::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&new)
-        .unwrap();
+    let file = Out::create_new(&new).unwrap();
     let written = source
         .write(&tree, 128 << 20, (Container::Raw, &file, &new), 2, watch())
         .unwrap();
     assert_clean(&new);
-    read_back(
-        Arc::new(RawFile::open(&new).unwrap()),
-        &written.listing,
-        2,
-        watch(),
-    )
-    .unwrap();
+    written
+        .check((Container::Raw, &file, &new), 2, watch())
+        .unwrap();
 }
 
 #[test]
@@ -300,4 +277,32 @@ fn a_superblock_that_a_guest_has_spoilt_is_refused_or_written() {
         made += 1;
     }
     assert!(made > 50, "only {made} of them were written");
+}
+
+#[test]
+fn an_image_that_reads_back_as_something_else_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let base = make(scratch.path(), 64, "-b 4096");
+    let source = Source::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
+    let mut tree = source.tree().unwrap();
+    let text = b"what is meant to be in the image".to_vec();
+    let file = File {
+        kind: Kind::File,
+        content: Content::Bytes(text.clone()),
+        flags: Flags::default(),
+        rdev: None,
+        xattrs: Vec::new(),
+        ..Random(7).file(true)
+    };
+    tree.insert(b"/text", file);
+    let new = scratch.path().join("new.img");
+    let file = Out::create_new(&new).unwrap();
+    let target = (Container::Raw, &file, new.as_path());
+    let written = source.write(&tree, 64 << 20, target, 2, watch()).unwrap();
+    written.check(target, 2, watch()).unwrap();
+    let bytes = std::fs::read(&new).unwrap();
+    let at = bytes.windows(text.len()).position(|part| part == text);
+    file.write_all_at(b"W", at.unwrap() as u64).unwrap();
+    let refused = written.check(target, 2, watch()).unwrap_err().to_string();
+    assert!(refused.contains("/text"), "{refused}");
 }

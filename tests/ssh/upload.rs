@@ -402,3 +402,110 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
     // Nothing is wrong with the disk afterwards.
     site.upload(&items[..1]).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_arrives_damaged_is_told_and_leaves_everything_as_it_was() {
+    let bin = tempfile::tempdir().unwrap();
+    let happens = bin.path().join("happens");
+    let tar = format!(
+        "#!/bin/sh\n/usr/bin/tar \"$@\" || exit\nfor work; do :; done\ncd \"$work\" && . {}\n",
+        happens.display()
+    );
+    let tar = write(bin.path().join("tar"), tar.as_bytes());
+    fs::set_permissions(tar, fs::Permissions::from_mode(0o755)).unwrap();
+    let site = Site::new(&format!(
+        "SetEnv PATH={}:/usr/bin:/bin",
+        bin.path().display()
+    ));
+    write(site.there.join("target"), b"old");
+    write(site.here.join("small"), b"text");
+    write(site.here.join("new\nline"), b"text");
+    for (name, size) in [("large", 5 << 20), ("huge", 65 << 20)] {
+        let file = fs::File::create(site.here.join(name)).unwrap();
+        file.set_len(size).unwrap();
+    }
+    let at = |place: u64, name: &str| {
+        format!("printf x | dd of='g0/{name}' bs=1 seek={place} conv=notrunc status=none")
+    };
+    let cases = [
+        ("small", at(3, "small"), "target: small: arrived damaged"),
+        ("small", at(4, "small"), "target: small: arrived damaged"),
+        (
+            "small",
+            "rm g0/small".to_owned(),
+            "target: small: arrived damaged",
+        ),
+        ("small", "echo x >sums".to_owned(), "sums: arrived damaged"),
+        ("small", "rm checks".to_owned(), "the transfer broke off"),
+        ("new\nline", at(0, "new\nline"), "arrived damaged"),
+        (
+            "large",
+            at(5_000_000, "large"),
+            "target: large: arrived damaged",
+        ),
+        ("huge", at(0, "huge"), "target: huge: arrived damaged"),
+        (
+            "huge",
+            at((65 << 20) - 1, "huge"),
+            "target: huge: arrived damaged",
+        ),
+        (
+            "huge",
+            "truncate -s 1000 g0/huge".to_owned(),
+            "target: huge: arrived damaged",
+        ),
+        (
+            "huge",
+            "truncate -s 66M g0/huge".to_owned(),
+            "target: huge: arrived damaged",
+        ),
+    ];
+    for (name, damage, told) in cases {
+        write(&happens, damage.as_bytes());
+        let items = [item(site.here.join(name), site.to("target"))];
+        let error = chain(&site.upload(&items).await.unwrap_err());
+        assert!(error.contains(told), "{damage}: {error}");
+        assert_eq!(tree(&site.there), ["target=old"], "{damage}");
+    }
+    for name in ["small", "new\nline", "large", "huge"] {
+        write(&happens, b":");
+        let items = [item(site.here.join(name), site.to("target"))];
+        site.upload(&items).await.unwrap();
+        let (sent, arrived) = (site.here.join(name), site.there.join("target"));
+        assert!(
+            fs::read(sent).unwrap() == fs::read(arrived).unwrap(),
+            "{name:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn coreutils_and_tar_are_enough_on_the_far_side() {
+    let bin = tempfile::tempdir().unwrap();
+    for tool in [
+        "chown",
+        "dd",
+        "ln",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "readlink",
+        "rm",
+        "sha256sum",
+        "sync",
+        "tar",
+    ] {
+        symlink(Path::new("/usr/bin").join(tool), bin.path().join(tool)).unwrap();
+    }
+    let site = Site::new(&format!("SetEnv PATH={}", bin.path().display()));
+    let directory = site.here.join("dir");
+    write(directory.join("small"), b"text");
+    for (name, size) in [("large", 5 << 20), ("huge", 65 << 20)] {
+        let file = fs::File::create(directory.join(name)).unwrap();
+        file.set_len(size).unwrap();
+    }
+    let mut item = item(&directory, site.to("dir"));
+    item.owner = "daemon".to_owned();
+    site.upload(&[item]).await.unwrap();
+    assert!(tree(&site.there.join("dir")) == tree(&directory));
+}

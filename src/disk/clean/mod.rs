@@ -220,13 +220,19 @@ impl Cleaner<'_> {
         mut watch: impl FnMut(&'static str, &[u8], Result<bool, CleanError>) -> Result<bool, CleanError>,
     ) -> Result<(), CleanError> {
         // From the end: what is in a directory comes after it, and goes first.
-        let paths: Vec<Box<[u8]>> = self.tree.paths().map(|(path, _)| path.into()).collect();
         let drop: Vec<_> = own.drop.iter().map(|glob| Glob::new(glob)).collect();
         let keep: Vec<_> = own.keep.iter().map(|glob| Glob::new(glob)).collect();
         let globs = |rule: &'static Rule| rule.paths.iter().map(|glob| Glob::new(glob)).collect();
         let table: Vec<(&Rule, Vec<Glob<'_>>)> =
             RULES.iter().map(|rule| (rule, globs(rule))).collect();
-        for path in paths.iter().rev() {
+        let mut path = Vec::new();
+        for number in (0..self.tree.numbers()).rev() {
+            path.clear();
+            match self.tree.path(number) {
+                Some(there) => path.extend(there),
+                None => continue,
+            }
+            let path = path.as_slice();
             if keep.iter().any(|glob| glob.has(path)) {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Everything that can be read of some bytes, errors and all: what fuzzers and the soak drive.
 //!
-//! A target for cargo-fuzz is one line, as in `fuzz_target!(|data: &[u8]| { karat::disk::read::explore::disk(data.to_vec()); })`.
+//! The targets for cargo-fuzz in `tests/fuzz` are one line each.
 
 use super::fields::to_index;
 use std::collections::HashSet;
@@ -85,6 +85,35 @@ pub fn qcow2(bytes: Vec<u8>) -> Explored {
         let length = to_index(span.length).min(PIECE);
         explored.take(image.read_at(at, &mut vec![0; length]));
         at += span.length;
+    }
+    explored
+}
+
+/// Takes bytes for an ext2, ext3 or ext4 file system, whatever its checksums say.
+#[must_use]
+pub fn ext4(bytes: Vec<u8>) -> Explored {
+    file_system(Ext4::open_unverified(Arc::new(Memory(bytes))))
+}
+
+/// Takes bytes for a FAT file system.
+#[must_use]
+pub fn fat(bytes: Vec<u8>) -> Explored {
+    file_system(Fat::open(Arc::new(Memory(bytes))))
+}
+
+/// Takes bytes for a disk with a partition table, and looks at nothing but that.
+#[must_use]
+pub fn table(bytes: Vec<u8>) -> Explored {
+    let mut explored = Explored::default();
+    let table = explored.take(partitions::read(&Memory(bytes)));
+    std::hint::black_box(table.map(|table| table.extents()));
+    explored
+}
+
+fn file_system(opened: Result<impl FileSystem, ReadError>) -> Explored {
+    let mut explored = Explored::default();
+    if let Some(opened) = explored.take(opened) {
+        files(&opened, &mut explored);
     }
     explored
 }

@@ -184,7 +184,7 @@ pub struct Entry {
 }
 
 /// One extended attribute.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Xattr {
     /// With its namespace, as in `security.capability`.
     pub name: Vec<u8>,

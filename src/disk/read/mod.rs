@@ -7,6 +7,7 @@ mod blocks;
 mod error;
 mod fields;
 mod file_system;
+mod foreign;
 mod walk;
 
 pub mod directory;
@@ -19,4 +20,5 @@ pub mod qcow2;
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
 pub use file_system::{Entry, FileSystem, Flags, Inode, Kind, Metadata, Run, Time, Xattr};
+pub use foreign::foreign;
 pub use walk::walk;

@@ -1,25 +1,135 @@
 //! A tree as text: one canonical JSON line a path, sorted by bytes. Years later it says what was in an image, without the
 //! image; its digest is the tree's.
 
-use std::collections::HashMap;
+use std::io::{self, BufRead as _, BufReader, Write as _};
 
 use data_encoding::HEXLOWER;
+use miette::Diagnostic;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
 
 use super::{Content, Contents, File, Tree};
+use crate::digest::Digest;
 use crate::disk::read::{Flags, Kind};
 use crate::manifest::canonical::{self, Unrepresentable};
+
+/// Level of its compression. Higher ones take tens of megabytes of memory for a few percent.
+const LEVEL: i32 = 6;
+
+/// The listing of a tree, compressed: as text, that of half a million files has a hundred megabytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listing {
+    digest: Digest,
+    packed: Vec<u8>,
+}
+
+/// Why a tree cannot be listed.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ListingError {
+    /// A number in it is too large.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Unrepresentable(#[from] Unrepresentable),
+    /// Its listing cannot be compressed.
+    #[error("the list of the files cannot be compressed")]
+    Pack(#[from] io::Error),
+}
+
+impl Listing {
+    /// Lists a tree.
+    ///
+    /// # Errors
+    /// See [`ListingError`].
+    pub fn of(tree: &Tree, contents: &Contents) -> Result<Self, ListingError> {
+        let mut hasher = Sha256::new();
+        let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
+        lines(tree, contents, |line| {
+            hasher.update(line);
+            encoder.write_all(line)?;
+            Ok(())
+        })?;
+        let mut packed = encoder.finish()?;
+        packed.shrink_to_fit();
+        Ok(Self {
+            digest: Digest::from_hasher(hasher),
+            packed,
+        })
+    }
+
+    /// Takes a listing as it was stored.
+    ///
+    /// # Errors
+    /// It is not compressed.
+    pub fn from_packed(packed: Vec<u8>) -> io::Result<Self> {
+        let mut hasher = Sha256::new();
+        let mut text = BufReader::new(zstd::Decoder::new(packed.as_slice())?);
+        loop {
+            let read = text.fill_buf()?;
+            if read.is_empty() {
+                break;
+            }
+            hasher.update(read);
+            let length = read.len();
+            text.consume(length);
+        }
+        Ok(Self {
+            digest: Digest::from_hasher(hasher),
+            packed,
+        })
+    }
+
+    /// Packs lines.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self::from_packed(zstd::encode_all(text.as_bytes(), LEVEL).unwrap()).unwrap()
+    }
+
+    /// SHA-256 of its text: the digest of the tree.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// Its lines.
+    pub fn lines(&self) -> impl Iterator<Item = io::Result<String>> {
+        let text = zstd::Decoder::new(self.packed.as_slice());
+        let (text, broken) = match text {
+            Ok(text) => (Some(BufReader::new(text).lines()), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        broken.into_iter().chain(text.into_iter().flatten())
+    }
+}
 
 /// The lines of a tree. What a file does not have is left out of its line: times before the epoch and sizes beyond 2^53 are
 /// numbers all the same, bytes that are no UTF-8 are a key of their own that ends in `_hex`.
 ///
 /// # Errors
 /// A number is beyond 2^53.
-pub fn listing(tree: &Tree, contents: &Contents) -> Result<Vec<u8>, Unrepresentable> {
-    let mut first_names = HashMap::new();
+pub fn listing(tree: &Tree, contents: &Contents) -> Result<Vec<u8>, ListingError> {
     let mut text = Vec::new();
+    lines(tree, contents, |line| {
+        text.extend(line);
+        Ok(())
+    })?;
+    Ok(text)
+}
+
+fn lines(
+    tree: &Tree,
+    contents: &Contents,
+    mut take: impl FnMut(&[u8]) -> Result<(), ListingError>,
+) -> Result<(), ListingError> {
+    let mut first_names: Vec<Option<&[u8]>> = vec![None; tree.files().len()];
     for (path, index) in tree.paths() {
-        let first = *first_names.entry(index).or_insert(path);
+        let first = *first_names[index].get_or_insert(path);
         let mut line = line(&tree.files()[index], path);
         if let Some(contents) = contents.of(index) {
             line.insert("sha256".into(), contents.digest.hex().into());
@@ -27,10 +137,11 @@ pub fn listing(tree: &Tree, contents: &Contents) -> Result<Vec<u8>, Unrepresenta
         if first != path {
             put_text(&mut line, "same_as", first);
         }
-        text.extend(canonical::to_bytes(&Value::Object(line))?);
+        let mut text = canonical::value_to_bytes(&Value::Object(line))?;
         text.push(b'\n');
+        take(&text)?;
     }
-    Ok(text)
+    Ok(())
 }
 
 fn line(file: &File, path: &[u8]) -> Map<String, Value> {

@@ -1,14 +1,20 @@
 //! A file tree in memory: what a guest left, to be cleaned, listed and written anew. Contents stay where they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xattr, walk};
 
 mod contents;
 mod listing;
+mod paths;
+mod same;
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub use contents::{Contents, FileContents, Run, Watch};
-pub use listing::listing;
+pub use contents::{Checks, Contents, FileContents, Run, Watch};
+pub use listing::{Listing, ListingError, listing};
+use paths::Paths;
+pub use same::fingerprint;
 
 /// Bytes of all paths together: millions of files.
 const ALL_PATHS: usize = 512 << 20;
@@ -19,7 +25,7 @@ const PART: &str = "file tree";
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     files: Vec<File>,
-    paths: BTreeMap<Box<[u8]>, usize>,
+    paths: Paths,
 }
 
 /// A file of any kind, once, however many names it has.
@@ -112,10 +118,8 @@ impl Tree {
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
         let mut tree = Self::default();
         let mut seen = HashMap::new();
-        let mut bytes = 0;
         walk(files, |path, inode, metadata| {
-            bytes += path.len();
-            if bytes > ALL_PATHS {
+            if tree.paths.bytes() + path.len() > ALL_PATHS {
                 return Err(ReadError::TooLarge {
                     part: PART,
                     problem: "its paths are longer than any system's".to_owned(),
@@ -128,9 +132,11 @@ impl Tree {
                 seen.insert(inode, tree.files.len() - 1);
                 tree.files.len() - 1
             };
-            tree.paths.insert([b"/", path].concat().into(), index);
+            tree.paths.push(&[b"/", path].concat(), index);
             Ok(())
         })?;
+        tree.paths.sort();
+        tree.files.shrink_to_fit();
         Ok(tree)
     }
 
@@ -142,13 +148,13 @@ impl Tree {
 
     /// Every path with the index of its file, sorted by bytes: a directory comes before what is in it.
     pub fn paths(&self) -> impl Iterator<Item = (&[u8], usize)> {
-        self.paths.iter().map(|(path, file)| (path.as_ref(), *file))
+        (0..self.paths.len()).filter_map(|number| self.paths.get(number))
     }
 
     /// The index of the file at a path.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<usize> {
-        self.paths.get(path).copied()
+        self.paths.find(path)
     }
 
     /// A file, to be changed. Its other names show the change, too.
@@ -159,21 +165,13 @@ impl Tree {
     /// Puts a file at a path, in place of what was there.
     pub fn insert(&mut self, path: &[u8], file: File) {
         self.files.push(file);
-        self.paths.insert(path.into(), self.files.len() - 1);
+        self.paths.insert(path, self.files.len() - 1);
     }
 
     /// Whether anything is in a directory.
     #[must_use]
     pub fn has_children(&self, path: &[u8]) -> bool {
-        let mut inside = path.to_vec();
-        inside.push(b'/');
-        let mut after = self.paths.range::<[u8], _>((
-            std::ops::Bound::Excluded(inside.as_slice()),
-            std::ops::Bound::Unbounded,
-        ));
-        after
-            .next()
-            .is_some_and(|(other, _)| other.starts_with(&inside))
+        self.below(path).next().is_some()
     }
 
     /// Every path below a directory, with the index of its file, sorted by bytes.
@@ -181,31 +179,24 @@ impl Tree {
         &self,
         directory: &'p [u8],
     ) -> impl Iterator<Item = (&[u8], usize)> + use<'_, 'p> {
-        let start = match directory {
-            b"/" => directory.to_vec(),
-            _ => [directory, b"/"].concat(),
-        };
-        let from = std::ops::Bound::Excluded(start.as_slice());
         self.paths
-            .range::<[u8], _>((from, std::ops::Bound::Unbounded))
-            .take_while(move |(path, _)| path.starts_with(&start))
-            .map(|(path, file)| (path.as_ref(), *file))
+            .inside(directory)
+            .filter(move |(path, _)| *path != directory)
     }
 
     /// Takes a path away, and if it is a directory, everything in it. Says whether there was anything.
     pub fn remove(&mut self, path: &[u8]) -> bool {
-        let inside: Vec<_> = self
-            .paths
-            .range::<[u8], _>((std::ops::Bound::Included(path), std::ops::Bound::Unbounded))
-            .map(|(other, _)| other)
-            .take_while(|other| other.starts_with(path))
-            .filter(|other| other.len() == path.len() || other[path.len()] == b'/')
-            .cloned()
-            .collect();
-        for path in &inside {
-            self.paths.remove(path);
-        }
-        !inside.is_empty()
+        self.paths.remove(path)
+    }
+
+    /// One more than the number of any path.
+    pub(in crate::disk) fn numbers(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// The path of a number, if it is still there: numbers are in the order of paths, and stay while none is put in.
+    pub(in crate::disk) fn path(&self, number: usize) -> Option<&[u8]> {
+        self.paths.get(number).map(|(path, _)| path)
     }
 }
 
@@ -233,36 +224,9 @@ fn file(files: &dyn FileSystem, inode: Inode, metadata: &Metadata) -> Result<Fil
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::{Entry, Run as DataRun};
+    use super::testing::InTree;
     use super::*;
     use crate::hashing::Stop;
-
-    /// A file system that is not asked for anything.
-    struct Nothing;
-
-    impl FileSystem for Nothing {
-        fn root(&self) -> Inode {
-            unreachable!()
-        }
-        fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
-            unreachable!()
-        }
-        fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
-            unreachable!()
-        }
-        fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
-            unreachable!()
-        }
-        fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
-            unreachable!()
-        }
-        fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
-            unreachable!()
-        }
-        fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
-            unreachable!()
-        }
-    }
 
     fn file(kind: Kind, content: Content) -> File {
         File {
@@ -323,7 +287,7 @@ mod tests {
         }];
         tree.insert(b"/b", named);
         let first = tree.find(b"/b").unwrap();
-        tree.paths.insert(b"/c".as_slice().into(), first);
+        tree.paths.insert(b"/c", first);
         tree.insert(b"/\xff", file(Kind::Link, Content::Link(b"/b".to_vec())));
         let null = File {
             rdev: Some((1, 3)),
@@ -335,7 +299,7 @@ mod tests {
             stop: &stop,
             progress: &|_| {},
         };
-        let contents = Contents::read(&tree, &Nothing, 4096, 2, watch).unwrap();
+        let contents = Contents::read(&tree, &InTree, 4096, 2, watch).unwrap();
         let lines = String::from_utf8(listing(&tree, &contents).unwrap()).unwrap();
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let file = r#"{"flags":"i","gid":7,"kind":"file","mode":"0644","mtime":-1,"mtime_ns":5,"path":"PATH",SAME"sha256":"HASH","size":3,"uid":0,"xattrs":[{"name":"user.x","value_hex":"00ff"}]}"#;

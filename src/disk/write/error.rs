@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::disk::read::ReadError;
-use crate::manifest::canonical::Unrepresentable;
+use crate::disk::tree::ListingError;
 
 /// Why a disk cannot be written anew.
 #[derive(Debug, Error, Diagnostic)]
@@ -79,12 +79,9 @@ pub enum WriteError {
         source: io::Error,
     },
     /// The listing of the tree cannot be written.
-    #[error("the files cannot be listed")]
-    Listing(
-        #[from]
-        #[diagnostic_source]
-        Unrepresentable,
-    ),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Listing(#[from] ListingError),
     /// What was written reads back as something else.
     #[error("the image that was written does not read back as it was meant: {problem}")]
     #[diagnostic(help(

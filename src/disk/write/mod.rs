@@ -22,11 +22,16 @@ pub use pieces::Disk;
 pub use qcow2::write_qcow2;
 pub use raw::write_raw;
 
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom};
+use std::path::Path;
+
 use super::read::ext4::Superblock;
 use super::read::partitions::{Extent, Table};
-use super::read::{BlockRead, FileSystem, Slice};
-use super::tree::{Contents, Tree};
+use super::read::{BlockRead, FileSystem, Slice, foreign};
+use super::tree::{Contents, Tree, Watch};
 use crate::digest::Digest;
+use crate::hashing;
 
 /// An image that was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +44,44 @@ pub struct Written {
     pub digest: Digest,
     /// Digest of the disk's content, whatever container it is in: SHA-256 over the SHA-256 of every MiB, in order.
     pub content: Digest,
+}
+
+/// An image that was written; what its file's digest is, takes a look at all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unhashed {
+    virtual_size: u64,
+    size: u64,
+    content: Digest,
+    /// Where it was known without another look.
+    digest: Option<Digest>,
+}
+
+impl Unhashed {
+    /// Reads the file and hashes it, unless that was done while it was written.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the work was told to stop.
+    pub fn hash(self, file: &File, path: &Path, watch: Watch<'_>) -> Result<Written, WriteError> {
+        let failed = |source| WriteError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let read = || {
+            let mut start = file;
+            start.seek(SeekFrom::Start(0))?;
+            hashing::digest(start, watch.stop, |_| {})
+        };
+        let digest = match self.digest {
+            Some(digest) => digest,
+            None => read().map_err(failed)?.0,
+        };
+        Ok(Written {
+            virtual_size: self.virtual_size,
+            size: self.size,
+            digest,
+            content: self.content,
+        })
+    }
 }
 
 /// The base's disk and what of it is to be kept.
@@ -57,7 +100,7 @@ pub struct Base<'a> {
 /// Finds the root: the only partition with an ext4 file system, or the whole disk.
 ///
 /// # Errors
-/// There is none, there are several, or the disk cannot be read.
+/// There is none, there are several or one that is not read beside it, or the disk cannot be read.
 pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteError> {
     let whole = Extent {
         number: 0,
@@ -71,8 +114,13 @@ pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteErr
     };
     let mut found = Vec::new();
     for extent in candidates {
-        if Superblock::is_at(&Slice::new(disk, extent.offset, extent.length)?) {
+        let part = Slice::new(disk, extent.offset, extent.length)?;
+        if Superblock::is_at(&part) {
             found.push(extent);
+        } else if let Some(what) = foreign(&part)? {
+            // It is the root, and an ext4 beside it holds the kernels: its files would be left as the guest wrote them.
+            let what = what.to_owned();
+            return Err(WriteError::Unknown { what });
         }
     }
     match found[..] {

@@ -4,6 +4,11 @@ use super::WriteError;
 use crate::disk::read::{BlockRead, FileSystem, ReadError, Span};
 use crate::disk::tree::Tree;
 
+/// Bytes that are compressed at once: so much is decompressed for any of them.
+pub(super) const PACKED: usize = 1 << 16;
+/// Fast: nobody sees it.
+const PACKED_LEVEL: i32 = 1;
+
 /// Bytes at an offset. Between pieces there are zeros.
 #[derive(Debug)]
 pub(super) struct Piece {
@@ -17,6 +22,8 @@ pub(super) struct Piece {
 pub(super) enum Source {
     /// Metadata.
     Here(Box<[u8]>),
+    /// Metadata of which there can be much, compressed.
+    Packed(Box<[u8]>),
     /// A file of the tree, from an offset on.
     File { file: usize, offset: u64 },
     /// The disk that is read, from an offset on.
@@ -30,6 +37,16 @@ impl Piece {
             length: bytes.len() as u64,
             source: Source::Here(bytes.into_boxed_slice()),
         }
+    }
+
+    /// At most [`PACKED`] bytes.
+    pub(super) fn packed(at: u64, bytes: &[u8]) -> std::io::Result<Self> {
+        let packed = zstd::bulk::compress(bytes, PACKED_LEVEL)?;
+        Ok(Self {
+            at,
+            length: bytes.len() as u64,
+            source: Source::Packed(packed.into_boxed_slice()),
+        })
     }
 
     fn end(&self) -> u64 {
@@ -83,6 +100,16 @@ impl<'a> Disk<'a> {
         match &piece.source {
             Source::Here(bytes) => {
                 // Pieces in memory are smaller than it.
+                let from = usize::try_from(from).unwrap_or(usize::MAX);
+                buffer.copy_from_slice(&bytes[from..from + buffer.len()]);
+                Ok(())
+            }
+            Source::Packed(packed) => {
+                let bytes = zstd::bulk::decompress(packed, PACKED);
+                let bytes = bytes.map_err(|source| ReadError::Io {
+                    what: "what is to be written".to_owned(),
+                    source,
+                })?;
                 let from = usize::try_from(from).unwrap_or(usize::MAX);
                 buffer.copy_from_slice(&bytes[from..from + buffer.len()]);
                 Ok(())
@@ -152,7 +179,7 @@ impl BlockRead for Disk<'_> {
                     ..span
                 })
             }
-            Source::Here(_) | Source::File { .. } => Ok(Span {
+            Source::Here(_) | Source::Packed(_) | Source::File { .. } => Ok(Span {
                 length: left,
                 zero: false,
             }),

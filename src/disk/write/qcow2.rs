@@ -4,7 +4,7 @@
 //! a size that follows from the disk's; what comes behind them is written last.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -13,8 +13,7 @@ use zstd::bulk::Compressor;
 
 use super::content::Content;
 use super::in_order::{CHUNK, in_order};
-use super::{WriteError, Written};
-use crate::digest::Digest;
+use super::{Unhashed, WriteError};
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
 
@@ -61,7 +60,7 @@ pub fn write_qcow2(
     path: &Path,
     threads: usize,
     watch: Watch<'_>,
-) -> Result<Written, WriteError> {
+) -> Result<Unhashed, WriteError> {
     let failed = |source| WriteError::Io {
         path: path.to_owned(),
         source,
@@ -81,13 +80,12 @@ pub fn write_qcow2(
         },
     )?;
     let size = image.finish().map_err(failed)?;
-    // Its first bytes are known last.
-    let digest = hash(file, watch).map_err(failed)?;
-    Ok(Written {
+    Ok(Unhashed {
         virtual_size: disk.len(),
         size,
-        digest,
         content: content.finish(),
+        // Its first bytes were known last.
+        digest: None,
     })
 }
 
@@ -283,20 +281,4 @@ fn count_blocks(used: u64) -> (u64, u64) {
 /// What fits into memory as a table has an index.
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn hash(mut file: &File, watch: Watch<'_>) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut piece = vec![0; CHUNK];
-    file.seek(SeekFrom::Start(0))?;
-    loop {
-        watch.stop.check()?;
-        let read = match file.read(&mut piece) {
-            Ok(0) => return Ok(Digest::from_hasher(hasher)),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hasher.update(&piece[..read]);
-    }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::Content;
 use super::in_order::{CHUNK, in_order};
-use super::{WriteError, Written};
+use super::{Unhashed, WriteError};
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
@@ -30,7 +30,7 @@ pub fn write_raw(
     path: &Path,
     threads: usize,
     watch: Watch<'_>,
-) -> Result<Written, WriteError> {
+) -> Result<Unhashed, WriteError> {
     let failed = |source| WriteError::Io {
         path: path.to_owned(),
         source,
@@ -63,10 +63,10 @@ pub fn write_raw(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             .map_err(failed)
     })?;
-    Ok(Written {
+    Ok(Unhashed {
         virtual_size: disk.len(),
         size: disk.len(),
-        digest,
+        digest: Some(digest),
         content: content.finish(),
     })
 }

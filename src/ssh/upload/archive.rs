@@ -1,13 +1,14 @@
-//! The items as a tar archive whose length is known before it is made, so that the far side knows where it ends.
+//! The items as a tar archive. Its last members say how the far side checks what it has unpacked.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Take};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 use tokio::sync::mpsc::Sender;
 
+use super::checks::{self, Checks, Part};
 use super::tree::{self, Body, Entry, Kind};
 use crate::digest::Digest;
 use crate::ssh::{Item, SshError};
@@ -42,32 +43,26 @@ impl Archive {
             .map(|(kind, name)| (*kind, name.as_slice()))
     }
 
-    /// Bytes of the whole archive.
-    pub(super) fn length(&self) -> u64 {
-        let entry = |entry: &Entry| headers(entry).len() as u64 + padded(entry.size());
-        self.entries.iter().map(entry).sum::<u64>() + END as u64
-    }
-
-    /// Makes the archive, piece by piece, and returns its digest. Ends early when nobody takes the pieces any more.
-    pub(super) fn write(self, to: Sender<Vec<u8>>) -> Result<Digest, SshError> {
+    /// Makes the archive, piece by piece. Ends early when nobody takes the pieces any more.
+    pub(super) fn write(self, to: Sender<Vec<u8>>) -> Result<(), SshError> {
         let mut pieces = Pieces {
             pending: Vec::with_capacity(PIECE),
-            hasher: Sha256::new(),
             to,
         };
+        let mut checks = Checks::default();
         for entry in &self.entries {
-            pieces.bytes(&headers(entry));
-            match &entry.body {
-                Body::Directory => {}
-                Body::Content(bytes) => pieces.bytes(bytes),
-                Body::File { path, size } => pieces.file(path, *size)?,
-            }
-            let size = entry.size();
-            pieces.zeros(padded(size) - size);
+            checks.add(&entry.name, &pieces.entry(entry)?);
+        }
+        for (name, text) in checks.members() {
+            pieces.entry(&Entry {
+                name: name.into(),
+                mode: checks::MODE,
+                body: Body::Content(text),
+            })?;
         }
         pieces.zeros(END as u64);
         pieces.flush();
-        Ok(Digest::from_hasher(pieces.hasher))
+        Ok(())
     }
 }
 
@@ -124,14 +119,39 @@ fn header(name: &[u8], kind: EntryType, mode: u32, size: u64) -> [u8; BLOCK] {
     *header.as_bytes()
 }
 
-/// Gathers bytes into pieces, hashes them and hands them on.
+fn unreadable(path: &Path, source: io::Error) -> SshError {
+    SshError::Source {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Gathers bytes into pieces and hands them on.
 struct Pieces {
     pending: Vec<u8>,
-    hasher: Sha256,
     to: Sender<Vec<u8>>,
 }
 
 impl Pieces {
+    /// A member of the archive; returns the digests of its content.
+    fn entry(&mut self, entry: &Entry) -> Result<Vec<Part>, SshError> {
+        self.bytes(&headers(entry));
+        let size = entry.size();
+        let parts = match &entry.body {
+            Body::Directory => Vec::new(),
+            Body::Content(bytes) => {
+                self.bytes(bytes);
+                vec![Part {
+                    length: size,
+                    digest: Digest::of(bytes),
+                }]
+            }
+            Body::File { path, size } => self.file(path, *size)?,
+        };
+        self.zeros(padded(size) - size);
+        Ok(parts)
+    }
+
     fn bytes(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let count = bytes.len().min(PIECE - self.pending.len());
@@ -149,31 +169,35 @@ impl Pieces {
         self.bytes(&[0; BLOCK][..rest]);
     }
 
-    /// Exactly `size` bytes of a file: the far side was told how many there are.
-    fn file(&mut self, path: &Path, size: u64) -> Result<(), SshError> {
-        let failed = |source| SshError::Source {
-            path: path.to_owned(),
-            source,
+    /// Exactly `size` bytes of a file: its header has told how many there are.
+    fn file(&mut self, path: &Path, size: u64) -> Result<Vec<Part>, SshError> {
+        let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
+        let part = |length| {
+            let digest = self.part(path, (&mut file).take(length))?;
+            Ok(Part { length, digest })
         };
-        let mut file = File::open(path).map_err(failed)?.take(size);
-        while file.limit() > 0 {
-            let room = (PIECE - self.pending.len()) as u64;
+        checks::lengths(size).into_iter().map(part).collect()
+    }
+
+    fn part(&mut self, path: &Path, mut file: Take<&mut File>) -> Result<Digest, SshError> {
+        let mut hasher = Sha256::new();
+        // When nobody takes the pieces any more, the digest does not matter.
+        while file.limit() > 0 && !self.to.is_closed() {
+            let start = self.pending.len();
             let count = (&mut file)
-                .take(room)
+                .take((PIECE - start) as u64)
                 .read_to_end(&mut self.pending)
-                .map_err(failed)?;
+                .map_err(|source| unreadable(path, source))?;
             if count == 0 {
                 return Err(SshError::Unsendable {
                     path: path.to_owned(),
                     problem: "it became shorter while it was being sent".to_owned(),
                 });
             }
+            hasher.update(&self.pending[start..]);
             self.flush_if_full();
-            if self.to.is_closed() {
-                break;
-            }
         }
-        Ok(())
+        Ok(Digest::from_hasher(hasher))
     }
 
     fn flush_if_full(&mut self) {
@@ -184,7 +208,6 @@ impl Pieces {
 
     fn flush(&mut self) {
         let piece = std::mem::replace(&mut self.pending, Vec::with_capacity(PIECE));
-        self.hasher.update(&piece);
         // The command at the other end is gone; what it said is the error.
         let _gone = self.to.blocking_send(piece);
     }
@@ -206,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_told_is_the_length_sent_and_tar_reads_it() {
+    fn tar_reads_what_is_sent_and_the_digests_after_it() {
         let long = format!("/{}", "n".repeat(150));
         for (size, destination) in [
             (0, "/a"),
@@ -215,25 +238,32 @@ mod tests {
             (PIECE + 7, "/d"),
             (3, long.as_str()),
         ] {
-            let archive = archive(&vec![7; size], destination);
-            let length = archive.length();
+            let bytes = vec![7; size];
             let (sender, mut pieces) = tokio::sync::mpsc::channel(100);
-            let digest = archive.write(sender).unwrap();
+            archive(&bytes, destination).write(sender).unwrap();
             let mut all = Vec::new();
             while let Some(piece) = pieces.blocking_recv() {
                 all.extend_from_slice(&piece);
             }
-            assert_eq!(all.len() as u64, length, "{size}");
-            assert_eq!(Digest::of(&all), digest);
             let mut read = tar::Archive::new(all.as_slice());
-            let mut entries = read.entries().unwrap();
-            let entry = entries.next().unwrap().unwrap();
-            assert_eq!(
-                entry.path().unwrap().display().to_string(),
-                format!("g0{destination}")
-            );
-            assert_eq!(entry.size(), size as u64);
-            assert!(entries.next().is_none());
+            let members: Vec<(String, Vec<u8>)> = read
+                .entries()
+                .unwrap()
+                .map(|entry| {
+                    let mut entry = entry.unwrap();
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes).unwrap();
+                    (entry.path().unwrap().display().to_string(), bytes)
+                })
+                .collect();
+            let name = format!("g0{destination}");
+            let sums = format!("{}  {name}\n", Digest::of(&bytes).hex());
+            let expected = [
+                (name, bytes),
+                ("sums".to_owned(), sums.into_bytes()),
+                ("checks".to_owned(), b"many\n".to_vec()),
+            ];
+            assert!(members == expected, "{size} bytes to {destination}");
         }
     }
 }

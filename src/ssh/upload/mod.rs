@@ -1,6 +1,7 @@
 //! Files to the far side: one session, one tar stream, checked there, renamed into place.
 
 mod archive;
+mod checks;
 mod tree;
 
 use tokio::sync::mpsc;
@@ -38,7 +39,7 @@ impl Session {
             .collect();
         let archive = blocking(move || Archive::plan(planned)).await?;
         let list = list(items, &groups, &archive);
-        let command = format!("set -- {} {}\n{RECEIVE}", list.len(), archive.length());
+        let command = format!("set -- {}\n{RECEIVE}", list.len());
         let mut stderr = Tail::default();
         let exit = self
             .converse(
@@ -143,10 +144,7 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
         input.send(piece).await?;
         bar.advance(count);
     }
-    let digest = joined(reading).await.map_err(FeedError::Local)?;
-    input
-        .send(format!("{}\n", digest.hex()).into_bytes())
-        .await?;
+    joined(reading).await.map_err(FeedError::Local)?;
     input.end().await
 }
 
@@ -154,10 +152,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     joined(tokio::task::spawn_blocking(work)).await
 }
 
-/// Names destinations instead of staging places in what tar says: `tar: g3/nginx.conf: Cannot write: ...`.
+/// Names destinations instead of staging places in what tar and the checks say: `tar: g3/nginx.conf: Cannot write: ...`.
 fn explain(stderr: &str, items: &[Item], groups: &[usize]) -> String {
     let line = |line: &str| {
-        let named = line.strip_prefix("tar: g").and_then(|rest| {
+        let about = ["tar: g", "check: g"];
+        let rest = about.iter().find_map(|start| line.strip_prefix(start));
+        let named = rest.and_then(|rest| {
             let (group, rest) = rest.split_once('/')?;
             let group: usize = group.parse().ok()?;
             let index = groups.iter().position(|&other| other == group)?;

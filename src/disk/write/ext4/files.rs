@@ -8,7 +8,7 @@ use super::inode::{self, Inode};
 use super::xattr::{self, Attribute, Placed, Refused};
 use super::{EXTENTS_FLAG, Layer, checksum, refuse, split};
 use crate::disk::read::{Flags, Kind};
-use crate::disk::tree::{Content, File};
+use crate::disk::tree::{Content, File, FileContents};
 use crate::disk::write::WriteError;
 use crate::disk::write::little::low16;
 use crate::disk::write::pieces::{Piece, Source};
@@ -139,15 +139,11 @@ impl<'a> Layer<'a> {
 
     /// A regular file's blocks: those that are not zero. The others are holes.
     fn regular(&mut self, file: usize, content: &Content) -> Result<(Inode, u64), WriteError> {
-        let runs = self
-            .contents
-            .of(file)
-            .map_or(&[][..], |contents| &contents.runs);
+        let runs = self.contents.of(file).into_iter();
+        let runs = runs.flat_map(FileContents::runs);
         let size = content.size();
-        let (extents, map, blocks) = self.map(
-            self.numbers[file],
-            runs.iter().map(|run| (run.first, run.blocks)),
-        )?;
+        let (extents, map, blocks) =
+            self.map(self.numbers[file], runs.map(|run| (run.first, run.blocks)))?;
         for extent in extents {
             let offset = self.offset(extent.logical.into());
             let piece = Piece {

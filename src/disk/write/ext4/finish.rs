@@ -4,7 +4,7 @@ use super::checksum::Checksums;
 use super::superblock::{self, Usage};
 use super::{Layer, inode, mark};
 use crate::disk::write::WriteError;
-use crate::disk::write::pieces::Piece;
+use crate::disk::write::pieces::{PACKED, Piece};
 
 impl Layer<'_> {
     pub(super) fn finish(mut self) -> Result<Vec<Piece>, WriteError> {
@@ -18,7 +18,7 @@ impl Layer<'_> {
         self.totals.free_inodes = self.totals.inodes - used_inodes;
         let usage = self.usage();
         self.totals.free_blocks = usage.iter().map(|usage| usage.free_blocks).sum();
-        self.tables();
+        self.tables()?;
         let mut descriptors = Vec::new();
         for ((number, group), usage) in (0..).zip(self.geometry.groups.clone()).zip(usage) {
             descriptors.extend(superblock::descriptor(self.format, number, &group, &usage));
@@ -78,26 +78,36 @@ impl Layer<'_> {
     }
 
     /// The used parts of the tables; the rest stays zero.
-    fn tables(&mut self) {
+    fn tables(&mut self) -> Result<(), WriteError> {
         let (size, checksums) = (self.format.inode_size, self.format.checksums);
         let per_group = self.format.inodes_per_group as usize;
         let inodes = std::mem::take(&mut self.inodes);
-        for (group, inodes) in inodes.chunks(per_group).enumerate() {
-            let mut table = Vec::with_capacity(inodes.len() * size);
-            for (number, inode) in (group * per_group + 1..).zip(inodes) {
-                match inode {
-                    Some(bytes) => table.extend(bytes),
-                    None if checksums == Checksums::None => table.resize(table.len() + size, 0),
+        let bytes = std::mem::take(&mut self.inode_bytes);
+        let mut inodes = inodes.into_iter().enumerate();
+        for group in 0.. {
+            let mut table = Vec::new();
+            for (number, inode) in inodes.by_ref().take(per_group) {
+                let end = table.len() + size;
+                if !inode.is_empty() {
+                    table.extend(&bytes[inode]);
+                } else if checksums != Checksums::None {
                     // Numbers of inodes have 32 bits.
-                    None => table.extend(inode::empty(
-                        u32::try_from(number).unwrap_or(0),
-                        size,
-                        checksums,
-                    )),
+                    let number = u32::try_from(number + 1).unwrap_or(0);
+                    table.extend(inode::empty(number, size, checksums));
                 }
+                table.resize(end, 0);
             }
-            self.put_block(self.geometry.groups[group].table, table);
+            if table.is_empty() {
+                break;
+            }
+            let start = self.offset(self.geometry.groups[group].table);
+            for (at, part) in (start..).step_by(PACKED).zip(table.chunks(PACKED)) {
+                let piece = Piece::packed(at, part);
+                self.pieces
+                    .push(piece.map_err(|source| WriteError::Compress { source })?);
+            }
         }
+        Ok(())
     }
 
     /// Superblock and descriptors, with their copies.

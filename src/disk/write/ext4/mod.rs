@@ -76,8 +76,10 @@ struct Layer<'a> {
     /// One path of every file.
     paths: Vec<&'a [u8]>,
     links: Vec<usize>,
-    /// Inodes as bytes by number, from 1.
-    inodes: Vec<Option<Vec<u8>>>,
+    /// Where in `inode_bytes` each inode is, by number, from 1; nowhere, if there is none.
+    inodes: Vec<Range<usize>>,
+    /// Inodes without the zeros at their end: in one piece, which memory has room for and gets back as a whole.
+    inode_bytes: Vec<u8>,
     next_inode: u32,
     /// Directories among the inodes.
     is_directory: Vec<bool>,
@@ -103,7 +105,8 @@ impl<'a> Layer<'a> {
             order: Vec::with_capacity(count),
             paths: vec![&[]; count],
             links: vec![0; count],
-            inodes: vec![None; format.first_inode as usize],
+            inodes: vec![0..0; format.first_inode as usize],
+            inode_bytes: Vec::new(),
             next_inode: format.first_inode + 1,
             is_directory: vec![false; format.first_inode as usize],
             totals: Totals::default(),
@@ -148,7 +151,7 @@ impl<'a> Layer<'a> {
     fn new_inode(&mut self) -> u32 {
         let number = self.next_inode;
         self.next_inode += 1;
-        self.inodes.push(None);
+        self.inodes.push(0..0);
         self.is_directory.push(false);
         number
     }
@@ -183,7 +186,11 @@ impl<'a> Layer<'a> {
 
     fn put_inode(&mut self, number: u32, inode: &Inode) {
         let bytes = inode.bytes(number, self.format.inode_size, self.format.checksums);
-        self.inodes[number as usize - 1] = Some(bytes);
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        let start = self.inode_bytes.len();
+        self.inode_bytes
+            .extend(&bytes[..end.map_or(0, |last| last + 1)]);
+        self.inodes[number as usize - 1] = start..self.inode_bytes.len();
     }
 
     /// Takes blocks for runs of a file and maps them. Says where they are and how many blocks that took in all.

@@ -1,0 +1,49 @@
+//! Whether two trees are the same.
+
+use std::hash::{Hash as _, Hasher};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Checks, Content, Tree};
+use crate::digest::Digest;
+use crate::disk::read::Kind;
+
+/// A digest of all that a listing says of a tree, with the checks of its files in place of their digests. It is for a
+/// comparison within one run of karat, and is written nowhere.
+#[must_use]
+pub fn fingerprint(tree: &Tree, checks: &Checks) -> Digest {
+    let mut all = Feed(Sha256::new());
+    // Files by number in the order of their first names: which names are the same file is part of a tree.
+    let mut numbers = vec![u32::MAX; tree.files().len()];
+    let mut next = 0;
+    for (path, index) in tree.paths() {
+        let file = &tree.files()[index];
+        (path, numbers[index]).hash(&mut all);
+        if numbers[index] != u32::MAX {
+            continue;
+        }
+        numbers[index] = next;
+        next += 1;
+        (file.kind, file.mode, file.uid, file.gid).hash(&mut all);
+        (file.mtime, file.flags, file.rdev, &file.xattrs).hash(&mut all);
+        match &file.content {
+            Content::Link(target) => target.hash(&mut all),
+            content if file.kind == Kind::File => (content.size(), checks.of(index)).hash(&mut all),
+            _ => {}
+        }
+    }
+    Digest::from_hasher(all.0)
+}
+
+/// Passes on what `Hash` feeds a hasher, lengths of lists included.
+struct Feed(Sha256);
+
+impl Hasher for Feed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("the digest is taken as a whole")
+    }
+}

@@ -1,0 +1,6 @@
+//! A FAT file system.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    std::hint::black_box(karat::disk::read::explore::fat(data.to_vec()));
+});
