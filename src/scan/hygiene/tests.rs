@@ -726,10 +726,29 @@ proptest::proptest! {
             tree = tree.file(path, 0o644, text.as_str());
         }
         let root = tree.root();
-        let _ = check(&root).unwrap();
+        // A configuration of sshd that includes itself is one that cannot be read.
+        let checked = check(&root);
+        proptest::prop_assert!(matches!(checked, Ok(_) | Err(ScanError::Damaged { .. })), "{checked:?}");
         if let Ok(packaged) = crate::scan::packaged::verify(&root, 1) {
             let declared = crate::scan::undeclared::Declared::default();
             let _ = crate::scan::undeclared::check(&root, &packaged, &declared).unwrap();
         }
     }
+}
+
+#[test]
+fn a_configuration_of_sshd_that_includes_itself_ends_in_an_error() {
+    let tree = clean()
+        .file(
+            "/etc/ssh/sshd_config.d/a.conf",
+            0o644,
+            "Include sshd_config.d/*.conf\n",
+        )
+        .file(
+            "/etc/ssh/sshd_config.d/b.conf",
+            0o644,
+            "Include sshd_config.d/*.conf\n",
+        );
+    let error = check(&tree.root()).unwrap_err();
+    assert!(matches!(error, ScanError::Damaged { .. }), "{error}");
 }

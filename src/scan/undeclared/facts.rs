@@ -10,6 +10,8 @@ use crate::scan::{Root, ScanError};
 
 /// Threads that take sums.
 const THREADS: usize = 2;
+/// What dpkg keeps of each package.
+const DATABASE: &[u8] = b"/var/lib/dpkg/info/";
 /// The attribute that has a file's capabilities.
 const CAPABILITY: &[u8] = b"security.capability";
 /// More than a hundred thousand users have.
@@ -22,6 +24,8 @@ pub struct Facts {
     pub packages: Vec<Package>,
     /// What is in the [places] and no package's, and packaged files that were changed.
     pub paths: BTreeMap<Box<[u8]>, Print>,
+    /// MD5 of what dpkg keeps of each package: checksums and scripts, but not lists, which change with other packages.
+    pub database: BTreeMap<Box<[u8]>, Sum>,
     /// Files that give more rights than their caller has.
     pub privileged: BTreeMap<Box<[u8]>, Privilege>,
     /// Lines of `/etc/passwd` by name, without the password.
@@ -81,7 +85,8 @@ impl Facts {
             if let Some(privilege) = privilege(file) {
                 facts.privileged.insert(path.into(), privilege);
             }
-            if subject(packaged, path, file).is_some() && file.kind == Kind::File {
+            let known = subject(packaged, path, file).is_some() || is_database(path);
+            if known && file.kind == Kind::File {
                 hashed.push(index);
             }
         }
@@ -90,6 +95,9 @@ impl Facts {
         let known: HashMap<usize, Sum> = sums(root, hashed, THREADS)?;
         for (path, index) in root.tree().paths() {
             let file = &files[index];
+            if let Some(&sum) = known.get(&index).filter(|_| is_database(path)) {
+                facts.database.insert(path.into(), sum);
+            }
             if subject(packaged, path, file).is_some() {
                 let print = print(file, known.get(&index).copied());
                 facts.paths.insert(path.into(), print);
@@ -131,6 +139,10 @@ impl Facts {
         let packages = self.packages.iter().filter(move |it| it.name == name);
         packages.map(|it| it.version.as_str())
     }
+}
+
+fn is_database(path: &[u8]) -> bool {
+    path.starts_with(DATABASE) && !path.ends_with(b".list")
 }
 
 /// The place of a path that somebody besides packages must have declared.

@@ -44,6 +44,7 @@ pub fn check(
     compare.packages();
     compare.places()?;
     compare.modified();
+    compare.database();
     compare.privileged();
     compare.accounts()?;
     Ok(compare.findings)

@@ -167,6 +167,32 @@ impl Compare<'_> {
         }
     }
 
+    /// What dpkg keeps of packages that the base has in the same version: whoever changes checksums hides other changes.
+    pub(super) fn database(&mut self) {
+        let (now, base) = (self.now, &self.declared.base);
+        for (path, sum) in &now.database {
+            let text = String::from_utf8_lossy(path);
+            let name = text.rsplit('/').next().unwrap_or_default();
+            // `libc6:amd64.md5sums`; the name of a package may have dots, the kind of a file has none.
+            let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+            let package = stem.split(':').next().unwrap_or(stem);
+            let mut versions = now.versions(package);
+            let same = versions.any(|version| base.versions(package).any(|it| it == version));
+            if !same || base.database.get(path) == Some(sum) {
+                continue;
+            }
+            let found = Found {
+                check: "modified-package-database",
+                severity: Severity::High,
+                subject: &text,
+                title: format!("what dpkg keeps of the package {package} was changed"),
+                evidence: "the base has the same version, with another file here".to_owned(),
+                mend: "find out what changed it, and build again without that",
+            };
+            self.report(found, None);
+        }
+    }
+
     /// Files with rights that neither the base nor a new package has given them.
     pub(super) fn privileged(&mut self) {
         let now = self.now;

@@ -283,6 +283,22 @@ const CASES: &[Case] = &[
     ("undeclared-group:sudo/web", "new member", |tree| {
         tree.file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:web\n")
     }),
+    (
+        "modified-package-database:/var/lib/dpkg/info/base.md5sums",
+        "the same version",
+        |tree| {
+            tree.file(
+                "/var/lib/dpkg/info/base.md5sums",
+                0o644,
+                format!("{ABC}  usr/bin/su\n"),
+            )
+        },
+    ),
+    (
+        "modified-package-database:/var/lib/dpkg/info/base.prerm",
+        "the same version",
+        |tree| tree.file("/var/lib/dpkg/info/base.prerm", 0o755, "true"),
+    ),
     ("modified-package-file:/usr/bin/tool", "no parent", |tree| {
         tree.file("/usr/bin/tool", 0o755, "abd")
     }),
