@@ -104,6 +104,10 @@ fn jobs<'a, S: BuildHasher>(
         if file.kind != Kind::File || skip.contains(&index) || !seen.insert(index) {
             continue;
         }
+        let source = source_of(path).and_then(|source| root.tree().find(&source));
+        if source.is_some_and(|source| skip.contains(&source)) {
+            continue;
+        }
         for start in parts(root, file)? {
             all = all.saturating_add(PART);
             if all > ALL {
@@ -120,6 +124,16 @@ fn jobs<'a, S: BuildHasher>(
         }
     }
     Ok(jobs)
+}
+
+/// The source of compiled Python. What is compiled on the machine has no sum, but all of its text is the source's.
+fn source_of(path: &[u8]) -> Option<Vec<u8>> {
+    let path = path.strip_suffix(b".pyc")?;
+    let at = memchr::memmem::rfind(path, b"/__pycache__/")?;
+    let name = path[at..].strip_prefix(b"/__pycache__/")?;
+    let name = name.split(|byte| *byte == b'.').next()?;
+    let in_the_directory = !name.is_empty() && !name.contains(&b'/');
+    in_the_directory.then(|| [&path[..at], b"/", name, b".py"].concat())
 }
 
 /// Where the parts of a file start that are not holes.

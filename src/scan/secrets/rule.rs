@@ -118,10 +118,7 @@ impl Files {
 /// Whether a file shows how things are written.
 pub(super) fn is_document(path: &[u8]) -> bool {
     let below = |above: &&str| path.starts_with(above.as_bytes());
-    // Compiled Python has the texts of its source, and no package has its sum.
-    path.ends_with(b".pyc")
-        || DOCUMENTS.iter().any(below)
-        || memchr::memmem::find(path, b"/man/man").is_some()
+    DOCUMENTS.iter().any(below) || memchr::memmem::find(path, b"/man/man").is_some()
 }
 
 /// Anchors that are so short that they are everywhere: only where a key follows they are worth a pattern.

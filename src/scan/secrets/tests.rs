@@ -663,6 +663,26 @@ fn packaged_files_are_left_out_and_a_file_with_two_names_is_looked_at_once() {
 }
 
 #[test]
+fn what_python_compiled_from_a_packaged_file_is_left_out_with_it() {
+    let tree = Planted::default()
+        .file("/p/a.py", 0o644, "")
+        .file("/p/__pycache__/a.cpython-311.pyc", 0o644, checked("ghp_"))
+        .file(
+            "/p/__pycache__/a.cpython-311.opt-1.pyc",
+            0o644,
+            checked("ghp_"),
+        )
+        .file("/p/__pycache__/b.cpython-311.pyc", 0o644, checked("ghp_"))
+        .file("/p/a.pyc", 0o644, checked("ghp_"));
+    let root = tree.root();
+    let source = root.tree().find(b"/p/a.py").unwrap();
+    for (skip, expected) in [(HashSet::from([source]), 2), (HashSet::new(), 4)] {
+        let found = check(&root, &skip).unwrap();
+        assert_eq!(found.len(), expected, "{found:?}");
+    }
+}
+
+#[test]
 fn evidence_says_where_and_how_long_and_what_is_proved() {
     let token = checked("ghp_");
     let text = format!("one\ntwo {token}\n\nfour {token}\n");
