@@ -75,8 +75,8 @@ fn the_policy_of_a_template_decides_and_exceptions_are_named() {
         let of_history = |it: &&Value| it["path"] == "/root/.bash_history";
         findings
             .filter(of_history)
-            .cloned()
             .next()
+            .cloned()
             .expect("the history is found")
     };
     template("[policy]\nfail_on = \"negligible\"\n");
