@@ -71,11 +71,10 @@ fn the_policy_of_a_template_decides_and_exceptions_are_named() {
         site.write("web.toml", &format!("{IMAGE}{builder}{more}"));
     };
     let history = |report: &Value| {
-        let findings = report["findings"].as_array().unwrap().iter();
+        let mut findings = report["findings"].as_array().unwrap().iter();
         let of_history = |it: &&Value| it["path"] == "/root/.bash_history";
         findings
-            .filter(of_history)
-            .next()
+            .find(of_history)
             .cloned()
             .expect("the history is found")
     };
