@@ -1,13 +1,16 @@
 //! A finished image is looked at from outside, and judged, before it is recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{BuildError, Job, Made};
+use crate::digest::Digest;
 use crate::hashing;
+use crate::manifest::SourceKind;
+use crate::manifest::inputs::{self, InputError};
 use crate::plan::Format;
 use crate::scan::policy::{Given, Kind, Verdict, judge};
 use crate::scan::report::{LeftOut, Report, Subject};
@@ -49,6 +52,10 @@ pub enum GateError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Database(#[from] DbError),
+    /// A directory of the template.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Input(#[from] InputError),
     /// A VEX document.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -126,6 +133,7 @@ impl Job<'_> {
                 base: scan::open::recorded(&base.path, &base.format).await?,
                 lock: made.lock.clone(),
                 inputs: made.manifest.inputs.clone(),
+                listings: self.listings(made).await?,
             })
         };
         let values = self.secrets.clone();
@@ -161,12 +169,33 @@ impl Job<'_> {
             .filter(|it| it.verdict == Verdict::Told);
         match told.count() {
             0 => {}
+            1 => self.ui.note("scan: 1 finding that the policy lets pass"),
             count => self
                 .ui
                 .note(&format!("scan: {count} findings that the policy lets pass")),
         }
         let contents = scanned.contents;
         Ok(Passed { contents, report })
+    }
+
+    /// What is in the directories of the template.
+    async fn listings(&self, made: &Made) -> Result<HashMap<Digest, Vec<u8>>, InputError> {
+        let sources = &made.manifest.inputs.sources;
+        let is_directory = |written: &String| {
+            let source = sources.get(written);
+            source.is_some_and(|source| source.kind == SourceKind::Directory)
+        };
+        let paths = self.plan.sources.iter();
+        let paths = paths.filter(|(_, written)| is_directory(written));
+        let paths: Vec<_> = paths.map(|(path, _)| path.clone()).collect();
+        hashing::blocking(move |stop| {
+            let listing = |path: &PathBuf| {
+                let listing = inputs::listing(path, stop)?;
+                Ok((Digest::of(&listing), listing))
+            };
+            paths.iter().map(listing).collect()
+        })
+        .await
     }
 
     /// The database, and what cannot be checked without it. One that was asked for must be there.

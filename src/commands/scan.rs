@@ -1,6 +1,6 @@
 //! `karat scan`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::stored::StoreArgs;
 use super::{Failed, Invalid};
 use crate::atomic;
+use crate::digest::Digest;
 use crate::hashing;
 use crate::lock::Lock;
-use crate::manifest::{IdPrefix, Manifest, ManifestId};
+use crate::manifest::{self, IdPrefix, Manifest, ManifestId, Source, SourceKind};
 use crate::plan::{self, Policy};
 use crate::scan::policy::{Given, judge};
 use crate::scan::report::{Json, LeftOut, Report, Subject};
@@ -341,7 +342,19 @@ async fn origin(store: &Store, manifest: &Manifest) -> Result<Option<Origin>, Fa
         base: opened.map_err(Failed::new)?,
         lock: lock.map_err(|error| Failed::with(error.exit_code(), error))?,
         inputs: inputs.clone(),
+        listings: listings(store, inputs),
     }))
+}
+
+/// What was in the directories that an image was made from, by digest.
+fn listings(store: &Store, inputs: &manifest::Inputs) -> HashMap<Digest, Vec<u8>> {
+    let sources = inputs.sources.values();
+    let directories = sources.filter(|source| source.kind == SourceKind::Directory);
+    let listing = |source: &Source| {
+        let listing = std::fs::read(store.blob(&source.digest)).ok()?;
+        (Digest::of(&listing) == source.digest).then_some((source.digest, listing))
+    };
+    directories.filter_map(listing).collect()
 }
 
 fn database(path: Option<&Path>) -> Result<Database, DbError> {

@@ -60,7 +60,7 @@ impl Default for Policy {
 /// `[[policy.ignore]]`: findings that are accepted. All that is given must fit.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Ignore {
-    /// The finding's id, or that of one of its advisories.
+    /// The finding's id, its check, or one of its advisories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The package, or the source package.

@@ -149,7 +149,10 @@ fn fails(policy: &Policy, kind: Kind, finding: &Finding, given: &Given<'_>) -> b
 }
 
 fn fits(ignore: &Ignore, finding: &Finding) -> bool {
-    let id = |id: &String| finding.id == *id || finding.advisories.contains(id);
+    let id = |id: &String| {
+        let names = [&finding.id, &finding.check].into_iter();
+        names.chain(&finding.advisories).any(|name| name == id)
+    };
     let package = |package: &String| {
         [&finding.package, &finding.source]
             .into_iter()
@@ -275,6 +278,7 @@ mod tests {
         for (id, package, path, until, accepted) in [
             (some("CVE-1"), None, None, None, true),
             (some("DSA-1"), None, None, None, true),
+            (some("check"), None, None, None, true),
             (some("CVE-2"), None, None, None, false),
             (None, some("openssl"), None, None, true),
             (None, some("libssl3"), some("/etc/**"), None, true),

@@ -1,6 +1,6 @@
 //! All checks of one system, in one go.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
@@ -13,8 +13,9 @@ use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Root, ScanError, hygiene, packaged, secrets};
+use crate::digest::Digest;
 use crate::lock::Lock;
-use crate::manifest::Inputs;
+use crate::manifest::{Action, Inputs};
 use crate::secret::Secrets;
 
 /// A part of a scan that can be left out.
@@ -62,13 +63,36 @@ pub struct Origin {
     pub lock: Lock,
     /// Everything else.
     pub inputs: Inputs,
+    /// What is in the directories among the inputs: their [listings](crate::manifest::inputs::listing), by digest.
+    pub listings: HashMap<Digest, Vec<u8>>,
 }
 
 impl Origin {
+    /// Where directories were put as a whole, with what was in them.
+    fn directories(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let steps = self
+            .inputs
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::File(file) => Some(file),
+                _ => None,
+            });
+        let files = self.inputs.files.iter().chain(steps);
+        files.filter_map(|file| {
+            let listing = self.listings.get(&file.digest)?;
+            Some((file.destination.as_str(), listing.as_slice()))
+        })
+    }
+
     fn declared(&self) -> Result<Declared, ScanError> {
         let root = self.base.root();
         let facts = Facts::of(&root, &packaged::verify(&root, threads())?)?;
-        Ok(Declared::new(facts, Some(&self.lock), &self.inputs))
+        let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
+        for (destination, listing) in self.directories() {
+            declared.narrow(destination, listing);
+        }
+        Ok(declared)
     }
 }
 
