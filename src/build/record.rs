@@ -13,6 +13,7 @@ use crate::lock::Lock;
 use crate::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind, inputs};
 use crate::plan::{self, Plan};
 use crate::provision::{Origin, Package};
+use crate::scan::sbom::Subject;
 use crate::store::{Run, StoreError, Timestamp, Writing};
 use crate::ui::Ui;
 
@@ -56,7 +57,12 @@ pub(super) async fn image(
     }
     if let Some(Passed { contents, report }) = run.passed {
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
-        writing.add_scan(id, contents, report)?;
+        let about = Subject {
+            name: plan.image.name.clone(),
+            digest: Some(made.manifest.outputs.image.digest),
+            created: made.lock.epoch.unwrap_or(run.started),
+        };
+        writing.add_scan(id, &about, contents, report)?;
     }
     let phases = run
         .phases

@@ -39,6 +39,14 @@ pub struct TemplateArgs {
     #[arg(required = true, value_name = "TEMPLATE")]
     pub templates: Vec<PathBuf>,
 
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub variables: VariableArgs,
+}
+
+/// Values of the variables of templates.
+#[derive(Clone, Debug, Args)]
+pub struct VariableArgs {
     /// Give a variable a value (wins over --var-file, the environment and the template's default)
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
     pub vars: Vec<(String, String)>,
@@ -49,6 +57,14 @@ pub struct TemplateArgs {
 }
 
 impl TemplateArgs {
+    /// What the templates are loaded with.
+    #[must_use]
+    pub fn inputs(&self) -> Inputs {
+        self.variables.inputs()
+    }
+}
+
+impl VariableArgs {
     /// What the templates are loaded with.
     #[must_use]
     pub fn inputs(&self) -> Inputs {

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::stored::{StoreArgs, StoredError, plain, size};
-use crate::manifest::{Action, Base, BaseKind, Manifest, Origin, Request, Step};
-use crate::store::{Record, Stored};
+use crate::manifest::{Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step};
+use crate::scan::report::LeftOut;
+use crate::store::{Record, Store, Stored};
 
 /// Show what an image was made from and what it is
 #[derive(Clone, Debug, Args)]
@@ -34,6 +35,7 @@ pub fn run(args: &ShowArgs, out: &mut dyn Write) -> Result<(), StoredError> {
         out.write_all(&stored.bytes)?;
     } else {
         print(&stored, &store.records_of(stored.id)?, out)?;
+        print_scan(&store, stored.id, out)?;
     }
     Ok(out.flush()?)
 }
@@ -96,6 +98,36 @@ fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result
         };
         row("same again", text)?;
     }
+    Ok(())
+}
+
+/// The last scan of an image, and where its bills of materials are.
+fn print_scan(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<(), StoredError> {
+    let Some(scan) = store.scans_of(id)?.pop() else {
+        return Ok(());
+    };
+    let counts = &scan.report.counts;
+    let found = match counts.findings - counts.accepted {
+        0 => "nothing found".to_owned(),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    let failing = match counts.failing {
+        0 => String::new(),
+        count => format!(", {count} that the policy refuses"),
+    };
+    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {}", plain(&value));
+    row("scanned", format!("{}: {found}{failing}", scan.scanned))?;
+    for left_out in &scan.report.left_out {
+        let LeftOut { check, because } = left_out;
+        row("", format!("without {}: {because}", check.name()))?;
+    }
+    let path = |digest| store.blob(digest).display().to_string();
+    row(
+        "sbom",
+        format!("{} (CycloneDX)", path(&scan.sboms.cyclonedx)),
+    )?;
+    row("", format!("{} (SPDX)", path(&scan.sboms.spdx)))?;
     Ok(())
 }
 

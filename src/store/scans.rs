@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::writing::READ_ONLY;
 use super::{Store, StoreError, Writing, entries, name_of};
@@ -10,6 +11,7 @@ use crate::atomic;
 use crate::digest::Digest;
 use crate::manifest::{ManifestError, ManifestId, canonical};
 use crate::scan::report::{Json, Report};
+use crate::scan::sbom::{self, Subject};
 use crate::scan::whole::Contents;
 use crate::time::Timestamp;
 
@@ -28,8 +30,20 @@ pub struct ScanRecord {
     pub scanned: Timestamp,
     /// The blob with what is installed: JSON, compressed by zstd.
     pub contents: Digest,
+    /// Blobs with its bills of materials.
+    pub sboms: Sboms,
     /// What was found.
     pub report: Json,
+}
+
+/// The bills of materials of an image: one document in each form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sboms {
+    /// CycloneDX 1.6.
+    pub cyclonedx: Digest,
+    /// SPDX 2.3.
+    pub spdx: Digest,
 }
 
 /// Level of the compression of what is installed.
@@ -99,9 +113,22 @@ impl Writing {
     pub fn add_scan(
         &self,
         id: ManifestId,
+        subject: &Subject,
         contents: &Contents,
         report: &Report,
     ) -> Result<ScanRecord, StoreError> {
+        let Contents {
+            inventory,
+            licenses,
+        } = contents;
+        let bill = |document: Value| {
+            let text = canonical::to_bytes(&document)?;
+            Ok::<_, StoreError>(self.add_text(&text)?.digest)
+        };
+        let sboms = Sboms {
+            cyclonedx: bill(sbom::cyclonedx(subject, inventory, licenses))?,
+            spdx: bill(sbom::spdx_2_3(subject, inventory, licenses))?,
+        };
         let json = canonical::to_bytes(contents)?;
         let scans = self.store().scans();
         let directory = scans.join(id.to_string());
@@ -112,6 +139,7 @@ impl Writing {
             manifest: id,
             scanned: Timestamp::now(),
             contents: self.add_text(&compressed)?.digest,
+            sboms,
             report: report.json(),
         };
         let bytes = canonical::to_bytes(&record)?;

@@ -4,6 +4,7 @@
 
 mod dnf;
 mod locked;
+mod scanned;
 mod sealed;
 mod signals;
 mod site;
@@ -102,6 +103,8 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
         info.get("backing-filename").is_none(),
         "the image stands alone"
     );
+
+    scanned::again_and_without_the_image(&site, &id[..19]);
 
     // Again, from the store alone: the same bytes, on a host that says that it is another day and another place.
     for gone in ["web.toml", "web.lock.toml"] {

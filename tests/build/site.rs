@@ -51,6 +51,9 @@ impl Site {
         command
             .env("KARAT_CACHE", self.path("cache"))
             .env("KARAT_STORE", self.path("store"))
+            // A database of vulnerabilities on this machine would have a say otherwise.
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env_remove("KARAT_DB")
             .env_remove("TOKEN");
         command.stdin(Stdio::null());
         command

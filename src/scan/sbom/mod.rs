@@ -1,5 +1,5 @@
-//! Bills of materials: the inventory as `CycloneDX` 1.6 and SPDX 2.3. Nothing in them is from a clock or from chance: the
-//! same image gives the same document.
+//! Bills of materials: the inventory as CycloneDX 1.6 and SPDX 2.3. Nothing in them is from a clock or from chance: the
+//! same subject and inventory give the same document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,8 @@ pub struct Subject {
     pub name: String,
     /// What the document's own identifier is made from: the image's digest, where it is known.
     pub digest: Option<Digest>,
-    /// When the image's inputs were made; SPDX wants a date.
-    pub epoch: Option<Timestamp>,
+    /// When the document was made, for it says so: for an image of karat's own, the day of its inputs.
+    pub created: Timestamp,
 }
 
 /// One package of whatever kind.
@@ -32,7 +32,7 @@ struct Entry {
     path: Option<String>,
 }
 
-/// The inventory as `CycloneDX` 1.6.
+/// The inventory as CycloneDX 1.6.
 #[must_use]
 pub fn cyclonedx(subject: &Subject, inventory: &Inventory, licenses: &Licenses) -> Value {
     let entries = entries(inventory, licenses);
@@ -132,7 +132,7 @@ pub fn spdx_2_3(subject: &Subject, inventory: &Inventory, licenses: &Licenses) -
         let text = format!("See the copyright file of the package, which calls it {name}.");
         json!({"licenseId": id, "name": name, "extractedText": text})
     });
-    let created = subject.epoch.unwrap_or(Timestamp::from_seconds(0));
+    let created = subject.created;
     json!({
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",

@@ -49,7 +49,7 @@ fn subject(digest: Option<Digest>) -> Subject {
     Subject {
         name: "web".to_owned(),
         digest,
-        epoch: "2026-01-31T12:00:00Z".parse().ok(),
+        created: "2026-01-31T12:00:00Z".parse().unwrap(),
     }
 }
 

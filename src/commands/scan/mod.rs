@@ -1,6 +1,6 @@
 //! `karat scan`
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,23 +10,24 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::stored::StoreArgs;
-use super::{Failed, Invalid};
+use super::{Failed, Invalid, VariableArgs};
 use crate::atomic;
-use crate::digest::Digest;
 use crate::hashing;
-use crate::lock::Lock;
-use crate::manifest::{self, IdPrefix, Manifest, ManifestId, Source, SourceKind};
+use crate::manifest::ManifestId;
 use crate::plan::{self, Policy};
 use crate::scan::policy::{Given, judge};
-use crate::scan::report::{Json, LeftOut, Report, Subject};
+use crate::scan::report::{Json, Report, Subject};
 use crate::scan::vulnerability::{Database, DbError, Options};
-use crate::scan::whole::{self, Check, Contents, Origin, Scanned, Wanted};
-use crate::scan::{self, Opened, Severity, sbom, vex};
+use crate::scan::whole::{self, Check, Contents, Scanned, Wanted};
+use crate::scan::{Severity, sbom, vex};
 use crate::secret::Secrets;
-use crate::store::{Store, StoreError};
-use crate::template::{self, Inputs};
+use crate::template;
 use crate::time::Timestamp;
 use crate::ui::Ui;
+
+mod target;
+
+use target::Target;
 
 /// Exit code when the policy says no.
 const REFUSED: u8 = 3;
@@ -86,6 +87,9 @@ pub struct ScanArgs {
     #[arg(long, visible_alias = "template", value_name = "TEMPLATE")]
     policy: Option<PathBuf>,
 
+    #[command(flatten)]
+    variables: VariableArgs,
+
     /// Compare with this report (of --json), for a policy with `new_only`
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -97,7 +101,7 @@ pub struct ScanArgs {
 /// A form of bills of materials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum SbomFormat {
-    /// `CycloneDX` 1.6
+    /// CycloneDX 1.6
     #[default]
     Cyclonedx,
     /// SPDX 2.3
@@ -115,14 +119,6 @@ enum Wrong {
         path: PathBuf,
         source: serde_json::Error,
     },
-}
-
-/// What is scanned.
-enum Target {
-    /// A system, and what it was made from, where that is known.
-    Opened(Opened, Option<Box<Origin>>),
-    /// What was stored of an image that is gone.
-    Contents(Contents),
 }
 
 /// What was scanned, and what came of it.
@@ -177,8 +173,8 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
         Some(database(args.db.as_deref()).map_err(Failed::new)?)
     };
     let facts = database.as_ref().map(whole::facts);
-    let (target, subject, id) = open(args).await?;
-    let left_out = left_out(args, &target);
+    let (target, subject, id) = target::open(args).await?;
+    let left_out = target::left_out(args, &target);
     let options = Options {
         max_age: policy.max_db_age,
         ..Options::at(now)
@@ -219,39 +215,11 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
     })
 }
 
-/// Checks that cannot be made of this target, and those that nobody wants.
-fn left_out(args: &ScanArgs, target: &Target) -> Vec<LeftOut> {
-    let because = |check: &Check, because: &str| LeftOut {
-        check: *check,
-        because: because.to_owned(),
-    };
-    let asked = args
-        .without
-        .iter()
-        .map(|check| because(check, "as asked for"));
-    let mut left_out: Vec<_> = asked.collect();
-    let (checks, reason): (&[Check], _) = match target {
-        Target::Opened(_, Some(_)) => (&[], ""),
-        Target::Opened(_, None) => (
-            &[Check::Undeclared],
-            "only of an image in the store is known what it was made from",
-        ),
-        Target::Contents(_) => (
-            &[Check::Hygiene, Check::Secrets, Check::Undeclared],
-            "the image is gone; its inventory is in the store",
-        ),
-    };
-    for check in checks.iter().filter(|check| !args.without.contains(check)) {
-        left_out.push(because(check, reason));
-    }
-    left_out
-}
-
 /// The policy, and the values of the template's own secrets.
 fn policy(args: &ScanArgs, ui: &Ui) -> Result<(Policy, Secrets), Failed> {
     let (mut policy, mut values) = (Policy::default(), Secrets::default());
     if let Some(template) = &args.policy {
-        let mut inputs = Inputs::from_environment();
+        let mut inputs = args.variables.inputs();
         // The image that the template makes may be there already.
         inputs.force = true;
         let plan = template::load(template, &inputs).map_err(|error| Invalid(vec![error]))?;
@@ -282,79 +250,6 @@ fn before(path: &Path) -> Result<BTreeSet<String>, Failed> {
         .map_err(|error| Failed::io(&format!("cannot read {}", path.display()), error))?;
     let report: Json = serde_json::from_slice(&text).map_err(error)?;
     report.keys().map_err(error)
-}
-
-/// Opens what was named: what is there as a file or directory, else an id.
-async fn open(args: &ScanArgs) -> Result<(Target, sbom::Subject, Option<ManifestId>), Failed> {
-    let path = &args.target;
-    if path.exists() {
-        let opened = scan::open(path).await.map_err(Failed::new)?;
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        let subject = sbom::Subject {
-            name: name.to_string_lossy().into_owned(),
-            digest: None,
-            epoch: None,
-        };
-        return Ok((Target::Opened(opened, None), subject, None));
-    }
-    let no_target = || Failed::with(2, Wrong::NoTarget(path.clone()));
-    let prefix = path
-        .to_str()
-        .filter(|text| text.parse::<IdPrefix>().is_ok());
-    let prefix = prefix.ok_or_else(no_target)?;
-    let store = args.store.open().map_err(Failed::new)?;
-    let stored = store.resolve(prefix).and_then(|id| store.manifest(id));
-    let stored = stored.map_err(|error| Failed::with(error.exit_code(), error))?;
-    let image = &stored.manifest.outputs.image;
-    let blob = store.blob(&image.digest);
-    let target = if blob.exists() {
-        let opened = scan::open::recorded(&blob, &image.format).await;
-        let origin = origin(&store, &stored.manifest).await?.map(Box::new);
-        Target::Opened(opened.map_err(Failed::new)?, origin)
-    } else {
-        let contents = store.contents_of(stored.id);
-        let contents = contents.map_err(|error| Failed::with(error.exit_code(), error))?;
-        Target::Contents(contents.ok_or_else(|| Failed::new(StoreError::NoImage(image.digest)))?)
-    };
-    let subject = sbom::Subject {
-        name: stored.manifest.inputs.image.name.clone(),
-        digest: Some(image.digest),
-        epoch: None,
-    };
-    Ok((target, subject, Some(stored.id)))
-}
-
-/// What a recorded image was made from, if all of it is still in the store.
-async fn origin(store: &Store, manifest: &Manifest) -> Result<Option<Origin>, Failed> {
-    let inputs = &manifest.inputs;
-    let base = store.blob(&inputs.base.digest);
-    let Some(lock) = inputs.lock.as_ref().map(|lock| store.blob(&lock.digest)) else {
-        return Ok(None);
-    };
-    if !base.exists() || !lock.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&lock);
-    let text = text.map_err(|error| Failed::io("cannot read the lock in the store", error))?;
-    let lock = Lock::from_toml(&text, &lock);
-    let opened = scan::open::recorded(&base, &inputs.base.format).await;
-    Ok(Some(Origin {
-        base: opened.map_err(Failed::new)?,
-        lock: lock.map_err(|error| Failed::with(error.exit_code(), error))?,
-        inputs: inputs.clone(),
-        listings: listings(store, inputs),
-    }))
-}
-
-/// What was in the directories that an image was made from, by digest.
-fn listings(store: &Store, inputs: &manifest::Inputs) -> HashMap<Digest, Vec<u8>> {
-    let sources = inputs.sources.values();
-    let directories = sources.filter(|source| source.kind == SourceKind::Directory);
-    let listing = |source: &Source| {
-        let listing = std::fs::read(store.blob(&source.digest)).ok()?;
-        (Digest::of(&listing) == source.digest).then_some((source.digest, listing))
-    };
-    directories.filter_map(listing).collect()
 }
 
 fn database(path: Option<&Path>) -> Result<Database, DbError> {
@@ -392,7 +287,7 @@ fn write_files(args: &ScanArgs, done: &Done) -> Result<(), Failed> {
 async fn remember(args: &ScanArgs, id: ManifestId, done: &Done) -> Result<(), Failed> {
     let store = args.store.open().map_err(Failed::new)?;
     let writing = store.begin().await.map_err(Failed::new)?;
-    let added = writing.add_scan(id, &done.scanned.contents, &done.report);
+    let added = writing.add_scan(id, &done.subject, &done.scanned.contents, &done.report);
     added.map(drop).map_err(Failed::new)
 }
 
