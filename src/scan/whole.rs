@@ -171,7 +171,7 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     if wanted.wants(Check::Secrets) {
         let mut found = secrets::check(&root, &harmless(&root, packaged.identical))?;
         if let Some(disk) = opened.disk() {
-            found.extend(secrets::raw(disk, wanted.values)?);
+            found.extend(secrets::raw(&root, disk, wanted.values)?);
         }
         // Where nothing could be looked for, there is no secret that was found.
         let (found, not_searched) = found.into_iter().partition(|it| it.check == "secret");

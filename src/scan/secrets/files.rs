@@ -14,7 +14,7 @@ use crate::disk::tree::{Content, File};
 use crate::scan::{Finding, Root, ScanError, root};
 
 /// What one thread takes of a file in one go.
-const PART: u64 = 4 << 20;
+pub(super) const PART: u64 = 4 << 20;
 /// All files together: what is said to be more is no real disk.
 const ALL: u64 = 2 << 40;
 /// Places that a finding names.
@@ -137,7 +137,7 @@ fn source_of(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Where the parts of a file start that are not holes.
-fn parts(root: &Root, file: &File) -> Result<BTreeSet<u64>, ReadError> {
+pub(super) fn parts(root: &Root, file: &File) -> Result<BTreeSet<u64>, ReadError> {
     let size = file.content.size();
     let Content::Inode { inode, .. } = file.content else {
         return Ok((0..size.div_ceil(PART)).map(|part| part * PART).collect());
@@ -192,7 +192,7 @@ impl Job<'_> {
 }
 
 /// A file's bytes one after another. What the file system says is kept, for decoders lose it.
-struct Bytes<'a> {
+pub(super) struct Bytes<'a> {
     root: &'a Root<'a>,
     content: &'a Content,
     at: u64,
@@ -201,7 +201,7 @@ struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    fn new(root: &'a Root<'a>, content: &'a Content, at: u64, end: u64) -> Self {
+    pub(super) fn new(root: &'a Root<'a>, content: &'a Content, at: u64, end: u64) -> Self {
         Self {
             root,
             content,
@@ -211,7 +211,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    fn finish(self) -> Result<(), ReadError> {
+    pub(super) fn finish(self) -> Result<(), ReadError> {
         self.failed.map_or(Ok(()), Err)
     }
 }

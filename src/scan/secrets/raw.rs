@@ -1,13 +1,16 @@
 //! The template's own secrets on the raw disk: in files, in what deleted files left behind, between partitions.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use aho_corasick::AhoCorasick;
 
-use crate::disk::read::{BlockRead, ReadError};
-use crate::scan::{Finding, ScanError, Severity};
+use super::files::{self, Bytes};
+use crate::disk::read::{BlockRead, Kind, ReadError};
+use crate::scan::root::shown;
+use crate::scan::{Finding, Root, ScanError, Severity};
 use crate::secret::{Secrets, disguises};
 
 /// Bytes that a thread looks at in one go.
@@ -26,44 +29,65 @@ const PLACES: usize = 5;
 /// Looks for the values of `secrets` in all that is on a disk, free blocks included; what is known to be zero is not read.
 ///
 /// They are found as they are and as the redactor knows them (base64, percent-encoded, quoted), in hex and in UTF-16.
-/// What is compressed, or torn apart between blocks that do not follow each other, is not found.
+/// What is compressed, or torn apart between blocks that do not follow each other, is not found. Files of `root` that have
+/// one are named.
 ///
 /// # Errors
 /// The disk cannot be read.
-pub fn raw(disk: &dyn BlockRead, secrets: &Secrets) -> Result<Vec<Finding>, ScanError> {
+pub fn raw(
+    root: &Root<'_>,
+    disk: &dyn BlockRead,
+    secrets: &Secrets,
+) -> Result<Vec<Finding>, ScanError> {
     let names: Vec<&str> = secrets.iter().map(|(name, _)| name).collect();
     let wanted = Wanted::new(secrets);
     let mut findings: Vec<_> = wanted.short.iter().map(|name| too_short(name)).collect();
     let mut places = wanted.search(disk)?;
     places.sort_unstable();
     places.dedup();
+    let files = match places.is_empty() {
+        true => Vec::new(),
+        false => wanted.files(root)?,
+    };
     for (index, name) in names.iter().enumerate() {
+        let of_this = files.iter().filter(|(secret, _)| *secret == index);
+        let files: Vec<_> = of_this.map(|(_, path)| path.as_str()).collect();
         let here: Vec<u64> = places
             .iter()
             .filter(|(secret, _)| *secret == index)
             .map(|(_, offset)| *offset)
             .collect();
         if !here.is_empty() {
-            findings.push(found(name, &here));
+            findings.push(found(name, &files, &here));
         }
     }
     Ok(findings)
 }
 
-fn found(name: &str, places: &[u64]) -> Finding {
+fn found(name: &str, files: &[&str], places: &[u64]) -> Finding {
     let id = format!("secret:template:{name}");
     let title = format!("the value of the template's secret `{name}` is on the disk");
     let mut finding = Finding::new("secret", id.as_str(), Severity::Critical, title);
-    let shown: Vec<_> = places.iter().take(PLACES).map(u64::to_string).collect();
-    finding.evidence = format!("at byte {} of the disk", shown.join(", "));
-    if places.len() > PLACES {
-        let more = places.len() - PLACES;
-        finding.evidence = format!("{}, and {more} more", finding.evidence);
-    }
+    finding.path = files.first().map(|&path| path.to_owned());
+    let places: Vec<_> = places.iter().map(u64::to_string).collect();
+    let places = format!("at byte {} of the disk", some_of(&places));
+    finding.evidence = match files {
+        [] => format!("{places}, in no file that is there"),
+        files => format!("in {}; {places}", some_of(files)),
+    };
     "find the step that writes it and hand it over by environment or standard input instead; build again, and change the secret if the image has left this machine"
         .clone_into(&mut finding.mend);
     finding.accept = super::accept(&id);
     finding
+}
+
+/// The first ones, and how many more there are.
+fn some_of<S: AsRef<str>>(all: &[S]) -> String {
+    let shown: Vec<_> = all.iter().take(PLACES).map(AsRef::as_ref).collect();
+    match all.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
 }
 
 fn too_short(name: &str) -> Finding {
@@ -127,6 +151,36 @@ impl<'a> Wanted<'a> {
             }
             Ok(places)
         })
+    }
+
+    /// Every file that has one: the secret's index, and the path.
+    fn files(&self, root: &Root<'_>) -> Result<Vec<(usize, String)>, ScanError> {
+        let Some(automaton) = &self.automaton else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        let mut buffer = Vec::new();
+        for (path, index) in root.tree().paths() {
+            let file = &root.tree().files()[index];
+            if file.kind != Kind::File {
+                continue;
+            }
+            let mut secrets = BTreeSet::new();
+            for start in files::parts(root, file)? {
+                let from = start.saturating_sub(self.longest as u64);
+                let end = (start + files::PART).min(file.content.size());
+                let mut part = Bytes::new(root, &file.content, from, end);
+                buffer.clear();
+                // What goes wrong is kept for the next line.
+                part.read_to_end(&mut buffer).ok();
+                part.finish()?;
+                let here = automaton.find_overlapping_iter(&buffer);
+                secrets.extend(here.map(|it| self.owner[it.pattern().as_usize()]));
+            }
+            let path = shown(path).display().to_string();
+            found.extend(secrets.into_iter().map(|secret| (secret, path.clone())));
+        }
+        Ok(found)
     }
 
     fn work(
@@ -228,6 +282,7 @@ mod tests {
 
     use super::*;
     use crate::disk::read::{Memory, Span};
+    use crate::scan::testing::Planted;
 
     fn secrets(pairs: &[(&str, &str)]) -> Secrets {
         let mut secrets = Secrets::default();
@@ -235,6 +290,10 @@ mod tests {
             secrets.insert((*name).to_owned(), SecretString::from(*value));
         }
         secrets
+    }
+
+    fn searched(disk: &dyn BlockRead, secrets: &Secrets) -> Result<Vec<Finding>, ScanError> {
+        raw(&Planted::default().root(), disk, secrets)
     }
 
     /// A disk of which only one part is said not to be zero.
@@ -286,7 +345,7 @@ mod tests {
                 let mut disk = vec![0x55; 2 * usize::try_from(PIECE).unwrap() + 40];
                 let start = usize::try_from(at).unwrap();
                 disk[start..start + written.len()].copy_from_slice(&written);
-                let found = raw(&Memory(disk), &secrets(&[("token", value)])).unwrap();
+                let found = searched(&Memory(disk), &secrets(&[("token", value)])).unwrap();
                 assert_eq!(found.len(), 1, "{name} at {at}: {found:?}");
                 assert_eq!(found[0].id, "secret:template:token");
                 assert!(!format!("{found:?}").contains("horse"), "{name} at {at}");
@@ -299,11 +358,17 @@ mod tests {
         let key = "-----BEGIN KEY-----\nMC4CAQAwBQYDK2VwBCIEIDl3xzTbq1vR\n-----END KEY-----\n";
         let all = secrets(&[("key", key), ("other", "nowhere-to-be-seen")]);
         let frame = b"see -----BEGIN KEY----- here".to_vec();
-        assert_eq!(raw(&Memory(frame), &all).unwrap(), []);
-        let found = raw(&Memory(key.replace('\n', "").into_bytes()), &all).unwrap();
+        assert_eq!(searched(&Memory(frame), &all).unwrap(), []);
+        let found = searched(&Memory(key.replace('\n', "").into_bytes()), &all).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].evidence, "at byte 19 of the disk");
-        assert_eq!(raw(&Memory(Vec::new()), &Secrets::default()).unwrap(), []);
+        assert_eq!(
+            found[0].evidence,
+            "at byte 19 of the disk, in no file that is there"
+        );
+        assert_eq!(
+            searched(&Memory(Vec::new()), &Secrets::default()).unwrap(),
+            []
+        );
     }
 
     #[test]
@@ -313,8 +378,8 @@ mod tests {
             bytes[at..at + 12].copy_from_slice(b"long-enough!");
         }
         let disk = Sparse(Memory(bytes), 65536..262_144);
-        let found = raw(&disk, &secrets(&[("s", "long-enough!")])).unwrap();
-        let expected = "at byte 65536, 131060, 262130 of the disk";
+        let found = searched(&disk, &secrets(&[("s", "long-enough!")])).unwrap();
+        let expected = "at byte 65536, 131060, 262130 of the disk, in no file that is there";
         assert_eq!(
             found[0].evidence, expected,
             "what is in a hole does not count"
@@ -323,8 +388,34 @@ mod tests {
 
     #[test]
     fn a_value_that_is_too_short_is_said_and_not_looked_for() {
-        let found = raw(&Memory(b"abc abc".to_vec()), &secrets(&[("s", "abc")])).unwrap();
+        let found = searched(&Memory(b"abc abc".to_vec()), &secrets(&[("s", "abc")])).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].check, "secret-not-searched");
+    }
+
+    #[test]
+    fn the_files_that_have_a_secret_are_named_and_what_is_in_none_is_said_to_be() {
+        let value = "correct/horse battery-9";
+        let tree = Planted::default()
+            .file("/srv/settings", 0o644, format!("token: {value}\n"))
+            .file("/srv/other", 0o644, "token: another\n");
+        let disk = Memory(format!("{value}{value}").into_bytes());
+        for (tree, path, evidence) in [
+            (
+                tree,
+                Some("/srv/settings"),
+                "in /srv/settings; at byte 0, 23 of the disk",
+            ),
+            (
+                Planted::default(),
+                None,
+                "at byte 0, 23 of the disk, in no file that is there",
+            ),
+        ] {
+            let found = raw(&tree.root(), &disk, &secrets(&[("token", value)])).unwrap();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].path.as_deref(), path);
+            assert_eq!(found[0].evidence, evidence);
+        }
     }
 }
