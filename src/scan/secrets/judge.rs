@@ -3,6 +3,8 @@
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use flate2::Crc;
 
+use super::rule::innermost;
+
 /// What a pattern matched.
 pub(super) struct Match<'a> {
     /// The secret itself.
@@ -185,7 +187,8 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
     let text = found.secret;
     let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
     let letter = has(u8::is_ascii_alphabetic);
-    let mixed = has(u8::is_ascii_digit) || has(|byte| b"!@#^&*?+~%$".contains(byte));
+    let mixed =
+        has(u8::is_ascii_digit) || has(|byte| b"!@#^&*?+~%$".contains(byte)) || is_phrase(found);
     let strange = has(|byte| b"()`|".contains(byte));
     let starts = [
         &b"/"[..],
@@ -210,8 +213,111 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
     let underscores = memchr::memchr_iter(b'_', text).count();
     let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
     let name = underscores >= 2 && text.iter().all(word);
-    let fits = letter && mixed && !strange && !path && !code && !name && entropy(text) >= 2.5;
+    let fits = letter && mixed && !strange && !path && !code && !name && entropy(text) >= 2.2;
     fits.then(|| password(found)).flatten()
+}
+
+/// Endings of files in which what is assigned is a value and no name of something.
+const SETTINGS: [&str; 22] = [
+    ".env",
+    ".ini",
+    ".conf",
+    ".cnf",
+    ".cfg",
+    ".cf",
+    ".config",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".properties",
+    ".json",
+    ".tfvars",
+    ".tfstate",
+    ".service",
+    ".sh",
+    ".xml",
+    ".log",
+    "history",
+    ".credentials",
+    ".hcl",
+    ".cifs",
+];
+/// Parts of paths of files with what people are to read, or with the form of something.
+const NO_SETTINGS: [&str; 10] = [
+    "locale",
+    "/lang",
+    "i18n",
+    "l10n",
+    "translation",
+    "schema",
+    "openapi",
+    "swagger",
+    "/test",
+    "messages",
+];
+/// Parts of words that are about secrets, and none themselves.
+const ABOUT: [&str; 24] = [
+    "passw",
+    "secret",
+    "token",
+    "login",
+    "enter",
+    "forgot",
+    "requir",
+    "invalid",
+    "reset",
+    "string",
+    "config",
+    "default",
+    "value",
+    "false",
+    "plugin",
+    "module",
+    "credential",
+    "disabled",
+    "enabled",
+    "system",
+    "private",
+    "encrypt",
+    "variable",
+    "provider",
+];
+
+/// A password of letters only, where nothing else can be meant.
+fn is_phrase(found: &Match) -> bool {
+    let path = innermost(found.path).to_ascii_lowercase();
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let setting = SETTINGS.iter().any(|end| name.ends_with(end.as_bytes()))
+        || !name.contains(&b'.')
+        || name.starts_with(b".");
+    let has = |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
+    let text = found.secret.to_ascii_lowercase();
+    let about = |word: &&str| memchr::memmem::find(&text, word.as_bytes()).is_some();
+    setting
+        && !NO_SETTINGS.iter().any(has)
+        && text.len() >= 8
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || *byte == b'-')
+        && different(&text) >= 6
+        && !ABOUT.iter().any(about)
+}
+
+/// A password of letters only in the program of an application.
+pub(super) fn phrase(found: &Match) -> Option<Certainty> {
+    is_phrase(&Match {
+        path: b"",
+        ..*found
+    })
+    .then(|| password(found))
+    .flatten()
+}
+
+/// A password on a line of its own, which is all that the file has.
+pub(super) fn alone(found: &Match) -> Option<Certainty> {
+    let shown = [&b"#"[..], b"//", b"<", b"{", b"["];
+    let text = !shown.iter().any(|start| found.secret.starts_with(start));
+    text.then(|| password(found)).flatten()
 }
 
 /// The password in `scheme://user:password@host`.

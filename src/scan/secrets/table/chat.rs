@@ -57,4 +57,14 @@ pub(super) const RULES: &[Rule] = &[
             "(?:^|[^0-9A-Za-z]|bot)([0-9]{8,10}:AA[A-Za-z0-9_-]{33})(?:[^A-Za-z0-9_-]|$)",
         )
     },
+    Rule {
+        judge: judge::random,
+        within: 240,
+        ..token(
+            "teams-webhook",
+            "a webhook of Teams",
+            &["webhook.office.com/", "outlook.office.com/webhook"],
+            r"(?i:webhook\.office\.com/webhookb2|outlook\.office\.com/webhook)/([0-9a-f-]{36}@[0-9a-f-]{36}/IncomingWebhook/[0-9a-f]{32}/[0-9a-f-]{36})",
+        )
+    },
 ];

@@ -59,8 +59,8 @@ pub(super) const RULES: &[Rule] = &[
             "azure-storage-key",
             "a key of an Azure account",
             &[
-                "AccountKey=",
-                "SharedAccessKey=",
+                "AccountKey",
+                "SharedAccessKey",
                 "account_key",
                 "storage_key",
                 "AZURE_STORAGE",

@@ -1,6 +1,7 @@
 //! Files whose form says where the password is.
 
 use super::password;
+use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
 
 /// Where passwords of wireless networks are.
@@ -62,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         ..password(
             "pgpass",
             "a password of PostgreSQL",
-            &[":5432:", ":5433:", ":6432:", ":*:"],
+            &[],
             r"^[^:#\s]{1,128}:(?:\d{1,5}|\*):[^:\n]{1,64}:[^:\n]{1,64}:([^\n]{2,128})$",
         )
     },
@@ -107,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
             "chpasswd",
             "a password given to chpasswd",
             &["chpasswd"],
-            r#"chpasswd:[^\n]*\n(?:[ \t]+[^\n]*\n){0,4}?[ \t]+(?:list:\s*\|?[ \t]*\n\s+)?-?\s*[a-z_][a-z0-9_-]*:([^\s:]{3,130})|(?:echo|printf)\s+(?:-\S+\s+)*["']?[a-z_][a-z0-9_-]*:([^\s"']{3,100}?)(?:\\n)?["']?\s*\|\s*(?:sudo\s+)?(?:/usr/sbin/)?chpasswd"#,
+            r#"chpasswd:[^\n]*\n(?:[ \t]+[^\n]*\n){0,4}?[ \t]+(?:list:\s*\|?[ \t]*\n\s+)?-?\s*[a-z_][a-z0-9_-]*:([^\s:]{3,130})|chpasswd[^\n]*<<-?\s*\\?["']?\w+["']?\s*\n\s*[a-z_][a-z0-9_-]*:([^\s:]{3,130})|chpasswd[^\n]*<<<\s*["']?[a-z_][a-z0-9_-]*:([^\s"']{3,130})|(?:echo|printf)\s+(?:-\S+\s+)*["']?[a-z_][a-z0-9_-]*:([^\s"']{3,100}?)(?:\\n)?["']?\s*\|\s*(?:sudo\s+)?(?:/usr/sbin/)?chpasswd"#,
         )
     },
     Rule {
@@ -129,6 +130,7 @@ pub(super) const RULES: &[Rule] = &[
             "uv.toml",
             "hgrc",
             "smbcred",
+            "creds",
             "cifs",
             "credentials",
             "msmtprc",
@@ -142,8 +144,8 @@ pub(super) const RULES: &[Rule] = &[
         ..password(
             "credentials-file",
             "a password in a file of credentials",
-            &["password"],
-            r"^\s*password\s*[=:]\s*(\S{3,300})",
+            &["pass"],
+            r"^[ \t]*pass(?:word)?[ \t]*[=: \t][ \t]*\x22?(\S{3,300})",
         )
     },
     Rule {
@@ -161,8 +163,72 @@ pub(super) const RULES: &[Rule] = &[
         ..password(
             "ipsec-psk",
             "a shared key of IPsec",
-            &["PSK \""],
-            r#"[\s:]PSK\s+"([^"\n]{4,200})""#,
+            &["PSK \"", "PSK '", "PSK 0", "PSK\t"],
+            r#"[\s:]PSK[ \t]+["']?([^"'\s][^"'\n]{3,200})"#,
         )
     },
+    Rule {
+        files: Files::Named(&["netrc", "auth.conf"]),
+        ..password(
+            "netrc-password",
+            "a password for a host (netrc)",
+            &[],
+            r"(?:machine\s+\S+|^default)\s[\s\S]{0,200}?password\s+(\S+)",
+        )
+    },
+    Rule {
+        judge: judge::alone,
+        files: Files::Named(&[
+            "vault_pass",
+            "vault-pass",
+            ".vaultpass",
+            "vault.pass",
+            "master.key",
+            "credentials.key",
+            "production.key",
+            "initialadminpassword",
+            ".erlang.cookie",
+            "password.txt",
+            "passwd.txt",
+            "passphrase.txt",
+            "/run/secrets/",
+            "/credstore/",
+            "borg-passphrase",
+            "restic-password",
+            "restic_password",
+            ".passphrase",
+            "keyfile.txt",
+        ]),
+        ..password(
+            "password-file",
+            "a file that is a password",
+            &[],
+            r"\A\s*([^\s\x00-\x1f\x80-\xff]{6,512})\s*\z",
+        )
+    },
+    Rule {
+        judge: judge::alone,
+        files: Files::Named(&["openvpn"]),
+        ..password(
+            "openvpn-password",
+            "a user and password of OpenVPN",
+            &[],
+            r"\A\s*[A-Za-z0-9@._-]{2,64}\r?\n([^\s\x00-\x1f\x80-\xff]{6,128})\s*\z",
+        )
+    },
+    Rule {
+        files: Files::Named(&["sasl_passwd", "sasl-passwd", "smtp_auth", "passwd.client"]),
+        ..password(
+            "mail-password",
+            "a password of a mail server",
+            &[],
+            r"^[^#\s:]\S*(?:[ \t]+|:)[^\s:]{1,100}:(\S{3,200})\s*$",
+        )
+    },
+    password(
+        "snmp-password",
+        "a password of SNMP",
+        &["createUser"],
+        r#"^\s*createUser\s+\S+\s+(?:MD5|SHA\S*)\s+"?([^"\s]{6,128})"#,
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use super::password;
 use crate::scan::secrets::judge;
-use crate::scan::secrets::rule::Rule;
+use crate::scan::secrets::rule::{Files, Rule};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -39,6 +39,46 @@ pub(super) const RULES: &[Rule] = &[
             "the hash of a password",
             &["grub.pbkdf2."],
             r"(grub\.pbkdf2\.sha512\.\d+\.[0-9A-Fa-f]{32,}\.[0-9A-Fa-f]{64,})",
+        )
+    },
+    Rule {
+        before: 80,
+        within: 16,
+        judge: judge::hash,
+        ..password(
+            "shadow-des-hash",
+            "a line of a copy of `shadow`",
+            &[":99999:"],
+            r"^[a-z_][A-Za-z0-9_.-]{0,31}:([./0-9A-Za-z]{13}|_[./0-9A-Za-z]{19}):\d*:\d*:99999:",
+        )
+    },
+    Rule {
+        before: 2,
+        within: 120,
+        judge: judge::hash,
+        ..password(
+            "ldap-hash",
+            "the hash of a password",
+            &[
+                "{SHA}",
+                "{SSHA}",
+                "{SHA256}",
+                "{SSHA256}",
+                "{SHA512}",
+                "{SSHA512}",
+                "{SMD5}",
+            ],
+            r"(?:^|[\s:=\x22'])(\{S(?:SHA|HA|MD5|HA256|SHA256|HA512|SHA512)\}[A-Za-z0-9+/]{20,100}={0,2})",
+        )
+    },
+    Rule {
+        judge: judge::hash,
+        files: Files::Named(&["htpasswd"]),
+        ..password(
+            "htpasswd-hash",
+            "the hash of a password",
+            &[],
+            r"^[^:\s#]{1,64}:([./0-9A-Za-z]{13})\s*$",
         )
     },
 ];

@@ -75,4 +75,34 @@ pub(super) const RULES: &[Rule] = &[
             r#"^([A-Z2-7]{16,64})\r?\n(?:" [^\n]*\n){0,6}?" [TH]OTP_"#,
         )
     },
+    Rule {
+        within: 600,
+        judge: judge::mixed,
+        ..master(
+            "signing-key",
+            "a secret key of minisign or signify",
+            &["comment: minisign", "comment: signify", "secret key"],
+            r"comment: [^\n]*secret key[^\n]*\n(RW[A-Za-z0-9+/]{50,300}={0,2})",
+        )
+    },
+    Rule {
+        judge: judge::mixed,
+        files: Files::Named(&["wireguard"]),
+        ..master(
+            "wireguard-key-file",
+            "a key of WireGuard",
+            &[],
+            r"\A\s*([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)\s*\z",
+        )
+    },
+    Rule {
+        judge: judge::certain,
+        files: Files::Named(&["keytab"]),
+        ..master(
+            "keytab",
+            "a table of keys of Kerberos",
+            &[],
+            r"\A(\x05\x02\x00)",
+        )
+    },
 ];

@@ -47,9 +47,10 @@ pub(super) const RULES: &[Rule] = &[
                 "NRII-",
                 "NRJS-",
                 "license_key",
+                "license",
                 "NEW_RELIC",
             ],
-            r#"(NRAK-[A-Z0-9]{27}|NRII-[A-Za-z0-9_-]{32}|[0-9a-f]{36}NRAL)|(?i:license_key)["'\\]{0,2}\s*[:=]\s*["'\\]{0,2}([0-9a-f]{40})(?:[^A-Za-z0-9]|$)"#,
+            r#"(NRAK-[A-Z0-9]{27}|NRII-[A-Za-z0-9_-]{32}|[0-9a-f]{36}NRAL)|(?i:license_key|newrelic[._]license)["'\\]{0,2}\s*[:=]\s*["'\\]{0,2}([0-9a-f]{40})(?:[^A-Za-z0-9]|$)"#,
         )
     },
     Rule {

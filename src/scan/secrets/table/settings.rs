@@ -71,8 +71,9 @@ pub(super) const RULES: &[Rule] = &[
                 "rabbitmqctl",
                 "htpasswd",
                 "openssl",
+                "nmcli",
             ],
-            r#"sshpass\s+-p\s*["']?([^\s"']{3,100})|(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)(?:\s+-{1,2}[^\s]+|\s+[a-z0-9_.-]+){0,6}?\s+-p["']?([^\s"']{3,100})|curl\s(?:[^\n|;]{0,200}?\s)?(?:-u|--user)[\s=]+["']?[^\s:"']+:([^\s"']{3,100})|(?:docker|podman|helm|skopeo|oras|buildah)\s+(?:registry\s+)?login\s[^\n]{0,200}?(?:-p|--password)[\s=]+["']?([^\s"']{3,200})|\s--?(?:password|passwd|requirepass|http-password|ftp-password|proxy-password)[= ]["']?([^\s"'-][^\s"']{3,100})|(?:ldapsearch|ldapadd|ldapmodify|redis-cli)\s[^\n|]{0,120}?-[wa]\s+["']?([^\s"'-][^\s"']{3,100})|rabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+(\S{3,100})|htpasswd\s+-[a-zA-Z]*b[a-zA-Z]*\s+(?:\S+\s+){1,2}(\S{3,100})"#,
+            r#"sshpass\s+-p\s*["']?([^\s"']{3,100})|(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)(?:\s+-{1,2}[^\s]+|\s+[a-z0-9_.-]+){0,6}?\s+-p["']?([^\s"']{3,100})|curl\s(?:[^\n|;]{0,200}?\s)?(?:-u|--user)[\s=]+["']?[^\s:"']+:([^\s"']{3,100})|(?:docker|podman|helm|skopeo|oras|buildah)\s+(?:registry\s+)?login\s[^\n]{0,200}?(?:-p|--password)[\s=]+["']?([^\s"']{3,200})|\s--?(?:password|passwd|requirepass|http-password|ftp-password|proxy-password)[= ]["']?([^\s"'-][^\s"']{3,100})|(?:ldapsearch|ldapadd|ldapmodify|redis-cli)\s[^\n|]{0,120}?-[wa]\s+["']?([^\s"'-][^\s"']{3,100})|rabbitmqctl\s+(?:add_user|change_password)\s+\S+\s+(\S{3,100})|htpasswd\s+-[a-zA-Z]*b[a-zA-Z]*\s+(?:\S+\s+){1,2}(\S{3,100})|smbclient\s[^\n|]{0,120}?-U\s*["']?[^\s%"']+%([^\s"']{3,100})|nmcli\s[^\n|]{0,160}?\s(?:password|wifi-sec\.psk|802-11-wireless-security\.psk)\s+["']?([^\s"']{8,64})|-passw?(?:in|out|ord)?\s+pass:([^\s"']{3,100})"#,
         )
     },
     Rule {
@@ -95,13 +96,13 @@ pub(super) const RULES: &[Rule] = &[
                 "CREDENTIAL",
                 "APIKEY",
             ],
-            r#"(?:^|[\s;"'\x00,{(])(?:export\s+|ENV\s+|Environment=["']?)?[A-Z][A-Z0-9_]{0,60}?(?:PASSWORD|PASSWD|_PASS|SECRET|TOKEN|API_?KEY|SECRET_KEY|ACCESS_KEY|PRIVATE_KEY|ENCRYPTION_KEY|SIGNING_KEY|MASTER_KEY|APP_KEY|AUTH_KEY|_PWD|CREDENTIALS?)(?:_[A-Z0-9]{1,12})?["']?[ \t]{0,2}[=:][ \t]{0,2}["']?([^\s"';,\x00-\x1f\x80-\xff]{6,300})|(?:^|[\s\x00])(?:PASSWORD|PASSWD|SECRET|TOKEN|SECRET_KEY|API_KEY|PGPASSWORD|MYSQL_PWD|REDISCLI_AUTH|APIKEY)=["']?([^\s"';,\x00-\x1f\x80-\xff]{6,300})"#,
+            r#"(?:^|[\s;"'\x00,{(])(?:export\s+|ENV\s+|Environment=["']?)?[A-Z0-9_]{0,60}?(?:PASSWORD|PASSWD|_PASS|SECRET|TOKEN|API_?KEY|SECRET_KEY|ACCESS_KEY|PRIVATE_KEY|ENCRYPTION_KEY|SIGNING_KEY|MASTER_KEY|APP_KEY|AUTH_KEY|_PWD|CREDENTIALS?)(?:_[A-Z0-9]{1,12})?["']?[ \t]{0,2}[=:][ \t]{0,2}["']?([^\s"';,\x00-\x1f\x80-\xff]{6,300})|(?:^|[\s\x00])(?:PASSWORD|PASSWD|SECRET|TOKEN|SECRET_KEY|API_KEY|PGPASSWORD|MYSQL_PWD|REDISCLI_AUTH|APIKEY)=["']?([^\s"';,\x00-\x1f\x80-\xff]{6,300})"#,
         )
     },
     Rule {
         before: 0,
         within: 240,
-        judge: judge::assigned,
+        judge: judge::random,
         ..password(
             "secret-key-setting",
             "a secret key of an application",
@@ -144,8 +145,18 @@ pub(super) const RULES: &[Rule] = &[
         ..password(
             "xml-password",
             "a password in a file of settings",
-            &["password>", "passwd>", "secret>", "apitoken>", "token>"],
-            r"<(?i:[a-z]*password|passwd|secret|apitoken|token|secretkey)>([^<\s{][^<\s]{3,200})</",
+            &[
+                "password>",
+                "passwd>",
+                "secret>",
+                "token>",
+                "secretkey>",
+                "<pass",
+                "password\" value",
+                "secret\" value",
+                "token\" value",
+            ],
+            r#"<(?i:[a-z]*password|passwd|pass(?: encoding="base64")?|secret|apitoken|token|secretkey)>([^<\s{][^<\s]{3,200})</|(?i:key|name)="[^"\n]{0,60}(?i:password|passwd|secret|token|apikey)"\s+value="([^"\s]{4,200})""#,
         )
     },
     Rule {
@@ -196,8 +207,52 @@ pub(super) const RULES: &[Rule] = &[
         ..token(
             "password-in-program",
             "a password in a program",
-            &["pass", "secret", "api_key", "apikey", "token"],
-            r#"(?i:passw(?:or)?d|secret|api_?key|token)[A-Za-z0-9_]{0,8}["']?\]?\s{0,3}(?:=>|[:=]{1,2})\s{0,3}[rbu]?["'`]([^"'`\s(){}<>$]{8,100})["'`]"#,
+            &[
+                "pass",
+                "secret",
+                "api_key",
+                "apikey",
+                "token",
+                "private_key",
+                "privatekey",
+            ],
+            r#"(?i:passw(?:or)?d|secret|api_?key|token|private_?key)[A-Za-z0-9_]{0,8}["']?\]?\s{0,3}(?:=>|[:=]{1,2})\s{0,3}[rbu]?["'`]([^"'`\s(){}<>$]{8,100})["'`]"#,
+        )
+    },
+    Rule {
+        judge: judge::random,
+        before: 8,
+        within: 540,
+        files: Files::Settings,
+        chosen: true,
+        ..token(
+            "token-setting",
+            "a token in a file of settings",
+            &["token"],
+            r#"^[ \t]*(?:- )?["']?(?i:token)["']?[ \t]*[:=][ \t]*["']?([A-Za-z0-9_.~+/=-]{20,500})["']?[,;]?[ \t]*\r?$"#,
+        )
+    },
+    Rule {
+        judge: judge::phrase,
+        files: Files::Own,
+        within: 140,
+        ..password(
+            "phrase-in-program",
+            "a password in a program",
+            &["password"],
+            r#"(?i:password)["']\]?\s{0,3}(?:=>|[:=])\s{0,3}["']([A-Za-z-]{8,60})["']"#,
+        )
+    },
+    Rule {
+        before: 120,
+        within: 40,
+        judge: judge::assigned,
+        files: Files::Settings,
+        ..password(
+            "sudo-password",
+            "a password given to sudo",
+            &["sudo -"],
+            r#"(?:echo|printf)\s+(?:-\S+\s+)*["']?([^\s"'|$]{4,100}?)(?:\\n)?["']?\s*\|\s*sudo\s+(?:-\S+\s+)*-S"#,
         )
     },
 ];
