@@ -49,7 +49,7 @@ pub(super) enum Files {
 impl Rule {
     /// Whether what it finds in machine code is no secret: names of variables, keys of self tests.
     pub(super) fn is_for_text(&self) -> bool {
-        self.chosen || self.name == "private-key"
+        self.chosen || matches!(self.name, "private-key" | "gnupg-key")
     }
 }
 
@@ -130,7 +130,12 @@ impl Files {
 /// Whether a file shows how things are written.
 pub(super) fn is_document(path: &[u8]) -> bool {
     let below = |above: &&str| path.starts_with(above.as_bytes());
-    DOCUMENTS.iter().any(below) || memchr::memmem::find(path, b"/man/man").is_some()
+    let shows = [
+        ".example", ".sample", ".dist", ".tmpl", "-example", "-sample",
+    ];
+    shows.iter().any(|end| path.ends_with(end.as_bytes()))
+        || DOCUMENTS.iter().any(below)
+        || memchr::memmem::find(path, b"/man/man").is_some()
 }
 
 /// Anchors that are so short that they are everywhere: only where a key follows they are worth a pattern.

@@ -183,6 +183,7 @@ impl Search<'_> {
         let certainty = (rule.judge)(&Match {
             secret: secret.as_bytes(),
             rest: &buffer[secret.start()..rest_end],
+            before: &buffer[secret.start().saturating_sub(64)..secret.start()],
             path: self.path,
         });
         let certain = certainty == Some(Certainty::Certain);

@@ -96,6 +96,10 @@ fn variants() -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            "/etc/network/interfaces.d/wlan0",
+            format!("iface wlan0 inet dhcp\n    wpa-ssid x\n    wpa-psk {WORDS}\n"),
+        ),
+        (
             "/opt/gcp/.env",
             format!("GOOGLE_API_KEY=AIza{}\n", some(ALNUM, 35)),
         ),

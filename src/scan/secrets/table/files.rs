@@ -77,12 +77,13 @@ pub(super) const RULES: &[Rule] = &[
             &[
                 "psk",
                 "passphrase",
+                "wireless-key",
                 "wep_key",
                 "wep-key",
                 "sae_password",
                 "password",
             ],
-            r#"^\s*(?:psk|wpa-psk|wpa_psk|wpa_passphrase|passphrase|presharedkey|PreSharedKey|Passphrase|sae_password|wep[_-]key[0-3]?|password|leap-password)\s*(?:=|:|\s)\s*"?([^"\n]{5,64})"?\s*$"#,
+            r#"^\s*(?:psk|wpa-psk|wpa_psk|wpa_passphrase|passphrase|presharedkey|PreSharedKey|Passphrase|sae_password|wep[_-]key[0-3]?|password|leap-password)\s*[=:]\s*"?([^"\n]{5,64})"?\s*$|^[ \t]*(?:wpa-psk|wpa-passphrase|wireless-key[0-3]?|wpa-password)[ \t]+"?([^"\n$]{5,64})"?\s*$"#,
         )
     },
     password(

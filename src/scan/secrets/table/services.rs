@@ -6,14 +6,14 @@ use crate::scan::secrets::rule::{Files, Rule};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        before: 2,
+        before: 6,
         within: 320,
-        judge: judge::mixed,
+        judge: judge::vault,
         ..master(
             "vault-token",
             "a token of Vault",
             &["hvs.", "hvb.", "hvr.", "s."],
-            r#"(?:^|[^A-Za-z0-9_.])(hv[sbr]\.[A-Za-z0-9_-]{24,300})|(?:^|[\s"'=:])(s\.[A-Za-z0-9]{24})(?:[^A-Za-z0-9.(]|$)"#,
+            r#"(?:^|[^A-Za-z0-9_.])(hv[sbr]\.[A-Za-z0-9_-]{24,300})|(?:\A|["'=:]|[=:]\s|login\s)(s\.[A-Za-z0-9]{24})(?:[^A-Za-z0-9.(]|$)"#,
         )
     },
     Rule {
@@ -32,8 +32,8 @@ pub(super) const RULES: &[Rule] = &[
         ..token(
             "datadog-key",
             "a key of Datadog",
-            &["datadog", "dd_a", "dd-a", "api_key"],
-            r#"(?i:(?:datadog|dd)[A-Za-z0-9_.-]{0,20}key)["'\\]{0,2}\s*[:=]\s*["'\\]{0,2}([0-9a-f]{40}|[0-9a-f]{32})(?:[^A-Za-z0-9]|$)|^\s*api_key:\s*["'\\]{0,2}([0-9a-f]{32})["'\\]{0,2}\s*$"#,
+            &["datadog", "dd_a", "dd-a"],
+            r#"(?i:(?:datadog|dd)[A-Za-z0-9_.-]{0,20}key)["'\\]{0,2}\s*[:=]\s*["'\\]{0,2}([0-9a-f]{40}|[0-9a-f]{32})(?:[^A-Za-z0-9]|$)"#,
         )
     },
     Rule {
@@ -177,6 +177,17 @@ pub(super) const RULES: &[Rule] = &[
             "a token to join a cluster",
             &["::server:", "::node:"],
             "(K10[a-f0-9]{64}::(?:server|node):[A-Za-z0-9]{16,})",
+        )
+    },
+    Rule {
+        before: 8,
+        judge: judge::random,
+        files: Files::Named(&["datadog", "dd-agent"]),
+        ..token(
+            "datadog-agent-key",
+            "a key of Datadog",
+            &["api_key", "app_key"],
+            r#"^\s*(?:api|app)_key:\s*["'\\]{0,2}([0-9a-f]{40}|[0-9a-f]{32})["'\\]{0,2}\s*$"#,
         )
     },
 ];

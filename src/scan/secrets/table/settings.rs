@@ -191,17 +191,17 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        before: 8,
+        before: 40,
         within: 300,
         ..password(
             "php-define",
             "a secret of a PHP application",
             &["define("],
-            r#"define\(\s*['"][A-Z_]*(?:PASSWORD|SECRET|KEY|SALT|TOKEN)['"]\s*,\s*['"]([^'"\n]{4,200})['"]"#,
+            r#"^[ \t]*define\(\s*['"][A-Z_]*(?:PASSWORD|SECRET|KEY|SALT|TOKEN)['"]\s*,\s*['"]([^'"\n]{4,200})['"]"#,
         )
     },
     Rule {
-        judge: judge::random,
+        judge: judge::in_program,
         files: Files::Own,
         chosen: true,
         ..token(
@@ -216,7 +216,7 @@ pub(super) const RULES: &[Rule] = &[
                 "private_key",
                 "privatekey",
             ],
-            r#"(?i:passw(?:or)?d|secret|api_?key|token|private_?key)[A-Za-z0-9_]{0,8}["']?\]?\s{0,3}(?:=>|[:=]{1,2})\s{0,3}[rbu]?["'`]([^"'`\s(){}<>$]{8,100})["'`]"#,
+            r#"(?i:passw(?:or)?d|secret|api_?key|token|private_?key)[A-Za-z0-9_]{0,8}["']?\]?\s{0,3}(?:=>|[:=]{1,2})\s{0,3}[rbu]?["']([^"'`\s(){}<>$]{8,100})["']"#,
         )
     },
     Rule {

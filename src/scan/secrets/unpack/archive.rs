@@ -96,6 +96,10 @@ impl Unpack {
                 let ended = self.decoded(&name, DeflateDecoder::new(&mut content), depth);
                 return skip(&mut content, u64::MAX) && (ended || self.left.get() > 0);
             }
+            // A directory, or a file with nothing in it.
+            0 if source.head().starts_with(b"PK") => {
+                return !source.head().starts_with(b"PK\x07\x08") || descriptor(source);
+            }
             8 => {
                 // Where it ends only it says itself; its length follows.
                 return self.decoded(&name, DeflateDecoder::new(&mut *source), depth)
