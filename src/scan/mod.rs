@@ -20,6 +20,7 @@ pub mod root;
 mod sarif;
 pub mod sbom;
 pub mod secrets;
+mod sqlite;
 #[cfg(test)]
 mod testing;
 pub mod undeclared;

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 /// Version of the table.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -71,6 +71,9 @@ pub const RULES: &[Rule] = &[
             "/var/lib/urandom/random-seed",
             "/var/lib/random-seed",
             "/loader/random-seed",
+            "/boot/loader/random-seed",
+            "/boot/efi/loader/random-seed",
+            "/efi/loader/random-seed",
         ],
         action: Action::Remove,
         reason: "machines that share a seed share their first random numbers",
@@ -99,10 +102,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "leases",
         paths: &[
-            "/var/lib/dhcp/*.leases",
-            "/var/lib/dhclient/*.leases",
-            "/var/lib/dhcpcd/*.lease*",
-            "/var/lib/NetworkManager/*.lease",
+            "/var/lib/{dhcp,dhcp3,dhclient}/*.{lease,leases,leases~}",
+            "/var/lib/{dhcpcd,dhcpcd5}/*.lease*",
+            "/var/lib/{dhcpcd,dhcpcd5}/{duid,secret}",
+            "/var/db/dhcpcd/*",
+            "/var/lib/NetworkManager/*.{lease,leases}",
+            "/var/lib/misc/dnsmasq.leases",
+            "/var/lib/misc/udhcpd.leases",
+            "/var/lib/wicked/lease-*.xml",
             "/var/lib/NetworkManager/{secret_key,timestamps,seen-bssids}",
             "/var/lib/systemd/network/*",
             "/etc/udev/rules.d/70-persistent-net.rules",

@@ -93,6 +93,16 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
             look.report("nis-entry", path.as_bytes(), "a line begins with `+`");
         }
     }
+    for path in ["/etc/group", "/etc/gshadow"] {
+        for line in look.text(path)?.unwrap_or_default().lines() {
+            let mut fields = line.split(':');
+            let (name, field) = (fields.next().unwrap_or_default(), fields.next());
+            if field.is_some_and(is_hash) {
+                let evidence = format!("the group {name} has a password");
+                look.report("group-password", path.as_bytes(), evidence);
+            }
+        }
+    }
     check_files(look);
     Ok(())
 }
@@ -223,7 +233,7 @@ fn check_files(look: &mut Look<'_>) {
             look.report("shadow-readable", path, evidence);
         }
         // What ends in `-` is the clean-up's.
-        if rest.starts_with(['.', '~', '_'])
+        if (rest.starts_with(['.', '~', '_']) || (rest.starts_with('-') && rest.len() > 1))
             && name != "sudoers.d"
             && look.owners.of(path).is_none()
         {

@@ -1,5 +1,6 @@
-//! Where packages come from: sources that nobody signs, passwords for them, and proxies and authorities of the build.
+//! Where packages come from: sources that nobody signs, passwords for them, and authorities of the build.
 
+use super::apt_conf::{self, Setting};
 use super::text::{has_url_password, lines, pair};
 use super::{Look, ScanError, Severity};
 use crate::debian::control;
@@ -11,7 +12,6 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
     settings(look)?;
     passwords(look)?;
     dnf(look)?;
-    proxies(look)?;
     authorities(look);
     Ok(())
 }
@@ -70,12 +70,12 @@ fn is_untrusted((key, value): (&str, &str)) -> bool {
     insecure.iter().any(|name| key.eq_ignore_ascii_case(name)) && is_yes(value)
 }
 
-fn is_yes(value: &str) -> bool {
+pub(super) fn is_yes(value: &str) -> bool {
     let yes = ["yes", "true", "1", "on", "with", "enable"];
     yes.iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// apt.conf(5): only what is written on one line, as everybody does.
+/// apt.conf(5), in both of its forms: `A::B "c";` and `A { B "c"; };`.
 fn settings(look: &mut Look<'_>) -> Result<(), ScanError> {
     let mut files = look.texts("/etc/apt/apt.conf.d")?;
     files.extend(
@@ -83,35 +83,30 @@ fn settings(look: &mut Look<'_>) -> Result<(), ScanError> {
             .map(|text| ("/etc/apt/apt.conf".to_owned(), text)),
     );
     for (path, text) in files {
-        for (number, line) in lines(&text).filter(|(_, line)| !line.starts_with("//")) {
-            let Some((key, value)) = pair(line) else {
-                continue;
-            };
-            let value = value.trim_end_matches(';').trim_matches('"');
-            let key = key.to_ascii_lowercase();
+        for Setting { line, key, value } in apt_conf::settings(&text) {
             let insecure = [
                 "apt::get::allowunauthenticated",
                 "acquire::allowinsecurerepositories",
                 "acquire::allowweakrepositories",
+                "acquire::allowdowngradetoinsecurerepositories",
                 "acquire::https::verify-peer",
+                "acquire::https::verify-host",
                 "acquire::check-valid-until",
             ];
             let Some(at) = insecure.iter().position(|name| key == *name) else {
-                if key.starts_with("acquire::")
-                    && key.contains("proxy")
-                    && !value.is_empty()
-                    && value != "DIRECT"
-                {
-                    proxy(look, &path, number, line);
+                let parts: Vec<_> = key.split("::").collect();
+                let to = matches!(parts[..], ["acquire", _, "proxy", ..]);
+                if to && !value.is_empty() && !value.eq_ignore_ascii_case("direct") {
+                    proxy(look, &path, line, &value);
                 }
                 continue;
             };
-            let off_is_bad = at >= 3;
-            if off_is_bad != is_yes(value) && !value.is_empty() {
+            let off_is_bad = at >= 4;
+            if off_is_bad != is_yes(&value) && !value.is_empty() {
                 look.report(
                     "unauthenticated-packages",
                     path.as_bytes(),
-                    format!("line {number}: {line}"),
+                    format!("line {line}: {key} is {value}"),
                 );
             }
         }
@@ -181,54 +176,7 @@ fn dnf(look: &mut Look<'_>) -> Result<(), ScanError> {
     Ok(())
 }
 
-fn proxies(look: &mut Look<'_>) -> Result<(), ScanError> {
-    let mut files = look.texts("/etc/profile.d")?;
-    files.extend(look.texts("/etc/environment.d")?);
-    files.extend(look.texts("/etc/systemd/system.conf.d")?);
-    for path in [
-        "/etc/environment",
-        "/etc/profile",
-        "/etc/bash.bashrc",
-        "/root/.bashrc",
-        "/root/.profile",
-        "/etc/wgetrc",
-        "/root/.wgetrc",
-        "/root/.curlrc",
-        "/etc/pip.conf",
-        "/root/.npmrc",
-        "/etc/systemd/system.conf",
-        "/etc/dnf/dnf.conf",
-        "/etc/yum.conf",
-    ] {
-        files.extend(look.text(path)?.map(|text| (path.to_owned(), text)));
-    }
-    for (path, text) in files {
-        for (number, line) in lines(&text) {
-            let name = line
-                .trim_start_matches("export ")
-                .trim_start_matches("DefaultEnvironment=");
-            let Some((key, value)) = pair(name.trim_matches(['"', '\''])) else {
-                continue;
-            };
-            let key = key.to_ascii_lowercase();
-            let is = [
-                "http_proxy",
-                "https_proxy",
-                "ftp_proxy",
-                "all_proxy",
-                "proxy",
-                "https-proxy",
-            ];
-            let url = value.contains("://") || value.contains(':');
-            if is.contains(&key.as_str()) && url {
-                proxy(look, &path, number, line);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn proxy(look: &mut Look<'_>, path: &str, number: usize, line: &str) {
+pub(super) fn proxy(look: &mut Look<'_>, path: &str, number: usize, line: &str) {
     let (severity, what) = if has_url_password(line) {
         (Severity::High, "a proxy, with a password")
     } else {
@@ -250,6 +198,17 @@ fn authorities(look: &mut Look<'_>) {
         b"/etc/pki/ca-trust/source/anchors",
         b"/etc/ca-certificates/trust-source/anchors",
     ];
+    // Where nothing but links and the bundle that is made of them belongs.
+    for (path, file) in look.root.children(b"/etc/ssl/certs") {
+        let made: [&[u8]; 2] = [
+            b"/etc/ssl/certs/ca-certificates.crt",
+            b"/etc/ssl/certs/ssl-cert-snakeoil.pem",
+        ];
+        let own = file.kind == crate::disk::read::Kind::File && !made.contains(&path);
+        if own && look.owners.of(path).is_none() {
+            look.report("added-authority", path, "no package has this certificate");
+        }
+    }
     for place in PLACES {
         for (path, index) in look.root.tree().below(place) {
             let file = &look.root.tree().files()[index];

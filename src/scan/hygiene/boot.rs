@@ -3,7 +3,7 @@
 use super::text::{has_url_password, lines};
 use super::{Look, ScanError};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 17] = [
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",
     "/boot/grub/grubenv",
@@ -12,9 +12,22 @@ const FILES: [&str; 8] = [
     "/etc/kernel/cmdline",
     "/boot/extlinux/extlinux.conf",
     "/boot/cmdline.txt",
+    "/boot/firmware/cmdline.txt",
+    "/boot/grub/custom.cfg",
+    "/boot/grub2/custom.cfg",
+    "/boot/grub2/user.cfg",
+    "/boot/syslinux/syslinux.cfg",
+    "/boot/syslinux/extlinux.conf",
+    "/boot/efi/EFI/debian/grub.cfg",
+    "/usr/lib/kernel/cmdline",
+    "/etc/initramfs-tools/conf.d/resume",
 ];
-const DIRECTORIES: [&str; 3] = [
+const DIRECTORIES: [&str; 7] = [
     "/boot/loader/entries",
+    "/boot/efi/loader/entries",
+    "/efi/loader/entries",
+    "/etc/grub.d",
+    "/etc/kernel/cmdline.d",
     "/etc/default/grub.d",
     "/etc/cmdline.d",
 ];
@@ -52,10 +65,15 @@ fn parameter(look: &mut Look<'_>, path: &str, number: usize, word: &str) {
         "secret",
         "token",
         "apikey",
+        "psk",
+        "pwd",
     ];
+    let keys = ["api_key", "private_key", "access_key", "wpa", "api-key"];
+    let lower = name.to_ascii_lowercase();
     let named = parts(name)
         .iter()
-        .any(|part| secret.contains(&part.as_str()));
+        .any(|part| secret.contains(&part.as_str()))
+        || keys.iter().any(|key| lower.ends_with(key));
     let credential = matches!(
         name,
         "systemd.set_credential" | "systemd.set_credential_binary"
@@ -99,7 +117,8 @@ fn parameter(look: &mut Look<'_>, path: &str, number: usize, word: &str) {
             format!("line {number}: {word}"),
         );
     }
-    if name == "root" && is_device_name(value) {
+    let device = name.eq_ignore_ascii_case("root") || name.eq_ignore_ascii_case("resume");
+    if device && is_device_name(value) {
         look.report("device-name", path, format!("line {number}: {word}"));
     }
 }
@@ -118,8 +137,8 @@ fn is_device_name(device: &str) -> bool {
 
 fn kernels(look: &mut Look<'_>) {
     let kernels = look.root.children(b"/boot").filter(|(path, file)| {
-        let kernel =
-            path.starts_with(b"/boot/vmlinuz-") && !path.starts_with(b"/boot/vmlinuz-0-rescue");
+        let kernel = (path.starts_with(b"/boot/vmlinuz-") || path.starts_with(b"/boot/vmlinux-"))
+            && !path.starts_with(b"/boot/vmlinuz-0-rescue");
         kernel && file.kind == crate::disk::read::Kind::File
     });
     let names: Vec<_> = kernels
@@ -132,6 +151,14 @@ fn kernels(look: &mut Look<'_>) {
 
 fn fstab(look: &mut Look<'_>) -> Result<(), ScanError> {
     const FSTAB: &str = "/etc/fstab";
+    const CRYPTTAB: &str = "/etc/crypttab";
+    for (number, line) in lines(&look.text(CRYPTTAB)?.unwrap_or_default()) {
+        let device = line.split_whitespace().nth(1).unwrap_or_default();
+        if is_device_name(device) {
+            let evidence = format!("line {number}: {device}");
+            look.report("device-name", CRYPTTAB.as_bytes(), evidence);
+        }
+    }
     for (number, line) in lines(&look.text(FSTAB)?.unwrap_or_default()) {
         let mut words = line.split_whitespace();
         let device = words.next().unwrap_or_default();
@@ -142,10 +169,10 @@ fn fstab(look: &mut Look<'_>) -> Result<(), ScanError> {
                 format!("line {number}: {device}"),
             );
         }
-        if line
-            .split([' ', '\t', ','])
-            .any(|word| word.starts_with("password=") || word.starts_with("pass="))
-        {
+        if line.split([' ', '\t', ',']).any(|word| {
+            let names = ["password=", "pass=", "passwd=", "password2="];
+            names.iter().any(|name| word.starts_with(name))
+        }) {
             look.report(
                 "mount-password",
                 FSTAB.as_bytes(),

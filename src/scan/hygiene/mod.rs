@@ -6,11 +6,13 @@ use crate::disk::clean::{CleanError, Owners, left_over};
 
 mod accounts;
 mod apt;
+mod apt_conf;
 mod boot;
 mod host_keys;
 mod left;
 mod permissions;
 mod places;
+mod proxies;
 mod services;
 mod sshd;
 mod sudo;
@@ -44,6 +46,7 @@ pub fn check(root: &Root<'_>) -> Result<Vec<Finding>, ScanError> {
     sshd::check(&mut look)?;
     host_keys::check(&mut look)?;
     apt::check(&mut look)?;
+    proxies::check(&mut look)?;
     boot::check(&mut look)?;
     services::check(&mut look)?;
     permissions::check(&mut look);

@@ -57,6 +57,9 @@ fn by_name(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result
                 look.report("authorized-keys", path, format!("{keys} keys that log in"));
             }
         }
+        b"ssh_known_hosts" | b"ssh_known_hosts2" if inside(b"/etc/ssh/") => {
+            look.report("known-hosts", path, "machines that the build has talked to");
+        }
         b"known_hosts" | b"known_hosts.old" if path.windows(6).any(|part| part == b"/.ssh/") => {
             look.report("known-hosts", path, "machines that the build has talked to");
         }
@@ -79,6 +82,11 @@ fn by_name(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result
         | b"autoinstall-user-data"
         | b"anaconda-ks.cfg"
         | b"original-ks.cfg"
+        | b"ks.cfg"
+        | b"kickstart.cfg"
+        | b"preseed.seed"
+        | b"autoinstall.yaml"
+        | b"unattend.xml"
         | b"questions.dat"
             if !inside(b"/usr/share/") =>
         {
@@ -91,6 +99,28 @@ fn by_name(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result
         _ if hidden && name.ends_with(b"_history") && !is_home(path) => {
             look.report("shell-history", path, "what somebody typed");
         }
+        b"fish_history"
+        | b"search_history"
+        | b"mongosh_repl_history"
+        | b"ConsoleHost_history.txt"
+        | b".zhistory"
+        | b".history"
+        | b".histfile"
+        | b".irb-history"
+        | b".dbshell"
+        | b".python-history" => {
+            look.report("shell-history", path, "what somebody typed");
+        }
+        b"passwords.dat" if inside(b"/var/cache/debconf/") => {
+            let text = look.root.content(path, file, super::LARGEST)?;
+            let text = String::from_utf8_lossy(&text);
+            if text.lines().any(|line| {
+                line.strip_prefix("Value:")
+                    .is_some_and(|it| !it.trim().is_empty())
+            }) {
+                look.report("installer-answers", path, "passwords that debconf was told");
+            }
+        }
         b".lesshst" | b".viminfo" if !is_home(path) => {
             look.report("shell-history", path, "what somebody typed");
         }
@@ -101,17 +131,40 @@ fn by_name(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result
                 "runs at its time, and no package has it",
             );
         }
-        _ if inside(b"/var/mail/") || inside(b"/var/spool/mail/") => {
+        b"mbox" | b"dead.letter" if inside(b"/root/") || inside(b"/home/") => {
             look.report("mail", path, format!("{} bytes", file.content.size()));
         }
-        _ if (inside(b"/var/crash/") && name.ends_with(b".crash"))
-            || inside(b"/var/lib/systemd/coredump/") =>
+        _ if is_mail(path) => {
+            look.report("mail", path, format!("{} bytes", file.content.size()));
+        }
+        _ if inside(b"/var/crash/") && !matches!(name, b"kexec_cmd" | b"kdump_lock")
+            || inside(b"/var/lib/systemd/coredump/")
+            || inside(b"/var/lib/apport/coredump/")
+            || name.starts_with(b"vmcore")
+            || name.ends_with(b".hprof") =>
         {
             look.report("crash-dump", path, "holds the memory of a program");
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Letters that have come, or wait to be sent.
+fn is_mail(path: &[u8]) -> bool {
+    let places: [&[u8]; 9] = [
+        b"/var/mail/",
+        b"/var/spool/mail/",
+        b"/var/spool/mqueue/",
+        b"/var/spool/exim4/input/",
+        b"/var/spool/postfix/active/",
+        b"/var/spool/postfix/deferred/",
+        b"/var/spool/postfix/incoming/",
+        b"/var/spool/postfix/maildrop/",
+        b"/var/spool/postfix/hold/",
+    ];
+    let folder = path.windows(9).any(|part| part == b"/Maildir/");
+    folder || places.iter().any(|place| path.starts_with(place))
 }
 
 /// Where the clean-up has its own rule for histories.
@@ -121,7 +174,10 @@ fn is_home(path: &[u8]) -> bool {
 }
 
 fn by_start(look: &mut Look<'_>, path: &[u8], name: &[u8], file: &File) -> Result<(), ScanError> {
-    let core = name == b"core" || name.starts_with(b"core.");
+    let core = name == b"core"
+        || name.starts_with(b"core.")
+        || name.starts_with(b"core-")
+        || name.ends_with(b".core");
     if !core && file.content.size() > LARGEST_KEY {
         return Ok(());
     }

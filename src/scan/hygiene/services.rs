@@ -5,7 +5,7 @@ use super::{Look, ScanError};
 use crate::disk::tree::Content;
 
 /// What listens without encryption, or hands out what it should not.
-const LEGACY: [(&str, &str); 17] = [
+const LEGACY: [(&str, &str); 24] = [
     ("/usr/sbin/in.telnetd", "telnet"),
     ("/usr/sbin/telnetd", "telnet"),
     ("/usr/sbin/in.rshd", "rsh"),
@@ -23,6 +23,13 @@ const LEGACY: [(&str, &str); 17] = [
     ("/usr/sbin/ypbind", "NIS"),
     ("/usr/sbin/inetd", "inetd"),
     ("/usr/sbin/xinetd", "xinetd"),
+    ("/usr/sbin/inetutils-inetd", "inetd"),
+    ("/usr/sbin/inetutils-telnetd", "telnet"),
+    ("/usr/sbin/rexecd", "rexec"),
+    ("/usr/sbin/in.uucpd", "UUCP"),
+    ("/usr/sbin/uucpd", "UUCP"),
+    ("/usr/sbin/fingerd", "finger"),
+    ("/usr/sbin/talkd", "talk"),
 ];
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
@@ -55,13 +62,25 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
     for place in UNITS {
         for (path, index) in root.tree().below(place.as_bytes()) {
             let file = &root.tree().files()[index];
-            let getty =
-                path.windows(5).any(|part| part == b"getty") && look.owners.of(path).is_none();
-            if !getty || file.kind != crate::disk::read::Kind::File {
+            if look.owners.of(path).is_some() || file.kind != crate::disk::read::Kind::File {
                 continue;
             }
             let text = root.content(path, file, super::LARGEST)?;
             let text = String::from_utf8_lossy(&text);
+            // BusyBox has them all in one program.
+            let old = ["telnetd", "rlogind", "rshd", "rexecd", "fingerd"];
+            let runs = |line: &str| {
+                let mut words = line.split(['=', ' ', '/', '\t']);
+                line.starts_with("Exec")
+                    && words.any(|word| old.contains(&word.trim_start_matches("in.")))
+            };
+            if let Some((number, _)) = lines(&text).find(|(_, line)| runs(line)) {
+                let evidence = format!("line {number}: a server without encryption");
+                look.report("legacy-service", path, evidence);
+            }
+            if !path.windows(5).any(|part| part == b"getty") {
+                continue;
+            }
             let by_itself = |line: &str| line.contains("--autologin") || line.contains(" -a ");
             if let Some((number, _)) = lines(&text).find(|(_, line)| by_itself(line)) {
                 look.report(

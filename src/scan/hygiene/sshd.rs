@@ -17,6 +17,8 @@ const MOST_FILES: usize = 1000;
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Value {
     text: String,
+    /// With all that follows it.
+    all: String,
     file: String,
     line: usize,
     /// The condition of its `Match` block; empty for everybody.
@@ -82,6 +84,54 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
         simple(look, &config, "sshd-weak-crypto", key, has_weak);
     }
     passwords(look, &config);
+    keys(look, &config)?;
+    options(look)
+}
+
+/// Keys where sshd looks for them besides the homes: `AuthorizedKeysFile /etc/ssh/keys/%u`.
+fn keys(look: &mut Look<'_>, config: &Config) -> Result<(), ScanError> {
+    let mut places = vec!["/etc/ssh/authorized_keys.d/*".to_owned()];
+    for value in config.values("authorizedkeysfile") {
+        let all = value.all.split_whitespace();
+        places.extend(
+            all.filter(|place| place.starts_with('/'))
+                .map(|place| place.replace("%u", "*").replace("%h", "**")),
+        );
+    }
+    let root = look.root;
+    for (path, index) in root.tree().paths() {
+        let name = path.rsplit(|byte| *byte == b'/').next();
+        let elsewhere = !matches!(name, Some(b"authorized_keys" | b"authorized_keys2"));
+        let file = &root.tree().files()[index];
+        let named = |place: &String| fast_glob::glob_match(place.as_bytes(), path);
+        if file.kind == crate::disk::read::Kind::File && elsewhere && places.iter().any(named) {
+            let text = root.content(path, file, super::LARGEST)?;
+            let count = lines(&String::from_utf8_lossy(&text)).count();
+            if count > 0 {
+                look.report("authorized-keys", path, format!("{count} keys that log in"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the unit hands over by command line comes before all of the files.
+fn options(look: &mut Look<'_>) -> Result<(), ScanError> {
+    for path in ["/etc/default/ssh", "/etc/sysconfig/sshd"] {
+        let text = look.text(path)?.unwrap_or_default();
+        for (number, line) in lines(&text).filter(|(_, line)| line.contains("-o")) {
+            let line = line.to_ascii_lowercase().replace([' ', '"', '\''], "");
+            for (option, check) in [
+                ("permitrootlogin=yes", "sshd-root-login"),
+                ("passwordauthentication=yes", "sshd-passwords"),
+                ("permitemptypasswords=yes", "sshd-empty-passwords"),
+            ] {
+                if line.contains(option) {
+                    look.report(check, path.as_bytes(), format!("line {number}: {option}"));
+                }
+            }
+        }
+    }
     Ok(())
 }
 
@@ -216,6 +266,7 @@ fn read(
             _ => {
                 let first = value.split_whitespace().next().unwrap_or_default();
                 let value = Value {
+                    all: value.to_owned(),
                     text: first.trim_matches('"').to_owned(),
                     file: file.to_owned(),
                     line,

@@ -4,23 +4,15 @@ use super::text::lines;
 use super::{Look, ScanError};
 
 const SUDOERS: &str = "/etc/sudoers";
-const INCLUDED: &str = "/etc/sudoers.d";
+/// As sudo itself.
+const DEEPEST: usize = 128;
 /// The first uid of people in Debian and Red Hat; those above the last are `nobody` and its like.
 const PEOPLE: std::ops::Range<u32> = 1000..60000;
 
 pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
-    let mut files: Vec<_> = look
-        .text(SUDOERS)?
-        .map(|text| (SUDOERS.to_owned(), text))
-        .into_iter()
-        .collect();
-    for (path, text) in look.texts(INCLUDED)? {
-        // sudo itself leaves these out.
-        let name = path.rsplit('/').next().unwrap_or_default();
-        if !name.contains('.') && !name.ends_with('~') {
-            files.push((path, text));
-        }
-    }
+    let mut files = Vec::new();
+    read(look, SUDOERS, 0, &mut files)?;
+    doas(look)?;
     let mut free = Vec::new();
     for (path, text) in &files {
         for (number, line) in joined(text) {
@@ -56,7 +48,8 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
         }
     }
     for user in &look.accounts.users {
-        if PEOPLE.contains(&user.uid) && free.contains(&user.name) {
+        let named = free.contains(&user.name) || free.contains(&format!("#{}", user.uid));
+        if PEOPLE.contains(&user.uid) && named {
             let evidence = format!(
                 "{} (uid {}) becomes root without a password",
                 user.name, user.uid
@@ -67,10 +60,79 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
     Ok(())
 }
 
-/// Lines with what follows a backslash at their end.
+/// A file and those that it includes.
+fn read(
+    look: &Look<'_>,
+    path: &str,
+    depth: usize,
+    files: &mut Vec<(String, String)>,
+) -> Result<(), ScanError> {
+    let known = files.iter().any(|(known, _)| known == path);
+    let Some(text) = look.text(path)?.filter(|_| !known && depth < DEEPEST) else {
+        return Ok(());
+    };
+    files.push((path.to_owned(), text.clone()));
+    for line in text.lines().map(str::trim) {
+        let line = line.strip_prefix(['@', '#']).unwrap_or_default();
+        let Some((word, what)) = line.split_once([' ', '\t']) else {
+            continue;
+        };
+        let what = what.trim().trim_matches('"');
+        let what = if what.starts_with('/') {
+            what.to_owned()
+        } else {
+            format!("/etc/{what}")
+        };
+        match word {
+            "include" => read(look, &what, depth + 1, files)?,
+            "includedir" => {
+                for (path, _) in look.texts(&what)? {
+                    // sudo itself leaves these out.
+                    let name = path.rsplit('/').next().unwrap_or_default();
+                    if !name.contains('.') && !name.ends_with('~') {
+                        read(look, &path, depth + 1, files)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// doas.conf(5): the same, in another language.
+fn doas(look: &mut Look<'_>) -> Result<(), ScanError> {
+    for path in ["/etc/doas.conf", "/etc/opendoas.conf"] {
+        for (number, line) in lines(&look.text(path)?.unwrap_or_default()) {
+            let mut words = line.split_whitespace();
+            if words.next() == Some("permit") && words.any(|word| word == "nopass") {
+                let evidence = format!("line {number}: doas asks for no password");
+                look.report("sudo-nopasswd", path.as_bytes(), evidence);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lines with what follows a backslash at their end; a `#` with a number is a user, and no comment.
 fn joined(text: &str) -> Vec<(usize, String)> {
-    let text = text.replace("\\\n", " ");
-    lines(&text)
-        .map(|(number, line)| (number, line.to_owned()))
-        .collect()
+    let mut all: Vec<(usize, String)> = Vec::new();
+    let mut goes_on = false;
+    for (number, line) in text.lines().enumerate() {
+        let (line, more) = match line.strip_suffix('\\') {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        match all.last_mut().filter(|_| goes_on) {
+            Some((_, before)) => {
+                before.push(' ');
+                before.push_str(line.trim());
+            }
+            None => all.push((number + 1, line.trim().to_owned())),
+        }
+        goes_on = more;
+    }
+    let user = |line: &str| line[1..].starts_with(|c: char| c.is_ascii_digit());
+    all.retain(|(_, line)| !line.is_empty() && (!line.starts_with('#') || user(line)));
+    all
 }

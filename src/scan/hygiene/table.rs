@@ -234,6 +234,12 @@ pub const CHECKS: &[Check] = &[
         "put `!` in its place: `usermod --password '!'`",
     ),
     own(
+        "group-password",
+        Medium,
+        "whoever knows a group's password becomes its member",
+        "remove it: `gpasswd --remove-password`",
+    ),
+    own(
         "password-in-passwd",
         High,
         "a password's hash where everybody can read it",
@@ -310,6 +316,12 @@ pub const CHECKS: &[Check] = &[
         Medium,
         "a proxy of the build's network",
         "remove the setting; the build has its own",
+    ),
+    own(
+        "package-index",
+        Low,
+        "packages of a language come from an index of the build's network",
+        "remove the setting; the step that needs it can take it from its environment",
     ),
     own(
         "added-authority",

@@ -65,7 +65,7 @@ fn clean() -> Planted {
             "-----BEGIN RSA PRIVATE KEY-----\nabc\n",
         )
         .file(
-            "/etc/ssl/certs/ca.pem",
+            "/etc/ssl/certs/ca-certificates.crt",
             0o644,
             "-----BEGIN CERTIFICATE-----\nabc\n",
         )
@@ -395,6 +395,175 @@ const CASES: &[Case] = &[
             "export https_proxy=http://me:pass@10.0.2.2:3128\n",
         )
     }),
+    ("build-proxy", |tree| {
+        tree.file(
+            "/etc/apt/apt.conf",
+            0o644,
+            "Acquire {\n  http { Proxy \"http://10.0.2.2:3142\"; };\n};\n",
+        )
+    }),
+    ("unauthenticated-packages", |tree| {
+        tree.file(
+            "/etc/apt/apt.conf.d/99x",
+            0o644,
+            "APT { Get { AllowUnauthenticated true; }; };\n",
+        )
+    }),
+    ("build-proxy", |tree| {
+        tree.file(
+            "/etc/systemd/system/docker.service.d/http-proxy.conf",
+            0o644,
+            "[Service]\nEnvironment=\"A=b\" \"HTTPS_PROXY=http://10.0.2.2:3128\"\n",
+        )
+    }),
+    ("build-proxy", |tree| {
+        tree.file(
+            "/root/.gitconfig",
+            0o644,
+            "[http]\n\tproxy = http://p.corp.test:3128\n",
+        )
+    }),
+    ("build-proxy", |tree| {
+        tree.file(
+            "/etc/docker/daemon.json",
+            0o644,
+            "{\"proxies\": {\n\"http-proxy\": \"http://p.corp.test:3128\",\n\"no-proxy\": \"x\"}}\n",
+        )
+    }),
+    ("package-index", |tree| {
+        tree.file(
+            "/etc/pip.conf",
+            0o644,
+            "[global]\nindex-url = https://pypi.corp.test/simple\n",
+        )
+    }),
+    ("package-index", |tree| {
+        tree.file(
+            "/root/.npmrc",
+            0o644,
+            "@corp:registry=http://npm.corp.test/\n",
+        )
+    }),
+    ("group-password", |tree| {
+        tree.file(
+            "/etc/gshadow",
+            0o640,
+            "root:*::\nweb:$6$abcdefgh$abcdefgh::\n",
+        )
+    }),
+    ("account-backup", |tree| {
+        tree.file("/etc/shadow-2024", 0o600, SHADOW)
+    }),
+    ("sudo-nopasswd", |tree| {
+        tree.file("/etc/sudoers", 0o440, "#include /etc/extra\n")
+            .file("/etc/extra", 0o440, "web ALL=(ALL) NOPASSWD: ALL\n")
+    }),
+    ("sudo-nopasswd", |tree| {
+        tree.file(
+            "/etc/sudoers.d/web",
+            0o440,
+            "#1000 ALL=(ALL) NOPASSWD: ALL\n",
+        )
+    }),
+    ("sudo-nopasswd", |tree| {
+        tree.file("/etc/doas.conf", 0o400, "permit nopass keepenv :wheel\n")
+    }),
+    ("authorized-keys", |tree| {
+        tree.file(
+            "/etc/ssh/authorized_keys.d/web",
+            0o644,
+            "ssh-ed25519 AAAA x\n",
+        )
+    }),
+    ("authorized-keys", |tree| {
+        sshd(
+            tree,
+            "AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u.pub\n",
+        )
+        .file("/etc/keys/web.pub", 0o644, "ssh-ed25519 AAAA x\n")
+    }),
+    ("sshd-root-login", |tree| {
+        tree.file(
+            "/etc/default/ssh",
+            0o644,
+            "SSHD_OPTS=\"-o PermitRootLogin=yes\"\n",
+        )
+    }),
+    ("sshd-root-login", |tree| {
+        tree.file(
+            "/etc/ssh/sshd_config.d/a.conf",
+            0o644,
+            "PermitRootLogin yes\n",
+        )
+        .file(
+            "/etc/ssh/sshd_config.d/b.conf",
+            0o644,
+            "PermitRootLogin no\n",
+        )
+    }),
+    ("boot-secret", |tree| {
+        tree.file(
+            "/boot/loader/entries/a.conf",
+            0o644,
+            "options root=UUID=1 api_key=abc123\n",
+        )
+    }),
+    ("boot-secret", |tree| {
+        tree.file(
+            "/etc/default/grub",
+            0o644,
+            "GRUB_CMDLINE_LINUX=\"quiet wifi.psk=abc123\"\n",
+        )
+    }),
+    ("device-name", |tree| {
+        tree.file(
+            "/etc/initramfs-tools/conf.d/resume",
+            0o644,
+            "RESUME=/dev/sda2\n",
+        )
+    }),
+    ("device-name", |tree| {
+        tree.file("/etc/crypttab", 0o644, "data /dev/sdb1 none luks\n")
+    }),
+    ("legacy-service", |tree| {
+        tree.file(
+            "/etc/systemd/system/t.service",
+            0o644,
+            "[Service]\nExecStart=/bin/busybox telnetd -F\n",
+        )
+    }),
+    ("shell-history", |tree| {
+        tree.file("/root/.local/share/fish/fish_history", 0o600, "- cmd: ls\n")
+    }),
+    ("installer-answers", |tree| {
+        tree.file(
+            "/var/cache/debconf/passwords.dat",
+            0o600,
+            "Name: x/password\nValue: hunter2\n",
+        )
+    }),
+    ("crash-dump", |tree| {
+        tree.file("/var/crash/202411250000/vmcore", 0o600, "x")
+    }),
+    ("mail", |tree| {
+        tree.file("/var/spool/postfix/deferred/A/AB", 0o600, "x")
+    }),
+    ("network-lease", |tree| {
+        tree.file("/var/lib/dhcpcd/duid", 0o644, "00:01")
+    }),
+    ("network-lease", |tree| {
+        tree.file("/var/lib/NetworkManager/internal-x-eth0.lease", 0o644, "x")
+    }),
+    ("network-lease", |tree| {
+        tree.file("/var/lib/dhclient/dhclient-eth0.lease", 0o644, "x")
+    }),
+    ("added-authority", |tree| {
+        tree.file(
+            "/etc/ssl/certs/corp.pem",
+            0o644,
+            "-----BEGIN CERTIFICATE-----\n",
+        )
+    }),
     ("added-authority", |tree| {
         tree.file("/usr/local/share/ca-certificates/x.crt", 0o644, "x")
     }),
@@ -662,6 +831,24 @@ fn what_is_harmless_is_not_found() {
                 "Acquire::http::Proxy \"DIRECT\";\n",
             )
         }),
+        ("build-proxy", |tree| {
+            tree.file("/etc/wgetrc", 0o644, "#http_proxy = http://p:1/\n")
+                .file(
+                    "/etc/profile.d/x.sh",
+                    0o644,
+                    "export http_proxy=$PROXY:1\nno_proxy=a:1\n",
+                )
+        }),
+        ("installer-answers", |tree| {
+            tree.file(
+                "/var/cache/debconf/passwords.dat",
+                0o600,
+                "Name: x/password\nValue: \n",
+            )
+        }),
+        ("group-password", |tree| {
+            tree.file("/etc/gshadow", 0o640, "root:*::\nweb:!::\n")
+        }),
         ("setuid-unpackaged", |tree| {
             tree.file("/opt/x", 0o2644, "locked")
         }),
@@ -717,7 +904,7 @@ proptest::proptest! {
         for path in [
             "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers", "/etc/ssh/sshd_config",
             "/etc/ssh/sshd_config.d/a.conf", "/etc/apt/sources.list", "/etc/apt/sources.list.d/a.sources",
-            "/etc/apt/apt.conf.d/a", "/etc/yum.repos.d/a.repo", "/etc/fstab", "/boot/grub/grub.cfg",
+            "/etc/apt/apt.conf.d/a", "/etc/pip.conf", "/etc/doas.conf", "/etc/gshadow", "/etc/crypttab", "/etc/yum.repos.d/a.repo", "/etc/fstab", "/boot/grub/grub.cfg",
             "/etc/environment", "/etc/.updated", "/var/lib/dpkg/info/a.list", "/root/.ssh/authorized_keys",
             "/etc/netplan/a.yaml", "/var/lib/dpkg/status", "/var/lib/dpkg/info/a.md5sums",
             "/var/lib/dpkg/info/a.postinst", "/var/lib/dpkg/diversions", "/var/lib/dpkg/alternatives/a",

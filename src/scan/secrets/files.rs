@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::table::RULES;
 use super::text::{AFTER, BEFORE, Found, Part, search};
-use super::unpack::{Hidden, MOST};
+use super::unpack::{Hidden, Stop, Unpack};
 use crate::disk::read::{Kind, ReadError};
 use crate::disk::tree::{Content, File};
 use crate::scan::{Finding, Root, ScanError, root};
@@ -81,13 +81,13 @@ struct Job<'a> {
 struct Outcome {
     plain: Vec<Found>,
     unpacked: Vec<Found>,
-    /// It holds more than was unpacked.
-    cut: bool,
+    /// Why not all of it was looked at.
+    stops: BTreeSet<Stop>,
 }
 
 impl Outcome {
     fn is_nothing(&self) -> bool {
-        self.plain.is_empty() && self.unpacked.is_empty() && !self.cut
+        self.plain.is_empty() && self.unpacked.is_empty() && self.stops.is_empty()
     }
 }
 
@@ -170,22 +170,26 @@ impl Job<'_> {
             start: self.start,
             end,
         };
-        let plain = search(self.path, &mut bytes, part);
+        let (plain, all) = search(self.path, &mut bytes, part);
         bytes.finish()?;
         let mut outcome = Outcome {
             plain,
             ..Outcome::default()
         };
+        if !all {
+            outcome.stops.insert(Stop::TooMany);
+        }
         if self.start > 0 {
             return Ok(outcome);
         }
-        let mut head = [0; 256];
+        let mut head = [0; 512];
         let length = content.read_at(root.files(), 0, &mut head)?;
-        if let Some(hidden) = Hidden::of(&head[..length]) {
+        if Hidden::of(&head[..length]).is_some() {
             let mut bytes = Bytes::new(root, content, 0, u64::MAX);
-            let (unpacked, all) = hidden.search(self.path, &mut bytes);
+            let (unpacked, stops) = Unpack::all(self.path, &mut bytes);
             bytes.finish()?;
-            (outcome.unpacked, outcome.cut) = (unpacked, !all);
+            outcome.unpacked = unpacked;
+            outcome.stops.extend(stops);
         }
         Ok(outcome)
     }
@@ -239,11 +243,21 @@ impl Read for Bytes<'_> {
 /// The findings in one file: one for each rule.
 fn report(path: &[u8], outcomes: Vec<Outcome>) -> Vec<Finding> {
     let shown = String::from_utf8_lossy(path).into_owned();
-    let cut = outcomes.iter().any(|outcome| outcome.cut);
+    let stops: BTreeSet<Stop> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.stops.iter().cloned())
+        .collect();
+    // What an archive has as it is, is found in it and in its file.
+    let known: HashSet<String> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.plain.iter().map(|found| found.digest.clone()))
+        .collect();
     let mut of_rule: BTreeMap<usize, Vec<(Found, bool)>> = BTreeMap::new();
     for outcome in outcomes {
         let plain = outcome.plain.into_iter().map(|found| (found, false));
-        let unpacked = outcome.unpacked.into_iter().map(|found| (found, true));
+        let unpacked = outcome.unpacked.into_iter();
+        let unpacked = unpacked.filter(|found| !known.contains(&found.digest));
+        let unpacked = unpacked.map(|found| (found, true));
         for (found, unpacked) in plain.chain(unpacked) {
             of_rule
                 .entry(found.rule)
@@ -255,8 +269,8 @@ fn report(path: &[u8], outcomes: Vec<Outcome>) -> Vec<Finding> {
         .into_iter()
         .map(|(rule, places)| finding(&shown, rule, places))
         .collect();
-    if cut {
-        findings.push(not_all(&shown));
+    if !stops.is_empty() {
+        findings.push(not_all(&shown, &stops));
     }
     findings
 }
@@ -292,10 +306,10 @@ fn evidence(found: &Found, unpacked: bool, chosen: bool) -> String {
         Some(line) => format!("line {line}"),
         None => format!("byte {}", found.start),
     };
-    let place = if unpacked {
-        format!("unpacked, {place}")
-    } else {
-        place
+    let place = match &found.inside {
+        Some(inside) => format!("in {inside}, {place}"),
+        None if unpacked => format!("unpacked, {place}"),
+        None => place,
     };
     let length = found.end - found.start;
     if chosen {
@@ -314,10 +328,10 @@ fn evidence(found: &Found, unpacked: bool, chosen: bool) -> String {
     format!("{place}: {length} characters{begin}, digest {digest}...{proof}")
 }
 
-/// What was too much to be unpacked is said, not left out.
-fn not_all(path: &str) -> Finding {
+/// What was not looked at is said, not left out.
+fn not_all(path: &str, stops: &BTreeSet<Stop>) -> Finding {
     let id = format!("secret-not-searched:{path}");
-    let title = "a compressed file is too large to look for secrets in all of it";
+    let title = "secrets were not looked for in all of a file";
     let mut finding = Finding::new(
         "secret-not-searched",
         id.as_str(),
@@ -325,8 +339,10 @@ fn not_all(path: &str) -> Finding {
         title,
     );
     finding.path = Some(path.to_owned());
-    finding.evidence = format!("only its first {} MiB were looked at", MOST >> 20);
-    "remove it from the image, or split it".clone_into(&mut finding.mend);
+    let says: Vec<_> = stops.iter().map(Stop::says).collect();
+    finding.evidence = format!("not searched: {}", says.join("; "));
+    "remove it from the image, or look into it yourself and accept the finding"
+        .clone_into(&mut finding.mend);
     finding.accept = super::accept(&id);
     finding
 }

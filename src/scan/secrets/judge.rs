@@ -3,12 +3,16 @@
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use flate2::Crc;
 
+use super::rule::innermost;
+
 /// What a pattern matched.
 pub(super) struct Match<'a> {
     /// The secret itself.
     pub(super) secret: &'a [u8],
     /// What follows, the secret included.
     pub(super) rest: &'a [u8],
+    /// Some of what is in front of it.
+    pub(super) before: &'a [u8],
     /// The file.
     pub(super) path: &'a [u8],
 }
@@ -43,6 +47,8 @@ const PLACEHOLDERS: &[&str] = &[
     "replace",
     "insert",
     "${",
+    "#{",
+    "eby8vdm02xnoc",
     "$(",
     "{{",
     "%(",
@@ -152,8 +158,33 @@ fn entropy(bytes: &[u8]) -> f64 {
 /// A key that a machine made.
 pub(super) fn key(found: &Match) -> Option<Certainty> {
     let random = different(found.secret) >= 8.min(found.secret.len() / 2);
-    (random && entropy(found.secret) >= 2.8 && !is_placeholder(found.secret))
-        .then_some(Certainty::Likely)
+    let shown = is_placeholder(found.secret) || has_sequence(found.secret);
+    (random && entropy(found.secret) >= 2.8 && !shown).then_some(Certainty::Likely)
+}
+
+/// `abcdefgh`, `12345678`: what somebody typed to show how long a key is.
+fn has_sequence(bytes: &[u8]) -> bool {
+    let follows = |pair: &[u8]| pair[0].checked_add(1) == Some(pair[1]);
+    let windows = bytes.windows(8);
+    windows
+        .into_iter()
+        .any(|window| window.windows(2).all(follows))
+}
+
+/// The older form of Vault's tokens, which looks like a method of a program.
+pub(super) fn vault(found: &Match) -> Option<Certainty> {
+    let digits = found.secret.iter().filter(|byte| byte.is_ascii_digit());
+    (found.secret.starts_with(b"h") || digits.count() >= 2)
+        .then(|| mixed(found))
+        .flatten()
+}
+
+/// A password between quotes in a program.
+pub(super) fn in_program(found: &Match) -> Option<Certainty> {
+    let url = memchr::memmem::find(found.secret, b"://").is_some();
+    (!url && !found.secret.starts_with(b"/"))
+        .then(|| random(found))
+        .flatten()
 }
 
 /// A key in a place where other things are, too: it must look random, with digits and letters.
@@ -185,7 +216,8 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
     let text = found.secret;
     let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
     let letter = has(u8::is_ascii_alphabetic);
-    let mixed = has(u8::is_ascii_digit) || has(|byte| b"!@#^&*?+~%$".contains(byte));
+    let mixed =
+        has(u8::is_ascii_digit) || has(|byte| b"!@#^&*?+~%$".contains(byte)) || is_phrase(found);
     let strange = has(|byte| b"()`|".contains(byte));
     let starts = [
         &b"/"[..],
@@ -207,11 +239,128 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
     let code = [&b"::"[..], b"->", b"==", b"]."]
         .iter()
         .any(|mark| memchr::memmem::find(text, mark).is_some());
+    // The line of a test that passed.
+    let passed = text.starts_with(b"Test") && text.contains(&b'/');
     let underscores = memchr::memchr_iter(b'_', text).count();
     let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
     let name = underscores >= 2 && text.iter().all(word);
-    let fits = letter && mixed && !strange && !path && !code && !name && entropy(text) >= 2.5;
+    let fits =
+        letter && mixed && !strange && !path && !code && !name && !passed && entropy(text) >= 2.2;
     fits.then(|| password(found)).flatten()
+}
+
+/// Endings of files in which what is assigned is a value and no name of something.
+const SETTINGS: [&str; 22] = [
+    ".env",
+    ".ini",
+    ".conf",
+    ".cnf",
+    ".cfg",
+    ".cf",
+    ".config",
+    ".toml",
+    ".yaml",
+    ".yml",
+    ".properties",
+    ".json",
+    ".tfvars",
+    ".tfstate",
+    ".service",
+    ".sh",
+    ".xml",
+    ".log",
+    "history",
+    ".credentials",
+    ".hcl",
+    ".cifs",
+];
+/// Parts of paths of files with what people are to read, or with the form of something.
+const NO_SETTINGS: [&str; 10] = [
+    "locale",
+    "/lang",
+    "i18n",
+    "l10n",
+    "translation",
+    "schema",
+    "openapi",
+    "swagger",
+    "/test",
+    "messages",
+];
+/// Parts of words that are about secrets, and none themselves.
+const ABOUT: [&str; 24] = [
+    "passw",
+    "secret",
+    "token",
+    "login",
+    "enter",
+    "forgot",
+    "requir",
+    "invalid",
+    "reset",
+    "string",
+    "config",
+    "default",
+    "value",
+    "false",
+    "plugin",
+    "module",
+    "credential",
+    "disabled",
+    "enabled",
+    "system",
+    "private",
+    "encrypt",
+    "variable",
+    "provider",
+];
+
+/// A password of letters only, where nothing else can be meant.
+fn is_phrase(found: &Match) -> bool {
+    let path = innermost(found.path).to_ascii_lowercase();
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let setting = SETTINGS.iter().any(|end| name.ends_with(end.as_bytes()))
+        || !name.contains(&b'.')
+        || name.starts_with(b".");
+    let has = |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
+    let text = found.secret.to_ascii_lowercase();
+    let about = |word: &&str| memchr::memmem::find(&text, word.as_bytes()).is_some();
+    setting
+        && !NO_SETTINGS.iter().any(has)
+        && text.len() >= 8
+        && found
+            .secret
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || *byte == b'-')
+        && !is_sentence(found)
+        && different(&text) >= 6
+        && !ABOUT.iter().any(about)
+}
+
+/// Whether it is the first word of several that say what something is: `password: anything you like`.
+fn is_sentence(found: &Match) -> bool {
+    let after = found.rest.get(found.secret.len()..).unwrap_or_default();
+    matches!(after, [b' ', next, ..] if next.is_ascii_alphabetic())
+        && [&b": "[..], b"= "]
+            .iter()
+            .any(|end| found.before.ends_with(end))
+}
+
+/// A password of letters only in the program of an application.
+pub(super) fn phrase(found: &Match) -> Option<Certainty> {
+    is_phrase(&Match {
+        path: b"",
+        ..*found
+    })
+    .then(|| password(found))
+    .flatten()
+}
+
+/// A password on a line of its own, which is all that the file has.
+pub(super) fn alone(found: &Match) -> Option<Certainty> {
+    let shown = [&b"#"[..], b"//", b"<", b"{", b"["];
+    let text = !shown.iter().any(|start| found.secret.starts_with(start));
+    text.then(|| password(found)).flatten()
 }
 
 /// The password in `scheme://user:password@host`.
@@ -374,7 +523,7 @@ pub(super) fn jwt(found: &Match) -> Option<Certainty> {
     let mut parts = found.secret.split(|byte| *byte == b'.').skip(1);
     let claims = BASE64URL_NOPAD.decode(parts.next()?).ok()?;
     // The claims of nearly every example.
-    let shown = ["\"some\":\"payload\"", "John Doe", "\"foo\":"];
+    let shown = ["\"some\":\"payload\"", "John Doe", "\"foo\":", "\"a\":"];
     if shown
         .iter()
         .any(|text| memchr::memmem::find(&claims, text.as_bytes()).is_some())

@@ -16,6 +16,8 @@ mod table;
 mod tests;
 mod text;
 mod unpack;
+#[cfg(test)]
+mod variants;
 
 pub use files::check;
 pub use raw::raw;

@@ -16,7 +16,8 @@ pub(super) struct Rule {
     /// What it is, in words.
     pub(super) what: &'static str,
     pub(super) severity: Severity,
-    /// One of these is in every match, in any case of letters: only around them the pattern is tried.
+    /// One of these is in every match, in any case of letters: only around them the pattern is tried. Where there are
+    /// none, it is tried on the whole of small files.
     pub(super) anchors: &'static [&'static str],
     /// How far before the anchor a match may begin.
     pub(super) before: usize,
@@ -48,7 +49,7 @@ pub(super) enum Files {
 impl Rule {
     /// Whether what it finds in machine code is no secret: names of variables, keys of self tests.
     pub(super) fn is_for_text(&self) -> bool {
-        self.chosen || self.name == "private-key"
+        self.chosen || matches!(self.name, "private-key" | "gnupg-key")
     }
 }
 
@@ -58,6 +59,14 @@ const CODE: [&str; 33] = [
     ".go", ".rs", ".java", ".php", ".lua", ".tcl", ".el", ".vim", ".m4", ".awk", ".html", ".css",
     ".map", ".po", ".mo", ".md", ".rst", ".so", ".a", ".svg",
 ];
+
+/// What stands between the path of an archive and that of a file in it.
+pub(super) const WITHIN: &[u8] = b"!/";
+
+/// The path within the innermost archive, where there is one, with the slash in front.
+pub(super) fn innermost(path: &[u8]) -> &[u8] {
+    memchr::memmem::rfind(path, WITHIN).map_or(path, |at| &path[at + 1..])
+}
 
 /// Where applications are.
 const OWN: [&str; 8] = [
@@ -106,7 +115,10 @@ impl Files {
             }
             Self::Settings => !is_code(),
             Self::Own => {
-                let below = |above: &&str| path.starts_with(above.as_bytes());
+                let inner = innermost(&path);
+                let below = |above: &&str| {
+                    path.starts_with(above.as_bytes()) || inner.starts_with(above.as_bytes())
+                };
                 let of_others =
                     |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
                 OWN.iter().any(below) && !LIBRARIES.iter().any(of_others)
@@ -118,7 +130,12 @@ impl Files {
 /// Whether a file shows how things are written.
 pub(super) fn is_document(path: &[u8]) -> bool {
     let below = |above: &&str| path.starts_with(above.as_bytes());
-    DOCUMENTS.iter().any(below) || memchr::memmem::find(path, b"/man/man").is_some()
+    let shows = [
+        ".example", ".sample", ".dist", ".tmpl", "-example", "-sample",
+    ];
+    shows.iter().any(|end| path.ends_with(end.as_bytes()))
+        || DOCUMENTS.iter().any(below)
+        || memchr::memmem::find(path, b"/man/man").is_some()
 }
 
 /// Anchors that are so short that they are everywhere: only where a key follows they are worth a pattern.

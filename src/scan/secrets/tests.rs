@@ -12,13 +12,13 @@ use super::table::RULES;
 use crate::scan::Severity;
 use crate::scan::testing::Planted;
 
-const ALNUM: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const HEX: &[u8] = b"0123456789abcdef";
-const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-const BASE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+pub(super) const ALNUM: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub(super) const HEX: &[u8] = b"0123456789abcdef";
+pub(super) const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(super) const BASE: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Characters as random as a key's, the same in every run.
-fn some(letters: &[u8], count: usize) -> String {
+pub(super) fn some(letters: &[u8], count: usize) -> String {
     let mut state = 0x2545_f491_u64 + count as u64 * 77;
     let mut next = || {
         state = state
@@ -30,7 +30,7 @@ fn some(letters: &[u8], count: usize) -> String {
 }
 
 /// A token of GitHub's or npm's form, with its checksum.
-fn checked(prefix: &str) -> String {
+pub(super) fn checked(prefix: &str) -> String {
     let random = some(ALNUM, 30);
     let mut crc = flate2::Crc::new();
     crc.update(random.as_bytes());
@@ -41,7 +41,7 @@ fn checked(prefix: &str) -> String {
 }
 
 /// A key in PEM: DER that says its length.
-fn pem(kind: &str) -> String {
+pub(super) fn pem(kind: &str) -> String {
     let mut der = vec![0x30, 0x82, 0x02, 0x00];
     der.extend(some(ALNUM, 512).into_bytes());
     let body = BASE64.encode(&der);
@@ -57,7 +57,7 @@ fn pem(kind: &str) -> String {
     )
 }
 
-fn jwt() -> String {
+pub(super) fn jwt() -> String {
     let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
     format!(
         "{}.{}.{}",
@@ -67,9 +67,9 @@ fn jwt() -> String {
     )
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(super) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.write_all(text.as_ref()).unwrap();
     encoder.finish().unwrap()
 }
 
@@ -429,7 +429,7 @@ fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "/var/log/app.log.1.gz",
-            gzip(&format!("GET /\ntoken {github}\n")),
+            gzip(format!("GET /\ntoken {github}\n")),
             "github-token",
         ),
         (
@@ -725,7 +725,7 @@ fn secrets_are_found_once_at_the_borders_of_pieces_and_parts() {
 #[test]
 fn what_cannot_be_unpacked_is_searched_as_far_as_it_goes() {
     let token = checked("ghp_");
-    let mut cut = gzip(&format!("{token}\n{}", some(ALNUM, 4000)));
+    let mut cut = gzip(format!("{token}\n{}", some(ALNUM, 4000)));
     cut.truncate(cut.len() - 100);
     let tree = Planted::default().file("/a.gz", 0o644, cut).file(
         "/b.gz",
@@ -734,7 +734,14 @@ fn what_cannot_be_unpacked_is_searched_as_far_as_it_goes() {
     );
     let found = check(&tree.root(), &HashSet::new()).unwrap();
     let ids: Vec<_> = found.iter().map(|finding| finding.id.as_str()).collect();
-    assert_eq!(ids, ["secret:github-token:/a.gz"]);
+    assert_eq!(
+        ids,
+        [
+            "secret:github-token:/a.gz",
+            "secret-not-searched:/a.gz",
+            "secret-not-searched:/b.gz"
+        ]
+    );
     assert!(
         found[0].evidence.starts_with("unpacked, line 1: "),
         "{}",
@@ -743,15 +750,13 @@ fn what_cannot_be_unpacked_is_searched_as_far_as_it_goes() {
 }
 
 #[test]
-fn every_rule_has_a_pattern_an_anchor_and_a_name_of_its_own() {
+fn every_rule_has_a_pattern_anchors_or_names_of_files_and_a_name_of_its_own() {
     let mut names = HashSet::new();
     for (index, rule) in RULES.iter().enumerate() {
         assert!(names.insert(rule.name), "{} twice", rule.name);
-        assert!(
-            !rule.anchors.is_empty() && !rule.what.is_empty(),
-            "{}",
-            rule.name
-        );
+        let whole = matches!(rule.files, super::rule::Files::Named(_));
+        assert!(!rule.anchors.is_empty() || whole, "{}", rule.name);
+        assert!(!rule.what.is_empty(), "{}", rule.name);
         assert!(rule.severity >= Severity::High, "{}", rule.name);
         let groups = Rules::get().pattern(index).captures_len();
         assert!(groups > 1, "{} has no group for the secret", rule.name);

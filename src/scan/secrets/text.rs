@@ -15,13 +15,17 @@ const PIECE: usize = 1 << 20;
 pub(super) const AFTER: usize = 16 << 10;
 /// What a rule may see before an anchor.
 pub(super) const BEFORE: usize = 1 << 10;
+/// Files that a rule without anchors looks at: they hold a secret, and nothing else.
+const SMALL: usize = 4 << 10;
 /// Places of secrets in one file that are told apart.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// A secret in a file.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) rule: usize,
+    /// The file of an archive that it is in.
+    pub(super) inside: Option<String>,
     /// Where it begins.
     pub(super) start: u64,
     pub(super) end: u64,
@@ -53,8 +57,8 @@ impl Part {
     };
 }
 
-/// Looks for secrets in what `input` has. What it cannot read is as if it were its end; the caller knows whether that matters.
-pub(super) fn search(path: &[u8], input: &mut dyn Read, part: Part) -> Vec<Found> {
+/// Looks for secrets in what `input` has; says whether it looked at all of it. What it cannot read is as if it were its end; the caller knows whether that matters.
+pub(super) fn search(path: &[u8], input: &mut dyn Read, part: Part) -> (Vec<Found>, bool) {
     let mut search = Search {
         path,
         document: is_document(path),
@@ -75,11 +79,15 @@ pub(super) fn search(path: &[u8], input: &mut dyn Read, part: Part) -> Vec<Found
             search.program = true;
         }
         let have = search.base + buffer.len() as u64;
+        if ended && have <= SMALL as u64 {
+            search.look_at_all(&buffer);
+        }
         let until = if ended { have } else { have - AFTER as u64 }.min(part.end);
         search.look(&buffer, todo, until);
         todo = until;
-        if ended || until == part.end || search.found.len() >= MOST {
-            return without_overlaps(search.found);
+        let all = search.found.len() < MOST;
+        if ended || until == part.end || !all {
+            return (without_overlaps(search.found), all);
         }
         let keep_from = usize::try_from(until - search.base)
             .unwrap_or(usize::MAX)
@@ -104,6 +112,19 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Tries the rules for files that are a secret.
+    fn look_at_all(&mut self, buffer: &[u8]) {
+        for (rule, _) in RULES
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.anchors.is_empty())
+        {
+            if self.fits[rule] {
+                self.try_rule(buffer, rule, 0);
+            }
+        }
+    }
+
     /// Looks at the anchors from one offset to another.
     fn look(&mut self, buffer: &[u8], from: u64, until: u64) {
         let index = |offset: u64| {
@@ -136,20 +157,25 @@ impl Search<'_> {
     /// Tries a rule's pattern around an anchor; says where its match ends.
     fn try_rule(&mut self, buffer: &[u8], index: usize, at: usize) -> Option<usize> {
         let rule = &RULES[index];
-        let end = (at + rule.within).min(buffer.len());
+        let whole = rule.anchors.is_empty();
+        let within = if whole { SMALL } else { rule.within };
+        let end = (at + within).min(buffer.len());
         let mut start = at.saturating_sub(rule.before);
         let captures = loop {
             let captures = Rules::get()
                 .pattern(index)
                 .captures_at(&buffer[..end], start)?;
-            let whole = captures.get_match();
-            if whole.start() > at {
-                return None;
-            }
-            if whole.end() > at {
+            let matched = captures.get_match();
+            if whole {
                 break captures;
             }
-            start = whole.end().max(start + 1);
+            if matched.start() > at {
+                return None;
+            }
+            if matched.end() > at {
+                break captures;
+            }
+            start = matched.end().max(start + 1);
         };
         let whole = captures.get_match();
         let secret = captures.iter().skip(1).flatten().next().unwrap_or(whole);
@@ -157,6 +183,7 @@ impl Search<'_> {
         let certainty = (rule.judge)(&Match {
             secret: secret.as_bytes(),
             rest: &buffer[secret.start()..rest_end],
+            before: &buffer[secret.start().saturating_sub(64)..secret.start()],
             path: self.path,
         });
         let certain = certainty == Some(Certainty::Certain);
@@ -188,6 +215,7 @@ impl Search<'_> {
             .find(|anchor| bytes.starts_with(anchor.as_bytes()));
         self.found.push(Found {
             rule,
+            inside: None,
             start,
             end: self.base + secret.end as u64,
             line,

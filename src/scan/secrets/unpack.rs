@@ -1,189 +1,224 @@
-//! Files that hide their text: compressed, in UTF-16, or journals with compressed fields.
+//! Files that hide their text: compressed, archives of other files, databases, journals, UTF-16; also within each other.
 
-use std::io::{BufRead, BufReader, Read, Take};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 use zstd::stream::read::Decoder;
 
+use super::rule::innermost;
 use super::text::{Found, Part, search};
+
+mod archive;
+mod hidden;
+mod journal;
+mod rows;
+mod source;
+
+pub(super) use hidden::Hidden;
+use source::Source;
 
 /// Bytes that one file is unpacked to at most: more than any log, less than a bomb.
 pub(super) const MOST: u64 = 256 << 20;
-/// A field of a journal is no longer: systemd's own limit for what it reads back is 768 MiB, but a message has some KiB.
-const FIELD: u64 = 1 << 20;
-/// Bytes of a journal that are looked at in one go.
-const PIECE: usize = 4 << 20;
-/// The start of a frame of zstd.
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Archives within archives: a compressed archive in a compressed archive, and one more.
+const DEEPEST: usize = 6;
+/// What must be in memory as a whole to be understood: databases, and journals within archives.
+const WHOLE: u64 = 64 << 20;
+/// Memory for the dictionary of `xz`, in KiB: more than its highest level takes.
+const XZ_MEMORY: u32 = 128 << 10;
 
-/// How a file hides its text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Hidden {
-    Gzip,
-    Zstd,
-    Xz,
-    /// The first byte of each pair is the one that counts, or the second.
-    Utf16 {
-        low_first: bool,
-    },
-    Journal,
+/// Why not all of a file was looked at.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Stop {
+    /// Its compressed data ends where it must not, or makes no sense.
+    Damaged,
+    /// It unpacks to more than [`MOST`].
+    TooLarge,
+    /// Archives are within each other more than [`DEEPEST`] times.
+    TooDeep,
+    /// It has more places that look like secrets than are told apart.
+    TooMany,
+    /// It needs a password.
+    Encrypted,
+    /// It is compressed in a way that is not known here.
+    Unknown(&'static str),
 }
 
-impl Hidden {
-    /// What the start of a file says.
-    pub(super) fn of(head: &[u8]) -> Option<Self> {
-        match head {
-            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
-            [b'L', b'P', b'K', b'S', b'H', b'H', b'R', b'H', ..] => Some(Self::Journal),
-            [0xff, 0xfe, _, 0, ..] => Some(Self::Utf16 { low_first: true }),
-            [0xfe, 0xff, 0, ..] => Some(Self::Utf16 { low_first: false }),
-            _ => utf16_without_mark(head),
-        }
-    }
-
-    /// What is found in the text, and whether that was all of it.
-    pub(super) fn search(self, path: &[u8], input: &mut dyn Read) -> (Vec<Found>, bool) {
-        let buffered = BufReader::with_capacity(1 << 16, input);
+impl Stop {
+    /// In words, for a finding.
+    pub(super) fn says(&self) -> String {
         match self {
-            Self::Gzip => bounded(path, MultiGzDecoder::new(buffered)),
-            // What says that it is zstd and is not has been searched as it is.
-            Self::Zstd => Decoder::with_buffer(buffered)
-                .map_or((Vec::new(), true), |unpacked| bounded(path, unpacked)),
-            Self::Xz => bounded(path, XzReader::new(buffered, true)),
-            Self::Utf16 { low_first } => bounded(
-                path,
-                Narrow {
-                    wide: buffered,
-                    low_first,
-                },
+            Self::Damaged => {
+                "its compressed data is damaged or cut short: what is behind that was not looked at"
+                    .to_owned()
+            }
+            Self::TooLarge => format!(
+                "only its first {} MiB, unpacked, were looked at",
+                MOST >> 20
             ),
-            Self::Journal => journal(path, buffered),
+            Self::TooDeep => format!("archives within it are more than {DEEPEST} deep"),
+            Self::TooMany => {
+                let most = super::text::MOST;
+                format!("after {most} places that look like secrets nothing more was looked at")
+            }
+            Self::Encrypted => "it is encrypted, and was not opened".to_owned(),
+            Self::Unknown(kind) => format!("it has {kind} data, which was not unpacked"),
         }
     }
 }
 
-/// Text of the Latin alphabet without a mark in front: every other byte is zero.
-fn utf16_without_mark(head: &[u8]) -> Option<Hidden> {
-    let pairs = head.len() / 2;
-    let zero = |first: usize| {
-        head.iter()
-            .skip(first)
-            .step_by(2)
-            .filter(|byte| **byte == 0)
-            .count()
-    };
-    let (even, odd) = (zero(0), zero(1));
-    let mostly = |high: usize, low: usize| pairs >= 8 && high * 10 >= pairs * 9 && low == 0;
-    if mostly(odd, even) {
-        Some(Hidden::Utf16 { low_first: true })
-    } else if mostly(even, odd) {
-        Some(Hidden::Utf16 { low_first: false })
-    } else {
-        None
+/// One file that is being unpacked.
+pub(super) struct Unpack {
+    left: Cell<u64>,
+    found: RefCell<Vec<Found>>,
+    stops: RefCell<BTreeSet<Stop>>,
+}
+
+impl Unpack {
+    /// What is found in what a file hides, and why that is not all.
+    pub(super) fn all(path: &[u8], input: &mut dyn Read) -> (Vec<Found>, BTreeSet<Stop>) {
+        let unpack = Self {
+            left: Cell::new(MOST),
+            found: RefCell::default(),
+            stops: RefCell::default(),
+        };
+        unpack.stream(path, input, 0);
+        (unpack.found.into_inner(), unpack.stops.into_inner())
     }
-}
 
-fn bounded(path: &[u8], unpacked: impl Read) -> (Vec<Found>, bool) {
-    let mut limited: Take<_> = unpacked.take(MOST);
-    let found = search(path, &mut limited, Part::ALL);
-    (found, limited.limit() > 0)
-}
+    fn stop(&self, why: Stop) {
+        self.stops.borrow_mut().insert(why);
+    }
 
-/// UTF-16 as bytes: what is not Latin becomes `?`, which is in no secret's form.
-struct Narrow<R> {
-    wide: R,
-    low_first: bool,
-}
+    /// What decoders give, counted.
+    fn counted<'a>(&'a self, input: impl Read + 'a) -> Counted<'a> {
+        Counted {
+            unpack: self,
+            input: Box::new(input),
+        }
+    }
 
-impl<R: BufRead> Read for Narrow<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let mut filled = 0;
-        let mut pair = [0; 2];
-        while filled < buffer.len() {
-            match self.wide.read_exact(&mut pair) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(error),
-            }
-            let [low, high] = if self.low_first {
-                pair
-            } else {
-                [pair[1], pair[0]]
+    /// Looks at bytes, whatever they are: several compressed parts may follow each other, as in an initramfs.
+    fn stream(&self, path: &[u8], input: &mut dyn Read, depth: usize) {
+        if depth > DEEPEST {
+            return self.stop(Stop::TooDeep);
+        }
+        let mut source = Source::new(input);
+        loop {
+            let hidden = Hidden::of(source.head());
+            let more = match hidden {
+                // What is on the disk as it is has been searched as it is.
+                None if depth > 0 => self.plain(path, &mut source),
+                None => false,
+                Some(hidden) => self.one(hidden, path, &mut source, depth),
             };
-            buffer[filled] = if high == 0 { low } else { b'?' };
-            filled += 1;
+            if !more || !source.skip_zeros() {
+                return;
+            }
         }
-        Ok(filled)
+    }
+
+    fn plain(&self, path: &[u8], input: &mut dyn Read) -> bool {
+        let (found, all) = search(path, input, Part::ALL);
+        self.add(found, all, path);
+        false
+    }
+
+    fn add(&self, mut found: Vec<Found>, all: bool, path: &[u8]) {
+        if !all {
+            self.stop(Stop::TooMany);
+        }
+        for found in &mut found {
+            let inner = innermost(path);
+            if inner.len() < path.len() {
+                found.inside = Some(String::from_utf8_lossy(&inner[1..]).into_owned());
+            }
+        }
+        self.found.borrow_mut().extend(found);
+    }
+
+    /// Looks at one part; says whether another may follow.
+    fn one(&self, hidden: Hidden, path: &[u8], source: &mut Source, depth: usize) -> bool {
+        match hidden {
+            Hidden::Gzip => self.decoded(path, GzDecoder::new(&mut *source), depth),
+            Hidden::Zstd => match Decoder::with_buffer(&mut *source) {
+                Ok(decoder) => self.decoded(path, decoder.single_frame(), depth),
+                Err(_) => self.damaged(),
+            },
+            Hidden::Xz => {
+                let decoder = XzReader::new_mem_limit(&mut *source, true, XZ_MEMORY);
+                self.decoded(path, decoder, depth);
+                false
+            }
+            Hidden::Utf16 { low_first } => {
+                self.plain(path, &mut hidden::Narrow::new(source, low_first))
+            }
+            Hidden::Tar => self.tar(path, source, depth),
+            Hidden::Zip => self.zip(path, source, depth),
+            Hidden::Cpio => self.cpio(path, source, depth),
+            Hidden::Journal => self.journal(path, source, depth),
+            Hidden::Sqlite => self.rows(path, source, depth),
+            Hidden::Unknown(kind) => {
+                self.stop(Stop::Unknown(kind));
+                false
+            }
+        }
+    }
+
+    /// Looks at what a decoder gives, to its end.
+    fn decoded(&self, path: &[u8], decoder: impl Read, depth: usize) -> bool {
+        let mut counted = self.counted(decoder);
+        self.stream(path, &mut counted, depth + 1);
+        // The next part begins where the decoder has read all of this one.
+        io::copy(&mut counted, &mut io::sink()).is_ok() && self.left.get() > 0
+    }
+
+    fn damaged(&self) -> bool {
+        self.stop(Stop::Damaged);
+        false
+    }
+
+    /// All that is left of an input, where it is not too much to be had in memory.
+    fn whole(&self, source: &mut Source) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = source.take(WHOLE + 1).read_to_end(&mut bytes);
+        if bytes.len() as u64 > WHOLE {
+            self.stop(Stop::TooLarge);
+            return None;
+        }
+        read.ok().map(|_| bytes)
     }
 }
 
-/// The fields of a journal that are compressed with zstd, which is systemd's default for long ones. The others are in
-/// the file as they are.
-fn journal(path: &[u8], mut input: impl Read) -> (Vec<Found>, bool) {
-    let frame = usize::try_from(FIELD).unwrap_or(usize::MAX);
-    let (mut buffer, mut base, mut left) = (Vec::new(), 0, MOST);
-    let mut found = Vec::new();
-    loop {
-        let room = (PIECE + frame).saturating_sub(buffer.len()) as u64;
-        let ended = !matches!(input.by_ref().take(room).read_to_end(&mut buffer), Ok(read) if read as u64 == room);
-        let until = if ended { buffer.len() } else { PIECE };
-        for at in memchr::memmem::find_iter(&buffer, &ZSTD).take_while(|at| *at < until) {
-            let Ok(unpacked) = Decoder::with_buffer(&buffer[at..]) else {
-                continue;
-            };
-            let mut limited = unpacked.single_frame().take(FIELD.min(left));
-            let before = limited.limit();
-            for mut one in search(path, &mut limited, Part::ALL) {
-                // Of the fields only the journal knows where they are.
-                (one.start, one.end, one.line) = (
-                    base + at as u64,
-                    base + at as u64 + one.end - one.start,
-                    None,
-                );
-                found.push(one);
+/// What a decoder gives: not more than is left, and with a note where it fails.
+struct Counted<'a> {
+    unpack: &'a Unpack,
+    input: Box<dyn Read + 'a>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.unpack.left.get();
+        if left == 0 {
+            self.unpack.stop(Stop::TooLarge);
+            return Ok(0);
+        }
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        match self.input.read(&mut buffer[..most]) {
+            Ok(read) => {
+                self.unpack.left.set(left - read as u64);
+                Ok(read)
             }
-            left -= before - limited.limit();
-            if left == 0 {
-                return (found, false);
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.unpack.stop(Stop::Damaged);
+                Err(error)
             }
         }
-        if ended {
-            return (found, true);
-        }
-        buffer.drain(..until);
-        base += until as u64;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_of_a_file_says_how_it_hides_its_text() {
-        for (head, expected) in [
-            (&b"\x1f\x8b\x08\0"[..], Some(Hidden::Gzip)),
-            (b"\x28\xb5\x2f\xfd\0", Some(Hidden::Zstd)),
-            (b"\xfd7zXZ\0", Some(Hidden::Xz)),
-            (b"LPKSHHRH", Some(Hidden::Journal)),
-            (b"\xff\xfeA\0", Some(Hidden::Utf16 { low_first: true })),
-            (b"\xfe\xff\0A", Some(Hidden::Utf16 { low_first: false })),
-            (
-                b"p\0a\0s\0s\0w\0o\0r\0d\0",
-                Some(Hidden::Utf16 { low_first: true }),
-            ),
-            (
-                b"\0p\0a\0s\0s\0w\0o\0r\0d",
-                Some(Hidden::Utf16 { low_first: false }),
-            ),
-            (b"PATH=/bin\0A=b\0", None),
-            (&[0; 64], None),
-            (b"", None),
-        ] {
-            assert_eq!(Hidden::of(head), expected, "{head:?}");
-        }
-    }
-}
+mod tests;

@@ -2,10 +2,9 @@
 
 use super::{Manager, Package};
 use crate::scan::root::shown;
-use crate::scan::{Root, ScanError};
+use crate::scan::{Root, ScanError, sqlite};
 
 mod header;
-mod sqlite;
 
 use header::Header;
 

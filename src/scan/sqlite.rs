@@ -58,6 +58,40 @@ pub fn rows(
     })
 }
 
+/// Hands the columns of each row of a database in memory to `take`, table by table or not, as its pages lie in the file.
+/// What is damaged is left out.
+pub fn every_row(bytes: &[u8], take: &mut dyn FnMut(&[&[u8]])) {
+    let fetch = |at: u64, buffer: &mut [u8]| {
+        let rest = usize::try_from(at)
+            .ok()
+            .and_then(|at| bytes.get(at..))
+            .unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    };
+    let Ok(file) = File::open(&fetch, bytes.len() as u64) else {
+        return;
+    };
+    for number in 1..=file.pages {
+        let Ok(page) = file.read(number) else {
+            continue;
+        };
+        let start = if number == 1 { FILE_HEADER } else { 0 };
+        let Some(node) = Node::read(&page, start).filter(|node| node.is_leaf) else {
+            continue;
+        };
+        for cell in node.cells {
+            let payload = file.payload(&page, usize::from(cell));
+            if let Ok(payload) = payload
+                && let Some(columns) = columns(&payload)
+            {
+                take(&columns);
+            }
+        }
+    }
+}
+
 struct File<'a> {
     fetch: &'a Fetch<'a>,
     page: usize,
