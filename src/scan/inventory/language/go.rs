@@ -106,9 +106,11 @@ fn within(list: &[u8]) -> &[u8] {
     if inner.ends_with(b"\n") { inner } else { b"" }
 }
 
-/// `mod` is the main module, `dep` one that it needs, `=>` what stands in for the one before.
+/// `mod` is the main module, `dep` one that it needs, `=>` what stands in for the one before. What was made without modules
+/// has only the `path` of its main package, and no version.
 fn parse(version: &str, list: &str) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
+    let mut main = None;
     for line in list.lines() {
         let mut words = line.split('\t');
         let (kind, name, version) = (words.next(), words.next(), words.next());
@@ -117,15 +119,19 @@ fn parse(version: &str, list: &str) -> Vec<Module> {
         };
         let module = (name.to_owned(), version.unwrap_or_default().to_owned());
         match kind {
+            Some("path") if name != "command-line-arguments" => main = Some(module),
             Some("mod" | "dep") => modules.push(module),
-            Some("=>") => {
-                // A directory that stands in for a module has no version; the module keeps its own.
-                if let Some(last) = modules.last_mut().filter(|_| !module.1.is_empty()) {
+            // A directory that stands in for a module has neither name nor version; the module keeps its own.
+            Some("=>") if !name.starts_with(['.', '/']) => {
+                if let Some(last) = modules.last_mut() {
                     *last = module;
                 }
             }
             _ => {}
         }
+    }
+    if modules.is_empty() {
+        modules.extend(main);
     }
     let mut words = version.split_ascii_whitespace();
     if let Some(version) = words.find_map(|word| word.strip_prefix("go")) {
@@ -197,7 +203,7 @@ mod tests {
     #[test]
     fn what_stands_in_for_a_module_is_what_is_there() {
         let list = "path\texample.org/app/cmd\nmod\texample.org/app\t(devel)\t\ndep\texample.org/one\tv1.0.0\th1:x\n\
-            dep\texample.org/two\tv2.0.0\n=>\texample.org/fork\tv2.0.1\th1:y\ndep\texample.org/three\tv3.0.0\n=>\t./three\t\n\
+            dep\texample.org/two\tv2.0.0\n=>\texample.org/fork\tv2.0.1\th1:y\ndep\texample.org/three\tv3.0.0\n=>\t./three\t(devel)\t\n\
             build\t-compiler=gc\n\n=>\n";
         let modules = parse("go1.22.1 X:boringcrypto", list);
         let shown: Vec<_> = modules
@@ -219,6 +225,8 @@ mod tests {
             [("stdlib".into(), "1.23-abc".into())]
         );
         assert!(parse("unknown", "=>\tx\tv1\n").is_empty());
+        let alone = parse("", "path\texample.org/app/cmd\n");
+        assert_eq!(alone, [("example.org/app/cmd".into(), String::new())]);
     }
 
     #[test]
