@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::ScanError;
-use crate::disk::read::{FileSystem, Kind};
+use crate::disk::read::{FileSystem, Kind, ReadError};
 use crate::disk::tree::{Content, File, Tree};
 
 /// Links that are followed on the way to one file, as Linux does it.
@@ -101,18 +101,28 @@ impl<'a> Root<'a> {
             return Err(too_large());
         }
         let mut bytes = vec![0; usize::try_from(size).map_err(|_| too_large())?];
+        let filled = self.read_at(file, 0, &mut bytes)?;
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Fills the buffer with what a file has from `offset` on; less only at its end.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_at(&self, file: &File, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
-        while filled < bytes.len() {
+        while filled < buffer.len() {
+            let from = offset.saturating_add(filled as u64);
             match file
                 .content
-                .read_at(self.files, filled as u64, &mut bytes[filled..])?
+                .read_at(self.files, from, &mut buffer[filled..])?
             {
                 0 => break,
                 count => filled += count,
             }
         }
-        bytes.truncate(filled);
-        Ok(bytes)
+        Ok(filled)
     }
 
     /// What is directly in the directory at a path without links: path and file, sorted.

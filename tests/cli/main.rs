@@ -2,6 +2,7 @@
 
 mod archive;
 mod checksum;
+mod db;
 mod dnf;
 mod fresh;
 mod init;

@@ -1,58 +1,167 @@
-//! Packages of languages: what `pip`, `npm` and so on have put beside the packages of the system.
+//! Packages of languages beside the packages of the system: what `pip` and `npm` have put there, and what programs of Go and
+//! Rust say that they were made from.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
+use memchr::memmem;
+
+use self::elf::Elf;
 use super::{Language, Manager, apk, dpkg, rpm};
 use crate::disk::read::Kind;
+use crate::disk::tree::File;
+use crate::scan::root::shown;
 use crate::scan::{Root, ScanError};
 
+mod cargo;
+mod elf;
+mod go;
 mod metadata;
 
 /// A list of a package's files; the largest have some MiB.
 const MOST_LIST: u64 = 64 << 20;
 /// What a package says of itself.
 const MOST_METADATA: u64 = 8 << 20;
+/// Packages of languages; an image of machine learning with everything in it has some thousands.
+const MOST_PACKAGES: usize = 200_000;
+/// What all executables together may unpack to.
+const MOST_UNPACKED: u64 = 1 << 30;
+
+/// Where Python packages say what they are: wheels, then the older forms, as a directory, as a file, within an egg.
+const PYTHON: [&[u8]; 4] = [
+    b".dist-info/METADATA",
+    b".egg-info/PKG-INFO",
+    b".egg-info",
+    b".egg/EGG-INFO/PKG-INFO",
+];
 
 /// How to read a file that describes a package.
 type Reader = fn(&[u8]) -> Option<metadata::Described>;
 
+/// What a file may say of packages.
+enum Candidate {
+    /// What one package says of itself.
+    Text(&'static str, Reader),
+    /// What went into an executable.
+    Binary,
+}
+
 /// Every such package that is in no package of the system.
 pub fn read(root: &Root<'_>, managers: &[Manager]) -> Result<Vec<Language>, ScanError> {
-    let mut candidates: BTreeMap<String, (&str, Reader, usize)> = BTreeMap::new();
-    for (path, index) in root.tree().paths() {
-        if let (Some((kind, reader)), Ok(path)) = (kind_of(path), std::str::from_utf8(path)) {
-            candidates.insert(path.to_owned(), (kind, reader, index));
-        }
-    }
+    let mut candidates = candidates(root);
     if !candidates.is_empty() {
+        let moved = Moved::of(root);
         for manager in managers {
             without_owned(root, *manager, &mut |path| {
-                candidates.remove(path);
+                candidates.remove(moved.real(path).as_bytes());
             })?;
         }
     }
-    let mut found = Vec::new();
-    for (path, (kind, reader, index)) in candidates {
+    let (mut found, mut left, mut seen) = (Vec::new(), MOST_UNPACKED, HashSet::new());
+    for (path, (candidate, index)) in candidates {
         let file = &root.tree().files()[index];
-        if file.kind != Kind::File || file.content.size() > MOST_METADATA {
-            continue;
+        match candidate {
+            // Other names of the same file are no other program.
+            Candidate::Binary if seen.insert(index) => {
+                found.extend(in_binary(root, path, file, &mut left)?);
+            }
+            Candidate::Text(kind, reader) if file.content.size() <= MOST_METADATA => {
+                let bytes = root.content(path, file, MOST_METADATA)?;
+                found.extend(reader(&bytes).map(|described| Language {
+                    path: String::from_utf8_lossy(path).into_owned(),
+                    kind: kind.to_owned(),
+                    name: described.name,
+                    version: described.version,
+                    license: described.license,
+                }));
+            }
+            _ => {}
         }
-        let bytes = root.content(path.as_bytes(), file, MOST_METADATA)?;
-        if let Some(described) = reader(&bytes) {
-            found.push(Language {
-                path,
-                kind: kind.to_owned(),
-                name: described.name,
-                version: described.version,
-                license: described.license,
+        if found.len() > MOST_PACKAGES || left == 0 {
+            let problem = "with it, there is more about packages of languages than any system has";
+            return Err(ScanError::Damaged {
+                path: shown(path),
+                problem: problem.to_owned(),
             });
         }
     }
     Ok(found)
 }
 
+/// Files that may say something, by their names and modes.
+fn candidates<'a>(root: &Root<'a>) -> BTreeMap<&'a [u8], (Candidate, usize)> {
+    let tree = root.tree();
+    let files = tree.paths().filter_map(|(path, index)| {
+        let file = &tree.files()[index];
+        if file.kind != Kind::File {
+            return None;
+        }
+        let candidate = match kind_of(path) {
+            Some((kind, reader)) => Candidate::Text(kind, reader),
+            // Libraries need not be executable.
+            None if file.mode & 0o111 != 0 || memmem::find(path, b".so").is_some() => {
+                Candidate::Binary
+            }
+            None => return None,
+        };
+        Some((path, (candidate, index)))
+    });
+    files.collect()
+}
+
+/// What an executable says that it was made from.
+fn in_binary(
+    root: &Root<'_>,
+    path: &[u8],
+    file: &File,
+    left: &mut u64,
+) -> Result<Vec<Language>, ScanError> {
+    let fetch = |at, buffer: &mut [u8]| root.read_at(file, at, buffer);
+    let Some(elf) = Elf::open(&fetch)? else {
+        return Ok(Vec::new());
+    };
+    let language = |kind: &str, name, version| Language {
+        path: String::from_utf8_lossy(path).into_owned(),
+        kind: kind.to_owned(),
+        name,
+        version,
+        license: String::new(),
+    };
+    let modules = go::modules(&elf)?.into_iter();
+    let modules = modules.map(|(name, version)| language("golang", name, version));
+    let crates = cargo::crates(&elf, left)?.into_iter();
+    let crates = crates.map(|one| language("cargo", one.name, one.version));
+    let mut all: Vec<_> = modules.chain(crates).collect();
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+/// Directories that are links now: a package's `/bin/x` is `/usr/bin/x` in the tree.
+struct Moved(Vec<(String, String)>);
+
+impl Moved {
+    fn of(root: &Root<'_>) -> Self {
+        let links = root
+            .children(b"/")
+            .filter(|(_, file)| file.kind == Kind::Link);
+        let links = links.filter_map(|(path, _)| {
+            let target = String::from_utf8(root.resolve(path)?).ok()?;
+            let from = format!("{}/", String::from_utf8_lossy(path));
+            Some((from, format!("{}/", target.trim_end_matches('/'))))
+        });
+        Self(links.collect())
+    }
+
+    fn real<'p>(&self, path: &'p str) -> Cow<'p, str> {
+        let mut links = self.0.iter();
+        let moved = links.find_map(|(from, to)| Some(format!("{to}{}", path.strip_prefix(from)?)));
+        moved.map_or(Cow::Borrowed(path), Cow::Owned)
+    }
+}
+
 fn kind_of(path: &[u8]) -> Option<(&'static str, Reader)> {
-    if path.ends_with(b".dist-info/METADATA") || path.ends_with(b".egg-info/PKG-INFO") {
+    if PYTHON.iter().any(|end| path.ends_with(end)) {
         return Some(("pypi", metadata::python));
     }
     let directory = path.strip_suffix(b"/package.json")?;
@@ -152,6 +261,40 @@ mod tests {
         assert_eq!(
             found[1].path,
             "/usr/local/lib/python3.11/dist-packages/mine-1.dist-info/METADATA"
+        );
+    }
+
+    #[test]
+    fn programs_of_the_system_are_not_looked_into() {
+        let blob = |name: &str| {
+            let fence = [7_u8; 16];
+            let list = [&fence[..], b"mod\t", name.as_bytes(), b"\tv1.0.0\n", &fence].concat();
+            let head = [&b"\xff Go buildinf:"[..], &[8, 2], &[0; 16]].concat();
+            let length = [u8::try_from(list.len()).unwrap()];
+            let bytes = [&head[..], b"\x00", &length, &list].concat();
+            elf::testing::program(&[(".go.buildinfo", &bytes)], (0, b""))
+        };
+        let tree = Planted::default()
+            .link("/bin", "usr/bin")
+            .file("/usr/bin/owned", 0o755, blob("owned"))
+            .file("/usr/bin/mine", 0o755, blob("example.org/mine"))
+            .file("/opt/plain", 0o644, blob("not.executable"))
+            .file("/opt/lib.so.1", 0o644, blob("example.org/library"))
+            .file("/opt/script", 0o755, "#!/bin/sh\n")
+            .file("/opt/old-2.0.egg-info", 0o644, "Name: old\nVersion: 2.0\n")
+            .file("/var/lib/dpkg/info/owned.list", 0o644, "/.\n/bin/owned\n");
+        let found = read(&tree.root(), &[Manager::Dpkg]).unwrap();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|one| format!("{} {} {}", one.path, one.kind, one.name))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "/opt/lib.so.1 golang example.org/library",
+                "/opt/old-2.0.egg-info pypi old",
+                "/usr/bin/mine golang example.org/mine",
+            ]
         );
     }
 }

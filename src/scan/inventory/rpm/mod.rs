@@ -43,20 +43,7 @@ fn each(root: &Root<'_>, take: &mut dyn FnMut(&Header<'_>)) -> Result<bool, Scan
                 let problem = "changes that were not written back lie beside it (rpmdb.sqlite-wal); the system was not shut down in order";
                 return Err(damaged(&path, problem));
             }
-            let fetch = |at: u64, buffer: &mut [u8]| {
-                let mut filled = 0;
-                while filled < buffer.len() {
-                    let from = at + filled as u64;
-                    match file
-                        .content
-                        .read_at(root.files(), from, &mut buffer[filled..])?
-                    {
-                        0 => break,
-                        count => filled += count,
-                    }
-                }
-                Ok(filled)
-            };
+            let fetch = |at: u64, buffer: &mut [u8]| root.read_at(file, at, buffer);
             let mut seen = |row: &[u8]| match Header::read(row) {
                 Some(header) => {
                     take(&header);

@@ -1,0 +1,347 @@
+//! The database of vulnerabilities: made, shown, and refused. Nothing that is wrong with it may pass for "no findings".
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::site::{IMAGE, Site};
+
+#[path = "../support/web.rs"]
+mod web;
+
+/// A record of one vulnerability of one package.
+fn record(id: &str, ecosystem: &str, package: &str) -> String {
+    let affected = json!([{
+        "package": {"ecosystem": ecosystem, "name": package},
+        "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.10-4"}]}],
+    }]);
+    let record = json!({
+        "id": id, "modified": "2026-01-02T03:04:05.678901Z", "summary": "a hole", "affected": affected,
+        "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],
+    });
+    record.to_string()
+}
+
+/// A zip archive with files that are stored as they are.
+fn zipped(files: &[(&str, &str)]) -> Vec<u8> {
+    let number = |value: usize| u32::try_from(value).unwrap().to_le_bytes();
+    let (mut bytes, mut list) = (Vec::new(), Vec::new());
+    for (name, content) in files {
+        let mut crc = flate2::Crc::new();
+        crc.update(content.as_bytes());
+        let about = [
+            &[20, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],
+            &crc.sum().to_le_bytes(),
+            &number(content.len()),
+            &number(content.len()),
+            &number(name.len()),
+        ];
+        let about = about.concat();
+        list.extend(
+            [
+                b"PK\x01\x02\x14\0",
+                &about[..],
+                &[0; 10],
+                &number(bytes.len()),
+                name.as_bytes(),
+            ]
+            .concat(),
+        );
+        bytes.extend(
+            [
+                b"PK\x03\x04",
+                &about[..],
+                name.as_bytes(),
+                content.as_bytes(),
+            ]
+            .concat(),
+        );
+    }
+    let count = &number(files.len())[..2];
+    let end = [
+        b"PK\x05\x06\0\0\0\0",
+        count,
+        count,
+        &number(list.len()),
+        &number(bytes.len()),
+        &[0, 0],
+    ];
+    [&bytes[..], &list, &end.concat()].concat()
+}
+
+/// Records of two releases in every form, and a system with a package that one of them is about.
+fn site() -> Site {
+    let site = Site::new();
+    let one = record("DEBIAN-CVE-2026-1", "Debian:12", "hello");
+    let two = record("DEBIAN-CVE-2026-2", "Debian:13", "hello");
+    site.write("one.json", &one);
+    site.write("records/one.json", &one);
+    site.write("records/deeper/two.json", &two);
+    site.write("records/README", "no record");
+    let zip = zipped(&[
+        ("DEBIAN-CVE-2026-1.json", &one),
+        ("DEBIAN-CVE-2026-2.json", &two),
+    ]);
+    std::fs::write(site.path("all.zip"), zip).unwrap();
+    site.write("list.json", &format!("[{one}, {two}]"));
+    let tracker = json!({"hello": {"CVE-2026-3": {"description": "d", "releases": {"bookworm": {
+        "status": "open", "repositories": {"bookworm": "2.10-3"}, "urgency": "not yet assigned"}}}}});
+    site.write("tracker.json", &tracker.to_string());
+    site.write("npm.json", &record("GHSA-1", "npm", "hello"));
+    system(&site, "root", "ID=debian\nVERSION_ID=\"12\"\n");
+    site
+}
+
+fn system(site: &Site, name: &str, release: &str) {
+    site.write(&format!("{name}/etc/os-release"), release);
+    site.write(
+        &format!("{name}/var/lib/dpkg/status"),
+        "Package: hello\nStatus: install ok installed\nVersion: 2.10-3\nArchitecture: all\nMaintainer: M\nDescription: d\n",
+    );
+}
+
+const ONLY: [&str; 5] = ["--without", "hygiene", "--without", "secrets", "--json"];
+
+/// Scans for vulnerabilities alone: exit code, ids, and what was said.
+fn scan(site: &Site, root: &str, more: &[&str]) -> (Option<i32>, Vec<String>, String) {
+    let output = site.run_with(&[&["scan", root], &ONLY[..], more].concat());
+    let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    let ids = findings
+        .iter()
+        .map(|it| it["id"].as_str().unwrap().to_owned());
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), ids.collect(), said)
+}
+
+#[test]
+fn every_form_of_records_is_imported() {
+    let site = site();
+    for (sources, records, ids) in [
+        (&["one.json"][..], 1, &["CVE-2026-1"][..]),
+        (&["records"], 2, &["CVE-2026-1"]),
+        (&["all.zip"], 2, &["CVE-2026-1"]),
+        (&["list.json"], 2, &["CVE-2026-1"]),
+        (&["tracker.json"], 1, &["CVE-2026-3"]),
+        (
+            &["npm.json", "tracker.json", "all.zip", "one.json"],
+            4,
+            &["CVE-2026-1", "CVE-2026-3"],
+        ),
+    ] {
+        let output = site.run_with(&[&["db", "import", "--db", "the.db"], sources].concat());
+        assert_eq!(output.status.code(), Some(0), "{sources:?}: {output:?}");
+        let status = site.run(["db", "status", "--db", "the.db", "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert_eq!(status["records"], records, "{sources:?}: {status}");
+        let (code, found, said) = scan(&site, "root", &["--db", "the.db"]);
+        // One that is not mended anywhere is no reason to fail.
+        let expected = if ids.contains(&"CVE-2026-1") { 3 } else { 0 };
+        assert_eq!(
+            (code, &found[..]),
+            (
+                Some(expected),
+                &ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()[..]
+            ),
+            "{sources:?}: {said}"
+        );
+    }
+}
+
+/// What differs from run to run.
+fn steady(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.split_once(' ') {
+        Some((word @ ("digest" | "imported"), _)) => format!("{word} [VARIES]"),
+        _ => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_status_says_what_is_known_and_how_old_it_is() {
+    let site = site();
+    insta::assert_snapshot!(steady(
+        &[
+            site.karat(["db", "status"]),
+            site.karat(["db", "import", "all.zip", "npm.json"]),
+            site.karat(["db", "status"]),
+        ]
+        .join("\n")
+    ));
+}
+
+#[test]
+fn a_bad_source_leaves_the_database_as_it_was() {
+    let site = site();
+    let zip = std::fs::read(site.path("all.zip")).unwrap();
+    for (name, content) in [
+        ("short.zip", &zip[..zip.len() - 9]),
+        ("changed.zip", &[&zip[..80], b"!", &zip[81..]].concat()),
+        ("short.json", &b"{\"id\": \"DSA-1-1\", \"affe"[..]),
+        ("empty.json", b""),
+        ("no-records.json", b"[]"),
+        ("no-archive.zip", b"<html>404</html>"),
+    ] {
+        std::fs::write(site.path(name), content).unwrap();
+    }
+    std::fs::create_dir(site.path("nothing")).unwrap();
+    site.run(["db", "import", "all.zip", "--db", "the.db"]);
+    let before = std::fs::read(site.path("the.db")).unwrap();
+    let mut said = vec![site.karat(["db", "import"])];
+    for source in [
+        "missing.json",
+        "nothing",
+        "empty.json",
+        "no-records.json",
+        "short.json",
+        "no-archive.zip",
+        "short.zip",
+        "changed.zip",
+        "npm.json",
+    ] {
+        // Also where another source is good.
+        let alone = site.karat(["db", "import", source, "--db", "the.db"]);
+        if source != "npm.json" {
+            assert_eq!(
+                site.karat(["db", "import", "one.json", source, "--db", "the.db"]),
+                alone
+            );
+        }
+        said.push(alone);
+        assert_eq!(
+            std::fs::read(site.path("the.db")).unwrap(),
+            before,
+            "{source}"
+        );
+    }
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_never_no_findings() {
+    let site = site();
+    site.run(["db", "import", "all.zip", "--db", "good.db"]);
+    let good = std::fs::read(site.path("good.db")).unwrap();
+    assert_eq!(
+        scan(&site, "root", &["--db", "good.db"]).0,
+        Some(3),
+        "the good one finds something"
+    );
+    let mut other = good.clone();
+    other[7] += 1;
+    for (name, content) in [
+        ("empty.db", &b""[..]),
+        ("short.db", &good[..good.len() - 1]),
+        ("head.db", &good[..20]),
+        (
+            "tampered.db",
+            &[&good[..good.len() - 1], &[good[good.len() - 1] ^ 1]].concat(),
+        ),
+        ("newer.db", &other),
+        (
+            "other.db",
+            b"something else altogether, but long enough to have a head and a digest",
+        ),
+    ] {
+        std::fs::write(site.path(name), content).unwrap();
+    }
+    let epoch = karat::time::Timestamp::from_seconds(0);
+    karat::scan::vulnerability::database::write(
+        &site.path("nothing.db"),
+        (epoch, epoch),
+        0,
+        Vec::new(),
+        BTreeMap::new(),
+    )
+    .unwrap();
+    site.write("disk.raw", "disk");
+    let policy = "[base.file]\npath = \"disk.raw\"\n[builder.qemu]\narch = \"x86_64\"\n[policy]\nmax_db_age = \"7d\"\n";
+    site.write("web.toml", &format!("{IMAGE}{policy}"));
+    for (name, release) in [
+        ("ubuntu", "ID=ubuntu\nVERSION_ID=\"24.04\"\n"),
+        ("arch", "ID=arch\n"),
+        ("nameless", "ID=debian\n"),
+    ] {
+        system(&site, name, release);
+    }
+    let mut said = Vec::new();
+    for (root, database) in [
+        ("root", "missing.db"),
+        ("root", "empty.db"),
+        ("root", "short.db"),
+        ("root", "head.db"),
+        ("root", "tampered.db"),
+        ("root", "newer.db"),
+        ("root", "other.db"),
+        ("root", "nothing.db"),
+        ("ubuntu", "good.db"),
+        ("arch", "good.db"),
+        ("nameless", "good.db"),
+    ] {
+        let (code, found, text) = scan(&site, root, &["--db", database]);
+        assert_eq!((code, found.len()), (Some(1), 0), "{root} {database}");
+        said.push(format!("##### {root}, {database}\n{text}"));
+    }
+    let (code, found, text) = scan(&site, "root", &["--db", "good.db", "--policy", "web.toml"]);
+    assert_eq!((code, found.len()), (Some(1), 0), "too old: {text}");
+    said.push(format!("##### too old\n{text}"));
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_database_that_is_cut_short_anywhere_is_refused() {
+    let site = site();
+    site.run(["db", "import", "one.json", "--db", "good.db"]);
+    let good = std::fs::read(site.path("good.db")).unwrap();
+    for end in (0..good.len()).step_by(29) {
+        std::fs::write(site.path("short.db"), &good[..end]).unwrap();
+        let output = site.run(["db", "status", "--db", "short.db"]);
+        assert_eq!(output.status.code(), Some(1), "{end} bytes");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn records_are_fetched_from_a_server() {
+    let site = site();
+    let zip = std::fs::read(site.path("all.zip")).unwrap();
+    let ended = b"hello 2.10-3 2026-01-01 too hard\n";
+    let server = web::Web::on(
+        "127.0.0.1",
+        "http",
+        [
+            ("/Debian/all.zip", &zip[..]),
+            ("/moved.zip", b"-> /Debian/all.zip"),
+            ("/cut.zip", &zip[..40]),
+            ("/security-support-ended.deb12", ended),
+        ],
+        |stream, files, log| web::serve(stream, files, log),
+    );
+    let import = |paths: &[&str]| {
+        let urls: Vec<_> = paths.iter().map(|path| server.url(path)).collect();
+        let urls = urls.iter().map(String::as_str);
+        let arguments: Vec<_> = ["db", "import", "--db", "the.db"]
+            .into_iter()
+            .chain(urls)
+            .collect();
+        let output = site.run_with(&arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        format!(
+            "exit {}\n{}",
+            output.status.code().unwrap(),
+            said.replace(&server.url(""), "http://[SERVER]")
+        )
+    };
+    let said = [
+        &["/Debian/all.zip", "/security-support-ended.deb12"][..],
+        &["/moved.zip?generation=1"],
+        &["/nothing.zip"],
+        &["/cut.zip"],
+    ];
+    insta::assert_snapshot!(said.map(import).join("\n"));
+    // What was fetched first is still there, and the list of support with it.
+    import(&["/Debian/all.zip", "/security-support-ended.deb12"]);
+    let (_, found, _) = scan(&site, "root", &["--db", "the.db"]);
+    assert_eq!(found, ["CVE-2026-1", "end-of-life:hello"]);
+    assert_eq!(server.asked().len(), 8, "a redirect is asked for twice");
+}
