@@ -4,6 +4,7 @@ mod archive;
 mod checksum;
 mod dnf;
 mod fresh;
+mod hostile;
 mod init;
 mod lock;
 mod network;

@@ -18,6 +18,8 @@ pub use same::fingerprint;
 
 /// Bytes of all paths together: millions of files.
 const ALL_PATHS: usize = 512 << 20;
+/// Bytes of all attributes and targets of links together. Many files can share one attribute on the disk, and do not here.
+const ALL_BESIDES: usize = 128 << 20;
 /// What errors call it.
 const PART: &str = "file tree";
 
@@ -117,7 +119,7 @@ impl Tree {
     /// It is damaged, a directory has two names, or its paths are beyond any sensible length.
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
         let mut tree = Self::default();
-        let mut seen = HashMap::new();
+        let (mut seen, mut besides) = (HashMap::new(), 0);
         walk(files, |path, inode, metadata| {
             if tree.paths.bytes() + path.len() > ALL_PATHS {
                 return Err(ReadError::TooLarge {
@@ -128,7 +130,15 @@ impl Tree {
             let index = if let Some(index) = seen.get(&inode) {
                 *index
             } else {
-                tree.files.push(file(files, inode, metadata)?);
+                let file = file(files, inode, metadata)?;
+                besides += file.besides();
+                if besides > ALL_BESIDES {
+                    return Err(ReadError::TooLarge {
+                        part: PART,
+                        problem: "its attributes and links are longer than any system's".to_owned(),
+                    });
+                }
+                tree.files.push(file);
                 seen.insert(inode, tree.files.len() - 1);
                 tree.files.len() - 1
             };
@@ -197,6 +207,19 @@ impl Tree {
     /// The path of a number, if it is still there: numbers are in the order of paths, and stay while none is put in.
     pub(in crate::disk) fn path(&self, number: usize) -> Option<&[u8]> {
         self.paths.get(number).map(|(path, _)| path)
+    }
+}
+
+impl File {
+    /// Bytes that its attributes and the target of a link take.
+    fn besides(&self) -> usize {
+        let attributes = self.xattrs.iter();
+        let attributes = attributes.map(|it| it.name.len() + it.value.len());
+        let target = match &self.content {
+            Content::Link(target) => target.len(),
+            _ => 0,
+        };
+        attributes.sum::<usize>() + target
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::table::RULES;
 use super::text::{AFTER, BEFORE, Found, Part, search};
-use super::unpack::{Hidden, MOST};
+use super::unpack::{Hidden, MOST, MOST_OF_ALL};
 use crate::disk::read::{Kind, ReadError};
 use crate::disk::tree::{Content, File};
 use crate::scan::{Finding, Root, ScanError, root};
@@ -48,11 +48,12 @@ pub fn check<S: BuildHasher>(
 /// Does all jobs on all threads of the machine.
 fn run_all(root: &Root, jobs: &[Job]) -> Result<Vec<(usize, Outcome)>, ReadError> {
     let next = AtomicUsize::new(0);
+    let unpacked = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let work = || -> Result<Vec<(usize, Outcome)>, ReadError> {
         let mut done = Vec::new();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = job.run(root)?;
+            let outcome = job.run(root, &unpacked)?;
             if !outcome.is_nothing() {
                 done.push((job.file, outcome));
             }
@@ -81,13 +82,13 @@ struct Job<'a> {
 struct Outcome {
     plain: Vec<Found>,
     unpacked: Vec<Found>,
-    /// It holds more than was unpacked.
-    cut: bool,
+    /// It may hold more than these bytes that were unpacked.
+    cut: Option<u64>,
 }
 
 impl Outcome {
     fn is_nothing(&self) -> bool {
-        self.plain.is_empty() && self.unpacked.is_empty() && !self.cut
+        self.plain.is_empty() && self.unpacked.is_empty() && self.cut.is_none()
     }
 }
 
@@ -160,7 +161,7 @@ fn parts(root: &Root, file: &File) -> Result<BTreeSet<u64>, ReadError> {
 }
 
 impl Job<'_> {
-    fn run(&self, root: &Root) -> Result<Outcome, ReadError> {
+    fn run(&self, root: &Root, unpacked: &AtomicU64) -> Result<Outcome, ReadError> {
         let content = &root.tree().files()[self.file].content;
         let from = self.start.saturating_sub(BEFORE as u64);
         let end = self.start + PART;
@@ -183,9 +184,13 @@ impl Job<'_> {
         let length = content.read_at(root.files(), 0, &mut head)?;
         if let Some(hidden) = Hidden::of(&head[..length]) {
             let mut bytes = Bytes::new(root, content, 0, u64::MAX);
-            let (unpacked, all) = hidden.search(self.path, &mut bytes);
+            let all = unpacked.load(Ordering::Relaxed);
+            let most = MOST_OF_ALL.saturating_sub(all).min(MOST);
+            let (found, left) = hidden.search(self.path, &mut bytes, most);
             bytes.finish()?;
-            (outcome.unpacked, outcome.cut) = (unpacked, !all);
+            unpacked.fetch_add(most - left, Ordering::Relaxed);
+            outcome.unpacked = found;
+            outcome.cut = (left == 0).then_some(most);
         }
         Ok(outcome)
     }
@@ -239,7 +244,7 @@ impl Read for Bytes<'_> {
 /// The findings in one file: one for each rule.
 fn report(path: &[u8], outcomes: Vec<Outcome>) -> Vec<Finding> {
     let shown = String::from_utf8_lossy(path).into_owned();
-    let cut = outcomes.iter().any(|outcome| outcome.cut);
+    let cut = outcomes.iter().find_map(|outcome| outcome.cut);
     let mut of_rule: BTreeMap<usize, Vec<(Found, bool)>> = BTreeMap::new();
     for outcome in outcomes {
         let plain = outcome.plain.into_iter().map(|found| (found, false));
@@ -255,8 +260,8 @@ fn report(path: &[u8], outcomes: Vec<Outcome>) -> Vec<Finding> {
         .into_iter()
         .map(|(rule, places)| finding(&shown, rule, places))
         .collect();
-    if cut {
-        findings.push(not_all(&shown));
+    if let Some(bytes) = cut {
+        findings.push(not_all(&shown, bytes));
     }
     findings
 }
@@ -315,9 +320,9 @@ fn evidence(found: &Found, unpacked: bool, chosen: bool) -> String {
 }
 
 /// What was too much to be unpacked is said, not left out.
-fn not_all(path: &str) -> Finding {
+fn not_all(path: &str, bytes: u64) -> Finding {
     let id = format!("secret-not-searched:{path}");
-    let title = "a compressed file is too large to look for secrets in all of it";
+    let title = "there is too much compressed text to look for secrets in all of this file";
     let mut finding = Finding::new(
         "secret-not-searched",
         id.as_str(),
@@ -325,7 +330,7 @@ fn not_all(path: &str) -> Finding {
         title,
     );
     finding.path = Some(path.to_owned());
-    finding.evidence = format!("only its first {} MiB were looked at", MOST >> 20);
+    finding.evidence = format!("only its first {} MiB were looked at", bytes >> 20);
     "remove it from the image, or split it".clone_into(&mut finding.mend);
     finding.accept = super::accept(&id);
     finding

@@ -10,8 +10,14 @@ use super::text::{Found, Part, search};
 
 /// Bytes that one file is unpacked to at most: more than any log, less than a bomb.
 pub(super) const MOST: u64 = 256 << 20;
+/// The same for all files together: a disk of bombs would keep us for days.
+pub(super) const MOST_OF_ALL: u64 = 4 << 30;
+/// KiB that unpacking one xz file may take: what `xz -9` needs. Its header could claim 4 GiB.
+const XZ_MEMORY: u32 = 80 << 10;
 /// A field of a journal is no longer: systemd's own limit for what it reads back is 768 MiB, but a message has some KiB.
 const FIELD: u64 = 1 << 20;
+/// What it costs to look for a frame where there is none, in bytes: a journal can be made of nothing but starts of frames.
+const TRY: u64 = 4 << 10;
 /// Bytes of a journal that are looked at in one go.
 const PIECE: usize = 4 << 20;
 /// The start of a frame of zstd.
@@ -44,23 +50,29 @@ impl Hidden {
         }
     }
 
-    /// What is found in the text, and whether that was all of it.
-    pub(super) fn search(self, path: &[u8], input: &mut dyn Read) -> (Vec<Found>, bool) {
+    /// What is found in the text, of which at most so many bytes are looked at, and how many more it could have been: none
+    /// where there may be more text.
+    pub(super) fn search(self, path: &[u8], input: &mut dyn Read, most: u64) -> (Vec<Found>, u64) {
         let buffered = BufReader::with_capacity(1 << 16, input);
         match self {
-            Self::Gzip => bounded(path, MultiGzDecoder::new(buffered)),
+            Self::Gzip => bounded(path, MultiGzDecoder::new(buffered), most),
             // What says that it is zstd and is not has been searched as it is.
             Self::Zstd => Decoder::with_buffer(buffered)
-                .map_or((Vec::new(), true), |unpacked| bounded(path, unpacked)),
-            Self::Xz => bounded(path, XzReader::new(buffered, true)),
+                .map_or((Vec::new(), most), |unpacked| bounded(path, unpacked, most)),
+            Self::Xz => bounded(
+                path,
+                XzReader::new_mem_limit(buffered, true, XZ_MEMORY),
+                most,
+            ),
             Self::Utf16 { low_first } => bounded(
                 path,
                 Narrow {
                     wide: buffered,
                     low_first,
                 },
+                most,
             ),
-            Self::Journal => journal(path, buffered),
+            Self::Journal => journal(path, buffered, most),
         }
     }
 }
@@ -86,10 +98,10 @@ fn utf16_without_mark(head: &[u8]) -> Option<Hidden> {
     }
 }
 
-fn bounded(path: &[u8], unpacked: impl Read) -> (Vec<Found>, bool) {
-    let mut limited: Take<_> = unpacked.take(MOST);
+fn bounded(path: &[u8], unpacked: impl Read, most: u64) -> (Vec<Found>, u64) {
+    let mut limited: Take<_> = unpacked.take(most);
     let found = search(path, &mut limited, Part::ALL);
-    (found, limited.limit() > 0)
+    (found, limited.limit())
 }
 
 /// UTF-16 as bytes: what is not Latin becomes `?`, which is in no secret's form.
@@ -122,9 +134,9 @@ impl<R: BufRead> Read for Narrow<R> {
 
 /// The fields of a journal that are compressed with zstd, which is systemd's default for long ones. The others are in
 /// the file as they are.
-fn journal(path: &[u8], mut input: impl Read) -> (Vec<Found>, bool) {
+fn journal(path: &[u8], mut input: impl Read, most: u64) -> (Vec<Found>, u64) {
     let frame = usize::try_from(FIELD).unwrap_or(usize::MAX);
-    let (mut buffer, mut base, mut left) = (Vec::new(), 0, MOST);
+    let (mut buffer, mut base, mut left) = (Vec::new(), 0, most);
     let mut found = Vec::new();
     loop {
         let room = (PIECE + frame).saturating_sub(buffer.len()) as u64;
@@ -145,13 +157,13 @@ fn journal(path: &[u8], mut input: impl Read) -> (Vec<Found>, bool) {
                 );
                 found.push(one);
             }
-            left -= before - limited.limit();
+            left = left.saturating_sub((before - limited.limit()).max(TRY));
             if left == 0 {
-                return (found, false);
+                return (found, 0);
             }
         }
         if ended {
-            return (found, true);
+            return (found, left);
         }
         buffer.drain(..until);
         base += until as u64;
