@@ -12,12 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 
+use super::walk::MOST_PATHS;
 use super::{Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr};
 
 /// What errors call it.
 const PART: &str = "directory";
-/// As many as [`super::walk`] takes.
-const MOST_NAMES: usize = 1 << 22;
 /// The kernel has no larger attribute (`XATTR_SIZE_MAX`), and no larger list of names.
 const MOST_XATTR: usize = 1 << 16;
 /// As many pieces as a file of an ext4 may have.
@@ -267,10 +266,10 @@ impl FileSystem for Directory {
             let found = self.found((&known, &file), name)?;
             let kind = Some(found.metadata.kind);
             let mut state = self.state();
-            if state.known.len().max(entries.len()) >= MOST_NAMES {
+            if state.known.len().max(entries.len()) >= MOST_PATHS {
                 return Err(ReadError::TooLarge {
                     part: PART,
-                    problem: format!("it has more than {MOST_NAMES} names"),
+                    problem: format!("it has more than {MOST_PATHS} names"),
                 });
             }
             let inode = state.number(found);

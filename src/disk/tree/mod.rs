@@ -16,10 +16,10 @@ pub use listing::{Listing, ListingError, listing};
 use paths::Paths;
 pub use same::fingerprint;
 
-/// Bytes of all paths together: millions of files.
-const ALL_PATHS: usize = 512 << 20;
+/// Bytes of all paths together: a million files.
+const ALL_PATHS: usize = 96 << 20;
 /// Bytes of all attributes and targets of links together. Many files can share one attribute on the disk, and do not here.
-const ALL_BESIDES: usize = 128 << 20;
+const ALL_BESIDES: usize = 64 << 20;
 /// What errors call it.
 const PART: &str = "file tree";
 
@@ -296,6 +296,76 @@ mod tests {
                 .map(|(path, _)| str::from_utf8(path).unwrap())
                 .collect();
             assert_eq!(paths, left, "without {path}");
+        }
+    }
+
+    /// A file system of files that share one large attribute, or of links with long targets.
+    struct Shared {
+        kind: Kind,
+        attribute: usize,
+    }
+
+    impl FileSystem for Shared {
+        fn root(&self) -> Inode {
+            Inode(0)
+        }
+        fn stat(&self, inode: Inode) -> Result<Metadata, ReadError> {
+            let now = Time::default();
+            Ok(Metadata {
+                kind: if inode.0 == 0 {
+                    Kind::Directory
+                } else {
+                    self.kind
+                },
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                size: 0,
+                links: 1,
+                atime: now,
+                mtime: now,
+                ctime: now,
+                crtime: None,
+                rdev: None,
+                flags: Flags::default(),
+                project: 0,
+            })
+        }
+        fn read_dir(&self, _: Inode) -> Result<Vec<crate::disk::read::Entry>, ReadError> {
+            let entry = |number: u64| crate::disk::read::Entry {
+                name: format!("{number:06}").into_bytes().into(),
+                inode: Inode(number + 1),
+                kind: None,
+            };
+            Ok((0..40_000).map(entry).collect())
+        }
+        fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
+            Ok(vec![b'x'; 4000])
+        }
+        fn xattrs(&self, inode: Inode) -> Result<Vec<Xattr>, ReadError> {
+            let value = vec![1; if inode.0 == 0 { 0 } else { self.attribute }];
+            let name = b"user.x".to_vec();
+            Ok(vec![Xattr { name, value }])
+        }
+        fn runs(&self, _: Inode) -> Result<Vec<crate::disk::read::Run>, ReadError> {
+            Ok(Vec::new())
+        }
+        fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn attributes_and_links_of_all_files_together_have_a_bound() {
+        for (kind, attribute, good) in [
+            (Kind::File, 40, true),
+            (Kind::File, 4000, false),
+            (Kind::Link, 40, false),
+        ] {
+            let read = Tree::read(&Shared { kind, attribute });
+            let wrong = read.err().map(|error| error.to_string());
+            assert_eq!(wrong.is_none(), good, "{kind:?} {attribute}: {wrong:?}");
+            assert!(wrong.is_none_or(|wrong| wrong.contains("attributes and links")));
         }
     }
 
