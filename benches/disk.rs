@@ -12,14 +12,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use karat::digest::Digest;
-use karat::disk::read::ext4::{Ext4, Superblock};
+use karat::disk::read::ext4::Ext4;
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::read::{BlockRead, FileSystem, Inode, Kind, ReadError, Slice, partitions, walk};
+use karat::disk::read::{FileSystem, Inode, Kind, ReadError, Slice, walk};
 use rustix::fs::{AtFlags, CWD, StatxFlags, lgetxattr, llistxattr, statx};
 use sha2::{Digest as _, Sha256};
 
+#[path = "support/partition.rs"]
+mod partition;
 mod support;
 
+use partition::root;
 use support::{largest, processor_time};
 
 const ROUNDS: usize = 5;
@@ -110,19 +113,6 @@ fn run(program: &str, arguments: &[&str]) {
             .success(),
         "{program} {arguments:?}"
     );
-}
-
-/// The largest ext file system on a disk.
-fn root(disk: &Arc<dyn BlockRead>) -> (u64, u64) {
-    let extents = partitions::read(disk).unwrap().extents();
-    let extents = extents.iter().map(|extent| (extent.offset, extent.length));
-    let is_ext = |(offset, length): &(u64, u64)| {
-        Superblock::is_at(&Slice::new(disk, *offset, *length).unwrap())
-    };
-    extents
-        .filter(is_ext)
-        .max_by_key(|(_, length)| *length)
-        .expect("no ext file system")
 }
 
 fn size(file_system: &dyn FileSystem) -> (usize, u64) {

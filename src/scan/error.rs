@@ -1,3 +1,4 @@
+use std::io;
 use std::path::PathBuf;
 
 use miette::Diagnostic;
@@ -13,7 +14,18 @@ pub enum ScanError {
     /// The disk or directory cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
+    /// Whoever scans may not read all of it.
+    #[error("cannot read {what}")]
+    #[diagnostic(help(
+        "scan as a user who may read everything, as root: what is not read may hold anything"
+    ))]
+    NotAllowed {
+        /// The file.
+        what: String,
+        /// What the host says.
+        source: io::Error,
+    },
     /// The image is in a container that cannot be opened.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -24,7 +36,9 @@ pub enum ScanError {
     Vulnerability(#[from] CheckError),
     /// There is nothing to scan on a disk.
     #[error("{} has {found}: there is no root file system that karat can scan", path.display())]
-    #[diagnostic(help("give a disk whose root is ext4, or mount it and scan the directory"))]
+    #[diagnostic(help(
+        "mount it on a machine that can, and scan the directory; or give a disk whose root is ext4"
+    ))]
     NoRoot {
         /// The image.
         path: PathBuf,
@@ -51,4 +65,15 @@ pub enum ScanError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl From<ReadError> for ScanError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { what, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Self::NotAllowed { what, source }
+            }
+            error => Self::Read(error),
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::disk::read::directory::Directory;
 use crate::disk::read::ext4::{Ext4, Superblock};
 use crate::disk::read::partitions::{self, Extent, Table};
 use crate::disk::read::qcow2::{Layer, open_chain};
-use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice};
+use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice, foreign};
 use crate::disk::{self, tree::Tree};
 
 /// How the files of other containers than qcow2 and raw begin, as far as they can be told from a raw disk. A fixed VHD
@@ -128,10 +128,11 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
         path: path.to_owned(),
         found: found.to_owned(),
     };
-    let (mut roots, mut others) = (Vec::new(), 0);
+    let (mut roots, mut others, mut unread) = (Vec::new(), 0, None);
     for Extent { offset, length, .. } in candidates {
         let part = Slice::new(Arc::clone(disk), offset, length)?;
         if !Superblock::is_at(&part) {
+            unread = unread.or(foreign(&part)?);
             continue;
         }
         let files = Ext4::open(Arc::new(part))?;
@@ -143,10 +144,11 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
             others += 1;
         }
     }
-    match (roots.pop(), roots.is_empty(), others) {
-        (Some(root), true, _) => Ok(root),
-        (Some(_), false, _) => Err(no_root("several ext4 file systems with /etc and /usr")),
-        (None, _, 0) => Err(no_root("no ext4 file system")),
+    match (roots.pop(), roots.is_empty(), others, unread) {
+        (Some(root), true, ..) => Ok(root),
+        (Some(_), false, ..) => Err(no_root("several ext4 file systems with /etc and /usr")),
+        (None, _, _, Some(unread)) => Err(no_root(unread)),
+        (None, _, 0, None) => Err(no_root("no ext4 file system")),
         (None, ..) => Err(no_root("only ext4 file systems without /etc and /usr")),
     }
 }

@@ -12,7 +12,7 @@ use super::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
-use super::{Finding, Opened, Root, ScanError, hygiene, packaged, secrets};
+use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, packaged, secrets};
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::manifest::{Action, Inputs};
@@ -85,9 +85,9 @@ impl Origin {
         })
     }
 
-    fn declared(&self) -> Result<Declared, ScanError> {
-        let root = self.base.root();
-        let facts = Facts::of(&root, &packaged::verify(&root, threads())?)?;
+    /// What is declared, as far as it matters for an image with such facts.
+    fn declared(&self, image: &Facts) -> Result<Declared, ScanError> {
+        let facts = Facts::of_base(&self.base.root(), image)?;
         let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
         for (destination, listing) in self.directories() {
             declared.narrow(destination, listing);
@@ -143,50 +143,95 @@ impl Wanted<'_> {
 /// A check cannot do its work.
 pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     let root = opened.root();
-    let inventory = inventory::read(&root)?;
-    let mut findings = vulnerabilities(&inventory, &wanted)?;
-    let mut add = |kind, found: Vec<Finding>| {
-        findings.extend(found.into_iter().map(|finding| (kind, finding)));
-    };
     let files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
-    let packaged = if files.into_iter().any(|check| wanted.wants(check)) {
-        packaged::verify(&root, threads())?
-    } else {
-        packaged::Packaged::default()
-    };
+    let by_files = files.into_iter().any(|check| wanted.wants(check));
+    // Files are hashed while everything is looked at that does not depend on it.
+    let (packaged, listed) = std::thread::scope(|scope| {
+        let verify = || packaged::verify(&root, threads());
+        let verified = by_files.then(|| scope.spawn(verify));
+        let listed = listed(&root, &wanted);
+        (verified.map_or(Ok(Packaged::default()), joined), listed)
+    });
+    let (contents, mut findings) = listed?;
+    let packaged = packaged?;
     let undeclared = wanted.origin.filter(|_| wanted.wants(Check::Undeclared));
-    if wanted.wants(Check::Hygiene) {
-        add(Kind::Hygiene, hygiene::check(&root)?);
-        if undeclared.is_none() {
-            add(Kind::Hygiene, packaged.findings());
-        }
+    if undeclared.is_none() && wanted.wants(Check::Hygiene) {
+        findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
     }
-    if let Some(origin) = undeclared {
-        let declared = origin.declared()?;
-        add(
-            Kind::Undeclared,
-            undeclared::check(&root, &packaged, &declared)?,
-        );
-    }
-    if wanted.wants(Check::Secrets) {
-        let mut found = secrets::check(&root, &harmless(&root, packaged.identical))?;
-        if let Some(disk) = opened.disk() {
-            found.extend(secrets::raw(&root, disk, wanted.values)?);
-        }
-        // Where nothing could be looked for, there is no secret that was found.
-        let (found, not_searched) = found.into_iter().partition(|it| it.check == "secret");
-        add(Kind::Secret, found);
-        add(Kind::Hygiene, not_searched);
-    }
-    let licenses = licenses::read(&root, &inventory)?;
+    let (undeclared, secrets) = std::thread::scope(|scope| {
+        let compared = undeclared.map(|origin| {
+            let compare = || nobodys(&root, &packaged, origin);
+            scope.spawn(compare)
+        });
+        let secrets = secrets(opened, &packaged, &wanted);
+        (compared.map_or(Ok(Vec::new()), joined), secrets)
+    });
+    findings.extend(of_kind(Kind::Undeclared, undeclared?));
+    findings.extend(secrets?);
     Ok(Scanned {
-        contents: Contents {
-            inventory,
-            licenses,
-        },
+        contents,
         findings,
         left_out: wanted.left_out,
     })
+}
+
+/// A check's result, or its panic.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    let ended = thread.join();
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn of_kind(kind: Kind, found: Vec<Finding>) -> impl Iterator<Item = (Kind, Finding)> {
+    found.into_iter().map(move |finding| (kind, finding))
+}
+
+/// What is installed, and what is found without a look at all files.
+fn listed(
+    root: &Root<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<(Contents, Vec<(Kind, Finding)>), ScanError> {
+    let inventory = inventory::read(root)?;
+    let mut findings = vulnerabilities(&inventory, wanted)?;
+    if wanted.wants(Check::Hygiene) {
+        findings.extend(of_kind(Kind::Hygiene, hygiene::check(root)?));
+    }
+    let licenses = licenses::read(root, &inventory)?;
+    let contents = Contents {
+        inventory,
+        licenses,
+    };
+    Ok((contents, findings))
+}
+
+fn nobodys(
+    root: &Root<'_>,
+    packaged: &Packaged,
+    origin: &Origin,
+) -> Result<Vec<Finding>, ScanError> {
+    let now = Facts::of(root, packaged)?;
+    let declared = origin.declared(&now)?;
+    undeclared::check(root, packaged, &now, &declared)
+}
+
+fn secrets(
+    opened: &Opened,
+    packaged: &Packaged,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<(Kind, Finding)>, ScanError> {
+    if !wanted.wants(Check::Secrets) {
+        return Ok(Vec::new());
+    }
+    let root = opened.root();
+    let mut found = secrets::check(&root, &harmless(&root, &packaged.identical))?;
+    if let Some(disk) = opened.disk() {
+        found.extend(secrets::raw(&root, disk, wanted.values)?);
+    }
+    // Where nothing could be looked for, there is no secret that was found.
+    let kind = |it: &Finding| match it.check.as_ref() {
+        "secret" => Kind::Secret,
+        _ => Kind::Hygiene,
+    };
+    Ok(found.into_iter().map(|it| (kind(&it), it)).collect())
 }
 
 /// Checks what was stored of an image: nothing but vulnerabilities can be found without the image.
@@ -202,15 +247,14 @@ pub fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, 
 }
 
 /// Files without secrets of this image: byte for byte what a package has, or what Python has compiled of such a file.
-fn harmless(root: &Root<'_>, mut files: HashSet<usize>) -> HashSet<usize> {
+fn harmless(root: &Root<'_>, files: &HashSet<usize>) -> HashSet<usize> {
     let tree = root.tree();
     let compiled = tree.paths().filter(|(path, index)| {
         let source = source_of(path).and_then(|source| tree.find(&source));
         source.is_some_and(|source| files.contains(&source)) && !files.contains(index)
     });
-    let compiled: Vec<_> = compiled.map(|(_, index)| index).collect();
-    files.extend(compiled);
-    files
+    let compiled = compiled.map(|(_, index)| index);
+    files.iter().copied().chain(compiled).collect()
 }
 
 /// `/a/__pycache__/b.cpython-311.pyc` was compiled from `/a/b.py`.
@@ -268,7 +312,7 @@ mod tests {
             .file("/a/__pycache__/deep/good.cpython-311.pyc", 0o644, "x");
         let root = tree.root();
         let find = |path: &str| root.tree().find(path.as_bytes()).unwrap();
-        let found = harmless(&root, HashSet::from([find("/a/good.py")]));
+        let found = harmless(&root, &HashSet::from([find("/a/good.py")]));
         let compiled = find("/a/__pycache__/good.cpython-311.pyc");
         assert_eq!(found, HashSet::from([find("/a/good.py"), compiled]));
     }

@@ -5,6 +5,7 @@ mod checksum;
 mod db;
 mod dnf;
 mod fresh;
+mod hostile;
 mod init;
 mod lock;
 mod network;

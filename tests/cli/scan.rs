@@ -53,6 +53,95 @@ fn a_scan_that_cannot_do_its_work_fails_aloud() {
     assert!(output.stdout.is_empty());
 }
 
+/// Runs a program of the host, as the tests need it to make disks.
+fn host(program: &str, arguments: &[&str]) -> std::process::Output {
+    let output = std::process::Command::new(program).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+fn made(program: &str, arguments: &[&str]) {
+    let output = host(program, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+#[test]
+fn a_tree_has_the_findings_of_its_image_and_its_links_end_in_it() {
+    let site = site();
+    let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n-----END OPENSSH PRIVATE KEY-----\n";
+    site.write("root/opt/app/key", key);
+    site.write("outside/id_outside", key);
+    site.write("outside/sudoers", "outside ALL=(ALL) NOPASSWD: ALL\n");
+    site.write("outside/os-release", "ID=outside\n");
+    for (name, target) in [
+        ("root/root/.ssh", "../../outside"),
+        ("root/etc/sudoers", "../../outside/sudoers"),
+        ("root/srv", &site.path("outside").display().to_string()),
+        ("root/usr/lib", "/../../../.."),
+    ] {
+        std::os::unix::fs::symlink(target, site.path(name)).unwrap();
+    }
+    let [root, disk] = ["root", "disk"].map(|name| site.path(name).display().to_string());
+    made("truncate", &["-s", "32M", &disk]);
+    made("/sbin/mke2fs", &["-q", "-t", "ext4", "-d", &root, &disk]);
+    let scan = |target| {
+        let output = site.run(["scan", target, "--without", "vulnerabilities", "--json"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        report["findings"].clone()
+    };
+    let of_tree = scan("root");
+    assert_eq!(of_tree, scan("disk"));
+    assert!(of_tree.to_string().contains("/opt/app/key"), "{of_tree:#}");
+    assert!(!of_tree.to_string().contains("outside"), "{of_tree:#}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_and_not_silence() {
+    let site = site();
+    let karat = env!("CARGO_BIN_EXE_karat");
+    let locked = site.path("root/opt/locked");
+    site.write("root/opt/locked", "who knows");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0);
+    std::fs::set_permissions(&locked, mode).unwrap();
+    let root = site.path("root").display().to_string();
+    let scan = [karat, "scan", &root, "--without", "vulnerabilities"];
+    // Root may read what nobody may, unless that right is taken from it.
+    let output = if rustix::process::geteuid().is_root() {
+        let less = "--bounding-set=-dac_override,-dac_read_search";
+        host("setpriv", &[&[less], &scan[..]].concat())
+    } else {
+        host(karat, &scan[1..])
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty(), "a report of what was not read");
+    for part in ["opt/locked", "Permission denied", "as root"] {
+        assert!(said.contains(part), "no {part:?} in: {said}");
+    }
+}
+
+#[test]
+fn a_root_that_karat_cannot_read_is_named() {
+    let site = Site::new();
+    for (make, size, expected) in [
+        ("mkfs.xfs", "320M", "has an XFS file system"),
+        ("mkfs.btrfs", "128M", "has a btrfs file system"),
+    ] {
+        let disk = site.path("disk").display().to_string();
+        let _earlier = std::fs::remove_file(&disk);
+        made("truncate", &["-s", size, &disk]);
+        made(&format!("/sbin/{make}"), &["-q", &disk]);
+        let output = site.run(["scan", "disk", "--without", "vulnerabilities"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for part in [expected, "mount it"] {
+            assert!(said.contains(part), "no {part:?} in: {said}");
+        }
+    }
+}
+
 #[test]
 fn json_is_as_its_schema_says() {
     let (_, report) = scan(&site(), &[]);

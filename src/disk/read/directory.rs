@@ -10,18 +10,19 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 
+use super::walk::MOST_PATHS;
 use super::{Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr};
 
 /// What errors call it.
 const PART: &str = "directory";
-/// As many as [`super::walk`] takes.
-const MOST_NAMES: usize = 1 << 22;
 /// The kernel has no larger attribute (`XATTR_SIZE_MAX`), and no larger list of names.
 const MOST_XATTR: usize = 1 << 16;
-/// Files that stay open: a few threads read a few files each, piece by piece.
-const MOST_OPEN: usize = 16;
+/// As many pieces as a file of an ext4 may have.
+const MOST_RUNS: usize = 1 << 20;
+/// Files that stay open: a few threads read eight files each, piece by piece.
+const MOST_OPEN: usize = 40;
 /// File systems that show the host's kernel, by `statfs`: proc, sysfs, cgroup 1 and 2, debugfs, tracefs, securityfs,
 /// configfs, bpf, efivarfs, devpts. They are never part of an image.
 const OF_KERNEL: [u64; 11] = [
@@ -265,10 +266,10 @@ impl FileSystem for Directory {
             let found = self.found((&known, &file), name)?;
             let kind = Some(found.metadata.kind);
             let mut state = self.state();
-            if state.known.len().max(entries.len()) >= MOST_NAMES {
+            if state.known.len().max(entries.len()) >= MOST_PATHS {
                 return Err(ReadError::TooLarge {
                     part: PART,
-                    problem: format!("it has more than {MOST_NAMES} names"),
+                    problem: format!("it has more than {MOST_PATHS} names"),
                 });
             }
             let inode = state.number(found);
@@ -313,10 +314,36 @@ impl FileSystem for Directory {
 
     fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
         let length = self.known(inode)?.metadata.size;
-        Ok((length > 0)
-            .then_some(Run { offset: 0, length })
-            .into_iter()
-            .collect())
+        let file = self.file(inode)?;
+        let next = |whence| match rustix::fs::seek(&*file, whence) {
+            Ok(offset) => Ok(offset.min(length)),
+            Err(rustix::io::Errno::NXIO) => Ok(length),
+            Err(errno) => Err(self.io(&self.known(inode)?.path, errno)),
+        };
+        let (mut runs, mut at) = (Vec::new(), 0);
+        while at < length {
+            let start = next(SeekFrom::Data(at))?;
+            let end = if start < length {
+                next(SeekFrom::Hole(start))?
+            } else {
+                length
+            };
+            if start < end {
+                runs.push(Run {
+                    offset: start,
+                    length: end - start,
+                });
+            }
+            if runs.len() > MOST_RUNS {
+                return Err(ReadError::TooLarge {
+                    part: PART,
+                    problem: format!("a file is in more than {MOST_RUNS} pieces"),
+                });
+            }
+            // A file that is cut short meanwhile must not keep us here.
+            at = end.max(at + 1);
+        }
+        Ok(runs)
     }
 
     fn read_at(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {

@@ -9,8 +9,8 @@ use super::{Entry, FileSystem, Inode, Kind, Metadata, ReadError};
 const PART: &str = "file system";
 /// A path of the kernel's system calls has 4096 bytes; nothing deep enough to need more belongs into an image.
 const MOST_PATH: usize = 1 << 14;
-/// Some 256 MiB of names while walking; a system image has 20,000 to 500,000.
-const MOST_PATHS: usize = 1 << 22;
+/// A system image has 20,000 to 500,000. What keeps all of them, and a copy to work on, takes half a KiB for each.
+pub(super) const MOST_PATHS: usize = 1_250_000;
 
 /// Calls `visit` with every path below the root and the root itself (an empty path), a directory before what is in it, names in
 /// the order of their bytes. Paths have no `/` in front.

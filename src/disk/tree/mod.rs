@@ -16,8 +16,10 @@ pub use listing::{Listing, ListingError, listing};
 use paths::Paths;
 pub use same::fingerprint;
 
-/// Bytes of all paths together: millions of files.
-const ALL_PATHS: usize = 512 << 20;
+/// Bytes of all paths together: a million files.
+const ALL_PATHS: usize = 96 << 20;
+/// Bytes of all attributes and targets of links together. Many files can share one attribute on the disk, and do not here.
+const ALL_BESIDES: usize = 64 << 20;
 /// What errors call it.
 const PART: &str = "file tree";
 
@@ -117,7 +119,7 @@ impl Tree {
     /// It is damaged, a directory has two names, or its paths are beyond any sensible length.
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
         let mut tree = Self::default();
-        let mut seen = HashMap::new();
+        let (mut seen, mut besides) = (HashMap::new(), 0);
         walk(files, |path, inode, metadata| {
             if tree.paths.bytes() + path.len() > ALL_PATHS {
                 return Err(ReadError::TooLarge {
@@ -128,7 +130,15 @@ impl Tree {
             let index = if let Some(index) = seen.get(&inode) {
                 *index
             } else {
-                tree.files.push(file(files, inode, metadata)?);
+                let file = file(files, inode, metadata)?;
+                besides += file.besides();
+                if besides > ALL_BESIDES {
+                    return Err(ReadError::TooLarge {
+                        part: PART,
+                        problem: "its attributes and links are longer than any system's".to_owned(),
+                    });
+                }
+                tree.files.push(file);
                 seen.insert(inode, tree.files.len() - 1);
                 tree.files.len() - 1
             };
@@ -197,6 +207,19 @@ impl Tree {
     /// The path of a number, if it is still there: numbers are in the order of paths, and stay while none is put in.
     pub(in crate::disk) fn path(&self, number: usize) -> Option<&[u8]> {
         self.paths.get(number).map(|(path, _)| path)
+    }
+}
+
+impl File {
+    /// Bytes that its attributes and the target of a link take.
+    fn besides(&self) -> usize {
+        let attributes = self.xattrs.iter();
+        let attributes = attributes.map(|it| it.name.len() + it.value.len());
+        let target = match &self.content {
+            Content::Link(target) => target.len(),
+            _ => 0,
+        };
+        attributes.sum::<usize>() + target
     }
 }
 
@@ -273,6 +296,76 @@ mod tests {
                 .map(|(path, _)| str::from_utf8(path).unwrap())
                 .collect();
             assert_eq!(paths, left, "without {path}");
+        }
+    }
+
+    /// A file system of files that share one large attribute, or of links with long targets.
+    struct Shared {
+        kind: Kind,
+        attribute: usize,
+    }
+
+    impl FileSystem for Shared {
+        fn root(&self) -> Inode {
+            Inode(0)
+        }
+        fn stat(&self, inode: Inode) -> Result<Metadata, ReadError> {
+            let now = Time::default();
+            Ok(Metadata {
+                kind: if inode.0 == 0 {
+                    Kind::Directory
+                } else {
+                    self.kind
+                },
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                size: 0,
+                links: 1,
+                atime: now,
+                mtime: now,
+                ctime: now,
+                crtime: None,
+                rdev: None,
+                flags: Flags::default(),
+                project: 0,
+            })
+        }
+        fn read_dir(&self, _: Inode) -> Result<Vec<crate::disk::read::Entry>, ReadError> {
+            let entry = |number: u64| crate::disk::read::Entry {
+                name: format!("{number:06}").into_bytes().into(),
+                inode: Inode(number + 1),
+                kind: None,
+            };
+            Ok((0..40_000).map(entry).collect())
+        }
+        fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
+            Ok(vec![b'x'; 4000])
+        }
+        fn xattrs(&self, inode: Inode) -> Result<Vec<Xattr>, ReadError> {
+            let value = vec![1; if inode.0 == 0 { 0 } else { self.attribute }];
+            let name = b"user.x".to_vec();
+            Ok(vec![Xattr { name, value }])
+        }
+        fn runs(&self, _: Inode) -> Result<Vec<crate::disk::read::Run>, ReadError> {
+            Ok(Vec::new())
+        }
+        fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn attributes_and_links_of_all_files_together_have_a_bound() {
+        for (kind, attribute, good) in [
+            (Kind::File, 40, true),
+            (Kind::File, 4000, false),
+            (Kind::Link, 40, false),
+        ] {
+            let read = Tree::read(&Shared { kind, attribute });
+            let wrong = read.err().map(|error| error.to_string());
+            assert_eq!(wrong.is_none(), good, "{kind:?} {attribute}: {wrong:?}");
+            assert!(wrong.is_none_or(|wrong| wrong.contains("attributes and links")));
         }
     }
 

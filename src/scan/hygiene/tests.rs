@@ -918,7 +918,8 @@ proptest::proptest! {
         proptest::prop_assert!(matches!(checked, Ok(_) | Err(ScanError::Damaged { .. })), "{checked:?}");
         if let Ok(packaged) = crate::scan::packaged::verify(&root, 1) {
             let declared = crate::scan::undeclared::Declared::default();
-            let _ = crate::scan::undeclared::check(&root, &packaged, &declared).unwrap();
+            let now = crate::scan::undeclared::Facts::of(&root, &packaged).unwrap();
+            let _ = crate::scan::undeclared::check(&root, &packaged, &now, &declared).unwrap();
         }
     }
 }

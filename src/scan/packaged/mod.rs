@@ -9,6 +9,7 @@ use crate::disk::read::Kind;
 
 mod database;
 mod hash;
+mod md5;
 
 use database::Database;
 pub use database::Package;
@@ -90,10 +91,23 @@ impl Modified {
 /// # Errors
 /// The package database or a file cannot be read, or makes no sense.
 pub fn verify(root: &Root<'_>, threads: usize) -> Result<Packaged, ScanError> {
+    verify_some(root, threads, |_| true)
+}
+
+/// The same of those paths alone that somebody wants to know of; the others are neither identical nor modified.
+///
+/// # Errors
+/// As for [`verify`].
+pub fn verify_some(
+    root: &Root<'_>,
+    threads: usize,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> Result<Packaged, ScanError> {
     let database = Database::read(root)?;
     let mut wanted = HashSet::new();
     let files = root.tree().files();
-    let claims = database.claims.iter().filter_map(|claim| {
+    let claims = database.claims.iter().filter(|it| is_wanted(&it.path));
+    let claims = claims.filter_map(|claim| {
         let index = root.tree().find(&claim.path)?;
         (files[index].kind == Kind::File).then_some((index, claim))
     });

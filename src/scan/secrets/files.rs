@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::table::RULES;
 use super::text::{AFTER, BEFORE, Found, Part, search};
-use super::unpack::{Hidden, Stop, Unpack};
+use super::unpack::{Hidden, MOST, MOST_OF_ALL, Stop, Unpack};
 use crate::disk::read::{Kind, ReadError};
 use crate::disk::tree::{Content, File};
 use crate::scan::{Finding, Root, ScanError, root};
@@ -48,11 +48,12 @@ pub fn check<S: BuildHasher>(
 /// Does all jobs on all threads of the machine.
 fn run_all(root: &Root, jobs: &[Job]) -> Result<Vec<(usize, Outcome)>, ReadError> {
     let next = AtomicUsize::new(0);
+    let unpacked = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let work = || -> Result<Vec<(usize, Outcome)>, ReadError> {
         let mut done = Vec::new();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let outcome = job.run(root)?;
+            let outcome = job.run(root, &unpacked)?;
             if !outcome.is_nothing() {
                 done.push((job.file, outcome));
             }
@@ -160,7 +161,7 @@ pub(super) fn parts(root: &Root, file: &File) -> Result<BTreeSet<u64>, ReadError
 }
 
 impl Job<'_> {
-    fn run(&self, root: &Root) -> Result<Outcome, ReadError> {
+    fn run(&self, root: &Root, unpacked: &AtomicU64) -> Result<Outcome, ReadError> {
         let content = &root.tree().files()[self.file].content;
         let from = self.start.saturating_sub(BEFORE as u64);
         let end = self.start + PART;
@@ -186,10 +187,13 @@ impl Job<'_> {
         let length = content.read_at(root.files(), 0, &mut head)?;
         if Hidden::of(&head[..length]).is_some() {
             let mut bytes = Bytes::new(root, content, 0, u64::MAX);
-            let (unpacked, stops) = Unpack::all(self.path, &mut bytes);
+            let all = unpacked.load(Ordering::Relaxed);
+            let most = MOST_OF_ALL.saturating_sub(all).min(MOST);
+            let unpack = Unpack::all(self.path, &mut bytes, most);
             bytes.finish()?;
-            outcome.unpacked = unpacked;
-            outcome.stops.extend(stops);
+            unpacked.fetch_add(unpack.bytes, Ordering::Relaxed);
+            outcome.unpacked = unpack.found;
+            outcome.stops.extend(unpack.stops);
         }
         Ok(outcome)
     }

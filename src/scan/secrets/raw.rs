@@ -45,9 +45,10 @@ pub fn raw(
     let mut places = wanted.search(disk)?;
     places.sort_unstable();
     places.dedup();
-    let files = match places.is_empty() {
-        true => Vec::new(),
-        false => wanted.files(root)?,
+    let files = if places.is_empty() {
+        Vec::new()
+    } else {
+        wanted.files(root)?
     };
     for (index, name) in names.iter().enumerate() {
         let of_this = files.iter().filter(|(secret, _)| *secret == index);

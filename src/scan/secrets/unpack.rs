@@ -22,20 +22,22 @@ use source::Source;
 
 /// Bytes that one file is unpacked to at most: more than any log, less than a bomb.
 pub(super) const MOST: u64 = 256 << 20;
+/// The same for all files together: a disk of bombs would keep us for days.
+pub(super) const MOST_OF_ALL: u64 = 4 << 30;
 /// Archives within archives: a compressed archive in a compressed archive, and one more.
 const DEEPEST: usize = 6;
 /// What must be in memory as a whole to be understood: databases, and journals within archives.
 const WHOLE: u64 = 64 << 20;
-/// Memory for the dictionary of `xz`, in KiB: more than its highest level takes.
-const XZ_MEMORY: u32 = 128 << 10;
+/// Memory for the dictionary of `xz`, in KiB: what its highest level needs. A header could claim 4 GiB.
+const XZ_MEMORY: u32 = 80 << 10;
 
 /// Why not all of a file was looked at.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Stop {
     /// Its compressed data ends where it must not, or makes no sense.
     Damaged,
-    /// It unpacks to more than [`MOST`].
-    TooLarge,
+    /// It unpacks to more than so many bytes.
+    TooLarge(u64),
     /// Archives are within each other more than [`DEEPEST`] times.
     TooDeep,
     /// It has more places that look like secrets than are told apart.
@@ -54,9 +56,9 @@ impl Stop {
                 "its compressed data is damaged or cut short: what is behind that was not looked at"
                     .to_owned()
             }
-            Self::TooLarge => format!(
+            Self::TooLarge(most) => format!(
                 "only its first {} MiB, unpacked, were looked at",
-                MOST >> 20
+                most >> 20
             ),
             Self::TooDeep => format!("archives within it are more than {DEEPEST} deep"),
             Self::TooMany => {
@@ -71,25 +73,48 @@ impl Stop {
 
 /// One file that is being unpacked.
 pub(super) struct Unpack {
+    most: u64,
     left: Cell<u64>,
     found: RefCell<Vec<Found>>,
     stops: RefCell<BTreeSet<Stop>>,
 }
 
+/// What came of it.
+pub(super) struct Unpacked {
+    pub(super) found: Vec<Found>,
+    /// Why that may not be all.
+    pub(super) stops: BTreeSet<Stop>,
+    /// What was looked at.
+    pub(super) bytes: u64,
+}
+
 impl Unpack {
-    /// What is found in what a file hides, and why that is not all.
-    pub(super) fn all(path: &[u8], input: &mut dyn Read) -> (Vec<Found>, BTreeSet<Stop>) {
+    /// Looks into what a file hides, at no more than `most` bytes of it.
+    pub(super) fn all(path: &[u8], input: &mut dyn Read, most: u64) -> Unpacked {
         let unpack = Self {
-            left: Cell::new(MOST),
+            most,
+            left: Cell::new(most),
             found: RefCell::default(),
             stops: RefCell::default(),
         };
         unpack.stream(path, input, 0);
-        (unpack.found.into_inner(), unpack.stops.into_inner())
+        Unpacked {
+            found: unpack.found.into_inner(),
+            stops: unpack.stops.into_inner(),
+            bytes: most - unpack.left.get(),
+        }
     }
 
     fn stop(&self, why: Stop) {
         self.stops.borrow_mut().insert(why);
+    }
+
+    /// Counts what was looked at.
+    fn spend(&self, bytes: u64) {
+        self.left.set(self.left.get().saturating_sub(bytes));
+        if self.left.get() == 0 {
+            self.stop(Stop::TooLarge(self.most));
+        }
     }
 
     /// What decoders give, counted.
@@ -185,7 +210,7 @@ impl Unpack {
         let mut bytes = Vec::new();
         let read = source.take(WHOLE + 1).read_to_end(&mut bytes);
         if bytes.len() as u64 > WHOLE {
-            self.stop(Stop::TooLarge);
+            self.stop(Stop::TooLarge(WHOLE));
             return None;
         }
         read.ok().map(|_| bytes)
@@ -202,7 +227,7 @@ impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.unpack.left.get();
         if left == 0 {
-            self.unpack.stop(Stop::TooLarge);
+            self.unpack.stop(Stop::TooLarge(self.unpack.most));
             return Ok(0);
         }
         let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::places::{self, Place};
 use crate::disk::read::Kind;
 use crate::disk::tree::{Content, File};
-use crate::scan::packaged::{Package, Packaged, Sum, sums, verify};
+use crate::scan::packaged::{Package, Packaged, Sum, sums, verify_some};
 use crate::scan::{Root, ScanError};
 
 /// Threads that take sums.
@@ -61,12 +61,14 @@ pub struct Privilege {
 }
 
 impl Facts {
-    /// Verifies and collects them, as it is done of a base.
+    /// Collects those of the base of an image: of its packaged files only those are verified that the image's facts name,
+    /// for what the image has as its packages say needs no comparison.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
-        Self::of(root, &verify(root, THREADS)?)
+    pub fn of_base(root: &Root<'_>, image: &Self) -> Result<Self, ScanError> {
+        let packaged = verify_some(root, THREADS, |path| image.paths.contains_key(path))?;
+        Self::of(root, &packaged)
     }
 
     /// Collects them; `packaged` is what was verified of the same tree.

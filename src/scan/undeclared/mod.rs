@@ -20,21 +20,21 @@ pub use facts::{Facts, Print, Privilege};
 /// The largest file that says who made what: a package's script, the state of an alternative.
 const LARGEST: u64 = 16 << 20;
 
-/// Compares what there is with what is declared.
+/// Compares what there is, `now`, with what is declared.
 ///
 /// # Errors
 /// Something cannot be read.
 pub fn check(
     root: &Root<'_>,
     packaged: &Packaged,
+    now: &Facts,
     declared: &Declared,
 ) -> Result<Vec<Finding>, ScanError> {
-    let now = Facts::of(root, packaged)?;
     let mut compare = Compare {
         root,
         packaged,
         declared,
-        now: &now,
+        now,
         needed: BTreeSet::new(),
         alternatives: HashSet::new(),
         findings: Vec::new(),

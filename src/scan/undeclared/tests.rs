@@ -123,7 +123,7 @@ fn inputs() -> Inputs {
 fn declared() -> Declared {
     let tree = base();
     let root = tree.root();
-    let facts = Facts::read(&root).unwrap();
+    let facts = Facts::of(&root, &verify(&root, 2).unwrap()).unwrap();
     let mut declared = Declared::new(facts, None, &inputs());
     // As a lock has it.
     declared.packages[0].exact = Some(("2".to_owned(), "amd64".to_owned()));
@@ -132,7 +132,16 @@ fn declared() -> Declared {
 
 fn found(tree: &Planted, declared: &Declared) -> BTreeMap<String, String> {
     let root = tree.root();
-    let findings = check(&root, &verify(&root, 2).unwrap(), declared).unwrap();
+    let packaged = verify(&root, 2).unwrap();
+    let now = Facts::of(&root, &packaged).unwrap();
+    let findings = check(&root, &packaged, &now, declared).unwrap();
+    // Of the base no more need be known than what the image asks for.
+    let declared = Declared {
+        base: Facts::of_base(&base().root(), &now).unwrap(),
+        ..declared.clone()
+    };
+    let sparing = check(&root, &packaged, &now, &declared).unwrap();
+    assert_eq!(findings, sparing);
     findings
         .into_iter()
         .map(|it| (it.id, it.evidence))

@@ -10,8 +10,8 @@ use super::node::Node;
 use super::volume::Volume;
 use super::{attributes, damaged};
 
-/// One a thread is enough; a few more, for those that go back and forth.
-const MOST_FILES: usize = 16;
+/// Eight for each of a few threads, as whoever hashes files side by side has them.
+const MOST_FILES: usize = 40;
 /// Pieces of all maps together: 128 MiB.
 const MOST_PIECES: usize = 1 << 22;
 

@@ -12,6 +12,8 @@ use crate::scan::secrets::text::{Part, search};
 
 /// A field of a journal is no longer: systemd's own limit for what it reads back is 768 MiB, but a message has some KiB.
 const FIELD: u64 = 1 << 20;
+/// What it costs to look for a frame where there is none, in bytes: a journal can be made of nothing but starts of frames.
+const TRY: u64 = 4 << 10;
 /// Bytes of a journal that are looked at in one go.
 const PIECE: usize = 4 << 20;
 /// The start of a frame of zstd.
@@ -45,7 +47,8 @@ impl Unpack {
             let until = if ended { buffer.len() } else { PIECE };
             for mark in [ZSTD, XZ, LZ4] {
                 let places = memchr::memmem::find_iter(&buffer, mark);
-                for at in places.take_while(|at| *at < until) {
+                let places = places.take_while(|at| *at < until && self.left.get() > 0);
+                for at in places {
                     self.field(path, &buffer[at..], base + at as u64);
                 }
             }
@@ -80,8 +83,7 @@ impl Unpack {
                 .collect(),
         };
         for text in texts {
-            let unpacked = (text.len() as u64).min(self.left.get());
-            self.left.set(self.left.get() - unpacked);
+            self.spend((text.len() as u64).max(TRY));
             let (mut found, all) = search(path, &mut Cursor::new(text), Part::ALL);
             for one in &mut found {
                 // Of the fields only the journal knows where they are.

@@ -5,10 +5,14 @@ use crate::scan::secrets::tests::{UPPER, checked, gzip};
 
 /// What is found, by the path within the archive, and what stopped it.
 fn look(bytes: &[u8]) -> (Vec<Option<String>>, Vec<Stop>) {
-    let (found, stops) = Unpack::all(b"/opt/x", &mut { bytes });
-    let mut inside: Vec<_> = found.into_iter().map(|found| found.inside).collect();
+    let unpacked = Unpack::all(b"/opt/x", &mut { bytes }, MOST);
+    let mut inside: Vec<_> = unpacked
+        .found
+        .into_iter()
+        .map(|found| found.inside)
+        .collect();
     inside.sort();
-    (inside, stops.into_iter().collect())
+    (inside, unpacked.stops.into_iter().collect())
 }
 
 fn some(path: &str) -> Option<String> {
@@ -221,7 +225,7 @@ fn what_is_not_looked_at_is_said() {
             Stop::Damaged,
         ),
         ("deep", deep, Stop::TooDeep),
-        ("large", large, Stop::TooLarge),
+        ("large", large, Stop::TooLarge(MOST)),
         ("many", gzip(many.as_bytes()), Stop::TooMany),
         ("bzip2", b"BZh91AY&SYjunk".to_vec(), Stop::Unknown("bzip2")),
         (
