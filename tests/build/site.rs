@@ -91,7 +91,7 @@ impl Site {
         let started = Instant::now();
         while !self.log().contains(&format!("==> {name}\n")) {
             assert!(
-                started.elapsed() < Duration::from_mins(10),
+                started.elapsed() < Duration::from_mins(30),
                 "no phase {name:?}: {}",
                 self.log()
             );
