@@ -80,6 +80,12 @@ impl Source {
         })
     }
 
+    /// Bytes of the disk.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.disk.len()
+    }
+
     /// Its root file system.
     #[must_use]
     pub fn files(&self) -> &dyn FileSystem {
