@@ -38,7 +38,8 @@ bench: ## Time karat against Packer on the same image; uploads and steps against
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Damage disks, scan hostile ones, build what tends to differ twice, kill builds at random; look for what is left (ROUNDS=20)
+soak: setup release ## Fuzz parsers, damage disks, scan hostile ones, build what tends to differ twice, kill builds at random (ROUNDS=20, FUZZ=60 seconds each)
+	tests/fuzz/run $(or $(FUZZ),60)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --release --test cli hostile -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)

@@ -9,7 +9,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use tempfile::TempPath;
 use thiserror::Error;
 
 use super::clean::{self, CleanError, Cleaned, Own, Owners};
@@ -106,7 +105,9 @@ pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> 
     let (target, on_screen, format) = (to.to_owned(), ui.clone(), job.format);
     let (renewed, file) = hashing::blocking(move |stop| {
         let file = scratch(&target).map_err(broken(&target))?;
-        let renewed = write(&job, &file, stop, &on_screen)?;
+        let source = open(&job)?;
+        let clamp = (job.epoch, &job.own);
+        let renewed = write(source, clamp, format, &file, stop, &on_screen)?;
         Ok::<_, AnewError>((renewed, file))
     })
     .await?;
@@ -117,6 +118,33 @@ pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> 
         }
         plan::Format::Vmdk | plan::Format::Vhd => packed(renewed, &file, format, to, ui).await,
     }
+}
+
+/// Writes a raw disk anew as the qcow2 `to`, which is overwritten: its own time of making is the epoch.
+///
+/// # Errors
+/// See [`AnewError`]. What is at `to` then is of no use.
+pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
+    let base = Base {
+        path: raw.to_owned(),
+        format: "raw".to_owned(),
+    };
+    let (to, ui) = (to.to_owned(), ui.clone());
+    hashing::blocking(move |stop| {
+        let epoch = made(&base).and_then(|made| i64::try_from(made).ok());
+        let source = Source::open(open_chain(&[layer(&base)?])?)?;
+        let epoch = epoch.unwrap_or_default();
+        File::create(&to).map_err(broken(&to))?;
+        write(
+            source,
+            (epoch, &Own::default()),
+            plan::Format::Qcow2,
+            &to,
+            stop,
+            &ui,
+        )
+    })
+    .await
 }
 
 /// Puts a raw disk into a container that only qemu-img writes.
@@ -167,14 +195,25 @@ fn broken(path: &Path) -> impl FnOnce(std::io::Error) -> DiskError {
     move |source| DiskError::Write { path, source }
 }
 
-fn write(job: &Anew, to: &TempPath, stop: &Stop, ui: &Ui) -> Result<Renewed, AnewError> {
+fn open(job: &Anew) -> Result<Source, AnewError> {
     let below = layer(&job.base)?;
     let disk = open_chain(&[Layer::Qcow2(job.overlay.clone()), below.clone()])?;
-    let size = disk.len();
-    let source = Source::open_over(disk, &open_chain(&[below])?)?;
+    Ok(Source::open_over(disk, &open_chain(&[below])?)?)
+}
+
+/// Writes the source's cleaned tree into the empty file `to`.
+fn write(
+    source: Source,
+    (epoch, own): (i64, &Own),
+    format: plan::Format,
+    to: &Path,
+    stop: &Stop,
+    ui: &Ui,
+) -> Result<Renewed, AnewError> {
+    let size = source.size();
     let mut tree = source.tree()?;
     let owners = Owners::read(&tree, source.files())?;
-    let cleaned = clean::clean(&mut tree, source.files(), &owners, job.epoch, &job.own)?;
+    let cleaned = clean::clean(&mut tree, source.files(), &owners, epoch, own)?;
 
     let sizes = tree
         .paths()
@@ -188,7 +227,7 @@ fn write(job: &Anew, to: &TempPath, stop: &Stop, ui: &Ui) -> Result<Renewed, Ane
     let file = File::options().read(true).write(true).open(to);
     let file = file.map_err(broken(to))?;
     // Other containers are made of the raw disk.
-    let container = match job.format {
+    let container = match format {
         plan::Format::Qcow2 => Container::Qcow2,
         _ => Container::Raw,
     };

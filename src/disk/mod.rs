@@ -17,7 +17,7 @@ pub mod rewrite;
 pub mod tree;
 pub mod write;
 
-pub use anew::{Anew, AnewError, Renewed, made, renew};
+pub use anew::{Anew, AnewError, Renewed, made, renew, renew_raw};
 pub use error::DiskError;
 pub use finish::{Finished, driver, finish};
 use qemu_img::{QemuImg, run};

@@ -80,6 +80,12 @@ impl Source {
         })
     }
 
+    /// Bytes of the disk.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.disk.len()
+    }
+
     /// Its root file system.
     #[must_use]
     pub fn files(&self) -> &dyn FileSystem {
@@ -108,7 +114,8 @@ impl Source {
     ) -> Result<Rewritten, WriteError> {
         let contents = Contents::read(tree, &self.files, self.format.block_size(), threads, watch)?;
         let listing = Listing::of(tree, &contents)?;
-        let meant = fingerprint(tree, &contents.checks());
+        let meant = fingerprint(tree, contents.checks());
+        let contents = contents.only_runs();
         let base = Base {
             disk: &self.disk,
             table: &self.table,

@@ -2,6 +2,7 @@
 
 #[path = "../support/base.rs"]
 mod base;
+mod elsewhere;
 mod guest;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use guest::{Guest, WayIn};
+use karat::disk::read::qcow2::{Layer, open_chain};
+use karat::disk::rewrite::Source;
 
 /// Where the root file system starts; `sfdisk --list` of a base says the same.
 const ROOT_OFFSET: u64 = (4096 + 131_072) * 512;
@@ -126,6 +129,38 @@ fn a_base_is_made_once_and_boots_by_bios_and_by_uefi() {
         facts.contains("status: disabled") && facts.ends_with("efi\n"),
         "{facts}"
     );
+}
+
+/// The files of a base's root that say which packages it was made of.
+fn packages(base: &Path) -> Vec<u8> {
+    let disk = open_chain(&[Layer::Qcow2(base.to_owned())]).unwrap();
+    let source = Source::open(disk).unwrap();
+    let tree = source.tree().unwrap();
+    let status = tree.find(b"/var/lib/dpkg/status").unwrap();
+    let status = &tree.files()[status].content;
+    let mut text = vec![0; status.size().try_into().unwrap()];
+    let read = status.read_at(source.files(), 0, &mut text).unwrap();
+    assert_eq!(read, text.len());
+    text
+}
+
+#[test]
+fn the_same_packages_give_the_same_base_to_another_user_of_another_host() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = scratch.path().join("run");
+    std::fs::create_dir_all(&run).unwrap();
+    let theirs = elsewhere::make(scratch.path());
+    let mut ours = make(&base::cache(), &run);
+    let wanted = packages(&theirs);
+    assert!(wanted.starts_with(b"Package: "));
+    if packages(&ours) != wanted {
+        eprintln!("the archive has moved on since the shared base was made: one more is made");
+        ours = make(&scratch.path().join("cache"), &run);
+        assert!(packages(&ours) == wanted, "the archive has just moved on");
+    }
+    let [ours, theirs] = [ours, theirs].map(|base| std::fs::read(base).unwrap());
+    let different = ours.iter().zip(&theirs).position(|(one, other)| one != other);
+    assert_eq!((ours.len(), different), (theirs.len(), None));
 }
 
 /// What holds however the guest was booted. The disk was grown to 6 GiB.

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
+use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
 use super::gpt::{self, Guid, Partition, SECTOR};
 use crate::plan::Arch;
@@ -134,7 +134,7 @@ fn write_esp(disk: &mut File, arch: Arch, serial: u32, grub: &[u8]) -> io::Resul
         .volume_label(*b"ESP        ");
     fatfs::format_volume(&mut window, options)?;
     window.position = 0;
-    let volume = FileSystem::new(window, FsOptions::new())?;
+    let volume = FileSystem::new(window, FsOptions::new().time_provider(&NoClock))?;
     let directory = volume.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
     let name = match arch {
         Arch::X86_64 => "BOOTX64.EFI",
@@ -143,6 +143,32 @@ fn write_esp(disk: &mut File, arch: Arch, serial: u32, grub: &[u8]) -> io::Resul
     directory.create_file(name)?.write_all(grub)?;
     drop(directory);
     volume.unmount()
+}
+
+/// FAT's first day, whatever the day: the same inputs give the same bytes.
+#[derive(Debug)]
+struct NoClock;
+
+impl TimeProvider for NoClock {
+    fn get_current_date(&self) -> Date {
+        Date {
+            year: 1980,
+            month: 1,
+            day: 1,
+        }
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        DateTime {
+            date: self.get_current_date(),
+            time: Time {
+                hour: 0,
+                min: 0,
+                sec: 0,
+                millis: 0,
+            },
+        }
+    }
 }
 
 /// The EFI system partition's bytes of a disk.

@@ -1,7 +1,8 @@
 //! A Debian or Ubuntu base disk made from a package archive with mmdebstrap.
 //!
 //! Nothing is mounted on the host and no guest is booted: the tree is made in namespaces of its own, `mke2fs -d` turns
-//! it into a file system, and partition table, EFI system partition and GRUB are written into the file by karat.
+//! it into a file system, and partition table, EFI system partition and GRUB are written into the file by karat. Then the
+//! disk is cleaned and written anew like an image, so that the same packages give the same bytes on any day and host.
 
 mod child;
 mod disk;
@@ -22,13 +23,13 @@ use thiserror::Error;
 
 use self::disk::Ids;
 use self::recipe::Recipe;
+use crate::disk::{AnewError, renew_raw};
 use crate::plan;
 use crate::ui::Ui;
 
 /// Programs that bootstrapping needs, and the packages that have them.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 4] = [
     ("mmdebstrap", "mmdebstrap"),
-    ("qemu-img", "qemu-utils"),
     ("mke2fs", "e2fsprogs"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
@@ -98,6 +99,16 @@ pub enum BootstrapError {
         /// The end of its output.
         tail: String,
     },
+    /// What was made cannot be written as a base.
+    #[error("cannot pack the base disk {}", path.display())]
+    #[diagnostic(help("a base needs about 4 GiB of free space there"))]
+    Pack {
+        /// The base.
+        path: PathBuf,
+        /// Why not.
+        #[diagnostic_source]
+        source: AnewError,
+    },
     /// A file could not be written or a program not started.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help("a base needs about 4 GiB of free space there"))]
@@ -143,8 +154,7 @@ pub async fn bootstrap(
     fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
     let scratch = scratch.canonicalize().map_err(failed("open", &scratch))?;
     make_raw(&recipe, &scratch, ui).await?;
-    ui.note("packing the base disk");
-    publish(&scratch.join("disk.raw"), &base, plan, ui).await?;
+    publish(&scratch.join("disk.raw"), &base, ui).await?;
     // The scratch is the caller's, but gigabytes need not wait for the end of the build.
     let _ = fs::remove_dir_all(&scratch);
     Ok(base)
@@ -209,35 +219,16 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
         .map_err(failed("write", &scratch.join("disk.raw")))
 }
 
-/// Converts beside the target, syncs, renames.
-async fn publish(
-    raw: &Path,
-    base: &Path,
-    plan: &plan::Bootstrap,
-    ui: &Ui,
-) -> Result<(), BootstrapError> {
+/// Writes the disk anew beside the target, syncs, renames.
+async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError> {
     let partial = base.with_extension("partial");
-    let mut command = crate::child::command("qemu-img");
-    command.args([
-        "convert",
-        "-f",
-        "raw",
-        "-O",
-        "qcow2",
-        "-c",
-        "-W",
-        "-o",
-        "compression_type=zstd",
-    ]);
-    command
-        .arg(raw)
-        .arg(&partial)
-        .env("PATH", child::search_path());
-    let ended = child::run(&mut command, ui)
+    renew_raw(raw, &partial, ui)
         .await
-        .map_err(failed("run a program in", raw))?;
-    check(&ended, "qemu-img", plan)?;
-    let (from, to) = (partial.clone(), base.to_owned());
+        .map_err(|source| BootstrapError::Pack {
+            path: base.to_owned(),
+            source,
+        })?;
+    let (from, to) = (partial, base.to_owned());
     let renamed = tokio::task::spawn_blocking(move || {
         File::open(&from)?.sync_all()?;
         fs::rename(&from, &to)?;

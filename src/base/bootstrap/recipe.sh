@@ -12,6 +12,10 @@ if awk '$1 == "MemAvailable:" { exit !($2 > 3145728) }' /proc/meminfo; then
 fi
 # Exported so that the hook below sees them.
 export ROOT_UUID ESP_UUID GRUB_EFI_FORMAT GRUB_BIOS SCRATCH
+# The same on any day: what is made here has this time wherever it follows the rule. It is before any package's own, so that
+# it never counts as the newest; not 1970, which asks for new passwords in /etc/shadow.
+SOURCE_DATE_EPOCH=1577836800
+export SOURCE_DATE_EPOCH
 # apt writes its own settings into the image; `/etc/apt/apt.conf.d/99mmdebstrap` is taken away again below.
 set -- "$SUITE" "$root" "$@"
 TMPDIR=$SCRATCH mmdebstrap --mode=root --variant=minbase --format=directory --architectures="$DEB_ARCH" \
@@ -35,7 +39,22 @@ rm -rf "$root/var/lib/dbus/machine-id" "$root"/etc/ssh/ssh_host_* "$root/var/lib
     "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
 find "$root/var/log" -type f -delete
 
+# When the base was made: the time of its newest package, so that the same packages give the same base on any day.
+made=$(find "$root/usr/share/doc" -type f -name 'changelog*' -printf '%Ts\n' | sort -n | tail -n 1)
+made=${made:-$SOURCE_DATE_EPOCH}
+# Only the tree counts, and what kind of file system it is: karat writes it anew. So nothing of that is this host's to say.
+cat > "$SCRATCH/mke2fs.conf" << END
+[defaults]
+    base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+    default_mntopts = acl,user_xattr
+    enable_periodic_fsck = 0
+[fs_types]
+    ext4 = {
+        features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+    }
+END
 truncate -s "$DISK_SIZE" "$SCRATCH/disk.raw"
-mke2fs -q -t ext4 -F -L root -U "$ROOT_UUID" -d "$root" \
+MKE2FS_CONFIG=$SCRATCH/mke2fs.conf SOURCE_DATE_EPOCH=$made E2FSPROGS_FAKE_TIME=$made \
+    mke2fs -q -t ext4 -F -L root -U "$ROOT_UUID" -d "$root" -b 4096 -I 256 -i 16384 -m 5 -G 16 -J size=64 \
     -E "offset=$ROOT_OFFSET,hash_seed=$ROOT_UUID,nodiscard,lazy_itable_init=0,lazy_journal_init=0" \
     "$SCRATCH/disk.raw" "$((ROOT_SIZE / 1024))k"

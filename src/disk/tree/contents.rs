@@ -4,6 +4,7 @@
 //! [`Checks`] are CRC-32C, which takes a seventh of the time of SHA-256.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crc32c::crc32c_append;
 use sha2::{Digest as _, Sha256};
@@ -23,18 +24,22 @@ static ZEROS: [u8; PIECE] = [0; PIECE];
 /// Where the mark of a swap file is, at the end of its first page.
 const SWAP_MARK: std::ops::Range<usize> = 4086..4096;
 
-/// What is in the regular files of a tree.
+/// What is in the regular files of a tree: in columns, as not all of it is wanted to the end, and there can be hundreds of
+/// thousands of files.
 #[derive(Clone, Debug)]
-pub struct Contents(Vec<Option<FileContents>>);
+pub struct Contents {
+    /// SHA-256 of the bytes of each file.
+    digests: Vec<Option<Digest>>,
+    /// What is found when they are read again.
+    checks: Checks,
+    /// Where each is not zero, in order, apart from each other.
+    runs: Vec<Runs>,
+}
 
 /// What is in one file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FileContents {
-    /// SHA-256 of its bytes.
-    pub digest: Digest,
-    /// CRC-32C of its bytes, for when they are read again.
+struct FileContents {
+    digest: Digest,
     check: u32,
-    /// Where it is not zero, in order, apart from each other.
     runs: Runs,
 }
 
@@ -44,19 +49,6 @@ enum Runs {
     /// From the first block to the last: so many.
     All(u64),
     Some(Box<[Run]>),
-}
-
-impl FileContents {
-    /// Where it is not zero, in order, apart from each other.
-    pub fn runs(&self) -> impl Iterator<Item = Run> {
-        let (all, some) = match &self.runs {
-            Runs::All(blocks) => (Some(*blocks), &[][..]),
-            Runs::Some(runs) => (None, &runs[..]),
-        };
-        let all = all.filter(|blocks| *blocks > 0);
-        let all = all.map(|blocks| Run { first: 0, blocks });
-        all.into_iter().chain(some.iter().copied())
-    }
 }
 
 /// Blocks of a file that follow each other.
@@ -106,22 +98,54 @@ impl Contents {
         threads: usize,
         watch: Watch<'_>,
     ) -> Result<Self, ReadError> {
+        let count = tree.files.len();
+        let mut all = Self {
+            digests: vec![None; count],
+            checks: Checks(vec![None; count]),
+            runs: vec![Runs::All(0); count],
+        };
         let work =
             |reader: &mut Reader<'_>, content: &Content| reader.contents(content, block_size);
-        Ok(Self(each(tree, files, threads, watch, work)?))
+        each(tree, files, (threads, watch), work, |file, found| {
+            all.digests[file] = Some(found.digest);
+            all.checks.0[file] = Some(found.check);
+            all.runs[file] = found.runs;
+        })?;
+        Ok(all)
     }
 
-    /// What is in a regular file of the tree.
+    /// SHA-256 of a regular file of the tree.
     #[must_use]
-    pub fn of(&self, file: usize) -> Option<&FileContents> {
-        self.0.get(file)?.as_ref()
+    pub fn digest(&self, file: usize) -> Option<&Digest> {
+        self.digests.get(file)?.as_ref()
+    }
+
+    /// Where a regular file of the tree is not zero, in order, apart from each other.
+    pub fn runs(&self, file: usize) -> impl Iterator<Item = Run> {
+        let (all, some) = match self.runs.get(file) {
+            Some(Runs::All(blocks)) => (*blocks, &[][..]),
+            Some(Runs::Some(runs)) => (0, &runs[..]),
+            None => (0, &[][..]),
+        };
+        let all = Some(all).filter(|blocks| *blocks > 0);
+        let all = all.map(|blocks| Run { first: 0, blocks });
+        all.into_iter().chain(some.iter().copied())
     }
 
     /// What [`Checks::read`] has to find.
     #[must_use]
-    pub fn checks(&self) -> Checks {
-        let check = |file: &Option<FileContents>| file.as_ref().map(|file| file.check);
-        Checks(self.0.iter().map(check).collect())
+    pub fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// Forgets everything but where files are not zero, which is what laying them out takes.
+    #[must_use]
+    pub fn only_runs(self) -> Self {
+        Self {
+            digests: Vec::new(),
+            checks: Checks(Vec::new()),
+            runs: self.runs,
+        }
     }
 }
 
@@ -136,8 +160,12 @@ impl Checks {
         threads: usize,
         watch: Watch<'_>,
     ) -> Result<Self, ReadError> {
+        let mut all = vec![None; tree.files.len()];
         let work = |reader: &mut Reader<'_>, content: &Content| reader.check(content);
-        Ok(Self(each(tree, files, threads, watch, work)?))
+        each(tree, files, (threads, watch), work, |file, check| {
+            all[file] = Some(check);
+        })?;
+        Ok(Self(all))
     }
 
     /// That of a regular file of the tree.
@@ -147,14 +175,16 @@ impl Checks {
     }
 }
 
-/// Does something with every regular file of a tree, by several threads.
-fn each<T: Clone + Send>(
+/// Does something with every regular file of a tree, by several threads, and hands on what came of it, in any order.
+fn each<T: Send>(
     tree: &Tree,
     files: &dyn FileSystem,
-    threads: usize,
-    watch: Watch<'_>,
+    (threads, watch): (usize, Watch<'_>),
     work: impl Fn(&mut Reader<'_>, &Content) -> Result<T, ReadError> + Sync,
-) -> Result<Vec<Option<T>>, ReadError> {
+    take: impl FnMut(usize, T) + Send,
+) -> Result<(), ReadError> {
+    /// So seldom that threads do not wait for each other, so often that what waits is small.
+    const BATCH: usize = 256;
     // What was taken away is not among them.
     let mut order: Vec<_> = tree.paths().map(|(_, file)| file).collect();
     order.retain(|file| tree.files[*file].kind == Kind::File);
@@ -175,30 +205,37 @@ fn each<T: Clone + Send>(
         });
     }
     let next = AtomicUsize::new(0);
+    let take = Mutex::new(take);
+    let hand_on = |done: &mut Vec<(usize, T)>| {
+        let mut take = take.lock().unwrap_or_else(PoisonError::into_inner);
+        for (file, found) in done.drain(..) {
+            take(file, found);
+        }
+    };
     let turn = || {
         let mut reader = Reader {
             files,
             watch,
             buffer: vec![0; PIECE],
         };
-        let mut done = Vec::new();
+        let mut done = Vec::with_capacity(BATCH);
         while let Some(file) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
             done.push((*file, work(&mut reader, &tree.files[*file].content)?));
-        }
-        Ok::<_, ReadError>(done)
-    };
-    let mut all = vec![None; tree.files.len()];
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(turn)).collect();
-        for thread in threads {
-            let done = thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            for (file, found) in done {
-                all[file] = Some(found);
+            if done.len() == BATCH {
+                hand_on(&mut done);
             }
         }
-        Ok(all)
+        hand_on(&mut done);
+        Ok::<_, ReadError>(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(turn)).collect();
+        let ended = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ended.collect()
     })
 }
 

@@ -131,8 +131,8 @@ fn lines(
     for (path, index) in tree.paths() {
         let first = *first_names[index].get_or_insert(path);
         let mut line = line(&tree.files()[index], path);
-        if let Some(contents) = contents.of(index) {
-            line.insert("sha256".into(), contents.digest.hex().into());
+        if let Some(digest) = contents.digest(index) {
+            line.insert("sha256".into(), digest.hex().into());
         }
         if first != path {
             put_text(&mut line, "same_as", first);

@@ -11,7 +11,7 @@ mod same;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use contents::{Checks, Contents, FileContents, Run, Watch};
+pub use contents::{Checks, Contents, Run, Watch};
 pub use listing::{Listing, ListingError, listing};
 use paths::Paths;
 pub use same::fingerprint;
@@ -206,7 +206,12 @@ impl Tree {
 
     /// The path of a number, if it is still there: numbers are in the order of paths, and stay while none is put in.
     pub(in crate::disk) fn path(&self, number: usize) -> Option<&[u8]> {
-        self.paths.get(number).map(|(path, _)| path)
+        self.numbered(number).map(|(path, _)| path)
+    }
+
+    /// The same with the index of its file.
+    pub(in crate::disk) fn numbered(&self, number: usize) -> Option<(&[u8], usize)> {
+        self.paths.get(number)
     }
 }
 

@@ -8,7 +8,7 @@ use super::inode::{self, Inode};
 use super::xattr::{self, Attribute, Placed, Refused};
 use super::{EXTENTS_FLAG, Layer, checksum, refuse, split};
 use crate::disk::read::{Flags, Kind};
-use crate::disk::tree::{Content, File, FileContents};
+use crate::disk::tree::{Content, File};
 use crate::disk::write::WriteError;
 use crate::disk::write::little::low16;
 use crate::disk::write::pieces::{Piece, Source};
@@ -36,9 +36,9 @@ impl<'a> Layer<'a> {
             });
         }
         for index in 0..self.order.len() {
-            let file = self.order[index];
+            let file = self.order[index] as usize;
             if self.tree.files()[file].kind == Kind::Directory {
-                let path = self.paths[file];
+                let path = self.path(file);
                 self.directory(file, names.get(path).map_or(&[], Vec::as_slice))?;
             }
         }
@@ -47,7 +47,7 @@ impl<'a> Layer<'a> {
 
     fn directory(&mut self, file: usize, names: &[Name<'a>]) -> Result<(), WriteError> {
         let number = self.numbers[file];
-        let path = self.paths[file];
+        let path = self.path(file);
         let parent = match self.tree.find(split(path).0) {
             Some(parent) if self.tree.files()[parent].kind == Kind::Directory => {
                 self.numbers[parent]
@@ -92,9 +92,11 @@ impl<'a> Layer<'a> {
 
     pub(super) fn files(&mut self) -> Result<(), WriteError> {
         for index in 0..self.order.len() {
-            let file = self.order[index];
+            let file = self.order[index] as usize;
             let data = &self.tree.files()[file];
             let number = self.numbers[file];
+            // Directories are done, and the others come in the order of their numbers.
+            self.pack_inodes(number)?;
             let (inode, blocks) = match (&data.content, data.rdev) {
                 (_, _) if data.kind == Kind::Directory => continue,
                 (Content::Link(target), _) if target.len() < SHORT_LINK => {
@@ -128,10 +130,10 @@ impl<'a> Layer<'a> {
                 (content, None) if data.kind == Kind::File => self.regular(file, content)?,
                 _ => (Inode::default(), 0),
             };
-            if self.links[file] > MOST_LINKS {
-                return Err(refuse(self.paths[file], "it has too many names"));
+            if self.links[file] as usize > MOST_LINKS {
+                return Err(refuse(self.path(file), "it has too many names"));
             }
-            let links = low16(self.links[file] as u64);
+            let links = low16(self.links[file].into());
             self.put_file(file, Inode { links, ..inode }, blocks)?;
         }
         Ok(())
@@ -139,8 +141,7 @@ impl<'a> Layer<'a> {
 
     /// A regular file's blocks: those that are not zero. The others are holes.
     fn regular(&mut self, file: usize, content: &Content) -> Result<(Inode, u64), WriteError> {
-        let runs = self.contents.of(file).into_iter();
-        let runs = runs.flat_map(FileContents::runs);
+        let runs = self.contents.runs(file);
         let size = content.size();
         let (extents, map, blocks) =
             self.map(self.numbers[file], runs.map(|run| (run.first, run.blocks)))?;
@@ -169,7 +170,7 @@ impl<'a> Layer<'a> {
     /// Completes an inode with what all kinds of files have.
     fn put_file(&mut self, file: usize, inode: Inode, blocks: u64) -> Result<(), WriteError> {
         let data = &self.tree.files()[file];
-        let path = self.paths[file];
+        let path = self.path(file);
         let (placed, values) = self.attributes(data, path)?;
         let room = inode::attribute_room(self.format.inode_size);
         let mut blocks = blocks + values;

@@ -18,7 +18,7 @@ impl Layer<'_> {
         self.totals.free_inodes = self.totals.inodes - used_inodes;
         let usage = self.usage();
         self.totals.free_blocks = usage.iter().map(|usage| usage.free_blocks).sum();
-        self.tables()?;
+        self.pack_inodes(self.next_inode)?;
         let mut descriptors = Vec::new();
         for ((number, group), usage) in (0..).zip(self.geometry.groups.clone()).zip(usage) {
             descriptors.extend(superblock::descriptor(self.format, number, &group, &usage));
@@ -77,37 +77,39 @@ impl Layer<'_> {
         all
     }
 
-    /// The used parts of the tables; the rest stays zero.
-    fn tables(&mut self) -> Result<(), WriteError> {
+    /// Packs the parts of the tables all of whose inodes come before `limit`, and so are as they will be: half a million
+    /// inodes take a fifth of their memory then. What is not used stays zero.
+    pub(super) fn pack_inodes(&mut self, limit: u32) -> Result<(), WriteError> {
         let (size, checksums) = (self.format.inode_size, self.format.checksums);
-        let per_group = self.format.inodes_per_group as usize;
-        let inodes = std::mem::take(&mut self.inodes);
-        let bytes = std::mem::take(&mut self.inode_bytes);
-        let mut inodes = inodes.into_iter().enumerate();
-        for group in 0.. {
-            let mut table = Vec::new();
-            for (number, inode) in inodes.by_ref().take(per_group) {
-                let end = table.len() + size;
-                if !inode.is_empty() {
-                    table.extend(&bytes[inode]);
-                } else if checksums != Checksums::None {
-                    // Numbers of inodes have 32 bits.
-                    let number = u32::try_from(number + 1).unwrap_or(0);
-                    table.extend(inode::empty(number, size, checksums));
+        let per_group = self.format.inodes_per_group;
+        // As many as are packed at once; sizes of inodes are checked.
+        let most = u32::try_from(PACKED / size).unwrap_or(1);
+        loop {
+            let first = self.packed_inodes;
+            let (group, place) = ((first - 1) / per_group, (first - 1) % per_group);
+            let end = first + most.min(per_group - place);
+            // The last part of all is not full.
+            let last = limit == self.next_inode;
+            let end = if last { end.min(limit) } else { end };
+            if end > limit || first == end {
+                return Ok(());
+            }
+            let mut part = Vec::with_capacity(PACKED);
+            for number in first..end {
+                let next = part.len() + size;
+                match self.inodes.remove(&number) {
+                    Some(inode) => part.extend(inode),
+                    None if checksums == Checksums::None => {}
+                    None => part.extend(inode::empty(number, size, checksums)),
                 }
-                table.resize(end, 0);
+                part.resize(next, 0);
             }
-            if table.is_empty() {
-                break;
-            }
-            let start = self.offset(self.geometry.groups[group].table);
-            for (at, part) in (start..).step_by(PACKED).zip(table.chunks(PACKED)) {
-                let piece = Piece::packed(at, part);
-                self.pieces
-                    .push(piece.map_err(|source| WriteError::Compress { source })?);
-            }
+            let table = self.offset(self.geometry.groups[group as usize].table);
+            let piece = Piece::packed(table + u64::from(place) * size as u64, &part);
+            self.pieces
+                .push(piece.map_err(|source| WriteError::Compress { source })?);
+            self.packed_inodes = end;
         }
-        Ok(())
     }
 
     /// Superblock and descriptors, with their copies.

@@ -1,6 +1,7 @@
 //! A tree laid out as an ext4 file system. The same tree and format give the same bytes: inodes are numbered in the order of
 //! paths, blocks are handed out in that order, and there is neither a clock nor chance.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use self::extents::Extent;
@@ -72,14 +73,14 @@ struct Layer<'a> {
     /// The number of every file of the tree that has a path; 0 for others.
     numbers: Vec<u32>,
     /// Files in the order of their numbers.
-    order: Vec<usize>,
-    /// One path of every file.
-    paths: Vec<&'a [u8]>,
-    links: Vec<usize>,
-    /// Where in `inode_bytes` each inode is, by number, from 1; nowhere, if there is none.
-    inodes: Vec<Range<usize>>,
-    /// Inodes without the zeros at their end: in one piece, which memory has room for and gets back as a whole.
-    inode_bytes: Vec<u8>,
+    order: Vec<u32>,
+    /// The number of one path of every file.
+    paths: Vec<u32>,
+    links: Vec<u32>,
+    /// Inodes that are not packed yet, without the zeros at their end.
+    inodes: BTreeMap<u32, Box<[u8]>>,
+    /// All before it are packed.
+    packed_inodes: u32,
     next_inode: u32,
     /// Directories among the inodes.
     is_directory: Vec<bool>,
@@ -103,10 +104,10 @@ impl<'a> Layer<'a> {
             pieces: Vec::new(),
             numbers: vec![0; count],
             order: Vec::with_capacity(count),
-            paths: vec![&[]; count],
+            paths: vec![0; count],
             links: vec![0; count],
-            inodes: vec![0..0; format.first_inode as usize],
-            inode_bytes: Vec::new(),
+            inodes: BTreeMap::new(),
+            packed_inodes: 1,
             next_inode: format.first_inode + 1,
             is_directory: vec![false; format.first_inode as usize],
             totals: Totals::default(),
@@ -120,8 +121,14 @@ impl<'a> Layer<'a> {
         Ok(layer)
     }
 
+    /// # Panics
+    /// There are 2^32 paths or files, which a reader of trees refuses long before.
     fn number_files(&mut self) -> Result<(), WriteError> {
-        for (path, file) in self.tree.paths() {
+        let small = |number| u32::try_from(number).expect("a tree has less than 2^32 of it");
+        for number in 0..self.tree.numbers() {
+            let Some((path, file)) = self.tree.numbered(number) else {
+                continue;
+            };
             self.links[file] += 1;
             if self.links[file] > 1 {
                 continue;
@@ -132,8 +139,8 @@ impl<'a> Layer<'a> {
                 LOST_AND_FOUND_PATH => self.format.first_inode,
                 _ => self.new_inode(),
             };
-            self.paths[file] = path;
-            self.order.push(file);
+            self.paths[file] = small(number);
+            self.order.push(small(file));
         }
         let lost = self
             .tree
@@ -151,9 +158,14 @@ impl<'a> Layer<'a> {
     fn new_inode(&mut self) -> u32 {
         let number = self.next_inode;
         self.next_inode += 1;
-        self.inodes.push(0..0);
         self.is_directory.push(false);
         number
+    }
+
+    /// One path of a file.
+    fn path(&self, file: usize) -> &'a [u8] {
+        let path = self.tree.path(self.paths[file] as usize);
+        path.unwrap_or_default()
     }
 
     /// Seed of the checksums of what belongs to an inode.
@@ -187,10 +199,8 @@ impl<'a> Layer<'a> {
     fn put_inode(&mut self, number: u32, inode: &Inode) {
         let bytes = inode.bytes(number, self.format.inode_size, self.format.checksums);
         let end = bytes.iter().rposition(|byte| *byte != 0);
-        let start = self.inode_bytes.len();
-        self.inode_bytes
-            .extend(&bytes[..end.map_or(0, |last| last + 1)]);
-        self.inodes[number as usize - 1] = start..self.inode_bytes.len();
+        let used = &bytes[..end.map_or(0, |last| last + 1)];
+        self.inodes.insert(number, used.into());
     }
 
     /// Takes blocks for runs of a file and maps them. Says where they are and how many blocks that took in all.
