@@ -27,18 +27,20 @@ lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny 
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img
+bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img; the database of vulnerabilities
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
 	@status=0; \
 	cargo bench --bench ssh || status=$$?; \
 	cargo bench --bench disk || status=$$?; \
 	cargo bench --bench rewrite || status=$$?; \
+	cargo bench --bench database || status=$$?; \
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Damage disks, build what tends to differ twice, kill builds at random; look for what is left (ROUNDS=20)
+soak: setup release ## Damage disks and databases, build what tends to differ twice, kill builds at random; look for what is left (ROUNDS=20)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
+	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --lib damaged_ -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 
 install: release ## Install the binary, man pages and shell completions under PREFIX (/usr/local)
