@@ -69,6 +69,78 @@ pub fn reference(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Numbers by chance that are the same every time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end.max(1) as u64).unwrap()
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+    const TEXTS: [&[u8]; 10] = [
+        b"\n\n",
+        b":",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\0",
+        b"\x7f\xff\xff\xff",
+        b"{",
+        b"\"",
+        b"99999999999999999999",
+        b"\xf0\x9f",
+        b"-1",
+    ];
+    for _ in 0..=random.below(6) {
+        let at = random.below(bytes.len());
+        let end = (at + 1 + random.below(40)).min(bytes.len());
+        let text = TEXTS[random.below(TEXTS.len())];
+        match random.below(7) {
+            _ if bytes.is_empty() => return,
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = bytes[at].wrapping_add([1, 255, 4, 128][random.below(4)]),
+            2 => drop(bytes.splice(at..at, text.iter().copied())),
+            3 => {
+                let end = (at + text.len()).min(bytes.len());
+                bytes[at..end].copy_from_slice(&text[..end - at]);
+            }
+            4 => drop(bytes.drain(at..end)),
+            5 => {
+                let to = random.below(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(to..to, piece);
+            }
+            _ => bytes.truncate(at.max(1)),
+        }
+    }
+}
+
+/// Damages bytes in many ways, the same every time, and has each read: there is an answer, never a panic. `make soak` does many
+/// rounds with `KARAT_SOAK_ROUNDS`.
+pub fn soak(name: &str, bytes: &[u8], read: fn(&[u8]) -> bool) {
+    let rounds = std::env::var("KARAT_SOAK_ROUNDS").ok();
+    let rounds = rounds.and_then(|rounds| rounds.parse::<u64>().ok());
+    let rounds = rounds.map_or(300, |rounds| rounds * 50);
+    assert!(read(bytes), "{name}: cannot be read without damage");
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..rounds {
+        let mut damaged = bytes.to_vec();
+        damage(&mut damaged, &mut Random(round));
+        let answer = std::panic::catch_unwind(|| read(&damaged));
+        match answer.unwrap_or_else(|_| panic!("{name}, round {round}")) {
+            true => good += 1,
+            false => bad += 1,
+        }
+    }
+    assert!(bad > 0, "{name}: no damage was seen in {rounds} rounds");
+    eprintln!("{name}: {rounds} rounds, {good} could be read and {bad} could not");
+}
+
 /// A file of root's with nothing special about it, to be changed.
 pub fn of(kind: Kind, mode: u16, content: Content) -> File {
     File {

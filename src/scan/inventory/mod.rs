@@ -9,6 +9,7 @@ use super::{Root, ScanError};
 
 mod apk;
 mod dpkg;
+pub mod explore;
 mod kernel;
 mod language;
 mod os_release;

@@ -53,12 +53,12 @@ fn parse(bytes: &[u8], left: &mut u64) -> Option<Vec<Crate>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use flate2::{Compression, write::ZlibEncoder};
     use std::io::Write as _;
 
-    fn packed(json: &[u8]) -> Vec<u8> {
+    pub fn packed(json: &[u8]) -> Vec<u8> {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(json).unwrap();
         encoder.finish().unwrap()

@@ -206,9 +206,26 @@ fn without_owned(
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::scan::testing::Planted;
+
+    /// A program of Go whose main module is this.
+    pub fn go_program(name: &str) -> Vec<u8> {
+        let fence = [7_u8; 16];
+        let list = [&fence[..], b"mod\t", name.as_bytes(), b"\tv1.0.0\n", &fence].concat();
+        let head = [&b"\xff Go buildinf:"[..], &[8, 2], &[0; 16]].concat();
+        let length = [u8::try_from(list.len()).unwrap()];
+        let bytes = [&head[..], b"\x06go1.20", &length, &list].concat();
+        elf::testing::program(&[(".go.buildinfo", &bytes)], (0, b""))
+    }
+
+    /// A program that `cargo auditable` has built.
+    pub fn rust_program() -> Vec<u8> {
+        let json =
+            br#"{"packages":[{"name":"app","version":"0.1.0","source":"local","root":true}]}"#;
+        elf::testing::program(&[(".dep-v0", &cargo::tests::packed(json))], (0, b""))
+    }
 
     #[test]
     fn what_a_package_of_the_system_owns_is_left_out() {
@@ -266,20 +283,12 @@ mod tests {
 
     #[test]
     fn programs_of_the_system_are_not_looked_into() {
-        let blob = |name: &str| {
-            let fence = [7_u8; 16];
-            let list = [&fence[..], b"mod\t", name.as_bytes(), b"\tv1.0.0\n", &fence].concat();
-            let head = [&b"\xff Go buildinf:"[..], &[8, 2], &[0; 16]].concat();
-            let length = [u8::try_from(list.len()).unwrap()];
-            let bytes = [&head[..], b"\x00", &length, &list].concat();
-            elf::testing::program(&[(".go.buildinfo", &bytes)], (0, b""))
-        };
         let tree = Planted::default()
             .link("/bin", "usr/bin")
-            .file("/usr/bin/owned", 0o755, blob("owned"))
-            .file("/usr/bin/mine", 0o755, blob("example.org/mine"))
-            .file("/opt/plain", 0o644, blob("not.executable"))
-            .file("/opt/lib.so.1", 0o644, blob("example.org/library"))
+            .file("/usr/bin/owned", 0o755, go_program("owned"))
+            .file("/usr/bin/mine", 0o755, go_program("example.org/mine"))
+            .file("/opt/plain", 0o644, go_program("not.executable"))
+            .file("/opt/lib.so.1", 0o644, go_program("example.org/library"))
             .file("/opt/script", 0o755, "#!/bin/sh\n")
             .file("/opt/old-2.0.egg-info", 0o644, "Name: old\nVersion: 2.0\n")
             .file("/var/lib/dpkg/info/owned.list", 0o644, "/.\n/bin/owned\n");

@@ -116,8 +116,8 @@ fn database(small: &[u8], large: &[u8]) -> Vec<u8> {
     [first, inner, leaf(0, &[cell(1, &small), long]), overflow].concat()
 }
 
-fn sample() -> Vec<u8> {
-    let bash = header_of(
+pub fn sample_header() -> Vec<u8> {
+    header_of(
         &[
             (header::NAME, "bash"),
             (header::VERSION, "5.1.8"),
@@ -127,7 +127,11 @@ fn sample() -> Vec<u8> {
             (header::SOURCE, "bash-5.1.8-9.el9.src.rpm"),
         ],
         None,
-    );
+    )
+}
+
+pub fn sample() -> Vec<u8> {
+    let bash = sample_header();
     let padding = "x".repeat(5000);
     let openssl = header_of(
         &[

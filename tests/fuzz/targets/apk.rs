@@ -1,0 +1,6 @@
+//! Alpine's database of packages.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    std::hint::black_box(karat::scan::inventory::explore::apk(data));
+});

@@ -1,0 +1,6 @@
+//! What a Python package says of itself.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    std::hint::black_box(karat::scan::inventory::explore::python(data));
+});

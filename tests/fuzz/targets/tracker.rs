@@ -1,0 +1,6 @@
+//! The JSON of Debian's security tracker.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    std::hint::black_box(karat::scan::vulnerability::explore::tracker(data));
+});
