@@ -3,7 +3,7 @@
 use super::text::{has_url_password, lines};
 use super::{Look, ScanError};
 
-const FILES: [&str; 17] = [
+const FILES: [&str; 19] = [
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",
     "/boot/grub/grubenv",
@@ -13,6 +13,8 @@ const FILES: [&str; 17] = [
     "/boot/extlinux/extlinux.conf",
     "/boot/cmdline.txt",
     "/boot/firmware/cmdline.txt",
+    "/etc/grub.d/40_custom",
+    "/etc/grub.d/41_custom",
     "/boot/grub/custom.cfg",
     "/boot/grub2/custom.cfg",
     "/boot/grub2/user.cfg",
@@ -22,11 +24,10 @@ const FILES: [&str; 17] = [
     "/usr/lib/kernel/cmdline",
     "/etc/initramfs-tools/conf.d/resume",
 ];
-const DIRECTORIES: [&str; 7] = [
+const DIRECTORIES: [&str; 6] = [
     "/boot/loader/entries",
     "/boot/efi/loader/entries",
     "/efi/loader/entries",
-    "/etc/grub.d",
     "/etc/kernel/cmdline.d",
     "/etc/default/grub.d",
     "/etc/cmdline.d",

@@ -67,6 +67,7 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 /// Words that are no secret by themselves.
 const WORDS: &[&str] = &[
+    "changeit",
     "password",
     "passwd",
     "pass",
@@ -234,18 +235,50 @@ pub(super) fn assigned(found: &Match) -> Option<Certainty> {
         b"http",
         b"file:",
         b"self.",
+        b"!vault",
+        b"!unsafe",
+        b"!secret",
+        b"!env",
+        b"!Ref",
+        b"!Sub",
     ];
     let path = starts.iter().any(|start| text.starts_with(start));
     let code = [&b"::"[..], b"->", b"==", b"]."]
         .iter()
         .any(|mark| memchr::memmem::find(text, mark).is_some());
+    let names = [
+        &b"_id"[..],
+        b"_ID",
+        b"Id",
+        b"_name",
+        b"_NAME",
+        b"_file",
+        b"_FILE",
+        b"_path",
+        b"_PATH",
+        b"_url",
+        b"_URL",
+        b"_uri",
+        b"_server",
+    ];
+    let between = |byte: &u8| b" \t:=\"'>\\".contains(byte);
+    let end = found.before.iter().rposition(|byte| !between(byte));
+    let before = &found.before[..end.map_or(0, |end| end + 1)];
+    let other = names.iter().any(|end| before.ends_with(end));
     // The line of a test that passed.
     let passed = text.starts_with(b"Test") && text.contains(&b'/');
     let underscores = memchr::memchr_iter(b'_', text).count();
     let word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
     let name = underscores >= 2 && text.iter().all(word);
-    let fits =
-        letter && mixed && !strange && !path && !code && !name && !passed && entropy(text) >= 2.2;
+    let fits = letter
+        && mixed
+        && !strange
+        && !path
+        && !code
+        && !name
+        && !passed
+        && !other
+        && entropy(text) >= 2.2;
     fits.then(|| password(found)).flatten()
 }
 
@@ -328,13 +361,28 @@ fn is_phrase(found: &Match) -> bool {
     setting
         && !NO_SETTINGS.iter().any(has)
         && text.len() >= 8
-        && found
-            .secret
+        && text
             .iter()
             .all(|byte| byte.is_ascii_lowercase() || *byte == b'-')
+        && (!found.secret.iter().any(u8::is_ascii_uppercase) || is_jumbled(found.secret))
         && !is_sentence(found)
         && different(&text) >= 6
         && !ABOUT.iter().any(about)
+}
+
+/// Capital letters where no word begins: nobody wrote it, a generator did.
+fn is_jumbled(text: &[u8]) -> bool {
+    let capitals = text.iter().filter(|byte| byte.is_ascii_uppercase()).count();
+    let odd = text
+        .windows(2)
+        .filter(|pair| pair[0].is_ascii_uppercase() && pair[1].is_ascii_uppercase())
+        .count();
+    let alone = text.windows(3).filter(|three| {
+        three[0].is_ascii_uppercase()
+            && three[1].is_ascii_lowercase()
+            && three[2].is_ascii_uppercase()
+    });
+    text.len() >= 10 && capitals >= 3 && odd + alone.count() >= 2 && entropy(text) >= 3.0
 }
 
 /// Whether it is the first word of several that say what something is: `password: anything you like`.

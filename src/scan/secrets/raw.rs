@@ -23,6 +23,8 @@ const SHORTEST: usize = 6;
 const SHORTEST_PART: usize = 24;
 /// Different characters in a part that nobody but its owner writes.
 const DIFFERENT: usize = 12;
+/// Two of these fit into each line of base64: PEM has the shortest, of 64 characters.
+const LINE_PIECE: usize = 32;
 /// Places that a finding names.
 const PLACES: usize = 5;
 
@@ -252,6 +254,9 @@ fn shapes(value: &str) -> BTreeSet<Vec<u8>> {
     let mut shapes = BTreeSet::new();
     for text in std::iter::once(trimmed).chain(parts) {
         shapes.extend(disguises(text).into_iter().map(String::into_bytes));
+        if is_key(text) {
+            shapes.extend(in_lines(text));
+        }
         let hex = data_encoding::HEXLOWER.encode(text.as_bytes());
         shapes.insert(hex.to_uppercase().into_bytes());
         shapes.insert(hex.into_bytes());
@@ -265,6 +270,23 @@ fn shapes(value: &str) -> BTreeSet<Vec<u8>> {
         })
         .filter(|shape| shape.len() >= SHORTEST)
         .collect()
+}
+
+/// Pieces of its base64 of which one at least is whole where lines are broken, as `base64` and PEM do: two in a row are
+/// not longer than a line.
+fn in_lines(text: &str) -> Vec<Vec<u8>> {
+    // Within the first and the last four characters are bits of what stands beside it.
+    let encoded = (0..3).map(|before| {
+        let text = [&b"xx"[..before], text.as_bytes()].concat();
+        let encoded = data_encoding::BASE64.encode(&text);
+        encoded[4..encoded.len() - 4].to_owned()
+    });
+    let pieces = encoded.flat_map(|encoded| {
+        let starts = [0, LINE_PIECE];
+        let piece = |start: usize| encoded.get(start..start + LINE_PIECE).map(Vec::from);
+        starts.into_iter().filter_map(piece).collect::<Vec<_>>()
+    });
+    pieces.collect()
 }
 
 /// Whether part of a secret is one by itself: no frame of a PEM file, no word, no address.
@@ -350,6 +372,26 @@ mod tests {
                 assert_eq!(found.len(), 1, "{name} at {at}: {found:?}");
                 assert_eq!(found[0].id, "secret:template:token");
                 assert!(!format!("{found:?}").contains("horse"), "{name} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn base64_in_lines_is_found_wherever_they_are_broken() {
+        let value = "q7Zr3nXw9LmT1vKd5GhB8sJc2YpF6uAeQ4iOoRzNxMbVgHkPlWtSyUaEjDfC0";
+        let all = secrets(&[("token", value)]);
+        for width in [64, 76] {
+            for before in 0..width {
+                let text = format!("{}{value}, and more", ".".repeat(before));
+                let encoded = data_encoding::BASE64.encode(text.as_bytes());
+                let lines: Vec<_> = encoded
+                    .as_bytes()
+                    .chunks(width)
+                    .map(String::from_utf8_lossy)
+                    .collect();
+                let disk = Memory(lines.join("\n").into_bytes());
+                let found = raw(&disk, &all).unwrap();
+                assert_eq!(found.len(), 1, "{before} bytes before, lines of {width}");
             }
         }
     }

@@ -90,6 +90,37 @@ const LIBRARIES: [&str; 7] = [
     "/go/pkg/",
 ];
 
+/// Where systems keep the libraries of languages, and the tests of both.
+const SHARED: [&str; 16] = [
+    "/usr/lib/python3",
+    "/usr/lib/ruby/",
+    "/usr/lib/go-",
+    "/usr/lib/erlang/",
+    "/usr/lib/x86_64-linux-gnu/perl",
+    "/usr/share/go",
+    "/usr/share/rubygems",
+    "/usr/share/ruby",
+    "/usr/share/perl5/",
+    "/usr/share/php/",
+    "/usr/share/nodejs/",
+    "/usr/share/nmap/",
+    "/usr/share/augeas/",
+    "/usr/share/lintian/",
+    // Scripts of packages, and the manual that MariaDB and MySQL keep in a table.
+    "/var/lib/dpkg/info/",
+    "/var/lib/mysql/mysql/help_",
+];
+
+/// Whether a file is part of a library: what looks like somebody's password there is an example.
+pub(super) fn is_library(path: &[u8]) -> bool {
+    let path = innermost(path);
+    let has = |part: &&str| memchr::memmem::find(path, part.as_bytes()).is_some();
+    LIBRARIES.iter().any(has)
+        || SHARED
+            .iter()
+            .any(|start| path.starts_with(start.as_bytes()))
+}
+
 /// Where texts are that show how things are written: what they hold counts only when there is no doubt.
 const DOCUMENTS: [&str; 8] = [
     "/usr/share/doc/",

@@ -101,7 +101,7 @@ fn sqlite(value: &str) -> Vec<u8> {
 
 /// Path, content and the rule that must find something in it.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+pub(super) fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let github = checked("ghp_");
     let sixty = format!("$6${}${}", some(ALNUM, 16), some(ALNUM, 86));
     let yes = format!("$y$j9T${}${}", some(ALNUM, 22), some(ALNUM, 43));
@@ -279,7 +279,7 @@ fn planted() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         text(
             "/etc/datadog-agent/datadog.yaml",
             format!("api_key: {}\n", some(HEX, 32)),
-            "datadog-key",
+            "datadog-agent-key",
         ),
         text(
             "/etc/newrelic-infra.yml",
@@ -637,6 +637,41 @@ fn what_stands_in_place_of_a_secret_is_none() {
             "https://bob:p4ssw0rd-of-bob@git.corp.test\n".to_owned(),
         ),
         ("/j", format!("ghp_{}", "0".repeat(36))),
+        ("/o.json", "{\"output_token\": \"NextMarker\"}".to_owned()),
+        (
+            "/p.conf",
+            "# dbc_dbpass: database user password\n".to_owned(),
+        ),
+        ("/q.yml", "password: !vault |\n  x\n".to_owned()),
+        (
+            "/r.yml",
+            "api_key_id: 596cc79e5d91b400010d15ad\n".to_owned(),
+        ),
+        (
+            "/s.xml",
+            "certificateKeystorePassword=\"changeit\"\n".to_owned(),
+        ),
+        ("/t.go", "s.Ipv6CidrBlockAssociation = v\n".to_owned()),
+        (
+            "/u.py",
+            format!("token: xoxb-{}-56789{}\n", "1234", "abcdefghijklmnop"),
+        ),
+        (
+            "/opt/v.env.example",
+            "DB_PASSWORD=gr33n-Apples-7\n".to_owned(),
+        ),
+        (
+            "/usr/lib/python3/dist-packages/x/.netrc",
+            "machine ftp.corp.test\nlogin bob\npassword Zu7-abba\n".to_owned(),
+        ),
+        (
+            "/var/lib/dpkg/info/x.preinst",
+            "mysqladmin ping -psandbox1\n".to_owned(),
+        ),
+        (
+            "/w.json",
+            "{\"a\": \"--- PASS: TestVet/3 (0.1s)\"}".to_owned(),
+        ),
         ("/k", format!("x{}y", github.replace('_', "-"))),
         (
             "/l.json",

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::ops::Range;
 
 use super::judge::{Certainty, Match};
-use super::rule::{Rules, is_document};
+use super::rule::{Rules, is_document, is_library};
 use super::table::RULES;
 use crate::digest::Digest;
 
@@ -59,10 +59,14 @@ impl Part {
 
 /// Looks for secrets in what `input` has; says whether it looked at all of it. What it cannot read is as if it were its end; the caller knows whether that matters.
 pub(super) fn search(path: &[u8], input: &mut dyn Read, part: Part) -> (Vec<Found>, bool) {
+    let library = is_library(path);
     let mut search = Search {
         path,
         document: is_document(path),
-        fits: RULES.iter().map(|rule| rule.files.has(path)).collect(),
+        fits: RULES
+            .iter()
+            .map(|rule| rule.files.has(path) && !(rule.chosen && library))
+            .collect(),
         program: false,
         seen: HashSet::new(),
         found: Vec::new(),

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 
 use super::check;
-use super::tests::{ALNUM, BASE, HEX, UPPER, checked, gzip, jwt, pem, some};
+use super::table::RULES;
+use super::tests::{ALNUM, BASE, HEX, UPPER, checked, gzip, jwt, pem, planted, some};
 use crate::scan::testing::Planted;
 
 /// A password as a person or a generator makes it.
@@ -99,6 +100,27 @@ fn variants() -> Vec<(&'static str, String)> {
             "/etc/network/interfaces.d/wlan0",
             format!("iface wlan0 inet dhcp\n    wpa-ssid x\n    wpa-psk {WORDS}\n"),
         ),
+        (
+            "/etc/dbconfig-common/app.conf",
+            "dbc_dbpass='kbVhGfQZhTCr'\n".to_owned(),
+        ),
+        ("/opt/ali.env", format!("ALI=LTAI{}\n", some(ALNUM, 20))),
+        ("/opt/shop.env", format!("SHOP=shpat_{}\n", some(HEX, 32))),
+        (
+            "/root/.docker/a.json",
+            format!("{{\"identitytoken\": \"{}\"}}", some(ALNUM, 40)),
+        ),
+        ("/opt/art.env", format!("A=AKCp{}\n", some(ALNUM, 69))),
+        ("/opt/chimp.env", format!("M={}-us12\n", some(HEX, 32))),
+        (
+            "/opt/brevo.env",
+            format!("B=xkeysib-{}-{}\n", some(HEX, 64), some(ALNUM, 16)),
+        ),
+        (
+            "/etc/kubernetes/bootstrap.conf",
+            format!("    token: {}.{}\n", "q8rz71", "xlmvb9k2w4t6y8p0"),
+        ),
+        ("/opt/curl.log", format!("> Authorization: Basic {basic}\n")),
         (
             "/opt/gcp/.env",
             format!("GOOGLE_API_KEY=AIza{}\n", some(ALNUM, 35)),
@@ -990,6 +1012,33 @@ fn no_form_of_a_secret_is_missed() {
         missed.len(),
         variants.len()
     );
+}
+
+#[test]
+fn no_rule_is_without_a_secret_that_it_finds() {
+    let planted = planted()
+        .into_iter()
+        .map(|(path, content, _)| (path, content));
+    let variants = variants()
+        .into_iter()
+        .map(|(path, content)| (path, content.into_bytes()));
+    let mut findings = Vec::new();
+    for all in [planted.collect::<Vec<_>>(), variants.collect()] {
+        let mut tree = Planted::default();
+        for (path, content) in all {
+            tree = tree.file(path, 0o600, content);
+        }
+        findings.extend(check(&tree.root(), &HashSet::new()).unwrap());
+    }
+    let idle: Vec<_> = RULES
+        .iter()
+        .map(|rule| rule.name)
+        .filter(|name| {
+            let id = format!("secret:{name}:");
+            !findings.iter().any(|it| it.id.starts_with(&id))
+        })
+        .collect();
+    assert_eq!(idle, [""; 0]);
 }
 
 #[test]
