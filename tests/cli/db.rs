@@ -345,3 +345,154 @@ fn records_are_fetched_from_a_server() {
     assert_eq!(found, ["CVE-2026-1", "end-of-life:hello"]);
     assert_eq!(server.asked().len(), 8, "a redirect is asked for twice");
 }
+
+/// Package, its version, its source with the source's version, the finding, its state and where it is mended.
+type Row = [String; 7];
+
+fn rows(site: &Site, root: &str) -> Vec<Row> {
+    let output = site.run_with(&[&["scan", root, "--db", "the.db"], &ONLY[..]].concat());
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let findings = report["findings"].as_array().unwrap().iter();
+    let keys = [
+        "package",
+        "version",
+        "source",
+        "source_version",
+        "id",
+        "state",
+        "fixed",
+    ];
+    findings
+        .map(|one| keys.map(|key| one[key].as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+#[test]
+fn packages_are_matched_by_their_source_and_its_version() {
+    let site = Site::new();
+    let about = |id: &str, source: &str, fixed: Option<&str>, more: &Value| {
+        let mut events = vec![json!({"introduced": "0"})];
+        events.extend(fixed.map(|fixed| json!({"fixed": fixed})));
+        let mut affected = json!({
+            "package": {"ecosystem": "Debian:13", "name": source},
+            "ranges": [{"type": "ECOSYSTEM", "events": events}],
+        });
+        for (key, value) in more.as_object().unwrap() {
+            affected[key] = value.clone();
+        }
+        json!({"id": id, "modified": "2026-01-02T03:04:05Z", "affected": [affected]})
+    };
+    let state = |state: &str| json!({"database_specific": {"debian_state": state}});
+    let urgency = |urgency: &str| json!({"ecosystem_specific": {"urgency": urgency}});
+    let mut advisory = about("DLA-7-1", "glibc", Some("2.41-12+deb13u1"), &json!({}));
+    advisory["upstream"] = json!(["CVE-2026-7"]);
+    let records = json!([
+        about(
+            "DEBIAN-CVE-2026-1",
+            "gcc-14",
+            Some("14.2.0-19.1"),
+            &json!({})
+        ),
+        about("DEBIAN-CVE-2026-2", "gcc-14", Some("14.2.0-19"), &json!({})),
+        about("DEBIAN-CVE-2026-3", "vim", None, &state("no-dsa")),
+        about("DEBIAN-CVE-2026-4", "vim", None, &state("postponed")),
+        about("DEBIAN-CVE-2026-5", "vim", None, &urgency("unimportant")),
+        about("DEBIAN-CVE-2026-6", "vim", None, &urgency("end-of-life")),
+        about("DEBIAN-CVE-2026-7", "glibc", None, &state("ignored")),
+        advisory,
+        about("DSA-8-1", "linux", Some("6.12.43-2"), &json!({})),
+        about("DEBIAN-CVE-2026-9", "binary-only", None, &json!({})),
+        about("DEBIAN-CVE-2026-10", "gone", None, &json!({})),
+    ]);
+    site.write("records.json", &records.to_string());
+    site.run(["db", "import", "records.json", "--db", "the.db"]);
+    let package = |name: &str, status: &str, version: &str, source: &str| {
+        format!(
+            "Package: {name}\nStatus: {status}\nArchitecture: arm64\nVersion: {version}\nMaintainer: M\nDescription: d\n{source}\n"
+        )
+    };
+    let ok = "install ok installed";
+    let status = [
+        package(
+            "libgcc-s1",
+            ok,
+            "14.2.0-19+b1",
+            "Source: gcc-14 (14.2.0-19)\n",
+        ),
+        package("cpp", ok, "4:14.2.0-1", "Source: gcc-defaults (1.220)\n"),
+        package(
+            "vim-tiny",
+            "install ok half-configured",
+            "2:9.1.1230-2",
+            "Source: vim\n",
+        ),
+        package("libc6", ok, "2.41-12", "Source: glibc\n"),
+        package(
+            "linux-image-6.12.43+deb13-arm64",
+            ok,
+            "6.12.43-1",
+            "Source: linux-signed-arm64 (6.12.43+1)\n",
+        ),
+        package("binary-only", ok, "1", "Source: something-else (1)\n"),
+        package("gone", "deinstall ok config-files", "1", ""),
+    ];
+    site.write("root/var/lib/dpkg/status", &status.concat());
+    site.write(
+        "root/etc/os-release",
+        "ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n",
+    );
+    let lines: Vec<_> = rows(&site, "root")
+        .iter()
+        .map(|row| row.join(" | "))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn other_systems_are_matched_by_their_own_records() {
+    let site = Site::new();
+    let records = [
+        ("UBUNTU-CVE-2026-1", "Ubuntu:24.04:LTS", "openssl"),
+        ("UBUNTU-CVE-2026-2", "Ubuntu:Pro:24.04:LTS", "openssl"),
+        ("UBUNTU-CVE-2026-3", "Ubuntu:25.10", "openssl"),
+        ("ALPINE-CVE-2026-4", "Alpine:v3.22", "openssl"),
+        ("ALPINE-CVE-2026-5", "Alpine:v3.2", "openssl"),
+    ];
+    for (id, ecosystem, package) in records {
+        let mut record = record(id, ecosystem, package);
+        if ecosystem.starts_with("Alpine") {
+            record = record.replace("2.10-4", "2.10-r4");
+        }
+        site.write(&format!("records/{id}.json"), &record);
+    }
+    site.run(["db", "import", "records", "--db", "the.db"]);
+    let dpkg = "Package: libssl3t64\nSource: openssl\nStatus: install ok installed\nVersion: 2.10-3\nArchitecture: amd64\n";
+    for (id, version, expected) in [
+        ("ubuntu", "24.04", "CVE-2026-1"),
+        ("ubuntu", "25.10", "CVE-2026-3"),
+        ("alpine", "3.22.1", "CVE-2026-4"),
+        ("alpine", "3.2.3", "CVE-2026-5"),
+    ] {
+        let root = format!("{id}-{version}");
+        site.write(
+            &format!("{root}/etc/os-release"),
+            &format!("ID={id}\nVERSION_ID=\"{version}\"\n"),
+        );
+        if id == "alpine" {
+            site.write(
+                &format!("{root}/lib/apk/db/installed"),
+                "C:Q1=\nP:libssl3\nV:2.10-r3\nA:x86_64\no:openssl\n\n",
+            );
+        } else {
+            site.write(&format!("{root}/var/lib/dpkg/status"), dpkg);
+        }
+        let found = rows(&site, &root);
+        let ids: Vec<_> = found
+            .iter()
+            .map(|row| row[4].as_str())
+            .filter(|id| id.starts_with("CVE"))
+            .collect();
+        assert_eq!(ids, [expected], "{root}");
+    }
+}
