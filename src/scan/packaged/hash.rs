@@ -198,6 +198,9 @@ mod tests {
     use super::*;
     use crate::scan::testing::Planted;
 
+    type Summing =
+        fn(&Root<'_>, &dyn Fn() -> Option<usize>) -> Result<Vec<(usize, Sum)>, ScanError>;
+
     #[test]
     fn files_side_by_side_have_the_sums_that_they_have_alone() {
         let mut tree = Planted::default();
@@ -217,10 +220,10 @@ mod tests {
         }
         let root = tree.root();
         let all = root.tree().files().len();
-        let sums = |of: fn(&Root<'_>, &dyn Fn() -> Option<usize>) -> Result<Vec<_>, ScanError>| {
+        let sums = |of: Summing| {
             let left = AtomicUsize::new(0);
             let next = || Some(left.fetch_add(1, Ordering::Relaxed)).filter(|it| *it < all);
-            let mut sums: Vec<(usize, Sum)> = of(&root, &next).unwrap();
+            let mut sums = of(&root, &next).unwrap();
             sums.sort_unstable();
             sums
         };
