@@ -132,9 +132,10 @@ pub fn soak(name: &str, bytes: &[u8], read: fn(&[u8]) -> bool) {
         let mut damaged = bytes.to_vec();
         damage(&mut damaged, &mut Random(round));
         let answer = std::panic::catch_unwind(|| read(&damaged));
-        match answer.unwrap_or_else(|_| panic!("{name}, round {round}")) {
-            true => good += 1,
-            false => bad += 1,
+        if answer.unwrap_or_else(|_| panic!("{name}, round {round}")) {
+            good += 1;
+        } else {
+            bad += 1;
         }
     }
     assert!(bad > 0, "{name}: no damage was seen in {rounds} rounds");

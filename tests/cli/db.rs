@@ -315,7 +315,7 @@ fn records_are_fetched_from_a_server() {
             ("/cut.zip", &zip[..40]),
             ("/security-support-ended.deb12", ended),
         ],
-        |stream, files, log| web::serve(stream, files, log),
+        web::serve,
     );
     let import = |paths: &[&str]| {
         let urls: Vec<_> = paths.iter().map(|path| server.url(path)).collect();

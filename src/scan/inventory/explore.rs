@@ -65,7 +65,7 @@ fn tree(path: &str, bytes: &[u8]) -> Tree {
     let mut tree = Tree::default();
     for (end, _) in path.match_indices('/') {
         tree.insert(
-            path[..end.max(1)].as_bytes(),
+            &path.as_bytes()[..end.max(1)],
             file(Kind::Directory, Content::None),
         );
     }

@@ -120,7 +120,7 @@ impl<'a> Elf<'a> {
         let Some(names) = self.bytes(offset, size)? else {
             return Ok(None);
         };
-        let named = places.into_iter().filter_map(|(at, offset, size)| {
+        let sections = places.into_iter().filter_map(|(at, offset, size)| {
             let name = names.get(usize::try_from(at).ok()?..)?;
             let end = name.iter().position(|&byte| byte == 0)?;
             Some(Section {
@@ -129,7 +129,7 @@ impl<'a> Elf<'a> {
                 size,
             })
         });
-        self.sections = named.collect();
+        self.sections = sections.collect();
         Ok(Some(()))
     }
 
