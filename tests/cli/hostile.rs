@@ -31,10 +31,10 @@ fn site() -> Site {
 }
 
 /// A file of zeros that takes no room.
-fn sparse(site: &Site, path: &str, size: u64) {
+fn sparse(site: &Site, path: &str, length: u64) {
     let path = site.path(&format!("root/{path}"));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    File::create(path).unwrap().set_len(size).unwrap();
+    File::create(path).unwrap().set_len(length).unwrap();
 }
 
 fn run(program: &str, arguments: &[&str]) {
@@ -44,9 +44,9 @@ fn run(program: &str, arguments: &[&str]) {
 }
 
 /// An ext4 with what is in `root`.
-fn image(site: &Site, size: &str) {
+fn image(site: &Site, length: &str) {
     let [root, disk] = ["root", "disk"].map(|name| site.path(name).display().to_string());
-    run("truncate", &["-s", size, &disk]);
+    run("truncate", &["-s", length, &disk]);
     run("/sbin/mke2fs", &["-q", "-t", "ext4", "-d", &root, &disk]);
 }
 
@@ -145,6 +145,7 @@ const REPORT: &[i32] = &[0, 3];
 const ERROR: &[i32] = &[1];
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_leads_astray_ends_with_a_report_or_an_error() {
     let cases: &[Case] = &[
         ("nothing hostile", |_| (), REPORT, "1 package"),
@@ -327,7 +328,7 @@ fn bomb(site: &Site, name: &str, mebibytes: usize) {
     let mut gzip =
         flate2::write::GzEncoder::new(File::create(path).unwrap(), flate2::Compression::fast());
     for _ in 0..mebibytes {
-        gzip.write_all(&[b'a'; 1 << 20]).unwrap();
+        gzip.write_all(&vec![b'a'; 1 << 20]).unwrap();
     }
     gzip.finish().unwrap();
 }
@@ -357,7 +358,7 @@ fn what_fills_time_or_memory_ends_as_well() {
             |site| {
                 let mut file = File::create(site.path(&format!("root/{STATUS}"))).unwrap();
                 for _ in 0..scaled(65, 1024) {
-                    file.write_all(&[b'a'; 1 << 20]).unwrap();
+                    file.write_all(&vec![b'a'; 1 << 20]).unwrap();
                 }
             },
             ERROR,

@@ -103,7 +103,7 @@ fn what_cannot_be_read_is_an_error_and_not_silence() {
     let karat = env!("CARGO_BIN_EXE_karat");
     let locked = site.path("root/opt/locked");
     site.write("root/opt/locked", "who knows");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     std::fs::set_permissions(&locked, mode).unwrap();
     let root = site.path("root").display().to_string();
     let scan = [karat, "scan", &root, "--without", "vulnerabilities"];

@@ -390,7 +390,7 @@ mod tests {
                     .map(String::from_utf8_lossy)
                     .collect();
                 let disk = Memory(lines.join("\n").into_bytes());
-                let found = raw(&disk, &all).unwrap();
+                let found = searched(&disk, &all).unwrap();
                 assert_eq!(found.len(), 1, "{before} bytes before, lines of {width}");
             }
         }
