@@ -159,7 +159,10 @@ fn the_same_packages_give_the_same_base_to_another_user_of_another_host() {
         assert!(packages(&ours) == wanted, "the archive has just moved on");
     }
     let [ours, theirs] = [ours, theirs].map(|base| std::fs::read(base).unwrap());
-    let different = ours.iter().zip(&theirs).position(|(one, other)| one != other);
+    let different = ours
+        .iter()
+        .zip(&theirs)
+        .position(|(one, other)| one != other);
     assert_eq!((ours.len(), different), (theirs.len(), None));
 }
 
