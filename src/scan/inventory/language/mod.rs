@@ -301,8 +301,10 @@ pub mod tests {
             shown,
             [
                 "/opt/lib.so.1 golang example.org/library",
+                "/opt/lib.so.1 golang stdlib",
                 "/opt/old-2.0.egg-info pypi old",
                 "/usr/bin/mine golang example.org/mine",
+                "/usr/bin/mine golang stdlib",
             ]
         );
     }
