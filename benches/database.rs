@@ -55,13 +55,13 @@ fn main() -> ExitCode {
         "database               {:5.1} MiB",
         mebibytes(fs::metadata(&to).unwrap().len())
     );
-    let (open, check, findings) = matched(&to);
-    println!("opening it             {open:5.1} ms");
+    let matched = matched(&to);
+    println!("opening it             {:5.1} ms", matched.open);
     println!(
-        "{PACKAGES} packages matched   {check:5.1} ms (at most {:.0})  {findings} findings",
-        MOST.2
+        "{PACKAGES} packages matched   {:5.1} ms (at most {:.0})  {:5.1} ms of a processor  {} findings",
+        matched.check, MOST.2, matched.busy, matched.findings
     );
-    missed |= check > MOST.2;
+    missed |= matched.check > MOST.2;
     if missed {
         println!("MISSED: more than there may be");
         return ExitCode::FAILURE;
@@ -92,25 +92,53 @@ fn imported(from: &Path, to: &Path) -> (f64, f64, f64) {
     best
 }
 
-/// The best of some scans: milliseconds to open the database and to match, and how much was found.
-fn matched(database: &Path) -> (f64, f64, usize) {
+/// The best of some scans.
+#[derive(Clone, Copy)]
+struct Matched {
+    /// Milliseconds to open the database.
+    open: f64,
+    /// Milliseconds to match.
+    check: f64,
+    /// What of it a processor was busy with: what is left are other programs.
+    busy: f64,
+    findings: usize,
+}
+
+fn matched(database: &Path) -> Matched {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     let inventory = inventory();
-    let mut best = (f64::MAX, f64::MAX, 0);
+    let mut best: Option<Matched> = None;
     for _ in 0..ROUNDS * 4 {
         let began = Instant::now();
         let database = Database::open(database).unwrap();
-        let opened = milliseconds(began.elapsed());
-        let began = Instant::now();
+        let open = milliseconds(began.elapsed());
+        let (began, before) = (Instant::now(), busy());
         let findings = vulnerability::check(&inventory, &database, &Options::at(Timestamp::now()));
-        let findings = findings.unwrap().len();
-        best = (
-            best.0.min(opened),
-            best.1.min(milliseconds(began.elapsed())),
-            findings,
+        let (check, busy) = (
+            milliseconds(began.elapsed()),
+            milliseconds(busy().saturating_sub(before)),
         );
+        let now = Matched {
+            open,
+            check,
+            busy,
+            findings: findings.unwrap().len(),
+        };
+        best = Some(best.map_or(now, |best| Matched {
+            open: best.open.min(open),
+            check: best.check.min(check),
+            busy: best.busy.min(busy),
+            findings: now.findings,
+        }));
     }
-    best
+    best.unwrap()
+}
+
+/// What this thread kept a processor busy with.
+fn busy() -> Duration {
+    let times = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let first = times.split(' ').next().unwrap();
+    Duration::from_nanos(first.parse().unwrap())
 }
 
 fn inventory() -> Inventory {
@@ -201,7 +229,7 @@ fn record(number: usize) -> (String, String) {
             )
         })
         .collect();
-    let words: Vec<_> = (0..130)
+    let words: Vec<_> = (0..155)
         .map(|_| format!("w{:x}", random() & 0xffff_ffff))
         .collect();
     let words = words.join(" ");
