@@ -13,7 +13,7 @@ use crate::manifest::SourceKind;
 use crate::manifest::inputs::{self, InputError};
 use crate::plan::Format;
 use crate::scan::policy::{Given, Kind, Verdict, judge};
-use crate::scan::report::{LeftOut, Report, Subject};
+use crate::scan::report::{self, LeftOut, Report, Subject};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::scan::whole::{self, Check, Contents, Origin, Wanted};
 use crate::scan::{self, ScanError, vex};
@@ -167,12 +167,11 @@ impl Job<'_> {
             .findings
             .iter()
             .filter(|it| it.verdict == Verdict::Told);
-        match told.count() {
-            0 => {}
-            1 => self.ui.note("scan: 1 finding that the policy lets pass"),
-            count => self
-                .ui
-                .note(&format!("scan: {count} findings that the policy lets pass")),
+        let told = told.count();
+        if told > 0 {
+            let told = report::number(told, "finding");
+            self.ui
+                .note(&format!("scan: {told} that the policy lets pass"));
         }
         let contents = scanned.contents;
         Ok(Passed { contents, report })

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::stored::{StoreArgs, StoredError, plain, size};
 use crate::manifest::{Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step};
-use crate::scan::report::LeftOut;
+use crate::scan::report::{LeftOut, number};
 use crate::store::{Record, Store, Stored};
 
 /// Show what an image was made from and what it is
@@ -109,8 +109,7 @@ fn print_scan(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<(), 
     let counts = &scan.report.counts;
     let found = match counts.findings - counts.accepted {
         0 => "nothing found".to_owned(),
-        1 => "1 finding".to_owned(),
-        count => format!("{count} findings"),
+        count => number(count, "finding"),
     };
     let failing = match counts.failing {
         0 => String::new(),

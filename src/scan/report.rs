@@ -259,10 +259,10 @@ impl Report {
         };
         let _ = writeln!(
             page,
-            "{}: {} packages, {} findings{severities}; {} accepted, {} fail the policy",
+            "{}: {}, {}{severities}; {} accepted, {} refused by the policy",
             plain(&self.subject.name),
-            counts.packages,
-            counts.findings,
+            number(counts.packages, "package"),
+            number(counts.findings, "finding"),
             counts.accepted,
             counts.failing
         );
@@ -421,6 +421,13 @@ fn about(finding: &Finding) -> String {
         .unwrap_or_else(|| finding.id.clone())
 }
 
+/// So many of something.
+#[must_use]
+pub fn number(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Text of an image that cannot move the cursor or change colours.
 fn plain(text: &str) -> String {
     let shown = |it: char| if it.is_control() { '\u{fffd}' } else { it };
@@ -490,7 +497,7 @@ ACCEPTED (1)
 
   k /etc/ssh/\u{fffd}[2J  a test
 
-web.qcow2: 3 packages, 4 findings: 1 critical, 1 high, 1 low; 1 accepted, 2 fail the policy
+web.qcow2: 3 packages, 4 findings: 1 critical, 1 high, 1 low; 1 accepted, 2 refused by the policy
 not checked: undeclared (there is no template)
 "
         );
