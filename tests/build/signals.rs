@@ -33,7 +33,7 @@ fn stop(site: &Site, phase: &str, into: u64, signals: &[&str], to_group: bool) {
     let case = format!("{signals:?} in {phase:?}");
     site.write("slow.toml", SLOW);
     let mut build = site.spawn(["build", "slow.toml"]);
-    site.wait_for_phase(phase);
+    site.wait_for_phase(&mut build, phase);
     std::thread::sleep(Duration::from_millis(into));
     let asked = Instant::now();
     for name in signals {

@@ -87,9 +87,12 @@ impl Site {
 
     /// Waits until a build that was spawned is in this phase. Making the base may come first, when this is the first test
     /// on a machine.
-    pub fn wait_for_phase(&self, name: &str) {
+    pub fn wait_for_phase(&self, build: &mut Child, name: &str) {
         let started = Instant::now();
         while !self.log().contains(&format!("==> {name}\n")) {
+            if let Some(status) = build.try_wait().unwrap() {
+                panic!("ended before {name:?} ({status}): {}", self.log());
+            }
             assert!(
                 started.elapsed() < Duration::from_mins(30),
                 "no phase {name:?}: {}",
