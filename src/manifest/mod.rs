@@ -264,7 +264,7 @@ pub struct Step {
     pub name: String,
     /// What it did.
     pub action: Action,
-    /// Globs of what it was to make.
+    /// Globs of what it was to make, and accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub creates: Vec<String>,
 }

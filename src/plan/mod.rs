@@ -365,7 +365,7 @@ pub struct Step {
     /// Wait before each try.
     #[serde(serialize_with = "serialize_duration")]
     pub pause_before: Duration,
-    /// Globs of what the step makes; a scan takes it for declared.
+    /// Globs of what the step makes, and accounts (`user:app`, `group:app`); a scan takes them for declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub creates: Vec<String>,
 }

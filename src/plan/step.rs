@@ -55,6 +55,14 @@ impl Checker<'_> {
     /// Globs of what a step makes: `/opt/app/**`.
     fn creates(&mut self, written: &[Str]) -> Vec<String> {
         for path in written {
+            if let Some((kind @ ("user" | "group"), name)) = path.get_ref().split_once(':') {
+                if !is_account(kind, name) {
+                    let what = format!("{name:?} is no name of a {kind}");
+                    let help = "declare accounts as `user:app` and `group:app`, members of a group as `group:adm/app`";
+                    self.say(Problem::at(path.span(), what).help(help));
+                }
+                continue;
+            }
             self.guest_path(path);
             // Whoever declares everything proves nothing.
             if ["/", "/*", "/**"].contains(&path.get_ref().as_str()) {
@@ -394,5 +402,18 @@ fn short(text: &str) -> String {
     match line.char_indices().nth(NAME_LENGTH) {
         Some((end, _)) => format!("{}...", line[..end].trim_end()),
         None => line.to_owned(),
+    }
+}
+
+/// Whether it can be the name of an account, as useradd(8) has it; of a group also with a member.
+fn is_account(kind: &str, name: &str) -> bool {
+    let is_name = |name: &str| {
+        let known = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.chars().all(known)
+    };
+    match name.split_once('/') {
+        Some((group, member)) => kind == "group" && is_name(group) && is_name(member),
+        None => is_name(name),
     }
 }

@@ -167,9 +167,12 @@ fn a_step_says_what_it_creates_but_never_everything() {
     };
     site.write(
         "good.toml",
-        &template("[\"/opt/app/**\", \"/usr/local/bin/app\"]"),
+        &template("[\"/opt/app/**\", \"/usr/local/bin/app\", \"user:app\", \"group:adm/app\"]"),
     );
-    site.write("bad.toml", &template("[\"/**\", \"opt/app\"]"));
+    site.write(
+        "bad.toml",
+        &template("[\"/**\", \"opt/app\", \"user:a b\", \"user:adm/app\"]"),
+    );
     insta::assert_snapshot!("creates", site.karat(["plan", "good.toml"]));
     insta::assert_snapshot!("creates_everything", site.karat(["plan", "bad.toml"]));
 }

@@ -2,7 +2,7 @@
 
 use super::{Compare, Found, LARGEST, ScanError, Severity};
 
-const MEND: &str = "make it with a package or a declared step, or remove it with `userdel`";
+const MEND: &str = "declare it: `creates = [\"user:NAME\"]` or `group:NAME` in the step that makes it; or make it with a package";
 /// Where packages say which accounts they need.
 const SYSUSERS: &[u8] = b"/usr/lib/sysusers.d";
 const SCRIPTS: &[u8] = b"/var/lib/dpkg/info";
@@ -51,6 +51,10 @@ impl Compare<'_> {
                 seen.push(("undeclared-group", id, evidence, vec![name, member]));
             }
         }
+        seen.retain(|(check, subject, ..)| match *check {
+            "undeclared-user" => !self.declared.user(subject),
+            _ => !self.declared.group(subject),
+        });
         if seen.is_empty() {
             return Ok(());
         }

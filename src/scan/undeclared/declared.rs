@@ -14,7 +14,7 @@ pub struct Declared {
     pub packages: Vec<DeclaredPackage>,
     /// Files that were put in place.
     pub files: Vec<DeclaredPath>,
-    /// Globs of what steps make.
+    /// Globs of what steps make, and accounts as `user:app` and `group:app`.
     pub creates: Vec<DeclaredPath>,
     /// Sources of packages that stay, with the URIs that they may have.
     pub repositories: Vec<(String, String)>,
@@ -105,6 +105,23 @@ impl Declared {
             fast_glob::glob_match(&glob.path, path) || fast_glob::glob_match(inside, path)
         };
         file.or_else(|| self.creates.iter().find(glob))
+    }
+
+    /// Whether a step declares a user.
+    #[must_use]
+    pub fn user(&self, name: &str) -> bool {
+        self.account("user", name)
+    }
+
+    /// Whether a step declares a group, or (`adm/app`) a member of one; a user's own group comes with it.
+    #[must_use]
+    pub fn group(&self, name: &str) -> bool {
+        self.account("group", name) || self.account("user", name)
+    }
+
+    fn account(&self, kind: &str, name: &str) -> bool {
+        let is = |it: &DeclaredPath| it.path.split_once(':') == Some((kind, name));
+        self.creates.iter().any(is)
     }
 
     /// What is declared nearest to a path: in the same directory, or below one that the two share and that is not a

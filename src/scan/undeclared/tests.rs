@@ -346,6 +346,38 @@ fn what_is_declared_may_differ_from_its_package() {
 }
 
 #[test]
+fn accounts_are_declared_by_the_step_that_makes_them() {
+    let tree = built()
+        .file(
+            "/etc/passwd",
+            0o644,
+            format!("{PASSWD}app:x:1000:1000::/:/bin/sh\n"),
+        )
+        .file(
+            "/etc/group",
+            0o644,
+            "root:x:0:\nsudo:x:27:app\napp:x:1000:\n",
+        );
+    let left = |creates: &[&str]| {
+        let mut declared = declared();
+        declared
+            .creates
+            .extend(creates.iter().map(|&path| DeclaredPath {
+                path: path.to_owned(),
+                by: "a step".to_owned(),
+            }));
+        found(&tree, &declared).into_keys().collect::<Vec<_>>()
+    };
+    let (user, group) = ("undeclared-user:app", "undeclared-group:app");
+    let member = "undeclared-group:sudo/app";
+    assert_eq!(left(&[]), [group, member, user]);
+    // The right to be root does not come with a user.
+    assert_eq!(left(&["user:app"]), [member]);
+    assert_eq!(left(&["group:app"]), [member, user]);
+    assert!(left(&["user:app", "group:sudo/app"]).is_empty());
+}
+
+#[test]
 fn without_a_lock_what_a_declared_package_needs_is_declared() {
     let (web, extra) = (("web", "9", "extra"), ("extra", "1", "more | other"));
     let packages = [BASE, web, extra, ("more", "1", ""), ("stray", "1", "")];
