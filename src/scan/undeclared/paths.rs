@@ -8,9 +8,18 @@ use super::{Compare, Found, LARGEST, ScanError, Severity};
 use crate::disk::tree::{Content, File};
 
 const FILES: &str = "declare it: `[[files]]`, or `creates` in the step that makes it";
-const UNITS: &str = "/etc/systemd/system";
-/// What deb-systemd-helper has enabled for packages, by the paths below [`UNITS`].
-const ENABLED: &str = "/var/lib/systemd/deb-systemd-helper-enabled";
+/// Where units are enabled, of the system and of its users, and where deb-systemd-helper keeps what it has enabled there for
+/// packages, under the same names.
+const ENABLED: [(&str, &str); 2] = [
+    (
+        "/etc/systemd/system",
+        "/var/lib/systemd/deb-systemd-helper-enabled",
+    ),
+    (
+        "/etc/systemd/user",
+        "/var/lib/systemd/deb-systemd-user-helper-enabled",
+    ),
+];
 
 impl Compare<'_> {
     pub(super) fn places(&mut self) -> Result<(), ScanError> {
@@ -96,12 +105,12 @@ impl Compare<'_> {
 
     /// A unit of a package that the package itself has enabled.
     fn is_enabled(&self, path: &[u8], text: &str) -> bool {
-        let Some(rest) = text.strip_prefix(UNITS) else {
-            return false;
-        };
-        let state = format!("{ENABLED}{rest}");
+        let state = ENABLED.iter().find_map(|(units, enabled)| {
+            let rest = text.strip_prefix(units)?;
+            Some(format!("{enabled}{rest}"))
+        });
         let unit = self.root.resolve(path);
-        self.root.get(state.as_bytes()).is_some()
+        state.is_some_and(|state| self.root.get(state.as_bytes()).is_some())
             && unit.is_some_and(|unit| self.packaged.owner(&unit).is_some())
     }
 

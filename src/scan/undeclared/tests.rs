@@ -63,7 +63,7 @@ fn built() -> Planted {
         .file(
             "/var/lib/dpkg/info/web.list",
             0o644,
-            "/usr/sbin/web\n/usr/bin/web-ping\n/usr/lib/systemd/system/web.service\n/usr/bin/ed.web\n",
+            "/usr/sbin/web\n/usr/bin/web-ping\n/usr/lib/systemd/system/web.service\n/usr/lib/systemd/user/web.socket\n/usr/bin/ed.web\n",
         )
         .file("/var/lib/dpkg/info/web.postinst", 0o755, "#!/bin/sh\nadduser --system \\\n  --group web\n")
         .file("/usr/sbin/web", 0o755, "abc")
@@ -72,6 +72,9 @@ fn built() -> Planted {
         .file("/usr/lib/systemd/system/web.service", 0o644, "[Unit]\n")
         .link("/etc/systemd/system/multi-user.target.wants/web.service", "/usr/lib/systemd/system/web.service")
         .file("/var/lib/systemd/deb-systemd-helper-enabled/multi-user.target.wants/web.service", 0o644, "")
+        .file("/usr/lib/systemd/user/web.socket", 0o644, "[Unit]\n")
+        .link("/etc/systemd/user/sockets.target.wants/web.socket", "/usr/lib/systemd/user/web.socket")
+        .file("/var/lib/systemd/deb-systemd-user-helper-enabled/sockets.target.wants/web.socket", 0o644, "")
         .link("/etc/systemd/system/apt-daily.timer", "/dev/null")
         .link("/usr/bin/ed", "/etc/alternatives/ed")
         .link("/etc/alternatives/ed", "/usr/bin/ed.web")
@@ -224,6 +227,16 @@ const CASES: &[Case] = &[
             tree.link(
                 "/etc/systemd/system/multi-user.target.wants/off.service",
                 "/usr/lib/systemd/system/off.service",
+            )
+        },
+    ),
+    (
+        "undeclared-unit:/etc/systemd/user/sockets.target.wants/off.socket",
+        "leads to",
+        |tree| {
+            tree.link(
+                "/etc/systemd/user/sockets.target.wants/off.socket",
+                "/usr/lib/systemd/user/web.socket",
             )
         },
     ),
