@@ -117,7 +117,7 @@ impl Compare<'_> {
     /// The files that a declared source of packages has, with nothing in them but its own URI.
     fn is_repository(&self, path: &[u8], text: &str) -> Result<bool, ScanError> {
         for (name, uri) in &self.declared.repositories {
-            let key = ["/etc/apt/keyrings/", "/etc/pki/rpm-gpg/"]
+            let key = ["/etc/apt/keyrings/", "/etc/pki/rpm-gpg/RPM-GPG-KEY-"]
                 .iter()
                 .any(|place| {
                     let rest = text

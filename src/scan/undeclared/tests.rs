@@ -83,6 +83,8 @@ fn built() -> Planted {
         .file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\nweb:x:101:\n")
         .file("/etc/apt/sources.list.d/tools.sources", 0o644, "Types: deb\nURIs: https://example.org/tools/\n")
         .file("/etc/apt/keyrings/tools.asc", 0o644, "key")
+        .file("/etc/yum.repos.d/tools.repo", 0o644, "[tools]\nbaseurl=https://example.org/tools/\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-tools\n")
+        .file("/etc/pki/rpm-gpg/RPM-GPG-KEY-tools", 0o644, "key")
         .file("/usr/local/bin/hello", 0o755, "declared")
         .file("/opt/app/lib/x", 0o644, "made by a step")
         .directory("/opt/empty", 0o755)
@@ -277,6 +279,11 @@ const CASES: &[Case] = &[
         "undeclared-repository:/etc/apt/keyrings/other.asc",
         "no parent",
         |tree| tree.file("/etc/apt/keyrings/other.asc", 0o644, "x"),
+    ),
+    (
+        "undeclared-repository:/etc/pki/rpm-gpg/RPM-GPG-KEY-other",
+        "no parent",
+        |tree| tree.file("/etc/pki/rpm-gpg/RPM-GPG-KEY-other", 0o644, "x"),
     ),
     ("undeclared-setuid:/srv/sh", "mode 4755", |tree| {
         tree.file("/srv/sh", 0o4755, "x")
