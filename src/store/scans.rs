@@ -26,6 +26,9 @@ pub struct ScanRecord {
     pub schema: String,
     /// The manifest that this is about.
     pub manifest: ManifestId,
+    /// How many scans of it this makes, from 1: their order, which a clock cannot tell within a second or once it was
+    /// set back.
+    pub number: u64,
     /// When it was scanned.
     pub scanned: Timestamp,
     /// The blob with what is installed: JSON, compressed by zstd.
@@ -79,7 +82,8 @@ impl Store {
             }
             scans.push(record);
         }
-        scans.sort_by_key(|scan| scan.scanned);
+        // Two processes may have taken one number.
+        scans.sort_by_key(|scan| (scan.number, scan.scanned));
         Ok(scans)
     }
 
@@ -109,7 +113,7 @@ impl Writing {
     /// Puts a scan beside a manifest.
     ///
     /// # Errors
-    /// The store cannot be written.
+    /// The store cannot be written, or an earlier scan of it cannot be read.
     pub fn add_scan(
         &self,
         id: ManifestId,
@@ -130,6 +134,7 @@ impl Writing {
             spdx: bill(sbom::spdx_2_3(subject, inventory, licenses))?,
         };
         let json = canonical::to_bytes(contents)?;
+        let last = self.store().scans_of(id)?.pop();
         let scans = self.store().scans();
         let directory = scans.join(id.to_string());
         let compressed =
@@ -137,6 +142,7 @@ impl Writing {
         let record = ScanRecord {
             schema: SCHEMA.to_owned(),
             manifest: id,
+            number: last.map_or(0, |last| last.number) + 1,
             scanned: Timestamp::now(),
             contents: self.add_text(&compressed)?.digest,
             sboms,

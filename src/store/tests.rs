@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::manifest::tests::example;
+use crate::scan;
 
 fn run() -> Run {
     Run {
@@ -54,6 +55,36 @@ async fn what_is_stored_is_read_back() {
     assert_eq!(store.resolve(&id.to_string()[..8]).unwrap(), id);
     assert_eq!(store.resolve("00000000").unwrap_err().exit_code(), 2);
     assert_eq!(store.resolve("latest").unwrap_err().exit_code(), 2);
+}
+
+#[tokio::test]
+async fn the_last_scan_of_one_second_is_the_last() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::new(scratch.path().join("store"));
+    let id = put(&store, scratch.path(), b"image").await;
+    let about = scan::sbom::Subject {
+        name: "web".to_owned(),
+        digest: None,
+        created: "2026-01-31T23:59:59Z".parse().unwrap(),
+    };
+    let writing = store.begin().await.unwrap();
+    for packages in 1..=8 {
+        let report = scan::report::Report {
+            subject: scan::report::Subject::default(),
+            checks: Vec::new(),
+            left_out: Vec::new(),
+            database: None,
+            packages,
+            findings: Vec::new(),
+        };
+        let contents = scan::whole::Contents::default();
+        writing.add_scan(id, &about, &contents, &report).unwrap();
+    }
+    let scans = store.scans_of(id).unwrap();
+    let order = scans
+        .iter()
+        .map(|scan| (scan.number, scan.report.counts.packages));
+    assert!(order.eq((1..=8).map(|it| (it, usize::try_from(it).unwrap()))));
 }
 
 #[tokio::test]
