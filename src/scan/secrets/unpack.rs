@@ -121,7 +121,7 @@ impl Unpack {
     fn counted<'a>(&'a self, input: impl Read + 'a) -> Counted<'a> {
         Counted {
             unpack: self,
-            input: Box::new(input),
+            input: Some(Box::new(input)),
         }
     }
 
@@ -220,7 +220,8 @@ impl Unpack {
 /// What a decoder gives: not more than is left, and with a note where it fails.
 struct Counted<'a> {
     unpack: &'a Unpack,
-    input: Box<dyn Read + 'a>,
+    /// `None` once it has failed: some decoders never come back when they are asked again.
+    input: Option<Box<dyn Read + 'a>>,
 }
 
 impl Read for Counted<'_> {
@@ -231,7 +232,10 @@ impl Read for Counted<'_> {
             return Ok(0);
         }
         let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        match self.input.read(&mut buffer[..most]) {
+        let Some(input) = &mut self.input else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        match input.read(&mut buffer[..most]) {
             Ok(read) => {
                 self.unpack.left.set(left - read as u64);
                 Ok(read)
@@ -239,6 +243,7 @@ impl Read for Counted<'_> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
                 self.unpack.stop(Stop::Damaged);
+                self.input = None;
                 Err(error)
             }
         }

@@ -297,6 +297,29 @@ fn the_start_of_a_file_says_how_it_hides_its_text() {
     }
 }
 
+/// Fails, and must not be asked again.
+struct Failing(bool);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        assert!(!self.0, "asked again");
+        self.0 = true;
+        Err(std::io::ErrorKind::InvalidData.into())
+    }
+}
+
+#[test]
+fn a_decoder_that_has_failed_is_not_asked_again() {
+    let unpack = Unpack {
+        most: 99,
+        left: Cell::new(99),
+        found: RefCell::default(),
+        stops: RefCell::default(),
+    };
+    assert!(!unpack.decoded(b"/a", Failing(false), 0));
+    assert_eq!(unpack.stops.into_inner(), BTreeSet::from([Stop::Damaged]));
+}
+
 proptest::proptest! {
     /// Whatever follows the marks of the forms, also a whole file with some bytes changed: it is looked at to its end.
     #[test]
