@@ -66,8 +66,9 @@ gpg --batch --quiet --passphrase '' --pinentry-mode loopback --quick-generate-ke
 gpg --armor --export >key.asc
 pack() {
     printf '%s\n' "Name: $1" "Version: $2" 'Release: 1' "Summary: $1" 'License: none' 'BuildArch: noarch' "$3" \
-        '%description' "$1" '%install' "mkdir -p %{buildroot}/usr/share/$1" \
-        "echo $2 >%{buildroot}/usr/share/$1/version" '%files' "/usr/share/$1" >"$1.spec"
+        '%description' "$1" '%install' "mkdir -p %{buildroot}/usr/share/$1 %{buildroot}/usr/bin" \
+        "echo $2 >%{buildroot}/usr/share/$1/version" "echo 'exit 0' >%{buildroot}/usr/bin/$1" \
+        '%files' "/usr/share/$1" "/usr/bin/$1" >"$1.spec"
     rpmbuild -bb --quiet --define "_topdir $PWD/build" --define "_rpmdir $PWD/repo" "$1.spec"
 }
 pack karat-lib 1.0 ''

@@ -10,6 +10,7 @@ mod init;
 mod lock;
 mod network;
 mod plan;
+mod rpm;
 mod sanity;
 mod scan;
 mod site;

@@ -7,21 +7,50 @@ use crate::scan::{Root, ScanError};
 /// All packages of Alpine together have a database of this size.
 const MOST: u64 = 256 << 20;
 
+/// No system has a longer path.
+const MOST_PATH: usize = 4096;
+
 /// Where it is; the second since the merge of `/lib` into `/usr/lib`.
 pub const PLACES: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/installed"];
 
 /// Every installed package; `None` without a database.
 pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
+    Ok(database(root)?.map(|database| database.packages))
+}
+
+/// The database and what it was read from.
+pub struct Database {
+    /// Where it is.
+    pub path: &'static [u8],
+    /// All of it.
+    pub text: String,
+    /// One for each paragraph.
+    pub packages: Vec<Package>,
+}
+
+/// Reads the database; `None` without one.
+pub fn database(root: &Root<'_>) -> Result<Option<Database>, ScanError> {
     for path in PLACES {
         if let Some(bytes) = root.read(path, MOST)? {
-            let packages = parse(&String::from_utf8_lossy(&bytes));
-            return packages.map(Some).map_err(|problem| ScanError::Damaged {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let packages = parse(&text).map_err(|problem| ScanError::Damaged {
                 path: shown(path),
                 problem,
-            });
+            })?;
+            return Ok(Some(Database {
+                path,
+                text,
+                packages,
+            }));
         }
     }
     Ok(None)
+}
+
+/// The paragraphs of a database: one for each of its packages.
+pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
+    let paragraphs = text.split("\n\n");
+    paragraphs.filter(|it| !it.trim_ascii().is_empty())
 }
 
 fn parse(text: &str) -> Result<Vec<Package>, String> {
@@ -29,14 +58,11 @@ fn parse(text: &str) -> Result<Vec<Package>, String> {
         return Err("it is cut short".to_owned());
     }
     let mut packages = Vec::new();
-    for paragraph in text.split("\n\n") {
+    for paragraph in paragraphs(text) {
         let field = |letter: char| {
             let mut lines = paragraph.lines();
             lines.find_map(|line| line.strip_prefix(letter)?.strip_prefix(':'))
         };
-        if paragraph.trim_ascii().is_empty() {
-            continue;
-        }
         let name = field('P').ok_or("a package has no name")?;
         let version = field('V').ok_or_else(|| format!("{name} has no version"))?;
         packages.push(Package {
@@ -53,15 +79,41 @@ fn parse(text: &str) -> Result<Vec<Package>, String> {
     Ok(packages)
 }
 
-/// Every file that is in the database, without the slash before it.
-pub fn files(text: &str) -> impl Iterator<Item = String> {
+/// A file of a package.
+pub struct Entry<'a> {
+    /// Where it is, with the slash before it.
+    pub path: String,
+    /// Its checksum, where the database has one.
+    pub sum: Option<&'a str>,
+}
+
+/// Every file that a part of the database has.
+pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
     let mut directory = "";
-    text.lines().filter_map(move |line| {
-        if let Some(path) = line.strip_prefix("F:") {
-            directory = path;
+    let mut lines = text.lines().peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let line = lines.next()?;
+            if let Some(path) = line.strip_prefix("F:") {
+                directory = path;
+            }
+            let Some(name) = line.strip_prefix("R:") else {
+                continue;
+            };
+            if directory.len() + name.len() > MOST_PATH {
+                continue;
+            }
+            // What a file has follows it, in lines with small letters but for the checksum.
+            let mut sum = None;
+            while let Some(line) =
+                lines.next_if(|line| line.starts_with("a:") || line.starts_with("Z:"))
+            {
+                sum = sum.or(line.strip_prefix("Z:"));
+            }
+            let slash = if directory.is_empty() { "" } else { "/" };
+            let path = format!("{slash}{directory}/{name}");
+            return Some(Entry { path, sum });
         }
-        let name = line.strip_prefix("R:")?;
-        Some(format!("{directory}/{name}"))
     })
 }
 
@@ -84,8 +136,10 @@ mod tests {
         assert_eq!(crypto.license, "Apache-2.0");
         assert_eq!(musl.source, "musl");
         assert_eq!(
-            files(DATABASE).collect::<Vec<_>>(),
-            ["usr/lib/libcrypto.so.3"]
+            entries(DATABASE)
+                .map(|it| (it.path, it.sum))
+                .collect::<Vec<_>>(),
+            [("/usr/lib/libcrypto.so.3".to_owned(), Some("Q1"))]
         );
     }
 

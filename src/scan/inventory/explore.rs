@@ -6,7 +6,7 @@ use crate::disk::read::{
     Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
 };
 use crate::disk::tree::{Content, File, Tree};
-use crate::scan::Root;
+use crate::scan::{Root, packaged};
 
 /// The status file of dpkg.
 #[must_use]
@@ -52,7 +52,10 @@ pub fn npm(bytes: &[u8]) -> bool {
 
 fn alone(path: &str, bytes: &[u8]) -> bool {
     let tree = tree(path, bytes);
-    read(&Root::new(&tree, &Nothing)).is_ok_and(|found| !found.packages.is_empty())
+    let root = Root::new(&tree, &Nothing);
+    // The paths and checksums in it are another reader's.
+    let verified = packaged::verify(&root, 1).is_ok();
+    verified && read(&root).is_ok_and(|found| !found.packages.is_empty())
 }
 
 fn says_something(path: &str, bytes: &[u8]) -> bool {

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Root, ScanError};
 
-mod apk;
+pub(super) mod apk;
 mod dpkg;
 pub mod explore;
 mod kernel;
 mod language;
 mod os_release;
-mod rpm;
+pub(super) mod rpm;
 pub mod support;
 #[cfg(test)]
 mod tests;

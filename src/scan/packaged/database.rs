@@ -1,26 +1,19 @@
-//! dpkg's own record: what is installed, which paths it has, and the checksums of its files.
+//! The databases of packages in one form: what is installed, which paths it has, and the checksums of its files.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-
-use data_encoding::HEXLOWER_PERMISSIVE;
+use std::collections::HashMap;
 
 use super::super::root::shown;
-use super::hash::Sum;
-use super::{Root, ScanError};
-use crate::debian::{control, status};
-
-/// Lists of paths and checksums.
-const INFO: &[u8] = b"/var/lib/dpkg/info";
-/// The same of images without dpkg itself, beside one status for each package.
-const STATUS_D: &[u8] = b"/var/lib/dpkg/status.d";
-const STATUS: &[u8] = b"/var/lib/dpkg/status";
-const DIVERSIONS: &[u8] = b"/var/lib/dpkg/diversions";
-/// A status of five thousand packages has 8 MiB, the longest list of any package 5 MiB.
-const LARGEST: u64 = 64 << 20;
+use super::hash::{Checksum, Sum};
+use super::{Root, ScanError, apk, dpkg, rpm};
+use crate::scan::inventory;
 
 /// Paths of all packages together; the largest of systems have a million.
 const MOST_PATHS: usize = 4 << 20;
+
+/// What RPM and apk keep of packages, with what it takes to keep it here; a hundred times what a server has.
+const MOST_TEXT: usize = 384 << 20;
+/// Of each text.
+const OVERHEAD: usize = 64;
 
 /// A package that is there in any way.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -31,74 +24,81 @@ pub struct Package {
     pub version: String,
     /// Its architecture, `all` for none.
     pub architecture: String,
-    /// Names in its `Pre-Depends`, `Depends` and `Recommends`.
+    /// Names of packages that it depends on or recommends.
     pub needs: Vec<String>,
 }
 
 /// What a package says that a file has.
 pub struct Claim {
     pub path: Box<[u8]>,
-    pub sum: Sum,
+    pub sum: Checksum,
     pub package: usize,
     pub conffile: bool,
     pub obsolete: bool,
+}
+
+/// What a database keeps of a package, where it keeps all packages in one file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// The file.
+    pub path: Box<[u8]>,
+    /// The package's name.
+    pub package: String,
+    /// Its version and architecture: several of a name may be installed.
+    pub version: String,
+    /// MD5 of what must not change while the version is the same.
+    pub sum: Sum,
+    /// What is run as the package is installed.
+    pub scripts: String,
 }
 
 /// All of it.
 #[derive(Default)]
 pub struct Database {
     pub packages: Vec<Package>,
+    pub records: Vec<Record>,
     pub claims: Vec<Claim>,
     pub names: Vec<String>,
     pub owners: HashMap<Box<[u8]>, usize>,
+    /// Bytes that are kept of what need not be as large in the database itself.
+    pub text: usize,
     numbers: HashMap<String, usize>,
 }
 
 impl Database {
-    /// Reads it; a tree without dpkg has nothing in it.
+    /// Reads all that there are; a tree without packages has nothing in it.
     pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
         let mut database = Self::default();
-        let mut places = Places::read(root)?;
-        let mut conffiles = HashSet::new();
-        for (path, text) in statuses(root)? {
-            database.add_status(&path, &text, &mut places, &mut conffiles)?;
-        }
-        // All lists first: a path in the checksums of a package may have become another's, which only lists know.
-        for directory in [INFO, STATUS_D] {
-            for (path, file) in root.children(directory) {
-                if let Some(name) = path[directory.len() + 1..].strip_suffix(b".list") {
-                    let package = database.number(name);
-                    database.add_list(&root.content(path, file, LARGEST)?, package, &mut places);
-                    database.check_size(path)?;
-                }
-            }
-        }
-        for directory in [INFO, STATUS_D] {
-            for (path, file) in root.children(directory) {
-                if let Some(name) = path[directory.len() + 1..].strip_suffix(b".md5sums") {
-                    let package = database.number(name);
-                    let text = root.content(path, file, LARGEST)?;
-                    database.add_sums(path, &text, package, &mut places, &conffiles)?;
-                    database.check_size(path)?;
-                }
-            }
-        }
+        let mut places = Places::new(root);
+        dpkg::read(root, &mut database, &mut places)?;
+        rpm::read(root, &mut database, &mut places)?;
+        apk::read(root, &mut database, &mut places)?;
         Ok(database)
     }
 
-    fn check_size(&self, path: &[u8]) -> Result<(), ScanError> {
+    /// Fails once there are more paths than any system has; `path` is what was read last.
+    pub fn check_size(&self, path: &[u8]) -> Result<(), ScanError> {
         let paths = self.owners.len().max(self.claims.len());
         if paths > MOST_PATHS {
             let problem = format!("with it packages have more than {MOST_PATHS} paths");
             return Err(damaged(path, problem));
         }
+        if self.text > MOST_TEXT {
+            let problem = "with it there is more text than packages of any system have";
+            return Err(damaged(path, problem.to_owned()));
+        }
         Ok(())
     }
 
-    /// The number of a package, by its name in the lists, which may have an architecture.
-    fn number(&mut self, name: &[u8]) -> usize {
-        let name = String::from_utf8_lossy(name);
-        let name = name.split(':').next().unwrap_or_default();
+    /// Says that a package has a path, and gives the path back.
+    pub fn own(&mut self, path: Box<[u8]>, package: usize) -> Box<[u8]> {
+        self.text += 2 * (path.len() + OVERHEAD);
+        self.owners.insert(path.clone(), package);
+        path
+    }
+
+    /// The number of a package.
+    pub fn number(&mut self, name: &str) -> usize {
         if let Some(&number) = self.numbers.get(name) {
             return number;
         }
@@ -107,112 +107,65 @@ impl Database {
         self.names.len() - 1
     }
 
-    fn add_status(
-        &mut self,
-        file: &[u8],
-        text: &str,
-        places: &mut Places<'_>,
-        conffiles: &mut HashSet<Box<[u8]>>,
-    ) -> Result<(), ScanError> {
-        let installed = if file == STATUS {
-            status::installed(text)
-        } else {
-            // One package for each file, and no states.
-            status::offered(text)
-        };
-        self.packages
-            .extend(installed.into_iter().map(|package| Package {
-                name: package.name.to_owned(),
-                version: package.version.to_owned(),
-                architecture: package.architecture.to_owned(),
-                needs: names(&package.depends, &package.recommends),
-            }));
-        for paragraph in control::paragraphs(text) {
-            let Some(name) = paragraph.field("Package") else {
-                continue;
-            };
-            for line in paragraph.lines_of("Conffiles").skip(1) {
-                let mut words = line.rsplitn(3, ' ').collect::<Vec<_>>();
-                words.reverse();
-                let (path, sum, flag) = match words[..] {
-                    [path, sum, flag] if !is_sum(flag) && flag != "newconffile" => {
-                        (Cow::from(path), sum, flag)
-                    }
-                    [more, path, sum] => (format!("{more} {path}").into(), sum, ""),
-                    [path, sum] => (path.into(), sum, ""),
-                    _ => return Err(damaged(file, format!("no conffile: {line:?}"))),
-                };
-                // One that was never unpacked, or whose hash nobody has taken.
-                if flag == "remove-on-upgrade" || sum == "newconffile" {
-                    continue;
+    /// Puts into the packages from `first` on the names of what provides what they require; a path is provided by who has it.
+    pub fn resolve(&mut self, first: usize, relations: &Relations, places: &mut Places<'_>) {
+        for (package, required) in &relations.required {
+            let mut needs = Vec::new();
+            for capability in required {
+                if let Some(providers) = relations.provided.get(capability) {
+                    let names = providers.iter().map(|at| &self.packages[first + at].name);
+                    needs.extend(names.cloned());
+                } else if capability.starts_with('/')
+                    && let Some(&owner) = self.owners.get(&places.resolve(capability.as_bytes()))
+                {
+                    needs.push(self.names[owner].clone());
                 }
-                let sum = parse_sum(sum.as_bytes())
-                    .ok_or_else(|| damaged(file, format!("no checksum: {line:?}")))?;
-                let package = self.number(name.as_bytes());
-                let path = places.of(path.as_bytes(), name);
-                conffiles.insert(path.clone());
-                self.owners.insert(path.clone(), package);
-                self.claims.push(Claim {
-                    path,
-                    sum,
-                    package,
-                    conffile: true,
-                    obsolete: flag == "obsolete",
-                });
             }
-        }
-        Ok(())
-    }
-
-    fn add_list(&mut self, text: &[u8], package: usize, places: &mut Places<'_>) {
-        let lines = text.split(|&byte| byte == b'\n');
-        for line in lines.filter(|line| line.len() > 1 && *line != b"/.") {
-            let path = places.of(line, &self.names[package]);
-            self.owners.insert(path, package);
+            needs.sort_unstable();
+            needs.dedup();
+            self.packages[first + package].needs = needs;
         }
     }
+}
 
-    fn add_sums(
+/// What packages require and provide, where that is not names of packages alone.
+#[derive(Default)]
+pub struct Relations {
+    /// Capabilities, with the packages that have them.
+    pub provided: HashMap<String, Vec<usize>>,
+    /// Packages, with the capabilities that they ask for.
+    pub required: Vec<(usize, Vec<String>)>,
+}
+
+impl Relations {
+    /// Adds those of one more package, which is the next one. The bytes that this takes.
+    pub fn add(
         &mut self,
-        file: &[u8],
-        text: &[u8],
-        package: usize,
-        places: &mut Places<'_>,
-        conffiles: &HashSet<Box<[u8]>>,
-    ) -> Result<(), ScanError> {
-        for line in text
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            // 32 digits, a space, a space or `*` for binary, the path without its first slash.
-            let claim = line.get(..32).and_then(parse_sum).zip(line.get(34..));
-            let Some((sum, path)) = claim.filter(|(_, path)| !path.is_empty()) else {
-                let line = String::from_utf8_lossy(line).into_owned();
-                return Err(damaged(file, format!("no checksum: {line:?}")));
-            };
-            let path = path.strip_prefix(b"./").unwrap_or(path);
-            let path = places.of(&[b"/", path].concat(), &self.names[package]);
-            // What it was replaced by is another package's.
-            let owner = *self.owners.entry(path.clone()).or_insert(package);
-            if owner == package && !conffiles.contains(&path) {
-                self.claims.push(Claim {
-                    path,
-                    sum,
-                    package,
-                    conffile: false,
-                    obsolete: false,
-                });
-            }
+        provided: impl IntoIterator<Item = String>,
+        required: impl IntoIterator<Item = String>,
+    ) -> usize {
+        let (package, mut taken) = (self.required.len(), 0);
+        let mut size = |capability: &String| taken += capability.len() + OVERHEAD;
+        for capability in provided {
+            size(&capability);
+            self.provided.entry(capability).or_default().push(package);
         }
-        Ok(())
+        let required: Vec<_> = required.into_iter().inspect(&mut size).collect();
+        self.required.push((package, required));
+        taken
     }
+}
+
+/// Version and architecture of a package, by which it is known among others of its name.
+pub fn exact(package: &inventory::Package) -> String {
+    format!("{}.{}", package.version, package.architecture)
 }
 
 /// Where a path is moved to, and the package that has it moved.
 type Diversion = (Box<[u8]>, String);
 
 /// Where the files of packages really are.
-struct Places<'a> {
+pub struct Places<'a> {
     root: &'a Root<'a>,
     /// What is moved, and everybody but whom it is moved for.
     diversions: HashMap<Box<[u8]>, Diversion>,
@@ -220,25 +173,22 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn read(root: &'a Root<'a>) -> Result<Self, ScanError> {
-        let mut places = Self {
+    fn new(root: &'a Root<'a>) -> Self {
+        Self {
             root,
             diversions: HashMap::new(),
             directories: HashMap::new(),
-        };
-        let text = root.read(DIVERSIONS, LARGEST)?.unwrap_or_default();
-        let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
-        // Three lines each; what is behind the last line end is empty.
-        for three in lines.chunks_exact(3) {
-            let (from, to) = (places.resolve(three[0]), places.resolve(three[1]));
-            let by = String::from_utf8_lossy(three[2]).into_owned();
-            places.diversions.insert(from, (to, by));
         }
-        Ok(places)
+    }
+
+    /// Says that a path of every package but `by` is moved.
+    pub fn divert(&mut self, from: &[u8], to: &[u8], by: String) {
+        let (from, to) = (self.resolve(from), self.resolve(to));
+        self.diversions.insert(from, (to, by));
     }
 
     /// Where a package's path is.
-    fn of(&mut self, path: &[u8], package: &str) -> Box<[u8]> {
+    pub fn of(&mut self, path: &[u8], package: &str) -> Box<[u8]> {
         let path = self.resolve(path);
         match self.diversions.get(&path) {
             Some((to, by)) if by != package => to.clone(),
@@ -247,7 +197,7 @@ impl<'a> Places<'a> {
     }
 
     /// The same path without links on the way: `/lib/x` is `/usr/lib/x` where `/lib` leads to `usr/lib`.
-    fn resolve(&mut self, path: &[u8]) -> Box<[u8]> {
+    pub fn resolve(&mut self, path: &[u8]) -> Box<[u8]> {
         let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else {
             return path.into();
         };
@@ -267,51 +217,8 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The names in relations, whatever the versions.
-fn names(depends: &str, recommends: &str) -> Vec<String> {
-    let all = depends
-        .split([',', '|'])
-        .chain(recommends.split([',', '|']));
-    let names =
-        all.filter_map(|relation| relation.split([' ', ':', '(']).find(|it| !it.is_empty()));
-    names.map(str::to_owned).collect()
-}
-
-/// Every file that has states of packages.
-fn statuses(root: &Root<'_>) -> Result<Vec<(Vec<u8>, String)>, ScanError> {
-    let mut all = Vec::new();
-    if let Some(bytes) = root.read(STATUS, LARGEST)? {
-        all.push((STATUS.to_vec(), bytes));
-    }
-    let mut together = 0;
-    for (path, file) in root.children(STATUS_D) {
-        if !path.ends_with(b".md5sums") {
-            together += file.content.size();
-            if together > LARGEST {
-                return Err(damaged(
-                    path,
-                    "with it all states are larger than any system's".to_owned(),
-                ));
-            }
-            all.push((path.to_vec(), root.content(path, file, LARGEST)?));
-        }
-    }
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(all
-        .into_iter()
-        .map(|(path, bytes)| (path, text(bytes)))
-        .collect())
-}
-
-fn is_sum(word: &str) -> bool {
-    parse_sum(word.as_bytes()).is_some()
-}
-
-fn parse_sum(digits: &[u8]) -> Option<Sum> {
-    HEXLOWER_PERMISSIVE.decode(digits).ok()?.try_into().ok()
-}
-
-fn damaged(path: &[u8], problem: String) -> ScanError {
+/// An error that tells what is wrong with a file.
+pub fn damaged(path: &[u8], problem: String) -> ScanError {
     ScanError::Damaged {
         path: shown(path),
         problem,

@@ -1,10 +1,12 @@
-//! MD5 of many files: what dpkg has of each.
+//! Checksums of many files, by the algorithms that databases of packages have.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::md5::Digest as _;
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use super::super::root::shown;
 use super::md5::{LANES, Md5, padding};
@@ -22,12 +24,91 @@ const OPTIMIZED: bool = !cfg!(debug_assertions);
 /// An MD5.
 pub type Sum = [u8; 16];
 
-/// Reads each of these files of the tree once.
+/// How a checksum is made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Algorithm {
+    /// All that dpkg has, and old RPMs.
+    Md5,
+    /// Alpine's.
+    Sha1,
+    /// RPM's.
+    Sha256,
+}
+
+/// What a file's content is known by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Checksum {
+    /// MD5.
+    Md5(Sum),
+    /// SHA-1.
+    Sha1([u8; 20]),
+    /// SHA-256.
+    Sha256([u8; 32]),
+}
+
+impl Checksum {
+    /// `None` for bytes of another length than the algorithm's.
+    #[must_use]
+    pub fn new(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        match algorithm {
+            Algorithm::Md5 => bytes.try_into().ok().map(Self::Md5),
+            Algorithm::Sha1 => bytes.try_into().ok().map(Self::Sha1),
+            Algorithm::Sha256 => bytes.try_into().ok().map(Self::Sha256),
+        }
+    }
+
+    /// How it is made.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Md5(_) => Algorithm::Md5,
+            Self::Sha1(_) => Algorithm::Sha1,
+            Self::Sha256(_) => Algorithm::Sha256,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Md5 => "MD5",
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+        })
+    }
+}
+
+/// Reads each of these files of the tree once for each of its algorithms, which is one unless several databases have it.
+pub fn checksums(
+    root: &Root<'_>,
+    wanted: &HashSet<(usize, Algorithm)>,
+    threads: usize,
+) -> Result<HashMap<(usize, Algorithm), Checksum>, ScanError> {
+    let mut all = HashMap::with_capacity(wanted.len());
+    for algorithm in [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256] {
+        let files = wanted.iter().filter(|(_, by)| *by == algorithm);
+        let files = files.map(|(file, _)| *file).collect();
+        let sums = by(algorithm, root, files, threads)?;
+        all.extend(sums.into_iter().map(|(file, sum)| ((file, algorithm), sum)));
+    }
+    Ok(all)
+}
+
+/// MD5 of each of these files.
 pub fn sums(
+    root: &Root<'_>,
+    wanted: Vec<usize>,
+    threads: usize,
+) -> Result<HashMap<usize, Checksum>, ScanError> {
+    by(Algorithm::Md5, root, wanted, threads)
+}
+
+fn by(
+    algorithm: Algorithm,
     root: &Root<'_>,
     mut wanted: Vec<usize>,
     threads: usize,
-) -> Result<HashMap<usize, Sum>, ScanError> {
+) -> Result<HashMap<usize, Checksum>, ScanError> {
     let files = root.tree().files();
     // About the order in which they lie on the disk.
     wanted.sort_by_key(|&file| match files[file].content {
@@ -46,10 +127,10 @@ pub fn sums(
     let next = AtomicUsize::new(0);
     let next = || wanted.get(next.fetch_add(1, Ordering::Relaxed)).copied();
     let work = || {
-        if OPTIMIZED {
+        if OPTIMIZED && algorithm == Algorithm::Md5 {
             side_by_side(root, &next)
         } else {
-            one_by_one(root, &next)
+            one_by_one(algorithm, root, &next)
         }
     };
     let mut sums = HashMap::with_capacity(wanted.len());
@@ -66,19 +147,59 @@ pub fn sums(
 }
 
 fn one_by_one(
+    algorithm: Algorithm,
     root: &Root<'_>,
     next: &dyn Fn() -> Option<usize>,
-) -> Result<Vec<(usize, Sum)>, ScanError> {
+) -> Result<Vec<(usize, Checksum)>, ScanError> {
     let mut done = Vec::new();
     while let Some(file) = next() {
         let mut lane = Lane::new(root, file);
-        let mut md5 = ::md5::Md5::new();
+        let mut hasher = Hasher::new(algorithm);
         while lane.read(root)? {
-            md5.update(&lane.buffer);
+            hasher.update(&lane.buffer);
         }
-        done.push((file, md5.finalize().into()));
+        done.push((file, hasher.finish()));
     }
     Ok(done)
+}
+
+enum Hasher {
+    Md5(::md5::Md5),
+    Sha1(Context),
+    Sha256(Context),
+}
+
+impl Hasher {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Md5 => Self::Md5(::md5::Md5::new()),
+            Algorithm::Sha1 => Self::Sha1(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
+            Algorithm::Sha256 => Self::Sha256(Context::new(&SHA256)),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(md5) => md5.update(bytes),
+            Self::Sha1(sha) | Self::Sha256(sha) => sha.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Checksum {
+        match self {
+            Self::Md5(md5) => Checksum::Md5(md5.finalize().into()),
+            Self::Sha1(sha) => {
+                let mut sum = [0; 20];
+                sum.copy_from_slice(sha.finish().as_ref());
+                Checksum::Sha1(sum)
+            }
+            Self::Sha256(sha) => {
+                let mut sum = [0; 32];
+                sum.copy_from_slice(sha.finish().as_ref());
+                Checksum::Sha256(sum)
+            }
+        }
+    }
 }
 
 /// A file that is being read.
@@ -96,7 +217,7 @@ struct Lane<'a> {
 fn side_by_side(
     root: &Root<'_>,
     next: &dyn Fn() -> Option<usize>,
-) -> Result<Vec<(usize, Sum)>, ScanError> {
+) -> Result<Vec<(usize, Checksum)>, ScanError> {
     let mut lanes: [Option<Lane<'_>>; LANES] = Default::default();
     let (mut md5, mut done) = (Md5::default(), Vec::new());
     loop {
@@ -115,7 +236,7 @@ fn side_by_side(
                     least = least.min(open.todo.len());
                     break;
                 }
-                done.push((open.file, md5.take(number)));
+                done.push((open.file, Checksum::Md5(md5.take(number))));
                 *lane = None;
             }
         }
@@ -198,8 +319,10 @@ mod tests {
     use super::*;
     use crate::scan::testing::Planted;
 
-    type Summing =
-        fn(&Root<'_>, &dyn Fn() -> Option<usize>) -> Result<Vec<(usize, Sum)>, ScanError>;
+    type Summing<'s> = &'s dyn Fn(
+        &Root<'_>,
+        &dyn Fn() -> Option<usize>,
+    ) -> Result<Vec<(usize, Checksum)>, ScanError>;
 
     #[test]
     fn files_side_by_side_have_the_sums_that_they_have_alone() {
@@ -220,14 +343,17 @@ mod tests {
         }
         let root = tree.root();
         let all = root.tree().files().len();
-        let sums = |of: Summing| {
+        let sums = |of: Summing<'_>| {
             let left = AtomicUsize::new(0);
             let next = || Some(left.fetch_add(1, Ordering::Relaxed)).filter(|it| *it < all);
             let mut sums = of(&root, &next).unwrap();
             sums.sort_unstable();
             sums
         };
-        assert_eq!(sums(side_by_side), sums(one_by_one));
+        let alone = |root: &Root<'_>, next: &dyn Fn() -> Option<usize>| {
+            one_by_one(Algorithm::Md5, root, next)
+        };
+        assert_eq!(sums(&side_by_side), sums(&alone));
         assert!(all > 40);
     }
 }

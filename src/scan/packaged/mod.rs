@@ -7,14 +7,30 @@ use std::collections::{HashMap, HashSet};
 use super::{Finding, Root, ScanError, Severity};
 use crate::disk::read::Kind;
 
+mod apk;
 mod database;
+mod dpkg;
 mod hash;
 mod md5;
+mod rpm;
 
 use database::Database;
-pub use database::Package;
-pub use hash::Sum;
+pub use database::{Package, Record};
+use hash::checksums;
 pub(super) use hash::sums;
+pub use hash::{Algorithm, Checksum, Sum};
+
+/// Configuration that a package has at first and every other one adds its own to; accounts are
+/// [compared](super::undeclared) line by line.
+const SHARED: [&str; 7] = [
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/subuid",
+    "/etc/subgid",
+    "/etc/shells",
+];
 
 /// What is known of every packaged file.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +41,8 @@ pub struct Packaged {
     pub modified: Vec<Modified>,
     /// What is installed, half-installed packages included.
     pub packages: Vec<Package>,
+    /// What RPM and apk keep of each.
+    pub records: Vec<Record>,
     names: Vec<String>,
     owners: HashMap<Box<[u8]>, usize>,
 }
@@ -36,8 +54,8 @@ pub struct Modified {
     pub path: Box<[u8]>,
     /// The package that has it, without architecture.
     pub package: String,
-    /// MD5 of what it has.
-    pub sum: Sum,
+    /// What it has.
+    pub sum: Checksum,
     /// It is configuration: meant to be changed, but by something that is declared.
     pub conffile: bool,
 }
@@ -74,8 +92,10 @@ impl Modified {
             severity,
             format!("{what} of the package {} was changed", self.package),
         );
-        "its MD5 is not the one that the package's own list of checksums has"
-            .clone_into(&mut finding.evidence);
+        finding.evidence = format!(
+            "its {} is not the one that the package's own list of checksums has",
+            self.sum.algorithm()
+        );
         finding.mend = format!(
             "find out what changed it, and reinstall {} or declare the file with `[[files]]`",
             self.package
@@ -104,7 +124,6 @@ pub fn verify_some(
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Packaged, ScanError> {
     let database = Database::read(root)?;
-    let mut wanted = HashSet::new();
     let files = root.tree().files();
     let claims = database.claims.iter().filter(|it| is_wanted(&it.path));
     let claims = claims.filter_map(|claim| {
@@ -112,21 +131,25 @@ pub fn verify_some(
         (files[index].kind == Kind::File).then_some((index, claim))
     });
     let claims: Vec<_> = claims.collect();
-    wanted.extend(claims.iter().map(|(index, _)| *index));
-    let sums = sums(root, wanted.into_iter().collect(), threads)?;
+    let wanted = claims
+        .iter()
+        .map(|(index, claim)| (*index, claim.sum.algorithm()));
+    let sums = checksums(root, &wanted.collect(), threads)?;
     let mut packaged = Packaged {
         packages: database.packages,
+        records: database.records,
         names: database.names,
         owners: database.owners,
         ..Packaged::default()
     };
     for (index, claim) in claims {
-        if sums[&index] == claim.sum {
+        let sum = sums[&(index, claim.sum.algorithm())];
+        if sum == claim.sum {
             packaged.identical.insert(index);
         } else if !claim.obsolete {
             packaged.modified.push(Modified {
                 path: claim.path.clone(),
-                sum: sums[&index],
+                sum,
                 package: packaged.names[claim.package].clone(),
                 conffile: claim.conffile,
             });

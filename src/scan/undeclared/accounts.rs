@@ -89,20 +89,15 @@ impl Compare<'_> {
                 continue;
             };
             let package = package.split(':').next().unwrap_or_default();
-            let before: Vec<_> = self.declared.base.versions(package).collect();
-            if self
-                .now
-                .versions(package)
-                .all(|version| before.contains(&version))
-            {
-                continue;
-            }
-            let text = self.root.content(path, file, LARGEST)?;
-            let text = String::from_utf8_lossy(&text).into_owned();
-            if MAKERS.iter().any(|maker| has_word(&text, maker)) {
-                texts.push(text);
+            if self.is_new(package) {
+                let text = self.root.content(path, file, LARGEST)?;
+                texts.push(String::from_utf8_lossy(&text).into_owned());
             }
         }
+        let records = self.packaged.records.iter();
+        let records = records.filter(|record| self.is_new(&record.package));
+        texts.extend(records.map(|record| record.scripts.clone()));
+        texts.retain(|text| MAKERS.iter().any(|maker| has_word(text, maker)));
         for (path, file) in self.root.children(SYSUSERS) {
             if self.packaged.owner(path).is_some() {
                 let text = self.root.content(path, file, LARGEST)?;
@@ -110,6 +105,13 @@ impl Compare<'_> {
             }
         }
         Ok(texts)
+    }
+
+    /// Whether a package is there in a version that the base has not.
+    pub(super) fn is_new(&self, package: &str) -> bool {
+        let before: Vec<_> = self.declared.base.versions(package).collect();
+        let mut versions = self.now.versions(package);
+        versions.any(|version| !before.contains(&version))
     }
 }
 

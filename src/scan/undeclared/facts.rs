@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::places::{self, Place};
 use crate::disk::read::Kind;
 use crate::disk::tree::{Content, File};
-use crate::scan::packaged::{Package, Packaged, Sum, sums, verify_some};
+use crate::scan::packaged::{Checksum, Package, Packaged, sums, verify_some};
 use crate::scan::{Root, ScanError};
 
 /// Threads that take sums.
@@ -24,14 +24,26 @@ pub struct Facts {
     pub packages: Vec<Package>,
     /// What is in the [places] and no package's, and packaged files that were changed.
     pub paths: BTreeMap<Box<[u8]>, Print>,
-    /// MD5 of what dpkg keeps of each package: checksums and scripts, but not lists, which change with other packages.
-    pub database: BTreeMap<Box<[u8]>, Sum>,
+    /// MD5 of what is kept of each package, by file and the package's name: checksums and scripts, but not dpkg's lists,
+    /// which change with other packages.
+    pub database: BTreeMap<Kept, Checksum>,
     /// Files that give more rights than their caller has.
     pub privileged: BTreeMap<Box<[u8]>, Privilege>,
     /// Lines of `/etc/passwd` by name, without the password.
     pub users: BTreeMap<String, String>,
     /// Groups with their numbers and members.
     pub groups: BTreeMap<String, (String, BTreeSet<String>)>,
+}
+
+/// What is kept of a package.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Kept {
+    /// Where.
+    pub path: Box<[u8]>,
+    /// The package's name.
+    pub package: String,
+    /// Of which version it is, where that is kept with it.
+    pub version: Option<String>,
 }
 
 /// By what a path is known again.
@@ -45,8 +57,8 @@ pub struct Print {
     pub uid: u32,
     /// What a link leads to.
     pub target: Option<Vec<u8>>,
-    /// MD5 of a regular file.
-    pub sum: Option<Sum>,
+    /// Of a regular file.
+    pub sum: Option<Checksum>,
 }
 
 /// What rights a file gives.
@@ -94,16 +106,29 @@ impl Facts {
         }
         hashed.sort_unstable();
         hashed.dedup();
-        let known: HashMap<usize, Sum> = sums(root, hashed, THREADS)?;
+        let known: HashMap<usize, Checksum> = sums(root, hashed, THREADS)?;
         for (path, index) in root.tree().paths() {
             let file = &files[index];
             if let Some(&sum) = known.get(&index).filter(|_| is_database(path)) {
-                facts.database.insert(path.into(), sum);
+                let kept = Kept {
+                    path: path.into(),
+                    package: package_of(path),
+                    version: None,
+                };
+                facts.database.insert(kept, sum);
             }
             if subject(packaged, path, file).is_some() {
                 let print = print(file, known.get(&index).copied());
                 facts.paths.insert(path.into(), print);
             }
+        }
+        for record in &packaged.records {
+            let kept = Kept {
+                path: record.path.clone(),
+                package: record.package.clone(),
+                version: Some(record.version.clone()),
+            };
+            facts.database.insert(kept, Checksum::Md5(record.sum));
         }
         for modified in &packaged.modified {
             if let Some(file) = root.get(&modified.path) {
@@ -147,6 +172,15 @@ fn is_database(path: &[u8]) -> bool {
     path.starts_with(DATABASE) && !path.ends_with(b".list")
 }
 
+/// The package that a file of dpkg's is about: `libc6:amd64.md5sums`. The name of a package may have dots, the kind of a
+/// file has none.
+fn package_of(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let name = text.rsplit('/').next().unwrap_or_default();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    stem.split(':').next().unwrap_or(stem).to_owned()
+}
+
 /// The place of a path that somebody besides packages must have declared.
 pub(super) fn subject(packaged: &Packaged, path: &[u8], file: &File) -> Option<&'static Place> {
     if file.kind == Kind::Directory || packaged.owner(path).is_some() {
@@ -157,7 +191,7 @@ pub(super) fn subject(packaged: &Packaged, path: &[u8], file: &File) -> Option<&
     places::of(path).filter(|_| !off)
 }
 
-fn print(file: &File, sum: Option<Sum>) -> Print {
+fn print(file: &File, sum: Option<Checksum>) -> Print {
     Print {
         kind: file.kind,
         mode: file.mode,

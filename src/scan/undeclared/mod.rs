@@ -13,6 +13,9 @@ mod facts;
 mod packages;
 mod paths;
 pub mod places;
+mod presets;
+
+use presets::Presets;
 
 pub use declared::{Declared, DeclaredPackage, DeclaredPath};
 pub use facts::{Facts, Print, Privilege};
@@ -37,6 +40,7 @@ pub fn check(
         now,
         needed: BTreeSet::new(),
         alternatives: HashSet::new(),
+        presets: Presets::read(root)?,
         findings: Vec::new(),
     };
     compare.needed = compare.needed();
@@ -59,6 +63,8 @@ struct Compare<'a> {
     needed: BTreeSet<String>,
     /// Links that update-alternatives has made.
     alternatives: HashSet<String>,
+    /// What the scripts of RPMs enable.
+    presets: Presets,
     findings: Vec<Finding>,
 }
 

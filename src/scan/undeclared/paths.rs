@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::facts::{Privilege, subject};
+use super::facts::{Kept, Privilege, subject};
 use super::places::Place;
 use super::{Compare, Found, LARGEST, ScanError, Severity};
 use crate::disk::tree::{Content, File};
@@ -81,10 +81,11 @@ impl Compare<'_> {
         real.is_some_and(|real| self.is_accounted(&real))
     }
 
-    /// The links that update-alternatives has in its books.
+    /// The links that update-alternatives has in its books: dpkg's, and that of systems with RPM.
     pub(super) fn alternatives(&self) -> Result<HashSet<String>, ScanError> {
         let mut links = HashSet::new();
-        for (path, book) in self.root.children(b"/var/lib/dpkg/alternatives") {
+        let books = [&b"/var/lib/dpkg/alternatives"[..], b"/var/lib/alternatives"];
+        for (path, book) in books.iter().flat_map(|books| self.root.children(books)) {
             let text = self.root.content(path, book, LARGEST)?;
             let text = String::from_utf8_lossy(&text);
             links.extend(
@@ -110,8 +111,11 @@ impl Compare<'_> {
             Some(format!("{enabled}{rest}"))
         });
         let unit = self.root.resolve(path);
+        let Some(unit) = unit.filter(|unit| self.packaged.owner(unit).is_some()) else {
+            return false;
+        };
         state.is_some_and(|state| self.root.get(state.as_bytes()).is_some())
-            && unit.is_some_and(|unit| self.packaged.owner(&unit).is_some())
+            || self.presets.enable(text, &String::from_utf8_lossy(&unit))
     }
 
     /// The files that a declared source of packages has, with nothing in them but its own URI.
@@ -176,29 +180,38 @@ impl Compare<'_> {
         }
     }
 
-    /// What dpkg keeps of packages that the base has in the same version: whoever changes checksums hides other changes.
+    /// What is kept of packages that the base has in the same version: whoever changes checksums hides other changes.
     pub(super) fn database(&mut self) {
         let (now, base) = (self.now, &self.declared.base);
-        for (path, sum) in &now.database {
-            let text = String::from_utf8_lossy(path);
-            let name = text.rsplit('/').next().unwrap_or_default();
-            // `libc6:amd64.md5sums`; the name of a package may have dots, the kind of a file has none.
-            let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-            let package = stem.split(':').next().unwrap_or(stem);
+        for (kept, sum) in &now.database {
+            let Kept {
+                path,
+                package,
+                version,
+            } = kept;
+            let before = base.database.get(kept);
             let mut versions = now.versions(package);
-            let same = versions.any(|version| base.versions(package).any(|it| it == version));
-            if !same || base.database.get(path) == Some(sum) {
+            let same = if version.is_some() {
+                before.is_some()
+            } else {
+                versions.any(|version| base.versions(package).any(|it| it == version))
+            };
+            if !same || before == Some(sum) {
                 continue;
             }
+            let text = String::from_utf8_lossy(path);
             let found = Found {
                 check: "modified-package-database",
                 severity: Severity::High,
                 subject: &text,
-                title: format!("what dpkg keeps of the package {package} was changed"),
-                evidence: "the base has the same version, with another file here".to_owned(),
+                title: format!("what is kept of the package {package} was changed"),
+                evidence: "the base has the same version, with something else here".to_owned(),
                 mend: "find out what changed it, and build again without that",
             };
             self.report(found, None);
+            if let Some(finding) = self.findings.last_mut() {
+                finding.package = Some(package.clone());
+            }
         }
     }
 
@@ -240,12 +253,7 @@ impl Compare<'_> {
 
     /// dpkg does not say which rights a package's files have; what the base had of the same version does.
     fn is_of_new_package(&self, path: &[u8]) -> bool {
-        let Some(package) = self.packaged.owner(path) else {
-            return false;
-        };
-        let before: Vec<_> = self.declared.base.versions(package).collect();
-        self.now
-            .versions(package)
-            .any(|version| !before.contains(&version))
+        let owner = self.packaged.owner(path);
+        owner.is_some_and(|package| self.is_new(package))
     }
 }

@@ -7,6 +7,10 @@ use crate::digest::Digest;
 use crate::disk::read::{Kind, Xattr};
 use crate::disk::tree::{Content, File};
 use crate::manifest::{self, Inputs};
+use crate::scan::inventory::rpm::header;
+use crate::scan::inventory::rpm::tests::{
+    Value, database as rpm_database, header_of, large_header,
+};
 use crate::scan::packaged::verify;
 use crate::scan::testing::{Planted, of};
 
@@ -395,6 +399,136 @@ fn accounts_are_declared_by_the_step_that_makes_them() {
     assert_eq!(left(&["user:app"]), [member]);
     assert_eq!(left(&["group:app"]), [member, user]);
     assert!(left(&["user:app", "group:sudo/app"]).is_empty());
+}
+
+/// A system of RPM with the package `web`, whose scripts make a user and whose unit is to be enabled; and with that user and
+/// the link.
+fn rpm_system(programs: &[&str], preset: &str) -> Planted {
+    let web = header_of(&[
+        (header::NAME, Value::Text("web")),
+        (header::VERSION, Value::Text("2")),
+        (header::RELEASE, Value::Text("1")),
+        (header::ARCHITECTURE, Value::Text("noarch")),
+        (
+            header::BEFORE_INSTALL,
+            Value::Text("getent passwd web || useradd -r web"),
+        ),
+        (
+            header::DIRECTORIES,
+            Value::Texts(&["/usr/bin/", "/usr/lib/systemd/system/"]),
+        ),
+        (
+            header::BASE_NAMES,
+            Value::Texts(&[programs, &["web.service", "web@.service"]].concat()),
+        ),
+        (
+            header::DIRECTORY_INDICES,
+            Value::Numbers(&[vec![0; programs.len()], vec![1, 1]].concat()),
+        ),
+    ]);
+    rpm_base(&web)
+        .file("/usr/bin/web", 0o755, "abc")
+        .file("/usr/lib/systemd/system/web.service", 0o644, "[Unit]\n")
+        .file("/usr/lib/systemd/system/web@.service", 0o644, "[Unit]\n")
+        .file(
+            "/usr/lib/systemd/system-preset/50-web.preset",
+            0o644,
+            preset,
+        )
+        .file(
+            "/usr/lib/systemd/system-preset/99-default.preset",
+            0o644,
+            "# nothing else\ndisable *\n",
+        )
+        .link(
+            "/etc/systemd/system/multi-user.target.wants/web.service",
+            "/usr/lib/systemd/system/web.service",
+        )
+        .link(
+            "/etc/systemd/system/multi-user.target.wants/web@1.service",
+            "/usr/lib/systemd/system/web@.service",
+        )
+        .file(
+            "/etc/passwd",
+            0o644,
+            format!("{PASSWD}web:x:101:101::/:/bin/false\n"),
+        )
+        .file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\nweb:x:101:\n")
+}
+
+/// What it is made from: it has one package, and no `web`.
+fn rpm_base(more: &[u8]) -> Planted {
+    let database = rpm_database(more, &large_header());
+    Planted::default()
+        .file("/var/lib/rpm/rpmdb.sqlite", 0o644, database)
+        .file("/etc/passwd", 0o644, PASSWD)
+        .file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\n")
+}
+
+#[test]
+fn what_an_rpm_brings_is_declared_with_it() {
+    let key = header_of(&[(header::NAME, Value::Text("gpg-pubkey"))]);
+    let base = rpm_base(&key);
+    let found = |tree: &Planted, exact: &str| {
+        let root = base.root();
+        let facts = Facts::of(&root, &verify(&root, 1).unwrap()).unwrap();
+        let mut declared = Declared::new(facts, None, &inputs());
+        declared.packages[0].exact = Some((exact.to_owned(), "noarch".to_owned()));
+        let root = tree.root();
+        let packaged = verify(&root, 1).unwrap();
+        let now = Facts::of(&root, &packaged).unwrap();
+        let found = check(&root, &packaged, &now, &declared).unwrap();
+        found.into_iter().map(|it| it.id).collect::<Vec<_>>()
+    };
+    let enabled = "enable web.service\nenable web@.service\n";
+    let system = rpm_system(&["web"], enabled);
+    assert!(
+        found(&system, "2-1").is_empty(),
+        "{:?}",
+        found(&system, "2-1")
+    );
+    assert_eq!(found(&system, "2-2"), ["undeclared-version:web"]);
+    let unit = |name: &str| {
+        format!("undeclared-unit:/etc/systemd/system/multi-user.target.wants/{name}.service")
+    };
+    assert_eq!(
+        found(&rpm_system(&["web"], "enable web.service\n"), "2-1"),
+        [unit("web@1")]
+    );
+    assert_eq!(
+        found(&rpm_system(&["web"], ""), "2-1"),
+        [unit("web"), unit("web@1")]
+    );
+    assert_eq!(
+        found(&rpm_system(&[], enabled), "2-1"),
+        ["undeclared-program:/usr/bin/web"]
+    );
+}
+
+#[test]
+fn what_rpm_keeps_of_a_package_of_the_base_stays_as_it_is() {
+    let [base, tree] = [&["web"][..], &[]].map(|programs| rpm_system(programs, ""));
+    let root = base.root();
+    let facts = Facts::of(&root, &verify(&root, 1).unwrap()).unwrap();
+    let declared = Declared::new(facts, None, &inputs());
+    let root = tree.root();
+    let packaged = verify(&root, 1).unwrap();
+    let now = Facts::of(&root, &packaged).unwrap();
+    let found = check(&root, &packaged, &now, &declared).unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|it| (it.id.as_str(), it.package.as_deref()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("undeclared-program:/usr/bin/web", None),
+            (
+                "modified-package-database:/var/lib/rpm/rpmdb.sqlite",
+                Some("web")
+            ),
+        ]
+    );
 }
 
 #[test]

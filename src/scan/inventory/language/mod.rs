@@ -185,8 +185,7 @@ fn without_owned(
         Manager::Apk => {
             for path in apk::PLACES {
                 let bytes = root.read(path, MOST_LIST)?.unwrap_or_default();
-                apk::files(&String::from_utf8_lossy(&bytes))
-                    .for_each(|path| owned(&format!("/{path}")));
+                apk::entries(&String::from_utf8_lossy(&bytes)).for_each(|it| owned(&it.path));
             }
         }
         Manager::Dpkg => {

@@ -7,19 +7,46 @@ pub const EPOCH: u32 = 1003;
 pub const LICENSE: u32 = 1014;
 pub const ARCHITECTURE: u32 = 1022;
 pub const SOURCE: u32 = 1044;
-const DIRECTORY_INDICES: u32 = 1116;
-const BASE_NAMES: u32 = 1117;
-const DIRECTORIES: u32 = 1118;
+pub const BEFORE_INSTALL: u32 = 1023;
+pub const AFTER_INSTALL: u32 = 1024;
+pub const BEFORE_REMOVAL: u32 = 1025;
+pub const AFTER_REMOVAL: u32 = 1026;
+pub const FILE_STATES: u32 = 1029;
+pub const FILE_MODES: u32 = 1030;
+pub const FILE_DIGESTS: u32 = 1035;
+pub const FILE_FLAGS: u32 = 1037;
+pub const PROVIDES: u32 = 1047;
+pub const REQUIRES: u32 = 1049;
+pub const DIRECTORY_INDICES: u32 = 1116;
+pub const BASE_NAMES: u32 = 1117;
+pub const DIRECTORIES: u32 = 1118;
+pub const DIGEST_ALGORITHM: u32 = 5011;
+pub const RECOMMENDS: u32 = 5046;
 
 const ENTRY: usize = 16;
+/// No system has a longer path.
+const MOST_PATH: usize = 4096;
 /// RPM's own limit of tags in a header.
 const MOST_TAGS: usize = 0xffff;
 
 /// Types of values.
+const CHAR: u32 = 1;
+const INT8: u32 = 2;
+const INT16: u32 = 3;
 const INT32: u32 = 4;
 const STRING: u32 = 6;
 const STRINGS: u32 = 8;
 const TRANSLATED: u32 = 9;
+
+/// A file of a package.
+pub struct Entry<'a> {
+    pub path: String,
+    /// In hexadecimal digits; empty for what is no regular file.
+    pub digest: &'a str,
+    pub flags: u32,
+    /// Zero for one that is in place.
+    pub state: u8,
+}
 
 /// A header whose index lies within its bytes.
 pub struct Header<'a> {
@@ -64,23 +91,53 @@ impl<'a> Header<'a> {
         word(data, 0).filter(|_| kind == INT32 && count > 0)
     }
 
-    /// Hands each of its files to `take`.
+    /// The texts of a tag.
+    pub fn texts(&self, tag: u32) -> impl Iterator<Item = &'a str> {
+        let found = self.find(tag).filter(|(kind, ..)| *kind == STRINGS);
+        let (count, data) = found.map_or((0, &[][..]), |(_, count, data)| (count, data));
+        strings(data).take(count)
+    }
+
+    /// The values of a tag, as they are stored.
+    pub fn bytes(&self, tag: u32) -> Option<&'a [u8]> {
+        let (kind, count, data) = self.find(tag)?;
+        let each = match kind {
+            CHAR | INT8 => 1,
+            INT16 => 2,
+            INT32 => 4,
+            STRING | STRINGS | TRANSLATED => {
+                let size: usize = strings(data).take(count).map(|text| text.len() + 1).sum();
+                return data.get(..size);
+            }
+            _ => return None,
+        };
+        data.get(..count.checked_mul(each)?)
+    }
+
+    /// Hands the path of each of its files to `take`.
     pub fn files(&self, take: &mut dyn FnMut(&str)) {
-        let all = |tag| {
-            let (kind, count, data) = self.find(tag).filter(|(kind, ..)| *kind == STRINGS)?;
-            (kind == STRINGS).then(|| strings(data).take(count))
-        };
-        let (Some(directories), Some(names)) = (all(DIRECTORIES), all(BASE_NAMES)) else {
-            return;
-        };
-        let directories: Vec<_> = directories.collect();
-        let Some((INT32, _, indices)) = self.find(DIRECTORY_INDICES) else {
-            return;
-        };
-        for (number, name) in names.enumerate() {
+        self.entries(&mut |entry| take(&entry.path));
+    }
+
+    /// Hands each of its files to `take`.
+    pub fn entries(&self, take: &mut dyn FnMut(Entry<'a>)) {
+        let directories: Vec<_> = self.texts(DIRECTORIES).collect();
+        let indices = self.bytes(DIRECTORY_INDICES).unwrap_or_default();
+        let flags = self.bytes(FILE_FLAGS).unwrap_or_default();
+        let states = self.bytes(FILE_STATES).unwrap_or_default();
+        let mut digests = self.texts(FILE_DIGESTS);
+        for (number, name) in self.texts(BASE_NAMES).enumerate() {
+            let digest = digests.next().unwrap_or_default();
             let index = word(indices, number * 4).and_then(|index| usize::try_from(index).ok());
-            if let Some(directory) = index.and_then(|index| directories.get(index)) {
-                take(&format!("{directory}{name}"));
+            let directory = index.and_then(|index| directories.get(index));
+            let possible = |it: &&&str| it.len() + name.len() <= MOST_PATH;
+            if let Some(directory) = directory.filter(possible) {
+                take(Entry {
+                    path: format!("{directory}{name}"),
+                    digest,
+                    flags: word(flags, number * 4).unwrap_or_default(),
+                    state: states.get(number).copied().unwrap_or_default(),
+                });
             }
         }
     }

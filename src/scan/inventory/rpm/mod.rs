@@ -4,9 +4,9 @@ use super::{Manager, Package};
 use crate::scan::root::shown;
 use crate::scan::{Root, ScanError, sqlite};
 
-mod header;
+pub mod header;
 
-use header::Header;
+pub use header::Header;
 
 /// Where it is; the first since RPM 4.17 on most systems.
 const PLACES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
@@ -17,17 +17,30 @@ const OTHERS: [&str; 2] = ["Packages", "Packages.db"];
 /// Every installed package; `None` without a database.
 pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     let mut packages = Vec::new();
-    let found = each(root, &mut |header| packages.extend(package(header)))?;
+    let found = each(root, &mut |_, header| {
+        packages.extend(package(header));
+        Ok(())
+    })?;
     Ok(found.then_some(packages))
 }
 
 /// Hands every file that a package owns to `file`.
 pub fn files(root: &Root<'_>, file: &mut dyn FnMut(&str)) -> Result<(), ScanError> {
-    each(root, &mut |header| header.files(file)).map(drop)
+    let mut each_file = |_: &[u8], header: &Header<'_>| {
+        header.files(file);
+        Ok(())
+    };
+    each(root, &mut each_file).map(drop)
 }
 
+/// What is done with a header of the database at a path.
+pub type Take<'a> = dyn FnMut(&[u8], &Header<'_>) -> Result<(), ScanError> + 'a;
+
 /// Hands every header of the database to `take`; whether there is a database.
-fn each(root: &Root<'_>, take: &mut dyn FnMut(&Header<'_>)) -> Result<bool, ScanError> {
+///
+/// # Errors
+/// It cannot be read whole, or `take` fails.
+pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
     for directory in PLACES {
         let place = |name: &str| root.resolve(format!("{directory}/{name}").as_bytes());
         let damaged = |path: &[u8], problem: &str| ScanError::Damaged {
@@ -44,14 +57,18 @@ fn each(root: &Root<'_>, take: &mut dyn FnMut(&Header<'_>)) -> Result<bool, Scan
                 return Err(damaged(&path, problem));
             }
             let fetch = |at: u64, buffer: &mut [u8]| root.read_at(file, at, buffer);
-            let mut seen = |row: &[u8]| match Header::read(row) {
-                Some(header) => {
-                    take(&header);
-                    Ok(())
-                }
-                None => Err("a package's header cannot be understood"),
+            let mut failed = None;
+            let mut seen = |row: &[u8]| {
+                let header = Header::read(row).ok_or("a package's header cannot be understood")?;
+                take(&path, &header).map_err(|error| {
+                    failed = Some(error);
+                    "see the error above"
+                })
             };
             let result = sqlite::rows(&fetch, file.content.size(), TABLE, &mut seen);
+            if let Some(error) = failed {
+                return Err(error);
+            }
             result.map_err(|error| match error {
                 sqlite::SqliteError::Read(error) => ScanError::Read(error),
                 sqlite::SqliteError::Damaged(problem) => damaged(&path, problem),
@@ -75,8 +92,8 @@ pub fn of_header(bytes: &[u8]) -> Option<Package> {
     package(&header)
 }
 
-/// Keys that signatures are checked with are in the same table, and are no packages.
-fn package(header: &Header<'_>) -> Option<Package> {
+/// The package of a header. Keys that signatures are checked with are in the same table, and are no packages.
+pub fn package(header: &Header<'_>) -> Option<Package> {
     let name = header
         .text(header::NAME)
         .filter(|name| *name != "gpg-pubkey")?;

@@ -1,23 +1,48 @@
 use super::*;
 use crate::scan::testing::Planted;
 
-/// A header as RPM stores it: texts, then an epoch.
-fn header_of(texts: &[(u32, &str)], epoch: Option<u32>) -> Vec<u8> {
+/// What a tag has.
+pub enum Value<'a> {
+    Text(&'a str),
+    Texts(&'a [&'a str]),
+    Numbers(&'a [u32]),
+    Bytes(&'a [u8]),
+}
+
+/// A header as RPM stores it.
+pub fn header_of(values: &[(u32, Value<'_>)]) -> Vec<u8> {
     let (mut index, mut data) = (Vec::new(), Vec::new());
-    let mut entry = |tag: u32, kind: u32, offset: usize, count: u32| {
-        for value in [tag, kind, u32::try_from(offset).unwrap(), count] {
-            index.extend(value.to_be_bytes());
+    for (tag, value) in values {
+        if matches!(value, Value::Numbers(_)) {
+            data.resize(data.len().next_multiple_of(4), 0);
         }
-    };
-    for (tag, text) in texts {
-        entry(*tag, 6, data.len(), 1);
-        data.extend(text.as_bytes());
-        data.push(0);
-    }
-    if let Some(epoch) = epoch {
-        data.resize(data.len().next_multiple_of(4), 0);
-        entry(header::EPOCH, 4, data.len(), 1);
-        data.extend(epoch.to_be_bytes());
+        let offset = data.len();
+        let (kind, count) = match value {
+            Value::Text(text) => {
+                data.extend(text.as_bytes());
+                data.push(0);
+                (6, 1)
+            }
+            Value::Texts(texts) => {
+                for text in *texts {
+                    data.extend(text.as_bytes());
+                    data.push(0);
+                }
+                (8, texts.len())
+            }
+            Value::Numbers(numbers) => {
+                data.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+                (4, numbers.len())
+            }
+            Value::Bytes(bytes) => {
+                data.extend(*bytes);
+                (1, bytes.len())
+            }
+        };
+        let [offset, count] = [offset, count].map(|number| u32::try_from(number).unwrap());
+        for number in [*tag, kind, offset, count] {
+            index.extend(number.to_be_bytes());
+        }
     }
     let counts = [index.len() / 16, data.len()].map(|count| u32::try_from(count).unwrap());
     let mut bytes: Vec<u8> = counts
@@ -74,8 +99,9 @@ fn text(text: &str) -> (usize, &[u8]) {
     (13 + 2 * text.len(), text.as_bytes())
 }
 
-/// A database with the tree `1: list of tables, 2: inner, 3: leaf, 4: what did not fit into it`.
-fn database(small: &[u8], large: &[u8]) -> Vec<u8> {
+/// A database of two headers, the second with some 5,000 bytes, with the tree `1: list of tables, 2: inner, 3: leaf, 4: what
+/// did not fit into it`.
+pub fn database(small: &[u8], large: &[u8]) -> Vec<u8> {
     let tables = record(&[
         text("table"),
         text("Packages"),
@@ -117,33 +143,37 @@ fn database(small: &[u8], large: &[u8]) -> Vec<u8> {
 }
 
 pub fn sample_header() -> Vec<u8> {
-    header_of(
-        &[
-            (header::NAME, "bash"),
-            (header::VERSION, "5.1.8"),
-            (header::RELEASE, "9.el9"),
-            (header::LICENSE, "GPLv3+"),
-            (header::ARCHITECTURE, "x86_64"),
-            (header::SOURCE, "bash-5.1.8-9.el9.src.rpm"),
-        ],
-        None,
-    )
+    header_of(&[
+        (header::NAME, Value::Text("bash")),
+        (header::VERSION, Value::Text("5.1.8")),
+        (header::RELEASE, Value::Text("9.el9")),
+        (header::LICENSE, Value::Text("GPLv3+")),
+        (header::ARCHITECTURE, Value::Text("x86_64")),
+        (header::SOURCE, Value::Text("bash-5.1.8-9.el9.src.rpm")),
+        (header::DIRECTORIES, Value::Texts(&["/usr/bin/", "/etc/"])),
+        (header::BASE_NAMES, Value::Texts(&["bash", "bashrc"])),
+        (header::DIRECTORY_INDICES, Value::Numbers(&[0, 1])),
+        (header::FILE_DIGESTS, Value::Texts(&["00", ""])),
+        (header::FILE_FLAGS, Value::Numbers(&[0, 1])),
+        (header::FILE_STATES, Value::Bytes(&[0, 0])),
+        (header::PROVIDES, Value::Texts(&["bash", "/bin/sh"])),
+        (header::REQUIRES, Value::Texts(&["libc.so.6"])),
+    ])
+}
+
+pub fn large_header() -> Vec<u8> {
+    header_of(&[
+        (header::NAME, Value::Text("openssl-libs")),
+        (1005, Value::Text(&"x".repeat(5000))),
+        (header::VERSION, Value::Text("3.0.7")),
+        (header::RELEASE, Value::Text("27.el9")),
+        (header::SOURCE, Value::Text("openssl-3.0.7-27.el9.src.rpm")),
+        (header::EPOCH, Value::Numbers(&[1])),
+    ])
 }
 
 pub fn sample() -> Vec<u8> {
-    let bash = sample_header();
-    let padding = "x".repeat(5000);
-    let openssl = header_of(
-        &[
-            (header::NAME, "openssl-libs"),
-            (1005, &padding),
-            (header::VERSION, "3.0.7"),
-            (header::RELEASE, "27.el9"),
-            (header::SOURCE, "openssl-3.0.7-27.el9.src.rpm"),
-        ],
-        Some(1),
-    );
-    database(&bash, &openssl)
+    database(&sample_header(), &large_header())
 }
 
 #[test]
