@@ -167,7 +167,7 @@ async fn packed(
     )
     .await?;
     let (target, content) = (to.to_owned(), renewed.content);
-    let (digest, size) = hashing::blocking(move |stop| {
+    let ((digest, size), file) = hashing::blocking(move |stop| {
         let hash = || {
             let opened = File::options().read(true).write(true).open(&file)?;
             identity::settle(&opened, format, content)?;
@@ -175,10 +175,10 @@ async fn packed(
             hashing::digest(File::open(&file)?, stop, |_| {})
         };
         let hashed = hash().map_err(broken(&target))?;
-        place(file, &target)?;
-        Ok::<_, AnewError>(hashed)
+        Ok::<_, AnewError>((hashed, file))
     })
     .await?;
+    place(file, to)?;
     let finished = Finished {
         size,
         digest,

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::DiskError;
-use crate::child;
+use crate::child::{self, Reaped};
 
 /// The end of stderr that an error carries.
 const STDERR_KEPT: usize = 4 << 10;
@@ -62,13 +62,14 @@ pub(super) async fn run_with(
 ) -> Result<(), DiskError> {
     let action = call.action;
     let failed = |source| DiskError::Run { action, source };
-    let mut child = call.command.spawn().map_err(|error| match error.kind() {
+    let child = call.command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DiskError::NoProgram {
             program: "setpriv",
             package: "util-linux",
         },
         _ => failed(error),
     })?;
+    let mut child = Reaped(child);
     let stdout = child.stdout.take().expect("it was piped");
     let stderr = child.stderr.take().expect("it was piped");
     let mut problem = Vec::new();
