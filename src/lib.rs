@@ -19,6 +19,7 @@ pub mod rebuild;
 pub mod rpm;
 pub mod run;
 pub mod scan;
+pub mod sign;
 pub mod ssh;
 pub mod store;
 pub mod template;
