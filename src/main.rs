@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, db, export, init, list, lock, outdated, plan, prune,
-    rebuild, scan, show, stored::StoredError, validate,
+    Failed, Invalid, build, completions, db, export, init, keys, list, lock, outdated, plan, prune,
+    rebuild, scan, show, sign, stored::StoredError, validate, verify,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,6 +50,9 @@ enum Verb {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Outdated(outdated::OutdatedArgs),
+    Verify(verify::VerifyArgs),
+    Sign(sign::SignArgs),
+    Keys(keys::KeysArgs),
     Export(export::ExportArgs),
     Prune(prune::PruneArgs),
     Db(db::DbArgs),
@@ -98,6 +101,25 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
                 let work = cancel.run_until_cancelled(outdated::run(args, ui, out));
                 work.await.map_or(Ok(130), |done| done.map(|()| 0))
             });
+        }
+        Verb::Verify(args) => {
+            return with_signals(async |cancel| {
+                let work = cancel.run_until_cancelled(verify::run(args, ui, out));
+                let failed = |error: verify::VerifyError| Failed::with(error.exit_code(), error);
+                work.await
+                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(failed))
+            });
+        }
+        Verb::Sign(args) => {
+            return with_signals(async |cancel| {
+                let work = cancel.run_until_cancelled(sign::run(args, ui));
+                let failed = |error: sign::SigningError| Failed::with(error.exit_code(), error);
+                work.await
+                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(failed))
+            });
+        }
+        Verb::Keys(args) => {
+            keys::run(args, ui, out).map_err(|error| Failed::with(error.exit_code(), error))?;
         }
         Verb::Export(args) => {
             return with_signals(async |cancel| {

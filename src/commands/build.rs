@@ -6,13 +6,18 @@ use std::path::PathBuf;
 use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use miette::Diagnostic;
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::sign::{self, SigningError};
 use super::stored::StoreArgs;
+use super::trusted::KeyArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::build::skip::{self, Verdict};
 use crate::build::{self, Built, Image, OnError, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
+use crate::manifest::ManifestId;
 use crate::plan::{self, Plan};
 use crate::scan::whole::Check;
 use crate::store::{Store, StoreError, Stored};
@@ -82,7 +87,19 @@ pub struct BuildArgs {
     keep_failed: bool,
 
     #[command(flatten)]
+    key: KeyArgs,
+
+    #[command(flatten)]
     store: StoreArgs,
+}
+
+/// An image that nobody has vouched for.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the image {} is recorded, and not signed", .id.short())]
+#[diagnostic(help("sign it once the key can be used: `karat sign {}`", .id.short()))]
+struct NotSigned {
+    id: ManifestId,
+    source: SigningError,
 }
 
 /// Builds all templates; one that fails does not disturb the others. Returns the exit code.
@@ -101,6 +118,10 @@ pub async fn run(
     if args.on_error == OnError::Ask && !io::stdin().is_terminal() {
         ui.warn("`--on-error ask` needs a terminal to ask on; a failed machine will be destroyed");
     }
+    let signer = args.key.signer().map_err(|error| {
+        let error = SigningError::from(error);
+        Failed::with(error.exit_code(), error)
+    })?;
     let store = args.store.open().map_err(Failed::new)?;
     let cache = Cache::of_user().map_err(Failed::new)?;
     let settings = Settings {
@@ -126,7 +147,13 @@ pub async fn run(
         } else {
             ui.clone()
         };
-        let outcome = one(plan, args, &settings, &ui, cancel).await;
+        let mut outcome = one(plan, args, &settings, &ui, cancel).await;
+        if let (Ok(Built::Image(image)), Some(signer)) = (&outcome, &signer)
+            && let Err(source) = sign::sign(image.id, signer, &store, &ui).await
+        {
+            let id = image.id;
+            outcome = Err(Failed::new(NotSigned { id, source }));
+        }
         report(plan, outcome, &ui, &store)
     });
     let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));

@@ -36,12 +36,7 @@ impl Failed {
         reason = "used with `map_err`, which hands errors over"
     )]
     pub fn with(code: u8, error: impl Diagnostic) -> Self {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            text = format!("{text}\n  because: {cause}");
-            source = cause.source();
-        }
+        let mut text = chain(&error, "\n  because: ");
         if let Some(help) = error.help() {
             text = format!("{text}\n  help: {help}");
         }
@@ -89,6 +84,20 @@ impl Failed {
             Text::Nobody => None,
         }
     }
+}
+
+/// An error and its causes, with something between each two; a cause that the one before it has told already is left out.
+pub(super) fn chain(error: &dyn std::error::Error, between: &str) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let told = cause.to_string();
+        if !text.ends_with(&told) {
+            text = format!("{text}{between}{told}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 impl From<Invalid> for Failed {

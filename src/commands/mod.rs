@@ -18,6 +18,7 @@ pub mod db;
 pub mod export;
 mod failed;
 pub mod init;
+pub mod keys;
 pub mod list;
 pub mod lock;
 pub mod outdated;
@@ -26,9 +27,12 @@ pub mod prune;
 pub mod rebuild;
 pub mod scan;
 pub mod show;
+pub mod sign;
 pub mod stored;
+pub mod trusted;
 pub mod unneeded;
 pub mod validate;
+pub mod verify;
 
 pub use failed::Failed;
 

@@ -7,6 +7,7 @@ use clap::Args;
 use super::stored::{StoreArgs, StoredError, plain, size};
 use crate::manifest::{Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step};
 use crate::scan::report::{LeftOut, number};
+use crate::sign::{MANIFEST, Signature, fingerprint};
 use crate::store::{Record, Store, Stored};
 
 /// Show what an image was made from and what it is
@@ -36,6 +37,7 @@ pub fn run(args: &ShowArgs, out: &mut dyn Write) -> Result<(), StoredError> {
     } else {
         print(&stored, &store.records_of(stored.id)?, out)?;
         print_scan(&store, stored.id, out)?;
+        print_signatures(&store, &stored, out)?;
     }
     Ok(out.flush()?)
 }
@@ -127,6 +129,24 @@ fn print_scan(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<(), 
         format!("{} (CycloneDX)", path(&scan.sboms.cyclonedx)),
     )?;
     row("", format!("{} (SPDX)", path(&scan.sboms.spdx)))?;
+    Ok(())
+}
+
+/// Whose keys have signed it; whether that counts is for `karat verify` to say.
+fn print_signatures(
+    store: &Store,
+    stored: &Stored,
+    out: &mut dyn Write,
+) -> Result<(), StoredError> {
+    for signature in store.signatures_of(stored.id)? {
+        let verified = Signature::parse(&signature.text);
+        let verified = verified.and_then(|it| it.verify(MANIFEST, &stored.bytes));
+        let by = verified.map_or_else(
+            |_| "a signature that does not fit".to_owned(),
+            |key| fingerprint(&key),
+        );
+        writeln!(out, "{:12} {by}", "signed by")?;
+    }
     Ok(())
 }
 

@@ -5,15 +5,18 @@
 //!         manifests/<id>.json             write once
 //!         records/<id>/<digest>.json      what differed from run to run: write once
 //!         scans/<id>/<digest>.json        what scans found: write once
+//!         signatures/<id>/<digest>.sig    who vouches for a manifest: write once
 //!         lock                            shared by writers, held alone by what removes
 //! ```
 //!
 //! Every name is the SHA-256 of the file's bytes, and is compared when the file is read. Everything is written beside
 //! its target, synced, then renamed.
 
+mod check;
 mod error;
 mod record;
 mod scans;
+mod signatures;
 mod writing;
 
 use std::ffi::OsStr;
@@ -22,9 +25,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use crate::time::{InvalidTime, Timestamp};
+pub use check::{Checked, Fault};
 pub use error::StoreError;
 pub use record::{Record, Run};
 pub use scans::ScanRecord;
+pub use signatures::StoredSignature;
 pub use writing::Writing;
 
 use crate::atomic::{UNFINISHED, Unfinished};
@@ -246,6 +251,7 @@ impl Store {
         let mut directories = vec![self.blobs(), self.manifests()];
         directories.extend(entries(&self.records())?);
         directories.extend(entries(&self.scans())?);
+        directories.extend(entries(&self.signatures())?);
         for directory in directories {
             for path in entries(&directory)? {
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -271,6 +277,10 @@ impl Store {
 
     fn scans(&self) -> PathBuf {
         self.root.join("scans")
+    }
+
+    fn signatures(&self) -> PathBuf {
+        self.root.join("signatures")
     }
 
     fn manifest_path(&self, id: &ManifestId) -> PathBuf {

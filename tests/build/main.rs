@@ -62,6 +62,8 @@ command = "test \"$(wc -l < /root/.ssh/authorized_keys)\" = 1 && test -s /etc/ma
 fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     let site = Site::new();
     site.write("web.toml", WEB);
+    site.stdout(["keys", "generate"]);
+    site.stdout(["keys", "trust", "ci", "config/karat/key.pub"]);
     let built = site
         .karat(["build", "web.toml"])
         .env("TOKEN", "s3cr3t-value")
@@ -90,6 +92,12 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     assert_eq!(origin("nginx-common"), "dependency");
     assert_eq!(origin("openssh-server"), "base");
     assert!(site.stdout(["list"]).contains("web"));
+
+    // Signed by the build, and everything that a rebuild needs is there.
+    let verified = site.stdout(["verify", &id[..19], "--by", "ci", "--json"]);
+    let verified: serde_json::Value = serde_json::from_str(&verified).unwrap();
+    assert_eq!(verified["missing"], serde_json::json!([]), "{verified}");
+    assert_eq!(verified["signatures"][0]["counts"], true, "{verified}");
 
     site.stdout(["export", &id[..19], "-o", "web.qcow2"]);
     let info = std::process::Command::new("qemu-img")

@@ -53,6 +53,9 @@ impl Site {
             .env("KARAT_STORE", self.path("store"))
             // A database of vulnerabilities on this machine would have a say otherwise.
             .env("XDG_DATA_HOME", self.path("data"))
+            // And a key of whoever runs the tests would sign.
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env_remove("KARAT_KEY")
             .env_remove("KARAT_DB")
             .env_remove("TOKEN");
         command.stdin(Stdio::null());

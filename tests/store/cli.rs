@@ -9,38 +9,39 @@ use karat::manifest::ManifestId;
 use karat::store::Store;
 
 /// A scratch directory with a store, and the real binary.
-struct Site {
+pub struct Site {
     scratch: tempfile::TempDir,
-    store: Store,
+    pub store: Store,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let store = Store::new(scratch.path().join("data/karat"));
         Self { scratch, store }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.scratch.path()
     }
 
-    fn put(&self, name: &str, image: &[u8]) -> ManifestId {
+    pub fn put(&self, name: &str, image: &[u8]) -> ManifestId {
         super::put(&self.store, self.path(), name, image)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_karat"));
         command
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
-            .env("XDG_DATA_HOME", self.path().join("data"));
+            .env("XDG_DATA_HOME", self.path().join("data"))
+            .env("XDG_CONFIG_HOME", self.path().join("config"));
         command
     }
 
     /// Runs the binary; what differs from one machine to the next is replaced.
-    fn karat(&self, arguments: &[&str]) -> String {
+    pub fn karat(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         let host = rustix::system::uname();
         let text = format!(

@@ -2,6 +2,7 @@
 
 mod cli;
 mod processes;
+mod trust;
 
 use std::path::Path;
 

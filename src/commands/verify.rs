@@ -1,0 +1,461 @@
+//! `karat verify`
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::Diagnostic;
+use russh::keys::ssh_key::PublicKey;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::failed::chain;
+use super::stored::{StoreArgs, plain, size};
+use super::trusted::{NoConfiguration, TrustArgs};
+use crate::digest::Digest;
+use crate::hashing;
+use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
+use crate::sign::{MANIFEST, Signature, Standing, Trust, TrustError, fingerprint, matches_list};
+use crate::store::{Checked, Store, StoreError};
+use crate::time::Timestamp;
+use crate::ui::Ui;
+
+/// Prove that an image is the one that was recorded, and that people you trust vouch for it
+///
+/// Reads every byte: the manifest, its image, records, scans and what it was made from. Without an argument it reads the
+/// whole store. Needs no network. Exit code 4 says that something is not as it was stored, or not signed as it should be.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Verify the image with this id (its first 8 digits or more will do), this image file, or this file of a manifest with its signature FILE.sig
+    #[arg(value_name = "ID|FILE")]
+    pub subject: Option<String>,
+
+    /// Ask for signatures of so many different keys
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub require: u16,
+
+    /// Ask for a signature of this signer; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub by: Vec<String>,
+
+    /// Ask for no signature: verify bytes only
+    #[arg(long, conflicts_with_all = ["require", "by"])]
+    pub unsigned: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub trust: TrustArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
+}
+
+/// Why nothing was verified.
+#[derive(Debug, Error, Diagnostic)]
+pub enum VerifyError {
+    /// The place of the trust file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NoConfiguration(#[from] NoConfiguration),
+    /// The trust file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Trust(#[from] TrustError),
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The argument is neither an id nor a file.
+    #[error("{0:?} is neither the id of a manifest nor a file")]
+    #[diagnostic(help("see `karat list` for the manifests that there are"))]
+    Neither(String),
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("check its permissions"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that should be a manifest is none.
+    #[error("{} is no manifest", path.display())]
+    #[diagnostic(help("what `manifests/ID.json` of a store has is expected, byte for byte"))]
+    NoManifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ManifestError,
+    },
+    /// No manifest is about an image file.
+    #[error("no manifest in the store is about {}, which is {digest}", path.display())]
+    #[diagnostic(help("it was changed, or recorded in another store (`--store`)"))]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        digest: Digest,
+    },
+    /// Something is not as it should be.
+    #[error("{0}")]
+    Broken(String),
+    /// Standard output.
+    #[error("cannot write to stdout")]
+    Output(#[from] io::Error),
+}
+
+impl VerifyError {
+    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Broken(_) | Self::Foreign { .. } | Self::NoManifest { .. } => 4,
+            Self::Store(error) => error.exit_code(),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Read { .. } | Self::Output(_) => 1,
+            Self::NoConfiguration(_) | Self::Trust(_) | Self::Neither(_) => 2,
+        }
+    }
+}
+
+/// Missing materials that are named one by one.
+const MOST_TOLD: usize = 5;
+
+/// What there is to verify.
+enum Subject {
+    Store,
+    Stored(ManifestId),
+    /// An image file outside of the store.
+    Image(ManifestId, PathBuf),
+    /// A manifest's file outside of the store.
+    File(PathBuf),
+}
+
+/// A signature and what is thought of it.
+struct Judged {
+    key: Option<PublicKey>,
+    names: Vec<String>,
+    /// Why it does not count.
+    because: Option<String>,
+}
+
+/// What became of one manifest's signatures.
+struct Signed {
+    id: ManifestId,
+    name: String,
+    judged: Vec<Judged>,
+}
+
+/// Verifies.
+///
+/// # Errors
+/// Something is not as it was stored or not signed as it should be, or it could not be looked at.
+pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), VerifyError> {
+    let store = args.store.open()?;
+    // Whatever is wrong with it is told before anything large is read.
+    let trust = if args.unsigned {
+        None
+    } else {
+        Some(args.trust.read(&args.trust.path()?)?)
+    };
+    let subject = subject(args, &store, ui).await?;
+    let mut faults = Vec::new();
+    let checked = match &subject {
+        Subject::File(_) => Checked::default(),
+        Subject::Stored(id) | Subject::Image(id, _) => check(&store, Some(*id), ui).await?,
+        Subject::Store => check(&store, None, ui).await?,
+    };
+    faults.extend(checked.faults.iter().map(|fault| chain(fault, ": ")));
+    let mut signed = Vec::new();
+    if let Some(trust) = &trust {
+        for (id, name, bytes, signatures) in signatures(&subject, &store)? {
+            let judged: Vec<_> = signatures
+                .iter()
+                .map(|text| judge(trust, text, &bytes))
+                .collect();
+            faults.extend(wanting(args, id, &name, &judged));
+            signed.push(Signed { id, name, judged });
+        }
+    }
+    if args.json {
+        let report = json_report(&subject, &checked, &signed, &faults);
+        writeln!(out, "{report}")?;
+    } else {
+        out.write_all(text(&subject, &checked, &signed).as_bytes())?;
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let count = match faults.len() {
+        1 => "1 thing is not as it should be".to_owned(),
+        many => format!("{many} things are not as they should be"),
+    };
+    Err(VerifyError::Broken(format!(
+        "{count}:\n{}",
+        faults.join("\n")
+    )))
+}
+
+async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, VerifyError> {
+    let Some(text) = &args.subject else {
+        return Ok(Subject::Store);
+    };
+    let path = Path::new(text);
+    if text.parse::<IdPrefix>().is_ok() && !path.exists() {
+        return Ok(Subject::Stored(store.resolve(text)?));
+    }
+    if !path.is_file() {
+        return Err(VerifyError::Neither(text.clone()));
+    }
+    let read = |source| VerifyError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut first = [0];
+    let mut file = File::open(path).map_err(read)?;
+    if file.read(&mut first).map_err(read)? == 1 && first == *b"{" {
+        return Ok(Subject::File(path.to_owned()));
+    }
+    let file = File::open(path).map_err(read)?;
+    let length = file.metadata().map_err(read)?.len();
+    let bar = ui.bar("hashing the image", Some(length));
+    let hashed = hashing::blocking(move |stop| hashing::digest(file, stop, |it| bar.advance(it)));
+    let (digest, _) = hashed.await.map_err(read)?;
+    let is_its = |id: &ManifestId| {
+        let stored = store.manifest(*id);
+        stored.is_ok_and(|it| it.manifest.outputs.image.digest == digest)
+    };
+    if let Some(id) = store.ids()?.into_iter().find(is_its) {
+        return Ok(Subject::Image(id, path.to_owned()));
+    }
+    let path = path.to_owned();
+    Err(VerifyError::Foreign { path, digest })
+}
+
+async fn check(store: &Store, id: Option<ManifestId>, ui: &Ui) -> Result<Checked, VerifyError> {
+    let bar = ui.bar("reading the store", None);
+    let store = store.clone();
+    let path = store.root().to_owned();
+    let checked = hashing::blocking(move |stop| {
+        let progress = |bytes| bar.advance(bytes);
+        match id {
+            Some(id) => store.check_one(id, stop, &progress),
+            None => store.check_all(stop, &progress),
+        }
+    });
+    let read = |source| VerifyError::Read { path, source };
+    checked.await.map_err(read)
+}
+
+/// Id, name, bytes and signatures of a manifest.
+type Unjudged = (ManifestId, String, Vec<u8>, Vec<Vec<u8>>);
+
+/// What there is to judge. What is broken there was told as such already, and is left out here.
+fn signatures(subject: &Subject, store: &Store) -> Result<Vec<Unjudged>, VerifyError> {
+    let ids = match subject {
+        Subject::File(path) => return Ok(vec![of_file(path)?]),
+        Subject::Stored(id) | Subject::Image(id, _) => vec![*id],
+        Subject::Store => store.ids()?,
+    };
+    let stored = ids.into_iter().filter_map(|id| {
+        let stored = store.manifest(id).ok()?;
+        let signatures = store.signatures_of(id).ok()?.into_iter();
+        let name = stored.manifest.inputs.image.name;
+        Some((
+            id,
+            name,
+            stored.bytes,
+            signatures.map(|it| it.text).collect(),
+        ))
+    });
+    Ok(stored.collect())
+}
+
+fn of_file(path: &Path) -> Result<Unjudged, VerifyError> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| VerifyError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let bytes = read(path)?;
+    let manifest = Manifest::from_bytes(&bytes).map_err(|source| VerifyError::NoManifest {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".sig");
+    let beside = PathBuf::from(beside);
+    let signatures = if beside.exists() {
+        vec![read(&beside)?]
+    } else {
+        Vec::new()
+    };
+    Ok((
+        ManifestId::of(&bytes),
+        manifest.inputs.image.name,
+        bytes,
+        signatures,
+    ))
+}
+
+fn judge(trust: &Trust, text: &[u8], bytes: &[u8]) -> Judged {
+    let verified = Signature::parse(text).and_then(|it| it.verify(MANIFEST, bytes));
+    let key = match verified {
+        Ok(key) => key,
+        Err(error) => {
+            let because = Some(chain(&error, ": "));
+            return Judged {
+                key: None,
+                names: Vec::new(),
+                because,
+            };
+        }
+    };
+    let (names, because) = match trust.standing(&key, MANIFEST, Timestamp::now()) {
+        Standing::Trusted(names) => (names, None),
+        Standing::Revoked => (Vec::new(), Some("the key was revoked".to_owned())),
+        Standing::Expired(name, before) => {
+            (vec![name], Some(format!("the key's time ended {before}")))
+        }
+        Standing::NotYet(name, after) => {
+            (vec![name], Some(format!("the key's time begins {after}")))
+        }
+        Standing::Elsewhere(name) => (vec![name], Some("the key may not sign images".to_owned())),
+        Standing::Unknown => (Vec::new(), Some("nobody you trust has the key".to_owned())),
+    };
+    Judged {
+        key: Some(key),
+        names,
+        because,
+    }
+}
+
+/// What is missing of the signatures that were asked for.
+fn wanting(args: &VerifyArgs, id: ManifestId, name: &str, judged: &[Judged]) -> Vec<String> {
+    let good = || judged.iter().filter(|it| it.because.is_none());
+    let keys: BTreeSet<_> = good()
+        .filter_map(|it| it.key.as_ref().map(fingerprint))
+        .collect();
+    let mut wanting = Vec::new();
+    let about = format!("{} ({})", id.short(), plain(name));
+    if keys.len() < usize::from(args.require) {
+        let mut text = format!(
+            "{about}: signatures that count: {}, asked for: {}",
+            keys.len(),
+            args.require
+        );
+        for it in judged {
+            if let Some(because) = &it.because {
+                let _ = write!(text, "\n  {}: {because}", who(it));
+            }
+        }
+        wanting.push(text);
+    }
+    for signer in &args.by {
+        let signed = |it: &Judged| it.names.iter().any(|names| matches_list(names, signer));
+        if !good().any(signed) {
+            wanting.push(format!("{about}: {} has not signed it", plain(signer)));
+        }
+    }
+    wanting
+}
+
+fn who(judged: &Judged) -> String {
+    let key = judged
+        .key
+        .as_ref()
+        .map_or_else(|| "a signature".to_owned(), fingerprint);
+    match &judged.names[..] {
+        [] => key,
+        names => format!("{} ({key})", plain(&names.join(", "))),
+    }
+}
+
+fn text(subject: &Subject, checked: &Checked, signed: &[Signed]) -> String {
+    let mut text = String::new();
+    let mut row = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key:12} {value}");
+    };
+    match subject {
+        Subject::Store => row("manifests", &checked.manifests.to_string()),
+        Subject::Image(id, path) => {
+            row("manifest", &id.to_string());
+            row("file", &format!("{} is its image", path.display()));
+        }
+        Subject::Stored(id) => row("manifest", &id.to_string()),
+        Subject::File(path) => row("file", &path.display().to_string()),
+    }
+    for Signed { id, name, judged } in signed {
+        row("image", &format!("{} {}", id.short(), plain(name)));
+        for it in judged {
+            let because = it
+                .because
+                .as_ref()
+                .map(|why| format!(": does not count, {why}"));
+            row("signed by", &(who(it) + &because.unwrap_or_default()));
+        }
+    }
+    if !matches!(subject, Subject::File(_)) {
+        let blobs = format!("{} read ({})", checked.blobs, size(checked.bytes));
+        row("blobs", &blobs);
+        row("records", &checked.records.to_string());
+        row("scans", &checked.scans.to_string());
+    }
+    for (what, _) in checked.missing.iter().take(MOST_TOLD) {
+        row("missing", &format!("{}; a rebuild needs it", plain(what)));
+    }
+    if let Some(more @ 1..) = checked.missing.len().checked_sub(MOST_TOLD) {
+        row("", &format!("and {more} more (`--json` has them all)"));
+    }
+    text
+}
+
+fn json_report(
+    subject: &Subject,
+    checked: &Checked,
+    signed: &[Signed],
+    faults: &[String],
+) -> Value {
+    let signatures = signed.iter().flat_map(|Signed { id, judged, .. }| {
+        judged.iter().map(move |it| {
+            let mut row = json!({
+                "manifest": id.to_string(),
+                "counts": it.because.is_none(),
+                "names": it.names,
+            });
+            if let Some(key) = &it.key {
+                row["key"] = fingerprint(key).into();
+            }
+            if let Some(because) = &it.because {
+                row["because"] = because.clone().into();
+            }
+            row
+        })
+    });
+    let missing = checked.missing.iter();
+    let missing = missing.map(|(what, digest)| json!({"what": what, "digest": digest.to_string()}));
+    let mut report = json!({
+        "ok": faults.is_empty(),
+        "manifests": checked.manifests,
+        "blobs": checked.blobs,
+        "bytes": checked.bytes,
+        "records": checked.records,
+        "scans": checked.scans,
+        "signatures": signatures.collect::<Vec<_>>(),
+        "missing": missing.collect::<Vec<_>>(),
+        "faults": faults,
+    });
+    if let Subject::Stored(id) | Subject::Image(id, _) = subject {
+        report["manifest"] = id.to_string().into();
+    }
+    report
+}

@@ -1,0 +1,331 @@
+//! Whether what is stored is what was stored: every byte is read.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::signatures::name_of_signature;
+use super::{Store, StoreError, entries, name_of};
+use crate::atomic::UNFINISHED;
+use crate::digest::Digest;
+use crate::hashing::{self, Stop};
+use crate::lock::Lock;
+use crate::manifest::inputs::listed;
+use crate::manifest::{Action, Manifest, ManifestId, SourceKind};
+
+/// What was read, and what was wrong with it.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Manifests.
+    pub manifests: usize,
+    /// Records of builds.
+    pub records: usize,
+    /// Results of scans.
+    pub scans: usize,
+    /// Blobs that were hashed.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What an image was made from and is not here: only a rebuild needs it. Empty for a check of the whole store.
+    pub missing: Vec<(String, Digest)>,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that is not as it was stored.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Fault {
+    /// A file has other bytes, or cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// A blob is missing.
+    #[error("{what} is not in the store: {digest}")]
+    #[diagnostic(help("copy the blob from another store that has it, or build again"))]
+    Missing {
+        /// What it is.
+        what: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A blob has another size than the manifest says.
+    #[error("{} has {actual} bytes, and the manifest says {expected}", path.display())]
+    #[diagnostic(help("copy the blob from another store that has it, or build again"))]
+    Size {
+        /// The blob.
+        path: PathBuf,
+        /// Its size.
+        actual: u64,
+        /// What it should be.
+        expected: u64,
+    },
+    /// There is a file that nothing stores.
+    #[error("{} is no file of a store", .0.display())]
+    #[diagnostic(help("move it away; somebody has put it there by hand"))]
+    Stranger(PathBuf),
+}
+
+impl Store {
+    /// Reads a manifest and everything that it refers to.
+    ///
+    /// # Errors
+    /// The work was told to stop. What is wrong with the store is in the result.
+    pub fn check_one(
+        &self,
+        id: ManifestId,
+        stop: &Stop,
+        progress: &dyn Fn(u64),
+    ) -> io::Result<Checked> {
+        let mut check = Check::new(self, stop, progress);
+        let Some(manifest) = check.manifest(id) else {
+            return Ok(check.checked);
+        };
+        let image = &manifest.outputs.image;
+        check.blob("the image", &image.digest, Need::Always)?;
+        let path = self.blob(&image.digest);
+        if let Ok(found) = fs::metadata(&path)
+            && found.len() != image.size
+        {
+            let (actual, expected) = (found.len(), image.size);
+            check.fault(Fault::Size {
+                path,
+                actual,
+                expected,
+            });
+        }
+        check.beside(id);
+        for (what, digest) in self.materials(&manifest) {
+            check.blob(&what, &digest, Need::Rebuild)?;
+        }
+        // Some of these were downloaded and are blobs, some were in the template itself.
+        for digest in put_in(&manifest) {
+            check.blob("a file", &digest, Need::Never)?;
+        }
+        Ok(check.checked)
+    }
+
+    /// Reads every file of the store.
+    ///
+    /// # Errors
+    /// The work was told to stop. What is wrong with the store is in the result.
+    pub fn check_all(&self, stop: &Stop, progress: &dyn Fn(u64)) -> io::Result<Checked> {
+        let mut check = Check::new(self, stop, progress);
+        let mut ids = BTreeSet::new();
+        for path in check.entries(&self.manifests()) {
+            if let Some(id) = name_of::<ManifestId>(&path) {
+                ids.insert(id);
+            } else {
+                check.stranger(path);
+            }
+        }
+        for &id in &ids {
+            if let Some(manifest) = check.manifest(id) {
+                let image = manifest.outputs.image.digest;
+                check.present("the image", &image);
+            }
+        }
+        for directory in [self.records(), self.scans(), self.signatures()] {
+            for path in check.entries(&directory) {
+                // What a manifest is about that was never recorded is no harm, and is read all the same.
+                match path
+                    .file_name()
+                    .and_then(|name| name.to_str()?.parse().ok())
+                {
+                    Some(id) => drop(ids.insert(id)),
+                    None => check.stranger(path),
+                }
+            }
+        }
+        for id in ids {
+            check.beside(id);
+        }
+        for path in check.entries(&self.blobs()) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let digest: Option<Digest> = name.and_then(|name| name.parse().ok());
+            match digest {
+                Some(digest) => check.blob("a blob", &digest, Need::Always)?,
+                None => check.stranger(path),
+            }
+        }
+        Ok(check.checked)
+    }
+
+    /// What an image was made from, with what each is.
+    fn materials(&self, manifest: &Manifest) -> Vec<(String, Digest)> {
+        let (inputs, outputs) = (&manifest.inputs, &manifest.outputs);
+        let mut all = vec![("the base".to_owned(), inputs.base.digest)];
+        if let Some(lock) = inputs.lock {
+            all.push(("the lock".to_owned(), lock.digest));
+            let text = fs::read_to_string(self.blob(&lock.digest)).unwrap_or_default();
+            // One that is damaged is named by its own digest.
+            let lock = Lock::from_toml(&text, &self.blob(&lock.digest));
+            let packages = lock.map(|lock| lock.packages);
+            let packages = packages.unwrap_or_default().into_iter();
+            all.extend(packages.map(|it| (format!("the package {}", it.name), it.sha256)));
+        }
+        if let Some(tree) = outputs.tree {
+            all.push(("the list of files".to_owned(), tree.listing));
+        }
+        for (path, source) in &inputs.sources {
+            all.push((path.clone(), source.digest));
+            if source.kind == SourceKind::Directory {
+                let listing = fs::read(self.blob(&source.digest)).unwrap_or_default();
+                let files = listed(&listing).flatten();
+                let digests = files.filter_map(|it| Some((it.path, it.digest?)));
+                all.extend(
+                    digests.map(|(file, digest)| (format!("{path}/{}", file.display()), digest)),
+                );
+            }
+        }
+        all
+    }
+}
+
+/// The files that were put into an image.
+fn put_in(manifest: &Manifest) -> impl Iterator<Item = Digest> {
+    let steps = manifest.inputs.steps.iter();
+    let steps = steps.filter_map(|step| match &step.action {
+        Action::File(file) => Some(file),
+        _ => None,
+    });
+    let files = manifest.inputs.files.iter().chain(steps);
+    files.map(|file| file.digest)
+}
+
+/// What cannot be done without a blob.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Always,
+    Rebuild,
+    Never,
+}
+
+struct Check<'a> {
+    store: &'a Store,
+    stop: &'a Stop,
+    progress: &'a dyn Fn(u64),
+    hashed: BTreeSet<Digest>,
+    checked: Checked,
+}
+
+impl<'a> Check<'a> {
+    fn new(store: &'a Store, stop: &'a Stop, progress: &'a dyn Fn(u64)) -> Self {
+        Self {
+            store,
+            stop,
+            progress,
+            hashed: BTreeSet::new(),
+            checked: Checked::default(),
+        }
+    }
+
+    fn fault(&mut self, fault: impl Into<Fault>) {
+        self.checked.faults.push(fault.into());
+    }
+
+    /// A file that has no name of the store's; one that is just being written may have a passing one.
+    fn stranger(&mut self, path: PathBuf) {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if !name.starts_with(UNFINISHED.as_bytes()) {
+            self.fault(Fault::Stranger(path));
+        }
+    }
+
+    fn entries(&mut self, directory: &Path) -> Vec<PathBuf> {
+        let mut found = entries(directory).unwrap_or_else(|error| {
+            self.fault(error);
+            Vec::new()
+        });
+        found.sort();
+        found
+    }
+
+    fn manifest(&mut self, id: ManifestId) -> Option<Manifest> {
+        match self.store.manifest(id) {
+            Ok(stored) => {
+                self.checked.manifests += 1;
+                Some(stored.manifest)
+            }
+            Err(error) => {
+                self.fault(error);
+                None
+            }
+        }
+    }
+
+    /// Records, scans and signatures of a manifest.
+    fn beside(&mut self, id: ManifestId) {
+        let store = self.store;
+        match store.records_of(id) {
+            Ok(records) => self.checked.records += records.len(),
+            Err(error) => self.fault(error),
+        }
+        match store.scans_of(id) {
+            Ok(scans) => {
+                self.checked.scans += scans.len();
+                for scan in scans {
+                    for digest in [scan.contents, scan.sboms.cyclonedx, scan.sboms.spdx] {
+                        // Whoever is told to stop hears it at the next blob.
+                        let _ = self.blob("what a scan found", &digest, Need::Always);
+                    }
+                }
+            }
+            Err(error) => self.fault(error),
+        }
+        if let Err(error) = store.signatures_of(id) {
+            self.fault(error);
+        }
+        for directory in [store.records(), store.scans(), store.signatures()] {
+            for path in self.entries(&directory.join(id.to_string())) {
+                if name_of::<ManifestId>(&path).is_none() && name_of_signature(&path).is_none() {
+                    self.stranger(path);
+                }
+            }
+        }
+    }
+
+    fn present(&mut self, what: &str, digest: &Digest) {
+        if !self.store.blob(digest).exists() {
+            let (what, digest) = (what.to_owned(), *digest);
+            self.fault(Fault::Missing { what, digest });
+        }
+    }
+
+    /// Hashes a blob, each once.
+    fn blob(&mut self, what: &str, digest: &Digest, need: Need) -> io::Result<()> {
+        if !self.hashed.insert(*digest) {
+            return Ok(());
+        }
+        let path = self.store.blob(digest);
+        let read = || {
+            let file = File::open(&path)?;
+            hashing::digest(&file, self.stop, self.progress)
+        };
+        match read() {
+            Ok((actual, size)) => {
+                self.checked.blobs += 1;
+                self.checked.bytes += size;
+                if actual != *digest {
+                    self.fault(StoreError::Tampered { path, actual });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (what, digest) = (what.to_owned(), *digest);
+                match need {
+                    Need::Always => self.fault(Fault::Missing { what, digest }),
+                    Need::Rebuild => self.checked.missing.push((what, digest)),
+                    Need::Never => {}
+                }
+            }
+            Err(error) => {
+                self.stop.check()?;
+                self.fault(StoreError::io("read", &path)(error));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! Signatures of manifests: kept beside them, since anybody may add one later. Whether one counts is not asked here.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::writing::READ_ONLY;
+use super::{Store, StoreError, Writing, entries};
+use crate::atomic;
+use crate::digest::Digest;
+use crate::manifest::ManifestId;
+use crate::sign;
+
+/// A signature as it is stored: armored text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredSignature {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: Vec<u8>,
+}
+
+impl Store {
+    /// The signatures of a manifest, in order of their digests.
+    ///
+    /// # Errors
+    /// One cannot be read, or was tampered with.
+    pub fn signatures_of(&self, id: ManifestId) -> Result<Vec<StoredSignature>, StoreError> {
+        let mut signatures = Vec::new();
+        for path in entries(&self.signatures().join(id.to_string()))? {
+            let Some(digest) = name_of_signature(&path) else {
+                continue;
+            };
+            let text = fs::read(&path).map_err(StoreError::io("read", &path))?;
+            let actual = Digest::of(&text);
+            if actual != digest {
+                return Err(StoreError::Tampered { path, actual });
+            }
+            signatures.push(StoredSignature { path, text });
+        }
+        signatures.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(signatures)
+    }
+}
+
+impl Writing {
+    /// Puts a signature beside a manifest; one that is there already stays.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn add_signature(&self, id: ManifestId, text: &str) -> Result<(), StoreError> {
+        debug_assert!(text.len() <= sign::LARGEST);
+        let signatures = self.store().signatures();
+        let directory = signatures.join(id.to_string());
+        let path = directory.join(format!("{}.sig", Digest::of(text.as_bytes()).hex()));
+        fs::create_dir_all(&directory)
+            .and_then(|()| atomic::sync_directory(&signatures))
+            .and_then(|()| atomic::write(&path, READ_ONLY, text.as_bytes()))
+            .map_err(StoreError::io("write", &path))
+    }
+}
+
+/// The digest that a `<hex>.sig` is called by.
+pub(super) fn name_of_signature(path: &Path) -> Option<Digest> {
+    let is_signature = path.extension() == Some(OsStr::new("sig"));
+    let stem = path.file_stem()?.to_str().filter(|_| is_signature)?;
+    let digest: Digest = stem.parse().ok()?;
+    (digest.hex() == stem).then_some(digest)
+}
