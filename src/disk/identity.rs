@@ -15,6 +15,10 @@ const CHECKSUM: std::ops::Range<usize> = 64..68;
 const UUID: std::ops::Range<usize> = 68..84;
 /// The descriptor of VMDK is near the start: "Virtual Disk Format 5.0", "The Descriptor File".
 const DESCRIPTOR: usize = 64 << 10;
+/// Where the header says where it is and how long, in sectors: "Hosted Sparse Extent Header".
+const DESCRIPTOR_OFFSET: std::ops::Range<usize> = 28..36;
+const DESCRIPTOR_LENGTH: std::ops::Range<usize> = 36..44;
+const SECTOR: u64 = 512;
 const DESCRIPTION: &[u8] = b"# Disk DescriptorFile";
 const CONTENT_ID: &[u8] = b"\nCID=";
 /// The only extent is this very file. qemu-img notes the name that it had while it was written, which is another each time;
@@ -36,15 +40,20 @@ fn vmdk(file: &File, content: Digest) -> io::Result<()> {
     let mut start = vec![0; DESCRIPTOR];
     let length = file.read_at(&mut start, 0)?;
     let missing = |what| io::Error::other(format!("the image has no {what}"));
-    let find = |part: &[u8], from: usize| {
-        let found = start[from..length]
-            .windows(part.len())
-            .position(|window| window == part);
-        found.map(|at| from + at)
+    let number = |range: std::ops::Range<usize>| {
+        let bytes = start[..length].get(range)?.try_into().ok()?;
+        usize::try_from(u64::from_le_bytes(bytes).checked_mul(SECTOR)?).ok()
     };
-    let at = find(DESCRIPTION, 0).ok_or_else(|| missing("descriptor"))?;
-    let end = find(&[0], at).ok_or_else(|| missing("end of its descriptor"))?;
-    let mut text = start[at..end].to_vec();
+    let place = number(DESCRIPTOR_OFFSET).zip(number(DESCRIPTOR_LENGTH));
+    let place = place.and_then(|(at, size)| Some((at, at.checked_add(size)?)));
+    let (at, end) = place
+        .filter(|(at, end)| *end <= length && start[*at..*end].starts_with(DESCRIPTION))
+        .ok_or_else(|| missing("descriptor"))?;
+    // Behind its text there may be the rest of a longer one: qemu-img writes another content id over the first, and does not
+    // write leading zeros.
+    let size = start[at..end].iter().position(|byte| *byte == 0);
+    let size = size.ok_or_else(|| missing("end of its descriptor"))?;
+    let mut text = start[at..at + size].to_vec();
     replace(
         &mut text,
         CONTENT_ID,
@@ -53,8 +62,7 @@ fn vmdk(file: &File, content: Digest) -> io::Result<()> {
     )
     .ok_or_else(|| missing("content id"))?;
     replace(&mut text, EXTENT, b'"', EXTENT_NAME).ok_or_else(|| missing("extent"))?;
-    // Behind the text there are zeros, as long as it does not become longer.
-    if text.len() > end - at {
+    if text.len() >= end - at {
         return Err(missing("room for the name of its extent"));
     }
     text.resize(end - at, 0);
@@ -87,4 +95,47 @@ fn vhd(file: &File, content: Digest) -> io::Result<()> {
         file.write_all_at(&footer, offset)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_a_longer_content_id_left_behind_the_descriptor_is_wiped() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("disk.vmdk");
+        let options = [
+            "create",
+            "-q",
+            "-f",
+            "vmdk",
+            "-o",
+            "subformat=streamOptimized",
+        ];
+        let mut create = Command::new("qemu-img");
+        let status = create.args(options).arg(&path).arg("1M").status();
+        assert!(status.unwrap().success());
+        let settled = || {
+            let file = File::options().read(true).write(true).open(&path).unwrap();
+            settle(&file, Format::Vmdk, Digest::of(b"content")).unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        let mut shorter = std::fs::read(&path).unwrap();
+        let expected = settled();
+        // As qemu-img does it: the text with the new id ends earlier, and the last bytes of the old one stay.
+        let start = shorter.windows(5).position(|part| part == CONTENT_ID);
+        let id = start.unwrap() + CONTENT_ID.len();
+        let size = shorter[id..].iter().position(|byte| *byte == 0).unwrap();
+        let mut text = shorter[id..id + size].to_vec();
+        let digits = text.iter().position(|byte| *byte == b'\n').unwrap();
+        text.splice(..digits, *b"abc");
+        text.push(0);
+        assert!(text.len() < size, "a byte stays");
+        shorter[id..id + text.len()].copy_from_slice(&text);
+        std::fs::write(&path, shorter).unwrap();
+        assert!(settled() == expected);
+    }
 }

@@ -98,7 +98,13 @@ async fn vmdk_and_vhd_have_the_same_bytes_every_time() {
             packed(&base, &places[1], "2M", format),
         );
         for (renewed, other) in [second, third] {
-            assert!(other == bytes, "{driver}: the file differs");
+            let differs = other.iter().zip(&bytes).position(|(one, two)| one != two);
+            assert!(
+                other == bytes,
+                "{driver}: {} and {} bytes differ from {differs:?} on",
+                other.len(),
+                bytes.len()
+            );
             assert_eq!(renewed.finished, first.finished, "{driver}");
             assert_eq!(renewed.content, first.content, "{driver}");
         }
