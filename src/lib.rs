@@ -6,6 +6,7 @@ pub mod archives;
 pub mod base;
 pub mod build;
 pub mod builder;
+pub mod channel;
 pub mod commands;
 pub mod debian;
 pub mod disk;

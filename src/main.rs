@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, db, export, init, keys, list, lock, outdated, plan, prune,
-    rebuild, scan, show, sign, stored::StoredError, validate, verify,
+    Failed, Invalid, build, completions, db, export, history, init, keys, list, lock,
+    moving::MoveError, outdated, plan, promote, prune, rebuild, rollback, scan, show, sign,
+    stored::StoredError, validate, verify,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,6 +51,9 @@ enum Verb {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Outdated(outdated::OutdatedArgs),
+    Promote(promote::PromoteArgs),
+    Rollback(rollback::RollbackArgs),
+    History(history::HistoryArgs),
     Verify(verify::VerifyArgs),
     Sign(sign::SignArgs),
     Keys(keys::KeysArgs),
@@ -102,6 +106,21 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
                 work.await.map_or(Ok(130), |done| done.map(|()| 0))
             });
         }
+        Verb::Promote(args) => {
+            return with_signals(async |cancel| {
+                let work = cancel.run_until_cancelled(promote::run(args, ui, out));
+                work.await
+                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(moved))
+            });
+        }
+        Verb::Rollback(args) => {
+            return with_signals(async |cancel| {
+                let work = cancel.run_until_cancelled(rollback::run(args, ui, out));
+                work.await
+                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(moved))
+            });
+        }
+        Verb::History(args) => history::run(args, out).map_err(stored)?,
         Verb::Verify(args) => {
             return with_signals(async |cancel| {
                 let work = cancel.run_until_cancelled(verify::run(args, ui, out));
@@ -135,6 +154,10 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         Verb::Completions(args) => completions::run(args, Cli::command(), out)?,
     }
     Ok(0)
+}
+
+fn moved(error: MoveError) -> Failed {
+    Failed::with(error.exit_code(), error)
 }
 
 fn screen(cli: &Cli, color: bool) -> Ui {

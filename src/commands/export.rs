@@ -10,7 +10,7 @@ use crate::ui::Ui;
 /// Copy an image out of the store, checking every byte
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    /// Copy the image of the manifest with this id; its first 8 digits or more will do
+    /// Copy the image of the manifest with this id (its first 8 digits or more will do), or of the one that a channel points to
     pub id: String,
 
     /// Write the image to this file

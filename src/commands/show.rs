@@ -13,7 +13,7 @@ use crate::store::{Record, Store, Stored};
 /// Show what an image was made from and what it is
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
-    /// Show the manifest with this id; its first 8 digits or more will do
+    /// Show the manifest with this id (its first 8 digits or more will do), or the one that a channel points to
     pub id: String,
 
     /// Print the manifest itself: exactly the bytes whose SHA-256 is its id

@@ -15,11 +15,12 @@ use thiserror::Error;
 use super::failed::chain;
 use super::stored::{StoreArgs, plain, size};
 use super::trusted::{NoConfiguration, TrustArgs};
+use crate::channel::{ChannelName, NAMESPACE};
 use crate::digest::Digest;
 use crate::hashing;
 use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::sign::{MANIFEST, Signature, Standing, Trust, TrustError, fingerprint, matches_list};
-use crate::store::{Checked, Store, StoreError};
+use crate::store::{ChannelPolicy, Checked, PolicyError, Store, StoreError};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
@@ -29,8 +30,8 @@ use crate::ui::Ui;
 /// whole store. Needs no network. Exit code 4 says that something is not as it was stored, or not signed as it should be.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
-    /// Verify the image with this id (its first 8 digits or more will do), this image file, or this file of a manifest with its signature FILE.sig
-    #[arg(value_name = "ID|FILE")]
+    /// Verify the image with this id (its first 8 digits or more will do), the one that a channel points to, this image file, or this file of a manifest with its signature FILE.sig
+    #[arg(value_name = "ID|CHANNEL|FILE")]
     pub subject: Option<String>,
 
     /// Ask for signatures of so many different keys
@@ -73,8 +74,12 @@ pub enum VerifyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
-    /// The argument is neither an id nor a file.
-    #[error("{0:?} is neither the id of a manifest nor a file")]
+    /// The rules of a channel.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Policy(#[from] PolicyError),
+    /// The argument is neither an id nor a channel nor a file.
+    #[error("{0:?} is neither the id of a manifest, nor a channel, nor a file")]
     #[diagnostic(help("see `karat list` for the manifests that there are"))]
     Neither(String),
     /// A file cannot be read.
@@ -121,7 +126,7 @@ impl VerifyError {
             Self::Store(error) => error.exit_code(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Read { .. } | Self::Output(_) => 1,
-            Self::NoConfiguration(_) | Self::Trust(_) | Self::Neither(_) => 2,
+            Self::NoConfiguration(_) | Self::Trust(_) | Self::Policy(_) | Self::Neither(_) => 2,
         }
     }
 }
@@ -140,11 +145,25 @@ enum Subject {
 }
 
 /// A signature and what is thought of it.
-struct Judged {
+pub(super) struct Judged {
     key: Option<PublicKey>,
     names: Vec<String>,
     /// Why it does not count.
     because: Option<String>,
+}
+
+impl Judged {
+    /// What counts comes first, then names.
+    fn order(&self) -> (bool, &[String]) {
+        (self.because.is_some(), &self.names)
+    }
+}
+
+/// Whose signatures are asked for, and of how many keys.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) require: u16,
+    pub(super) by: &'a [String],
 }
 
 /// What became of one manifest's signatures.
@@ -174,15 +193,25 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
         Subject::Store => check(&store, None, ui).await?,
     };
     faults.extend(checked.faults.iter().map(|fault| chain(fault, ": ")));
+    let asked = Asked {
+        require: args.require,
+        by: &args.by,
+    };
     let mut signed = Vec::new();
     if let Some(trust) = &trust {
         for (id, name, bytes, signatures) in signatures(&subject, &store)? {
-            let judged: Vec<_> = signatures
-                .iter()
-                .map(|text| judge(trust, text, &bytes))
-                .collect();
-            faults.extend(wanting(args, id, &name, &judged));
+            let judged = signatures.iter();
+            let judged = judged.map(|text| judge(trust, MANIFEST, text, &bytes));
+            let mut judged: Vec<_> = judged.collect();
+            judged.sort_by(|one, other| one.order().cmp(&other.order()));
+            let about = format!("{} ({})", id.short(), plain(&name));
+            faults.extend(wanting(asked, &about, &judged));
             signed.push(Signed { id, name, judged });
+        }
+    }
+    if let Some(trust) = &trust {
+        for name in channels(args, &subject, &store)? {
+            faults.extend(moves(&store, &name, trust)?);
         }
     }
     if args.json {
@@ -204,12 +233,56 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
     )))
 }
 
+/// The channels whose moves are to be judged: the one that was named, or all.
+fn channels(
+    args: &VerifyArgs,
+    subject: &Subject,
+    store: &Store,
+) -> Result<Vec<ChannelName>, VerifyError> {
+    match (subject, &args.subject) {
+        (Subject::Store, _) => Ok(store.channels()?),
+        (Subject::Stored(_), Some(text)) => Ok(text.parse().into_iter().collect()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What is wrong with the signatures of a channel's moves. Those of the past were judged when they were made, and need only be
+/// what they were; the last one must still count.
+fn moves(store: &Store, name: &ChannelName, trust: &Trust) -> Result<Vec<String>, VerifyError> {
+    // One that is broken was told as such already.
+    let Ok(channel) = store.channel(name) else {
+        return Ok(Vec::new());
+    };
+    let policy = ChannelPolicy::read(store, name)?;
+    let mut wrong = Vec::new();
+    for kept in &channel.moves {
+        let number = kept.entry.number;
+        let is_last = number == channel.number();
+        let Some(signature) = &kept.signature else {
+            if is_last && policy.signed_moves {
+                wrong.push(format!("{name}: move {number} is not signed"));
+            }
+            continue;
+        };
+        let bytes = kept.entry.to_bytes().map_err(StoreError::from)?;
+        let judged = judge(trust, NAMESPACE, signature.as_bytes(), &bytes);
+        if let Some(because) = &judged.because
+            && (judged.key.is_none() || is_last)
+        {
+            let who = who(&judged);
+            wrong.push(format!("{name}: move {number}, signed by {who}: {because}"));
+        }
+    }
+    Ok(wrong)
+}
+
 async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, VerifyError> {
     let Some(text) = &args.subject else {
         return Ok(Subject::Store);
     };
     let path = Path::new(text);
-    if text.parse::<IdPrefix>().is_ok() && !path.exists() {
+    let is_name = text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok();
+    if is_name && !path.exists() {
         return Ok(Subject::Stored(store.resolve(text)?));
     }
     if !path.is_file() {
@@ -240,7 +313,12 @@ async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, V
     Err(VerifyError::Foreign { path, digest })
 }
 
-async fn check(store: &Store, id: Option<ManifestId>, ui: &Ui) -> Result<Checked, VerifyError> {
+/// Reads an image with all that belongs to it, or the whole store.
+pub(super) async fn check(
+    store: &Store,
+    id: Option<ManifestId>,
+    ui: &Ui,
+) -> Result<Checked, VerifyError> {
     let bar = ui.bar("reading the store", None);
     let store = store.clone();
     let path = store.root().to_owned();
@@ -307,8 +385,9 @@ fn of_file(path: &Path) -> Result<Unjudged, VerifyError> {
     ))
 }
 
-fn judge(trust: &Trust, text: &[u8], bytes: &[u8]) -> Judged {
-    let verified = Signature::parse(text).and_then(|it| it.verify(MANIFEST, bytes));
+/// What is thought of a signature of some bytes.
+pub(super) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: &[u8]) -> Judged {
+    let verified = Signature::parse(text).and_then(|it| it.verify(namespace, bytes));
     let key = match verified {
         Ok(key) => key,
         Err(error) => {
@@ -320,7 +399,7 @@ fn judge(trust: &Trust, text: &[u8], bytes: &[u8]) -> Judged {
             };
         }
     };
-    let (names, because) = match trust.standing(&key, MANIFEST, Timestamp::now()) {
+    let (names, because) = match trust.standing(&key, namespace, Timestamp::now()) {
         Standing::Trusted(names) => (names, None),
         Standing::Revoked => (Vec::new(), Some("the key was revoked".to_owned())),
         Standing::Expired(name, before) => {
@@ -340,18 +419,17 @@ fn judge(trust: &Trust, text: &[u8], bytes: &[u8]) -> Judged {
 }
 
 /// What is missing of the signatures that were asked for.
-fn wanting(args: &VerifyArgs, id: ManifestId, name: &str, judged: &[Judged]) -> Vec<String> {
+pub(super) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<String> {
     let good = || judged.iter().filter(|it| it.because.is_none());
     let keys: BTreeSet<_> = good()
         .filter_map(|it| it.key.as_ref().map(fingerprint))
         .collect();
     let mut wanting = Vec::new();
-    let about = format!("{} ({})", id.short(), plain(name));
-    if keys.len() < usize::from(args.require) {
+    if keys.len() < usize::from(asked.require) {
         let mut text = format!(
             "{about}: signatures that count: {}, asked for: {}",
             keys.len(),
-            args.require
+            asked.require
         );
         for it in judged {
             if let Some(because) = &it.because {
@@ -360,7 +438,7 @@ fn wanting(args: &VerifyArgs, id: ManifestId, name: &str, judged: &[Judged]) -> 
         }
         wanting.push(text);
     }
-    for signer in &args.by {
+    for signer in asked.by {
         let signed = |it: &Judged| it.names.iter().any(|names| matches_list(names, signer));
         if !good().any(signed) {
             wanting.push(format!("{about}: {} has not signed it", plain(signer)));
@@ -408,6 +486,9 @@ fn text(subject: &Subject, checked: &Checked, signed: &[Signed]) -> String {
         let blobs = format!("{} read ({})", checked.blobs, size(checked.bytes));
         row("blobs", &blobs);
         row("records", &checked.records.to_string());
+        if checked.moves > 0 {
+            row("moves", &format!("{} of channels", checked.moves));
+        }
         row("scans", &checked.scans.to_string());
     }
     for (what, _) in checked.missing.iter().take(MOST_TOLD) {

@@ -26,6 +26,8 @@ pub struct Checked {
     pub records: usize,
     /// Results of scans.
     pub scans: usize,
+    /// Moves of channels.
+    pub moves: usize,
     /// Blobs that were hashed.
     pub blobs: usize,
     /// Their bytes.
@@ -142,6 +144,13 @@ impl Store {
         }
         for id in ids {
             check.beside(id);
+        }
+        for directory in check.entries(&self.channels_directory()) {
+            let image = directory.file_name().unwrap_or_default().to_string_lossy();
+            let image = image.into_owned();
+            for path in check.entries(&directory) {
+                check.channel(&image, path);
+            }
         }
         for path in check.entries(&self.blobs()) {
             let name = path.file_name().and_then(|name| name.to_str());
@@ -285,6 +294,21 @@ impl<'a> Check<'a> {
                     self.stranger(path);
                 }
             }
+        }
+    }
+
+    /// A channel and the rules of who may move it.
+    fn channel(&mut self, image: &str, path: PathBuf) {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let channel = file.strip_suffix(".json");
+        let name = channel.and_then(|channel| format!("{image}/{channel}").parse().ok());
+        match name {
+            Some(name) => match self.store.channel(&name) {
+                Ok(channel) => self.checked.moves += channel.moves.len(),
+                Err(error) => self.fault(error),
+            },
+            None if file.ends_with(".toml") || file.ends_with(".lock") => {}
+            None => self.stranger(path),
         }
     }
 

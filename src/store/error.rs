@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::channel::{ChannelError, ChannelName, InvalidName};
 use crate::digest::Digest;
 use crate::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
 
@@ -73,6 +74,38 @@ pub enum StoreError {
         /// Why.
         source: ManifestError,
     },
+    /// A channel's file was changed by hand.
+    #[error("{} is not as it was recorded", path.display())]
+    #[diagnostic(help(
+        "restore it from a backup; every move is chained to the one before, so that none can be changed"
+    ))]
+    Channel {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: ChannelError,
+    },
+    /// Somebody else moved a channel first.
+    #[error("{name} has moved meanwhile: move {number} by {by}")]
+    #[diagnostic(help("see `karat history {name}`, and decide again; nothing was changed"))]
+    Moved {
+        /// The channel.
+        name: ChannelName,
+        /// Who.
+        by: String,
+        /// The number of the move.
+        number: u64,
+    },
+    /// The text is no name of a channel.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NotAChannel(#[from] InvalidName),
+    /// There is no such channel.
+    #[error("there is no channel {0} in the store")]
+    #[diagnostic(help(
+        "`karat promote ID {0}` makes it; see `karat history` for those that there are"
+    ))]
+    NoChannel(ChannelName),
     /// A manifest names an image that is not in the store.
     #[error("the image {0} is not in the store")]
     #[diagnostic(help("build it again"))]
@@ -101,8 +134,13 @@ impl StoreError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotAnId(_) | Self::Unknown { .. } | Self::Ambiguous { .. } | Self::Exists(_) => 2,
-            Self::Tampered { .. } | Self::Unreadable { .. } => 4,
+            Self::NotAnId(_)
+            | Self::NotAChannel(_)
+            | Self::NoChannel(_)
+            | Self::Unknown { .. }
+            | Self::Ambiguous { .. }
+            | Self::Exists(_) => 2,
+            Self::Tampered { .. } | Self::Unreadable { .. } | Self::Channel { .. } => 4,
             _ => 1,
         }
     }

@@ -6,12 +6,14 @@
 //!         records/<id>/<digest>.json      what differed from run to run: write once
 //!         scans/<id>/<digest>.json        what scans found: write once
 //!         signatures/<id>/<digest>.sig    who vouches for a manifest: write once
+//!         channels/<image>/<channel>.json where a channel points, and every move before: replaced whole
 //!         lock                            shared by writers, held alone by what removes
 //! ```
 //!
-//! Every name is the SHA-256 of the file's bytes, and is compared when the file is read. Everything is written beside
+//! Every name but a channel's is the SHA-256 of the file's bytes, and is compared when the file is read. Everything is written beside
 //! its target, synced, then renamed.
 
+mod channels;
 mod check;
 mod error;
 mod record;
@@ -25,6 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use crate::time::{InvalidTime, Timestamp};
+pub use channels::{ChannelPolicy, PolicyError};
 pub use check::{Checked, Fault};
 pub use error::StoreError;
 pub use record::{Record, Run};
@@ -33,6 +36,7 @@ pub use signatures::StoredSignature;
 pub use writing::Writing;
 
 use crate::atomic::{UNFINISHED, Unfinished};
+use crate::channel::ChannelName;
 use crate::digest::Digest;
 use crate::hashing::{self, Sparse};
 use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
@@ -119,11 +123,16 @@ impl Store {
         Ok(ids)
     }
 
-    /// Finds the one manifest whose id begins with `text`.
+    /// Finds the one manifest whose id begins with `text`, or that the channel of that name points to.
     ///
     /// # Errors
-    /// `text` is no beginning of an id, or of none or several that are in the store.
+    /// `text` is no beginning of an id, or of none or several that are in the store, and no channel.
     pub fn resolve(&self, text: &str) -> Result<ManifestId, StoreError> {
+        if text.contains('/') {
+            let name: ChannelName = text.parse()?;
+            let head = self.channel(&name)?.head().map(|head| head.manifest);
+            return head.ok_or(StoreError::NoChannel(name));
+        }
         let prefix: IdPrefix = text.parse()?;
         let mut matches = self.ids()?;
         matches.retain(|id| prefix.matches(id));
@@ -252,6 +261,7 @@ impl Store {
         directories.extend(entries(&self.records())?);
         directories.extend(entries(&self.scans())?);
         directories.extend(entries(&self.signatures())?);
+        directories.extend(entries(&self.channels_directory())?);
         for directory in directories {
             for path in entries(&directory)? {
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes();

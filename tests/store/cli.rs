@@ -35,6 +35,7 @@ impl Site {
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
+            .env("USER", "me")
             .env("XDG_DATA_HOME", self.path().join("data"))
             .env("XDG_CONFIG_HOME", self.path().join("config"));
         command

@@ -1,5 +1,6 @@
 //! The store as a whole: the real binary that reads it, and real processes that write it, some of them killed.
 
+mod channels;
 mod cli;
 mod processes;
 mod trust;

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use karat::manifest::ManifestId;
+use karat::scan::policy::{Judged, Kind, Verdict};
 use karat::scan::report::{Report, Subject};
 use karat::scan::sbom;
 use karat::scan::whole::Contents;
+use karat::scan::{Finding, Severity};
 use serde_json::Value;
 
 use crate::cli::Site;
 
 /// The output of a run, with fingerprints of keys and ids as placeholders.
-fn said(site: &Site, arguments: &[&str]) -> String {
+pub fn said(site: &Site, arguments: &[&str]) -> String {
     let text = site.karat(arguments);
     let mut parts = text.split("SHA256:");
     let first = parts.next().unwrap().to_owned();
@@ -27,13 +29,13 @@ fn said(site: &Site, arguments: &[&str]) -> String {
     })
 }
 
-fn code(site: &Site, arguments: &[&str]) -> (i32, String) {
+pub fn code(site: &Site, arguments: &[&str]) -> (i32, String) {
     let output = site.command(arguments).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     (output.status.code().unwrap(), error)
 }
 
-fn succeed(site: &Site, arguments: &[&str]) {
+pub fn succeed(site: &Site, arguments: &[&str]) {
     let (code, error) = code(site, arguments);
     assert_eq!(code, 0, "{arguments:?}: {error}");
 }
@@ -63,6 +65,37 @@ fn signed() -> (Site, ManifestId) {
     succeed(&site, &["keys", "trust", "ci", "config/karat/key.pub"]);
     succeed(&site, &["sign", &id.to_string()]);
     (site, id)
+}
+
+/// Puts a scan beside a manifest that found these vulnerabilities.
+pub fn scanned(site: &Site, id: ManifestId, found: &[&str], verdict: &Verdict) {
+    let findings = found.iter().map(|cve| Judged {
+        kind: Kind::Vulnerability,
+        finding: Finding::new("vulnerability", *cve, Severity::High, *cve),
+        verdict: verdict.clone(),
+    });
+    let report = Report {
+        subject: Subject::default(),
+        checks: Vec::new(),
+        left_out: Vec::new(),
+        database: None,
+        packages: 0,
+        findings: findings.collect(),
+    };
+    let about = sbom::Subject {
+        name: "web".to_owned(),
+        digest: None,
+        created: "2026-01-31T12:00:00Z".parse().unwrap(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let writing = site.store.begin().await.unwrap();
+        let contents = Contents::default();
+        writing.add_scan(id, &about, &contents, &report).unwrap();
+    });
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -137,30 +170,8 @@ fn an_image_is_signed_and_verified_and_ssh_keygen_agrees() {
 #[test]
 fn one_flipped_byte_in_any_file_is_found_and_named() {
     let (site, id) = signed();
-    let store = site.store.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let writing = store.begin().await.unwrap();
-        let about = sbom::Subject {
-            name: "web".to_owned(),
-            digest: None,
-            created: "2026-01-31T12:00:00Z".parse().unwrap(),
-        };
-        let report = Report {
-            subject: Subject::default(),
-            checks: Vec::new(),
-            left_out: Vec::new(),
-            database: None,
-            packages: 0,
-            findings: Vec::new(),
-        };
-        writing
-            .add_scan(id, &about, &Contents::default(), &report)
-            .unwrap();
-    });
+    scanned(&site, id, &[], &Verdict::Told);
+    succeed(&site, &["promote", &id.short(), "web/stable"]);
     succeed(&site, &["verify"]);
     succeed(&site, &["verify", &id.short()]);
     let mut kinds = Vec::new();
@@ -174,11 +185,19 @@ fn one_flipped_byte_in_any_file_is_found_and_named() {
             flipped[at] ^= 1;
             fs::remove_file(&path).unwrap();
             fs::write(&path, &flipped).unwrap();
+            let below = path.strip_prefix(site.store.root()).unwrap();
             for arguments in [
                 &["verify"][..],
                 &["verify", &id.short()],
                 &["verify", "--unsigned"],
             ] {
+                // A channel is no part of the image.
+                if below.starts_with("channels")
+                    && arguments.len() > 1
+                    && arguments[1] != "--unsigned"
+                {
+                    continue;
+                }
                 let (code, error) = code(&site, arguments);
                 assert_eq!(code, 4, "{arguments:?}, {}: {error}", path.display());
                 assert!(error.contains(path.to_str().unwrap()), "{error}");
@@ -191,7 +210,14 @@ fn one_flipped_byte_in_any_file_is_found_and_named() {
     kinds.dedup();
     assert_eq!(
         kinds,
-        ["blobs", "manifests", "records", "scans", "signatures"]
+        [
+            "blobs",
+            "channels",
+            "manifests",
+            "records",
+            "scans",
+            "signatures"
+        ]
     );
     succeed(&site, &["verify"]);
 }

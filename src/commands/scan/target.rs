@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::{Failed, ScanArgs, Wrong};
+use crate::channel::ChannelName;
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
@@ -39,11 +40,15 @@ pub(super) async fn open(
     let no_target = || Failed::with(2, Wrong::NoTarget(path.clone()));
     let prefix = path
         .to_str()
-        .filter(|text| text.parse::<IdPrefix>().is_ok());
+        .filter(|text| text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok());
     let prefix = prefix.ok_or_else(no_target)?;
     let store = args.store.open().map_err(Failed::new)?;
     let stored = store.resolve(prefix).and_then(|id| store.manifest(id));
-    let stored = stored.map_err(|error| Failed::with(error.exit_code(), error))?;
+    let stored = stored.map_err(|error| match error {
+        // It may as well have been meant as a path.
+        StoreError::NoChannel(_) => no_target(),
+        error => Failed::with(error.exit_code(), error),
+    })?;
     let image = &stored.manifest.outputs.image;
     let blob = store.blob(&image.digest);
     let lock = lock(&store, &stored.manifest.inputs)?;

@@ -1,0 +1,430 @@
+//! What `promote` and `rollback` share: everything that must be proved before a channel moves, and the move.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::process::Stdio;
+
+use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::failed::chain;
+use super::stored::{StoreArgs, plain};
+use super::trusted::{KeyArgs, NoConfiguration, TrustArgs};
+use super::verify::{self, Asked, VerifyError};
+use crate::channel::{self, ChannelName, Direction, Entry, Move};
+use crate::manifest::ManifestId;
+use crate::sign::{MANIFEST, SignError, Signer, TrustError};
+use crate::store::{ChannelPolicy, PolicyError, ScanRecord, Store, StoreError};
+use crate::time::Timestamp;
+use crate::ui::Ui;
+
+/// Vulnerabilities that are named one by one.
+const MOST_TOLD: usize = 5;
+
+/// How a channel is moved.
+#[derive(Clone, Debug, Args)]
+pub struct MoveArgs {
+    /// Why, for whoever reads the history
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+
+    /// Prove everything, and move nothing
+    #[arg(long)]
+    pub check: bool,
+
+    /// Move although the last scan, its age or its lack says no; needs a --reason
+    #[arg(long)]
+    pub force: bool,
+
+    /// Run this command once the channel has moved, with the move as JSON on its stdin
+    #[arg(long, value_name = "COMMAND")]
+    pub exec: Option<String>,
+
+    /// Print the move as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub trust: TrustArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub key: KeyArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
+}
+
+/// Which channel is to point where.
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a ChannelName,
+    pub(super) id: ManifestId,
+    pub(super) direction: Direction,
+}
+
+/// Why a channel did not move.
+#[derive(Debug, Error, Diagnostic)]
+pub enum MoveError {
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// What could not be looked at.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Verify(#[from] VerifyError),
+    /// Whose signatures count.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Trust(#[from] TrustError),
+    /// The place of keys.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NoConfiguration(#[from] NoConfiguration),
+    /// The key.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sign(#[from] SignError),
+    /// The channel's own rules.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Policy(#[from] PolicyError),
+    /// The image is another one's.
+    #[error("{} is an image of {image}, and {name} is a channel of {}", id.short(), name.image)]
+    #[diagnostic(help("a channel's first part is the image's name: {image}/{}", name.channel))]
+    Image {
+        /// The manifest.
+        id: ManifestId,
+        /// Its image's name.
+        image: String,
+        /// The channel.
+        name: ChannelName,
+    },
+    /// There is nothing to go back to.
+    #[error("{0} has no earlier image to go back to")]
+    #[diagnostic(help(
+        "see `karat history {0}`; `karat rollback ID --channel {0}` goes to any image"
+    ))]
+    NothingBefore(ChannelName),
+    /// Several channels had the image, or none.
+    #[error("{}", which(*id, having))]
+    #[diagnostic(help("say which with `--channel IMAGE/CHANNEL`"))]
+    WhichChannel {
+        /// The image.
+        id: ManifestId,
+        /// Those that had it.
+        having: Vec<ChannelName>,
+    },
+    /// Something is not as it was stored, or not signed as the channel asks for.
+    #[error("{} is not proved; {name} stays where it is\n{}", id.short(), faults.join("\n"))]
+    #[diagnostic(help("see `karat verify {}`", id.short()))]
+    Unproved {
+        /// The image.
+        id: ManifestId,
+        /// The channel.
+        name: ChannelName,
+        /// What is wrong.
+        faults: Vec<String>,
+    },
+    /// The policy says no.
+    #[error("the policy of {name} refuses {}\n{}", id.short(), because.join("\n"))]
+    #[diagnostic(help("scan it again (`karat scan {}`), or move it all the same with `--force --reason TEXT`", id.short()))]
+    Refused {
+        /// The image.
+        id: ManifestId,
+        /// The channel.
+        name: ChannelName,
+        /// What it says.
+        because: Vec<String>,
+    },
+    /// A reason is needed.
+    #[error("{0}: a reason is needed")]
+    #[diagnostic(help("say why with `--reason TEXT`; it is kept in the history"))]
+    Reason(String),
+    /// Moves of the channel are to be signed, and there is no key.
+    #[error("moves of {0} are signed, and there is no key here")]
+    #[diagnostic(help(
+        "`karat keys generate` makes one, `--key FILE` names one; or write `signed_moves = false` in the channel's policy"
+    ))]
+    NoKey(ChannelName),
+    /// The command afterwards failed.
+    #[error("{name} has moved, and `{command}` {problem}")]
+    #[diagnostic(help("run it again by hand; the channel stays where it is now"))]
+    Hook {
+        /// The channel.
+        name: ChannelName,
+        /// The command.
+        command: String,
+        /// How it ended.
+        problem: String,
+    },
+    /// Standard output.
+    #[error("cannot write to stdout")]
+    Output(#[from] io::Error),
+}
+
+impl MoveError {
+    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(error) => error.exit_code(),
+            Self::Verify(error) => error.exit_code(),
+            Self::Unproved { .. } => 4,
+            Self::Refused { .. } => 3,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Hook { .. } | Self::Sign(_) | Self::Output(_) => 1,
+            _ => 2,
+        }
+    }
+}
+
+fn which(id: ManifestId, having: &[ChannelName]) -> String {
+    let id = id.short();
+    match having {
+        [] => format!("no channel ever pointed to {id}"),
+        several => {
+            let names: Vec<_> = several.iter().map(ToString::to_string).collect();
+            format!(
+                "several channels have pointed to {id}: {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+/// Proves that the channel may move, and moves it.
+///
+/// # Errors
+/// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`].
+pub(super) async fn run(
+    store: &Store,
+    wanted: Wanted<'_>,
+    args: &MoveArgs,
+    ui: &Ui,
+    out: &mut dyn Write,
+) -> Result<(), MoveError> {
+    let Wanted {
+        name,
+        id,
+        direction,
+    } = wanted;
+    let now = store.channel(name)?;
+    let image = store.manifest(id)?.manifest.inputs.image.name;
+    if image != name.image {
+        let name = name.clone();
+        return Err(MoveError::Image { id, image, name });
+    }
+    if args.force && args.reason.trim().is_empty() {
+        return Err(MoveError::Reason(
+            "`--force` goes over the policy".to_owned(),
+        ));
+    }
+    let policy = ChannelPolicy::read(store, name)?;
+    let signer = args.key.signer()?;
+    if policy.signed_moves && signer.is_none() && !args.check {
+        return Err(MoveError::NoKey(name.clone()));
+    }
+    prove(store, name, id, &policy, args, ui).await?;
+    let because = refused(store, id, &policy)?;
+    if !because.is_empty() && !args.force {
+        let name = name.clone();
+        return Err(MoveError::Refused { id, name, because });
+    }
+    if direction == Direction::Rollback
+        && let Some(opened) = opened_again(store, now.head(), id)?
+        && args.reason.trim().is_empty()
+    {
+        return Err(MoveError::Reason(opened));
+    }
+    if now.head().is_some_and(|head| head.manifest == id) {
+        ui.note(&format!("{name} points to {} already", id.short()));
+        return Ok(());
+    }
+    let entry = Move {
+        by: who(),
+        reason: plain(args.reason.trim()),
+        ..now.next(name, direction, id)
+    };
+    if args.check {
+        ui.note(&format!(
+            "nothing was moved: {name} may go to {}",
+            id.short()
+        ));
+        return print(&entry, args.json, out);
+    }
+    record(store, &entry, signer.as_ref()).await?;
+    print(&entry, args.json, out)?;
+    match &args.exec {
+        Some(command) => hook(command, &entry).await,
+        None => Ok(()),
+    }
+}
+
+/// Reads every byte of the image and of what is beside its manifest, and counts signatures.
+async fn prove(
+    store: &Store,
+    name: &ChannelName,
+    id: ManifestId,
+    policy: &ChannelPolicy,
+    args: &MoveArgs,
+    ui: &Ui,
+) -> Result<(), MoveError> {
+    let checked = verify::check(store, Some(id), ui).await?;
+    let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
+    let mut faults: Vec<_> = faults.collect();
+    if faults.is_empty() && policy.require_signed > 0 {
+        let trust = args.trust.read(&args.trust.path()?)?;
+        let bytes = store.manifest(id)?.bytes;
+        let signatures = store.signatures_of(id)?;
+        let judged = signatures
+            .iter()
+            .map(|it| verify::judge(&trust, MANIFEST, &it.text, &bytes));
+        let judged: Vec<_> = judged.collect();
+        let asked = Asked {
+            require: policy.require_signed,
+            by: &policy.signers,
+        };
+        faults = verify::wanting(asked, &id.short(), &judged);
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let name = name.clone();
+    Err(MoveError::Unproved { id, name, faults })
+}
+
+/// Why the last scan of an image is not good enough.
+fn refused(
+    store: &Store,
+    id: ManifestId,
+    policy: &ChannelPolicy,
+) -> Result<Vec<String>, StoreError> {
+    let Some(scan) = store.scans_of(id)?.pop() else {
+        let because = policy
+            .require_scan
+            .then(|| "it was never scanned".to_owned());
+        return Ok(because.into_iter().collect());
+    };
+    let mut because = Vec::new();
+    let failing = scan.report.counts.failing;
+    if failing > 0 {
+        because.push(format!(
+            "its last scan ({}) has {failing} that the policy refuses",
+            scan.scanned
+        ));
+    }
+    if let Some(most) = policy.max_scan_age {
+        let age = Timestamp::now().seconds() - scan.scanned.seconds();
+        if age > i64::try_from(most.as_secs()).unwrap_or(i64::MAX) {
+            because.push(format!("its last scan is of {}", scan.scanned));
+        }
+    }
+    Ok(because)
+}
+
+/// What going back brings back: vulnerabilities that the image of now has not, by the last scan of each.
+fn opened_again(
+    store: &Store,
+    head: Option<&Move>,
+    id: ManifestId,
+) -> Result<Option<String>, StoreError> {
+    let Some(head) = head else {
+        return Ok(None);
+    };
+    let last = |id| Ok::<_, StoreError>(store.scans_of(id)?.pop());
+    let (Some(now), Some(then)) = (last(head.manifest)?, last(id)?) else {
+        return Ok(None);
+    };
+    let now = vulnerabilities(&now);
+    let opened: Vec<_> = vulnerabilities(&then).difference(&now).cloned().collect();
+    if opened.is_empty() {
+        return Ok(None);
+    }
+    let mut names = opened[..opened.len().min(MOST_TOLD)].join(", ");
+    if opened.len() > MOST_TOLD {
+        names += ", ...";
+    }
+    let what = match opened.len() {
+        1 => "1 fixed vulnerability".to_owned(),
+        many => format!("{many} fixed vulnerabilities"),
+    };
+    Ok(Some(format!("goes back over {what}: {names}")))
+}
+
+fn vulnerabilities(scan: &ScanRecord) -> BTreeSet<String> {
+    let findings = scan.report.findings.iter();
+    let of = findings.filter(|it| it["check"] == "vulnerability");
+    of.filter_map(|it| Some(it["id"].as_str()?.to_owned()))
+        .collect()
+}
+
+async fn record(store: &Store, entry: &Move, signer: Option<&Signer>) -> Result<(), MoveError> {
+    let signature = match signer {
+        Some(signer) => {
+            let bytes = entry.to_bytes().map_err(StoreError::from)?;
+            Some(signer.sign(channel::NAMESPACE, &bytes).await?)
+        }
+        None => None,
+    };
+    let kept = Entry {
+        entry: entry.clone(),
+        signature,
+    };
+    Ok(store.begin().await?.move_channel(kept).await?)
+}
+
+fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(), MoveError> {
+    if json {
+        let line = serde_json::to_string(entry).map_err(io::Error::other)?;
+        writeln!(out, "{line}")?;
+    } else {
+        let from = entry
+            .previous
+            .map_or_else(|| "nothing".to_owned(), |id| id.short());
+        let to = entry.manifest.short();
+        writeln!(out, "{} {}: {from} -> {to}", entry.channel, entry.number)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn who() -> String {
+    let user = ["USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
+    let host = rustix::system::uname();
+    plain(&format!("{user}@{}", host.nodename().to_string_lossy()))
+}
+
+/// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.
+async fn hook(command: &str, entry: &Move) -> Result<(), MoveError> {
+    let failed = |problem: String| MoveError::Hook {
+        name: entry.channel.clone(),
+        command: command.to_owned(),
+        problem,
+    };
+    let bytes = entry.to_bytes().map_err(StoreError::from)?;
+    let mut child = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(io::stderr())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(format!("cannot be run: {error}")))?;
+    if let Some(mut input) = child.stdin.take() {
+        // One that does not want it closes it.
+        let _ = input.write_all(&bytes).await;
+    }
+    let status = child.wait().await;
+    let status = status.map_err(|error| failed(format!("cannot be waited for: {error}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(failed(format!("failed ({status})")))
+}
