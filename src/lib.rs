@@ -34,3 +34,4 @@ pub mod secret;
 pub mod size;
 pub mod time;
 pub mod ui;
+pub mod xdg;

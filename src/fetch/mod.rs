@@ -190,16 +190,10 @@ impl Cache {
     /// # Errors
     /// The environment names no place.
     pub fn of_user() -> Result<Self, FetchError> {
-        let directory = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        // A relative XDG directory is to be ignored, says its specification; ours is what the user wrote.
+        // A relative directory of XDG's is ignored; ours is what the user wrote.
         std::env::var_os("KARAT_CACHE")
             .and_then(|path| std::path::absolute(path).ok())
-            .or_else(|| Some(directory("XDG_CACHE_HOME")?.join("karat")))
-            .or_else(|| Some(directory("HOME")?.join(".cache/karat")))
+            .or_else(|| Some(crate::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
             .map(Self::new)
             .ok_or(FetchError::NoPlace)
     }

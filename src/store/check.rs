@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::signatures::name_of_signature;
 use super::{Store, StoreError, entries, name_of};
 use crate::atomic::UNFINISHED;
 use crate::digest::Digest;
@@ -118,7 +117,7 @@ impl Store {
         let mut check = Check::new(self, stop, progress);
         let mut ids = BTreeSet::new();
         for path in check.entries(&self.manifests()) {
-            if let Some(id) = name_of::<ManifestId>(&path) {
+            if let Some(id) = name_of::<ManifestId>(&path, "json") {
                 ids.insert(id);
             } else {
                 check.stranger(path);
@@ -290,7 +289,8 @@ impl<'a> Check<'a> {
         }
         for directory in [store.records(), store.scans(), store.signatures()] {
             for path in self.entries(&directory.join(id.to_string())) {
-                if name_of::<ManifestId>(&path).is_none() && name_of_signature(&path).is_none() {
+                let is = |extension| name_of::<ManifestId>(&path, extension).is_some();
+                if !is("json") && !is("sig") {
                     self.stranger(path);
                 }
             }

@@ -41,6 +41,7 @@ use crate::digest::Digest;
 use crate::hashing::{self, Sparse};
 use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::ui::Ui;
+use crate::xdg;
 
 /// A store; cheap to clone. Nothing is made on disk before something is written.
 #[derive(Clone, Debug)]
@@ -80,13 +81,7 @@ impl Store {
     /// # Errors
     /// The environment names no place.
     pub fn of_user() -> Result<Self, StoreError> {
-        let directory = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        directory("XDG_DATA_HOME")
-            .or_else(|| Some(directory("HOME")?.join(".local/share")))
+        xdg::directory("XDG_DATA_HOME", ".local/share")
             .map(|data| Self::new(data.join("karat")))
             .ok_or(StoreError::NoPlace)
     }
@@ -118,7 +113,10 @@ impl Store {
     pub fn ids(&self) -> Result<Vec<ManifestId>, StoreError> {
         let paths = entries(&self.manifests())?;
         // Another process may be writing under a passing name; only whole files have an id as theirs.
-        let mut ids: Vec<ManifestId> = paths.iter().filter_map(|path| name_of(path)).collect();
+        let mut ids: Vec<ManifestId> = paths
+            .iter()
+            .filter_map(|path| name_of(path, "json"))
+            .collect();
         ids.sort();
         Ok(ids)
     }
@@ -152,11 +150,7 @@ impl Store {
     /// It cannot be read, or was tampered with.
     pub fn manifest(&self, id: ManifestId) -> Result<Stored, StoreError> {
         let path = self.manifest_path(&id);
-        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-        if ManifestId::of(&bytes) != id {
-            let actual = Digest::of(&bytes);
-            return Err(StoreError::Tampered { path, actual });
-        }
+        let bytes = intact(&path)?;
         match Manifest::from_bytes(&bytes) {
             Ok(manifest) => Ok(Stored {
                 id,
@@ -174,14 +168,10 @@ impl Store {
     pub fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
         let mut records = Vec::new();
         for path in entries(&self.records().join(id.to_string()))? {
-            let Some(digest) = name_of::<ManifestId>(&path) else {
+            if name_of::<ManifestId>(&path, "json").is_none() {
                 continue;
-            };
-            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-            if ManifestId::of(&bytes) != digest {
-                let actual = Digest::of(&bytes);
-                return Err(StoreError::Tampered { path, actual });
             }
+            let bytes = intact(&path)?;
             let record: Record = match serde_json::from_slice(&bytes) {
                 Ok(record) => record,
                 Err(error) => {
@@ -311,10 +301,21 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     }
 }
 
-/// The digest that a `<hex>.json` is called by.
-fn name_of<T: std::str::FromStr>(path: &Path) -> Option<T> {
-    let is_json = path.extension() == Some(OsStr::new("json"));
-    path.file_stem()?.to_str().filter(|_| is_json)?.parse().ok()
+/// What a file is called by, before its extension.
+fn name_of<T: std::str::FromStr>(path: &Path, extension: &str) -> Option<T> {
+    let is_kind = path.extension() == Some(OsStr::new(extension));
+    path.file_stem()?.to_str().filter(|_| is_kind)?.parse().ok()
+}
+
+/// Reads a file that is called by the digest of its bytes, and compares them.
+fn intact(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let bytes = fs::read(path).map_err(StoreError::io("read", path))?;
+    let actual = Digest::of(&bytes);
+    if path.file_stem() == Some(OsStr::new(&actual.hex())) {
+        return Ok(bytes);
+    }
+    let path = path.to_owned();
+    Err(StoreError::Tampered { path, actual })
 }
 
 #[cfg(test)]

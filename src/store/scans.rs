@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::writing::READ_ONLY;
-use super::{Store, StoreError, Writing, entries, name_of};
+use super::{Store, StoreError, Writing, entries, intact, name_of};
 use crate::atomic;
 use crate::digest::Digest;
 use crate::manifest::{ManifestError, ManifestId, canonical};
@@ -62,14 +62,10 @@ impl Store {
     pub fn scans_of(&self, id: ManifestId) -> Result<Vec<ScanRecord>, StoreError> {
         let mut scans = Vec::new();
         for path in entries(&self.scans().join(id.to_string()))? {
-            let Some(digest) = name_of::<ManifestId>(&path) else {
+            if name_of::<ManifestId>(&path, "json").is_none() {
                 continue;
-            };
-            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-            let actual = Digest::of(&bytes);
-            if ManifestId::of(&bytes) != digest {
-                return Err(StoreError::Tampered { path, actual });
             }
+            let bytes = intact(&path)?;
             let record: ScanRecord = match serde_json::from_slice(&bytes) {
                 Ok(record) => record,
                 Err(error) => {
@@ -78,6 +74,7 @@ impl Store {
                 }
             };
             if record.manifest != id {
+                let actual = Digest::of(&bytes);
                 return Err(StoreError::Tampered { path, actual });
             }
             scans.push(record);
@@ -96,11 +93,7 @@ impl Store {
             return Ok(None);
         };
         let path = self.blob(&scan.contents);
-        let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-        let actual = Digest::of(&bytes);
-        if actual != scan.contents {
-            return Err(StoreError::Tampered { path, actual });
-        }
+        let bytes = intact(&path)?;
         let json = zstd::bulk::decompress(&bytes, MOST).map_err(StoreError::io("read", &path))?;
         serde_json::from_slice(&json).map(Some).map_err(|error| {
             let source = ManifestError::Form(error);

@@ -1,11 +1,10 @@
 //! Signatures of manifests: kept beside them, since anybody may add one later. Whether one counts is not asked here.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::writing::READ_ONLY;
-use super::{Store, StoreError, Writing, entries};
+use super::{Store, StoreError, Writing, entries, intact, name_of};
 use crate::atomic;
 use crate::digest::Digest;
 use crate::manifest::ManifestId;
@@ -28,14 +27,10 @@ impl Store {
     pub fn signatures_of(&self, id: ManifestId) -> Result<Vec<StoredSignature>, StoreError> {
         let mut signatures = Vec::new();
         for path in entries(&self.signatures().join(id.to_string()))? {
-            let Some(digest) = name_of_signature(&path) else {
+            if name_of::<ManifestId>(&path, "sig").is_none() {
                 continue;
-            };
-            let text = fs::read(&path).map_err(StoreError::io("read", &path))?;
-            let actual = Digest::of(&text);
-            if actual != digest {
-                return Err(StoreError::Tampered { path, actual });
             }
+            let text = intact(&path)?;
             signatures.push(StoredSignature { path, text });
         }
         signatures.sort_by(|one, other| one.path.cmp(&other.path));
@@ -58,12 +53,4 @@ impl Writing {
             .and_then(|()| atomic::write(&path, READ_ONLY, text.as_bytes()))
             .map_err(StoreError::io("write", &path))
     }
-}
-
-/// The digest that a `<hex>.sig` is called by.
-pub(super) fn name_of_signature(path: &Path) -> Option<Digest> {
-    let is_signature = path.extension() == Some(OsStr::new("sig"));
-    let stem = path.file_stem()?.to_str().filter(|_| is_signature)?;
-    let digest: Digest = stem.parse().ok()?;
-    (digest.hex() == stem).then_some(digest)
 }
