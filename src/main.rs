@@ -100,53 +100,24 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,
-        Verb::Outdated(args) => {
-            return with_signals(async |cancel| {
-                let work = cancel.run_until_cancelled(outdated::run(args, ui, out));
-                work.await.map_or(Ok(130), |done| done.map(|()| 0))
-            });
-        }
-        Verb::Promote(args) => {
-            return with_signals(async |cancel| {
-                let work = cancel.run_until_cancelled(promote::run(args, ui, out));
-                work.await
-                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(moved))
-            });
-        }
-        Verb::Rollback(args) => {
-            return with_signals(async |cancel| {
-                let work = cancel.run_until_cancelled(rollback::run(args, ui, out));
-                work.await
-                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(moved))
-            });
-        }
+        Verb::Outdated(args) => return until_signal(outdated::run(args, ui, out), |it| it),
+        Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
+        Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),
         Verb::History(args) => history::run(args, out).map_err(stored)?,
         Verb::Verify(args) => {
-            return with_signals(async |cancel| {
-                let work = cancel.run_until_cancelled(verify::run(args, ui, out));
-                let failed = |error: verify::VerifyError| Failed::with(error.exit_code(), error);
-                work.await
-                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(failed))
+            return until_signal(verify::run(args, ui, out), |error| {
+                Failed::with(error.exit_code(), error)
             });
         }
         Verb::Sign(args) => {
-            return with_signals(async |cancel| {
-                let work = cancel.run_until_cancelled(sign::run(args, ui));
-                let failed = |error: sign::SigningError| Failed::with(error.exit_code(), error);
-                work.await
-                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(failed))
+            return until_signal(sign::run(args, ui), |error| {
+                Failed::with(error.exit_code(), error)
             });
         }
         Verb::Keys(args) => {
             keys::run(args, ui, out).map_err(|error| Failed::with(error.exit_code(), error))?;
         }
-        Verb::Export(args) => {
-            return with_signals(async |cancel| {
-                let work = cancel.run_until_cancelled(export::run(args, ui));
-                work.await
-                    .map_or(Ok(130), |done| done.map(|()| 0).map_err(stored))
-            });
-        }
+        Verb::Export(args) => return until_signal(export::run(args, ui), stored),
         Verb::Prune(args) => prune::run(args, ui, out)?,
         Verb::Db(args) => {
             return with_signals(async |cancel| db::run(args, ui, cancel, out).await);
@@ -172,6 +143,17 @@ fn screen(cli: &Cli, color: bool) -> Ui {
         LogFormat::Text => Mode::Plain,
     };
     Ui::new(mode, verbosity)
+}
+
+/// Runs what stops well wherever it is: at the first signal it is dropped.
+fn until_signal<E>(
+    work: impl Future<Output = Result<(), E>>,
+    failed: impl FnOnce(E) -> Failed,
+) -> Result<u8, Failed> {
+    with_signals(async |cancel| {
+        let done = cancel.run_until_cancelled(work).await;
+        done.map_or(Ok(130), |done| done.map(|()| 0).map_err(failed))
+    })
 }
 
 /// Runs on this one thread, so that children which die with their parent's thread die with karat. The first signal asks

@@ -11,7 +11,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::stored::plain;
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, configuration};
+use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, at_host, configuration};
 use crate::atomic;
 use crate::flock::FileLock;
 use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fingerprint, when};
@@ -179,8 +179,7 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Key
     let public = PathBuf::from(public);
     let comment = args.comment.clone().unwrap_or_else(|| {
         let user = std::env::var("USER").unwrap_or_else(|_| "karat".to_owned());
-        let host = rustix::system::uname();
-        format!("{user}@{}", host.nodename().to_string_lossy())
+        at_host(&user)
     });
     let pair = KeyPair::generate(&plain(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;

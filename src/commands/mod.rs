@@ -19,6 +19,7 @@ pub mod export;
 mod failed;
 pub mod history;
 pub mod init;
+mod judging;
 pub mod keys;
 pub mod list;
 pub mod lock;

@@ -11,12 +11,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::failed::chain;
+use super::judging::{Asked, judge_all, wanting};
 use super::stored::{StoreArgs, plain};
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs};
-use super::verify::{self, Asked, VerifyError};
+use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, at_host};
+use super::verify::{self, VerifyError};
 use crate::channel::{self, ChannelName, Direction, Entry, Move};
 use crate::manifest::ManifestId;
-use crate::sign::{MANIFEST, SignError, Signer, TrustError};
+use crate::sign::{SignError, Signer, TrustError};
 use crate::store::{ChannelPolicy, PolicyError, ScanRecord, Store, StoreError};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -282,15 +283,13 @@ async fn prove(
         let trust = args.trust.read(&args.trust.path()?)?;
         let bytes = store.manifest(id)?.bytes;
         let signatures = store.signatures_of(id)?;
-        let judged = signatures
-            .iter()
-            .map(|it| verify::judge(&trust, MANIFEST, &it.text, &bytes));
-        let judged: Vec<_> = judged.collect();
+        let texts = signatures.iter().map(|it| it.text.as_slice());
+        let judged = judge_all(&trust, texts, &bytes);
         let asked = Asked {
             require: policy.require_signed,
             by: &policy.signers,
         };
-        faults = verify::wanting(asked, &id.short(), &judged);
+        faults = wanting(asked, &id.short(), &judged);
     }
     if faults.is_empty() {
         return Ok(());
@@ -398,8 +397,7 @@ fn who() -> String {
         .iter()
         .find_map(|name| std::env::var(name).ok());
     let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
-    let host = rustix::system::uname();
-    plain(&format!("{user}@{}", host.nodename().to_string_lossy()))
+    plain(&at_host(&user))
 }
 
 /// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.

@@ -7,6 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::sign::{SignError, Signer, Trust, TrustError};
+use crate::xdg;
 
 /// Which key signs.
 #[derive(Clone, Debug, Args)]
@@ -97,13 +98,13 @@ impl TrustArgs {
 
 /// A file of the user's configuration.
 pub(super) fn configuration(name: &str) -> Result<PathBuf, NoConfiguration> {
-    let directory = |name| {
-        let path = std::env::var_os(name).map(PathBuf::from);
-        path.filter(|path| path.is_absolute())
-    };
-    let home = || Some(directory("HOME")?.join(".config"));
-    let configuration = directory("XDG_CONFIG_HOME").or_else(home);
-    configuration
+    xdg::directory("XDG_CONFIG_HOME", ".config")
         .map(|it| it.join("karat").join(name))
         .ok_or(NoConfiguration)
+}
+
+/// A user of this machine, for people.
+pub(super) fn at_host(user: &str) -> String {
+    let host = rustix::system::uname();
+    format!("{user}@{}", host.nodename().to_string_lossy())
 }

@@ -1,6 +1,5 @@
 //! `karat verify`
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
@@ -8,20 +7,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::Diagnostic;
-use russh::keys::ssh_key::PublicKey;
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::failed::chain;
+use super::judging::{Asked, Judged, judge, judge_all, wanting, who};
 use super::stored::{StoreArgs, plain, size};
 use super::trusted::{NoConfiguration, TrustArgs};
 use crate::channel::{ChannelName, NAMESPACE};
 use crate::digest::Digest;
 use crate::hashing;
 use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
-use crate::sign::{MANIFEST, Signature, Standing, Trust, TrustError, fingerprint, matches_list};
+use crate::sign::{Trust, TrustError, fingerprint};
 use crate::store::{ChannelPolicy, Checked, PolicyError, Store, StoreError};
-use crate::time::Timestamp;
 use crate::ui::Ui;
 
 /// Prove that an image is the one that was recorded, and that people you trust vouch for it
@@ -144,28 +142,6 @@ enum Subject {
     File(PathBuf),
 }
 
-/// A signature and what is thought of it.
-pub(super) struct Judged {
-    key: Option<PublicKey>,
-    names: Vec<String>,
-    /// Why it does not count.
-    because: Option<String>,
-}
-
-impl Judged {
-    /// What counts comes first, then names.
-    fn order(&self) -> (bool, &[String]) {
-        (self.because.is_some(), &self.names)
-    }
-}
-
-/// Whose signatures are asked for, and of how many keys.
-#[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) require: u16,
-    pub(super) by: &'a [String],
-}
-
 /// What became of one manifest's signatures.
 struct Signed {
     id: ManifestId,
@@ -200,16 +176,12 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
     let mut signed = Vec::new();
     if let Some(trust) = &trust {
         for (id, name, bytes, signatures) in signatures(&subject, &store)? {
-            let judged = signatures.iter();
-            let judged = judged.map(|text| judge(trust, MANIFEST, text, &bytes));
-            let mut judged: Vec<_> = judged.collect();
-            judged.sort_by(|one, other| one.order().cmp(&other.order()));
+            let texts = signatures.iter().map(Vec::as_slice);
+            let judged = judge_all(trust, texts, &bytes);
             let about = format!("{} ({})", id.short(), plain(&name));
             faults.extend(wanting(asked, &about, &judged));
             signed.push(Signed { id, name, judged });
         }
-    }
-    if let Some(trust) = &trust {
         for name in channels(args, &subject, &store)? {
             faults.extend(moves(&store, &name, trust)?);
         }
@@ -383,79 +355,6 @@ fn of_file(path: &Path) -> Result<Unjudged, VerifyError> {
         bytes,
         signatures,
     ))
-}
-
-/// What is thought of a signature of some bytes.
-pub(super) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: &[u8]) -> Judged {
-    let verified = Signature::parse(text).and_then(|it| it.verify(namespace, bytes));
-    let key = match verified {
-        Ok(key) => key,
-        Err(error) => {
-            let because = Some(chain(&error, ": "));
-            return Judged {
-                key: None,
-                names: Vec::new(),
-                because,
-            };
-        }
-    };
-    let (names, because) = match trust.standing(&key, namespace, Timestamp::now()) {
-        Standing::Trusted(names) => (names, None),
-        Standing::Revoked => (Vec::new(), Some("the key was revoked".to_owned())),
-        Standing::Expired(name, before) => {
-            (vec![name], Some(format!("the key's time ended {before}")))
-        }
-        Standing::NotYet(name, after) => {
-            (vec![name], Some(format!("the key's time begins {after}")))
-        }
-        Standing::Elsewhere(name) => (vec![name], Some("the key may not sign images".to_owned())),
-        Standing::Unknown => (Vec::new(), Some("nobody you trust has the key".to_owned())),
-    };
-    Judged {
-        key: Some(key),
-        names,
-        because,
-    }
-}
-
-/// What is missing of the signatures that were asked for.
-pub(super) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<String> {
-    let good = || judged.iter().filter(|it| it.because.is_none());
-    let keys: BTreeSet<_> = good()
-        .filter_map(|it| it.key.as_ref().map(fingerprint))
-        .collect();
-    let mut wanting = Vec::new();
-    if keys.len() < usize::from(asked.require) {
-        let mut text = format!(
-            "{about}: signatures that count: {}, asked for: {}",
-            keys.len(),
-            asked.require
-        );
-        for it in judged {
-            if let Some(because) = &it.because {
-                let _ = write!(text, "\n  {}: {because}", who(it));
-            }
-        }
-        wanting.push(text);
-    }
-    for signer in asked.by {
-        let signed = |it: &Judged| it.names.iter().any(|names| matches_list(names, signer));
-        if !good().any(signed) {
-            wanting.push(format!("{about}: {} has not signed it", plain(signer)));
-        }
-    }
-    wanting
-}
-
-fn who(judged: &Judged) -> String {
-    let key = judged
-        .key
-        .as_ref()
-        .map_or_else(|| "a signature".to_owned(), fingerprint);
-    match &judged.names[..] {
-        [] => key,
-        names => format!("{} ({key})", plain(&names.join(", "))),
-    }
 }
 
 fn text(subject: &Subject, checked: &Checked, signed: &[Signed]) -> String {
