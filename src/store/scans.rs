@@ -27,7 +27,8 @@ pub struct ScanRecord {
     /// The manifest that this is about.
     pub manifest: ManifestId,
     /// How many scans of it this makes, from 1: their order, which a clock cannot tell within a second or once it was
-    /// set back.
+    /// set back. Zero in records from before they had one.
+    #[serde(default)]
     pub number: u64,
     /// When it was scanned.
     pub scanned: Timestamp,

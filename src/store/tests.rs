@@ -1,6 +1,7 @@
 //! Stores that are written, spoilt and read.
 
 use super::*;
+use crate::manifest::canonical;
 use crate::manifest::tests::example;
 use crate::scan;
 
@@ -85,6 +86,16 @@ async fn the_last_scan_of_one_second_is_the_last() {
         .iter()
         .map(|scan| (scan.number, scan.report.counts.packages));
     assert!(order.eq((1..=8).map(|it| (it, usize::try_from(it).unwrap()))));
+    // A record from before there were numbers is read, and is the first.
+    let directory = store.scans().join(id.to_string());
+    let text = fs::read_to_string(&entries(&directory).unwrap()[0]).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    record.as_object_mut().unwrap().remove("number").unwrap();
+    let bytes = canonical::to_bytes(&record).unwrap();
+    let name = format!("{}.json", Digest::of(&bytes).hex());
+    fs::write(directory.join(name), &bytes).unwrap();
+    let numbers = store.scans_of(id).unwrap().into_iter();
+    assert!(numbers.map(|scan| scan.number).eq(0..=8));
 }
 
 #[tokio::test]
