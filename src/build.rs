@@ -44,6 +44,9 @@ pub use twice::{Made, again};
 /// How long a guest may take to shut down by itself before it is ended: a guest without KVM is slow.
 const SHUTDOWN: Duration = Duration::from_secs(90);
 
+/// How to build on an image that is forbidden.
+const UNLESS: &str = "`--allow-revoked` builds on this one all the same";
+
 /// Where a build keeps things, and what it does when a step fails.
 pub struct Settings<'a> {
     /// Downloads, bootstrapped bases and run directories.
@@ -62,6 +65,8 @@ pub struct Settings<'a> {
     pub twice: bool,
     /// Start from this disk, which is the plan's base, wherever that would come from.
     pub base: Option<&'a BaseDisk>,
+    /// Build on an image that was revoked, too.
+    pub allow_revoked: bool,
     /// How the finished image is scanned.
     pub scan: &'a ScanSettings,
 }
@@ -211,6 +216,9 @@ impl Job<'_> {
             }
         };
         let base = phases.run("base", obtain).await?;
+        if !self.settings.allow_revoked {
+            self.settings.store.allow_base(base.digest, UNLESS)?;
+        }
         let mut inputs = phases
             .run("digest inputs", self.inputs(wanted, &base))
             .await?;

@@ -3,6 +3,8 @@
 //! Data flows one way: [`template`] → [`plan`] → ([`lock`]) → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
 
 pub mod archives;
+pub mod attest;
+pub mod audit;
 pub mod base;
 pub mod build;
 pub mod builder;
@@ -25,6 +27,7 @@ pub mod ssh;
 pub mod store;
 pub mod template;
 
+pub mod actor;
 pub mod atomic;
 pub mod child;
 pub mod digest;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, db, export, history, init, keys, list, lock,
-    moving::MoveError, outdated, plan, promote, prune, rebuild, rollback, scan, show, sign,
-    stored::StoredError, validate, verify,
+    Failed, Invalid, attest, audit, build, completions, db, export, history, init, keys, kin, list,
+    lock, moving::MoveError, outdated, plan, promote, prune, rebuild, revoke, rollback, scan, show,
+    sign, stored::StoredError, validate, verify,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,8 +54,13 @@ enum Verb {
     Promote(promote::PromoteArgs),
     Rollback(rollback::RollbackArgs),
     History(history::HistoryArgs),
+    Revoke(revoke::RevokeArgs),
+    Children(kin::ChildrenArgs),
+    Parents(kin::ParentsArgs),
     Verify(verify::VerifyArgs),
     Sign(sign::SignArgs),
+    Attest(attest::AttestArgs),
+    Audit(audit::AuditArgs),
     Keys(keys::KeysArgs),
     Export(export::ExportArgs),
     Prune(prune::PruneArgs),
@@ -104,6 +109,13 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
         Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),
         Verb::History(args) => history::run(args, out).map_err(stored)?,
+        Verb::Revoke(args) => {
+            return until_signal(revoke::run(args, ui, out), |error| {
+                Failed::with(error.exit_code(), error)
+            });
+        }
+        Verb::Children(args) => kin::children(args, out).map_err(stored)?,
+        Verb::Parents(args) => kin::parents(args, out).map_err(stored)?,
         Verb::Verify(args) => {
             return until_signal(verify::run(args, ui, out), |error| {
                 Failed::with(error.exit_code(), error)
@@ -111,6 +123,16 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::Sign(args) => {
             return until_signal(sign::run(args, ui), |error| {
+                Failed::with(error.exit_code(), error)
+            });
+        }
+        Verb::Attest(args) => {
+            return until_signal(attest::run(args, ui), |error| {
+                Failed::with(error.exit_code(), error)
+            });
+        }
+        Verb::Audit(args) => {
+            return until_signal(audit::run(args, ui, out), |error| {
                 Failed::with(error.exit_code(), error)
             });
         }

@@ -10,16 +10,19 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::attesting;
 use super::sign::{self, SigningError};
 use super::stored::StoreArgs;
 use super::trusted::KeyArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
+use crate::attest::predicate;
 use crate::build::skip::{self, Verdict};
 use crate::build::{self, Built, Image, OnError, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::plan::{self, Plan};
 use crate::scan::whole::Check;
+use crate::sign::Signer;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
@@ -73,6 +76,10 @@ pub struct BuildArgs {
     /// Build twice and compare, before anything is recorded; a difference fails with exit code 4
     #[arg(long)]
     twice: bool,
+
+    /// Build on an image that was revoked
+    #[arg(long)]
+    allow_revoked: bool,
 
     /// Look up vulnerabilities in this database
     #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
@@ -132,6 +139,7 @@ pub async fn run(
         locked: args.locked,
         mirrors: &args.mirrors.mirrors,
         twice: args.twice,
+        allow_revoked: args.allow_revoked,
         base: None,
         scan: &ScanSettings {
             database: args.db.clone(),
@@ -149,7 +157,7 @@ pub async fn run(
         };
         let mut outcome = one(plan, args, &settings, &ui, cancel).await;
         if let (Ok(Built::Image(image)), Some(signer)) = (&outcome, &signer)
-            && let Err(source) = sign::sign(image.id, signer, &store, &ui).await
+            && let Err(source) = vouch(image.id, plan, signer, &store, &ui).await
         {
             let id = image.id;
             outcome = Err(Failed::new(NotSigned { id, source }));
@@ -170,6 +178,24 @@ pub async fn run(
         }
     }
     Ok(code)
+}
+
+/// Signs a new image, and states where it comes from and what its scan found.
+async fn vouch(
+    id: ManifestId,
+    plan: &Plan,
+    signer: &Signer,
+    store: &Store,
+    ui: &Ui,
+) -> Result<(), SigningError> {
+    sign::sign(id, signer, store, ui).await?;
+    attesting::provenance(id, Some(&plan.template.path), signer, store).await?;
+    if let Some((scan, digest)) = store.last_scan_of(id)? {
+        let said = predicate::scan(&scan, &digest);
+        attesting::attest(id, predicate::SCAN, said, signer, store).await?;
+    }
+    attesting::checkpoint(signer, store).await?;
+    Ok(())
 }
 
 async fn one(

@@ -7,6 +7,9 @@ use clap::Args;
 use super::stored::{StoreArgs, StoredError};
 use crate::ui::Ui;
 
+/// How to copy an image that is forbidden.
+const UNLESS: &str = "`--allow-revoked` copies this one all the same";
+
 /// Copy an image out of the store, checking every byte
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
@@ -16,6 +19,10 @@ pub struct ExportArgs {
     /// Write the image to this file
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+
+    /// Copy it although it was revoked
+    #[arg(long)]
+    pub allow_revoked: bool,
 
     /// Replace the file if it exists
     #[arg(long)]
@@ -33,6 +40,9 @@ pub struct ExportArgs {
 pub async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), StoredError> {
     let store = args.store.open()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
+    if !args.allow_revoked {
+        store.allow(stored.id, UNLESS)?;
+    }
     let blob = store
         .export(&stored.manifest, &args.output, args.force, ui)
         .await?;

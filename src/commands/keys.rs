@@ -11,7 +11,8 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::stored::plain;
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, at_host, configuration};
+use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, configuration};
+use crate::actor;
 use crate::atomic;
 use crate::flock::FileLock;
 use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fingerprint, when};
@@ -177,10 +178,10 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Key
     let mut public = path.clone().into_os_string();
     public.push(".pub");
     let public = PathBuf::from(public);
-    let comment = args.comment.clone().unwrap_or_else(|| {
-        let user = std::env::var("USER").unwrap_or_else(|_| "karat".to_owned());
-        at_host(&user)
-    });
+    let comment = args
+        .comment
+        .clone()
+        .unwrap_or_else(|| format!("{}@{}", actor::user(), actor::host()));
     let pair = KeyPair::generate(&plain(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;
     pair.write_private(&path)

@@ -59,6 +59,7 @@ pub async fn run(
         locked: false,
         mirrors: &args.mirrors.mirrors,
         twice: false,
+        allow_revoked: false,
         base: None,
         scan: &ScanSettings::default(),
     };

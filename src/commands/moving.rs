@@ -10,20 +10,26 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::attesting;
 use super::failed::chain;
 use super::judging::{Asked, judge_all, wanting};
+use super::sign::SigningError;
 use super::stored::{StoreArgs, plain};
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, at_host};
+use super::trusted::{KeyArgs, NoConfiguration, TrustArgs};
 use super::verify::{self, VerifyError};
+use crate::actor;
 use crate::channel::{self, ChannelName, Direction, Entry, Move};
 use crate::manifest::ManifestId;
 use crate::sign::{SignError, Signer, TrustError};
-use crate::store::{ChannelPolicy, PolicyError, ScanRecord, Store, StoreError};
+use crate::store::{ChannelPolicy, PolicyError, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
 /// Vulnerabilities that are named one by one.
 const MOST_TOLD: usize = 5;
+
+/// How to move a channel to an image that is forbidden.
+const UNLESS: &str = "`--force --reason TEXT` moves to this one all the same";
 
 /// How a channel is moved.
 #[derive(Clone, Debug, Args)]
@@ -36,7 +42,7 @@ pub struct MoveArgs {
     #[arg(long)]
     pub check: bool,
 
-    /// Move although the last scan, its age or its lack says no; needs a --reason
+    /// Move although the image was revoked, or the last scan, its age or its lack says no; needs a --reason
     #[arg(long)]
     pub force: bool,
 
@@ -121,6 +127,15 @@ pub enum MoveError {
         /// Those that had it.
         having: Vec<ChannelName>,
     },
+    /// The statement of how long the log is.
+    #[error("{name} has moved, and the length of the audit log could not be signed")]
+    #[diagnostic(help("`karat audit checkpoint` does it; the channel stays where it is now"))]
+    Checkpoint {
+        /// The channel.
+        name: ChannelName,
+        /// Why.
+        source: SigningError,
+    },
     /// Something is not as it was stored, or not signed as the channel asks for.
     #[error("{} is not proved; {name} stays where it is\n{}", id.short(), faults.join("\n"))]
     #[diagnostic(help("see `karat verify {}`", id.short()))]
@@ -179,7 +194,7 @@ impl MoveError {
             Self::Unproved { .. } => 4,
             Self::Refused { .. } => 3,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Hook { .. } | Self::Sign(_) | Self::Output(_) => 1,
+            Self::Hook { .. } | Self::Checkpoint { .. } | Self::Sign(_) | Self::Output(_) => 1,
             _ => 2,
         }
     }
@@ -231,6 +246,15 @@ pub(super) async fn run(
     if policy.signed_moves && signer.is_none() && !args.check {
         return Err(MoveError::NoKey(name.clone()));
     }
+    // Nothing is pruned that is looked at from now on.
+    let writing = if args.check {
+        None
+    } else {
+        Some(store.begin().await?)
+    };
+    if !args.force {
+        store.allow(id, UNLESS)?;
+    }
     prove(store, name, id, &policy, args, ui).await?;
     let because = refused(store, id, &policy)?;
     if !because.is_empty() && !args.force {
@@ -252,15 +276,20 @@ pub(super) async fn run(
         reason: plain(args.reason.trim()),
         ..now.next(name, direction, id)
     };
-    if args.check {
+    let Some(writing) = writing else {
         ui.note(&format!(
             "nothing was moved: {name} may go to {}",
             id.short()
         ));
         return print(&entry, args.json, out);
-    }
-    record(store, &entry, signer.as_ref()).await?;
+    };
+    record(&writing, &entry, signer.as_ref()).await?;
     print(&entry, args.json, out)?;
+    if let Some(signer) = &signer {
+        let signed = attesting::checkpoint(signer, store).await;
+        let name = name.clone();
+        signed.map_err(|source| MoveError::Checkpoint { name, source })?;
+    }
     match &args.exec {
         Some(command) => hook(command, &entry).await,
         None => Ok(()),
@@ -363,7 +392,7 @@ fn vulnerabilities(scan: &ScanRecord) -> BTreeSet<String> {
         .collect()
 }
 
-async fn record(store: &Store, entry: &Move, signer: Option<&Signer>) -> Result<(), MoveError> {
+async fn record(writing: &Writing, entry: &Move, signer: Option<&Signer>) -> Result<(), MoveError> {
     let signature = match signer {
         Some(signer) => {
             let bytes = entry.to_bytes().map_err(StoreError::from)?;
@@ -375,7 +404,7 @@ async fn record(store: &Store, entry: &Move, signer: Option<&Signer>) -> Result<
         entry: entry.clone(),
         signature,
     };
-    Ok(store.begin().await?.move_channel(kept).await?)
+    Ok(writing.move_channel(kept).await?)
 }
 
 fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(), MoveError> {
@@ -393,11 +422,7 @@ fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(), MoveError>
 }
 
 fn who() -> String {
-    let user = ["USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok());
-    let user = user.unwrap_or_else(|| rustix::process::getuid().as_raw().to_string());
-    plain(&at_host(&user))
+    plain(&format!("{}@{}", actor::user(), actor::host()))
 }
 
 /// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.

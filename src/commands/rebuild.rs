@@ -80,6 +80,8 @@ pub async fn run(
         locked: true,
         mirrors: &args.mirrors.mirrors,
         twice: false,
+        // What comes of it is compared, and not kept.
+        allow_revoked: true,
         base: Some(&found.base),
         // Nothing is recorded, so nothing is judged.
         scan: &ScanSettings::default(),

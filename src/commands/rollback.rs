@@ -7,12 +7,12 @@ use clap::Args;
 use super::moving::{self, MoveArgs, MoveError};
 use crate::channel::{ChannelName, Direction};
 use crate::manifest::ManifestId;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
 /// Let a channel point to an earlier image again, once everything about it is proved
 ///
-/// `karat rollback web/stable` goes back to the image before; `karat rollback ID` to that one. Nothing of the network is needed.
+/// `karat rollback web/stable` goes back to the last image before that is not revoked; `karat rollback ID` to that one. Nothing of the network is needed.
 /// With --check all of it is done but the move itself: a rehearsal for every night.
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
@@ -46,13 +46,17 @@ pub async fn run(args: &RollbackArgs, ui: &Ui, out: &mut dyn Write) -> Result<()
 
 fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId), MoveError> {
     if args.to.contains('/') {
-        let name: ChannelName = args.to.parse().map_err(crate::store::StoreError::from)?;
-        let line = store.channel(&name)?.line();
-        return match line[..] {
-            [.., before, _] => Ok((name, before)),
-            [_] => Err(MoveError::NothingBefore(name)),
-            [] => Err(crate::store::StoreError::NoChannel(name).into()),
-        };
+        let name: ChannelName = args.to.parse().map_err(StoreError::from)?;
+        let mut line = store.channel(&name)?.line();
+        if line.pop().is_none() {
+            return Err(StoreError::NoChannel(name).into());
+        }
+        for before in line.into_iter().rev() {
+            if store.revoked(before)?.is_none() {
+                return Ok((name, before));
+            }
+        }
+        return Err(MoveError::NothingBefore(name));
     }
     let id = store.resolve(&args.to)?;
     if let Some(name) = &args.channel {

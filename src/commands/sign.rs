@@ -4,6 +4,7 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::attesting;
 use super::stored::StoreArgs;
 use super::trusted::{KeyArgs, NoConfiguration};
 use crate::manifest::ManifestId;
@@ -40,6 +41,10 @@ pub enum SigningError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     NoConfiguration(#[from] NoConfiguration),
+    /// There is nothing to state.
+    #[error("{} was never scanned", .0.short())]
+    #[diagnostic(help("`karat scan {}` does it", .0.short()))]
+    NoScan(ManifestId),
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -53,6 +58,7 @@ impl SigningError {
         match self {
             Self::Store(error) => error.exit_code(),
             Self::NoConfiguration(_)
+            | Self::NoScan(_)
             | Self::Sign(SignError::Read { .. } | SignError::Form { .. }) => 2,
             Self::Sign(_) => 1,
         }
@@ -66,7 +72,9 @@ impl SigningError {
 pub async fn run(args: &SignArgs, ui: &Ui) -> Result<(), SigningError> {
     let store = args.store.open()?;
     let signer = Signer::from_file(&args.key.path()?)?;
-    sign(store.resolve(&args.id)?, &signer, &store, ui).await
+    sign(store.resolve(&args.id)?, &signer, &store, ui).await?;
+    attesting::checkpoint(&signer, &store).await?;
+    Ok(())
 }
 
 /// Signs the bytes that are stored, and puts the signature beside them.

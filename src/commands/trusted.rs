@@ -102,9 +102,3 @@ pub(super) fn configuration(name: &str) -> Result<PathBuf, NoConfiguration> {
         .map(|it| it.join("karat").join(name))
         .ok_or(NoConfiguration)
 }
-
-/// A user of this machine, for people.
-pub(super) fn at_host(user: &str) -> String {
-    let host = rustix::system::uname();
-    format!("{user}@{}", host.nodename().to_string_lossy())
-}

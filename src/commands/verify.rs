@@ -10,6 +10,8 @@ use miette::Diagnostic;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::attested::{self, Attested};
+use super::audit;
 use super::failed::chain;
 use super::judging::{Asked, Judged, judge, judge_all, wanting, who};
 use super::stored::{StoreArgs, plain, size};
@@ -24,7 +26,7 @@ use crate::ui::Ui;
 
 /// Prove that an image is the one that was recorded, and that people you trust vouch for it
 ///
-/// Reads every byte: the manifest, its image, records, scans and what it was made from. Without an argument it reads the
+/// Reads every byte: the manifest, its image, records, scans, attestations, the audit log and what it was made from. Without an argument it reads the
 /// whole store. Needs no network. Exit code 4 says that something is not as it was stored, or not signed as it should be.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
@@ -186,11 +188,22 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
             faults.extend(moves(&store, &name, trust)?);
         }
     }
+    let attested =
+        attested::judge_all(&store, &ids(&subject, &store)?, trust.as_ref(), &mut faults);
+    if let Subject::Stored(id) | Subject::Image(id, _) = &subject {
+        faults.extend(attested::revoked(&store, *id));
+    }
+    if !matches!(subject, Subject::File(_)) {
+        // One that does not hold was told as such already.
+        if let Ok(log) = store.audit() {
+            faults.extend(audit::against(&store, &log, trust.as_ref())?);
+        }
+    }
     if args.json {
-        let report = json_report(&subject, &checked, &signed, &faults);
+        let report = json_report(&subject, &checked, &signed, &attested, &faults);
         writeln!(out, "{report}")?;
     } else {
-        out.write_all(text(&subject, &checked, &signed).as_bytes())?;
+        out.write_all(text(&subject, &checked, &signed, &attested).as_bytes())?;
     }
     if faults.is_empty() {
         return Ok(());
@@ -305,17 +318,24 @@ pub(super) async fn check(
     checked.await.map_err(read)
 }
 
+/// The manifests in the store that are verified.
+fn ids(subject: &Subject, store: &Store) -> Result<Vec<ManifestId>, StoreError> {
+    match subject {
+        Subject::File(_) => Ok(Vec::new()),
+        Subject::Stored(id) | Subject::Image(id, _) => Ok(vec![*id]),
+        Subject::Store => store.ids(),
+    }
+}
+
 /// Id, name, bytes and signatures of a manifest.
 type Unjudged = (ManifestId, String, Vec<u8>, Vec<Vec<u8>>);
 
 /// What there is to judge. What is broken there was told as such already, and is left out here.
 fn signatures(subject: &Subject, store: &Store) -> Result<Vec<Unjudged>, VerifyError> {
-    let ids = match subject {
-        Subject::File(path) => return Ok(vec![of_file(path)?]),
-        Subject::Stored(id) | Subject::Image(id, _) => vec![*id],
-        Subject::Store => store.ids()?,
-    };
-    let stored = ids.into_iter().filter_map(|id| {
+    if let Subject::File(path) = subject {
+        return Ok(vec![of_file(path)?]);
+    }
+    let stored = ids(subject, store)?.into_iter().filter_map(|id| {
         let stored = store.manifest(id).ok()?;
         let signatures = store.signatures_of(id).ok()?.into_iter();
         let name = stored.manifest.inputs.image.name;
@@ -357,7 +377,7 @@ fn of_file(path: &Path) -> Result<Unjudged, VerifyError> {
     ))
 }
 
-fn text(subject: &Subject, checked: &Checked, signed: &[Signed]) -> String {
+fn text(subject: &Subject, checked: &Checked, signed: &[Signed], attested: &[Attested]) -> String {
     let mut text = String::new();
     let mut row = |key: &str, value: &str| {
         let _ = writeln!(text, "{key:12} {value}");
@@ -381,6 +401,9 @@ fn text(subject: &Subject, checked: &Checked, signed: &[Signed]) -> String {
             row("signed by", &(who(it) + &because.unwrap_or_default()));
         }
     }
+    for it in attested {
+        row("attested", &it.text());
+    }
     if !matches!(subject, Subject::File(_)) {
         let blobs = format!("{} read ({})", checked.blobs, size(checked.bytes));
         row("blobs", &blobs);
@@ -389,6 +412,9 @@ fn text(subject: &Subject, checked: &Checked, signed: &[Signed]) -> String {
             row("moves", &format!("{} of channels", checked.moves));
         }
         row("scans", &checked.scans.to_string());
+        if checked.lines > 0 {
+            row("audit log", &format!("{} lines", checked.lines));
+        }
     }
     for (what, _) in checked.missing.iter().take(MOST_TOLD) {
         row("missing", &format!("{}; a rebuild needs it", plain(what)));
@@ -403,6 +429,7 @@ fn json_report(
     subject: &Subject,
     checked: &Checked,
     signed: &[Signed],
+    attested: &[Attested],
     faults: &[String],
 ) -> Value {
     let signatures = signed.iter().flat_map(|Signed { id, judged, .. }| {
@@ -432,6 +459,8 @@ fn json_report(
         "scans": checked.scans,
         "signatures": signatures.collect::<Vec<_>>(),
         "missing": missing.collect::<Vec<_>>(),
+        "attestations": attested.iter().map(Attested::json).collect::<Vec<_>>(),
+        "audit_lines": checked.lines,
         "faults": faults,
     });
     if let Subject::Stored(id) | Subject::Image(id, _) = subject {

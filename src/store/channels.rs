@@ -13,7 +13,8 @@ use thiserror::Error;
 
 use super::{Store, StoreError, Writing, entries};
 use crate::atomic;
-use crate::channel::{Channel, ChannelName, Entry};
+use crate::audit::{About, Event};
+use crate::channel::{Channel, ChannelName, Direction, Entry};
 use crate::flock::FileLock;
 use crate::manifest::canonical;
 use crate::size::parse_duration;
@@ -155,9 +156,20 @@ impl Writing {
                 },
             });
         }
+        let event = match kept.entry.direction {
+            Direction::Promote => Event::Promote,
+            Direction::Rollback => Event::Rollback,
+        };
+        let about = About {
+            ids: vec![kept.entry.manifest],
+            subject: Some(name.to_string()),
+            digest: Some(kept.digest()?),
+            reason: Some(kept.entry.reason.clone()),
+        };
         channel.push(kept)?;
         let bytes = canonical::to_bytes(&channel)?;
         let above = self.store().channels_directory();
+        self.log(event, about)?;
         atomic::write(&path, MODE, &bytes)
             .and_then(|()| atomic::sync_directory(&above))
             .map_err(StoreError::io("write", &path))?;

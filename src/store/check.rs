@@ -25,6 +25,10 @@ pub struct Checked {
     pub records: usize,
     /// Results of scans.
     pub scans: usize,
+    /// Statements about manifests.
+    pub attestations: usize,
+    /// Lines of the audit log.
+    pub lines: usize,
     /// Moves of channels.
     pub moves: usize,
     /// Blobs that were hashed.
@@ -99,6 +103,7 @@ impl Store {
             });
         }
         check.beside(id);
+        check.audit();
         for (what, digest) in self.materials(&manifest) {
             check.blob(&what, &digest, Need::Rebuild)?;
         }
@@ -129,7 +134,13 @@ impl Store {
                 check.present("the image", &image);
             }
         }
-        for directory in [self.records(), self.scans(), self.signatures()] {
+        check.audit();
+        for directory in [
+            self.records(),
+            self.scans(),
+            self.signatures(),
+            self.attestations(),
+        ] {
             for path in check.entries(&directory) {
                 // What a manifest is about that was never recorded is no harm, and is read all the same.
                 match path
@@ -287,13 +298,30 @@ impl<'a> Check<'a> {
         if let Err(error) = store.signatures_of(id) {
             self.fault(error);
         }
-        for directory in [store.records(), store.scans(), store.signatures()] {
+        match store.attestations_of(id) {
+            Ok(attestations) => self.checked.attestations += attestations.len(),
+            Err(error) => self.fault(error),
+        }
+        for directory in [
+            store.records(),
+            store.scans(),
+            store.signatures(),
+            store.attestations(),
+        ] {
             for path in self.entries(&directory.join(id.to_string())) {
                 let is = |extension| name_of::<ManifestId>(&path, extension).is_some();
                 if !is("json") && !is("sig") {
                     self.stranger(path);
                 }
             }
+        }
+    }
+
+    /// The log of all changes.
+    fn audit(&mut self) {
+        match self.store.audit() {
+            Ok(log) => self.checked.lines = log.lines.len(),
+            Err(error) => self.fault(error),
         }
     }
 

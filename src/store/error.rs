@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::Revoked;
+use crate::attest::AttestError;
+use crate::audit::AuditError;
 use crate::channel::{ChannelError, ChannelName, InvalidName};
 use crate::digest::Digest;
 use crate::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
@@ -85,6 +88,28 @@ pub enum StoreError {
         /// What is wrong.
         source: ChannelError,
     },
+    /// The audit log was changed by hand.
+    #[error("{} is not as it was recorded", path.display())]
+    #[diagnostic(help(
+        "nothing is changed without a line in it: restore it from a backup, or keep it elsewhere as evidence and take it away, and a new one begins"
+    ))]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: AuditError,
+    },
+    /// A statement is what its name says and still cannot be read.
+    #[error("cannot read the attestation {}", path.display())]
+    #[diagnostic(help(
+        "another version of karat may have written it, or it was put there by hand"
+    ))]
+    Attestation {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: AttestError,
+    },
     /// Somebody else moved a channel first.
     #[error("{name} has moved meanwhile: move {number} by {by}")]
     #[diagnostic(help("see `karat history {name}`, and decide again; nothing was changed"))]
@@ -106,6 +131,10 @@ pub enum StoreError {
         "`karat promote ID {0}` makes it; see `karat history` for those that there are"
     ))]
     NoChannel(ChannelName),
+    /// The image is forbidden.
+    #[error("{} was revoked by {} on {}: {}", .0.id.short(), .0.revocation.by, .0.revocation.revoked, .0.revocation.reason)]
+    #[diagnostic(help("take another image (`karat list`); {}", .1))]
+    Revoked(Box<Revoked>, &'static str),
     /// A manifest names an image that is not in the store.
     #[error("the image {0} is not in the store")]
     #[diagnostic(help("build it again"))]
@@ -140,7 +169,12 @@ impl StoreError {
             | Self::Unknown { .. }
             | Self::Ambiguous { .. }
             | Self::Exists(_) => 2,
-            Self::Tampered { .. } | Self::Unreadable { .. } | Self::Channel { .. } => 4,
+            Self::Revoked(..) => 3,
+            Self::Tampered { .. }
+            | Self::Unreadable { .. }
+            | Self::Channel { .. }
+            | Self::Audit { .. }
+            | Self::Attestation { .. } => 4,
             _ => 1,
         }
     }

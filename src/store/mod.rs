@@ -6,16 +6,22 @@
 //!         records/<id>/<digest>.json      what differed from run to run: write once
 //!         scans/<id>/<digest>.json        what scans found: write once
 //!         signatures/<id>/<digest>.sig    who vouches for a manifest: write once
+//!         attestations/<id>/<digest>.json statements about a manifest, signed: write once
 //!         channels/<image>/<channel>.json where a channel points, and every move before: replaced whole
+//!         audit.jsonl                     a line for every change, each with the digest of the one before: only grows
+//!         audit.checkpoint                how many lines there were, signed: replaced whole
 //!         lock                            shared by writers, held alone by what removes
 //! ```
 //!
 //! Every name but a channel's is the SHA-256 of the file's bytes, and is compared when the file is read. Everything is written beside
 //! its target, synced, then renamed.
 
+mod attestations;
+mod audit;
 mod channels;
 mod check;
 mod error;
+mod lineage;
 mod record;
 mod scans;
 mod signatures;
@@ -27,9 +33,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use crate::time::{InvalidTime, Timestamp};
+pub use attestations::{Attestation, Revoked};
+pub use audit::read_checkpoint;
 pub use channels::{ChannelPolicy, PolicyError};
 pub use check::{Checked, Fault};
 pub use error::StoreError;
+pub use lineage::{Lineage, Relative};
 pub use record::{Record, Run};
 pub use scans::ScanRecord;
 pub use signatures::StoredSignature;
@@ -247,10 +256,11 @@ impl Store {
 
     /// Removes what a crashed writer left under a passing name. Only for who has the lock alone.
     fn sweep(&self) -> Result<(), StoreError> {
-        let mut directories = vec![self.blobs(), self.manifests()];
+        let mut directories = vec![self.root.clone(), self.blobs(), self.manifests()];
         directories.extend(entries(&self.records())?);
         directories.extend(entries(&self.scans())?);
         directories.extend(entries(&self.signatures())?);
+        directories.extend(entries(&self.attestations())?);
         directories.extend(entries(&self.channels_directory())?);
         for directory in directories {
             for path in entries(&directory)? {
@@ -281,6 +291,10 @@ impl Store {
 
     fn signatures(&self) -> PathBuf {
         self.root.join("signatures")
+    }
+
+    fn attestations(&self) -> PathBuf {
+        self.root.join("attestations")
     }
 
     fn manifest_path(&self, id: &ManifestId) -> PathBuf {

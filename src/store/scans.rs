@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::writing::READ_ONLY;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
 use crate::atomic;
+use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::manifest::{ManifestError, ManifestId, canonical};
 use crate::scan::report::{Json, Report};
@@ -85,6 +86,18 @@ impl Store {
         Ok(scans)
     }
 
+    /// The last scan of an image, with the digest of its record.
+    ///
+    /// # Errors
+    /// One cannot be read, or was tampered with.
+    pub fn last_scan_of(&self, id: ManifestId) -> Result<Option<(ScanRecord, Digest)>, StoreError> {
+        let Some(scan) = self.scans_of(id)?.pop() else {
+            return Ok(None);
+        };
+        let digest = Digest::of(&canonical::to_bytes(&scan)?);
+        Ok(Some((scan, digest)))
+    }
+
     /// What is installed in an image, by its last scan; `None` when it was never scanned.
     ///
     /// # Errors
@@ -143,7 +156,14 @@ impl Writing {
             report: report.json(),
         };
         let bytes = canonical::to_bytes(&record)?;
-        let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
+        let digest = Digest::of(&bytes);
+        let about = About {
+            ids: vec![id],
+            digest: Some(digest),
+            ..About::default()
+        };
+        self.log(Event::Scan, about)?;
+        let path = directory.join(format!("{}.json", digest.hex()));
         fs::create_dir_all(&directory)
             .and_then(|()| atomic::sync_directory(&scans))
             .and_then(|()| atomic::write(&path, READ_ONLY, &bytes))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::writing::READ_ONLY;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
 use crate::atomic;
+use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::manifest::ManifestId;
 use crate::sign;
@@ -47,7 +48,17 @@ impl Writing {
         debug_assert!(text.len() <= sign::LARGEST);
         let signatures = self.store().signatures();
         let directory = signatures.join(id.to_string());
-        let path = directory.join(format!("{}.sig", Digest::of(text.as_bytes()).hex()));
+        let digest = Digest::of(text.as_bytes());
+        let path = directory.join(format!("{}.sig", digest.hex()));
+        if path.exists() {
+            return Ok(());
+        }
+        let about = About {
+            ids: vec![id],
+            digest: Some(digest),
+            ..About::default()
+        };
+        self.log(Event::Sign, about)?;
         fs::create_dir_all(&directory)
             .and_then(|()| atomic::sync_directory(&signatures))
             .and_then(|()| atomic::write(&path, READ_ONLY, text.as_bytes()))

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::{Blob, Record, Run, Store, StoreError};
 use crate::atomic::{self, Unfinished};
+use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::flock::FileLock;
 use crate::hashing::{self, Sparse, Stop};
@@ -149,6 +150,12 @@ impl Writing {
         }
         let bytes = manifest.to_bytes()?;
         let id = ManifestId::of(&bytes);
+        let about = About {
+            ids: vec![id],
+            subject: Some(manifest.inputs.image.name.clone()),
+            ..About::default()
+        };
+        self.log(Event::Record, about)?;
         self.record(&Record::new(id, run))?;
         let path = self.store.manifest_path(&id);
         // The name is the digest of the bytes, so a file that has it can only be this one, or a spoilt one.
