@@ -1,8 +1,8 @@
 //! Files that appear whole or not at all: written beside their target, synced, then renamed.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -84,6 +84,17 @@ pub fn write(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut unfinished = Unfinished::create(target, mode)?;
     unfinished.file().write_all(bytes)?;
     unfinished.finish()
+}
+
+/// Makes a directory and those above it that are missing; others cannot write to them, whatever the umask says.
+///
+/// # Errors
+/// One cannot be made.
+pub fn make_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(directory)
 }
 
 /// Makes the names in a directory durable.

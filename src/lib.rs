@@ -25,6 +25,7 @@ pub mod scan;
 pub mod sign;
 pub mod ssh;
 pub mod store;
+pub mod syslog;
 pub mod template;
 
 pub mod actor;

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, attest, audit, build, completions, db, export, history, init, keys, kin, list,
-    lock, moving::MoveError, outdated, plan, promote, prune, rebuild, revoke, rollback, scan, show,
-    sign, stored::StoredError, validate, verify,
+    Failed, Invalid, attest, audit, build, completions, db, export, forward, history, init, keys,
+    kin, list, lock,
+    moving::MoveError,
+    outdated, pin, plan, promote, prune, rebuild, revoke, rollback, scan, show, sign, store,
+    stored::{StoreArgs, StoredError},
+    validate, verify,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +31,9 @@ struct Cli {
     /// Log for people, or one JSON object a line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
+
+    #[command(flatten)]
+    forward: forward::ForwardArgs,
 
     #[command(subcommand)]
     verb: Verb,
@@ -63,7 +69,10 @@ enum Verb {
     Audit(audit::AuditArgs),
     Keys(keys::KeysArgs),
     Export(export::ExportArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
     Prune(prune::PruneArgs),
+    Store(store::StoreVerbArgs),
     Db(db::DbArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -72,7 +81,25 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let color = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    match run(&cli, &screen(&cli, color)) {
+    let ui = screen(&cli, color);
+    let ended = run(&cli, &ui);
+    // Whatever was changed before it failed is in the log, too.
+    let ended = match (store_of(&cli.verb), cli.forward.server()) {
+        (Some(store), Ok(Some(server))) => {
+            let sent = until_signal(forward::run(store, &server), Failed::new);
+            match sent {
+                // It is what this verb is asked for; for others, the change is made, and the lines are sent later.
+                sent if matches!(cli.verb, Verb::Audit(_)) => ended.and(sent),
+                Err(failed) => {
+                    ui.warn(&failed.to_string());
+                    ended
+                }
+                Ok(_) => ended,
+            }
+        }
+        _ => ended,
+    };
+    match ended {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
             if let Some(text) = failed.render(color) {
@@ -83,7 +110,29 @@ fn main() -> ExitCode {
     }
 }
 
+/// The store that a verb may change.
+fn store_of(verb: &Verb) -> Option<&StoreArgs> {
+    match verb {
+        Verb::Build(args) => Some(&args.store),
+        Verb::Scan(args) => Some(&args.store),
+        Verb::Promote(args) => Some(&args.moving.store),
+        Verb::Rollback(args) => Some(&args.moving.store),
+        Verb::Revoke(args) => Some(&args.store),
+        Verb::Sign(args) => Some(&args.store),
+        Verb::Attest(args) => Some(&args.store),
+        Verb::Pin(args) => Some(&args.store),
+        Verb::Unpin(args) => Some(&args.store),
+        Verb::Prune(args) => Some(&args.store),
+        Verb::Audit(args) => Some(args.store()),
+        _ => None,
+    }
+}
+
 fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
+    // Said before anything is done.
+    cli.forward
+        .server()
+        .map_err(|error| Failed::with(2, error))?;
     let out = &mut io::stdout().lock();
     match &cli.verb {
         Verb::Init(args) => {
@@ -140,7 +189,10 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
             keys::run(args, ui, out).map_err(|error| Failed::with(error.exit_code(), error))?;
         }
         Verb::Export(args) => return until_signal(export::run(args, ui), stored),
-        Verb::Prune(args) => prune::run(args, ui, out)?,
+        Verb::Pin(args) => return until_signal(pin::pin(args, ui), stored),
+        Verb::Unpin(args) => return until_signal(pin::unpin(args, ui), stored),
+        Verb::Prune(args) => return until_signal(prune::run(args, ui, out), |it| it),
+        Verb::Store(args) => store::run(args, out).map_err(stored)?,
         Verb::Db(args) => {
             return with_signals(async |cancel| db::run(args, ui, cancel, out).await);
         }

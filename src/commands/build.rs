@@ -97,7 +97,8 @@ pub struct BuildArgs {
     key: KeyArgs,
 
     #[command(flatten)]
-    store: StoreArgs,
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
 }
 
 /// An image that nobody has vouched for.

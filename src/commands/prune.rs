@@ -1,28 +1,154 @@
 //! `karat prune`
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
 use super::Failed;
+use super::stored::{StoreArgs, size};
 use crate::builder::qemu;
 use crate::fetch::Cache;
+use crate::manifest::ManifestId;
 use crate::run::RunDir;
+use crate::size::parse_duration;
+use crate::store::{Keep, Pruning, StoreError};
+use crate::time::Timestamp;
 use crate::ui::Ui;
 
-/// Remove what killed builds have left
-#[derive(Debug, Args)]
+/// Remove images that nothing holds, in two steps; or what killed builds have left
+///
+/// An image is held by a channel that points to it or may go back to it, by a pin, by its age, by being the last of its name,
+/// and by images that are built on it. What nothing holds is marked first, and removed by a later run once its time is over.
+/// Manifests, signatures, inventories and the audit log are never removed. `karat store status` shows what holds what.
+#[derive(Clone, Debug, Args)]
 pub struct PruneArgs {
-    /// Remove run directories whose karat is gone, and end their guests
-    #[arg(long, required = true)]
+    /// Remove run directories whose karat is gone, and end their guests, instead
+    #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
     runs: bool,
+
+    #[command(flatten)]
+    keep: KeepArgs,
+
+    /// Remove what was marked so long ago
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+    grace: Duration,
+
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
 }
 
-/// Removes every leftover; prints the path of each.
+/// What is kept.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct KeepArgs {
+    /// Keep so many images of each channel: where it points, and those that it may go back to
+    #[arg(
+        long = "keep",
+        id = "per_channel",
+        value_name = "N",
+        default_value_t = 5
+    )]
+    per_channel: usize,
+
+    /// Keep images that were built within this time
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration)]
+    keep_within: Duration,
+}
+
+impl KeepArgs {
+    /// As the store wants it.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        Keep {
+            // Where a channel points is held in every case.
+            per_channel: self.per_channel,
+            within: self.keep_within,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Removes what is no longer needed; prints what became of each image, or the path of each leftover.
 ///
 /// # Errors
-/// Names the first that could not be removed.
-pub fn run(_args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+/// Names the first that could not be removed; or the store is damaged, so that it cannot be told what is needed.
+pub async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+    if args.runs {
+        return runs(ui, out);
+    }
+    let failed = |error: StoreError| Failed::with(error.exit_code(), error);
+    let store = args.store.open().map_err(failed)?;
+    let keep = args.keep.keep();
+    let pruning = if args.dry_run {
+        let now = Timestamp::now();
+        let held = store.held(keep, now);
+        held.and_then(|held| store.pruning(&held, args.grace, now))
+    } else {
+        let waiting = || ui.note("waiting for whoever writes to the store");
+        store.prune(keep, args.grace, waiting).await
+    };
+    let pruning = pruning.map_err(failed)?;
+    let names = |id: &ManifestId| {
+        let stored = store.manifest(*id);
+        stored.map_or_else(|_| String::new(), |it| it.manifest.inputs.image.name)
+    };
+    print(&pruning, names, args.json, out).map_err(Failed::stdout)?;
+    if args.dry_run {
+        ui.note("nothing was done (`--dry-run`)");
+    }
+    Ok(())
+}
+
+fn print(
+    pruning: &Pruning,
+    name: impl Fn(&ManifestId) -> String,
+    json: bool,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let of = [
+        ("removed", &pruning.removed),
+        ("marked", &pruning.condemned),
+        ("waiting", &pruning.waiting),
+        ("kept", &pruning.spared),
+    ];
+    if json {
+        let ids = |ids: &[ManifestId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut line = json!({"blobs": pruning.blobs.len(), "bytes": pruning.bytes});
+        for (what, images) in of {
+            line[what] = json!(ids(images));
+        }
+        writeln!(out, "{line}")?;
+        return out.flush();
+    }
+    for (what, ids) in of {
+        for id in ids {
+            writeln!(out, "{what:8} {}  {}", id.short(), name(id))?;
+        }
+    }
+    writeln!(
+        out,
+        "{:8} {} ({})",
+        "freed",
+        size(pruning.bytes),
+        crate::scan::report::number(pruning.blobs.len(), "file")
+    )?;
+    out.flush()
+}
+
+fn runs(ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     let cache = Cache::of_user().map_err(Failed::new)?;
     let leftovers = RunDir::leftovers(&cache.runs())
         .map_err(|error| Failed::io("cannot look for run directories", error))?;

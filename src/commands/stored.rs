@@ -21,12 +21,14 @@ impl StoreArgs {
     /// Opens the store; makes nothing.
     ///
     /// # Errors
-    /// None was given and the environment names no place.
+    /// None was given and the environment names no place, or others can change it.
     pub fn open(&self) -> Result<Store, StoreError> {
-        match &self.store {
-            Some(root) => Ok(Store::new(root)),
-            None => Store::of_user(),
-        }
+        let store = match &self.store {
+            Some(root) => Store::new(root),
+            None => Store::of_user()?,
+        };
+        store.guard()?;
+        Ok(store)
     }
 }
 

@@ -1,11 +1,9 @@
 //! Attestations: kept beside a manifest, since they are made later and by others. Whose signatures count is not asked here.
 
-use std::fs;
 use std::path::PathBuf;
 
-use super::writing::READ_ONLY;
+use super::writing::add_beside;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
-use crate::atomic;
 use crate::attest::predicate::{REVOCATION, Revocation};
 use crate::attest::{AttestError, Envelope, Statement};
 use crate::audit::{About, Event};
@@ -130,8 +128,7 @@ impl Writing {
     ) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(envelope)?;
         let digest = Digest::of(&bytes);
-        let attestations = self.store().attestations();
-        let directory = attestations.join(id.to_string());
+        let directory = self.store().attestations().join(id.to_string());
         let path = directory.join(format!("{}.json", digest.hex()));
         if path.exists() {
             return Ok(());
@@ -150,9 +147,6 @@ impl Writing {
             Event::Attest
         };
         self.log(event, about)?;
-        fs::create_dir_all(&directory)
-            .and_then(|()| atomic::sync_directory(&attestations))
-            .and_then(|()| atomic::write(&path, READ_ONLY, &bytes))
-            .map_err(StoreError::io("write", &path))
+        add_beside(&path, &bytes)
     }
 }

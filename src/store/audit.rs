@@ -98,6 +98,26 @@ impl Store {
         Ok(missing)
     }
 
+    /// How many lines each server was sent already.
+    ///
+    /// # Errors
+    /// That cannot be read.
+    pub fn forwarded(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let path = self.forwarded_path();
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            // One that is damaged only makes lines be sent again.
+            read => Ok(
+                serde_json::from_slice(&read.map_err(StoreError::io("read", &path))?)
+                    .unwrap_or_default(),
+            ),
+        }
+    }
+
+    fn forwarded_path(&self) -> PathBuf {
+        self.root().join("audit.forwarded")
+    }
+
     /// Where the log is.
     #[must_use]
     pub fn audit_path(&self) -> PathBuf {
@@ -153,6 +173,20 @@ impl Writing {
             let _ = file.set_len(length);
             StoreError::io("write", &path)(error)
         })
+    }
+
+    /// Remembers how many lines a server was sent.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn keep_forwarded(&self, server: &str, number: u64) -> Result<(), StoreError> {
+        let _lock = lock(self.store())?;
+        let mut forwarded = self.store().forwarded()?;
+        let kept = forwarded.entry(server.to_owned()).or_default();
+        *kept = number.max(*kept);
+        let path = self.store().forwarded_path();
+        let bytes = canonical::to_bytes(&forwarded)?;
+        atomic::write(&path, MODE, &bytes).map_err(StoreError::io("write", &path))
     }
 
     /// Keeps a checkpoint, unless there is one of a longer log.

@@ -137,7 +137,7 @@ impl Writing {
         let name = kept.entry.channel.clone();
         let path = self.store().channel_path(&name);
         let directory = atomic::directory_of(&path).to_owned();
-        fs::create_dir_all(&directory).map_err(StoreError::io("make", &directory))?;
+        atomic::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
         let lock = directory.join(format!(".{}.lock", name.channel));
         let lock = FileLock::exclusive(&lock, || {}).await;
         let lock = lock.map_err(StoreError::io("lock", &path))?;

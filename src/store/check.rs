@@ -128,10 +128,13 @@ impl Store {
                 check.stranger(path);
             }
         }
+        let removed = check.tombstones();
         for &id in &ids {
             if let Some(manifest) = check.manifest(id) {
                 let image = manifest.outputs.image.digest;
-                check.present("the image", &image);
+                if !removed.contains(&id) {
+                    check.present("the image", &image);
+                }
             }
         }
         check.audit();
@@ -140,6 +143,7 @@ impl Store {
             self.scans(),
             self.signatures(),
             self.attestations(),
+            self.pins(),
         ] {
             for path in check.entries(&directory) {
                 // What a manifest is about that was never recorded is no harm, and is read all the same.
@@ -174,7 +178,7 @@ impl Store {
     }
 
     /// What an image was made from, with what each is.
-    fn materials(&self, manifest: &Manifest) -> Vec<(String, Digest)> {
+    pub(super) fn materials(&self, manifest: &Manifest) -> Vec<(String, Digest)> {
         let (inputs, outputs) = (&manifest.inputs, &manifest.outputs);
         let mut all = vec![("the base".to_owned(), inputs.base.digest)];
         if let Some(lock) = inputs.lock {
@@ -205,7 +209,7 @@ impl Store {
 }
 
 /// The files that were put into an image.
-fn put_in(manifest: &Manifest) -> impl Iterator<Item = Digest> {
+pub(super) fn put_in(manifest: &Manifest) -> impl Iterator<Item = Digest> {
     let steps = manifest.inputs.steps.iter();
     let steps = steps.filter_map(|step| match &step.action {
         Action::File(file) => Some(file),
@@ -302,17 +306,36 @@ impl<'a> Check<'a> {
             Ok(attestations) => self.checked.attestations += attestations.len(),
             Err(error) => self.fault(error),
         }
+        if let Err(error) = store.pins_of(id) {
+            self.fault(error);
+        }
         for directory in [
             store.records(),
             store.scans(),
             store.signatures(),
             store.attestations(),
+            store.pins(),
         ] {
             for path in self.entries(&directory.join(id.to_string())) {
                 let is = |extension| name_of::<ManifestId>(&path, extension).is_some();
                 if !is("json") && !is("sig") {
                     self.stranger(path);
                 }
+            }
+        }
+    }
+
+    /// Images whose bytes were removed by pruning, and pins.
+    fn tombstones(&mut self) -> BTreeSet<ManifestId> {
+        match self.store.tombstones() {
+            Ok(tombstones) => {
+                let images = tombstones.images.into_iter();
+                let removed = images.filter(|(_, mark)| mark.removed.is_some());
+                removed.map(|(id, _)| id).collect()
+            }
+            Err(error) => {
+                self.fault(error);
+                BTreeSet::new()
             }
         }
     }

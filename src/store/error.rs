@@ -131,6 +131,26 @@ pub enum StoreError {
         "`karat promote ID {0}` makes it; see `karat history` for those that there are"
     ))]
     NoChannel(ChannelName),
+    /// Others can change the store.
+    #[error("others can write to {} (mode {mode:04o})", path.display())]
+    #[diagnostic(help(
+        "`chmod -R go-w` the store, and think about whether somebody has changed it (`karat verify`)"
+    ))]
+    Writable {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is somebody else's.
+    #[error("{} belongs to another user (number {owner})", path.display())]
+    #[diagnostic(help("use the store as its owner, or make it yours with `chown -R`"))]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// The image is forbidden.
     #[error("{} was revoked by {} on {}: {}", .0.id.short(), .0.revocation.by, .0.revocation.revoked, .0.revocation.reason)]
     #[diagnostic(help("take another image (`karat list`); {}", .1))]
@@ -168,6 +188,8 @@ impl StoreError {
             | Self::NoChannel(_)
             | Self::Unknown { .. }
             | Self::Ambiguous { .. }
+            | Self::Writable { .. }
+            | Self::Foreign { .. }
             | Self::Exists(_) => 2,
             Self::Revoked(..) => 3,
             Self::Tampered { .. }

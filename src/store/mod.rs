@@ -7,9 +7,12 @@
 //!         scans/<id>/<digest>.json        what scans found: write once
 //!         signatures/<id>/<digest>.sig    who vouches for a manifest: write once
 //!         attestations/<id>/<digest>.json statements about a manifest, signed: write once
+//!         pins/<id>/<digest>.json         images that are kept whatever happens
+//!         tombstones.json                 images that are to be removed, and that were: replaced whole
 //!         channels/<image>/<channel>.json where a channel points, and every move before: replaced whole
 //!         audit.jsonl                     a line for every change, each with the digest of the one before: only grows
 //!         audit.checkpoint                how many lines there were, signed: replaced whole
+//!         audit.forwarded                 how many lines each syslog server was sent: replaced whole
 //!         lock                            shared by writers, held alone by what removes
 //! ```
 //!
@@ -21,10 +24,15 @@ mod audit;
 mod channels;
 mod check;
 mod error;
+mod guard;
+mod holding;
 mod lineage;
+mod pins;
+mod prune;
 mod record;
 mod scans;
 mod signatures;
+mod status;
 mod writing;
 
 use std::ffi::OsStr;
@@ -38,10 +46,14 @@ pub use audit::read_checkpoint;
 pub use channels::{ChannelPolicy, PolicyError};
 pub use check::{Checked, Fault};
 pub use error::StoreError;
+pub use holding::{Held, Holder, Keep};
 pub use lineage::{Lineage, Relative};
+pub use pins::Pin;
+pub use prune::{Pruning, Tombstone, Tombstones};
 pub use record::{Record, Run};
 pub use scans::ScanRecord;
 pub use signatures::StoredSignature;
+pub use status::{ImageStatus, Status};
 pub use writing::Writing;
 
 use crate::atomic::{UNFINISHED, Unfinished};
@@ -261,6 +273,7 @@ impl Store {
         directories.extend(entries(&self.scans())?);
         directories.extend(entries(&self.signatures())?);
         directories.extend(entries(&self.attestations())?);
+        directories.extend(entries(&self.pins())?);
         directories.extend(entries(&self.channels_directory())?);
         for directory in directories {
             for path in entries(&directory)? {
@@ -295,6 +308,10 @@ impl Store {
 
     fn attestations(&self) -> PathBuf {
         self.root.join("attestations")
+    }
+
+    fn pins(&self) -> PathBuf {
+        self.root.join("pins")
     }
 
     fn manifest_path(&self, id: &ManifestId) -> PathBuf {

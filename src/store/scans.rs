@@ -1,13 +1,10 @@
 //! Scans of images: kept beside a manifest, never in it, since what they say depends on a database and the day.
 
-use std::fs;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::writing::READ_ONLY;
+use super::writing::add_beside;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
-use crate::atomic;
 use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::manifest::{ManifestError, ManifestId, canonical};
@@ -142,8 +139,7 @@ impl Writing {
         };
         let json = canonical::to_bytes(contents)?;
         let last = self.store().scans_of(id)?.pop();
-        let scans = self.store().scans();
-        let directory = scans.join(id.to_string());
+        let directory = self.store().scans().join(id.to_string());
         let compressed =
             zstd::bulk::compress(&json, LEVEL).map_err(StoreError::io("write", &directory))?;
         let record = ScanRecord {
@@ -164,10 +160,7 @@ impl Writing {
         };
         self.log(Event::Scan, about)?;
         let path = directory.join(format!("{}.json", digest.hex()));
-        fs::create_dir_all(&directory)
-            .and_then(|()| atomic::sync_directory(&scans))
-            .and_then(|()| atomic::write(&path, READ_ONLY, &bytes))
-            .map_err(StoreError::io("write", &path))?;
+        add_beside(&path, &bytes)?;
         Ok(record)
     }
 }

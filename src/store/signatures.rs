@@ -1,11 +1,9 @@
 //! Signatures of manifests: kept beside them, since anybody may add one later. Whether one counts is not asked here.
 
-use std::fs;
 use std::path::PathBuf;
 
-use super::writing::READ_ONLY;
+use super::writing::add_beside;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
-use crate::atomic;
 use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::manifest::ManifestId;
@@ -46,8 +44,7 @@ impl Writing {
     /// The store cannot be written.
     pub fn add_signature(&self, id: ManifestId, text: &str) -> Result<(), StoreError> {
         debug_assert!(text.len() <= sign::LARGEST);
-        let signatures = self.store().signatures();
-        let directory = signatures.join(id.to_string());
+        let directory = self.store().signatures().join(id.to_string());
         let digest = Digest::of(text.as_bytes());
         let path = directory.join(format!("{}.sig", digest.hex()));
         if path.exists() {
@@ -59,9 +56,6 @@ impl Writing {
             ..About::default()
         };
         self.log(Event::Sign, about)?;
-        fs::create_dir_all(&directory)
-            .and_then(|()| atomic::sync_directory(&signatures))
-            .and_then(|()| atomic::write(&path, READ_ONLY, text.as_bytes()))
-            .map_err(StoreError::io("write", &path))
+        add_beside(&path, text.as_bytes())
     }
 }

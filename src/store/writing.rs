@@ -34,7 +34,7 @@ impl Writing {
 
     pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
         for directory in [store.blobs(), store.manifests(), store.records()] {
-            fs::create_dir_all(&directory).map_err(StoreError::io("make", &directory))?;
+            atomic::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
         }
         let path = store.root().join("lock");
         loop {
@@ -53,6 +53,20 @@ impl Writing {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+    }
+
+    /// Gets the right to write, and that nobody else has it.
+    pub(super) async fn alone(store: &Store, waiting: impl FnOnce()) -> Result<Self, StoreError> {
+        let root = store.root();
+        if !root.exists() {
+            return Self::begin(store).await;
+        }
+        let path = root.join("lock");
+        let lock = FileLock::exclusive(&path, waiting).await;
+        let lock = lock.map_err(StoreError::io("lock", &path))?;
+        store.sweep()?;
+        let store = store.clone();
+        Ok(Self { store, _lock: lock })
     }
 
     /// Moves an image file into the store: a rename within a file system, else a copy. Its digest is computed here,
@@ -165,14 +179,19 @@ impl Writing {
 
     fn record(&self, record: &Record) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(record)?;
-        let records = self.store.records();
-        let directory = records.join(record.manifest.to_string());
+        let directory = self.store.records().join(record.manifest.to_string());
         let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
-        fs::create_dir_all(&directory)
-            .and_then(|()| atomic::sync_directory(&records))
-            .and_then(|()| atomic::write(&path, READ_ONLY, &bytes))
-            .map_err(StoreError::io("write", &path))
+        add_beside(&path, &bytes)
     }
+}
+
+/// Writes a file that belongs to a manifest: `<kind>/<id>/<name>`.
+pub(super) fn add_beside(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let directory = atomic::directory_of(path);
+    atomic::make_directory(directory)
+        .and_then(|()| atomic::sync_directory(atomic::directory_of(directory)))
+        .and_then(|()| atomic::write(path, READ_ONLY, bytes))
+        .map_err(StoreError::io("write", path))
 }
 
 fn same_file_system(one: &Path, other: &Path) -> io::Result<bool> {

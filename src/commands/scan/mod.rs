@@ -95,7 +95,8 @@ pub struct ScanArgs {
     against: Option<PathBuf>,
 
     #[command(flatten)]
-    store: StoreArgs,
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
 }
 
 /// A form of bills of materials.
