@@ -273,9 +273,9 @@ impl Log {
                 point.at
             )),
             None => Some(format!(
-                "the audit log has {} lines, and a checkpoint of {} has signed {number}: lines were cut off",
+                "the audit log has {} lines, and had {number} when a checkpoint of {} was signed: lines were cut off",
                 self.lines.len(),
-                point.at
+                point.at,
             )),
         }
     }
@@ -385,11 +385,16 @@ mod tests {
         let cut = Log::from_bytes(lines[0]).unwrap();
         let said = cut.contradicts(&point).unwrap();
         assert!(
-            said.contains("1 lines") && said.contains("signed 3"),
+            said.contains("has 1 lines") && said.contains("had 3"),
             "{said}"
         );
-        let other = Log::from_bytes(&log(4)).unwrap();
-        assert!(other.contradicts(&point).is_some());
+        let other = Checkpoint::new(2, digest);
+        assert!(
+            Log::from_bytes(&bytes)
+                .unwrap()
+                .contradicts(&other)
+                .is_some()
+        );
     }
 
     #[test]

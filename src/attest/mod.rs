@@ -236,7 +236,7 @@ mod tests {
             ManifestId::of(b"manifest"),
             ("web", &Digest::of(b"image")),
             "urn:karat:revocation:1",
-            Value::Null,
+            serde_json::json!({}),
         );
         let good = serde_json::to_value(Envelope::new(&statement).unwrap()).unwrap();
         let with = |key: &str, value: &str| {

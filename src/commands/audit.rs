@@ -211,7 +211,8 @@ fn verify(args: &VerifyLogArgs, out: &mut dyn Write) -> Result<(), AuditVerbErro
             source,
         })?;
         let point = store::read_checkpoint(&bytes, path)?;
-        faults.extend(against_checkpoint(&log, &point, trust.as_ref()));
+        let paths = [&store.audit_path(), path];
+        faults.extend(against_checkpoint(&log, &point, paths, trust.as_ref()));
     }
     if !faults.is_empty() {
         return Err(AuditVerbError::Broken(faults));
@@ -233,7 +234,8 @@ pub(super) fn against(
 ) -> Result<Vec<String>, StoreError> {
     let mut faults = store.unlogged(log)?;
     if let Some(point) = store.checkpoint()? {
-        faults.extend(against_checkpoint(log, &point, trust));
+        let paths = [&store.audit_path(), &store.checkpoint_path()];
+        faults.extend(against_checkpoint(log, &point, paths, trust));
     }
     Ok(faults)
 }
@@ -241,6 +243,7 @@ pub(super) fn against(
 fn against_checkpoint(
     log: &Log,
     point: &SignedCheckpoint,
+    [of_log, of_point]: [&PathBuf; 2],
     trust: Option<&Trust>,
 ) -> Option<String> {
     if let Some(trust) = trust {
@@ -250,12 +253,12 @@ fn against_checkpoint(
         };
         if let Some(because) = &judged.because {
             let who = who(&judged);
-            return Some(format!(
-                "the checkpoint of the audit log, signed by {who}: {because}"
-            ));
+            let path = of_point.display();
+            return Some(format!("{path}, signed by {who}: {because}"));
         }
     }
-    log.contradicts(&point.checkpoint)
+    let contradiction = log.contradicts(&point.checkpoint)?;
+    Some(format!("{}: {contradiction}", of_log.display()))
 }
 
 async fn checkpoint(args: &CheckpointArgs, out: &mut dyn Write) -> Result<(), AuditVerbError> {

@@ -7,13 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Writing, sealed};
 use crate::actor;
 use crate::atomic;
 use crate::audit::{About, AuditError, Event, Line, Log, SignedCheckpoint};
 use crate::digest::Digest;
 use crate::flock::FileLock;
-use crate::manifest::canonical;
 
 /// Others may read it.
 const MODE: u32 = 0o644;
@@ -58,11 +57,7 @@ impl Store {
     /// # Errors
     /// It cannot be read.
     pub fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, StoreError> {
-        let path = self.checkpoint_path();
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            read => read_checkpoint(&read.map_err(StoreError::io("read", &path))?, &path).map(Some),
-        }
+        sealed::read(&self.checkpoint_path())
     }
 
     /// Moves of channels that the log does not have, and should: those since the first one that it has of a channel.
@@ -103,15 +98,7 @@ impl Store {
     /// # Errors
     /// That cannot be read.
     pub fn forwarded(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        let path = self.forwarded_path();
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            // One that is damaged only makes lines be sent again.
-            read => Ok(
-                serde_json::from_slice(&read.map_err(StoreError::io("read", &path))?)
-                    .unwrap_or_default(),
-            ),
-        }
+        Ok(sealed::read(&self.forwarded_path())?.unwrap_or_default())
     }
 
     fn forwarded_path(&self) -> PathBuf {
@@ -124,7 +111,9 @@ impl Store {
         self.root().join("audit.jsonl")
     }
 
-    fn checkpoint_path(&self) -> PathBuf {
+    /// Where the checkpoint is.
+    #[must_use]
+    pub fn checkpoint_path(&self) -> PathBuf {
         self.root().join("audit.checkpoint")
     }
 }
@@ -184,9 +173,7 @@ impl Writing {
         let mut forwarded = self.store().forwarded()?;
         let kept = forwarded.entry(server.to_owned()).or_default();
         *kept = number.max(*kept);
-        let path = self.store().forwarded_path();
-        let bytes = canonical::to_bytes(&forwarded)?;
-        atomic::write(&path, MODE, &bytes).map_err(StoreError::io("write", &path))
+        sealed::write(&self.store().forwarded_path(), &forwarded)
     }
 
     /// Keeps a checkpoint, unless there is one of a longer log.
@@ -199,9 +186,7 @@ impl Writing {
         if kept.is_some_and(|kept| kept.checkpoint.number > point.checkpoint.number) {
             return Ok(());
         }
-        let path = self.store().checkpoint_path();
-        let bytes = canonical::to_bytes(point)?;
-        atomic::write(&path, MODE, &bytes).map_err(StoreError::io("write", &path))
+        sealed::write(&self.store().checkpoint_path(), point)
     }
 }
 

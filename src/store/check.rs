@@ -104,6 +104,7 @@ impl Store {
         }
         check.beside(id);
         check.audit();
+        check.tombstones();
         for (what, digest) in self.materials(&manifest) {
             check.blob(&what, &digest, Need::Rebuild)?;
         }
@@ -345,6 +346,12 @@ impl<'a> Check<'a> {
         match self.store.audit() {
             Ok(log) => self.checked.lines = log.lines.len(),
             Err(error) => self.fault(error),
+        }
+        if let Err(error) = self.store.checkpoint() {
+            self.fault(error);
+        }
+        if let Err(error) = self.store.forwarded() {
+            self.fault(error);
         }
     }
 

@@ -31,6 +31,7 @@ mod pins;
 mod prune;
 mod record;
 mod scans;
+mod sealed;
 mod signatures;
 mod status;
 mod writing;

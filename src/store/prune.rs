@@ -13,12 +13,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::holding::{Held, Keep};
-use super::writing::READ_ONLY;
-use super::{Store, StoreError, Writing, entries};
+use super::{Store, StoreError, Writing, entries, sealed};
 use crate::atomic;
 use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{Manifest, ManifestId, canonical};
+use crate::manifest::{Manifest, ManifestId};
 use crate::time::Timestamp;
 
 /// Name and version of the form of the marks.
@@ -44,14 +43,6 @@ pub struct Tombstone {
     /// When its bytes were removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
-}
-
-/// The marks with their own digest, since their file changes and cannot be called by it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sealed {
-    tombstones: Tombstones,
-    digest: Digest,
 }
 
 /// What pruning does, or would do.
@@ -91,24 +82,7 @@ impl Store {
     /// # Errors
     /// They cannot be read, or were changed.
     pub fn tombstones(&self) -> Result<Tombstones, StoreError> {
-        let path = self.tombstones_path();
-        let bytes = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Tombstones::default());
-            }
-            read => read.map_err(StoreError::io("read", &path))?,
-        };
-        let sealed: Result<Sealed, _> = serde_json::from_slice(&bytes);
-        let actual = Digest::of(&bytes);
-        let Ok(sealed) = sealed else {
-            return Err(StoreError::Tampered { path, actual });
-        };
-        let is_sound = Digest::of(&canonical::to_bytes(&sealed.tombstones)?) == sealed.digest
-            && canonical::to_bytes(&sealed)? == bytes;
-        if !is_sound {
-            return Err(StoreError::Tampered { path, actual });
-        }
-        Ok(sealed.tombstones)
+        Ok(sealed::read(&self.tombstones_path())?.unwrap_or_default())
     }
 
     /// What pruning would do at this time. Changes nothing.
@@ -296,15 +270,8 @@ impl Writing {
                 self.log(event, about)?;
             }
         }
-        let path = self.store().tombstones_path();
-        let sealed = Sealed {
-            digest: Digest::of(&canonical::to_bytes(&plan.tombstones)?),
-            tombstones: plan.tombstones.clone(),
-        };
-        let bytes = canonical::to_bytes(&sealed)?;
-        let is_new = self.store().tombstones()? != plan.tombstones;
-        if is_new {
-            atomic::write(&path, READ_ONLY, &bytes).map_err(StoreError::io("write", &path))?;
+        if self.store().tombstones()? != plan.tombstones {
+            sealed::write(&self.store().tombstones_path(), &plan.tombstones)?;
         }
         for image in &plan.forgotten {
             self.store().forget_image(image)?;

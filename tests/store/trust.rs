@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use karat::digest::Digest;
 use karat::manifest::ManifestId;
 use karat::scan::policy::{Judged, Kind, Verdict};
 use karat::scan::report::{Report, Subject};
@@ -87,15 +88,16 @@ pub fn scanned(site: &Site, id: ManifestId, found: &[&str], verdict: &Verdict) {
         digest: None,
         created: "2026-01-31T12:00:00Z".parse().unwrap(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let writing = site.store.begin().await.unwrap();
         let contents = Contents::default();
         writing.add_scan(id, &about, &contents, &report).unwrap();
     });
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -172,6 +174,20 @@ fn one_flipped_byte_in_any_file_is_found_and_named() {
     let (site, id) = signed();
     scanned(&site, id, &[], &Verdict::Told);
     succeed(&site, &["promote", &id.short(), "web/stable"]);
+    let other = site.put("web", b"young image");
+    let old = site.put("web", b"old");
+    succeed(&site, &["attest", &id.short(), "--scan", "--provenance"]);
+    succeed(&site, &["pin", &id.short()]);
+    let prune = ["prune", "--keep", "1", "--keep-within", "0s"];
+    succeed(&site, &prune);
+    runtime().block_on(async {
+        let writing = site.store.begin().await.unwrap();
+        writing.keep_forwarded("log.example.org:6514", 3).unwrap();
+    });
+    assert_eq!(site.store.tombstones().unwrap().images.len(), 1);
+    for id in [other, old] {
+        succeed(&site, &["sign", &id.short()]);
+    }
     succeed(&site, &["verify"]);
     succeed(&site, &["verify", &id.short()]);
     let mut kinds = Vec::new();
@@ -192,10 +208,14 @@ fn one_flipped_byte_in_any_file_is_found_and_named() {
                 &["verify", "--unsigned"],
             ] {
                 // A channel is no part of the image.
-                if below.starts_with("channels")
-                    && arguments.len() > 1
-                    && arguments[1] != "--unsigned"
-                {
+                let is_of_image = !below.starts_with("channels")
+                    && [other, old]
+                        .iter()
+                        .all(|id| !below.to_str().unwrap().contains(&id.to_string()))
+                    && [&b"young image"[..], b"old"]
+                        .iter()
+                        .all(|it| path != site.store.blob(&Digest::of(it)));
+                if !is_of_image && arguments.len() > 1 && arguments[1] != "--unsigned" {
                     continue;
                 }
                 let (code, error) = code(&site, arguments);
@@ -211,12 +231,18 @@ fn one_flipped_byte_in_any_file_is_found_and_named() {
     assert_eq!(
         kinds,
         [
+            "attestations",
+            "audit.checkpoint",
+            "audit.forwarded",
+            "audit.jsonl",
             "blobs",
             "channels",
             "manifests",
+            "pins",
             "records",
             "scans",
-            "signatures"
+            "signatures",
+            "tombstones.json"
         ]
     );
     succeed(&site, &["verify"]);
@@ -226,7 +252,7 @@ fn one_flipped_byte_in_any_file_is_found_and_named() {
 fn what_is_missing_or_does_not_belong_there_is_named() {
     let (site, id) = signed();
     let root = site.store.root().to_owned();
-    let image = site.store.blob(&karat::digest::Digest::of(b"image"));
+    let image = site.store.blob(&Digest::of(b"image"));
     let aside = site.path().join("aside");
     fs::rename(&image, &aside).unwrap();
     insta::assert_snapshot!("without_image", said(&site, &["verify", &id.short()]));
