@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, attest, audit, build, completions, db, export, forward, history, init, keys,
-    kin, list, lock,
+    Failed, Invalid, attest, audit, build, completions, db, export, forward, history, import, init,
+    keys, kin, list, lock,
     moving::MoveError,
     outdated, pin, plan, promote, prune, rebuild, revoke, rollback, scan, show, sign, store,
     stored::{StoreArgs, StoredError},
-    validate, verify,
+    validate, verify, wait,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -60,6 +60,7 @@ enum Verb {
     Promote(promote::PromoteArgs),
     Rollback(rollback::RollbackArgs),
     History(history::HistoryArgs),
+    Wait(wait::WaitArgs),
     Revoke(revoke::RevokeArgs),
     Children(kin::ChildrenArgs),
     Parents(kin::ParentsArgs),
@@ -69,6 +70,7 @@ enum Verb {
     Audit(audit::AuditArgs),
     Keys(keys::KeysArgs),
     Export(export::ExportArgs),
+    Import(import::ImportArgs),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),
     Prune(prune::PruneArgs),
@@ -120,6 +122,7 @@ fn store_of(verb: &Verb) -> Option<&StoreArgs> {
         Verb::Revoke(args) => Some(&args.store),
         Verb::Sign(args) => Some(&args.store),
         Verb::Attest(args) => Some(&args.store),
+        Verb::Import(args) => Some(&args.store),
         Verb::Pin(args) => Some(&args.store),
         Verb::Unpin(args) => Some(&args.store),
         Verb::Prune(args) => Some(&args.store),
@@ -157,6 +160,12 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         Verb::Outdated(args) => return until_signal(outdated::run(args, ui, out), |it| it),
         Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
         Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),
+        Verb::Wait(args) => return until_signal(wait::run(args, ui, out), moved),
+        Verb::Import(args) => {
+            return until_signal(import::run(args, ui, out), |error| {
+                Failed::with(error.exit_code(), error)
+            });
+        }
         Verb::History(args) => history::run(args, out).map_err(stored)?,
         Verb::Revoke(args) => {
             return until_signal(revoke::run(args, ui, out), |error| {

@@ -32,6 +32,9 @@ impl Judged {
 pub(super) struct Asked<'a> {
     pub(super) require: u16,
     pub(super) by: &'a [String],
+    /// So many of the approvers.
+    pub(super) approvals: u16,
+    pub(super) approvers: &'a [String],
 }
 
 /// What is thought of each signature of a manifest's bytes, in an order that does not depend on the signatures.
@@ -100,11 +103,35 @@ pub(super) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<S
         }
         wanting.push(text);
     }
+    let signed_by = |signer: &&String| {
+        let by = |it: &Judged| it.names.iter().any(|names| matches_list(names, signer));
+        good().any(by)
+    };
     for signer in asked.by {
-        let signed = |it: &Judged| it.names.iter().any(|names| matches_list(names, signer));
-        if !good().any(signed) {
+        if !signed_by(&signer) {
             wanting.push(format!("{about}: {} has not signed it", plain(signer)));
         }
+    }
+    let approved: Vec<_> = asked.approvers.iter().filter(signed_by).collect();
+    // One key of two names is one person.
+    let of_approver = |it: &&Judged| {
+        let named = |names: &String| asked.approvers.iter().any(|it| matches_list(names, it));
+        it.names.iter().any(named)
+    };
+    let their_keys: BTreeSet<_> = good()
+        .filter(of_approver)
+        .filter_map(|it| it.key.as_ref().map(fingerprint))
+        .collect();
+    let approvals = approved.len().min(their_keys.len());
+    if approvals < usize::from(asked.approvals) {
+        let waiting = asked.approvers.iter().filter(|it| !signed_by(it));
+        let waiting: Vec<_> = waiting.map(|it| plain(it)).collect();
+        wanting.push(format!(
+            "{about}: approved by {} of the {} that are asked for; not by {}",
+            approvals,
+            asked.approvals,
+            waiting.join(", ")
+        ));
     }
     wanting
 }

@@ -23,6 +23,7 @@ pub mod export;
 mod failed;
 pub mod forward;
 pub mod history;
+pub mod import;
 pub mod init;
 mod judging;
 pub mod keys;
@@ -47,6 +48,7 @@ pub mod trusted;
 pub mod unneeded;
 pub mod validate;
 pub mod verify;
+pub mod wait;
 
 pub use failed::Failed;
 

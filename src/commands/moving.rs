@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 use clap::Args;
 use miette::Diagnostic;
@@ -21,6 +22,7 @@ use crate::actor;
 use crate::channel::{self, ChannelName, Direction, Entry, Move};
 use crate::manifest::ManifestId;
 use crate::sign::{SignError, Signer, TrustError};
+use crate::size::show_duration;
 use crate::store::{ChannelPolicy, PolicyError, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -35,7 +37,12 @@ const UNLESS: &str = "`--force --reason TEXT` moves to this one all the same";
 #[derive(Clone, Debug, Args)]
 pub struct MoveArgs {
     /// Why, for whoever reads the history
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub reason: String,
 
     /// Prove everything, and move nothing
@@ -168,6 +175,15 @@ pub enum MoveError {
         "`karat keys generate` makes one, `--key FILE` names one; or write `signed_moves = false` in the channel's policy"
     ))]
     NoKey(ChannelName),
+    /// It did not move.
+    #[error("{name} did not move within {}", show_duration(*waited))]
+    #[diagnostic(help("see `karat history {name}`, or wait longer with `--timeout`"))]
+    Stayed {
+        /// The channel.
+        name: ChannelName,
+        /// So long.
+        waited: Duration,
+    },
     /// The command afterwards failed.
     #[error("{name} has moved, and `{command}` {problem}")]
     #[diagnostic(help("run it again by hand; the channel stays where it is now"))]
@@ -194,7 +210,11 @@ impl MoveError {
             Self::Unproved { .. } => 4,
             Self::Refused { .. } => 3,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Hook { .. } | Self::Checkpoint { .. } | Self::Sign(_) | Self::Output(_) => 1,
+            Self::Stayed { .. }
+            | Self::Hook { .. }
+            | Self::Checkpoint { .. }
+            | Self::Sign(_)
+            | Self::Output(_) => 1,
             _ => 2,
         }
     }
@@ -308,7 +328,7 @@ async fn prove(
     let checked = verify::check(store, Some(id), ui).await?;
     let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
     let mut faults: Vec<_> = faults.collect();
-    if faults.is_empty() && policy.require_signed > 0 {
+    if faults.is_empty() && policy.asks() {
         let trust = args.trust.read(&args.trust.path()?)?;
         let bytes = store.manifest(id)?.bytes;
         let signatures = store.signatures_of(id)?;
@@ -317,6 +337,8 @@ async fn prove(
         let asked = Asked {
             require: policy.require_signed,
             by: &policy.signers,
+            approvals: policy.approvals,
+            approvers: &policy.approvers,
         };
         faults = wanting(asked, &id.short(), &judged);
     }
@@ -407,7 +429,7 @@ async fn record(writing: &Writing, entry: &Move, signer: Option<&Signer>) -> Res
     Ok(writing.move_channel(kept).await?)
 }
 
-fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(), MoveError> {
+pub(super) fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(), MoveError> {
     if json {
         let line = serde_json::to_string(entry).map_err(io::Error::other)?;
         writeln!(out, "{line}")?;
@@ -426,7 +448,7 @@ fn who() -> String {
 }
 
 /// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.
-async fn hook(command: &str, entry: &Move) -> Result<(), MoveError> {
+pub(super) async fn hook(command: &str, entry: &Move) -> Result<(), MoveError> {
     let failed = |problem: String| MoveError::Hook {
         name: entry.channel.clone(),
         command: command.to_owned(),

@@ -174,6 +174,8 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
     let asked = Asked {
         require: args.require,
         by: &args.by,
+        approvals: 0,
+        approvers: &[],
     };
     let mut signed = Vec::new();
     if let Some(trust) = &trust {

@@ -73,6 +73,10 @@ pub struct ChannelPolicy {
     pub require_signed: u16,
     /// These have to be among those who signed.
     pub signers: Vec<String>,
+    /// So many of these have to be among those who signed.
+    pub approvals: u16,
+    /// Whose signatures are approvals.
+    pub approvers: Vec<String>,
     /// An image that was never scanned is refused.
     pub require_scan: bool,
     /// The last scan may be so old.
@@ -87,6 +91,8 @@ impl Default for ChannelPolicy {
         Self {
             require_signed: 1,
             signers: Vec::new(),
+            approvals: 0,
+            approvers: Vec::new(),
             require_scan: true,
             max_scan_age: None,
             signed_moves: true,
@@ -98,7 +104,7 @@ impl Default for ChannelPolicy {
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read the policy {}", path.display())]
 #[diagnostic(help(
-    "it may have: require_signed = 1, signers = [\"ci\"], require_scan = true, max_scan_age = \"7d\", signed_moves = true"
+    "it may have: require_signed = 1, signers = [\"ci\"], approvals = 2, approvers = [\"ada\", \"bob\", \"eve\"], require_scan = true, max_scan_age = \"7d\", signed_moves = true"
 ))]
 pub struct PolicyError {
     /// The file.
@@ -116,9 +122,24 @@ impl ChannelPolicy {
         let path = store.channel_path(name).with_extension("toml");
         let read = || match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            read => toml::from_str(&read?).map_err(io::Error::other),
+            read => {
+                let policy: Self = toml::from_str(&read?).map_err(io::Error::other)?;
+                if usize::from(policy.approvals) > policy.approvers.len() {
+                    let few = "`approvals` asks for more than there are `approvers`";
+                    return Err(io::Error::other(few));
+                }
+                Ok(policy)
+            }
         };
         read().map_err(|source| PolicyError { path, source })
+    }
+}
+
+impl ChannelPolicy {
+    /// Whether it asks for any signature of a manifest.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.require_signed > 0 || !self.signers.is_empty() || self.approvals > 0
     }
 }
 

@@ -34,6 +34,7 @@ mod scans;
 mod sealed;
 mod signatures;
 mod status;
+mod take;
 mod writing;
 
 use std::ffi::OsStr;

@@ -1,0 +1,320 @@
+//! `karat import`
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::failed::chain;
+use super::stored::{StoreArgs, plain};
+use super::verify::{self, VerifyError};
+use crate::digest::Digest;
+use crate::disk::{self, DiskError, Info};
+use crate::fetch::{Cache, FetchError};
+use crate::hashing;
+use crate::manifest::{self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs};
+use crate::run::RunDir;
+use crate::scan::{self, inventory};
+use crate::store::{Blob, Run, Store, StoreError};
+use crate::time::Timestamp;
+use crate::ui::Ui;
+
+/// Record an image that something else has built, or copy one from another store with all that belongs to it
+///
+/// An image file gets a manifest that says what it is, and that nobody knows what went into it (it is not hermetic): it can be
+/// scanned, signed, promoted and rolled back like any other. What comes from another store is read and compared with its manifest
+/// before anything is written.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("how").required(true).args(["name", "from"])))]
+pub struct ImportArgs {
+    /// The image file; with --from, the id of a manifest (its first 8 digits or more will do) or a channel there
+    #[arg(value_name = "FILE|ID")]
+    pub subject: String,
+
+    /// What the image is called: a to z, digits and `-`; its channels begin with it
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub name: Option<String>,
+
+    /// What it is, for people
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "from"
+    )]
+    pub description: String,
+
+    /// Copy from the store in this directory
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would show it as help")]
+    pub store: StoreArgs,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    match text {
+        "" => Err("it is empty".to_owned()),
+        text if text.starts_with('-') => Err("it begins with `-`".to_owned()),
+        text if text.bytes().all(is_plain) => Ok(text.to_owned()),
+        _ => Err("use the letters a to z, digits and `-`".to_owned()),
+    }
+}
+
+/// Why an image was not imported.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ImportError {
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The cache.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cache(#[from] FetchError),
+    /// The image.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+    /// The other store could not be looked at.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Verify(#[from] VerifyError),
+    /// The file cannot be read.
+    #[error("cannot read the image {}", path.display())]
+    #[diagnostic(help(
+        "name an image file; with `--from DIR`, the id of a manifest in that store"
+    ))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The other store is damaged.
+    #[error("{} is not as it was recorded there\n{}", id.short(), faults.join("\n"))]
+    #[diagnostic(help("mend that store first; nothing was copied"))]
+    Damaged {
+        /// The manifest.
+        id: ManifestId,
+        /// What is wrong.
+        faults: Vec<String>,
+    },
+    /// Standard output.
+    #[error("cannot write to stdout")]
+    Output(#[source] io::Error),
+}
+
+impl ImportError {
+    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(error) => error.exit_code(),
+            Self::Verify(error) => error.exit_code(),
+            Self::Damaged { .. } => 4,
+            Self::Read { .. } => 2,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            _ => 1,
+        }
+    }
+}
+
+/// Imports an image; prints the id of its manifest.
+///
+/// # Errors
+/// See [`ImportError`]. Nothing is recorded then.
+pub async fn run(args: &ImportArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), ImportError> {
+    let store = args.store.open()?;
+    let id = match (&args.from, &args.name) {
+        (Some(from), _) => copy(&Store::new(from), &args.subject, &store, ui).await?,
+        (None, Some(name)) => adopt(args, name, &store, ui).await?,
+        (None, None) => unreachable!("clap asks for one of both"),
+    };
+    writeln!(out, "{id}")
+        .and_then(|()| out.flush())
+        .map_err(ImportError::Output)
+}
+
+/// Records a file.
+async fn adopt(
+    args: &ImportArgs,
+    name: &str,
+    store: &Store,
+    ui: &Ui,
+) -> Result<ManifestId, ImportError> {
+    let started = Timestamp::now();
+    let path = Path::new(&args.subject);
+    let read = |source| ImportError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if !path.metadata().map_err(read)?.is_file() {
+        return Err(read(io::Error::other("it is no file")));
+    }
+    let info = disk::inspect(path).await?;
+    let packages = packages(path, ui).await;
+    let writing = store.begin().await?;
+    // The file stays where it is: what is stored is a copy of it, beside the other images that are being made.
+    let run = RunDir::create(&Cache::of_user()?.runs()).map_err(read)?;
+    let copied = run.path().join("image");
+    let (from, to) = (path.to_owned(), copied.clone());
+    let bar = ui.bar(
+        "copying the image",
+        Some(path.metadata().map_err(read)?.len()),
+    );
+    hashing::blocking(move |stop| {
+        let mut target = std::fs::File::create(&to)?;
+        let mut sparse = hashing::Sparse::new(&mut target);
+        let from = std::fs::File::open(&from)?;
+        hashing::copy(from, &mut sparse, stop, |bytes| bar.advance(bytes))?;
+        sparse.finish()
+    })
+    .await
+    .map_err(read)?;
+    let blob = writing.add_image(&copied, ui).await?;
+    let manifest = manifest(args, name, info, blob, packages);
+    let run_of = Run {
+        started,
+        finished: Timestamp::now(),
+        phases: [].into(),
+        accelerator: "none".to_owned(),
+    };
+    let id = writing.commit(&manifest, run_of)?;
+    run.remove().map_err(read)?;
+    Ok(id)
+}
+
+/// What is installed; nothing where no system can be read.
+async fn packages(path: &Path, ui: &Ui) -> Vec<manifest::Package> {
+    let opened = scan::open(path).await;
+    let read = opened.and_then(|opened| inventory::read(&opened.root()));
+    let inventory = match read {
+        Ok(inventory) => inventory,
+        Err(error) => {
+            let because = chain(&error, ": ");
+            ui.note(&format!("its packages are not known: {}", plain(&because)));
+            return Vec::new();
+        }
+    };
+    let packages = inventory.packages.into_iter();
+    let mut packages: Vec<_> = packages
+        .map(|it| manifest::Package {
+            name: it.name,
+            version: it.version,
+            arch: it.architecture,
+            origin: Origin::Base,
+            sha256: None,
+        })
+        .collect();
+    packages.sort_by(|one, other| (&one.name, &one.arch).cmp(&(&other.name, &other.arch)));
+    packages
+}
+
+/// The image is its own base, and nothing was done to it.
+fn manifest(
+    args: &ImportArgs,
+    name: &str,
+    info: Info,
+    blob: Blob,
+    packages: Vec<manifest::Package>,
+) -> Manifest {
+    let format = match info.format.as_str() {
+        "vpc" => "vhd".to_owned(),
+        _ => info.format,
+    };
+    let inputs = Inputs {
+        image: manifest::Name {
+            name: name.to_owned(),
+            description: plain(&args.description),
+        },
+        template: manifest::Template {
+            digest: Digest::of(b""),
+            text: String::new(),
+        },
+        variables: [].into(),
+        secrets: [].into(),
+        base: Base {
+            kind: BaseKind::File,
+            digest: blob.digest,
+            size: blob.size,
+            format: format.clone(),
+            url: None,
+            distribution: None,
+            suite: None,
+        },
+        packages: manifest::Packages::default(),
+        lock: None,
+        files: Vec::new(),
+        steps: Vec::new(),
+        sources: [].into(),
+        finish: None,
+        network: manifest::Network {
+            open: false,
+            allow: Vec::new(),
+            requests: Vec::new(),
+        },
+        hermetic: false,
+    };
+    let outputs = Outputs {
+        arch: "unknown".to_owned(),
+        firmware: "unknown".to_owned(),
+        image: manifest::Image {
+            format,
+            digest: blob.digest,
+            size: blob.size,
+            virtual_size: info.virtual_size,
+            disk: None,
+        },
+        tree: None,
+        finish: Some(manifest::Finish {
+            reproducible: false,
+            because: Some("it was imported: nobody knows what went into it".to_owned()),
+            rules: None,
+            cleaned: [].into(),
+        }),
+        packages,
+    };
+    Manifest::new(inputs, outputs)
+}
+
+/// Copies a manifest and what belongs to it, once all of it is proved to be what was recorded.
+async fn copy(
+    from: &Store,
+    subject: &str,
+    store: &Store,
+    ui: &Ui,
+) -> Result<ManifestId, ImportError> {
+    let id = from.resolve(subject)?;
+    let checked = verify::check(from, Some(id), ui).await?;
+    if !checked.faults.is_empty() {
+        let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
+        let faults = faults.collect();
+        return Err(ImportError::Damaged { id, faults });
+    }
+    let manifest = from.manifest(id)?.manifest;
+    let writing = store.begin().await?;
+    let cache = Cache::of_user()?;
+    let failed = |source| ImportError::Read {
+        path: cache.runs(),
+        source,
+    };
+    let run = RunDir::create(&cache.runs()).map_err(failed)?;
+    let copied = run.path().join("image");
+    from.export(&manifest, &copied, false, ui).await?;
+    writing.add_image(&copied, ui).await?;
+    writing.take(from, &manifest, id).await?;
+    run.remove().map_err(failed)?;
+    for (what, _) in &checked.missing {
+        ui.note(&format!(
+            "{} was not there either; a rebuild needs it",
+            plain(what)
+        ));
+    }
+    Ok(id)
+}

@@ -1,0 +1,62 @@
+//! Taking over what another store has recorded.
+
+use super::writing::add_beside;
+use super::{Store, StoreError, Writing, entries, intact};
+use crate::atomic;
+use crate::audit::{About, Event};
+use crate::manifest::{Manifest, ManifestId};
+
+impl Writing {
+    /// Takes over a manifest whose image is in this store already, with records, scans, signatures, attestations, and what a
+    /// rebuild needs as far as it is there.
+    ///
+    /// # Errors
+    /// The other store cannot be read or was changed, or this one not written.
+    pub async fn take(
+        &self,
+        from: &Store,
+        manifest: &Manifest,
+        id: ManifestId,
+    ) -> Result<(), StoreError> {
+        let store = self.store();
+        let mut blobs: Vec<_> = from.materials(manifest);
+        blobs.extend(super::check::put_in(manifest).map(|digest| (String::new(), digest)));
+        for scan in from.scans_of(id)? {
+            let all = [scan.contents, scan.sboms.cyclonedx, scan.sboms.spdx];
+            blobs.extend(all.map(|digest| (String::new(), digest)));
+        }
+        for (_, digest) in blobs {
+            let path = from.blob(&digest);
+            if path.exists() {
+                self.add_copy(&path, digest).await?;
+            }
+        }
+        let about = About {
+            ids: vec![id],
+            subject: Some(manifest.inputs.image.name.clone()),
+            ..About::default()
+        };
+        self.log(Event::Record, about)?;
+        let kinds = [
+            (from.records(), store.records()),
+            (from.scans(), store.scans()),
+            (from.signatures(), store.signatures()),
+            (from.attestations(), store.attestations()),
+        ];
+        for (theirs, ours) in kinds {
+            for path in entries(&theirs.join(id.to_string()))? {
+                let Some(name) = path.file_name() else {
+                    continue;
+                };
+                let target = ours.join(id.to_string()).join(name);
+                if !target.exists() {
+                    add_beside(&target, &intact(&path)?)?;
+                }
+            }
+        }
+        let path = store.manifest_path(&id);
+        let bytes = from.manifest(id)?.bytes;
+        atomic::write(&path, super::writing::READ_ONLY, &bytes)
+            .map_err(StoreError::io("write", &path))
+    }
+}
