@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, build, completions, db, export, history, init, keys, list, lock,
+    Failed, Invalid, build, completions, db, diff, export, history, init, keys, list, lock,
     moving::MoveError, outdated, plan, promote, prune, rebuild, rollback, scan, show, sign,
     stored::StoredError, validate, verify,
 };
@@ -50,6 +50,7 @@ enum Verb {
     Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Diff(diff::DiffArgs),
     Outdated(outdated::OutdatedArgs),
     Promote(promote::PromoteArgs),
     Rollback(rollback::RollbackArgs),
@@ -100,6 +101,12 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,
+        Verb::Diff(args) => {
+            return with_signals(async |cancel| {
+                let done = cancel.run_until_cancelled(diff::run(args, out)).await;
+                done.unwrap_or(Ok(130))
+            });
+        }
         Verb::Outdated(args) => return until_signal(outdated::run(args, ui, out), |it| it),
         Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
         Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),

@@ -15,6 +15,7 @@ use crate::template::{self, Inputs, LoadError};
 pub mod build;
 pub mod completions;
 pub mod db;
+pub mod diff;
 pub mod export;
 mod failed;
 pub mod history;

@@ -5,6 +5,7 @@
 //! `sha256sum` checks it.
 
 pub mod canonical;
+pub mod diff;
 mod id;
 pub mod inputs;
 

@@ -16,6 +16,7 @@
 mod channels;
 mod check;
 mod error;
+mod listing;
 mod record;
 mod scans;
 mod signatures;

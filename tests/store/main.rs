@@ -2,6 +2,7 @@
 
 mod channels;
 mod cli;
+mod diff;
 mod processes;
 mod trust;
 
