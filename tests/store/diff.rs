@@ -160,24 +160,19 @@ fn images(site: &Site) -> [ManifestId; 2] {
     [first, second]
 }
 
-/// Without the digests of disks, which have the time of their making in them, and the times of scans.
+/// Without the digests of disks, which have the time of their making in them, of compressed lists, and the times of scans.
 fn plain(site: &Site, ids: [ManifestId; 2], mut text: String) -> String {
     for (id, name) in ids.into_iter().zip(["[ONE]", "[TWO]"]) {
         for scan in site.store.scans_of(id).unwrap() {
             text = text.replace(&scan.scanned.to_string(), "[TIME]");
         }
-        let image = site
-            .store
-            .manifest(id)
-            .unwrap()
-            .manifest
-            .outputs
-            .image
-            .digest;
+        let outputs = site.store.manifest(id).unwrap().manifest.outputs;
+        let (image, listing) = (outputs.image.digest, outputs.tree.unwrap().listing);
         text = text
             .replace(&id.to_string(), name)
             .replace(&id.short(), name)
-            .replace(&image.to_string(), &format!("{name} image"));
+            .replace(&image.to_string(), &format!("{name} image"))
+            .replace(&listing.to_string(), &format!("{name} listing"));
     }
     text
 }
