@@ -128,7 +128,7 @@ fn images(site: &Site) -> [ManifestId; 2] {
         it.inputs.base.suite = Some("trixie".to_owned());
         it.inputs.steps.remove(0);
         it.inputs.template.digest = Digest::of(b"another");
-        it.inputs.template.text = "another".to_owned();
+        "another".clone_into(&mut it.inputs.template.text);
         it.inputs.network.open = false;
         it.inputs.network.allow.push(Allow {
             url: "https://example.org/".to_owned(),

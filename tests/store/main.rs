@@ -4,6 +4,7 @@ mod channels;
 mod cli;
 mod diff;
 mod processes;
+mod schema;
 mod trust;
 
 use std::path::Path;

@@ -17,6 +17,10 @@ use super::stored::StoreArgs;
 /// Base, packages (with the CVEs that changelogs and scans name), files by package, steps, variables, network, findings and size.
 /// Files are named by package as long as both images are in the store; all the rest needs only what is recorded.
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct DiffArgs {
     /// The image to compare with: an id (its first 8 digits or more will do) or a channel
     #[arg(value_name = "A")]

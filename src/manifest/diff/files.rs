@@ -76,11 +76,14 @@ pub enum FileKind {
     Changed,
 }
 
+/// Tells whose a path is.
+type OwnerOf<'a> = &'a dyn Fn(&[u8]) -> Owner;
+
 /// The paths that differ. `owner` tells whose a path is, in the first image or in the second one.
 pub(super) fn files(
     first: &Listing,
     second: &Listing,
-    owner: [&dyn Fn(&[u8]) -> Owner; 2],
+    owner: [OwnerOf<'_>; 2],
 ) -> (Files, [u64; 2]) {
     let mut groups: BTreeMap<Owner, Vec<FileChange>> = BTreeMap::new();
     let (mut touched, mut counts) = (0, [0, 0]);

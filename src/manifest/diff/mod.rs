@@ -91,6 +91,9 @@ pub struct NotCompared {
     pub because: String,
 }
 
+/// Tells the package that has a path.
+pub type PackageOf<'a> = &'a dyn Fn(&[u8]) -> Option<String>;
+
 /// What is known of an image.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
@@ -103,7 +106,7 @@ pub struct Known<'a> {
     /// Its last scan.
     pub scan: Option<Scan<'a>>,
     /// Tells the package that has a path. Absent when its database of packages cannot be read.
-    pub owner: Option<&'a dyn Fn(&[u8]) -> Option<String>>,
+    pub owner: Option<PackageOf<'a>>,
 }
 
 impl Known<'_> {
@@ -212,6 +215,12 @@ pub fn diff(
         },
         not_compared,
     }
+}
+
+/// What differs between two values, for tests.
+#[cfg(test)]
+pub(super) fn explain(first: &serde_json::Value, second: &serde_json::Value) -> String {
+    format!("{:?}", change::changes(Some(first), Some(second)))
 }
 
 fn side(known: &Known<'_>) -> Side {
