@@ -38,7 +38,7 @@ pub struct DiffArgs {
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
 
-    /// Name every file, not only the first ones of each package
+    /// Name every file and CVE, not only the first ones of each package
     #[arg(long)]
     pub all: bool,
 

@@ -1,6 +1,6 @@
 //! What both forms for people have in common: tables of short texts. Nothing in it can move a cursor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::scan::Finding;
 
 /// Files that are named for each package, unless all are wanted.
 const MOST_FILES: usize = 10;
+/// CVEs that are named for each package, unless all are wanted.
+const MOST_IDS: usize = 8;
 /// As much as is shown of a value.
 const LONGEST: usize = 100;
 
@@ -61,7 +63,7 @@ pub(super) fn of(diff: &Diff, all: bool) -> Page {
     let is_told = |key: &str| !["image", "tree"].contains(&key);
     let mut tables = vec![
         changes("inputs", &diff.inputs, |_| true),
-        packages(&diff.packages),
+        packages(&diff.packages, all),
     ];
     tables.extend(diff.findings.iter().map(findings));
     tables.extend(diff.files.iter().map(|found| files(found, all)));
@@ -156,7 +158,7 @@ fn shown(value: &Value, name: Option<&str>) -> String {
     }
 }
 
-fn packages(found: &[PackageChange]) -> Table {
+fn packages(found: &[PackageChange], all: bool) -> Table {
     let row = |package: &PackageChange| {
         let versions = [&package.from, &package.to];
         let [from, to] = versions.map(|it| it.clone().unwrap_or_default());
@@ -165,7 +167,7 @@ fn packages(found: &[PackageChange]) -> Table {
             package.name.clone(),
             from,
             to,
-            remarks(package),
+            remarks(package, all),
         ]
     };
     let columns = &["change", "package", "from", "to", "remarks"];
@@ -175,14 +177,20 @@ fn packages(found: &[PackageChange]) -> Table {
     }
 }
 
-fn remarks(package: &PackageChange) -> String {
+fn remarks(package: &PackageChange, all: bool) -> String {
     let mut remarks: Vec<_> = package
         .changes
         .iter()
         .map(|change| format!("{} {}", change.what.join(" "), how(change)))
         .collect();
-    let list = |ids: &std::collections::BTreeSet<String>| {
-        ids.iter().cloned().collect::<Vec<_>>().join(", ")
+    let list = |ids: &BTreeSet<String>| {
+        let most = if all { ids.len() } else { MOST_IDS };
+        // The newest ones first.
+        let named: Vec<_> = ids.iter().rev().take(most).map(String::as_str).collect();
+        match ids.len() - named.len() {
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
     };
     let mut tell = |word: &str, ids: String| {
         if !ids.is_empty() {
