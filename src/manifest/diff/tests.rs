@@ -58,7 +58,7 @@ fn every_input_that_differs_is_told_under_its_key() {
         let diff = compared(&first, &second);
         assert_eq!(diff.identical, first == second);
         let told = diff.inputs.iter().flat_map(|(key, changes)| {
-            let path = |it: &Change| [&[key.clone()], &it.what[..]].concat().join(".");
+            let path = |it: &Change| [std::slice::from_ref(key), &it.what[..]].concat().join(".");
             changes.iter().map(path)
         });
         assert_eq!(told.collect::<Vec<_>>().join(" "), expected);
