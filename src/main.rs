@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, attest, audit, build, completions, db, export, forward, history, import, init,
-    keys, kin, list, lock,
+    Failed, Invalid, attest, audit, build, completions, db, diff, export, forward, history, import,
+    init, keys, kin, list, lock,
     moving::MoveError,
     outdated, pin, plan, promote, prune, rebuild, revoke, rollback, scan, show, sign, store,
     stored::{StoreArgs, StoredError},
@@ -56,6 +56,7 @@ enum Verb {
     Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Diff(diff::DiffArgs),
     Outdated(outdated::OutdatedArgs),
     Promote(promote::PromoteArgs),
     Rollback(rollback::RollbackArgs),
@@ -157,6 +158,12 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::List(args) => list::run(args, out).map_err(stored)?,
         Verb::Show(args) => show::run(args, out).map_err(stored)?,
+        Verb::Diff(args) => {
+            return with_signals(async |cancel| {
+                let done = cancel.run_until_cancelled(diff::run(args, out)).await;
+                done.unwrap_or(Ok(130))
+            });
+        }
         Verb::Outdated(args) => return until_signal(outdated::run(args, ui, out), |it| it),
         Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
         Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),

@@ -1,15 +1,12 @@
 //! What two builds of one manifest have in common, and where they differ first. Pure.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
 
-use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::tree::Listing;
+use crate::disk::tree::{Listing, Pair, pairs};
 use crate::manifest::{Manifest, Package};
 
 /// As many differences as are told; the rest is counted.
@@ -251,83 +248,27 @@ fn changes(
     all
 }
 
-/// Both are sorted by the bytes of their paths, and most of their lines are the same: no more of them is held than two.
 fn paths(
     first: &Listing,
     second: &Listing,
     owner: impl Fn(&str) -> Option<String>,
 ) -> Vec<Difference> {
-    let (mut first, mut second) = (Lines::new(first), Lines::new(second));
-    let mut differences = Vec::new();
-    let (mut one, mut other) = (first.next(), second.next());
-    loop {
-        let order = match (&one, &other) {
-            (None, None) => return differences,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(one), Some(other)) => one.path.cmp(&other.path),
-        };
-        let (line, how) = match order {
-            Ordering::Less => (one.take(), "only in the first".to_owned()),
-            Ordering::Greater => (other.take(), "only in the second".to_owned()),
-            Ordering::Equal => {
-                let (one, other) = (one.take(), other.take());
-                let how = keys_that_differ(keys(one.as_ref()), keys(other.as_ref()));
+    let differences = pairs(first, second).filter_map(|pair| {
+        let (line, how) = match pair {
+            Pair::First(line) => (line, "only in the first".to_owned()),
+            Pair::Second(line) => (line, "only in the second".to_owned()),
+            Pair::Both(one, other) => {
+                let how = keys_that_differ(&one.keys, &other.keys);
                 (one, how)
             }
         };
-        if let Some(line) = line.filter(|_| !how.is_empty()) {
-            differences.push(Difference {
-                package: owner(&line.name),
-                cause: cause(&line.name),
-                ..Difference::new(line.name, how)
-            });
-        }
-        one = one.or_else(|| first.next());
-        other = other.or_else(|| second.next());
-    }
-}
-
-/// A line of a listing.
-struct Line {
-    path: Vec<u8>,
-    /// The path as the line has it: in hexadecimal, where it is no text.
-    name: String,
-    keys: serde_json::Map<String, Value>,
-}
-
-fn keys(line: Option<&Line>) -> &serde_json::Map<String, Value> {
-    static NONE: LazyLock<serde_json::Map<String, Value>> = LazyLock::new(serde_json::Map::new);
-    line.map_or(&NONE, |line| &line.keys)
-}
-
-struct Lines<'a>(Box<dyn Iterator<Item = Line> + 'a>);
-
-impl<'a> Lines<'a> {
-    fn new(listing: &'a Listing) -> Self {
-        // It was read to its end once, so it can be read.
-        let lines = listing.lines().map_while(Result::ok);
-        Self(Box::new(lines.filter_map(|line| Line::read(&line))))
-    }
-
-    fn next(&mut self) -> Option<Line> {
-        self.0.next()
-    }
-}
-
-impl Line {
-    fn read(line: &str) -> Option<Self> {
-        let Value::Object(keys) = serde_json::from_str(line).ok()? else {
-            return None;
-        };
-        let text = |key| keys.get(key).and_then(Value::as_str).map(str::to_owned);
-        let (path, name) = match (text("path"), text("path_hex")) {
-            (Some(path), _) => (path.clone().into_bytes(), path),
-            (None, Some(hex)) => (HEXLOWER.decode(hex.as_bytes()).ok()?, hex),
-            (None, None) => return None,
-        };
-        Some(Self { path, name, keys })
-    }
+        (!how.is_empty()).then(|| Difference {
+            package: owner(&line.name),
+            cause: cause(&line.name),
+            ..Difference::new(line.name, how)
+        })
+    });
+    differences.collect()
 }
 
 fn keys_that_differ(

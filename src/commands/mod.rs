@@ -19,6 +19,7 @@ pub mod audit;
 pub mod build;
 pub mod completions;
 pub mod db;
+pub mod diff;
 pub mod export;
 mod failed;
 pub mod forward;

@@ -5,6 +5,7 @@
 //! `sha256sum` checks it.
 
 pub mod canonical;
+pub mod diff;
 mod id;
 pub mod inputs;
 
@@ -24,9 +25,11 @@ pub const SCHEMA: &str = "karat.manifest/1";
 
 /// What a manifest says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Always [`SCHEMA`].
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: String,
     /// What the image was made from.
     pub inputs: Inputs,
@@ -36,6 +39,7 @@ pub struct Manifest {
 
 /// Everything that an image was made from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
     /// Name and description.
@@ -71,9 +75,11 @@ pub struct Inputs {
 
 /// What an image is called.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Name {
     /// `[a-z0-9-]`.
+    #[cfg_attr(test, schemars(regex(pattern = r"^[a-z0-9-]+$")))]
     pub name: String,
     /// Free text.
     pub description: String,
@@ -81,6 +87,7 @@ pub struct Name {
 
 /// A template.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Template {
     /// SHA-256 of the text.
@@ -91,6 +98,7 @@ pub struct Template {
 
 /// Where a secret came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SecretKind {
     /// The environment.
@@ -101,6 +109,7 @@ pub enum SecretKind {
 
 /// The disk that a build started from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     /// Where it came from.
@@ -124,6 +133,7 @@ pub struct Base {
 
 /// Where a base came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BaseKind {
     /// A local file.
@@ -136,6 +146,7 @@ pub enum BaseKind {
 
 /// Declared packages, by package manager.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
     /// For apt.
@@ -148,6 +159,7 @@ pub struct Packages {
 
 /// Packages declared for apt.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Apt {
     /// To install, as declared.
@@ -163,6 +175,7 @@ pub struct Apt {
 
 /// Packages declared for dnf.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Dnf {
     /// To install, as declared.
@@ -178,6 +191,7 @@ pub struct Dnf {
 
 /// A package source that was declared.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
     /// Its name.
@@ -201,6 +215,7 @@ pub struct Repository {
 
 /// The lock that packages were installed from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     /// SHA-256 of its text.
@@ -209,6 +224,7 @@ pub struct Lock {
 
 /// A file or directory that was put into the guest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Where.
@@ -224,6 +240,7 @@ pub struct File {
 
 /// A file or directory that a template names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// SHA-256 of the bytes; of the listing for a directory (see [`inputs`]).
@@ -234,6 +251,7 @@ pub struct Source {
 
 /// What a template's path leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// A file.
@@ -246,6 +264,7 @@ pub enum SourceKind {
 
 /// `[finish]` as the template has it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FinishInputs {
     /// Write the file system anew.
@@ -258,6 +277,7 @@ pub struct FinishInputs {
 
 /// One step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Its name.
@@ -271,6 +291,7 @@ pub struct Step {
 
 /// What a step did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Ran a script.
@@ -305,6 +326,7 @@ pub enum Action {
 
 /// What the guest could reach while it was provisioned.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// The whole network.
@@ -319,6 +341,7 @@ pub struct Network {
 
 /// Something that a sealed guest may get.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
     /// A URL; one that ends with `/` stands for all below it.
@@ -330,6 +353,7 @@ pub struct Allow {
 
 /// Something that a sealed guest got.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// The URL.
@@ -347,6 +371,7 @@ pub struct Request {
 
 /// What came out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Outputs {
     /// Processor architecture: `x86_64`, `aarch64`.
@@ -367,6 +392,7 @@ pub struct Outputs {
 
 /// A finished image file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// `qcow2`, `raw`, `vmdk`, `vhd`.
@@ -386,6 +412,7 @@ pub struct Image {
 
 /// Every path in an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tree {
     /// SHA-256 of the listing: one canonical JSON line a path, sorted by bytes.
@@ -396,6 +423,7 @@ pub struct Tree {
 
 /// How a disk became an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Finish {
     /// The same inputs give the same bytes.
@@ -413,6 +441,7 @@ pub struct Finish {
 
 /// An installed package.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Package {
     /// Name.
@@ -430,6 +459,7 @@ pub struct Package {
 
 /// Why a package is in an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The base had it.
@@ -510,5 +540,7 @@ impl Manifest {
     }
 }
 
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 pub(crate) mod tests;

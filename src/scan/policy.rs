@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::vex::{self, Statement};
 use super::{Finding, Severity};
@@ -10,7 +10,7 @@ use crate::plan::{Ignore, Policy};
 use crate::time::Timestamp;
 
 /// Which part of a scan found it; in the order of reports.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A secret that was left.

@@ -114,14 +114,24 @@ impl Json {
     /// # Errors
     /// A finding is none.
     pub fn keys(&self) -> serde_json::Result<BTreeSet<String>> {
+        let found = self.found()?;
+        Ok(found.iter().map(|(_, it)| super::policy::key(it)).collect())
+    }
+
+    /// What was found, however it was judged.
+    ///
+    /// # Errors
+    /// A finding is none.
+    pub fn found(&self) -> serde_json::Result<Vec<(Kind, Finding)>> {
         let read = |value: &serde_json::Value| {
             let mut value = value.clone();
+            let kind = serde_json::from_value(value["kind"].take())?;
             if let Some(object) = value.as_object_mut() {
                 for ours in ["kind", "verdict", "reason"] {
                     object.remove(ours);
                 }
             }
-            serde_json::from_value(value).map(|finding| super::policy::key(&finding))
+            Ok((kind, serde_json::from_value(value)?))
         };
         self.findings.iter().map(read).collect()
     }

@@ -258,7 +258,8 @@ fn harmless(root: &Root<'_>, files: &HashSet<usize>) -> HashSet<usize> {
 }
 
 /// `/a/__pycache__/b.cpython-311.pyc` was compiled from `/a/b.py`.
-fn source_of(path: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn source_of(path: &[u8]) -> Option<Vec<u8>> {
     let (directory, name) = std::str::from_utf8(path)
         .ok()?
         .split_once("/__pycache__/")?;

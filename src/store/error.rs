@@ -68,9 +68,7 @@ pub enum StoreError {
     },
     /// A file of the store is what its name says and still cannot be read.
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help(
-        "another version of karat may have written it, or it was put there by hand"
-    ))]
+    #[diagnostic(help("{}", mend(source)))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -209,6 +207,13 @@ impl StoreError {
             source,
         }
     }
+}
+
+/// A later form says itself what to do.
+fn mend(source: &ManifestError) -> String {
+    let default = "another version of karat may have written it, or it was put there by hand";
+    let help = source.help().map(|help| help.to_string());
+    help.unwrap_or_else(|| default.to_owned())
 }
 
 fn list(matches: &[ManifestId]) -> String {

@@ -27,6 +27,7 @@ mod error;
 mod guard;
 mod holding;
 mod lineage;
+mod listing;
 mod pins;
 mod prune;
 mod record;

@@ -2,7 +2,9 @@
 
 mod channels;
 mod cli;
+mod diff;
 mod processes;
+mod schema;
 mod trust;
 
 use std::path::Path;

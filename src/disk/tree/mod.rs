@@ -6,6 +6,7 @@ use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xat
 
 mod contents;
 mod listing;
+mod pairs;
 mod paths;
 mod same;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub(crate) mod testing;
 
 pub use contents::{Checks, Contents, Run, Watch};
 pub use listing::{Listing, ListingError, listing};
+pub use pairs::{Line, Pair, pairs};
 use paths::Paths;
 pub use same::fingerprint;
 

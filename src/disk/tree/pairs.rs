@@ -1,0 +1,69 @@
+//! Two listings side by side.
+
+use std::cmp::Ordering;
+
+use data_encoding::HEXLOWER;
+use serde_json::{Map, Value};
+
+use super::Listing;
+
+/// A line of a listing.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Line {
+    /// The path.
+    pub path: Vec<u8>,
+    /// The path as the line has it: in hexadecimal, where it is no text.
+    pub name: String,
+    /// All that the line has, the path too.
+    pub keys: Map<String, Value>,
+}
+
+impl Line {
+    fn read(line: &str) -> Option<Self> {
+        let Value::Object(keys) = serde_json::from_str(line).ok()? else {
+            return None;
+        };
+        let text = |key| keys.get(key).and_then(Value::as_str).map(str::to_owned);
+        let (path, name) = match (text("path"), text("path_hex")) {
+            (Some(path), _) => (path.clone().into_bytes(), path),
+            (None, Some(hex)) => (HEXLOWER.decode(hex.as_bytes()).ok()?, hex),
+            (None, None) => return None,
+        };
+        Some(Self { path, name, keys })
+    }
+}
+
+/// What two listings have of one path.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Pair {
+    /// Only the first has it.
+    First(Line),
+    /// Only the second has it.
+    Second(Line),
+    /// Both have it, with the same or with other keys.
+    Both(Line, Line),
+}
+
+/// Every path of two listings in order. Both are sorted by the bytes of their paths, and no more lines are held than two.
+pub fn pairs(first: &Listing, second: &Listing) -> impl Iterator<Item = Pair> {
+    let (mut first, mut second) = (lines(first).peekable(), lines(second).peekable());
+    std::iter::from_fn(move || {
+        let order = match (first.peek(), second.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => one.path.cmp(&other.path),
+        };
+        match order {
+            Ordering::Less => first.next().map(Pair::First),
+            Ordering::Greater => second.next().map(Pair::Second),
+            Ordering::Equal => Some(Pair::Both(first.next()?, second.next()?)),
+        }
+    })
+}
+
+fn lines(listing: &Listing) -> impl Iterator<Item = Line> {
+    // It was read to its end once, so it can be read.
+    let lines = listing.lines().map_while(Result::ok);
+    lines.filter_map(|line| Line::read(&line))
+}
