@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,12 @@ use crate::digest::Digest;
 use crate::disk::tree::Listing;
 use crate::disk::{self, DiskError};
 use crate::fetch::Cache;
+use crate::hashing::Stop;
 use crate::lock::Lock;
 use crate::manifest::inputs::{Listed, listed};
 use crate::manifest::{BaseKind, Inputs, Manifest, Source, SourceKind};
 use crate::plan::Plan;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::template::{self, LoadError};
 
 /// What a manifest says that an image was made from, on this host.
@@ -121,9 +122,7 @@ pub async fn materials(
         let place = scratch.join("sources").join(number.to_string());
         moved.insert(written.clone(), blobs.lay_out(written, *source, &place)?);
     }
-    let base = blobs
-        .find(&inputs.base.digest)
-        .ok_or_else(|| Blobs::missing(inputs, vec![("the base".to_owned(), inputs.base.digest)]))?;
+    let base = blobs.base(inputs, scratch)?;
     let plan = plan(inputs, &template, moved, &base)?;
     for (_, digest) in plan.downloads() {
         blobs.to_cache(digest)?;
@@ -210,12 +209,36 @@ impl Blobs<'_> {
         }
         let missing = wanted
             .into_iter()
-            .filter(|(_, digest)| self.find(digest).is_none());
+            .filter(|(_, digest)| self.find(digest).is_none() && self.store.image(digest).is_err());
         let missing: Vec<_> = missing.collect();
         if missing.is_empty() {
             return Ok(());
         }
         Err(Self::missing(inputs, missing))
+    }
+
+    /// The file that a build starts from. One that is an image of the store is put together in `scratch`.
+    fn base(&self, inputs: &Inputs, scratch: &Path) -> Result<PathBuf, RebuildError> {
+        let digest = inputs.base.digest;
+        if let Some(file) = self.find(&digest) {
+            return Ok(file);
+        }
+        let image = self.store.image(&digest);
+        let image =
+            image.map_err(|_| Self::missing(inputs, vec![("the base".to_owned(), digest)]))?;
+        let path = scratch.join("base");
+        let failed = |source| RebuildError::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        };
+        let mut file = fs::File::create_new(&path).map_err(failed)?;
+        let read = image.read(&Stop::default(), |bytes| {
+            let written = file.write_all(bytes);
+            written.map_err(StoreError::io("write", &path))
+        });
+        read.map_err(|error| failed(io::Error::other(error)))?;
+        Ok(path)
     }
 
     fn missing(inputs: &Inputs, missing: Vec<(String, Digest)>) -> RebuildError {

@@ -47,16 +47,8 @@ async fn look(
     let cache = settings.cache;
     let stored = newest(settings.store, &plan.image.name).map_err(|error| said(&error))?;
     let stored = stored.ok_or("the store has no image of that name")?;
-    if !settings
-        .store
-        .blob(&stored.manifest.outputs.image.digest)
-        .is_file()
-    {
-        return Err(format!(
-            "the image of {} is no longer in the store",
-            stored.id
-        ));
-    }
+    let image = &stored.manifest.outputs.image.digest;
+    settings.store.image(image).map_err(|error| said(&error))?;
     let lock = Lock::read(&Lock::path_of(&plan.template.path)).map_err(|error| said(&error))?;
     let lock = lock.ok_or("there is no lock yet")?;
 

@@ -289,10 +289,7 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
     let mut rows = vec![
         ("image", image.manifest.inputs.image.name.clone()),
         ("manifest", image.id.to_string()),
-        (
-            "file",
-            store.blob(&outputs.image.digest).display().to_string(),
-        ),
+        ("file", export(image, store)),
         (
             "size",
             format!(
@@ -315,6 +312,20 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
             crate::ui::human(*took)
         ));
     }
+}
+
+/// How to get the image: the store has it in parts.
+fn export(image: &Image, store: &Store) -> String {
+    let (id, format) = (image.id.short(), &image.manifest.outputs.image.format);
+    let name = &image.manifest.inputs.image.name;
+    // Whatever the environment says: it may be another one when the line is used.
+    let is_usual = Store::of_user().is_ok_and(|usual| usual.root() == store.root());
+    let place = if is_usual {
+        String::new()
+    } else {
+        format!(" --store {}", store.root().display())
+    };
+    format!("karat export {id} -o {name}.{format}{place}")
 }
 
 fn print_json(out: &mut dyn Write, image: &Image) -> io::Result<()> {

@@ -11,7 +11,7 @@ use super::ScanError;
 use crate::disk::read::directory::Directory;
 use crate::disk::read::ext4::{Ext4, Superblock};
 use crate::disk::read::partitions::{self, Extent, Table};
-use crate::disk::read::qcow2::{Layer, open_chain};
+use crate::disk::read::qcow2::{Layer, Qcow2, open_chain};
 use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice, foreign};
 use crate::disk::{self, tree::Tree};
 
@@ -105,9 +105,27 @@ pub async fn recorded(path: &Path, format: &str) -> Result<Opened, ScanError> {
     }
 }
 
+/// Opens an image that is no file of its own but can be read like one, and is called `name`: qcow2, or else a raw disk.
+///
+/// # Errors
+/// It has no system that can be read.
+pub fn bytes(
+    image: impl BlockRead + 'static,
+    is_qcow2: bool,
+    name: &Path,
+) -> Result<Opened, ScanError> {
+    if is_qcow2 {
+        return system(Arc::new(Qcow2::open(image, None)?), name);
+    }
+    system(Arc::new(image), name)
+}
+
 fn disk(layer: &Layer) -> Result<Opened, ScanError> {
     let (Layer::Raw(path) | Layer::Qcow2(path)) = layer;
-    let disk = open_chain(std::slice::from_ref(layer))?;
+    system(open_chain(std::slice::from_ref(layer))?, path)
+}
+
+fn system(disk: Arc<dyn BlockRead>, path: &Path) -> Result<Opened, ScanError> {
     let root = find_root(&disk, path)?;
     Opened::new(Box::new(root), Some(disk))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{Store, StoreError, entries, name_of};
+use super::{Image, Store, StoreError, entries, name_of};
 use crate::atomic::UNFINISHED;
 use crate::digest::Digest;
 use crate::hashing::{self, Stop};
@@ -90,18 +90,7 @@ impl Store {
             return Ok(check.checked);
         };
         let image = &manifest.outputs.image;
-        check.blob("the image", &image.digest, Need::Always)?;
-        let path = self.blob(&image.digest);
-        if let Ok(found) = fs::metadata(&path)
-            && found.len() != image.size
-        {
-            let (actual, expected) = (found.len(), image.size);
-            check.fault(Fault::Size {
-                path,
-                actual,
-                expected,
-            });
-        }
+        check.image(&image.digest, image.size)?;
         check.beside(id);
         check.audit();
         check.tombstones();
@@ -132,9 +121,12 @@ impl Store {
         let removed = check.tombstones();
         for &id in &ids {
             if let Some(manifest) = check.manifest(id) {
-                let image = manifest.outputs.image.digest;
-                if !removed.contains(&id) {
-                    check.present("the image", &image);
+                let image = &manifest.outputs.image;
+                if removed.contains(&id) {
+                    continue;
+                }
+                if let Some(found) = check.found(&image.digest) {
+                    check.size(&found, image.size);
                 }
             }
         }
@@ -167,6 +159,7 @@ impl Store {
                 check.channel(&image, path);
             }
         }
+        check.recipes();
         for path in check.entries(&self.blobs()) {
             let name = path.file_name().and_then(|name| name.to_str());
             let digest: Option<Digest> = name.and_then(|name| name.parse().ok());
@@ -370,10 +363,77 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn present(&mut self, what: &str, digest: &Digest) {
-        if !self.store.blob(digest).exists() {
-            let (what, digest) = (what.to_owned(), *digest);
-            self.fault(Fault::Missing { what, digest });
+    /// An image with all that it is put together from.
+    fn found(&mut self, digest: &Digest) -> Option<Image> {
+        match self.store.image(digest) {
+            Ok(image) => return Some(image),
+            Err(StoreError::NoImage(digest)) => {
+                let what = "the image".to_owned();
+                self.fault(Fault::Missing { what, digest });
+            }
+            Err(error) => self.fault(error),
+        }
+        None
+    }
+
+    fn size(&mut self, image: &Image, expected: u64) {
+        let actual = image.size();
+        if actual != expected {
+            let path = image.place();
+            self.fault(Fault::Size {
+                path,
+                actual,
+                expected,
+            });
+        }
+    }
+
+    /// Puts an image together, and compares it.
+    fn image(&mut self, digest: &Digest, size: u64) -> io::Result<()> {
+        let Some(image) = self.found(digest) else {
+            return Ok(());
+        };
+        self.size(&image, size);
+        let blobs = image.blobs();
+        let read = image.read(self.stop, |bytes| {
+            (self.progress)(bytes.len() as u64);
+            Ok(())
+        });
+        match read {
+            Ok(read) => {
+                self.checked.blobs += blobs.len();
+                self.checked.bytes += read.size;
+                self.hashed.extend(blobs);
+            }
+            Err(error) => {
+                self.stop.check()?;
+                self.fault(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every recipe. Whether blobs are what they are called is looked at once for each of them.
+    fn recipes(&mut self) {
+        for directory in self.entries(&self.store.images_directory()) {
+            let name = directory.file_name().and_then(|name| name.to_str());
+            let Some(image) = name.and_then(|name| name.parse::<Digest>().ok()) else {
+                self.stranger(directory);
+                continue;
+            };
+            match self.store.recipes(&image) {
+                Ok(recipes) => {
+                    for error in recipes.into_iter().filter_map(Result::err) {
+                        self.fault(error);
+                    }
+                }
+                Err(error) => self.fault(error),
+            }
+            for path in self.entries(&directory) {
+                if name_of::<Digest>(&path, "json").is_none() {
+                    self.stranger(path);
+                }
+            }
         }
     }
 
@@ -396,6 +456,10 @@ impl<'a> Check<'a> {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A base can be an image of the store.
+                if let Ok(image) = self.store.image(digest) {
+                    return self.image(digest, image.size());
+                }
                 let (what, digest) = (what.to_owned(), *digest);
                 match need {
                     Need::Always => self.fault(Fault::Missing { what, digest }),

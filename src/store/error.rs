@@ -157,6 +157,26 @@ pub enum StoreError {
     #[error("the image {0} is not in the store")]
     #[diagnostic(help("build it again"))]
     NoImage(Digest),
+    /// A chunk of an image is gone.
+    #[error("{} is missing, which is a part of the image {image}", path.display())]
+    #[diagnostic(help("copy the file from another store that has it, or build the image again"))]
+    MissingChunk {
+        /// The image.
+        image: Digest,
+        /// The blob.
+        path: PathBuf,
+    },
+    /// A chunk of an image has other bytes.
+    #[error("{} was changed after it was stored: it is {actual}, and a part of the image {image}", path.display())]
+    #[diagnostic(help("copy the file from another store that has it, or build the image again"))]
+    DamagedChunk {
+        /// The image.
+        image: Digest,
+        /// The blob.
+        path: PathBuf,
+        /// Its digest now.
+        actual: Digest,
+    },
     /// Something cannot be written down.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -194,12 +214,14 @@ impl StoreError {
             | Self::Unreadable { .. }
             | Self::Channel { .. }
             | Self::Audit { .. }
-            | Self::Attestation { .. } => 4,
+            | Self::Attestation { .. }
+            | Self::MissingChunk { .. }
+            | Self::DamagedChunk { .. } => 4,
             _ => 1,
         }
     }
 
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
             action,

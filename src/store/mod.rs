@@ -1,7 +1,8 @@
 //! Where images, manifests and records live.
 //!
 //! ```text
-//! <store>/blobs/sha256/<hex>              images: write once
+//! <store>/blobs/sha256/<hex>              what images were made from, and chunks of images: write once
+//!         images/<image>/<digest>.json    from which chunks an image is put together: write once
 //!         manifests/<id>.json             write once
 //!         records/<id>/<digest>.json      what differed from run to run: write once
 //!         scans/<id>/<digest>.json        what scans found: write once
@@ -16,20 +17,29 @@
 //!         lock                            shared by writers, held alone by what removes
 //! ```
 //!
+//! An image is cut where its content says so, and what two of them have in common is stored once. One that is a single blob, as
+//! older versions stored all of them, has no recipe.
+//!
 //! Every name but a channel's is the SHA-256 of the file's bytes, and is compared when the file is read. Everything is written beside
 //! its target, synced, then renamed.
 
 mod attestations;
 mod audit;
+mod behind;
 mod channels;
 mod check;
+mod cut;
 mod error;
 mod guard;
 mod holding;
+mod image;
+mod image_disk;
 mod lineage;
 mod listing;
+mod parts;
 mod pins;
 mod prune;
+mod recipe;
 mod record;
 mod scans;
 mod sealed;
@@ -40,7 +50,7 @@ mod writing;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use crate::time::{InvalidTime, Timestamp};
@@ -50,6 +60,8 @@ pub use channels::{ChannelPolicy, PolicyError};
 pub use check::{Checked, Fault};
 pub use error::StoreError;
 pub use holding::{Held, Holder, Keep};
+pub use image::Image;
+pub use image_disk::ImageDisk;
 pub use lineage::{Lineage, Relative};
 pub use pins::Pin;
 pub use prune::{Pruning, Tombstone, Tombstones};
@@ -59,6 +71,7 @@ pub use signatures::StoredSignature;
 pub use status::{ImageStatus, Status};
 pub use writing::Writing;
 
+use self::behind::Behind;
 use crate::atomic::{UNFINISHED, Unfinished};
 use crate::channel::ChannelName;
 use crate::digest::Digest;
@@ -230,36 +243,32 @@ impl Store {
         if !replace && fs::symlink_metadata(target).is_ok() {
             return Err(StoreError::Exists(target.to_owned()));
         }
-        let digest = manifest.outputs.image.digest;
         let bar = ui.bar("exporting", Some(manifest.outputs.image.size));
-        let (path, target) = (self.blob(&digest), target.to_owned());
+        let (store, digest) = (self.clone(), manifest.outputs.image.digest);
+        let target = target.to_owned();
         hashing::blocking(move |stop| {
-            let file = match fs::File::open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(StoreError::NoImage(digest));
-                }
-                opened => opened.map_err(StoreError::io("read", &path))?,
-            };
+            let image = store.image(&digest)?;
             let failed = |source| StoreError::Export {
                 path: target.clone(),
                 source,
             };
             let mut unfinished = Unfinished::create(&target, 0o644).map_err(failed)?;
+            let mut behind = Behind::new(unfinished.file()).map_err(failed)?;
             let mut sparse = Sparse::new(unfinished.file());
-            let progress = |bytes| bar.advance(bytes);
-            let (actual, size) =
-                hashing::copy(file, &mut sparse, stop, progress).map_err(failed)?;
-            sparse.finish().map_err(failed)?;
-            if actual != digest {
-                return Err(StoreError::Tampered { path, actual });
-            }
+            let blob = image.read(stop, |bytes| {
+                bar.advance(bytes.len() as u64);
+                behind.advance(bytes.len() as u64);
+                sparse.write_all(bytes).map_err(failed)
+            })?;
+            let finished = sparse.finish().and_then(|()| behind.finish());
+            finished.map_err(failed)?;
             let finished = if replace {
                 unfinished.finish()
             } else {
                 unfinished.finish_new()
             };
             match finished {
-                Ok(()) => Ok(Blob { digest, size }),
+                Ok(()) => Ok(blob),
                 Err(error) if !replace && error.kind() == io::ErrorKind::AlreadyExists => {
                     Err(StoreError::Exists(target))
                 }
@@ -278,6 +287,7 @@ impl Store {
         directories.extend(entries(&self.attestations())?);
         directories.extend(entries(&self.pins())?);
         directories.extend(entries(&self.channels_directory())?);
+        directories.extend(entries(&self.images_directory())?);
         for directory in directories {
             for path in entries(&directory)? {
                 let name = path.file_name().unwrap_or_default().as_encoded_bytes();

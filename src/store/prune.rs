@@ -218,7 +218,7 @@ impl Store {
                 .always
                 .extend(manifest.outputs.tree.map(|it| it.listing));
             let image = manifest.outputs.image.digest;
-            if self.has_image(&image) {
+            if self.has_image(&image)? {
                 needs.present.insert(id, image);
             }
             needs.images.insert(id, self.blobs_of(&manifest)?);
@@ -228,10 +228,7 @@ impl Store {
 
     /// All blobs that an image and its rebuild need.
     pub(super) fn blobs_of(&self, manifest: &Manifest) -> Result<BTreeSet<Digest>, StoreError> {
-        let mut blobs: BTreeSet<_> = self
-            .chunks_of(&manifest.outputs.image.digest)?
-            .into_iter()
-            .collect();
+        let mut blobs = self.parts_of(&manifest.outputs.image.digest)?;
         blobs.extend(
             self.materials(manifest)
                 .into_iter()
@@ -239,6 +236,32 @@ impl Store {
         );
         blobs.extend(super::check::put_in(manifest));
         Ok(blobs)
+    }
+
+    /// The blobs that an image is put together from; none when it is not here.
+    pub(super) fn parts_of(&self, image: &Digest) -> Result<BTreeSet<Digest>, StoreError> {
+        match self.chunks_of(image) {
+            Ok(chunks) => Ok(chunks.into_iter().collect()),
+            Err(StoreError::NoImage(_)) => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is anything of an image, whole or not.
+    pub(super) fn has_image(&self, image: &Digest) -> Result<bool, StoreError> {
+        Ok(self.blob(image).exists() || !entries(&self.recipes_of(image))?.is_empty())
+    }
+
+    /// Removes what says how an image is put together.
+    fn forget_image(&self, image: &Digest) -> Result<(), StoreError> {
+        let directory = self.recipes_of(image);
+        for path in entries(&directory)? {
+            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        }
+        match fs::remove_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(StoreError::io("remove", &directory)),
+        }
     }
 
     fn built_since(&self, id: ManifestId, at: Timestamp) -> Result<bool, StoreError> {
@@ -285,19 +308,5 @@ impl Writing {
         }
         let blobs = self.store().blobs();
         atomic::sync_directory(&blobs).map_err(StoreError::io("write", &blobs))
-    }
-}
-
-impl Store {
-    pub(super) fn chunks_of(&self, image: &Digest) -> Result<Vec<Digest>, StoreError> {
-        let _ = self;
-        Ok(vec![*image])
-    }
-    pub(super) fn has_image(&self, image: &Digest) -> bool {
-        self.blob(image).exists()
-    }
-    fn forget_image(&self, _image: &Digest) -> Result<(), StoreError> {
-        let _ = self;
-        Ok(())
     }
 }

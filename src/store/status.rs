@@ -78,13 +78,13 @@ impl Store {
             named.extend(manifest.inputs.lock.map(|it| it.digest));
             named.extend(manifest.outputs.tree.map(|it| it.listing));
             let image = manifest.outputs.image;
-            if !self.has_image(&image.digest) {
+            if !self.has_image(&image.digest)? {
                 status.removed += 1;
             } else {
                 if counted.insert(image.digest) {
                     status.logical += image.size;
                 }
-                in_images.extend(self.chunks_of(&image.digest)?);
+                in_images.extend(self.parts_of(&image.digest)?);
                 found.push((id, manifest.inputs.image.name, image.size, blobs));
                 continue;
             }

@@ -8,12 +8,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{Blob, Record, Run, Store, StoreError};
+use super::{Blob, Record, Run, Store, StoreError, cut};
 use crate::atomic::{self, Unfinished};
 use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::flock::FileLock;
-use crate::hashing::{self, Sparse, Stop};
+use crate::hashing::{self, Sparse};
 use crate::manifest::{Manifest, ManifestId, canonical};
 use crate::ui::Ui;
 
@@ -69,26 +69,21 @@ impl Writing {
         Ok(Self { store, _lock: lock })
     }
 
-    /// Moves an image file into the store: a rename within a file system, else a copy. Its digest is computed here,
-    /// from the bytes that are kept.
+    /// Moves an image file into the store, in chunks; what another image has too is there already. Its digest is computed
+    /// here, from the bytes that are kept.
     ///
     /// # Errors
-    /// The file cannot be read, or the store not written. The file is then still at `image`, unless only the last
-    /// sync failed.
+    /// The file cannot be read, or the store not written. The file is then still at `image`.
     pub async fn add_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
         let size = fs::metadata(image)
             .map_err(StoreError::io("read", image))?
             .len();
         let bar = ui.bar("storing the image", Some(size));
-        let (image, blobs) = (image.to_owned(), self.store.blobs());
+        let (image, store) = (image.to_owned(), self.store.clone());
         hashing::blocking(move |stop| {
-            let progress = |bytes| bar.advance(bytes);
-            let stored = if same_file_system(&image, &blobs).unwrap_or(false) {
-                take(&image, &blobs, stop, progress)
-            } else {
-                copy(&image, &blobs, stop, progress)
-            };
-            stored.map_err(StoreError::io("store", &image))
+            cut::add(&store, &image, stop, |bytes| bar.advance(bytes))
+                .and_then(|blob| fs::remove_file(&image).map(|()| blob))
+                .map_err(StoreError::io("store", &image))
         })
         .await
     }
@@ -130,9 +125,10 @@ impl Writing {
     /// The file cannot be read or has changed since its digest was taken, or the store cannot be written.
     pub async fn add_copy(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let (file, blob) = (file.to_owned(), self.store.blob(&digest));
+        let store = self.store.clone();
         hashing::blocking(move |stop| {
             let copy = || {
-                if blob.exists() {
+                if store.image(&digest).is_ok() {
                     return Ok(());
                 }
                 let mut unfinished = Unfinished::create(&blob, READ_ONLY)?;
@@ -158,8 +154,7 @@ impl Writing {
     /// The image is not in the store, or the store cannot be written.
     pub fn commit(&self, manifest: &Manifest, run: Run) -> Result<ManifestId, StoreError> {
         let image = &manifest.outputs.image;
-        let blob = self.store.blob(&image.digest);
-        if fs::metadata(&blob).map_or(0, |found| found.len()) != image.size {
+        if self.store.image(&image.digest)?.size() != image.size {
             return Err(StoreError::NoImage(image.digest));
         }
         let bytes = manifest.to_bytes()?;
@@ -192,32 +187,4 @@ pub(super) fn add_beside(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .and_then(|()| atomic::sync_directory(atomic::directory_of(directory)))
         .and_then(|()| atomic::write(path, READ_ONLY, bytes))
         .map_err(StoreError::io("write", path))
-}
-
-fn same_file_system(one: &Path, other: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(fs::metadata(one)?.dev() == fs::metadata(other)?.dev())
-}
-
-/// Hashes the file where it is, then renames it.
-fn take(image: &Path, blobs: &Path, stop: &Stop, progress: impl Fn(u64)) -> io::Result<Blob> {
-    let file = File::open(image)?;
-    let (digest, size) = hashing::digest(&file, stop, progress)?;
-    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(READ_ONLY))?;
-    file.sync_all()?;
-    // Also over a blob that is there: if that one rotted, it is sound again now.
-    fs::rename(image, blobs.join(digest.hex()))?;
-    atomic::sync_directory(blobs)?;
-    Ok(Blob { digest, size })
-}
-
-/// Copies the file under a passing name, hashing what it writes, then gives it its own name and removes the source.
-fn copy(image: &Path, blobs: &Path, stop: &Stop, progress: impl Fn(u64)) -> io::Result<Blob> {
-    let mut unfinished = Unfinished::create(&blobs.join("image"), READ_ONLY)?;
-    let mut sparse = Sparse::new(unfinished.file());
-    let (digest, size) = hashing::copy(File::open(image)?, &mut sparse, stop, progress)?;
-    sparse.finish()?;
-    unfinished.finish_as(&blobs.join(digest.hex()))?;
-    fs::remove_file(image)?;
-    Ok(Blob { digest, size })
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use karat::digest::Digest;
 use karat::fetch::Cache;
+use karat::hashing::Stop;
 use karat::plan::Checksum;
 use karat::store::Store;
 use karat::ui::Ui;
@@ -70,8 +71,9 @@ fn check(store: &Store) -> usize {
         let stored = store.manifest(*id).unwrap();
         assert!(!store.records_of(*id).unwrap().is_empty(), "{id}");
         let image = stored.manifest.outputs.image;
-        let bytes = fs::read(store.blob(&image.digest)).unwrap();
-        assert_eq!(Digest::of(&bytes), image.digest);
+        let found = store.image(&image.digest).unwrap();
+        let read = found.read(&Stop::default(), |_| Ok(())).unwrap();
+        assert_eq!((read.digest, read.size), (image.digest, image.size));
     }
     for name in names(&store.root().join("blobs/sha256")) {
         if !name.starts_with('.') {

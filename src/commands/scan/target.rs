@@ -1,17 +1,19 @@
 //! What a scan is of: a disk image, an unpacked root, or what is recorded.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use super::{Failed, ScanArgs, Wrong};
 use crate::channel::ChannelName;
 use crate::digest::Digest;
+use crate::hashing;
 use crate::lock::Lock;
 use crate::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
 use crate::scan::report::LeftOut;
 use crate::scan::whole::{Check, Contents, Origin};
 use crate::scan::{self, Opened, sbom};
-use crate::store::{Store, StoreError};
+use crate::store::{Image, ImageDisk, Store, StoreError};
 use crate::time::Timestamp;
 
 /// What is scanned.
@@ -50,17 +52,20 @@ pub(super) async fn open(
         error => Failed::with(error.exit_code(), error),
     })?;
     let image = &stored.manifest.outputs.image;
-    let blob = store.blob(&image.digest);
     let lock = lock(&store, &stored.manifest.inputs)?;
     let epoch = lock.as_ref().and_then(|lock| lock.epoch);
-    let target = if blob.exists() {
-        let opened = scan::open::recorded(&blob, &image.format).await;
-        let origin = origin(&store, &stored.manifest.inputs, lock).await?;
-        Target::Opened(opened.map_err(Failed::new)?, origin.map(Box::new))
-    } else {
-        let contents = store.contents_of(stored.id);
-        let contents = contents.map_err(|error| Failed::with(error.exit_code(), error))?;
-        Target::Contents(contents.ok_or_else(|| Failed::new(StoreError::NoImage(image.digest)))?)
+    let target = match store.image(&image.digest) {
+        Ok(found) => {
+            let opened = opened(found, &image.format).await?;
+            let origin = origin(&store, &stored.manifest.inputs, lock).await?;
+            Target::Opened(opened, origin.map(Box::new))
+        }
+        Err(StoreError::NoImage(digest)) => {
+            let contents = store.contents_of(stored.id);
+            let contents = contents.map_err(|error| Failed::with(error.exit_code(), error))?;
+            Target::Contents(contents.ok_or_else(|| Failed::new(StoreError::NoImage(digest)))?)
+        }
+        Err(error) => return Err(Failed::with(error.exit_code(), error)),
     };
     let subject = sbom::Subject {
         name: stored.manifest.inputs.image.name.clone(),
@@ -70,19 +75,52 @@ pub(super) async fn open(
     Ok((target, subject, Some(stored.id)))
 }
 
+/// Opens an image of the store, in the format that its manifest has.
+async fn opened(image: Image, format: &str) -> Result<Opened, Failed> {
+    if let Some(path) = image.path() {
+        let opened = scan::open::recorded(path, format).await;
+        return opened.map_err(Failed::new);
+    }
+    if matches!(format, "qcow2" | "raw") {
+        let name = PathBuf::from(image.digest().to_string());
+        let opened = scan::open::bytes(ImageDisk::new(image), format == "qcow2", &name);
+        return opened.map_err(Failed::new);
+    }
+    // Only qemu-img reads it, and wants a file. It is removed below: what is opened of it stays open.
+    let io = |error| Failed::io("cannot make a temporary file", error);
+    let file = tempfile::Builder::new().prefix("karat-scan-").tempfile();
+    let file = file.map_err(io)?;
+    let (mut to, path) = (file.reopen().map_err(io)?, file.path().to_owned());
+    let restored = hashing::blocking(move |stop| {
+        image.read(stop, |bytes| {
+            let written = to.write_all(bytes);
+            written.map_err(|source| StoreError::Export {
+                path: path.clone(),
+                source,
+            })
+        })
+    });
+    let restored = restored.await;
+    restored.map_err(|error| Failed::with(error.exit_code(), error))?;
+    let opened = scan::open::recorded(file.path(), format).await;
+    opened.map_err(Failed::new)
+}
+
 /// What a recorded image was made from, if all of it is still in the store.
 async fn origin(
     store: &Store,
     inputs: &manifest::Inputs,
     lock: Option<Lock>,
 ) -> Result<Option<Origin>, Failed> {
-    let base = store.blob(&inputs.base.digest);
-    let Some(lock) = lock.filter(|_| base.exists()) else {
+    let base = match store.image(&inputs.base.digest) {
+        Err(StoreError::NoImage(_)) => return Ok(None),
+        found => found.map_err(|error| Failed::with(error.exit_code(), error))?,
+    };
+    let Some(lock) = lock else {
         return Ok(None);
     };
-    let opened = scan::open::recorded(&base, &inputs.base.format).await;
     Ok(Some(Origin {
-        base: opened.map_err(Failed::new)?,
+        base: opened(base, &inputs.base.format).await?,
         lock,
         inputs: inputs.clone(),
         listings: listings(store, inputs),

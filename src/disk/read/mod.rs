@@ -4,6 +4,7 @@
 //! [`ReadError`], never a panic, a hang or unbounded memory.
 
 mod blocks;
+pub(crate) mod cache;
 mod error;
 mod fields;
 mod file_system;

@@ -3,17 +3,16 @@
 //! Layout: docs/interop/qcow2 of QEMU. What lies below an image is given by the caller, never by the image's header, in which
 //! whoever made it could name any file of this host.
 
-mod cache;
 mod header;
 mod inflate;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::cache::Cache;
 use self::header::Header;
 use self::inflate::Inflate;
 use super::blocks::check;
+use super::cache::Cache;
 use super::fields::{Fields, to_index};
 use super::{BlockRead, RawFile, ReadError, Span};
 

@@ -1,6 +1,6 @@
 //! What was read lately: bounded, shared between threads.
 
-use super::super::fields::to_index;
+use super::fields::to_index;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SHARDS: usize = 16;
 
 /// Values by number; those that were not used for longest go first.
-pub(super) struct Cache<V: ?Sized> {
+pub(crate) struct Cache<V: ?Sized> {
     shards: Vec<Mutex<Shard<V>>>,
     room: usize,
 }
