@@ -32,6 +32,7 @@ pub mod kin;
 pub mod list;
 pub mod lock;
 pub mod moving;
+mod opened;
 pub mod outdated;
 pub mod pin;
 pub mod plan;

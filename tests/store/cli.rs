@@ -8,6 +8,30 @@ use karat::digest::Digest;
 use karat::manifest::ManifestId;
 use karat::store::Store;
 
+/// Times as placeholders.
+pub fn without_times(text: &str) -> String {
+    let form = "dddd-dd-ddTdd:dd:ddZ";
+    let is_time = |text: &str| {
+        let letters = text.bytes().zip(form.bytes());
+        text.len() == form.len()
+            && letters.into_iter().all(|(letter, form)| match form {
+                b'd' => letter.is_ascii_digit(),
+                form => letter == form,
+            })
+    };
+    let (mut result, mut rest) = (String::new(), text);
+    while let Some(letter) = rest.chars().next() {
+        if rest.get(..form.len()).is_some_and(is_time) {
+            result += "[TIME]";
+            rest = &rest[form.len()..];
+        } else {
+            result.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    result
+}
+
 /// A scratch directory with a store, and the real binary.
 pub struct Site {
     scratch: tempfile::TempDir,
@@ -27,6 +51,10 @@ impl Site {
 
     pub fn put(&self, name: &str, image: &[u8]) -> ManifestId {
         super::put(&self.store, self.path(), name, image)
+    }
+
+    pub fn put_on(&self, name: &str, image: &[u8], base: &[u8]) -> ManifestId {
+        super::put_on(&self.store, self.path(), name, image, base)
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {

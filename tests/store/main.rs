@@ -1,9 +1,12 @@
 //! The store as a whole: the real binary that reads it, and real processes that write it, some of them killed.
 
+mod audit;
 mod channels;
 mod cli;
 mod diff;
 mod processes;
+mod pruned;
+mod revoked;
 mod schema;
 mod trust;
 
@@ -58,6 +61,17 @@ fn manifest(name: &str, image: &[u8]) -> Manifest {
 
 /// Stores an image; it is made in directory `scratch`.
 fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
+    put_manifest(store, scratch, image, &manifest(name, image))
+}
+
+/// The same, built on another one.
+fn put_on(store: &Store, scratch: &Path, name: &str, image: &[u8], base: &[u8]) -> ManifestId {
+    let mut manifest = manifest(name, image);
+    manifest.inputs.base.digest = Digest::of(base);
+    put_manifest(store, scratch, image, &manifest)
+}
+
+fn put_manifest(store: &Store, scratch: &Path, image: &[u8], manifest: &Manifest) -> ManifestId {
     let path = scratch.join(Digest::of(image).hex());
     std::fs::write(&path, image).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,7 +81,7 @@ fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
     runtime.block_on(async {
         let writing = store.begin().await.unwrap();
         writing.add_image(&path, &Ui::default()).await.unwrap();
-        writing.commit(&manifest(name, image), run(image)).unwrap()
+        writing.commit(manifest, run(image)).unwrap()
     })
 }
 

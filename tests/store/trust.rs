@@ -41,7 +41,7 @@ pub fn succeed(site: &Site, arguments: &[&str]) {
     assert_eq!(code, 0, "{arguments:?}: {error}");
 }
 
-fn keygen(site: &Site, arguments: &[&str], input: Stdio) -> Output {
+pub fn keygen(site: &Site, arguments: &[&str], input: Stdio) -> Output {
     let mut command = Command::new("ssh-keygen");
     command
         .args(arguments)
@@ -51,7 +51,7 @@ fn keygen(site: &Site, arguments: &[&str], input: Stdio) -> Output {
 }
 
 /// A key of ssh-keygen's, whose signatures count as those of its own name.
-fn person(site: &Site, name: &str, more: &[&str]) {
+pub fn person(site: &Site, name: &str, more: &[&str]) {
     let make = ["-q", "-N", "", "-t", "ed25519", "-f", name];
     assert!(keygen(site, &make, Stdio::null()).status.success());
     let public = format!("{name}.pub");

@@ -7,12 +7,13 @@ use flate2::read::MultiGzDecoder;
 
 use super::Failed;
 use crate::commands::failed::chain;
+use crate::commands::opened::opened;
 use crate::disk::tree::Listing;
 use crate::manifest::Manifest;
 use crate::manifest::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
 use crate::scan::policy::Kind;
 use crate::scan::whole::{Contents, source_of};
-use crate::scan::{self, Finding, Opened, Packaged, packaged};
+use crate::scan::{Finding, Opened, Packaged, packaged};
 use crate::store::{ScanRecord, Store, StoreError, Stored};
 
 /// The largest changelogs have some hundred KiB, unpacked some MiB.
@@ -136,16 +137,15 @@ impl System {
     /// Opens an image and reads its database of packages; the error is why not.
     async fn open(store: &Store, manifest: &Manifest) -> Result<Self, String> {
         let image = &manifest.outputs.image;
-        let path = store.blob(&image.digest);
-        if !path.exists() {
-            return Err("the image is not in the store".to_owned());
-        }
-        let read = async || {
-            let opened = scan::open::recorded(&path, &image.format).await?;
-            let packaged = packaged::verify_some(&opened.root(), 1, |_| false)?;
-            Ok::<_, scan::ScanError>(Self { opened, packaged })
+        let found = match store.image(&image.digest) {
+            Err(StoreError::NoImage(_)) => return Err("the image is not in the store".to_owned()),
+            found => found.map_err(|error| chain(&error, ": "))?,
         };
-        read().await.map_err(|error| chain(&error, ": "))
+        let opened = opened(found, &image.format).await;
+        let opened = opened.map_err(|failed| failed.to_string())?;
+        let packaged = packaged::verify_some(&opened.root(), 1, |_| false);
+        let packaged = packaged.map_err(|error| chain(&error, ": "))?;
+        Ok(Self { opened, packaged })
     }
 
     /// The package that has a path; what Python compiled is the source's.

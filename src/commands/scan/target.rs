@@ -1,19 +1,18 @@
 //! What a scan is of: a disk image, an unpacked root, or what is recorded.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io;
 
 use super::{Failed, ScanArgs, Wrong};
 use crate::channel::ChannelName;
+use crate::commands::opened::opened;
 use crate::digest::Digest;
-use crate::hashing;
 use crate::lock::Lock;
 use crate::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
 use crate::scan::report::LeftOut;
 use crate::scan::whole::{Check, Contents, Origin};
 use crate::scan::{self, Opened, sbom};
-use crate::store::{Image, ImageDisk, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 
 /// What is scanned.
@@ -73,37 +72,6 @@ pub(super) async fn open(
         created: epoch.unwrap_or_else(Timestamp::now),
     };
     Ok((target, subject, Some(stored.id)))
-}
-
-/// Opens an image of the store, in the format that its manifest has.
-async fn opened(image: Image, format: &str) -> Result<Opened, Failed> {
-    if let Some(path) = image.path() {
-        let opened = scan::open::recorded(path, format).await;
-        return opened.map_err(Failed::new);
-    }
-    if matches!(format, "qcow2" | "raw") {
-        let name = PathBuf::from(image.digest().to_string());
-        let opened = scan::open::bytes(ImageDisk::new(image), format == "qcow2", &name);
-        return opened.map_err(Failed::new);
-    }
-    // Only qemu-img reads it, and wants a file. It is removed below: what is opened of it stays open.
-    let io = |error| Failed::io("cannot make a temporary file", error);
-    let file = tempfile::Builder::new().prefix("karat-scan-").tempfile();
-    let file = file.map_err(io)?;
-    let (mut to, path) = (file.reopen().map_err(io)?, file.path().to_owned());
-    let restored = hashing::blocking(move |stop| {
-        image.read(stop, |bytes| {
-            let written = to.write_all(bytes);
-            written.map_err(|source| StoreError::Export {
-                path: path.clone(),
-                source,
-            })
-        })
-    });
-    let restored = restored.await;
-    restored.map_err(|error| Failed::with(error.exit_code(), error))?;
-    let opened = scan::open::recorded(file.path(), format).await;
-    opened.map_err(Failed::new)
 }
 
 /// What a recorded image was made from, if all of it is still in the store.
