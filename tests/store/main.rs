@@ -3,6 +3,7 @@
 mod audit;
 mod channels;
 mod cli;
+mod crash;
 mod diff;
 mod processes;
 mod pruned;
