@@ -48,7 +48,7 @@ fn main() {
             let writing = store.begin().await.unwrap();
             writing.add_image(&at("image"), &ui).await.unwrap()
         });
-        let (took, used) = (start.elapsed(), processor_time() - processors);
+        let (took, used) = (start.elapsed(), processor_time().saturating_sub(processors));
         let cost = disk_usage(&at("store")) - before;
         println!(
             "add {:7.1} MiB  {:6.3} s  {:5.2} s of processors  {:7.1} MiB more on the disk ({:.1} %)",

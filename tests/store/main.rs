@@ -1,6 +1,7 @@
 //! The store as a whole: the real binary that reads it, and real processes that write it, some of them killed.
 
 mod channels;
+mod chunks;
 mod cli;
 mod processes;
 mod trust;
