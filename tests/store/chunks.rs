@@ -296,3 +296,73 @@ fn a_manifest_that_lies_about_the_size_is_found_out() {
     );
     assert!(site.faults(id)[0].is_empty());
 }
+
+/// A disk with a file system that can be scanned, and something in it that a scan finds.
+fn system(scratch: &Path) -> PathBuf {
+    let root = scratch.join("root");
+    for name in ["etc", "usr/bin", "var/lib/dpkg/info"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    fs::write(root.join("etc/os-release"), "ID=debian\nVERSION_ID=12\n").unwrap();
+    let status = "Package: base\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n";
+    fs::write(root.join("var/lib/dpkg/status"), status).unwrap();
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    fs::write(root.join("etc/shadow"), "root::19000:0:99999:7:::\n").unwrap();
+    fs::write(root.join("var/lib/dpkg/info/base.list"), "/etc\n").unwrap();
+    fs::write(root.join("usr/bin/program"), noise(1, 500_000)).unwrap();
+    let raw = scratch.join("disk.raw");
+    fs::File::create(&raw).unwrap().set_len(32 << 20).unwrap();
+    let mut command = std::process::Command::new("/sbin/mke2fs");
+    command.args(["-q", "-t", "ext4", "-d"]).args([&root, &raw]);
+    assert!(command.status().unwrap().success());
+    raw
+}
+
+#[test]
+fn an_image_in_chunks_is_scanned_like_a_file() {
+    let site = super::cli::Site::new();
+    let raw = system(site.path());
+    for format in ["raw", "qcow2", "vmdk"] {
+        let file = site.path().join("image");
+        let mut command = std::process::Command::new("qemu-img");
+        command.args(["convert", "-f", "raw", "-O", format]);
+        assert!(command.args([&raw, &file]).status().unwrap().success());
+        let image = fs::read(&file).unwrap();
+        let mut manifest = manifest("web", &image);
+        manifest.outputs.image.format = format.to_owned();
+        let id = super::put_as(&site.store, site.path(), &manifest, &image);
+        let temporary = site.path().join("tmp");
+        fs::create_dir_all(&temporary).unwrap();
+        let scan = |what: &str| {
+            let without = ["vulnerabilities", "undeclared"].map(|check| ["--without", check]);
+            let mut command = site.command(&["scan", "--json", what]);
+            command.args(without.concat()).env("TMPDIR", &temporary);
+            let path = std::env::var_os("PATH").unwrap();
+            let output = command.env("PATH", path).output().unwrap();
+            assert_eq!(files(&temporary), Vec::<PathBuf>::new(), "{format}");
+            output
+        };
+        let [stored, file] = [id.short().as_str(), "image"].map(|what| {
+            let scanned = scan(what);
+            let report: Result<serde_json::Value, _> = serde_json::from_slice(&scanned.stdout);
+            let report = report.unwrap_or_else(|_| panic!("{format}: {scanned:?}"));
+            assert!(!report["findings"].as_array().unwrap().is_empty());
+            (scanned.status.code(), report["findings"].clone())
+        });
+        assert_eq!(stored, file, "{format}");
+        // What cannot be read is said with the name of the chunk.
+        let blobs = files(&site.store.root().join("blobs/sha256"));
+        for blob in &blobs {
+            flip(blob);
+        }
+        let said = scan(&id.short());
+        let text = String::from_utf8(said.stderr).unwrap();
+        assert!(
+            !said.status.success() && text.contains("blobs/sha256/"),
+            "{text}"
+        );
+        for blob in &blobs {
+            fs::remove_file(blob).unwrap();
+        }
+    }
+}

@@ -57,6 +57,11 @@ fn manifest(name: &str, image: &[u8]) -> Manifest {
 
 /// Stores an image; it is made in directory `scratch`.
 fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
+    put_as(store, scratch, &manifest(name, image), image)
+}
+
+/// Stores an image with this manifest.
+fn put_as(store: &Store, scratch: &Path, manifest: &Manifest, image: &[u8]) -> ManifestId {
     let path = scratch.join(Digest::of(image).hex());
     std::fs::write(&path, image).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,7 +71,7 @@ fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
     runtime.block_on(async {
         let writing = store.begin().await.unwrap();
         writing.add_image(&path, &Ui::default()).await.unwrap();
-        writing.commit(&manifest(name, image), run(image)).unwrap()
+        writing.commit(manifest, run(image)).unwrap()
     })
 }
 
