@@ -1,25 +1,30 @@
 //! Figures for images in the store, beside copying the same bytes: `cargo bench --bench store [-- IMAGE...]`.
 //!
 //! Images are added in their order, so the second one shows what an image costs that has much in common with the first; then the
-//! first is exported. Without images it takes the largest blob of the user's store. `dd bs=1M conv=fsync` is what an export is
+//! first is exported, and its files are read. It has to be qcow2 with a system in it. Without images it takes the largest blob of the user's store. `dd bs=1M conv=fsync` is what an export is
 //! measured by: the disk's speed for one file that is written from its start to its end.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
+use karat::disk::read::BlockRead;
+use karat::disk::read::qcow2::{Layer, Qcow2, open_chain};
+use karat::disk::rewrite::Source;
+use karat::disk::tree::{Contents, Watch};
 use karat::hashing::{self, Stop};
 use karat::manifest::Manifest;
-use karat::store::Store;
+use karat::store::{ImageDisk, Store};
 use karat::ui::Ui;
 
 mod support;
 
 use support::{largest, processor_time};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 10;
 
 fn main() {
     let images: Vec<_> = std::env::args()
@@ -48,7 +53,7 @@ fn main() {
             let writing = store.begin().await.unwrap();
             writing.add_image(&at("image"), &ui).await.unwrap()
         });
-        let (took, used) = (start.elapsed(), processor_time() - processors);
+        let (took, used) = (start.elapsed(), processor_time().saturating_sub(processors));
         let cost = disk_usage(&at("store")) - before;
         println!(
             "add {:7.1} MiB  {:6.3} s  {:5.2} s of processors  {:7.1} MiB more on the disk ({:.1} %)",
@@ -64,7 +69,7 @@ fn main() {
     let (digest, size) = digest.unwrap();
     let found = store.image(&digest).unwrap();
     let manifest = manifest(&digest.to_string(), size);
-    let ways: [(&str, &dyn Fn()); 3] = [
+    let ways: [(&str, &dyn Fn()); 5] = [
         ("dd bs=1M conv=fsync", &|| dd(image, &to)),
         ("export", &|| {
             let export = store.export(&manifest, &to, false, &ui);
@@ -74,29 +79,51 @@ fn main() {
             let read = found.read(&Stop::default(), |_| Ok(()));
             assert_eq!(read.unwrap().size, size);
         }),
+        ("files, of the image", &|| {
+            files(open_chain(&[Layer::Qcow2(image.clone())]).unwrap());
+        }),
+        ("files, of its chunks", &|| {
+            let chunks = ImageDisk::new(found.clone());
+            files(Arc::new(Qcow2::open(chunks, None).unwrap()));
+        }),
     ];
     let mut taken = vec![Vec::new(); ways.len()];
-    for _ in 0..ROUNDS {
-        for ((_, way), taken) in ways.iter().zip(&mut taken) {
+    for round in 0..ROUNDS {
+        // Each is the first of a round as often as the others: what was removed before can be slower or faster to write again.
+        for number in (0..ways.len()).map(|number| (round + number) % ways.len()) {
             let _earlier = fs::remove_file(&to);
             let start = Instant::now();
-            way();
-            taken.push(start.elapsed());
+            ways[number].1();
+            taken[number].push(start.elapsed());
         }
     }
-    let median = |taken: &mut Vec<Duration>| {
+    for taken in &mut taken {
         taken.sort();
-        taken[taken.len() / 2]
-    };
-    let medians: Vec<_> = taken.iter_mut().map(median).collect();
-    for ((name, _), took) in ways.iter().zip(&medians) {
-        let (seconds, reference) = (took.as_secs_f64(), medians[0].as_secs_f64());
+    }
+    let seconds = |number: usize, at: usize| taken[number][at].as_secs_f64();
+    for (number, (name, _)) in ways.iter().enumerate() {
+        let (best, median) = (seconds(number, 0), seconds(number, ROUNDS / 2));
         println!(
-            "{name:22} {seconds:6.3} s  {:7.1} MiB/s  {:5.2} of dd",
-            mebibytes(size) / seconds,
-            reference / seconds
+            "{name:20} best {best:6.3} s ({:.2} of dd)  median {median:6.3} s ({:.2} of dd)  {:7.1} MiB/s",
+            seconds(0, 0) / best,
+            seconds(0, ROUNDS / 2) / median,
+            mebibytes(size) / median,
         );
     }
+}
+
+/// Reads every file of a disk, as a scan does.
+fn files(disk: Arc<dyn BlockRead>) {
+    let stop = Stop::default();
+    let progress = &|_| {};
+    let watch = Watch {
+        stop: &stop,
+        progress,
+    };
+    let source = Source::open(disk).unwrap();
+    let tree = source.tree().unwrap();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Contents::read(&tree, source.files(), 4096, threads, watch).unwrap();
 }
 
 fn dd(from: &Path, to: &Path) {

@@ -346,3 +346,35 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RebuildError> {
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(io_error("write", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::example;
+    use crate::ui::Ui;
+
+    #[tokio::test]
+    async fn a_base_that_is_an_image_of_the_store_is_put_together() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = Store::new(scratch.path().join("store"));
+        let cache = Cache::new(scratch.path().join("cache"));
+        let image: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let mut inputs = example("web", "text", b"").inputs;
+        inputs.base.digest = Digest::of(&image);
+        let (store, cache) = (&store, &cache);
+        let blobs = Blobs { store, cache };
+        let missing = blobs.base(&inputs, scratch.path()).unwrap_err();
+        assert!(missing.to_string().contains("the base"), "{missing}");
+
+        let file = scratch.path().join("image");
+        fs::write(&file, &image).unwrap();
+        let writing = store.begin().await.unwrap();
+        writing.add_image(&file, &Ui::default()).await.unwrap();
+        // Nothing of it is stored once more.
+        fs::write(&file, &image).unwrap();
+        writing.add_copy(&file, inputs.base.digest).await.unwrap();
+        assert!(!store.blob(&inputs.base.digest).exists());
+        let base = blobs.base(&inputs, scratch.path()).unwrap();
+        assert!(fs::read(base).unwrap() == image);
+    }
+}

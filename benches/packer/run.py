@@ -80,10 +80,14 @@ def run_karat(directory, base):
     template = karat_template(directory, base)
     command = [karat(), "build", str(template), "--store", str(directory / "store")]
     result = timed(command, directory / "log", watch_guest=True)
-    images = [path for path in (directory / "store" / "blobs").rglob("*") if path.is_file()]
-    result["image"] = standalone_size(max(images, key=lambda path: path.stat().st_size))
+    store = ["--store", str(directory / "store")]
+    (built,) = json.loads(check(karat(), "list", "--json", *store))
+    image = directory / "image.qcow2"
+    check(karat(), "export", built["id"], "-o", str(image), *store)
+    result["image"] = standalone_size(image)
     if directory.name != "karat-1":  # the first stays, to be looked at with --keep
         shutil.rmtree(directory / "store")
+        image.unlink()
     return result
 
 

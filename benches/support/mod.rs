@@ -17,7 +17,7 @@ pub fn processor_time() -> Duration {
     )
 }
 
-/// The largest image of the user's store.
+/// The largest disk that the user's store has as one file: a base, or an image that an older karat stored.
 pub fn largest() -> PathBuf {
     let data = std::env::var_os("XDG_DATA_HOME").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".local/share"),

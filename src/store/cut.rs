@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use fastcdc::v2020::StreamCDC;
+use fastcdc::v2020::{Normalization, StreamCDC};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
 use zstd::bulk::Compressor;
@@ -28,6 +28,7 @@ use crate::hashing::{self, Stop};
 const SHORTEST: usize = 16 << 10;
 const USUAL: usize = 64 << 10;
 const LONGEST: usize = 256 << 10;
+const EVEN: Normalization = Normalization::Level2;
 /// Most of an image is compressed already; what is not, gains nearly as much as from a higher level.
 const LEVEL: i32 = 3;
 /// Of so many bytes one has to be saved, or the chunk is kept as it is: reading it then costs nothing.
@@ -126,7 +127,7 @@ impl<'a> Cutter<'a> {
                 turns.push((sender, scope.spawn(move || self.take(&receiver))));
             }
             let mut number = 0;
-            for part in StreamCDC::new(file, SHORTEST, USUAL, LONGEST) {
+            for part in StreamCDC::with_level(file, SHORTEST, USUAL, LONGEST, EVEN) {
                 stop.check()?;
                 let data = part?.data;
                 hasher.update(&data);
@@ -186,8 +187,15 @@ impl<'a> Cutter<'a> {
 
     /// Whether the blob is there, and sound: one that rotted is written once more.
     fn has(&self, digest: &Digest, bytes: &[u8]) -> io::Result<bool> {
-        match fs::read(self.store.blob(digest)) {
-            Ok(found) => Ok(found == bytes),
+        let mut found = Vec::with_capacity(bytes.len() + 1);
+        let most = bytes.len() as u64 + 1;
+        let mut read = || {
+            File::open(self.store.blob(digest))?
+                .take(most)
+                .read_to_end(&mut found)
+        };
+        match read() {
+            Ok(_) => Ok(found == bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }

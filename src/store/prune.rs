@@ -229,6 +229,8 @@ impl Store {
     /// All blobs that an image and its rebuild need.
     pub(super) fn blobs_of(&self, manifest: &Manifest) -> Result<BTreeSet<Digest>, StoreError> {
         let mut blobs = self.parts_of(&manifest.outputs.image.digest)?;
+        // A base may be an image that is here in parts.
+        blobs.extend(self.parts_of(&manifest.inputs.base.digest)?);
         blobs.extend(
             self.materials(manifest)
                 .into_iter()

@@ -141,7 +141,7 @@ fn image_of(site: &Site, id: &str) -> std::path::PathBuf {
     let manifest: Value = serde_json::from_str(&site.stdout(["show", "--json", id])).unwrap();
     let digest = manifest["outputs"]["image"]["digest"].as_str().unwrap();
     let name = digest.trim_start_matches("sha256:");
-    site.path("store/blobs/sha256").join(name)
+    site.path("store/images").join(name)
 }
 
 fn said(output: &Output) -> String {

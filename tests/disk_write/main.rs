@@ -4,6 +4,7 @@ mod containers;
 mod files;
 mod host;
 mod image;
+mod nights;
 mod partitions;
 mod random;
 
@@ -313,5 +314,39 @@ fn what_is_written_grows_while_it_is_mounted() {
             assert!(!extents.contains("unwritten"), "{extents}");
         }
         assert_clean(&raw);
+    }
+}
+
+#[test]
+fn what_fits_only_without_gaps_is_written_without_gaps() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("tree");
+    std::fs::create_dir_all(root.join("lost+found")).unwrap();
+    // Each a little larger than a cluster, so that with gaps it takes two.
+    for number in 0..600 {
+        std::fs::write(root.join(number.to_string()), vec![7; 66_000]).unwrap();
+    }
+    let files = Host::new(&root);
+    let tree = Tree::read(&files).unwrap();
+    for (megabytes, gaps) in [(64, false), (200, true)] {
+        let base = make(scratch.path(), megabytes, "-b 4096");
+        let raw = scratch.path().join("new.img");
+        let _earlier = std::fs::remove_file(&raw);
+        write(
+            &base,
+            &files,
+            &tree,
+            &raw,
+            megabytes << 20,
+            (Container::Raw, 2),
+        );
+        assert_clean(&raw);
+        let aligned = ["1", "2", "3", "300", "598", "599"].iter().all(|name| {
+            let ask = format!("bmap /{name} 0");
+            let said = run("debugfs", &["-R", &ask, raw.to_str().unwrap()]);
+            let block = said.lines().find_map(|line| line.parse::<u64>().ok());
+            block.unwrap().is_multiple_of(16)
+        });
+        assert_eq!(aligned, gaps, "in {megabytes} MiB");
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use karat::scan::policy::Verdict;
 use karat::store::Store;
 
 use crate::cli::Site;
-use crate::trust::{runtime, scanned, succeed};
+use crate::trust::{keygen, runtime, scanned, succeed};
 
 /// Whatever changes files.
 const CALLS: &str = "write,pwrite64,writev,copy_file_range,rename,renameat,renameat2,linkat,mkdir,\
@@ -24,6 +24,8 @@ const FEWEST: usize = 200;
 /// Something that changes a store.
 struct Operation {
     name: &'static str,
+    /// karat, or else this test as a child that records an image as a build does.
+    is_karat: bool,
     arguments: Vec<String>,
 }
 
@@ -55,7 +57,10 @@ fn stage() -> Stage {
     // Marked already, so that the prune removes it; another is to be marked.
     let mark = ["prune", "--keep-within", "0s", "--keep", "2"];
     succeed(&site, &mark);
-    let noise: Vec<u8> = (0..300_000_u32)
+    let second = ["-q", "-N", "", "-t", "ed25519", "-f", "second"];
+    assert!(keygen(&site, &second, Stdio::null()).status.success());
+    succeed(&site, &["keys", "trust", "second", "second.pub"]);
+    let noise: Vec<u8> = (0..1_000_000_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     fs::write(site.path().join("image.raw"), noise).unwrap();
@@ -64,6 +69,7 @@ fn stage() -> Stage {
     let arguments = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let operation = |name, text: String| Operation {
         name,
+        is_karat: name != "build",
         arguments: arguments(&text),
     };
     let three = ids[2].short();
@@ -74,6 +80,9 @@ fn stage() -> Stage {
         ),
         operation("rollback", "rollback web/stable --reason red".to_owned()),
         operation("revoke", format!("revoke {three} --reason bad")),
+        operation("sign", format!("sign {three} --key second")),
+        operation("attest", format!("attest {three} --scan --provenance")),
+        operation("build", "--exact processes::child --nocapture".to_owned()),
         operation("pin", format!("pin {}", mail.short())),
         operation(
             "prune",
@@ -111,10 +120,16 @@ impl Scene {
     }
 
     /// karat, or strace with karat.
-    fn command(&self, before: &[&str], arguments: &[String]) -> Command {
-        let karat = env!("CARGO_BIN_EXE_karat");
+    fn command(&self, before: &[&str], operation: &Operation) -> Command {
+        let this = std::env::current_exe().unwrap();
+        let program = if operation.is_karat {
+            env!("CARGO_BIN_EXE_karat")
+        } else {
+            this.to_str().unwrap()
+        };
+        let arguments = &operation.arguments;
         let mut line: Vec<&str> = before.to_vec();
-        line.push(karat);
+        line.push(program);
         line.extend(arguments.iter().map(String::as_str));
         let mut command = Command::new(line[0]);
         command
@@ -123,6 +138,9 @@ impl Scene {
             .env_clear()
             .env("USER", "me")
             .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("STORE_TEST_WORK", "put")
+            .env("STORE_TEST_ROOT", self.store().root())
+            .env("STORE_TEST_SCRATCH", self.path())
             .env("KARAT_CACHE", self.path().join("cache"))
             .env("XDG_DATA_HOME", self.path().join("data"))
             .env("XDG_CONFIG_HOME", self.path().join("config"));
@@ -130,8 +148,12 @@ impl Scene {
     }
 
     fn karat(&self, arguments: &[&str]) -> Output {
-        let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
-        self.command(&[], &arguments).output().unwrap()
+        let operation = Operation {
+            name: "",
+            is_karat: true,
+            arguments: arguments.iter().map(|it| (*it).to_owned()).collect(),
+        };
+        self.command(&[], &operation).output().unwrap()
     }
 
     /// Nothing in the store is half, changed or unsigned.
@@ -154,8 +176,13 @@ impl Scene {
             .collect();
         let tombstones = store.tombstones().unwrap().images.into_iter();
         let removed = tombstones.map(|(id, mark)| (id, mark.removed.is_some()));
+        let beside = |id: &ManifestId| {
+            let signatures = store.signatures_of(*id).unwrap().len();
+            (signatures, store.attestations_of(*id).unwrap().len())
+        };
+        let beside: Vec<_> = ids.iter().map(beside).collect();
         format!(
-            "{:?} {} {revoked:?} {:?} {:?} {ids:?}",
+            "{:?} {} {beside:?} {revoked:?} {:?} {:?} {ids:?}",
             channel.head().map(|head| head.manifest),
             channel.number(),
             store.pinned().unwrap(),
@@ -214,7 +241,7 @@ fn moments(scene: &Scene, operation: &Operation, files: bool) -> BTreeSet<(Strin
         trace.to_str().unwrap(),
     ];
     let output = scene
-        .command(&before, &operation.arguments)
+        .command(&before, operation)
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -304,7 +331,7 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
         .iter()
         .map(|operation| {
             let scene = stage.copy();
-            let output = scene.command(&[], &operation.arguments).output().unwrap();
+            let output = scene.command(&[], operation).output().unwrap();
             assert!(output.status.success(), "{}", operation.name);
             (operation.name, scene.state())
         })
@@ -325,7 +352,7 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
             "/dev/null",
         ];
         let output = scene
-            .command(&strace, &operation.arguments)
+            .command(&strace, operation)
             .output()
             .unwrap();
         let was_killed = !output.status.success();
@@ -337,7 +364,7 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
             "{when}: {state}"
         );
         // Once more, to the end; what had happened is done already.
-        let output = scene.command(&[], &operation.arguments).output().unwrap();
+        let output = scene.command(&[], operation).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         let nothing_left =
             operation.name == "rollback" && happened && output.status.code() == Some(2);
@@ -380,7 +407,7 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
             "/dev/null",
         ];
         let output = scene
-            .command(&strace, &operation.arguments)
+            .command(&strace, operation)
             .output()
             .unwrap();
         scene.assert_valid(&when);
@@ -389,7 +416,7 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
             let is_told = error.contains("No space left") || error.is_empty();
             assert!(is_told || call == "write", "{when}: {error}");
         }
-        let output_again = scene.command(&[], &operation.arguments).output().unwrap();
+        let output_again = scene.command(&[], operation).output().unwrap();
         let state = scene.state();
         let moved = operation.name == "rollback" && state != before;
         assert!(output_again.status.success() || moved, "{when}, and again");
@@ -418,7 +445,12 @@ fn a_store_that_cannot_be_written_is_read_all_the_same() {
             store.display()
         );
         let before = ["unshare", "--mount", "sh", "-c", &line];
-        scene.command(&before, &[]).output().unwrap()
+        let nothing = Operation {
+            name: "",
+            is_karat: true,
+            arguments: Vec::new(),
+        };
+        scene.command(&before, &nothing).output().unwrap()
     };
     let probe = run("--version");
     assert!(
@@ -439,7 +471,7 @@ fn a_store_that_cannot_be_written_is_read_all_the_same() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {error}");
     }
-    for operation in &stage.operations {
+    for operation in stage.operations.iter().filter(|it| it.is_karat) {
         let output = run(&operation.arguments.join(" "));
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{}: {error}", operation.name);

@@ -2,6 +2,7 @@
 
 mod audit;
 mod channels;
+mod chunks;
 mod cli;
 mod crash;
 mod diff;
@@ -62,17 +63,18 @@ fn manifest(name: &str, image: &[u8]) -> Manifest {
 
 /// Stores an image; it is made in directory `scratch`.
 fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
-    put_manifest(store, scratch, image, &manifest(name, image))
+    put_as(store, scratch, &manifest(name, image), image)
 }
 
 /// The same, built on another one.
 fn put_on(store: &Store, scratch: &Path, name: &str, image: &[u8], base: &[u8]) -> ManifestId {
     let mut manifest = manifest(name, image);
     manifest.inputs.base.digest = Digest::of(base);
-    put_manifest(store, scratch, image, &manifest)
+    put_as(store, scratch, &manifest, image)
 }
 
-fn put_manifest(store: &Store, scratch: &Path, image: &[u8], manifest: &Manifest) -> ManifestId {
+/// Stores an image with this manifest.
+fn put_as(store: &Store, scratch: &Path, manifest: &Manifest, image: &[u8]) -> ManifestId {
     let path = scratch.join(Digest::of(image).hex());
     std::fs::write(&path, image).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()

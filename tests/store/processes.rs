@@ -15,6 +15,8 @@ use karat::plan::Checksum;
 use karat::store::Store;
 use karat::ui::Ui;
 
+use super::chunks::noise;
+
 /// Writers of the test of DESIGN's "24 builds finishing together".
 const TOGETHER: u32 = 24;
 
@@ -57,11 +59,10 @@ fn child() {
     }
 }
 
+/// An image of some chunks, half of which all of them have.
 fn image(seed: u32, count: u32) -> Vec<u8> {
-    let mut bytes = vec![7; 200_000];
-    bytes.extend(seed.to_be_bytes());
-    bytes.extend(count.to_be_bytes());
-    bytes
+    let own = u64::from(seed) << 32 | u64::from(count);
+    [noise(0, 300_000), noise(own + 1, 300_000)].concat()
 }
 
 /// Reads all that is in the store; fails if a final name is not what it says. Returns the number of manifests.
@@ -105,7 +106,32 @@ fn builds_that_finish_together_are_all_recorded() {
     }
     let store = Store::new(&root);
     assert_eq!(check(&store), TOGETHER as usize);
-    assert_eq!(names(&root.join("blobs/sha256")).len(), TOGETHER as usize);
+    assert_eq!(names(&root.join("images")).len(), TOGETHER as usize);
+}
+
+#[test]
+fn the_same_image_from_several_processes_is_stored_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("store");
+    let own = |number: u32| {
+        let own = scratch.path().join(number.to_string());
+        fs::create_dir(&own).unwrap();
+        own
+    };
+    let children: Vec<_> = (0..6)
+        .map(|number| start("put", &root, &own(number), 7))
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let store = Store::new(&root);
+    assert_eq!(check(&store), 1);
+    let alone = Store::new(scratch.path().join("alone"));
+    super::put(&alone, scratch.path(), "web", &image(7, 0));
+    for directory in ["blobs/sha256", "images"] {
+        let [several, one] = [&store, &alone].map(|store| names(&store.root().join(directory)));
+        assert_eq!(several, one, "{directory}");
+    }
 }
 
 #[test]
@@ -133,12 +159,16 @@ fn a_writer_killed_at_any_moment_leaves_a_valid_store() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(check(&store) > before);
+        let checked = store.check_all(&Stop::default(), &|_| {}).unwrap();
+        assert!(checked.faults.is_empty(), "{:?}", checked.faults);
     }
     // The next writer clears up.
     let mut child = start("put", &root, scratch.path(), KILLS);
     assert!(child.wait().unwrap().success());
-    for directory in ["blobs/sha256", "manifests"] {
-        let mut names = names(&root.join(directory)).into_iter();
+    let images = names(&root.join("images")).into_iter();
+    let images = images.map(|image| format!("images/{image}"));
+    for directory in images.chain(["blobs/sha256", "manifests"].map(str::to_owned)) {
+        let mut names = names(&root.join(&directory)).into_iter();
         assert!(names.all(|name| !name.starts_with('.')), "{directory}");
     }
 }

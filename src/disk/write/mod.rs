@@ -147,7 +147,8 @@ pub fn disk<'a>(
     files: &'a dyn FileSystem,
 ) -> Result<Disk<'a>, WriteError> {
     let surroundings = table::carry(base.disk, base.table, base.root, size)?;
-    let laid = ext4::lay(base.format, surroundings.space, tree, contents)?;
+    let partition = (surroundings.root, surroundings.space);
+    let laid = ext4::lay(base.format, partition, tree, contents)?;
     let mut pieces = surroundings.pieces;
     pieces.extend(laid.into_iter().map(|mut piece| {
         piece.at += surroundings.root;

@@ -69,6 +69,7 @@ impl<'a> Layer<'a> {
         };
         let made = directory.blocks(names, least);
         let size = made.blocks.len() * self.format.block_size;
+        self.begin(file, size as u64);
         let (map, blocks) = self.put_bytes(number, &made.blocks.concat())?;
         let subdirectories = names
             .iter()
@@ -97,6 +98,7 @@ impl<'a> Layer<'a> {
             let number = self.numbers[file];
             // Directories are done, and the others come in the order of their numbers.
             self.pack_inodes(number)?;
+            self.begin(file, data.content.size());
             let (inode, blocks) = match (&data.content, data.rdev) {
                 (_, _) if data.kind == Kind::Directory => continue,
                 (Content::Link(target), _) if target.len() < SHORT_LINK => {

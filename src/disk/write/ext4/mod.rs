@@ -8,7 +8,7 @@ use self::extents::Extent;
 use self::format::compatible;
 use self::geometry::Geometry;
 use self::inode::Inode;
-use self::space::Space;
+use self::space::{CLUSTER, Grid, Space, Start};
 use self::superblock::Totals;
 use super::WriteError;
 use super::little::{low16, low32};
@@ -42,24 +42,34 @@ const LOST_AND_FOUND_PATH: &[u8] = b"/lost+found";
 /// No structure has a longer one at the end of its block.
 const CHECKSUM_TAIL: usize = 12;
 
+/// Small files that follow each other, on the average: together about as large as two clusters.
+const RUN: u32 = 16;
+
 /// The inode is mapped by extents.
 const EXTENTS_FLAG: u32 = 0x8_0000;
 
-/// Lays out a tree: pieces at offsets within a partition of so many bytes.
+/// Lays out a tree: pieces at offsets within a partition, which starts at `offset` of the disk and has so many bytes.
 pub(super) fn lay(
     format: &Format,
-    bytes: u64,
+    (offset, bytes): (u64, u64),
     tree: &Tree,
     contents: &Contents,
 ) -> Result<Vec<Piece>, WriteError> {
     let geometry = Geometry::new(format, bytes)?;
-    let mut layer = Layer::new(format, geometry, tree, contents)?;
-    layer.journal()?;
-    layer.resize_inode()?;
-    layer.orphan_file()?;
-    layer.directories()?;
-    layer.files()?;
-    layer.finish()
+    let lay = |grid| {
+        let mut layer = Layer::new(format, geometry.clone(), grid, tree, contents)?;
+        layer.journal()?;
+        layer.resize_inode()?;
+        layer.orphan_file()?;
+        layer.directories()?;
+        layer.files()?;
+        layer.finish()
+    };
+    match lay(Grid::new(format.block_size, offset)) {
+        // Without gaps it may fit.
+        Err(WriteError::Full { .. }) => lay(Grid::none()),
+        laid => laid,
+    }
 }
 
 /// A file system in the making.
@@ -91,13 +101,14 @@ impl<'a> Layer<'a> {
     fn new(
         format: &'a Format,
         geometry: Geometry,
+        grid: Grid,
         tree: &'a Tree,
         contents: &'a Contents,
     ) -> Result<Self, WriteError> {
         let count = tree.files().len();
         let mut layer = Self {
             format,
-            space: Space::new(geometry.fixed.clone(), geometry.blocks),
+            space: Space::new(geometry.fixed.clone(), geometry.blocks, grid),
             geometry,
             tree,
             contents,
@@ -166,6 +177,18 @@ impl<'a> Layer<'a> {
     fn path(&self, file: usize) -> &'a [u8] {
         let path = self.tree.path(self.paths[file] as usize);
         path.unwrap_or_default()
+    }
+
+    /// Begins a file of so many bytes. Every few of the small ones, chosen by their paths alone, start with a cluster: so one
+    /// that is new, gone or larger moves only those up to the next such.
+    fn begin(&mut self, file: usize, bytes: u64) {
+        self.space.begin(if bytes >= CLUSTER as u64 {
+            Start::EachPiece
+        } else if crc32c::crc32c(self.path(file)).is_multiple_of(RUN) {
+            Start::Cluster
+        } else {
+            Start::Anywhere
+        });
     }
 
     /// Seed of the checksums of what belongs to an inode.
