@@ -1,6 +1,7 @@
 //! `karat import`
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,15 +12,19 @@ use super::failed::chain;
 use super::stored::{StoreArgs, plain};
 use super::verify::{self, VerifyError};
 use crate::digest::Digest;
+use crate::disk::tree::{Contents, Listing, Watch};
 use crate::disk::{self, DiskError, Info};
 use crate::fetch::{Cache, FetchError};
-use crate::hashing;
+use crate::hashing::{self, Stop};
 use crate::manifest::{self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs};
 use crate::run::RunDir;
 use crate::scan::{self, inventory};
 use crate::store::{Blob, Run, Store, StoreError};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+
+/// The unit in which files are looked at for holes; none is smaller.
+const BLOCK: usize = 4096;
 
 /// Record an image that something else has built, or copy one from another store with all that belongs to it
 ///
@@ -158,7 +163,7 @@ async fn adopt(
         return Err(read(io::Error::other("it is no file")));
     }
     let info = disk::inspect(path).await?;
-    let packages = packages(path, ui).await;
+    let seen = seen(path, ui).await;
     let writing = store.begin().await?;
     // The file stays where it is: what is stored is a copy of it, beside the other images that are being made.
     let run = RunDir::create(&Cache::of_user()?.runs()).map_err(read)?;
@@ -178,7 +183,10 @@ async fn adopt(
     .await
     .map_err(read)?;
     let blob = writing.add_image(&copied, ui).await?;
-    let manifest = manifest(args, name, info, blob, packages);
+    if let Some(listing) = &seen.listing {
+        writing.add_text(listing.packed())?;
+    }
+    let manifest = manifest(args, name, info, blob, seen);
     let run_of = Run {
         started,
         finished: Timestamp::now(),
@@ -190,18 +198,33 @@ async fn adopt(
     Ok(id)
 }
 
-/// What is installed; nothing where no system can be read.
-async fn packages(path: &Path, ui: &Ui) -> Vec<manifest::Package> {
-    let opened = scan::open(path).await;
-    let read = opened.and_then(|opened| inventory::read(&opened.root()));
-    let inventory = match read {
-        Ok(inventory) => inventory,
-        Err(error) => {
-            let because = chain(&error, ": ");
-            ui.note(&format!("its packages are not known: {}", plain(&because)));
-            return Vec::new();
-        }
+/// What can be told of a system without its builder.
+#[derive(Default)]
+struct Seen {
+    packages: Vec<manifest::Package>,
+    listing: Option<Listing>,
+}
+
+/// Packages and files; nothing where no system can be read.
+async fn seen(path: &Path, ui: &Ui) -> Seen {
+    let read = async || {
+        let opened = scan::open(path)
+            .await
+            .map_err(|error| chain(&error, ": "))?;
+        hashing::blocking(move |stop| look(&opened, stop)).await
     };
+    read().await.unwrap_or_else(|because| {
+        ui.note(&format!(
+            "its packages and files are not known: {}",
+            plain(&because)
+        ));
+        Seen::default()
+    })
+}
+
+fn look(opened: &scan::Opened, stop: &Stop) -> Result<Seen, String> {
+    let root = opened.root();
+    let inventory = inventory::read(&root).map_err(|error| chain(&error, ": "))?;
     let packages = inventory.packages.into_iter();
     let mut packages: Vec<_> = packages
         .map(|it| manifest::Package {
@@ -213,17 +236,22 @@ async fn packages(path: &Path, ui: &Ui) -> Vec<manifest::Package> {
         })
         .collect();
     packages.sort_by(|one, other| (&one.name, &one.arch).cmp(&(&other.name, &other.arch)));
-    packages
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let watch = Watch {
+        stop,
+        progress: &|_| {},
+    };
+    let contents = Contents::read(root.tree(), root.files(), BLOCK, threads, watch);
+    let contents = contents.map_err(|error| chain(&error, ": "))?;
+    let listing = Listing::of(root.tree(), &contents).map_err(|error| chain(&error, ": "))?;
+    Ok(Seen {
+        packages,
+        listing: Some(listing),
+    })
 }
 
 /// The image is its own base, and nothing was done to it.
-fn manifest(
-    args: &ImportArgs,
-    name: &str,
-    info: Info,
-    blob: Blob,
-    packages: Vec<manifest::Package>,
-) -> Manifest {
+fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -> Manifest {
     let format = match info.format.as_str() {
         "vpc" => "vhd".to_owned(),
         _ => info.format,
@@ -272,14 +300,17 @@ fn manifest(
             virtual_size: info.virtual_size,
             disk: None,
         },
-        tree: None,
+        tree: seen.listing.map(|listing| manifest::Tree {
+            digest: listing.digest(),
+            listing: Digest::of(listing.packed()),
+        }),
         finish: Some(manifest::Finish {
             reproducible: false,
             because: Some("it was imported: nobody knows what went into it".to_owned()),
             rules: None,
             cleaned: [].into(),
         }),
-        packages,
+        packages: seen.packages,
     };
     Manifest::new(inputs, outputs)
 }

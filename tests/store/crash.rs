@@ -66,6 +66,13 @@ fn stage() -> Stage {
     fs::write(site.path().join("image.raw"), noise).unwrap();
     put("news", b"old news");
     put("news", b"the newest news");
+    let other = Store::new(site.path().join("other"));
+    let elsewhere = crate::put(
+        &other,
+        site.path(),
+        "elsewhere",
+        b"an image of another store",
+    );
     let arguments = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let operation = |name, text: String| Operation {
         name,
@@ -81,13 +88,14 @@ fn stage() -> Stage {
         operation("rollback", "rollback web/stable --reason red".to_owned()),
         operation("revoke", format!("revoke {three} --reason bad")),
         operation("sign", format!("sign {three} --key second")),
-        operation("attest", format!("attest {three} --scan --provenance")),
+        operation("attest", format!("attest {three} --scan")),
         operation("build", "--exact processes::child --nocapture".to_owned()),
         operation("pin", format!("pin {}", mail.short())),
         operation(
             "prune",
             "prune --keep-within 0s --grace 0s --keep 2".to_owned(),
         ),
+        operation("take", format!("import {} --from other", elsewhere.short())),
         operation("import", "import image.raw --name imported".to_owned()),
     ];
     Stage { site, operations }
@@ -240,10 +248,7 @@ fn moments(scene: &Scene, operation: &Operation, files: bool) -> BTreeSet<(Strin
         "-o",
         trace.to_str().unwrap(),
     ];
-    let output = scene
-        .command(&before, operation)
-        .output()
-        .unwrap();
+    let output = scene.command(&before, operation).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", operation.name);
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -351,10 +356,7 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
             "-o",
             "/dev/null",
         ];
-        let output = scene
-            .command(&strace, operation)
-            .output()
-            .unwrap();
+        let output = scene.command(&strace, operation).output().unwrap();
         let was_killed = !output.status.success();
         scene.assert_valid(&when);
         let state = scene.state();
@@ -406,10 +408,7 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
             "-o",
             "/dev/null",
         ];
-        let output = scene
-            .command(&strace, operation)
-            .output()
-            .unwrap();
+        let output = scene.command(&strace, operation).output().unwrap();
         scene.assert_valid(&when);
         if !output.status.success() {
             let error = String::from_utf8_lossy(&output.stderr);

@@ -171,7 +171,10 @@ fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
     };
     let (exit, id, error) = import(&["packer.raw", "--name", "web", "--description", "by Packer"]);
     assert_eq!(exit, 0, "{error}");
-    assert!(error.contains("its packages are not known"), "{error}");
+    assert!(
+        error.contains("its packages and files are not known"),
+        "{error}"
+    );
     let (exit, again, _) = import(&["packer.raw", "--name", "web", "--description", "by Packer"]);
     assert_eq!((exit, &again), (0, &id), "the same file has the same id");
     assert!(
@@ -306,4 +309,35 @@ fn a_move_can_be_waited_for() {
         serde_json::from_slice(&fs::read(site.path().join("moved")).unwrap()).unwrap();
     assert_eq!(printed["manifest"], ids[0].to_string());
     assert_eq!(printed, piped);
+}
+
+#[test]
+fn the_worked_example_goes_as_it_says() {
+    let site = Site::new();
+    let example =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/rollback/rollback.sh");
+    let mut command = std::process::Command::new(example);
+    let output = command
+        .arg(site.path().join("story"))
+        .env("KARAT", env!("CARGO_BIN_EXE_karat"))
+        .env_remove("KARAT_KEY")
+        .env_remove("KARAT_STORE")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}{error}");
+    for line in [
+        "/usr/sbin/updater",
+        "web/stable 4:",
+        "its bytes go, in two steps",
+        "removed  ",
+        "== done",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(
+        error.contains("goes back over 1 fixed vulnerability: CVE-2026-0001"),
+        "{error}"
+    );
 }
