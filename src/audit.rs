@@ -236,9 +236,8 @@ impl Log {
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
         log.torn = whole < bytes.len();
-        let lines = bytes[..whole].split(|byte| *byte == b'\n');
-        // What comes after the last end of a line.
-        for text in lines.take(bytes[..whole].iter().filter(|it| **it == b'\n').count()) {
+        for text in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
+            let text = &text[..text.len() - 1];
             let number = log.lines.len() as u64 + 1;
             let line = Line::from_bytes(text, number)?;
             let broken = |problem| Err(AuditError::Broken { number, problem });

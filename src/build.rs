@@ -65,10 +65,19 @@ pub struct Settings<'a> {
     pub twice: bool,
     /// Start from this disk, which is the plan's base, wherever that would come from.
     pub base: Option<&'a BaseDisk>,
-    /// Build on an image that was revoked, too.
-    pub allow_revoked: bool,
+    /// Whether to build on an image that was revoked.
+    pub revoked_base: RevokedBase,
     /// How the finished image is scanned.
     pub scan: &'a ScanSettings,
+}
+
+/// What becomes of a build on an image that was revoked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RevokedBase {
+    /// It fails.
+    Refuse,
+    /// It is built all the same.
+    Allow,
 }
 
 /// What a build made.
@@ -216,7 +225,7 @@ impl Job<'_> {
             }
         };
         let base = phases.run("base", obtain).await?;
-        if !self.settings.allow_revoked {
+        if self.settings.revoked_base == RevokedBase::Refuse {
             self.settings.store.allow_base(base.digest, UNLESS)?;
         }
         let mut inputs = phases

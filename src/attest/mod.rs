@@ -155,12 +155,12 @@ impl Envelope {
     /// See [`AttestError`]. Whether a signature fits is not asked.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Statement), AttestError> {
         let envelope: Self = serde_json::from_slice(bytes).map_err(AttestError::Form)?;
-        let kind = |found: &str, wanted| match found == wanted {
-            true => Ok(()),
-            false => Err(AttestError::Kind {
-                found: found.to_owned(),
-                wanted,
-            }),
+        let kind = |found: &str, wanted| {
+            if found == wanted {
+                return Ok(());
+            }
+            let found = found.to_owned();
+            Err(AttestError::Kind { found, wanted })
         };
         kind(&envelope.payload_type, PAYLOAD_TYPE)?;
         let payload = envelope.payload()?;

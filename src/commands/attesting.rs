@@ -14,7 +14,7 @@ use crate::manifest::ManifestId;
 use crate::sign::{Signer, fingerprint};
 use crate::store::{Store, StoreError};
 
-/// Variables in which CI systems tell the address of a run: GitLab, Jenkins, Buildkite, CircleCI.
+/// Variables in which CI systems tell the address of a run: GitLab, Jenkins, Buildkite, Circle.
 const RUNS: [&str; 4] = [
     "CI_JOB_URL",
     "BUILD_URL",
@@ -82,12 +82,12 @@ pub(super) async fn checkpoint(
     let checkpoint = Checkpoint::new(number, digest);
     let bytes = checkpoint.to_bytes().map_err(StoreError::from)?;
     let signature = signer.sign(audit::NAMESPACE, &bytes).await?;
-    let signed = SignedCheckpoint {
+    let point = SignedCheckpoint {
         checkpoint,
         signature,
     };
-    store.begin().await?.keep_checkpoint(&signed)?;
-    Ok(Some(signed))
+    store.begin().await?.keep_checkpoint(&point)?;
+    Ok(Some(point))
 }
 
 /// The working copy that a directory is in; `None` where it is in none, or git is not there.

@@ -15,6 +15,7 @@ use super::sign::SigningError;
 use super::stored::{StoreArgs, plain};
 use super::trusted::{KeyArgs, NoConfiguration, TrustArgs};
 use crate::audit::{Line, Log, NAMESPACE, SignedCheckpoint};
+use crate::manifest::ManifestId;
 use crate::sign::{Signer, Trust, TrustError};
 use crate::store::{self, Store, StoreError};
 use crate::ui::Ui;
@@ -181,7 +182,7 @@ fn list(args: &ListArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), AuditVerbEr
 }
 
 fn text(line: &Line) -> String {
-    let ids: Vec<_> = line.ids.iter().map(|id| id.short()).collect();
+    let ids: Vec<_> = line.ids.iter().map(ManifestId::short).collect();
     let what = [&line.subject, &Some(ids.join(" ")), &line.reason];
     let what = what.into_iter().flatten().filter(|it| !it.is_empty());
     let what: Vec<_> = what.map(|it| plain(it)).collect();
@@ -267,9 +268,9 @@ async fn checkpoint(args: &CheckpointArgs, out: &mut dyn Write) -> Result<(), Au
     let signer = Signer::from_file(&signer).map_err(SigningError::from)?;
     // A log that does not hold is not signed.
     store.audit()?;
-    let signed = attesting::checkpoint(&signer, &store).await?;
-    let signed = signed.ok_or(AuditVerbError::Empty)?;
-    let line = serde_json::to_string(&signed).map_err(io::Error::other)?;
+    let point = attesting::checkpoint(&signer, &store).await?;
+    let point = point.ok_or(AuditVerbError::Empty)?;
+    let line = serde_json::to_string(&point).map_err(io::Error::other)?;
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
 }

@@ -17,7 +17,7 @@ use super::trusted::KeyArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
 use crate::attest::predicate;
 use crate::build::skip::{self, Verdict};
-use crate::build::{self, Built, Image, OnError, ScanSettings, Settings, Update};
+use crate::build::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::plan::{self, Plan};
@@ -140,7 +140,11 @@ pub async fn run(
         locked: args.locked,
         mirrors: &args.mirrors.mirrors,
         twice: args.twice,
-        allow_revoked: args.allow_revoked,
+        revoked_base: if args.allow_revoked {
+            RevokedBase::Allow
+        } else {
+            RevokedBase::Refuse
+        },
         base: None,
         scan: &ScanSettings {
             database: args.db.clone(),

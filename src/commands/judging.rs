@@ -124,13 +124,13 @@ pub(super) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<S
         .collect();
     let approvals = approved.len().min(their_keys.len());
     if approvals < usize::from(asked.approvals) {
-        let waiting = asked.approvers.iter().filter(|it| !signed_by(it));
-        let waiting: Vec<_> = waiting.map(|it| plain(it)).collect();
+        let others = asked.approvers.iter().filter(|it| !signed_by(it));
+        let others: Vec<_> = others.map(|it| plain(it)).collect();
         wanting.push(format!(
             "{about}: approved by {} of the {} that are asked for; not by {}",
             approvals,
             asked.approvals,
-            waiting.join(", ")
+            others.join(", ")
         ));
     }
     wanting

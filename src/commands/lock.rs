@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
-use crate::build::{self, OnError, ScanSettings, Settings, Update};
+use crate::build::{self, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
 use crate::lock::{self, Lock};
 use crate::ui::Ui;
@@ -59,7 +59,7 @@ pub async fn run(
         locked: false,
         mirrors: &args.mirrors.mirrors,
         twice: false,
-        allow_revoked: false,
+        revoked_base: RevokedBase::Refuse,
         base: None,
         scan: &ScanSettings::default(),
     };

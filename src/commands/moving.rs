@@ -141,7 +141,7 @@ pub enum MoveError {
         /// The channel.
         name: ChannelName,
         /// Why.
-        source: SigningError,
+        source: Box<SigningError>,
     },
     /// Something is not as it was stored, or not signed as the channel asks for.
     #[error("{} is not proved; {name} stays where it is\n{}", id.short(), faults.join("\n"))]
@@ -306,9 +306,12 @@ pub(super) async fn run(
     record(&writing, &entry, signer.as_ref()).await?;
     print(&entry, args.json, out)?;
     if let Some(signer) = &signer {
-        let signed = attesting::checkpoint(signer, store).await;
+        let point = attesting::checkpoint(signer, store).await;
         let name = name.clone();
-        signed.map_err(|source| MoveError::Checkpoint { name, source })?;
+        point.map_err(|source| MoveError::Checkpoint {
+            name,
+            source: Box::new(source),
+        })?;
     }
     match &args.exec {
         Some(command) => hook(command, &entry).await,

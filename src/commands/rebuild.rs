@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::stored::StoreArgs;
 use super::{Failed, MirrorArgs};
 use crate::build::compare::{Compared, Comparison, Level, compare};
-use crate::build::{self, OnError, ScanSettings, Settings};
+use crate::build::{self, OnError, RevokedBase, ScanSettings, Settings};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::plan;
@@ -81,7 +81,7 @@ pub async fn run(
         mirrors: &args.mirrors.mirrors,
         twice: false,
         // What comes of it is compared, and not kept.
-        allow_revoked: true,
+        revoked_base: RevokedBase::Allow,
         base: Some(&found.base),
         // Nothing is recorded, so nothing is judged.
         scan: &ScanSettings::default(),

@@ -59,7 +59,7 @@ impl Store {
     /// The store cannot be read. Nothing may be removed then.
     pub fn held(&self, keep: Keep, now: Timestamp) -> Result<Held, StoreError> {
         let mut held = Held::new();
-        let mut hold = |id: ManifestId, holder| {
+        let mut keep_by = |id: ManifestId, holder| {
             held.entry(id).or_default().insert(holder);
         };
         for name in self.channels()? {
@@ -67,7 +67,7 @@ impl Store {
             let mut line = channel.line();
             line.dedup();
             if let Some(head) = line.pop() {
-                hold(head, Holder::Head(name.clone()));
+                keep_by(head, Holder::Head(name.clone()));
             }
             let mut left = keep.per_channel.saturating_sub(1);
             for id in line.into_iter().rev() {
@@ -75,13 +75,13 @@ impl Store {
                     break;
                 }
                 if self.revoked(id)?.is_none() {
-                    hold(id, Holder::Before(name.clone()));
+                    keep_by(id, Holder::Before(name.clone()));
                     left -= 1;
                 }
             }
         }
         for id in self.pinned()? {
-            hold(id, Holder::Pin);
+            keep_by(id, Holder::Pin);
         }
         let mut last: BTreeMap<String, (Option<Timestamp>, ManifestId)> = BTreeMap::new();
         for id in self.ids()? {
@@ -93,13 +93,13 @@ impl Store {
             let age = built.map(|it| now.seconds().saturating_sub(it.seconds()));
             let within = i64::try_from(keep.within.as_secs()).unwrap_or(i64::MAX);
             if age.is_some_and(|age| age <= within) {
-                hold(id, Holder::Young);
+                keep_by(id, Holder::Young);
             }
             let entry = last.entry(name).or_insert((built, id));
             *entry = (*entry).max((built, id));
         }
         for (_, id) in last.into_values() {
-            hold(id, Holder::Last);
+            keep_by(id, Holder::Last);
         }
         let lineage = self.lineage()?;
         for id in held.keys().copied().collect::<Vec<_>>() {

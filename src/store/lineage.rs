@@ -122,13 +122,13 @@ mod tests {
             names.sort();
             names
         };
-        let named = |pairs: &[(&str, usize)]| {
+        let pairs_of = |pairs: &[(&str, usize)]| {
             let pairs = pairs.iter().map(|(name, far)| ((*name).to_owned(), *far));
             pairs.collect::<Vec<_>>()
         };
-        let down = named(&[("mail", 1), ("shop", 2), ("web", 1)]);
+        let down = pairs_of(&[("mail", 1), ("shop", 2), ("web", 1)]);
         assert_eq!(names(lineage.children(id("base"))), down);
-        let up = named(&[("base", 2), ("web", 1)]);
+        let up = pairs_of(&[("base", 2), ("web", 1)]);
         assert_eq!(names(lineage.parents(id("shop"))), up);
         assert_eq!(lineage.children(id("self")), []);
         assert_eq!(lineage.parents(id("nothing")), []);

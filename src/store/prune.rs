@@ -98,7 +98,7 @@ impl Store {
         let needs = self.needs()?;
         let before = self.tombstones()?;
         let mut plan = Pruning::default();
-        plan.tombstones.schema = SCHEMA.to_owned();
+        SCHEMA.clone_into(&mut plan.tombstones.schema);
         let is_over = |since: Timestamp| {
             let age = now.seconds().saturating_sub(since.seconds());
             u64::try_from(age).is_ok_and(|age| age >= grace.as_secs())

@@ -78,17 +78,16 @@ impl Store {
             named.extend(manifest.inputs.lock.map(|it| it.digest));
             named.extend(manifest.outputs.tree.map(|it| it.listing));
             let image = manifest.outputs.image;
-            if !self.has_image(&image.digest)? {
-                status.removed += 1;
-            } else {
+            if self.has_image(&image.digest)? {
                 if counted.insert(image.digest) {
                     status.logical += image.size;
                 }
                 in_images.extend(self.parts_of(&image.digest)?);
                 found.push((id, manifest.inputs.image.name, image.size, blobs));
-                continue;
+            } else {
+                status.removed += 1;
+                named.extend(blobs);
             }
-            named.extend(blobs);
         }
         let size = |digest: &Digest| sizes.get(digest).copied().unwrap_or(0);
         for (id, name, whole, blobs) in found {

@@ -359,11 +359,11 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
         let output = scene.command(&strace, operation).output().unwrap();
         let was_killed = !output.status.success();
         scene.assert_valid(&when);
-        let state = scene.state();
-        let happened = state == after[operation.name];
+        let found = scene.state();
+        let happened = found == after[operation.name];
         assert!(
-            happened || state == before || operation.name == "prune",
-            "{when}: {state}"
+            happened || found == before || operation.name == "prune",
+            "{when}: {found}"
         );
         // Once more, to the end; what had happened is done already.
         let output = scene.command(&[], operation).output().unwrap();
@@ -376,8 +376,8 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
         );
         scene.assert_valid(&when);
         if operation.name != "prune" && operation.name != "rollback" {
-            let state = scene.state();
-            assert_eq!(state, after[operation.name], "{when}, and again");
+            let found = scene.state();
+            assert_eq!(found, after[operation.name], "{when}, and again");
         }
         scene.assert_nothing_unfinished(&when);
         was_killed
@@ -416,8 +416,8 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
             assert!(is_told || call == "write", "{when}: {error}");
         }
         let output_again = scene.command(&[], operation).output().unwrap();
-        let state = scene.state();
-        let moved = operation.name == "rollback" && state != before;
+        let found = scene.state();
+        let moved = operation.name == "rollback" && found != before;
         assert!(output_again.status.success() || moved, "{when}, and again");
         scene.assert_valid(&when);
         scene.assert_nothing_unfinished(&when);
