@@ -128,7 +128,7 @@ pub(super) fn revoked(store: &Store, id: ManifestId) -> Option<String> {
 }
 
 /// A kind of statement for people.
-fn name(kind: &str) -> &str {
+pub(super) fn name(kind: &str) -> &str {
     match kind {
         PROVENANCE => "provenance",
         SCAN => "scan",

@@ -35,6 +35,8 @@ struct Line {
     arch: String,
     digest: Digest,
     packages: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    revoked: bool,
 }
 
 /// Prints what there is, the oldest first.
@@ -76,6 +78,7 @@ fn line(store: &Store, id: ManifestId) -> Result<Line, StoreError> {
         arch: manifest.outputs.arch,
         digest: image.digest,
         packages: manifest.outputs.packages.len(),
+        revoked: store.revoked(id)?.is_some(),
     })
 }
 
@@ -94,12 +97,13 @@ fn print(lines: &[Line], out: &mut dyn Write) -> std::io::Result<()> {
         let created = line.created.map_or("-".to_owned(), |time| time.to_string());
         writeln!(
             out,
-            "{:name$}  {:12}  {created:20}  {:>10}  {:6}  {}",
+            "{:name$}  {:12}  {created:20}  {:>10}  {:6}  {}{}",
             line.name,
             line.id.short(),
             size(line.size),
             super::stored::plain(&line.format),
             line.packages,
+            if line.revoked { "  revoked" } else { "" },
         )?;
     }
     Ok(())

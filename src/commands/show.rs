@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use clap::Args;
 
+use super::attested;
 use super::stored::{StoreArgs, StoredError, plain, size};
 use crate::manifest::{Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step};
 use crate::scan::report::{LeftOut, number};
 use crate::sign::{MANIFEST, Signature, fingerprint};
-use crate::store::{Record, Store, Stored};
+use crate::store::{Record, Store, Stored, Tombstone};
 
 /// Show what an image was made from and what it is
 #[derive(Clone, Debug, Args)]
@@ -38,6 +39,7 @@ pub fn run(args: &ShowArgs, out: &mut dyn Write) -> Result<(), StoredError> {
         print(&stored, &store.records_of(stored.id)?, out)?;
         print_scan(&store, stored.id, out)?;
         print_signatures(&store, &stored, out)?;
+        print_standing(&store, stored.id, out)?;
     }
     Ok(out.flush()?)
 }
@@ -146,6 +148,44 @@ fn print_signatures(
             |key| fingerprint(&key),
         );
         writeln!(out, "{:12} {by}", "signed by")?;
+    }
+    Ok(())
+}
+
+/// What was said about it, who wants it kept, and what became of it.
+fn print_standing(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<(), StoredError> {
+    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {}", plain(&value));
+    for attestation in store.attestations_of(id)? {
+        row(
+            "attested",
+            attested::name(&attestation.statement.kind).to_owned(),
+        )?;
+    }
+    for name in store.channels()? {
+        if store.channel(&name)?.head().map(|head| head.manifest) == Some(id) {
+            row("channel", name.to_string())?;
+        }
+    }
+    for pin in store.pins_of(id)? {
+        row(
+            "pinned",
+            format!("{} by {} {}", pin.pinned, pin.by, pin.reason),
+        )?;
+    }
+    if let Some(revoked) = store.revoked(id)? {
+        let said = revoked.revocation;
+        row(
+            "revoked",
+            format!("{} by {}: {}", said.revoked, said.by, said.reason),
+        )?;
+    }
+    let mark = store.tombstones()?.images.get(&id).copied();
+    match mark {
+        Some(Tombstone {
+            removed: Some(at), ..
+        }) => row("removed", at.to_string())?,
+        Some(mark) => row("to be removed", format!("marked {}", mark.since))?,
+        None => {}
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
@@ -76,6 +77,15 @@ pub enum TrustError {
         /// Why.
         source: io::Error,
     },
+    /// Anybody can write to it.
+    #[error("everybody can write to {} (mode {mode:04o})", path.display())]
+    #[diagnostic(help("`chmod o-w` it, and see whether somebody has added a key"))]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A line of it makes no sense.
     #[error("{}:{line}: {problem}", path.display())]
     #[diagnostic(help(
@@ -95,9 +105,10 @@ impl Trust {
     /// Reads the file, and a list of revoked keys where there is one: a public key or a `SHA256:` fingerprint a line.
     ///
     /// # Errors
-    /// A file cannot be read, or a line of it makes no sense.
+    /// A file cannot be read or is open to everybody, or a line of it makes no sense.
     pub fn read(path: &Path, revoked: Option<&Path>) -> Result<Self, TrustError> {
         let mut trust = Self::default();
+        private(path)?;
         for (number, line) in lines(&text(path)?) {
             match trusted(line) {
                 Ok(entry) => trust.entries.extend(entry),
@@ -105,6 +116,7 @@ impl Trust {
             }
         }
         if let Some(path) = revoked {
+            private(path)?;
             for (number, line) in lines(&text(path)?) {
                 let Some(revoked) = revocation(line) else {
                     let problem = "neither a public key nor a SHA256: fingerprint".to_owned();
@@ -226,6 +238,17 @@ impl Trusted {
         let key = self.key.to_openssh()?;
         Ok(format!("{} {options}{key}\n", self.principals))
     }
+}
+
+/// Refuses a file that everybody can write to. Its group may: a checkout of a shared list has what the umask says.
+fn private(path: &Path) -> Result<(), TrustError> {
+    // Whether it can be read at all is told by who reads it.
+    let mode = fs::metadata(path).map_or(0, |found| found.mode() & 0o7777);
+    if mode & 0o002 == 0 {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    Err(TrustError::Open { path, mode })
 }
 
 /// One line; `None` where it says that somebody's certificates count, which signatures here have not.

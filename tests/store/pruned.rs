@@ -269,6 +269,15 @@ fn a_store_that_others_can_change_is_refused() {
         mode(&path, before);
     }
     succeed(&site, &["verify"]);
+    let signers = site.path().join("config/karat/allowed_signers");
+    mode(&signers, 0o646);
+    let (exit, error) = code(&site, &["verify"]);
+    assert!(
+        exit == 2 && error.contains("everybody can write to"),
+        "{error}"
+    );
+    mode(&signers, 0o664);
+    succeed(&site, &["verify"]);
     // Whatever the umask says, karat's own are not so.
     let mut command = std::process::Command::new("sh");
     let karat = env!("CARGO_BIN_EXE_karat");

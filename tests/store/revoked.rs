@@ -78,6 +78,17 @@ fn a_revoked_image_is_refused_everywhere() {
     let (exit, error) = code(&site, &["verify", &id]);
     assert!(exit == 4 && error.contains("was revoked by"), "{error}");
     succeed(&site, &["verify"]);
+    insta::assert_snapshot!("revoked_list", said(&site, &["list"]));
+    insta::assert_snapshot!("revoked_show", {
+        let shown = plain(&said(&site, &["show", &id]));
+        let lines = shown
+            .lines()
+            .skip_while(|line| !line.starts_with("scanned"));
+        lines
+            .filter(|line| !line.contains("blobs/"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    });
     // All the same, for who says so.
     succeed(&site, &["export", &id, "-o", "web.raw", "--allow-revoked"]);
     let force = ["--force", "--reason", "the other one is worse"];
@@ -246,4 +257,27 @@ fn a_channel_can_ask_for_approvals() {
     );
     succeed(&site, &["sign", &web.short(), "--key", "eve"]);
     succeed(&site, &promote);
+}
+
+#[test]
+fn nothing_is_built_on_a_revoked_image() {
+    let site = Site::new();
+    succeed(&site, &["keys", "generate"]);
+    let image = vec![7; 1 << 20];
+    fs::write(site.path().join("base.raw"), &image).unwrap();
+    let id = site.put("base", &image);
+    succeed(&site, &["revoke", &id.short(), "--reason", "backdoor"]);
+    let template = "[image]\nname = \"web\"\n[base.file]\npath = \"base.raw\"\n[builder.qemu]\n";
+    fs::write(site.path().join("web.toml"), template).unwrap();
+    let mut command = site.command(&["build", "web.toml"]);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("KARAT_CACHE", site.path().join("cache"));
+    let output = command.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(
+        error.contains("was revoked by me@") && error.contains("--allow-revoked"),
+        "{error}"
+    );
+    assert!(!error.contains("launch"), "{error}");
 }
