@@ -1,6 +1,6 @@
 //! Plan → Image: the one screen. Everything that happens to a machine happens here, in this order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -171,6 +171,15 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Where its base is looked for.
+    fn places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
+        base::Places {
+            cache: self.settings.cache,
+            store: self.settings.store,
+            run,
+        }
+    }
+
     async fn image(
         &self,
         guest: &plan::Qemu,
@@ -214,14 +223,13 @@ impl Job<'_> {
         run: &RunDir,
         phases: &mut Phases<'_>,
     ) -> Result<Made, BuildError> {
-        let cache = self.settings.cache;
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
         let mut locking = self.locking(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let obtain = async {
             match self.settings.base {
                 Some(base) => Ok(base.clone()),
-                None => Ok(base::obtain(wanted, cache, run.path(), self.ui).await?),
+                None => Ok(base::obtain(wanted, self.places(run.path()), self.ui).await?),
             }
         };
         let base = phases.run("base", obtain).await?;

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::atomic;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
 use crate::plan;
+use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
 /// A disk image to start from. It is only ever read: a build writes to an overlay.
@@ -58,6 +60,10 @@ pub enum BaseError {
         /// What it hashes to.
         actual: Digest,
     },
+    /// The image is not in the store, or not as it was stored.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
     /// The download failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -78,6 +84,7 @@ impl BaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(error) => error.exit_code(),
+            Self::Store(error) => error.exit_code(),
             Self::NotAFile(_) => 2,
             Self::Mismatch { .. } => 4,
             _ => 1,
@@ -85,22 +92,30 @@ impl BaseError {
     }
 }
 
-/// Gets the base disk, checked, with its format detected for the first and last time. `run` is for scratch files.
+/// Where a base is looked for.
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    /// Downloads, and bases that were made.
+    pub cache: &'a Cache,
+    /// Images.
+    pub store: &'a Store,
+    /// For scratch files.
+    pub run: &'a Path,
+}
+
+/// Gets the base disk, checked, with its format detected for the first and last time.
 ///
 /// # Errors
 /// See [`BaseError`].
-pub async fn obtain(
-    base: &plan::Base,
-    cache: &Cache,
-    run: &Path,
-    ui: &Ui,
-) -> Result<BaseDisk, BaseError> {
+pub async fn obtain(base: &plan::Base, places: Places<'_>, ui: &Ui) -> Result<BaseDisk, BaseError> {
+    let Places { cache, store, run } = places;
     let (path, digest, size) = match base {
         plan::Base::File { path, sha256 } => {
             let (digest, size) = file::check(path, *sha256, cache, ui).await?;
             (path.clone(), digest, size)
         }
         plan::Base::Url { url, checksum } => url::fetch(url, checksum, cache, ui).await?,
+        plan::Base::Manifest(name) => image(name, cache, store, ui).await?,
         plan::Base::Bootstrap(bootstrap) => {
             let path = bootstrap::bootstrap(bootstrap, cache.root(), run, ui).await?;
             let (digest, size) = file::check(&path, None, cache, ui).await?;
@@ -119,18 +134,40 @@ pub async fn obtain(
     })
 }
 
+/// Puts an image of the store together in the cache, every byte compared, unless it is there.
+async fn image(
+    name: &str,
+    cache: &Cache,
+    store: &Store,
+    ui: &Ui,
+) -> Result<(PathBuf, Digest, u64), BaseError> {
+    let stored = store.manifest(store.resolve(name)?)?;
+    let image = &stored.manifest.outputs.image;
+    let path = cache.path(&image.digest);
+    if !path.is_file() {
+        let directory = atomic::directory_of(&path);
+        std::fs::create_dir_all(directory).map_err(|source| BaseError::Read {
+            path: directory.to_owned(),
+            source,
+        })?;
+        store.export(&stored.manifest, &path, true, ui).await?;
+    }
+    let (digest, size) = file::check(&path, Some(image.digest), cache, ui).await?;
+    Ok((path, digest, size))
+}
+
 /// The base disk as [`obtain`] gives it, where that takes no work: nothing is downloaded or made for it.
 ///
 /// # Errors
 /// See [`BaseError`].
 pub async fn at_hand(
     base: &plan::Base,
-    cache: &Cache,
-    run: &Path,
+    places: Places<'_>,
     ui: &Ui,
 ) -> Result<Option<BaseDisk>, BaseError> {
+    let cache = places.cache;
     let there = match base {
-        plan::Base::File { .. } => true,
+        plan::Base::File { .. } | plan::Base::Manifest(_) => true,
         plan::Base::Url { url, checksum } => {
             let digest = cache.expected(url, checksum).await?;
             cache.path(&digest).is_file()
@@ -138,7 +175,7 @@ pub async fn at_hand(
         plan::Base::Bootstrap(plan) => bootstrap::path(plan, cache.root())?.is_file(),
     };
     if there {
-        obtain(base, cache, run, ui).await.map(Some)
+        obtain(base, places, ui).await.map(Some)
     } else {
         Ok(None)
     }
@@ -179,7 +216,12 @@ mod tests {
                 Some(2),
             ),
         ] {
-            let outcome = obtain(&base, &cache, scratch.path(), &Ui::default()).await;
+            let places = Places {
+                cache: &cache,
+                store: &Store::new(scratch.path().join("store")),
+                run: scratch.path(),
+            };
+            let outcome = obtain(&base, places, &Ui::default()).await;
             match (outcome, code) {
                 (Ok(disk), None) => {
                     assert_eq!(

@@ -224,7 +224,7 @@ impl Job<'_> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
         let mut locking = self.locking(guest.arch.name(), update)?;
         let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
-        let obtain = async { Ok(base::obtain(wanted, cache, run.path(), self.ui).await?) };
+        let obtain = async { Ok(base::obtain(wanted, self.places(run.path()), self.ui).await?) };
         let base = phases.run("base", obtain).await?;
         let lock = match self.known_lock(&mut locking, &base)? {
             Some(lock) => lock,

@@ -80,7 +80,8 @@ pub(super) async fn image(
 /// A base in the cache gets a second name; one that is somebody's own file is copied, since its owner may change it.
 async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
     match plan.base {
-        Some(plan::Base::File { .. }) => {
+        // An image that is in the store already is not stored once more.
+        Some(plan::Base::File { .. } | plan::Base::Manifest(_)) => {
             writing.add_copy(&base.disk.path, base.digest).await?;
         }
         _ => writing.add_file(&base.disk.path, base.digest).await?,

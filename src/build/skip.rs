@@ -54,7 +54,12 @@ async fn look(
 
     let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
     let run = RunDir::create(&cache.runs()).map_err(|error| error.to_string())?;
-    let base = base::at_hand(wanted, cache, run.path(), ui).await;
+    let places = base::Places {
+        cache,
+        store: settings.store,
+        run: run.path(),
+    };
+    let base = base::at_hand(wanted, places, ui).await;
     let base = base.map_err(|error| said(&error))?;
     let base = base.ok_or("the base is not in the cache")?;
 

@@ -207,6 +207,7 @@ fn built(record: &Record) -> String {
 fn base(base: &Base) -> String {
     let origin = match base.kind {
         BaseKind::File => "file".to_owned(),
+        BaseKind::Manifest => "image of the store".to_owned(),
         BaseKind::Url => base.url.clone().unwrap_or_default(),
         BaseKind::Bootstrap => [&base.distribution, &base.suite]
             .map(|word| word.clone().unwrap_or_default())

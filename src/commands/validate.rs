@@ -45,6 +45,7 @@ fn summary(plan: &Plan) -> String {
             format!("qemu, {}", path.file_name().unwrap_or_default().display())
         }
         (Some(Base::Url { url, .. }), _) => format!("qemu, {url}"),
+        (Some(Base::Manifest(name)), _) => format!("qemu, {name}"),
         (Some(Base::Bootstrap(base)), _) => {
             format!("qemu, {} {}", base.distribution, base.suite)
         }

@@ -136,6 +136,7 @@ fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
     };
     match base {
         plan::Base::File { .. } => {}
+        plan::Base::Manifest(_) => record.kind = BaseKind::Manifest,
         plan::Base::Url { url, .. } => {
             record.kind = BaseKind::Url;
             record.url = Some(url.clone());

@@ -142,6 +142,8 @@ pub enum BaseKind {
     Url,
     /// Made from a package archive.
     Bootstrap,
+    /// An image of the store.
+    Manifest,
 }
 
 /// Declared packages, by package manager.

@@ -8,6 +8,8 @@ use super::check::{Checker, NeedKind};
 use super::{
     Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
 };
+use crate::channel::ChannelName;
+use crate::manifest::IdPrefix;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Number;
 use crate::template::schema::{self, Str, Template};
@@ -140,11 +142,13 @@ impl Checker<'_> {
             file,
             url,
             bootstrap,
+            manifest,
         } = base.get_ref();
         let kinds = [
             ("file", file.as_ref().map(Spanned::span)),
             ("url", url.as_ref().map(Spanned::span)),
             ("bootstrap", bootstrap.as_ref().map(Spanned::span)),
+            ("manifest", manifest.as_ref().map(Spanned::span)),
         ];
         self.one_kind(&base.span(), "the base", &kinds);
         if let Some(file) = file {
@@ -152,6 +156,9 @@ impl Checker<'_> {
         }
         if let Some(url) = url {
             return self.base_url(&url.span(), url.get_ref());
+        }
+        if let Some(manifest) = manifest {
+            return self.base_manifest(&manifest.span(), manifest.get_ref());
         }
         let bootstrap = bootstrap.as_ref()?;
         Some(Base::Bootstrap(self.bootstrap(
@@ -202,6 +209,41 @@ impl Checker<'_> {
             }
         };
         Some(Base::Url { url, checksum })
+    }
+
+    fn base_manifest(&mut self, table: &Span, base: &schema::BaseManifest) -> Option<Base> {
+        let (text, invalid) = match (&base.channel, &base.id) {
+            (Some(channel), Some(id)) => {
+                let what = "`channel` and `id` exclude each other";
+                let problem = Problem::at(id.span(), what).and(channel.span(), "`channel` is here");
+                self.say(problem.help("an id never moves, a channel does"));
+                return None;
+            }
+            (Some(channel), None) => {
+                let invalid = channel.get_ref().parse::<ChannelName>().err();
+                (
+                    channel,
+                    invalid.map(|_| "a channel is IMAGE/CHANNEL, such as \"web/stable\""),
+                )
+            }
+            (None, Some(id)) => {
+                let invalid = id.get_ref().parse::<IdPrefix>().err();
+                (
+                    id,
+                    invalid.map(|_| "an id is 64 hex digits; its first 8 or more will do"),
+                )
+            }
+            (None, None) => {
+                self.missing(table, "channel", "add `channel = \"base/stable\"`, or `id`");
+                return None;
+            }
+        };
+        if let Some(help) = invalid {
+            let what = format!("{:?} names no image", text.get_ref());
+            self.say(Problem::at(text.span(), what).help(help));
+            return None;
+        }
+        Some(Base::Manifest(text.get_ref().clone()))
     }
 
     fn bootstrap(&mut self, table: &Span, bootstrap: &schema::Bootstrap, arch: Arch) -> Bootstrap {
@@ -356,11 +398,13 @@ fn base_span(base: &Spanned<schema::Base>) -> Span {
         file,
         url,
         bootstrap,
+        manifest,
     } = base.get_ref();
     let kinds = [
         file.as_ref().map(Spanned::span),
         url.as_ref().map(Spanned::span),
         bootstrap.as_ref().map(Spanned::span),
+        manifest.as_ref().map(Spanned::span),
     ];
     kinds
         .into_iter()

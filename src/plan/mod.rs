@@ -128,6 +128,8 @@ pub enum Base {
     },
     /// A Debian or Ubuntu base made from a package archive with mmdebstrap.
     Bootstrap(Bootstrap),
+    /// An image of the store: the beginning of its manifest's id, or the channel that points to it.
+    Manifest(String),
 }
 
 /// How a download is checked.

@@ -187,6 +187,7 @@ fn base(base: &Base) -> String {
             Checksum::Sha256(digest) => format!("{url} {digest}"),
             Checksum::Sha256Url(list) => format!("{url}, checked by {list}"),
         },
+        Base::Manifest(name) => format!("the image {name} of the store"),
         Base::Bootstrap(bootstrap) => {
             let mirror = bootstrap.mirror.as_deref();
             format!(

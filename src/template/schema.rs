@@ -78,6 +78,7 @@ pub struct Base {
     pub file: Option<Spanned<BaseFile>>,
     pub url: Option<Spanned<BaseUrl>>,
     pub bootstrap: Option<Spanned<Bootstrap>>,
+    pub manifest: Option<Spanned<BaseManifest>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +94,13 @@ pub struct BaseUrl {
     pub url: Option<Str>,
     pub sha256: Option<Str>,
     pub sha256_url: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table with `channel` or `id`")]
+pub struct BaseManifest {
+    pub channel: Option<Str>,
+    pub id: Option<Str>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,6 +3,7 @@
 //! The base is made once and kept in karat's own cache, which other tests share.
 
 mod dnf;
+mod layered;
 mod locked;
 mod scanned;
 mod sealed;
@@ -112,6 +113,7 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
         "the image stands alone"
     );
 
+    layered::on(&site, id);
     scanned::again_and_without_the_image(&site, &id[..19]);
 
     // Again, from the store alone: the same bytes, on a host that says that it is another day and another place.
@@ -129,6 +131,7 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     let said = String::from_utf8_lossy(&again.stdout);
     assert!(again.status.success(), "{said}{log}");
     assert!(said.starts_with("L4 same bytes"), "{said}{log}");
+    layered::not_on_a_revoked_one(&site, id);
     site.assert_nothing_left();
 }
 

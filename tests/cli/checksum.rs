@@ -25,6 +25,20 @@ fn a_base_from_a_url_has_exactly_one_good_checksum() {
 }
 
 #[test]
+fn a_base_from_the_store_is_named_by_one_channel_or_id() {
+    let site = Site::new();
+    let cases = [
+        "[base.manifest]\n",
+        "[base.manifest]\nchannel = \"base/stable\"\nid = \"0123456789ab\"\n",
+        "[base.manifest]\nchannel = \"base\"\n",
+        "[base.manifest]\nid = \"0123\"\n",
+        "[base.manifest]\nchannel = \"base/stable\"\n",
+        "[base.manifest]\nid = \"0123456789ab\"\n",
+    ];
+    insta::assert_snapshot!(site.validate_each(&cases));
+}
+
+#[test]
 fn upper_case_is_shown_in_lower_case() {
     let site = Site::new();
     let digest = "AB".repeat(32);
