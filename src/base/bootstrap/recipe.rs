@@ -14,7 +14,7 @@ pub(super) const SCRIPT: &str = include_str!("recipe.sh");
 /// Configures the tree, called by the above.
 pub(super) const HOOK: &str = include_str!("configure.sh");
 /// Raised when what is made of the same inputs and scripts changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Everything that decides what a base is.
 #[derive(Clone, Debug)]
