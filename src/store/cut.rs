@@ -76,7 +76,7 @@ pub(super) fn add(
 fn write(store: &Store, recipe: &Recipe) -> io::Result<()> {
     let (path, bytes) = recipe.to_file(store).map_err(io::Error::other)?;
     let (directory, above) = (atomic::directory_of(&path), store.images_directory());
-    fs::create_dir_all(directory)?;
+    atomic::make_directory(directory)?;
     atomic::sync_directory(store.root())?;
     atomic::sync_directory(&above)?;
     atomic::write(&path, READ_ONLY, &bytes)

@@ -19,7 +19,7 @@ impl Store {
     pub fn guard(&self) -> Result<(), StoreError> {
         let user = rustix::process::geteuid().as_raw();
         let check = |path: &Path| {
-            let found = match fs::symlink_metadata(path) {
+            let found = match fs::metadata(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 found => found.map_err(StoreError::io("read", path))?,
             };
@@ -29,8 +29,7 @@ impl Store {
                 return Err(StoreError::Foreign { path, owner });
             }
             let mode = found.mode() & 0o7777;
-            // A symbolic link has no permissions of its own.
-            if !found.is_symlink() && mode & OTHERS != 0 {
+            if mode & OTHERS != 0 {
                 return Err(StoreError::Writable { path, mode });
             }
             Ok(())

@@ -279,11 +279,23 @@ fn a_store_that_others_can_change_is_refused() {
     mode(&signers, 0o664);
     succeed(&site, &["verify"]);
     // Whatever the umask says, karat's own are not so.
-    let mut command = std::process::Command::new("sh");
+    fs::write(site.path().join("image.raw"), vec![1; 200_000]).unwrap();
     let karat = env!("CARGO_BIN_EXE_karat");
-    let line = format!("umask 0; '{karat}' pin {id} && '{karat}' verify --unsigned");
-    command.args(["-c", &line]).env("KARAT_STORE", root);
-    assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    let line = format!(
+        "umask 0
+        id=$('{karat}' import image.raw --name other) && '{karat}' sign $id --key config/karat/key &&
+        '{karat}' promote $id other/stable --force --reason x --key config/karat/key --trust config/karat/allowed_signers &&
+        '{karat}' verify --unsigned"
+    );
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", &line])
+        .current_dir(site.path())
+        .env("KARAT_CACHE", site.path().join("cache"))
+        .env("KARAT_STORE", site.path().join("fresh"));
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(root.join("channels"), Some(12345), None).unwrap();
         insta::assert_snapshot!("foreign", site.karat(&["verify"]));
