@@ -155,6 +155,15 @@ impl Scene {
         command
     }
 
+    /// Runs an operation, and does that to one of its calls, in each of its threads.
+    fn injected(&self, operation: &Operation, call: &str, how: &str, number: usize) -> Output {
+        let filter = format!("trace={call}");
+        let inject = format!("inject={call}:{how}:when={number}");
+        let strace = ["strace", "-f", "-qq", "-e", &filter, "-e", &inject];
+        let strace = [&strace[..], &["-o", "/dev/null"]].concat();
+        self.command(&strace, operation).output().unwrap()
+    }
+
     fn karat(&self, arguments: &[&str]) -> Output {
         let operation = Operation {
             name: "",
@@ -319,11 +328,6 @@ fn at_every_moment(
     done.into_inner()
 }
 
-fn inject(call: &str, how: &str, number: usize) -> [String; 2] {
-    let filter = format!("trace={call}");
-    [filter, format!("inject={call}:{how}:when={number}")]
-}
-
 #[test]
 fn killed_at_any_moment_an_operation_happened_or_did_not() {
     if !strace() {
@@ -344,19 +348,7 @@ fn killed_at_any_moment_an_operation_happened_or_did_not() {
     let kills = at_every_moment(&stage, false, |operation, call, number| {
         let when = format!("{} killed at {call} {number}", operation.name);
         let scene = stage.copy();
-        let [filter, inject] = inject(call, "signal=KILL", number);
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-e",
-            &filter,
-            "-e",
-            &inject,
-            "-o",
-            "/dev/null",
-        ];
-        let output = scene.command(&strace, operation).output().unwrap();
+        let output = scene.injected(operation, call, "signal=KILL", number);
         let was_killed = !output.status.success();
         scene.assert_valid(&when);
         let found = scene.state();
@@ -396,19 +388,7 @@ fn a_disk_that_is_full_at_any_moment_loses_nothing() {
     let failed = at_every_moment(&stage, true, |operation, call, number| {
         let when = format!("{}: no space at {call} {number}", operation.name);
         let scene = stage.copy();
-        let [filter, inject] = inject(call, "error=ENOSPC", number);
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-e",
-            &filter,
-            "-e",
-            &inject,
-            "-o",
-            "/dev/null",
-        ];
-        let output = scene.command(&strace, operation).output().unwrap();
+        let output = scene.injected(operation, call, "error=ENOSPC", number);
         scene.assert_valid(&when);
         if !output.status.success() {
             let error = String::from_utf8_lossy(&output.stderr);
