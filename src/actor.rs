@@ -15,9 +15,14 @@ pub fn of_process() -> Actor {
     }
 }
 
-/// The name of the user: as the environment has it, else as the system does, else the number.
+/// The user and the machine, for people: `ada@builder`.
 #[must_use]
-pub fn user() -> String {
+pub fn who() -> String {
+    format!("{}@{}", user(), host())
+}
+
+/// The name of the user: as the environment has it, else as the system does, else the number.
+fn user() -> String {
     let named = ["USER", "LOGNAME"]
         .iter()
         .filter_map(|name| std::env::var(name).ok())
@@ -30,8 +35,7 @@ pub fn user() -> String {
 }
 
 /// The name of this machine.
-#[must_use]
-pub fn host() -> String {
+fn host() -> String {
     let host = rustix::system::uname();
     host.nodename().to_string_lossy().into_owned()
 }

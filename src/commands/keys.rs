@@ -178,10 +178,7 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Key
     let mut public = path.clone().into_os_string();
     public.push(".pub");
     let public = PathBuf::from(public);
-    let comment = args
-        .comment
-        .clone()
-        .unwrap_or_else(|| format!("{}@{}", actor::user(), actor::host()));
+    let comment = args.comment.clone().unwrap_or_else(actor::who);
     let pair = KeyPair::generate(&plain(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;
     pair.write_private(&path)

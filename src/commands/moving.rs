@@ -447,7 +447,7 @@ pub(super) fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(),
 }
 
 fn who() -> String {
-    plain(&format!("{}@{}", actor::user(), actor::host()))
+    plain(&actor::who())
 }
 
 /// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.

@@ -47,7 +47,7 @@ pub struct UnpinArgs {
 pub async fn pin(args: &PinArgs, ui: &Ui) -> Result<(), StoredError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let by = format!("{}@{}", actor::user(), actor::host());
+    let by = actor::who();
     let pin = Pin::new(id, by, plain(args.reason.trim()));
     store.begin().await?.pin(&pin)?;
     ui.note(&format!("{} is kept until it is unpinned", id.short()));

@@ -100,7 +100,7 @@ pub async fn run(args: &RevokeArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
         }
         let revocation = Revocation {
             reason: plain(args.reason.trim()),
-            by: format!("{}@{}", actor::user(), actor::host()),
+            by: actor::who(),
             revoked: Timestamp::now(),
             because_of,
         };

@@ -131,13 +131,7 @@ impl Store {
             }
         }
         check.audit();
-        for directory in [
-            self.records(),
-            self.scans(),
-            self.signatures(),
-            self.attestations(),
-            self.pins(),
-        ] {
+        for directory in self.kinds() {
             for path in check.entries(&directory) {
                 // What a manifest is about that was never recorded is no harm, and is read all the same.
                 match path
@@ -285,7 +279,7 @@ impl<'a> Check<'a> {
             Ok(scans) => {
                 self.checked.scans += scans.len();
                 for scan in scans {
-                    for digest in [scan.contents, scan.sboms.cyclonedx, scan.sboms.spdx] {
+                    for digest in scan.blobs() {
                         // Whoever is told to stop hears it at the next blob.
                         let _ = self.blob("what a scan found", &digest, Need::Always);
                     }
@@ -303,13 +297,7 @@ impl<'a> Check<'a> {
         if let Err(error) = store.pins_of(id) {
             self.fault(error);
         }
-        for directory in [
-            store.records(),
-            store.scans(),
-            store.signatures(),
-            store.attestations(),
-            store.pins(),
-        ] {
+        for directory in store.kinds() {
             for path in self.entries(&directory.join(id.to_string())) {
                 let is = |extension| name_of::<ManifestId>(&path, extension).is_some();
                 if !is("json") && !is("sig") {

@@ -26,6 +26,7 @@
 mod attestations;
 mod audit;
 mod behind;
+mod beside;
 mod channels;
 mod check;
 mod cut;
@@ -76,7 +77,7 @@ use crate::atomic::{UNFINISHED, Unfinished};
 use crate::channel::ChannelName;
 use crate::digest::Digest;
 use crate::hashing::{self, Sparse};
-use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
+use crate::manifest::{IdPrefix, Manifest, ManifestId};
 use crate::ui::Ui;
 use crate::xdg;
 
@@ -203,26 +204,8 @@ impl Store {
     /// # Errors
     /// A record cannot be read, or was tampered with.
     pub fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
-        let mut records = Vec::new();
-        for path in entries(&self.records().join(id.to_string()))? {
-            if name_of::<ManifestId>(&path, "json").is_none() {
-                continue;
-            }
-            let bytes = intact(&path)?;
-            let record: Record = match serde_json::from_slice(&bytes) {
-                Ok(record) => record,
-                Err(error) => {
-                    let source = ManifestError::Form(error);
-                    return Err(StoreError::Unreadable { path, source });
-                }
-            };
-            // A sound record of another manifest, moved here, would lend this one its history.
-            if record.manifest != id {
-                let actual = Digest::of(&bytes);
-                return Err(StoreError::Tampered { path, actual });
-            }
-            records.push(record);
-        }
+        let records = Self::beside(&self.records(), id, |it: &Record| it.manifest)?;
+        let mut records: Vec<_> = records.into_iter().map(|(record, _)| record).collect();
         records.sort_by_key(|record| (record.finished, record.started));
         Ok(records)
     }
@@ -239,13 +222,28 @@ impl Store {
         replace: bool,
         ui: &Ui,
     ) -> Result<Blob, StoreError> {
+        let image = &manifest.outputs.image;
+        let image = (image.digest, image.size);
+        self.export_image(image, target, replace, ui).await
+    }
+
+    /// Copies an image of this digest and size to `target` like [`Self::export`], also one that is known only as the base of another.
+    ///
+    /// # Errors
+    /// Those of [`Self::export`].
+    pub async fn export_image(
+        &self,
+        (digest, size): (Digest, u64),
+        target: &Path,
+        replace: bool,
+        ui: &Ui,
+    ) -> Result<Blob, StoreError> {
         // Checked again by the rename; but a long copy should not end in this.
         if !replace && fs::symlink_metadata(target).is_ok() {
             return Err(StoreError::Exists(target.to_owned()));
         }
-        let bar = ui.bar("exporting", Some(manifest.outputs.image.size));
-        let (store, digest) = (self.clone(), manifest.outputs.image.digest);
-        let target = target.to_owned();
+        let bar = ui.bar("exporting", Some(size));
+        let (store, target) = (self.clone(), target.to_owned());
         hashing::blocking(move |stop| {
             let image = store.image(&digest)?;
             let failed = |source| StoreError::Export {
@@ -281,11 +279,9 @@ impl Store {
     /// Removes what a crashed writer left under a passing name. Only for who has the lock alone.
     fn sweep(&self) -> Result<(), StoreError> {
         let mut directories = vec![self.root.clone(), self.blobs(), self.manifests()];
-        directories.extend(entries(&self.records())?);
-        directories.extend(entries(&self.scans())?);
-        directories.extend(entries(&self.signatures())?);
-        directories.extend(entries(&self.attestations())?);
-        directories.extend(entries(&self.pins())?);
+        for kind in self.kinds() {
+            directories.extend(entries(&kind)?);
+        }
         directories.extend(entries(&self.channels_directory())?);
         directories.extend(entries(&self.images_directory())?);
         for directory in directories {

@@ -4,12 +4,12 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::writing::add_beside;
-use super::{Store, StoreError, Writing, entries, intact, name_of};
+use super::beside::add_beside;
+use super::{Store, StoreError, Writing, entries};
 use crate::atomic;
 use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestError, ManifestId, canonical};
+use crate::manifest::{ManifestId, canonical};
 use crate::time::Timestamp;
 
 /// Name and version of the form of pins.
@@ -51,24 +51,8 @@ impl Store {
     /// # Errors
     /// One cannot be read, or was tampered with.
     pub fn pins_of(&self, id: ManifestId) -> Result<Vec<Pin>, StoreError> {
-        let mut pins = Vec::new();
-        for path in entries(&self.pins().join(id.to_string()))? {
-            if name_of::<ManifestId>(&path, "json").is_none() {
-                continue;
-            }
-            let bytes = intact(&path)?;
-            match serde_json::from_slice::<Pin>(&bytes) {
-                Ok(pin) if pin.manifest == id => pins.push(pin),
-                Ok(_) => {
-                    let actual = Digest::of(&bytes);
-                    return Err(StoreError::Tampered { path, actual });
-                }
-                Err(error) => {
-                    let source = ManifestError::Form(error);
-                    return Err(StoreError::Unreadable { path, source });
-                }
-            }
-        }
+        let pins = Self::beside(&self.pins(), id, |it: &Pin| it.manifest)?;
+        let mut pins: Vec<_> = pins.into_iter().map(|(pin, _)| pin).collect();
         pins.sort_by_key(|pin| pin.pinned);
         Ok(pins)
     }

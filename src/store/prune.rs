@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::holding::{Held, Keep};
-use super::{Store, StoreError, Writing, entries, sealed};
+use super::{ScanRecord, Store, StoreError, Writing, entries, sealed};
 use crate::atomic;
 use crate::audit::{About, Event};
 use crate::digest::Digest;
@@ -206,17 +206,7 @@ impl Store {
         };
         for id in self.ids()? {
             let manifest = self.manifest(id)?.manifest;
-            for scan in self.scans_of(id)? {
-                let sboms = [scan.sboms.cyclonedx, scan.sboms.spdx];
-                needs.always.extend(sboms);
-                needs.always.insert(scan.contents);
-            }
-            needs
-                .always
-                .extend(manifest.inputs.lock.map(|it| it.digest));
-            needs
-                .always
-                .extend(manifest.outputs.tree.map(|it| it.listing));
+            needs.always.extend(self.inventories(id, &manifest)?);
             let image = manifest.outputs.image.digest;
             if self.has_image(&image)? {
                 needs.present.insert(id, image);
@@ -224,6 +214,22 @@ impl Store {
             needs.images.insert(id, self.blobs_of(&manifest)?);
         }
         Ok(needs)
+    }
+
+    /// Blobs that stay for ever: what scans found, the lock, the list of files.
+    pub(super) fn inventories(
+        &self,
+        id: ManifestId,
+        manifest: &Manifest,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let mut blobs: Vec<_> = self
+            .scans_of(id)?
+            .iter()
+            .flat_map(ScanRecord::blobs)
+            .collect();
+        blobs.extend(manifest.inputs.lock.map(|it| it.digest));
+        blobs.extend(manifest.outputs.tree.map(|it| it.listing));
+        Ok(blobs)
     }
 
     /// All blobs that an image and its rebuild need.

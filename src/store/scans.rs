@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::writing::add_beside;
-use super::{Store, StoreError, Writing, entries, intact, name_of};
+use super::beside::add_beside;
+use super::{Store, StoreError, Writing, intact};
 use crate::audit::{About, Event};
 use crate::digest::Digest;
 use crate::manifest::{ManifestError, ManifestId, canonical};
@@ -48,6 +48,14 @@ pub struct Sboms {
     pub spdx: Digest,
 }
 
+impl ScanRecord {
+    /// The blobs that it refers to.
+    #[must_use]
+    pub fn blobs(&self) -> [Digest; 3] {
+        [self.contents, self.sboms.cyclonedx, self.sboms.spdx]
+    }
+}
+
 /// Level of the compression of what is installed.
 const LEVEL: i32 = 9;
 /// The inventory of a large system has some MiB.
@@ -59,27 +67,14 @@ impl Store {
     /// # Errors
     /// One cannot be read, or was tampered with.
     pub fn scans_of(&self, id: ManifestId) -> Result<Vec<ScanRecord>, StoreError> {
-        let mut scans = Vec::new();
-        for path in entries(&self.scans().join(id.to_string()))? {
-            if name_of::<ManifestId>(&path, "json").is_none() {
-                continue;
-            }
-            let bytes = intact(&path)?;
-            let record: ScanRecord = match serde_json::from_slice(&bytes) {
-                Ok(record) => record,
-                Err(error) => {
-                    let source = ManifestError::Form(error);
-                    return Err(StoreError::Unreadable { path, source });
-                }
-            };
-            if record.manifest != id {
-                let actual = Digest::of(&bytes);
-                return Err(StoreError::Tampered { path, actual });
-            }
-            scans.push(record);
-        }
+        let scans = self.scans_with_digests(id)?.into_iter();
+        Ok(scans.map(|(scan, _)| scan).collect())
+    }
+
+    fn scans_with_digests(&self, id: ManifestId) -> Result<Vec<(ScanRecord, Digest)>, StoreError> {
+        let mut scans = Self::beside(&self.scans(), id, |it: &ScanRecord| it.manifest)?;
         // Two processes may have taken one number.
-        scans.sort_by_key(|scan| (scan.number, scan.scanned));
+        scans.sort_by_key(|(scan, _)| (scan.number, scan.scanned));
         Ok(scans)
     }
 
@@ -88,11 +83,7 @@ impl Store {
     /// # Errors
     /// One cannot be read, or was tampered with.
     pub fn last_scan_of(&self, id: ManifestId) -> Result<Option<(ScanRecord, Digest)>, StoreError> {
-        let Some(scan) = self.scans_of(id)?.pop() else {
-            return Ok(None);
-        };
-        let digest = Digest::of(&canonical::to_bytes(&scan)?);
-        Ok(Some((scan, digest)))
+        Ok(self.scans_with_digests(id)?.pop())
     }
 
     /// What is installed in an image, by its last scan; `None` when it was never scanned.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::writing::add_beside;
+use super::beside::add_beside;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
 use crate::audit::{About, Event};
 use crate::digest::Digest;

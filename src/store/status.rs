@@ -72,11 +72,7 @@ impl Store {
             for digest in &blobs {
                 *users.entry(*digest).or_default() += 1;
             }
-            for scan in self.scans_of(id)? {
-                named.extend([scan.contents, scan.sboms.cyclonedx, scan.sboms.spdx]);
-            }
-            named.extend(manifest.inputs.lock.map(|it| it.digest));
-            named.extend(manifest.outputs.tree.map(|it| it.listing));
+            named.extend(self.inventories(id, &manifest)?);
             let image = manifest.outputs.image;
             if self.has_image(&image.digest)? {
                 if counted.insert(image.digest) {

@@ -1,6 +1,6 @@
 //! Taking over what another store has recorded.
 
-use super::writing::add_beside;
+use super::beside::add_beside;
 use super::{Store, StoreError, Writing, entries, intact};
 use crate::atomic;
 use crate::audit::{About, Event};
@@ -19,13 +19,14 @@ impl Writing {
         id: ManifestId,
     ) -> Result<(), StoreError> {
         let store = self.store();
-        let mut blobs: Vec<_> = from.materials(manifest);
-        blobs.extend(super::check::put_in(manifest).map(|digest| (String::new(), digest)));
-        for scan in from.scans_of(id)? {
-            let all = [scan.contents, scan.sboms.cyclonedx, scan.sboms.spdx];
-            blobs.extend(all.map(|digest| (String::new(), digest)));
-        }
-        for (_, digest) in blobs {
+        let mut blobs = from.inventories(id, manifest)?;
+        blobs.extend(
+            from.materials(manifest)
+                .into_iter()
+                .map(|(_, digest)| digest),
+        );
+        blobs.extend(super::check::put_in(manifest));
+        for digest in blobs {
             let path = from.blob(&digest);
             if path.exists() {
                 self.add_copy(&path, digest).await?;

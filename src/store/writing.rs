@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::beside::add_beside;
 use super::{Blob, Record, Run, Store, StoreError, cut};
 use crate::atomic::{self, Unfinished};
 use crate::audit::{About, Event};
@@ -75,6 +76,16 @@ impl Writing {
     /// # Errors
     /// The file cannot be read, or the store not written. The file is then still at `image`.
     pub async fn add_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
+        let blob = self.copy_image(image, ui).await?;
+        fs::remove_file(image).map_err(StoreError::io("remove", image))?;
+        Ok(blob)
+    }
+
+    /// Puts an image into the store like [`Self::add_image`]; the file stays where it is.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the store not written.
+    pub async fn copy_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
         let size = fs::metadata(image)
             .map_err(StoreError::io("read", image))?
             .len();
@@ -82,7 +93,6 @@ impl Writing {
         let (image, store) = (image.to_owned(), self.store.clone());
         hashing::blocking(move |stop| {
             cut::add(&store, &image, stop, |bytes| bar.advance(bytes))
-                .and_then(|blob| fs::remove_file(&image).map(|()| blob))
                 .map_err(StoreError::io("store", &image))
         })
         .await
@@ -178,13 +188,4 @@ impl Writing {
         let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
         add_beside(&path, &bytes)
     }
-}
-
-/// Writes a file that belongs to a manifest: `<kind>/<id>/<name>`.
-pub(super) fn add_beside(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let directory = atomic::directory_of(path);
-    atomic::make_directory(directory)
-        .and_then(|()| atomic::sync_directory(atomic::directory_of(directory)))
-        .and_then(|()| atomic::write(path, READ_ONLY, bytes))
-        .map_err(StoreError::io("write", path))
 }
