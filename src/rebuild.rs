@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use crate::lock::Lock;
 use crate::manifest::inputs::{Listed, listed};
 use crate::manifest::{BaseKind, Inputs, Manifest, Source, SourceKind};
 use crate::plan::Plan;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::template::{self, LoadError};
 
 /// What a manifest says that an image was made from, on this host.
@@ -233,11 +233,8 @@ impl Blobs<'_> {
             source,
         };
         let mut file = fs::File::create_new(&path).map_err(failed)?;
-        let read = image.read(&Stop::default(), |bytes| {
-            let written = file.write_all(bytes);
-            written.map_err(StoreError::io("write", &path))
-        });
-        read.map_err(|error| failed(io::Error::other(error)))?;
+        let written = image.write_to(&mut file, &path, &Stop::default());
+        written.map_err(|error| failed(io::Error::other(error)))?;
         Ok(path)
     }
 

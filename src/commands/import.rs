@@ -165,24 +165,7 @@ async fn adopt(
     let info = disk::inspect(path).await?;
     let seen = seen(path, ui).await;
     let writing = store.begin().await?;
-    // The file stays where it is: what is stored is a copy of it, beside the other images that are being made.
-    let run = RunDir::create(&Cache::of_user()?.runs()).map_err(read)?;
-    let copied = run.path().join("image");
-    let (from, to) = (path.to_owned(), copied.clone());
-    let bar = ui.bar(
-        "copying the image",
-        Some(path.metadata().map_err(read)?.len()),
-    );
-    hashing::blocking(move |stop| {
-        let mut target = std::fs::File::create(&to)?;
-        let mut sparse = hashing::Sparse::new(&mut target);
-        let from = std::fs::File::open(&from)?;
-        hashing::copy(from, &mut sparse, stop, |bytes| bar.advance(bytes))?;
-        sparse.finish()
-    })
-    .await
-    .map_err(read)?;
-    let blob = writing.add_image(&copied, ui).await?;
+    let blob = writing.copy_image(path, ui).await?;
     if let Some(listing) = &seen.listing {
         writing.add_text(listing.packed())?;
     }
@@ -193,9 +176,7 @@ async fn adopt(
         phases: [].into(),
         accelerator: "none".to_owned(),
     };
-    let id = writing.commit(&manifest, run_of)?;
-    run.remove().map_err(read)?;
-    Ok(id)
+    Ok(writing.commit(&manifest, run_of)?)
 }
 
 /// What can be told of a system without its builder.
@@ -337,9 +318,16 @@ async fn copy(
         source,
     };
     let run = RunDir::create(&cache.runs()).map_err(failed)?;
-    let copied = run.path().join("image");
-    from.export(&manifest, &copied, false, ui).await?;
-    writing.add_image(&copied, ui).await?;
+    // A base that is an image there is one here.
+    let (image, base) = (&manifest.outputs.image, &manifest.inputs.base);
+    let is_image = |digest: &Digest| from.image(digest).is_ok_and(|it| it.path().is_none());
+    let base = Some((base.digest, base.size))
+        .filter(|(digest, _)| *digest != image.digest && is_image(digest));
+    for image in [(image.digest, image.size)].into_iter().chain(base) {
+        let copied = run.path().join("image");
+        from.export_image(image, &copied, false, ui).await?;
+        writing.add_image(&copied, ui).await?;
+    }
     writing.take(from, &manifest, id).await?;
     run.remove().map_err(failed)?;
     for (what, _) in &checked.missing {

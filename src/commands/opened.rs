@@ -1,12 +1,11 @@
 //! Looking into an image of the store.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::Failed;
 use crate::hashing;
 use crate::scan::{self, Opened};
-use crate::store::{Image, ImageDisk, StoreError};
+use crate::store::{Image, ImageDisk};
 
 /// Opens an image of the store, in the format that its manifest has.
 pub(super) async fn opened(image: Image, format: &str) -> Result<Opened, Failed> {
@@ -24,15 +23,7 @@ pub(super) async fn opened(image: Image, format: &str) -> Result<Opened, Failed>
     let file = tempfile::Builder::new().prefix("karat-scan-").tempfile();
     let file = file.map_err(io)?;
     let (mut to, path) = (file.reopen().map_err(io)?, file.path().to_owned());
-    let restored = hashing::blocking(move |stop| {
-        image.read(stop, |bytes| {
-            let written = to.write_all(bytes);
-            written.map_err(|source| StoreError::Export {
-                path: path.clone(),
-                source,
-            })
-        })
-    });
+    let restored = hashing::blocking(move |stop| image.write_to(&mut to, &path, stop));
     let restored = restored.await;
     restored.map_err(|error| Failed::with(error.exit_code(), error))?;
     let opened = scan::open::recorded(file.path(), format).await;

@@ -5,7 +5,7 @@
 //! must be, a second look at every chunk says which one is to blame.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::image::Image;
 use super::recipe::{Chunk, Kept};
 use super::{Blob, StoreError};
 use crate::digest::Digest;
-use crate::hashing::Stop;
+use crate::hashing::{Sparse, Stop};
 
 /// Parts that a thread may have ready before they are taken: a few MiB at most.
 const READY: usize = 8;
@@ -119,6 +119,20 @@ impl Image {
             return Err(self.blame(&parts, actual));
         }
         Ok(Blob { digest, size })
+    }
+
+    /// Writes its bytes to a new, empty file, with holes where there are only zeros. `path` is for errors.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`], or the file cannot be written.
+    pub fn write_to(&self, file: &mut File, path: &Path, stop: &Stop) -> Result<Blob, StoreError> {
+        let mut sparse = Sparse::new(file);
+        let blob = self.read(stop, |bytes| {
+            let written = sparse.write_all(bytes);
+            written.map_err(StoreError::io("write", path))
+        })?;
+        sparse.finish().map_err(StoreError::io("write", path))?;
+        Ok(blob)
     }
 
     /// Which chunk makes an image another one.

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use karat::digest::Digest;
 use karat::manifest::ManifestId;
 use karat::scan::policy::Verdict;
+use karat::store::Store;
 use serde_json::Value;
 
 use crate::cli::{Site, without_times};
@@ -219,6 +220,16 @@ fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
     let (exit, taken, error) = import(&take);
     assert_eq!((exit, &taken), (0, &id), "{error}");
     succeed(&site, &["verify", &id, "--store", other]);
+    // One that is built on an image comes with it, so that it can be rebuilt there.
+    let shop = site.put_on("shop", b"the shop", &image).to_string();
+    let (exit, _, error) = import(&[&shop, "--from", from, "--store", other]);
+    assert_eq!(exit, 0, "{error}");
+    let base = Digest::of(&image);
+    assert!(!error.contains("the base was not there"), "{error}");
+    assert_eq!(
+        Store::new(other).image(&base).unwrap().size(),
+        image.len() as u64
+    );
     // Nothing of a damaged one.
     let damaged = site.put("mail", b"the mail");
     let digest = site
