@@ -5,6 +5,7 @@
 pub mod archives;
 pub mod attest;
 pub mod audit;
+pub mod aws;
 pub mod base;
 pub mod build;
 pub mod builder;

@@ -31,6 +31,7 @@ pub(crate) use many::encode;
 pub use many::{Mirror, Missing, Places, Wanted};
 use partial::Partial;
 pub use plain::plainly;
+pub use transfer::chain;
 use transfer::{Redirects, TransferError};
 
 /// Tries for one download. A restarting server or a dropped line is back within the 15 s that the pauses add up to.

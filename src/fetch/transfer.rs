@@ -75,6 +75,7 @@ impl TransferError {
 }
 
 /// The innermost reason is the useful one; reqwest's own text is only "error sending request".
+#[must_use]
 pub fn chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);

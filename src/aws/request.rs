@@ -1,0 +1,228 @@
+//! One signed request, sent until it is answered.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4::SigningParams;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method};
+use tokio::time::sleep;
+use tokio_util::bytes::Bytes;
+
+use super::endpoint::Service;
+use super::retry::{Again, BUDGET, pause};
+use super::{AwsError, Region};
+
+/// No answer of those that karat asks for takes longer.
+const ANSWER: Duration = Duration::from_mins(1);
+/// Long enough for a lost SYN or two.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A call.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) service: Service,
+    /// AWS's name of it.
+    pub(super) action: &'static str,
+    pub(super) method: Method,
+    /// What comes after the host, encoded.
+    pub(super) path: String,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Bytes,
+    /// The signature covers the body. Blocks of a disk carry a digest of their own instead.
+    pub(super) sign_body: bool,
+    pub(super) again: Again,
+}
+
+/// What came back, when it was a success.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+pub(super) fn client() -> Result<Client, AwsError> {
+    // Fails when one is installed already, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let builder = || {
+        Client::builder()
+            .user_agent(concat!("karat/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .redirect(reqwest::redirect::Policy::none())
+    };
+    builder()
+        .build()
+        // A minimal system has no certificates at all; plain http works there all the same.
+        .or_else(|_| builder().tls_certs_only([]).build())
+        .map_err(AwsError::Client)
+}
+
+impl Region {
+    /// Sends a call until it is answered, refused for good, or its time is up; the last failure is told.
+    pub(super) async fn send(&self, request: &Request) -> Result<Answer, AwsError> {
+        let begun = Instant::now();
+        let mut failures = 0;
+        loop {
+            let error = match self.try_once(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let again = match request.again {
+                Again::Passing => error.is_passing(),
+                Again::Refused => error.is_throttled(),
+            };
+            let pause = pause(failures);
+            if !again || begun.elapsed() + pause > BUDGET {
+                return Err(error);
+            }
+            failures += 1;
+            sleep(pause).await;
+        }
+    }
+
+    async fn try_once(&self, request: &Request) -> Result<Answer, AwsError> {
+        let url = self.shared.endpoints.url(request.service, &self.name) + &request.path;
+        let mut builder = self.shared.http.request(request.method.clone(), &url);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        for (name, value) in self.signature(request, &url).await? {
+            builder = builder.header(name, value);
+        }
+        self.shared.calls.fetch_add(1, Ordering::Relaxed);
+        let failed = |problem| AwsError::Line {
+            action: request.name(),
+            region: self.name.clone(),
+            problem,
+        };
+        let response = builder.body(request.body.clone()).send();
+        let response = response.await.map_err(failed)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(failed)?;
+        if status.is_success() {
+            return Ok(Answer { headers, body });
+        }
+        let (code, message) = complaint(&headers, &body);
+        Err(AwsError::Refused {
+            action: request.name(),
+            region: self.name.clone(),
+            status: status.as_u16(),
+            code: code.unwrap_or_else(|| format!("HTTP {}", status.as_u16())),
+            message: message.unwrap_or_else(|| "it gives no reason".to_owned()),
+        })
+    }
+
+    async fn signature(
+        &self,
+        request: &Request,
+        url: &str,
+    ) -> Result<Vec<(&'static str, String)>, AwsError> {
+        let failed = |source| AwsError::Sign {
+            action: request.name(),
+            source,
+        };
+        let identity = self.shared.keys.get().await?.into();
+        let parameters = SigningParams::builder()
+            .identity(&identity)
+            .region(&self.name)
+            .name(request.service.name())
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| failed(Box::new(error)))?
+            .into();
+        let body = if request.sign_body {
+            SignableBody::Bytes(&request.body)
+        } else {
+            SignableBody::UnsignedPayload
+        };
+        let headers = request.headers.iter();
+        let headers = headers.map(|(name, value)| (*name, value.as_str()));
+        let signable = SignableRequest::new(request.method.as_str(), url, headers, body)
+            .map_err(|error| failed(Box::new(error)))?;
+        let signed = sign(signable, &parameters).map_err(|error| failed(Box::new(error)))?;
+        let (headers, _) = signed.into_parts().0.into_parts();
+        let headers = headers.into_iter();
+        Ok(headers
+            .map(|it| (it.name(), it.value().to_owned()))
+            .collect())
+    }
+
+    /// An answer of another form than the documented one.
+    pub(super) fn not_understood(&self, request: &Request, problem: &impl ToString) -> AwsError {
+        AwsError::Answer {
+            action: request.name(),
+            region: self.name.clone(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+impl Request {
+    /// As policies name it: `ec2:RegisterImage`.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.service.name(), self.action)
+    }
+}
+
+/// Code and text of an error, in any of the forms that services have for it.
+fn complaint(headers: &HeaderMap, body: &[u8]) -> (Option<String>, Option<String>) {
+    let text = String::from_utf8_lossy(body);
+    if text.trim_start().starts_with('<') {
+        return (element(&text, "Code"), element(&text, "Message"));
+    }
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let field = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
+    let header = headers.get("x-amzn-errortype");
+    let code = header.and_then(|it| it.to_str().ok());
+    let code = code.or_else(|| field(["__type", "code"])).map(|code| {
+        // `com.amazon.coral#Name`, `Name:http://...`
+        let code = code.split(':').next().unwrap_or(code);
+        code.rsplit('#').next().unwrap_or(code).to_owned()
+    });
+    let message = field(["message", "Message"]).map(str::to_owned);
+    (code, message)
+}
+
+/// The text of the first element of this name. Errors have no attributes, and nothing is nested in these two.
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    quick_xml::escape::unescape(text).ok().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_an_error_is_read() {
+        let ec2 = "<?xml version=\"1.0\"?><Response><Errors><Error><Code>InvalidAMIID.NotFound</Code>\
+                   <Message>The image id &apos;[ami-1]&apos; does not exist</Message></Error></Errors></Response>";
+        let json = r#"{"__type":"com.amazonaws.ssm#ParameterNotFound","message":"none"}"#;
+        let rest = r#"{"Message":"bad index","Reason":"INVALID_BLOCK"}"#;
+        let mut typed = HeaderMap::new();
+        typed.insert(
+            "x-amzn-errortype",
+            "ValidationException:http://a/".parse().unwrap(),
+        );
+        let none = HeaderMap::new();
+        for (headers, body, code, message) in [
+            (
+                &none,
+                ec2,
+                Some("InvalidAMIID.NotFound"),
+                Some("The image id '[ami-1]' does not exist"),
+            ),
+            (&none, json, Some("ParameterNotFound"), Some("none")),
+            (&typed, rest, Some("ValidationException"), Some("bad index")),
+            (&none, "<html>Bad Gateway</html>", None, None),
+            (&none, "", None, None),
+        ] {
+            let expected = (code.map(str::to_owned), message.map(str::to_owned));
+            assert_eq!(complaint(headers, body.as_bytes()), expected, "{body}");
+        }
+    }
+}
