@@ -12,6 +12,7 @@ mod error;
 mod query;
 mod request;
 mod retry;
+pub mod run;
 pub mod ssm;
 pub mod sts;
 mod wait;

@@ -45,6 +45,10 @@ impl Query {
     }
 
     /// Adds a parameter.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and literals are handed over as they are"
+    )]
     pub(super) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.set(name, &value);
         self

@@ -384,6 +384,9 @@ impl Checker<'_> {
         if let Some(output) = &template.output {
             self.no_disk(output.span(), "an output");
         }
+        if let Some(publish) = &template.publish {
+            self.no_disk(publish.span(), "a publication");
+        }
     }
 
     fn no_disk(&mut self, span: Span, what: &str) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::check::{Checker, Need, NeedKind};
-use super::{Builder, Format, Image, Output, Plan, SecretSource, Source};
+use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, Source};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
 use crate::template::tree::Removed;
@@ -51,6 +51,25 @@ pub(crate) fn make(template: &Template, given: Given<'_>) -> Made {
         needs: checker.needs,
         problems: checker.problems,
     }
+}
+
+/// What a template says of publishing, and what is wrong with that.
+pub(crate) fn publish_only(
+    template: &Template,
+    dir: &Path,
+    removed: &Removed,
+) -> (Option<PublishEc2>, Vec<Problem>) {
+    let mut checker = Checker {
+        dir,
+        home: None,
+        removed,
+        problems: Vec::new(),
+        needs: Vec::new(),
+        moved: &BTreeMap::new(),
+        sources: BTreeMap::new(),
+    };
+    let publish = checker.publish(template.publish.as_ref());
+    (publish, checker.problems)
 }
 
 impl Checker<'_> {
@@ -97,6 +116,7 @@ impl Checker<'_> {
             finish,
             policy: self.policy(template.policy.as_ref()),
             output: self.output(template.output.as_ref()),
+            publish: self.publish(template.publish.as_ref()),
             sources: std::mem::take(&mut self.sources),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) mod make;
 mod network;
 mod packages;
 mod policy;
+mod publish;
 mod salt;
 pub mod secrets;
 mod show;
@@ -26,6 +27,7 @@ mod step;
 
 pub use network::{Allow, Network, OnRefused};
 pub use policy::{Ignore, Policy, severity};
+pub use publish::{BootMode, PublishEc2, is_region};
 
 /// Everything one build needs to know.
 #[derive(Clone, Debug, Serialize)]
@@ -62,6 +64,9 @@ pub struct Plan {
     pub policy: Policy,
     /// The image file to make.
     pub output: Output,
+    /// Where the image is put for those who launch it, besides the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishEc2>,
     /// Files and directories of the host that go into the image, by path, with the path as the template has it.
     #[serde(skip)]
     pub sources: BTreeMap<PathBuf, String>,

@@ -63,6 +63,12 @@ impl Plan {
             page.section("policy", super::policy::show(&plan.policy));
         }
         page.section("output", output(&plan));
+        page.section(
+            "publish",
+            plan.publish
+                .as_ref()
+                .map_or_else(Vec::new, super::publish::show),
+        );
         page.0
     }
 

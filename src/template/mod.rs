@@ -14,8 +14,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::digest::Digest;
 use crate::plan::check::host_path;
-use crate::plan::make::{Given as PlanInputs, Made, make};
-use crate::plan::{Plan, SecretSource, Source};
+use crate::plan::make::{Given as PlanInputs, Made, make, publish_only};
+use crate::plan::{Plan, PublishEc2, SecretSource, Source};
 use problem::{Problem, TemplateErrors};
 use tree::{Removed, Tree};
 use variables::{Given, Origin, Scope};
@@ -129,6 +129,46 @@ pub fn load(path: &Path, inputs: &Inputs) -> Result<Plan, LoadError> {
     let dir = absolute.parent().unwrap_or(&absolute);
     plan(path, &text, dir, &given, inputs)
         .map_err(|problems| TemplateErrors::new(path.to_owned(), text, problems).into())
+}
+
+/// What a template that was recorded says of publishing. `name` stands for its file in errors.
+///
+/// # Errors
+/// Everything that is wrong with that part, together.
+pub fn publication(
+    name: &Path,
+    text: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<Option<PublishEc2>, TemplateErrors> {
+    let wrong = |problems| TemplateErrors::new(name.to_owned(), text.to_owned(), problems);
+    let given = values.iter().map(|(name, value)| Given {
+        origin: "the manifest".to_owned(),
+        name: name.clone(),
+        value: value.clone(),
+    });
+    let given: Vec<_> = given.collect();
+    let mut problems = Vec::new();
+    let mut removed = Removed::default();
+    let mut tree = tree::parse(text).map_err(wrong)?;
+    let inputs = Inputs::default();
+    let (scope, _) = preamble(
+        text,
+        &mut tree,
+        &inputs,
+        &given,
+        &mut removed,
+        &mut problems,
+    );
+    interpolate::interpolate(text, &mut tree, &scope, &mut removed, &mut problems);
+    let template: Option<schema::Template> = tree::read(&mut tree, &mut removed, &mut problems);
+    let template = template.unwrap_or_default();
+    let (publish, found) = publish_only(&template, Path::new("."), &removed);
+    problems.extend(found);
+    if problems.is_empty() {
+        Ok(publish)
+    } else {
+        Err(wrong(problems))
+    }
 }
 
 /// Text -> plan.

@@ -33,6 +33,7 @@ pub struct Template {
     pub finish: Option<Finish>,
     pub policy: Option<Spanned<Policy>>,
     pub output: Option<Spanned<Output>>,
+    pub publish: Option<Spanned<Publish>>,
     // Read before everything else; here only so that a typo is told what could have been meant.
     #[serde(default, rename = "variables")]
     _variables: Option<serde::de::IgnoredAny>,
@@ -359,4 +360,32 @@ pub struct Ignore {
 pub struct Output {
     pub format: Option<Str>,
     pub path: Option<Str>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    pub ec2: Option<Spanned<PublishEc2>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishEc2 {
+    pub profile: Option<Str>,
+    pub regions: Option<Spanned<Vec<Str>>>,
+    pub name: Option<Str>,
+    pub description: Option<Str>,
+    #[serde(default)]
+    pub tags: BTreeMap<Str, Str>,
+    #[serde(default)]
+    pub accounts: Vec<Str>,
+    #[serde(default)]
+    pub organizations: Vec<Str>,
+    pub deprecate_after: Option<Spanned<Scalar>>,
+    pub protect: Option<Flag>,
+    pub encrypted: Option<Flag>,
+    pub kms_key: Option<Str>,
+    pub volume_type: Option<Str>,
+    pub volume_size: Option<Spanned<Scalar>>,
+    pub boot_mode: Option<Str>,
 }
