@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod network;
 pub mod plan;
 pub mod provision;
+pub mod publish;
 pub mod rebuild;
 pub mod rpm;
 pub mod run;

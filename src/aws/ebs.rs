@@ -1,6 +1,7 @@
 //! The EBS direct APIs: blocks of snapshots, without any instance.
 
 use data_encoding::BASE64;
+use futures_util::stream::{self, Stream, StreamExt as _};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ use crate::digest::Digest;
 
 /// Bytes of every block: the EBS direct APIs know no other size.
 pub const BLOCK: usize = 512 << 10;
+
+/// Blocks that are on their way at once: enough to fill a line of 10 Gbit/s over 25 ms, with 32 MiB of memory.
+pub const IN_FLIGHT: usize = 64;
 
 /// Minutes after which AWS gives a snapshot up that nobody writes to. The default, an hour, is the life of a run that may be
 /// taken up again.
@@ -209,6 +213,22 @@ impl Region {
             return Err(self.not_understood(&request, &problem));
         }
         Ok(body)
+    }
+
+    /// All blocks of a snapshot in order, with what is in them.
+    ///
+    /// # Errors
+    /// Those of [`Self::blocks`]; in the stream, those of [`Self::block`].
+    pub async fn contents<'a>(
+        &'a self,
+        snapshot: &'a str,
+    ) -> Result<impl Stream<Item = Result<(u64, Bytes), AwsError>> + 'a, AwsError> {
+        let blocks = self.blocks(snapshot).await?;
+        let get = async move |block: Block| {
+            let data = self.block(snapshot, &block).await?;
+            Ok((block.index, data))
+        };
+        Ok(stream::iter(blocks).map(get).buffered(IN_FLIGHT))
     }
 
     async fn read<T: DeserializeOwned>(&self, request: &Request) -> Result<T, AwsError> {

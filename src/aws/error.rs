@@ -167,7 +167,7 @@ fn mend(code: &str, action: &str) -> String {
 impl AwsError {
     /// AWS's own name of the error.
     #[must_use]
-    pub fn code(&self) -> Option<&str> {
+    pub fn error_code(&self) -> Option<&str> {
         match self {
             Self::Refused { code, .. } => Some(code),
             _ => None,
@@ -192,7 +192,7 @@ impl AwsError {
     /// Whether the principal may not do this.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        self.code().is_some_and(|code| DENIED.contains(&code))
+        self.error_code().is_some_and(|code| DENIED.contains(&code))
     }
 
     /// Whether the call was turned away before it was looked at, so that sending it again cannot do anything twice.

@@ -48,7 +48,7 @@ impl Region {
             .await
         {
             Ok(found) => Ok(Some(found.parameter)),
-            Err(error) if error.code() == Some("ParameterNotFound") => Ok(None),
+            Err(error) if error.error_code() == Some("ParameterNotFound") => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -78,7 +78,7 @@ impl Region {
         let body = json!({ "Name": name });
         let done = self.json::<Nothing>("DeleteParameter", Again::Passing, &body);
         match done.await {
-            Err(error) if error.code() != Some("ParameterNotFound") => Err(error),
+            Err(error) if error.error_code() != Some("ParameterNotFound") => Err(error),
             _ => Ok(()),
         }
     }

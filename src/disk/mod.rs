@@ -12,6 +12,7 @@ mod identity;
 mod qemu_img;
 
 pub mod clean;
+pub mod content;
 pub mod read;
 pub mod rewrite;
 pub mod tree;

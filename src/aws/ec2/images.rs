@@ -251,7 +251,7 @@ impl Region {
             .with("BlockDeviceMapping.1.Ebs.DeleteOnTermination", true)
             .tagging(&["image"], new.tags);
         match self.query::<Registered>(query).await {
-            Err(error) if error.code() == Some("InvalidAMIName.Duplicate") => {
+            Err(error) if error.error_code() == Some("InvalidAMIName.Duplicate") => {
                 let named = Filter::new("name", [new.name]);
                 let images = self.images(&["self"], &[named]).await?;
                 let mut images = images.into_iter();

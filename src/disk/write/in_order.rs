@@ -8,7 +8,7 @@ use crate::disk::read::{BlockRead, ReadError};
 use crate::disk::tree::Watch;
 
 /// Bytes that a thread takes at once: a multiple of every cluster and block.
-pub(super) const CHUNK: usize = 1 << 20;
+pub(super) use crate::disk::content::CHUNK;
 /// Results that a thread may have ready before they are taken.
 const READY: usize = 3;
 

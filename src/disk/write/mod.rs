@@ -6,7 +6,6 @@
 //!
 //! What a guest deleted, and what its journal held, is not in the tree and so not in the image.
 
-mod content;
 mod error;
 mod ext4;
 mod in_order;

@@ -11,9 +11,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 
-use super::content::Content;
 use super::in_order::{CHUNK, in_order};
 use super::{Unhashed, WriteError};
+use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
 

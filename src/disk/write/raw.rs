@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
-use super::content::Content;
 use super::in_order::{CHUNK, in_order};
 use super::{Unhashed, WriteError};
 use crate::digest::Digest;
+use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
 

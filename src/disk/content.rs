@@ -2,14 +2,16 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::in_order::CHUNK;
 use crate::digest::Digest;
+
+/// The part of a disk that is hashed by itself.
+pub const CHUNK: usize = 1 << 20;
 
 /// SHA-256 over the SHA-256 of every MiB of the disk, the last one as long as it is.
 ///
 /// One hash over all of a disk of 20 GiB would take longer than everything else together, mostly for zeros. This one is made
 /// by all threads, and for a MiB of zeros it is known.
-pub(super) struct Content {
+pub struct Content {
     hasher: Sha256,
     at: u64,
     size: u64,
@@ -17,7 +19,9 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(size: u64) -> Self {
+    /// Of a disk of this size.
+    #[must_use]
+    pub fn new(size: u64) -> Self {
         let zeros = Sha256::digest(vec![0; CHUNK]).into();
         Self {
             hasher: Sha256::new(),
@@ -28,7 +32,7 @@ impl Content {
     }
 
     /// Adds the digest of the MiB at `offset`; those before it that were not added are zeros.
-    pub(super) fn add(&mut self, offset: u64, digest: [u8; 32]) {
+    pub fn add(&mut self, offset: u64, digest: [u8; 32]) {
         self.skip_to(offset);
         self.hasher.update(digest);
         self.at += CHUNK as u64;
@@ -41,7 +45,9 @@ impl Content {
         }
     }
 
-    pub(super) fn finish(mut self) -> Digest {
+    /// What it is; everything behind the last MiB that was added is zeros.
+    #[must_use]
+    pub fn finish(mut self) -> Digest {
         self.skip_to(self.size);
         // The last part of a disk that is no multiple of a MiB.
         if let Some(rest) = self.size.checked_sub(self.at)
