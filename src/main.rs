@@ -8,7 +8,8 @@ use karat::commands::{
     Failed, Invalid, attest, audit, build, completions, db, diff, export, forward, history, import,
     init, keys, kin, list, lock,
     moving::MoveError,
-    outdated, pin, plan, promote, prune, rebuild, revoke, rollback, scan, show, sign, store,
+    outdated, pin, plan, promote, prune, publish, rebuild, revoke, rollback, scan, show, sign,
+    store,
     stored::{StoreArgs, StoredError},
     validate, verify, wait,
 };
@@ -58,6 +59,7 @@ enum Verb {
     Show(show::ShowArgs),
     Diff(diff::DiffArgs),
     Outdated(outdated::OutdatedArgs),
+    Publish(publish::PublishArgs),
     Promote(promote::PromoteArgs),
     Rollback(rollback::RollbackArgs),
     History(history::HistoryArgs),
@@ -118,6 +120,7 @@ fn store_of(verb: &Verb) -> Option<&StoreArgs> {
     match verb {
         Verb::Build(args) => Some(&args.store),
         Verb::Scan(args) => Some(&args.store),
+        Verb::Publish(args) => Some(&args.store),
         Verb::Promote(args) => Some(&args.moving.store),
         Verb::Rollback(args) => Some(&args.moving.store),
         Verb::Revoke(args) => Some(&args.store),
@@ -165,6 +168,9 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
             });
         }
         Verb::Outdated(args) => return until_signal(outdated::run(args, ui, out), |it| it),
+        Verb::Publish(args) => {
+            return with_signals(async |cancel| publish::run(args, ui, cancel, out).await);
+        }
         Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
         Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),
         Verb::Wait(args) => return until_signal(wait::run(args, ui, out), moved),

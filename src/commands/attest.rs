@@ -54,13 +54,13 @@ pub async fn run(args: &AttestArgs, ui: &Ui) -> Result<(), SigningError> {
     if args.scan {
         let (scan, digest) = store.last_scan_of(id)?.ok_or(SigningError::NoScan(id))?;
         let said = predicate::scan(&scan, &digest);
-        attesting::attest(id, predicate::SCAN, said, &signer, &store).await?;
+        attesting::attest(id, predicate::SCAN, said, Some(&signer), &store).await?;
         done.push(format!("its scan of {}", scan.scanned));
     }
     for location in &args.published {
         let digest = store.manifest(id)?.manifest.outputs.image.digest;
         let said = predicate::publication(location, &digest);
-        attesting::attest(id, predicate::PUBLICATION, said, &signer, &store).await?;
+        attesting::attest(id, predicate::PUBLICATION, said, Some(&signer), &store).await?;
         done.push(format!("that it is at {}", plain(location)));
     }
     if args.provenance {

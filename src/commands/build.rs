@@ -197,7 +197,7 @@ async fn vouch(
     attesting::provenance(id, Some(&plan.template.path), signer, store).await?;
     if let Some((scan, digest)) = store.last_scan_of(id)? {
         let said = predicate::scan(&scan, &digest);
-        attesting::attest(id, predicate::SCAN, said, signer, store).await?;
+        attesting::attest(id, predicate::SCAN, said, Some(signer), store).await?;
     }
     attesting::checkpoint(signer, store).await?;
     Ok(())

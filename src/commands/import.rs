@@ -52,6 +52,14 @@ pub struct ImportArgs {
     )]
     pub description: String,
 
+    /// The processor architecture that it is for; an AMI of it needs to know
+    #[arg(long, value_name = "ARCH", default_value = "unknown", hide_default_value = true, value_parser = ["x86_64", "aarch64"], conflicts_with = "from")]
+    pub arch: String,
+
+    /// How it boots; an AMI of it needs to know
+    #[arg(long, value_name = "FIRMWARE", default_value = "unknown", hide_default_value = true, value_parser = ["bios", "uefi"], conflicts_with = "from")]
+    pub firmware: String,
+
     /// Copy from the store in this directory
     #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
@@ -272,8 +280,8 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
         hermetic: false,
     };
     let outputs = Outputs {
-        arch: "unknown".to_owned(),
-        firmware: "unknown".to_owned(),
+        arch: args.arch.clone(),
+        firmware: args.firmware.clone(),
         image: manifest::Image {
             format,
             digest: blob.digest,

@@ -38,6 +38,7 @@ pub mod pin;
 pub mod plan;
 pub mod promote;
 pub mod prune;
+pub mod publish;
 pub mod rebuild;
 pub mod revoke;
 pub mod rollback;

@@ -105,7 +105,7 @@ pub async fn run(args: &RevokeArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
             because_of,
         };
         let predicate = serde_json::to_value(&revocation).map_err(io::Error::other)?;
-        attesting::attest(each, REVOCATION, predicate, &signer, &store).await?;
+        attesting::attest(each, REVOCATION, predicate, Some(&signer), &store).await?;
         print(&store, each, args.json, out)?;
     }
     attesting::checkpoint(&signer, &store).await?;

@@ -61,6 +61,27 @@ pub struct PublishEc2 {
     pub boot_mode: Option<BootMode>,
 }
 
+impl Default for PublishEc2 {
+    fn default() -> Self {
+        Self {
+            profile: None,
+            regions: Vec::new(),
+            name: None,
+            description: None,
+            tags: BTreeMap::new(),
+            accounts: Vec::new(),
+            organizations: Vec::new(),
+            deprecate_after: None,
+            protect: false,
+            encrypted: false,
+            kms_key: None,
+            volume_type: "gp3".to_owned(),
+            volume_size: None,
+            boot_mode: None,
+        }
+    }
+}
+
 /// How an instance boots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use super::PublishError;
 use crate::manifest::{Manifest, ManifestId};
 use crate::plan::{BootMode, PublishEc2};
 
-/// The device that the system is on. EBS volumes are NVMe devices in instances of this decade, whatever this says.
+/// The device that the system is on. EBS volumes are `NVMe` devices in instances of this decade, whatever this says.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 /// A volume is made of whole GiB.
 const GIB: u64 = 1 << 30;
