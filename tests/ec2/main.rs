@@ -3,3 +3,5 @@
 #[expect(dead_code, reason = "the tests with guests use more of it")]
 mod bench;
 mod bench_itself;
+mod publish;
+mod site;
