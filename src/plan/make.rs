@@ -84,6 +84,7 @@ impl Checker<'_> {
         let kind = match builder {
             Builder::Qemu(_) => "qemu",
             Builder::Host(_) => "host",
+            Builder::Ec2(_) => "ec2",
         };
         let files = template
             .files
