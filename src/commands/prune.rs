@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::Failed;
 use super::stored::{StoreArgs, size};
-use crate::builder::qemu;
+use crate::aws::{Aws, AwsError, Settings};
+use crate::builder::{ec2, qemu};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::run::RunDir;
@@ -23,10 +24,29 @@ use crate::ui::Ui;
 /// and by images that are built on it. What nothing holds is marked first, and removed by a later run once its time is over.
 /// Manifests, signatures, inventories and the audit log are never removed. `karat store status` shows what holds what.
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct PruneArgs {
     /// Remove run directories whose karat is gone, and end their guests, instead
     #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
     runs: bool,
+
+    /// With --runs: also remove what killed builds have left at EC2
+    ///
+    /// Instances, security groups, snapshots, volumes and AMIs that are not offered yet, of builds of this machine that are
+    /// gone, and of builds of anybody in the account whose time (6 hours) is over.
+    #[arg(long, requires = "runs")]
+    ec2: bool,
+
+    /// With --ec2: look in this region too; may be given several times. Default: that of the environment
+    #[arg(long = "region", value_name = "REGION", requires = "ec2")]
+    regions: Vec<String>,
+
+    /// With --ec2: look with this profile of ~/.aws/config
+    #[arg(long, value_name = "PROFILE", requires = "ec2")]
+    profile: Option<String>,
 
     #[command(flatten)]
     keep: KeepArgs,
@@ -87,7 +107,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Names the first that could not be removed; or the store is damaged, so that it cannot be told what is needed.
 pub async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     if args.runs {
-        return runs(ui, out);
+        return runs(args, ui, out).await;
     }
     let failed = |error: StoreError| Failed::with(error.exit_code(), error);
     let store = args.store.open().map_err(failed)?;
@@ -148,7 +168,7 @@ fn print(
     out.flush()
 }
 
-fn runs(ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     let cache = Cache::of_user().map_err(Failed::new)?;
     let leftovers = RunDir::leftovers(&cache.runs())
         .map_err(|error| Failed::io("cannot look for run directories", error))?;
@@ -159,10 +179,54 @@ fn runs(ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
         {
             ui.note(&format!("ended the guest of {}", path.display()));
         }
+        let at_ec2 = ec2::leftover(&path);
+        let at_ec2 = at_ec2.map_err(|error| Failed::io("cannot read a run directory", error))?;
+        if let Some(run) = at_ec2 {
+            if !args.ec2 {
+                // It is the only record of what may cost money.
+                ui.warn(&format!(
+                    "{} may have left something at EC2: `karat prune --runs --ec2` removes it",
+                    path.display()
+                ));
+                continue;
+            }
+            remove_at_ec2(&run, ui, out).await?;
+        }
         leftover
             .remove()
             .map_err(|error| Failed::io("cannot remove a run directory", error))?;
         writeln!(out, "{}", path.display()).map_err(Failed::stdout)?;
+    }
+    if args.ec2 {
+        expired(args, ui, out).await?;
+    }
+    Ok(())
+}
+
+/// What is over in the account, whoever began it.
+async fn expired(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+    let settings = Settings {
+        profile: args.profile.clone(),
+        region: None,
+    };
+    let aws = Aws::connect(&settings).await.map_err(Failed::new)?;
+    let regions = match (args.regions.as_slice(), aws.own_region()) {
+        ([], None) => return Err(Failed::with(2, AwsError::NoRegion)),
+        ([], Some(own)) => vec![own.to_owned()],
+        (asked, _) => asked.to_vec(),
+    };
+    for name in regions {
+        let over = ec2::expired(&aws.region(&name)).await;
+        for run in over.map_err(Failed::new)? {
+            remove_at_ec2(&run.with(args.profile.as_deref()), ui, out).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_at_ec2(run: &ec2::Leftover, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+    for what in run.remove(ui).await.map_err(Failed::new)? {
+        writeln!(out, "{what}").map_err(Failed::stdout)?;
     }
     Ok(())
 }
