@@ -31,7 +31,8 @@ pub struct Logged {
 /// What the proxy knows of an account.
 pub struct Record {
     pub id: String,
-    pub access_key: String,
+    /// Its own, and those of roles.
+    pub access_keys: Vec<String>,
     pub made: Instant,
     pub calls: Vec<Logged>,
     pub plan: Plan,
@@ -58,7 +59,7 @@ impl Account {
         let directory = tempfile::tempdir().unwrap();
         let record = Record {
             id: id.clone(),
-            access_key: access_key.clone(),
+            access_keys: vec![access_key.clone()],
             made: Instant::now(),
             calls: Vec::new(),
             plan: Plan::default(),

@@ -4,7 +4,7 @@
 //! ```ignore
 //! let Some(bench) = Bench::start() else { return };
 //! let account = bench.account();
-//! account.fault("ec2:RegisterImage", 1, Fault::Throttle);
+//! account.fault("ec2:RegisterImage", 1, Fault::Throttle); // of bench::faults
 //! let status = Command::new(env!("CARGO_BIN_EXE_karat")).envs(account.environment())...;
 //! assert_eq!(account.left(), [""; 0]);
 //! ```
@@ -15,7 +15,7 @@ mod answer;
 mod call;
 mod copies;
 mod ebs;
-mod faults;
+pub mod faults;
 mod filters;
 mod form;
 mod guest;
@@ -28,24 +28,28 @@ mod left;
 mod metadata;
 mod moto;
 mod proxy;
+mod python;
+mod refreshes;
 mod register;
 mod run;
+mod seed;
+mod shadows;
 mod snapshots;
 mod ssm;
 mod store;
+mod sts;
 mod tags;
 mod tokens;
 mod world;
 mod xml;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::net::TcpListener;
 
 pub use account::Account;
-pub use faults::Fault;
 
 use answer::Refusal;
 
@@ -81,6 +85,11 @@ impl Bench {
     /// A new account, with nothing in it.
     pub fn account(&self) -> Account {
         Account::new(&self.inner, &self.url)
+    }
+
+    /// Makes a disk on this machine a public AMI of Debian's in a region; its id, and that of its snapshot.
+    pub fn seed_ami(&self, disk: &Path, region: &str, name: &str) -> (String, String) {
+        seed::seed(&self.inner, disk, region, name)
     }
 
     /// Programs of the same Python environment as moto: `python` has boto3.
@@ -127,7 +136,7 @@ impl Inner {
         let accounts = self.accounts.lock().unwrap();
         let found = accounts
             .values()
-            .find(|record| record.access_key == access_key);
+            .find(|record| record.access_keys.iter().any(|key| key == access_key));
         found.map(|record| record.id.clone()).ok_or_else(|| {
             let message = "AWS was not able to validate the provided access credentials";
             Refusal::status(401, "AuthFailure", message)

@@ -131,7 +131,7 @@ pub async fn create(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
         "DescribeVolumes",
         &[("VolumeId.1", &id)],
     );
-    let exists = inner.moto.ask(&exists).await;
+    let exists = inner.ask(&exists).await;
     if exists.status != 200 {
         return Ok(exists);
     }
