@@ -122,7 +122,7 @@ async fn boot(inner: &Arc<Inner>, id: &str) -> std::io::Result<()> {
     monitor.write_all(CAPABILITIES.as_bytes()).await?;
     // One that cannot have its port or its disk ends at once.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    if child.try_wait()?.is_some() {
+    if child.try_wait()?.is_some_and(|status| !status.success()) {
         return Err(std::io::Error::other(std::fs::read_to_string(
             directory.join("qemu.log"),
         )?));
