@@ -130,6 +130,26 @@ fn faults_happen_to_the_call_that_they_are_meant_for() {
 }
 
 #[test]
+fn a_call_can_hang() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    account.fault("ec2:DescribeImages", 1, Fault::Hang);
+    let lines = "from botocore.exceptions import ReadTimeoutError\n\
+        hasty = client('ec2', config=Config(read_timeout=1, retries={'total_max_attempts': 1}))\n\
+        try: hasty.describe_images()\n\
+        except ReadTimeoutError: pass\n\
+        else: raise AssertionError('an answer came')\n\
+        ec2.describe_images()";
+    bench.python(&account, lines);
+    let statuses: Vec<_> = account
+        .calls()
+        .into_iter()
+        .map(|call| call.status)
+        .collect();
+    assert_eq!(statuses, [None, Some(200)]);
+}
+
+#[test]
 fn what_is_made_can_fail_later() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answer::Outcome;
+use super::answer::{Outcome, Refusal};
 use super::call::Call;
 use super::{
     Inner, copies, ebs, image_attributes, images, instances, refreshes, register, run, snapshots,
@@ -11,6 +11,10 @@ use super::{
 
 /// Carries a call out; `fails` has fail later what it makes.
 pub async fn perform(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
+    if call.service == "ec2" && call.form.is_true("DryRun") {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Refusal::status(412, "DryRunOperation", message));
+    }
     if let Some(outcome) = tokens::before(inner, call) {
         return outcome;
     }

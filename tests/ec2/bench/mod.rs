@@ -34,6 +34,7 @@ mod register;
 mod run;
 mod seed;
 mod shadows;
+mod signature;
 mod snapshots;
 mod ssm;
 mod store;
@@ -132,12 +133,14 @@ fn launch(tools: PathBuf) -> Bench {
 
 impl Inner {
     /// Whose key it is.
-    fn account_of(&self, access_key: &str) -> Result<String, Refusal> {
+    fn account_of(&self, access_key: &str) -> Result<(String, account::Key), Refusal> {
         let accounts = self.accounts.lock().unwrap();
-        let found = accounts
-            .values()
-            .find(|record| record.access_keys.iter().any(|key| key == access_key));
-        found.map(|record| record.id.clone()).ok_or_else(|| {
+        let keys = accounts.values().flat_map(|record| {
+            let keys = record.keys.iter();
+            keys.map(|key| (record.id.clone(), key.clone()))
+        });
+        let mut found = keys.filter(|(_, key)| key.access == access_key);
+        found.next().ok_or_else(|| {
             let message = "AWS was not able to validate the provided access credentials";
             Refusal::status(401, "AuthFailure", message)
         })

@@ -3,6 +3,7 @@
 use karat::time::Timestamp;
 
 use super::Inner;
+use super::account::Key;
 use super::answer::{Answer, Outcome, Refusal};
 use super::call::Call;
 use super::xml::Node;
@@ -16,26 +17,20 @@ pub async fn perform(inner: &Inner, call: &Call) -> Outcome {
     // arn:aws:iam::123456789012:role/name
     let parts: Vec<&str> = role.split(':').collect();
     let account = parts.get(4).copied().unwrap_or_default();
-    let key = format!(
-        "ASIA{}",
-        super::id::request().replace('-', "").to_uppercase()
-    );
     let mut accounts = inner.accounts.lock().unwrap();
     let Some(record) = accounts.get_mut(account) else {
         let message = format!("not authorized to perform: sts:AssumeRole on resource: {role}");
         return Err(Refusal::status(403, "AccessDenied", message));
     };
-    record.access_keys.push(key.clone());
+    let key = Key::new(Some("a session of the bench".to_owned()));
+    record.keys.push(key.clone());
     let expires = Timestamp::from_seconds(
         u64::try_from(Timestamp::now().seconds()).unwrap_or_default() + 3600,
     );
     let credentials = vec![
-        Node::text("AccessKeyId", key),
-        Node::text(
-            "SecretAccessKey",
-            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-        ),
-        Node::text("SessionToken", "a session of the bench"),
+        Node::text("AccessKeyId", key.access),
+        Node::text("SecretAccessKey", key.secret),
+        Node::text("SessionToken", key.session.unwrap_or_default()),
         Node::text("Expiration", expires),
     ];
     let user = vec![
