@@ -54,10 +54,24 @@ fn a_guest_that_powers_off_can_be_terminated_by_that() {
 }
 
 #[test]
-fn an_image_is_made_of_a_guest_that_goes_on() {
+fn nobody_reaches_a_guest_that_no_rule_opens() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
     let id = run(bench, &account, Act::Hang, "");
+    let lines = format!("print(instance('{id}')['PublicIpAddress'])");
+    assert!(!listens(&bench.python(&account, &lines)));
+}
+
+#[test]
+fn an_image_is_made_of_a_guest_that_goes_on() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    let id = run(
+        bench,
+        &account,
+        Act::Hang,
+        "SecurityGroupIds=[open_group()]",
+    );
     let lines = format!(
         "second = ec2.create_image(InstanceId='{id}', Name='second', NoReboot=True)['ImageId']\n\
          wait('the image', lambda: image(second)['State'] == 'available')\n\

@@ -17,6 +17,7 @@ mod copies;
 mod ebs;
 pub mod faults;
 mod filters;
+mod firewall;
 mod form;
 mod guest;
 mod id;
