@@ -24,7 +24,9 @@ fn run(bench: &Bench, account: &Account, act: Act, more: &str) -> String {
 
 #[test]
 fn an_uploaded_disk_boots_and_stops_and_starts_again() {
-    let Some(bench) = Bench::start() else { return };
+    let Some(bench) = Bench::start_with_guests() else {
+        return;
+    };
     let account = bench.account();
     let id = run(bench, &account, Act::PowerOff, "");
     let lines = format!(
@@ -41,7 +43,9 @@ fn an_uploaded_disk_boots_and_stops_and_starts_again() {
 
 #[test]
 fn a_guest_that_powers_off_can_be_terminated_by_that() {
-    let Some(bench) = Bench::start() else { return };
+    let Some(bench) = Bench::start_with_guests() else {
+        return;
+    };
     let account = bench.account();
     let behaviour = "InstanceInitiatedShutdownBehavior='terminate'";
     let id = run(bench, &account, Act::PowerOff, behaviour);
@@ -55,7 +59,9 @@ fn a_guest_that_powers_off_can_be_terminated_by_that() {
 
 #[test]
 fn nobody_reaches_a_guest_that_no_rule_opens() {
-    let Some(bench) = Bench::start() else { return };
+    let Some(bench) = Bench::start_with_guests() else {
+        return;
+    };
     let account = bench.account();
     let id = run(bench, &account, Act::Hang, "");
     let lines = format!("print(instance('{id}')['PublicIpAddress'])");
@@ -64,7 +70,9 @@ fn nobody_reaches_a_guest_that_no_rule_opens() {
 
 #[test]
 fn an_image_is_made_of_a_guest_that_goes_on() {
-    let Some(bench) = Bench::start() else { return };
+    let Some(bench) = Bench::start_with_guests() else {
+        return;
+    };
     let account = bench.account();
     let id = run(
         bench,

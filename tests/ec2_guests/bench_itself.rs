@@ -127,7 +127,9 @@ impl Guest<'_> {
 
 #[tokio::test]
 async fn an_image_boots_and_an_image_made_of_it_boots_again() {
-    let Some(bench) = Bench::start() else { return };
+    let Some(bench) = Bench::start_with_guests() else {
+        return;
+    };
     let scene = Scene::new(bench);
     let base = shared::make(&shared::cache(), scene.scratch.path()).await;
     let (ami, _) = bench.seed_ami(&base, "us-east-1", "debian-12-amd64");

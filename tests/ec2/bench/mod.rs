@@ -84,6 +84,18 @@ impl Bench {
         bench.as_ref()
     }
 
+    /// The same for tests with guests, which need root, and a port 22 that is not this machine's own on all addresses.
+    pub fn start_with_guests() -> Option<&'static Self> {
+        let bench = Self::start()?;
+        if run::port_is_free() {
+            return Some(bench);
+        }
+        eprintln!(
+            "SKIPPED: guests cannot have port 22 of 127.0.7.0/24; run this as root, without a sshd on 0.0.0.0"
+        );
+        None
+    }
+
     /// A new account, with nothing in it.
     pub fn account(&self) -> Account {
         Account::new(&self.inner, &self.url)

@@ -35,7 +35,7 @@ pub async fn run(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
     asked.set("ImageId", &id);
     let image = usable(inner, call, &asked)?;
     let volumes = volumes(&image, &mut asked)?;
-    let address = free_address()?;
+    let address = free_address(inner.boots_guests(&call.account))?;
     let nic = if asked.get("NetworkInterface.1.DeviceIndex").is_some() {
         "NetworkInterface.1."
     } else {
@@ -254,12 +254,17 @@ fn volumes(image: &Image, asked: &mut Form) -> Result<Vec<(String, u64)>, Refusa
     Ok(sizes)
 }
 
+/// Whether guests can have their SSH at addresses of their own.
+pub fn port_is_free() -> bool {
+    free_address(true).is_ok()
+}
+
 /// An address of this machine's own where nothing listens for SSH: other processes may have guests too.
-fn free_address() -> Result<String, Refusal> {
+fn free_address(has_guest: bool) -> Result<String, Refusal> {
     for _ in 0..ADDRESSES {
         let number = NEXT_ADDRESS.fetch_add(1, Ordering::Relaxed) + std::process::id() * 16;
         let address = format!("127.0.7.{}", number % ADDRESSES + 1);
-        if TcpListener::bind((address.as_str(), 22)).is_ok() {
+        if !has_guest || TcpListener::bind((address.as_str(), 22)).is_ok() {
             return Ok(address);
         }
     }
