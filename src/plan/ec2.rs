@@ -194,7 +194,13 @@ impl Checker<'_> {
             .and_then(|rest| rest.strip_prefix('-'));
         let good = |it: &str| it.len() >= 8 && it.bytes().all(|b| b.is_ascii_hexdigit());
         if !digits.is_some_and(good) {
-            let problem = Problem::at(id.span(), format!("{text:?} is not the id of one"));
+            let what = match kind {
+                "sg" => "a security group",
+                "ami" => "an AMI",
+                "vpc" => "a VPC",
+                _ => "a subnet",
+            };
+            let problem = Problem::at(id.span(), format!("{text:?} is not the id of {what}"));
             self.say(problem.help(format!("it starts with `{kind}-`, as AWS shows it")));
         }
         text.clone()

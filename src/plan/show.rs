@@ -257,24 +257,19 @@ fn builder(builder: &Builder) -> Vec<String> {
 fn instance(ec2: &Ec2) -> Vec<String> {
     let region = ec2.region.as_deref();
     let size = ec2.volume_size.map_or_else(
-        || "volume as large as the AMI's".to_owned(),
-        |size| format!("{} volume", show_size(size)),
+        || "as large as the AMI's".to_owned(),
+        |size| format!("of {}", show_size(size)),
     );
-    let mut kind = word(&ec2.arch);
-    if ec2.spot {
-        kind += ", spot";
-    }
+    let encrypted = if ec2.encrypted { ", encrypted" } else { "" };
+    let spot = if ec2.spot { ", spot" } else { "" };
     let mut lines = vec![
         format!(
-            "ec2 in {}: {} ({kind}), {size}",
+            "ec2 in {}: {} ({}{spot})",
             region.unwrap_or("the environment's region"),
             ec2.instance_types.join(" or "),
+            word(&ec2.arch),
         ),
-        format!(
-            "{}{}",
-            ec2.volume_type,
-            if ec2.encrypted { ", encrypted" } else { "" }
-        ),
+        format!("{} volume {size}{encrypted}", ec2.volume_type),
     ];
     let place = ec2.subnet.as_ref().or(ec2.vpc.as_ref());
     lines.extend(place.map(|place| format!("in {place}")));
