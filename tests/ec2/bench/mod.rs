@@ -42,6 +42,7 @@ mod store;
 mod sts;
 mod tags;
 mod tokens;
+mod victim;
 mod world;
 mod xml;
 
