@@ -50,6 +50,7 @@ pub mod stored;
 pub mod trusted;
 pub mod unneeded;
 pub mod validate;
+mod verified_ec2;
 pub mod verify;
 pub mod wait;
 

@@ -3,5 +3,6 @@
 #[expect(dead_code, reason = "the tests with guests use more of it")]
 mod bench;
 mod bench_itself;
+mod channels;
 mod publish;
 mod site;

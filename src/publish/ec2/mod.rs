@@ -5,10 +5,12 @@ mod blocks;
 mod error;
 mod parent;
 mod progress;
+pub mod prove;
 pub mod publication;
 pub mod read_back;
 mod register;
 mod source;
+pub mod target;
 mod upload;
 
 use std::path::PathBuf;
