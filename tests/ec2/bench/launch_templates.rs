@@ -7,7 +7,7 @@ use super::xml::Node;
 
 /// moto's answer without the versions that were removed.
 pub async fn describe(inner: &Inner, call: &Call) -> Outcome {
-    let answer = inner.moto.ask(call).await;
+    let answer = inner.ask(call).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let Some(mut root) = Node::parse(&text).filter(|_| answer.status == 200) else {
         return Ok(answer);

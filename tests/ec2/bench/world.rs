@@ -24,6 +24,7 @@ pub struct World {
     pub tokens: HashMap<(String, String, String, String), (Form, Answer)>,
     /// Versions of launch templates that were removed: template and number.
     pub removed_versions: BTreeSet<(String, String)>,
+    pub refreshes: super::refreshes::Refreshes,
     /// Where anything was asked for: account and region.
     pub regions: BTreeSet<(String, String)>,
 }
