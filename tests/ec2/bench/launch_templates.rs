@@ -28,7 +28,7 @@ pub async fn describe(inner: &Inner, call: &Call) -> Outcome {
 pub async fn delete_versions(inner: &Inner, call: &Call) -> Outcome {
     let template = call.form.text("LaunchTemplateId").to_owned();
     let mut ask = call.clone();
-    ask.action = "DescribeLaunchTemplateVersions".to_owned();
+    "DescribeLaunchTemplateVersions".clone_into(&mut ask.action);
     ask.form.set("Action", "DescribeLaunchTemplateVersions");
     let answer = describe(inner, &ask).await?;
     let root = Node::parse(&String::from_utf8_lossy(&answer.body));
