@@ -1,5 +1,7 @@
 //! The bench against boto3, which knows AWS's own interfaces and nothing of the bench.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -127,6 +129,22 @@ fn faults_happen_to_the_call_that_they_are_meant_for() {
             .any(|line| line.contains("template") || line.contains("eu-west-1")),
         "{left:?}"
     );
+}
+
+#[test]
+fn a_process_is_killed_at_a_call() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    let lines = "import boto3\nec2 = boto3.client('ec2', region_name='us-east-1')\nec2.create_key_pair(KeyName='k')\nec2.create_key_pair(KeyName='l')";
+    let victim = account.kill_after("ec2:CreateKeyPair", 1);
+    let mut child = Command::new(bench.tool("python"))
+        .args(["-B", "-c", lines])
+        .envs(account.environment())
+        .spawn()
+        .unwrap();
+    victim.is(child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(account.left(), ["us-east-1 key pair k"]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod store;
 mod sts;
 mod tags;
 mod tokens;
+mod victim;
 mod world;
 mod xml;
 
