@@ -38,6 +38,7 @@ pub mod pin;
 pub mod plan;
 pub mod promote;
 pub mod prune;
+mod prune_ec2;
 pub mod publish;
 pub mod rebuild;
 pub mod revoke;
@@ -50,6 +51,7 @@ pub mod stored;
 pub mod trusted;
 pub mod unneeded;
 pub mod validate;
+mod verified_ec2;
 pub mod verify;
 pub mod wait;
 

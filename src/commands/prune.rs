@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::Failed;
 use super::stored::{StoreArgs, size};
-use crate::aws::{Aws, AwsError, Settings};
 use crate::builder::{ec2, qemu};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
@@ -31,37 +30,31 @@ use crate::ui::Ui;
 pub struct PruneArgs {
     /// Remove run directories whose karat is gone, and end their guests, instead
     #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
-    runs: bool,
+    pub(super) runs: bool,
 
-    /// With --runs: also remove what killed builds have left at EC2
-    ///
-    /// Instances, security groups, snapshots, volumes and AMIs that are not offered yet, of builds of this machine that are
-    /// gone, and of builds of anybody in the account whose time (6 hours) is over.
-    #[arg(long, requires = "runs")]
-    ec2: bool,
+    /// Look after what is at AWS instead: AMIs of images that nothing holds are deprecated, and removed with their snapshots once
+    /// their time is over and nothing uses them; with --runs, what killed runs have left there
+    #[arg(long)]
+    pub(super) ec2: bool,
 
-    /// With --ec2: look in this region too; may be given several times. Default: that of the environment
+    /// Look in this region, too, besides those where images were published; may be given several times
     #[arg(long = "region", value_name = "REGION", requires = "ec2")]
-    regions: Vec<String>,
-
-    /// With --ec2: look with this profile of ~/.aws/config
-    #[arg(long, value_name = "PROFILE", requires = "ec2")]
-    profile: Option<String>,
+    pub(super) regions: Vec<String>,
 
     #[command(flatten)]
-    keep: KeepArgs,
+    pub(super) keep: KeepArgs,
 
     /// Remove what was marked so long ago
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
-    grace: Duration,
+    pub(super) grace: Duration,
 
     /// Say what would be done, and do nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as help")]
@@ -107,7 +100,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Names the first that could not be removed; or the store is damaged, so that it cannot be told what is needed.
 pub async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     if args.runs {
-        return runs(args, ui, out).await;
+        runs(args, ui, out).await?;
+        if args.ec2 {
+            return super::prune_ec2::runs(args, ui, out).await;
+        }
+        return Ok(());
+    }
+    if args.ec2 {
+        return super::prune_ec2::run(args, ui, out).await;
     }
     let failed = |error: StoreError| Failed::with(error.exit_code(), error);
     let store = args.store.open().map_err(failed)?;
@@ -190,43 +190,13 @@ async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Fail
                 ));
                 continue;
             }
-            remove_at_ec2(&run, ui, out).await?;
+            let removed = run.remove(ui).await.map_err(Failed::new)?;
+            super::prune_ec2::tell(run.region(), &removed, out)?;
         }
         leftover
             .remove()
             .map_err(|error| Failed::io("cannot remove a run directory", error))?;
         writeln!(out, "{}", path.display()).map_err(Failed::stdout)?;
-    }
-    if args.ec2 {
-        expired(args, ui, out).await?;
-    }
-    Ok(())
-}
-
-/// What is over in the account, whoever began it.
-async fn expired(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
-    let settings = Settings {
-        profile: args.profile.clone(),
-        region: None,
-    };
-    let aws = Aws::connect(&settings).await.map_err(Failed::new)?;
-    let regions = match (args.regions.as_slice(), aws.own_region()) {
-        ([], None) => return Err(Failed::with(2, AwsError::NoRegion)),
-        ([], Some(own)) => vec![own.to_owned()],
-        (asked, _) => asked.to_vec(),
-    };
-    for name in regions {
-        let over = ec2::expired(&aws.region(&name)).await;
-        for run in over.map_err(Failed::new)? {
-            remove_at_ec2(&run.with(args.profile.as_deref()), ui, out).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn remove_at_ec2(run: &ec2::Leftover, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
-    for what in run.remove(ui).await.map_err(Failed::new)? {
-        writeln!(out, "{what}").map_err(Failed::stdout)?;
     }
     Ok(())
 }

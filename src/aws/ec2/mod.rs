@@ -6,6 +6,7 @@ mod launch_templates;
 mod network;
 mod snapshots;
 mod tags;
+mod uses;
 mod volumes;
 
 use serde::Deserialize;

@@ -9,7 +9,7 @@ use super::Ec2Error;
 use super::remove::remove;
 use super::rental::{RECORD, Record};
 use crate::aws::ec2::Filter;
-use crate::aws::run::{EXPIRES, PUBLISHED, RUN, is_over};
+use crate::aws::run::{EXPIRES, RUN, is_over};
 use crate::aws::{Aws, AwsError, Region, Settings};
 use crate::ui::Ui;
 
@@ -40,53 +40,39 @@ pub fn leftover(run: &Path) -> io::Result<Option<Leftover>> {
     }))
 }
 
-/// Runs of anybody in this account and region that are over, dead or alive, and have left something.
+/// Runs of anybody in this account and region that are over, dead or alive, and have left an instance or what one needs.
 ///
 /// # Errors
 /// The principal may not ask.
 pub async fn expired(region: &Region) -> Result<Vec<Leftover>, AwsError> {
     let tagged = [Filter::tagged(RUN)];
-    let (instances, groups, snapshots, volumes) = tokio::try_join!(
+    let (instances, groups, volumes) = tokio::try_join!(
         region.instances(&tagged),
         region.security_groups(&tagged),
-        region.own_snapshots(&tagged),
         region.volumes(&tagged),
     )?;
-    let images = region.images(&["self"], &tagged).await?;
     let instances = instances.iter().filter(|it| !it.is_gone());
     let instances = instances.map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
     let groups = groups.iter().map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
-    let snapshots = snapshots.iter().filter(|it| it.tag(PUBLISHED).is_none());
-    let snapshots = snapshots.map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
-    let images = images.iter().filter(|it| it.tag(PUBLISHED).is_none());
-    let images = images.map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
     let volumes = volumes.iter().map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
-    let all = instances
-        .chain(groups)
-        .chain(snapshots)
-        .chain(images)
-        .chain(volumes);
+    let all = instances.chain(groups).chain(volumes);
     let runs: BTreeMap<&str, Option<&str>> = all
         .filter_map(|[run, expires]| Some((run?, expires)))
         .collect();
     let over = runs.into_iter().filter(|(_, expires)| is_over(*expires));
-    Ok(over
-        .map(|(run, _)| Leftover {
-            profile: None,
-            region: region.name().to_owned(),
-            run: run.to_owned(),
-        })
-        .collect())
+    let over = over.map(|(run, _)| Leftover {
+        profile: None,
+        region: region.name().to_owned(),
+        run: run.to_owned(),
+    });
+    Ok(over.collect())
 }
 
 impl Leftover {
-    /// The same, to be removed with this profile.
+    /// Where it has.
     #[must_use]
-    pub fn with(self, profile: Option<&str>) -> Self {
-        Self {
-            profile: profile.map(str::to_owned),
-            ..self
-        }
+    pub fn region(&self) -> &str {
+        &self.region
     }
 
     /// Removes what the run has left; returns what that was.

@@ -1,6 +1,7 @@
 //! Why a channel did not move.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -9,6 +10,7 @@ use thiserror::Error;
 use super::super::sign::SigningError;
 use super::super::trusted::NoConfiguration;
 use super::super::verify::VerifyError;
+use crate::aws::AwsError;
 use crate::channel::ChannelName;
 use crate::manifest::ManifestId;
 use crate::sign::{SignError, TrustError};
@@ -129,12 +131,48 @@ pub enum MoveError {
         /// How it ended.
         problem: String,
     },
+    /// AWS.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Aws(#[from] AwsError),
+    /// What moves with the channel at AWS could not be moved.
+    #[error("{name} stays where it is, and so does what it moves at AWS")]
+    #[diagnostic(help("mend that, and move it again"))]
+    AtAws {
+        /// The channel.
+        name: ChannelName,
+        /// Why.
+        source: Box<AwsError>,
+    },
+    /// Something at AWS could not be put back.
+    #[error("{0} stays where it is, but not all that it moves at AWS could be put back")]
+    #[diagnostic(help(
+        "what is not as it was is told above, and kept: the next `karat promote` or `karat rollback` of the channel tries again"
+    ))]
+    NotUndone(ChannelName),
+    /// What is done at AWS cannot be written down.
+    #[error("cannot keep what is done at AWS in {}", path.display())]
+    #[diagnostic(help("check permissions and free space of the store"))]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The user ended it.
+    #[error("cancelled; {0} stays where it is")]
+    Cancelled(ChannelName),
     /// Standard output.
     #[error("cannot write to stdout")]
     Output(#[from] io::Error),
 }
 
 impl MoveError {
+    pub(super) fn journal(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Journal { path, source }
+    }
+
     /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -143,11 +181,16 @@ impl MoveError {
             Self::Verify(error) => error.exit_code(),
             Self::Unproved { .. } => 4,
             Self::Refused { .. } => 3,
+            Self::Cancelled(_) => 130,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Stayed { .. }
             | Self::Hook { .. }
             | Self::Checkpoint { .. }
             | Self::Sign(_)
+            | Self::Aws(_)
+            | Self::AtAws { .. }
+            | Self::NotUndone(_)
+            | Self::Journal { .. }
             | Self::Output(_) => 1,
             _ => 2,
         }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use clap::Args;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
 use super::attesting;
 use super::failed::chain;
@@ -17,13 +18,17 @@ use super::verify;
 use crate::actor;
 use crate::channel::{self, ChannelName, Direction, Entry, Move};
 use crate::manifest::ManifestId;
+use crate::publish::ec2::target::Change;
 use crate::sign::Signer;
 use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
+mod ec2;
 mod error;
 
+use ec2::AtAws;
+pub(super) use ec2::published;
 pub use error::MoveError;
 
 /// Vulnerabilities that are named one by one.
@@ -80,23 +85,90 @@ pub(super) struct Wanted<'a> {
     pub(super) direction: Direction,
 }
 
-/// Proves that the channel may move, and moves it.
+/// What is there once everything is proved.
+struct Ready {
+    entry: Move,
+    /// The channel points to the image already.
+    is_there: bool,
+    signer: Option<Signer>,
+    /// `None` for a rehearsal.
+    writing: Option<Writing>,
+    at_aws: Option<AtAws>,
+    /// What moves at AWS.
+    changes: Vec<Change>,
+}
+
+/// Proves that the channel may move, and moves it, together with what it moves at AWS.
 ///
 /// # Errors
-/// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`].
+/// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`] and [`MoveError::Checkpoint`].
 pub(super) async fn run(
     store: &Store,
     wanted: Wanted<'_>,
     args: &MoveArgs,
     ui: &Ui,
+    cancel: &CancellationToken,
     out: &mut dyn Write,
 ) -> Result<(), MoveError> {
-    let Wanted {
+    let name = wanted.name;
+    let cancelled = || MoveError::Cancelled(name.clone());
+    let ready = cancel.run_until_cancelled(ready(store, &wanted, args, ui));
+    let ready = ready.await.ok_or_else(cancelled)??;
+    let Ready {
+        entry,
+        signer,
+        at_aws,
+        changes,
+        ..
+    } = ready;
+    if let Some(writing) = ready.writing {
+        if let Some(at_aws) = &at_aws {
+            at_aws.apply(&entry, &changes, ui, cancel).await?;
+        }
+        if ready.is_there {
+            return at_aws.map_or(Ok(()), |it| it.end());
+        }
+        if let Err(error) = record(&writing, &entry, signer.as_ref()).await {
+            if let Some(at_aws) = &at_aws {
+                at_aws.undo(&changes, ui).await?;
+            }
+            return Err(error);
+        }
+        if let Some(at_aws) = at_aws {
+            at_aws.end()?;
+        }
+    } else {
+        let id = entry.manifest.short();
+        ui.note(&format!("nothing was moved: {name} may go to {id}"));
+        return print(&entry, args.json, out);
+    }
+    print(&entry, args.json, out)?;
+    if let Some(signer) = &signer {
+        let point = attesting::checkpoint(signer, store).await;
+        let name = name.clone();
+        point.map_err(|source| MoveError::Checkpoint {
+            name,
+            source: Box::new(source),
+        })?;
+    }
+    match &args.exec {
+        Some(command) => hook(command, &entry).await,
+        None => Ok(()),
+    }
+}
+
+/// Proves everything, and changes nothing but what an earlier move has left.
+async fn ready(
+    store: &Store,
+    wanted: &Wanted<'_>,
+    args: &MoveArgs,
+    ui: &Ui,
+) -> Result<Ready, MoveError> {
+    let &Wanted {
         name,
         id,
         direction,
     } = wanted;
-    let now = store.channel(name)?;
     let image = store.manifest(id)?.manifest.inputs.image.name;
     if image != name.image {
         let name = name.clone();
@@ -127,42 +199,47 @@ pub(super) async fn run(
         let name = name.clone();
         return Err(MoveError::Refused { id, name, because });
     }
+    let at_aws = match &policy.ec2 {
+        Some(targets) => Some(AtAws::begin(store, name, targets, args.check, ui).await?),
+        None => None,
+    };
+    let now = store.channel(name)?;
     if direction == Direction::Rollback
         && let Some(opened) = opened_again(store, now.head(), id)?
         && args.reason.trim().is_empty()
     {
         return Err(MoveError::Reason(opened));
     }
-    if now.head().is_some_and(|head| head.manifest == id) {
-        ui.note(&format!("{name} points to {} already", id.short()));
-        return Ok(());
-    }
     let entry = Move {
         by: who(),
         reason: plain(args.reason.trim()),
         ..now.next(name, direction, id)
     };
-    let Some(writing) = writing else {
-        ui.note(&format!(
-            "nothing was moved: {name} may go to {}",
-            id.short()
-        ));
-        return print(&entry, args.json, out);
+    let head = now.head().filter(|head| head.manifest == id);
+    let changes = match &at_aws {
+        Some(at_aws) => {
+            let trust = if policy.asks() {
+                Some(args.trust.read(&args.trust.path()?)?)
+            } else {
+                None
+            };
+            at_aws.plan(store, &entry, trust.as_ref()).await?
+        }
+        None => Vec::new(),
     };
-    record(&writing, &entry, signer.as_ref()).await?;
-    print(&entry, args.json, out)?;
-    if let Some(signer) = &signer {
-        let point = attesting::checkpoint(signer, store).await;
-        let name = name.clone();
-        point.map_err(|source| MoveError::Checkpoint {
-            name,
-            source: Box::new(source),
-        })?;
+    AtAws::tell(&changes, ui);
+    if head.is_some() {
+        ui.note(&format!("{name} points to {} already", id.short()));
     }
-    match &args.exec {
-        Some(command) => hook(command, &entry).await,
-        None => Ok(()),
-    }
+    Ok(Ready {
+        is_there: head.is_some(),
+        // What it has moved at AWS since then is put right under its number.
+        entry: head.cloned().unwrap_or(entry),
+        signer,
+        writing,
+        at_aws,
+        changes,
+    })
 }
 
 /// Reads every byte of the image and of what is beside its manifest, and counts signatures.

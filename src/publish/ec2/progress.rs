@@ -85,6 +85,28 @@ impl Progress {
         Ok(Some(progress))
     }
 
+    /// An upload that nobody goes on with; `None` while somebody does, or when there is none.
+    pub(super) fn of_dead(path: &Path) -> Result<Option<Self>, PublishError> {
+        match fs::read_to_string(path) {
+            Ok(text) if read(&text).is_some() => {}
+            // Nothing was begun with it.
+            Ok(_) => {
+                let _ = fs::remove_file(path);
+                return Ok(None);
+            }
+            Err(_) => return Ok(None),
+        }
+        let nothing = || Beginning {
+            token: String::new(),
+            tags: Tags::default(),
+            size: 0,
+            parent: None,
+            encrypted: false,
+            kms_key: None,
+        };
+        Self::open(path, nothing)
+    }
+
     /// The snapshot has this name.
     pub(super) fn begun(&mut self, snapshot: String) -> Result<(), PublishError> {
         self.add(&snapshot)?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::answer::{Outcome, Refusal};
 use super::call::Call;
 use super::{
-    Inner, copies, ebs, image_attributes, images, instances, refreshes, register, run, snapshots,
-    ssm, sts, tags, tokens,
+    Inner, copies, ebs, image_attributes, images, instances, launch_templates, refreshes, register,
+    run, snapshots, ssm, sts, tags, tokens,
 };
 
 /// Carries a call out; `fails` has fail later what it makes.
@@ -64,6 +64,8 @@ async fn ec2(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
             instances::change(inner, call).await
         }
         "GetConsoleOutput" => instances::console(inner, call),
+        "DescribeLaunchTemplateVersions" => launch_templates::describe(inner, call).await,
+        "DeleteLaunchTemplateVersions" => launch_templates::delete_versions(inner, call).await,
         "DeleteSecurityGroup" => instances::delete_group(inner, call).await,
         _ => Ok(inner.ask(call).await),
     }

@@ -25,6 +25,7 @@ mod image_attributes;
 mod images;
 mod imds;
 mod instances;
+mod launch_templates;
 mod left;
 mod metadata;
 mod moto;
