@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::bench::{Account, Bench, Fault};
+use crate::bench::faults::Fault;
+use crate::bench::{Account, Bench};
 use crate::site::{MIB, Site};
 
 const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
