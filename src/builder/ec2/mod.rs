@@ -41,8 +41,8 @@ pub use snapshot::{Part, begin_snapshot, end};
 const SEALED: &str = include_str!("sealed.sh");
 const CLEAN: &str = include_str!("clean.sh");
 const FREEZE: &str = include_str!("freeze.sh");
-/// Between two looks whether an instance is still there: AWS gives a spot instance two minutes.
-const ALIVE: Duration = Duration::from_secs(15);
+/// Between two looks whether an instance is still there.
+const ALIVE: Duration = Duration::from_secs(5);
 /// As much of a console as fits on a screen.
 const CONSOLE_LINES: usize = 20;
 
@@ -154,6 +154,12 @@ impl Ec2Machine {
     }
 
     async fn not_reached(&self, source: ssh::SshError) -> MachineError {
+        // Asked once more: it may have ended since the last look.
+        if let Ok(instance) = self.region.instance(&self.id).await
+            && let Some(report) = end_of(&instance)
+        {
+            return MachineError::Died(report);
+        }
         let console = self.region.console_of(&self.id).await;
         let lines: Vec<&str> = console.lines().collect();
         let from = lines.len().saturating_sub(CONSOLE_LINES);
@@ -176,6 +182,17 @@ fn address(instance: &Instance, interface: Interface) -> Option<String> {
     address.map(str::to_owned)
 }
 
+/// What is known of the end of an instance that does not run any more.
+fn end_of(instance: &Instance) -> Option<String> {
+    if matches!(instance.state(), "pending" | "running") {
+        return None;
+    }
+    let reason = instance.reason().filter(|text| !text.is_empty());
+    let reason = reason.map_or_else(String::new, |text| format!(": {text}"));
+    let (id, state) = (&instance.id, instance.state());
+    Some(format!("the instance {id} is {state}{reason}"))
+}
+
 /// Announces when an instance is going or gone. A look that fails says nothing.
 async fn stays(
     region: Region,
@@ -188,16 +205,12 @@ async fn stays(
         let Ok(instance) = region.instance(&id).await else {
             continue;
         };
-        let is_well = matches!(instance.state(), "pending" | "running");
         if ending.load(Ordering::Relaxed) {
             // Kept open: a death that nobody announces is none.
             announce.closed().await;
             return;
         }
-        if !is_well {
-            let reason = instance.reason().map(|text| format!(": {text}"));
-            let reason = reason.unwrap_or_default();
-            let report = format!("the instance {id} is {}{reason}", instance.state());
+        if let Some(report) = end_of(&instance) {
             let _nobody_listens = announce.send(Some(report));
             announce.closed().await;
             return;
