@@ -8,6 +8,8 @@ mod bench_itself;
 mod boot_sector;
 mod builder;
 mod channels;
+mod finishing;
+mod pretender;
 mod publish;
 mod site;
 mod tiny_guests;
