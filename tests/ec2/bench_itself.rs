@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::bench::{Account, Bench, Fault};
 
 /// Runs lines of Python in an account, after `boto/prelude.py`.
-fn python(bench: &Bench, account: &Account, lines: &str) {
+pub fn python(bench: &Bench, account: &Account, lines: &str) {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ec2/boto");
     let program = format!("from prelude import *\n{lines}");
     let output = Command::new(bench.tool("python"))

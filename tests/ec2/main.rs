@@ -4,4 +4,5 @@
 mod bench;
 mod bench_itself;
 mod publish;
+mod publish_faults;
 mod site;

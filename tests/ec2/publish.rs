@@ -1,6 +1,6 @@
 //! `karat publish`: snapshots that are written block by block, AMIs of them, and what is left when it goes wrong.
 
-use crate::bench::{Bench, Fault};
+use crate::bench::Bench;
 use crate::site::{MIB, Site};
 
 const PUT: &str = "ebs:PutSnapshotBlock";
