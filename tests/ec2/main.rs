@@ -3,6 +3,7 @@
 #[expect(dead_code, reason = "the tests with guests use more of it")]
 mod bench;
 mod bench_itself;
+mod policy;
 mod publish;
 mod publish_faults;
 mod site;

@@ -4,6 +4,7 @@ mod about;
 mod blocks;
 mod error;
 mod parent;
+pub mod policy;
 mod progress;
 pub mod publication;
 pub mod read_back;
