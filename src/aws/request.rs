@@ -1,5 +1,8 @@
 //! One signed request, sent until it is answered.
 
+#[cfg(test)]
+mod verified;
+
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 

@@ -7,12 +7,14 @@ use crate::bench::Fault;
 fn unknown(call: &str) -> Option<(u32, &'static str)> {
     let nth = if call == "ec2:DescribeImages" { 2 } else { 1 };
     let code = match call {
-        "sts:GetCallerIdentity" | "ebs:StartSnapshot" => return None,
         "ec2:RegisterImage" | "ec2:DescribeSnapshots" | "ec2:ModifySnapshotAttribute" => {
             "InvalidSnapshot.NotFound"
         }
-        // Read once `DescribeSnapshots` says that all of it is there.
-        "ebs:ListSnapshotBlocks" | "ebs:GetSnapshotBlock" => return None,
+        // The last two are made once `DescribeSnapshots` says that all of it is there.
+        "sts:GetCallerIdentity"
+        | "ebs:StartSnapshot"
+        | "ebs:ListSnapshotBlocks"
+        | "ebs:GetSnapshotBlock" => return None,
         ebs if ebs.starts_with("ebs:") => "ResourceNotFoundException",
         _ => "InvalidAMIID.NotFound",
     };
