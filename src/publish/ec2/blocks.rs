@@ -79,7 +79,7 @@ mod tests {
         changed::<ReadError>(&disk(of, cut), parent, |index, block| {
             assert_eq!(block.len(), BLOCK);
             let value = if block[0] == 0 { '.' } else { block[0] as char };
-            found += &format!("{index}{value} ");
+            found.extend([index.to_string(), format!("{value} ")]);
             Ok(())
         })
         .unwrap();
