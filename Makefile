@@ -18,7 +18,7 @@ demo: setup release ## Build the nginx image in a real guest and show its manife
 test: setup scripts ## Run all tests: first those without a guest, then bases, guests and builds, one at a time
 	@status=0; \
 	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision --test host --test disk --test disk_write --test ec2 || status=$$?; \
-	cargo test --no-fail-fast --test bootstrap --test qemu --test build -- --test-threads=1 || status=$$?; \
+	cargo test --no-fail-fast --test bootstrap --test qemu --test ec2_guests --test build -- --test-threads=1 || status=$$?; \
 	exit $$status
 
 lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny where it is installed

@@ -173,8 +173,18 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         Verb::Publish(args) => {
             return with_signals(async |cancel| publish::run(args, ui, cancel, out).await);
         }
-        Verb::Promote(args) => return until_signal(promote::run(args, ui, out), moved),
-        Verb::Rollback(args) => return until_signal(rollback::run(args, ui, out), moved),
+        Verb::Promote(args) => {
+            return with_signals(async |cancel| {
+                let done = promote::run(args, ui, cancel, out).await;
+                done.map(|()| 0).map_err(moved)
+            });
+        }
+        Verb::Rollback(args) => {
+            return with_signals(async |cancel| {
+                let done = rollback::run(args, ui, cancel, out).await;
+                done.map(|()| 0).map_err(moved)
+            });
+        }
         Verb::Wait(args) => return until_signal(wait::run(args, ui, out), moved),
         Verb::Import(args) => {
             return until_signal(import::run(args, ui, out), |error| {

@@ -16,6 +16,9 @@ pub const MANIFEST: &str = "karat:manifest";
 /// When it was ready for others, in RFC 3339. Without it, it is of a run that has not ended, or was killed.
 pub const PUBLISHED: &str = "karat:published";
 
+/// Since when nothing holds it, in RFC 3339.
+pub const CONDEMNED: &str = "karat:condemned";
+
 /// No run takes longer.
 const LONGEST: Duration = Duration::from_hours(6);
 

@@ -1,5 +1,7 @@
 //! SSM parameters: names under which others find an AMI.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,10 @@ use serde_json::json;
 use super::endpoint::Service;
 use super::request::Request;
 use super::retry::Again;
-use super::{AwsError, Region};
+use super::{AwsError, Poll, Region};
+
+/// AWS looks at an AMI within seconds.
+const TAKEN: Duration = Duration::from_mins(1);
 
 /// The type of a parameter whose value is checked to be an AMI that the account can use.
 pub const IMAGE: &str = "aws:ec2:image";
@@ -68,6 +73,23 @@ impl Region {
         });
         let done = self.json::<Nothing>("PutParameter", Again::Passing, &body);
         done.await.map(drop)
+    }
+
+    /// Waits until a parameter says this: AWS looks at an AMI before it takes it.
+    ///
+    /// # Errors
+    /// It does not say so within a minute: AWS did not take the AMI.
+    pub(crate) async fn parameter_says(&self, name: &str, value: &str) -> Result<(), AwsError> {
+        let what = format!("parameter {name}");
+        self.wait_for(&what, TAKEN, async || {
+            let now = self.parameter(name).await?.map(|it| it.value);
+            Ok(match now {
+                Some(now) if now == value => Poll::Ready(()),
+                Some(now) => Poll::Pending(now),
+                None => Poll::Pending("not there".to_owned()),
+            })
+        })
+        .await
     }
 
     /// Removes a parameter.

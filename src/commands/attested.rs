@@ -119,6 +119,18 @@ fn one(
     attested
 }
 
+/// Whether somebody trusted vouches for a statement.
+pub(super) fn counts(attestation: &Attestation, trust: &Trust) -> bool {
+    let envelope = &attestation.envelope;
+    let Ok(bytes) = envelope.signed_bytes() else {
+        return false;
+    };
+    envelope.signatures.iter().any(|signature| {
+        let armored = EnvelopeSignature::armored(signature);
+        armored.is_ok_and(|it| judge(trust, NAMESPACE, &it, &bytes).because.is_none())
+    })
+}
+
 /// That an image is forbidden, as a fault.
 pub(super) fn revoked(store: &Store, id: ManifestId) -> Option<String> {
     let refused = store.allow(id, "").err();

@@ -42,7 +42,7 @@ pub struct IamPolicyArgs {
     #[arg(long = "parameter", value_name = "NAME", requires = "channels")]
     pub parameters: Vec<String>,
 
-    /// Allow `prune` to look who uses AMIs, too
+    /// Allow `prune --ec2` to deprecate AMIs and remove those that nothing uses, too
     #[arg(long)]
     pub prune: bool,
 }

@@ -39,6 +39,7 @@ pub mod pin;
 pub mod plan;
 pub mod promote;
 pub mod prune;
+mod prune_ec2;
 pub mod publish;
 pub mod rebuild;
 pub mod revoke;
@@ -51,6 +52,7 @@ pub mod stored;
 pub mod trusted;
 pub mod unneeded;
 pub mod validate;
+mod verified_ec2;
 pub mod verify;
 pub mod wait;
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::moving::{self, MoveArgs, MoveError};
 use crate::channel::{ChannelName, Direction};
@@ -31,7 +32,12 @@ pub struct PromoteArgs {
 ///
 /// # Errors
 /// Something about the image is not proved, or the channel cannot be moved.
-pub async fn run(args: &PromoteArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), MoveError> {
+pub async fn run(
+    args: &PromoteArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<(), MoveError> {
     let store = args.moving.store.open()?;
     let id = store.resolve(&args.id)?;
     let wanted = moving::Wanted {
@@ -39,5 +45,5 @@ pub async fn run(args: &PromoteArgs, ui: &Ui, out: &mut dyn Write) -> Result<(),
         id,
         direction: Direction::Promote,
     };
-    moving::run(&store, wanted, &args.moving, ui, out).await
+    moving::run(&store, wanted, &args.moving, ui, cancel, out).await
 }

@@ -23,25 +23,38 @@ use crate::ui::Ui;
 /// and by images that are built on it. What nothing holds is marked first, and removed by a later run once its time is over.
 /// Manifests, signatures, inventories and the audit log are never removed. `karat store status` shows what holds what.
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct PruneArgs {
     /// Remove run directories whose karat is gone, and end their guests, instead
     #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
-    runs: bool,
+    pub(super) runs: bool,
+
+    /// Look after what is at AWS instead: AMIs of images that nothing holds are deprecated, and removed with their snapshots once
+    /// their time is over and nothing uses them; with --runs, what killed runs have left there
+    #[arg(long)]
+    pub(super) ec2: bool,
+
+    /// Look in this region, too, besides those where images were published; may be given several times
+    #[arg(long = "region", value_name = "REGION", requires = "ec2")]
+    pub(super) regions: Vec<String>,
 
     #[command(flatten)]
-    keep: KeepArgs,
+    pub(super) keep: KeepArgs,
 
     /// Remove what was marked so long ago
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
-    grace: Duration,
+    pub(super) grace: Duration,
 
     /// Say what would be done, and do nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap would show it as help")]
@@ -87,7 +100,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Names the first that could not be removed; or the store is damaged, so that it cannot be told what is needed.
 pub async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     if args.runs {
-        return runs(ui, out);
+        runs(ui, out)?;
+        if args.ec2 {
+            return super::prune_ec2::runs(args, ui, out).await;
+        }
+        return Ok(());
+    }
+    if args.ec2 {
+        return super::prune_ec2::run(args, ui, out).await;
     }
     let failed = |error: StoreError| Failed::with(error.exit_code(), error);
     let store = args.store.open().map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::moving::{self, MoveArgs, MoveError};
 use crate::channel::{ChannelName, Direction};
@@ -33,7 +34,12 @@ pub struct RollbackArgs {
 ///
 /// # Errors
 /// Something about the image is not proved, or the channel cannot be moved.
-pub async fn run(args: &RollbackArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), MoveError> {
+pub async fn run(
+    args: &RollbackArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut dyn Write,
+) -> Result<(), MoveError> {
     let store = args.moving.store.open()?;
     let (name, id) = target(args, &store)?;
     let wanted = moving::Wanted {
@@ -41,7 +47,7 @@ pub async fn run(args: &RollbackArgs, ui: &Ui, out: &mut dyn Write) -> Result<()
         id,
         direction: Direction::Rollback,
     };
-    moving::run(&store, wanted, &args.moving, ui, out).await
+    moving::run(&store, wanted, &args.moving, ui, cancel, out).await
 }
 
 fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId), MoveError> {

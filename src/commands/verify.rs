@@ -16,6 +16,8 @@ use super::failed::chain;
 use super::judging::{Asked, Judged, judge, judge_all, wanting, who};
 use super::stored::{StoreArgs, plain, size};
 use super::trusted::{NoConfiguration, TrustArgs};
+use super::verified_ec2;
+use crate::aws::AwsError;
 use crate::channel::{ChannelName, NAMESPACE};
 use crate::digest::Digest;
 use crate::hashing;
@@ -45,6 +47,10 @@ pub struct VerifyArgs {
     /// Ask for no signature: verify bytes only
     #[arg(long, conflicts_with_all = ["require", "by"])]
     pub unsigned: bool,
+
+    /// Read its AMIs in every region, too, and prove that they are the image; with a channel, also that what it moves at AWS names them
+    #[arg(long, requires = "subject")]
+    pub ec2: bool,
 
     /// Print JSON
     #[arg(long)]
@@ -78,6 +84,14 @@ pub enum VerifyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Policy(#[from] PolicyError),
+    /// AWS.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Aws(#[from] AwsError),
+    /// AMIs are of images of the store.
+    #[error("`--ec2` needs the id of a manifest or a channel")]
+    #[diagnostic(help("see `karat list`"))]
+    NotStored,
     /// The argument is neither an id nor a channel nor a file.
     #[error("{0:?} is neither the id of a manifest, nor a channel, nor a file")]
     #[diagnostic(help("see `karat list` for the manifests that there are"))]
@@ -125,8 +139,12 @@ impl VerifyError {
             Self::Broken(_) | Self::Foreign { .. } | Self::NoManifest { .. } => 4,
             Self::Store(error) => error.exit_code(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Read { .. } | Self::Output(_) => 1,
-            Self::NoConfiguration(_) | Self::Trust(_) | Self::Policy(_) | Self::Neither(_) => 2,
+            Self::Read { .. } | Self::Output(_) | Self::Aws(_) => 1,
+            Self::NoConfiguration(_)
+            | Self::Trust(_)
+            | Self::Policy(_)
+            | Self::Neither(_)
+            | Self::NotStored => 2,
         }
     }
 }
@@ -164,6 +182,9 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
         Some(args.trust.read(&args.trust.path()?)?)
     };
     let subject = subject(args, &store, ui).await?;
+    if args.ec2 && !matches!(subject, Subject::Stored(_)) {
+        return Err(VerifyError::NotStored);
+    }
     let mut faults = Vec::new();
     let checked = match &subject {
         Subject::File(_) => Checked::default(),
@@ -202,11 +223,23 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
             faults.extend(against.unwrap_or_default());
         }
     }
+    let mut at_aws = verified_ec2::Found::default();
+    if let (true, Subject::Stored(id)) = (args.ec2, &subject) {
+        let channel = args.subject.as_ref().and_then(|it| it.parse().ok());
+        at_aws = verified_ec2::look(&store, *id, channel.as_ref(), trust.as_ref(), ui).await?;
+        faults.append(&mut at_aws.faults);
+    }
     if args.json {
-        let report = json_report(&subject, &checked, &signed, &attested, &faults);
+        let mut report = json_report(&subject, &checked, &signed, &attested, &faults);
+        let proved = at_aws.proved.iter();
+        let proved = proved.map(|(region, image)| json!({"region": region, "image": image}));
+        report["ec2"] = proved.collect();
         writeln!(out, "{report}")?;
     } else {
         out.write_all(text(&subject, &checked, &signed, &attested).as_bytes())?;
+        for (region, image) in &at_aws.proved {
+            writeln!(out, "{:12} {region} {image} is the image", "ec2")?;
+        }
     }
     if faults.is_empty() {
         return Ok(());

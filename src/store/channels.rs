@@ -17,6 +17,7 @@ use crate::audit::{About, Event};
 use crate::channel::{Channel, ChannelName, Direction, Entry};
 use crate::flock::FileLock;
 use crate::manifest::canonical;
+use crate::plan::is_region;
 use crate::size::parse_duration;
 
 /// Others may read it.
@@ -58,6 +59,13 @@ impl Store {
         self.root().join("channels")
     }
 
+    /// What a move of a channel is doing at AWS, while it does.
+    #[must_use]
+    pub fn ec2_journal(&self, name: &ChannelName) -> PathBuf {
+        let directory = self.channels_directory().join(&name.image);
+        directory.join(format!(".{}.ec2.json", name.channel))
+    }
+
     fn channel_path(&self, name: &ChannelName) -> PathBuf {
         let directory = self.channels_directory().join(&name.image);
         directory.join(format!("{}.json", name.channel))
@@ -84,6 +92,8 @@ pub struct ChannelPolicy {
     pub max_scan_age: Option<Duration>,
     /// Every move is signed by who makes it.
     pub signed_moves: bool,
+    /// What moves with it at AWS.
+    pub ec2: Option<Ec2Targets>,
 }
 
 impl Default for ChannelPolicy {
@@ -96,15 +106,33 @@ impl Default for ChannelPolicy {
             require_scan: true,
             max_scan_age: None,
             signed_moves: true,
+            ec2: None,
         }
     }
+}
+
+/// `[ec2]` of a channel's rules.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ec2Targets {
+    /// A profile of `~/.aws/config`. Default: what the environment says.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Where the image must be published before the channel moves to it.
+    pub regions: Vec<String>,
+    /// A parameter of type `aws:ec2:image` in each of them.
+    #[serde(default)]
+    pub parameter: Option<String>,
+    /// A launch template in each of them, by its name: the default version launches the image.
+    #[serde(default)]
+    pub launch_template: Option<String>,
 }
 
 /// The rules of a channel cannot be used.
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read the policy {}", path.display())]
 #[diagnostic(help(
-    "it may have: require_signed = 1, signers = [\"ci\"], approvals = 2, approvers = [\"ada\", \"bob\", \"eve\"], require_scan = true, max_scan_age = \"7d\", signed_moves = true"
+    "it may have: require_signed = 1, signers = [\"ci\"], approvals = 2, approvers = [\"ada\", \"bob\", \"eve\"], require_scan = true, max_scan_age = \"7d\", signed_moves = true, ec2 = {{ regions = [\"eu-central-1\"], parameter = \"/golden/web\", launch_template = \"web\" }}"
 ))]
 pub struct PolicyError {
     /// The file.
@@ -127,6 +155,12 @@ impl ChannelPolicy {
                 if usize::from(policy.approvals) > policy.approvers.len() {
                     let few = "`approvals` asks for more than there are `approvers`";
                     return Err(io::Error::other(few));
+                }
+                if let Some(ec2) = &policy.ec2
+                    && (ec2.regions.is_empty() || !ec2.regions.iter().all(|it| is_region(it)))
+                {
+                    let none = "`ec2.regions` has to name the regions, such as \"eu-central-1\"";
+                    return Err(io::Error::other(none));
                 }
                 Ok(policy)
             }

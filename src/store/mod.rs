@@ -57,7 +57,7 @@ use std::path::{Path, PathBuf};
 pub use crate::time::{InvalidTime, Timestamp};
 pub use attestations::{Attestation, Revoked};
 pub use audit::read_checkpoint;
-pub use channels::{ChannelPolicy, PolicyError};
+pub use channels::{ChannelPolicy, Ec2Targets, PolicyError};
 pub use check::{Checked, Fault};
 pub use error::StoreError;
 pub use holding::{Held, Holder, Keep};

@@ -1,34 +1,18 @@
 //! The bench against boto3, which knows AWS's own interfaces and nothing of the bench.
 
-use std::path::Path;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::bench::{Account, Bench, Fault};
-
-/// Runs lines of Python in an account, after `boto/prelude.py`.
-pub fn python(bench: &Bench, account: &Account, lines: &str) {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ec2/boto");
-    let program = format!("from prelude import *\n{lines}");
-    let output = Command::new(bench.tool("python"))
-        .args(["-B", "-c", &program])
-        .env_clear()
-        .env("PYTHONPATH", place)
-        .envs(account.environment())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let calls = account.calls().into_iter();
-    let calls: Vec<_> = calls.map(|call| (call.name, call.status)).collect();
-    assert!(output.status.success(), "{stderr}\n{calls:?}");
-}
+use crate::bench::Bench;
+use crate::bench::faults::Fault;
 
 #[test]
 fn snapshots_are_written_and_read_block_by_block() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
-    python(bench, &account, include_str!("boto/snapshots.py"));
+    bench.python(&account, include_str!("boto/snapshots.py"));
     assert_eq!(account.left(), [""; 0]);
     assert!(account.count("ebs:PutSnapshotBlock") > 100);
 }
@@ -37,7 +21,7 @@ fn snapshots_are_written_and_read_block_by_block() {
 fn images_keep_what_they_are_registered_with() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
-    python(bench, &account, include_str!("boto/images.py"));
+    bench.python(&account, include_str!("boto/images.py"));
     assert_eq!(account.left(), [""; 0]);
 }
 
@@ -45,7 +29,7 @@ fn images_keep_what_they_are_registered_with() {
 fn instances_go_through_their_states() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
-    python(bench, &account, include_str!("boto/instances.py"));
+    bench.python(&account, include_str!("boto/instances.py"));
     assert_eq!(account.left(), [""; 0]);
 }
 
@@ -53,7 +37,7 @@ fn instances_go_through_their_states() {
 fn two_accounts_see_only_what_is_shared() {
     let Some(bench) = Bench::start() else { return };
     let (ours, theirs) = (bench.account(), bench.account());
-    python(bench, &ours, "available('web')");
+    bench.python(&ours, "available('web')");
     let left = ours.left();
     let id = |kind: &str| {
         let mut words = left.iter().map(|line| line.split(' ').collect::<Vec<_>>());
@@ -61,12 +45,12 @@ fn two_accounts_see_only_what_is_shared() {
     };
     let (ami, snapshot) = (id("image"), id("snapshot"));
     let see = format!("refused('InvalidAMIID.NotFound', image, ami='{ami}')");
-    python(bench, &theirs, &see);
+    bench.python(&theirs, &see);
     let share = format!(
         "ec2.modify_image_attribute(ImageId='{ami}', LaunchPermission={{'Add': [{{'UserId': '{}'}}]}})",
         theirs.id
     );
-    python(bench, &ours, &share);
+    bench.python(&ours, &share);
     let lines = format!(
         "assert image('{ami}')['OwnerId'] == '{}'\n\
          refused('AuthFailure', ec2.deregister_image, ImageId='{ami}')\n\
@@ -75,7 +59,7 @@ fn two_accounts_see_only_what_is_shared() {
          wait('the instance', lambda: state(id) == 'running')",
         ours.id
     );
-    python(bench, &theirs, &lines);
+    bench.python(&theirs, &lines);
     assert_eq!(theirs.left().len(), 2, "an instance and its volume");
     assert_eq!(ours.left(), left);
 }
@@ -84,7 +68,7 @@ fn two_accounts_see_only_what_is_shared() {
 fn faults_happen_to_the_call_that_they_are_meant_for() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
-    python(bench, &account, "available('web')");
+    bench.python(&account, "available('web')");
     let describe = "ec2:DescribeImages";
     for (fault, expected) in [
         (
@@ -106,25 +90,22 @@ fn faults_happen_to_the_call_that_they_are_meant_for() {
     ] {
         account.fault(describe, 2, fault);
         let lines = format!("ec2.describe_images()\n{expected}\nec2.describe_images()");
-        python(bench, &account, &lines);
+        bench.python(&account, &lines);
     }
     account.fault("ebs:StartSnapshot", 1, Fault::Throttle);
-    python(
-        bench,
+    bench.python(
         &account,
         "refused('RequestThrottledException', ebs.start_snapshot, VolumeSize=1)",
     );
     account.fault("ec2:CreateKeyPair@eu-west-1", 1, Fault::Internal);
-    python(
-        bench,
+    bench.python(
         &account,
         "ec2.create_key_pair(KeyName='k')\nwest = client('ec2', 'eu-west-1')\n\
          refused('InternalError', west.create_key_pair, KeyName='k')",
     );
     account.fault("ec2:CreateSecurityGroup", 1, Fault::DropAfter);
     account.fault("ec2:CreateLaunchTemplate", 1, Fault::DropBefore);
-    python(
-        bench,
+    bench.python(
         &account,
         "from botocore.exceptions import HTTPClientError\n\
          for lost in (lambda: ec2.create_security_group(GroupName='g', Description='d'),\n\
@@ -151,14 +132,49 @@ fn faults_happen_to_the_call_that_they_are_meant_for() {
 }
 
 #[test]
+fn a_process_is_killed_at_a_call() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    let lines = "import boto3\nec2 = boto3.client('ec2', region_name='us-east-1')\nec2.create_key_pair(KeyName='k')\nec2.create_key_pair(KeyName='l')";
+    let victim = account.kill_after("ec2:CreateKeyPair", 1);
+    let mut child = Command::new(bench.tool("python"))
+        .args(["-B", "-c", lines])
+        .envs(account.environment())
+        .spawn()
+        .unwrap();
+    victim.is(child.id());
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(account.left(), ["us-east-1 key pair k"]);
+}
+
+#[test]
+fn a_call_can_hang() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    account.fault("ec2:DescribeImages", 1, Fault::Hang);
+    let lines = "from botocore.exceptions import ReadTimeoutError\n\
+        hasty = client('ec2', config=Config(read_timeout=1, retries={'total_max_attempts': 1}))\n\
+        try: hasty.describe_images()\n\
+        except ReadTimeoutError: pass\n\
+        else: raise AssertionError('an answer came')\n\
+        ec2.describe_images()";
+    bench.python(&account, lines);
+    let statuses: Vec<_> = account
+        .calls()
+        .into_iter()
+        .map(|call| call.status)
+        .collect();
+    assert_eq!(statuses, [None, Some(200)]);
+}
+
+#[test]
 fn what_is_made_can_fail_later() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
     account.fault("ec2:RegisterImage", 2, Fault::Fails);
     account.fault("ec2:RunInstances", 1, Fault::Fails);
     account.fault("ebs:CompleteSnapshot", 2, Fault::Fails);
-    python(
-        bench,
+    bench.python(
         &account,
         "ami = available('web')\n\
          failed = register('other', image(ami)['BlockDeviceMappings'][0]['Ebs']['SnapshotId'])\n\
@@ -185,7 +201,7 @@ fn a_test_is_called_before_and_after_a_call() {
         after.fetch_add(10, Ordering::Relaxed);
     });
     let lines = "ec2.describe_images()\nec2.create_key_pair(KeyName='k')\nec2.describe_images()";
-    python(bench, &account, lines);
+    bench.python(&account, lines);
     assert_eq!(seen.load(Ordering::Relaxed), 11);
     let calls: Vec<_> = account
         .calls()
@@ -196,6 +212,48 @@ fn a_test_is_called_before_and_after_a_call() {
 }
 
 #[test]
+fn an_instance_dies_with_its_host() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    let id = bench.python(
+        &account,
+        "id = run(available('web'))['InstanceId']\n\
+         wait('the instance', lambda: state(id) == 'running')\n\
+         print(id)",
+    );
+    account.kill_instance(&id);
+    let lines = format!(
+        "assert instance('{id}')['StateReason']['Code'] == 'Server.InternalError'\n\
+         wait('the volume', lambda: not ec2.describe_volumes()['Volumes'])"
+    );
+    bench.python(&account, &lines);
+}
+
+#[test]
+fn a_role_of_another_account_can_be_assumed() {
+    let Some(bench) = Bench::start() else { return };
+    let (ours, theirs) = (bench.account(), bench.account());
+    let lines = format!(
+        "key = sts.assume_role(RoleArn='arn:aws:iam::{id}:role/karat', RoleSessionName='web')['Credentials']\n\
+         there = boto3.client('ec2', region_name='us-east-1', aws_access_key_id=key['AccessKeyId'],\n\
+             \x20   aws_secret_access_key=key['SecretAccessKey'], aws_session_token=key['SessionToken'])\n\
+         there.create_key_pair(KeyName='k')\n\
+         refused('AccessDenied', sts.assume_role, RoleArn='arn:aws:iam::100000000000:role/karat', RoleSessionName='web')",
+        id = theirs.id
+    );
+    bench.python(&ours, &lines);
+    assert_eq!(theirs.left(), ["us-east-1 key pair k"]);
+    assert_eq!(ours.left(), [""; 0]);
+}
+
+#[test]
+fn groups_are_refreshed() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    bench.python(&account, include_str!("boto/refreshes.py"));
+}
+
+#[test]
 fn strangers_are_refused() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
@@ -203,6 +261,6 @@ fn strangers_are_refused() {
         refused('MissingAuthenticationToken', client('ec2', config=Config(signature_version=UNSIGNED)).describe_images)\n\
         stranger = boto3.client('ec2', region_name='us-east-1', aws_access_key_id='AKIASTRANGER', aws_secret_access_key='x')\n\
         refused('AuthFailure', stranger.describe_images)";
-    python(bench, &account, lines);
+    bench.python(&account, lines);
     assert_eq!(account.calls().len(), 0);
 }

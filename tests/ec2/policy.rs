@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::bench::{Bench, Fault};
+use crate::bench::Bench;
+use crate::bench::faults::Fault;
 use crate::site::{MIB, Site};
 
 const TEMPLATE: &str = "[image]\nname = \"web\"\n[publish.ec2]\nregions = [\"us-east-1\", \"eu-west-1\"]\n\

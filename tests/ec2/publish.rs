@@ -31,3 +31,22 @@ fn only_data_is_written_and_then_only_what_differs() {
     let shown = site.done(&["verify", &second]);
     assert!(shown.contains("publication"), "{shown}");
 }
+
+#[test]
+fn an_ami_that_is_not_the_image_is_found() {
+    let Some(bench) = Bench::start() else { return };
+    let account = bench.account();
+    let site = Site::new(&account);
+    let id = site.import("web", 64 * MIB, &[(0, 1), (7, 2)]);
+    site.done(&[
+        "publish",
+        &id,
+        "--region",
+        "us-east-1",
+        "--region",
+        "eu-west-1",
+    ]);
+    let shown = site.done(&["verify", &id, "--ec2"]);
+    assert!(shown.contains("eu-west-1 ami-"), "{shown}");
+    assert!(shown.contains("us-east-1 ami-"), "{shown}");
+}

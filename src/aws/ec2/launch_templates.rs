@@ -33,6 +33,9 @@ pub struct LaunchTemplateVersion {
     /// Whether it is the default one.
     #[serde(default, rename = "defaultVersion")]
     pub is_default: bool,
+    /// What somebody wrote about it.
+    #[serde(default, rename = "versionDescription")]
+    pub description: String,
     #[serde(default, rename = "launchTemplateData")]
     data: Data,
 }
@@ -193,6 +196,24 @@ impl Region {
         let query = ec2("ModifyLaunchTemplate")
             .with("LaunchTemplateId", template)
             .with("SetDefaultVersion", number);
+        self.query::<Done>(query).await.map(drop)
+    }
+
+    /// Removes versions of a launch template; the default one stays.
+    ///
+    /// # Errors
+    /// There is no such template, or the principal may not.
+    pub async fn delete_launch_template_versions(
+        &self,
+        template: &str,
+        numbers: &[u64],
+    ) -> Result<(), AwsError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let query = ec2("DeleteLaunchTemplateVersions")
+            .with("LaunchTemplateId", template)
+            .with_all("LaunchTemplateVersion", numbers);
         self.query::<Done>(query).await.map(drop)
     }
 }

@@ -4,6 +4,7 @@ mod images;
 mod launch_templates;
 mod snapshots;
 mod tags;
+mod uses;
 
 use serde::Deserialize;
 

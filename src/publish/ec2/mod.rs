@@ -3,13 +3,17 @@
 mod about;
 mod blocks;
 mod error;
+pub mod leftover;
 mod parent;
 pub mod policy;
 mod progress;
+pub mod prove;
+pub mod prune;
 pub mod publication;
 pub mod read_back;
 mod register;
 mod source;
+pub mod target;
 mod upload;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //! Which conditions a call knows is in AWS's "Service Authorization Reference". Pure.
 
 use crate::aws::policy::{Statement, arns};
-use crate::aws::run::PUBLISHED;
+use crate::aws::run::{CONDEMNED, PUBLISHED};
 use crate::plan::PublishEc2;
 
 /// What else is to be allowed, besides publishing.
@@ -12,7 +12,7 @@ pub struct Also {
     pub channels: bool,
     /// The parameters that they move; empty: any.
     pub parameters: Vec<String>,
-    /// AMIs are removed that nobody uses, which has to be looked for.
+    /// AMIs are removed that nobody needs, when nothing uses them.
     pub prune: bool,
 }
 
@@ -20,13 +20,17 @@ pub struct Also {
 #[must_use]
 pub fn statements(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
     let mut all = making(image, settings);
-    all.extend(kept(image, settings));
+    all.extend(kept(image, settings, also));
     all.extend(key(settings));
     if also.channels {
         all.extend(channels(settings, &also.parameters));
     }
     if also.prune {
-        all.push(search(settings));
+        all.extend(prune(image, settings));
+    }
+    if also.channels || also.prune {
+        all.push(find_launch_templates(settings));
+        all.push(change_launch_templates(settings, also));
     }
     all
 }
@@ -37,6 +41,12 @@ fn snapshots(settings: &PublishEc2) -> Vec<String> {
 
 fn images(settings: &PublishEc2) -> Vec<String> {
     arns("ec2", &settings.regions, "", "image/*")
+}
+
+fn both(settings: &PublishEc2) -> Vec<String> {
+    let mut both = images(settings);
+    both.extend(snapshots(settings));
+    both
 }
 
 /// Beginning snapshots, registering AMIs, and looking for both.
@@ -56,7 +66,7 @@ fn making(image: &str, settings: &PublishEc2) -> Vec<Statement> {
 }
 
 /// What is done with those that karat has made, until they are removed.
-fn kept(image: &str, settings: &PublishEc2) -> Vec<Statement> {
+fn kept(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
     let mut of_snapshots = vec![
         "ebs:PutSnapshotBlock",
         "ebs:CompleteSnapshot",
@@ -72,26 +82,37 @@ fn kept(image: &str, settings: &PublishEc2) -> Vec<Statement> {
     if !settings.accounts.is_empty() {
         of_snapshots.push("ec2:ModifySnapshotAttribute");
     }
-    if settings.deprecate_after.is_some() {
+    if settings.deprecate_after.is_some() || also.prune {
         of_images.push("ec2:EnableImageDeprecation");
+    }
+    if also.prune {
+        of_images.push("ec2:DisableImageDeprecation");
     }
     if settings.protect {
         of_images.push("ec2:EnableImageDeregistrationProtection");
+    }
+    if settings.protect || also.prune {
         // One that was protected, and is not wanted after all.
         of_images.push("ec2:DisableImageDeregistrationProtection");
     }
-    let mut both = images(settings);
-    both.extend(snapshots(settings));
+    let mut marks = vec![PUBLISHED];
+    if also.prune {
+        marks.push(CONDEMNED);
+    }
     let allow = |sid, actions: &[&'static str], resources| {
         Statement::allow(sid, actions, resources).made_for(image)
     };
     vec![
         allow("UseSnapshots", &of_snapshots, snapshots(settings)),
         allow("UseImages", &of_images, images(settings)),
-        allow("SayThatTheyArePublished", &["ec2:CreateTags"], both)
-            // Without the second one, a request without any tag would do.
-            .when("ForAllValues:StringEquals", "aws:TagKeys", [PUBLISHED])
-            .when("Null", "aws:TagKeys", ["false"]),
+        allow(
+            "MarkImagesAndSnapshots",
+            &["ec2:CreateTags"],
+            both(settings),
+        )
+        // Without the second one, a request without any tag would do.
+        .when("ForAllValues:StringEquals", "aws:TagKeys", marks)
+        .when("Null", "aws:TagKeys", ["false"]),
     ]
 }
 
@@ -135,13 +156,11 @@ fn key(settings: &PublishEc2) -> Vec<Statement> {
     ]
 }
 
-/// What `karat promote` and `karat rollback` move. Launch templates have no name in their ARN, and those that are not karat's
-/// no tag of karat's.
+/// What `karat promote` and `karat rollback` move, besides launch templates.
 fn channels(settings: &PublishEc2, parameters: &[String]) -> Vec<Statement> {
-    let regions = &settings.regions;
-    let parameter = |name: &String| {
+    let parameter = |name: &str| {
         let name = name.trim_start_matches('/');
-        arns("ssm", regions, "*", &format!("parameter/{name}"))
+        arns("ssm", &settings.regions, "*", &format!("parameter/{name}"))
     };
     let move_it = [
         "ssm:GetParameter",
@@ -149,36 +168,53 @@ fn channels(settings: &PublishEc2, parameters: &[String]) -> Vec<Statement> {
         "ssm:DeleteParameter",
     ];
     let parameters = if parameters.is_empty() {
-        parameter(&"*".to_owned())
+        parameter("*")
     } else {
-        parameters.iter().flat_map(parameter).collect()
+        parameters.iter().flat_map(|it| parameter(it)).collect()
     };
+    vec![Statement::allow("MoveParameters", &move_it, parameters)]
+}
+
+/// What `karat prune --ec2` looks at and takes back, besides what removes AMIs.
+fn prune(image: &str, settings: &PublishEc2) -> Vec<Statement> {
+    let find = [
+        "ec2:DescribeInstances",
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeLaunchConfigurations",
+    ];
+    vec![
+        Statement::allow("FindWhoUsesImages", &find, vec!["*".to_owned()])
+            .within(&settings.regions),
+        Statement::allow(
+            "UnmarkImagesAndSnapshots",
+            &["ec2:DeleteTags"],
+            both(settings),
+        )
+        .made_for(image)
+        .when("ForAllValues:StringEquals", "aws:TagKeys", [CONDEMNED])
+        .when("Null", "aws:TagKeys", ["false"]),
+    ]
+}
+
+/// Which AMIs launch templates launch. They have no name in their ARN, and those that are not karat's no tag of karat's.
+fn change_launch_templates(settings: &PublishEc2, also: &Also) -> Statement {
+    let mut change = vec!["ec2:DeleteLaunchTemplateVersions"];
+    if also.channels {
+        change.extend([
+            "ec2:CreateLaunchTemplateVersion",
+            "ec2:ModifyLaunchTemplate",
+        ]);
+    }
+    let templates = arns("ec2", &settings.regions, "*", "launch-template/*");
+    Statement::allow("ChangeLaunchTemplates", &change, templates)
+}
+
+fn find_launch_templates(settings: &PublishEc2) -> Statement {
     let find = [
         "ec2:DescribeLaunchTemplates",
         "ec2:DescribeLaunchTemplateVersions",
     ];
-    let change = [
-        "ec2:CreateLaunchTemplateVersion",
-        "ec2:ModifyLaunchTemplate",
-    ];
-    let templates = arns("ec2", regions, "*", "launch-template/*");
-    vec![
-        Statement::allow("MoveParameters", &move_it, parameters),
-        Statement::allow("FindLaunchTemplates", &find, vec!["*".to_owned()]).within(regions),
-        Statement::allow("MoveLaunchTemplates", &change, templates),
-    ]
-}
-
-/// Who uses an AMI.
-fn search(settings: &PublishEc2) -> Statement {
-    let calls = [
-        "ec2:DescribeInstances",
-        "ec2:DescribeLaunchTemplates",
-        "ec2:DescribeLaunchTemplateVersions",
-        "autoscaling:DescribeAutoScalingGroups",
-        "autoscaling:DescribeLaunchConfigurations",
-    ];
-    Statement::allow("FindWhoUsesImages", &calls, vec!["*".to_owned()]).within(&settings.regions)
+    Statement::allow("FindLaunchTemplates", &find, vec!["*".to_owned()]).within(&settings.regions)
 }
 
 #[cfg(test)]
@@ -277,9 +313,14 @@ mod tests {
                 vec![
                     "autoscaling:DescribeAutoScalingGroups",
                     "autoscaling:DescribeLaunchConfigurations",
+                    "ec2:DeleteLaunchTemplateVersions",
+                    "ec2:DeleteTags",
                     "ec2:DescribeInstances",
                     "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeLaunchTemplates",
+                    "ec2:DisableImageDeprecation",
+                    "ec2:DisableImageDeregistrationProtection",
+                    "ec2:EnableImageDeprecation",
                 ],
             ),
             (
@@ -290,6 +331,7 @@ mod tests {
                 },
                 vec![
                     "ec2:CreateLaunchTemplateVersion",
+                    "ec2:DeleteLaunchTemplateVersions",
                     "ec2:DescribeLaunchTemplateVersions",
                     "ec2:DescribeLaunchTemplates",
                     "ec2:ModifyLaunchTemplate",

@@ -103,6 +103,23 @@ impl Claim {
 }
 
 impl Progress {
+    /// An upload that nobody goes on with; `None` while somebody does, or when there is none.
+    pub(super) fn of_dead(path: &Path) -> Result<Option<Self>, PublishError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Some(claim) = Claim::of(path)? else {
+            return Ok(None);
+        };
+        match fs::read_to_string(path) {
+            Ok(text) if read(&text).is_some() => {
+                claim.open(|| unreachable!("it is known")).map(Some)
+            }
+            // Nothing was begun with it.
+            _ => claim.end().map(|()| None),
+        }
+    }
+
     /// The snapshot has this name.
     pub(super) fn begun(&mut self, snapshot: String) -> Result<(), PublishError> {
         self.add(&snapshot)?;

@@ -28,10 +28,32 @@ pub struct Logged {
     pub path: String,
 }
 
+/// What a caller signs with.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub access: String,
+    pub secret: String,
+    /// A role's have it.
+    pub session: Option<String>,
+}
+
+impl Key {
+    pub fn new(session: Option<String>) -> Self {
+        let kind = if session.is_some() { "ASIA" } else { "AKIA" };
+        let number = super::id::account();
+        Self {
+            access: format!("{kind}BENCH{number}"),
+            secret: format!("wJalrXUtnFEMI/K7MDENG+bPxRf{number}"),
+            session,
+        }
+    }
+}
+
 /// What the proxy knows of an account.
 pub struct Record {
     pub id: String,
-    pub access_key: String,
+    /// Its own, and those of roles.
+    pub keys: Vec<Key>,
     pub made: Instant,
     pub calls: Vec<Logged>,
     pub plan: Plan,
@@ -54,11 +76,11 @@ pub struct Account {
 impl Account {
     pub(super) fn new(inner: &Arc<Inner>, url: &str) -> Self {
         let id = super::id::account();
-        let access_key = format!("AKIA{id}TEST");
+        let key = Key::new(None);
         let directory = tempfile::tempdir().unwrap();
         let record = Record {
             id: id.clone(),
-            access_key: access_key.clone(),
+            keys: vec![key.clone()],
             made: Instant::now(),
             calls: Vec::new(),
             plan: Plan::default(),
@@ -69,8 +91,8 @@ impl Account {
         inner.accounts.lock().unwrap().insert(id.clone(), record);
         Self {
             id,
-            access_key,
-            secret_key: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(),
+            access_key: key.access,
+            secret_key: key.secret,
             url: url.to_owned(),
             inner: Arc::clone(inner),
             directory,

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use super::answer::Outcome;
+use super::answer::{Outcome, Refusal};
 use super::call::Call;
 use super::{
-    Inner, copies, ebs, image_attributes, images, instances, register, run, snapshots, ssm, tags,
-    tokens,
+    Inner, copies, ebs, image_attributes, images, instances, launch_templates, refreshes, register,
+    run, snapshots, ssm, sts, tags, tokens,
 };
 
 /// Carries a call out; `fails` has fail later what it makes.
 pub async fn perform(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
+    if call.service == "ec2" && call.form.is_true("DryRun") {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        return Err(Refusal::status(412, "DryRunOperation", message));
+    }
     if let Some(outcome) = tokens::before(inner, call) {
         return outcome;
     }
@@ -18,7 +22,12 @@ pub async fn perform(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
         "ebs" => ebs::perform(inner, call, fails),
         "ssm" => ssm::perform(inner, call).await,
         "ec2" => ec2(inner, call, fails).await,
-        _ => Ok(inner.moto.ask(call).await),
+        "sts" => sts::perform(inner, call).await,
+        "autoscaling" => match refreshes::perform(inner, call, fails).await {
+            Some(outcome) => outcome,
+            None => Ok(inner.ask(call).await),
+        },
+        _ => Ok(inner.ask(call).await),
     }?;
     tokens::keep(inner, call, &answer);
     Ok(answer)
@@ -55,7 +64,9 @@ async fn ec2(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
             instances::change(inner, call).await
         }
         "GetConsoleOutput" => instances::console(inner, call),
+        "DescribeLaunchTemplateVersions" => launch_templates::describe(inner, call).await,
+        "DeleteLaunchTemplateVersions" => launch_templates::delete_versions(inner, call).await,
         "DeleteSecurityGroup" => instances::delete_group(inner, call).await,
-        _ => Ok(inner.moto.ask(call).await),
+        _ => Ok(inner.ask(call).await),
     }
 }

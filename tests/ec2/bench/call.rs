@@ -26,8 +26,11 @@ pub struct Call {
 /// What an `Authorization` header tells.
 pub struct Scope {
     pub access_key: String,
+    pub date: String,
     pub region: String,
     pub service: String,
+    pub signed_headers: String,
+    pub signature: String,
 }
 
 impl Scope {
@@ -35,18 +38,20 @@ impl Scope {
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get("authorization")?.to_str().ok()?;
         let rest = value.strip_prefix("AWS4-HMAC-SHA256 ")?;
-        let signed = rest.contains("SignedHeaders=") && rest.contains("Signature=");
-        let credential = rest.split_once("Credential=")?.1.split([',', ' ']).next()?;
-        let mut parts = credential.split('/');
+        let part = |name: &str| rest.split_once(name)?.1.split([',', ' ']).next();
+        let mut parts = part("Credential=")?.split('/');
         let mut next = || parts.next().map(str::to_owned);
-        let (access_key, _date) = (next()?, next()?);
+        let (access_key, date) = (next()?, next()?);
         let (region, service) = (next()?, next()?);
-        let is_whole = next()? == "aws4_request" && signed;
-        is_whole.then_some(Self {
+        let scope = Self {
             access_key,
+            date,
             region,
             service,
-        })
+            signed_headers: part("SignedHeaders=")?.to_owned(),
+            signature: part("Signature=")?.to_owned(),
+        };
+        (next()? == "aws4_request").then_some(scope)
     }
 }
 

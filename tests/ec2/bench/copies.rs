@@ -20,6 +20,20 @@ pub fn image(inner: &Inner, call: &Call, fails: bool) -> Outcome {
         let message = format!("The image '{id}' is not available");
         return Err(Refusal::new("InvalidAMIID.Unavailable", message));
     }
+    for id in source
+        .devices
+        .iter()
+        .filter_map(|device| device.snapshot.as_ref())
+    {
+        if !world
+            .snapshots
+            .get(id)
+            .is_some_and(|snapshot| snapshot.is_visible_to(&call.account))
+        {
+            let message = "You do not have permission to access the storage of this ami";
+            return Err(Refusal::new("InvalidRequest", message));
+        }
+    }
     let mut copy = Image {
         description: call
             .form

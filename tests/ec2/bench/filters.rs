@@ -1,5 +1,6 @@
 //! `Filter.N` of the Describe calls: every filter has to match, by any of its values, which may have `*` and `?`.
 
+use super::answer::Refusal;
 use super::form::Form;
 use super::xml::Node;
 
@@ -7,6 +8,22 @@ use super::xml::Node;
 pub struct Filter {
     pub name: String,
     pub values: Vec<String>,
+}
+
+/// The filters of a call, all of them by tags or by what is known.
+pub fn by(form: &Form, known: &[&str]) -> Result<Vec<Filter>, Refusal> {
+    let filters = of(form);
+    let is_known = |filter: &Filter| {
+        let name = filter.name.as_str();
+        name.starts_with("tag:") || name == "tag-key" || known.contains(&name)
+    };
+    match filters.iter().find(|filter| !is_known(filter)) {
+        None => Ok(filters),
+        Some(filter) => {
+            let message = format!("The filter '{}' is invalid", filter.name);
+            Err(Refusal::new("InvalidParameterValue", message))
+        }
+    }
 }
 
 /// The filters of a call.

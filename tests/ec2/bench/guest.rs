@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::metadata::{self, Metadata};
 use super::world::{Image, State};
-use super::{Inner, imds};
+use super::{Inner, firewall, imds};
 
 /// What QEMU is told: by its monitor, and, when the sender is gone, by a signal.
 const CAPABILITIES: &str = "{\"execute\":\"qmp_capabilities\"}\n";
@@ -111,8 +111,12 @@ async fn boot(inner: &Arc<Inner>, id: &str) -> std::io::Result<()> {
     if has_uefi && !directory.join("vars.fd").exists() {
         std::fs::copy(VARIABLES, directory.join("vars.fd"))?;
     }
+    let forward = firewall::lets_ssh_in(inner, id).await;
+    if !forward {
+        eprintln!("{id} cannot be reached: no rule of its security groups lets SSH in");
+    }
     let mut child = child::command("qemu-system-x86_64")
-        .args(arguments(id, &place, service.port, has_uefi))
+        .args(arguments(id, &place, forward, service.port, has_uefi))
         .current_dir(&directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -122,7 +126,7 @@ async fn boot(inner: &Arc<Inner>, id: &str) -> std::io::Result<()> {
     monitor.write_all(CAPABILITIES.as_bytes()).await?;
     // One that cannot have its port or its disk ends at once.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    if child.try_wait()?.is_some() {
+    if child.try_wait()?.is_some_and(|status| !status.success()) {
         return Err(std::io::Error::other(std::fs::read_to_string(
             directory.join("qemu.log"),
         )?));
@@ -195,9 +199,14 @@ async fn prepare(
         .map_err(std::io::Error::other)?
 }
 
-fn arguments(id: &str, address: &str, metadata: u16, has_uefi: bool) -> Vec<String> {
+fn arguments(id: &str, address: &str, forward: bool, metadata: u16, has_uefi: bool) -> Vec<String> {
     let relay = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ec2/bench/relay.py");
     let relay = relay.display().to_string().replace(',', ",,");
+    let forward = if forward {
+        format!(",hostfwd=tcp:{address}:22-:22")
+    } else {
+        String::new()
+    };
     let (mac, uuid) = (metadata::mac(address), uuid(id));
     let mut arguments: Vec<String> = [
         "-nodefaults -no-user-config -display none -machine q35,vmport=off -smp 2 -m 1024",
@@ -222,7 +231,7 @@ fn arguments(id: &str, address: &str, metadata: u16, has_uefi: bool) -> Vec<Stri
         (
             "-netdev",
             format!(
-                "user,id=net,ipv6=off,net=169.254.169.0/24,hostfwd=tcp:{address}:22-:22,\
+                "user,id=net,ipv6=off,net=169.254.169.0/24{forward},\
                  guestfwd=tcp:169.254.169.254:80-cmd:python3 {relay} {metadata}"
             ),
         ),

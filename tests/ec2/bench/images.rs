@@ -8,6 +8,23 @@ use super::tags;
 use super::world::{Device, Image};
 use super::xml::Node;
 
+/// What is filtered by, besides tags.
+const FILTERS: [&str; 13] = [
+    "image-id",
+    "name",
+    "description",
+    "owner-id",
+    "state",
+    "architecture",
+    "root-device-name",
+    "root-device-type",
+    "virtualization-type",
+    "image-type",
+    "is-public",
+    "boot-mode",
+    "block-device-mapping.snapshot-id",
+];
+
 pub fn describe(inner: &Inner, call: &Call) -> Outcome {
     let world = inner.world.lock().unwrap();
     let asked = call.form.list("ImageId");
@@ -16,7 +33,7 @@ pub fn describe(inner: &Inner, call: &Call) -> Outcome {
     }
     let owners = call.form.list("Owner");
     let users = call.form.list("ExecutableBy");
-    let filters = filters::of(&call.form);
+    let filters = filters::by(&call.form, &FILTERS)?;
     let is_meant = |image: &&Image| {
         let is_owner = |owner: &String| {
             *owner == image.owner || (owner == "self" && image.owner == call.account)

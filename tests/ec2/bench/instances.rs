@@ -91,7 +91,7 @@ pub async fn describe(inner: &Inner, call: &Call) -> Outcome {
                 .set(&format!("{prefix}.Value.{}", index + 1), value);
         }
     }
-    let answer = inner.moto.ask(&ask).await;
+    let answer = inner.ask(&ask).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let Some(mut root) = Node::parse(&text).filter(|_| answer.status == 200) else {
         return Ok(answer);
@@ -127,7 +127,7 @@ fn matches(item: &Node, filter: &Filter) -> bool {
 pub async fn describe_status(inner: &Inner, call: &Call) -> Outcome {
     let mut ask = call.clone();
     ask.form.set("IncludeAllInstances", true);
-    let answer = inner.moto.ask(&ask).await;
+    let answer = inner.ask(&ask).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let Some(mut root) = Node::parse(&text).filter(|_| answer.status == 200) else {
         return Ok(answer);
@@ -145,7 +145,7 @@ pub async fn describe_status(inner: &Inner, call: &Call) -> Outcome {
 pub async fn change(inner: &Arc<Inner>, call: &Call) -> Outcome {
     let ids = call.form.list("InstanceId");
     let before = check(inner, call, &ids)?;
-    let answer = inner.moto.ask(call).await;
+    let answer = inner.ask(call).await;
     if answer.status != 200 || call.action == "RebootInstances" {
         return Ok(answer);
     }
@@ -262,7 +262,7 @@ pub fn tell_moto(inner: &Arc<Inner>, instance: &Instance, action: &str, after: D
     let inner = Arc::clone(inner);
     inner.runtime.clone().spawn(async move {
         tokio::time::sleep(after).await;
-        inner.moto.ask(&call).await;
+        inner.ask(&call).await;
     });
 }
 
@@ -369,7 +369,6 @@ pub async fn delete_group(inner: &Inner, call: &Call) -> Outcome {
     let mut id = call.form.text("GroupId").to_owned();
     if id.is_empty() {
         let answer = inner
-            .moto
             .ask(&ask("GroupName.1", call.form.text("GroupName")))
             .await;
         let root = Node::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
@@ -391,5 +390,5 @@ pub async fn delete_group(inner: &Inner, call: &Call) -> Outcome {
         let message = format!("resource {id} has a dependent object");
         return Err(Refusal::new("DependencyViolation", message));
     }
-    Ok(inner.moto.ask(call).await)
+    Ok(inner.ask(call).await)
 }

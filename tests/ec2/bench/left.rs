@@ -33,10 +33,7 @@ pub async fn of(inner: &Inner, account: &str) -> Vec<String> {
     };
     for region in regions {
         for (action, set, field, kind) in THEIRS {
-            let answer = inner
-                .moto
-                .ask(&Call::ec2(account, &region, action, &[]))
-                .await;
+            let answer = inner.ask(&Call::ec2(account, &region, action, &[])).await;
             let root = Node::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
             let names = root.items(set).iter().map(|item| item.value(field));
             let names = names.filter(|name| *name != "default");

@@ -179,7 +179,7 @@ impl Subject<'_> {
 
     async fn ask(&self, inner: &Inner, action: &str, parameters: &[(&str, &str)]) -> Node {
         let call = Call::ec2(&self.account, &self.region, action, parameters);
-        let answer = inner.moto.ask(&call).await;
+        let answer = inner.ask(&call).await;
         Node::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default()
     }
 }

@@ -4,7 +4,7 @@
 //! ```ignore
 //! let Some(bench) = Bench::start() else { return };
 //! let account = bench.account();
-//! account.fault("ec2:RegisterImage", 1, Fault::Throttle);
+//! account.fault("ec2:RegisterImage", 1, Fault::Throttle); // of bench::faults
 //! let status = Command::new(env!("CARGO_BIN_EXE_karat")).envs(account.environment())...;
 //! assert_eq!(account.left(), [""; 0]);
 //! ```
@@ -15,8 +15,9 @@ mod answer;
 mod call;
 mod copies;
 mod ebs;
-mod faults;
+pub mod faults;
 mod filters;
+mod firewall;
 mod form;
 mod guest;
 mod id;
@@ -24,28 +25,35 @@ mod image_attributes;
 mod images;
 mod imds;
 mod instances;
+mod launch_templates;
 mod left;
 mod metadata;
 mod moto;
 mod proxy;
+mod python;
+mod refreshes;
 mod register;
 mod run;
+mod seed;
+mod shadows;
+mod signature;
 mod snapshots;
 mod ssm;
 mod store;
+mod sts;
 mod tags;
 mod tokens;
+mod victim;
 mod world;
 mod xml;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::net::TcpListener;
 
 pub use account::Account;
-pub use faults::Fault;
 
 use answer::Refusal;
 
@@ -78,9 +86,26 @@ impl Bench {
         bench.as_ref()
     }
 
+    /// The same for tests with guests, which need root, and a port 22 that is not this machine's own on all addresses.
+    pub fn start_with_guests() -> Option<&'static Self> {
+        let bench = Self::start()?;
+        if run::port_is_free() {
+            return Some(bench);
+        }
+        eprintln!(
+            "SKIPPED: guests cannot have port 22 of 127.0.7.0/24; run this as root, without a sshd on 0.0.0.0"
+        );
+        None
+    }
+
     /// A new account, with nothing in it.
     pub fn account(&self) -> Account {
         Account::new(&self.inner, &self.url)
+    }
+
+    /// Makes a disk on this machine a public AMI of Debian's in a region; its id, and that of its snapshot.
+    pub fn seed_ami(&self, disk: &Path, region: &str, name: &str) -> (String, String) {
+        seed::seed(&self.inner, disk, region, name)
     }
 
     /// Programs of the same Python environment as moto: `python` has boto3.
@@ -123,12 +148,14 @@ fn launch(tools: PathBuf) -> Bench {
 
 impl Inner {
     /// Whose key it is.
-    fn account_of(&self, access_key: &str) -> Result<String, Refusal> {
+    fn account_of(&self, access_key: &str) -> Result<(String, account::Key), Refusal> {
         let accounts = self.accounts.lock().unwrap();
-        let found = accounts
-            .values()
-            .find(|record| record.access_key == access_key);
-        found.map(|record| record.id.clone()).ok_or_else(|| {
+        let keys = accounts.values().flat_map(|record| {
+            let keys = record.keys.iter();
+            keys.map(|key| (record.id.clone(), key.clone()))
+        });
+        let mut found = keys.filter(|(_, key)| key.access == access_key);
+        found.next().ok_or_else(|| {
             let message = "AWS was not able to validate the provided access credentials";
             Refusal::status(401, "AuthFailure", message)
         })

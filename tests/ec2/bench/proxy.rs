@@ -17,7 +17,7 @@ use super::answer::{Answer, Outcome, Refusal};
 use super::call::{Call, Scope};
 use super::faults::{Fate, Fault};
 use super::form::Form;
-use super::{Inner, actions};
+use super::{Inner, actions, signature};
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, inner: Arc<Inner>) {
@@ -54,34 +54,56 @@ async fn answer(
     let service = Scope::of(&head.headers).map(|scope| scope.service);
     let service = service.unwrap_or_else(|| "ec2".to_owned());
     let body = read(body).await?;
-    let call = Scope::of(&head.headers)
-        .ok_or_else(|| {
-            let message = "Request is missing Authentication Token";
-            Refusal::status(403, "MissingAuthenticationToken", message)
-        })
-        .and_then(|scope| {
-            let mut call = Call {
-                account: inner.account_of(&scope.access_key)?,
-                region: scope.region,
-                service: scope.service,
-                action: String::new(),
-                method: head.method.to_string(),
-                path: head
-                    .uri
-                    .path_and_query()
-                    .map_or("/", |path| path.as_str())
-                    .to_owned(),
-                headers: head.headers,
-                body,
-                form: Form::default(),
-            };
-            call.recognise()?;
-            Ok(call)
-        });
-    match call {
-        Ok(call) => carry_out(inner, call).await.map(response),
-        Err(refusal) => Ok(response(refusal.answer(&service))),
+    let path = head.uri.path_and_query();
+    let mut call = Call {
+        account: String::new(),
+        region: String::new(),
+        service: service.clone(),
+        action: String::new(),
+        method: head.method.to_string(),
+        path: path.map_or("/", |path| path.as_str()).to_owned(),
+        headers: head.headers,
+        body,
+        form: Form::default(),
+    };
+    match authenticate(inner, &mut call) {
+        Ok(()) => carry_out(inner, call).await.map(response),
+        Err(refusal) => {
+            // Nobody tests for this by accident: say what is wrong.
+            eprintln!(
+                "the bench refuses a call to {}: {}",
+                call.path, refusal.message
+            );
+            Ok(response(refusal.answer(&service)))
+        }
     }
+}
+
+/// Finds out whose call it is, and what it is.
+fn authenticate(inner: &Inner, call: &mut Call) -> Result<(), Refusal> {
+    let Some(scope) = Scope::of(&call.headers) else {
+        let message = "Request is missing Authentication Token";
+        return Err(Refusal::status(403, "MissingAuthenticationToken", message));
+    };
+    call.region.clone_from(&scope.region);
+    call.recognise()?;
+    let (account, key) = inner.account_of(&scope.access_key)?;
+    call.account = account;
+    let session = call.header("x-amz-security-token");
+    let checked = if session == key.session.as_deref().unwrap_or_default() {
+        signature::check(call, &scope, &key.secret)
+    } else {
+        Err("the key is used with another session token".to_owned())
+    };
+    checked.map_err(|why| {
+        let (status, code) = match call.service.as_str() {
+            "ec2" => (401, "AuthFailure"),
+            "ebs" => (403, "InvalidSignatureException"),
+            "ssm" => (400, "InvalidSignatureException"),
+            _ => (403, "SignatureDoesNotMatch"),
+        };
+        Refusal::status(status, code, why)
+    })
 }
 
 async fn read(mut body: Incoming) -> io::Result<Bytes> {

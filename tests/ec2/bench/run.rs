@@ -35,7 +35,7 @@ pub async fn run(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
     asked.set("ImageId", &id);
     let image = usable(inner, call, &asked)?;
     let volumes = volumes(&image, &mut asked)?;
-    let address = free_address()?;
+    let address = free_address(inner.boots_guests(&call.account))?;
     let nic = if asked.get("NetworkInterface.1.DeviceIndex").is_some() {
         "NetworkInterface.1."
     } else {
@@ -43,11 +43,8 @@ pub async fn run(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
     };
     asked.set(&format!("{nic}PrivateIpAddress"), &address);
     let mut theirs = call.clone();
-    theirs.form = asked.clone();
-    theirs
-        .form
-        .set("ImageId", shadow(inner, call, &image).await?);
-    let answer = inner.moto.ask(&theirs).await;
+    theirs.form.clone_from(&asked);
+    let answer = inner.ask(&theirs).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     if text.contains("InvalidInstanceType.NotFound") {
         // moto has a code of its own for it.
@@ -167,7 +164,7 @@ async fn in_template(inner: &Inner, call: &Call, template: &Form) -> Result<Stri
         "DescribeLaunchTemplateVersions",
         &parameters,
     );
-    let answer = inner.moto.ask(&ask).await;
+    let answer = inner.ask(&ask).await;
     let root = Node::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
     let versions = root.items("launchTemplateVersionSet").first();
     let id = versions.map(|version| version.value("launchTemplateData/imageId").to_owned());
@@ -257,37 +254,17 @@ fn volumes(image: &Image, asked: &mut Form) -> Result<Vec<(String, u64)>, Refusa
     Ok(sizes)
 }
 
-/// moto's image that stands for this one in the caller's account.
-async fn shadow(inner: &Inner, call: &Call, image: &Image) -> Result<String, Refusal> {
-    let key = (call.account.clone(), call.region.clone(), image.id.clone());
-    let known = inner.world.lock().unwrap().shadows.get(&key).cloned();
-    if let Some(shadow) = known {
-        return Ok(shadow);
-    }
-    let ask = Call::ec2(
-        &call.account,
-        &call.region,
-        "RegisterImage",
-        &[("Name", &image.id)],
-    );
-    let answer = inner.moto.ask(&ask).await;
-    let root = Node::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
-    let shadow = root.value("imageId").to_owned();
-    inner
-        .world
-        .lock()
-        .unwrap()
-        .shadows
-        .insert(key, shadow.clone());
-    Ok(shadow)
+/// Whether guests can have their SSH at addresses of their own.
+pub fn port_is_free() -> bool {
+    free_address(true).is_ok()
 }
 
 /// An address of this machine's own where nothing listens for SSH: other processes may have guests too.
-fn free_address() -> Result<String, Refusal> {
+fn free_address(has_guest: bool) -> Result<String, Refusal> {
     for _ in 0..ADDRESSES {
         let number = NEXT_ADDRESS.fetch_add(1, Ordering::Relaxed) + std::process::id() * 16;
         let address = format!("127.0.7.{}", number % ADDRESSES + 1);
-        if TcpListener::bind((address.as_str(), 22)).is_ok() {
+        if !has_guest || TcpListener::bind((address.as_str(), 22)).is_ok() {
             return Ok(address);
         }
     }

@@ -13,6 +13,17 @@ use super::world::{Instance, Progress, Snapshot, Tags};
 use super::xml::Node;
 use super::{Inner, image_attributes, tags};
 
+/// What is filtered by, besides tags.
+const FILTERS: [&str; 7] = [
+    "snapshot-id",
+    "owner-id",
+    "status",
+    "description",
+    "volume-id",
+    "volume-size",
+    "encrypted",
+];
+
 pub fn describe(inner: &Inner, call: &Call) -> Outcome {
     let world = inner.world.lock().unwrap();
     let asked = call.form.list("SnapshotId");
@@ -20,7 +31,7 @@ pub fn describe(inner: &Inner, call: &Call) -> Outcome {
         world.snapshot(id, &call.account, &call.region)?;
     }
     let owners = call.form.list("Owner");
-    let filters = filters::of(&call.form);
+    let filters = filters::by(&call.form, &FILTERS)?;
     let is_meant = |snapshot: &&Snapshot| {
         let is_owner = |owner: &String| {
             *owner == snapshot.owner || (owner == "self" && snapshot.owner == call.account)
@@ -131,7 +142,7 @@ pub async fn create(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
         "DescribeVolumes",
         &[("VolumeId.1", &id)],
     );
-    let exists = inner.moto.ask(&exists).await;
+    let exists = inner.ask(&exists).await;
     if exists.status != 200 {
         return Ok(exists);
     }

@@ -21,7 +21,7 @@ pub async fn perform(inner: &Inner, call: &Call) -> Outcome {
             }
         }
     }
-    Ok(inner.moto.ask(call).await)
+    Ok(inner.ask(call).await)
 }
 
 async fn ask(inner: &Inner, account: &str, region: &str, action: &str, body: Value) -> Value {
@@ -37,7 +37,7 @@ async fn ask(inner: &Inner, account: &str, region: &str, action: &str, body: Val
         form: Form::default(),
         ..Call::ec2(account, region, action, &[])
     };
-    let answer = inner.moto.ask(&call).await;
+    let answer = inner.ask(&call).await;
     serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 

@@ -67,7 +67,7 @@ pub async fn change(inner: &Inner, call: &Call) -> Outcome {
         }
     }
     if count > 0 {
-        let answer = inner.moto.ask(&theirs).await;
+        let answer = inner.ask(&theirs).await;
         if answer.status != 200 {
             return Ok(answer);
         }
@@ -89,7 +89,7 @@ pub async fn change(inner: &Inner, call: &Call) -> Outcome {
 }
 
 pub async fn describe(inner: &Inner, call: &Call) -> Outcome {
-    let answer = inner.moto.ask(call).await;
+    let answer = inner.ask(call).await;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let Some(mut root) = Node::parse(&text).filter(|_| answer.status == 200) else {
         return Ok(answer);

@@ -22,6 +22,9 @@ pub struct World {
     pub shadows: BTreeMap<(String, String, String), String>,
     /// Calls with a client token: account, region, action and token to what was asked and answered.
     pub tokens: HashMap<(String, String, String, String), (Form, Answer)>,
+    /// Versions of launch templates that were removed: template and number.
+    pub removed_versions: BTreeSet<(String, String)>,
+    pub refreshes: super::refreshes::Refreshes,
     /// Where anything was asked for: account and region.
     pub regions: BTreeSet<(String, String)>,
 }

@@ -12,6 +12,8 @@ assert shown["Tags"] == [{"Key": "karat", "Value": "web"}] and shown["OwnerId"] 
 found = ec2.describe_images(Owners=["self"], Filters=[{"Name": "tag:karat", "Values": ["w*"]}])["Images"]
 assert [i["ImageId"] for i in found] == [ami]
 
+refused("InvalidParameterValue", ec2.describe_images, Filters=[{"Name": "colour", "Values": ["red"]}])
+
 # Names are unique; snapshots have to be there, whole, and fit.
 refused("InvalidAMIName.Duplicate", register, name="web", snapshot=snapshot)
 refused("InvalidAMIName.Malformed", register, name="w*b", snapshot=snapshot)

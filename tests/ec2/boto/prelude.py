@@ -101,6 +101,14 @@ def run(ami, **more):
     return ec2.run_instances(**(parameters | more))["Instances"][0]
 
 
+def open_group():
+    """A security group that lets SSH in."""
+    group = ec2.create_security_group(GroupName="open", Description="d")["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    return group
+
+
 def instance(id):
     return ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
 

@@ -1,7 +1,7 @@
 //! Calls that fail once, and calls that fail always.
 
 use super::stage::{Stage, each};
-use crate::bench::Fault;
+use crate::bench::faults::Fault;
 
 /// What a call says of what was just made, and is not known everywhere yet; the nth of these calls is about such a thing.
 fn unknown(call: &str) -> Option<(u32, &'static str)> {

@@ -6,8 +6,8 @@ use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use super::stage::Stage;
-use crate::bench::{Bench, Fault};
-use crate::bench_itself::python;
+use crate::bench::Bench;
+use crate::bench::faults::Fault;
 
 #[test]
 fn a_region_that_fails_does_not_disturb_the_other() {
@@ -102,10 +102,10 @@ fn another_account_can_use_what_is_shared_with_it() {
          assert status(found['BlockDeviceMappings'][0]['Ebs']['SnapshotId']) == 'completed'",
         case.account.id
     );
-    python(bench, &theirs, &lines);
+    bench.python(&theirs, &lines);
     let stranger = bench.account();
     let lines = format!("refused('InvalidAMIID.NotFound', image, ami='{image}')");
-    python(bench, &stranger, &lines);
+    bench.python(&stranger, &lines);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn an_ami_that_has_our_tags_and_other_bytes_is_refused() {
          available('web', TagSpecifications=[{{'ResourceType': 'image', 'Tags': tags}}])",
         stage.id
     );
-    python(bench, &case.account, &lines);
+    bench.python(&case.account, &lines);
     let left = case.account.left();
     let ran = case.site.karat(&case.arguments()[..4]);
     assert_eq!(ran.code, Some(4), "{ran:?}");

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::stage::{Case, Stage, each};
-use crate::bench::Fault;
+use crate::bench::faults::Fault;
 
 const PUT: &str = "ebs:PutSnapshotBlock";
 

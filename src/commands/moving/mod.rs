@@ -3,29 +3,33 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::Stdio;
-use std::time::Duration;
 
 use clap::Args;
-use miette::Diagnostic;
-use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
 use super::attesting;
 use super::failed::chain;
 use super::judging::{Asked, judge_all, wanting};
-use super::sign::SigningError;
 use super::stored::{StoreArgs, plain};
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs};
-use super::verify::{self, VerifyError};
+use super::trusted::{KeyArgs, TrustArgs};
+use super::verify;
 use crate::actor;
 use crate::channel::{self, ChannelName, Direction, Entry, Move};
 use crate::manifest::ManifestId;
-use crate::sign::{SignError, Signer, TrustError};
-use crate::size::show_duration;
-use crate::store::{ChannelPolicy, PolicyError, ScanRecord, Store, StoreError, Writing};
+use crate::publish::ec2::target::Change;
+use crate::sign::Signer;
+use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+
+mod ec2;
+mod error;
+
+use ec2::AtAws;
+pub(super) use ec2::published;
+pub use error::MoveError;
 
 /// Vulnerabilities that are named one by one.
 const MOST_TOLD: usize = 5;
@@ -81,176 +85,90 @@ pub(super) struct Wanted<'a> {
     pub(super) direction: Direction,
 }
 
-/// Why a channel did not move.
-#[derive(Debug, Error, Diagnostic)]
-pub enum MoveError {
-    /// The store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// What could not be looked at.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Verify(#[from] VerifyError),
-    /// Whose signatures count.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Trust(#[from] TrustError),
-    /// The place of keys.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    NoConfiguration(#[from] NoConfiguration),
-    /// The key.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Sign(#[from] SignError),
-    /// The channel's own rules.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Policy(#[from] PolicyError),
-    /// The image is another one's.
-    #[error("{} is an image of {image}, and {name} is a channel of {}", id.short(), name.image)]
-    #[diagnostic(help("a channel's first part is the image's name: {image}/{}", name.channel))]
-    Image {
-        /// The manifest.
-        id: ManifestId,
-        /// Its image's name.
-        image: String,
-        /// The channel.
-        name: ChannelName,
-    },
-    /// There is nothing to go back to.
-    #[error("{0} has no earlier image to go back to")]
-    #[diagnostic(help(
-        "see `karat history {0}`; `karat rollback ID --channel {0}` goes to any image"
-    ))]
-    NothingBefore(ChannelName),
-    /// Several channels had the image, or none.
-    #[error("{}", which(*id, having))]
-    #[diagnostic(help("say which with `--channel IMAGE/CHANNEL`"))]
-    WhichChannel {
-        /// The image.
-        id: ManifestId,
-        /// Those that had it.
-        having: Vec<ChannelName>,
-    },
-    /// The statement of how long the log is.
-    #[error("{name} has moved, and the length of the audit log could not be signed")]
-    #[diagnostic(help("`karat audit checkpoint` does it; the channel stays where it is now"))]
-    Checkpoint {
-        /// The channel.
-        name: ChannelName,
-        /// Why.
-        source: Box<SigningError>,
-    },
-    /// Something is not as it was stored, or not signed as the channel asks for.
-    #[error("{} is not proved; {name} stays where it is\n{}", id.short(), faults.join("\n"))]
-    #[diagnostic(help("see `karat verify {}`", id.short()))]
-    Unproved {
-        /// The image.
-        id: ManifestId,
-        /// The channel.
-        name: ChannelName,
-        /// What is wrong.
-        faults: Vec<String>,
-    },
-    /// The policy says no.
-    #[error("the policy of {name} refuses {}\n{}", id.short(), because.join("\n"))]
-    #[diagnostic(help("scan it again (`karat scan {}`), or move it all the same with `--force --reason TEXT`", id.short()))]
-    Refused {
-        /// The image.
-        id: ManifestId,
-        /// The channel.
-        name: ChannelName,
-        /// What it says.
-        because: Vec<String>,
-    },
-    /// A reason is needed.
-    #[error("{0}: a reason is needed")]
-    #[diagnostic(help("say why with `--reason TEXT`; it is kept in the history"))]
-    Reason(String),
-    /// Moves of the channel are to be signed, and there is no key.
-    #[error("moves of {0} are signed, and there is no key here")]
-    #[diagnostic(help(
-        "`karat keys generate` makes one, `--key FILE` names one; or write `signed_moves = false` in the channel's policy"
-    ))]
-    NoKey(ChannelName),
-    /// It did not move.
-    #[error("{name} did not move within {}", show_duration(*waited))]
-    #[diagnostic(help("see `karat history {name}`, or wait longer with `--timeout`"))]
-    Stayed {
-        /// The channel.
-        name: ChannelName,
-        /// So long.
-        waited: Duration,
-    },
-    /// The command afterwards failed.
-    #[error("{name} has moved, and `{command}` {problem}")]
-    #[diagnostic(help("run it again by hand; the channel stays where it is now"))]
-    Hook {
-        /// The channel.
-        name: ChannelName,
-        /// The command.
-        command: String,
-        /// How it ended.
-        problem: String,
-    },
-    /// Standard output.
-    #[error("cannot write to stdout")]
-    Output(#[from] io::Error),
+/// What is there once everything is proved.
+struct Ready {
+    entry: Move,
+    /// The channel points to the image already.
+    is_there: bool,
+    signer: Option<Signer>,
+    /// `None` for a rehearsal.
+    writing: Option<Writing>,
+    at_aws: Option<AtAws>,
+    /// What moves at AWS.
+    changes: Vec<Change>,
 }
 
-impl MoveError {
-    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Store(error) => error.exit_code(),
-            Self::Verify(error) => error.exit_code(),
-            Self::Unproved { .. } => 4,
-            Self::Refused { .. } => 3,
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Stayed { .. }
-            | Self::Hook { .. }
-            | Self::Checkpoint { .. }
-            | Self::Sign(_)
-            | Self::Output(_) => 1,
-            _ => 2,
-        }
-    }
-}
-
-fn which(id: ManifestId, having: &[ChannelName]) -> String {
-    let id = id.short();
-    match having {
-        [] => format!("no channel ever pointed to {id}"),
-        several => {
-            let names: Vec<_> = several.iter().map(ToString::to_string).collect();
-            format!(
-                "several channels have pointed to {id}: {}",
-                names.join(", ")
-            )
-        }
-    }
-}
-
-/// Proves that the channel may move, and moves it.
+/// Proves that the channel may move, and moves it, together with what it moves at AWS.
 ///
 /// # Errors
-/// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`].
+/// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`] and [`MoveError::Checkpoint`].
 pub(super) async fn run(
     store: &Store,
     wanted: Wanted<'_>,
     args: &MoveArgs,
     ui: &Ui,
+    cancel: &CancellationToken,
     out: &mut dyn Write,
 ) -> Result<(), MoveError> {
-    let Wanted {
+    let name = wanted.name;
+    let cancelled = || MoveError::Cancelled(name.clone());
+    let ready = cancel.run_until_cancelled(ready(store, &wanted, args, ui));
+    let ready = ready.await.ok_or_else(cancelled)??;
+    let Ready {
+        entry,
+        signer,
+        at_aws,
+        changes,
+        ..
+    } = ready;
+    if let Some(writing) = ready.writing {
+        if let Some(at_aws) = &at_aws {
+            at_aws.apply(&entry, &changes, ui, cancel).await?;
+        }
+        if ready.is_there {
+            return at_aws.map_or(Ok(()), |it| it.end());
+        }
+        if let Err(error) = record(&writing, &entry, signer.as_ref()).await {
+            if let Some(at_aws) = &at_aws {
+                at_aws.undo(&changes, ui).await?;
+            }
+            return Err(error);
+        }
+        if let Some(at_aws) = at_aws {
+            at_aws.end()?;
+        }
+    } else {
+        let id = entry.manifest.short();
+        ui.note(&format!("nothing was moved: {name} may go to {id}"));
+        return print(&entry, args.json, out);
+    }
+    print(&entry, args.json, out)?;
+    if let Some(signer) = &signer {
+        let point = attesting::checkpoint(signer, store).await;
+        let name = name.clone();
+        point.map_err(|source| MoveError::Checkpoint {
+            name,
+            source: Box::new(source),
+        })?;
+    }
+    match &args.exec {
+        Some(command) => hook(command, &entry).await,
+        None => Ok(()),
+    }
+}
+
+/// Proves everything, and changes nothing but what an earlier move has left.
+async fn ready(
+    store: &Store,
+    wanted: &Wanted<'_>,
+    args: &MoveArgs,
+    ui: &Ui,
+) -> Result<Ready, MoveError> {
+    let &Wanted {
         name,
         id,
         direction,
     } = wanted;
-    let now = store.channel(name)?;
     let image = store.manifest(id)?.manifest.inputs.image.name;
     if image != name.image {
         let name = name.clone();
@@ -281,42 +199,47 @@ pub(super) async fn run(
         let name = name.clone();
         return Err(MoveError::Refused { id, name, because });
     }
+    let at_aws = match &policy.ec2 {
+        Some(targets) => Some(AtAws::begin(store, name, targets, args.check, ui).await?),
+        None => None,
+    };
+    let now = store.channel(name)?;
     if direction == Direction::Rollback
         && let Some(opened) = opened_again(store, now.head(), id)?
         && args.reason.trim().is_empty()
     {
         return Err(MoveError::Reason(opened));
     }
-    if now.head().is_some_and(|head| head.manifest == id) {
-        ui.note(&format!("{name} points to {} already", id.short()));
-        return Ok(());
-    }
     let entry = Move {
         by: who(),
         reason: plain(args.reason.trim()),
         ..now.next(name, direction, id)
     };
-    let Some(writing) = writing else {
-        ui.note(&format!(
-            "nothing was moved: {name} may go to {}",
-            id.short()
-        ));
-        return print(&entry, args.json, out);
+    let head = now.head().filter(|head| head.manifest == id);
+    let changes = match &at_aws {
+        Some(at_aws) => {
+            let trust = if policy.asks() {
+                Some(args.trust.read(&args.trust.path()?)?)
+            } else {
+                None
+            };
+            at_aws.plan(store, &entry, trust.as_ref()).await?
+        }
+        None => Vec::new(),
     };
-    record(&writing, &entry, signer.as_ref()).await?;
-    print(&entry, args.json, out)?;
-    if let Some(signer) = &signer {
-        let point = attesting::checkpoint(signer, store).await;
-        let name = name.clone();
-        point.map_err(|source| MoveError::Checkpoint {
-            name,
-            source: Box::new(source),
-        })?;
+    AtAws::tell(&changes, ui);
+    if head.is_some() {
+        ui.note(&format!("{name} points to {} already", id.short()));
     }
-    match &args.exec {
-        Some(command) => hook(command, &entry).await,
-        None => Ok(()),
-    }
+    Ok(Ready {
+        is_there: head.is_some(),
+        // What it has moved at AWS since then is put right under its number.
+        entry: head.cloned().unwrap_or(entry),
+        signer,
+        writing,
+        at_aws,
+        changes,
+    })
 }
 
 /// Reads every byte of the image and of what is beside its manifest, and counts signatures.

@@ -1,0 +1,8 @@
+//! EC2 with guests: instances that are real systems.
+
+#[path = "../ec2/bench/mod.rs"]
+#[expect(dead_code, reason = "the tests without guests use more of it")]
+mod bench;
+mod bench_itself;
+#[path = "../support/base.rs"]
+mod shared;
