@@ -10,6 +10,8 @@ use crate::site::{MIB, Ran, Site};
 
 /// karat waits for the bench more than it computes.
 const WORKERS: usize = 4;
+/// How long things are pending when there is time for that; karat looks again after a second.
+const PENDING: Duration = Duration::from_millis(300);
 /// A template that has every call made that a publication can make.
 const TEMPLATE: &str = "[image]\nname = \"web\"\n[publish.ec2]\nregions = [\"us-east-1\"]\n\
     accounts = [\"123456789012\"]\ndeprecate_after = \"30d\"\nprotect = true\n";
@@ -19,6 +21,7 @@ pub struct Stage {
     bench: &'static Bench,
     site: Site,
     pub id: String,
+    delay: Duration,
 }
 
 /// A store and an account.
@@ -35,12 +38,19 @@ impl Stage {
         site.write("ec2.toml", TEMPLATE);
         let id = site.import("web", 64 * MIB, &[(0, 1), (7, 2)]);
         std::fs::remove_file(site.path().join("disk.raw")).unwrap();
-        Some(Self { bench, site, id })
+        let soaks = std::env::var_os("KARAT_SOAK_ROUNDS").is_some();
+        let delay = if soaks { PENDING } else { Duration::ZERO };
+        Some(Self {
+            bench,
+            site,
+            id,
+            delay,
+        })
     }
 
     pub fn case(&self) -> Case {
         let account = self.bench.account();
-        account.delay(Duration::ZERO);
+        account.delay(self.delay);
         let site = self.site.copy(&account);
         let id = self.id.clone();
         Case { account, site, id }
