@@ -6,6 +6,7 @@ mod db;
 mod dnf;
 mod fresh;
 mod hostile;
+mod iam_policy;
 mod init;
 mod lock;
 mod network;

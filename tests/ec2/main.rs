@@ -7,7 +7,9 @@ mod bench_itself;
 #[expect(dead_code, reason = "the tests of QEMU have guests do more")]
 mod boot_sector;
 mod channels;
+mod policy;
 mod pruned;
 mod publish;
+mod publish_faults;
 mod site;
 mod tiny_guests;
