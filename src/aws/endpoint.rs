@@ -58,7 +58,7 @@ const PARTITIONS: [(&str, &str); 5] = [
 
 /// Addresses that somebody asked for.
 #[derive(Debug)]
-pub(super) struct Endpoints(BTreeMap<Service, String>);
+pub(super) struct Endpoints(pub(super) BTreeMap<Service, String>);
 
 impl Endpoints {
     /// What the environment and the configuration files say.

@@ -10,6 +10,7 @@ pub mod ebs;
 pub mod ec2;
 mod endpoint;
 mod error;
+pub mod policy;
 mod query;
 mod request;
 mod retry;

@@ -74,7 +74,7 @@ pub struct PublishArgs {
     pub store: StoreArgs,
 }
 
-fn region(text: &str) -> Result<String, String> {
+pub(super) fn region(text: &str) -> Result<String, String> {
     if is_region(text) {
         return Ok(text.to_owned());
     }

@@ -7,6 +7,7 @@ mod dnf;
 mod ec2;
 mod fresh;
 mod hostile;
+mod iam_policy;
 mod init;
 mod lock;
 mod network;
