@@ -356,13 +356,7 @@ impl Job<'_> {
         ec2: &plan::Ec2,
         locking: &Locking,
     ) -> Result<(Region, Ami), BuildError> {
-        let settings = Settings {
-            profile: ec2.profile.clone(),
-            region: ec2.region.clone(),
-        };
-        let aws = Aws::connect(&settings).await?;
-        let own = ec2.region.as_deref().or(aws.own_region());
-        let region = aws.region(own.ok_or(AwsError::NoRegion)?);
+        let region = region(ec2).await?;
         let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
             unreachable!("a plan for EC2 has an AMI");
         };
@@ -372,6 +366,17 @@ impl Job<'_> {
         let ami = ec2::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
         Ok((region, ami))
     }
+}
+
+/// Where an image is built.
+pub(super) async fn region(ec2: &plan::Ec2) -> Result<Region, AwsError> {
+    let settings = Settings {
+        profile: ec2.profile.clone(),
+        region: ec2.region.clone(),
+    };
+    let aws = Aws::connect(&settings).await?;
+    let own = ec2.region.as_deref().or(aws.own_region());
+    Ok(aws.region(own.ok_or(AwsError::NoRegion)?))
 }
 
 /// The bytes of the AMI, with which the scan compares the image.

@@ -29,7 +29,7 @@ mod rental;
 mod setup;
 mod snapshot;
 
-pub use ami::{Ami, find};
+pub use ami::{Ami, find, newest, pinned};
 pub use error::Ec2Error;
 pub use launch::launch;
 pub use leftover::{Leftover, expired, leftover};
