@@ -293,6 +293,7 @@ impl Job<'_> {
         if site.ami.boot_mode.as_deref() == Some("uefi-preferred") {
             settings.boot_mode = settings.boot_mode.or(Some(BootMode::UefiPreferred));
         }
+        settings.kms_key = site.ec2.kms_key.clone();
         let registered = self.offer(rental, id, made, snapshot, &settings).await;
         registered.map_err(|error| match error {
             BuildError::Cancelled => BuildError::Cancelled,
@@ -340,7 +341,7 @@ impl Job<'_> {
             snapshot: snapshot.to_owned(),
             disk: digest,
             encrypted,
-            kms_key: None,
+            kms_key: settings.kms_key.clone(),
             accounts: settings.accounts.clone(),
             organizations: settings.organizations.clone(),
         })

@@ -151,8 +151,8 @@ async fn start_of_instance(
     let ami = ami.map_err(|error| said(&error))?;
     let ami = ami.ok_or("the AMI of the lock is gone, or another one is asked for")?;
     let made = publication::of(settings.store, stored.id).map_err(|error| said(&error))?;
-    let made = made.iter().map(|it| &it.publication);
-    let made = made.filter(|it| it.region == region.name()).next_back();
+    let mut made = made.iter().map(|it| &it.publication);
+    let made = made.rfind(|it| it.region == region.name());
     let made = made.ok_or("no AMI was made of the last image")?;
     if region.image(&made.image).await.is_err() {
         return Err(format!(

@@ -1,6 +1,7 @@
 //! The second half of a build on EC2, from the first login to the AMI: calls that go wrong, and karats that are ended or killed in
 //! the middle of each. The instance is a [`Pretender`].
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
@@ -192,6 +193,44 @@ fn a_build_that_would_make_the_same_is_not_made() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn every_call_of_a_build_is_allowed_and_few_others() {
+    let Some(bench) = Bench::start() else { return };
+    for more in [
+        "region = \"us-east-1\"",
+        "region = \"us-east-1\"\nspot = true",
+    ] {
+        let scene = Scene::with(bench, more);
+        // One that is made, and two that fail: with an AMI that is registered, and before anybody can log in.
+        let denied = "ec2:ModifyImageAttribute";
+        scene.account.fault(denied, 0, Fault::Denied);
+        let ran = scene.build();
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        scene.account.clear();
+        assert_eq!(scene.build().code, Some(0));
+        let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+        let impatient = text.replace("30s", "1s");
+        scene.site.write("hasty.toml", &impatient);
+        assert_eq!(scene.site.karat(&["build", "hasty.toml"]).code, Some(1));
+
+        let policy = scene.site.done(&["iam-policy", "web.toml"]);
+        let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let sids: BTreeSet<_> = statements.clone().map(|it| it["Sid"].to_string()).collect();
+        assert_eq!(sids.len(), statements.len(), "a name is there twice");
+        let actions = statements.flat_map(|it| it["Action"].as_array().unwrap());
+        let allowed: BTreeSet<_> = actions.map(|it| it.as_str().unwrap().to_owned()).collect();
+        let calls = scene.account.calls().into_iter().map(|call| call.name);
+        let called: BTreeSet<_> = calls.filter(|it| it != "sts:GetCallerIdentity").collect();
+        let missing: Vec<_> = called.difference(&allowed).collect();
+        assert!(missing.is_empty(), "{more}: {missing:?}");
+        let more_than_that: Vec<_> = allowed.difference(&called).collect();
+        // A volume that outlives its instance is rare; a spot instance that fails is never stopped.
+        let expected = ["ec2:DeleteVolume", "ec2:DescribeImageAttribute"];
+        assert_eq!(more_than_that, expected, "{more}");
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn stand_in(account: &Account, note: Option<&Path>, over: &AtomicBool) {
             return;
         }
         let calls = account.calls();
-        let run = calls.iter().find(|call| call.name == "ec2:RunInstances");
+        let run = calls.iter().rfind(|call| call.name == "ec2:RunInstances");
         match (account.addresses().pop(), run) {
             (Some(address), Some(run)) => break (address, told(run.form.text("UserData"))),
             _ => pause(),
