@@ -36,7 +36,7 @@ fn ssh() -> Ssh {
         agent: false,
         ports: None,
         jump: None,
-        proxy: None,
+        interface: None,
     }
 }
 

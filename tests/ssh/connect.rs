@@ -448,7 +448,7 @@ async fn the_builder_host_logs_in_runs_and_lets_go() {
         agent: false,
         ports: None,
         jump: None,
-        proxy: None,
+        interface: None,
     };
     let mut machine = karat::builder::host::HostMachine::connect(&host, &ssh)
         .await

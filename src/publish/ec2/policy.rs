@@ -249,6 +249,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_what_the_template_says_is_allowed() {
         let plain = actions(&settings(), &Also::default());
         let expected = [
