@@ -14,12 +14,14 @@ pub struct Also {
     pub parameters: Vec<String>,
     /// AMIs are removed that nobody needs, when nothing uses them.
     pub prune: bool,
+    /// Snapshots are there, and nothing is uploaded: an image is built where it is published.
+    pub built_there: bool,
 }
 
 /// What has to be allowed to publish an image of this name.
 #[must_use]
 pub fn statements(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
-    let mut all = making(image, settings);
+    let mut all = making(image, settings, also);
     all.extend(kept(image, settings, also));
     all.extend(key(settings));
     if also.channels {
@@ -50,31 +52,37 @@ fn both(settings: &PublishEc2) -> Vec<String> {
 }
 
 /// Beginning snapshots, registering AMIs, and looking for both.
-fn making(image: &str, settings: &PublishEc2) -> Vec<Statement> {
+fn making(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
     let allow = Statement::allow;
     let find = ["ec2:DescribeImages", "ec2:DescribeSnapshots"];
     // AWS documents no `ec2:CreateAction` for what is tagged by `StartSnapshot`, which is none of EC2's own calls.
     let begin = ["ebs:StartSnapshot", "ec2:CreateTags"];
-    vec![
+    let mut all = Vec::new();
+    if !also.built_there {
+        all.push(allow("BeginSnapshots", &begin, snapshots(settings)).making(image));
+    }
+    all.extend([
         allow("FindImagesAndSnapshots", &find, vec!["*".to_owned()]).within(&settings.regions),
-        allow("BeginSnapshots", &begin, snapshots(settings)).making(image),
         allow("RegisterImages", &["ec2:RegisterImage"], images(settings)).making(image),
         allow("TagNewImages", &["ec2:CreateTags"], images(settings))
             .making(image)
             .when("StringEquals", "ec2:CreateAction", ["RegisterImage"]),
-    ]
+    ]);
+    all
 }
 
 /// What is done with those that karat has made, until they are removed.
 fn kept(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
-    let mut of_snapshots = vec![
-        "ebs:PutSnapshotBlock",
-        "ebs:CompleteSnapshot",
+    let mut of_snapshots = Vec::new();
+    if !also.built_there {
+        of_snapshots.extend(["ebs:PutSnapshotBlock", "ebs:CompleteSnapshot"]);
+    }
+    of_snapshots.extend([
         "ebs:ListSnapshotBlocks",
         "ebs:GetSnapshotBlock",
         "ec2:RegisterImage",
         "ec2:DeleteSnapshot",
-    ];
+    ]);
     let mut of_images = vec!["ec2:DeregisterImage"];
     if is_shared(settings) {
         of_images.extend(["ec2:ModifyImageAttribute", "ec2:DescribeImageAttribute"]);
