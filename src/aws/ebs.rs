@@ -131,7 +131,7 @@ impl Region {
                 ("x-amz-checksum-algorithm", "SHA256".to_owned()),
             ],
             body: data,
-            // As the SDKs have it: the digest above is signed, and it is the body's.
+            // As the SDKs have it for this call alone: the digest above is signed, and it is the body's.
             sign_body: false,
             again: Again::Passing,
         };

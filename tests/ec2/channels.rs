@@ -18,27 +18,11 @@ struct Two<'a> {
     amis: [[String; 2]; 2],
 }
 
-/// Runs lines of Python in an account, after `boto/prelude.py`; what it printed.
-fn python(bench: &Bench, account: &Account, lines: &str) -> String {
-    let place = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ec2/boto");
-    let output = Command::new(bench.tool("python"))
-        .args(["-B", "-c", &format!("from prelude import *\n{lines}")])
-        .env_clear()
-        .env("PYTHONPATH", place)
-        .envs(account.environment())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 impl<'a> Two<'a> {
     fn new(bench: &'a Bench) -> Self {
         let account = bench.account();
         let site = Site::new(&account);
-        python(
-            bench,
+        bench.python(
             &account,
             "for region in ['us-east-1', 'eu-west-1']:\n\
              \x20   client('ec2', region).create_launch_template(LaunchTemplateName='web', LaunchTemplateData={'InstanceType': 't3.micro'})",
@@ -74,15 +58,14 @@ impl<'a> Two<'a> {
              \x20   versions = client('ec2', region).describe_launch_template_versions(LaunchTemplateName='web')['LaunchTemplateVersions']\n\
              \x20   default = [it for it in versions if it['DefaultVersion']][0]\n\
              \x20   print(value['Value'], default['LaunchTemplateData']['ImageId'], len(versions))";
-        python(self.bench, &self.account, lines)
+        self.bench.python(&self.account, lines)
     }
 
     /// The same, as it should be.
     fn expected(&self, image: usize, versions: usize) -> String {
         let lines = self.amis[image].iter();
-        lines
-            .map(|ami| format!("{ami} {ami} {versions}\n"))
-            .collect()
+        let lines = lines.map(|ami| format!("{ami} {ami} {versions}"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -107,7 +90,7 @@ fn promote_and_rollback_move_everything_in_every_region() {
         "client('ssm', 'eu-west-1').put_parameter(Name='/golden/web', Value='{}', Type='String', Overwrite=True)",
         two.amis[1][1]
     );
-    python(bench, &two.account, &by_hand);
+    bench.python(&two.account, &by_hand);
     let ran = two.site.karat(&["verify", "web/stable", "--ec2"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.stderr.contains("parameter /golden/web"), "{ran:?}");
@@ -141,7 +124,7 @@ fn an_ami_that_is_gone_or_not_shared_is_refused() {
         "client('ec2', 'eu-west-1').deregister_image(ImageId='{}')",
         two.amis[1][1]
     );
-    python(bench, &two.account, &gone);
+    bench.python(&two.account, &gone);
     let ran = two.site.karat(&["promote", &two.ids[1], "web/stable"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.stderr.contains("eu-west-1"), "{ran:?}");
@@ -150,7 +133,7 @@ fn an_ami_that_is_gone_or_not_shared_is_refused() {
         "client('ec2', 'us-east-1').disable_image(ImageId='{}')",
         two.amis[0][0]
     );
-    python(bench, &two.account, &disabled);
+    bench.python(&two.account, &disabled);
     let ran = two.site.karat(&["verify", "web/stable", "--ec2"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(ran.stderr.contains("is disabled"), "{ran:?}");
@@ -181,22 +164,14 @@ fn a_move_that_was_killed_is_ended_by_the_next_one() {
 impl Two<'_> {
     /// Runs karat, and kills it when this call has been carried out.
     fn killed_after(&self, call: &str, mut command: Command) {
-        let child = command
+        let victim = self.account.kill_after(call, 1);
+        let mut child = command
             .stderr(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let child = std::sync::Arc::new(std::sync::Mutex::new(child));
-        let to_kill = std::sync::Arc::clone(&child);
-        self.account.after(call, 1, move || {
-            to_kill.lock().unwrap().kill().unwrap();
-        });
-        loop {
-            if child.lock().unwrap().try_wait().unwrap().is_some() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        victim.is(child.id());
+        child.wait().unwrap();
         self.account.clear();
     }
 }

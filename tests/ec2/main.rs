@@ -8,6 +8,7 @@ mod bench_itself;
 mod boot_sector;
 mod channels;
 mod policy;
+mod pruned;
 mod publish;
 mod publish_faults;
 mod site;
