@@ -77,6 +77,11 @@ impl Endpoints {
         Self(asked.collect())
     }
 
+    /// Whether somebody has said where a service is.
+    pub(super) fn is_asked(&self, service: Service) -> bool {
+        self.0.contains_key(&service)
+    }
+
     /// The address of a service in a region, without a slash at its end.
     pub(super) fn url(&self, service: Service, region: &str) -> String {
         if let Some(url) = self.0.get(&service) {

@@ -4,6 +4,7 @@
 //! of EC2 would compile for ten minutes; this costs a hundredth of it.
 
 pub mod autoscaling;
+pub mod caller;
 mod credentials;
 pub mod ebs;
 pub mod ec2;

@@ -262,7 +262,7 @@ fn passed(store: &Store, id: ManifestId) -> Result<(), Failed> {
 }
 
 /// States where an image is, unless that is said already.
-async fn state(
+pub(super) async fn state(
     made: &Publication,
     id: ManifestId,
     manifest: &Manifest,

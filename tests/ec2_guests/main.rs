@@ -4,5 +4,9 @@
 #[expect(dead_code, reason = "the tests without guests use more of it")]
 mod bench;
 mod bench_itself;
+mod builder;
 #[path = "../support/base.rs"]
 mod shared;
+#[path = "../ec2/site.rs"]
+#[expect(dead_code, reason = "the tests without guests use more of it")]
+mod site;

@@ -262,6 +262,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_what_the_template_says_is_allowed() {
         let also = Also::default();
         assert_eq!(actions(&settings(), &also), PLAIN);
