@@ -4,5 +4,10 @@
 #[expect(dead_code, reason = "the tests without guests use more of it")]
 mod bench;
 mod bench_itself;
+mod scene;
 #[path = "../support/base.rs"]
 mod shared;
+#[path = "../ec2/site.rs"]
+#[expect(dead_code, reason = "the tests without guests use more of it")]
+mod site;
+mod template;
