@@ -7,6 +7,7 @@ mod bench_itself;
 #[expect(dead_code, reason = "the tests of QEMU have guests do more")]
 mod boot_sector;
 mod channels;
+mod nightly;
 mod pruned;
 mod publish;
 mod site;
