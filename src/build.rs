@@ -14,12 +14,14 @@ use crate::lock::{Lock, LockError};
 use crate::manifest::{self, Inputs, Manifest, ManifestId};
 use crate::plan::{self, Builder, Checksum, Plan};
 use crate::provision::Context;
+use crate::publish::ec2::Publication;
 use crate::run::RunDir;
 use crate::secret::Secrets;
 use crate::store::{Store, Stored, Timestamp};
 use crate::ui::Ui;
 
 pub mod compare;
+mod ec2;
 mod error;
 mod existing;
 mod finish;
@@ -100,6 +102,8 @@ pub struct Image {
     pub manifest: Manifest,
     /// What took how long, in order.
     pub phases: Vec<(String, Duration)>,
+    /// The AMI that was made of it, by a build on EC2.
+    pub published: Option<Publication>,
 }
 
 /// Builds what the plan says. `update` tells what becomes of a lock that is up to date.
@@ -126,6 +130,7 @@ pub async fn build(
         // On the heap: with a second build inside, it is large for the stack.
         Builder::Qemu(guest) => Box::pin(job.image(guest, update, phases)).await,
         Builder::Host(host) => job.existing_host(host, phases).await,
+        Builder::Ec2(instance) => Box::pin(job.ami(instance, update, phases)).await,
     }
 }
 
@@ -152,6 +157,7 @@ pub async fn lock(
     match &plan.builder {
         Builder::Qemu(guest) => job.lock(guest, update, &mut phases).await,
         Builder::Host(_) => Err(LockError::NoLock.into()),
+        Builder::Ec2(instance) => job.lock_on_ec2(instance, update, &mut phases).await,
     }
 }
 
@@ -212,6 +218,7 @@ impl Job<'_> {
             id,
             manifest: made.manifest,
             phases: phases.so_far(),
+            published: None,
         })))
     }
 
@@ -236,10 +243,9 @@ impl Job<'_> {
         if self.settings.revoked_base == RevokedBase::Refuse {
             self.settings.store.allow_base(base.digest, UNLESS)?;
         }
-        let mut inputs = phases
-            .run("digest inputs", self.inputs(wanted, &base))
-            .await?;
-        let known = self.known_lock(&mut locking, &base)?;
+        let of_base = manifest::inputs::base_of(wanted, &base);
+        let mut inputs = phases.run("digest inputs", self.inputs(of_base)).await?;
+        let known = self.known_lock(&mut locking, base.locked())?;
         if let Some(lock) = &known {
             self.fetch_packages(lock, phases).await?;
         }
@@ -263,11 +269,12 @@ impl Job<'_> {
         let file = run.path().join("image");
         let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
         let finished = phases.run("finish", finish).await?;
-        let manifest = record::manifest(inputs, guest, self.plan, &finished, packages, &lock);
+        let kind = (guest.arch, guest.firmware);
+        let manifest = record::manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
-            base,
+            base: Some(base),
             lock,
             accelerator,
             listing: finished.listing,
@@ -302,12 +309,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn inputs(&self, wanted: &plan::Base, base: &BaseDisk) -> Result<Inputs, BuildError> {
-        let (plan, wanted, base) = (self.plan.clone(), wanted.clone(), base.clone());
-        Ok(
-            hashing::blocking(move |stop| manifest::inputs::collect(&plan, &wanted, &base, stop))
-                .await?,
-        )
+    async fn inputs(&self, base: manifest::Base) -> Result<Inputs, BuildError> {
+        let plan = self.plan.clone();
+        Ok(hashing::blocking(move |stop| manifest::inputs::collect(&plan, base, stop)).await?)
     }
 
     fn context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {

@@ -33,6 +33,7 @@ pub mod template;
 pub mod actor;
 pub mod atomic;
 pub mod child;
+pub mod cidr;
 pub mod digest;
 pub mod flock;
 pub mod hashing;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use karat::commands::{
-    Failed, Invalid, attest, audit, build, completions, db, diff, export, forward, history, import,
-    init, keys, kin, list, lock,
+    Failed, Invalid, attest, audit, build, completions, db, diff, export, forward, history,
+    iam_policy, import, init, keys, kin, list, lock,
     moving::MoveError,
     outdated, pin, plan, promote, prune, publish, rebuild, revoke, rollback, scan, show, sign,
     store,
@@ -60,6 +60,7 @@ enum Verb {
     Diff(diff::DiffArgs),
     Outdated(outdated::OutdatedArgs),
     Publish(publish::PublishArgs),
+    IamPolicy(iam_policy::IamPolicyArgs),
     Promote(promote::PromoteArgs),
     Rollback(rollback::RollbackArgs),
     History(history::HistoryArgs),
@@ -147,6 +148,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
         }
         Verb::Validate(args) => checked(validate::run(args, out))?,
         Verb::Plan(args) => plan::run(args, out)?,
+        Verb::IamPolicy(args) => iam_policy::run(args, out)?,
         Verb::Lock(args) => {
             return with_signals(async |cancel| lock::run(args, ui, cancel, out).await);
         }

@@ -63,6 +63,14 @@ pub fn provenance(
         let words: Vec<_> = of.into_iter().flatten().cloned().collect();
         base["annotations"] = json!({"bootstrap": words.join(" ")});
     }
+    if let Some((ami, region)) = inputs.base.ami.as_ref().zip(inputs.base.region.as_ref()) {
+        // Its digest in the manifest is that of its name: nobody else could check one of its bytes.
+        base = json!({
+            "name": "base",
+            "uri": format!("aws:ec2:{region}:{ami}"),
+            "annotations": {"snapshot": inputs.base.snapshot},
+        });
+    }
     dependencies.push(base);
     if let Some(lock) = &inputs.lock {
         dependencies.push(json!({"name": "lock", "digest": {"sha256": lock.digest.hex()}}));

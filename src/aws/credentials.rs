@@ -29,8 +29,8 @@ pub struct Settings {
 /// Credentials that are asked for when they are needed, and kept while they are good.
 #[derive(Debug)]
 pub(super) struct Keys {
-    provider: Option<SharedCredentialsProvider>,
-    known: Mutex<Option<Credentials>>,
+    pub(super) provider: Option<SharedCredentialsProvider>,
+    pub(super) known: Mutex<Option<Credentials>>,
 }
 
 impl Keys {

@@ -58,7 +58,7 @@ const PARTITIONS: [(&str, &str); 5] = [
 
 /// Addresses that somebody asked for.
 #[derive(Debug)]
-pub(super) struct Endpoints(BTreeMap<Service, String>);
+pub(super) struct Endpoints(pub(super) BTreeMap<Service, String>);
 
 impl Endpoints {
     /// What the environment and the configuration files say.
@@ -75,6 +75,11 @@ impl Endpoints {
             Some((service, url.trim_end_matches('/').to_owned()))
         });
         Self(asked.collect())
+    }
+
+    /// Whether somebody has said where a service is.
+    pub(super) fn is_asked(&self, service: Service) -> bool {
+        self.0.contains_key(&service)
     }
 
     /// The address of a service in a region, without a slash at its end.

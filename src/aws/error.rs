@@ -100,6 +100,15 @@ pub enum AwsError {
         /// What AWS says about it.
         because: Option<String>,
     },
+    /// The caller's own address is not known.
+    #[error(
+        "cannot find out this machine's own address, to let SSH in from there alone: {problem}"
+    )]
+    #[diagnostic(help("name it in [builder.ec2]: `ingress = \"203.0.113.7/32\"`"))]
+    OwnAddress {
+        /// Why not.
+        problem: String,
+    },
     /// Something that should be there is not.
     #[error("there is no {what} in {region}")]
     #[diagnostic(help("see whether it was removed, or belongs to another account"))]
@@ -204,6 +213,12 @@ impl AwsError {
             Self::Line { problem, .. } => problem.is_connect(),
             _ => false,
         }
+    }
+
+    /// Whether nobody can tell if it was carried out.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        self.is_passing() && !self.is_throttled()
     }
 
     /// Whether it may have been carried out or not, and the same call may succeed now.

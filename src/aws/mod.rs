@@ -4,11 +4,13 @@
 //! of EC2 would compile for ten minutes; this costs a hundredth of it.
 
 pub mod autoscaling;
+pub mod caller;
 mod credentials;
 pub mod ebs;
 pub mod ec2;
 mod endpoint;
 mod error;
+pub mod policy;
 mod query;
 mod request;
 mod retry;

@@ -1,9 +1,14 @@
 //! One signed request, sent until it is answered.
 
+#[cfg(test)]
+mod verified;
+
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
@@ -124,12 +129,17 @@ impl Region {
             source,
         };
         let identity = self.shared.keys.get().await?.into();
+        let mut settings = SigningSettings::default();
+        if !request.sign_body {
+            // Whoever looks at the signature has to know that the body is not under it.
+            settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        }
         let parameters = SigningParams::builder()
             .identity(&identity)
             .region(&self.name)
             .name(request.service.name())
             .time(SystemTime::now())
-            .settings(SigningSettings::default())
+            .settings(settings)
             .build()
             .map_err(|error| failed(Box::new(error)))?
             .into();

@@ -14,6 +14,7 @@ use crate::atomic;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
+use crate::lock;
 use crate::plan;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
@@ -29,6 +30,18 @@ pub struct BaseDisk {
     pub size: u64,
     /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
+}
+
+impl BaseDisk {
+    /// What a lock says of it.
+    #[must_use]
+    pub fn locked(&self) -> lock::Base {
+        lock::Base {
+            digest: self.digest,
+            size: self.size,
+            ami: None,
+        }
+    }
 }
 
 /// Why there is no base.
@@ -72,6 +85,9 @@ pub enum BaseError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
+    /// Only AWS can start it.
+    #[error("an AMI has no disk that could be started here")]
+    Ami,
     /// No base could be made from a package archive.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -116,6 +132,7 @@ pub async fn obtain(base: &plan::Base, places: Places<'_>, ui: &Ui) -> Result<Ba
         }
         plan::Base::Url { url, checksum } => url::fetch(url, checksum, cache, ui).await?,
         plan::Base::Manifest(name) => image(name, cache, store, ui).await?,
+        plan::Base::Ami(_) => return Err(BaseError::Ami),
         plan::Base::Bootstrap(bootstrap) => {
             let path = bootstrap::bootstrap(bootstrap, cache.root(), run, ui).await?;
             let (digest, size) = file::check(&path, None, cache, ui).await?;
@@ -168,6 +185,7 @@ pub async fn at_hand(
     let cache = places.cache;
     let there = match base {
         plan::Base::File { .. } | plan::Base::Manifest(_) => true,
+        plan::Base::Ami(_) => false,
         plan::Base::Url { url, checksum } => {
             let digest = cache.expected(url, checksum).await?;
             cache.path(&digest).is_file()

@@ -7,15 +7,19 @@ use thiserror::Error;
 
 use super::compare::{Comparison, Level};
 use super::scan::GateError;
+use crate::aws::AwsError;
 use crate::base::BaseError;
 use crate::builder::MachineError;
+use crate::builder::ec2::Ec2Error;
 use crate::builder::qemu::QemuError;
 use crate::disk::{AnewError, DiskError};
 use crate::fetch::FetchError;
 use crate::lock::LockError;
+use crate::manifest::ManifestId;
 use crate::manifest::inputs::InputError;
 use crate::network::SealError;
 use crate::provision::ProvisionError;
+use crate::publish::ec2::PublishError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
 
@@ -46,6 +50,29 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Qemu(#[from] QemuError),
+    /// EC2.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ec2(Ec2Error),
+    /// A call of AWS.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Aws(#[from] AwsError),
+    /// The publication of an AMI.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Publish(#[from] PublishError),
+    /// There is an image, and no AMI.
+    #[error("the image {} is recorded, and no AMI was made of it in {region}", id.short())]
+    #[diagnostic(help("its snapshot was removed; `karat publish {}` uploads it once this is mended", id.short()))]
+    NotRegistered {
+        /// Its manifest.
+        id: ManifestId,
+        /// Where.
+        region: String,
+        /// Why.
+        source: Box<BuildError>,
+    },
     /// The machine died, or could not be reached.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -89,9 +116,24 @@ pub enum BuildError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+    /// Nothing to compare with.
+    #[error("an image that is made on EC2 cannot be made again bit by bit")]
+    #[diagnostic(help(
+        "its disk is not written anew; leave `--twice` out, or build with `[builder.qemu]` and publish the image"
+    ))]
+    OnceOnly,
     /// The user ended it.
     #[error("cancelled; the machine was destroyed and nothing was kept")]
     Cancelled,
+}
+
+impl From<Ec2Error> for BuildError {
+    fn from(error: Ec2Error) -> Self {
+        match error {
+            Ec2Error::Cancelled => Self::Cancelled,
+            error => Self::Ec2(error),
+        }
+    }
 }
 
 impl BuildError {
@@ -104,6 +146,8 @@ impl BuildError {
             Self::Differs { .. } => 4,
             Self::Gate(error) => error.exit_code(),
             Self::Base(error) => error.exit_code(),
+            Self::Ec2(error) => error.exit_code(),
+            Self::OnceOnly | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
             Self::Fetch(error) => error.exit_code(),
             Self::Lock(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),

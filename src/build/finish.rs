@@ -87,7 +87,7 @@ impl Job<'_> {
         }
     }
 
-    async fn as_it_is(
+    pub(super) async fn as_it_is(
         &self,
         overlay: &Path,
         to: &Path,

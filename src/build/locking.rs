@@ -85,17 +85,13 @@ impl Job<'_> {
     pub(super) fn known_lock(
         &self,
         locking: &mut Locking,
-        base: &BaseDisk,
+        base: lock::Base,
     ) -> Result<Option<Lock>, BuildError> {
-        let base = lock::Base {
-            digest: base.digest,
-            size: base.size,
-        };
-        locking.base = Some(base);
         let differences = locking
             .old
             .as_ref()
             .map(|lock| lock.differences(&locking.request, Some(&base)));
+        locking.base = Some(base);
         match differences {
             Some(differences) if differences.is_empty() && locking.update == Update::Keep => {
                 return Ok(locking.old.clone());
@@ -117,7 +113,8 @@ impl Job<'_> {
         if locking.asked.is_some() {
             return Ok(None);
         }
-        let lock = Lock::new(locking.request.clone(), locking.base, Resolution::default());
+        let (request, base) = (locking.request.clone(), locking.base.clone());
+        let lock = Lock::new(request, base, Resolution::default());
         lock.write(&locking.path)?;
         Ok(Some(lock))
     }
@@ -136,7 +133,8 @@ impl Job<'_> {
         let resolution = self
             .resolution(machine, asked, &locking.pins(), phases)
             .await?;
-        let lock = Lock::new(locking.request.clone(), locking.base, resolution);
+        let (request, base) = (locking.request.clone(), locking.base.clone());
+        let lock = Lock::new(request, base, resolution);
         lock.write(&locking.path)?;
         let count = lock.packages.len();
         self.ui.note(&format!(
@@ -226,7 +224,7 @@ impl Job<'_> {
         let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
         let obtain = async { Ok(base::obtain(wanted, self.places(run.path()), self.ui).await?) };
         let base = phases.run("base", obtain).await?;
-        let lock = match self.known_lock(&mut locking, &base)? {
+        let lock = match self.known_lock(&mut locking, base.locked())? {
             Some(lock) => lock,
             None => {
                 self.lock_in_guest(guest, &base, &run, &locking, phases)
@@ -270,6 +268,12 @@ impl Locking {
         for change in self.old.iter().flat_map(|old| lock::diff(old, lock)) {
             ui.note(&change.to_string());
         }
+    }
+
+    /// The AMI that the lock which was there before names, unless everything is to be looked for anew.
+    pub(super) fn pinned_ami(&self) -> Option<&lock::Ami> {
+        let base = self.old.as_ref()?.base.as_ref()?;
+        base.ami.as_ref().filter(|_| self.update != Update::All)
     }
 
     /// The lock that was there before.

@@ -36,6 +36,22 @@ impl<'a> Phases<'a> {
         Ok(value)
     }
 
+    /// Does one phase that must not be dropped in the middle, because it makes what has to be removed: it sees for itself to it
+    /// that it ends soon when the build is cancelled.
+    pub(super) async fn whole<T>(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = Result<T, BuildError>>,
+    ) -> Result<T, BuildError> {
+        let phase = self.ui.phase(name);
+        if self.cancel.is_cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        let value = work.await?;
+        self.took.push((name.to_owned(), phase.done()));
+        Ok(value)
+    }
+
     /// Every phase with how long it took, in order.
     pub(super) fn so_far(&self) -> Vec<(String, Duration)> {
         self.took.clone()

@@ -46,7 +46,9 @@ pub(super) async fn image(
             .add_file(&settings.cache.path(&digest), digest)
             .await?;
     }
-    add_base(&writing, &made.base, plan).await?;
+    if let Some(base) = &made.base {
+        add_base(&writing, base, plan).await?;
+    }
     for (path, written) in &plan.sources {
         if let Some(source) = made.manifest.inputs.sources.get(written) {
             add_source(&writing, path, *source).await?;
@@ -80,6 +82,8 @@ pub(super) async fn image(
 /// A base in the cache gets a second name; one that is somebody's own file is copied, since its owner may change it.
 async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
     match plan.base {
+        // AWS keeps it, and its digest is not that of the bytes which were read of it.
+        Some(plan::Base::Ami(_)) => {}
         // An image that is in the store already is not stored once more.
         Some(plan::Base::File { .. } | plan::Base::Manifest(_)) => {
             writing.add_copy(&base.disk.path, base.digest).await?;
@@ -116,19 +120,20 @@ fn milliseconds(took: Duration) -> u64 {
 /// The manifest of what was made.
 pub(super) fn manifest(
     inputs: Inputs,
-    qemu: &plan::Qemu,
+    machine: (plan::Arch, plan::Firmware),
     plan: &Plan,
     finished: &Finished,
     packages: Vec<Package>,
     lock: &Lock,
 ) -> Manifest {
+    let (arch, firmware) = machine;
     let tree = finished.listing.as_ref().map(|listing| manifest::Tree {
         digest: listing.digest(),
         listing: Digest::of(listing.packed()),
     });
     let outputs = Outputs {
-        arch: qemu.arch.name().to_owned(),
-        firmware: qemu.firmware.name().to_owned(),
+        arch: arch.name().to_owned(),
+        firmware: firmware.name().to_owned(),
         image: manifest::Image {
             format: plan.output.format.name().to_owned(),
             digest: finished.file.digest,

@@ -113,7 +113,13 @@ impl Job<'_> {
     async fn judged(&self, made: &Made) -> Result<Passed, GateError> {
         let policy = &self.plan.policy;
         let statements = vex::read(&policy.vex)?;
-        let (database, left_out) = self.database()?;
+        let (database, mut left_out) = self.database()?;
+        if made.base.is_none() && !self.settings.scan.without.contains(&Check::Undeclared) {
+            left_out.push(LeftOut {
+                check: Check::Undeclared,
+                because: "the bytes of its AMI could not be read, to compare with".to_owned(),
+            });
+        }
         for LeftOut { check, because } in &left_out {
             self.ui
                 .warn(&format!("not checked: {} ({because})", check.name()));
@@ -125,16 +131,17 @@ impl Job<'_> {
             ..Options::at(now)
         };
         let opened = scan::open::recorded(&made.file, self.plan.output.format.name()).await?;
-        let origin = if self.settings.scan.without.contains(&Check::Undeclared) {
-            None
-        } else {
-            let base = &made.base.disk;
+        let asked = !self.settings.scan.without.contains(&Check::Undeclared);
+        let origin = if let Some(base) = made.base.as_ref().filter(|_| asked) {
+            let base = &base.disk;
             Some(Origin {
                 base: scan::open::recorded(&base.path, &base.format).await?,
                 lock: made.lock.clone(),
                 inputs: made.manifest.inputs.clone(),
                 listings: self.listings(made).await?,
             })
+        } else {
+            None
         };
         let values = self.secrets.clone();
         let scanned = hashing::blocking(move |_| {

@@ -29,7 +29,7 @@ impl Job<'_> {
         }
     }
 
-    fn new_seal(&self) -> Result<Option<Seal>, SealError> {
+    pub(super) fn new_seal(&self) -> Result<Option<Seal>, SealError> {
         let network = &self.plan.network;
         if network.open {
             return Ok(None);

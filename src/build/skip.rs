@@ -4,7 +4,7 @@ use crate::archives;
 use crate::base;
 use crate::build::Settings;
 use crate::hashing;
-use crate::lock::{self, Lock, Request};
+use crate::lock::{Lock, Request};
 use crate::manifest::{self, Inputs, Network};
 use crate::plan::{Builder, Plan, Qemu};
 use crate::provision::Asked;
@@ -41,8 +41,10 @@ async fn look(
     locked: bool,
     ui: &Ui,
 ) -> Result<(Stored, Option<String>), String> {
-    let Builder::Qemu(guest) = &plan.builder else {
-        return Err("an existing host is provisioned every time".to_owned());
+    let guest = match &plan.builder {
+        Builder::Qemu(guest) => guest,
+        Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
+        Builder::Ec2(_) => return Err("an image is made on EC2 every time".to_owned()),
     };
     let cache = settings.cache;
     let stored = newest(settings.store, &plan.image.name).map_err(|error| said(&error))?;
@@ -67,10 +69,7 @@ async fn look(
         return Err(reason);
     }
 
-    let of_lock = lock::Base {
-        digest: base.digest,
-        size: base.size,
-    };
+    let of_lock = base.locked();
     let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
     let architecture = Some(guest.arch.name());
     let request = asked.map_or_else(
@@ -84,9 +83,9 @@ async fn look(
     {
         return Err(difference);
     }
-    let (of_plan, of_base, digest) = (plan.clone(), wanted.clone(), lock.digest());
-    let inputs =
-        hashing::blocking(move |stop| manifest::inputs::collect(&of_plan, &of_base, &base, stop));
+    let (of_plan, digest) = (plan.clone(), lock.digest());
+    let of_base = manifest::inputs::base_of(wanted, &base);
+    let inputs = hashing::blocking(move |stop| manifest::inputs::collect(&of_plan, of_base, stop));
     let mut inputs = inputs.await.map_err(|error| said(&error))?;
     inputs.lock = Some(manifest::Lock { digest });
     if let Some(what) = difference(&stored.manifest.inputs, &inputs) {

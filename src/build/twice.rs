@@ -23,7 +23,8 @@ pub struct Made {
     /// Its manifest.
     pub manifest: Manifest,
     pub(super) file: PathBuf,
-    pub(super) base: BaseDisk,
+    /// `None` where its bytes cannot be had.
+    pub(super) base: Option<BaseDisk>,
     pub(super) lock: Lock,
     pub(super) accelerator: String,
     pub(super) listing: Option<Listing>,
@@ -58,8 +59,10 @@ pub async fn again(
     ui: &Ui,
     cancel: &CancellationToken,
 ) -> Result<Made, BuildError> {
-    let Builder::Qemu(guest) = &plan.builder else {
-        return Err(LockError::NoLock.into());
+    let guest = match &plan.builder {
+        Builder::Qemu(guest) => guest,
+        Builder::Host(_) => return Err(LockError::NoLock.into()),
+        Builder::Ec2(_) => return Err(BuildError::OnceOnly),
     };
     let job = Job {
         plan,
@@ -85,7 +88,7 @@ impl Job<'_> {
     ) -> Result<(), BuildError> {
         let settings = Settings {
             locked: true,
-            base: Some(&first.base),
+            base: first.base.as_ref(),
             ..*self.settings
         };
         let job = Job {

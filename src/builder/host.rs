@@ -68,11 +68,12 @@ fn target(host: &plan::Host, ssh: &plan::Ssh) -> Target {
         auth: auth(ssh.key_file.as_ref()),
         host_key: host.host_key.clone(),
         jump: ssh.jump.as_ref().map(|jump| Box::new(through(jump))),
+        proxy: None,
     }
 }
 
 /// The jump host of a plan.
-fn through(jump: &plan::Jump) -> Target {
+pub(super) fn through(jump: &plan::Jump) -> Target {
     Target {
         address: jump.address.clone(),
         port: jump.port,
@@ -80,6 +81,7 @@ fn through(jump: &plan::Jump) -> Target {
         auth: auth(jump.key_file.as_ref()),
         host_key: jump.host_key.clone(),
         jump: None,
+        proxy: None,
     }
 }
 

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 use crate::network::Seal;
 use crate::ssh::Session;
 
+pub mod ec2;
+pub mod guest;
 pub mod host;
 pub mod qemu;
 
@@ -71,4 +73,12 @@ pub enum MachineError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Qemu(#[from] qemu::QemuError),
+    /// What every guest has.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Guest(#[from] guest::GuestError),
+    /// The builder's own error.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ec2(#[from] ec2::Ec2Error),
 }

@@ -14,7 +14,7 @@ use super::attesting;
 use super::sign::{self, SigningError};
 use super::stored::StoreArgs;
 use super::trusted::KeyArgs;
-use super::{Failed, MirrorArgs, TemplateArgs};
+use super::{Failed, MirrorArgs, TemplateArgs, publish};
 use crate::attest::predicate;
 use crate::build::skip::{self, Verdict};
 use crate::build::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
@@ -167,6 +167,14 @@ pub async fn run(
             let id = image.id;
             outcome = Err(Failed::new(NotSigned { id, source }));
         }
+        if let Ok(Built::Image(image)) = &outcome
+            && let Some(made) = &image.published
+        {
+            let stated = publish::state(made, image.id, &image.manifest, signer.as_ref(), &store);
+            if let Err(error) = stated.await {
+                outcome = Err(error);
+            }
+        }
         report(plan, outcome, &ui, &store)
     });
     let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
@@ -272,6 +280,7 @@ fn report(
                     id,
                     manifest,
                     phases,
+                    published: None,
                 }),
             )
         }
@@ -304,6 +313,9 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
         ),
         ("packages", outputs.packages.len().to_string()),
     ];
+    if let Some(made) = &image.published {
+        rows.push(("ami", format!("{} in {}", made.image, made.region)));
+    }
     let total = image.phases.iter().map(|(_, took)| *took).sum();
     rows.push(("time", crate::ui::human(total)));
     for (name, value) in rows {

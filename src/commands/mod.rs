@@ -24,6 +24,7 @@ pub mod export;
 mod failed;
 pub mod forward;
 pub mod history;
+pub mod iam_policy;
 pub mod import;
 pub mod init;
 mod judging;

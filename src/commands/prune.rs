@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Failed;
 use super::stored::{StoreArgs, size};
-use crate::builder::qemu;
+use crate::builder::{ec2, qemu};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::run::RunDir;
@@ -100,7 +100,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// Names the first that could not be removed; or the store is damaged, so that it cannot be told what is needed.
 pub async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     if args.runs {
-        runs(ui, out)?;
+        runs(args, ui, out).await?;
         if args.ec2 {
             return super::prune_ec2::runs(args, ui, out).await;
         }
@@ -168,7 +168,7 @@ fn print(
     out.flush()
 }
 
-fn runs(ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     let cache = Cache::of_user().map_err(Failed::new)?;
     let leftovers = RunDir::leftovers(&cache.runs())
         .map_err(|error| Failed::io("cannot look for run directories", error))?;
@@ -178,6 +178,20 @@ fn runs(ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
             .map_err(|error| Failed::io("cannot end a guest that was left over", error))?
         {
             ui.note(&format!("ended the guest of {}", path.display()));
+        }
+        let at_ec2 = ec2::leftover(&path);
+        let at_ec2 = at_ec2.map_err(|error| Failed::io("cannot read a run directory", error))?;
+        if let Some(run) = at_ec2 {
+            if !args.ec2 {
+                // It is the only record of what may cost money.
+                ui.warn(&format!(
+                    "{} may have left something at EC2: `karat prune --runs --ec2` removes it",
+                    path.display()
+                ));
+                continue;
+            }
+            let removed = run.remove(ui).await.map_err(Failed::new)?;
+            super::prune_ec2::tell(run.region(), &removed, out)?;
         }
         leftover
             .remove()

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Failed;
 use super::prune::PruneArgs;
 use crate::aws::{Aws, AwsError, Settings};
+use crate::builder::ec2;
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
 use crate::publish::ec2::prune::{Fate, Pruned, Rules, prune};
@@ -102,11 +103,24 @@ pub(super) async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Resu
         let removed = leftover::sweep_region(&aws.region(&name), ui).await;
         let removed = removed.map_err(Failed::new)?;
         tell(&name, &removed, out)?;
+        match ec2::expired(&aws.region(&name)).await {
+            Ok(over) => {
+                for run in over {
+                    let removed = run.remove(ui).await.map_err(Failed::new)?;
+                    tell(&name, &removed, out)?;
+                }
+            }
+            // Whoever only publishes need not be allowed to.
+            Err(error) if error.is_denied() => {
+                ui.warn(&format!("instances of builds were not looked for: {error}"));
+            }
+            Err(error) => return Err(Failed::new(error)),
+        }
     }
     Ok(())
 }
 
-fn tell(region: &str, removed: &[String], out: &mut dyn Write) -> Result<(), Failed> {
+pub(super) fn tell(region: &str, removed: &[String], out: &mut dyn Write) -> Result<(), Failed> {
     for what in removed {
         writeln!(out, "{region} {what}").map_err(Failed::stdout)?;
     }

@@ -74,7 +74,7 @@ pub struct PublishArgs {
     pub store: StoreArgs,
 }
 
-fn region(text: &str) -> Result<String, String> {
+pub(super) fn region(text: &str) -> Result<String, String> {
     if is_region(text) {
         return Ok(text.to_owned());
     }
@@ -262,7 +262,7 @@ fn passed(store: &Store, id: ManifestId) -> Result<(), Failed> {
 }
 
 /// States where an image is, unless that is said already.
-async fn state(
+pub(super) async fn state(
     made: &Publication,
     id: ManifestId,
     manifest: &Manifest,

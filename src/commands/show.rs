@@ -212,6 +212,9 @@ fn base(base: &Base) -> String {
         BaseKind::Bootstrap => [&base.distribution, &base.suite]
             .map(|word| word.clone().unwrap_or_default())
             .join(" "),
+        BaseKind::Ami => [&base.ami, &base.region]
+            .map(|word| word.clone().unwrap_or_default())
+            .join(" in "),
     };
     format!("{origin}, {}, {}", base.format, size(base.size))
 }

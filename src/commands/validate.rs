@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::{Invalid, TemplateArgs};
-use crate::plan::{Base, Builder, Plan};
+use crate::plan::{Ami, Base, Builder, Plan};
 use crate::template;
 
 /// Check templates without launching anything
@@ -49,7 +49,16 @@ fn summary(plan: &Plan) -> String {
         (Some(Base::Bootstrap(base)), _) => {
             format!("qemu, {} {}", base.distribution, base.suite)
         }
+        (Some(Base::Ami(Ami::Id(id))), _) => format!("ec2, {id}"),
+        (Some(Base::Ami(Ami::Newest { filters, .. })), _) => {
+            let names = filters.get("name").map(|it| it.join(" or "));
+            format!(
+                "ec2, {}",
+                names.unwrap_or_else(|| "the newest AMI".to_owned())
+            )
+        }
         (None, Builder::Qemu(_)) => "qemu".to_owned(),
+        (None, Builder::Ec2(_)) => "ec2".to_owned(),
     };
     let counts = [
         (plan.files.len(), "file"),

@@ -49,13 +49,28 @@ pub struct Lock {
 }
 
 /// The disk of a base.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     /// SHA-256 of the file.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// The AMI that it is: later builds start from this one too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ami: Option<Ami>,
+}
+
+/// An image of EC2.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ami {
+    /// `eu-central-1`
+    pub region: String,
+    /// `ami-...`
+    pub id: String,
+    /// What its root volume is made of: `snap-...`
+    pub snapshot: String,
 }
 
 /// One suite of an archive, as it was.
@@ -184,9 +199,7 @@ impl Lock {
     pub fn differences(&self, request: &Request, base: Option<&Base>) -> Vec<String> {
         let mut lines = self.request.differences(request);
         if self.base.as_ref() != base {
-            let show = |base: Option<&Base>| {
-                base.map_or_else(|| "none".to_owned(), |base| base.digest.to_string())
-            };
+            let show = |base: Option<&Base>| base.map_or_else(|| "none".to_owned(), Base::shown);
             let (was, is) = (show(self.base.as_ref()), show(base));
             lines.push(format!("the base was {was} and is {is}"));
         }
@@ -194,6 +207,16 @@ impl Lock {
             lines.push("`inputs` is not the digest of the lock's own request and base".to_owned());
         }
         lines
+    }
+}
+
+impl Base {
+    /// For messages: an AMI's id says more than its digest.
+    fn shown(&self) -> String {
+        match &self.ami {
+            Some(ami) => format!("{} in {}", ami.id, ami.region),
+            None => self.digest.to_string(),
+        }
     }
 }
 

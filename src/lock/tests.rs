@@ -37,6 +37,7 @@ fn base() -> Base {
     Base {
         digest: Digest::of(b"base"),
         size: 1 << 30,
+        ami: None,
     }
 }
 
@@ -177,7 +178,10 @@ fn a_lock_is_stale_when_what_it_depends_on_has_changed() {
     let same = request(&["nginx", "curl=7.88.1-10"]);
     let base = base();
     assert!(lock.is_fresh(&same, Some(&base)));
-    let other = Base { size: 1, ..base };
+    let other = Base {
+        size: 1,
+        ..base.clone()
+    };
     let changed = |change: fn(&mut Request)| {
         let mut request = same.clone();
         change(&mut request);

@@ -37,12 +37,7 @@ pub struct InputError {
 ///
 /// # Errors
 /// A file cannot be read, or the work was told to stop.
-pub fn collect(
-    plan: &Plan,
-    base: &plan::Base,
-    disk: &BaseDisk,
-    stop: &Stop,
-) -> Result<Inputs, InputError> {
+pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputError> {
     let files = plan.files.iter().map(|upload| file(upload, stop));
     let steps = plan.steps.iter().map(|planned| step(planned, stop));
     Ok(Inputs {
@@ -60,7 +55,7 @@ pub fn collect(
             .iter()
             .map(|(name, source)| (name.clone(), secret_kind(source)))
             .collect(),
-        base: base_of(base, disk),
+        base,
         packages: Packages {
             apt: plan
                 .packages
@@ -124,18 +119,18 @@ fn secret_kind(source: &plan::SecretSource) -> SecretKind {
     }
 }
 
-fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
+/// What is recorded of a base.
+#[must_use]
+pub fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
     let mut record = Base {
-        kind: BaseKind::File,
         digest: disk.digest,
         size: disk.size,
         format: disk.disk.format.clone(),
-        url: None,
-        distribution: None,
-        suite: None,
+        ..plain(BaseKind::File)
     };
     match base {
         plan::Base::File { .. } => {}
+        plan::Base::Ami(_) => record.kind = BaseKind::Ami,
         plan::Base::Manifest(_) => record.kind = BaseKind::Manifest,
         plan::Base::Url { url, .. } => {
             record.kind = BaseKind::Url;
@@ -148,6 +143,41 @@ fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
         }
     }
     record
+}
+
+/// What is recorded of an AMI whose root volume has this size in bytes.
+#[must_use]
+pub fn base_of_ami(region: &str, ami: &str, snapshot: &str, size: u64) -> Base {
+    Base {
+        digest: digest_of_ami(region, ami, snapshot),
+        size,
+        format: "raw".to_owned(),
+        region: Some(region.to_owned()),
+        ami: Some(ami.to_owned()),
+        snapshot: Some(snapshot.to_owned()),
+        ..plain(BaseKind::Ami)
+    }
+}
+
+/// What an AMI is known by: whoever has not made it cannot read its bytes, and AWS lets nobody change them.
+#[must_use]
+pub fn digest_of_ami(region: &str, ami: &str, snapshot: &str) -> Digest {
+    Digest::of(format!("{region}/{ami}/{snapshot}").as_bytes())
+}
+
+fn plain(kind: BaseKind) -> Base {
+    Base {
+        kind,
+        digest: Digest::of(b""),
+        size: 0,
+        format: String::new(),
+        url: None,
+        distribution: None,
+        suite: None,
+        region: None,
+        ami: None,
+        snapshot: None,
+    }
 }
 
 /// What the guest got of it is known only at its end.

@@ -116,7 +116,7 @@ pub struct Base {
     pub kind: BaseKind,
     /// SHA-256 of the file.
     pub digest: Digest,
-    /// Size of the file in bytes.
+    /// Size of the file (`ami`: of its root volume) in bytes.
     pub size: u64,
     /// QEMU's name for its format.
     pub format: String,
@@ -129,6 +129,15 @@ pub struct Base {
     /// Release (`bootstrap`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suite: Option<String>,
+    /// Where the AMI is (`ami`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Its id (`ami`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ami: Option<String>,
+    /// The snapshot of its root volume (`ami`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// Where a base came from.
@@ -144,6 +153,8 @@ pub enum BaseKind {
     Bootstrap,
     /// An image of the store.
     Manifest,
+    /// An image of EC2. Others cannot read its bytes, so its digest is that of the text `REGION/AMI/SNAPSHOT`.
+    Ami,
 }
 
 /// Declared packages, by package manager.

@@ -113,6 +113,9 @@ fn full(text: &str) -> Manifest {
     };
     let inputs = &mut made.inputs;
     inputs.base.url = Some("https://example.org/base".to_owned());
+    inputs.base.region = Some("eu-central-1".to_owned());
+    inputs.base.ami = Some("ami-0123456789abcdef0".to_owned());
+    inputs.base.snapshot = Some("snap-0123456789abcdef0".to_owned());
     inputs.packages.dnf = Some(Dnf {
         install: vec!["nginx".to_owned()],
         remove: Vec::new(),

@@ -54,6 +54,9 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
             url: None,
             distribution: Some("debian".to_owned()),
             suite: Some("bookworm".to_owned()),
+            region: None,
+            ami: None,
+            snapshot: None,
         },
         packages: Packages {
             apt: Some(Apt {

@@ -26,15 +26,22 @@ impl Checker<'_> {
         let Some(builder) = builder else {
             return Builder::Qemu(self.qemu(&schema::Qemu::default()));
         };
-        let schema::Builder { qemu, host } = builder.get_ref();
+        let schema::Builder { qemu, host, ec2 } = builder.get_ref();
         let kinds = [
             ("qemu", qemu.as_ref().map(Spanned::span)),
             ("host", host.as_ref().map(Spanned::span)),
+            ("ec2", ec2.as_ref().map(Spanned::span)),
         ];
         self.one_kind(&builder.span(), "the builder", &kinds);
-        match (qemu, host) {
-            (None, Some(host)) => Builder::Host(self.host(&host.span(), host.get_ref())),
-            (qemu, _) => Builder::Qemu(match qemu {
+        match (qemu, host, ec2) {
+            (None, Some(host), _) => Builder::Host(self.host(&host.span(), host.get_ref())),
+            (None, None, Some(ec2)) => {
+                let ec2 = ec2.get_ref();
+                // Not the host's: it does not run there.
+                let arch = self.choice("arch", ec2.arch.as_ref(), ARCHES, Arch::X86_64);
+                Builder::Ec2(Box::new(self.ec2(ec2, arch)))
+            }
+            (qemu, _, _) => Builder::Qemu(match qemu {
                 Some(qemu) => self.qemu(qemu.get_ref()),
                 None => self.qemu(&schema::Qemu::default()),
             }),
@@ -118,17 +125,21 @@ impl Checker<'_> {
         })
     }
 
-    /// `[base]`. QEMU without one starts from Debian; a host is its own base.
+    /// `[base]`. QEMU without one starts from Debian; an instance needs an AMI; a host is its own base.
     pub(super) fn base(
         &mut self,
         base: Option<&Spanned<schema::Base>>,
         builder: &Builder,
     ) -> Option<Base> {
-        let Builder::Qemu(Qemu { arch, .. }) = builder else {
-            if let Some(base) = base {
-                self.no_disk(base_span(base), "a base");
+        let arch = match builder {
+            Builder::Qemu(qemu) => &qemu.arch,
+            Builder::Ec2(_) => return self.base_of_instance(base),
+            Builder::Host(_) => {
+                if let Some(base) = base {
+                    self.no_disk(base_span(base), "a base");
+                }
+                return None;
             }
-            return None;
         };
         let Some(base) = base else {
             return Some(Base::Bootstrap(Bootstrap {
@@ -143,14 +154,20 @@ impl Checker<'_> {
             url,
             bootstrap,
             manifest,
+            ami,
         } = base.get_ref();
         let kinds = [
             ("file", file.as_ref().map(Spanned::span)),
             ("url", url.as_ref().map(Spanned::span)),
             ("bootstrap", bootstrap.as_ref().map(Spanned::span)),
             ("manifest", manifest.as_ref().map(Spanned::span)),
+            ("ami", ami.as_ref().map(Spanned::span)),
         ];
         self.one_kind(&base.span(), "the base", &kinds);
+        if let Some(ami) = ami {
+            let problem = Problem::at(ami.span(), "an AMI can only be started by AWS");
+            self.say(problem.help("build with [builder.ec2], or start from a file or URL"));
+        }
         if let Some(file) = file {
             return Some(self.base_file(&file.span(), file.get_ref()));
         }
@@ -166,6 +183,20 @@ impl Checker<'_> {
             bootstrap.get_ref(),
             *arch,
         )))
+    }
+
+    fn base_of_instance(&mut self, base: Option<&Spanned<schema::Base>>) -> Option<Base> {
+        let help = "add [base.ami] with `id`, or with `owners` and `name`";
+        let what = "an instance of EC2 starts from an AMI";
+        let Some(base) = base else {
+            self.say(Problem::nowhere(what).help(help));
+            return None;
+        };
+        if let Some(ami) = &base.get_ref().ami {
+            return self.base_ami(&ami.span(), ami.get_ref());
+        }
+        self.say(Problem::at(base_span(base), what).help(help));
+        None
     }
 
     fn base_file(&mut self, table: &Span, file: &schema::BaseFile) -> Base {
@@ -300,10 +331,18 @@ impl Checker<'_> {
         let key_file = ssh.key_file.as_ref();
         let key_file = key_file.map(|path| self.needed(path, NeedKind::PrivateKey));
         let ports = self.ports(&table, ssh);
-        if let (Some(port), Builder::Host(_)) = (&ssh.min_port, builder) {
+        if let (Some(port), Builder::Host(_) | Builder::Ec2(_)) = (&ssh.min_port, builder) {
             let what = "`min_port` and `max_port` are for `qemu`";
-            self.say(Problem::at(port.span(), what).help("write `port` in [builder.host]"));
+            let help = match builder {
+                Builder::Host(_) => "write `port` in [builder.host]",
+                _ => "remove them: an instance answers on port 22",
+            };
+            self.say(Problem::at(port.span(), what).help(help));
         }
+        let interface = match builder {
+            Builder::Ec2(ec2) => self.interface(ssh, Some(ec2)),
+            _ => self.interface(ssh, None),
+        };
         let asks_agent = matches!(builder, Builder::Host(_)) && key_file.is_none();
         Ssh {
             user: ssh
@@ -321,6 +360,7 @@ impl Checker<'_> {
                 .jump
                 .as_ref()
                 .map(|jump| self.jump(&jump.span(), jump.get_ref())),
+            interface,
         }
     }
 
@@ -375,8 +415,10 @@ impl Checker<'_> {
 
     /// What only makes sense with a disk, for a builder that has none.
     pub(super) fn disk_tables(&mut self, template: &Template, builder: &Builder) {
-        if matches!(builder, Builder::Qemu(_)) {
-            return;
+        match builder {
+            Builder::Qemu(_) => return,
+            Builder::Ec2(_) => return self.ec2_tables(template),
+            Builder::Host(_) => {}
         }
         if let Some(test) = template.test.first() {
             self.no_disk(test.span(), "a test");
@@ -402,12 +444,14 @@ fn base_span(base: &Spanned<schema::Base>) -> Span {
         url,
         bootstrap,
         manifest,
+        ami,
     } = base.get_ref();
     let kinds = [
         file.as_ref().map(Spanned::span),
         url.as_ref().map(Spanned::span),
         bootstrap.as_ref().map(Spanned::span),
         manifest.as_ref().map(Spanned::span),
+        ami.as_ref().map(Spanned::span),
     ];
     kinds
         .into_iter()

@@ -84,6 +84,7 @@ impl Checker<'_> {
         let kind = match builder {
             Builder::Qemu(_) => "qemu",
             Builder::Host(_) => "host",
+            Builder::Ec2(_) => "ec2",
         };
         let files = template
             .files
@@ -95,7 +96,9 @@ impl Checker<'_> {
             .iter()
             .map(|test| self.test(&test.span(), test.get_ref()))
             .collect();
-        let finish = self.finish(template.finish.as_ref());
+        let mut finish = self.finish(template.finish.as_ref());
+        // A snapshot is as the instance left it.
+        finish.rebuild &= kind != "ec2";
         if kind == "qemu" {
             self.no_random_salts(&template.provision, &finish);
         }

@@ -13,6 +13,7 @@ use crate::secret::Text;
 use crate::size::serialize_duration;
 
 pub(crate) mod check;
+mod ec2;
 mod finish;
 mod machine;
 pub(crate) mod make;
@@ -25,6 +26,7 @@ pub mod secrets;
 mod show;
 mod step;
 
+pub use ec2::{Ami, Ec2, Interface};
 pub use network::{Allow, Network, OnRefused};
 pub use policy::{Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
@@ -135,6 +137,8 @@ pub enum Base {
     Bootstrap(Bootstrap),
     /// An image of the store: the beginning of its manifest's id, or the channel that points to it.
     Manifest(String),
+    /// An image of EC2.
+    Ami(Ami),
 }
 
 /// How a download is checked.
@@ -168,6 +172,8 @@ pub enum Builder {
     Qemu(Qemu),
     /// An existing host: provisioned the same way, no image.
     Host(Host),
+    /// An instance of EC2; the image is a snapshot of its disk.
+    Ec2(Box<Ec2>),
 }
 
 /// `[builder.qemu]`
@@ -250,6 +256,9 @@ pub struct Ssh {
     pub ports: Option<(u16, u16)>,
     /// A host to go through.
     pub jump: Option<Jump>,
+    /// By which way an instance of EC2 is reached. Default its public address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Interface>,
 }
 
 /// `[ssh.jump]`

@@ -273,7 +273,7 @@ impl Checker<'_> {
         text.clone()
     }
 
-    fn tags(&mut self, tags: &BTreeMap<Str, Str>) -> BTreeMap<String, String> {
+    pub(super) fn tags(&mut self, tags: &BTreeMap<Str, Str>) -> BTreeMap<String, String> {
         for (at, (key, value)) in tags.iter().enumerate() {
             let name = key.get_ref();
             let reserved = ["aws:", "karat:"]

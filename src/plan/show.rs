@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Allow, Base, Builder, Checksum, Exception, Finish, Format, HostKey, Network, OnRefused,
-    Packages, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload, UploadSource,
+    Action, Allow, Ami, Base, Builder, Checksum, Ec2, Exception, Finish, Format, HostKey, Network,
+    OnRefused, Packages, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
+    UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -194,6 +195,16 @@ fn base(base: &Base) -> String {
             Checksum::Sha256Url(list) => format!("{url}, checked by {list}"),
         },
         Base::Manifest(name) => format!("the image {name} of the store"),
+        Base::Ami(Ami::Id(id)) => id.clone(),
+        Base::Ami(Ami::Newest { owners, filters }) => {
+            let filters = filters.iter();
+            let filters = filters.map(|(name, values)| format!("{name} {}", values.join(" or ")));
+            format!(
+                "the newest AMI of {} with {}, or what the lock says",
+                owners.join(" or "),
+                filters.collect::<Vec<_>>().join(", ")
+            )
+        }
         Base::Bootstrap(bootstrap) => {
             let mirror = bootstrap.mirror.as_deref();
             format!(
@@ -239,7 +250,37 @@ fn builder(builder: &Builder) -> Vec<String> {
             ),
             host_key(&host.host_key),
         ],
+        Builder::Ec2(ec2) => instance(ec2),
     }
+}
+
+fn instance(ec2: &Ec2) -> Vec<String> {
+    let region = ec2.region.as_deref();
+    let size = ec2.volume_size.map_or_else(
+        || "as large as the AMI's".to_owned(),
+        |size| format!("of {}", show_size(size)),
+    );
+    let encrypted = if ec2.encrypted { ", encrypted" } else { "" };
+    let spot = if ec2.spot { ", spot" } else { "" };
+    let mut lines = vec![
+        format!(
+            "ec2 in {}: {} ({}{spot})",
+            region.unwrap_or("the environment's region"),
+            ec2.instance_types.join(" or "),
+            word(&ec2.arch),
+        ),
+        format!("{} volume {size}{encrypted}", ec2.volume_type),
+    ];
+    let place = ec2.subnet.as_ref().or(ec2.vpc.as_ref());
+    lines.extend(place.map(|place| format!("in {place}")));
+    lines.push(match (&ec2.ingress, ec2.security_groups.as_slice()) {
+        (Some(ingress), _) => format!("SSH is let in from {ingress}"),
+        (None, []) => "SSH is let in from the caller's own address".to_owned(),
+        (None, groups) => format!("security groups {}", groups.join(", ")),
+    });
+    let profile = ec2.instance_profile.as_ref();
+    lines.extend(profile.map(|profile| format!("instance profile {profile}")));
+    lines
 }
 
 fn host_key(key: &HostKey) -> String {
@@ -260,6 +301,9 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
         ssh.user,
         show_duration(ssh.timeout)
     )];
+    if let Some(interface) = ssh.interface {
+        lines.push(format!("by {}", interface.name()));
+    }
     if let Some((low, high)) = ssh.ports {
         lines.push(format!("forwarded port {low} to {high}"));
     }

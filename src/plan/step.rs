@@ -16,7 +16,7 @@ use crate::template::schema::{self, Str};
 
 const STEP_TIMEOUT: Duration = Duration::from_mins(30);
 const TEST_TIMEOUT: Duration = Duration::from_mins(2);
-const BUILDERS: [&str; 2] = ["qemu", "host"];
+const BUILDERS: [&str; 3] = ["qemu", "host", "ec2"];
 /// As much of a command as names a step in one line.
 const NAME_LENGTH: usize = 60;
 

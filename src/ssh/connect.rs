@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::auth::{Credentials, log_in};
 use super::host_key::Expected;
+use super::proxy::{self, Proxy};
 use super::stream::Wire;
 use super::tunnel::Forwards;
 use super::{Session, SshError, Target};
@@ -32,6 +33,8 @@ const KEY_ARRIVES_WITHIN: Duration = Duration::from_secs(20);
 /// each time later, because a slow guest needs a while to start its sshd.
 const FIRST_GREETING: Duration = Duration::from_secs(2);
 const LONGEST_GREETING: Duration = Duration::from_secs(15);
+/// A command such as the AWS CLI starts Python, asks for a session and opens it: 3 to 10 s.
+const COMMAND_GREETING: Duration = Duration::from_secs(30);
 /// Connections that wait for a greeting at once, begun evenly within the time of one: more would trouble a slow guest.
 const PROBES: u32 = 3;
 const TCP_LIMIT: Duration = Duration::from_secs(5);
@@ -129,6 +132,9 @@ impl<'a> Dial<'a> {
         greeting: Duration,
         deadline: Instant,
     ) -> Result<Session, SshError> {
+        if let Some(command) = &self.target.proxy {
+            return self.by_command(command, deadline).await;
+        }
         let Some(jump) = &self.jump else {
             let greeted = self.first_greeted(greeting, deadline).await?;
             return self.handshake(greeted, deadline).await;
@@ -168,6 +174,22 @@ impl<'a> Dial<'a> {
         let mut session = self.handshake(greeted, deadline).await?;
         session.jump = via.take();
         Ok(session)
+    }
+
+    /// By way of a command, which has a session to set up before the server can be heard.
+    async fn by_command(&self, command: &[String], deadline: Instant) -> Result<Session, SshError> {
+        let failed = |problem: String| SshError::Proxy {
+            command: command.join(" "),
+            problem,
+        };
+        let (stream, said) = Proxy::start(command).map_err(|error| failed(error.to_string()))?;
+        match self.greet(stream, COMMAND_GREETING, deadline).await {
+            Ok(greeted) => self.handshake(greeted, deadline).await,
+            Err(error) => Err(match proxy::shown(&said) {
+                said if said.is_empty() => error,
+                said => failed(said),
+            }),
+        }
     }
 
     async fn tcp(&self, deadline: Instant) -> Result<TcpStream, SshError> {

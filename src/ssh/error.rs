@@ -165,6 +165,15 @@ pub enum SshError {
         /// Why.
         source: Box<russh::Error>,
     },
+    /// The command that should lead there does not.
+    #[error("`{command}` opens no way: {problem}")]
+    #[diagnostic(help("run it by hand; it needs the AWS CLI and the Session Manager plugin"))]
+    Proxy {
+        /// The command.
+        command: String,
+        /// What it said.
+        problem: String,
+    },
     /// The connection was lost.
     #[error("the connection to {login} dropped: {reason}")]
     Disconnected {

@@ -12,6 +12,7 @@ mod exec;
 mod host_key;
 pub mod keys;
 mod lines;
+mod proxy;
 mod quote;
 mod stream;
 mod tunnel;
@@ -37,6 +38,8 @@ pub struct Target {
     pub host_key: crate::plan::HostKey,
     /// A host to go through first.
     pub jump: Option<Box<Target>>,
+    /// A command whose standard input and output lead there, instead of a TCP connection.
+    pub proxy: Option<Vec<String>>,
 }
 
 /// How karat proves who it is.

@@ -80,6 +80,7 @@ pub struct Base {
     pub url: Option<Spanned<BaseUrl>>,
     pub bootstrap: Option<Spanned<Bootstrap>>,
     pub manifest: Option<Spanned<BaseManifest>>,
+    pub ami: Option<Spanned<BaseAmi>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +106,19 @@ pub struct BaseManifest {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table with `id`, or with `owners` and `name`"
+)]
+pub struct BaseAmi {
+    pub id: Option<Str>,
+    pub owners: Option<Spanned<Vec<Str>>>,
+    pub name: Option<Str>,
+    #[serde(default)]
+    pub filters: BTreeMap<Str, Spanned<Vec<Str>>>,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bootstrap {
     pub distribution: Option<Str>,
@@ -117,6 +131,7 @@ pub struct Bootstrap {
 pub struct Builder {
     pub qemu: Option<Spanned<Qemu>>,
     pub host: Option<Spanned<Host>>,
+    pub ec2: Option<Spanned<Ec2>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +163,28 @@ pub struct Host {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Ec2 {
+    pub region: Option<Str>,
+    pub profile: Option<Str>,
+    pub arch: Option<Str>,
+    pub instance_types: Option<Spanned<Vec<Str>>>,
+    pub spot: Option<Flag>,
+    pub subnet: Option<Str>,
+    pub vpc: Option<Str>,
+    #[serde(default)]
+    pub security_groups: Vec<Str>,
+    pub ingress: Option<Str>,
+    pub instance_profile: Option<Str>,
+    pub volume_size: Option<Spanned<Scalar>>,
+    pub volume_type: Option<Str>,
+    pub encrypted: Option<Spanned<Flag>>,
+    pub kms_key: Option<Str>,
+    #[serde(default)]
+    pub tags: BTreeMap<Str, Str>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ssh {
     pub user: Option<Str>,
     pub timeout: Option<Spanned<Scalar>>,
@@ -156,6 +193,7 @@ pub struct Ssh {
     pub min_port: Option<Spanned<Number>>,
     pub max_port: Option<Spanned<Number>>,
     pub jump: Option<Spanned<Jump>>,
+    pub interface: Option<Str>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -79,6 +79,7 @@ fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>)
     let base = lock::Base {
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
+        ami: None,
     };
     let state = |suite: &&str| lock::Archive {
         uri: archive.uri.clone(),
@@ -106,7 +107,7 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
 fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
     let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
     let base = plan.base.as_ref().unwrap();
-    let of_lock = lock.base.unwrap();
+    let of_lock = lock.base.as_ref().unwrap();
     let disk = BaseDisk {
         disk: disk::Base {
             path: site.path("base.raw"),
@@ -116,7 +117,8 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
         size: of_lock.size,
         virtual_size: 4000,
     };
-    let mut inputs = manifest::inputs::collect(&plan, base, &disk, &Stop::default()).unwrap();
+    let base = manifest::inputs::base_of(base, &disk);
+    let mut inputs = manifest::inputs::collect(&plan, base, &Stop::default()).unwrap();
     inputs.lock = Some(manifest::Lock {
         digest: lock.digest(),
     });

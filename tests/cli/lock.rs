@@ -44,6 +44,7 @@ fn lock(install: &[&str]) -> Lock {
     let base = Base {
         digest: Digest::of(DISK),
         size: DISK.len() as u64,
+        ami: None,
     };
     let packages = install
         .iter()

@@ -70,7 +70,7 @@ fn there_is_one_builder_one_base_and_one_kind_in_a_step() {
     insta::assert_snapshot!(site.validate_each(&[
         "[builder.qemu]\n[builder.host]\naddress = \"192.0.2.7\"\n",
         "[builder]\n",
-        "[builder.ec2]\n",
+        "[builder.gce]\n",
         "[base]\n",
         "[base.bootstrap]\n[base.file]\npath = \"t.toml\"\n",
         "[[provision]]\nname = \"nothing\"\n",
@@ -122,7 +122,7 @@ fn empty_and_missing_things_are_found_before_a_launch() {
 fn names_and_words_are_checked() {
     let site = Site::new();
     insta::assert_snapshot!(site.validate_each(&[
-        "[[provision]]\nreboot = {}\nonly = [\"quemu\"]\nexcept = [\"ec2\"]\n",
+        "[[provision]]\nreboot = {}\nonly = [\"quemu\"]\nexcept = [\"gce\"]\n",
         "[[provision]]\nshell = { inline = [\"true\"], environment = { \"\" = \"x\", \"a=b\" = \"c\", 1a = \"x\", \"bad-name\" = \"x\" } }\n",
         "[[provision]]\nshell = { inline = [\"true\"], environment = { A_1 = \"b=c\", N = 8080, FLAG = true, NUL = \"\\u0000\" } }\n",
         "[[provision]]\nshell = { inline = [\"true\"], exit_codes = [], user = \"-x\", working_directory = \"tmp\" }\n",

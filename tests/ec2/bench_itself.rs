@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::bench::faults::Fault;
@@ -250,6 +251,8 @@ fn a_role_of_another_account_can_be_assumed() {
 fn groups_are_refreshed() {
     let Some(bench) = Bench::start() else { return };
     let account = bench.account();
+    // A refresh is to be cancelled before it is done, on a slow machine too.
+    account.delay(Duration::from_secs(1));
     bench.python(&account, include_str!("boto/refreshes.py"));
 }
 

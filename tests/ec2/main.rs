@@ -6,9 +6,14 @@ mod bench_itself;
 #[path = "../qemu/boot_sector.rs"]
 #[expect(dead_code, reason = "the tests of QEMU have guests do more")]
 mod boot_sector;
+mod builder;
 mod channels;
+mod finishing;
 mod nightly;
+mod policy;
+mod pretender;
 mod pruned;
 mod publish;
+mod publish_faults;
 mod site;
 mod tiny_guests;

@@ -41,6 +41,24 @@ impl Site {
         site
     }
 
+    /// The same, on another machine or in another account.
+    pub fn copy(&self, account: &Account) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let copied = Command::new("cp")
+            .args(["-a", "--sparse=always"])
+            .arg(self.path().join("."))
+            .arg(scratch.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let environment = account.environment().into_iter();
+        Self {
+            scratch,
+            environment: environment
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         self.scratch.path()
     }
@@ -109,7 +127,7 @@ impl Site {
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self {
             code: output.status.code(),

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the tests without guests use more of it")]
 mod bench;
 mod bench_itself;
+mod builder;
 mod scene;
 #[path = "../support/base.rs"]
 mod shared;

@@ -68,6 +68,7 @@ impl TestMachine {
             auth: Auth::KeyFile(dir.path().join("client")),
             host_key: HostKey::Key(host_key.trim().to_owned()),
             jump: None,
+            proxy: None,
         };
         let session = ssh::connect(&target, Duration::from_secs(20))
             .await

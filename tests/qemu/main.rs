@@ -36,6 +36,7 @@ fn ssh() -> Ssh {
         agent: false,
         ports: None,
         jump: None,
+        interface: None,
     }
 }
 

@@ -119,7 +119,7 @@ async fn from_launch_to_a_finished_image_that_boots() {
         disk_size: None,
         ..plan
     };
-    let mut machine = boot(&site, "again", &plan, &ssh(), &again).await;
+    let machine = boot(&site, "again", &plan, &ssh(), &again).await;
     assert_eq!(says(&machine, "cat /etc/karat-test").await, "kept");
     let left = "ls /home/builder/.ssh/authorized_keys /etc/sudoers.d/90-cloud-init-users 2>/dev/null; \
                 ls /var/lib/cloud/instances | wc -l; wc -l </root/.ssh/authorized_keys; ls /etc/ssh/*_key";

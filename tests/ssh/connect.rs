@@ -448,6 +448,7 @@ async fn the_builder_host_logs_in_runs_and_lets_go() {
         agent: false,
         ports: None,
         jump: None,
+        interface: None,
     };
     let mut machine = karat::builder::host::HostMachine::connect(&host, &ssh)
         .await
@@ -499,6 +500,7 @@ async fn agent_child() {
         auth: Auth::Agent,
         host_key: HostKey::Key(host_key.to_owned()),
         jump: None,
+        proxy: None,
     };
     match karat::ssh::connect(&target, SHORT).await {
         Ok(session) => println!("RESULT {}", session.output("echo in").await.unwrap().trim()),

@@ -61,6 +61,7 @@ impl Sshd {
             auth: Auth::KeyFile(self.login_key()),
             host_key: HostKey::Key(self.host_key.clone()),
             jump: None,
+            proxy: None,
         }
     }
 

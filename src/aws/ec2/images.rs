@@ -73,6 +73,8 @@ struct Mapping {
 struct EbsMapping {
     #[serde(default)]
     snapshot_id: Option<String>,
+    #[serde(default)]
+    volume_size: u64,
 }
 
 impl Image {
@@ -88,6 +90,14 @@ impl Image {
         let mappings = self.block_device_mapping.item.iter();
         let mut roots = mappings.filter(|it| it.device_name == self.root_device_name);
         roots.next()?.ebs.as_ref()?.snapshot_id.as_deref()
+    }
+
+    /// The size of its root volume, in GiB.
+    #[must_use]
+    pub fn root_size(&self) -> Option<u64> {
+        let mut mappings = self.block_device_mapping.item.iter();
+        let root = mappings.find(|it| it.device_name == self.root_device_name);
+        Some(root?.ebs.as_ref()?.volume_size)
     }
 
     /// All snapshots that its volumes are made of.

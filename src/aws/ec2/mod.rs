@@ -1,10 +1,13 @@
-//! EC2: images, snapshots, launch templates, instances.
+//! EC2: images, snapshots, volumes, launch templates, instances and their networks.
 
 mod images;
+mod instances;
 mod launch_templates;
+mod network;
 mod snapshots;
 mod tags;
 mod uses;
+mod volumes;
 
 use serde::Deserialize;
 
@@ -12,9 +15,12 @@ use super::endpoint::Service;
 use super::query::Query;
 
 pub use images::{Image, NewImage, Shares};
+pub use instances::{Instance, NewInstance, NewVolume};
 pub use launch_templates::{LaunchTemplate, LaunchTemplateVersion};
+pub use network::{NewSecurityGroup, SecurityGroup, Subnet};
 pub use snapshots::Snapshot;
 pub use tags::{Tag, Tags};
+pub use volumes::Volume;
 
 /// The version of the API that all calls are of: it is the last one since 2016, and grows in place.
 const VERSION: &str = "2016-11-15";
@@ -52,6 +58,12 @@ impl Filter {
     #[must_use]
     pub fn tagged(key: &str) -> Self {
         Self::new("tag-key", [key])
+    }
+}
+
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.values.join(" or "))
     }
 }
 

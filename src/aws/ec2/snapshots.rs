@@ -99,8 +99,20 @@ impl Region {
     /// # Errors
     /// It failed, or took longer than an hour.
     pub async fn snapshot_completed(&self, id: &str) -> Result<Snapshot, AwsError> {
+        self.snapshot_completed_within(id, COMPLETED).await
+    }
+
+    /// Waits so long until everything of a snapshot is where it is kept.
+    ///
+    /// # Errors
+    /// It failed, or took longer.
+    pub async fn snapshot_completed_within(
+        &self,
+        id: &str,
+        within: Duration,
+    ) -> Result<Snapshot, AwsError> {
         let what = format!("snapshot {id}");
-        self.wait_for(&what, COMPLETED, async || {
+        self.wait_for(&what, within, async || {
             let snapshot = self.snapshot(id).await?;
             Ok(match snapshot.state.as_str() {
                 "completed" => Poll::Ready(snapshot),

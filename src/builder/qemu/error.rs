@@ -7,6 +7,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::builder::guest::{GuestError, said};
 use crate::disk::DiskError;
 use crate::ssh::SshError;
 
@@ -43,6 +44,10 @@ pub enum QemuError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
+    /// The keys.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Guest(#[from] GuestError),
     /// A file of the run directory could not be read or written.
     #[error("cannot prepare {}", path.display())]
     Prepare {
@@ -51,9 +56,6 @@ pub enum QemuError {
         /// Why.
         source: io::Error,
     },
-    /// A key could not be made or read.
-    #[error("cannot prepare the build's SSH keys: {0}")]
-    Key(String),
     /// The process could not be started.
     #[error("cannot start {program}")]
     Spawn {
@@ -96,25 +98,6 @@ pub enum QemuError {
         /// The last failure.
         source: Box<SshError>,
     },
-    /// cloud-init did not finish in time.
-    #[error("cloud-init did not finish within {within:?}")]
-    #[diagnostic(help("raise `ssh.timeout`, or read /var/log/cloud-init-output.log in the guest"))]
-    CloudInitSlow {
-        /// How long was waited.
-        within: Duration,
-    },
-    /// cloud-init failed.
-    #[error("cloud-init failed in the guest: {problems}")]
-    CloudInit {
-        /// What it says.
-        problems: String,
-    },
-    /// The clean-up of the way in failed.
-    #[error("the guest could not be cleaned up: {problem}")]
-    CleanUp {
-        /// How the script ended, and what it said last.
-        problem: String,
-    },
     /// The guest died by itself.
     #[error("the machine died: {0}")]
     Died(String),
@@ -127,12 +110,4 @@ pub enum QemuError {
         /// The console's log file.
         log: PathBuf,
     },
-}
-
-/// What a child said, for the end of a message.
-pub(super) fn said(stderr: &str) -> String {
-    match stderr.trim() {
-        "" => String::new(),
-        text => format!(": {text}"),
-    }
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::arguments::{DISK, Inputs, SEED, VARS, arguments, program};
-use super::keys::Keys;
 use super::process::Process;
-use super::seed::Seed;
+use super::seed::{LATER_STAGES, Seed};
 use super::{QemuError, QemuMachine, accelerator, firmware};
+use crate::builder::guest::{Keys, UserData};
 use crate::disk;
 use crate::plan::{self, Firmware};
 use crate::ssh::Target;
@@ -71,10 +71,13 @@ pub async fn launch(
     let authorized: Vec<String> = keys.authorized.iter().cloned().collect();
     let seed = Seed {
         instance: &instance(),
-        user: &ssh.user,
-        authorized: &authorized,
-        host_key_private: keys.host.private_openssh(),
-        host_key_public: keys.host.public_line(),
+        user_data: UserData {
+            user: &ssh.user,
+            authorized: &authorized,
+            host_key_private: keys.host.private_openssh(),
+            host_key_public: keys.host.public_line(),
+            later_stages: LATER_STAGES,
+        },
     };
     let path = run.join(SEED);
     seed.write(&path)
@@ -97,6 +100,7 @@ pub async fn launch(
         auth: keys.auth,
         host_key: plan::HostKey::Key(keys.host.public_line().to_owned()),
         jump: None,
+        proxy: None,
     };
     Ok(QemuMachine::new(
         process,

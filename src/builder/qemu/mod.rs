@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Death, Machine, MachineError};
+use super::{Death, Machine, MachineError, guest};
 use crate::network::Seal;
 use crate::ssh::{self, Session, Target, quote};
 use crate::time::Timestamp;
@@ -14,16 +14,13 @@ use crate::ui::Ui;
 mod accelerator;
 mod arguments;
 mod boot;
-mod cloud_init;
 mod console;
 mod error;
 mod firmware;
-mod keys;
 mod launch;
 mod leftover;
 mod process;
 mod qmp;
-mod sealed;
 mod seed;
 mod watch;
 
@@ -32,8 +29,8 @@ pub use launch::launch;
 pub use leftover::end_leftover;
 use process::Process;
 
-/// Removes the way in; the last thing that runs in a guest.
-const CLEAN_UP: &str = include_str!("cleanup.sh");
+/// Makes whatever would leave a sealed guest fail at once.
+const SEALED: &str = include_str!("sealed.sh");
 /// How long the guest may take to act on one way of asking before it is asked in another.
 const ASK_AGAIN: Duration = Duration::from_secs(20);
 
@@ -111,7 +108,7 @@ impl QemuMachine {
         tokio::select! {
             biased;
             report = death.wait() => Err(MachineError::Died(report)),
-            done = cloud_init::wait(self.session(), left, ui) => done,
+            done = guest::cloud_init(self.session(), left, ui) => done,
         }
     }
 
@@ -133,7 +130,7 @@ impl QemuMachine {
     /// # Errors
     /// The line dropped, or the guest's sshd forwards no port and there is something to serve.
     pub async fn seal_with(&mut self, mut seal: Seal) -> Result<(), MachineError> {
-        sealed::attach(&mut seal, self.session()).await?;
+        guest::attach(&mut seal, self.session(), SEALED).await?;
         self.seal = Some(seal);
         Ok(())
     }
@@ -152,29 +149,9 @@ impl QemuMachine {
     ///
     /// # Errors
     /// The script failed, the line dropped, or the guest died.
-    pub async fn clean_up(&mut self) -> Result<(), MachineError> {
-        // The second word of the line is the key itself; a comment may have been written differently.
-        let key = self
-            .authorized
-            .as_deref()
-            .and_then(|line| line.split_whitespace().nth(1));
-        let command = format!(
-            "sh -c \"$(cat)\" karat-clean-up {}",
-            quote(key.unwrap_or("no key of the build"))
-        );
-        let mut last = String::new();
-        let mut keep = |line: &str| line.clone_into(&mut last);
-        let mut death = self.death();
-        let exit = tokio::select! {
-            biased;
-            report = death.wait() => return Err(MachineError::Died(report)),
-            exit = self.session().exec(&command, CLEAN_UP.as_bytes(), &mut keep) => exit?,
-        };
-        if exit.code == Some(0) {
-            return Ok(());
-        }
-        let problem = format!("the script {exit}{}", error::said(&last));
-        Err(QemuError::CleanUp { problem }.into())
+    pub async fn clean_up(&self) -> Result<(), MachineError> {
+        let authorized = self.authorized.as_deref();
+        guest::clean_up(self.session(), self.death(), authorized, "", "").await
     }
 
     /// Shuts the guest down and returns its disk, an overlay on the base, ready to be read.
@@ -213,7 +190,7 @@ impl QemuMachine {
             Some(end) => Err(QemuError::Died(format!(
                 "QEMU {} while the guest was shutting down{}; its console ends with:\n{}",
                 process::describe(end.status),
-                error::said(&end.stderr),
+                guest::said(&end.stderr),
                 console::tail(&log)
             ))),
             None => {
@@ -260,7 +237,7 @@ impl Machine for QemuMachine {
             set_clock(session, clock).await?;
         }
         match &mut self.seal {
-            Some(seal) => Ok(sealed::attach_again(seal, session).await?),
+            Some(seal) => Ok(guest::attach_again(seal, session, SEALED).await?),
             None => Ok(()),
         }
     }

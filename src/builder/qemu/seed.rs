@@ -6,30 +6,26 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions, format_volume};
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::builder::guest::UserData;
 
 /// Room for the files and more; FAT needs little itself.
 const SIZE: usize = 1 << 20;
 /// cloud-init looks for a disk with this label.
 const LABEL: [u8; 11] = *b"CIDATA     ";
 
-/// The stages after the local one would each start Python for nothing, 20 s of an emulated boot. One that is gone cannot be
-/// cancelled, and not every guest has systemd; neither matters.
-const CANCEL_LATER_STAGES: &str = "systemctl stop --no-block cloud-init.service cloud-init-network.service \
-     cloud-config.service cloud-final.service 2>/dev/null || true";
+/// All of it is done in the local stage, before the network: nothing needs that.
+pub(super) const LATER_STAGES: &str =
+    "cloud-init.service cloud-init-network.service cloud-config.service cloud-final.service";
 
 /// What the guest is told.
 #[derive(Debug)]
 pub(super) struct Seed<'a> {
     /// Anything that no boot of the same disk was told before.
     pub instance: &'a str,
-    /// Login name.
-    pub user: &'a str,
-    /// Public keys that may log in, as lines of `authorized_keys`.
-    pub authorized: &'a [String],
-    /// The guest's own key.
-    pub host_key_private: &'a str,
-    pub host_key_public: &'a str,
+    /// How we get in.
+    pub user_data: UserData<'a>,
 }
 
 impl Seed<'_> {
@@ -49,7 +45,7 @@ impl Seed<'_> {
         format_volume(&mut disk, FormatVolumeOptions::new().volume_label(LABEL))?;
         let system = FileSystem::new(&mut disk, FsOptions::new())?;
         for (name, text) in [
-            ("user-data", self.user_data()),
+            ("user-data", self.user_data.text()),
             ("meta-data", self.meta_data()),
         ] {
             let mut file = system.root_dir().create_file(name)?;
@@ -60,46 +56,9 @@ impl Seed<'_> {
         Ok(disk.into_inner())
     }
 
-    /// No host name: the image keeps the one it has. All is done in the local stage, before the network: nothing needs it.
+    /// No host name: the image keeps the one it has.
     fn meta_data(&self) -> String {
         json!({"instance-id": self.instance, "dsmode": "local"}).to_string()
-    }
-
-    /// Every JSON text is YAML, and nothing in it can break out of its place.
-    ///
-    /// Only the modules that the build needs run: what cloud-init would do besides (apt sources, locale, mounts, ...) has no place
-    /// in an image, takes much of an emulated boot, and comes anyway when the finished image first boots for its user.
-    fn user_data(&self) -> String {
-        let config = json!({
-            "ssh_deletekeys": true,
-            "ssh_keys": {"ed25519_private": self.host_key_private, "ed25519_public": self.host_key_public},
-            "disable_root": false,
-            "preserve_hostname": true,
-            "users": [self.user_entry()],
-            "growpart": {"mode": "auto", "devices": ["/"]},
-            "resize_rootfs": true,
-            "bootcmd": [CANCEL_LATER_STAGES],
-            "cloud_init_modules": ["bootcmd", "growpart", "resizefs", "users-groups", "ssh"],
-            "cloud_config_modules": [],
-            "cloud_final_modules": [],
-        });
-        format!("#cloud-config\n{config}\n")
-    }
-
-    fn user_entry(&self) -> Value {
-        let mut entry = json!({
-            "name": self.user,
-            // A new user has no password anyway. Locking that of an existing one, root's even, would stay in the image.
-            "lock_passwd": false,
-        });
-        if !self.authorized.is_empty() {
-            entry["ssh_authorized_keys"] = json!(self.authorized);
-        }
-        if self.user != "root" {
-            entry["sudo"] = json!("ALL=(ALL) NOPASSWD:ALL");
-            entry["shell"] = json!("/bin/bash");
-        }
-        entry
     }
 }
 
@@ -110,50 +69,19 @@ mod tests {
 
     use super::*;
 
-    fn user_data(user: &str) -> Value {
-        let seed = Seed {
-            instance: "karat-1",
-            user,
-            authorized: &["ssh-ed25519 AAAA \"build\"".into()],
-            host_key_private: "-----BEGIN\nx\n-----END\n",
-            host_key_public: "ssh-ed25519 BBBB",
-        };
-        let text = seed.user_data();
-        serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap()
-    }
-
-    #[test]
-    fn root_gets_the_key_alone_and_another_user_sudo_too() {
-        for (user, sudo) in [
-            ("root", Value::Null),
-            ("debian", json!("ALL=(ALL) NOPASSWD:ALL")),
-        ] {
-            let config = user_data(user);
-            let entry = &config["users"][0];
-            assert_eq!(entry["name"], user);
-            assert_eq!(entry["sudo"], sudo);
-            assert_eq!(entry["lock_passwd"], false);
-            assert_eq!(
-                entry["ssh_authorized_keys"],
-                json!(["ssh-ed25519 AAAA \"build\""])
-            );
-            assert_eq!(
-                config["ssh_keys"]["ed25519_private"],
-                "-----BEGIN\nx\n-----END\n"
-            );
-        }
-    }
-
     #[test]
     fn blkid_and_mtools_read_the_disk() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("seed.img");
         let seed = Seed {
             instance: "karat-2",
-            user: "root",
-            authorized: &[],
-            host_key_private: "private",
-            host_key_public: "public",
+            user_data: UserData {
+                user: "root",
+                authorized: &[],
+                host_key_private: "private",
+                host_key_public: "public",
+                later_stages: LATER_STAGES,
+            },
         };
         seed.write(&path).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -180,7 +108,7 @@ mod tests {
                 .arg(&path)
                 .arg(format!("::{name}")))
         };
-        assert_eq!(read("user-data"), seed.user_data());
+        assert_eq!(read("user-data"), seed.user_data.text());
         assert_eq!(read("meta-data"), seed.meta_data());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::progress::Progress;
+use super::progress::{Claim, Progress};
 use super::register::sweep;
 use crate::aws::ec2::Filter;
 use crate::aws::run::{EXPIRES, PUBLISHED, RUN, is_over};
@@ -39,7 +39,7 @@ pub async fn end_upload(region: &Region, path: &Path, ui: &Ui) -> Vec<String> {
                 Some(run) => sweep(region, &run, ui).await,
                 None => Vec::new(),
             };
-            if let Err(error) = progress.end() {
+            if let Err(error) = progress.end().and_then(Claim::end) {
                 ui.warn(&error.to_string());
             }
             removed

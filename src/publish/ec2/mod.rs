@@ -5,6 +5,7 @@ mod blocks;
 mod error;
 pub mod leftover;
 mod parent;
+pub mod policy;
 mod progress;
 pub mod prove;
 pub mod prune;
@@ -31,11 +32,14 @@ use crate::ui::Ui;
 
 pub use about::About;
 pub use error::PublishError;
-use progress::{Beginning, Progress};
+use progress::{Beginning, Claim, Progress};
 pub use publication::{Publication, Published};
 pub use register::{offer, register, sweep};
 pub use source::Source;
 use upload::Parent;
+
+/// What AWS says when an AMI of this name is there already.
+const TAKEN: &str = "InvalidAMIName.Duplicate";
 
 /// What is published, and how.
 pub struct Job<'a> {
@@ -145,40 +149,54 @@ struct Place<'a> {
 
 impl Place<'_> {
     async fn publish(&self) -> Result<(Publication, bool), PublishError> {
-        if let Some(image) = self.there().await? {
-            return Ok((self.take_over(image).await?, true));
-        }
         let name = format!("{}-{}-{}", self.about.id, self.account, self.region.name());
-        let path = progress::place(&self.job.cache, &name);
+        let claim = Claim::of(&progress::place(&self.job.cache, &name))?;
+        let claim = claim.ok_or_else(|| PublishError::Busy {
+            region: self.region.name().to_owned(),
+        })?;
+        if let Some(image) = self.there().await? {
+            let taken = self.take_over(image).await?;
+            // Of an upload that was killed when its AMI was made already.
+            claim.end()?;
+            return Ok((taken, true));
+        }
         let parent = self.parent().await?;
         let begin = || self.beginning(parent.as_ref());
-        let busy = || PublishError::Busy {
-            region: self.region.name().to_owned(),
-        };
-        let mut progress = Progress::open(&path, begin)?.ok_or_else(busy)?;
+        let mut progress = claim.open(begin)?;
         if self.is_of_no_use(&progress).await? {
             self.sweep(&progress).await;
-            progress.end()?;
-            progress =
-                Progress::open(&path, || self.beginning(parent.as_ref()))?.ok_or_else(busy)?;
+            progress = progress.end()?.open(begin)?;
         }
         let made = self.make(&mut progress, parent).await;
         if made.is_err() {
             self.sweep(&progress).await;
         }
-        progress.end()?;
-        Ok((made?, false))
+        progress.end()?.end()?;
+        match made {
+            Err(PublishError::Aws(error)) if error.error_code() == Some(TAKEN) => {
+                // Another host was faster.
+                let image = self.there().await?.ok_or(error)?;
+                Ok((self.take_over(image).await?, true))
+            }
+            made => Ok((made?, false)),
+        }
     }
 
-    /// The AMI that was made of this manifest, ready or not.
+    /// The AMI that was made of this manifest, ready or not. One that has failed is removed.
     async fn there(&self) -> Result<Option<Image>, PublishError> {
         let ours = Filter::tag(MANIFEST, &self.about.id.to_string());
-        let images = self.region.images(&["self"], &[ours]).await?;
-        let mut images: Vec<_> = (images.into_iter())
-            .filter(|it| it.state != "deregistered")
-            .collect();
-        images.sort_by(|one, other| one.creation_date.cmp(&other.creation_date));
-        Ok(images.pop())
+        let mut there = Vec::new();
+        for image in self.region.images(&["self"], &[ours]).await? {
+            match (image.state.as_str(), image.tag(run::RUN)) {
+                ("deregistered", _) => {}
+                ("failed" | "error" | "invalid", Some(run)) => {
+                    sweep(&self.region, run, self.job.ui).await;
+                }
+                _ => there.push(image),
+            }
+        }
+        there.sort_by(|one, other| one.creation_date.cmp(&other.creation_date));
+        Ok(there.pop())
     }
 
     /// An AMI that is there already is looked at as if somebody else had made it, unless it is known.
@@ -251,6 +269,7 @@ impl Place<'_> {
     ) -> Result<Publication, PublishError> {
         let (region, about) = (&self.region, self.about);
         let resumed = progress.snapshot.clone();
+        self.not_cancelled()?;
         let description = format!("{} {}", about.name, about.description);
         let snapshot = upload::begin(region, progress, &description, self.key.as_deref()).await?;
         let is_written = match resumed {
@@ -325,8 +344,19 @@ impl Place<'_> {
     }
 
     async fn sweep(&self, progress: &Progress) {
-        if let Some(run) = progress.beginning.tags.get(run::RUN) {
-            sweep(&self.region, run, self.job.ui).await;
+        let removed = match progress.beginning.tags.get(run::RUN) {
+            Some(run) => sweep(&self.region, run, self.job.ui).await,
+            None => Vec::new(),
+        };
+        // A search may not find what was just begun, or may not be allowed.
+        let begun = progress.snapshot.iter();
+        for snapshot in begun.filter(|it| !removed.contains(it)) {
+            let gone = self.region.delete_snapshot(snapshot).await;
+            if let Err(error) = gone
+                && !error.is_not_found()
+            {
+                self.job.ui.detail(&format!("{snapshot}: {error}"));
+            }
         }
     }
 

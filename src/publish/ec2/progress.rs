@@ -26,6 +26,13 @@ pub(super) struct Beginning {
     pub(super) kms_key: Option<String>,
 }
 
+/// The right to upload an image to a place, which one process at a time has, among those that share a cache.
+#[derive(Debug)]
+pub(super) struct Claim {
+    path: PathBuf,
+    lock: FileLock,
+}
+
 /// An upload that has begun.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -33,8 +40,7 @@ pub(super) struct Progress {
     pub(super) snapshot: Option<String>,
     done: HashSet<u64>,
     file: Mutex<File>,
-    path: PathBuf,
-    lock: FileLock,
+    claim: Claim,
 }
 
 /// The files of uploads, among those of other regions and images.
@@ -42,69 +48,76 @@ pub(super) fn place(cache: &Path, name: &str) -> PathBuf {
     cache.join("uploads").join(name)
 }
 
-impl Progress {
-    /// Takes up the upload of this name, or begins one. `None` while another process is at it.
-    pub(super) fn open(
-        path: &Path,
-        begin: impl FnOnce() -> Beginning,
-    ) -> Result<Option<Self>, PublishError> {
-        let failed = |source| PublishError::Progress {
-            path: path.to_owned(),
-            source,
-        };
+impl Claim {
+    /// Takes the upload of this name. `None` while another process has it.
+    pub(super) fn of(path: &Path) -> Result<Option<Self>, PublishError> {
+        let failed = failed(path);
         let directory = path.parent().unwrap_or(path);
-        fs::create_dir_all(directory).map_err(failed)?;
-        let lock = FileLock::try_exclusive(&path.with_extension("lock")).map_err(failed)?;
-        let Some(lock) = lock else { return Ok(None) };
-        let known = match fs::read_to_string(path) {
+        fs::create_dir_all(directory).map_err(&failed)?;
+        let lock = FileLock::try_exclusive(&path.with_extension("lock")).map_err(&failed)?;
+        let path = path.to_owned();
+        Ok(lock.map(|lock| Self { path, lock }))
+    }
+
+    /// Goes on with the upload where a killed process has stopped, or begins one.
+    pub(super) fn open(self, begin: impl FnOnce() -> Beginning) -> Result<Progress, PublishError> {
+        let known = match fs::read_to_string(&self.path) {
             Ok(text) => read(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(failed(&self.path)(error)),
         };
         let is_known = known.is_some();
         let (beginning, snapshot, done) = known.unwrap_or_else(|| (begin(), None, HashSet::new()));
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(failed)?;
-        let progress = Self {
+        let mut file = OpenOptions::new();
+        let file = file.create(true).append(true).open(&self.path);
+        let progress = Progress {
             beginning,
             snapshot,
             done,
-            file: Mutex::new(file),
-            path: path.to_owned(),
-            lock,
+            file: Mutex::new(file.map_err(failed(&self.path))?),
+            claim: self,
         };
         if !is_known {
             // Whatever was there is of no use.
-            progress.file().set_len(0).map_err(failed)?;
+            let emptied = progress.file().set_len(0);
+            emptied.map_err(failed(&progress.claim.path))?;
             let line = serde_json::to_string(&progress.beginning).expect("it is made of text");
             progress.add(&line)?;
         }
-        Ok(Some(progress))
+        Ok(progress)
     }
 
+    /// There is nothing to upload, or no longer.
+    pub(super) fn end(self) -> Result<(), PublishError> {
+        self.forget()?;
+        let path = &self.path;
+        self.lock.remove().map_err(failed(path))
+    }
+
+    fn forget(&self) -> Result<(), PublishError> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&self.path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Progress {
     /// An upload that nobody goes on with; `None` while somebody does, or when there is none.
     pub(super) fn of_dead(path: &Path) -> Result<Option<Self>, PublishError> {
-        match fs::read_to_string(path) {
-            Ok(text) if read(&text).is_some() => {}
-            // Nothing was begun with it.
-            Ok(_) => {
-                let _ = fs::remove_file(path);
-                return Ok(None);
-            }
-            Err(_) => return Ok(None),
+        if !path.exists() {
+            return Ok(None);
         }
-        let nothing = || Beginning {
-            token: String::new(),
-            tags: Tags::default(),
-            size: 0,
-            parent: None,
-            encrypted: false,
-            kms_key: None,
+        let Some(claim) = Claim::of(path)? else {
+            return Ok(None);
         };
-        Self::open(path, nothing)
+        match fs::read_to_string(path) {
+            Ok(text) if read(&text).is_some() => {
+                claim.open(|| unreachable!("it is known")).map(Some)
+            }
+            // Nothing was begun with it.
+            _ => claim.end().map(|()| None),
+        }
     }
 
     /// The snapshot has this name.
@@ -124,13 +137,10 @@ impl Progress {
         self.add(&block.to_string())
     }
 
-    /// It is over.
-    pub(super) fn end(self) -> Result<(), PublishError> {
-        let removed = fs::remove_file(&self.path).and_then(|()| self.lock.remove());
-        removed.map_err(|source| PublishError::Progress {
-            path: self.path,
-            source,
-        })
+    /// It is over. Another one may begin.
+    pub(super) fn end(self) -> Result<Claim, PublishError> {
+        self.claim.forget()?;
+        Ok(self.claim)
     }
 
     fn file(&self) -> std::sync::MutexGuard<'_, File> {
@@ -139,10 +149,14 @@ impl Progress {
 
     fn add(&self, line: &str) -> Result<(), PublishError> {
         let written = self.file().write_all(format!("{line}\n").as_bytes());
-        written.map_err(|source| PublishError::Progress {
-            path: self.path.clone(),
-            source,
-        })
+        written.map_err(failed(&self.claim.path))
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> PublishError {
+    |source| PublishError::Progress {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -174,8 +188,12 @@ mod tests {
     fn an_upload_is_taken_up_where_it_stopped() {
         let scratch = tempfile::tempdir().unwrap();
         let path = place(scratch.path(), "one");
-        let mut first = Progress::open(&path, || beginning("1")).unwrap().unwrap();
-        assert!(Progress::open(&path, || beginning("2")).unwrap().is_none());
+        let open = |token| {
+            let claim = Claim::of(&path).unwrap()?;
+            Some(claim.open(|| beginning(token)).unwrap())
+        };
+        let mut first = open("1").unwrap();
+        assert!(open("2").is_none());
         first.begun("snap-1".to_owned()).unwrap();
         first.put(7).unwrap();
         first.put(12).unwrap();
@@ -183,13 +201,13 @@ mod tests {
         // The last line was cut off.
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 1]).unwrap();
-        let second = Progress::open(&path, || beginning("3")).unwrap().unwrap();
+        let second = open("3").unwrap();
         assert_eq!(second.beginning, beginning("1"));
         assert_eq!(second.snapshot.as_deref(), Some("snap-1"));
         assert!(second.has(7) && !second.has(12) && !second.has(1));
-        second.end().unwrap();
+        second.end().unwrap().end().unwrap();
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
-        let third = Progress::open(&path, || beginning("4")).unwrap().unwrap();
+        let third = open("4").unwrap();
         assert_eq!(
             (third.beginning.token.as_str(), &third.snapshot),
             ("4", &None)

@@ -49,27 +49,24 @@ pub async fn offer(region: &Region, image: &Image, settings: &PublishEc2) -> Res
             .root_snapshot()
             .filter(|_| !shares.accounts.is_empty())
         {
-            region.share_snapshot(snapshot, &shares.accounts).await?;
+            eventually(async || region.share_snapshot(snapshot, &shares.accounts).await).await?;
         }
     }
     if let Some(time) = settings
         .deprecate_after
         .filter(|_| image.deprecation_time.is_none())
     {
-        region
-            .deprecate_image(&image.id, &after(time).to_string())
-            .await?;
+        let time = after(time).to_string();
+        eventually(async || region.deprecate_image(&image.id, &time).await).await?;
     }
     if settings.protect {
-        region.protect_image(&image.id).await?;
+        eventually(async || region.protect_image(&image.id).await).await?;
     }
     if image.tag(PUBLISHED).is_none() {
         let mut resources = vec![image.id.as_str()];
         resources.extend(image.root_snapshot());
-        let now = Timestamp::now().to_string();
-        region
-            .tag(&resources, &Tags::from([(PUBLISHED.to_owned(), now)]))
-            .await?;
+        let now = Tags::from([(PUBLISHED.to_owned(), Timestamp::now().to_string())]);
+        eventually(async || region.tag(&resources, &now).await).await?;
     }
     Ok(())
 }

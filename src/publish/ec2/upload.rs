@@ -1,6 +1,7 @@
 //! A disk → a snapshot, through the EBS direct APIs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -11,11 +12,16 @@ use super::PublishError;
 use super::blocks::changed;
 use super::progress::Progress;
 use crate::aws::ebs::{IN_FLIGHT, NewSnapshot};
-use crate::aws::{AwsError, Region};
+use crate::aws::{AwsError, Region, eventually};
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
 use crate::hashing;
 use crate::ui::Bar;
+
+/// A snapshot that was ended already is completed within this time: those that are written through the EBS direct APIs need a minute.
+const SEALED: Duration = Duration::from_mins(5);
+/// What AWS says of a snapshot that cannot be ended: because it was, or because blocks are missing.
+const REFUSED: &str = "ValidationException";
 
 /// Blocks that are read before they are wanted.
 const READY: usize = 16;
@@ -102,8 +108,12 @@ pub(super) async fn write(
         async |block: Block| {
             let length = block.data.len() as u64;
             if !progress.has(block.index) {
-                let put = region.put_block(snapshot, block.index, block.data, &block.digest);
-                put.await?;
+                let Block { index, digest, .. } = block;
+                let put = async || {
+                    let data = block.data.clone();
+                    region.put_block(snapshot, index, data, &digest).await
+                };
+                eventually(put).await?;
                 progress.put(block.index)?;
             }
             bar.advance(length);
@@ -141,8 +151,17 @@ pub(super) async fn complete(
     written: Written,
 ) -> Result<(), AwsError> {
     let Written { blocks, aggregate } = written;
-    region
-        .complete_snapshot(snapshot, blocks, &aggregate)
-        .await?;
-    region.snapshot_completed(snapshot).await.map(drop)
+    let ended =
+        eventually(async || region.complete_snapshot(snapshot, blocks, &aggregate).await).await;
+    match ended {
+        // It is taken once only: the answer to the first one was lost, or went to a karat that was killed.
+        Err(error) if error.error_code() == Some(REFUSED) => {
+            match region.snapshot_completed_within(snapshot, SEALED).await {
+                Err(AwsError::Slow { .. }) => Err(error),
+                ended => ended.map(drop),
+            }
+        }
+        Err(error) => Err(error),
+        Ok(()) => region.snapshot_completed(snapshot).await.map(drop),
+    }
 }

@@ -7,6 +7,7 @@ use super::Inner;
 use super::faults::{Fault, Moment, Plan};
 use super::form::Form;
 use super::left;
+use super::world::State;
 
 /// The region of an account's environment.
 pub const REGION: &str = "us-east-1";
@@ -155,6 +156,18 @@ impl Account {
         let (inner, id) = (Arc::clone(&self.inner), self.id.clone());
         self.inner
             .wait_for(async move { left::of(&inner, &id).await })
+    }
+
+    /// Addresses of the instances that are not gone.
+    pub fn addresses(&self) -> Vec<String> {
+        let mut world = self.inner.world.lock().unwrap();
+        let ours = world.instances.values_mut();
+        let ours = ours.filter(|it| it.owner == self.id);
+        let there = ours.filter_map(|it| {
+            let is_there = matches!(it.state(), State::Pending | State::Running);
+            is_there.then(|| it.address.clone())
+        });
+        there.collect()
     }
 
     /// Kills an instance's guest, as when its host breaks down. It is terminated.

@@ -15,7 +15,7 @@ use super::{Inner, guest, instances};
 
 /// EC2's limit, before base64.
 const USER_DATA: usize = 16 << 10;
-/// Addresses are 127.0.7.1 to .254, each used once before any is used again.
+/// Addresses are 127.0.7.1 to .254, or those of another subnet, each used once before any is used again.
 const ADDRESSES: u32 = 254;
 static NEXT_ADDRESS: AtomicU32 = AtomicU32::new(0);
 
@@ -35,7 +35,8 @@ pub async fn run(inner: &Arc<Inner>, call: &Call, fails: bool) -> Outcome {
     asked.set("ImageId", &id);
     let image = usable(inner, call, &asked)?;
     let volumes = volumes(&image, &mut asked)?;
-    let address = free_address(inner.boots_guests(&call.account))?;
+    let subnet = network(inner, call).await;
+    let address = free_address(inner.boots_guests(&call.account), subnet)?;
     let nic = if asked.get("NetworkInterface.1.DeviceIndex").is_some() {
         "NetworkInterface.1."
     } else {
@@ -254,16 +255,32 @@ fn volumes(image: &Image, asked: &mut Form) -> Result<Vec<(String, u64)>, Refusa
     Ok(sizes)
 }
 
+/// The third number of the addresses of the subnet that the call names: 16 of 127.0.16.0/20.
+async fn network(inner: &Inner, call: &Call) -> u32 {
+    let named = ["NetworkInterface.1.SubnetId", "SubnetId"].map(|name| call.form.text(name));
+    let Some(subnet) = named.into_iter().find(|subnet| !subnet.is_empty()) else {
+        return 0;
+    };
+    let asked = [("SubnetId.1", subnet)];
+    let ask = Call::ec2(&call.account, &call.region, "DescribeSubnets", &asked);
+    let answer = inner.ask(&ask).await;
+    let root = Node::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
+    let subnet = root.items("subnetSet").first();
+    let addresses = subnet.map(|subnet| subnet.value("cidrBlock").to_owned());
+    let third = addresses.and_then(|text| text.split('.').nth(2)?.parse().ok());
+    third.unwrap_or_default()
+}
+
 /// Whether guests can have their SSH at addresses of their own.
 pub fn port_is_free() -> bool {
-    free_address(true).is_ok()
+    free_address(true, 0).is_ok()
 }
 
 /// An address of this machine's own where nothing listens for SSH: other processes may have guests too.
-fn free_address(has_guest: bool) -> Result<String, Refusal> {
+fn free_address(has_guest: bool, subnet: u32) -> Result<String, Refusal> {
     for _ in 0..ADDRESSES {
         let number = NEXT_ADDRESS.fetch_add(1, Ordering::Relaxed) + std::process::id() * 16;
-        let address = format!("127.0.7.{}", number % ADDRESSES + 1);
+        let address = format!("127.0.{}.{}", subnet + 7, number % ADDRESSES + 1);
         if !has_guest || TcpListener::bind((address.as_str(), 22)).is_ok() {
             return Ok(address);
         }

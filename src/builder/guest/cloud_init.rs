@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use super::QemuError;
+use super::GuestError;
 use crate::builder::MachineError;
 use crate::ssh::Session;
 use crate::ui::Ui;
@@ -23,7 +23,7 @@ fi";
 /// would wait for ever.
 const SAY_FINISHED: &str = "\
 if [ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ]; then
-    echo '{\"v1\": {\"datasource\": \"DataSourceNoCloud\", \"errors\": []}}' >/run/cloud-init/result.json
+    echo '{\"v1\": {\"datasource\": \"DataSource\", \"errors\": []}}' >/run/cloud-init/result.json
 fi";
 
 /// How far cloud-init is.
@@ -37,7 +37,11 @@ enum Progress {
 }
 
 /// Waits until cloud-init has done what the seed tells it. Problems that it got over are a warning.
-pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+pub(in crate::builder) async fn wait(
+    session: &Session,
+    within: Duration,
+    ui: &Ui,
+) -> Result<(), MachineError> {
     let done = timeout(within, async {
         loop {
             match progress(&session.output(STATUS).await?) {
@@ -53,7 +57,7 @@ pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result
     let (errors, warnings) = match done {
         Ok(Ok(problems)) => problems,
         Ok(Err(error)) => return Err(MachineError::Ssh(error)),
-        Err(_) => return Err(QemuError::CloudInitSlow { within }.into()),
+        Err(_) => return Err(GuestError::CloudInitSlow { within }.into()),
     };
     for warning in warnings {
         ui.warn(&format!("cloud-init: {warning}"));
@@ -62,7 +66,7 @@ pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result
         return Ok(());
     }
     let problems = errors.join("; ");
-    Err(QemuError::CloudInit { problems }.into())
+    Err(GuestError::CloudInit { problems }.into())
 }
 
 /// Reads the record. The seed's work is done in the local stage; a guest that takes it up later says so in a later stage.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use russh::keys::load_secret_key;
 
-use super::QemuError;
+use super::GuestError;
 use crate::plan;
 use crate::ssh::Auth;
 use crate::ssh::keys::KeyPair;
@@ -14,7 +14,7 @@ const BUILD_KEY: &str = "key";
 
 /// The keys of one build.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(in crate::builder) struct Keys {
     /// How karat logs in.
     pub auth: Auth,
     /// The public key that the guest lets in; `None` when an agent holds keys that the base knows already.
@@ -25,13 +25,13 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Makes what is missing: the guest's key always, and a build key unless the plan names a key file or the agent.
-    pub fn prepare(ssh: &plan::Ssh, run: &Path) -> Result<Self, QemuError> {
-        let bad = |error: &dyn std::fmt::Display| QemuError::Key(error.to_string());
+    pub fn prepare(ssh: &plan::Ssh, run: &Path) -> Result<Self, GuestError> {
+        let bad = |error: &dyn std::fmt::Display| GuestError::Key(error.to_string());
         let host = KeyPair::generate("karat-guest").map_err(|error| bad(&error))?;
         let (auth, authorized) = match &ssh.key_file {
             Some(path) => {
                 let key = load_secret_key(path, None)
-                    .map_err(|error| QemuError::Key(format!("{}: {error}", path.display())))?;
+                    .map_err(|error| GuestError::Key(format!("{}: {error}", path.display())))?;
                 let public = key.public_key().to_openssh().map_err(|error| bad(&error))?;
                 (Auth::KeyFile(path.clone()), Some(public))
             }
@@ -40,7 +40,7 @@ impl Keys {
                 let pair = KeyPair::generate("karat-build").map_err(|error| bad(&error))?;
                 let path = run.join(BUILD_KEY);
                 pair.write_private(&path)
-                    .map_err(|source| QemuError::Prepare {
+                    .map_err(|source| GuestError::Prepare {
                         path: path.clone(),
                         source,
                     })?;

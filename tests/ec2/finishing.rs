@@ -1,0 +1,250 @@
+//! The second half of a build on EC2, from the first login to the AMI: calls that go wrong, and karats that are ended or killed in
+//! the middle of each. The instance is a [`Pretender`].
+
+use std::fs::File;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::bench::faults::Fault;
+use crate::bench::{Account, Bench};
+use crate::pretender::Pretender;
+use crate::site::{Ran, Site};
+
+const REGION: &str = "us-east-1";
+const BUILD: [&str; 10] = [
+    "build",
+    "web.toml",
+    "--without",
+    "vulnerabilities",
+    "--without",
+    "hygiene",
+    "--without",
+    "secrets",
+    "--without",
+    "undeclared",
+];
+/// In the order of a build.
+const CALLS: [&str; 10] = [
+    "ec2:StopInstances",
+    "ec2:CreateSnapshot",
+    "ec2:ModifyInstanceAttribute",
+    "ec2:TerminateInstances",
+    "ec2:DeleteSecurityGroup",
+    "ebs:ListSnapshotBlocks",
+    "ebs:GetSnapshotBlock",
+    "ec2:CreateTags",
+    "ec2:RegisterImage",
+    "ec2:ModifyImageAttribute",
+];
+
+struct Scene {
+    account: Arc<Account>,
+    site: Site,
+}
+
+impl Scene {
+    fn new(bench: &Bench) -> Self {
+        Self::with(bench, "")
+    }
+
+    fn with(bench: &Bench, more: &str) -> Self {
+        let account = Arc::new(bench.account());
+        let site = Site::new(&account);
+        let disk = site.disk(4 << 20, &[(0, 1), (3, 7)]);
+        let (ami, _) = bench.seed_ami(&disk, REGION, "debian-12-amd64-20260101");
+        let text = format!(
+            "[image]\nname = \"web\"\n[base.ami]\nid = \"{ami}\"\n[builder.ec2]\n{more}\n[ssh]\ntimeout = \"30s\"\n\
+             [publish.ec2]\naccounts = [\"123456789012\"]\n"
+        );
+        site.write("web.toml", &text);
+        Self { account, site }
+    }
+
+    fn build(&self) -> Ran {
+        let _pretender = Pretender::of(&self.account);
+        self.site.karat(&BUILD)
+    }
+
+    fn left(&self) -> Vec<String> {
+        let mut left = self.account.left();
+        // An account has nothing else of these; what is gone is told for some time, as by EC2.
+        left.sort();
+        left
+    }
+
+    /// That an AMI and its snapshot are there, and nothing else.
+    fn is_published(&self, about: &str) {
+        let left = self.left();
+        let kinds: Vec<_> = left.iter().filter_map(|it| it.split(' ').nth(1)).collect();
+        assert_eq!(kinds, ["image", "snapshot"], "{about}: {left:?}");
+    }
+
+    /// Has a call kill karat, or end it, and waits for that. `None` when it was killed.
+    fn ended_at(&self, call: &str, after: bool, signal: &'static str) -> Option<i32> {
+        let pid: Arc<Mutex<Option<u32>>> = Arc::default();
+        let of_hook = Arc::clone(&pid);
+        let hook = move || {
+            let pid = of_hook.lock().unwrap().expect("it has begun").to_string();
+            let _gone = std::process::Command::new("kill")
+                .args(["-s", signal, &pid])
+                .status();
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        if after {
+            self.account.after(call, 1, hook);
+        } else {
+            self.account.before(call, 1, hook);
+        }
+        let _pretender = Pretender::of(&self.account);
+        let log = File::create(self.site.path().join("log")).unwrap();
+        let mut of = pid.lock().unwrap();
+        let mut child = self
+            .site
+            .command(&BUILD)
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        *of = Some(child.id());
+        drop(of);
+        ends(&mut child)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.site.path().join("log")).unwrap()
+    }
+}
+
+fn ends(child: &mut Child) -> Option<i32> {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_build_ends_with_an_ami_and_nothing_else() {
+    let Some(bench) = Bench::start() else { return };
+    for more in [
+        "",
+        "spot = true",
+        "encrypted = true\nkms_key = \"alias/images\"",
+    ] {
+        let scene = Scene::with(bench, more);
+        let ran = scene.build();
+        if more.starts_with("spot") {
+            // Its disk cannot be seen to come to rest, since nothing is done here.
+            assert_eq!(scene.account.count("ec2:StopInstances"), 0, "{ran:?}");
+        }
+        assert_eq!(ran.code, Some(0), "{more}: {}", ran.stderr);
+        scene.is_published(more);
+        let calls = scene.account.calls();
+        let at = |name: &str| calls.iter().position(|call| call.name == name).unwrap();
+        assert!(
+            at("ebs:GetSnapshotBlock") < at("ec2:RegisterImage"),
+            "it is read before it is registered"
+        );
+    }
+}
+
+#[test]
+fn later_calls_that_are_throttled_or_whose_answers_are_lost_happen_once() {
+    let Some(bench) = Bench::start() else { return };
+    for call in CALLS {
+        for fault in [
+            Fault::Throttle,
+            Fault::Internal,
+            Fault::DropBefore,
+            Fault::DropAfter,
+        ] {
+            let scene = Scene::new(bench);
+            scene.account.fault(call, 1, fault.clone());
+            let ran = scene.build();
+            let about = format!("{call} {fault:?}: {}", ran.stderr);
+            assert_eq!(ran.code, Some(0), "{about}");
+            scene.is_published(&about);
+        }
+    }
+}
+
+#[test]
+fn what_the_caller_may_not_do_later_leaves_nothing() {
+    let Some(bench) = Bench::start() else { return };
+    for call in CALLS {
+        let scene = Scene::new(bench);
+        scene.account.fault(call, 0, Fault::Denied);
+        let ran = scene.build();
+        let said = &ran.stderr;
+        match call {
+            // A short cut, without which the security group is waited for.
+            "ec2:ModifyInstanceAttribute" => {
+                assert_eq!(ran.code, Some(0), "{said}");
+                scene.is_published(call);
+            }
+            "ec2:TerminateInstances" | "ec2:DeleteSecurityGroup" => {
+                assert!(said.contains("is left over"), "{call}: {said}");
+                assert!(said.contains("aws ec2 "), "{call}: {said}");
+            }
+            _ => {
+                assert_eq!(ran.code, Some(1), "{call}: {said}");
+                assert!(said.contains(call), "{call}: {said}");
+                assert_eq!(scene.left(), [""; 0], "{call}: {said}");
+            }
+        }
+        if call == "ec2:RegisterImage" {
+            assert!(said.contains("is recorded, and no AMI was made"), "{said}");
+            assert!(said.contains("karat publish "), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_or_an_image_that_fails_is_told_and_removed() {
+    let Some(bench) = Bench::start() else { return };
+    for call in ["ec2:CreateSnapshot", "ec2:RegisterImage"] {
+        let scene = Scene::new(bench);
+        scene.account.fault(call, 1, Fault::Fails);
+        let ran = scene.build();
+        assert_eq!(ran.code, Some(1), "{call}: {}", ran.stderr);
+        assert_eq!(scene.left(), [""; 0], "{call}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_build_that_is_ended_in_a_later_call_leaves_nothing() {
+    let Some(bench) = Bench::start() else { return };
+    for call in CALLS
+        .iter()
+        .filter(|call| **call != "ec2:ModifyImageAttribute")
+    {
+        for after in [false, true] {
+            let scene = Scene::new(bench);
+            let code = scene.ended_at(call, after, "INT");
+            let said = scene.log();
+            assert_eq!(code, Some(130), "{call}, after {after}: {said}");
+            assert_eq!(scene.left(), [""; 0], "{call}, after {after}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_a_build_left_that_was_killed_in_a_later_call_is_removed() {
+    let Some(bench) = Bench::start() else { return };
+    for call in CALLS {
+        for after in [false, true] {
+            let scene = Scene::new(bench);
+            let code = scene.ended_at(call, after, "KILL");
+            assert_eq!(code, None, "{call}, after {after}: {}", scene.log());
+            // A call that was on its way is carried out all the same.
+            std::thread::sleep(Duration::from_millis(500));
+            let ran = scene.site.karat(&["prune", "--runs", "--ec2"]);
+            assert_eq!(ran.code, Some(0), "{call}, after {after}: {ran:?}");
+            assert_eq!(scene.left(), [""; 0], "{call}, after {after}: {ran:?}");
+        }
+    }
+}
