@@ -41,12 +41,13 @@ bench: ## Time karat against Packer on the same image; uploads and steps against
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Fuzz parsers, damage disks and databases, scan hostile ones, store thirty nights of a system, have slow uploads killed at every call, build what tends to differ twice, kill builds at random (ROUNDS=20, FUZZ=30 seconds each)
+soak: setup release ## Fuzz parsers, damage disks and databases, scan hostile ones, store thirty nights of a system, have slow uploads killed at every call, build, publish and launch the template for EC2, build what tends to differ twice, kill builds at random (ROUNDS=20, FUZZ=30 seconds each)
 	tests/fuzz/run $(or $(FUZZ),30)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --lib damaged_ -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --release --test cli hostile -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --test ec2 publish_faults
+	cargo test --test ec2_guests the_template -- --ignored --nocapture
 	KARAT_SOAK_MIB=400 cargo test --release --test disk_write nights -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 
