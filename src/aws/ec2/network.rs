@@ -219,16 +219,20 @@ impl Region {
         )
     }
 
-    /// Takes back that everything is let out, which is so in every new group of a VPC.
+    /// Takes back that everything is let out, which is so in every new group of a VPC; for IPv6 where that has it.
     ///
     /// # Errors
     /// There is no such group, or the principal may not.
     pub async fn let_nothing_out(&self, group: &str) -> Result<(), AwsError> {
-        let query = ec2("RevokeSecurityGroupEgress");
-        done_before(
-            self.rule(query, group, "-1", None, "0.0.0.0/0").await,
-            "InvalidPermission.NotFound",
-        )
+        let revoke = async |everything| {
+            let query = ec2("RevokeSecurityGroupEgress");
+            done_before(
+                self.rule(query, group, "-1", None, everything).await,
+                "InvalidPermission.NotFound",
+            )
+        };
+        tokio::try_join!(revoke("0.0.0.0/0"), revoke("::/0"))?;
+        Ok(())
     }
 
     async fn rule(
