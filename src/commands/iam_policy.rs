@@ -10,7 +10,8 @@ use thiserror::Error;
 use super::publish::region;
 use super::{Failed, Invalid, VariableArgs};
 use crate::aws::policy::Policy;
-use crate::plan::{Plan, PublishEc2};
+use crate::builder::ec2::policy as builder;
+use crate::plan::{Builder, Plan, PublishEc2};
 use crate::publish::ec2::policy::{self, Also};
 use crate::template;
 
@@ -18,6 +19,8 @@ use crate::template;
 ///
 /// JSON for `aws iam create-policy --policy-document`. It allows the calls that karat makes for this template, and changes only
 /// of what karat has made for an image of this name, which it knows by its tags. Nobody is asked, and nothing is changed.
+/// A managed policy has room for 6,144 characters besides white space; a longer one goes into the role itself, which has room
+/// for 10,240: `aws iam put-role-policy --policy-document`.
 #[derive(Clone, Debug, Args)]
 pub struct IamPolicyArgs {
     /// The template
@@ -50,7 +53,7 @@ pub struct IamPolicyArgs {
 /// A template that needs nothing of AWS.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{} does nothing at AWS", .0.display())]
-#[diagnostic(help("add [publish.ec2] to it, or name a `--region`"))]
+#[diagnostic(help("add [builder.ec2] or [publish.ec2] to it, or name a `--region`"))]
 pub struct NothingError(PathBuf);
 
 /// Prints the policy.
@@ -74,20 +77,49 @@ pub fn run(args: &IamPolicyArgs, out: &mut dyn Write) -> Result<(), Failed> {
 /// What each table of the template needs, one after the other.
 fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> {
     let mut statements = Vec::new();
+    let built = match &plan.builder {
+        Builder::Ec2(ec2) => Some(ec2),
+        _ => None,
+    };
+    if let Some(ec2) = built {
+        statements.extend(builder::statements(plan, ec2));
+    }
     let named = (!args.regions.is_empty()).then(PublishEc2::default);
-    if let Some(mut publish) = plan.publish.clone().or(named) {
+    let published = plan.publish.clone().or(named);
+    let also = Also {
+        uploads: published.is_some(),
+        channels: args.channels,
+        parameters: args.parameters.clone(),
+        prune: args.prune,
+    };
+    // What is built on EC2 becomes an AMI there, whether it is published or not.
+    let registered = published.or_else(|| built.map(|_| PublishEc2::default()));
+    if let Some(mut settings) = registered {
         if !args.regions.is_empty() {
-            publish.regions.clone_from(&args.regions);
+            settings.regions.clone_from(&args.regions);
         }
-        let also = Also {
-            channels: args.channels,
-            parameters: args.parameters.clone(),
-            prune: args.prune,
-        };
-        statements.extend(policy::statements(&plan.image.name, &publish, &also));
+        if let Some(ec2) = built {
+            settings.regions = together(settings.regions, ec2.region.as_ref(), also.uploads);
+        }
+        statements.extend(policy::statements(&plan.image.name, &settings, &also));
     }
     if statements.is_empty() {
         return Err(NothingError(args.template.clone()));
     }
     Ok(Policy::new(statements))
+}
+
+/// Where AMIs are made: where they are published, and where they are built. Empty: anywhere.
+fn together(published: Vec<String>, built: Option<&String>, is_published: bool) -> Vec<String> {
+    match built {
+        None => Vec::new(),
+        Some(_) if is_published && published.is_empty() => Vec::new(),
+        Some(region) => {
+            let mut all = published;
+            if !all.contains(region) {
+                all.push(region.clone());
+            }
+            all
+        }
+    }
 }

@@ -23,6 +23,7 @@ mod ami;
 mod error;
 mod launch;
 mod leftover;
+pub mod policy;
 mod read;
 mod remove;
 mod rental;
