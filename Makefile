@@ -27,7 +27,7 @@ lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny 
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img; scans against syft; the database of vulnerabilities; the store against dd
+bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img; scans against syft; the database of vulnerabilities; the store against dd; AMIs against Packer and boto3
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
 	@status=0; \
@@ -37,6 +37,7 @@ bench: ## Time karat against Packer on the same image; uploads and steps against
 	cargo bench --bench scan || status=$$?; \
 	cargo bench --bench database || status=$$?; \
 	cargo bench --bench store || status=$$?; \
+	cargo bench --bench ec2 || status=$$?; \
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 

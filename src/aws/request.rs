@@ -129,8 +129,10 @@ impl Region {
             source,
         };
         let identity = self.shared.keys.get().await?.into();
+        // Over plain http the signature covers everything, as in the SDKs: nothing else guards it.
+        let sign_body = request.sign_body || !url.starts_with("https:");
         let mut settings = SigningSettings::default();
-        if !request.sign_body {
+        if !sign_body {
             // Whoever looks at the signature has to know that the body is not under it.
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
@@ -143,8 +145,7 @@ impl Region {
             .build()
             .map_err(|error| failed(Box::new(error)))?
             .into();
-        // Over plain http the signature covers everything, as in the SDKs: nothing else guards it.
-        let body = if request.sign_body || !url.starts_with("https:") {
+        let body = if sign_body {
             SignableBody::Bytes(&request.body)
         } else {
             SignableBody::UnsignedPayload

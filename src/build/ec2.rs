@@ -293,6 +293,7 @@ impl Job<'_> {
         if site.ami.boot_mode.as_deref() == Some("uefi-preferred") {
             settings.boot_mode = settings.boot_mode.or(Some(BootMode::UefiPreferred));
         }
+        settings.kms_key = site.ec2.kms_key.clone();
         let registered = self.offer(rental, id, made, snapshot, &settings).await;
         registered.map_err(|error| match error {
             BuildError::Cancelled => BuildError::Cancelled,
@@ -340,7 +341,7 @@ impl Job<'_> {
             snapshot: snapshot.to_owned(),
             disk: digest,
             encrypted,
-            kms_key: None,
+            kms_key: settings.kms_key.clone(),
             accounts: settings.accounts.clone(),
             organizations: settings.organizations.clone(),
         })
@@ -356,13 +357,7 @@ impl Job<'_> {
         ec2: &plan::Ec2,
         locking: &Locking,
     ) -> Result<(Region, Ami), BuildError> {
-        let settings = Settings {
-            profile: ec2.profile.clone(),
-            region: ec2.region.clone(),
-        };
-        let aws = Aws::connect(&settings).await?;
-        let own = ec2.region.as_deref().or(aws.own_region());
-        let region = aws.region(own.ok_or(AwsError::NoRegion)?);
+        let region = region(ec2).await?;
         let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
             unreachable!("a plan for EC2 has an AMI");
         };
@@ -372,6 +367,17 @@ impl Job<'_> {
         let ami = ec2::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
         Ok((region, ami))
     }
+}
+
+/// Where an image is built.
+pub(super) async fn region(ec2: &plan::Ec2) -> Result<Region, AwsError> {
+    let settings = Settings {
+        profile: ec2.profile.clone(),
+        region: ec2.region.clone(),
+    };
+    let aws = Aws::connect(&settings).await?;
+    let own = ec2.region.as_deref().or(aws.own_region());
+    Ok(aws.region(own.ok_or(AwsError::NoRegion)?))
 }
 
 /// The bytes of the AMI, with which the scan compares the image.

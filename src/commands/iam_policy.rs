@@ -9,8 +9,9 @@ use thiserror::Error;
 
 use super::publish::region;
 use super::{Failed, Invalid, VariableArgs};
-use crate::aws::policy::Policy;
-use crate::plan::{Plan, PublishEc2};
+use crate::aws::policy::{Policy, Statement};
+use crate::builder::ec2::policy as builder;
+use crate::plan::{Builder, Ec2, Interface, Plan, PublishEc2};
 use crate::publish::ec2::policy::{self, Also};
 use crate::template;
 
@@ -50,7 +51,7 @@ pub struct IamPolicyArgs {
 /// A template that needs nothing of AWS.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{} does nothing at AWS", .0.display())]
-#[diagnostic(help("add [publish.ec2] to it, or name a `--region`"))]
+#[diagnostic(help("add [builder.ec2] or [publish.ec2] to it, or name a `--region`"))]
 pub struct NothingError(PathBuf);
 
 /// Prints the policy.
@@ -75,19 +76,53 @@ pub fn run(args: &IamPolicyArgs, out: &mut dyn Write) -> Result<(), Failed> {
 fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> {
     let mut statements = Vec::new();
     let named = (!args.regions.is_empty()).then(PublishEc2::default);
+    if let Builder::Ec2(ec2) = &plan.builder {
+        return Ok(Policy::new(of_builder(args, plan, ec2)));
+    }
     if let Some(mut publish) = plan.publish.clone().or(named) {
         if !args.regions.is_empty() {
             publish.regions.clone_from(&args.regions);
         }
-        let also = Also {
-            channels: args.channels,
-            parameters: args.parameters.clone(),
-            prune: args.prune,
-        };
+        let also = also(args);
         statements.extend(policy::statements(&plan.image.name, &publish, &also));
     }
     if statements.is_empty() {
         return Err(NothingError(args.template.clone()));
     }
     Ok(Policy::new(statements))
+}
+
+fn also(args: &IamPolicyArgs) -> Also {
+    Also {
+        channels: args.channels,
+        parameters: args.parameters.clone(),
+        prune: args.prune,
+        built_there: false,
+    }
+}
+
+/// A build on EC2 registers its AMI where it was made, and uploads the image to the other regions that the template names.
+fn of_builder(args: &IamPolicyArgs, plan: &Plan, ec2: &Ec2) -> Vec<Statement> {
+    let image = &plan.image.name;
+    let home: Vec<String> = if args.regions.is_empty() {
+        ec2.region.iter().cloned().collect()
+    } else {
+        args.regions.clone()
+    };
+    let mut publish = plan.publish.clone().unwrap_or_default();
+    let mut also = also(args);
+    also.built_there = publish.regions.iter().all(|region| home.contains(region));
+    if home.is_empty() {
+        // Wherever the environment says.
+        publish.regions.clear();
+    } else {
+        publish.regions.retain(|region| !home.contains(region));
+        publish.regions.extend(home.iter().cloned());
+    }
+    publish.kms_key = publish.kms_key.or_else(|| ec2.kms_key.clone());
+    let interface = plan.ssh.interface.unwrap_or(Interface::PublicIp);
+    let sealed = !plan.network.open;
+    let mut all = builder::statements(image, ec2, interface, sealed, &home);
+    all.extend(policy::statements(image, &publish, &also));
+    all
 }

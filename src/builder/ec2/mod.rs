@@ -23,13 +23,14 @@ mod ami;
 mod error;
 mod launch;
 mod leftover;
+pub mod policy;
 mod read;
 mod remove;
 mod rental;
 mod setup;
 mod snapshot;
 
-pub use ami::{Ami, find};
+pub use ami::{Ami, find, newest, pinned};
 pub use error::Ec2Error;
 pub use launch::launch;
 pub use leftover::{Leftover, expired, leftover};

@@ -14,12 +14,14 @@ pub struct Also {
     pub parameters: Vec<String>,
     /// AMIs are removed that nobody needs, when nothing uses them.
     pub prune: bool,
+    /// Snapshots are there, and nothing is uploaded: an image is built where it is published.
+    pub built_there: bool,
 }
 
 /// What has to be allowed to publish an image of this name.
 #[must_use]
 pub fn statements(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
-    let mut all = making(image, settings);
+    let mut all = making(image, settings, also);
     all.extend(kept(image, settings, also));
     all.extend(key(settings));
     if also.channels {
@@ -50,31 +52,37 @@ fn both(settings: &PublishEc2) -> Vec<String> {
 }
 
 /// Beginning snapshots, registering AMIs, and looking for both.
-fn making(image: &str, settings: &PublishEc2) -> Vec<Statement> {
+fn making(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
     let allow = Statement::allow;
     let find = ["ec2:DescribeImages", "ec2:DescribeSnapshots"];
     // AWS documents no `ec2:CreateAction` for what is tagged by `StartSnapshot`, which is none of EC2's own calls.
     let begin = ["ebs:StartSnapshot", "ec2:CreateTags"];
-    vec![
+    let mut all = Vec::new();
+    if !also.built_there {
+        all.push(allow("BeginSnapshots", &begin, snapshots(settings)).making(image));
+    }
+    all.extend([
         allow("FindImagesAndSnapshots", &find, vec!["*".to_owned()]).within(&settings.regions),
-        allow("BeginSnapshots", &begin, snapshots(settings)).making(image),
         allow("RegisterImages", &["ec2:RegisterImage"], images(settings)).making(image),
         allow("TagNewImages", &["ec2:CreateTags"], images(settings))
             .making(image)
             .when("StringEquals", "ec2:CreateAction", ["RegisterImage"]),
-    ]
+    ]);
+    all
 }
 
 /// What is done with those that karat has made, until they are removed.
 fn kept(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
-    let mut of_snapshots = vec![
-        "ebs:PutSnapshotBlock",
-        "ebs:CompleteSnapshot",
+    let mut of_snapshots = Vec::new();
+    if !also.built_there {
+        of_snapshots.extend(["ebs:PutSnapshotBlock", "ebs:CompleteSnapshot"]);
+    }
+    of_snapshots.extend([
         "ebs:ListSnapshotBlocks",
         "ebs:GetSnapshotBlock",
         "ec2:RegisterImage",
         "ec2:DeleteSnapshot",
-    ];
+    ]);
     let mut of_images = vec!["ec2:DeregisterImage"];
     if is_shared(settings) {
         of_images.extend(["ec2:ModifyImageAttribute", "ec2:DescribeImageAttribute"]);
@@ -240,44 +248,49 @@ mod tests {
         actions
     }
 
+    const PLAIN: [&str; 11] = [
+        "ebs:CompleteSnapshot",
+        "ebs:GetSnapshotBlock",
+        "ebs:ListSnapshotBlocks",
+        "ebs:PutSnapshotBlock",
+        "ebs:StartSnapshot",
+        "ec2:CreateTags",
+        "ec2:DeleteSnapshot",
+        "ec2:DeregisterImage",
+        "ec2:DescribeImages",
+        "ec2:DescribeSnapshots",
+        "ec2:RegisterImage",
+    ];
+
+    /// What is allowed besides that.
+    fn more(settings: &PublishEc2, also: &Also) -> Vec<&'static str> {
+        let mut found = actions(settings, also);
+        found.retain(|action| !PLAIN.contains(action));
+        found
+    }
+
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_what_the_template_says_is_allowed() {
-        let plain = actions(&settings(), &Also::default());
-        let expected = [
-            "ebs:CompleteSnapshot",
-            "ebs:GetSnapshotBlock",
-            "ebs:ListSnapshotBlocks",
-            "ebs:PutSnapshotBlock",
-            "ebs:StartSnapshot",
-            "ec2:CreateTags",
-            "ec2:DeleteSnapshot",
-            "ec2:DeregisterImage",
-            "ec2:DescribeImages",
-            "ec2:DescribeSnapshots",
-            "ec2:RegisterImage",
-        ];
-        assert_eq!(plain, expected);
+        let also = Also::default();
+        assert_eq!(actions(&settings(), &also), PLAIN);
         let shared = |accounts: &[&str], organizations: &[&str]| PublishEc2 {
             accounts: accounts.iter().map(ToString::to_string).collect(),
             organizations: organizations.iter().map(ToString::to_string).collect(),
             ..settings()
         };
         let image = ["ec2:DescribeImageAttribute", "ec2:ModifyImageAttribute"];
-        let also = Also::default();
-        for (settings, also, more) in [
+        for (settings, expected) in [
             (
                 shared(&["123456789012"], &[]),
-                also.clone(),
                 [&image[..], &["ec2:ModifySnapshotAttribute"]].concat(),
             ),
-            (shared(&[], &["arn:..."]), also.clone(), image.to_vec()),
+            (shared(&[], &["arn:..."]), image.to_vec()),
             (
                 PublishEc2 {
                     deprecate_after: Some(Duration::from_hours(1)),
                     ..settings()
                 },
-                also.clone(),
                 vec!["ec2:EnableImageDeprecation"],
             ),
             (
@@ -285,7 +298,6 @@ mod tests {
                     protect: true,
                     ..settings()
                 },
-                also.clone(),
                 vec![
                     "ec2:DisableImageDeregistrationProtection",
                     "ec2:EnableImageDeregistrationProtection",
@@ -296,7 +308,6 @@ mod tests {
                     kms_key: Some("alias/disks".to_owned()),
                     ..settings()
                 },
-                also.clone(),
                 vec![
                     "kms:CreateGrant",
                     "kms:Decrypt",
@@ -305,11 +316,19 @@ mod tests {
                     "kms:ReEncrypt*",
                 ],
             ),
+        ] {
+            assert_eq!(more(&settings, &also), expected, "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn more_is_allowed_when_it_is_asked_for() {
+        let none = Also::default();
+        for (also, expected) in [
             (
-                settings(),
                 Also {
                     prune: true,
-                    ..also.clone()
+                    ..none.clone()
                 },
                 vec![
                     "autoscaling:DescribeAutoScalingGroups",
@@ -325,10 +344,9 @@ mod tests {
                 ],
             ),
             (
-                settings(),
                 Also {
                     channels: true,
-                    ..also.clone()
+                    ..none
                 },
                 vec![
                     "ec2:CreateLaunchTemplateVersion",
@@ -342,9 +360,7 @@ mod tests {
                 ],
             ),
         ] {
-            let mut found = actions(&settings, &also);
-            found.retain(|action| !plain.contains(action));
-            assert_eq!(found, more, "{settings:?} {also:?}");
+            assert_eq!(more(&settings(), &also), expected, "{also:?}");
         }
     }
 

@@ -75,31 +75,59 @@ fn interrupted_at_any_call_it_leaves_nothing_or_all() {
     });
 }
 
+/// Kills karat, and has the next one do the rest.
+fn killed(case: &Case, nth: u32, when: When, amis: usize) {
+    let first = case.account.count(PUT);
+    let ran = publish(case, "KILL", nth, when);
+    assert_eq!(ran.code, None, "{ran:?}");
+    let known = acknowledged(case);
+    let before = case.account.count(PUT);
+    case.account.clear();
+    let ran = case.publish();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.images().len(), 1, "{ran:?}");
+    case.are_published(amis);
+    // No block is sent again whose answer was read, and none at all to a snapshot that is written.
+    let sent = case.account.count(PUT) - before;
+    let none = if before == first { 2 } else { 0 };
+    let left = known.map_or(none, |known| 2 - known);
+    assert!(sent <= left, "{sent} sent, {left} left");
+    let uploads = case.site.path().join("cache/uploads");
+    let files = std::fs::read_dir(uploads).map_or(0, Iterator::count);
+    assert_eq!(files, 0, "something is kept of an upload that is over");
+}
+
 #[test]
 fn killed_at_any_call_the_next_one_goes_on() {
     let Some(stage) = Stage::new() else { return };
     each(moments(&stage, &[When::Lost, When::Done]), |(nth, when)| {
-        let case = stage.case();
-        let ran = publish(&case, "KILL", *nth, *when);
-        assert_eq!(ran.code, None, "{ran:?}");
-        let known = acknowledged(&case);
-        let before = case.account.count(PUT);
-        case.account.clear();
-        let ran = case.publish();
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        assert_eq!(ran.images().len(), 1, "{ran:?}");
-        case.is_published();
-        // No block is sent again whose answer was read, and none at all to a snapshot that is written.
-        let sent = case.account.count(PUT) - before;
-        let left = known.map_or(0, |known| 2 - known);
-        assert!(
-            sent <= left.max(if before == 0 { 2 } else { 0 }),
-            "{sent} sent, {left} left"
-        );
-        let uploads = case.site.path().join("cache/uploads");
-        let files = std::fs::read_dir(uploads).map_or(0, Iterator::count);
-        assert_eq!(files, 0, "something is kept of an upload that is over");
+        killed(&stage.case(), *nth, *when, 1);
     });
+}
+
+#[test]
+fn killed_at_any_call_the_next_one_goes_on_with_what_differs() {
+    let Some(stage) = Stage::new() else { return };
+    each(moments(&stage, &[When::Done]), |(nth, when)| {
+        killed(&stage.case().second(&stage), *nth, *when, 2);
+    });
+}
+
+#[test]
+fn an_ami_that_has_failed_is_not_in_the_way() {
+    let Some(stage) = Stage::new() else { return };
+    let case = stage.case();
+    case.account.fault("ec2:RegisterImage", 1, Fault::Fails);
+    let pid = Arc::new(AtomicU32::new(0));
+    let kill = signal("KILL", &pid);
+    case.account.before("ec2:DescribeImages", 2, kill);
+    let ran = case.publish_as(&pid);
+    assert_eq!(ran.code, None, "{ran:?}");
+    case.is_published();
+    case.account.clear();
+    let ran = case.publish();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    case.is_published();
 }
 
 /// How many blocks an upload that was killed knows AWS to have; `None` when there is none.

@@ -21,6 +21,7 @@ pub struct Stage {
     bench: &'static Bench,
     site: Site,
     pub id: String,
+    second: String,
     delay: Duration,
 }
 
@@ -37,6 +38,7 @@ impl Stage {
         let site = Site::new(&bench.account());
         site.write("ec2.toml", TEMPLATE);
         let id = site.import("web", 64 * MIB, &[(0, 1), (7, 2)]);
+        let second = site.import("web", 64 * MIB, &[(0, 1), (9, 2)]);
         std::fs::remove_file(site.path().join("disk.raw")).unwrap();
         let soaks = std::env::var_os("KARAT_SOAK_ROUNDS").is_some();
         let delay = if soaks { PENDING } else { Duration::ZERO };
@@ -44,6 +46,7 @@ impl Stage {
             bench,
             site,
             id,
+            second,
             delay,
         })
     }
@@ -92,14 +95,28 @@ impl Case {
         Ran::of(child.wait_with_output().unwrap())
     }
 
+    /// Goes on with the image that differs a little from the first one, which is published already.
+    pub fn second(mut self, stage: &Stage) -> Self {
+        let ran = self.publish();
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        self.id.clone_from(&stage.second);
+        self
+    }
+
     /// Fails unless there is just one AMI, of the one snapshot.
     pub fn is_published(&self) {
+        self.are_published(1);
+    }
+
+    /// Fails unless there are just so many AMIs, each of a snapshot.
+    pub fn are_published(&self, count: usize) {
         let left = self.account.left();
         let kinds: Vec<_> = left
             .iter()
             .map(|line| line.split(' ').nth(1).unwrap())
             .collect();
-        assert_eq!(kinds, ["image", "snapshot"], "{left:?}");
+        let expected = ["image", "snapshot"].map(|kind| vec![kind; count]).concat();
+        assert_eq!(kinds, expected, "{left:?}");
     }
 }
 
