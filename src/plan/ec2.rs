@@ -344,12 +344,6 @@ impl Checker<'_> {
     /// What makes no sense with a disk that is not written anew, and with an image that is a snapshot.
     pub(super) fn ec2_tables(&mut self, template: &Template, ec2: &Ec2) {
         self.ec2_publication(template, ec2);
-        if let Some(test) = template.test.first() {
-            let what = "a test boots the finished image, which is not done on EC2 yet";
-            let help =
-                "test it where it is deployed, or build with [builder.qemu] and publish the image";
-            self.say(Problem::at(test.span(), what).help(help));
-        }
         let finish = template.finish.as_ref();
         let exceptions = finish
             .into_iter()

@@ -83,6 +83,10 @@ impl Scene {
 
     /// Has a call kill karat, or end it, and waits for that. `None` when it was killed.
     fn ended_at(&self, call: &str, after: bool, signal: &'static str) -> Option<i32> {
+        self.ended_at_nth(call, 1, after, signal)
+    }
+
+    fn ended_at_nth(&self, call: &str, nth: u32, after: bool, signal: &'static str) -> Option<i32> {
         let pid: Arc<Mutex<Option<u32>>> = Arc::default();
         let of_hook = Arc::clone(&pid);
         let hook = move || {
@@ -93,9 +97,9 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(100));
         };
         if after {
-            self.account.after(call, 1, hook);
+            self.account.after(call, nth, hook);
         } else {
-            self.account.before(call, 1, hook);
+            self.account.before(call, nth, hook);
         }
         let _pretender = Pretender::of(&self.account);
         let log = File::create(self.site.path().join("log")).unwrap();
@@ -150,6 +154,40 @@ fn a_build_ends_with_an_ami_and_nothing_else() {
             at("ebs:GetSnapshotBlock") < at("ec2:RegisterImage"),
             "it is read before it is registered"
         );
+    }
+}
+
+#[test]
+fn a_finished_image_is_tested_on_an_instance_of_its_own() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+    let test = "[[test]]\ncommand = \"true\"\n";
+    scene.site.write("web.toml", &format!("{text}{test}"));
+    let ran = scene.build();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    scene.is_published("tested");
+    assert_eq!(scene.account.count("ec2:RunInstances"), 2);
+    assert_eq!(scene.account.count("ec2:RegisterImage"), 2);
+    let calls = scene.account.calls();
+    let mut runs = calls.iter().filter(|call| call.name == "ec2:RunInstances");
+    let tested = runs.next_back().unwrap();
+    assert!(
+        !text.contains(tested.form.text("ImageId")),
+        "it is of another AMI"
+    );
+
+    // It ends in the middle of that, by itself and by a signal.
+    for (call, signal) in [("ec2:RunInstances", "INT"), ("ec2:RunInstances", "KILL")] {
+        let scene = Scene::new(bench);
+        let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+        scene.site.write("web.toml", &format!("{text}{test}"));
+        let code = scene.ended_at_nth(call, 2, true, signal);
+        if code.is_none() {
+            std::thread::sleep(Duration::from_millis(500));
+            scene.site.done(&["prune", "--runs", "--ec2"]);
+        }
+        assert_eq!(scene.left(), [""; 0], "{signal}: {}", scene.log());
     }
 }
 

@@ -20,12 +20,12 @@ pub struct Pretender {
 }
 
 impl Pretender {
-    /// Waits for the account's first instance, and stands in for it.
+    /// Waits for the account's instances, and stands in for each.
     pub fn of(account: &Arc<Account>) -> Self {
         Self::noting(account, None)
     }
 
-    /// As [`Self::of`]; writes its address into a file.
+    /// As [`Self::of`]; writes the last address into a file.
     pub fn noting(account: &Arc<Account>, file: Option<PathBuf>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (account, of_thread) = (Arc::clone(account), Arc::clone(&over));
@@ -47,28 +47,29 @@ impl Drop for Pretender {
 }
 
 fn stand_in(account: &Account, note: Option<&Path>, over: &AtomicBool) {
-    let pause = || std::thread::sleep(Duration::from_millis(20));
-    let (address, told) = loop {
-        if over.load(Ordering::Relaxed) {
-            return;
-        }
+    let mut there: Vec<(String, Child, tempfile::TempDir)> = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        let addresses = account.addresses();
+        let is_new = |it: &&String| there.iter().all(|(address, ..)| address != *it);
+        let Some(address) = addresses.iter().find(is_new).cloned() else {
+            continue;
+        };
         let calls = account.calls();
         let run = calls.iter().rfind(|call| call.name == "ec2:RunInstances");
-        match (account.addresses().pop(), run) {
-            (Some(address), Some(run)) => break (address, told(run.form.text("UserData"))),
-            _ => pause(),
+        let Some(run) = run else { continue };
+        let scratch = tempfile::tempdir().unwrap();
+        let told = told(run.form.text("UserData"));
+        let sshd = start(&address, &told, scratch.path());
+        if let Some(note) = note {
+            std::fs::write(note, &address).unwrap();
         }
-    };
-    let scratch = tempfile::tempdir().unwrap();
-    let mut sshd = start(&address, &told, scratch.path());
-    if let Some(note) = note {
-        std::fs::write(note, &address).unwrap();
+        there.push((address, sshd, scratch));
     }
-    while !over.load(Ordering::Relaxed) {
-        pause();
+    for (_, mut sshd, _) in there {
+        let _gone = sshd.kill();
+        let _reaped = sshd.wait();
     }
-    let _gone = sshd.kill();
-    let _reaped = sshd.wait();
 }
 
 /// What cloud-init would be told.

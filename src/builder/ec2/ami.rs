@@ -28,7 +28,11 @@ pub struct Ami {
 }
 
 impl Ami {
-    fn of(image: Image, region: &Region) -> Result<Self, Ec2Error> {
+    /// What a launch needs to know of an image.
+    ///
+    /// # Errors
+    /// It is not ready, or its root is not an EBS volume.
+    pub fn of(image: Image, region: &Region) -> Result<Self, Ec2Error> {
         let unfit = |problem: &str| Ec2Error::Unfit {
             ami: image.id.clone(),
             problem: problem.to_owned(),

@@ -121,6 +121,19 @@ impl Ec2Machine {
         }
     }
 
+    /// Waits until the guest has started its services, [`Self::wait_ready`] done.
+    ///
+    /// # Errors
+    /// The line dropped, or the instance ended. Services that fail or never start are warnings.
+    pub async fn wait_booted(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+        let mut death = self.death();
+        tokio::select! {
+            biased;
+            report = death.wait() => Err(MachineError::Died(report)),
+            settled = guest::settled(self.session(), within, ui) => settled,
+        }
+    }
+
     /// Keeps it from the network from now on, also after reboots. Comes after [`Self::wait_ready`].
     ///
     /// # Errors
