@@ -178,11 +178,10 @@ impl Build<'_> {
     }
 
     fn instances(&self) -> Vec<Statement> {
-        let mut change = vec![
-            "ec2:StopInstances",
-            "ec2:TerminateInstances",
-            "ec2:GetConsoleOutput",
-        ];
+        let mut change = vec!["ec2:TerminateInstances", "ec2:GetConsoleOutput"];
+        if !self.ec2.spot {
+            change.push("ec2:StopInstances");
+        }
         if self.makes_group() {
             change.push("ec2:ModifyInstanceAttribute");
         }
