@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::locking::Locking;
 use super::phases::Phases;
-use super::{BuildError, Built, Image, Job, Made, Update, record, seal};
+use super::{BuildError, Built, Image, Job, Made, RevokedBase, UNLESS, Update, record, seal};
 use crate::aws::{Aws, AwsError, Region, Settings};
 use crate::base::BaseDisk;
 use crate::builder::Machine as _;
@@ -36,6 +36,7 @@ struct Site<'a> {
     ami: Ami,
     rental: Rental,
     run: &'a RunDir,
+    started: Timestamp,
 }
 
 /// What came of provisioning.
@@ -55,10 +56,17 @@ impl Job<'_> {
         if self.settings.twice {
             return Err(BuildError::OnceOnly);
         }
+        let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         let mut locking = self.locking(ec2.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
+        if let Some(id) = ami
+            .manifest
+            .filter(|_| self.settings.revoked_base == RevokedBase::Refuse)
+        {
+            self.settings.store.allow(id, UNLESS)?;
+        }
         let inputs = self.inputs(ami.recorded());
         let inputs = phases.run("digest inputs", inputs).await?;
         let known = self.known_lock(&mut locking, ami.locked())?;
@@ -71,6 +79,7 @@ impl Job<'_> {
             ami,
             rental,
             run: &run,
+            started,
         };
         let built = self.build_ami(&site, inputs, &locking, known, &mut phases);
         match built.await {
@@ -93,21 +102,21 @@ impl Job<'_> {
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Image, BuildError> {
-        let started = Timestamp::now();
         let (made, snapshot) = self.make_ami(site, inputs, locking, known, phases).await?;
         let passed = phases.run("scan", self.scan(&made)).await?;
         self.test_ami(site, &made, &snapshot, phases).await?;
         let this = record::ThisRun {
-            started,
+            started: site.started,
             phases: &phases.so_far(),
             passed: passed.as_ref(),
         };
         let recorded = record::image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
+        self.copy_out(&made.manifest, phases).await?;
+        // The last thing: what is offered to others is not removed again.
         let published = phases
             .whole("register", self.register(site, id, &made, &snapshot))
             .await?;
-        self.copy_out(&made.manifest, phases).await?;
         Ok(Image {
             id,
             manifest: made.manifest,

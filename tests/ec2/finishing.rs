@@ -417,3 +417,30 @@ fn what_a_build_left_that_was_killed_in_a_later_call_is_removed() {
         }
     }
 }
+
+#[test]
+fn nothing_is_built_on_an_ami_of_an_image_that_is_revoked() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    let ran = scene.build();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let left = scene.left();
+    let image = left.iter().find(|line| line.contains(" image ")).unwrap();
+    let ami = image.rsplit(' ').next().unwrap();
+    let id = ran.stdout.trim();
+    scene.site.done(&[
+        "revoke",
+        id,
+        "--reason",
+        "a backdoor",
+        "--key",
+        "config/karat/key",
+    ]);
+    let text = format!("[image]\nname = \"next\"\n[base.ami]\nid = \"{ami}\"\n[builder.ec2]\n");
+    scene.site.write("web.toml", &text);
+    let launched = scene.account.count("ec2:RunInstances");
+    let ran = scene.site.karat(&BUILD);
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("a backdoor"), "{ran:?}");
+    assert_eq!(scene.account.count("ec2:RunInstances"), launched);
+}

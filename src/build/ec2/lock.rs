@@ -8,6 +8,7 @@ use crate::builder::Machine as _;
 use crate::lock::Lock;
 use crate::plan;
 use crate::run::RunDir;
+use crate::store::Timestamp;
 
 impl Job<'_> {
     /// Launches an instance to ask its package manager, unless the lock is known without.
@@ -29,6 +30,7 @@ impl Job<'_> {
                 ami,
                 rental,
                 run: &run,
+                started: Timestamp::now(),
             };
             let lock = self.lock_in_instance(&site, &locking, phases).await;
             site.rental.release(self.ui).await;

@@ -5,8 +5,9 @@ use std::path::Path;
 use super::Ec2Error;
 use crate::aws::Region;
 use crate::aws::ec2::{Filter, Image};
+use crate::aws::run::MANIFEST;
 use crate::lock;
-use crate::manifest::{self, inputs};
+use crate::manifest::{self, ManifestId, inputs};
 use crate::plan::{self, Arch, Firmware};
 use crate::ui::Ui;
 
@@ -25,6 +26,8 @@ pub struct Ami {
     pub root_device: String,
     /// AWS's name of it.
     pub boot_mode: Option<String>,
+    /// The image of a store that it was made of, as karat has tagged it.
+    pub manifest: Option<ManifestId>,
 }
 
 impl Ami {
@@ -48,6 +51,7 @@ impl Ami {
                 id: image.id.clone(),
                 snapshot: snapshot.to_owned(),
             },
+            manifest: image.tag(MANIFEST).and_then(|id| id.parse().ok()),
             size: image.root_size().unwrap_or_default() * GIB,
             name: image.name,
             root_device: image.root_device_name,
