@@ -275,7 +275,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_what_the_template_says_is_allowed() {
         let also = uploads();
         assert_eq!(actions(&settings(), &also), PLAIN);
