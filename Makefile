@@ -27,7 +27,7 @@ lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny 
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
-bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img; scans against syft; the database of vulnerabilities; the store against dd
+bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img; scans against syft; the database of vulnerabilities; the store against dd; AMIs against Packer and boto3
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
 	@status=0; \
@@ -37,15 +37,17 @@ bench: ## Time karat against Packer on the same image; uploads and steps against
 	cargo bench --bench scan || status=$$?; \
 	cargo bench --bench database || status=$$?; \
 	cargo bench --bench store || status=$$?; \
+	cargo bench --bench ec2 || status=$$?; \
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Fuzz parsers, damage disks and databases, scan hostile ones, store thirty nights of a system, have slow uploads killed at every call, build what tends to differ twice, kill builds at random (ROUNDS=20, FUZZ=30 seconds each)
+soak: setup release ## Fuzz parsers, damage disks and databases, scan hostile ones, store thirty nights of a system, have slow uploads killed at every call, build, publish and launch the template for EC2, build what tends to differ twice, kill builds at random (ROUNDS=20, FUZZ=30 seconds each)
 	tests/fuzz/run $(or $(FUZZ),30)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --lib damaged_ -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --release --test cli hostile -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --test ec2 publish_faults
+	cargo test --test ec2_guests the_template -- --ignored --nocapture
 	KARAT_SOAK_MIB=400 cargo test --release --test disk_write nights -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 

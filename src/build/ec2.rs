@@ -3,12 +3,16 @@
 //! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like any
 //! other; what the policy refuses was never an AMI. Whatever ends the build removes all that it has made at AWS.
 
-use std::path::{Path, PathBuf};
+mod bytes;
+mod lock;
+mod register;
+mod test;
+
+use std::path::Path;
 
 use super::locking::Locking;
 use super::phases::Phases;
 use super::{BuildError, Built, Image, Job, Made, Update, record, seal};
-use crate::aws::run::MANIFEST;
 use crate::aws::{Aws, AwsError, Region, Settings};
 use crate::base::BaseDisk;
 use crate::builder::Machine as _;
@@ -17,12 +21,10 @@ use crate::builder::ec2::{
 };
 use crate::disk::{self, clean::Owners};
 use crate::lock::Lock;
-use crate::manifest::{self, Inputs, ManifestId};
-use crate::plan::{self, BootMode, PublishEc2};
+use crate::manifest::{self, Inputs};
+use crate::plan;
 use crate::provision;
-use crate::publish::ec2::{About, Publication, Source, offer, register};
 use crate::run::RunDir;
-use crate::scan::whole::Check;
 use crate::store::Timestamp;
 
 /// Why its bytes are not the same twice.
@@ -34,16 +36,6 @@ struct Site<'a> {
     ami: Ami,
     rental: Rental,
     run: &'a RunDir,
-}
-
-/// How the bytes of an AMI can be had, to compare with.
-enum Bytes {
-    /// They were read before.
-    Cached(PathBuf),
-    /// From this snapshot, which is to be removed afterwards if it was made for that alone.
-    Snapshot { id: String, ours: bool },
-    /// Not at all, or nobody wants them.
-    None,
 }
 
 /// What came of provisioning.
@@ -104,6 +96,7 @@ impl Job<'_> {
         let started = Timestamp::now();
         let (made, snapshot) = self.make_ami(site, inputs, locking, known, phases).await?;
         let passed = phases.run("scan", self.scan(&made)).await?;
+        self.test_ami(site, &made, &snapshot, phases).await?;
         let this = record::ThisRun {
             started,
             phases: &phases.so_far(),
@@ -135,7 +128,9 @@ impl Job<'_> {
         let Site {
             ec2, ami, rental, ..
         } = site;
-        let (place, mut machine) = self.launch_instance(site, phases).await?;
+        let (ami_of_base, run) = (&site.ami, site.run.path());
+        let launched = self.launch_instance(site, ami_of_base, "build", run, phases);
+        let (place, mut machine) = launched.await?;
         let bytes = self.bytes_of_base(site, &machine, phases).await;
         let provisioned = self.provision_instance(&mut machine, site, locking, known, phases);
         let done = match provisioned.await {
@@ -174,12 +169,14 @@ impl Job<'_> {
     async fn launch_instance(
         &self,
         site: &Site<'_>,
+        ami: &Ami,
+        name: &str,
+        run: &Path,
         phases: &mut Phases<'_>,
     ) -> Result<(Place, Ec2Machine), BuildError> {
         let (rental, cancel) = (&site.rental, self.cancel);
-        let set_up = async { Ok(set_up(self.plan, site.ec2, rental, cancel).await?) };
+        let set_up = async { Ok(set_up(self.plan, site.ec2, rental, name, cancel).await?) };
         let place = phases.whole("set up", set_up).await?;
-        let (ami, run) = (&site.ami, site.run.path());
         let launch = launch(
             self.plan, site.ec2, ami, &place, rental, run, self.ui, cancel,
         );
@@ -280,72 +277,6 @@ impl Job<'_> {
         })
     }
 
-    /// Makes an AMI of a snapshot whose image is recorded.
-    async fn register(
-        &self,
-        site: &Site<'_>,
-        id: ManifestId,
-        made: &Made,
-        snapshot: &str,
-    ) -> Result<Publication, BuildError> {
-        let rental = &site.rental;
-        let mut settings = self.plan.publish.clone().unwrap_or_default();
-        if site.ami.boot_mode.as_deref() == Some("uefi-preferred") {
-            settings.boot_mode = settings.boot_mode.or(Some(BootMode::UefiPreferred));
-        }
-        let registered = self.offer(rental, id, made, snapshot, &settings).await;
-        registered.map_err(|error| match error {
-            BuildError::Cancelled => BuildError::Cancelled,
-            error => BuildError::NotRegistered {
-                id,
-                region: rental.region.name().to_owned(),
-                source: Box::new(error),
-            },
-        })
-    }
-
-    async fn offer(
-        &self,
-        rental: &Rental,
-        id: ManifestId,
-        made: &Made,
-        snapshot: &str,
-        settings: &PublishEc2,
-    ) -> Result<Publication, BuildError> {
-        let region = &rental.region;
-        let about = About::new(id, &made.manifest, settings)?;
-        let mut tags = settings.tags.clone();
-        tags.extend(rental.tags().clone());
-        tags.insert(MANIFEST.to_owned(), id.to_string());
-        tags.insert("Name".to_owned(), about.name.clone());
-        region.tag(&[snapshot], &tags).await?;
-        let registering = async {
-            let image = register(region, &about, settings, snapshot, &tags).await;
-            image.map_err(Ec2Error::from)
-        };
-        let image = rental.make(self.cancel, registering).await?;
-        let available = region.image_available(&image);
-        let available = self.cancel.run_until_cancelled(available).await;
-        let image = available.ok_or(BuildError::Cancelled)??;
-        let (store, scratch) = (self.settings.store, self.settings.cache.runs());
-        let source = Source::open(store, &made.manifest, &scratch, self.ui).await?;
-        let digest = source.digest(&made.manifest).await?;
-        let caller = region.caller().await?;
-        let encrypted = region.snapshot(snapshot).await?.encrypted;
-        offer(region, &image, settings).await?;
-        Ok(Publication {
-            region: region.name().to_owned(),
-            account: caller.account,
-            image: image.id,
-            snapshot: snapshot.to_owned(),
-            disk: digest,
-            encrypted,
-            kms_key: None,
-            accounts: settings.accounts.clone(),
-            organizations: settings.organizations.clone(),
-        })
-    }
-
     fn rental(&self, region: Region, ec2: &plan::Ec2, run: &Path) -> Result<Rental, BuildError> {
         let (image, profile) = (&self.plan.image.name, ec2.profile.as_deref());
         Ok(Rental::begin(region, image, &ec2.tags, profile, run)?)
@@ -356,13 +287,7 @@ impl Job<'_> {
         ec2: &plan::Ec2,
         locking: &Locking,
     ) -> Result<(Region, Ami), BuildError> {
-        let settings = Settings {
-            profile: ec2.profile.clone(),
-            region: ec2.region.clone(),
-        };
-        let aws = Aws::connect(&settings).await?;
-        let own = ec2.region.as_deref().or(aws.own_region());
-        let region = aws.region(own.ok_or(AwsError::NoRegion)?);
+        let region = region(ec2).await?;
         let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
             unreachable!("a plan for EC2 has an AMI");
         };
@@ -374,151 +299,13 @@ impl Job<'_> {
     }
 }
 
-/// The bytes of the AMI, with which the scan compares the image.
-impl Job<'_> {
-    /// An AMI's owner reads its snapshot. Of others', one is taken of the disk that an instance has only just got: it is as
-    /// the AMI, but for the first seconds of a boot.
-    async fn bytes_of_base(
-        &self,
-        site: &Site<'_>,
-        machine: &Ec2Machine,
-        phases: &mut Phases<'_>,
-    ) -> Bytes {
-        if self.settings.scan.without.contains(&Check::Undeclared) {
-            return Bytes::None;
-        }
-        let cached = self.place_of_base(&site.ami);
-        if cached.is_file() {
-            return Bytes::Cached(cached);
-        }
-        let rental = &site.rental;
-        let look = async {
-            Ok(rental
-                .region
-                .blocks(&site.ami.pinned.snapshot)
-                .await
-                .is_ok())
-        };
-        if matches!(phases.run("look at the AMI", look).await, Ok(true)) {
-            let id = site.ami.pinned.snapshot.clone();
-            return Bytes::Snapshot { id, ours: false };
-        }
-        let name = &self.plan.image.name;
-        let begin = begin_snapshot(machine, Part::Base, name, rental);
-        let begin = async { Ok(rental.make(self.cancel, begin).await?) };
-        match phases.whole("snapshot the AMI's disk", begin).await {
-            Ok(id) => Bytes::Snapshot { id, ours: true },
-            // It is found out anew at once.
-            Err(BuildError::Cancelled) => Bytes::None,
-            Err(error) => {
-                self.ui
-                    .warn(&format!("the AMI cannot be compared with: {error}"));
-                Bytes::None
-            }
-        }
-    }
-
-    async fn read_base(&self, site: &Site<'_>, bytes: Bytes) -> Option<BaseDisk> {
-        let path = match bytes {
-            Bytes::None => return None,
-            Bytes::Cached(path) => path,
-            Bytes::Snapshot { id, ours } => {
-                let read = self.read_to_cache(site, &id).await;
-                if ours && let Err(error) = site.rental.region.delete_snapshot(&id).await {
-                    self.ui.warn(&format!("{id} is left over: {error}"));
-                }
-                match read {
-                    Ok(path) => path,
-                    Err(error) => {
-                        self.ui
-                            .warn(&format!("the AMI cannot be compared with: {error}"));
-                        return None;
-                    }
-                }
-            }
-        };
-        let base = site.ami.locked();
-        Some(BaseDisk {
-            disk: disk::Base {
-                path,
-                format: "raw".to_owned(),
-            },
-            digest: base.digest,
-            size: base.size,
-            virtual_size: base.size,
-        })
-    }
-
-    async fn read_to_cache(&self, site: &Site<'_>, snapshot: &str) -> Result<PathBuf, Ec2Error> {
-        let path = self.place_of_base(&site.ami);
-        let scratch = site.run.path().join("base");
-        let region = &site.rental.region;
-        // The instance's own disk may be larger than the AMI's.
-        let bytes = site.ec2.volume_size.unwrap_or(site.ami.size);
-        self.read_snapshot(region, snapshot, bytes, &scratch)
-            .await?;
-        let placed = crate::atomic::directory_of(&path);
-        let placed =
-            std::fs::create_dir_all(placed).and_then(|()| std::fs::rename(&scratch, &path));
-        placed.map_err(|source| Ec2Error::Write {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(path)
-    }
-
-    fn place_of_base(&self, ami: &Ami) -> PathBuf {
-        let digest = ami.locked().digest;
-        self.settings.cache.root().join("ami").join(digest.hex())
-    }
-}
-
-/// The lock alone.
-impl Job<'_> {
-    /// Launches an instance to ask its package manager, unless the lock is known without.
-    pub(super) async fn lock_on_ec2(
-        &self,
-        ec2: &plan::Ec2,
-        update: Update,
-        phases: &mut Phases<'_>,
-    ) -> Result<(Option<Lock>, Lock), BuildError> {
-        let mut locking = self.locking(ec2.arch.name(), update)?;
-        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
-        let lock = if let Some(lock) = self.known_lock(&mut locking, ami.locked())? {
-            lock
-        } else {
-            let rental = self.rental(region, ec2, run.path())?;
-            let site = Site {
-                ec2,
-                ami,
-                rental,
-                run: &run,
-            };
-            let lock = self.lock_in_instance(&site, &locking, phases).await;
-            site.rental.release(self.ui).await;
-            lock?
-        };
-        self.fetch_packages(&lock, phases).await?;
-        run.remove().map_err(BuildError::RunDirectory)?;
-        Ok((locking.into_old(), lock))
-    }
-
-    async fn lock_in_instance(
-        &self,
-        site: &Site<'_>,
-        locking: &Locking,
-        phases: &mut Phases<'_>,
-    ) -> Result<Lock, BuildError> {
-        let (_, mut machine) = self.launch_instance(site, phases).await?;
-        let lock = async {
-            self.wait_for_instance(&mut machine, phases).await?;
-            self.remember(machine.session(), &site.ami.locked().digest)
-                .await;
-            self.resolve(&mut machine, locking, phases).await
-        }
-        .await;
-        machine.destroy().await;
-        lock
-    }
+/// Where an image is built.
+pub(super) async fn region(ec2: &plan::Ec2) -> Result<Region, AwsError> {
+    let settings = Settings {
+        profile: ec2.profile.clone(),
+        region: ec2.region.clone(),
+    };
+    let aws = Aws::connect(&settings).await?;
+    let own = ec2.region.as_deref().or(aws.own_region());
+    Ok(aws.region(own.ok_or(AwsError::NoRegion)?))
 }

@@ -3,11 +3,13 @@
 use crate::archives;
 use crate::base;
 use crate::build::Settings;
+use crate::builder::ec2;
 use crate::hashing;
-use crate::lock::{Lock, Request};
+use crate::lock::{self, Lock, Request};
 use crate::manifest::{self, Inputs, Network};
-use crate::plan::{Builder, Plan, Qemu};
+use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
 use crate::provision::Asked;
+use crate::publish::ec2::publication;
 use crate::run::RunDir;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
@@ -41,19 +43,75 @@ async fn look(
     locked: bool,
     ui: &Ui,
 ) -> Result<(Stored, Option<String>), String> {
-    let guest = match &plan.builder {
-        Builder::Qemu(guest) => guest,
-        Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
-        Builder::Ec2(_) => return Err("an image is made on EC2 every time".to_owned()),
-    };
-    let cache = settings.cache;
     let stored = newest(settings.store, &plan.image.name).map_err(|error| said(&error))?;
     let stored = stored.ok_or("the store has no image of that name")?;
     let image = &stored.manifest.outputs.image.digest;
     settings.store.image(image).map_err(|error| said(&error))?;
     let lock = Lock::read(&Lock::path_of(&plan.template.path)).map_err(|error| said(&error))?;
     let lock = lock.ok_or("there is no lock yet")?;
+    let start = match &plan.builder {
+        Builder::Qemu(guest) => start_of_guest(plan, guest, settings, ui).await?,
+        Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
+        Builder::Ec2(ec2) => start_of_instance(plan, ec2, &lock, &stored, settings, locked).await?,
+    };
+    if let Some(reason) = untold(&stored.manifest.inputs.network) {
+        return Err(reason);
+    }
 
+    let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
+    let architecture = Some(start.arch.name());
+    let request = asked.map_or_else(
+        || Request::nothing(architecture),
+        |asked| asked.request(architecture),
+    );
+    if let Some(difference) = lock
+        .differences(&request, Some(&start.locked))
+        .into_iter()
+        .next()
+    {
+        return Err(difference);
+    }
+    let (of_plan, of_base, digest) = (plan.clone(), start.recorded.clone(), lock.digest());
+    let inputs = hashing::blocking(move |stop| manifest::inputs::collect(&of_plan, of_base, stop));
+    let mut inputs = inputs.await.map_err(|error| said(&error))?;
+    inputs.lock = Some(manifest::Lock { digest });
+    if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
+        return Err(format!("{what} has changed"));
+    }
+    if !is_such(&stored, &start, plan) {
+        return Err("the kind of machine or file has changed".to_owned());
+    }
+    if let Some(reason) = start.newer {
+        return Ok((stored, Some(reason)));
+    }
+    if !locked {
+        let changed = archives::changed(&lock, settings.cache).await;
+        if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
+            let name = format!("{} {}", archive.uri, archive.suite);
+            let reason = format!("the archive {} has changed", name.trim_end());
+            return Ok((stored, Some(reason)));
+        }
+    }
+    Ok((stored, None))
+}
+
+/// What a build would start from.
+struct Start {
+    locked: lock::Base,
+    recorded: manifest::Base,
+    arch: Arch,
+    firmware: Firmware,
+    /// There is something newer to start from: here is what.
+    newer: Option<String>,
+}
+
+async fn start_of_guest(
+    plan: &Plan,
+    guest: &Qemu,
+    settings: &Settings<'_>,
+    ui: &Ui,
+) -> Result<Start, String> {
+    let cache = settings.cache;
     let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
     let run = RunDir::create(&cache.runs()).map_err(|error| error.to_string())?;
     let places = base::Places {
@@ -64,45 +122,58 @@ async fn look(
     let base = base::at_hand(wanted, places, ui).await;
     let base = base.map_err(|error| said(&error))?;
     let base = base.ok_or("the base is not in the cache")?;
+    Ok(Start {
+        locked: base.locked(),
+        recorded: manifest::inputs::base_of(wanted, &base),
+        arch: guest.arch,
+        firmware: guest.firmware,
+        newer: None,
+    })
+}
 
-    if let Some(reason) = untold(&stored.manifest.inputs.network) {
-        return Err(reason);
+async fn start_of_instance(
+    plan: &Plan,
+    ec2: &plan::Ec2,
+    lock: &Lock,
+    stored: &Stored,
+    settings: &Settings<'_>,
+    locked: bool,
+) -> Result<Start, String> {
+    let Some(plan::Base::Ami(wanted)) = &plan.base else {
+        unreachable!("a plan for EC2 has an AMI");
+    };
+    let pinned = lock.base.as_ref().and_then(|base| base.ami.as_ref());
+    let pinned = pinned.ok_or("the lock names no AMI")?;
+    let region = super::ec2::region(ec2)
+        .await
+        .map_err(|error| said(&error))?;
+    let ami = ec2::pinned(wanted, ec2.arch, &region, pinned).await;
+    let ami = ami.map_err(|error| said(&error))?;
+    let ami = ami.ok_or("the AMI of the lock is gone, or another one is asked for")?;
+    let made = publication::of(settings.store, stored.id).map_err(|error| said(&error))?;
+    let mut made = made.iter().map(|it| &it.publication);
+    let made = made.rfind(|it| it.region == region.name());
+    let made = made.ok_or("no AMI was made of the last image")?;
+    if region.image(&made.image).await.is_err() {
+        return Err(format!(
+            "{}, which was made of the last image, is gone",
+            made.image
+        ));
     }
-
-    let of_lock = base.locked();
-    let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
-    let architecture = Some(guest.arch.name());
-    let request = asked.map_or_else(
-        || Request::nothing(architecture),
-        |asked| asked.request(architecture),
-    );
-    if let Some(difference) = lock
-        .differences(&request, Some(&of_lock))
-        .into_iter()
-        .next()
-    {
-        return Err(difference);
-    }
-    let (of_plan, digest) = (plan.clone(), lock.digest());
-    let of_base = manifest::inputs::base_of(wanted, &base);
-    let inputs = hashing::blocking(move |stop| manifest::inputs::collect(&of_plan, of_base, stop));
-    let mut inputs = inputs.await.map_err(|error| said(&error))?;
-    inputs.lock = Some(manifest::Lock { digest });
-    if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
-        return Err(format!("{what} has changed"));
-    }
-    if !is_such(&stored, guest, plan) {
-        return Err("the kind of machine or file has changed".to_owned());
-    }
+    let mut newer = None;
     if !locked {
-        let changed = archives::changed(&lock, cache).await;
-        if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
-            let name = format!("{} {}", archive.uri, archive.suite);
-            let reason = format!("the archive {} has changed", name.trim_end());
-            return Ok((stored, Some(reason)));
-        }
+        let newest = ec2::newest(wanted, ec2.arch, &region).await;
+        let newest = newest.map_err(|error| said(&error))?;
+        let other = newest.pinned.id;
+        newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));
     }
-    Ok((stored, None))
+    Ok(Start {
+        locked: ami.locked(),
+        recorded: ami.recorded(),
+        arch: ec2.arch,
+        firmware: ami.firmware(ec2.arch),
+        newer,
+    })
 }
 
 /// The image of that name that was built last.
@@ -122,10 +193,10 @@ fn newest(store: &Store, name: &str) -> Result<Option<Stored>, StoreError> {
 }
 
 /// Whether the machine and the file are of the kind that the plan asks for: what a template leaves out is the host's.
-fn is_such(stored: &Stored, guest: &Qemu, plan: &Plan) -> bool {
+fn is_such(stored: &Stored, start: &Start, plan: &Plan) -> bool {
     let outputs = &stored.manifest.outputs;
-    outputs.arch == guest.arch.name()
-        && outputs.firmware == guest.firmware.name()
+    outputs.arch == start.arch.name()
+        && outputs.firmware == start.firmware.name()
         && outputs.image.format == plan.output.format.name()
 }
 

@@ -20,7 +20,7 @@ use crate::build::skip::{self, Verdict};
 use crate::build::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
 use crate::manifest::ManifestId;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, PublishEc2};
 use crate::scan::whole::Check;
 use crate::sign::Signer;
 use crate::store::{Store, StoreError, Stored};
@@ -110,6 +110,14 @@ struct NotSigned {
     source: SigningError,
 }
 
+/// An image that some region lacks.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the image {} is recorded, and not published everywhere", .id.short())]
+#[diagnostic(help("see what is told of each region above; `karat publish {}` goes on", .id.short()))]
+struct NotEverywhere {
+    id: ManifestId,
+}
+
 /// Builds all templates; one that fails does not disturb the others. Returns the exit code.
 ///
 /// # Errors
@@ -171,7 +179,11 @@ pub async fn run(
             && let Some(made) = &image.published
         {
             let stated = publish::state(made, image.id, &image.manifest, signer.as_ref(), &store);
-            if let Err(error) = stated.await {
+            let mut offered = stated.await;
+            if offered.is_ok() {
+                offered = elsewhere(image, plan, &store, signer.as_ref(), &ui, cancel).await;
+            }
+            if let Err(error) = offered {
                 outcome = Err(error);
             }
         }
@@ -191,6 +203,49 @@ pub async fn run(
         }
     }
     Ok(code)
+}
+
+/// Publishes an image that was built on EC2 in the other regions that its template names.
+async fn elsewhere(
+    image: &Image,
+    plan: &Plan,
+    store: &Store,
+    signer: Option<&Signer>,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<(), Failed> {
+    let home = image.published.as_ref().map(|made| &made.region);
+    let settings = plan.publish.clone().unwrap_or_default();
+    let regions = settings.regions.iter().filter(|it| Some(*it) != home);
+    let of_builder = match &plan.builder {
+        plan::Builder::Ec2(ec2) => ec2.profile.clone(),
+        _ => None,
+    };
+    let settings = PublishEc2 {
+        regions: regions.cloned().collect(),
+        profile: settings.profile.clone().or(of_builder),
+        ..settings
+    };
+    if settings.regions.is_empty() {
+        return Ok(());
+    }
+    let wanted = publish::Wanted {
+        id: image.id,
+        manifest: &image.manifest,
+        settings: &settings,
+        verify: false,
+    };
+    // What is on stdout is the ids of manifests alone.
+    let mut said = Vec::new();
+    let published = publish::publish(wanted, store, signer, false, ui, cancel, &mut said);
+    let code = published.await?;
+    for line in String::from_utf8_lossy(&said).lines() {
+        ui.note(&format!("{:>10}  {line}", "ami"));
+    }
+    if code == 0 {
+        return Ok(());
+    }
+    Err(Failed::with(code, NotEverywhere { id: image.id }))
 }
 
 /// Signs a new image, and states where it comes from and what its scan found.

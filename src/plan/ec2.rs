@@ -295,6 +295,26 @@ impl Checker<'_> {
         }))
     }
 
+    /// The snapshot is encrypted as the instance's volume is, and no second copy is made of it.
+    fn ec2_publication(&mut self, template: &Template, ec2: &Ec2) {
+        let publish = template.publish.as_ref();
+        let Some(publish) = publish.and_then(|it| it.get_ref().ec2.as_ref()) else {
+            return;
+        };
+        let (span, publish) = (publish.span(), publish.get_ref());
+        if publish.encrypted.is_some_and(|it| it.0) && !ec2.encrypted {
+            let what = "an image that is built on EC2 is encrypted when its instance is launched";
+            let problem = Problem::at(span.clone(), what);
+            self.say(problem.help("add `encrypted = true` to [builder.ec2]"));
+        }
+        let shared = !publish.accounts.is_empty() || !publish.organizations.is_empty();
+        if shared && ec2.encrypted && ec2.kms_key.is_none() {
+            let what = "an image that is encrypted with the account's own key cannot be shared";
+            let problem = Problem::at(span, what);
+            self.say(problem.help("name a key of yours with `kms_key` in [builder.ec2]"));
+        }
+    }
+
     /// `ssh.interface`, which an instance has and nothing else.
     pub(super) fn interface(&mut self, ssh: &schema::Ssh, ec2: Option<&Ec2>) -> Option<Interface> {
         let Some(ec2) = ec2 else {
@@ -322,13 +342,8 @@ impl Checker<'_> {
     }
 
     /// What makes no sense with a disk that is not written anew, and with an image that is a snapshot.
-    pub(super) fn ec2_tables(&mut self, template: &Template) {
-        if let Some(test) = template.test.first() {
-            let what = "a test boots the finished image, which is not done on EC2 yet";
-            let help =
-                "test it where it is deployed, or build with [builder.qemu] and publish the image";
-            self.say(Problem::at(test.span(), what).help(help));
-        }
+    pub(super) fn ec2_tables(&mut self, template: &Template, ec2: &Ec2) {
+        self.ec2_publication(template, ec2);
         let finish = template.finish.as_ref();
         let exceptions = finish
             .into_iter()

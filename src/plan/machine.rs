@@ -417,7 +417,7 @@ impl Checker<'_> {
     pub(super) fn disk_tables(&mut self, template: &Template, builder: &Builder) {
         match builder {
             Builder::Qemu(_) => return,
-            Builder::Ec2(_) => return self.ec2_tables(template),
+            Builder::Ec2(ec2) => return self.ec2_tables(template, ec2),
             Builder::Host(_) => {}
         }
         if let Some(test) = template.test.first() {

@@ -48,7 +48,8 @@ fn what_an_instance_is_and_who_reaches_it_is_checked() {
         "[builder.ec2]\n[ssh]\nmin_port = 2000\nmax_port = 2010\n",
         "[builder.ec2]\n[ssh]\ninterface = \"ssm\"\njump = { address = \"192.0.2.1\", host_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN76zuqnjypL54/w4763l7q1Sn3IBYHptJ5wcYfEWkzP\" }\n",
         "[builder.ec2]\n[ssh]\njump = { address = \"192.0.2.1\", host_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN76zuqnjypL54/w4763l7q1Sn3IBYHptJ5wcYfEWkzP\" }\n",
-        "[builder.ec2]\n[[test]]\ncommand = \"true\"\n",
+        "[builder.ec2]\n[publish.ec2]\nencrypted = true\n",
+        "[builder.ec2]\nencrypted = true\n[publish.ec2]\naccounts = [\"123456789012\"]\n",
         "[builder.ec2]\n[[finish.drop]]\npath = \"/var/lib/app\"\nreason = \"cache\"\n",
     ];
     let cases: Vec<String> = cases.iter().map(|case| format!("{case}{BASE}")).collect();

@@ -342,3 +342,42 @@ fn what_is_not_there_is_said_before_anything_is_made() {
         }
     }
 }
+
+#[test]
+fn with_locked_no_other_ami_will_do() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    scene.fails();
+    let other = bench.seed_ami(&scene.site.path().join("base.raw"), REGION, "debian-12-b");
+    let scene = Scene {
+        ami: other.0,
+        ..scene
+    };
+    scene.template("");
+    let ran = scene.site.karat(&["build", "web.toml", "--locked"]);
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(ran.stderr.contains("the AMI that the lock"), "{ran:?}");
+    assert_eq!(scene.account.count("ec2:RunInstances"), 1);
+}
+
+#[test]
+fn what_is_over_is_removed_whoever_began_it() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    let lines = "for run, expires in [('dead', '2020-01-01T00:00:00Z'), ('alive', '2999-01-01T00:00:00Z')]:\n\
+                 \x20   tags = [{'Key': 'karat:run', 'Value': run}, {'Key': 'karat:expires', 'Value': expires}]\n\
+                 \x20   made = ec2.create_security_group(GroupName=run, Description='karat', TagSpecifications=[\n\
+                 \x20       {'ResourceType': 'security-group', 'Tags': tags}])\n\
+                 \x20   ec2.create_volume(AvailabilityZone='us-east-1a', Size=1, TagSpecifications=[\n\
+                 \x20       {'ResourceType': 'volume', 'Tags': tags}])";
+    bench.python(&scene.account, lines);
+    assert_eq!(scene.account.left().len(), 4);
+    let ran = scene.site.karat(&["prune", "--runs", "--ec2"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let left = scene.account.left();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(
+        left.iter()
+            .any(|line| line.contains("security group alive"))
+    );
+}

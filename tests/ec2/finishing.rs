@@ -1,6 +1,7 @@
 //! The second half of a build on EC2, from the first login to the AMI: calls that go wrong, and karats that are ended or killed in
 //! the middle of each. The instance is a [`Pretender`].
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
@@ -82,6 +83,10 @@ impl Scene {
 
     /// Has a call kill karat, or end it, and waits for that. `None` when it was killed.
     fn ended_at(&self, call: &str, after: bool, signal: &'static str) -> Option<i32> {
+        self.ended_at_nth(call, 1, after, signal)
+    }
+
+    fn ended_at_nth(&self, call: &str, nth: u32, after: bool, signal: &'static str) -> Option<i32> {
         let pid: Arc<Mutex<Option<u32>>> = Arc::default();
         let of_hook = Arc::clone(&pid);
         let hook = move || {
@@ -92,9 +97,9 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(100));
         };
         if after {
-            self.account.after(call, 1, hook);
+            self.account.after(call, nth, hook);
         } else {
-            self.account.before(call, 1, hook);
+            self.account.before(call, nth, hook);
         }
         let _pretender = Pretender::of(&self.account);
         let log = File::create(self.site.path().join("log")).unwrap();
@@ -150,6 +155,164 @@ fn a_build_ends_with_an_ami_and_nothing_else() {
             "it is read before it is registered"
         );
     }
+}
+
+#[test]
+fn a_finished_image_is_tested_on_an_instance_of_its_own() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+    let test = "[[test]]\ncommand = \"true\"\n";
+    scene.site.write("web.toml", &format!("{text}{test}"));
+    let ran = scene.build();
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    scene.is_published("tested");
+    assert_eq!(scene.account.count("ec2:RunInstances"), 2);
+    assert_eq!(scene.account.count("ec2:RegisterImage"), 2);
+    let calls = scene.account.calls();
+    let mut runs = calls.iter().filter(|call| call.name == "ec2:RunInstances");
+    let tested = runs.next_back().unwrap();
+    assert!(
+        !text.contains(tested.form.text("ImageId")),
+        "it is of another AMI"
+    );
+
+    // It ends in the middle of that, by itself and by a signal.
+    for (call, signal) in [("ec2:RunInstances", "INT"), ("ec2:RunInstances", "KILL")] {
+        let scene = Scene::new(bench);
+        let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+        scene.site.write("web.toml", &format!("{text}{test}"));
+        let code = scene.ended_at_nth(call, 2, true, signal);
+        if code.is_none() {
+            std::thread::sleep(Duration::from_millis(500));
+            scene.site.done(&["prune", "--runs", "--ec2"]);
+        }
+        assert_eq!(scene.left(), [""; 0], "{signal}: {}", scene.log());
+    }
+}
+
+#[test]
+fn a_build_that_would_make_the_same_is_not_made() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    let text = "[image]\nname = \"web\"\n[base.ami]\nowners = [\"136693071363\"]\nname = \"unlike-others-*\"\n[builder.ec2]\n\
+                [ssh]\ntimeout = \"9s\"\n";
+    scene.site.write("web.toml", text);
+    let disk = scene.site.path().join("disk.raw");
+    bench.seed_ami(&disk, REGION, "unlike-others-1");
+    let first = scene.build();
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let again = [&BUILD[..], &["--if-changed"]].concat();
+    let ran = scene.site.karat(&again);
+    assert_eq!(
+        (ran.code, &ran.stdout),
+        (Some(0), &first.stdout),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("unchanged"), "{}", ran.stderr);
+
+    let (newer, _) = bench.seed_ami(&disk, REGION, "unlike-others-2");
+    scene.site.write("web.toml", &text.replace("9s", "1s"));
+    let ran = scene.site.karat(&again);
+    assert!(
+        ran.stderr.contains("the template has changed"),
+        "{}",
+        ran.stderr
+    );
+    scene.site.write("web.toml", text);
+    let ran = scene.site.karat(&[&again[..], &["--locked"]].concat());
+    assert!(ran.stderr.contains("unchanged"), "{}", ran.stderr);
+    // Nobody stands in for the instance this time.
+    scene.site.write("web.toml", text);
+    let ran = scene.site.karat(&again);
+    assert!(
+        ran.stderr.contains(&format!("{newer} is newer than")),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn every_call_of_a_build_is_allowed_and_few_others() {
+    let Some(bench) = Bench::start() else { return };
+    for more in [
+        "region = \"us-east-1\"",
+        "region = \"us-east-1\"\nspot = true",
+    ] {
+        let scene = Scene::with(bench, more);
+        // One that is made, and two that fail: with an AMI that is registered, and before anybody can log in.
+        let denied = "ec2:ModifyImageAttribute";
+        scene.account.fault(denied, 0, Fault::Denied);
+        let ran = scene.build();
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        scene.account.clear();
+        assert_eq!(scene.build().code, Some(0));
+        let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+        let impatient = text.replace("30s", "1s");
+        scene.site.write("hasty.toml", &impatient);
+        assert_eq!(scene.site.karat(&["build", "hasty.toml"]).code, Some(1));
+
+        let policy = scene.site.done(&["iam-policy", "web.toml"]);
+        let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let sids: BTreeSet<_> = statements.clone().map(|it| it["Sid"].to_string()).collect();
+        assert_eq!(sids.len(), statements.len(), "a name is there twice");
+        let actions = statements.flat_map(|it| it["Action"].as_array().unwrap());
+        let allowed: BTreeSet<_> = actions.map(|it| it.as_str().unwrap().to_owned()).collect();
+        let calls = scene.account.calls().into_iter().map(|call| call.name);
+        let called: BTreeSet<_> = calls.filter(|it| it != "sts:GetCallerIdentity").collect();
+        let missing: Vec<_> = called.difference(&allowed).collect();
+        assert!(missing.is_empty(), "{more}: {missing:?}");
+        let more_than_that: Vec<_> = allowed.difference(&called).collect();
+        // A volume that outlives its instance is rare; a spot instance that fails is never stopped.
+        let expected = ["ec2:DeleteVolume", "ec2:DescribeImageAttribute"];
+        assert_eq!(more_than_that, expected, "{more}");
+    }
+}
+
+#[test]
+fn an_instance_is_reached_through_a_session_without_any_port() {
+    let Some(bench) = Bench::start() else { return };
+    let scene = Scene::new(bench);
+    let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
+    let text = text.replace("[ssh]\n", "[ssh]\ninterface = \"ssm\"\n");
+    scene.site.write("web.toml", &text);
+    // What the AWS CLI does by way of its plugin, the shell does by its own means here.
+    let (address, aws) = (
+        scene.site.path().join("address"),
+        scene.site.path().join("aws"),
+    );
+    let script = format!(
+        "#!/bin/bash\necho \"$@\" >>'{}'\nexec 3<>/dev/tcp/$(cat '{}')/22 || exit 1\ncat <&3 &\nexec cat >&3\n",
+        scene.site.path().join("asked").display(),
+        address.display()
+    );
+    std::fs::write(&aws, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&aws, executable).unwrap();
+    let _pretender = Pretender::noting(&scene.account, Some(address));
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", scene.site.path().display());
+    let output = scene
+        .site
+        .command(&BUILD)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    scene.is_published(&said);
+    let asked = std::fs::read_to_string(scene.site.path().join("asked")).unwrap();
+    assert!(asked.contains("ssm start-session --target i-"), "{asked}");
+    assert!(asked.contains("AWS-StartSSHSession"), "{asked}");
+    assert_eq!(scene.account.count("ec2:AuthorizeSecurityGroupIngress"), 0);
+    let calls = scene.account.calls();
+    let mut egress = calls
+        .iter()
+        .filter(|call| call.name == "ec2:AuthorizeSecurityGroupEgress");
+    let egress = &egress.next().expect("the agent gets out to the VPC").form;
+    assert_eq!(egress.text("IpPermissions.1.FromPort"), "443");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod boot_sector;
 mod builder;
 mod channels;
 mod finishing;
+mod nightly;
 mod policy;
 mod pretender;
 mod pruned;

@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +20,16 @@ pub struct Pretender {
 }
 
 impl Pretender {
-    /// Waits for the account's first instance, and stands in for it.
+    /// Waits for the account's instances, and stands in for each.
     pub fn of(account: &Arc<Account>) -> Self {
+        Self::noting(account, None)
+    }
+
+    /// As [`Self::of`]; writes the last address into a file.
+    pub fn noting(account: &Arc<Account>, file: Option<PathBuf>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (account, of_thread) = (Arc::clone(account), Arc::clone(&over));
-        let thread = std::thread::spawn(move || stand_in(&account, &of_thread));
+        let thread = std::thread::spawn(move || stand_in(&account, file.as_deref(), &of_thread));
         Self {
             over,
             thread: Some(thread),
@@ -40,26 +46,30 @@ impl Drop for Pretender {
     }
 }
 
-fn stand_in(account: &Account, over: &AtomicBool) {
-    let pause = || std::thread::sleep(Duration::from_millis(20));
-    let (address, told) = loop {
-        if over.load(Ordering::Relaxed) {
-            return;
-        }
-        let calls = account.calls();
-        let run = calls.iter().find(|call| call.name == "ec2:RunInstances");
-        match (account.addresses().pop(), run) {
-            (Some(address), Some(run)) => break (address, told(run.form.text("UserData"))),
-            _ => pause(),
-        }
-    };
-    let scratch = tempfile::tempdir().unwrap();
-    let mut sshd = start(&address, &told, scratch.path());
+fn stand_in(account: &Account, note: Option<&Path>, over: &AtomicBool) {
+    let mut there: Vec<(String, Child, tempfile::TempDir)> = Vec::new();
     while !over.load(Ordering::Relaxed) {
-        pause();
+        std::thread::sleep(Duration::from_millis(20));
+        let addresses = account.addresses();
+        let is_new = |it: &&String| there.iter().all(|(address, ..)| address != *it);
+        let Some(address) = addresses.iter().find(is_new).cloned() else {
+            continue;
+        };
+        let calls = account.calls();
+        let run = calls.iter().rfind(|call| call.name == "ec2:RunInstances");
+        let Some(run) = run else { continue };
+        let scratch = tempfile::tempdir().unwrap();
+        let told = told(run.form.text("UserData"));
+        let sshd = start(&address, &told, scratch.path());
+        if let Some(note) = note {
+            std::fs::write(note, &address).unwrap();
+        }
+        there.push((address, sshd, scratch));
     }
-    let _gone = sshd.kill();
-    let _reaped = sshd.wait();
+    for (_, mut sshd, _) in there {
+        let _gone = sshd.kill();
+        let _reaped = sshd.wait();
+    }
 }
 
 /// What cloud-init would be told.
@@ -69,7 +79,7 @@ fn told(data: &str) -> Value {
     serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap()
 }
 
-fn start(address: &str, told: &Value, scratch: &std::path::Path) -> Child {
+fn start(address: &str, told: &Value, scratch: &Path) -> Child {
     let write = |name: &str, text: &Value| {
         use std::os::unix::fs::PermissionsExt as _;
         let path = scratch.join(name);

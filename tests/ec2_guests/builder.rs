@@ -73,7 +73,8 @@ async fn an_image_is_made_of_an_ami_and_another_one_of_that() {
             "[image]\nname = \"next\"\n[base.ami]\nid = \"{golden}\"\n[builder.ec2]\n[ssh]\ntimeout = \"8m\"\n\
              [[provision]]\nname = \"look\"\nshell = {{ inline = [\n\
              \"grep -qx golden /etc/greeting\", \"grep -qx golden /srv/app/mark\", \"tree --version\",\n\
-             \"test -s /etc/machine-id\", \"if ip route get 192.0.2.1; then exit 1; fi\"] }}\n"
+             \"test -s /etc/machine-id\", \"if ip route get 192.0.2.1; then exit 1; fi\"] }}\n\
+             [[test]]\ncommand = \"grep -qx golden /srv/app/mark && tree --version && test -s /etc/machine-id\"\n"
         ),
     );
     let ran = site.karat(&["build", "next.toml", "--without", "vulnerabilities"]);

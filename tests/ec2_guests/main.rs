@@ -5,8 +5,10 @@
 mod bench;
 mod bench_itself;
 mod builder;
+mod scene;
 #[path = "../support/base.rs"]
 mod shared;
 #[path = "../ec2/site.rs"]
 #[expect(dead_code, reason = "the tests without guests use more of it")]
 mod site;
+mod template;

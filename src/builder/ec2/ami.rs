@@ -28,7 +28,11 @@ pub struct Ami {
 }
 
 impl Ami {
-    fn of(image: Image, region: &Region) -> Result<Self, Ec2Error> {
+    /// What a launch needs to know of an image.
+    ///
+    /// # Errors
+    /// It is not ready, or its root is not an EBS volume.
+    pub fn of(image: Image, region: &Region) -> Result<Self, Ec2Error> {
         let unfit = |problem: &str| Ec2Error::Unfit {
             ami: image.id.clone(),
             problem: problem.to_owned(),
@@ -101,15 +105,15 @@ pub async fn find(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
-    pinned: Option<&lock::Ami>,
+    of_lock: Option<&lock::Ami>,
     locked: Option<&Path>,
     ui: &Ui,
 ) -> Result<Ami, Ec2Error> {
-    if let Some(pinned) = pinned {
-        if let Some(image) = still_there(wanted, region, pinned).await? {
-            return Ami::of(check(image, arch)?, region);
+    if let Some(of_lock) = of_lock {
+        if let Some(ami) = pinned(wanted, arch, region, of_lock).await? {
+            return Ok(ami);
         }
-        let ami = format!("{} in {}", pinned.id, pinned.region);
+        let ami = format!("{} in {}", of_lock.id, of_lock.region);
         if let Some(path) = locked {
             let path = path.to_owned();
             return Err(Ec2Error::NotLocked { path, ami });
@@ -117,26 +121,49 @@ pub async fn find(
         let text = "the lock names, is gone or not what [base.ami] asks for: another one is taken";
         ui.note(&format!("{ami}, which {text}"));
     }
+    let ami = newest(wanted, arch, region).await?;
+    ui.note(&format!("base: {} ({})", ami.pinned.id, ami.name));
+    Ok(ami)
+}
+
+/// The AMI of a lock, while it is there and what the template asks for.
+///
+/// # Errors
+/// It is for other machines, or the principal may not ask.
+pub async fn pinned(
+    wanted: &plan::Ami,
+    arch: Arch,
+    region: &Region,
+    of_lock: &lock::Ami,
+) -> Result<Option<Ami>, Ec2Error> {
+    let Some(image) = still_there(wanted, region, of_lock).await? else {
+        return Ok(None);
+    };
+    Ami::of(check(image, arch)?, region).map(Some)
+}
+
+/// The AMI that the template names, or the newest that it asks for, whatever a lock says.
+///
+/// # Errors
+/// None will do, or the principal may not ask.
+pub async fn newest(wanted: &plan::Ami, arch: Arch, region: &Region) -> Result<Ami, Ec2Error> {
     let image = match wanted {
         plan::Ami::Id(id) => region.image(id).await?,
         plan::Ami::Newest { owners, filters } => {
             let filters = searched(filters, arch);
-            newest(owners, &filters, region).await?.ok_or_else(|| {
-                let asked = filters.iter().map(ToString::to_string);
-                Ec2Error::NoAmi {
-                    region: region.name().to_owned(),
-                    asked: format!(
-                        "owner {}, {}",
-                        owners.join(" or "),
-                        asked.collect::<Vec<_>>().join(", ")
-                    ),
-                }
+            let found = newest_of(owners, &filters, region).await?;
+            found.ok_or_else(|| Ec2Error::NoAmi {
+                region: region.name().to_owned(),
+                asked: asked(owners, &filters),
             })?
         }
     };
-    let ami = Ami::of(check(image, arch)?, region)?;
-    ui.note(&format!("base: {} ({})", ami.pinned.id, ami.name));
-    Ok(ami)
+    Ami::of(check(image, arch)?, region)
+}
+
+fn asked(owners: &[String], filters: &[Filter]) -> String {
+    let filters: Vec<_> = filters.iter().map(ToString::to_string).collect();
+    format!("owner {}, {}", owners.join(" or "), filters.join(", "))
 }
 
 /// The AMI of a lock, while it is still what the template asks for.
@@ -184,7 +211,7 @@ fn searched(filters: &std::collections::BTreeMap<String, Vec<String>>, arch: Arc
     asked.chain(own).collect()
 }
 
-async fn newest(
+async fn newest_of(
     owners: &[String],
     filters: &[Filter],
     region: &Region,

@@ -30,7 +30,7 @@ mod rental;
 mod setup;
 mod snapshot;
 
-pub use ami::{Ami, find};
+pub use ami::{Ami, find, newest, pinned};
 pub use error::Ec2Error;
 pub use launch::launch;
 pub use leftover::{Leftover, expired, leftover};
@@ -118,6 +118,19 @@ impl Ec2Machine {
             biased;
             report = death.wait() => Err(MachineError::Died(report)),
             done = guest::cloud_init(self.session(), left(), ui) => done,
+        }
+    }
+
+    /// Waits until the guest has started its services, [`Self::wait_ready`] done.
+    ///
+    /// # Errors
+    /// The line dropped, or the instance ended. Services that fail or never start are warnings.
+    pub async fn wait_booted(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+        let mut death = self.death();
+        tokio::select! {
+            biased;
+            report = death.wait() => Err(MachineError::Died(report)),
+            settled = guest::settled(self.session(), within, ui) => settled,
         }
     }
 

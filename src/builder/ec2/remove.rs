@@ -82,7 +82,7 @@ async fn instances(region: &Region, run: &str, known: &[String], ui: &Ui) -> Vec
     ids.dedup();
     let ended = ids.iter().map(async |id| {
         let end = async {
-            region.terminate_instance(id).await?;
+            terminate(region, id).await?;
             region.instance_terminated(id).await
         };
         match end.await {
@@ -113,6 +113,22 @@ async fn groups(region: &Region, run: &str, known: &[String], ui: &Ui) -> Vec<St
         }
     }
     removed
+}
+
+/// Ends an instance, unless it is ending already.
+///
+/// # Errors
+/// The principal may not.
+pub(super) async fn terminate(region: &Region, id: &str) -> Result<(), AwsError> {
+    let Err(error) = region.terminate_instance(id).await else {
+        return Ok(());
+    };
+    // An answer may have been lost; to end one that ends is not always a success.
+    match region.instance(id).await {
+        Ok(instance) if instance.is_gone() => Ok(()),
+        Err(unknown) if unknown.is_not_found() => Ok(()),
+        _ => Err(error),
+    }
 }
 
 /// Removes a security group as soon as nothing uses it any more.

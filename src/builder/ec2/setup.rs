@@ -28,7 +28,8 @@ pub struct Place {
     pub(super) default_group: Option<String>,
 }
 
-/// Looks up and makes what an instance needs; what does not depend on each other at the same time.
+/// Looks up and makes what an instance needs; what does not depend on each other at the same time. `name` tells its security group
+/// from others of the run.
 ///
 /// # Errors
 /// Something is not there, or the principal may not.
@@ -36,6 +37,7 @@ pub async fn set_up(
     plan: &plan::Plan,
     ec2: &plan::Ec2,
     rental: &Rental,
+    name: &str,
     cancel: &CancellationToken,
 ) -> Result<Place, Ec2Error> {
     let interface = plan.ssh.interface.unwrap_or(Interface::PublicIp);
@@ -93,7 +95,7 @@ pub async fn set_up(
             default_group,
         });
     }
-    let group = rental.make(cancel, make_group(&vpc, rental)).await?;
+    let group = rental.make(cancel, make_group(&vpc, name, rental)).await?;
     let rules = async {
         let sealed = !plan.network.open;
         let closed = async {
@@ -128,8 +130,8 @@ pub async fn set_up(
     })
 }
 
-async fn make_group(vpc: &str, rental: &Rental) -> Result<String, Ec2Error> {
-    let name = format!("karat-{}", rental.id());
+async fn make_group(vpc: &str, name: &str, rental: &Rental) -> Result<String, Ec2Error> {
+    let name = format!("karat-{}-{name}", rental.id());
     let new = NewSecurityGroup {
         name: &name,
         description: "SSH to an instance that karat builds an image on",

@@ -1,7 +1,7 @@
 //! A disk at rest → a snapshot, and the end of the instance that it was of.
 
 use super::launch::root_volume;
-use super::remove::{group_gone, left};
+use super::remove::{group_gone, left, terminate};
 use super::setup::Place;
 use super::{Ec2Error, Ec2Machine, Rental};
 use crate::aws::Region;
@@ -53,15 +53,9 @@ pub async fn end(region: &Region, instance: &str, place: &Place, ui: &Ui) {
         // When that may not be, the group is waited for below.
         let _moved = region.regroup_instance(instance, &[default.as_str()]).await;
     }
-    if let Err(error) = region.terminate_instance(instance).await {
-        left(
-            region,
-            instance,
-            &error,
-            "terminate-instances --instance-ids",
-            ui,
-        );
-        return;
+    if let Err(error) = terminate(region, instance).await {
+        let command = "terminate-instances --instance-ids";
+        left(region, instance, &error, command, ui);
     }
     if let Some(group) = &place.temporary
         && let Err(error) = group_gone(region, group).await

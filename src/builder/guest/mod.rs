@@ -1,5 +1,6 @@
 //! What every guest that is launched has in common, wherever it runs: the keys, what cloud-init is told, the seal, the clean-up.
 
+mod boot;
 mod clean_up;
 mod cloud_init;
 mod error;
@@ -9,6 +10,7 @@ mod user_data;
 
 pub use error::GuestError;
 
+pub(super) use boot::settled;
 pub(super) use clean_up::clean_up;
 pub(super) use cloud_init::wait as cloud_init;
 pub(super) use error::said;

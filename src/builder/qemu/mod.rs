@@ -13,7 +13,6 @@ use crate::ui::Ui;
 
 mod accelerator;
 mod arguments;
-mod boot;
 mod console;
 mod error;
 mod firmware;
@@ -121,7 +120,7 @@ impl QemuMachine {
         tokio::select! {
             biased;
             report = death.wait() => Err(MachineError::Died(report)),
-            settled = boot::settled(self.session(), within, ui) => settled,
+            settled = guest::settled(self.session(), within, ui) => settled,
         }
     }
 

@@ -52,7 +52,10 @@ fn read(disk: &dyn BlockRead, offset: u64) -> Result<Vec<u8>, ReadError> {
     let mut block = vec![0; BLOCK];
     let left = disk.len().saturating_sub(offset);
     let length = usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK));
-    disk.read_at(offset, &mut block[..length])?;
+    // A disk may be smaller than the one that is made of it.
+    if length > 0 {
+        disk.read_at(offset, &mut block[..length])?;
+    }
     Ok(block)
 }
 

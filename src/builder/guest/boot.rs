@@ -16,7 +16,7 @@ if [ -d /run/systemd/system ]; then
 fi";
 
 /// Waits for the end of the boot. Units that failed and a boot that does not end are warnings: the tests decide.
-pub(super) async fn settled(
+pub(in crate::builder) async fn settled(
     session: &Session,
     within: Duration,
     ui: &Ui,
