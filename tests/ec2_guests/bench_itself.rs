@@ -77,7 +77,7 @@ fn published(scene: &Scene, disk: &Path) -> String {
         "--firmware",
         "bios",
     ]);
-    let ran = site.karat(&["publish", id.trim()]);
+    let ran = site.karat(&["publish", id.trim(), "--region", "us-east-1"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     ran.images()[0].clone()
 }
