@@ -103,7 +103,9 @@ impl Build<'_> {
         if self.makes_group() {
             tagged.push(self.of("security-group/*"));
         }
-        vec![
+        let tried = (!self.plan.tests.is_empty())
+            .then(|| run("LaunchWhatWasBuilt", self.of_nobody("image/*")).made_for(self.image()));
+        let mut all = vec![
             instances,
             run("LaunchWithNewVolumes", new).making(self.image()),
             run("LaunchFromThese", self.launched_from()),
@@ -111,7 +113,9 @@ impl Build<'_> {
             Statement::allow("TagWhatIsNew", &["ec2:CreateTags"], tagged.concat())
                 .making(self.image())
                 .when("StringEquals", "ec2:CreateAction", MAKING),
-        ]
+        ];
+        all.extend(tried);
+        all
     }
 
     fn launched_from(&self) -> Vec<String> {
