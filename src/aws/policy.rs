@@ -32,10 +32,29 @@ impl Policy {
     /// A policy that allows this, and nothing else.
     #[must_use]
     pub fn new(statements: Vec<Statement>) -> Self {
-        Self {
+        let mut policy = Self {
             version: LANGUAGE,
-            statements,
+            statements: Vec::new(),
+        };
+        for statement in statements {
+            policy.add(statement);
         }
+        policy
+    }
+
+    /// IAM wants every statement to have a name of its own.
+    fn add(&mut self, mut statement: Statement) {
+        if self.statements.contains(&statement) {
+            return;
+        }
+        let is_taken = |sid: &str| self.statements.iter().any(|it| it.sid == sid);
+        let name = statement.sid.clone();
+        let mut number = 1;
+        while is_taken(&statement.sid) {
+            number += 1;
+            statement.sid = format!("{name}{number}");
+        }
+        self.statements.push(statement);
     }
 }
 
@@ -43,7 +62,7 @@ impl Policy {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
-    sid: &'static str,
+    sid: String,
     effect: &'static str,
     #[serde(rename = "Action")]
     actions: Vec<&'static str>,
@@ -69,9 +88,9 @@ impl Serialize for Values {
 impl Statement {
     /// Allows these calls with these resources.
     #[must_use]
-    pub fn allow(sid: &'static str, actions: &[&'static str], resources: Vec<String>) -> Self {
+    pub fn allow(sid: &str, actions: &[&'static str], resources: Vec<String>) -> Self {
         Self {
-            sid,
+            sid: sid.to_owned(),
             effect: "Allow",
             actions: actions.to_vec(),
             resources,
@@ -120,6 +139,12 @@ impl Statement {
         }
         self.when("StringEquals", "aws:RequestedRegion", regions)
     }
+}
+
+/// Every resource, for calls that AWS lets nobody limit to some.
+#[must_use]
+pub fn any() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 /// The ARNs of a kind of resource in each of these regions; in any, when none are named. EC2's images and snapshots have no
@@ -183,5 +208,14 @@ mod tests {
             }],
         });
         assert_eq!(serde_json::to_value(policy).unwrap(), expected);
+    }
+
+    #[test]
+    fn statements_are_there_once_and_have_names_of_their_own() {
+        let one = Statement::allow("Use", &["a:B"], any());
+        let other = Statement::allow("Use", &["a:C"], any());
+        let policy = Policy::new(vec![one.clone(), one.clone(), other, one]);
+        let names: Vec<_> = policy.statements.iter().map(|it| &*it.sid).collect();
+        assert_eq!(names, ["Use", "Use2"]);
     }
 }

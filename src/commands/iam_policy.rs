@@ -9,9 +9,9 @@ use thiserror::Error;
 
 use super::publish::region;
 use super::{Failed, Invalid, VariableArgs};
-use crate::aws::policy::{Policy, Statement};
+use crate::aws::policy::Policy;
 use crate::builder::ec2::policy as builder;
-use crate::plan::{Builder, Ec2, Interface, Plan, PublishEc2};
+use crate::plan::{Builder, Plan, PublishEc2};
 use crate::publish::ec2::policy::{self, Also};
 use crate::template;
 
@@ -19,6 +19,8 @@ use crate::template;
 ///
 /// JSON for `aws iam create-policy --policy-document`. It allows the calls that karat makes for this template, and changes only
 /// of what karat has made for an image of this name, which it knows by its tags. Nobody is asked, and nothing is changed.
+/// A managed policy has room for 6,144 characters besides white space; a longer one goes into the role itself, which has room
+/// for 10,240: `aws iam put-role-policy --policy-document`.
 #[derive(Clone, Debug, Args)]
 pub struct IamPolicyArgs {
     /// The template
@@ -75,16 +77,31 @@ pub fn run(args: &IamPolicyArgs, out: &mut dyn Write) -> Result<(), Failed> {
 /// What each table of the template needs, one after the other.
 fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> {
     let mut statements = Vec::new();
-    let named = (!args.regions.is_empty()).then(PublishEc2::default);
-    if let Builder::Ec2(ec2) = &plan.builder {
-        return Ok(Policy::new(of_builder(args, plan, ec2)));
+    let built = match &plan.builder {
+        Builder::Ec2(ec2) => Some(ec2),
+        _ => None,
+    };
+    if let Some(ec2) = built {
+        statements.extend(builder::statements(plan, ec2));
     }
-    if let Some(mut publish) = plan.publish.clone().or(named) {
+    let named = (!args.regions.is_empty()).then(PublishEc2::default);
+    let published = plan.publish.clone().or(named);
+    let also = Also {
+        uploads: published.is_some(),
+        channels: args.channels,
+        parameters: args.parameters.clone(),
+        prune: args.prune,
+    };
+    // What is built on EC2 becomes an AMI there, whether it is published or not.
+    let registered = published.or_else(|| built.map(|_| PublishEc2::default()));
+    if let Some(mut settings) = registered {
         if !args.regions.is_empty() {
-            publish.regions.clone_from(&args.regions);
+            settings.regions.clone_from(&args.regions);
         }
-        let also = also(args);
-        statements.extend(policy::statements(&plan.image.name, &publish, &also));
+        if let Some(ec2) = built {
+            settings.regions = together(settings.regions, ec2.region.as_ref(), also.uploads);
+        }
+        statements.extend(policy::statements(&plan.image.name, &settings, &also));
     }
     if statements.is_empty() {
         return Err(NothingError(args.template.clone()));
@@ -92,37 +109,17 @@ fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> 
     Ok(Policy::new(statements))
 }
 
-fn also(args: &IamPolicyArgs) -> Also {
-    Also {
-        channels: args.channels,
-        parameters: args.parameters.clone(),
-        prune: args.prune,
-        built_there: false,
+/// Where AMIs are made: where they are published, and where they are built. Empty: anywhere.
+fn together(published: Vec<String>, built: Option<&String>, is_published: bool) -> Vec<String> {
+    match built {
+        None => Vec::new(),
+        Some(_) if is_published && published.is_empty() => Vec::new(),
+        Some(region) => {
+            let mut all = published;
+            if !all.contains(region) {
+                all.push(region.clone());
+            }
+            all
+        }
     }
-}
-
-/// A build on EC2 registers its AMI where it was made, and uploads the image to the other regions that the template names.
-fn of_builder(args: &IamPolicyArgs, plan: &Plan, ec2: &Ec2) -> Vec<Statement> {
-    let image = &plan.image.name;
-    let home: Vec<String> = if args.regions.is_empty() {
-        ec2.region.iter().cloned().collect()
-    } else {
-        args.regions.clone()
-    };
-    let mut publish = plan.publish.clone().unwrap_or_default();
-    let mut also = also(args);
-    also.built_there = publish.regions.iter().all(|region| home.contains(region));
-    if home.is_empty() {
-        // Wherever the environment says.
-        publish.regions.clear();
-    } else {
-        publish.regions.retain(|region| !home.contains(region));
-        publish.regions.extend(home.iter().cloned());
-    }
-    publish.kms_key = publish.kms_key.or_else(|| ec2.kms_key.clone());
-    let interface = plan.ssh.interface.unwrap_or(Interface::PublicIp);
-    let sealed = !plan.network.open;
-    let mut all = builder::statements(image, ec2, interface, sealed, &home);
-    all.extend(policy::statements(image, &publish, &also));
-    all
 }

@@ -35,6 +35,7 @@ const FIRST_GREETING: Duration = Duration::from_secs(2);
 const LONGEST_GREETING: Duration = Duration::from_secs(15);
 /// A command such as the AWS CLI starts Python, asks for a session and opens it: 3 to 10 s.
 const COMMAND_GREETING: Duration = Duration::from_secs(30);
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Connections that wait for a greeting at once, begun evenly within the time of one: more would trouble a slow guest.
 const PROBES: u32 = 3;
 const TCP_LIMIT: Duration = Duration::from_secs(5);
@@ -185,10 +186,14 @@ impl<'a> Dial<'a> {
         let (stream, said) = Proxy::start(command).map_err(|error| failed(error.to_string()))?;
         match self.greet(stream, COMMAND_GREETING, deadline).await {
             Ok(greeted) => self.handshake(greeted, deadline).await,
-            Err(error) => Err(match proxy::shown(&said) {
-                said if said.is_empty() => error,
-                said => failed(said),
-            }),
+            Err(error) => {
+                // Its last words may still be on their way.
+                sleep(LAST_WORDS).await;
+                Err(match proxy::shown(&said) {
+                    said if said.is_empty() => error,
+                    said => failed(said),
+                })
+            }
         }
     }
 

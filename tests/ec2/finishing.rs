@@ -162,8 +162,8 @@ fn a_finished_image_is_tested_on_an_instance_of_its_own() {
     let Some(bench) = Bench::start() else { return };
     let scene = Scene::new(bench);
     let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
-    let test = "[[test]]\ncommand = \"true\"\n";
-    scene.site.write("web.toml", &format!("{text}{test}"));
+    let added = "[[test]]\ncommand = \"true\"\n";
+    scene.site.write("web.toml", &format!("{text}{added}"));
     let ran = scene.build();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     scene.is_published("tested");

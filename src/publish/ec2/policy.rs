@@ -1,21 +1,21 @@
 //! What IAM has to allow for a publication, and no more: the calls that this module makes, with what karat has made for this image.
 //! Which conditions a call knows is in AWS's "Service Authorization Reference". Pure.
 
-use crate::aws::policy::{Statement, arns};
+use crate::aws::policy::{Statement, any, arns};
 use crate::aws::run::{CONDEMNED, PUBLISHED};
 use crate::plan::PublishEc2;
 
-/// What else is to be allowed, besides publishing.
+/// What else is to be allowed, besides registering AMIs of snapshots, and what goes with that.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Also {
+    /// Snapshots are written, and not only taken of instances.
+    pub uploads: bool,
     /// Channels move what others launch by.
     pub channels: bool,
     /// The parameters that they move; empty: any.
     pub parameters: Vec<String>,
     /// AMIs are removed that nobody needs, when nothing uses them.
     pub prune: bool,
-    /// Snapshots are there, and nothing is uploaded: an image is built where it is published.
-    pub built_there: bool,
 }
 
 /// What has to be allowed to publish an image of this name.
@@ -23,7 +23,7 @@ pub struct Also {
 pub fn statements(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
     let mut all = making(image, settings, also);
     all.extend(kept(image, settings, also));
-    all.extend(key(settings));
+    all.extend(key(&settings.regions, settings.kms_key.as_deref()));
     if also.channels {
         all.extend(channels(settings, &also.parameters));
     }
@@ -57,33 +57,31 @@ fn making(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
     let find = ["ec2:DescribeImages", "ec2:DescribeSnapshots"];
     // AWS documents no `ec2:CreateAction` for what is tagged by `StartSnapshot`, which is none of EC2's own calls.
     let begin = ["ebs:StartSnapshot", "ec2:CreateTags"];
-    let mut all = Vec::new();
-    if !also.built_there {
-        all.push(allow("BeginSnapshots", &begin, snapshots(settings)).making(image));
-    }
-    all.extend([
-        allow("FindImagesAndSnapshots", &find, vec!["*".to_owned()]).within(&settings.regions),
+    let mut all = vec![
+        allow("FindImagesAndSnapshots", &find, any()).within(&settings.regions),
         allow("RegisterImages", &["ec2:RegisterImage"], images(settings)).making(image),
         allow("TagNewImages", &["ec2:CreateTags"], images(settings))
             .making(image)
             .when("StringEquals", "ec2:CreateAction", ["RegisterImage"]),
-    ]);
+    ];
+    if also.uploads {
+        all.push(allow("BeginSnapshots", &begin, snapshots(settings)).making(image));
+    }
     all
 }
 
 /// What is done with those that karat has made, until they are removed.
 fn kept(image: &str, settings: &PublishEc2, also: &Also) -> Vec<Statement> {
-    let mut of_snapshots = Vec::new();
-    if !also.built_there {
-        of_snapshots.extend(["ebs:PutSnapshotBlock", "ebs:CompleteSnapshot"]);
-    }
-    of_snapshots.extend([
+    let mut of_snapshots = vec![
         "ebs:ListSnapshotBlocks",
         "ebs:GetSnapshotBlock",
         "ec2:RegisterImage",
         "ec2:DeleteSnapshot",
-    ]);
+    ];
     let mut of_images = vec!["ec2:DeregisterImage"];
+    if also.uploads {
+        of_snapshots.extend(["ebs:PutSnapshotBlock", "ebs:CompleteSnapshot"]);
+    }
     if is_shared(settings) {
         of_images.extend(["ec2:ModifyImageAttribute", "ec2:DescribeImageAttribute"]);
     }
@@ -128,9 +126,10 @@ fn is_shared(settings: &PublishEc2) -> bool {
     !settings.accounts.is_empty() || !settings.organizations.is_empty()
 }
 
-/// The key that snapshots are encrypted with. The account's own one for EBS needs no permission: its policy has it.
-fn key(settings: &PublishEc2) -> Vec<Statement> {
-    let Some(key) = &settings.kms_key else {
+/// The key that volumes and snapshots are encrypted with. The account's own one for EBS needs no permission: its policy has it.
+#[must_use]
+pub fn key(regions: &[String], key: Option<&str>) -> Vec<Statement> {
+    let Some(key) = key else {
         return Vec::new();
     };
     let use_it = [
@@ -139,9 +138,9 @@ fn key(settings: &PublishEc2) -> Vec<Statement> {
         "kms:Decrypt",
         "kms:ReEncrypt*",
     ];
-    let of = |resource: &str| arns("kms", &settings.regions, "*", resource);
+    let of = |resource: &str| arns("kms", regions, "*", resource);
     let is_alias = key.starts_with("alias/");
-    let keys = match key.as_str() {
+    let keys = match key {
         arn if arn.starts_with("arn:") => vec![arn.to_owned()],
         // Permissions are for keys; an alias is a property of one.
         _ if is_alias => of("key/*"),
@@ -191,8 +190,7 @@ fn prune(image: &str, settings: &PublishEc2) -> Vec<Statement> {
         "autoscaling:DescribeLaunchConfigurations",
     ];
     vec![
-        Statement::allow("FindWhoUsesImages", &find, vec!["*".to_owned()])
-            .within(&settings.regions),
+        Statement::allow("FindWhoUsesImages", &find, any()).within(&settings.regions),
         Statement::allow(
             "UnmarkImagesAndSnapshots",
             &["ec2:DeleteTags"],
@@ -222,7 +220,7 @@ fn find_launch_templates(settings: &PublishEc2) -> Statement {
         "ec2:DescribeLaunchTemplates",
         "ec2:DescribeLaunchTemplateVersions",
     ];
-    Statement::allow("FindLaunchTemplates", &find, vec!["*".to_owned()]).within(&settings.regions)
+    Statement::allow("FindLaunchTemplates", &find, any()).within(&settings.regions)
 }
 
 #[cfg(test)]
@@ -236,6 +234,13 @@ mod tests {
         PublishEc2 {
             regions: vec!["eu-central-1".to_owned(), "us-east-1".to_owned()],
             ..PublishEc2::default()
+        }
+    }
+
+    fn uploads() -> Also {
+        Also {
+            uploads: true,
+            ..Also::default()
         }
     }
 
@@ -270,9 +275,8 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn only_what_the_template_says_is_allowed() {
-        let also = Also::default();
+        let also = uploads();
         assert_eq!(actions(&settings(), &also), PLAIN);
         let shared = |accounts: &[&str], organizations: &[&str]| PublishEc2 {
             accounts: accounts.iter().map(ToString::to_string).collect(),
@@ -323,7 +327,7 @@ mod tests {
 
     #[test]
     fn more_is_allowed_when_it_is_asked_for() {
-        let none = Also::default();
+        let none = uploads();
         for (also, expected) in [
             (
                 Also {
@@ -366,7 +370,7 @@ mod tests {
 
     #[test]
     fn whatever_is_changed_is_karat_s_own() {
-        for statement in statements("web", &settings(), &Also::default()) {
+        for statement in statements("web", &settings(), &uploads()) {
             let text = serde_json::to_string(&statement).unwrap();
             let is_search = statement
                 .actions()
@@ -381,12 +385,8 @@ mod tests {
     #[test]
     fn keys_are_named_by_what_is_known_of_them() {
         let resources = |key: &str| {
-            let settings = PublishEc2 {
-                regions: vec!["us-east-1".to_owned()],
-                kms_key: Some(key.to_owned()),
-                ..PublishEc2::default()
-            };
-            let policy = serde_json::to_value(Policy::new(super::key(&settings))).unwrap();
+            let statements = super::key(&["us-east-1".to_owned()], Some(key));
+            let policy = serde_json::to_value(Policy::new(statements)).unwrap();
             let first = &policy["Statement"][0];
             let resource = first["Resource"][0].as_str().unwrap().to_owned();
             (resource, first["Condition"].is_object())
