@@ -181,7 +181,7 @@ fn a_finished_image_is_tested_on_an_instance_of_its_own() {
     for (call, signal) in [("ec2:RunInstances", "INT"), ("ec2:RunInstances", "KILL")] {
         let scene = Scene::new(bench);
         let text = std::fs::read_to_string(scene.site.path().join("web.toml")).unwrap();
-        scene.site.write("web.toml", &format!("{text}{test}"));
+        scene.site.write("web.toml", &format!("{text}{added}"));
         let code = scene.ended_at_nth(call, 2, true, signal);
         if code.is_none() {
             std::thread::sleep(Duration::from_millis(500));
