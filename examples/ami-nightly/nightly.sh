@@ -41,7 +41,8 @@ fi
 step "publish $id"
 amis=$("$karat" publish "$id" "$@")
 echo "$amis"
-"$karat" promote "$id" "$name/candidate" --reason "nightly" >&2
+# Prints the move; nothing when it is the image of an earlier night.
+moved=$("$karat" promote "$id" "$name/candidate" --reason "nightly")
 
 step "try each AMI"
 green=true
@@ -55,9 +56,11 @@ $amis
 END
 
 if ! $green; then
-    step "$name/candidate goes back; $name/stable stays"
-    "$karat" rollback "$name/candidate" --reason "the smoke test failed" >&2 ||
-        echo "nightly: $name/candidate stays on the bad image" >&2
+    step "$name/stable stays"
+    if [ -n "$moved" ]; then
+        "$karat" rollback "$name/candidate" --reason "the smoke test failed" >&2 ||
+            echo "nightly: $name/candidate stays on the bad image" >&2
+    fi
     exit 1
 fi
 

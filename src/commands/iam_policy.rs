@@ -77,49 +77,40 @@ pub fn run(args: &IamPolicyArgs, out: &mut dyn Write) -> Result<(), Failed> {
 /// What each table of the template needs, one after the other.
 fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> {
     let mut statements = Vec::new();
-    let built = match &plan.builder {
-        Builder::Ec2(ec2) => Some(ec2),
-        _ => None,
-    };
-    if let Some(ec2) = built {
-        statements.extend(builder::statements(plan, ec2));
-    }
     let named = (!args.regions.is_empty()).then(PublishEc2::default);
-    let published = plan.publish.clone().or(named);
-    let also = Also {
-        uploads: published.is_some(),
+    let mut published = plan.publish.clone().or(named);
+    if let Some(settings) = &mut published
+        && !args.regions.is_empty()
+    {
+        settings.regions.clone_from(&args.regions);
+    }
+    let mut also = Also {
+        uploads: true,
         channels: args.channels,
         parameters: args.parameters.clone(),
         prune: args.prune,
     };
-    // What is built on EC2 becomes an AMI there, whether it is published or not.
-    let registered = published.or_else(|| built.map(|_| PublishEc2::default()));
-    if let Some(mut settings) = registered {
-        if !args.regions.is_empty() {
-            settings.regions.clone_from(&args.regions);
+    if let Builder::Ec2(ec2) = &plan.builder {
+        let home: Vec<String> = match &ec2.region {
+            Some(region) => vec![region.clone()],
+            None => args.regions.clone(),
+        };
+        statements.extend(builder::statements(plan, ec2, &home));
+        // What is built there becomes an AMI there, and is uploaded to the other regions that the template names.
+        let settings = published.get_or_insert_default();
+        also.uploads = settings.regions.iter().any(|it| !home.contains(it));
+        if home.is_empty() {
+            settings.regions.clear();
         }
-        if let Some(ec2) = built {
-            settings.regions = together(settings.regions, ec2.region.as_ref(), also.uploads);
-        }
+        let regions = &mut settings.regions;
+        regions.retain(|it| !home.contains(it));
+        regions.extend(home);
+    }
+    if let Some(settings) = published {
         statements.extend(policy::statements(&plan.image.name, &settings, &also));
     }
     if statements.is_empty() {
         return Err(NothingError(args.template.clone()));
     }
     Ok(Policy::new(statements))
-}
-
-/// Where AMIs are made: where they are published, and where they are built. Empty: anywhere.
-fn together(published: Vec<String>, built: Option<&String>, is_published: bool) -> Vec<String> {
-    match built {
-        None => Vec::new(),
-        Some(_) if is_published && published.is_empty() => Vec::new(),
-        Some(region) => {
-            let mut all = published;
-            if !all.contains(region) {
-                all.push(region.clone());
-            }
-            all
-        }
-    }
 }

@@ -53,12 +53,12 @@ pub struct ImportArgs {
     pub description: String,
 
     /// The processor architecture that it is for; an AMI of it needs to know
-    #[arg(long, value_name = "ARCH", default_value = "unknown", hide_default_value = true, value_parser = ["x86_64", "aarch64"], conflicts_with = "from")]
-    pub arch: String,
+    #[arg(long, value_name = "ARCH", value_parser = ["x86_64", "aarch64"], conflicts_with = "from")]
+    pub arch: Option<String>,
 
     /// How it boots; an AMI of it needs to know
-    #[arg(long, value_name = "FIRMWARE", default_value = "unknown", hide_default_value = true, value_parser = ["bios", "uefi"], conflicts_with = "from")]
-    pub firmware: String,
+    #[arg(long, value_name = "FIRMWARE", value_parser = ["bios", "uefi"], conflicts_with = "from")]
+    pub firmware: Option<String>,
 
     /// Copy from the store in this directory
     #[arg(long, value_name = "DIR")]
@@ -239,6 +239,11 @@ fn look(opened: &scan::Opened, stop: &Stop) -> Result<Seen, String> {
     })
 }
 
+/// What is said of an image that cannot be seen in it.
+fn said(text: Option<&String>) -> String {
+    text.map_or_else(|| "unknown".to_owned(), Clone::clone)
+}
+
 /// The image is its own base, and nothing was done to it.
 fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -> Manifest {
     let format = match info.format.as_str() {
@@ -283,8 +288,8 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
         hermetic: false,
     };
     let outputs = Outputs {
-        arch: args.arch.clone(),
-        firmware: args.firmware.clone(),
+        arch: said(args.arch.as_ref()),
+        firmware: said(args.firmware.as_ref()),
         image: manifest::Image {
             format,
             digest: blob.digest,

@@ -86,6 +86,7 @@ fn what_a_build_asks_for_is_what_changes_in_its_policy() {
         ("vpc = \"vpc-0123456789abcdef0\"", ""),
         ("security_groups = [\"sg-0123456789abcdef0\"]", ""),
         ("", "[network]\nopen = true\n"),
+        ("", "[[test]]\ncommand = \"true\"\n"),
         (
             "instance_profile = \"builder\"",
             "[ssh]\ninterface = \"ssm\"\n",

@@ -53,9 +53,13 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// One night's job; its exit code and the AMI that it tried.
+    /// One night's job with a disk of its own; its exit code and the AMI that it tried.
     fn night(&self, content: &str) -> (Option<i32>, String) {
-        let disk = self.disk(content);
+        self.make_disk(content);
+        self.job()
+    }
+
+    fn job(&self) -> (Option<i32>, String) {
         let karat = self.site.command(&[]);
         let variables = karat
             .get_envs()
@@ -66,7 +70,7 @@ impl<'a> Runner<'a> {
             .env_clear()
             .envs(variables)
             .env("KARAT", env!("CARGO_BIN_EXE_karat"))
-            .env("KARAT_NIGHTLY_IMAGE", disk)
+            .env("KARAT_NIGHTLY_IMAGE", self.disk())
             .env("KARAT_NIGHTLY_SMOKE", self.site.path().join("smoke"))
             .env("AWS_REGION", REGION)
             .output()
@@ -84,8 +88,12 @@ impl<'a> Runner<'a> {
         (output.status.code(), ami.to_owned())
     }
 
+    fn disk(&self) -> PathBuf {
+        self.site.path().join("night.raw")
+    }
+
     /// A small file system with a package database and some content.
-    fn disk(&self, content: &str) -> PathBuf {
+    fn make_disk(&self, content: &str) {
         let root = self.site.path().join("root");
         for directory in ["etc", "usr/lib", "var/lib/dpkg"] {
             fs::create_dir_all(root.join(directory)).unwrap();
@@ -95,7 +103,7 @@ impl<'a> Runner<'a> {
         let package = "Package: nginx\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.22.1-9\nMaintainer: x\nDescription: x\n\n";
         fs::write(root.join("var/lib/dpkg/status"), package).unwrap();
         fs::write(root.join("usr/lib/content"), content).unwrap();
-        let disk = self.site.path().join("night.raw");
+        let disk = self.disk();
         let _none_yet = fs::remove_file(&disk);
         let made = Command::new("mke2fs")
             .args(["-q", "-t", "ext4", "-b", "4096", "-d"])
@@ -104,7 +112,6 @@ impl<'a> Runner<'a> {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        disk
     }
 
     /// What the parameters of candidate and stable, and the launch template, name.
@@ -149,4 +156,9 @@ fn a_green_night_moves_stable_and_a_red_one_moves_nothing() {
     runner
         .site
         .done(&["verify", "ami-web/stable", "--ec2", "--by", "ci"]);
+
+    // Nothing is new and the smoke test fails: there is no move to take back.
+    runner.site.write("red", "");
+    assert_eq!(runner.job(), (Some(1), third.clone()));
+    assert_eq!(runner.names(), [&*third, &third, &third]);
 }

@@ -1,13 +1,11 @@
-//! `karat iam-policy` allows what karat does, and nothing that it never does.
+//! `karat iam-policy` allows what karat does with what is there, and nothing that it never does. Builds are in `finishing`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::bench::faults::Fault;
 use crate::bench::{Account, Bench};
-use crate::pretender::Pretender;
 use crate::site::{MIB, Ran, Site};
 
 const TEMPLATE: &str = "[image]\nname = \"web\"\n[publish.ec2]\nregions = [\"us-east-1\", \"eu-west-1\"]\n\
@@ -114,52 +112,4 @@ fn every_call_of_channels_and_prune_is_allowed() {
     assert_eq!(denied, [&&""; 0]);
     let unused: Vec<_> = allowed.iter().filter(|it| !called.contains(it)).collect();
     assert_eq!(unused, [""; 0]);
-}
-
-#[test]
-fn every_call_of_a_build_is_allowed() {
-    let Some(bench) = Bench::start() else { return };
-    let account = Arc::new(bench.account());
-    let site = Site::new(&account);
-    let disk = site.disk(4 * MIB, &[(0, 1), (3, 7)]);
-    let (ami, _) = bench.seed_ami(&disk, "us-east-1", "debian-12-amd64-20260101");
-    let template = format!(
-        "[image]\nname = \"web\"\n[base.ami]\nid = \"{ami}\"\n[builder.ec2]\nregion = \"us-east-1\"\n[ssh]\ntimeout = \"30s\"\n"
-    );
-    site.write("ec2.toml", &template);
-    let build = [
-        "build",
-        "ec2.toml",
-        "--without",
-        "vulnerabilities",
-        "--without",
-        "hygiene",
-    ];
-    let build = [
-        &build[..],
-        &["--without", "secrets", "--without", "undeclared"],
-    ]
-    .concat();
-    // Once to its end; and once to where all of it is removed again.
-    for fault in [None, Some(Fault::Denied)] {
-        let _pretender = Pretender::of(&account);
-        let code = i32::from(fault.is_some());
-        if let Some(fault) = fault {
-            account.fault("ec2:RegisterImage", 1, fault);
-        }
-        let ran = site.karat(&build);
-        assert_eq!(ran.code, Some(code), "{ran:?}");
-    }
-    let (called, allowed) = (called(&account), allowed(&site, &[]));
-    let denied: Vec<_> = called.difference(&allowed).collect();
-    assert_eq!(denied, [""; 0]);
-    // For guests that do not answer, what outlives an instance, and what was made and is not wanted.
-    let rare = [
-        "ec2:DeleteSnapshot",
-        "ec2:DeleteVolume",
-        "ec2:DeregisterImage",
-        "ec2:GetConsoleOutput",
-    ];
-    let mut unused = allowed.difference(&called);
-    assert!(unused.all(|it| rare.contains(&it.as_str())), "{unused:?}");
 }

@@ -60,7 +60,8 @@ async fn an_image_that_was_published_boots_and_an_image_made_of_it_boots_again()
     assert!(console.contains("Cloud-init v."), "{console}");
     let mut left = scene.account.left();
     left.retain(|line| !line.contains(" image ") && !line.contains(" snapshot "));
-    assert_eq!(left, ["us-east-1 security group open"]);
+    let ours = ["us-east-1 key pair pair", "us-east-1 security group open"];
+    assert_eq!(left, ours);
 }
 
 /// An AMI that `karat publish` makes of a disk.

@@ -2,6 +2,7 @@
 //! made for this image. Which conditions a call knows is in AWS's "Service Authorization Reference". Pure.
 
 use crate::aws::policy::{Statement, any, arns};
+use crate::aws::run::IMAGE;
 use crate::plan::{Ami, Base, Ec2, Interface, Plan};
 use crate::publish::ec2::policy::key;
 
@@ -12,17 +13,17 @@ const MAKING: [&str; 3] = ["RunInstances", "CreateSecurityGroup", "CreateSnapsho
 struct Build<'a> {
     plan: &'a Plan,
     ec2: &'a Ec2,
-    regions: Vec<String>,
+    regions: &'a [String],
     interface: Interface,
 }
 
-/// What has to be allowed to build an image, until it is in a snapshot.
+/// What has to be allowed to build an image in one of these regions, until it is in a snapshot; in any, when none are named.
 #[must_use]
-pub fn statements(plan: &Plan, ec2: &Ec2) -> Vec<Statement> {
+pub fn statements(plan: &Plan, ec2: &Ec2, regions: &[String]) -> Vec<Statement> {
     let build = Build {
         plan,
         ec2,
-        regions: ec2.region.iter().cloned().collect(),
+        regions,
         interface: plan.ssh.interface.unwrap_or(Interface::PublicIp),
     };
     let mut all = vec![build.find()];
@@ -32,7 +33,7 @@ pub fn statements(plan: &Plan, ec2: &Ec2) -> Vec<Statement> {
     all.extend(build.instances());
     all.extend(build.snapshots());
     all.extend(build.sessions());
-    all.extend(key(&build.regions, ec2.kms_key.as_deref()));
+    all.extend(key(build.regions, ec2.kms_key.as_deref()));
     all
 }
 
@@ -43,12 +44,12 @@ impl Build<'_> {
 
     /// Resources of an account.
     fn of(&self, resource: &str) -> Vec<String> {
-        arns("ec2", &self.regions, "*", resource)
+        arns("ec2", self.regions, "*", resource)
     }
 
     /// Images and snapshots, which have no account in their ARN.
     fn of_nobody(&self, resource: &str) -> Vec<String> {
-        arns("ec2", &self.regions, "", resource)
+        arns("ec2", self.regions, "", resource)
     }
 
     /// Nothing is let out of the security group; see `setup`.
@@ -72,7 +73,7 @@ impl Build<'_> {
         if self.interface == Interface::Ssm && self.is_sealed() {
             find.push("ec2:DescribeVpcs");
         }
-        Statement::allow("FindWhatInstancesNeed", &find, any()).within(&self.regions)
+        Statement::allow("FindWhatInstancesNeed", &find, any()).within(self.regions)
     }
 
     /// Each resource of a launch is looked at for itself, and has conditions of its own.
@@ -90,7 +91,7 @@ impl Build<'_> {
                 vec![profile.clone()]
             } else {
                 let name = format!("instance-profile/{profile}");
-                arns("iam", &self.regions, "*", &name)
+                arns("iam", self.regions, "*", &name)
             };
             instances = instances.when("ArnLike", "ec2:InstanceProfile", without_region(arn));
         }
@@ -102,7 +103,9 @@ impl Build<'_> {
         if self.makes_group() {
             tagged.push(self.of("security-group/*"));
         }
-        vec![
+        let tried = (!self.plan.tests.is_empty())
+            .then(|| run("LaunchWhatWasBuilt", self.of_nobody("image/*")).made_for(self.image()));
+        let mut all = vec![
             instances,
             run("LaunchWithNewVolumes", new).making(self.image()),
             run("LaunchFromThese", self.launched_from()),
@@ -110,7 +113,9 @@ impl Build<'_> {
             Statement::allow("TagWhatIsNew", &["ec2:CreateTags"], tagged.concat())
                 .making(self.image())
                 .when("StringEquals", "ec2:CreateAction", MAKING),
-        ]
+        ];
+        all.extend(tried);
+        all
     }
 
     fn launched_from(&self) -> Vec<String> {
@@ -120,7 +125,9 @@ impl Build<'_> {
         };
         let subnet = self.ec2.subnet.as_deref().unwrap_or("*");
         let subnet = format!("subnet/{subnet}");
-        [self.of_nobody(&ami), self.of(&subnet)].concat()
+        // The snapshots of an AMI belong to whoever made it.
+        let snapshots = self.of_nobody("snapshot/*");
+        [self.of_nobody(&ami), snapshots, self.of(&subnet)].concat()
     }
 
     fn launched_into(&self) -> Statement {
@@ -141,7 +148,7 @@ impl Build<'_> {
         self.ec2.instance_profile.as_ref()?;
         let is_chinese = self.regions.iter().any(|it| it.starts_with("cn-"));
         let service = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"][usize::from(is_chinese)];
-        let roles = without_region(arns("iam", &self.regions, "*", "role/*"));
+        let roles = without_region(arns("iam", self.regions, "*", "role/*"));
         let pass = Statement::allow("GiveInstancesTheirRole", &["iam:PassRole"], roles);
         Some(pass.when("StringEquals", "iam:PassedToService", [service]))
     }
@@ -216,12 +223,17 @@ impl Build<'_> {
         if self.interface != Interface::Ssm {
             return Vec::new();
         }
-        let document = arns("ssm", &self.regions, "", "document/AWS-StartSSHSession");
+        let document = arns("ssm", self.regions, "", "document/AWS-StartSSHSession");
         let start = ["ssm:StartSession"];
+        let tag = format!("ssm:resourceTag/{IMAGE}");
         let end = ["ssm:TerminateSession", "ssm:ResumeSession"];
-        let own = arns("ssm", &self.regions, "*", "session/${aws:userid}-*");
+        let own = arns("ssm", self.regions, "*", "session/${aws:userid}-*");
         vec![
-            Statement::allow("OpenSessions", &start, self.of("instance/*")).made_for(self.image()),
+            Statement::allow("OpenSessions", &start, self.of("instance/*")).when(
+                "StringEquals",
+                tag,
+                [self.image()],
+            ),
             Statement::allow("OpenThemForSsh", &start, document),
             Statement::allow("EndSessions", &end, own),
         ]
