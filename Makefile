@@ -15,9 +15,10 @@ help: ## Say what there is
 demo: setup release ## Build the nginx image in a real guest and show its manifest
 	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
 
-test: setup scripts ## Run all tests: first those without a guest, then bases, guests and builds, one at a time
+test: setup scripts ## Run all tests: first those without a guest (those of EC2 mostly wait, so more of them at once), then bases, guests and builds, one at a time
 	@status=0; \
-	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision --test host --test disk --test disk_write --test ec2 || status=$$?; \
+	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision --test host --test disk --test disk_write || status=$$?; \
+	cargo test --no-fail-fast --test ec2 -- --test-threads=6 || status=$$?; \
 	cargo test --no-fail-fast --test bootstrap --test qemu --test ec2_guests --test build -- --test-threads=1 || status=$$?; \
 	exit $$status
 

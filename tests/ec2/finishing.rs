@@ -338,31 +338,38 @@ fn later_calls_that_are_throttled_or_whose_answers_are_lost_happen_once() {
 #[test]
 fn what_the_caller_may_not_do_later_leaves_nothing() {
     let Some(bench) = Bench::start() else { return };
-    for call in CALLS {
-        let scene = Scene::new(bench);
-        scene.account.fault(call, 0, Fault::Denied);
-        let ran = scene.build();
-        let said = &ran.stderr;
-        match call {
-            // A short cut, without which the security group is waited for.
-            "ec2:ModifyInstanceAttribute" => {
-                assert_eq!(ran.code, Some(0), "{said}");
-                scene.is_published(call);
-            }
-            "ec2:TerminateInstances" | "ec2:DeleteSecurityGroup" => {
-                assert!(said.contains("is left over"), "{call}: {said}");
-                assert!(said.contains("aws ec2 "), "{call}: {said}");
-            }
-            _ => {
-                assert_eq!(ran.code, Some(1), "{call}: {said}");
-                assert!(said.contains(call), "{call}: {said}");
-                assert_eq!(scene.left(), [""; 0], "{call}: {said}");
-            }
+    // Each waits for minutes in sum for what will not come.
+    std::thread::scope(|scope| {
+        for call in CALLS {
+            scope.spawn(move || may_not(bench, call));
         }
-        if call == "ec2:RegisterImage" {
-            assert!(said.contains("is recorded, and no AMI was made"), "{said}");
-            assert!(said.contains("karat publish "), "{said}");
+    });
+}
+
+fn may_not(bench: &'static Bench, call: &str) {
+    let scene = Scene::new(bench);
+    scene.account.fault(call, 0, Fault::Denied);
+    let ran = scene.build();
+    let said = &ran.stderr;
+    match call {
+        // A short cut, without which the security group is waited for.
+        "ec2:ModifyInstanceAttribute" => {
+            assert_eq!(ran.code, Some(0), "{said}");
+            scene.is_published(call);
         }
+        "ec2:TerminateInstances" | "ec2:DeleteSecurityGroup" => {
+            assert!(said.contains("is left over"), "{call}: {said}");
+            assert!(said.contains("aws ec2 "), "{call}: {said}");
+        }
+        _ => {
+            assert_eq!(ran.code, Some(1), "{call}: {said}");
+            assert!(said.contains(call), "{call}: {said}");
+            assert_eq!(scene.left(), [""; 0], "{call}: {said}");
+        }
+    }
+    if call == "ec2:RegisterImage" {
+        assert!(said.contains("is recorded, and no AMI was made"), "{said}");
+        assert!(said.contains("karat publish "), "{said}");
     }
 }
 
