@@ -90,7 +90,7 @@ fn upload() {
 fn upload_of(account: &Account) -> Duration {
     let calls = account.calls();
     let at = |name: &str| calls.iter().find(|it| it.name == name).unwrap().at;
-    at("ebs:CompleteSnapshot") - at("ebs:StartSnapshot")
+    at("ebs:CompleteSnapshot").saturating_sub(at("ebs:StartSnapshot"))
 }
 
 fn random(path: &Path) {
