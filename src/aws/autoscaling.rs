@@ -110,39 +110,32 @@ struct Configuration {
     image_id: String,
 }
 
+impl From<Group> for Launches {
+    fn from(group: Group) -> Self {
+        let mixed = group.mixed_instances_policy;
+        let mixed = mixed.and_then(|it| it.launch_template);
+        let mixed = mixed.and_then(|it| it.launch_template_specification);
+        let templates = [group.launch_template, mixed].into_iter().flatten();
+        Self {
+            group: group.auto_scaling_group_name,
+            templates: templates.filter_map(Specification::named).collect(),
+            configuration: group.launch_configuration_name,
+        }
+    }
+}
+
 impl Region {
     /// What every group launches.
     ///
     /// # Errors
     /// The principal may not ask.
     pub async fn auto_scaling_groups(&self) -> Result<Vec<Launches>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let query = Query::new(Service::AutoScaling, "DescribeAutoScalingGroups", VERSION)
-                .with_some("NextToken", from.as_ref());
-            let page: Answer<Groups> = self.query(query).await?;
-            all.extend(
-                page.result
-                    .auto_scaling_groups
-                    .member
-                    .into_iter()
-                    .map(|it| {
-                        let mixed = it.mixed_instances_policy.and_then(|it| it.launch_template);
-                        let mixed = mixed.and_then(|it| it.launch_template_specification);
-                        let templates = [it.launch_template, mixed].into_iter().flatten();
-                        Launches {
-                            group: it.auto_scaling_group_name,
-                            templates: templates.filter_map(Specification::named).collect(),
-                            configuration: it.launch_configuration_name,
-                        }
-                    }),
-            );
-            match page.result.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let query = Query::new(Service::AutoScaling, "DescribeAutoScalingGroups", VERSION);
+        let take = |page: Answer<Groups>| {
+            let found = page.result.auto_scaling_groups.member.into_iter();
+            (found.map(Launches::from).collect(), page.result.next_token)
+        };
+        self.pages(query, take).await
     }
 
     /// Launch configurations, each with its AMI.
@@ -150,22 +143,13 @@ impl Region {
     /// # Errors
     /// The principal may not ask.
     pub async fn launch_configurations(&self) -> Result<Vec<(String, String)>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let query = Query::new(
-                Service::AutoScaling,
-                "DescribeLaunchConfigurations",
-                VERSION,
-            )
-            .with_some("NextToken", from.as_ref());
-            let page: Answer<Configurations> = self.query(query).await?;
+        let action = "DescribeLaunchConfigurations";
+        let query = Query::new(Service::AutoScaling, action, VERSION);
+        let take = |page: Answer<Configurations>| {
             let found = page.result.launch_configurations.member.into_iter();
-            all.extend(found.map(|it| (it.launch_configuration_name, it.image_id)));
-            match page.result.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+            let found = found.map(|it| (it.launch_configuration_name, it.image_id));
+            (found.collect(), page.result.next_token)
+        };
+        self.pages(query, take).await
     }
 }

@@ -106,6 +106,27 @@ impl Region {
     }
 }
 
+impl Region {
+    /// Sends a call that is answered page by page. `take` tells what is in a page, and what the next one is asked for with.
+    pub(super) async fn pages<P: DeserializeOwned, T>(
+        &self,
+        query: Query,
+        take: impl Fn(P) -> (Vec<T>, Option<String>),
+    ) -> Result<Vec<T>, AwsError> {
+        let mut all = Vec::new();
+        let mut from: Option<String> = None;
+        loop {
+            let page = query.clone().with_some("NextToken", from.as_ref());
+            let (found, next) = take(self.query(page).await?);
+            all.extend(found);
+            match next.filter(|token| !token.is_empty()) {
+                Some(token) => from = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

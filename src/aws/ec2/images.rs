@@ -204,17 +204,8 @@ impl Region {
             .with("IncludeDeprecated", true)
             .with("IncludeDisabled", true)
             .filtered(filters);
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Images = self.query(page).await?;
-            all.extend(page.images_set.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Images| (page.images_set.item, page.next_token);
+        self.pages(query, take).await
     }
 
     /// One AMI.

@@ -62,6 +62,9 @@ pub struct Instance {
     /// `i-...`
     #[serde(rename = "instanceId")]
     pub id: String,
+    /// The AMI that it was launched of.
+    #[serde(default, rename = "imageId")]
+    pub image: String,
     #[serde(default, rename = "instanceState")]
     now: State,
     #[serde(default)]
@@ -260,18 +263,12 @@ impl Region {
     }
 
     async fn all_instances(&self, query: Query) -> Result<Vec<Instance>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Reservations = self.query(page).await?;
+        let take = |page: Reservations| {
             let found = page.reservation_set.item.into_iter();
-            all.extend(found.flat_map(|it| it.instances_set.item));
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+            let found = found.flat_map(|it| it.instances_set.item);
+            (found.collect(), page.next_token)
+        };
+        self.pages(query, take).await
     }
 
     /// Waits until an instance has an address by which `address` would reach it.

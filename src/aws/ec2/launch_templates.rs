@@ -132,34 +132,16 @@ impl Region {
     }
 
     async fn launch_templates(&self) -> Result<Vec<LaunchTemplate>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let query = ec2("DescribeLaunchTemplates").with_some("NextToken", from.as_ref());
-            let page: Templates = self.query(query).await?;
-            all.extend(page.launch_templates.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Templates| (page.launch_templates.item, page.next_token);
+        self.pages(ec2("DescribeLaunchTemplates"), take).await
     }
 
     async fn all_versions(
         &self,
         query: crate::aws::query::Query,
     ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Versions = self.query(page).await?;
-            all.extend(page.launch_template_version_set.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Versions| (page.launch_template_version_set.item, page.next_token);
+        self.pages(query, take).await
     }
 
     /// Makes a version that is as `source` but for its AMI. With the same token it happens once.

@@ -114,17 +114,8 @@ impl Region {
     /// The call failed.
     pub async fn subnets(&self, filters: &[Filter]) -> Result<Vec<Subnet>, AwsError> {
         let query = ec2("DescribeSubnets").filtered(filters);
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Subnets = self.query(page).await?;
-            all.extend(page.subnet_set.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Subnets| (page.subnet_set.item, page.next_token);
+        self.pages(query, take).await
     }
 
     /// The addresses of a VPC.
@@ -150,17 +141,8 @@ impl Region {
         filters: &[Filter],
     ) -> Result<Vec<SecurityGroup>, AwsError> {
         let query = ec2("DescribeSecurityGroups").filtered(filters);
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Groups = self.query(page).await?;
-            all.extend(page.security_group_info.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Groups| (page.security_group_info.item, page.next_token);
+        self.pages(query, take).await
     }
 
     /// Makes a security group, which lets everything out and nothing in; or finds the one of this name that a lost answer has

@@ -67,17 +67,8 @@ impl Region {
             .with_all("Owner", ["self"])
             .with("MaxResults", 1000)
             .filtered(filters);
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Snapshots = self.query(page).await?;
-            all.extend(page.snapshot_set.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Snapshots| (page.snapshot_set.item, page.next_token);
+        self.pages(query, take).await
     }
 
     /// One snapshot.

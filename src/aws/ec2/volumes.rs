@@ -44,17 +44,8 @@ impl Region {
     /// The call failed.
     pub async fn volumes(&self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
         let query = ec2("DescribeVolumes").filtered(filters);
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let page: Volumes = self.query(page).await?;
-            all.extend(page.volume_set.item);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+        let take = |page: Volumes| (page.volume_set.item, page.next_token);
+        self.pages(query, take).await
     }
 
     /// Removes a volume.

@@ -245,8 +245,9 @@ impl Uses {
     }
 
     async fn look(&mut self, region: &Region, images: &[&str]) -> Result<(), AwsError> {
-        for (instance, image) in region.instances_of(images).await? {
-            self.found.insert(image, format!("instance {instance}"));
+        for instance in region.instances_of(images).await? {
+            let by = format!("instance {}", instance.id);
+            self.found.insert(instance.image, by);
         }
         let groups = region.auto_scaling_groups().await?;
         let configured = groups.iter().any(|it| it.configuration.is_some());
