@@ -14,7 +14,7 @@ use crate::ui::Ui;
 /// What was just made is not known everywhere at once. After a call whose answer was lost, it is looked for so long.
 const APPEARS: Duration = Duration::from_secs(20);
 /// A security group is held by a network interface for some time after its instance is gone.
-const FREED: Duration = Duration::from_mins(5);
+pub(super) const FREED: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_secs(2);
 /// What AWS says while something is used by another thing.
 const USED: [&str; 4] = [
@@ -38,7 +38,10 @@ pub(super) async fn remove(
     let mut removed = Vec::new();
     let until = Instant::now() + APPEARS;
     loop {
-        removed.extend(instances(region, run, known, ui).await);
+        let (ended, all) = instances(region, run, known, ui).await;
+        removed.extend(ended);
+        // Nothing becomes free of an instance that stays.
+        let within = if all { FREED } else { Duration::ZERO };
         removed.extend(sweep(region, run, ui).await);
         for id in of_kind(known, "snap-")
             .filter(|id| !removed.contains(id))
@@ -50,8 +53,8 @@ pub(super) async fn remove(
                 Err(error) => left(region, &id, &error, "delete-snapshot --snapshot-id", ui),
             }
         }
-        removed.extend(groups(region, run, known, ui).await);
-        removed.extend(volumes(region, run, ui).await);
+        removed.extend(groups(region, run, known, within, ui).await);
+        removed.extend(volumes(region, run, within, ui).await);
         if !uncertain || Instant::now() > until {
             removed.sort();
             removed.dedup();
@@ -68,8 +71,8 @@ fn of_kind<'k>(known: &'k [String], prefix: &'k str) -> impl Iterator<Item = Str
         .cloned()
 }
 
-/// Ends instances, and waits until they are gone: before that, nothing that they use can be removed.
-async fn instances(region: &Region, run: &str, known: &[String], ui: &Ui) -> Vec<String> {
+/// Ends instances, and waits until they are gone: before that, nothing that they use can be removed. Tells whether all are.
+async fn instances(region: &Region, run: &str, known: &[String], ui: &Ui) -> (Vec<String>, bool) {
     let mut ids: Vec<String> = of_kind(known, "i-").collect();
     match region.instances(&[Filter::tag(RUN, run)]).await {
         Ok(found) => {
@@ -86,18 +89,26 @@ async fn instances(region: &Region, run: &str, known: &[String], ui: &Ui) -> Vec
             region.instance_terminated(id).await
         };
         match end.await {
-            Ok(()) => Some(id.clone()),
-            Err(error) if error.is_not_found() => None,
+            Ok(()) => Ok(Some(id.clone())),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => {
                 left(region, id, &error, "terminate-instances --instance-ids", ui);
-                None
+                Err(())
             }
         }
     });
-    join_all(ended).await.into_iter().flatten().collect()
+    let ended = join_all(ended).await;
+    let all = ended.iter().all(Result::is_ok);
+    (ended.into_iter().flatten().flatten().collect(), all)
 }
 
-async fn groups(region: &Region, run: &str, known: &[String], ui: &Ui) -> Vec<String> {
+async fn groups(
+    region: &Region,
+    run: &str,
+    known: &[String],
+    within: Duration,
+    ui: &Ui,
+) -> Vec<String> {
     let mut ids: Vec<String> = of_kind(known, "sg-").collect();
     match region.security_groups(&[Filter::tag(RUN, run)]).await {
         Ok(found) => ids.extend(found.into_iter().map(|it| it.id)),
@@ -107,7 +118,7 @@ async fn groups(region: &Region, run: &str, known: &[String], ui: &Ui) -> Vec<St
     ids.dedup();
     let mut removed = Vec::new();
     for id in ids {
-        match group_gone(region, &id).await {
+        match group_gone(region, &id, within).await {
             Ok(()) => removed.push(id),
             Err(error) => left(region, &id, &error, "delete-security-group --group-id", ui),
         }
@@ -134,12 +145,16 @@ pub(super) async fn terminate(region: &Region, id: &str) -> Result<(), AwsError>
 /// Removes a security group as soon as nothing uses it any more.
 ///
 /// # Errors
-/// It is still used after minutes, or the principal may not.
-pub(super) async fn group_gone(region: &Region, group: &str) -> Result<(), AwsError> {
-    once_free(async || region.delete_security_group(group).await).await
+/// It is still used after this time, or the principal may not.
+pub(super) async fn group_gone(
+    region: &Region,
+    group: &str,
+    within: Duration,
+) -> Result<(), AwsError> {
+    once_free(within, async || region.delete_security_group(group).await).await
 }
 
-async fn volumes(region: &Region, run: &str, ui: &Ui) -> Vec<String> {
+async fn volumes(region: &Region, run: &str, within: Duration, ui: &Ui) -> Vec<String> {
     // Those of a terminated instance go with it. This finds what was detached by hand, or outlived a spot instance.
     let Ok(found) = region.volumes(&[Filter::tag(RUN, run)]).await else {
         // Whoever may not ask for volumes has none of karat's but those that go by themselves.
@@ -147,7 +162,7 @@ async fn volumes(region: &Region, run: &str, ui: &Ui) -> Vec<String> {
     };
     let mut removed = Vec::new();
     for volume in found.iter().filter(|it| it.state != "deleting") {
-        match once_free(async || region.delete_volume(&volume.id).await).await {
+        match once_free(within, async || region.delete_volume(&volume.id).await).await {
             Ok(()) => removed.push(volume.id.clone()),
             Err(error) => left(region, &volume.id, &error, "delete-volume --volume-id", ui),
         }
@@ -156,8 +171,11 @@ async fn volumes(region: &Region, run: &str, ui: &Ui) -> Vec<String> {
 }
 
 /// Removes something that another thing may still use. One that is gone is as good.
-async fn once_free(mut work: impl AsyncFnMut() -> Result<(), AwsError>) -> Result<(), AwsError> {
-    let until = Instant::now() + FREED;
+async fn once_free(
+    within: Duration,
+    mut work: impl AsyncFnMut() -> Result<(), AwsError>,
+) -> Result<(), AwsError> {
+    let until = Instant::now() + within;
     loop {
         match work().await {
             Err(error) if error.is_not_found() => return Ok(()),

@@ -1,7 +1,9 @@
 //! A disk at rest → a snapshot, and the end of the instance that it was of.
 
+use std::time::Duration;
+
 use super::launch::root_volume;
-use super::remove::{group_gone, left, terminate};
+use super::remove::{FREED, group_gone, left, terminate};
 use super::setup::Place;
 use super::{Ec2Error, Ec2Machine, Rental};
 use crate::aws::Region;
@@ -53,12 +55,15 @@ pub async fn end(region: &Region, instance: &str, place: &Place, ui: &Ui) {
         // When that may not be, the group is waited for below.
         let _moved = region.regroup_instance(instance, &[default.as_str()]).await;
     }
+    // Nothing becomes free of an instance that stays.
+    let mut within = FREED;
     if let Err(error) = terminate(region, instance).await {
+        within = Duration::ZERO;
         let command = "terminate-instances --instance-ids";
         left(region, instance, &error, command, ui);
     }
     if let Some(group) = &place.temporary
-        && let Err(error) = group_gone(region, group).await
+        && let Err(error) = group_gone(region, group, within).await
     {
         left(
             region,
