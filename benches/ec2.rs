@@ -2,7 +2,8 @@
 //! (`.ci/setup --bench`) and root.
 //!
 //! `upload`: `karat publish` of random bytes, beside a plain loop of boto3's `put_snapshot_block`. `build`: karat's `[builder.ec2]`
-//! beside Packer's amazon-ebs, from the same AMI, with the same package; wall time, and calls of AWS.
+//! beside Packer's amazon-ebs, from the same AMI, with the same package; wall time, and calls of AWS. `KARAT_BENCH_ROUNDS=1` for one
+//! round of each.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -116,32 +117,54 @@ fn build() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let base = runtime.block_on(shared::make(&shared::cache(), scratch.path()));
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=ROUNDS {
-        for (name, all) in [("karat", &mut ours), ("packer", &mut theirs)] {
+    let (mut first, mut locked, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=rounds() {
+        let account = || {
             let account = bench.account();
             account.boot_guests();
             let (ami, _) = bench.seed_ami(&base, REGION, "debian-12-amd64");
-            let run = if name == "karat" { karat } else { amazon_ebs };
-            let took = run(&account, &ami);
-            let calls = account.calls().len();
+            (account, ami)
+        };
+        let tell = |name: &str, took: Duration, account: &Account, before: usize| {
+            let calls = account.calls().split_off(before);
+            let blocks = calls.iter().filter(|it| it.name == "ebs:GetSnapshotBlock");
+            let blocks = blocks.count();
             println!(
-                "round {round}: {name} {:.1} s, {calls} calls",
-                took.as_secs_f64()
+                "round {round}: {name} {:.1} s, {} calls and {blocks} blocks read",
+                took.as_secs_f64(),
+                calls.len() - blocks
             );
-            all.push(took);
-        }
+            took
+        };
+        let (ours, ami) = account();
+        let site = Site::new(&ours);
+        let took = karat(&site, &ami, &[]);
+        first.push(tell("karat without a lock", took, &ours, 0));
+        // As every night: another image, of the same AMI and lock.
+        let before = ours.calls().len();
+        let took = karat(&site, &ami, &["--locked"]);
+        locked.push(tell("karat from its lock", took, &ours, before));
+        let (account, ami) = account();
+        let took = amazon_ebs(&account, &ami);
+        theirs.push(tell("packer", took, &account, 0));
     }
-    let (ours, theirs) = (median(ours).as_secs_f64(), median(theirs).as_secs_f64());
+    let seconds = |all| median(all).as_secs_f64();
+    let (first, locked, theirs) = (seconds(first), seconds(locked), seconds(theirs));
     println!(
-        "build: karat {ours:.1} s, packer {theirs:.1} s: {:.2}",
-        ours / theirs
+        "build: packer {theirs:.1} s; karat {first:.1} s without a lock ({:.2}), {locked:.1} s from its lock ({:.2})",
+        first / theirs,
+        locked / theirs
     );
 }
 
-/// From the template to the AMI, with the packages resolved anew and the disk read back and scanned.
-fn karat(account: &Account, ami: &str) -> Duration {
-    let site = Site::new(account);
+/// How often each way is taken: `KARAT_BENCH_ROUNDS`.
+fn rounds() -> usize {
+    let asked = std::env::var("KARAT_BENCH_ROUNDS").ok();
+    asked.and_then(|it| it.parse().ok()).unwrap_or(ROUNDS)
+}
+
+/// From the template to the AMI, with the disk read back and scanned.
+fn karat(site: &Site, ami: &str, more: &[&str]) -> Duration {
     site.write(
         "web.toml",
         &format!(
@@ -149,8 +172,9 @@ fn karat(account: &Account, ami: &str) -> Duration {
              [packages.apt]\ninstall = [\"{PACKAGE}\"]\n[publish.ec2]\n"
         ),
     );
+    let build = ["build", "web.toml", "--without", "vulnerabilities"];
     let started = Instant::now();
-    let ran = site.karat(&["build", "web.toml", "--without", "vulnerabilities"]);
+    let ran = site.karat(&[&build[..], more].concat());
     let took = started.elapsed();
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for line in ran.stderr.lines().filter(|line| line.contains(" s")) {
