@@ -20,7 +20,7 @@ use crate::secret::Secrets;
 use crate::store::{Store, Stored, Timestamp};
 use crate::ui::Ui;
 
-pub mod compare;
+pub(crate) mod compare;
 mod ec2;
 mod error;
 mod existing;
@@ -30,10 +30,10 @@ mod locking;
 mod on_error;
 mod phases;
 mod record;
-pub mod remember;
-pub mod scan;
+pub(crate) mod remember;
+pub(crate) mod scan;
 mod seal;
-pub mod skip;
+pub(crate) mod skip;
 mod twice;
 
 pub use error::BuildError;

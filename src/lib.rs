@@ -2,12 +2,12 @@
 //!
 //! Data flows one way: [`template`] → [`plan`] → ([`lock`]) → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
 
-pub mod archives;
-pub mod attest;
-pub mod audit;
-pub mod aws;
+pub(crate) mod archives;
+pub(crate) mod attest;
+pub(crate) mod audit;
+pub(crate) mod aws;
 pub mod base;
-pub mod build;
+pub(crate) mod build;
 pub mod builder;
 pub mod channel;
 pub mod commands;
@@ -19,26 +19,26 @@ pub mod manifest;
 pub mod network;
 pub mod plan;
 pub mod provision;
-pub mod publish;
-pub mod rebuild;
-pub mod rpm;
-pub mod run;
+pub(crate) mod publish;
+pub(crate) mod rebuild;
+pub(crate) mod rpm;
+pub(crate) mod run;
 pub mod scan;
-pub mod sign;
+pub(crate) mod sign;
 pub mod ssh;
 pub mod store;
-pub mod syslog;
+pub(crate) mod syslog;
 pub mod template;
 
-pub mod actor;
-pub mod atomic;
+pub(crate) mod actor;
+pub(crate) mod atomic;
 pub mod child;
-pub mod cidr;
+pub(crate) mod cidr;
 pub mod digest;
-pub mod flock;
+pub(crate) mod flock;
 pub mod hashing;
 pub mod secret;
-pub mod size;
+pub(crate) mod size;
 pub mod time;
 pub mod ui;
-pub mod xdg;
+pub(crate) mod xdg;

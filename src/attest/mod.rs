@@ -5,7 +5,7 @@
 //! a purpose of its own: so agents and security keys can make it, and `ssh-keygen -Y verify` checks it.
 //! (<https://github.com/secure-systems-lab/dsse>, <https://in-toto.io/Statement/v1>)
 
-pub mod predicate;
+pub(crate) mod predicate;
 
 use data_encoding::BASE64;
 use miette::Diagnostic;

@@ -3,20 +3,20 @@
 //! Credentials, profiles, SSO, web identity and instance roles are `aws-config`'s work, signatures `aws-sigv4`'s. The whole SDK
 //! of EC2 would compile for ten minutes; this costs a hundredth of it.
 
-pub mod autoscaling;
-pub mod caller;
+pub(crate) mod autoscaling;
+pub(crate) mod caller;
 mod credentials;
-pub mod ebs;
-pub mod ec2;
+pub(crate) mod ebs;
+pub(crate) mod ec2;
 mod endpoint;
 mod error;
-pub mod policy;
+pub(crate) mod policy;
 mod query;
 mod request;
 mod retry;
-pub mod run;
-pub mod ssm;
-pub mod sts;
+pub(crate) mod run;
+pub(crate) mod ssm;
+pub(crate) mod sts;
 mod wait;
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use crate::network::Seal;
 use crate::ssh::Session;
 
-pub mod ec2;
-pub mod guest;
+pub(crate) mod ec2;
+pub(crate) mod guest;
 pub mod host;
 pub mod qemu;
 

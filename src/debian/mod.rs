@@ -2,10 +2,10 @@
 //! fetches or opens a file.
 
 pub mod control;
-pub mod deb;
+pub(crate) mod deb;
 pub mod index;
-pub mod needed;
-pub mod relation;
+pub(crate) mod needed;
+pub(crate) mod relation;
 pub mod release;
 pub mod status;
-pub mod version;
+pub(crate) mod version;

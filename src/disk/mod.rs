@@ -12,7 +12,7 @@ mod identity;
 mod qemu_img;
 
 pub mod clean;
-pub mod content;
+pub(crate) mod content;
 pub mod read;
 pub mod rewrite;
 pub mod tree;

@@ -5,7 +5,7 @@
 
 mod checksums;
 mod current;
-pub mod known;
+pub(crate) mod known;
 mod many;
 mod partial;
 mod plain;

@@ -5,9 +5,9 @@
 //! `sha256sum` checks it.
 
 pub mod canonical;
-pub mod diff;
+pub(crate) mod diff;
 mod id;
-pub mod inputs;
+pub(crate) mod inputs;
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,7 @@ mod packages;
 mod policy;
 mod publish;
 mod salt;
-pub mod secrets;
+pub(crate) mod secrets;
 mod show;
 mod step;
 

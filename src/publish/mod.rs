@@ -1,3 +1,3 @@
 //! An image of the store → where it is launched from.
 
-pub mod ec2;
+pub(crate) mod ec2;

@@ -1,4 +1,4 @@
 //! What RPM's repositories say about packages. Pure: text in, values out.
 
-pub mod repository;
-pub mod version;
+pub(crate) mod repository;
+pub(crate) mod version;

@@ -8,23 +8,23 @@
 
 mod error;
 mod finding;
-pub mod hygiene;
+pub(crate) mod hygiene;
 pub mod inventory;
-pub mod licenses;
-pub mod open;
-pub mod packaged;
+pub(crate) mod licenses;
+pub(crate) mod open;
+pub(crate) mod packaged;
 pub mod policy;
-pub mod purl;
+pub(crate) mod purl;
 pub mod report;
-pub mod root;
+pub(crate) mod root;
 mod sarif;
 pub mod sbom;
-pub mod secrets;
+pub(crate) mod secrets;
 mod sqlite;
 #[cfg(test)]
 mod testing;
-pub mod undeclared;
-pub mod vex;
+pub(crate) mod undeclared;
+pub(crate) mod vex;
 pub mod vulnerability;
 pub mod whole;
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 mod signer;
 mod trust;
-pub mod when;
+pub(crate) mod when;
 
 pub use signer::{SignError, Signer};
 pub use trust::{Standing, Trust, TrustError, Trusted, fingerprint, matches_list};

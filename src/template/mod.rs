@@ -22,7 +22,7 @@ use variables::{Given, Origin, Scope};
 
 mod files;
 pub(crate) mod interpolate;
-pub mod problem;
+pub(crate) mod problem;
 pub(crate) mod scalar;
 pub(crate) mod schema;
 pub(crate) mod tree;

@@ -23,7 +23,7 @@ mod ami;
 mod error;
 mod launch;
 mod leftover;
-pub mod policy;
+pub(crate) mod policy;
 mod read;
 mod remove;
 mod rental;

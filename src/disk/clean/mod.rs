@@ -18,7 +18,7 @@ use crate::manifest::canonical;
 mod owned;
 mod python;
 mod rewrite;
-pub mod rules;
+pub(crate) mod rules;
 
 pub use owned::Owners;
 use rules::{Action, RULES, Rule, VERSION};

@@ -11,7 +11,7 @@ mod file_system;
 mod foreign;
 mod walk;
 
-pub mod directory;
+pub(crate) mod directory;
 pub mod explore;
 pub mod ext4;
 pub mod fat;

@@ -3,17 +3,17 @@
 mod about;
 mod blocks;
 mod error;
-pub mod leftover;
+pub(crate) mod leftover;
 mod parent;
-pub mod policy;
+pub(crate) mod policy;
 mod progress;
-pub mod prove;
-pub mod prune;
-pub mod publication;
-pub mod read_back;
+pub(crate) mod prove;
+pub(crate) mod prune;
+pub(crate) mod publication;
+pub(crate) mod read_back;
 mod register;
 mod source;
-pub mod target;
+pub(crate) mod target;
 mod upload;
 
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ mod kernel;
 mod language;
 mod os_release;
 pub(super) mod rpm;
-pub mod support;
+pub(crate) mod support;
 #[cfg(test)]
 mod tests;
 

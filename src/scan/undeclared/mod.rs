@@ -12,7 +12,7 @@ mod declared;
 mod facts;
 mod packages;
 mod paths;
-pub mod places;
+pub(crate) mod places;
 mod presets;
 
 use presets::Presets;

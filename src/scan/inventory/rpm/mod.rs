@@ -4,7 +4,7 @@ use super::{Manager, Package};
 use crate::scan::root::shown;
 use crate::scan::{Root, ScanError, sqlite};
 
-pub mod header;
+pub(crate) mod header;
 
 pub use header::Header;
 
@@ -129,4 +129,4 @@ pub fn package(header: &Header<'_>) -> Option<Package> {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
