@@ -32,6 +32,7 @@ pub mod template;
 
 pub(crate) mod actor;
 pub(crate) mod atomic;
+pub(crate) mod backoff;
 pub mod child;
 pub(crate) mod cidr;
 pub mod digest;
