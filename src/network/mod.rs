@@ -1,5 +1,4 @@
-//! What a guest may have from the network, through this host alone: a proxy that is carried over the SSH connection
-//! serves what was declared and keeps a log of it.
+//! Network access of a sealed guest: a proxy, reached through the SSH connection, serves the declared URLs and logs them.
 
 mod authority;
 mod environment;

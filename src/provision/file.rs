@@ -1,4 +1,4 @@
-//! `[[files]]` and the `file` step: files and directories go into the machine.
+//! `[[files]]` and the `file` step copy files and directories into the machine.
 
 use percent_encoding::percent_decode_str;
 
@@ -7,10 +7,10 @@ use crate::builder::Machine;
 use crate::plan::{Upload, UploadSource};
 use crate::ssh::{Item, ItemSource};
 
-/// Puts all files in place, as one stream.
+/// Uploads all files as one stream.
 ///
 /// # Errors
-/// Those of [`Session::upload`](crate::ssh::Session::upload); text for a directory has no file name.
+/// Fails like [`Session::upload`](crate::ssh::Session::upload), and if `content` goes into a directory.
 pub async fn files<M: Machine>(
     machine: &mut M,
     files: &[Upload],
@@ -45,7 +45,7 @@ fn item(upload: &Upload, cx: &Context<'_>) -> Result<Item, ProvisionError> {
         }
         UploadSource::Content(text) => ItemSource::Bytes(text.reveal(cx.secrets).into_bytes()),
         UploadSource::Url { url, sha256 } => {
-            // In the cache it is named by its digest, and its mode is the cache's.
+            // The cached file has its digest as name and the cache's own mode.
             if directory {
                 destination += &file_name(url)
                     .ok_or_else(|| ProvisionError::NoFileName(destination.clone()))?;
@@ -62,7 +62,7 @@ fn item(upload: &Upload, cx: &Context<'_>) -> Result<Item, ProvisionError> {
     })
 }
 
-/// The name that a download has by its URL.
+/// Returns the file name in a URL.
 fn file_name(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?;
     let (_, path) = path.split_once("://")?;

@@ -90,7 +90,7 @@ async fn content_needs_a_file_name() {
             .unwrap_err(),
     );
     assert!(
-        said.contains("`content` has no file name of its own"),
+        said.contains("`content` has no file name"),
         "{said}"
     );
 }

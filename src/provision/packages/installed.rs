@@ -1,4 +1,4 @@
-//! What is installed in the machine, and why.
+//! Lists the installed packages and their origin.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::plan;
 use crate::provision::remote;
 use crate::ssh::{Session, SshError};
 
-/// One line per package of dpkg and of RPM; nothing where there is neither. A machine may have both.
+/// Prints one line per package of dpkg and of RPM. A machine may have both, or neither.
 const QUERY: &str = "if command -v dpkg-query >/dev/null; then
     dpkg-query -W -f '${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\\n'
 fi
@@ -16,53 +16,53 @@ if command -v rpm >/dev/null && [ -n \"$(ls -A \"$(rpm --eval '%{_dbpath}')\" 2>
     rpm -qa --qf 'installed\\t%{NAME}\\t%{EVR}\\t%{ARCH}\\n' | grep -v '^installed.gpg-pubkey' || :
 fi";
 
-/// A package that is installed.
+/// A package installed in the machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct Installed {
-    /// Its name.
+    /// Package name without architecture.
     pub name: String,
-    /// The exact version.
+    /// Full version as the package manager prints it.
     pub version: String,
-    /// The architecture, `all` for none.
+    /// Architecture; `all` (RPM: `noarch`) for any.
     pub arch: String,
 }
 
-/// Why a package is there.
+/// Reason for which a package is installed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// It was in the base, in whatever version.
+    /// The base had the package, in any version.
     Base,
-    /// The template names it.
+    /// The template declares the package.
     Declared,
-    /// Something that was installed needs it.
+    /// Another installed package needs it.
     Dependency,
 }
 
-/// A package that is installed, and why.
+/// An installed package with its origin.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct Package {
-    /// Its name.
+    /// Package name without architecture.
     pub name: String,
-    /// The exact version.
+    /// Full version as the package manager prints it.
     pub version: String,
-    /// The architecture, `all` for none.
+    /// Architecture; `all` (RPM: `noarch`) for any.
     pub arch: String,
-    /// Why it is there.
+    /// Reason for which the package is installed.
     pub origin: Origin,
 }
 
-/// Lists what is installed, sorted by name and architecture.
+/// Lists the installed packages, sorted by name and architecture.
 ///
 /// # Errors
-/// Those of SSH.
+/// Fails if the machine has no answer over SSH.
 pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, SshError> {
     Ok(parse(&session.output(&remote::sh(QUERY, &[])).await?))
 }
 
-/// Says of each package why it is there, by what was there before and what is declared.
+/// Adds the origin to each package, from the packages of the base and the declared ones.
 ///
-/// A package that is declared is declared, also when the base has it.
+/// A declared package counts as declared even if the base has it.
 #[must_use]
 pub fn attribute(
     before: &[Installed],
@@ -92,21 +92,13 @@ pub fn attribute(
             Origin::Dependency
         }
     };
-    let of = |package: Installed| {
-        let origin = origin(&package);
-        let Installed {
-            name,
-            version,
-            arch,
-        } = package;
-        Package {
-            name,
-            version,
-            arch,
-            origin,
-        }
+    let with_origin = |package: Installed| Package {
+        origin: origin(&package),
+        name: package.name,
+        version: package.version,
+        arch: package.arch,
     };
-    after.into_iter().map(of).collect()
+    after.into_iter().map(with_origin).collect()
 }
 
 fn parse(lines: &str) -> Vec<Installed> {

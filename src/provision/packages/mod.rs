@@ -1,7 +1,7 @@
-//! Packages: what the template's declaration means (resolve), and exactly that into the machine (install).
+//! Resolves the declared packages to a lock and installs the locked packages.
 //!
-//! The machine's own package manager is asked, through a proxy on this host that serves the declared sources only. What
-//! it answers is the lock's content. Installing needs no network: the files are fetched by this host, and pushed.
+//! The machine's own package manager resolves, through a proxy on this host that serves only the declared sources. Its
+//! answer becomes the lock file. Installing needs no network: this host fetches the package files and uploads them.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::lock::{self, Lock, Manager, Request, Resolution};
 use crate::network::{Proxy, Purpose, Rule, Rules};
 use crate::plan;
-use crate::provision::remote::{self, Ended, Interpreter, Outcome, Run};
+use crate::provision::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use crate::ssh::{Item, ItemSource, quote};
 
 use super::{Context, ProvisionError};
@@ -29,16 +29,16 @@ mod installed;
 pub use error::PackageError;
 pub use installed::{Installed, Origin, Package, attribute, installed_packages};
 
-/// Longest time for all work of a package manager: an hour is a desktop over a slow line. Its own waits are shorter.
-const LIMIT: Duration = Duration::from_hours(1);
+/// Limit for a package manager's work: an hour suffices for a desktop over a slow line. The scripts' own limits are shorter.
+const PACKAGE_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// A package manager: what is run in the machine to ask it, and what its answers mean. The scripts are run by `/bin/sh`;
-/// lines that they begin with [`remote::DATA`] are for the other functions here.
+/// A package manager: the scripts to run in the machine and the parsers of their output. `/bin/sh` runs the scripts; output
+/// lines that begin with [`remote::DATA`] are passed to the parsers.
 trait PackageManager {
-    /// A command that prints how the machine's package sources are configured.
+    /// Returns a script that prints the configured package sources.
     fn survey(&self) -> &'static str;
 
-    /// Which archives may be asked, and the files that the resolver needs for them.
+    /// Returns the allowed archives and the resolver's configuration files for them.
     fn sources(
         &self,
         survey: &str,
@@ -46,10 +46,10 @@ trait PackageManager {
         directory: &str,
     ) -> Result<Sources, PackageError>;
 
-    /// The script that resolves. `unpack`, a function of the shell, writes its files into the current directory.
+    /// Returns the script that resolves. It calls the shell function `unpack`, which writes its files into the current directory.
     fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script;
 
-    /// What the data lines of that script mean.
+    /// Parses the data lines of the resolve script.
     fn resolution(
         &self,
         data: &[String],
@@ -57,16 +57,16 @@ trait PackageManager {
         asked: &Asked,
     ) -> Result<Resolution, PackageError>;
 
-    /// The script that installs the package files that are in its directory, and what else has to be there.
+    /// Returns the script that installs the package files in its directory.
     fn install(&self, asked: &Asked, lock: &Lock) -> Script;
 
-    /// The repositories' files that stay in the machine.
+    /// Returns the repository files to keep in the machine.
     fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)>;
 
-    /// What the data lines of that script show of the machine: what was installed before, and what is now.
+    /// Parses the data lines of the install script: the packages before and after.
     fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>);
 
-    /// Why one of the scripts failed, by what it said.
+    /// Maps a failed script to an error, from its output.
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError;
 }
 
@@ -74,36 +74,36 @@ trait PackageManager {
 struct Script {
     text: String,
     environment: Vec<(&'static str, String)>,
-    /// Files that it needs, by name.
+    /// Files for the script, by name.
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// What the resolver may read.
+/// Package sources that the resolver may read.
 struct Sources {
     upstreams: Vec<Upstream>,
-    /// Files of the resolver's own configuration, by name.
+    /// Configuration files for the resolver, by name.
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// One suite of an archive.
+/// A suite of a package archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Upstream {
-    /// As it is declared, without a slash at the end.
+    /// Declared URI, without a trailing slash.
     uri: String,
     suite: String,
     components: Vec<String>,
 }
 
-/// A version that a package should have if it still can.
+/// A version that the resolver should keep if possible.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pin {
-    /// The package.
+    /// Name of the package.
     pub name: String,
-    /// Its version.
+    /// Version in the previous lock.
     pub version: String,
 }
 
-/// What a template asks of a package manager, with its keys read.
+/// The packages that a template declares, with the repository keys read.
 #[derive(Clone, Debug)]
 pub struct Asked {
     manager: Manager,
@@ -113,7 +113,7 @@ pub struct Asked {
     repositories: Vec<Repository>,
 }
 
-/// A repository of the template with its key.
+/// A repository of the template with its key read.
 #[derive(Clone, Debug)]
 struct Repository {
     plan: plan::Repository,
@@ -121,7 +121,7 @@ struct Repository {
 }
 
 impl Repository {
-    /// What its key file is called; apt tells by the ending whether it is armored.
+    /// Returns the name of its key file. apt detects an armored key by the extension.
     fn key_file(&self) -> Option<String> {
         let armored = self
             .key
@@ -134,10 +134,10 @@ impl Repository {
 }
 
 impl Asked {
-    /// What a plan declares; `None` when that is nothing. Reads the keys.
+    /// Reads the packages and keys of a plan; `None` if it declares no packages.
     ///
     /// # Errors
-    /// A key cannot be read; a name is none.
+    /// Fails on an unreadable key or an invalid package name.
     pub fn read(packages: &plan::Packages) -> Result<Option<Self>, ProvisionError> {
         let (manager, install, remove, recommends, repositories) = match packages {
             plan::Packages { apt: Some(apt), .. } => {
@@ -184,7 +184,7 @@ impl Asked {
         }))
     }
 
-    /// The same as a lock has it.
+    /// Converts to the form recorded in a lock file.
     #[must_use]
     pub fn request(&self, architecture: Option<&str>) -> Request {
         let repository = |repository: &Repository| lock::Repository {
@@ -213,11 +213,11 @@ impl Asked {
     }
 }
 
-/// Asks the machine's package manager what is declared means. Changes nothing in the machine. `template` is the file's
-/// name, for the user.
+/// Resolves the declared packages with the machine's package manager. Changes nothing in the machine. `template` is the
+/// file name for messages.
 ///
 /// # Errors
-/// Names packages that no source has, and the phase that failed with the end of its output.
+/// Names unknown packages, or the failed phase with the end of its output.
 pub async fn resolve<M: Machine>(
     machine: &mut M,
     asked: &Asked,
@@ -232,10 +232,10 @@ pub async fn resolve<M: Machine>(
         .output(&remote::sh(manager.survey(), &[]))
         .await?;
     let mut sources = manager.sources(&survey, asked, &directory)?;
-    let proxy = Proxy::serve(machine.session(), &rules(&sources, template)?, cx.ui).await?;
+    let proxy = Proxy::serve(machine.session(), &proxy_rules(&sources, template)?, cx.ui).await?;
     let mut script = manager.resolve(asked, pins, &proxy.guest_url());
     script.files.append(&mut sources.files);
-    script.text = format!("{}{}", unpack(&script.files), script.text);
+    script.text = format!("{}{}", unpack_function(&script.files), script.text);
     let outcome = run(machine, manager, script, &directory, cx).await;
     for served in proxy.served() {
         let content = served
@@ -253,10 +253,10 @@ pub async fn resolve<M: Machine>(
     Ok(manager.resolution(&outcome?, &sources, asked)?)
 }
 
-/// Brings the machine to what the lock says, offline. Its files are in the cache.
+/// Installs the locked packages offline, from files in the cache.
 ///
 /// # Errors
-/// The phase that failed with the end of its output; what is not as locked afterwards.
+/// Names the failed phase with the end of its output, or the packages that differ from the lock afterwards.
 pub async fn install<M: Machine>(
     machine: &mut M,
     asked: &Asked,
@@ -266,7 +266,7 @@ pub async fn install<M: Machine>(
     let manager = asked.manager();
     let directory = private_directory();
     let script = manager.install(asked, lock);
-    let place = format!("{directory}/");
+    let into = format!("{directory}/");
     let item = |source, destination: String| Item {
         source,
         destination,
@@ -279,65 +279,63 @@ pub async fn install<M: Machine>(
             path: (cx.fetched)(&package.sha256),
             name: format!("{index:0width$}-{}", package.file_name()),
         };
-        item(source, place.clone())
+        item(source, into.clone())
     });
     let kept = manager.kept(asked).into_iter();
     let kept = kept.map(|(name, bytes)| item(ItemSource::Bytes(bytes), name));
     let items: Vec<_> = packages.chain(kept).collect();
     let size = lock.packages.iter().map(|package| package.size).sum();
     let bar = cx.ui.bar(
-        &format!("pushing {} packages", lock.packages.len()),
+        &format!("uploading {} packages", lock.packages.len()),
         Some(size),
     );
     let started = std::time::Instant::now();
     machine.session().upload(&items, &bar).await?;
     drop(bar);
-    let pushed = started.elapsed();
+    let uploaded = started.elapsed();
     let started = std::time::Instant::now();
     let data = run(machine, manager, script, &directory, cx).await?;
     cx.ui.detail(&format!(
-        "pushed in {}, installed in {}",
-        crate::ui::human(pushed),
+        "uploaded in {}, installed in {}",
+        crate::ui::human(uploaded),
         crate::ui::human(started.elapsed())
     ));
     let (before, after) = manager.installed(&data);
-    let wrong = not_as_locked(&before, &after, lock, asked);
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(ProvisionError::NotAsDeclared(wrong))
+    match differences(&before, &after, lock, asked) {
+        differences if differences.is_empty() => Ok(()),
+        differences => Err(ProvisionError::NotAsDeclared(differences)),
     }
 }
 
-/// What differs between the machine and what the lock makes of what was there before.
-fn not_as_locked(
+/// Lists the differences between the installed packages and those expected from the lock and the base.
+fn differences(
     before: &[Installed],
     after: &[Installed],
     lock: &Lock,
     asked: &Asked,
 ) -> Vec<String> {
     let name = |package: &Installed| (package.name.clone(), package.arch.clone());
-    let gone = |package: &Installed| {
+    let is_removed = |package: &Installed| {
         lock.removals.iter().any(|removal| {
             let (name, arch) = removal.name.split_once(':').unwrap_or((&removal.name, ""));
             name == package.name && (arch.is_empty() || arch == package.arch)
         })
     };
-    // An upgrade may take a package from one architecture to `all`.
+    // An upgrade may change a package's architecture to `all`.
     let replaced: BTreeSet<&str> = lock
         .packages
         .iter()
         .map(|package| package.name.as_str())
         .collect();
-    let foreign: BTreeSet<_> = lock
+    let exact: BTreeSet<_> = lock
         .packages
         .iter()
         .map(|package| (package.name.clone(), package.architecture.clone()))
         .collect();
     let kept = before.iter().filter(|package| {
-        let is_replaced = foreign.contains(&name(package))
+        let is_replaced = exact.contains(&name(package))
             || replaced.contains(package.name.as_str()) && !after.contains(package);
-        !gone(package) && !is_replaced
+        !is_removed(package) && !is_replaced
     });
     let locked = lock.packages.iter().map(|package| Installed {
         name: package.name.clone(),
@@ -354,7 +352,7 @@ fn not_as_locked(
         .collect();
     wrong.extend(
         have.difference(&wanted)
-            .map(|package| format!("{} is installed and not locked", show(package))),
+            .map(|package| format!("{} is installed but not locked", show(package))),
     );
     for declared in &asked.install {
         let name = declared.split(['=', ':']).next().unwrap_or_default();
@@ -365,7 +363,7 @@ fn not_as_locked(
     wrong
 }
 
-/// Runs a script of a package manager; returns its data lines.
+/// Runs a package manager's script and returns its data lines.
 async fn run<M: Machine>(
     machine: &mut M,
     manager: &dyn PackageManager,
@@ -381,9 +379,9 @@ async fn run<M: Machine>(
     ];
     let environment = fixed
         .into_iter()
-        .chain(cx.steady())
+        .chain(cx.reproducible_environment())
         .chain(script.environment);
-    let run = Run {
+    let run = RemoteScript {
         script: script.text.as_bytes(),
         interpreter: Interpreter {
             program: "/bin/sh".to_owned(),
@@ -395,7 +393,7 @@ async fn run<M: Machine>(
             .collect(),
         user: "root",
         directory: Some("/"),
-        limit: LIMIT,
+        limit: PACKAGE_TIMEOUT,
         survives: false,
     };
     let (mut data, mut said) = (Vec::new(), Vec::new());
@@ -415,8 +413,8 @@ async fn run<M: Machine>(
     }
 }
 
-/// What the proxy serves: the sources, asked for by plain http so that it can see what passes.
-fn rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
+/// Returns rules for the package sources. The machine requests them by plain `http`, so that the proxy can see the files.
+fn proxy_rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
     let mut uris: Vec<&str> = sources
         .upstreams
         .iter()
@@ -431,23 +429,23 @@ fn rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
     Ok(Rules::new(rules?, Purpose::Sources(template.to_owned())))
 }
 
-/// A URI as the machine asks the proxy for it.
-fn plain(uri: &str) -> String {
+/// Returns the URI that the machine requests from the proxy.
+fn to_http(uri: &str) -> String {
     match uri.strip_prefix("https://") {
         Some(rest) => format!("http://{rest}"),
         None => uri.to_owned(),
     }
 }
 
-/// A directory that only this run uses, on the machine's disk: lists of packages and packages are too much for memory.
+/// Returns a directory for this run, on the machine's disk: package lists and packages are too large for memory.
 fn private_directory() -> String {
     // Unique, not secret: the standard library's hash keys are random.
     let random = RandomState::new().build_hasher().finish();
     format!("/var/tmp/karat-{random:016x}")
 }
 
-/// A function of the shell that writes files into the current directory.
-fn unpack(files: &[(String, Vec<u8>)]) -> String {
+/// Returns the shell function `unpack`, which writes files into the current directory.
+fn unpack_function(files: &[(String, Vec<u8>)]) -> String {
     let lines = files.iter().map(|(name, bytes)| {
         format!(
             "    printf %s '{}' | base64 -d >{}\n",
@@ -515,16 +513,16 @@ mod tests {
                 &["libc6 1", "nginx 2 all", "libnew 2"],
                 &[
                     "libnew 1 (amd64) is not installed",
-                    "libnew 2 (amd64) is installed and not locked",
+                    "libnew 2 (amd64) is installed but not locked",
                 ],
             ),
             (
                 &["libc6 1", "nginx 2 all", "libnew 1", "exim4 1"],
-                &["exim4 1 (amd64) is installed and not locked"],
+                &["exim4 1 (amd64) is installed but not locked"],
             ),
             (
                 &["libc6 1", "nginx 2 all", "libnew 1", "surprise 1"],
-                &["surprise 1 (amd64) is installed and not locked"],
+                &["surprise 1 (amd64) is installed but not locked"],
             ),
             (
                 &["nginx 2 all", "libnew 1"],
@@ -536,7 +534,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                not_as_locked(&before, &installed(after), &lock, &asked),
+                differences(&before, &installed(after), &lock, &asked),
                 said
             );
         }
@@ -549,7 +547,7 @@ mod tests {
             ("https://example.org/debian", "http://example.org/debian"),
             ("https://example.org:8443/x", "http://example.org:8443/x"),
         ] {
-            assert_eq!(plain(uri), asked);
+            assert_eq!(to_http(uri), asked);
         }
     }
 }

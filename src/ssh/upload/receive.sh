@@ -1,5 +1,5 @@
 #!/bin/sh
-# The far side of an upload. Argument: the length of the list of items. stdin: that list (shell text) and a tar archive, the last member of
+# The remote side of an upload. Argument: the length of the list of items. stdin: that list (shell text) and a tar archive, the last member of
 # which says how to check the others. Everything is unpacked beside its destination and renamed into place only when all is right.
 umask 022
 listed=$1

@@ -1,4 +1,4 @@
-//! apt, of Debian and Ubuntu.
+//! apt of Debian and Ubuntu.
 
 use super::{Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources};
 use crate::lock::{Lock, Reason};
@@ -97,19 +97,19 @@ impl PackageManager for Apt {
 
     fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
-        for repository in asked.repositories.iter().filter(|it| it.plan.keep) {
+        for repository in asked.repositories.iter().filter(|own| own.plan.keep) {
             if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
                 files.push((format!("/etc/apt/keyrings/{name}"), key.clone()));
             }
             let name = format!("/etc/apt/sources.list.d/{}.sources", repository.plan.name);
-            files.push((name, sources::kept(repository).into_bytes()));
+            files.push((name, sources::source_file(repository).into_bytes()));
         }
         files
     }
 
     fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
-        let of = |when: &str| {
-            let packages = data.iter().filter_map(|line| {
+        let packages = |when: &str| {
+            let of_phase = data.iter().filter_map(|line| {
                 let mut words = line
                     .strip_prefix(when)?
                     .strip_prefix(" installed ")?
@@ -120,21 +120,21 @@ impl PackageManager for Apt {
                     arch: words.next()?.to_owned(),
                 })
             });
-            packages.collect()
+            of_phase.collect()
         };
-        (of("before"), of("after"))
+        (packages("before"), packages("after"))
     }
 
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError {
         let mut complaints = Complaints::default();
         for line in said {
-            complaints.hear(line);
+            complaints.parse(line);
         }
         complaints.error(ended)
     }
 }
 
-/// What apt would read as something else than a name (an option, `name-`) never reaches it.
+/// Rejects words that apt would not read as a name, such as an option or `name-`.
 pub(super) fn check(apt: &plan::Apt) -> Result<(), ProvisionError> {
     let versioned = |word: &str| {
         word.split_once('=')
@@ -154,7 +154,7 @@ pub(super) fn check(apt: &plan::Apt) -> Result<(), ProvisionError> {
     }
 }
 
-/// Debian policy 5.6.1, and an architecture after a colon.
+/// Checks a name by Debian policy 5.6.1, with an optional architecture after a colon.
 fn is_name(word: &str) -> bool {
     let (name, arch) = word.split_once(':').unwrap_or((word, "any"));
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -168,7 +168,7 @@ fn is_name(word: &str) -> bool {
         && arch.chars().all(|c| letter(c) || c == '-')
 }
 
-/// Debian policy 5.6.12.
+/// Checks a version by Debian policy 5.6.12.
 fn is_version(version: &str) -> bool {
     version.starts_with(|c: char| c.is_ascii_digit())
         && version
@@ -176,7 +176,7 @@ fn is_version(version: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':'))
 }
 
-/// What apt and `apt.sh` said about declared packages.
+/// Messages of apt and its scripts about declared packages.
 #[derive(Default)]
 struct Complaints {
     unknown: Vec<String>,
@@ -185,7 +185,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    fn hear(&mut self, line: &str) {
+    fn parse(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("E: Unable to locate package ") {
             self.unknown.push(name.trim().to_owned());
         } else if let Some(rest) = line.strip_prefix("E: Version '") {
@@ -217,23 +217,23 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
     let (phase, advice) = match code {
         Some(71) => (
             "apt-get update",
-            "apt's own words are above; the archive must be reachable from this host, and its signature known to the machine",
+            "see apt's messages above; this host must reach the archive, and the machine must know its signature",
         ),
         Some(72) => (
             "waiting for other package work in the machine",
-            "look at what holds it: cloud-init or apt-daily",
+            "check what is blocking it: cloud-init or apt-daily",
         ),
         Some(73) => (
             "apt-get install",
-            "apt's own words are above; `apt-get install -s` in the machine tries it again",
+            "see apt's messages above; `apt-get install -s` in the machine shows them again",
         ),
-        Some(74) => ("apt-mark", "apt's own words are above"),
+        Some(74) => ("apt-mark", "see apt's messages above"),
         Some(76) => (
-            "making a directory",
+            "creating a directory",
             "the machine's disk must be writable and not full",
         ),
         _ => (
-            "the package work",
+            "the package operation",
             "the machine needs apt-get and dpkg, as Debian and Ubuntu have them",
         ),
     };
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_of_a_package_is_refused() {
+    fn an_invalid_package_name_is_refused() {
         for (word, good) in [
             ("nginx-light", true),
             ("g++", true),
@@ -300,17 +300,17 @@ mod tests {
                     "E: Unable to locate package nginxx",
                     "E: Unable to locate package foo",
                 ][..],
-                "apt has no such package in the sources of the base: nginxx, foo",
+                "apt does not know these packages: nginxx, foo",
             ),
             (
                 73,
                 &["E: Version '9' for 'curl' was not found"],
-                "apt has no such version in the sources of the base: curl=9",
+                "apt does not know these package versions: curl=9",
             ),
             (
                 73,
                 &["E: Package 'awk' has no installation candidate"],
-                "apt has no such package in the sources of the base: awk",
+                "apt does not know these packages: awk",
             ),
             (73, &["E: Broken packages"], "apt-get install failed"),
             (
@@ -321,13 +321,13 @@ mod tests {
             (
                 75,
                 &["karat: awk is not installed"],
-                "not as declared after the packages were installed: awk is not installed",
+                "the installed packages differ from the declared ones: awk is not installed",
             ),
-            (127, &[], "the package work failed"),
+            (127, &[], "the package operation failed"),
         ] {
             let mut complaints = Complaints::default();
             for line in lines {
-                complaints.hear(line);
+                complaints.parse(line);
             }
             let error = complaints.error(Ended {
                 code: Some(code),

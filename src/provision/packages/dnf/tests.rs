@@ -41,19 +41,19 @@ fn only_repositories_with_an_address_and_a_signed_index_are_used() {
         (
             r#"{"name":"own","uris":[],"mirrors":"https://example.org/list","signed":true}"#,
             Err(
-                "the machine's package source https://example.org/list (repository own) is not one that a host can fetch from",
+                "the host cannot fetch from the machine's package source https://example.org/list (repository own)",
             ),
         ),
         (
             r#"{"name":"own","uris":["file:///srv"],"mirrors":"","signed":true}"#,
             Err(
-                "the machine's package source file:///srv (repository own) is not one that a host can fetch from",
+                "the host cannot fetch from the machine's package source file:///srv (repository own)",
             ),
         ),
         (
             r#"{"name":"own","uris":["http://example.org"],"mirrors":"","signed":false}"#,
             Err(
-                "the package source http://example.org (repository own) is to be believed without a signature (`repo_gpgcheck=0`)",
+                "the package source http://example.org (repository own) is trusted without a signature (`repo_gpgcheck=0`)",
             ),
         ),
     ] {
@@ -100,14 +100,14 @@ fn an_answer_is_taken_as_it_is_or_refused() {
         (
             "example.org/rpm",
             "example.org/other",
-            "hello is in none of the declared",
+            "hello is not in any declared",
         ),
-        ("Packages/h", "../h", "does not understand: ../h"),
-        ("sha256", "sha1", "has no SHA-256 of hello"),
+        ("Packages/h", "../h", "cannot parse the package manager's output: ../h"),
+        ("sha256", "sha1", "has no SHA-256 digest of hello"),
         (
             "noarch",
             "noarch\",\"odd\":\"x",
-            "does not understand: package {",
+            "cannot parse the package manager's output: package {",
         ),
     ] {
         let error = resolve(package.replace(from, to)).unwrap_err().to_string();
@@ -144,20 +144,20 @@ fn an_error_says_what_to_do() {
         (
             73,
             "karat: unknown hello jq=2",
-            "dnf has no such package in the declared repositories: hello, jq=2",
+            "dnf does not know these packages: hello, jq=2",
         ),
         (73, "karat: nothing provides x", "dnf failed"),
         (
             75,
             "karat: a would not be installed",
-            "not as declared after the packages were installed: a would not be installed",
+            "the installed packages differ from the declared ones: a would not be installed",
         ),
         (
             77,
             "karat: the machine has no dnf",
             "the machine has no dnf",
         ),
-        (1, "", "the package work failed"),
+        (1, "", "the package operation failed"),
     ] {
         let ended = Ended {
             code: Some(code),
