@@ -28,8 +28,9 @@ pub(crate) mod vex;
 pub mod vulnerability;
 pub mod whole;
 
+pub use crate::severity::Severity;
 pub use error::ScanError;
-pub use finding::{Finding, Severity, State};
+pub use finding::{Finding, State};
 pub use open::{Opened, open};
 pub use packaged::Packaged;
 pub use root::Root;
