@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
 use super::check::Checker;
 use super::publish::is_region;
 use super::{Arch, Base};
-use crate::cidr::Cidr;
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
 
@@ -210,9 +210,12 @@ impl Checker<'_> {
     fn ingress(&mut self, ingress: &Str) -> String {
         let text = ingress.get_ref();
         let help = "name whoever builds, as in \"203.0.113.7/32\"; without it only the caller's own address is let in";
-        match text.parse::<Cidr>() {
-            Err(problem) => self.say(Problem::at(ingress.span(), problem.to_string()).help(help)),
-            Ok(range) if range.is_wide() => {
+        match text.parse::<IpNet>() {
+            Err(_) => {
+                let what = format!("invalid address range {text:?}");
+                self.say(Problem::at(ingress.span(), what).help(help));
+            }
+            Ok(range) if is_wide(&range) => {
                 let what = format!("{text:?} would open SSH to the world");
                 self.say(Problem::at(ingress.span(), what).help(help));
             }
@@ -353,6 +356,41 @@ impl Checker<'_> {
                 "nothing is dropped or kept here: the disk of an instance is not written anew";
             let help = "remove it in a step, or build with [builder.qemu] and publish the image";
             self.say(Problem::at(exception.span(), what).help(help));
+        }
+    }
+}
+
+/// Returns true for a range that is as good as the whole internet: wider than /8, the largest private network (10.0.0.0/8), or
+/// for IPv6 wider than /16, more than any site gets.
+fn is_wide(range: &IpNet) -> bool {
+    range.prefix_len() < if range.addr().is_ipv6() { 16 } else { 8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_internet_is_told_from_a_network() {
+        for (text, wide) in [
+            ("203.0.113.7/32", Some(false)),
+            ("10.0.0.0/8", Some(false)),
+            ("0.0.0.0/0", Some(true)),
+            ("128.0.0.0/1", Some(true)),
+            ("2001:db8::7/128", Some(false)),
+            ("::/0", Some(true)),
+            ("2000::/3", Some(true)),
+            ("203.0.113.7", None),
+            ("203.0.113.7/33", None),
+            ("::1/129", None),
+            ("example.org/32", None),
+            ("", None),
+        ] {
+            let range = text.parse::<IpNet>().ok();
+            assert_eq!(range.as_ref().map(is_wide), wide, "{text}");
+            if let Some(range) = range {
+                assert_eq!(range.to_string(), text);
+            }
         }
     }
 }
