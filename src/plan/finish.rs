@@ -1,14 +1,13 @@
-//! How a disk becomes an image.
+//! Checks the `[finish]` table.
 
 use toml::Spanned;
 
-use super::check::Checker;
+use super::check::{ADD_REASON, Checker};
 use super::{Exception, Finish};
 use crate::template::problem::Problem;
 use crate::template::schema;
 
 impl Checker<'_> {
-    /// `[finish]`
     pub(super) fn finish(&mut self, finish: Option<&schema::Finish>) -> Finish {
         let none = schema::Finish::default();
         let schema::Finish {
@@ -26,12 +25,11 @@ impl Checker<'_> {
     fn exceptions(&mut self, exceptions: &[Spanned<schema::Exception>]) -> Vec<Exception> {
         let exceptions = exceptions.iter().map(|exception| {
             let (table, exception) = (exception.span(), exception.get_ref());
-            let help =
-                "add `path = \"/var/lib/app/cache\"`; `*` and `**` stand for what may be there";
+            let help = "add `path = \"/var/lib/app/cache\"`; `*` and `**` are wildcards";
             let path = self.required(&table, "path", exception.path.as_ref(), help);
             if let Some(written) = exception.path.as_ref().filter(|_| !path.is_empty()) {
                 self.guest_path(written);
-                // Everything, or all at the top: an image without a system is nobody's wish.
+                // Dropping or keeping the whole image is certainly a mistake.
                 if ["/", "/*", "/**"].contains(&path.as_str()) {
                     self.say(Problem::at(
                         written.span(),
@@ -39,8 +37,8 @@ impl Checker<'_> {
                     ));
                 }
             }
-            let help = "add `reason = \"...\"`, for whoever reads the template next";
-            let reason = self.required(&table, "reason", exception.reason.as_ref(), help);
+
+            let reason = self.required(&table, "reason", exception.reason.as_ref(), ADD_REASON);
             Exception { path, reason }
         });
         exceptions.collect()
