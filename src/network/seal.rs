@@ -87,7 +87,8 @@ impl Seal {
     async fn open(&mut self, session: &Session, needed: bool) -> Result<(), SshError> {
         match self.set_up(session).await {
             Err(error @ SshError::NoForward { .. }) if !needed => {
-                let text = format!("{error}: the URLs allowed in [network] cannot be served from now on");
+                let text =
+                    format!("{error}: the URLs allowed in [network] cannot be served from now on");
                 if self.server.rules().is_empty() {
                     self.ui.detail(&text);
                 } else {

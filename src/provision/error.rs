@@ -14,7 +14,10 @@ use super::packages::PackageError;
 
 /// An error while provisioning a machine.
 #[derive(Debug, Error, Diagnostic)]
-#[expect(missing_docs, reason = "the messages explain the variants and their fields")]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
 pub enum ProvisionError {
     /// A step failed in its last try. `help` repeats the advice of the cause.
     #[error("the step {name:?} failed{}", times(*.tries))]
@@ -57,9 +60,7 @@ pub enum ProvisionError {
     #[diagnostic(help(
         "if this is intended, set `expect_disconnect = true` or use a `reboot` step"
     ))]
-    Dropped {
-        source: Box<SshError>,
-    },
+    Dropped { source: Box<SshError> },
     /// The machine stopped unexpectedly.
     #[error("the machine died: {0}")]
     #[diagnostic(help(
@@ -79,10 +80,7 @@ pub enum ProvisionError {
     LineEndings(String),
     #[error("cannot read the script {}", path.display())]
     #[diagnostic(help("check that the file exists and that you may read it"))]
-    Script {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Script { path: PathBuf, source: io::Error },
     #[error("invalid environment variable name {0:?}")]
     #[diagnostic(help("use letters, digits and `_`, not beginning with a digit"))]
     VariableName(String),
@@ -139,10 +137,7 @@ pub enum ProvisionError {
     },
     #[error("cannot create the directory {}", path.display())]
     #[diagnostic(help("check that you have write permission"))]
-    Destination {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Destination { path: PathBuf, source: io::Error },
     #[error("the destination {0} is a directory, and `content` has no file name")]
     #[diagnostic(help("give the full path of the file"))]
     NoFileName(String),

@@ -51,7 +51,9 @@ pub(super) async fn run<M: Machine>(
         }),
         Outcome::Dropped(_, token) => {
             reboot::wait_until_back(machine, left(), |_| true).await?;
-            let code = tokio::time::timeout(left(), remote::wait_for_exit(machine.session(), &token)).await;
+            let code =
+                tokio::time::timeout(left(), remote::wait_for_exit(machine.session(), &token))
+                    .await;
             match code.map_err(|_| ProvisionError::Timeout {
                 after: step.timeout,
                 output: None,

@@ -11,7 +11,10 @@ use super::Exit;
 
 /// An error of an SSH connection, command or transfer.
 #[derive(Debug, Error, Diagnostic)]
-#[expect(missing_docs, reason = "the messages explain the variants and their fields")]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
 #[non_exhaustive]
 pub enum SshError {
     /// The login timed out; the source is the last failure.
@@ -23,15 +26,9 @@ pub enum SshError {
         source: Box<SshError>,
     },
     #[error("cannot connect to {address}")]
-    Unreachable {
-        address: String,
-        source: io::Error,
-    },
+    Unreachable { address: String, source: io::Error },
     #[error("{address} accepts connections, but no SSH server answered within {}", seconds(*.within))]
-    Silent {
-        address: String,
-        within: Duration,
-    },
+    Silent { address: String, within: Duration },
     #[error("the SSH handshake with {address} failed")]
     Handshake {
         address: String,
@@ -77,10 +74,7 @@ pub enum SshError {
         source: russh::keys::ssh_key::Error,
     },
     #[error("cannot read {}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("cannot use the private key {}", path.display())]
     #[diagnostic(help(
         "an unencrypted OpenSSH or PEM private key is expected; for an encrypted one use `ssh.agent = true`"
@@ -93,9 +87,7 @@ pub enum SshError {
     #[diagnostic(help(
         "start one with `eval $(ssh-agent)` and `ssh-add`, or name a key with `ssh.key_file`"
     ))]
-    Agent {
-        problem: String,
-    },
+    Agent { problem: String },
     /// Authentication failed. `offered` lists the server's methods, as in `publickey, password`.
     #[error("{address} rejected {tried} for user {user}; the server accepts only: {offered}")]
     #[diagnostic(help("add the public key to `~/.ssh/authorized_keys` of that user"))]
@@ -107,10 +99,7 @@ pub enum SshError {
     },
     /// The connection to the jump host failed.
     #[error("cannot connect through the jump host {jump}")]
-    Jump {
-        jump: String,
-        source: Box<SshError>,
-    },
+    Jump { jump: String, source: Box<SshError> },
     /// The jump host answers, but cannot open a connection to the target.
     #[error("the jump host {jump} cannot reach {address}")]
     Beyond {
@@ -121,25 +110,14 @@ pub enum SshError {
     /// The proxy command failed before the server answered.
     #[error("the proxy command `{command}` failed: {problem}")]
     #[diagnostic(help("run it by hand; it needs the AWS CLI and the Session Manager plugin"))]
-    Proxy {
-        command: String,
-        problem: String,
-    },
+    Proxy { command: String, problem: String },
     #[error("the connection to {login} dropped: {reason}")]
-    Disconnected {
-        login: String,
-        reason: String,
-    },
+    Disconnected { login: String, reason: String },
     #[error("{login} refused to start a command: {reason}")]
-    NotStarted {
-        login: String,
-        reason: String,
-    },
+    NotStarted { login: String, reason: String },
     #[error("{login} refused to forward a port")]
     #[diagnostic(help("its sshd must allow it: `AllowTcpForwarding yes` in /etc/ssh/sshd_config"))]
-    NoForward {
-        login: String,
-    },
+    NoForward { login: String },
     /// A command exited with an error; `stderr` is the end of its output.
     #[error("`{command}` {exit}{}", tail(.stderr))]
     Failed {
@@ -148,45 +126,27 @@ pub enum SshError {
         stderr: String,
     },
     #[error("cannot send {}", path.display())]
-    Source {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Source { path: PathBuf, source: io::Error },
     #[error("cannot send {}: {problem}", path.display())]
     #[diagnostic(help(
         "links are followed, and only files and directories can be sent; fix or remove it"
     ))]
-    Unsendable {
-        path: PathBuf,
-        problem: String,
-    },
+    Unsendable { path: PathBuf, problem: String },
     /// The remote side could not store the files.
     #[error("the upload to {destination} failed: {reason}")]
     #[diagnostic(help("no partial file was left there"))]
-    Upload {
-        destination: String,
-        reason: String,
-    },
+    Upload { destination: String, reason: String },
     /// The remote side could not read the path.
     #[error("cannot download {path}: {reason}")]
-    Download {
-        path: String,
-        reason: String,
-    },
+    Download { path: String, reason: String },
     /// The server sent a path outside the requested one, or an unexpected file type.
     #[error("rejected the server's data for {path}: {problem}")]
     #[diagnostic(help(
         "a well-behaved server never sends this; nothing was written outside the destination"
     ))]
-    Hostile {
-        path: String,
-        problem: String,
-    },
+    Hostile { path: String, problem: String },
     #[error("cannot write {}", path.display())]
-    Write {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
 }
 
 impl SshError {

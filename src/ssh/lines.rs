@@ -39,7 +39,10 @@ impl Lines {
         while self.pending.len() > MAX_LINE_BYTES {
             // Not in the middle of a character: UTF-8 continues with bytes 10xxxxxx, at most three of them.
             let start = |&at: &usize| self.pending[at] & 0xc0 != 0x80;
-            let cut = (MAX_LINE_BYTES - 3..=MAX_LINE_BYTES).rev().find(start).unwrap_or(MAX_LINE_BYTES);
+            let cut = (MAX_LINE_BYTES - 3..=MAX_LINE_BYTES)
+                .rev()
+                .find(start)
+                .unwrap_or(MAX_LINE_BYTES);
             self.emit(cut, line);
         }
     }

@@ -89,10 +89,7 @@ async fn content_needs_a_file_name() {
             .await
             .unwrap_err(),
     );
-    assert!(
-        said.contains("`content` has no file name"),
-        "{said}"
-    );
+    assert!(said.contains("`content` has no file name"), "{said}");
 }
 
 #[tokio::test]

@@ -97,10 +97,7 @@ async fn programs_that_ask_for_more_fail_soon_and_the_step_says_what_would_allow
         ] {
             assert!(text.contains(part), "{program}: {part:?} is not in\n{text}");
         }
-        assert!(
-            !text.contains("timed out"),
-            "{program} waited:\n{text}"
-        );
+        assert!(!text.contains("timed out"), "{program} waited:\n{text}");
     }
 }
 

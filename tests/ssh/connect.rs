@@ -234,7 +234,8 @@ async fn a_refused_key_says_what_the_server_takes() {
     let (error, took) = failure(&wrong, SHORT).await;
     let text = chain(&error);
     assert!(
-        text.contains("rejected ") && text.contains("for user root; the server accepts only: publickey, password"),
+        text.contains("rejected ")
+            && text.contains("for user root; the server accepts only: publickey, password"),
         "{text}"
     );
     assert!(took < SHORT + Duration::from_secs(1), "{took:?}");
@@ -477,7 +478,9 @@ async fn the_builder_host_logs_in_runs_and_lets_go() {
         .await
         .unwrap_err();
     assert!(
-        error.to_string().contains("for user root; the server accepts only"),
+        error
+            .to_string()
+            .contains("for user root; the server accepts only"),
         "{error}"
     );
     assert!(

@@ -10,26 +10,23 @@ use crate::network::InvalidRule;
 
 /// An error while resolving packages with the machine's package manager.
 #[derive(Debug, Error, Diagnostic)]
-#[expect(missing_docs, reason = "the messages explain the variants and their fields")]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
 pub enum PackageError {
     #[error("cannot read the key {}", path.display())]
     #[diagnostic(help(
         "check `key` of the template's package repositories; it is relative to the template"
     ))]
-    Key {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Key { path: PathBuf, source: io::Error },
     /// A package source has an address that only the machine itself can use.
     #[error("the host cannot fetch from the machine's package source {uri} ({place})")]
     #[diagnostic(help(
         "sources need `http` or `https` URIs, or a list of them (mirror+file:/etc/apt/mirrors/...); remove the source from the base, \
          or declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"
     ))]
-    Unreachable {
-        uri: String,
-        place: String,
-    },
+    Unreachable { uri: String, place: String },
     /// A package source turns off signature checks. `field` is the setting.
     #[error("the package source {uri} ({place}) is trusted without a signature (`{field}`)")]
     #[diagnostic(help(
@@ -48,7 +45,9 @@ pub enum PackageError {
     ))]
     NoManager(String),
     #[error("dnf does not know these packages: {0}")]
-    #[diagnostic(help("check the spelling; `dnf search` in the machine lists the available packages"))]
+    #[diagnostic(help(
+        "check the spelling; `dnf search` in the machine lists the available packages"
+    ))]
     Unknown(String),
     #[error("cannot serve the package sources to the machine")]
     Rule(#[from] InvalidRule),
@@ -79,8 +78,5 @@ pub enum PackageError {
     #[diagnostic(help(
         "the archive must have an `InRelease` file, or `Release` with `Release.gpg`"
     ))]
-    NoRelease {
-        uri: String,
-        suite: String,
-    },
+    NoRelease { uri: String, suite: String },
 }

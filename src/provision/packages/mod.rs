@@ -533,10 +533,7 @@ mod tests {
                 &["nginx 2 (all) is not installed", "nginx is not installed"],
             ),
         ] {
-            assert_eq!(
-                differences(&before, &installed(after), &lock, &asked),
-                said
-            );
+            assert_eq!(differences(&before, &installed(after), &lock, &asked), said);
         }
     }
 

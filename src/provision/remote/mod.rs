@@ -63,7 +63,7 @@ pub(super) struct Ended {
 
 /// Result of running a script.
 pub(super) enum Outcome {
-    /// The script exited.
+    /// The script ran to its end.
     Ended(Ended),
     /// The connection dropped. The token identifies the script on a new connection.
     Dropped(SshError, Token),
@@ -143,7 +143,10 @@ pub(super) async fn run<M: Machine>(
 }
 
 /// Waits on a new connection for a script whose connection dropped. Returns `None` if a reboot ended it.
-pub(super) async fn wait_for_exit(session: &Session, token: &Token) -> Result<Option<u32>, SshError> {
+pub(super) async fn wait_for_exit(
+    session: &Session,
+    token: &Token,
+) -> Result<Option<u32>, SshError> {
     let said = session.output(&sh(ENDED, &[&token.0])).await?;
     Ok(said.trim().parse().ok())
 }
@@ -176,7 +179,11 @@ fn command(run: &RemoteScript<'_>, token: &Token, start: usize) -> String {
 /// Terminates what is left of a run. Best effort: `step.sh` itself notices a dead connection.
 async fn terminate(session: &Session, token: &Token) {
     let command = sh(&format!("{SESSION}{END}"), &[&token.0]);
-    let _ = timeout(TERMINATION_TIMEOUT, session.exec(&command, &[], &mut |_| ())).await;
+    let _ = timeout(
+        TERMINATION_TIMEOUT,
+        session.exec(&command, &[], &mut |_| ()),
+    )
+    .await;
 }
 
 /// Formats `export` lines, with each value quoted.

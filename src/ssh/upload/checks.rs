@@ -105,7 +105,11 @@ mod tests {
             )]
         );
         assert_eq!(
-            text(&[("g0/two words", 1), ("g0/big", MIN_LARGE_BYTES), ("g1/it's", 2)]),
+            text(&[
+                ("g0/two words", 1),
+                ("g0/big", MIN_LARGE_BYTES),
+                ("g1/it's", 2)
+            ]),
             [
                 format!("sums: {hex}  g0/two words\n{hex}  g1/it's\n"),
                 format!("checks: one {hex} g0/big\nmany\n"),

@@ -69,7 +69,7 @@ pub(super) fn add(
         });
         return Ok((ItemKind::Content, base));
     }
-    let metadata = metadata(&path)?;
+    let metadata = read_metadata(&path)?;
     let kind = if metadata.is_dir() {
         ItemKind::Directory
     } else {
@@ -126,7 +126,7 @@ impl Walk<'_> {
         for inside in sorted(path)? {
             let child = [&name[..], b"/", inside.as_bytes()].concat();
             let path = path.join(&inside);
-            let metadata = metadata(&path)?;
+            let metadata = read_metadata(&path)?;
             self.visit(&path, child, &metadata)?;
         }
         self.above.pop();
@@ -149,12 +149,12 @@ fn sorted(directory: &Path) -> Result<Vec<std::ffi::OsString>, SshError> {
 }
 
 /// Reads a path's metadata, with a clear error for broken and circular links.
-fn metadata(path: &Path) -> Result<Metadata, SshError> {
+fn read_metadata(path: &Path) -> Result<Metadata, SshError> {
     fs::metadata(path).map_err(|source| match fs::read_link(path) {
         Ok(_) if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             unsendable(path, "the link leads in a loop")
         }
-        Ok(to) if source.kind() == io::ErrorItemKind::NotFound => {
+        Ok(to) if source.kind() == io::ErrorKind::NotFound => {
             unsendable(path, &format!("it is a broken link to {}", to.display()))
         }
         _ => SshError::Source {

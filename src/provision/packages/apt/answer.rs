@@ -184,7 +184,7 @@ struct Release {
     date: Timestamp,
 }
 
-/// `DIGEST FILE DATE`
+/// Parses `DIGEST FILE DATE`.
 fn release(line: &str) -> Result<(String, Release), PackageError> {
     let odd = || PackageError::Odd(line.to_owned());
     let mut words = line.splitn(3, ' ');

@@ -14,7 +14,6 @@ const SHARED: &str = include_str!("shared.sh");
 const RESOLVE: &str = include_str!("resolve.sh");
 const INSTALL: &str = include_str!("install.sh");
 
-/// Debian's package manager.
 pub(super) struct Apt;
 
 impl PackageManager for Apt {

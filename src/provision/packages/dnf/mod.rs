@@ -172,7 +172,10 @@ impl PackageManager for Dnf {
             })
         };
         Ok(Resolution {
-            archives: parse_lines(data, "archive")?.into_iter().map(archive).collect(),
+            archives: parse_lines(data, "archive")?
+                .into_iter()
+                .map(archive)
+                .collect(),
             removals: parse_lines::<Removal>(data, "removal")?,
             packages: parse_lines(data, "package")?
                 .into_iter()
@@ -269,7 +272,10 @@ fn script(make: &str, fill: &str, program: &str, asked: &serde_json::Value) -> S
 }
 
 /// Parses the data lines of one kind.
-fn parse_lines<'l, T: Deserialize<'l>>(lines: &'l [String], kind: &str) -> Result<Vec<T>, PackageError> {
+fn parse_lines<'l, T: Deserialize<'l>>(
+    lines: &'l [String],
+    kind: &str,
+) -> Result<Vec<T>, PackageError> {
     let of_kind = lines
         .iter()
         .filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));

@@ -102,7 +102,11 @@ fn an_answer_is_taken_as_it_is_or_refused() {
             "example.org/other",
             "hello is not in any declared",
         ),
-        ("Packages/h", "../h", "cannot parse the package manager's output: ../h"),
+        (
+            "Packages/h",
+            "../h",
+            "cannot parse the package manager's output: ../h",
+        ),
         ("sha256", "sha1", "has no SHA-256 digest of hello"),
         (
             "noarch",
