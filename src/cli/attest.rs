@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::attesting;
+use super::shared::attestation;
+use super::shared::key_args::KeyArgs;
+use super::shared::store_args::{StoreArgs, plain};
 use super::sign::SigningError;
-use super::stored::{StoreArgs, plain};
-use super::trusted::KeyArgs;
-use crate::attest::predicate;
 use crate::sign::{Signer, fingerprint};
+use crate::store::predicate;
 use crate::ui::Ui;
 
 /// Say something about an image, signed: what its last scan found, where it was published, where it comes from
@@ -54,20 +54,20 @@ pub async fn run(args: &AttestArgs, ui: &Ui) -> Result<(), SigningError> {
     if args.scan {
         let (scan, digest) = store.last_scan_of(id)?.ok_or(SigningError::NoScan(id))?;
         let said = predicate::scan(&scan, &digest);
-        attesting::attest(id, predicate::SCAN, said, Some(&signer), &store).await?;
+        attestation::attest(id, predicate::SCAN, said, Some(&signer), &store).await?;
         done.push(format!("its scan of {}", scan.scanned));
     }
     for location in &args.published {
         let digest = store.manifest(id)?.manifest.outputs.image.digest;
         let said = predicate::publication(location, &digest);
-        attesting::attest(id, predicate::PUBLICATION, said, Some(&signer), &store).await?;
+        attestation::attest(id, predicate::PUBLICATION, said, Some(&signer), &store).await?;
         done.push(format!("that it is at {}", plain(location)));
     }
     if args.provenance {
-        attesting::provenance(id, None, &signer, &store).await?;
+        attestation::provenance(id, None, &signer, &store).await?;
         done.push("where it comes from".to_owned());
     }
-    attesting::checkpoint(&signer, &store).await?;
+    attestation::checkpoint(&signer, &store).await?;
     ui.note(&format!(
         "attested of {} with {}: {}",
         id.short(),

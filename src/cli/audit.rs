@@ -8,14 +8,14 @@ use clap::{Args, Subcommand};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::attesting;
-use super::failed::chain;
-use super::judging::{judge, who};
+use super::shared::attestation;
+use super::shared::failure::chain;
+use super::shared::key_args::{KeyArgs, NoConfiguration, TrustArgs};
+use super::shared::signature_policy::{judge, who};
+use super::shared::store_args::{StoreArgs, plain};
 use super::sign::SigningError;
-use super::stored::{StoreArgs, plain};
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs};
-use crate::audit::{Line, Log, NAMESPACE, SignedCheckpoint};
-use crate::manifest::ManifestId;
+use crate::record::audit::{Line, Log, NAMESPACE, SignedCheckpoint};
+use crate::record::manifest::ManifestId;
 use crate::sign::{Signer, Trust, TrustError};
 use crate::store::{self, Store, StoreError};
 use crate::ui::Ui;
@@ -268,7 +268,7 @@ async fn checkpoint(args: &CheckpointArgs, out: &mut dyn Write) -> Result<(), Au
     let signer = Signer::from_file(&signer).map_err(SigningError::from)?;
     // A log that does not hold is not signed.
     store.audit()?;
-    let point = attesting::checkpoint(&signer, &store).await?;
+    let point = attestation::checkpoint(&signer, &store).await?;
     let point = point.ok_or(AuditVerbError::Empty)?;
     let line = serde_json::to_string(&point).map_err(io::Error::other)?;
     writeln!(out, "{line}")?;

@@ -10,19 +10,19 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::attesting;
+use super::shared::attestation;
+use super::shared::key_args::KeyArgs;
+use super::shared::store_args::StoreArgs;
 use super::sign::{self, SigningError};
-use super::stored::StoreArgs;
-use super::trusted::KeyArgs;
 use super::{Failed, MirrorArgs, TemplateArgs, publish};
-use crate::attest::predicate;
-use crate::build::skip::{self, Verdict};
-use crate::build::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
-use crate::manifest::ManifestId;
+use crate::pipeline::up_to_date::{self, Verdict};
+use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::plan::{self, Plan, PublishEc2};
-use crate::scan::whole::Check;
+use crate::record::manifest::ManifestId;
+use crate::scan::run::Check;
 use crate::sign::Signer;
+use crate::store::predicate;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
@@ -257,12 +257,12 @@ async fn vouch(
     ui: &Ui,
 ) -> Result<(), SigningError> {
     sign::sign(id, signer, store, ui).await?;
-    attesting::provenance(id, Some(&plan.template.path), signer, store).await?;
+    attestation::provenance(id, Some(&plan.template.path), signer, store).await?;
     if let Some((scan, digest)) = store.last_scan_of(id)? {
         let said = predicate::scan(&scan, &digest);
-        attesting::attest(id, predicate::SCAN, said, Some(signer), store).await?;
+        attestation::attest(id, predicate::SCAN, said, Some(signer), store).await?;
     }
-    attesting::checkpoint(signer, store).await?;
+    attestation::checkpoint(signer, store).await?;
     Ok(())
 }
 
@@ -278,7 +278,7 @@ async fn one(
     ui.hide(&secrets);
     let mut update = Update::Keep;
     if args.if_changed {
-        let look = skip::verdict(plan, settings, settings.locked, ui);
+        let look = up_to_date::verdict(plan, settings, settings.locked, ui);
         match cancel.run_until_cancelled(look).await {
             Some(Verdict::Unchanged(stored)) => {
                 put_out(plan, &stored, settings, ui).await?;
@@ -292,7 +292,7 @@ async fn one(
             None => {}
         }
     }
-    build::build(plan, update, &secrets, settings, ui, cancel)
+    pipeline::build(plan, update, &secrets, settings, ui, cancel)
         .await
         .map_err(|error| Failed::with(error.exit_code(), error))
 }

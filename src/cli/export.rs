@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::stored::{StoreArgs, StoredError};
+use super::shared::store_args::{StoreArgs, StoredError};
 use crate::ui::Ui;
 
 /// How to copy an image that is forbidden.
@@ -49,7 +49,7 @@ pub async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), StoredError> {
     ui.note(&format!(
         "wrote {} ({}, {})",
         args.output.display(),
-        super::stored::size(blob.size),
+        super::shared::store_args::size(blob.size),
         blob.digest
     ));
     Ok(())

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::stored::{StoreArgs, StoredError, plain};
-use crate::channel::{ChannelName, Direction, Entry};
+use super::shared::store_args::{StoreArgs, StoredError, plain};
+use crate::record::channel::{ChannelName, Direction, Entry};
 use crate::store::{Store, StoreError};
 
 /// Show where a channel points and every move that it made, the last one first; without a channel, where each one points

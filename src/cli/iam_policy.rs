@@ -9,10 +9,10 @@ use thiserror::Error;
 
 use super::publish::region;
 use super::{Failed, Invalid, VariableArgs};
-use crate::aws::policy::Policy;
-use crate::builder::ec2::policy as builder;
+use crate::ec2::iam::Policy;
+use crate::ec2::iam::machine as builder;
+use crate::ec2::iam::publish::{self, Also};
 use crate::plan::{Builder, Plan, PublishEc2};
-use crate::publish::ec2::policy::{self, Also};
 use crate::template;
 
 /// Print the least IAM policy that a template needs
@@ -107,7 +107,7 @@ fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> 
         regions.extend(home);
     }
     if let Some(settings) = published {
-        statements.extend(policy::statements(&plan.image.name, &settings, &also));
+        statements.extend(publish::statements(&plan.image.name, &settings, &also));
     }
     if statements.is_empty() {
         return Err(NothingError(args.template.clone()));

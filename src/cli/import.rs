@@ -8,16 +8,18 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::failed::chain;
-use super::stored::{StoreArgs, plain};
+use super::shared::failure::chain;
+use super::shared::store_args::{StoreArgs, plain};
 use super::verify::{self, VerifyError};
 use crate::digest::Digest;
 use crate::disk::tree::{Contents, Listing, Watch};
 use crate::disk::{self, DiskError, Info};
 use crate::fetch::{Cache, FetchError};
-use crate::hashing::{self, Stop};
-use crate::manifest::{self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs};
-use crate::run::RunDir;
+use crate::os::hash_stream::{self, Stop};
+use crate::os::run_dir::RunDir;
+use crate::record::manifest::{
+    self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs,
+};
 use crate::scan::{self, inventory};
 use crate::store::{Blob, Run, Store, StoreError};
 use crate::time::Timestamp;
@@ -200,7 +202,7 @@ async fn seen(path: &Path, ui: &Ui) -> Seen {
         let opened = scan::open(path)
             .await
             .map_err(|error| chain(&error, ": "))?;
-        hashing::blocking(move |stop| look(&opened, stop)).await
+        hash_stream::blocking(move |stop| look(&opened, stop)).await
     };
     read().await.unwrap_or_else(|because| {
         ui.note(&format!(

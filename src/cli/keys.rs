@@ -10,11 +10,11 @@ use russh::keys::ssh_key::PublicKey;
 use serde_json::json;
 use thiserror::Error;
 
-use super::stored::plain;
-use super::trusted::{KeyArgs, NoConfiguration, TrustArgs, configuration};
-use crate::actor;
-use crate::atomic;
-use crate::flock::FileLock;
+use super::shared::key_args::{KeyArgs, NoConfiguration, TrustArgs, configuration};
+use super::shared::store_args::plain;
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
+use crate::os::user;
 use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fingerprint, when};
 use crate::ssh::keys::KeyPair;
 use crate::time::Timestamp;
@@ -178,7 +178,7 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Key
     let mut public = path.clone().into_os_string();
     public.push(".pub");
     let public = PathBuf::from(public);
-    let comment = args.comment.clone().unwrap_or_else(actor::who);
+    let comment = args.comment.clone().unwrap_or_else(user::who);
     let pair = KeyPair::generate(&plain(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;
     pair.write_private(&path)
@@ -187,7 +187,7 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Key
             _ => write(&path)(error),
         })?;
     let line = format!("{}\n", pair.public_line());
-    atomic::write(&public, 0o644, line.as_bytes()).map_err(write(&public))?;
+    atomic_file::write(&public, 0o644, line.as_bytes()).map_err(write(&public))?;
     out.write_all(line.as_bytes())?;
     ui.note(&format!(
         "builds sign with {} now; `karat keys trust NAME {}` lets its signatures count, on every machine that verifies",
@@ -347,14 +347,14 @@ fn append(path: &Path, line: &str) -> Result<(), KeysError> {
             text.push('\n');
         }
         text.push_str(line);
-        atomic::write(path, 0o644, text.as_bytes())?;
+        atomic_file::write(path, 0o644, text.as_bytes())?;
         lock.remove()
     };
     add().map_err(write(path))
 }
 
 fn directory_of(path: &Path) -> Result<(), KeysError> {
-    let directory = atomic::directory_of(path);
+    let directory = atomic_file::directory_of(path);
     fs::create_dir_all(directory).map_err(write(directory))
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::stored::{StoreArgs, StoredError, plain};
+use super::shared::store_args::{StoreArgs, StoredError, plain};
 use crate::store::Relative;
 
 /// List the images that are built on an image

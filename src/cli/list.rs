@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::stored::{StoreArgs, StoredError, size};
+use super::shared::store_args::{StoreArgs, StoredError, size};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError, Timestamp};
 
 /// List the images in the store
@@ -101,7 +101,7 @@ fn print(lines: &[Line], out: &mut dyn Write) -> std::io::Result<()> {
             line.name,
             line.id.short(),
             size(line.size),
-            super::stored::plain(&line.format),
+            super::shared::store_args::plain(&line.format),
             line.packages,
             if line.revoked { "  revoked" } else { "" },
         )?;

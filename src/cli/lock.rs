@@ -5,11 +5,11 @@ use std::io::Write;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::stored::StoreArgs;
+use super::shared::store_args::StoreArgs;
 use super::{Failed, MirrorArgs, TemplateArgs};
-use crate::build::{self, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::fetch::Cache;
-use crate::lock::{self, Lock};
+use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings, Update};
+use crate::record::lock::{self, Lock};
 use crate::ui::Ui;
 
 /// Write what a template's packages mean, exactly, to a lock beside it
@@ -69,7 +69,7 @@ pub async fn run(
         Some(names) => Update::Only(names.clone()),
     };
     for plan in &plans {
-        let locked = build::lock(plan, update.clone(), &settings, ui, cancel).await;
+        let locked = pipeline::lock(plan, update.clone(), &settings, ui, cancel).await;
         let (old, new) = locked.map_err(|error| Failed::with(error.exit_code(), error))?;
         let path = Lock::path_of(&plan.template.path);
         if old.as_ref() == Some(&new) {

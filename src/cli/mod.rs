@@ -8,32 +8,25 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fetch::Mirror;
-use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::record::lock::Lock;
 use crate::template::{self, Inputs, LoadError};
 
 pub mod attest;
-mod attested;
-mod attesting;
 pub mod audit;
 pub mod build;
 pub mod completions;
 pub mod db;
 pub mod diff;
 pub mod export;
-mod failed;
-pub mod forward;
 pub mod history;
 pub mod iam_policy;
 pub mod import;
 pub mod init;
-mod judging;
 pub mod keys;
-pub mod kin;
+pub mod lineage;
 pub mod list;
 pub mod lock;
-pub mod moving;
-mod opened;
 pub mod outdated;
 pub mod pin;
 pub mod plan;
@@ -45,18 +38,16 @@ pub mod rebuild;
 pub mod revoke;
 pub mod rollback;
 pub mod scan;
+pub mod shared;
 pub mod show;
 pub mod sign;
 pub mod store;
-pub mod stored;
-pub mod trusted;
-pub mod unneeded;
 pub mod validate;
-mod verified_ec2;
 pub mod verify;
+mod verify_ec2;
 pub mod wait;
 
-pub use failed::Failed;
+pub use shared::failure::Failed;
 
 /// Templates and the values of their variables, for every verb that reads templates.
 #[derive(Clone, Debug, Args)]

@@ -8,11 +8,11 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::Failed;
-use super::stored::{StoreArgs, plain};
-use crate::archives::{self, Outdated};
+use super::shared::store_args::{StoreArgs, plain};
 use crate::fetch::Cache;
-use crate::lock::{Lock, LockError};
-use crate::manifest::ManifestId;
+use crate::record::lock::{Lock, LockError};
+use crate::record::manifest::ManifestId;
+use crate::repository::{self, Outdated};
 use crate::store::StoreError;
 use crate::ui::Ui;
 
@@ -47,7 +47,7 @@ struct NoLock(ManifestId);
 pub async fn run(args: &OutdatedArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
     let lock = lock_of(args)?;
     let cache = Cache::of_user().map_err(Failed::new)?;
-    let outdated = archives::outdated(&lock, &cache, ui).await;
+    let outdated = repository::outdated(&lock, &cache, ui).await;
     let outdated = outdated.map_err(Failed::new)?;
     print(args.json, &outdated, out).map_err(Failed::stdout)?;
     if outdated.is_empty() {

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::stored::{StoreArgs, StoredError, plain};
-use crate::actor;
+use super::shared::store_args::{StoreArgs, StoredError, plain};
+use crate::os::user;
 use crate::store::Pin;
 use crate::ui::Ui;
 
@@ -47,7 +47,7 @@ pub struct UnpinArgs {
 pub async fn pin(args: &PinArgs, ui: &Ui) -> Result<(), StoredError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let by = actor::who();
+    let by = user::who();
     let pin = Pin::new(id, by, plain(args.reason.trim()));
     store.begin().await?.pin(&pin)?;
     ui.note(&format!("{} is kept until it is unpinned", id.short()));

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{Failed, TemplateArgs, unneeded};
+use super::shared::autoremovable;
+use super::{Failed, TemplateArgs};
 
 /// Show what a build will do, with every default filled in
 ///
@@ -40,7 +41,7 @@ pub fn run(args: &PlanArgs, out: &mut dyn Write) -> Result<(), Failed> {
     inputs.force = args.force;
     let plans = super::load_all(&args.templates.templates, &inputs)?;
     if args.unneeded {
-        return unneeded::run(&plans, args.json, out);
+        return autoremovable::run(&plans, args.json, out);
     }
     for (index, plan) in plans.iter().enumerate() {
         let text = if args.json {

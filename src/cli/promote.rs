@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::moving::{self, MoveArgs, MoveError};
-use crate::channel::{ChannelName, Direction};
+use super::shared::channel_move::{self, MoveArgs, MoveError};
+use crate::record::channel::{ChannelName, Direction};
 use crate::ui::Ui;
 
 /// Let a channel point to an image, once everything about it is proved
@@ -40,10 +40,10 @@ pub async fn run(
 ) -> Result<(), MoveError> {
     let store = args.moving.store.open()?;
     let id = store.resolve(&args.id)?;
-    let wanted = moving::Wanted {
+    let wanted = channel_move::Wanted {
         name: &args.channel,
         id,
         direction: Direction::Promote,
     };
-    moving::run(&store, wanted, &args.moving, ui, cancel, out).await
+    channel_move::run(&store, wanted, &args.moving, ui, cancel, out).await
 }

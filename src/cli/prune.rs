@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failed;
-use super::stored::{StoreArgs, size};
-use crate::builder::{ec2, qemu};
+use super::shared::store_args::{StoreArgs, size};
+use crate::ec2::machine;
 use crate::fetch::Cache;
-use crate::manifest::ManifestId;
-use crate::run::RunDir;
+use crate::machine::qemu;
+use crate::os::run_dir::RunDir;
+use crate::record::manifest::ManifestId;
 use crate::size::parse_duration;
 use crate::store::{Keep, Pruning, StoreError};
 use crate::time::Timestamp;
@@ -179,7 +180,7 @@ async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Fail
         {
             ui.note(&format!("ended the guest of {}", path.display()));
         }
-        let at_ec2 = ec2::leftover(&path);
+        let at_ec2 = machine::leftover(&path);
         let at_ec2 = at_ec2.map_err(|error| Failed::io("cannot read a run directory", error))?;
         if let Some(run) = at_ec2 {
             if !args.ec2 {

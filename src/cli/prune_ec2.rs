@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::Failed;
 use super::prune::PruneArgs;
-use crate::aws::{Aws, AwsError, Settings};
-use crate::builder::ec2;
+use crate::ec2::client::{Aws, AwsError, Settings};
+use crate::ec2::machine;
+use crate::ec2::publish::prune::{Fate, Pruned, Rules, prune};
+use crate::ec2::publish::{leftover, publication};
 use crate::fetch::Cache;
-use crate::manifest::ManifestId;
-use crate::publish::ec2::prune::{Fate, Pruned, Rules, prune};
-use crate::publish::ec2::{leftover, publication};
+use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -103,7 +103,7 @@ pub(super) async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Resu
         let removed = leftover::sweep_region(&aws.region(&name), ui).await;
         let removed = removed.map_err(Failed::new)?;
         tell(&name, &removed, out)?;
-        match ec2::expired(&aws.region(&name)).await {
+        match machine::expired(&aws.region(&name)).await {
             Ok(over) => {
                 for run in over {
                     let removed = run.remove(ui).await.map_err(Failed::new)?;

@@ -9,19 +9,19 @@ use serde_json::json;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::attesting;
-use super::failed::chain;
+use super::shared::attestation;
+use super::shared::failure::chain;
+use super::shared::key_args::KeyArgs;
+use super::shared::store_args::{StoreArgs, StoredError};
 use super::sign::SigningError;
-use super::stored::{StoreArgs, StoredError};
-use super::trusted::KeyArgs;
 use super::{Failed, VariableArgs};
-use crate::attest::predicate::PUBLICATION;
-use crate::aws::{Aws, Settings};
+use crate::ec2::client::{Aws, Settings};
+use crate::ec2::publish::{Job, Outcome, Publication, PublishError, publication};
 use crate::fetch::Cache;
-use crate::manifest::{Manifest, ManifestId};
 use crate::plan::{PublishEc2, is_region};
-use crate::publish::ec2::{Job, Outcome, Publication, PublishError, publication};
+use crate::record::manifest::{Manifest, ManifestId};
 use crate::sign::{SignError, Signer};
+use crate::store::predicate::PUBLICATION;
 use crate::store::{Store, StoreError};
 use crate::template;
 use crate::ui::Ui;
@@ -200,7 +200,7 @@ pub(super) async fn publish(
         }
     }
     if let Some(signer) = signer {
-        let point = attesting::checkpoint(signer, store).await;
+        let point = attestation::checkpoint(signer, store).await;
         point.map_err(|error| Failed::with(error.exit_code(), error))?;
     } else {
         ui.warn("nobody has signed where the image is: there is no key (`karat keys generate`)");
@@ -279,7 +279,7 @@ pub(super) async fn state(
         return Ok(());
     }
     let said = made.predicate(&manifest.outputs.image.digest);
-    let stated = attesting::attest(id, PUBLICATION, said, signer, store).await;
+    let stated = attestation::attest(id, PUBLICATION, said, signer, store).await;
     stated.map_err(|error: SigningError| Failed::with(error.exit_code(), error))
 }
 

@@ -6,15 +6,15 @@ use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::stored::StoreArgs;
+use super::shared::store_args::StoreArgs;
 use super::{Failed, MirrorArgs};
-use crate::build::compare::{Compared, Comparison, Level, compare};
-use crate::build::{self, OnError, RevokedBase, ScanSettings, Settings};
 use crate::fetch::Cache;
-use crate::manifest::ManifestId;
+use crate::os::run_dir::RunDir;
+use crate::pipeline::compare::{Compared, Comparison, Level, compare};
+use crate::pipeline::rebuild::materials;
+use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings};
 use crate::plan;
-use crate::rebuild::materials;
-use crate::run::RunDir;
+use crate::record::manifest::ManifestId;
 use crate::ui::Ui;
 
 /// Build a recorded image again and compare
@@ -86,7 +86,7 @@ pub async fn run(
         // Nothing is recorded, so nothing is judged.
         scan: &ScanSettings::default(),
     };
-    let made = build::again(&found.plan, &secrets, &settings, ui, cancel).await;
+    let made = pipeline::again(&found.plan, &secrets, &settings, ui, cancel).await;
     let made = made.map_err(|error| Failed::with(error.exit_code(), error))?;
     let recorded = Compared {
         manifest: &stored.manifest,

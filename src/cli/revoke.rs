@@ -6,14 +6,14 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::attesting;
+use super::shared::attestation;
+use super::shared::key_args::KeyArgs;
+use super::shared::store_args::{StoreArgs, plain};
 use super::sign::SigningError;
-use super::stored::{StoreArgs, plain};
-use super::trusted::KeyArgs;
-use crate::actor;
-use crate::attest::predicate::{REVOCATION, Revocation};
-use crate::manifest::ManifestId;
+use crate::os::user;
+use crate::record::manifest::ManifestId;
 use crate::sign::Signer;
+use crate::store::predicate::{REVOCATION, Revocation};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -100,15 +100,15 @@ pub async fn run(args: &RevokeArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
         }
         let revocation = Revocation {
             reason: plain(args.reason.trim()),
-            by: actor::who(),
+            by: user::who(),
             revoked: Timestamp::now(),
             because_of,
         };
         let predicate = serde_json::to_value(&revocation).map_err(io::Error::other)?;
-        attesting::attest(each, REVOCATION, predicate, Some(&signer), &store).await?;
+        attestation::attest(each, REVOCATION, predicate, Some(&signer), &store).await?;
         print(&store, each, args.json, out)?;
     }
-    attesting::checkpoint(&signer, &store).await?;
+    attestation::checkpoint(&signer, &store).await?;
     if !args.cascade {
         for child in &children {
             if store.revoked(child.id)?.is_none() {

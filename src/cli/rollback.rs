@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::moving::{self, MoveArgs, MoveError};
-use crate::channel::{ChannelName, Direction};
-use crate::manifest::ManifestId;
+use super::shared::channel_move::{self, MoveArgs, MoveError};
+use crate::record::channel::{ChannelName, Direction};
+use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
@@ -42,12 +42,12 @@ pub async fn run(
 ) -> Result<(), MoveError> {
     let store = args.moving.store.open()?;
     let (name, id) = target(args, &store)?;
-    let wanted = moving::Wanted {
+    let wanted = channel_move::Wanted {
         name: &name,
         id,
         direction: Direction::Rollback,
     };
-    moving::run(&store, wanted, &args.moving, ui, cancel, out).await
+    channel_move::run(&store, wanted, &args.moving, ui, cancel, out).await
 }
 
 fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId), MoveError> {

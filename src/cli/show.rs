@@ -4,9 +4,11 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::attested;
-use super::stored::{StoreArgs, StoredError, plain, size};
-use crate::manifest::{Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step};
+use super::shared::attestation_status;
+use super::shared::store_args::{StoreArgs, StoredError, plain, size};
+use crate::record::manifest::{
+    Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step,
+};
 use crate::scan::report::{LeftOut, number};
 use crate::sign::{MANIFEST, Signature, fingerprint};
 use crate::store::{Record, Store, Stored, Tombstone};
@@ -158,7 +160,7 @@ fn print_standing(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<
     for attestation in store.attestations_of(id)? {
         row(
             "attested",
-            attested::name(&attestation.statement.kind).to_owned(),
+            attestation_status::name(&attestation.statement.kind).to_owned(),
         )?;
     }
     for name in store.channels()? {

@@ -4,10 +4,10 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::attesting;
-use super::stored::StoreArgs;
-use super::trusted::{KeyArgs, NoConfiguration};
-use crate::manifest::ManifestId;
+use super::shared::attestation;
+use super::shared::key_args::{KeyArgs, NoConfiguration};
+use super::shared::store_args::StoreArgs;
+use crate::record::manifest::ManifestId;
 use crate::sign::{MANIFEST, SignError, Signer, fingerprint};
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
@@ -73,7 +73,7 @@ pub async fn run(args: &SignArgs, ui: &Ui) -> Result<(), SigningError> {
     let store = args.store.open()?;
     let signer = Signer::from_file(&args.key.path()?)?;
     sign(store.resolve(&args.id)?, &signer, &store, ui).await?;
-    attesting::checkpoint(&signer, &store).await?;
+    attestation::checkpoint(&signer, &store).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::prune::KeepArgs;
-use super::stored::{StoreArgs, StoredError, plain, size};
+use super::shared::store_args::{StoreArgs, StoredError, plain, size};
 use crate::store::{ImageStatus, Status};
 use crate::time::Timestamp;
 

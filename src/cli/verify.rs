@@ -10,18 +10,18 @@ use miette::Diagnostic;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::attested::{self, Attested};
 use super::audit;
-use super::failed::chain;
-use super::judging::{Asked, Judged, judge, judge_all, wanting, who};
-use super::stored::{StoreArgs, plain, size};
-use super::trusted::{NoConfiguration, TrustArgs};
-use super::verified_ec2;
-use crate::aws::AwsError;
-use crate::channel::{ChannelName, NAMESPACE};
+use super::shared::attestation_status::{self, Attested};
+use super::shared::failure::chain;
+use super::shared::key_args::{NoConfiguration, TrustArgs};
+use super::shared::signature_policy::{Asked, Judged, judge, judge_all, wanting, who};
+use super::shared::store_args::{StoreArgs, plain, size};
+use super::verify_ec2;
 use crate::digest::Digest;
-use crate::hashing;
-use crate::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
+use crate::ec2::client::AwsError;
+use crate::os::hash_stream;
+use crate::record::channel::{ChannelName, NAMESPACE};
+use crate::record::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::sign::{Trust, TrustError, fingerprint};
 use crate::store::{ChannelPolicy, Checked, PolicyError, Store, StoreError};
 use crate::ui::Ui;
@@ -212,9 +212,9 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
         }
     }
     let attested =
-        attested::judge_all(&store, &ids(&subject, &store)?, trust.as_ref(), &mut faults);
+        attestation_status::judge_all(&store, &ids(&subject, &store)?, trust.as_ref(), &mut faults);
     if let Subject::Stored(id) | Subject::Image(id, _) = &subject {
-        faults.extend(attested::revoked(&store, *id));
+        faults.extend(attestation_status::revoked(&store, *id));
     }
     if !matches!(subject, Subject::File(_)) {
         // What cannot be read was told as such already.
@@ -223,10 +223,10 @@ pub async fn run(args: &VerifyArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), 
             faults.extend(against.unwrap_or_default());
         }
     }
-    let mut at_aws = verified_ec2::Found::default();
+    let mut at_aws = verify_ec2::Found::default();
     if let (true, Subject::Stored(id)) = (args.ec2, &subject) {
         let channel = args.subject.as_ref().and_then(|it| it.parse().ok());
-        at_aws = verified_ec2::look(&store, *id, channel.as_ref(), trust.as_ref(), ui).await?;
+        at_aws = verify_ec2::look(&store, *id, channel.as_ref(), trust.as_ref(), ui).await?;
         faults.append(&mut at_aws.faults);
     }
     if args.json {
@@ -321,7 +321,8 @@ async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, V
     let file = File::open(path).map_err(read)?;
     let length = file.metadata().map_err(read)?.len();
     let bar = ui.bar("hashing the image", Some(length));
-    let hashed = hashing::blocking(move |stop| hashing::digest(file, stop, |it| bar.advance(it)));
+    let hashed =
+        hash_stream::blocking(move |stop| hash_stream::digest(file, stop, |it| bar.advance(it)));
     let (digest, _) = hashed.await.map_err(read)?;
     let is_its = |id: &ManifestId| {
         let stored = store.manifest(*id);
@@ -343,7 +344,7 @@ pub(super) async fn check(
     let bar = ui.bar("reading the store", None);
     let store = store.clone();
     let path = store.root().to_owned();
-    let checked = hashing::blocking(move |stop| {
+    let checked = hash_stream::blocking(move |stop| {
         let progress = |bytes| bar.advance(bytes);
         match id {
             Some(id) => store.check_one(id, stop, &progress),

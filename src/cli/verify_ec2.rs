@@ -4,14 +4,14 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 
-use super::failed::chain;
-use super::moving::published;
-use super::stored::plain;
-use crate::aws::{Aws, Settings};
-use crate::channel::ChannelName;
-use crate::manifest::{Manifest, ManifestId};
-use crate::publish::ec2::target;
-use crate::publish::ec2::{Publication, PublishError, prove, read_back};
+use super::shared::channel_move::published;
+use super::shared::failure::chain;
+use super::shared::store_args::plain;
+use crate::ec2::channel_target;
+use crate::ec2::client::{Aws, Settings};
+use crate::ec2::publish::{Publication, PublishError, ami_check, read_back};
+use crate::record::channel::ChannelName;
+use crate::record::manifest::{Manifest, ManifestId};
 use crate::sign::Trust;
 use crate::store::{ChannelPolicy, Ec2Targets, Store};
 use crate::template;
@@ -88,7 +88,7 @@ pub(super) async fn look(
                     .push(format!("{name}: there is no AMI of it in {region}"));
                 continue;
             };
-            match target::drift(&aws.region(region), targets, &said.image).await {
+            match channel_target::drift(&aws.region(region), targets, &said.image).await {
                 Ok(drift) => found
                     .faults
                     .extend(drift.iter().map(|it| format!("{name}: {}", plain(it)))),
@@ -114,7 +114,7 @@ async fn one(
         return Ok(vec![told]);
     }
     let region = aws.region(&said.region);
-    let faults = prove::faults(&region, said).await?;
+    let faults = ami_check::faults(&region, said).await?;
     if !faults.is_empty() {
         return Ok(faults);
     }

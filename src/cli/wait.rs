@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::moving::{MoveError, hook, print};
-use super::stored::StoreArgs;
-use crate::channel::ChannelName;
+use super::shared::channel_move::{MoveError, hook, print};
+use super::shared::store_args::StoreArgs;
+use crate::record::channel::ChannelName;
 use crate::size::parse_duration;
 use crate::ui::Ui;
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::debian::version::Version;
+use crate::distro::debian::version::Version;
 
 /// CVEs that the entries of a changelog name which are newer than a version. Newest first, as Debian writes them; what
 /// comes after the version is not looked at. `None` where it is no changelog.

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::NotCompared;
 use crate::scan::Finding;
-use crate::scan::policy::{self, Kind};
 use crate::scan::report::Json;
-use crate::scan::whole::Check;
+use crate::scan::report::policy::{self, Kind};
+use crate::scan::run::Check;
 use crate::time::Timestamp;
 
 /// The last scan of an image.

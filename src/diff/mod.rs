@@ -16,8 +16,8 @@ pub use files::{FileChange, FileKind, Files, Group, Owner};
 pub use findings::{Findings, Scan};
 pub use packages::{PackageChange, PackageKind};
 
-use super::{Action, Manifest, ManifestId};
 use crate::disk::tree::Listing;
+use crate::record::manifest::{Action, Manifest, ManifestId};
 
 /// Name and version of the form of a difference.
 pub const SCHEMA: &str = "karat.diff/1";
@@ -219,7 +219,7 @@ pub fn diff(
 
 /// What differs between two values, for tests.
 #[cfg(test)]
-pub(super) fn explain(first: &serde_json::Value, second: &serde_json::Value) -> String {
+pub(crate) fn explain(first: &serde_json::Value, second: &serde_json::Value) -> String {
     format!("{:?}", change::changes(Some(first), Some(second)))
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::change::{Change, by_key};
-use crate::manifest::{Manifest, Origin, Package};
+use crate::record::manifest::{Manifest, Origin, Package};
 use crate::scan::inventory::Manager;
 use crate::scan::vulnerability;
 
@@ -173,7 +173,7 @@ fn manager(manifest: &Manifest) -> Manager {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::manifest::tests::example;
+    use crate::record::manifest::tests::example;
 
     fn image(packages: &str) -> Manifest {
         let mut made = example("web", "x", b"image");

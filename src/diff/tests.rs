@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::digest::Digest;
-use crate::manifest::Package;
-use crate::manifest::tests::example;
-use crate::scan::policy::{Judged, Kind, Verdict};
+use crate::record::manifest::Package;
+use crate::record::manifest::tests::example;
+use crate::scan::report::policy::{Judged, Kind, Verdict};
 use crate::scan::report::{LeftOut, Report, Subject};
-use crate::scan::whole::Check;
+use crate::scan::run::Check;
 use crate::scan::{Finding, Severity};
 
 fn known(manifest: &Manifest) -> Known<'_> {

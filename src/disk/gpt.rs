@@ -1,7 +1,7 @@
 //! A GUID partition table as bytes. Pure.
 
 /// Bytes of a sector.
-pub(super) const SECTOR: u64 = 512;
+pub(crate) const SECTOR: u64 = 512;
 /// Sectors that the table takes at either end: the header and 128 entries of 128 bytes.
 const TABLE_SECTORS: u64 = 33;
 const ENTRIES: usize = 128;
@@ -9,20 +9,20 @@ const ENTRY_BYTES: usize = 128;
 
 /// A GUID in the order in which it is written as text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Guid(pub [u8; 16]);
+pub(crate) struct Guid(pub [u8; 16]);
 
 /// Where GRUB's core image is.
-pub(super) const BIOS_BOOT: Guid = guid(0x2168_6148_6449_6e6f_744e_6565_6445_4649);
+pub(crate) const BIOS_BOOT: Guid = guid(0x2168_6148_6449_6e6f_744e_6565_6445_4649);
 /// The EFI system partition.
-pub(super) const ESP: Guid = guid(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b);
+pub(crate) const ESP: Guid = guid(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b);
 /// The root file system of x86-64, as the Discoverable Partitions Specification has it.
-pub(super) const ROOT_X86_64: Guid = guid(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
+pub(crate) const ROOT_X86_64: Guid = guid(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
 /// The root file system of 64-bit Arm.
-pub(super) const ROOT_AARCH64: Guid = guid(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
+pub(crate) const ROOT_AARCH64: Guid = guid(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
 
 /// One partition, its bounds in sectors.
 #[derive(Clone, Debug)]
-pub(super) struct Partition {
+pub(crate) struct Partition {
     pub name: &'static str,
     pub kind: Guid,
     pub id: Guid,
@@ -45,7 +45,7 @@ impl Guid {
     }
 
     /// The text of a GUID or UUID.
-    pub(super) fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         let hex = data_encoding::HEXLOWER.encode(&self.0);
         let groups = [
             &hex[..8],
@@ -59,12 +59,12 @@ impl Guid {
 }
 
 /// The last sector that a partition may use.
-pub(super) const fn last_usable(disk_sectors: u64) -> u64 {
+pub(crate) const fn last_usable(disk_sectors: u64) -> u64 {
     disk_sectors - TABLE_SECTORS - 1
 }
 
 /// The sectors at the start of a disk (protective MBR without boot code, header, entries) and those at its end.
-pub(super) fn tables(
+pub(crate) fn tables(
     disk_sectors: u64,
     disk: Guid,
     partitions: &[Partition],

@@ -14,9 +14,9 @@ use reqwest::{Client, Url};
 use super::partial::Partial;
 use super::transfer::{self, Redirects, TransferError};
 use super::{Cache, FetchError, failed, receive};
-use crate::atomic::Unfinished;
 use crate::digest::Digest;
-use crate::hashing;
+use crate::os::atomic_file::Unfinished;
+use crate::os::hash_stream;
 use crate::ui::{Bar, Ui};
 
 /// Downloads at once. More do not fill a line better, and some archives refuse more from one address.
@@ -347,10 +347,10 @@ impl Cache {
         target: &Path,
     ) -> Result<bool, FetchError> {
         let to = target.to_owned();
-        let taken = hashing::blocking(move |stop| {
+        let taken = hash_stream::blocking(move |stop| {
             let from = std::fs::File::open(blob)?;
             let mut unfinished = Unfinished::create(&to, 0o644)?;
-            let (actual, _) = hashing::copy(from, unfinished.file(), stop, |_| {})?;
+            let (actual, _) = hash_stream::copy(from, unfinished.file(), stop, |_| {})?;
             if actual == digest {
                 unfinished.finish().map(|()| true)
             } else {

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic;
 use crate::digest::Digest;
-use crate::hashing::{self, Stop};
+use crate::os::atomic_file;
+use crate::os::hash_stream::{self, Stop};
 
 /// A file that changed this recently may change again within one tick of the file system's clock, unseen.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ pub fn digest(
         progress(known.size);
         return Ok((known.digest, known.size));
     }
-    let (digest, size) = hashing::digest(&mut file, stop, progress)?;
+    let (digest, size) = hash_stream::digest(&mut file, stop, progress)?;
     let after = Note::new(&path, &file.metadata()?, digest);
     if size >= SMALL && after == Note::new(&path, &before, digest) && settled(&before) {
         drop(remember(notes, &note, &after));
@@ -71,7 +71,7 @@ fn recall(note: &Path) -> Option<Note> {
 
 fn remember(notes: &Path, name: &Path, note: &Note) -> io::Result<()> {
     std::fs::create_dir_all(notes)?;
-    atomic::write(name, 0o600, &serde_json::to_vec(note)?)
+    atomic_file::write(name, 0o600, &serde_json::to_vec(note)?)
 }
 
 impl Note {

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::transfer::{self, Redirects, TransferError};
 use super::{Cache, FetchError, parse};
-use crate::atomic;
 use crate::digest::Digest;
-use crate::hashing;
+use crate::os::atomic_file;
+use crate::os::hash_stream;
 
 /// Longer than a live archive takes for a short answer, short enough that somebody who waits stays.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,13 +66,13 @@ impl Cache {
             modified,
         };
         let (note_path, target) = (self.note_of(&url), path.clone());
-        let kept = hashing::blocking(move |_| {
+        let kept = hash_stream::blocking(move |_| {
             for path in [&target, &note_path] {
-                std::fs::create_dir_all(atomic::directory_of(path))?;
+                std::fs::create_dir_all(atomic_file::directory_of(path))?;
             }
-            atomic::write(&target, 0o644, &bytes)?;
+            atomic_file::write(&target, 0o644, &bytes)?;
             // The file first: a note promises that it is there.
-            atomic::write(&note_path, 0o600, &serde_json::to_vec(&note)?)
+            atomic_file::write(&note_path, 0o600, &serde_json::to_vec(&note)?)
         });
         kept.await.map_err(|source| FetchError::Cache {
             path: path.clone(),

@@ -73,7 +73,7 @@ fn target(host: &plan::Host, ssh: &plan::Ssh) -> Target {
 }
 
 /// The jump host of a plan.
-pub(super) fn through(jump: &plan::Jump) -> Target {
+pub(crate) fn through(jump: &plan::Jump) -> Target {
     Target {
         address: jump.address.clone(),
         port: jump.port,

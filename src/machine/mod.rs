@@ -7,7 +7,6 @@ use tokio::sync::watch;
 use crate::network::Seal;
 use crate::ssh::Session;
 
-pub(crate) mod ec2;
 pub(crate) mod guest;
 pub mod host;
 pub mod qemu;
@@ -80,5 +79,5 @@ pub enum MachineError {
     /// The builder's own error.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Ec2(#[from] ec2::Ec2Error),
+    Ec2(#[from] crate::ec2::machine::Ec2Error),
 }

@@ -3,17 +3,17 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::WriteError;
 use crate::disk::read::{BlockRead, ReadError};
 use crate::disk::tree::Watch;
+use crate::disk::write::WriteError;
 
 /// Bytes that a thread takes at once: a multiple of every cluster and block.
-pub(super) use crate::disk::content::CHUNK;
+pub(crate) use crate::disk::content::CHUNK;
 /// Results that a thread may have ready before they are taken.
 const READY: usize = 3;
 
 /// Where the chunks with data start.
-pub(super) fn chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
+pub(crate) fn chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
     let chunk = CHUNK as u64;
     let (mut at, mut found) = (0, Vec::new());
     while at < disk.len() {
@@ -34,7 +34,7 @@ pub(super) fn chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
 }
 
 /// Reads every chunk, passes it to `work`, and what that makes of it to `sink`, in order.
-pub(super) fn in_order<S, T: Send>(
+pub(crate) fn in_order<S, T: Send>(
     disk: &dyn BlockRead,
     threads: usize,
     watch: Watch<'_>,
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::disk::read::{Memory, Span};
-    use crate::hashing::Stop;
+    use crate::os::hash_stream::Stop;
 
     /// Data in every second chunk; one of them cannot be read.
     struct Disk {

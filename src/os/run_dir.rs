@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::flock::FileLock;
+use crate::os::file_lock::FileLock;
 
 /// A run directory of this process; removed when dropped.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::audit::Actor;
+use crate::record::audit::Actor;
 
 /// The user, machine and verb of this process.
 #[must_use]

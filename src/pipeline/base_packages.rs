@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Job;
-use crate::atomic;
 use crate::digest::Digest;
+use crate::os::atomic_file;
 use crate::ssh::Session;
 
 /// Where the dpkg status of a base is, once a machine has run from it.
@@ -28,8 +28,8 @@ impl Job<'_> {
             if status.is_empty() {
                 return Ok(());
             }
-            std::fs::create_dir_all(atomic::directory_of(&path))?;
-            atomic::write(&path, 0o644, status.as_bytes())
+            std::fs::create_dir_all(atomic_file::directory_of(&path))?;
+            atomic_file::write(&path, 0o644, status.as_bytes())
         });
         if let Err(error) = kept {
             self.ui.detail(&format!(

@@ -8,12 +8,13 @@ use super::scan::Passed;
 use super::{BuildError, Made, Settings};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
-use crate::hashing;
-use crate::lock::Lock;
-use crate::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind, inputs};
+use crate::os::hash_stream;
+use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Plan};
 use crate::provision::{Origin, Package};
-use crate::scan::sbom::Subject;
+use crate::record::lock::Lock;
+use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
+use crate::scan::report::sbom::Subject;
 use crate::store::{Run, StoreError, Timestamp, Writing};
 use crate::ui::Ui;
 
@@ -103,9 +104,9 @@ async fn add_source(
         return Ok(writing.add_copy(path, source.digest).await?);
     }
     let root = path.to_owned();
-    let listing = hashing::blocking(move |stop| inputs::listing(&root, stop)).await?;
+    let listing = hash_stream::blocking(move |stop| manifest_inputs::listing(&root, stop)).await?;
     writing.add_text(&listing)?;
-    for file in inputs::listed(&listing).flatten() {
+    for file in manifest_inputs::listed(&listing).flatten() {
         if let Some(digest) = file.digest {
             writing.add_copy(&path.join(file.path), digest).await?;
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::disk::tree::{Listing, Pair, pairs};
-use crate::manifest::{Manifest, Package};
+use crate::record::manifest::{Manifest, Package};
 
 /// As many differences as are told; the rest is counted.
 const TOLD: usize = 20;
@@ -328,8 +328,8 @@ fn cause(path: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::manifest::Tree;
-    use crate::manifest::tests::example;
+    use crate::record::manifest::Tree;
+    use crate::record::manifest::tests::example;
 
     fn with_tree(listing: &str) -> Manifest {
         let mut made = example("web", "x", b"image");

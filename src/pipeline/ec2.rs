@@ -12,19 +12,19 @@ use std::path::Path;
 
 use super::locking::Locking;
 use super::phases::Phases;
-use super::{BuildError, Built, Image, Job, Made, RevokedBase, UNLESS, Update, record, seal};
-use crate::aws::{Aws, AwsError, Region, Settings};
+use super::{BuildError, Built, Image, Job, Made, RevokedBase, UNLESS, Update, commit, network};
 use crate::base::BaseDisk;
-use crate::builder::Machine as _;
-use crate::builder::ec2::{
+use crate::disk::{self, clean::Owners};
+use crate::ec2::client::{Aws, AwsError, Region, Settings};
+use crate::ec2::machine::{
     self, Ami, Ec2Error, Ec2Machine, Part, Place, Rental, begin_snapshot, launch, read, set_up,
 };
-use crate::disk::{self, clean::Owners};
-use crate::lock::Lock;
-use crate::manifest::{self, Inputs};
+use crate::machine::Machine as _;
+use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision;
-use crate::run::RunDir;
+use crate::record::lock::Lock;
+use crate::record::manifest::{self, Inputs};
 use crate::store::Timestamp;
 
 /// Why its bytes are not the same twice.
@@ -105,12 +105,12 @@ impl Job<'_> {
         let (made, snapshot) = self.make_ami(site, inputs, locking, known, phases).await?;
         let passed = phases.run("scan", self.scan(&made)).await?;
         self.test_ami(site, &made, &snapshot, phases).await?;
-        let this = record::ThisRun {
+        let this = commit::ThisRun {
             started: site.started,
             phases: &phases.so_far(),
             passed: passed.as_ref(),
         };
-        let recorded = record::image(&made, self.plan, this, self.settings, self.ui);
+        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
         self.copy_out(&made.manifest, phases).await?;
         // The last thing: what is offered to others is not removed again.
@@ -163,7 +163,7 @@ impl Job<'_> {
         let raw = site.run.path().join("disk");
         let bytes_of_disk = ec2.volume_size.unwrap_or(ami.size);
         let read_back = async {
-            let end = ec2::end(&rental.region, &id, &place, self.ui);
+            let end = machine::end(&rental.region, &id, &place, self.ui);
             let image = self.read_snapshot(&rental.region, &snapshot, bytes_of_disk, &raw);
             let base = self.read_base(site, bytes);
             let ((), image, base) = tokio::join!(end, image, base);
@@ -232,7 +232,7 @@ impl Job<'_> {
         self.provision(machine, locking.asked(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = seal::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.seal(), self.ui);
         let freeze = site.ec2.spot;
         let clean_up = async { Ok(machine.clean_up(freeze).await?) };
         phases.run("clean up", clean_up).await?;
@@ -274,7 +274,7 @@ impl Job<'_> {
         let finished = self.as_it_is(&overlay, &file, NOT_ANEW).await?;
         let arch = site.ec2.arch;
         let kind = (arch, site.ami.firmware(arch));
-        let manifest = record::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
@@ -303,7 +303,7 @@ impl Job<'_> {
         let path = Lock::path_of(&self.plan.template.path);
         let locked = self.settings.locked.then_some(path.as_path());
         let pinned = locking.pinned_ami();
-        let ami = ec2::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
+        let ami = machine::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
         Ok((region, ami))
     }
 }

@@ -7,19 +7,19 @@ use thiserror::Error;
 
 use super::compare::{Comparison, Level};
 use super::scan::GateError;
-use crate::aws::AwsError;
 use crate::base::BaseError;
-use crate::builder::MachineError;
-use crate::builder::ec2::Ec2Error;
-use crate::builder::qemu::QemuError;
 use crate::disk::{AnewError, DiskError};
+use crate::ec2::client::AwsError;
+use crate::ec2::machine::Ec2Error;
+use crate::ec2::publish::PublishError;
 use crate::fetch::FetchError;
-use crate::lock::LockError;
-use crate::manifest::ManifestId;
-use crate::manifest::inputs::InputError;
+use crate::machine::MachineError;
+use crate::machine::qemu::QemuError;
 use crate::network::SealError;
+use crate::pipeline::manifest_inputs::InputError;
 use crate::provision::ProvisionError;
-use crate::publish::ec2::PublishError;
+use crate::record::lock::LockError;
+use crate::record::manifest::ManifestId;
 use crate::ssh::SshError;
 use crate::store::StoreError;
 

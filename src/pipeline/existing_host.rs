@@ -2,11 +2,11 @@
 
 use super::phases::Phases;
 use super::{BuildError, Built, Job};
-use crate::builder::Machine as _;
-use crate::builder::host::HostMachine;
-use crate::lock::{Lock, LockError, Request, Resolution};
+use crate::machine::Machine as _;
+use crate::machine::host::HostMachine;
 use crate::plan;
 use crate::provision::Asked;
+use crate::record::lock::{Lock, LockError, Request, Resolution};
 
 impl Job<'_> {
     pub(super) async fn existing_host(

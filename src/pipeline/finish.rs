@@ -7,8 +7,8 @@ use crate::digest::Digest;
 use crate::disk::clean::{self, Own, Owners};
 use crate::disk::tree::Listing;
 use crate::disk::{self, Anew, Renewed};
-use crate::manifest;
 use crate::plan::Exception;
+use crate::record::manifest;
 use crate::time::Timestamp;
 
 /// A finished image, and what is on record about it.

@@ -4,17 +4,17 @@ use std::path::Path;
 
 use super::locking::Locking;
 use super::phases::Phases;
-use super::{BuildError, Job, epoch, seal};
+use super::{BuildError, Job, epoch, network};
 use crate::base::BaseDisk;
-use crate::builder::qemu::{self, QemuMachine};
-use crate::builder::{Machine, MachineError};
 use crate::digest::Digest;
 use crate::disk;
-use crate::lock::Lock;
-use crate::manifest;
+use crate::machine::qemu::{self, QemuMachine};
+use crate::machine::{Machine, MachineError};
+use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision::{self, Asked, Context};
-use crate::run::RunDir;
+use crate::record::lock::Lock;
+use crate::record::manifest;
 use crate::store::Timestamp;
 
 impl Job<'_> {
@@ -70,7 +70,7 @@ impl Job<'_> {
         self.provision(machine, locking.asked(), &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = seal::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.seal(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;

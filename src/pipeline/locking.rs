@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::{BuildError, Job, phases::Phases};
 use crate::base::{self, BaseDisk};
-use crate::builder::Machine;
 use crate::fetch::{Places, Wanted};
-use crate::lock::{self, Lock, LockError, Request, Resolution};
+use crate::machine::Machine;
+use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision::{self, Asked, Pin};
-use crate::run::RunDir;
+use crate::record::lock::{self, Lock, LockError, Request, Resolution};
 use crate::ui::Ui;
 
 /// What is to happen to a lock that is there.

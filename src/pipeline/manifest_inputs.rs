@@ -13,14 +13,14 @@ use std::path::{Component, Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{
+use crate::base::BaseDisk;
+use crate::digest::Digest;
+use crate::os::hash_stream::{self, Stop};
+use crate::plan::{self, Plan};
+use crate::record::manifest::{
     Action, Apt, Base, BaseKind, Dnf, File, FinishInputs, Inputs, Name, Network, Packages,
     Repository, SecretKind, Source, SourceKind, Step,
 };
-use crate::base::BaseDisk;
-use crate::digest::Digest;
-use crate::hashing::{self, Stop};
-use crate::plan::{self, Plan};
 
 /// A file that a plan names and that cannot be read.
 #[derive(Debug, Error, Diagnostic)]
@@ -45,7 +45,7 @@ pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputErro
             name: plan.image.name.clone(),
             description: plan.image.description.clone(),
         },
-        template: super::Template {
+        template: crate::record::manifest::Template {
             digest: plan.template.digest,
             text: plan.template.text.clone(),
         },
@@ -182,10 +182,13 @@ fn plain(kind: BaseKind) -> Base {
 
 /// What the guest got of it is known only at its end.
 fn network(network: &plan::Network) -> Network {
-    let allow = network.allow.iter().map(|allow| super::Allow {
-        url: allow.url.clone(),
-        sha256: allow.sha256,
-    });
+    let allow = network
+        .allow
+        .iter()
+        .map(|allow| crate::record::manifest::Allow {
+            url: allow.url.clone(),
+            sha256: allow.sha256,
+        });
     Network {
         open: network.open,
         allow: allow.collect(),
@@ -405,7 +408,7 @@ fn list(
 
 fn hash(path: &Path, stop: &Stop) -> Result<Digest, InputError> {
     fs::File::open(path)
-        .and_then(|file| hashing::digest(file, stop, |_| {}))
+        .and_then(|file| hash_stream::digest(file, stop, |_| {}))
         .map(|(digest, _)| digest)
         .map_err(failed(path))
 }

@@ -1,5 +1,7 @@
 //! Plan → Image: the one screen. Everything that happens to a machine happens here, in this order.
 
+pub mod manifest_inputs;
+pub(crate) mod rebuild;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,33 +10,33 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{self, BaseDisk};
 use crate::digest::Digest;
 use crate::disk;
+use crate::ec2::publish::Publication;
 use crate::fetch::{Cache, Mirror};
-use crate::hashing;
-use crate::lock::{Lock, LockError};
-use crate::manifest::{self, Inputs, Manifest, ManifestId};
+use crate::os::hash_stream;
+use crate::os::run_dir::RunDir;
 use crate::plan::{self, Builder, Checksum, Plan};
 use crate::provision::Context;
-use crate::publish::ec2::Publication;
-use crate::run::RunDir;
+use crate::record::lock::{Lock, LockError};
+use crate::record::manifest::{self, Inputs, Manifest, ManifestId};
 use crate::secret::Secrets;
 use crate::store::{Store, Stored, Timestamp};
 use crate::ui::Ui;
 
+pub(crate) mod base_packages;
+mod commit;
 pub(crate) mod compare;
 mod ec2;
 mod error;
-mod existing;
+mod existing_host;
 mod finish;
 mod guest;
 mod locking;
+mod network;
 mod on_error;
 mod phases;
-mod record;
-pub(crate) mod remember;
 pub(crate) mod scan;
-mod seal;
-pub(crate) mod skip;
 mod twice;
+pub(crate) mod up_to_date;
 
 pub use error::BuildError;
 pub use locking::Update;
@@ -205,12 +207,12 @@ impl Job<'_> {
             Box::pin(self.make_again(guest, &made, &mut phases)).await?;
         }
 
-        let this = record::ThisRun {
+        let this = commit::ThisRun {
             started,
             phases: &phases.so_far(),
             passed: passed.as_ref(),
         };
-        let recorded = record::image(&made, self.plan, this, self.settings, self.ui);
+        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
         self.copy_out(&made.manifest, &mut phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
@@ -243,7 +245,7 @@ impl Job<'_> {
         if self.settings.revoked_base == RevokedBase::Refuse {
             self.settings.store.allow_base(base.digest, UNLESS)?;
         }
-        let of_base = manifest::inputs::base_of(wanted, &base);
+        let of_base = manifest_inputs::base_of(wanted, &base);
         let mut inputs = phases.run("digest inputs", self.inputs(of_base)).await?;
         let known = self.known_lock(&mut locking, base.locked())?;
         if let Some(lock) = &known {
@@ -270,7 +272,7 @@ impl Job<'_> {
         let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
         let finished = phases.run("finish", finish).await?;
         let kind = (guest.arch, guest.firmware);
-        let manifest = record::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
@@ -311,7 +313,7 @@ impl Job<'_> {
 
     async fn inputs(&self, base: manifest::Base) -> Result<Inputs, BuildError> {
         let plan = self.plan.clone();
-        Ok(hashing::blocking(move |stop| manifest::inputs::collect(&plan, base, stop)).await?)
+        Ok(hash_stream::blocking(move |stop| manifest_inputs::collect(&plan, base, stop)).await?)
     }
 
     fn context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {

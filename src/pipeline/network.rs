@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{BuildError, Job};
-use crate::builder::qemu::QemuMachine;
-use crate::manifest::Request;
+use crate::machine::qemu::QemuMachine;
 use crate::network::{Purpose, Rule, Rules, Seal, SealError, Served};
 use crate::plan::OnRefused;
+use crate::record::manifest::Request;
 use crate::ui::Ui;
 
 /// The status of an answer that needs no mention.

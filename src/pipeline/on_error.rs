@@ -7,8 +7,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use super::{BuildError, Job, error};
-use crate::builder::Machine;
 use crate::digest::Digest;
+use crate::machine::Machine;
 use crate::provision::{self, Failure};
 use crate::ui::Ui;
 

@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::atomic::Unfinished;
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::disk::tree::Listing;
 use crate::disk::{self, DiskError};
 use crate::fetch::Cache;
-use crate::hashing::Stop;
-use crate::lock::Lock;
-use crate::manifest::inputs::{Listed, listed};
-use crate::manifest::{BaseKind, Inputs, Manifest, Source, SourceKind};
+use crate::os::atomic_file::Unfinished;
+use crate::os::hash_stream::Stop;
+use crate::pipeline::manifest_inputs::{Listed, listed};
 use crate::plan::Plan;
+use crate::record::lock::Lock;
+use crate::record::manifest::{BaseKind, Inputs, Manifest, Source, SourceKind};
 use crate::store::Store;
 use crate::template::{self, LoadError};
 
@@ -347,7 +347,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), RebuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::tests::example;
+    use crate::record::manifest::tests::example;
     use crate::ui::Ui;
 
     #[tokio::test]

@@ -8,15 +8,16 @@ use thiserror::Error;
 
 use super::{BuildError, Job, Made};
 use crate::digest::Digest;
-use crate::hashing;
-use crate::manifest::SourceKind;
-use crate::manifest::inputs::{self, InputError};
+use crate::os::hash_stream;
+use crate::pipeline::manifest_inputs::{self, InputError};
 use crate::plan::Format;
-use crate::scan::policy::{Given, Kind, Verdict, judge};
+use crate::record::manifest::SourceKind;
+use crate::scan::report::policy::{Given, Kind, Verdict, judge};
+use crate::scan::report::vex;
 use crate::scan::report::{self, LeftOut, Report, Subject};
+use crate::scan::run::{self, Check, Contents, Origin, Wanted};
 use crate::scan::vulnerability::{Database, DbError, Options};
-use crate::scan::whole::{self, Check, Contents, Origin, Wanted};
-use crate::scan::{self, ScanError, vex};
+use crate::scan::{self, ScanError};
 use crate::time::Timestamp;
 
 /// How images are scanned.
@@ -124,7 +125,7 @@ impl Job<'_> {
             self.ui
                 .warn(&format!("not checked: {} ({because})", check.name()));
         }
-        let facts = database.as_ref().map(whole::facts);
+        let facts = database.as_ref().map(run::facts);
         let now = Timestamp::now();
         let options = Options {
             max_age: policy.max_db_age,
@@ -144,7 +145,7 @@ impl Job<'_> {
             None
         };
         let values = self.secrets.clone();
-        let scanned = hashing::blocking(move |_| {
+        let scanned = hash_stream::blocking(move |_| {
             let wanted = Wanted {
                 left_out,
                 database: database.as_ref(),
@@ -152,7 +153,7 @@ impl Job<'_> {
                 origin: origin.as_ref(),
                 values: &values,
             };
-            whole::scan(&opened, wanted)
+            run::scan(&opened, wanted)
         });
         let scanned = scanned.await?;
         let given = Given {
@@ -194,9 +195,9 @@ impl Job<'_> {
         let paths = self.plan.sources.iter();
         let paths = paths.filter(|(_, written)| is_directory(written));
         let paths: Vec<_> = paths.map(|(path, _)| path.clone()).collect();
-        hashing::blocking(move |stop| {
+        hash_stream::blocking(move |stop| {
             let listing = |path: &PathBuf| {
-                let listing = inputs::listing(path, stop)?;
+                let listing = manifest_inputs::listing(path, stop)?;
                 Ok((Digest::of(&listing), listing))
             };
             paths.iter().map(listing).collect()

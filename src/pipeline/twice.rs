@@ -10,10 +10,10 @@ use super::{BuildError, Job, Settings, Update};
 use crate::base::BaseDisk;
 use crate::disk::clean::Owners;
 use crate::disk::tree::Listing;
-use crate::lock::{Lock, LockError};
-use crate::manifest::Manifest;
+use crate::os::run_dir::RunDir;
 use crate::plan::{self, Builder, Plan};
-use crate::run::RunDir;
+use crate::record::lock::{Lock, LockError};
+use crate::record::manifest::Manifest;
 use crate::secret::Secrets;
 use crate::ui::Ui;
 

@@ -1,16 +1,16 @@
 //! Whether a build would only make again what the store has already.
 
-use crate::archives;
 use crate::base;
-use crate::build::Settings;
-use crate::builder::ec2;
-use crate::hashing;
-use crate::lock::{self, Lock, Request};
-use crate::manifest::{self, Inputs, Network};
+use crate::ec2::machine;
+use crate::ec2::publish::publication;
+use crate::os::hash_stream;
+use crate::os::run_dir::RunDir;
+use crate::pipeline::Settings;
 use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
 use crate::provision::Asked;
-use crate::publish::ec2::publication;
-use crate::run::RunDir;
+use crate::record::lock::{self, Lock, Request};
+use crate::record::manifest::{self, Inputs, Network};
+use crate::repository;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
@@ -72,7 +72,8 @@ async fn look(
         return Err(difference);
     }
     let (of_plan, of_base, digest) = (plan.clone(), start.recorded.clone(), lock.digest());
-    let inputs = hashing::blocking(move |stop| manifest::inputs::collect(&of_plan, of_base, stop));
+    let inputs =
+        hash_stream::blocking(move |stop| super::manifest_inputs::collect(&of_plan, of_base, stop));
     let mut inputs = inputs.await.map_err(|error| said(&error))?;
     inputs.lock = Some(manifest::Lock { digest });
     if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
@@ -85,7 +86,7 @@ async fn look(
         return Ok((stored, Some(reason)));
     }
     if !locked {
-        let changed = archives::changed(&lock, settings.cache).await;
+        let changed = repository::changed(&lock, settings.cache).await;
         if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
             let name = format!("{} {}", archive.uri, archive.suite);
             let reason = format!("the archive {} has changed", name.trim_end());
@@ -124,7 +125,7 @@ async fn start_of_guest(
     let base = base.ok_or("the base is not in the cache")?;
     Ok(Start {
         locked: base.locked(),
-        recorded: manifest::inputs::base_of(wanted, &base),
+        recorded: super::manifest_inputs::base_of(wanted, &base),
         arch: guest.arch,
         firmware: guest.firmware,
         newer: None,
@@ -147,7 +148,7 @@ async fn start_of_instance(
     let region = super::ec2::region(ec2)
         .await
         .map_err(|error| said(&error))?;
-    let ami = ec2::pinned(wanted, ec2.arch, &region, pinned).await;
+    let ami = machine::pinned(wanted, ec2.arch, &region, pinned).await;
     let ami = ami.map_err(|error| said(&error))?;
     let ami = ami.ok_or("the AMI of the lock is gone, or another one is asked for")?;
     let made = publication::of(settings.store, stored.id).map_err(|error| said(&error))?;
@@ -162,7 +163,7 @@ async fn start_of_instance(
     }
     let mut newer = None;
     if !locked {
-        let newest = ec2::newest(wanted, ec2.arch, &region).await;
+        let newest = machine::newest(wanted, ec2.arch, &region).await;
         let newest = newest.map_err(|error| said(&error))?;
         let other = newest.pinned.id;
         newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));
@@ -281,7 +282,7 @@ fn said(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::manifest::{Allow, Request as Got};
+    use crate::record::manifest::{Allow, Request as Got};
 
     #[test]
     fn what_a_guest_got_is_known_only_by_its_digest() {

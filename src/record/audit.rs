@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::manifest::{ManifestId, Unrepresentable, canonical};
+use crate::record::canonical;
+use crate::record::manifest::{ManifestId, Unrepresentable};
 use crate::time::Timestamp;
 
 /// Name and version of the form of lines.

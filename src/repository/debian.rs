@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use super::packages::unpack;
 use super::{ArchiveError, below, state};
-use crate::debian::index::{self, Newest};
-use crate::debian::release::{Listed, Release};
+use crate::distro::debian::index::{self, Newest};
+use crate::distro::debian::release::{Listed, Release};
 use crate::fetch::Cache;
-use crate::hashing;
-use crate::lock::{Archive, Lock};
+use crate::os::hash_stream;
 use crate::plan::Checksum;
+use crate::record::lock::{Archive, Lock};
 use crate::ui::Ui;
 
 /// Names and versions.
@@ -126,7 +126,7 @@ async fn search(
     not_automatic: bool,
 ) -> io::Result<Newest> {
     let (name, locked) = (listed.path.clone(), Arc::clone(locked));
-    hashing::blocking(move |stop| {
+    hash_stream::blocking(move |stop| {
         let bytes = unpack(&File::open(path)?, &name)?;
         stop.check()?;
         let text = String::from_utf8_lossy(&bytes);

@@ -12,10 +12,10 @@ use thiserror::Error;
 
 pub use packages::{Outdated, outdated};
 
-use crate::debian::release::InvalidRelease;
 use crate::digest::Digest;
+use crate::distro::debian::release::InvalidRelease;
 use crate::fetch::{Cache, FetchError};
-use crate::lock::{Archive, Lock, Manager};
+use crate::record::lock::{Archive, Lock, Manager};
 
 /// Archives that are asked at once. A template has a handful.
 const AT_ONCE: usize = 8;

@@ -8,9 +8,9 @@ use futures_util::stream;
 use serde::Serialize;
 
 use super::{AT_ONCE, ArchiveError, debian, rpm};
-use crate::debian::index::{self, Newest};
+use crate::distro::debian::index::{self, Newest};
 use crate::fetch::Cache;
-use crate::lock::{Lock, Manager, Package};
+use crate::record::lock::{Lock, Manager, Package};
 use crate::ui::Ui;
 
 /// An index that unpacks to more than this is none: Debian's largest has 60 MiB.

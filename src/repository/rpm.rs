@@ -4,13 +4,13 @@ use std::fs::File;
 
 use super::packages::unpack;
 use super::{ArchiveError, state};
-use crate::debian::index::Newest;
+use crate::distro::debian::index::Newest;
+use crate::distro::rpm::repository;
+use crate::distro::rpm::version::Version;
 use crate::fetch::Cache;
-use crate::hashing;
-use crate::lock::{Archive, Lock};
+use crate::os::hash_stream;
 use crate::plan::Checksum;
-use crate::rpm::repository;
-use crate::rpm::version::Version;
+use crate::record::lock::{Archive, Lock};
 use crate::ui::Ui;
 
 /// Whether `offered` is newer than `have` to RPM.
@@ -35,7 +35,7 @@ pub(super) async fn offered(
         .await;
     let (path, _) = fetched.map_err(ArchiveError::fetch(&archive.uri))?;
     let (name, packages) = (primary.path.clone(), lock.packages.clone());
-    let found = hashing::blocking(move |stop| {
+    let found = hash_stream::blocking(move |stop| {
         let bytes = unpack(&File::open(path)?, &name)?;
         stop.check()?;
         let text = String::from_utf8_lossy(&bytes);

@@ -7,15 +7,15 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::inventory::{self, Inventory};
-use super::licenses::{self, Licenses};
-use super::policy::Kind;
+use super::report::licenses::{self, Licenses};
+use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, Facts};
 use super::vulnerability::{self, Database, Options};
-use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, packaged, secrets};
+use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
 use crate::digest::Digest;
-use crate::lock::Lock;
-use crate::manifest::{Action, Inputs};
+use crate::record::lock::Lock;
+use crate::record::manifest::{Action, Inputs};
 use crate::secret::Secrets;
 
 /// A part of a scan that can be left out.
@@ -63,7 +63,7 @@ pub struct Origin {
     pub lock: Lock,
     /// Everything else.
     pub inputs: Inputs,
-    /// What is in the directories among the inputs: their [listings](crate::manifest::inputs::listing), by digest.
+    /// What is in the directories among the inputs: their [listings](crate::pipeline::manifest_inputs::listing), by digest.
     pub listings: HashMap<Digest, Vec<u8>>,
 }
 
@@ -147,7 +147,7 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     let by_files = files.into_iter().any(|check| wanted.wants(check));
     // Files are hashed while everything is looked at that does not depend on it.
     let (packaged, listed) = std::thread::scope(|scope| {
-        let verify = || packaged::verify(&root, threads());
+        let verify = || integrity::verify(&root, threads());
         let verified = by_files.then(|| scope.spawn(verify));
         let listed = listed(&root, &wanted);
         (verified.map_or(Ok(Packaged::default()), joined), listed)

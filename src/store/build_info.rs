@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::ManifestId;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 /// Name and version of the form of records.

@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::atomic;
 use crate::digest::Digest;
-use crate::manifest::canonical;
+use crate::os::atomic_file;
+use crate::record::canonical;
 
 /// Others may read it.
 const MODE: u32 = 0o644;
@@ -49,5 +49,5 @@ pub(super) fn read<T: Serialize + DeserializeOwned>(path: &Path) -> Result<Optio
 pub(super) fn write<T: Serialize>(path: &Path, content: T) -> Result<(), StoreError> {
     let digest = Digest::of(&canonical::to_bytes(&content)?);
     let bytes = canonical::to_bytes(&Sealed { content, digest })?;
-    atomic::write(path, MODE, &bytes).map_err(StoreError::io("write", path))
+    atomic_file::write(path, MODE, &bytes).map_err(StoreError::io("write", path))
 }

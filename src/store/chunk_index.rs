@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::{Store, StoreError, entries, intact};
 use crate::digest::Digest;
-use crate::manifest::{ManifestError, Unrepresentable, canonical};
+use crate::record::canonical;
+use crate::record::manifest::{ManifestError, Unrepresentable};
 
 /// Name and version of the form of recipes.
 const SCHEMA: &str = "karat.chunks/1";

@@ -14,11 +14,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use sha2::{Digest as _, Sha256};
 use zstd::bulk::Decompressor;
 
+use super::chunk_index::{Chunk, Kept};
 use super::image::Image;
-use super::recipe::{Chunk, Kept};
 use super::{Blob, StoreError};
 use crate::digest::Digest;
-use crate::hashing::{Sparse, Stop};
+use crate::os::hash_stream::{Sparse, Stop};
 
 /// Parts that a thread may have ready before they are taken: a few MiB at most.
 const READY: usize = 8;

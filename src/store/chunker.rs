@@ -17,12 +17,12 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
 use zstd::bulk::Compressor;
 
-use super::recipe::{Chunk, Kept, Recipe};
-use super::writing::READ_ONLY;
+use super::chunk_index::{Chunk, Kept, Recipe};
+use super::transaction::READ_ONLY;
 use super::{Blob, Store};
-use crate::atomic::{self, UNFINISHED};
 use crate::digest::Digest;
-use crate::hashing::{self, Stop};
+use crate::os::atomic_file::{self, UNFINISHED};
+use crate::os::hash_stream::{self, Stop};
 
 /// Where an image is cut. Other numbers would find nothing of what is stored already.
 const SHORTEST: usize = 16 << 10;
@@ -55,7 +55,7 @@ pub(super) fn add(
         .iter()
         .any(|chunk| chunk.kept == Kept::Plain(digest));
     if size == 0 {
-        atomic::write(&whole, READ_ONLY, b"")?;
+        atomic_file::write(&whole, READ_ONLY, b"")?;
     } else if is_one {
         cutter.finish()?;
     } else {
@@ -75,17 +75,17 @@ pub(super) fn add(
 
 fn write(store: &Store, recipe: &Recipe) -> io::Result<()> {
     let (path, bytes) = recipe.to_file(store).map_err(io::Error::other)?;
-    let (directory, above) = (atomic::directory_of(&path), store.images_directory());
-    atomic::make_directory(directory)?;
-    atomic::sync_directory(store.root())?;
-    atomic::sync_directory(&above)?;
-    atomic::write(&path, READ_ONLY, &bytes)
+    let (directory, above) = (atomic_file::directory_of(&path), store.images_directory());
+    atomic_file::make_directory(directory)?;
+    atomic_file::sync_directory(store.root())?;
+    atomic_file::sync_directory(&above)?;
+    atomic_file::write(&path, READ_ONLY, &bytes)
 }
 
 /// Whether a blob has the bytes that it is named by; nothing if there is none.
 fn is_sound(blob: &Path, digest: &Digest, stop: &Stop) -> io::Result<Option<bool>> {
     match File::open(blob) {
-        Ok(file) => Ok(Some(hashing::digest(file, stop, |_| {})?.0 == *digest)),
+        Ok(file) => Ok(Some(hash_stream::digest(file, stop, |_| {})?.0 == *digest)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

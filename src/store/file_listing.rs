@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Store, StoreError, intact};
 use crate::disk::tree::Listing;
-use crate::manifest::Manifest;
+use crate::record::manifest::Manifest;
 
 impl Store {
     /// The list of an image's files; `None` when the image has none, or the store has it no more.

@@ -9,12 +9,12 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{Image, Store, StoreError, entries, name_of};
-use crate::atomic::UNFINISHED;
 use crate::digest::Digest;
-use crate::hashing::{self, Stop};
-use crate::lock::Lock;
-use crate::manifest::inputs::listed;
-use crate::manifest::{Action, Manifest, ManifestId, SourceKind};
+use crate::os::atomic_file::UNFINISHED;
+use crate::os::hash_stream::{self, Stop};
+use crate::pipeline::manifest_inputs::listed;
+use crate::record::lock::Lock;
+use crate::record::manifest::{Action, Manifest, ManifestId, SourceKind};
 
 /// What was read, and what was wrong with it.
 #[derive(Debug, Default)]
@@ -433,7 +433,7 @@ impl<'a> Check<'a> {
         let path = self.store.blob(digest);
         let read = || {
             let file = File::open(&path)?;
-            hashing::digest(&file, self.stop, self.progress)
+            hash_stream::digest(&file, self.stop, self.progress)
         };
         match read() {
             Ok((actual, size)) => {

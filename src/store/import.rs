@@ -1,10 +1,10 @@
 //! Taking over what another store has recorded.
 
-use super::beside::add_beside;
+use super::sidecar::add_beside;
 use super::{Store, StoreError, Writing, entries, intact};
-use crate::atomic;
-use crate::audit::{About, Event};
-use crate::manifest::{Manifest, ManifestId};
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::manifest::{Manifest, ManifestId};
 
 impl Writing {
     /// Takes over a manifest whose image is in this store already, with records, scans, signatures, attestations, and what a
@@ -25,7 +25,7 @@ impl Writing {
                 .into_iter()
                 .map(|(_, digest)| digest),
         );
-        blobs.extend(super::check::put_in(manifest));
+        blobs.extend(super::fsck::put_in(manifest));
         for digest in blobs {
             let path = from.blob(&digest);
             if path.exists() {
@@ -57,7 +57,7 @@ impl Writing {
         }
         let path = store.manifest_path(&id);
         let bytes = from.manifest(id)?.bytes;
-        atomic::write(&path, super::writing::READ_ONLY, &bytes)
+        atomic_file::write(&path, super::transaction::READ_ONLY, &bytes)
             .map_err(StoreError::io("write", &path))
     }
 }

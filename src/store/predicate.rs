@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::digest::Digest;
-use crate::lock::Lock;
-use crate::manifest::{BaseKind, Manifest, ManifestId};
+use crate::record::lock::Lock;
+use crate::record::manifest::{BaseKind, Manifest, ManifestId};
 use crate::store::{Record, ScanRecord};
 use crate::time::Timestamp;
 

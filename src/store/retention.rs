@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Store, StoreError};
-use crate::channel::ChannelName;
-use crate::manifest::ManifestId;
+use crate::record::channel::ChannelName;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 /// How much is kept.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::writing::READ_ONLY;
+use super::transaction::READ_ONLY;
 use super::{Store, StoreError, entries, intact, name_of};
-use crate::atomic;
 use crate::digest::Digest;
-use crate::manifest::{ManifestError, ManifestId};
+use crate::os::atomic_file;
+use crate::record::manifest::{ManifestError, ManifestId};
 
 impl Store {
     /// The kinds: directories with a directory for each manifest.
@@ -55,9 +55,9 @@ impl Store {
 
 /// Writes one of a kind.
 pub(super) fn add_beside(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let directory = atomic::directory_of(path);
-    atomic::make_directory(directory)
-        .and_then(|()| atomic::sync_directory(atomic::directory_of(directory)))
-        .and_then(|()| atomic::write(path, READ_ONLY, bytes))
+    let directory = atomic_file::directory_of(path);
+    atomic_file::make_directory(directory)
+        .and_then(|()| atomic_file::sync_directory(atomic_file::directory_of(directory)))
+        .and_then(|()| atomic_file::write(path, READ_ONLY, bytes))
         .map_err(StoreError::io("write", path))
 }

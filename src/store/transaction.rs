@@ -8,14 +8,15 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::beside::add_beside;
-use super::{Blob, Record, Run, Store, StoreError, cut};
-use crate::atomic::{self, Unfinished};
-use crate::audit::{About, Event};
+use super::sidecar::add_beside;
+use super::{Blob, Record, Run, Store, StoreError, chunker};
 use crate::digest::Digest;
-use crate::flock::FileLock;
-use crate::hashing::{self, Sparse};
-use crate::manifest::{Manifest, ManifestId, canonical};
+use crate::os::atomic_file::{self, Unfinished};
+use crate::os::file_lock::FileLock;
+use crate::os::hash_stream::{self, Sparse};
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::{Manifest, ManifestId};
 use crate::ui::Ui;
 
 /// Nobody changes what is stored; without the write permission not even by accident.
@@ -35,7 +36,7 @@ impl Writing {
 
     pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
         for directory in [store.blobs(), store.manifests(), store.records()] {
-            atomic::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
+            atomic_file::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
         }
         let path = store.root().join("lock");
         loop {
@@ -91,8 +92,8 @@ impl Writing {
             .len();
         let bar = ui.bar("storing the image", Some(size));
         let (image, store) = (image.to_owned(), self.store.clone());
-        hashing::blocking(move |stop| {
-            cut::add(&store, &image, stop, |bytes| bar.advance(bytes))
+        hash_stream::blocking(move |stop| {
+            chunker::add(&store, &image, stop, |bytes| bar.advance(bytes))
                 .map_err(StoreError::io("store", &image))
         })
         .await
@@ -105,7 +106,7 @@ impl Writing {
     pub fn add_text(&self, text: &[u8]) -> Result<Blob, StoreError> {
         let digest = Digest::of(text);
         let path = self.store.blob(&digest);
-        atomic::write(&path, READ_ONLY, text).map_err(StoreError::io("write", &path))?;
+        atomic_file::write(&path, READ_ONLY, text).map_err(StoreError::io("write", &path))?;
         let size = text.len() as u64;
         Ok(Blob { digest, size })
     }
@@ -122,7 +123,7 @@ impl Writing {
             fs::hard_link(file, &blob)
         };
         match link() {
-            Ok(()) => atomic::sync_directory(atomic::directory_of(&blob))
+            Ok(()) => atomic_file::sync_directory(atomic_file::directory_of(&blob))
                 .map_err(StoreError::io("store", file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(_) => self.add_copy(file, digest).await,
@@ -136,14 +137,14 @@ impl Writing {
     pub async fn add_copy(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let (file, blob) = (file.to_owned(), self.store.blob(&digest));
         let store = self.store.clone();
-        hashing::blocking(move |stop| {
+        hash_stream::blocking(move |stop| {
             let copy = || {
                 if store.image(&digest).is_ok() {
                     return Ok(());
                 }
                 let mut unfinished = Unfinished::create(&blob, READ_ONLY)?;
                 let mut sparse = Sparse::new(unfinished.file());
-                let (actual, _) = hashing::copy(File::open(&file)?, &mut sparse, stop, |_| {})?;
+                let (actual, _) = hash_stream::copy(File::open(&file)?, &mut sparse, stop, |_| {})?;
                 sparse.finish()?;
                 if actual != digest {
                     return Err(io::Error::other(format!(
@@ -178,7 +179,7 @@ impl Writing {
         self.record(&Record::new(id, run))?;
         let path = self.store.manifest_path(&id);
         // The name is the digest of the bytes, so a file that has it can only be this one, or a spoilt one.
-        atomic::write(&path, READ_ONLY, &bytes).map_err(StoreError::io("write", &path))?;
+        atomic_file::write(&path, READ_ONLY, &bytes).map_err(StoreError::io("write", &path))?;
         Ok(id)
     }
 

@@ -6,14 +6,14 @@ use std::io::Read as _;
 use flate2::read::MultiGzDecoder;
 
 use super::Failed;
-use crate::commands::failed::chain;
-use crate::commands::opened::opened;
+use crate::cli::shared::failure::chain;
+use crate::cli::shared::open_image::opened;
+use crate::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
 use crate::disk::tree::Listing;
-use crate::manifest::Manifest;
-use crate::manifest::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
-use crate::scan::policy::Kind;
-use crate::scan::whole::{Contents, source_of};
-use crate::scan::{Finding, Opened, Packaged, packaged};
+use crate::record::manifest::Manifest;
+use crate::scan::report::policy::Kind;
+use crate::scan::run::{Contents, source_of};
+use crate::scan::{Finding, Opened, Packaged, integrity};
 use crate::store::{ScanRecord, Store, StoreError, Stored};
 
 /// The largest changelogs have some hundred KiB, unpacked some MiB.
@@ -143,7 +143,7 @@ impl System {
         };
         let opened = opened(found, &image.format).await;
         let opened = opened.map_err(|failed| failed.to_string())?;
-        let packaged = packaged::verify_some(&opened.root(), 1, |_| false);
+        let packaged = integrity::verify_some(&opened.root(), 1, |_| false);
         let packaged = packaged.map_err(|error| chain(&error, ": "))?;
         Ok(Self { opened, packaged })
     }

@@ -2,7 +2,7 @@
 
 mod gather;
 mod markdown;
-mod page;
+mod tables;
 mod text;
 
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::Failed;
-use super::stored::StoreArgs;
+use super::shared::store_args::StoreArgs;
 
 /// Show what changed between two images
 ///
@@ -63,7 +63,7 @@ pub async fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<u8, Failed> {
         let text = serde_json::to_string_pretty(&diff);
         text.map_err(|error| Failed::stdout(error.into()))? + "\n"
     } else {
-        let page = page::of(&diff, args.all);
+        let page = tables::of(&diff, args.all);
         if args.markdown {
             markdown::print(&page)
         } else {

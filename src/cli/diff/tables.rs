@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use crate::commands::stored::{plain, size};
-use crate::manifest::diff::{
+use crate::cli::shared::store_args::{plain, size};
+use crate::diff::{
     Change, Diff, FileChange, FileKind, Files, Findings, Numbers, Owner, PackageChange,
 };
 use crate::scan::Finding;

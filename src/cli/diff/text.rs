@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::page::{Page, Table};
+use super::tables::{Page, Table};
 
 /// Prints it: a block for each table, its columns aligned.
 pub(super) fn print(page: &Page) -> String {

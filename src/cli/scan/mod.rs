@@ -9,17 +9,18 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::stored::StoreArgs;
+use super::shared::store_args::StoreArgs;
 use super::{Failed, Invalid, VariableArgs};
-use crate::atomic;
-use crate::hashing;
-use crate::manifest::ManifestId;
+use crate::os::atomic_file;
+use crate::os::hash_stream;
 use crate::plan::{self, Policy};
-use crate::scan::policy::{Given, judge};
+use crate::record::manifest::ManifestId;
+use crate::scan::Severity;
+use crate::scan::report::policy::{Given, judge};
 use crate::scan::report::{Json, Report, Subject};
+use crate::scan::report::{sbom, vex};
+use crate::scan::run::{self, Check, Contents, Scanned, Wanted};
 use crate::scan::vulnerability::{Database, DbError, Options};
-use crate::scan::whole::{self, Check, Contents, Scanned, Wanted};
-use crate::scan::{Severity, sbom, vex};
 use crate::secret::Secrets;
 use crate::template;
 use crate::time::Timestamp;
@@ -173,14 +174,14 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
     } else {
         Some(database(args.db.as_deref()).map_err(Failed::new)?)
     };
-    let facts = database.as_ref().map(whole::facts);
+    let facts = database.as_ref().map(run::facts);
     let (target, subject, id) = target::open(args).await?;
     let left_out = target::left_out(args, &target);
     let options = Options {
         max_age: policy.max_db_age,
         ..Options::at(now)
     };
-    let work = hashing::blocking(move |_| {
+    let work = hash_stream::blocking(move |_| {
         let wanted = Wanted {
             left_out,
             database: database.as_ref(),
@@ -192,8 +193,8 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
             values: &values,
         };
         match &target {
-            Target::Opened(opened, _) => whole::scan(opened, wanted),
-            Target::Contents(contents) => whole::scan_contents(contents.clone(), wanted),
+            Target::Opened(opened, _) => run::scan(opened, wanted),
+            Target::Contents(contents) => run::scan_contents(contents.clone(), wanted),
         }
     });
     let scanned = work.await.map_err(Failed::new)?;
@@ -279,7 +280,7 @@ fn write_files(args: &ScanArgs, done: &Done) -> Result<(), Failed> {
     }
     for (path, text) in files {
         let failed = |error| Failed::io(&format!("cannot write {}", path.display()), error);
-        atomic::write(path, MODE, text.as_bytes()).map_err(failed)?;
+        atomic_file::write(path, MODE, text.as_bytes()).map_err(failed)?;
     }
     Ok(())
 }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::io;
 
 use super::{Failed, ScanArgs, Wrong};
-use crate::channel::ChannelName;
-use crate::commands::opened::opened;
+use crate::cli::shared::open_image::opened;
 use crate::digest::Digest;
-use crate::lock::Lock;
-use crate::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
+use crate::record::channel::ChannelName;
+use crate::record::lock::Lock;
+use crate::record::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
 use crate::scan::report::LeftOut;
-use crate::scan::whole::{Check, Contents, Origin};
-use crate::scan::{self, Opened, sbom};
+use crate::scan::report::sbom;
+use crate::scan::run::{Check, Contents, Origin};
+use crate::scan::{self, Opened};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 

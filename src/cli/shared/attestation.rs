@@ -5,13 +5,13 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::sign::SigningError;
-use crate::attest::predicate::{self, Git, Surroundings};
-use crate::attest::{Envelope, NAMESPACE, Statement};
-use crate::audit::{self, Checkpoint, SignedCheckpoint};
-use crate::lock::Lock;
-use crate::manifest::ManifestId;
+use crate::cli::sign::SigningError;
+use crate::record::attestation::{Envelope, NAMESPACE, Statement};
+use crate::record::audit::{self, Checkpoint, SignedCheckpoint};
+use crate::record::lock::Lock;
+use crate::record::manifest::ManifestId;
 use crate::sign::{Signer, fingerprint};
+use crate::store::predicate::{self, Git, Surroundings};
 use crate::store::{Store, StoreError};
 
 /// Variables in which CI systems tell the address of a run: GitLab, Jenkins, Buildkite, Circle.
@@ -23,7 +23,7 @@ const RUNS: [&str; 4] = [
 ];
 
 /// Makes a statement about an image, and puts it beside the manifest. Without a key nobody vouches for it.
-pub(super) async fn attest(
+pub(in crate::cli) async fn attest(
     id: ManifestId,
     kind: &str,
     predicate: serde_json::Value,
@@ -47,7 +47,7 @@ pub(super) async fn attest(
 }
 
 /// States where an image comes from, by the record of its last build.
-pub(super) async fn provenance(
+pub(in crate::cli) async fn provenance(
     id: ManifestId,
     template: Option<&Path>,
     signer: &Signer,
@@ -74,7 +74,7 @@ pub(super) async fn provenance(
 }
 
 /// Signs how long the audit log is.
-pub(super) async fn checkpoint(
+pub(in crate::cli) async fn checkpoint(
     signer: &Signer,
     store: &Store,
 ) -> Result<Option<SignedCheckpoint>, SigningError> {

@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::failed::chain;
-use super::judging::{judge, who};
-use super::stored::plain;
-use crate::attest::predicate::{PROVENANCE, PUBLICATION, REVOCATION, SCAN};
-use crate::attest::{EnvelopeSignature, NAMESPACE};
-use crate::manifest::ManifestId;
+use super::failure::chain;
+use super::signature_policy::{judge, who};
+use super::store_args::plain;
+use crate::record::attestation::{EnvelopeSignature, NAMESPACE};
+use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
+use crate::store::predicate::{PROVENANCE, PUBLICATION, REVOCATION, SCAN};
 use crate::store::{Attestation, Store, StoreError};
 
 /// A statement and what is thought of who made it.
-pub(super) struct Attested {
+pub(in crate::cli) struct Attested {
     id: ManifestId,
     kind: String,
     signers: Vec<String>,
@@ -21,7 +21,7 @@ pub(super) struct Attested {
 }
 
 impl Attested {
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cli) fn text(&self) -> String {
         let because = self.because.as_ref();
         let because = because.map(|why| format!(": does not count, {why}"));
         format!(
@@ -33,7 +33,7 @@ impl Attested {
         )
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::cli) fn json(&self) -> Value {
         let mut row = json!({
             "manifest": self.id.to_string(),
             "kind": self.kind,
@@ -49,7 +49,7 @@ impl Attested {
 
 /// What is thought of every statement about these images, in an order that does not depend on their signatures. One whose
 /// signature does not fit is a fault; one of somebody who is not trusted only does not count.
-pub(super) fn judge_all(
+pub(in crate::cli) fn judge_all(
     store: &Store,
     ids: &[ManifestId],
     trust: Option<&Trust>,
@@ -120,7 +120,7 @@ fn one(
 }
 
 /// Whether somebody trusted vouches for a statement.
-pub(super) fn counts(attestation: &Attestation, trust: &Trust) -> bool {
+pub(in crate::cli) fn counts(attestation: &Attestation, trust: &Trust) -> bool {
     let envelope = &attestation.envelope;
     let Ok(bytes) = envelope.signed_bytes() else {
         return false;
@@ -132,7 +132,7 @@ pub(super) fn counts(attestation: &Attestation, trust: &Trust) -> bool {
 }
 
 /// That an image is forbidden, as a fault.
-pub(super) fn revoked(store: &Store, id: ManifestId) -> Option<String> {
+pub(in crate::cli) fn revoked(store: &Store, id: ManifestId) -> Option<String> {
     let refused = store.allow(id, "").err();
     refused
         .filter(|it| matches!(it, StoreError::Revoked(..)))
@@ -140,7 +140,7 @@ pub(super) fn revoked(store: &Store, id: ManifestId) -> Option<String> {
 }
 
 /// A kind of statement for people.
-pub(super) fn name(kind: &str) -> &str {
+pub(in crate::cli) fn name(kind: &str) -> &str {
     match kind {
         PROVENANCE => "provenance",
         SCAN => "scan",

@@ -8,13 +8,13 @@ use miette::Diagnostic;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::Failed;
-use super::stored::{plain, size};
-use crate::build::remember::status_path;
-use crate::debian::deb;
-use crate::debian::needed::{self, Declared};
-use crate::debian::status::{self, Package};
+use super::store_args::{plain, size};
+use crate::cli::Failed;
+use crate::distro::debian::closure::{self, Declared};
+use crate::distro::debian::deb;
+use crate::distro::debian::status::{self, Package};
 use crate::fetch::Cache;
+use crate::pipeline::base_packages::status_path;
 use crate::plan::Plan;
 
 /// Why it cannot be told what a base has too much.
@@ -54,7 +54,7 @@ struct Line<'a> {
 }
 
 /// Prints what the bases of the templates have too much.
-pub(super) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Result<(), Failed> {
+pub(in crate::cli) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Result<(), Failed> {
     let cache = Cache::of_user().map_err(Failed::new)?;
     for (index, plan) in plans.iter().enumerate() {
         if index > 0 && !json {
@@ -67,7 +67,7 @@ pub(super) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Result<(),
 
 fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<(), Failed> {
     let template = &plan.template.path;
-    let lock = super::lock_of(template)?;
+    let lock = crate::cli::lock_of(template)?;
     let apt = plan.packages.apt.as_ref();
     let apt = apt.ok_or_else(|| Failed::with(2, UnneededError::NotApt(template.clone())))?;
     let unknown = || Failed::new(UnneededError::NoStatus(template.clone()));
@@ -108,7 +108,7 @@ fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<()
         coming: &status::offered(&coming),
         recommends: apt.recommends,
     };
-    let unneeded = needed::unneeded(&installed, declared);
+    let unneeded = closure::unneeded(&installed, declared);
     let lines = unneeded.into_iter().map(|package| Line {
         name: package.name,
         version: package.version,

@@ -5,7 +5,7 @@ use std::io;
 
 use miette::Diagnostic;
 
-use super::Invalid;
+use crate::cli::Invalid;
 
 /// What, why, how to mend it; and the exit code.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Failed {
 }
 
 /// An error and its causes, with something between each two; a cause that the one before it has told already is left out.
-pub(super) fn chain(error: &dyn std::error::Error, between: &str) -> String {
+pub(in crate::cli) fn chain(error: &dyn std::error::Error, between: &str) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -6,8 +6,8 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::os::xdg;
 use crate::sign::{SignError, Signer, Trust, TrustError};
-use crate::xdg;
 
 /// Which key signs.
 #[derive(Clone, Debug, Args)]
@@ -97,7 +97,7 @@ impl TrustArgs {
 }
 
 /// A file of the user's configuration.
-pub(super) fn configuration(name: &str) -> Result<PathBuf, NoConfiguration> {
+pub(in crate::cli) fn configuration(name: &str) -> Result<PathBuf, NoConfiguration> {
     xdg::directory("XDG_CONFIG_HOME", ".config")
         .map(|it| it.join("karat").join(name))
         .ok_or(NoConfiguration)

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::Failed;
-use crate::hashing;
+use crate::cli::Failed;
+use crate::os::hash_stream;
 use crate::scan::{self, Opened};
 use crate::store::{Image, ImageDisk};
 
 /// Opens an image of the store, in the format that its manifest has.
-pub(super) async fn opened(image: Image, format: &str) -> Result<Opened, Failed> {
+pub(in crate::cli) async fn opened(image: Image, format: &str) -> Result<Opened, Failed> {
     if let Some(path) = image.path() {
         let opened = scan::open::recorded(path, format).await;
         return opened.map_err(Failed::new);
@@ -23,7 +23,7 @@ pub(super) async fn opened(image: Image, format: &str) -> Result<Opened, Failed>
     let file = tempfile::Builder::new().prefix("karat-scan-").tempfile();
     let file = file.map_err(io)?;
     let (mut to, path) = (file.reopen().map_err(io)?, file.path().to_owned());
-    let restored = hashing::blocking(move |stop| image.write_to(&mut to, &path, stop));
+    let restored = hash_stream::blocking(move |stop| image.write_to(&mut to, &path, stop));
     let restored = restored.await;
     restored.map_err(|error| Failed::with(error.exit_code(), error))?;
     let opened = scan::open::recorded(file.path(), format).await;

@@ -5,19 +5,19 @@ use std::fmt::Write as _;
 
 use russh::keys::ssh_key::PublicKey;
 
-use super::failed::chain;
-use super::stored::plain;
+use super::failure::chain;
+use super::store_args::plain;
 use crate::sign::{MANIFEST, Signature, Standing, Trust, fingerprint, matches_list};
 use crate::time::Timestamp;
 
 /// A signature and what is thought of it.
-pub(super) struct Judged {
+pub(in crate::cli) struct Judged {
     /// Whose it is, where its form is right.
-    pub(super) key: Option<PublicKey>,
+    pub(in crate::cli) key: Option<PublicKey>,
     /// Who has the key, as the trust file has it.
-    pub(super) names: Vec<String>,
+    pub(in crate::cli) names: Vec<String>,
     /// Why it does not count.
-    pub(super) because: Option<String>,
+    pub(in crate::cli) because: Option<String>,
 }
 
 impl Judged {
@@ -29,16 +29,16 @@ impl Judged {
 
 /// Whose signatures are asked for, and of how many keys.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) require: u16,
-    pub(super) by: &'a [String],
+pub(in crate::cli) struct Asked<'a> {
+    pub(in crate::cli) require: u16,
+    pub(in crate::cli) by: &'a [String],
     /// So many of the approvers.
-    pub(super) approvals: u16,
-    pub(super) approvers: &'a [String],
+    pub(in crate::cli) approvals: u16,
+    pub(in crate::cli) approvers: &'a [String],
 }
 
 /// What is thought of each signature of a manifest's bytes, in an order that does not depend on the signatures.
-pub(super) fn judge_all<'t>(
+pub(in crate::cli) fn judge_all<'t>(
     trust: &Trust,
     texts: impl Iterator<Item = &'t [u8]>,
     bytes: &[u8],
@@ -51,7 +51,7 @@ pub(super) fn judge_all<'t>(
 }
 
 /// What is thought of a signature of some bytes.
-pub(super) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: &[u8]) -> Judged {
+pub(in crate::cli) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: &[u8]) -> Judged {
     let verified = Signature::parse(text).and_then(|it| it.verify(namespace, bytes));
     let key = match verified {
         Ok(key) => key,
@@ -84,7 +84,7 @@ pub(super) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: &[u8]) -
 }
 
 /// What is missing of the signatures that were asked for.
-pub(super) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<String> {
+pub(in crate::cli) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<String> {
     let good = || judged.iter().filter(|it| it.because.is_none());
     let keys: BTreeSet<_> = good()
         .filter_map(|it| it.key.as_ref().map(fingerprint))
@@ -137,7 +137,7 @@ pub(super) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<S
 }
 
 /// A signer for people: the names and the key.
-pub(super) fn who(judged: &Judged) -> String {
+pub(in crate::cli) fn who(judged: &Judged) -> String {
     let key = judged
         .key
         .as_ref()

@@ -57,7 +57,7 @@ impl StoredError {
 }
 
 /// Text that cannot move the cursor or change colours: a manifest may hold anything.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     text.chars()
         .map(|character| match character {
             character if character.is_control() => '\u{fffd}',
@@ -67,6 +67,6 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// A size for people.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
 }

@@ -6,9 +6,9 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::stored::StoreArgs;
+use super::store_args::StoreArgs;
+use crate::cli::shared::syslog::{Message, Server, SyslogError};
 use crate::store::StoreError;
-use crate::syslog::{Message, Server, SyslogError};
 
 /// Lines that are sent over one connection at most: so many are in memory at once.
 const AT_ONCE: usize = 1000;

@@ -4,6 +4,7 @@
 //! overlay + base -> partitions -> ext4 -> tree -> clean -> ext4, written anew -> image -> read back
 //! ```
 
+pub mod source;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -12,16 +13,16 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::clean::{self, CleanError, Cleaned, Own, Owners};
-use super::finish::{Finished, place, repack, scratch};
+use super::convert::{Finished, place, repack, scratch};
+use super::normalize::source::{Container, Source};
 use super::read::ext4::Superblock;
 use super::read::qcow2::{Layer, open_chain};
 use super::read::{ReadError, Slice, partitions};
-use super::rewrite::{Container, Source};
 use super::tree::{Listing, Watch};
 use super::write::{WriteError, Written, find_root};
-use super::{Base, DiskError, identity};
+use super::{Base, DiskError, container_ids};
 use crate::digest::Digest;
-use crate::hashing::{self, Stop};
+use crate::os::hash_stream::{self, Stop};
 use crate::plan;
 use crate::ui::Ui;
 
@@ -103,7 +104,7 @@ pub fn made(base: &Base) -> Option<u64> {
 /// See [`AnewError`]. Nothing is left at `to` then.
 pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
     let (target, on_screen, format) = (to.to_owned(), ui.clone(), job.format);
-    let (renewed, file) = hashing::blocking(move |stop| {
+    let (renewed, file) = hash_stream::blocking(move |stop| {
         let file = scratch(&target).map_err(broken(&target))?;
         let source = open(&job)?;
         let clamp = (job.epoch, &job.own);
@@ -130,7 +131,7 @@ pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewEr
         format: "raw".to_owned(),
     };
     let (to, ui) = (to.to_owned(), ui.clone());
-    hashing::blocking(move |stop| {
+    hash_stream::blocking(move |stop| {
         let epoch = made(&base).and_then(|made| i64::try_from(made).ok());
         let source = Source::open(open_chain(&[layer(&base)?])?)?;
         let epoch = epoch.unwrap_or_default();
@@ -167,12 +168,12 @@ async fn packed(
     )
     .await?;
     let (target, content) = (to.to_owned(), renewed.content);
-    let ((digest, size), file) = hashing::blocking(move |stop| {
+    let ((digest, size), file) = hash_stream::blocking(move |stop| {
         let hash = || {
             let opened = File::options().read(true).write(true).open(&file)?;
-            identity::settle(&opened, format, content)?;
+            container_ids::settle(&opened, format, content)?;
             opened.sync_all()?;
-            hashing::digest(File::open(&file)?, stop, |_| {})
+            hash_stream::digest(File::open(&file)?, stop, |_| {})
         };
         let hashed = hash().map_err(broken(&target))?;
         Ok::<_, AnewError>((hashed, file))

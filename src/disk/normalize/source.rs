@@ -8,15 +8,15 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::read::ext4::{Ext4, Superblock};
-use super::read::partitions::{self, Extent, Table};
-use super::read::qcow2::{Layer, open_chain};
-use super::read::{BlockRead, FileSystem, ReadError, Slice};
-use super::tree::{Checks, Contents, Listing, Tree, Watch, fingerprint, listing};
-use super::write::{
+use crate::digest::Digest;
+use crate::disk::read::ext4::{Ext4, Superblock};
+use crate::disk::read::partitions::{self, Extent, Table};
+use crate::disk::read::qcow2::{Layer, open_chain};
+use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice};
+use crate::disk::tree::{Checks, Contents, Listing, Tree, Watch, fingerprint, listing};
+use crate::disk::write::{
     self, Base, Format, Unhashed, WriteError, Written, find_root, write_qcow2, write_raw,
 };
-use crate::digest::Digest;
 
 /// What an image is written as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

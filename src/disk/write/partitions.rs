@@ -1,8 +1,8 @@
 //! The partition table of the base on a disk of any size: the same partitions, the root reaching to the end.
 
 use super::WriteError;
-use super::little::{Fields, low32};
-use super::pieces::{Piece, Source};
+use super::fields::{Fields, low32};
+use super::layout::{Piece, Source};
 use crate::disk::read::BlockRead;
 use crate::disk::read::partitions::{Extent, Gpt, Guid, Mbr, SECTOR, Table, crc32};
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Change;
-use crate::atomic;
-use crate::manifest::ManifestId;
+use crate::os::atomic_file;
+use crate::record::manifest::ManifestId;
 
 /// Name and version of the form.
 const SCHEMA: &str = "karat.ec2-move/1";
@@ -61,8 +61,8 @@ impl Journal {
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self)?;
-        atomic::make_directory(atomic::directory_of(path))?;
-        atomic::write(path, 0o644, &bytes)
+        atomic_file::make_directory(atomic_file::directory_of(path))?;
+        atomic_file::write(path, 0o644, &bytes)
     }
 
     /// The move has ended.

@@ -5,7 +5,7 @@ mod journal;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use crate::aws::{Aws, AwsError, Region, token};
+use crate::ec2::client::{Aws, AwsError, Region, token};
 use crate::store::Ec2Targets;
 use crate::ui::Ui;
 

@@ -1,10 +1,10 @@
 //! What IAM has to allow for a build on EC2, and no more: launching an instance as karat does, and doing away with what karat has
 //! made for this image. Which conditions a call knows is in AWS's "Service Authorization Reference". Pure.
 
-use crate::aws::policy::{Statement, any, arns};
-use crate::aws::run::IMAGE;
+use crate::ec2::client::run_tags::IMAGE;
+use crate::ec2::iam::publish::key;
+use crate::ec2::iam::{Statement, any, arns};
 use crate::plan::{Ami, Base, Ec2, Interface, Plan};
-use crate::publish::ec2::policy::key;
 
 /// The calls that make something, and tag it.
 const MAKING: [&str; 3] = ["RunInstances", "CreateSecurityGroup", "CreateSnapshot"];

@@ -1,10 +1,12 @@
 //! IAM policies: who may do what with which resources. Pure.
 
+pub(crate) mod machine;
+pub(crate) mod publish;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::run::{IMAGE, RUN};
+use super::client::run_tags::{IMAGE, RUN};
 
 /// The language that policies are written in; AWS has named no later one.
 const LANGUAGE: &str = "2012-10-17";

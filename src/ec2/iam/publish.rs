@@ -1,8 +1,8 @@
 //! What IAM has to allow for a publication, and no more: the calls that this module makes, with what karat has made for this image.
 //! Which conditions a call knows is in AWS's "Service Authorization Reference". Pure.
 
-use crate::aws::policy::{Statement, any, arns};
-use crate::aws::run::{CONDEMNED, PUBLISHED};
+use crate::ec2::client::run_tags::{CONDEMNED, PUBLISHED};
+use crate::ec2::iam::{Statement, any, arns};
 use crate::plan::PublishEc2;
 
 /// What else is to be allowed, besides registering AMIs of snapshots, and what goes with that.
@@ -228,7 +228,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::aws::policy::Policy;
+    use crate::ec2::iam::Policy;
 
     fn settings() -> PublishEc2 {
         PublishEc2 {

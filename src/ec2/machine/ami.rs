@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::Ec2Error;
-use crate::aws::Region;
-use crate::aws::ec2::{Filter, Image};
-use crate::aws::run::MANIFEST;
-use crate::lock;
-use crate::manifest::{self, ManifestId, inputs};
+use crate::ec2::client::Region;
+use crate::ec2::client::ec2::{Filter, Image};
+use crate::ec2::client::run_tags::MANIFEST;
+use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Arch, Firmware};
+use crate::record::lock;
+use crate::record::manifest::{self, ManifestId};
 use crate::ui::Ui;
 
 const GIB: u64 = 1 << 30;
@@ -78,7 +79,7 @@ impl Ami {
             id,
             snapshot,
         } = &self.pinned;
-        inputs::base_of_ami(region, id, snapshot, self.size)
+        manifest_inputs::base_of_ami(region, id, snapshot, self.size)
     }
 
     /// How its instances boot.

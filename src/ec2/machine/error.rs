@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::aws::AwsError;
-use crate::builder::guest::GuestError;
+use crate::ec2::client::AwsError;
+use crate::machine::guest::GuestError;
 use crate::ssh::SshError;
 
 /// Why an image could not be built on EC2.

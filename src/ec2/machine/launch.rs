@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::setup::Place;
 use super::{Ami, Ec2Error, Ec2Machine, Rental};
-use crate::aws::ec2::{Instance, NewInstance, NewVolume};
-use crate::aws::{AwsError, eventually, token};
-use crate::builder::guest::{Keys, UserData};
-use crate::builder::host;
+use crate::ec2::client::ec2::{Instance, NewInstance, NewVolume};
+use crate::ec2::client::{AwsError, eventually, token};
+use crate::machine::guest::{Keys, UserData};
+use crate::machine::host;
 use crate::plan::{self, HostKey, Interface};
 use crate::ssh::Target;
 use crate::ui::Ui;

@@ -6,11 +6,11 @@ use std::io;
 use std::path::Path;
 
 use super::Ec2Error;
-use super::remove::remove;
-use super::rental::{RECORD, Record};
-use crate::aws::ec2::Filter;
-use crate::aws::run::{EXPIRES, RUN, is_over};
-use crate::aws::{Aws, AwsError, Region, Settings};
+use super::resources::{RECORD, Record};
+use super::teardown::remove;
+use crate::ec2::client::ec2::Filter;
+use crate::ec2::client::run_tags::{EXPIRES, RUN, is_over};
+use crate::ec2::client::{Aws, AwsError, Region, Settings};
 use crate::ui::Ui;
 
 /// A run whose karat is gone.

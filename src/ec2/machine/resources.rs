@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Ec2Error;
-use super::remove::remove;
-use crate::aws::Region;
-use crate::aws::ec2::Tags;
-use crate::aws::run::Run;
+use super::teardown::remove;
+use crate::ec2::client::Region;
+use crate::ec2::client::ec2::Tags;
+use crate::ec2::client::run_tags::Run;
 use crate::ui::Ui;
 
 /// Its name inside the run directory.

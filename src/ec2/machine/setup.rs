@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ec2Error, Rental};
-use crate::aws::caller::address_towards;
-use crate::aws::ec2::{Filter, NewSecurityGroup, Subnet};
-use crate::aws::{AwsError, Region, eventually};
 use crate::cidr::Cidr;
+use crate::ec2::client::caller::address_towards;
+use crate::ec2::client::ec2::{Filter, NewSecurityGroup, Subnet};
+use crate::ec2::client::{AwsError, Region, eventually};
 use crate::plan::{self, Interface};
 
 const SSH: u16 = 22;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::launch::root_volume;
-use super::remove::{FREED, group_gone, left, terminate};
 use super::setup::Place;
+use super::teardown::{FREED, group_gone, left, terminate};
 use super::{Ec2Error, Ec2Machine, Rental};
-use crate::aws::Region;
+use crate::ec2::client::Region;
 use crate::ui::Ui;
 
 /// Which of the snapshots of a run one is.

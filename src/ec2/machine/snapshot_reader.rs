@@ -9,8 +9,8 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::Ec2Error;
-use crate::aws::Region;
-use crate::aws::ebs::{BLOCK, Block, IN_FLIGHT};
+use crate::ec2::client::Region;
+use crate::ec2::client::ebs::{BLOCK, Block, IN_FLIGHT};
 use crate::ui::Ui;
 
 /// Reads a snapshot of a disk of `size` bytes into the new file `to`, which has holes where nothing was ever written, or zeros

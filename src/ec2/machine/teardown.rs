@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::ec2::Filter;
-use crate::aws::run::RUN;
-use crate::aws::{AwsError, Region};
-use crate::publish::ec2::sweep;
+use crate::ec2::client::ec2::Filter;
+use crate::ec2::client::run_tags::RUN;
+use crate::ec2::client::{AwsError, Region};
+use crate::ec2::publish::sweep;
 use crate::ui::Ui;
 
 /// What was just made is not known everywhere at once. After a call whose answer was lost, it is looked for so long.

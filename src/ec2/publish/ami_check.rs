@@ -1,8 +1,8 @@
 //! Whether an AMI is what was said of it, without reading its disk.
 
 use super::Publication;
-use crate::aws::ec2::Shares;
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::ec2::Shares;
+use crate::ec2::client::{AwsError, Region};
 
 /// What is other than it was said; nothing when instances can be launched of it as they could when it was published.
 ///

@@ -1,8 +1,8 @@
 //! What an AMI of an image is called, and how it boots.
 
 use super::PublishError;
-use crate::manifest::{Manifest, ManifestId};
 use crate::plan::{BootMode, PublishEc2};
+use crate::record::manifest::{Manifest, ManifestId};
 
 /// The device that the system is on. EBS volumes are `NVMe` devices in instances of this decade, whatever this says.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";

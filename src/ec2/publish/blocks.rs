@@ -1,7 +1,7 @@
 //! The blocks of a disk that have to be written: those with data, or those that differ from a disk that is there already.
 
-use crate::aws::ebs::BLOCK;
 use crate::disk::read::{BlockRead, ReadError};
+use crate::ec2::client::ebs::BLOCK;
 
 /// Hands over every block of `disk` that differs from `parent`, or from zeros. The end of the last block is zeros.
 pub(super) fn changed<E: From<ReadError>>(

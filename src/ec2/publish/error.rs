@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::aws::AwsError;
 use crate::digest::Digest;
 use crate::disk::DiskError;
 use crate::disk::read::ReadError;
+use crate::ec2::client::AwsError;
 use crate::store::StoreError;
 
 /// Why an image was not published.

@@ -12,8 +12,8 @@ use crate::disk;
 use crate::disk::content::{CHUNK, Content};
 use crate::disk::read::qcow2::Qcow2;
 use crate::disk::read::{BlockRead, RawFile, ReadError};
-use crate::hashing;
-use crate::manifest::{self, Manifest};
+use crate::os::hash_stream;
+use crate::record::manifest::{self, Manifest};
 use crate::store::{ImageDisk, Store};
 use crate::ui::Ui;
 
@@ -73,7 +73,7 @@ impl Source {
             return Ok(digest);
         }
         let disk = Arc::clone(&self.disk);
-        Ok(hashing::blocking(move |_| content(&*disk)).await?)
+        Ok(hash_stream::blocking(move |_| content(&*disk)).await?)
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::progress::{Claim, Progress};
 use super::register::sweep;
-use crate::aws::ec2::Filter;
-use crate::aws::run::{EXPIRES, PUBLISHED, RUN, is_over};
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::ec2::Filter;
+use crate::ec2::client::run_tags::{EXPIRES, PUBLISHED, RUN, is_over};
+use crate::ec2::client::{AwsError, Region};
 use crate::ui::Ui;
 
 /// Uploads of this cache that nobody goes on with: each with its region, as the names of their files have it.

@@ -1,19 +1,17 @@
 //! An image of the store → AMIs: written as snapshots through the EBS direct APIs, without any instance, and registered.
 
-mod about;
+pub(crate) mod ami_check;
+mod ami_metadata;
 mod blocks;
 mod error;
+mod image_disk;
 pub(crate) mod leftover;
 mod parent;
-pub(crate) mod policy;
 mod progress;
-pub(crate) mod prove;
 pub(crate) mod prune;
 pub(crate) mod publication;
 pub(crate) mod read_back;
 mod register;
-mod source;
-pub(crate) mod target;
 mod upload;
 
 use std::path::PathBuf;
@@ -21,21 +19,21 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::aws::ec2::{Filter, Image, Tags};
-use crate::aws::run::{self, MANIFEST, Run};
-use crate::aws::{Aws, AwsError, Region, token};
 use crate::digest::Digest;
-use crate::manifest::{Manifest, ManifestId};
+use crate::ec2::client::ec2::{Filter, Image, Tags};
+use crate::ec2::client::run_tags::{self, MANIFEST, Run};
+use crate::ec2::client::{Aws, AwsError, Region, token};
 use crate::plan::PublishEc2;
+use crate::record::manifest::{Manifest, ManifestId};
 use crate::store::Store;
 use crate::ui::Ui;
 
-pub use about::About;
+pub use ami_metadata::About;
 pub use error::PublishError;
+pub use image_disk::Source;
 use progress::{Beginning, Claim, Progress};
 pub use publication::{Publication, Published};
 pub use register::{offer, register, sweep};
-pub use source::Source;
 use upload::Parent;
 
 /// What AWS says when an AMI of this name is there already.
@@ -118,7 +116,11 @@ pub fn regions(aws: &Aws, settings: &PublishEc2) -> Result<Vec<String>, AwsError
 }
 
 /// The ARN of the key of a region.
-fn key(settings: &PublishEc2, region: &str, caller: &crate::aws::sts::Caller) -> Option<String> {
+fn key(
+    settings: &PublishEc2,
+    region: &str,
+    caller: &crate::ec2::client::sts::Caller,
+) -> Option<String> {
     let key = settings.kms_key.as_ref()?;
     if key.starts_with("arn:") {
         return Some(key.clone());
@@ -187,7 +189,7 @@ impl Place<'_> {
         let ours = Filter::tag(MANIFEST, &self.about.id.to_string());
         let mut there = Vec::new();
         for image in self.region.images(&["self"], &[ours]).await? {
-            match (image.state.as_str(), image.tag(run::RUN)) {
+            match (image.state.as_str(), image.tag(run_tags::RUN)) {
                 ("deregistered", _) => {}
                 ("failed" | "error" | "invalid", Some(run)) => {
                     sweep(&self.region, run, self.job.ui).await;
@@ -305,8 +307,8 @@ impl Place<'_> {
         // Not cancelled within: an answer that nobody hears leaves an AMI that nobody knows.
         let mut tags = self.tags();
         tags.insert("Name".to_owned(), about.name.clone());
-        let run = progress.beginning.tags.get(run::RUN);
-        tags.extend(run.map(|run| (run::RUN.to_owned(), run.clone())));
+        let run = progress.beginning.tags.get(run_tags::RUN);
+        tags.extend(run.map(|run| (run_tags::RUN.to_owned(), run.clone())));
         let image = register(region, about, self.job.settings, &snapshot, &tags).await?;
         let image = self.until_cancelled(region.image_available(&image)).await?;
         offer(region, &image, self.job.settings).await?;
@@ -344,7 +346,7 @@ impl Place<'_> {
     }
 
     async fn sweep(&self, progress: &Progress) {
-        let removed = match progress.beginning.tags.get(run::RUN) {
+        let removed = match progress.beginning.tags.get(run_tags::RUN) {
             Some(run) => sweep(&self.region, run, self.job.ui).await,
             None => Vec::new(),
         };

@@ -3,8 +3,8 @@
 use super::publication::{self, Published};
 use super::upload::Parent;
 use super::{Place, PublishError, Source};
-use crate::channel::ChannelName;
-use crate::manifest::ManifestId;
+use crate::record::channel::ChannelName;
+use crate::record::manifest::ManifestId;
 use crate::store::StoreError;
 
 /// An image that was published here.

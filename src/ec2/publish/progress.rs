@@ -12,8 +12,8 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::PublishError;
-use crate::aws::ec2::Tags;
-use crate::flock::FileLock;
+use crate::ec2::client::ec2::Tags;
+use crate::os::file_lock::FileLock;
 
 /// What a snapshot is begun with: a second beginning with the same is the same snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

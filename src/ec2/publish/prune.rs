@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::register::deregister;
-use super::target::OURS;
-use crate::aws::ec2::{Filter, Image, LaunchTemplateVersion, Tags};
-use crate::aws::run::{CONDEMNED, MANIFEST, PUBLISHED, after};
-use crate::aws::{AwsError, Region};
-use crate::manifest::ManifestId;
+use crate::ec2::channel_target::OURS;
+use crate::ec2::client::ec2::{Filter, Image, LaunchTemplateVersion, Tags};
+use crate::ec2::client::run_tags::{CONDEMNED, MANIFEST, PUBLISHED, after};
+use crate::ec2::client::{AwsError, Region};
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 /// AWS deprecates by the minute, and not in the past.

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::attest::predicate::{self, PUBLICATION};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::manifest::ManifestId;
+use crate::store::predicate::{self, PUBLICATION};
 use crate::store::{Attestation, Store, StoreError};
 
 /// An AMI with what it was made of.

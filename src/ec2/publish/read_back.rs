@@ -4,10 +4,10 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
-use crate::aws::Region;
-use crate::aws::ebs::BLOCK;
 use crate::digest::Digest;
 use crate::disk::content::{CHUNK, Content};
+use crate::ec2::client::Region;
+use crate::ec2::client::ebs::BLOCK;
 
 /// The digest of the disk that a snapshot is of, which has `size` bytes; what is behind them must be zeros.
 ///

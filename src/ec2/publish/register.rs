@@ -1,9 +1,9 @@
 //! A snapshot → an AMI that others can launch; and back to nothing.
 
-use super::about::{About, ROOT_DEVICE};
-use crate::aws::ec2::{Filter, Image, NewImage, Shares, Tags};
-use crate::aws::run::{PUBLISHED, RUN, after};
-use crate::aws::{AwsError, Region, eventually};
+use super::ami_metadata::{About, ROOT_DEVICE};
+use crate::ec2::client::ec2::{Filter, Image, NewImage, Shares, Tags};
+use crate::ec2::client::run_tags::{PUBLISHED, RUN, after};
+use crate::ec2::client::{AwsError, Region, eventually};
 use crate::plan::PublishEc2;
 use crate::time::Timestamp;
 use crate::ui::Ui;

@@ -11,11 +11,11 @@ use tokio_util::bytes::Bytes;
 use super::PublishError;
 use super::blocks::changed;
 use super::progress::Progress;
-use crate::aws::ebs::{IN_FLIGHT, NewSnapshot};
-use crate::aws::{AwsError, Region, eventually};
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
-use crate::hashing;
+use crate::ec2::client::ebs::{IN_FLIGHT, NewSnapshot};
+use crate::ec2::client::{AwsError, Region, eventually};
+use crate::os::hash_stream;
 use crate::ui::Bar;
 
 /// A snapshot that was ended already is completed within this time: those that are written through the EBS direct APIs need a minute.
@@ -80,7 +80,7 @@ pub(super) async fn write(
     bar: &Bar,
 ) -> Result<Written, PublishError> {
     let (blocks, mut ready) = mpsc::channel(READY);
-    let read = hashing::blocking(move |stop| {
+    let read = hash_stream::blocking(move |stop| {
         let mut aggregate = Sha256::new();
         let mut count = 0;
         changed(&*disk, parent.as_deref(), |index, data| {

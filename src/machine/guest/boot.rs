@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::builder::MachineError;
+use crate::machine::MachineError;
 use crate::ssh::Session;
 use crate::ui::Ui;
 
@@ -16,7 +16,7 @@ if [ -d /run/systemd/system ]; then
 fi";
 
 /// Waits for the end of the boot. Units that failed and a boot that does not end are warnings: the tests decide.
-pub(in crate::builder) async fn settled(
+pub(crate) async fn settled(
     session: &Session,
     within: Duration,
     ui: &Ui,

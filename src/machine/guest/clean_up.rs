@@ -1,7 +1,7 @@
 //! The last thing that runs in a guest.
 
 use super::{GuestError, said};
-use crate::builder::{Death, MachineError};
+use crate::machine::{Death, MachineError};
 use crate::ssh::{Session, quote};
 
 const SCRIPT: &str = include_str!("cleanup.sh");
@@ -13,7 +13,7 @@ const SCRIPT: &str = include_str!("cleanup.sh");
 ///
 /// # Errors
 /// The script failed, the line dropped, or the guest died.
-pub(in crate::builder) async fn clean_up(
+pub(crate) async fn clean_up(
     session: &Session,
     mut death: Death,
     authorized: Option<&str>,

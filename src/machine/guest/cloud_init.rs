@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::GuestError;
-use crate::builder::MachineError;
+use crate::machine::MachineError;
 use crate::ssh::Session;
 use crate::ui::Ui;
 
@@ -37,11 +37,7 @@ enum Progress {
 }
 
 /// Waits until cloud-init has done what the seed tells it. Problems that it got over are a warning.
-pub(in crate::builder) async fn wait(
-    session: &Session,
-    within: Duration,
-    ui: &Ui,
-) -> Result<(), MachineError> {
+pub(crate) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result<(), MachineError> {
     let done = timeout(within, async {
         loop {
             match progress(&session.output(STATUS).await?) {

@@ -44,7 +44,7 @@ pub enum GuestError {
 }
 
 /// What a child said, for the end of a message.
-pub(in crate::builder) fn said(stderr: &str) -> String {
+pub(crate) fn said(stderr: &str) -> String {
     match stderr.trim() {
         "" => String::new(),
         text => format!(": {text}"),

@@ -14,7 +14,7 @@ const BUILD_KEY: &str = "key";
 
 /// The keys of one build.
 #[derive(Debug)]
-pub(in crate::builder) struct Keys {
+pub(crate) struct Keys {
     /// How karat logs in.
     pub auth: Auth,
     /// The public key that the guest lets in; `None` when an agent holds keys that the base knows already.

@@ -10,10 +10,10 @@ mod user_data;
 
 pub use error::GuestError;
 
-pub(super) use boot::settled;
-pub(super) use clean_up::clean_up;
-pub(super) use cloud_init::wait as cloud_init;
-pub(super) use error::said;
-pub(super) use keys::Keys;
-pub(super) use sealed::{attach, attach_again};
-pub(super) use user_data::UserData;
+pub(crate) use boot::settled;
+pub(crate) use clean_up::clean_up;
+pub(crate) use cloud_init::wait as cloud_init;
+pub(crate) use error::said;
+pub(crate) use keys::Keys;
+pub(crate) use sealed::{attach, attach_again};
+pub(crate) use user_data::UserData;

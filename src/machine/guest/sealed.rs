@@ -12,7 +12,7 @@ use crate::ui::Ui;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Sets the guest up over its first connection, with a script that makes whatever would leave it fail.
-pub(in crate::builder) async fn attach(
+pub(crate) async fn attach(
     seal: &mut Seal,
     session: &Session,
     script: &str,
@@ -22,7 +22,7 @@ pub(in crate::builder) async fn attach(
 }
 
 /// As [`attach`], over a connection that takes the place of one before: the guest may have restarted.
-pub(in crate::builder) async fn attach_again(
+pub(crate) async fn attach_again(
     seal: &mut Seal,
     session: &Session,
     script: &str,

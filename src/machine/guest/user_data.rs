@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// The `#cloud-config` of a guest.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::builder) struct UserData<'a> {
+pub(crate) struct UserData<'a> {
     /// Login name.
     pub user: &'a str,
     /// Public keys that may log in, as lines of `authorized_keys`.
@@ -22,7 +22,7 @@ impl UserData<'_> {
     ///
     /// Only the modules that the build needs run: what cloud-init would do besides (apt sources, locale, mounts, ...) has no place
     /// in an image, takes much of an emulated boot, and comes anyway when the finished image first boots for its user.
-    pub(in crate::builder) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         // One that is gone cannot be cancelled, and not every guest has systemd; neither matters.
         let cancel = format!(
             "systemctl stop --no-block {} 2>/dev/null || true",

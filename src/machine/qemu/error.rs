@@ -7,8 +7,8 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::builder::guest::{GuestError, said};
 use crate::disk::DiskError;
+use crate::machine::guest::{GuestError, said};
 use crate::ssh::SshError;
 
 /// Why QEMU could not run the guest.

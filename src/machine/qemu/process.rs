@@ -15,8 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::qmp::{self, Commands};
 use super::watch::Watcher;
 use super::{QemuError, arguments, leftover};
-use crate::builder::Death;
-use crate::child;
+use crate::machine::Death;
+use crate::os::child;
 
 /// QEMU opens its disks and answers its monitor within this, also on a loaded host.
 const START_LIMIT: Duration = Duration::from_secs(30);

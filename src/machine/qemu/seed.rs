@@ -8,7 +8,7 @@ use std::path::Path;
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions, format_volume};
 use serde_json::json;
 
-use crate::builder::guest::UserData;
+use crate::machine::guest::UserData;
 
 /// Room for the files and more; FAT needs little itself.
 const SIZE: usize = 1 << 20;

@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::console::{self, PanicWatch};
 use super::process::{End, describe};
 use super::qmp::{self, Event, Message};
-use crate::builder::guest::said;
+use crate::machine::guest::said;
 
 /// A death is told within two seconds; this leaves room for the rest.
 const CONSOLE_LOOK: Duration = Duration::from_millis(500);

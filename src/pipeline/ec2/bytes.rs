@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::Site;
 use crate::base::BaseDisk;
-use crate::build::phases::Phases;
-use crate::build::{BuildError, Job};
-use crate::builder::ec2::{Ami, Ec2Error, Ec2Machine, Part, begin_snapshot};
 use crate::disk;
-use crate::scan::whole::Check;
+use crate::ec2::machine::{Ami, Ec2Error, Ec2Machine, Part, begin_snapshot};
+use crate::pipeline::phases::Phases;
+use crate::pipeline::{BuildError, Job};
+use crate::scan::run::Check;
 
 /// How the bytes of an AMI can be had, to compare with.
 pub(super) enum Bytes {
@@ -102,7 +102,7 @@ impl Job<'_> {
         let bytes = site.ec2.volume_size.unwrap_or(site.ami.size);
         self.read_snapshot(region, snapshot, bytes, &scratch)
             .await?;
-        let placed = crate::atomic::directory_of(&path);
+        let placed = crate::os::atomic_file::directory_of(&path);
         let placed =
             std::fs::create_dir_all(placed).and_then(|()| std::fs::rename(&scratch, &path));
         placed.map_err(|source| Ec2Error::Write {

@@ -1,18 +1,18 @@
 //! A lock without an image.
 
 use super::Site;
-use crate::build::locking::Locking;
-use crate::build::phases::Phases;
-use crate::build::{BuildError, Job, Update};
-use crate::builder::Machine as _;
-use crate::lock::Lock;
+use crate::machine::Machine as _;
+use crate::os::run_dir::RunDir;
+use crate::pipeline::locking::Locking;
+use crate::pipeline::phases::Phases;
+use crate::pipeline::{BuildError, Job, Update};
 use crate::plan;
-use crate::run::RunDir;
+use crate::record::lock::Lock;
 use crate::store::Timestamp;
 
 impl Job<'_> {
     /// Launches an instance to ask its package manager, unless the lock is known without.
-    pub(in crate::build) async fn lock_on_ec2(
+    pub(in crate::pipeline) async fn lock_on_ec2(
         &self,
         ec2: &plan::Ec2,
         update: Update,

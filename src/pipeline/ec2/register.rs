@@ -1,12 +1,12 @@
 //! A snapshot whose image is recorded → an AMI that others can launch.
 
 use super::Site;
-use crate::aws::run::MANIFEST;
-use crate::build::{BuildError, Job, Made};
-use crate::builder::ec2::{Ec2Error, Rental};
-use crate::manifest::ManifestId;
+use crate::ec2::client::run_tags::MANIFEST;
+use crate::ec2::machine::{Ec2Error, Rental};
+use crate::ec2::publish::{About, Publication, Source, offer, register};
+use crate::pipeline::{BuildError, Job, Made};
 use crate::plan::{BootMode, PublishEc2};
-use crate::publish::ec2::{About, Publication, Source, offer, register};
+use crate::record::manifest::ManifestId;
 
 impl Job<'_> {
     /// Makes an AMI of a snapshot whose image is recorded.

@@ -1,14 +1,14 @@
 //! The finished image, booted once more for its tests: an AMI that is there for that alone, and an instance of it.
 
 use super::Site;
-use crate::build::phases::Phases;
-use crate::build::{BuildError, Job, Made};
-use crate::builder::Machine as _;
-use crate::builder::ec2::{self, Ami, Ec2Error};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::ec2::machine::{self, Ami, Ec2Error};
+use crate::ec2::publish::{About, register};
+use crate::machine::Machine as _;
+use crate::pipeline::phases::Phases;
+use crate::pipeline::{BuildError, Job, Made};
 use crate::provision;
-use crate::publish::ec2::{About, register};
+use crate::record::manifest::ManifestId;
 use crate::store::StoreError;
 
 impl Job<'_> {
@@ -49,7 +49,7 @@ impl Job<'_> {
         machine.destroy().await;
         let region = &site.rental.region;
         let end = async {
-            ec2::end(region, &id, &place, self.ui).await;
+            machine::end(region, &id, &place, self.ui).await;
             Ok(region.deregister_image(&ami.pinned.id).await?)
         };
         phases.run("end the test", end).await

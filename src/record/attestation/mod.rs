@@ -5,8 +5,6 @@
 //! a purpose of its own: so agents and security keys can make it, and `ssh-keygen -Y verify` checks it.
 //! (<https://github.com/secure-systems-lab/dsse>, <https://in-toto.io/Statement/v1>)
 
-pub(crate) mod predicate;
-
 use data_encoding::BASE64;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
@@ -14,7 +12,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::manifest::{ManifestId, Unrepresentable, canonical};
+use crate::record::canonical;
+use crate::record::manifest::{ManifestId, Unrepresentable};
 
 /// What signatures of attestations are for.
 pub const NAMESPACE: &str = "karat-attestation@v1";

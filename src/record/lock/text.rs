@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serializer};
 
 use super::{Lock, LockError, Package, SCHEMA};
-use crate::atomic;
 use crate::digest::Digest;
+use crate::os::atomic_file;
 
 const HEADER: &str = "# What `karat build` installs, exactly. Written by karat; keep it in version control, do not edit it.
 # `karat lock --update` brings it up to date.
@@ -88,7 +88,7 @@ impl Lock {
         if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
         }
-        atomic::write(path, 0o644, text.as_bytes()).map_err(|source| LockError::Write {
+        atomic_file::write(path, 0o644, text.as_bytes()).map_err(|source| LockError::Write {
             path: path.to_owned(),
             source,
         })

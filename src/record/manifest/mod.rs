@@ -4,10 +4,7 @@
 //! is the SHA-256 of its canonical bytes, so the same inputs and output have the same id everywhere, and
 //! `sha256sum` checks it.
 
-pub mod canonical;
-pub(crate) mod diff;
 mod id;
-pub(crate) mod inputs;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +12,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use canonical::Unrepresentable;
+pub use super::canonical::Unrepresentable;
 pub use id::{IdPrefix, InvalidId, ManifestId};
 
 use crate::digest::Digest;
@@ -522,7 +519,7 @@ impl Manifest {
     /// # Errors
     /// A value is outside what canonical JSON can hold.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Unrepresentable> {
-        canonical::to_bytes(self)
+        super::canonical::to_bytes(self)
     }
 
     /// Reads a manifest, strictly: unknown and duplicate keys and every form but the canonical one are refused.

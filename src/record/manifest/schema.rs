@@ -176,10 +176,10 @@ fn the_schema_and_karat_refuse_the_same() {
     assert_eq!(verdicts.len(), values.len());
     let (mut refused, mut differ) = (0, Vec::new());
     for (value, by_schema) in values.iter().zip(verdicts) {
-        let bytes = canonical::value_to_bytes(value).ok();
+        let bytes = crate::record::canonical::value_to_bytes(value).ok();
         let by_karat = bytes.is_some_and(|bytes| Manifest::from_bytes(&bytes).is_ok());
         if by_schema != by_karat {
-            let change = diff::explain(&full, value);
+            let change = crate::diff::explain(&full, value);
             differ.push(format!("{change} by karat {by_karat}"));
         }
         refused += usize::from(!by_karat);

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::super::root::shown;
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError, apk, dpkg, rpm};
 use crate::scan::inventory;
+use crate::scan::root::shown;
 
 /// Paths of all packages together; the largest of systems have a million.
 const MOST_PATHS: usize = 4 << 20;

@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use super::database::{Claim, Database, Package, Places, damaged};
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError};
-use crate::debian::{control, status};
+use crate::distro::debian::{control, status};
 
 /// Lists of paths and checksums.
 const INFO: &[u8] = b"/var/lib/dpkg/info";

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ::md5::Digest as _;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
-use super::super::root::shown;
 use super::md5::{LANES, Md5, padding};
 use super::{Root, ScanError};
 use crate::disk::tree::Content;
+use crate::scan::root::shown;
 
 /// Bytes that are read at once of a file.
 const PIECE: usize = 128 << 10;

@@ -6,8 +6,9 @@ use md5::{Digest as _, Md5};
 use super::database::{Claim, Database, Package, Places, Record, Relations, exact};
 use super::hash::{Algorithm, Checksum};
 use super::{Root, SHARED, ScanError};
+use crate::distro::rpm::header;
 use crate::scan::inventory;
-use crate::scan::inventory::rpm::{self, Header, header};
+use crate::scan::inventory::rpm::{self, Header};
 
 /// Flags and states of files: `rpmfiles.h`.
 const CONFIG: u32 = 1;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::scan::inventory::rpm::header;
+use crate::distro::rpm::header;
 use crate::scan::inventory::rpm::tests::{Value, database as rpm_database, header_of};
 use crate::scan::testing::Planted;
 

@@ -6,7 +6,7 @@ use crate::disk::read::{
     Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
 };
 use crate::disk::tree::{Content, File, Tree};
-use crate::scan::{Root, packaged};
+use crate::scan::{Root, integrity};
 
 /// The status file of dpkg.
 #[must_use]
@@ -54,7 +54,7 @@ fn alone(path: &str, bytes: &[u8]) -> bool {
     let tree = tree(path, bytes);
     let root = Root::new(&tree, &Nothing);
     // The paths and checksums in it are another reader's.
-    let verified = packaged::verify(&root, 1).is_ok();
+    let verified = integrity::verify(&root, 1).is_ok();
     verified && read(&root).is_ok_and(|found| !found.packages.is_empty())
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inventory::{Inventory, Manager};
-use super::{Root, ScanError};
+use crate::scan::inventory::{Inventory, Manager};
+use crate::scan::{Root, ScanError};
 
 /// The largest copyright file of Debian (Chromium's, Linux's) is a few MiB.
 const MOST: u64 = 16 << 20;

@@ -1,12 +1,18 @@
 //! A scan for people and for programs.
 
+pub(crate) mod licenses;
+pub mod policy;
+pub(crate) mod purl;
+pub(crate) mod sarif;
+pub mod sbom;
+pub(crate) mod vex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::{Judged, Kind, Verdict};
-use super::whole::{Check, Scanned};
+use super::report::policy::{Judged, Kind, Verdict};
+use super::run::{Check, Scanned};
 use super::{Finding, Severity, State};
 use crate::digest::Digest;
 use crate::time::Timestamp;
@@ -115,7 +121,10 @@ impl Json {
     /// A finding is none.
     pub fn keys(&self) -> serde_json::Result<BTreeSet<String>> {
         let found = self.found()?;
-        Ok(found.iter().map(|(_, it)| super::policy::key(it)).collect())
+        Ok(found
+            .iter()
+            .map(|(_, it)| super::report::policy::key(it))
+            .collect())
     }
 
     /// What was found, however it was judged.

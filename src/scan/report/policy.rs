@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::vex::{self, Statement};
-use super::{Finding, Severity};
 use crate::plan::{Ignore, Policy};
+use crate::scan::{Finding, Severity};
 use crate::time::Timestamp;
 
 /// Which part of a scan found it; in the order of reports.

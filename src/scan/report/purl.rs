@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::inventory::{Language, Manager, Package, Release};
+use crate::scan::inventory::{Language, Manager, Package, Release};
 
 /// What stays as it is in a package URL; a colon does, whatever it stands for.
 const ODD: &AsciiSet = &NON_ALPHANUMERIC

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use super::Report;
 use super::policy::{Judged, Kind, Verdict};
-use super::report::Report;
-use super::{Finding, Severity};
 use crate::digest::Digest;
+use crate::scan::{Finding, Severity};
 
 /// What a path of a URI may not have as it is (RFC 3986), `/` kept.
 const ODD: &AsciiSet = &CONTROLS

@@ -6,7 +6,7 @@ use miette::Diagnostic;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::Finding;
+use crate::scan::Finding;
 
 /// What one statement says of one vulnerability.
 #[derive(Clone, PartialEq, Eq, Debug)]

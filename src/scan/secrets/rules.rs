@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::judge;
 use super::rule::{Files, Rule};
+use super::validators;
 use crate::scan::Severity;
 
 mod chat;
@@ -32,7 +32,7 @@ const fn token(
         before: 80,
         within: 512,
         pattern,
-        judge: judge::key,
+        judge: validators::key,
         files: Files::Any,
         chosen: false,
     }
@@ -59,7 +59,7 @@ const fn password(
     pattern: &'static str,
 ) -> Rule {
     Rule {
-        judge: judge::password,
+        judge: validators::password,
         chosen: true,
         ..token(name, what, anchors, pattern)
     }

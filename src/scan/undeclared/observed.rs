@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::places::{self, Place};
+use super::watched_paths::{self, Place};
 use crate::disk::read::Kind;
 use crate::disk::tree::{Content, File};
-use crate::scan::packaged::{Checksum, Package, Packaged, sums, verify_some};
+use crate::scan::integrity::{Checksum, Package, Packaged, sums, verify_some};
 use crate::scan::{Root, ScanError};
 
 /// Threads that take sums.
@@ -188,7 +188,7 @@ pub(super) fn subject(packaged: &Packaged, path: &[u8], file: &File) -> Option<&
     }
     // A unit that is switched off starts nothing.
     let off = matches!(&file.content, Content::Link(target) if target == b"/dev/null");
-    places::of(path).filter(|_| !off)
+    watched_paths::of(path).filter(|_| !off)
 }
 
 fn print(file: &File, sum: Option<Checksum>) -> Print {

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::super::attested;
-use super::super::stored::plain;
 use super::MoveError;
-use crate::aws::{Aws, Settings};
-use crate::channel::{ChannelName, Move};
-use crate::flock::FileLock;
-use crate::manifest::ManifestId;
-use crate::publish::ec2::publication::{last_ones, of};
-use crate::publish::ec2::target::{self, Change, Journal};
-use crate::publish::ec2::{Published, prove};
+use crate::cli::shared::attestation_status;
+use crate::cli::shared::store_args::plain;
+use crate::ec2::channel_target::{self, Change, Journal};
+use crate::ec2::client::{Aws, Settings};
+use crate::ec2::publish::publication::{last_ones, of};
+use crate::ec2::publish::{Published, ami_check};
+use crate::os::file_lock::FileLock;
+use crate::record::channel::{ChannelName, Move};
+use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::{Ec2Targets, Store};
 use crate::ui::Ui;
@@ -47,7 +47,8 @@ impl AtAws {
             None
         } else {
             let path = journal.with_extension("lock");
-            let made = crate::atomic::make_directory(crate::atomic::directory_of(&path));
+            let made =
+                crate::os::atomic_file::make_directory(crate::os::atomic_file::directory_of(&path));
             made.map_err(|error| MoveError::journal(&path, error))?;
             let waiting = || ui.note("waiting for another move of this channel at AWS");
             let lock = FileLock::exclusive(&path, waiting).await;
@@ -83,10 +84,10 @@ impl AtAws {
         let is_head = channel.number() == journal.number;
         if has_moved && is_head {
             ui.note("an earlier move was interrupted at AWS; it is done to its end");
-            target::apply(&self.aws, &journal.changes).await?;
+            channel_target::apply(&self.aws, &journal.changes).await?;
         } else if !has_moved {
             ui.note("an earlier move was interrupted at AWS; it is undone");
-            if !target::undo(&self.aws, &journal.changes, ui).await {
+            if !channel_target::undo(&self.aws, &journal.changes, ui).await {
                 return Err(MoveError::NotUndone(self.name.clone()));
             }
         }
@@ -112,9 +113,10 @@ impl AtAws {
             let Some(said) = here.find(|it| it.region == *name) else {
                 return Ok((vec![unpublished(name, id, trust.is_some())], Vec::new()));
             };
-            let faults = prove::faults(&region, said).await?;
+            let faults = ami_check::faults(&region, said).await?;
             if faults.is_empty() {
-                let changes = target::changes(&region, &self.targets, &said.image, &note).await?;
+                let changes =
+                    channel_target::changes(&region, &self.targets, &said.image, &note).await?;
                 return Ok::<_, MoveError>((faults, changes));
             }
             let told = faults.iter();
@@ -148,7 +150,7 @@ impl AtAws {
         let journal = Journal::new(entry.number, entry.manifest, changes.to_vec());
         let written = journal.write(&self.journal);
         written.map_err(|error| MoveError::journal(&self.journal, error))?;
-        let applied = cancel.run_until_cancelled(target::apply(&self.aws, changes));
+        let applied = cancel.run_until_cancelled(channel_target::apply(&self.aws, changes));
         let error = match applied.await {
             Some(Ok(())) => return Ok(()),
             Some(Err(error)) => MoveError::AtAws {
@@ -163,7 +165,7 @@ impl AtAws {
 
     /// Puts everything back.
     pub(super) async fn undo(&self, changes: &[Change], ui: &Ui) -> Result<(), MoveError> {
-        if !target::undo(&self.aws, changes, ui).await {
+        if !channel_target::undo(&self.aws, changes, ui).await {
             return Err(MoveError::NotUndone(self.name.clone()));
         }
         self.end()
@@ -192,14 +194,14 @@ fn unpublished(region: &str, id: ManifestId, is_signed: bool) -> String {
 }
 
 /// The AMIs of an image, one for each region. With `trust`, only those that somebody trusted vouches for.
-pub(in super::super) fn published(
+pub(in crate::cli) fn published(
     store: &Store,
     id: ManifestId,
     trust: Option<&Trust>,
 ) -> Result<Vec<Published>, crate::store::StoreError> {
     let mut all = of(store, id)?;
     if let Some(trust) = trust {
-        all.retain(|it| attested::counts(&it.said, trust));
+        all.retain(|it| attestation_status::counts(&it.said, trust));
     }
     Ok(last_ones(all))
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::super::sign::SigningError;
-use super::super::trusted::NoConfiguration;
-use super::super::verify::VerifyError;
-use crate::aws::AwsError;
-use crate::channel::ChannelName;
-use crate::manifest::ManifestId;
+use crate::cli::shared::key_args::NoConfiguration;
+use crate::cli::sign::SigningError;
+use crate::cli::verify::VerifyError;
+use crate::ec2::client::AwsError;
+use crate::record::channel::ChannelName;
+use crate::record::manifest::ManifestId;
 use crate::sign::{SignError, TrustError};
 use crate::size::show_duration;
 use crate::store::{PolicyError, StoreError};

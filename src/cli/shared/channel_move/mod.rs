@@ -9,16 +9,16 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::attesting;
-use super::failed::chain;
-use super::judging::{Asked, judge_all, wanting};
-use super::stored::{StoreArgs, plain};
-use super::trusted::{KeyArgs, TrustArgs};
-use super::verify;
-use crate::actor;
-use crate::channel::{self, ChannelName, Direction, Entry, Move};
-use crate::manifest::ManifestId;
-use crate::publish::ec2::target::Change;
+use super::attestation;
+use super::failure::chain;
+use super::key_args::{KeyArgs, TrustArgs};
+use super::signature_policy::{Asked, judge_all, wanting};
+use super::store_args::{StoreArgs, plain};
+use crate::cli::verify;
+use crate::ec2::channel_target::Change;
+use crate::os::user;
+use crate::record::channel::{self, ChannelName, Direction, Entry, Move};
+use crate::record::manifest::ManifestId;
 use crate::sign::Signer;
 use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
@@ -28,7 +28,7 @@ mod ec2;
 mod error;
 
 use ec2::AtAws;
-pub(super) use ec2::published;
+pub(in crate::cli) use ec2::published;
 pub use error::MoveError;
 
 /// Vulnerabilities that are named one by one.
@@ -79,10 +79,10 @@ pub struct MoveArgs {
 }
 
 /// Which channel is to point where.
-pub(super) struct Wanted<'a> {
-    pub(super) name: &'a ChannelName,
-    pub(super) id: ManifestId,
-    pub(super) direction: Direction,
+pub(in crate::cli) struct Wanted<'a> {
+    pub(in crate::cli) name: &'a ChannelName,
+    pub(in crate::cli) id: ManifestId,
+    pub(in crate::cli) direction: Direction,
 }
 
 /// What is there once everything is proved.
@@ -102,7 +102,7 @@ struct Ready {
 ///
 /// # Errors
 /// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`] and [`MoveError::Checkpoint`].
-pub(super) async fn run(
+pub(in crate::cli) async fn run(
     store: &Store,
     wanted: Wanted<'_>,
     args: &MoveArgs,
@@ -144,7 +144,7 @@ pub(super) async fn run(
     }
     print(&entry, args.json, out)?;
     if let Some(signer) = &signer {
-        let point = attesting::checkpoint(signer, store).await;
+        let point = attestation::checkpoint(signer, store).await;
         let name = name.clone();
         point.map_err(|source| MoveError::Checkpoint {
             name,
@@ -355,7 +355,11 @@ async fn record(writing: &Writing, entry: &Move, signer: Option<&Signer>) -> Res
     Ok(writing.move_channel(kept).await?)
 }
 
-pub(super) fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(), MoveError> {
+pub(in crate::cli) fn print(
+    entry: &Move,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), MoveError> {
     if json {
         let line = serde_json::to_string(entry).map_err(io::Error::other)?;
         writeln!(out, "{line}")?;
@@ -370,11 +374,11 @@ pub(super) fn print(entry: &Move, json: bool, out: &mut dyn Write) -> Result<(),
 }
 
 fn who() -> String {
-    plain(&actor::who())
+    plain(&user::who())
 }
 
 /// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.
-pub(super) async fn hook(command: &str, entry: &Move) -> Result<(), MoveError> {
+pub(in crate::cli) async fn hook(command: &str, entry: &Move) -> Result<(), MoveError> {
     let failed = |problem: String| MoveError::Hook {
         name: entry.channel.clone(),
         command: command.to_owned(),

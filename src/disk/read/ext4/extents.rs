@@ -1,10 +1,10 @@
 //! Where a file's blocks are: extents, or the direct and indirect blocks of ext2.
 
-use super::super::ReadError;
-use super::super::fields::{Fields, to_index};
-use super::node::Node;
+use super::inode::Node;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
+use crate::disk::read::ReadError;
+use crate::disk::read::fields::{Fields, to_index};
 
 /// A map this long takes 32 MiB; no file of a system image is in so many pieces.
 const MOST_PIECES: usize = 1 << 20;

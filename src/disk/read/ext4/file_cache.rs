@@ -1,14 +1,14 @@
 //! Files whose map was read, kept for the next read.
 
-use super::super::fields::to_index;
+use crate::disk::read::fields::to_index;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::{ReadError, Run};
-use super::map::{self, Piece};
-use super::node::Node;
+use super::extents::{self, Piece};
+use super::inode::Node;
 use super::volume::Volume;
 use super::{attributes, damaged};
+use crate::disk::read::{ReadError, Run};
 
 /// Eight for each of a few threads, as whoever hashes files side by side has them.
 const MOST_FILES: usize = 40;
@@ -42,7 +42,7 @@ impl Opened {
             let content = Content::Inline(bytes);
             return Ok((Self { node, content }, 0));
         }
-        let (pieces, claimed) = map::pieces(volume, &node)?;
+        let (pieces, claimed) = extents::pieces(volume, &node)?;
         let content = Content::Mapped(pieces);
         Ok((Self { node, content }, claimed))
     }

@@ -1,9 +1,9 @@
 //! An inode as it lies in its table.
 
-use super::super::fields::Fields;
-use super::super::{Flags, Kind, Metadata, ReadError, Time};
 use super::superblock::Superblock;
 use super::{Feature, PART, crc32c, damaged};
+use crate::disk::read::fields::Fields;
+use crate::disk::read::{Flags, Kind, Metadata, ReadError, Time};
 
 const SYNC: u32 = 0x8;
 const IMMUTABLE: u32 = 0x10;

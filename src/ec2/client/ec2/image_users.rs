@@ -1,7 +1,7 @@
 //! What uses AMIs.
 
 use super::{Done, Filter, Instance, ec2};
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::{AwsError, Region};
 
 impl Region {
     /// Instances that were launched of these AMIs and are not terminated. Of the account's own only: AWS does not tell what others

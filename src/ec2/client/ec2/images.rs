@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::tags::value;
 use super::{Done, Filter, Items, Tag, Tags, ec2};
-use crate::aws::{AwsError, Poll, Region};
+use crate::ec2::client::{AwsError, Poll, Region};
 
 /// An image of a snapshot that is there is available within seconds; a copy takes as long as its bytes need.
 const AVAILABLE: Duration = Duration::from_hours(1);

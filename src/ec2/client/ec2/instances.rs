@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::tags::value;
 use super::{Done, Filter, Items, Tag, Tags, ec2};
-use crate::aws::query::Query;
-use crate::aws::{AwsError, Poll, Region};
+use crate::ec2::client::query::Query;
+use crate::ec2::client::{AwsError, Poll, Region};
 
 /// An instance stops within a minute; AWS takes its power after a few.
 const STOPPED: Duration = Duration::from_mins(10);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Done, Filter, Items, ec2};
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::{AwsError, Region};
 
 /// What is known of a launch template.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -138,7 +138,7 @@ impl Region {
 
     async fn all_versions(
         &self,
-        query: crate::aws::query::Query,
+        query: crate::ec2::client::query::Query,
     ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
         let take = |page: Versions| (page.launch_template_version_set.item, page.next_token);
         self.pages(query, take).await

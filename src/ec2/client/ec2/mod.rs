@@ -1,12 +1,12 @@
 //! EC2: images, snapshots, volumes, launch templates, instances and their networks.
 
+mod image_users;
 mod images;
 mod instances;
 mod launch_templates;
 mod network;
 mod snapshots;
 mod tags;
-mod uses;
 mod volumes;
 
 use serde::Deserialize;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::tags::value;
 use super::{Done, Filter, Items, Tag, Tags, ec2};
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::{AwsError, Region};
 
 /// A part of a VPC, in one zone.
 #[derive(Clone, Debug, Deserialize)]
@@ -219,7 +219,7 @@ impl Region {
 
     async fn rule(
         &self,
-        query: crate::aws::query::Query,
+        query: crate::ec2::client::query::Query,
         group: &str,
         protocol: &str,
         port: Option<u16>,

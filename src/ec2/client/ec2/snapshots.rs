@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::tags::value;
 use super::{Done, Filter, Items, Tag, ec2};
-use crate::aws::{AwsError, Poll, Region};
+use crate::ec2::client::{AwsError, Poll, Region};
 
 /// A snapshot of some GiB that was written through the EBS direct APIs is completed within a minute; one of a volume takes
 /// longer the more was written since the last one.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Done, ec2};
-use crate::aws::query::Query;
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::query::Query;
+use crate::ec2::client::{AwsError, Region};
 
 /// What resources are tagged with.
 pub type Tags = BTreeMap<String, String>;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::tags::value;
 use super::{Done, Filter, Items, Snapshot, Tag, Tags, ec2};
-use crate::aws::{AwsError, Region};
+use crate::ec2::client::{AwsError, Region};
 
 /// What is known of a volume.
 #[derive(Clone, Debug, Deserialize)]

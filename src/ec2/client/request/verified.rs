@@ -13,12 +13,12 @@ use tokio::process::Child;
 use tokio::sync::Mutex;
 
 use super::*;
-use crate::aws::credentials::Keys;
-use crate::aws::endpoint::Endpoints;
-use crate::aws::{Aws, Shared};
-use crate::child;
 use crate::digest::Digest;
+use crate::ec2::client::credentials::Keys;
+use crate::ec2::client::endpoint::Endpoints;
+use crate::ec2::client::{Aws, Shared};
 use crate::fetch::Cache;
+use crate::os::child;
 
 const KEY: &str = "AKIATEST";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::inventory::Inventory;
 use super::licenses::{Licenses, spdx};
 use super::purl;
 use crate::digest::Digest;
+use crate::scan::inventory::Inventory;
 use crate::time::Timestamp;
 
 /// What a document is about.

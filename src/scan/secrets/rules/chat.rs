@@ -1,12 +1,12 @@
 //! Where people and bots talk.
 
 use super::token;
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::Rule;
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "slack-webhook",
             "a webhook of Slack",
@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "slack-token",
             "a token of Slack",
@@ -27,7 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "discord-webhook",
             "a webhook of Discord",
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 0,
         within: 240,
-        judge: judge::discord,
+        judge: validators::discord,
         ..token(
             "discord-token",
             "a token of a Discord bot",
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 14,
         within: 48,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "telegram-token",
             "a token of a Telegram bot",
@@ -58,7 +58,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         within: 240,
         ..token(
             "teams-webhook",

@@ -1,12 +1,12 @@
 //! Accounts of clouds and of hosting.
 
 use super::{master, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::Rule;
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        judge: judge::pem,
+        judge: validators::pem,
         ..master(
             "gcp-service-account",
             "a key of a Google Cloud service account",
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         within: 24,
-        judge: judge::random,
+        judge: validators::random,
         ..master(
             "aws-access-key",
             "an access key of AWS",
@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         within: 160,
         ..master(
             "aws-secret-key",
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         within: 2200,
         ..master(
             "aws-session-token",
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "azure-storage-key",
             "a key of an Azure account",
@@ -71,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 8,
         within: 64,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "azure-client-secret",
             "a client secret of Azure",
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         before: 320,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "azure-sas",
             "a shared access signature of Azure",
@@ -90,7 +90,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         within: 48,
         ..token(
             "google-api-key",
@@ -100,7 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "google-oauth-secret",
             "an OAuth secret of Google",
@@ -116,7 +116,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule {
         within: 40,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "alibaba-key",
             "an access key of Alibaba Cloud",
@@ -125,7 +125,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "cloudflare-token",
             "a token of Cloudflare",
@@ -134,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         within: 600,
         ..token(
             "hosting-token",

@@ -1,8 +1,8 @@
 //! Files whose form says where the password is.
 
 use super::password;
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
+use crate::scan::secrets::validators;
 
 /// Where passwords of wireless networks are.
 const WIFI: Files = Files::Named(&[
@@ -178,7 +178,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::alone,
+        judge: validators::alone,
         files: Files::Named(&[
             "vault_pass",
             "vault-pass",
@@ -208,7 +208,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::alone,
+        judge: validators::alone,
         files: Files::Named(&["openvpn"]),
         ..password(
             "openvpn-password",

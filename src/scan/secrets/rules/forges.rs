@@ -1,13 +1,13 @@
 //! Where source is kept.
 
 use super::{master, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::Rule;
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         within: 48,
-        judge: judge::checked,
+        judge: validators::checked,
         ..master(
             "github-token",
             "a token of GitHub",
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "github-fine-grained-token",
             "a token of GitHub",
@@ -25,7 +25,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "gitlab-token",
             "a token of GitLab",
@@ -46,7 +46,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "bitbucket-token",
             "a token of Atlassian",

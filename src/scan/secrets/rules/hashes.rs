@@ -1,13 +1,13 @@
 //! Hashes of passwords: whoever has them can search for the password.
 
 use super::password;
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 48,
-        judge: judge::hash,
+        judge: validators::hash,
         ..password(
             "shadow-hash",
             "a line of a copy of `shadow`",
@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 200,
-        judge: judge::hash,
+        judge: validators::hash,
         ..password(
             "password-hash",
             "the hash of a password",
@@ -31,7 +31,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::hash,
+        judge: validators::hash,
         within: 700,
         before: 4,
         ..password(
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 80,
         within: 16,
-        judge: judge::hash,
+        judge: validators::hash,
         ..password(
             "shadow-des-hash",
             "a line of a copy of `shadow`",
@@ -55,7 +55,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 120,
-        judge: judge::hash,
+        judge: validators::hash,
         ..password(
             "ldap-hash",
             "the hash of a password",
@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::hash,
+        judge: validators::hash,
         files: Files::Named(&["htpasswd"]),
         ..password(
             "htpasswd-hash",

@@ -1,12 +1,12 @@
 //! Private keys, whatever they are in.
 
 use super::{master, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        judge: judge::pem,
+        judge: validators::pem,
         ..master(
             "private-key",
             "a private key",
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         within: 12000,
-        judge: judge::pem_in_base64,
+        judge: validators::pem_in_base64,
         ..master(
             "private-key-base64",
             "a private key in base64",
@@ -42,7 +42,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 12,
         within: 80,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "wireguard-key",
             "a private key of WireGuard",
@@ -57,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
         r"-----BEGIN OpenVPN Static key V1-----\s+([0-9a-f]{32})",
     ),
     Rule {
-        judge: judge::certain,
+        judge: validators::certain,
         files: Files::Named(&["gnupg", "private-keys-v1", "secring", ".key"]),
         ..master(
             "gnupg-key",
@@ -77,7 +77,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         within: 600,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "signing-key",
             "a secret key of minisign or signify",
@@ -86,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         files: Files::Named(&["wireguard"]),
         ..master(
             "wireguard-key-file",
@@ -96,7 +96,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::certain,
+        judge: validators::certain,
         files: Files::Named(&["keytab"]),
         ..master(
             "keytab",

@@ -1,12 +1,12 @@
 //! Where money moves.
 
 use super::{master, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::Rule;
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         ..master(
             "stripe-key",
             "a secret key of Stripe",
@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "square-token",
             "a token of Square",
@@ -30,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
         r"(access_token\$(?:production|sandbox)\$[a-z0-9]{16}\$[a-f0-9]{32})",
     ),
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         ..master(
             "paypal-secret",
             "a secret of PayPal or Braintree",

@@ -1,13 +1,13 @@
 //! Where packages and container images come from.
 
 use super::{password, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         within: 48,
-        judge: judge::checked,
+        judge: validators::checked,
         ..token(
             "npm-token",
             "a token of npm",
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::password,
+        judge: validators::password,
         files: Files::Named(&["npmrc", "yarnrc", ".npm", "history", ".env", ".sh"]),
         before: 4,
         ..token(
@@ -27,7 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "pypi-token",
             "a token of PyPI",
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 44,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "crates-io-token",
             "a token of crates.io",
@@ -63,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         "(rubygems_[a-f0-9]{48})",
     ),
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "docker-token",
             "a token of Docker",
@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::basic,
+        judge: validators::basic,
         before: 4,
         within: 4200,
         ..password(
@@ -83,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::docker_config,
+        judge: validators::docker_config,
         within: 12000,
         ..password(
             "docker-config-base64",
@@ -103,7 +103,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "artifactory-token",
             "a token of Artifactory",

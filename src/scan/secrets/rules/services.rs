@@ -1,14 +1,14 @@
 //! Everything else that hands out tokens.
 
 use super::{master, password, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 6,
         within: 320,
-        judge: judge::vault,
+        judge: validators::vault,
         ..master(
             "vault-token",
             "a token of Vault",
@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         before: 16,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..master(
             "terraform-token",
             "a token of Terraform Cloud",
@@ -28,7 +28,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         before: 12,
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "datadog-key",
             "a key of Datadog",
@@ -37,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "new-relic-key",
             "a key of New Relic",
@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 120,
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "twilio-key",
             "a key of Twilio",
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         within: 110,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "sendgrid-key",
             "a key of SendGrid",
@@ -103,7 +103,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 220,
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "openai-key",
             "a key of OpenAI",
@@ -112,7 +112,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::mixed,
+        judge: validators::mixed,
         ..token(
             "anthropic-key",
             "a key of Anthropic",
@@ -123,7 +123,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 48,
-        judge: judge::key,
+        judge: validators::key,
         ..token(
             "hugging-face-token",
             "a token of Hugging Face",
@@ -134,7 +134,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 2,
         within: 600,
-        judge: judge::random,
+        judge: validators::random,
         ..token(
             "service-token",
             "a token of a service",
@@ -149,7 +149,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         within: 4096,
-        judge: judge::jwt,
+        judge: validators::jwt,
         before: 2,
         ..token(
             "jwt",
@@ -161,7 +161,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 8,
         within: 2100,
-        judge: judge::random,
+        judge: validators::random,
         files: Files::Named(&["kube", "k3s", "rke2", "k8s"]),
         ..password(
             "kube-token",
@@ -181,7 +181,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         before: 8,
-        judge: judge::random,
+        judge: validators::random,
         files: Files::Named(&["datadog", "dd-agent"]),
         ..token(
             "datadog-agent-key",

@@ -1,14 +1,14 @@
 //! What can stand in any file: URLs, headers, commands, variables, settings. The most general come last.
 
 use super::{password, token};
-use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
+use crate::scan::secrets::validators;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 24,
         within: 340,
-        judge: judge::in_url,
+        judge: validators::in_url,
         ..password(
             "url-password",
             "a password in a URL",
@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         before: 0,
         within: 2100,
         ..password(
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::basic,
+        judge: validators::basic,
         before: 40,
         ..password(
             "basic-auth",
@@ -46,7 +46,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 1,
         within: 420,
-        judge: judge::assigned,
+        judge: validators::assigned,
         files: Files::Settings,
         ..password(
             "command-line-password",
@@ -79,7 +79,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 70,
         within: 380,
-        judge: judge::assigned,
+        judge: validators::assigned,
         files: Files::Settings,
         ..password(
             "variable",
@@ -102,7 +102,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 0,
         within: 240,
-        judge: judge::random,
+        judge: validators::random,
         ..password(
             "secret-key-setting",
             "a secret key of an application",
@@ -113,7 +113,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 64,
         within: 380,
-        judge: judge::assigned,
+        judge: validators::assigned,
         files: Files::Settings,
         ..password(
             "setting",
@@ -140,7 +140,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 24,
         within: 240,
-        judge: judge::assigned,
+        judge: validators::assigned,
         files: Files::Settings,
         ..password(
             "xml-password",
@@ -160,7 +160,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::assigned,
+        judge: validators::assigned,
         before: 8,
         files: Files::Settings,
         ..password(
@@ -181,7 +181,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 24,
         within: 300,
-        judge: judge::assigned,
+        judge: validators::assigned,
         files: Files::Settings,
         ..password(
             "sql-password",
@@ -201,7 +201,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::in_program,
+        judge: validators::in_program,
         files: Files::Own,
         chosen: true,
         ..token(
@@ -220,7 +220,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::random,
+        judge: validators::random,
         before: 8,
         within: 540,
         files: Files::Settings,
@@ -233,7 +233,7 @@ pub(super) const RULES: &[Rule] = &[
         )
     },
     Rule {
-        judge: judge::phrase,
+        judge: validators::phrase,
         files: Files::Own,
         within: 140,
         ..password(
@@ -246,7 +246,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         before: 120,
         within: 40,
-        judge: judge::assigned,
+        judge: validators::assigned,
         files: Files::Settings,
         ..password(
             "sudo-password",

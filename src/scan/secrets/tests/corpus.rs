@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 
-use super::check;
-use super::table::RULES;
-use super::tests::{ALNUM, BASE, HEX, UPPER, checked, gzip, jwt, pem, planted, some};
+use super::{ALNUM, BASE, HEX, UPPER, checked, gzip, jwt, pem, planted, some};
+use crate::scan::secrets::check;
+use crate::scan::secrets::rules::RULES;
 use crate::scan::testing::Planted;
 
 /// A password as a person or a generator makes it.
