@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use toml::Spanned;
 
 use super::check::{ADD_REASON, Checker};
-use crate::severity::Severity;
+use crate::record::severity::Severity;
 use crate::size::show_duration;
 use crate::template::files::NeedKind;
 use crate::template::problem::Problem;

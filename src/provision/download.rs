@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Context, ProvisionError};
-use crate::builder::Machine;
+use crate::machine::Machine;
 use crate::plan::Download;
 
 /// Copies each source to the destination; into it, if that is a directory or there are several sources.

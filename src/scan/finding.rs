@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::severity::Severity;
+use crate::record::severity::Severity;
 
 /// What a check found: where, how bad, how to mend it, how to accept it. Never the text of a secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
-use crate::child;
+use crate::os::child;
 
 /// Errors carry at most this much from the end of its stderr.
 const MAX_STDERR_BYTES: usize = 2 << 10;

@@ -20,8 +20,6 @@ pub(crate) mod schema;
 pub(crate) mod tree;
 pub(crate) mod variables;
 
-pub use crate::plan::{Inputs, LoadError, load, publication};
-
 /// A parsed template and everything that is wrong with it so far.
 pub(crate) struct Parsed {
     pub(crate) template: schema::Template,
