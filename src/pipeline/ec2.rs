@@ -237,7 +237,7 @@ impl Job<'_> {
         let clean_up = async { Ok(machine.clean_up(freeze).await?) };
         phases.run("clean up", clean_up).await?;
         Ok(Provisioned {
-            packages: provision::attribute(&before, after, &self.plan.packages),
+            packages: provision::attribute(&before, after, self.plan.packages.as_ref()),
             lock,
             requests,
         })

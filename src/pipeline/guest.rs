@@ -12,7 +12,7 @@ use crate::machine::qemu::{self, QemuMachine};
 use crate::machine::{Machine, MachineError};
 use crate::os::run_dir::RunDir;
 use crate::plan;
-use crate::provision::{self, Asked, Context};
+use crate::provision::{self, Context, DeclaredPackages};
 use crate::record::lock::Lock;
 use crate::record::manifest;
 use crate::store::Timestamp;
@@ -67,14 +67,14 @@ impl Job<'_> {
         if let Some(epoch) = epoch {
             machine.set_clock(epoch).await?;
         }
-        self.provision(machine, locking.asked(), &lock, epoch, phases)
+        self.provision(machine, locking.declared(), &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
         let requests = network::requests(machine.seal(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
-        let declared = &self.plan.packages;
+        let declared = self.plan.packages.as_ref();
         Ok((
             lock,
             provision::attribute(&before, after, declared),
@@ -85,7 +85,7 @@ impl Job<'_> {
     pub(super) async fn provision<M: Machine>(
         &self,
         machine: &mut M,
-        asked: Option<&Asked>,
+        declared: Option<&DeclaredPackages>,
         lock: &Lock,
         epoch: Option<Timestamp>,
         phases: &mut Phases<'_>,
@@ -97,7 +97,7 @@ impl Job<'_> {
         };
         let mut death = machine.death();
         let work = async {
-            self.install(machine, asked, lock, phases).await?;
+            self.install(machine, declared, lock, phases).await?;
             let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
             phases.run("files", files).await?;
             for step in &self.plan.steps {

@@ -8,7 +8,7 @@ use crate::fetch::{Places, Wanted};
 use crate::machine::Machine;
 use crate::os::run_dir::RunDir;
 use crate::plan;
-use crate::provision::{self, Asked, Pin};
+use crate::provision::{self, DeclaredPackages, Pin};
 use crate::record::lock::{self, Lock, LockError, Request, Resolution};
 use crate::ui::Ui;
 
@@ -28,7 +28,7 @@ pub enum Update {
 pub(super) struct Locking {
     path: PathBuf,
     request: Request,
-    asked: Option<Asked>,
+    declared: Option<DeclaredPackages>,
     base: Option<lock::Base>,
     old: Option<Lock>,
     update: Update,
@@ -41,9 +41,9 @@ impl Job<'_> {
         architecture: &str,
         update: Update,
     ) -> Result<Locking, BuildError> {
-        let asked = Asked::read(&self.plan.packages)?;
-        let request = match &asked {
-            Some(asked) => asked.request(Some(architecture)),
+        let declared = DeclaredPackages::read(self.plan.packages.as_ref())?;
+        let request = match &declared {
+            Some(declared) => declared.request(Some(architecture)),
             None => Request::nothing(Some(architecture)),
         };
         let path = Lock::path_of(&self.plan.template.path);
@@ -70,7 +70,7 @@ impl Job<'_> {
         Ok(Locking {
             path,
             request,
-            asked,
+            declared,
             base: None,
             old,
             update,
@@ -110,7 +110,7 @@ impl Job<'_> {
             }
             None => {}
         }
-        if locking.asked.is_some() {
+        if locking.declared.is_some() {
             return Ok(None);
         }
         let (request, base) = (locking.request.clone(), locking.base.clone());
@@ -126,12 +126,12 @@ impl Job<'_> {
         locking: &Locking,
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
-        let asked = locking
-            .asked
+        let declared = locking
+            .declared
             .as_ref()
             .expect("without it the lock is known");
         let resolution = self
-            .resolution(machine, asked, &locking.pins(), phases)
+            .resolution(machine, declared, &locking.pins(), phases)
             .await?;
         let (request, base) = (locking.request.clone(), locking.base.clone());
         let lock = Lock::new(request, base, resolution);
@@ -147,7 +147,7 @@ impl Job<'_> {
     pub(super) async fn resolution<M: Machine>(
         &self,
         machine: &mut M,
-        asked: &Asked,
+        declared: &DeclaredPackages,
         pins: &[Pin],
         phases: &mut Phases<'_>,
     ) -> Result<Resolution, BuildError> {
@@ -155,7 +155,7 @@ impl Job<'_> {
         let template = template.to_string_lossy().into_owned();
         let fetched = |digest: &_| self.settings.cache.path(digest);
         let cx = self.context(&fetched);
-        let work = async { Ok(provision::resolve(machine, asked, pins, &template, &cx).await?) };
+        let work = async { Ok(provision::resolve(machine, declared, pins, &template, &cx).await?) };
         phases.run("resolve packages", work).await
     }
 
@@ -198,14 +198,16 @@ impl Job<'_> {
     pub(super) async fn install<M: Machine>(
         &self,
         machine: &mut M,
-        asked: Option<&Asked>,
+        declared: Option<&DeclaredPackages>,
         lock: &Lock,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
-        let Some(asked) = asked else { return Ok(()) };
+        let Some(declared) = declared else {
+            return Ok(());
+        };
         let fetched = |digest: &_| self.settings.cache.path(digest);
         let cx = self.context(&fetched);
-        let work = async { Ok(provision::install(machine, asked, lock, &cx).await?) };
+        let work = async { Ok(provision::install(machine, declared, lock, &cx).await?) };
         phases.run("install packages", work).await
     }
 }
@@ -259,8 +261,8 @@ impl Job<'_> {
 
 impl Locking {
     /// What the template asks, with its keys.
-    pub(super) fn asked(&self) -> Option<&Asked> {
-        self.asked.as_ref()
+    pub(super) fn declared(&self) -> Option<&DeclaredPackages> {
+        self.declared.as_ref()
     }
 
     /// Says what has changed from the lock that was there before.

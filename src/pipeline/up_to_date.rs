@@ -7,7 +7,7 @@ use crate::os::hash_stream;
 use crate::os::run_dir::RunDir;
 use crate::pipeline::Settings;
 use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
-use crate::provision::Asked;
+use crate::provision::DeclaredPackages;
 use crate::record::lock::{self, Lock, Request};
 use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
@@ -58,11 +58,11 @@ async fn look(
         return Err(reason);
     }
 
-    let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
+    let declared = DeclaredPackages::read(plan.packages.as_ref()).map_err(|error| said(&error))?;
     let architecture = Some(start.arch.name());
-    let request = asked.map_or_else(
+    let request = declared.map_or_else(
         || Request::nothing(architecture),
-        |asked| asked.request(architecture),
+        |declared| declared.request(architecture),
     );
     if let Some(difference) = lock
         .differences(&request, Some(&start.locked))

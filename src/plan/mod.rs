@@ -29,6 +29,7 @@ mod step;
 pub use ec2::{Ami, Ec2, Interface};
 pub use load::{Inputs, LoadError, load, publication};
 pub use network::{Allow, Network, OnRefused};
+pub use packages::{PackageSet, Repository};
 pub use policy::{Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
 
@@ -52,7 +53,8 @@ pub struct Plan {
     /// Network access of the guest during provisioning.
     pub network: Network,
     /// Packages to install and remove.
-    pub packages: Packages,
+    #[serde(serialize_with = "packages::serialize")]
+    pub packages: Option<PackageSet>,
     /// Files to upload before the first step.
     pub files: Vec<Upload>,
     /// Steps in order, without those that `only` or `except` exclude for this builder.
@@ -275,65 +277,6 @@ pub struct Jump {
     pub key_file: Option<PathBuf>,
     /// Key that the host must present.
     pub host_key: HostKey,
-}
-
-/// Settings from the `[packages]` table.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Packages {
-    /// Packages of Debian and Ubuntu.
-    pub apt: Option<Apt>,
-    /// Packages of Fedora and RHEL.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dnf: Option<Dnf>,
-}
-
-/// Settings from the `[packages.apt]` table.
-#[derive(Clone, Debug, Serialize)]
-pub struct Apt {
-    /// Packages to install, `name` or `name=version`.
-    pub install: Vec<String>,
-    /// Names of packages to purge.
-    pub remove: Vec<String>,
-    /// Install recommended packages too. Default false.
-    pub recommends: bool,
-    /// Package sources in addition to those of the base.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<Repository>,
-}
-
-/// Settings from the `[packages.dnf]` table.
-#[derive(Clone, Debug, Serialize)]
-pub struct Dnf {
-    /// Packages to install, `name` or `name=version`.
-    pub install: Vec<String>,
-    /// Names of packages to remove.
-    pub remove: Vec<String>,
-    /// Install recommended packages (weak dependencies) too. Default false.
-    pub recommends: bool,
-    /// Package sources in addition to those of the base.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<Repository>,
-}
-
-/// A table of `[[packages.apt.repositories]]` or, without suites and components, of `[[packages.dnf.repositories]]`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Repository {
-    /// Matches `[a-z0-9-]+`; names the repository's files in the image.
-    pub name: String,
-    /// URI with scheme `http` or `https`.
-    pub uri: String,
-    /// Suites; one that ends with `/` is a path without components.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub suites: Vec<String>,
-    /// Components of each suite.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub components: Vec<String>,
-    /// `OpenPGP` key that signs it, armored or binary.
-    pub key: Option<PathBuf>,
-    /// Trust the repository without a signature. Default false.
-    pub trusted: bool,
-    /// Keep it configured in the image. Default true.
-    pub keep: bool,
 }
 
 /// A table of `[[files]]`, or a `file` step.

@@ -1,9 +1,13 @@
 //! Checks the `[packages]` table.
 
+use std::path::PathBuf;
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use toml::Spanned;
 
 use super::check::Checker;
-use super::{Apt, Dnf, Packages, Repository};
+use crate::record::lock::Manager;
 use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Flag;
@@ -20,6 +24,96 @@ const RPM_NAMES: fn(u8) -> bool = |byte| byte.is_ascii_alphanumeric() || b"+-._"
 const RPM_VERSIONS: fn(u8) -> bool =
     |byte| byte.is_ascii_alphanumeric() || b"+-._:~^".contains(&byte);
 
+/// Packages that a template declares for one package manager.
+///
+/// `Key` is the form of the repositories' keys: the path of a file in a plan, its content while a machine is provisioned.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PackageSet<Key = PathBuf> {
+    /// Package manager of the machine.
+    #[serde(skip)]
+    pub manager: Manager,
+    /// Packages to install, `name` or `name=version`.
+    pub install: Vec<String>,
+    /// Names of packages to remove.
+    pub remove: Vec<String>,
+    /// Install recommended packages (RPM: weak dependencies) too. Default false.
+    pub recommends: bool,
+    /// Package sources in addition to those of the base.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository<Key>>,
+}
+
+/// A table of `[[packages.apt.repositories]]` or, without suites and components, of `[[packages.dnf.repositories]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Repository<Key = PathBuf> {
+    /// Matches `[a-z0-9-]+`; names the repository's files in the image.
+    pub name: String,
+    /// URI with scheme `http` or `https`.
+    pub uri: String,
+    /// Suites; one that ends with `/` is a path without components.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<String>,
+    /// Components of each suite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// `OpenPGP` key that signs it, armored or binary.
+    pub key: Option<Key>,
+    /// Trust the repository without a signature. Default false.
+    pub trusted: bool,
+    /// Keep it configured in the image. Default true.
+    pub keep: bool,
+}
+
+impl<Key> PackageSet<Key> {
+    /// Returns true if there is nothing to install, remove or configure.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.install.is_empty() && self.remove.is_empty() && self.repositories.is_empty()
+    }
+
+    /// Returns the names of the packages to install, without version and architecture.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let words = self.install.iter();
+        words.map(|word| word.split(['=', ':']).next().unwrap_or_default())
+    }
+}
+
+impl<Key> Repository<Key> {
+    /// Converts the key.
+    ///
+    /// # Errors
+    /// Returns the error of `convert`.
+    pub fn try_map_key<Other, Error>(
+        &self,
+        convert: impl FnOnce(&Key) -> Result<Other, Error>,
+    ) -> Result<Repository<Other>, Error> {
+        Ok(Repository {
+            name: self.name.clone(),
+            uri: self.uri.clone(),
+            suites: self.suites.clone(),
+            components: self.components.clone(),
+            key: self.key.as_ref().map(convert).transpose()?,
+            trusted: self.trusted,
+            keep: self.keep,
+        })
+    }
+}
+
+/// Serializes as the tables of the template, with `apt` always present.
+#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+pub(super) fn serialize<S: Serializer>(
+    packages: &Option<PackageSet>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let of = |manager| packages.as_ref().filter(|set| set.manager == manager);
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("apt", &of(Manager::Apt))?;
+    if let Some(set) = of(Manager::Dnf) {
+        map.serialize_entry("dnf", set)?;
+    }
+    map.end()
+}
+
 /// Keys that repositories of all package managers have.
 struct Source<'t> {
     table: Span,
@@ -31,7 +125,7 @@ struct Source<'t> {
 }
 
 impl Checker<'_> {
-    pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Packages {
+    pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Option<PackageSet> {
         let apt = packages.and_then(|packages| packages.apt.as_ref());
         let dnf = packages.and_then(|packages| packages.dnf.as_ref());
         if let (Some(_), Some(dnf)) = (apt, dnf) {
@@ -39,13 +133,12 @@ impl Checker<'_> {
             let help = "use two templates; the second starts from the image of the first";
             self.say(Problem::at(dnf.span(), what).help(help));
         }
-        Packages {
-            apt: apt.map(|apt| self.apt(apt)),
-            dnf: dnf.map(|dnf| self.dnf(dnf.get_ref())),
-        }
+        let apt = apt.map(|apt| self.apt(apt));
+        let dnf = dnf.map(|dnf| self.dnf(dnf.get_ref()));
+        apt.or(dnf)
     }
 
-    fn apt(&mut self, apt: &schema::Apt) -> Apt {
+    fn apt(&mut self, apt: &schema::Apt) -> PackageSet {
         let install = self.package_names(&apt.install, DEB_NAMES, Some(DEB_VERSIONS));
         let remove = self.package_names(&apt.remove, DEB_NAMES, None);
         self.contradictions(&apt.install, &apt.remove);
@@ -64,7 +157,8 @@ impl Checker<'_> {
             (checked.suites, checked.components) = self.suites(&table, written);
             repositories.push(checked);
         }
-        Apt {
+        PackageSet {
+            manager: Manager::Apt,
             install,
             remove,
             recommends: apt.recommends.is_some_and(|flag| flag.0),
@@ -72,7 +166,7 @@ impl Checker<'_> {
         }
     }
 
-    fn dnf(&mut self, dnf: &schema::Dnf) -> Dnf {
+    fn dnf(&mut self, dnf: &schema::Dnf) -> PackageSet {
         let install = self.package_names(&dnf.install, RPM_NAMES, Some(RPM_VERSIONS));
         let remove = self.package_names(&dnf.remove, RPM_NAMES, None);
         self.contradictions(&dnf.install, &dnf.remove);
@@ -90,7 +184,8 @@ impl Checker<'_> {
             let checked = self.source(&source, &repositories);
             repositories.push(checked);
         }
-        Dnf {
+        PackageSet {
+            manager: Manager::Dnf,
             install,
             remove,
             recommends: dnf.recommends.is_some_and(|flag| flag.0),

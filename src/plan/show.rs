@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Action, Allow, Ami, Base, Builder, Checksum, Ec2, Exception, Finish, Format, HostKey, Network,
-    OnRefused, Packages, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
+    OnRefused, PackageSet, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
     UploadSource,
 };
 use crate::size::{show_duration, show_size};
@@ -40,7 +40,7 @@ impl Plan {
         page.section("builder", builder(&plan.builder));
         page.section("ssh", ssh(&plan.ssh));
         page.section("network", network(&plan));
-        page.section("packages", packages(&plan.packages));
+        page.section("packages", plan.packages.iter().flat_map(packages));
         page.section("files", plan.files.iter().map(upload));
         page.section("steps", numbered(&plan.steps));
         page.section("on error", numbered(&plan.on_error));
@@ -117,14 +117,9 @@ fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
         all.extend(host_key_path(&mut host.host_key));
     }
     all.extend(plan.ssh.key_file.as_mut());
-    let Packages { apt, dnf } = &mut plan.packages;
-    let of_apt = apt.iter_mut().flat_map(|apt| &mut apt.repositories);
-    let of_dnf = dnf.iter_mut().flat_map(|dnf| &mut dnf.repositories);
-    all.extend(
-        of_apt
-            .chain(of_dnf)
-            .filter_map(|repository| repository.key.as_mut()),
-    );
+    let packages = plan.packages.iter_mut();
+    let repositories = packages.flat_map(|set| &mut set.repositories);
+    all.extend(repositories.filter_map(|repository| repository.key.as_mut()));
     if let Some(jump) = &mut plan.ssh.jump {
         all.extend(jump.key_file.as_mut());
         all.extend(host_key_path(&mut jump.host_key));
@@ -352,35 +347,20 @@ fn network(plan: &Plan) -> Vec<String> {
     lines
 }
 
-fn packages(packages: &Packages) -> Vec<String> {
-    let apt = packages.apt.iter();
-    let apt =
-        apt.flat_map(|apt| declared(&apt.install, &apt.remove, apt.recommends, &apt.repositories));
-    let dnf = packages.dnf.iter();
-    let dnf =
-        dnf.flat_map(|dnf| declared(&dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories));
-    apt.chain(dnf).collect()
-}
-
-fn declared(
-    install: &[String],
-    remove: &[String],
-    recommends: bool,
-    repositories: &[Repository],
-) -> Vec<String> {
+fn packages(packages: &PackageSet) -> Vec<String> {
     let mut lines = Vec::new();
-    if !install.is_empty() {
-        let with = if recommends {
+    if !packages.install.is_empty() {
+        let with = if packages.recommends {
             " (with recommended packages)"
         } else {
             ""
         };
-        lines.push(format!("install {}{with}", install.join(" ")));
+        lines.push(format!("install {}{with}", packages.install.join(" ")));
     }
-    if !remove.is_empty() {
-        lines.push(format!("remove {}", remove.join(" ")));
+    if !packages.remove.is_empty() {
+        lines.push(format!("remove {}", packages.remove.join(" ")));
     }
-    lines.extend(repositories.iter().map(repository));
+    lines.extend(packages.repositories.iter().map(repository));
     lines
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::digest::Digest;
 use crate::machine::Machine;
@@ -20,7 +20,6 @@ mod download;
 mod error;
 mod file;
 mod packages;
-mod pause;
 mod reboot;
 mod remote;
 mod retry;
@@ -29,8 +28,8 @@ mod shell;
 pub use error::{ProvisionError, Tail};
 pub use file::files;
 pub use packages::{
-    Asked, Installed, Origin, Package, PackageError, Pin, attribute, install, installed_packages,
-    resolve,
+    DeclaredPackages, Installed, Origin, Package, PackageError, Pin, attribute, install,
+    installed_packages, resolve,
 };
 pub use shell::check as check_script;
 
@@ -228,7 +227,7 @@ async fn run_once<M: Machine>(
             .await
             .map_err(late)?,
         Action::Pause(length) => {
-            pause::run(*length).await;
+            sleep(*length).await;
             Ok(())
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use super::{Context, ProvisionError, reboot};
@@ -51,13 +51,12 @@ pub(super) async fn run<M: Machine>(
         }),
         Outcome::Dropped(_, token) => {
             reboot::wait_until_back(machine, left(), |_| true).await?;
-            let code =
-                tokio::time::timeout(left(), remote::wait_for_exit(machine.session(), &token))
-                    .await;
-            match code.map_err(|_| ProvisionError::Timeout {
+            let exit = remote::wait_for_exit(machine.session(), &token);
+            let late = |_| ProvisionError::Timeout {
                 after: step.timeout,
                 output: None,
-            })?? {
+            };
+            match timeout(left(), exit).await.map_err(late)?? {
                 Some(code) if !TERMINATED.contains(&code) => accept(Ended {
                     code: Some(code),
                     output: None,

@@ -103,28 +103,7 @@ pub(super) fn resolve(
         .iter()
         .map(|(name, variable)| (name.get_ref().as_str(), variable))
         .collect();
-    let mut values = BTreeMap::new();
-    for name in declared.keys() {
-        if let Some(value) = environment.get(&format!("KARAT_VAR_{name}")) {
-            values.insert((*name).to_owned(), value.clone());
-        }
-    }
-    for GivenVariable {
-        origin,
-        name,
-        value,
-    } in given
-    {
-        if declared.contains_key(name.as_str()) || broken.contains(name) {
-            values.insert(name.clone(), value.clone());
-        } else {
-            let what =
-                format!("{origin} sets the variable `{name}`, which the template does not declare");
-            let help = did_you_mean(name, declared.keys().copied())
-                .unwrap_or_else(|| format!("declare it: [variables.{name}]"));
-            problems.push(Problem::nowhere(what).help(help));
-        }
-    }
+    let values = given_values(&declared, &broken, environment, given, problems);
     let secrets: BTreeSet<String> = preamble
         .secrets
         .keys()
@@ -157,6 +136,39 @@ pub(super) fn resolve(
         broken,
         secrets,
     }
+}
+
+/// Returns the values from outside the template; reports those of undeclared variables.
+fn given_values(
+    declared: &BTreeMap<&str, &Spanned<Variable>>,
+    broken: &BTreeSet<String>,
+    environment: &BTreeMap<String, String>,
+    given: &[GivenVariable],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for name in declared.keys() {
+        if let Some(value) = environment.get(&format!("KARAT_VAR_{name}")) {
+            values.insert((*name).to_owned(), value.clone());
+        }
+    }
+    for GivenVariable {
+        origin,
+        name,
+        value,
+    } in given
+    {
+        if declared.contains_key(name.as_str()) || broken.contains(name) {
+            values.insert(name.clone(), value.clone());
+        } else {
+            let what =
+                format!("{origin} sets the variable `{name}`, which the template does not declare");
+            let help = did_you_mean(name, declared.keys().copied())
+                .unwrap_or_else(|| format!("declare it: [variables.{name}]"));
+            problems.push(Problem::nowhere(what).help(help));
+        }
+    }
+    values
 }
 
 /// Reports all variables without a value in one error.

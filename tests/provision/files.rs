@@ -165,6 +165,5 @@ async fn the_installed_packages_are_those_of_dpkg() {
         .await
         .unwrap();
     assert_eq!(packages.len(), 1);
-    let nothing = karat::plan::Packages::default();
-    assert!(provision::Asked::read(&nothing).unwrap().is_none());
+    assert!(provision::DeclaredPackages::read(None).unwrap().is_none());
 }

@@ -16,6 +16,7 @@ use crate::distro::debian::status::{self, Package};
 use crate::fetch::Cache;
 use crate::pipeline::base_packages::status_path;
 use crate::plan::Plan;
+use crate::record::lock::Manager;
 
 /// Why it cannot be told what a base has too much.
 #[derive(Debug, Error, Diagnostic)]
@@ -68,7 +69,8 @@ pub(in crate::cli) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Re
 fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<(), Failed> {
     let template = &plan.template.path;
     let lock = crate::cli::lock_of(template)?;
-    let apt = plan.packages.apt.as_ref();
+    let packages = plan.packages.as_ref();
+    let apt = packages.filter(|packages| packages.manager == Manager::Apt);
     let apt = apt.ok_or_else(|| Failed::with(2, UnneededError::NotApt(template.clone())))?;
     let unknown = || Failed::new(UnneededError::NoStatus(template.clone()));
 

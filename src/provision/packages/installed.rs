@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::plan;
+use crate::plan::PackageSet;
 use crate::provision::remote;
 use crate::ssh::{Session, SshError};
 
@@ -67,24 +67,15 @@ pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, Ssh
 pub fn attribute(
     before: &[Installed],
     after: Vec<Installed>,
-    declared: &plan::Packages,
+    declared: Option<&PackageSet>,
 ) -> Vec<Package> {
-    let names = |declared: &'_ String| {
-        declared
-            .split(['=', ':'])
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let apt = declared.apt.iter().flat_map(|apt| &apt.install);
-    let dnf = declared.dnf.iter().flat_map(|dnf| &dnf.install);
-    let declared: BTreeSet<String> = apt.chain(dnf).map(names).collect();
+    let declared: BTreeSet<&str> = declared.into_iter().flat_map(PackageSet::names).collect();
     let base: BTreeSet<_> = before
         .iter()
         .map(|package| (&package.name, &package.arch))
         .collect();
     let origin = |package: &Installed| {
-        if declared.contains(&package.name) {
+        if declared.contains(package.name.as_str()) {
             Origin::Declared
         } else if base.contains(&(&package.name, &package.arch)) {
             Origin::Base
@@ -119,6 +110,7 @@ fn parse(lines: &str) -> Vec<Installed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::lock::Manager;
 
     #[test]
     fn packages_that_are_not_installed_are_left_out() {
@@ -137,15 +129,12 @@ mod tests {
             version: version.to_owned(),
             arch: "amd64".to_owned(),
         };
-        let apt = plan::Apt {
+        let packages = PackageSet {
+            manager: Manager::Apt,
             install: vec!["nginx=1.22".to_owned(), "curl:amd64".to_owned()],
             remove: vec![],
             recommends: false,
             repositories: vec![],
-        };
-        let packages = plan::Packages {
-            apt: Some(apt),
-            dnf: None,
         };
         let before = [package("libc6", "1"), package("curl", "1")];
         let after = vec![
@@ -154,7 +143,7 @@ mod tests {
             package("libnginx", "1"),
             package("nginx", "1.22"),
         ];
-        let origins: Vec<_> = attribute(&before, after, &packages)
+        let origins: Vec<_> = attribute(&before, after, Some(&packages))
             .into_iter()
             .map(|package| package.origin)
             .collect();

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use data_encoding::BASE64;
@@ -14,7 +15,7 @@ use data_encoding::BASE64;
 use crate::digest::Digest;
 use crate::machine::Machine;
 use crate::network::{Proxy, Purpose, Rule, Rules};
-use crate::plan;
+use crate::plan::{self, PackageSet};
 use crate::provision::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use crate::record::lock::{self, Lock, Manager, Request, Resolution};
 use crate::ssh::{Item, ItemSource, quote};
@@ -42,26 +43,26 @@ trait PackageManager {
     fn sources(
         &self,
         survey: &str,
-        asked: &Asked,
+        declared: &DeclaredPackages,
         directory: &str,
     ) -> Result<Sources, PackageError>;
 
     /// Returns the script that resolves. It calls the shell function `unpack`, which writes its files into the current directory.
-    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script;
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[Pin], proxy: &str) -> Script;
 
     /// Parses the data lines of the resolve script.
     fn resolution(
         &self,
         data: &[String],
         sources: &Sources,
-        asked: &Asked,
+        declared: &DeclaredPackages,
     ) -> Result<Resolution, PackageError>;
 
     /// Returns the script that installs the package files in its directory.
-    fn install(&self, asked: &Asked, lock: &Lock) -> Script;
+    fn install(&self, declared: &DeclaredPackages, lock: &Lock) -> Script;
 
     /// Returns the repository files to keep in the machine.
-    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)>;
+    fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)>;
 
     /// Parses the data lines of the install script: the packages before and after.
     fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>);
@@ -103,22 +104,9 @@ pub struct Pin {
     pub version: String,
 }
 
-/// The packages that a template declares, with the repository keys read.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    manager: Manager,
-    install: Vec<String>,
-    remove: Vec<String>,
-    recommends: bool,
-    repositories: Vec<Repository>,
-}
-
-/// A repository of the template with its key read.
-#[derive(Clone, Debug)]
-struct Repository {
-    plan: plan::Repository,
-    key: Option<Vec<u8>>,
-}
+/// Declared packages with the content of the repositories' keys.
+pub type DeclaredPackages = PackageSet<Vec<u8>>;
+type Repository = plan::Repository<Vec<u8>>;
 
 impl Repository {
     /// Returns the name of its key file. apt detects an armored key by the extension.
@@ -129,58 +117,39 @@ impl Repository {
             .trim_ascii_start()
             .starts_with(b"-----BEGIN");
         let ending = if armored { "asc" } else { "gpg" };
-        Some(format!("{}.{ending}", self.plan.name))
+        Some(format!("{}.{ending}", self.name))
     }
 }
 
-impl Asked {
-    /// Reads the packages and keys of a plan; `None` if it declares no packages.
+impl DeclaredPackages {
+    /// Reads the keys of a plan's packages; `None` if it declares no packages.
     ///
     /// # Errors
     /// Fails on an unreadable key or an invalid package name.
-    pub fn read(packages: &plan::Packages) -> Result<Option<Self>, ProvisionError> {
-        let (manager, install, remove, recommends, repositories) = match packages {
-            plan::Packages { apt: Some(apt), .. } => {
-                apt::check(apt)?;
-                (
-                    Manager::Apt,
-                    &apt.install,
-                    &apt.remove,
-                    apt.recommends,
-                    &apt.repositories,
-                )
-            }
-            plan::Packages { dnf: Some(dnf), .. } => (
-                Manager::Dnf,
-                &dnf.install,
-                &dnf.remove,
-                dnf.recommends,
-                &dnf.repositories,
-            ),
-            _ => return Ok(None),
-        };
-        if install.is_empty() && remove.is_empty() && repositories.is_empty() {
+    pub fn read(packages: Option<&PackageSet>) -> Result<Option<Self>, ProvisionError> {
+        let Some(packages) = packages.filter(|packages| !packages.is_empty()) else {
             return Ok(None);
+        };
+        if packages.manager == Manager::Apt {
+            apt::check(packages)?;
         }
-        let repository = |plan: &plan::Repository| {
-            let key = plan.key.as_ref().map(|path| {
-                fs::read(path).map_err(|source| PackageError::Key {
-                    path: path.clone(),
-                    source,
-                })
-            });
-            Ok(Repository {
-                plan: plan.clone(),
-                key: key.transpose()?,
+        let read_key = |path: &PathBuf| {
+            fs::read(path).map_err(|source| PackageError::Key {
+                path: path.clone(),
+                source,
             })
         };
-        let repositories: Result<_, PackageError> = repositories.iter().map(repository).collect();
+        let repositories = packages
+            .repositories
+            .iter()
+            .map(|repository| repository.try_map_key(read_key))
+            .collect::<Result<_, _>>()?;
         Ok(Some(Self {
-            manager,
-            install: install.clone(),
-            remove: remove.clone(),
-            recommends,
-            repositories: repositories?,
+            manager: packages.manager,
+            install: packages.install.clone(),
+            remove: packages.remove.clone(),
+            recommends: packages.recommends,
+            repositories,
         }))
     }
 
@@ -188,12 +157,12 @@ impl Asked {
     #[must_use]
     pub fn request(&self, architecture: Option<&str>) -> Request {
         let repository = |repository: &Repository| lock::Repository {
-            name: repository.plan.name.clone(),
-            uri: repository.plan.uri.clone(),
-            suites: repository.plan.suites.clone(),
-            components: repository.plan.components.clone(),
+            name: repository.name.clone(),
+            uri: repository.uri.clone(),
+            suites: repository.suites.clone(),
+            components: repository.components.clone(),
             key: repository.key.as_deref().map(Digest::of),
-            trusted: repository.plan.trusted,
+            trusted: repository.trusted,
         };
         Request {
             manager: Some(self.manager),
@@ -204,12 +173,12 @@ impl Asked {
             repositories: self.repositories.iter().map(repository).collect(),
         }
     }
+}
 
-    fn manager(&self) -> &'static dyn PackageManager {
-        match self.manager {
-            Manager::Apt => &apt::Apt,
-            Manager::Dnf => &dnf::Dnf,
-        }
+fn package_manager(manager: Manager) -> &'static dyn PackageManager {
+    match manager {
+        Manager::Apt => &apt::Apt,
+        Manager::Dnf => &dnf::Dnf,
     }
 }
 
@@ -220,20 +189,20 @@ impl Asked {
 /// Names unknown packages, or the failed phase with the end of its output.
 pub async fn resolve<M: Machine>(
     machine: &mut M,
-    asked: &Asked,
+    declared: &DeclaredPackages,
     pins: &[Pin],
     template: &str,
     cx: &Context<'_>,
 ) -> Result<Resolution, ProvisionError> {
-    let manager = asked.manager();
+    let manager = package_manager(declared.manager);
     let directory = private_directory();
     let survey = machine
         .session()
         .output(&remote::sh(manager.survey(), &[]))
         .await?;
-    let mut sources = manager.sources(&survey, asked, &directory)?;
+    let mut sources = manager.sources(&survey, declared, &directory)?;
     let proxy = Proxy::serve(machine.session(), &proxy_rules(&sources, template)?, cx.ui).await?;
-    let mut script = manager.resolve(asked, pins, &proxy.guest_url());
+    let mut script = manager.resolve(declared, pins, &proxy.guest_url());
     script.files.append(&mut sources.files);
     script.text = format!("{}{}", unpack_function(&script.files), script.text);
     let outcome = run(machine, manager, script, &directory, cx).await;
@@ -250,7 +219,7 @@ pub async fn resolve<M: Machine>(
         ));
     }
     proxy.end(machine.session()).await?;
-    Ok(manager.resolution(&outcome?, &sources, asked)?)
+    Ok(manager.resolution(&outcome?, &sources, declared)?)
 }
 
 /// Installs the locked packages offline, from files in the cache.
@@ -259,13 +228,13 @@ pub async fn resolve<M: Machine>(
 /// Names the failed phase with the end of its output, or the packages that differ from the lock afterwards.
 pub async fn install<M: Machine>(
     machine: &mut M,
-    asked: &Asked,
+    declared: &DeclaredPackages,
     lock: &Lock,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
-    let manager = asked.manager();
+    let manager = package_manager(declared.manager);
     let directory = private_directory();
-    let script = manager.install(asked, lock);
+    let script = manager.install(declared, lock);
     let into = format!("{directory}/");
     let item = |source, destination: String| Item {
         source,
@@ -281,7 +250,7 @@ pub async fn install<M: Machine>(
         };
         item(source, into.clone())
     });
-    let kept = manager.kept(asked).into_iter();
+    let kept = manager.kept(declared).into_iter();
     let kept = kept.map(|(name, bytes)| item(ItemSource::Bytes(bytes), name));
     let items: Vec<_> = packages.chain(kept).collect();
     let size = lock.packages.iter().map(|package| package.size).sum();
@@ -301,7 +270,7 @@ pub async fn install<M: Machine>(
         crate::ui::human(started.elapsed())
     ));
     let (before, after) = manager.installed(&data);
-    match differences(&before, &after, lock, asked) {
+    match differences(&before, &after, lock, declared) {
         differences if differences.is_empty() => Ok(()),
         differences => Err(ProvisionError::NotAsDeclared(differences)),
     }
@@ -312,7 +281,7 @@ fn differences(
     before: &[Installed],
     after: &[Installed],
     lock: &Lock,
-    asked: &Asked,
+    declared: &DeclaredPackages,
 ) -> Vec<String> {
     let name = |package: &Installed| (package.name.clone(), package.arch.clone());
     let is_removed = |package: &Installed| {
@@ -354,8 +323,7 @@ fn differences(
         have.difference(&wanted)
             .map(|package| format!("{} is installed but not locked", show(package))),
     );
-    for declared in &asked.install {
-        let name = declared.split(['=', ':']).next().unwrap_or_default();
+    for name in declared.names() {
         if !after.iter().any(|package| package.name == name) {
             wrong.push(format!("{name} is not installed"));
         }
@@ -498,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_not_what_the_lock_makes_of_its_base_is_found_out() {
-        let asked = Asked {
+        let declared = DeclaredPackages {
             manager: Manager::Apt,
             install: vec!["nginx=2".to_owned()],
             remove: vec![],
@@ -533,18 +501,21 @@ mod tests {
                 &["nginx 2 (all) is not installed", "nginx is not installed"],
             ),
         ] {
-            assert_eq!(differences(&before, &installed(after), &lock, &asked), said);
+            assert_eq!(
+                differences(&before, &installed(after), &lock, &declared),
+                said
+            );
         }
     }
 
     #[test]
-    fn sources_are_asked_for_in_plain_http_alone() {
-        for (uri, asked) in [
+    fn sources_are_requested_by_plain_http_only() {
+        for (uri, requested) in [
             ("http://example.org/debian", "http://example.org/debian"),
             ("https://example.org/debian", "http://example.org/debian"),
             ("https://example.org:8443/x", "http://example.org:8443/x"),
         ] {
-            assert_eq!(to_http(uri), asked);
+            assert_eq!(to_http(uri), requested);
         }
     }
 }

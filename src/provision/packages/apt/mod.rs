@@ -1,7 +1,9 @@
 //! apt of Debian and Ubuntu.
 
-use super::{Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources};
-use crate::plan;
+use super::{
+    DeclaredPackages, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources,
+};
+use crate::plan::PackageSet;
 use crate::provision::remote::Ended;
 use crate::provision::{ProvisionError, Tail};
 use crate::record::lock::{Lock, Reason};
@@ -24,21 +26,21 @@ impl PackageManager for Apt {
     fn sources(
         &self,
         survey: &str,
-        asked: &Asked,
+        declared: &DeclaredPackages,
         directory: &str,
     ) -> Result<Sources, PackageError> {
         let mut all = sources::read(survey)?.sources;
-        let own = asked.repositories.iter();
+        let own = declared.repositories.iter();
         all.extend(own.map(|repository| sources::Source::of(repository, directory)));
         for source in &all {
-            source.check(&asked.repositories)?;
+            source.check(&declared.repositories)?;
         }
         let private = all.iter().map(sources::Source::private);
         let mut files = vec![(
             "sources/karat.sources".to_owned(),
             private.collect::<Vec<_>>().join("\n").into_bytes(),
         )];
-        for repository in &asked.repositories {
+        for repository in &declared.repositories {
             if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
                 files.push((name, key.clone()));
             }
@@ -49,16 +51,16 @@ impl PackageManager for Apt {
         })
     }
 
-    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script {
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[Pin], proxy: &str) -> Script {
         let pins = pins
             .iter()
             .map(|Pin { name, version }| format!("{name} {version}\n"));
         Script {
             text: format!("{SHARED}{RESOLVE}"),
             environment: vec![
-                ("APT_INSTALL", asked.install.join(" ")),
-                ("APT_REMOVE", asked.remove.join(" ")),
-                ("APT_RECOMMENDS", asked.recommends.to_string()),
+                ("APT_INSTALL", declared.install.join(" ")),
+                ("APT_REMOVE", declared.remove.join(" ")),
+                ("APT_RECOMMENDS", declared.recommends.to_string()),
                 ("KARAT_PROXY", proxy.to_owned()),
             ],
             files: vec![("pins".to_owned(), pins.collect::<String>().into_bytes())],
@@ -69,12 +71,12 @@ impl PackageManager for Apt {
         &self,
         data: &[String],
         sources: &Sources,
-        asked: &Asked,
+        declared: &DeclaredPackages,
     ) -> Result<Resolution, PackageError> {
-        answer::read(data, &sources.upstreams, &asked.install)
+        answer::read(data, &sources.upstreams, &declared.install)
     }
 
-    fn install(&self, asked: &Asked, lock: &Lock) -> Script {
+    fn install(&self, declared: &DeclaredPackages, lock: &Lock) -> Script {
         let removals = lock.removals.iter().map(|removal| removal.name.clone());
         let auto = lock.packages.iter().filter_map(|package| {
             let name = match package.architecture.as_str() {
@@ -86,7 +88,7 @@ impl PackageManager for Apt {
         Script {
             text: format!("{SHARED}{INSTALL}"),
             environment: vec![
-                ("APT_INSTALL", asked.install.join(" ")),
+                ("APT_INSTALL", declared.install.join(" ")),
                 ("APT_REMOVE", removals.collect::<Vec<_>>().join(" ")),
                 ("APT_AUTO", auto.collect::<Vec<_>>().join(" ")),
             ],
@@ -94,13 +96,13 @@ impl PackageManager for Apt {
         }
     }
 
-    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)> {
+    fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
-        for repository in asked.repositories.iter().filter(|own| own.plan.keep) {
+        for repository in declared.repositories.iter().filter(|own| own.keep) {
             if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
                 files.push((format!("/etc/apt/keyrings/{name}"), key.clone()));
             }
-            let name = format!("/etc/apt/sources.list.d/{}.sources", repository.plan.name);
+            let name = format!("/etc/apt/sources.list.d/{}.sources", repository.name);
             files.push((name, sources::source_file(repository).into_bytes()));
         }
         files
@@ -134,20 +136,17 @@ impl PackageManager for Apt {
 }
 
 /// Rejects words that apt would not read as a name, such as an option or `name-`.
-pub(super) fn check(apt: &plan::Apt) -> Result<(), ProvisionError> {
-    let versioned = |word: &str| {
-        word.split_once('=')
-            .map_or((word.to_owned(), None), |(name, version)| {
-                (name.to_owned(), Some(version.to_owned()))
-            })
-    };
-    for word in &apt.install {
-        let (name, version) = versioned(word);
-        if !is_name(&name) || version.is_some_and(|version| !is_version(&version)) {
+pub(super) fn check(packages: &PackageSet) -> Result<(), ProvisionError> {
+    for word in &packages.install {
+        let valid = match word.split_once('=') {
+            Some((name, version)) => is_name(name) && is_version(version),
+            None => is_name(word),
+        };
+        if !valid {
             return Err(ProvisionError::PackageName(word.clone()));
         }
     }
-    match apt.remove.iter().find(|name| !is_name(name)) {
+    match packages.remove.iter().find(|name| !is_name(name)) {
         Some(name) => Err(ProvisionError::PackageName(name.clone())),
         None => Ok(()),
     }
@@ -246,10 +245,12 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::lock::Manager;
 
-    fn apt(install: &[&str], remove: &[&str]) -> plan::Apt {
+    fn apt(install: &[&str], remove: &[&str]) -> PackageSet {
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        plan::Apt {
+        PackageSet {
+            manager: Manager::Apt,
             install: own(install),
             remove: own(remove),
             recommends: false,

@@ -211,14 +211,13 @@ impl Source {
 
     /// Converts a repository of the template. `directory` holds the resolver's files.
     pub(super) fn of(repository: &Repository, directory: &str) -> Self {
-        let written = &repository.plan;
         let mut source = Self {
-            place: format!("repository `{}` of the template", written.name),
-            uris: vec![written.uri.clone()],
-            suites: written.suites.clone(),
-            components: written.components.clone(),
+            place: format!("repository `{}` of the template", repository.name),
+            uris: vec![repository.uri.clone()],
+            suites: repository.suites.clone(),
+            components: repository.components.clone(),
             fields: BTreeMap::new(),
-            unsigned_by: written.trusted.then(|| "Trusted".to_owned()),
+            unsigned_by: repository.trusted.then(|| "Trusted".to_owned()),
         };
         if let Some(file) = repository.key_file() {
             source.set("Signed-By", vec![format!("{directory}/{file}")]);
@@ -233,8 +232,9 @@ impl Source {
         };
         let is_trusted = |uri: &String, suite: &String| {
             trusted.iter().any(|repository| {
-                let written = &repository.plan;
-                written.trusted && is_same_uri(&written.uri, uri) && written.suites.contains(suite)
+                repository.trusted
+                    && is_same_uri(&repository.uri, uri)
+                    && repository.suites.contains(suite)
             })
         };
         let mut pairs = self
@@ -285,19 +285,18 @@ impl Source {
 
 /// Formats a repository of the template as it is left in the image.
 pub(super) fn source_file(repository: &Repository) -> String {
-    let written = &repository.plan;
     let mut text = format!(
         "Types: deb\nURIs: {}\nSuites: {}\n",
-        written.uri,
-        written.suites.join(" ")
+        repository.uri,
+        repository.suites.join(" ")
     );
-    if !written.components.is_empty() {
-        let _ = writeln!(text, "Components: {}", written.components.join(" "));
+    if !repository.components.is_empty() {
+        let _ = writeln!(text, "Components: {}", repository.components.join(" "));
     }
     if let Some(file) = repository.key_file() {
         let _ = writeln!(text, "Signed-By: /etc/apt/keyrings/{file}");
     }
-    if written.trusted {
+    if repository.trusted {
         text += "Trusted: yes\n";
     }
     text
@@ -347,15 +346,12 @@ file /etc/apt/mirrors/debian.list
 
     fn repository(uri: &str, suite: &str, trusted: bool) -> Repository {
         Repository {
-            plan: crate::plan::Repository {
-                name: "tools".to_owned(),
-                uri: uri.to_owned(),
-                suites: vec![suite.to_owned()],
-                components: vec!["main".to_owned()],
-                key: None,
-                trusted,
-                keep: true,
-            },
+            name: "tools".to_owned(),
+            uri: uri.to_owned(),
+            suites: vec![suite.to_owned()],
+            components: vec!["main".to_owned()],
+            trusted,
+            keep: true,
             key: (!trusted).then(|| b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n".to_vec()),
         }
     }

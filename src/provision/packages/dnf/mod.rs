@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Asked, Installed, PackageError, PackageManager, Pin, Repository, Resolution, Script, Sources,
-    Upstream, to_http,
+    DeclaredPackages, Installed, PackageError, PackageManager, Pin, Repository, Resolution, Script,
+    Sources, Upstream, to_http,
 };
 use crate::digest::Digest;
 use crate::provision::ProvisionError;
@@ -80,7 +80,12 @@ impl PackageManager for Dnf {
         SURVEY
     }
 
-    fn sources(&self, survey: &str, asked: &Asked, _: &str) -> Result<Sources, PackageError> {
+    fn sources(
+        &self,
+        survey: &str,
+        declared: &DeclaredPackages,
+        _: &str,
+    ) -> Result<Sources, PackageError> {
         if let Some(said) = survey.lines().find_map(|line| line.strip_prefix("karat: ")) {
             return Err(PackageError::NoManager(said.to_owned()));
         }
@@ -88,15 +93,15 @@ impl PackageManager for Dnf {
             .lines()
             .filter_map(|line| line.strip_prefix(DATA).map(str::to_owned))
             .collect();
-        let own = &asked.repositories;
+        let own = &declared.repositories;
         let mut upstreams = Vec::new();
         for configured in parse_lines::<Configured>(&lines, "repository")? {
             // A repository of the template with the same name replaces it.
-            if !own.iter().any(|own| own.plan.name == configured.name) {
+            if !own.iter().any(|own| own.name == configured.name) {
                 upstreams.push(configured_upstream(&configured)?);
             }
         }
-        upstreams.extend(own.iter().map(|own| upstream_at(&own.plan.uri)));
+        upstreams.extend(own.iter().map(|own| upstream_at(&own.uri)));
         let files = own
             .iter()
             .filter_map(|own| Some((own.key_file()?, own.key.clone()?)));
@@ -106,18 +111,18 @@ impl PackageManager for Dnf {
         })
     }
 
-    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script {
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[Pin], proxy: &str) -> Script {
         let repository = |own: &Repository| {
-            let (name, uri) = (&own.plan.name, &own.plan.uri);
+            let (name, uri) = (&own.name, &own.uri);
             json!({ "name": name, "uri": uri.trim_end_matches('/'), "key": own.key_file() })
         };
         let pin = |pin: &Pin| json!({ "name": pin.name, "version": pin.version });
         let asked = json!({
             "proxy": proxy,
-            "install": asked.install,
-            "remove": asked.remove,
-            "recommends": asked.recommends,
-            "repositories": asked.repositories.iter().map(repository).collect::<Vec<_>>(),
+            "install": declared.install,
+            "remove": declared.remove,
+            "recommends": declared.recommends,
+            "repositories": declared.repositories.iter().map(repository).collect::<Vec<_>>(),
             "pins": pins.iter().map(pin).collect::<Vec<_>>(),
         });
         script(
@@ -132,7 +137,7 @@ impl PackageManager for Dnf {
         &self,
         data: &[String],
         sources: &Sources,
-        _: &Asked,
+        _: &DeclaredPackages,
     ) -> Result<Resolution, PackageError> {
         let known = |uri: &str| sources.upstreams.iter().any(|upstream| upstream.uri == uri);
         let archive = |index: Index| Archive {
@@ -184,19 +189,19 @@ impl PackageManager for Dnf {
         })
     }
 
-    fn install(&self, asked: &Asked, lock: &Lock) -> Script {
+    fn install(&self, declared: &DeclaredPackages, lock: &Lock) -> Script {
         let removals = lock.removals.iter().map(|removal| removal.name.as_str());
         let asked = json!({
-            "install": asked.install,
+            "install": declared.install,
             "remove": removals.collect::<Vec<_>>(),
         });
         script("mkdir -p \"$KARAT_DIRECTORY\"", ":", INSTALL, &asked)
     }
 
-    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)> {
+    fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
-        for own in asked.repositories.iter().filter(|own| own.plan.keep) {
-            let (name, uri) = (&own.plan.name, &own.plan.uri);
+        for own in declared.repositories.iter().filter(|own| own.keep) {
+            let (name, uri) = (&own.name, &own.uri);
             let key = format!("/etc/pki/rpm-gpg/RPM-GPG-KEY-{name}");
             let proof = match &own.key {
                 Some(bytes) => {

@@ -1,25 +1,22 @@
 use super::*;
 use crate::record::lock::Manager;
 
-fn asked() -> Asked {
-    let plan = crate::plan::Repository {
+fn declared() -> DeclaredPackages {
+    let repository = Repository {
         name: "tools".to_owned(),
         uri: "https://example.org/rpm/".to_owned(),
         suites: vec![],
         components: vec![],
-        key: None,
+        key: Some(b"-----BEGIN PGP".to_vec()),
         trusted: false,
         keep: true,
     };
-    Asked {
+    DeclaredPackages {
         manager: Manager::Dnf,
         install: vec!["hello".to_owned()],
         remove: vec![],
         recommends: false,
-        repositories: vec![Repository {
-            plan,
-            key: Some(b"-----BEGIN PGP".to_vec()),
-        }],
+        repositories: vec![repository],
     }
 }
 
@@ -57,12 +54,12 @@ fn only_repositories_with_an_address_and_a_signed_index_are_used() {
             ),
         ),
     ] {
-        let sources = Dnf.sources(&survey(repository), &asked(), "/d");
+        let sources = Dnf.sources(&survey(repository), &declared(), "/d");
         let found = sources.map(|sources| sources.upstreams.len());
         let found = found.map_err(|error| error.to_string());
         assert_eq!(found, expected.map_err(str::to_owned), "{repository}");
     }
-    let error = Dnf.sources("karat: the machine has no dnf\n", &asked(), "/d");
+    let error = Dnf.sources("karat: the machine has no dnf\n", &declared(), "/d");
     assert_eq!(error.err().unwrap().to_string(), "the machine has no dnf");
 }
 
@@ -75,14 +72,14 @@ fn an_answer_is_taken_as_it_is_or_refused() {
         r#"archive {{"uri":"https://example.org/rpm","in_release":"{}","date":1700000000,"signed_by":["AB"]}}"#,
         Digest::of(b"index")
     );
-    let sources = Dnf.sources("", &asked(), "/d").unwrap();
+    let sources = Dnf.sources("", &declared(), "/d").unwrap();
     let resolve = |package: String| {
         let lines = [
             index.clone(),
             package,
             r#"removal {"name":"old","version":"1-1"}"#.to_owned(),
         ];
-        Dnf.resolution(&lines, &sources, &asked())
+        Dnf.resolution(&lines, &sources, &declared())
     };
     let resolution = resolve(package.clone()).unwrap();
     let locked = &resolution.packages[0];
@@ -121,7 +118,7 @@ fn an_answer_is_taken_as_it_is_or_refused() {
 
 #[test]
 fn what_stays_in_the_image_checks_signatures() {
-    let kept = Dnf.kept(&asked());
+    let kept = Dnf.kept(&declared());
     let names: Vec<_> = kept.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
