@@ -9,9 +9,9 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::authority::Authority;
-use super::log::Served;
+use super::log::ServedRequest;
 use super::proxy::Proxy;
-use super::rules::Rules;
+use super::rules::UrlRules;
 use super::server::{Server, without_prefix};
 use super::{environment, rules::InvalidRule};
 use crate::ssh::{Session, SshError};
@@ -22,7 +22,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// An error while setting up the proxy of a sealed machine.
 #[derive(Debug, Error, Diagnostic)]
-pub enum SealError {
+pub enum EgressError {
     /// The template allows an invalid URL.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -33,7 +33,7 @@ pub enum SealError {
 }
 
 /// Proxy of a sealed machine. The builder blocks all other network access.
-pub struct Seal {
+pub struct EgressProxy {
     server: Arc<Server>,
     proxy: Option<Proxy>,
     strict: bool,
@@ -41,14 +41,14 @@ pub struct Seal {
     ui: Ui,
 }
 
-impl Seal {
+impl EgressProxy {
     /// Creates a proxy for the rules. With `strict`, a step fails if any of its requests was refused.
     ///
     /// # Errors
     /// Fails if no certificate authority can be created.
-    pub fn new(rules: Rules, strict: bool, ui: &Ui) -> Result<Self, SealError> {
+    pub fn new(rules: UrlRules, strict: bool, ui: &Ui) -> Result<Self, EgressError> {
         let authority =
-            Authority::new().map_err(|error| SealError::Authority(error.to_string()))?;
+            Authority::new().map_err(|error| EgressError::Authority(error.to_string()))?;
         Ok(Self {
             server: Arc::new(Server::new(rules, Some(authority), ui)),
             proxy: None,
@@ -127,7 +127,7 @@ impl Seal {
 
     /// Returns the requests served so far, in order.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         self.server.log().served()
     }
 
@@ -158,8 +158,8 @@ impl Seal {
     }
 }
 
-impl fmt::Debug for Seal {
+impl fmt::Debug for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seal({:?})", self.proxy)
+        write!(f, "EgressProxy({:?})", self.proxy)
     }
 }

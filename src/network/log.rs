@@ -6,20 +6,20 @@ use crate::digest::Digest;
 
 /// One request that the proxy served.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Served {
+pub struct ServedRequest {
     /// Requested URL, without a login.
     pub url: String,
     /// HTTP status of the response.
     pub status: u16,
     /// Digest and size of the body; `None` for a HEAD request or an incomplete transfer.
-    pub content: Option<Content>,
+    pub content: Option<ServedBody>,
     /// Name of the rule that allowed the request.
     pub rule: String,
 }
 
 /// Digest and size of a response body.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Content {
+pub struct ServedBody {
     /// SHA-256 of the body.
     pub sha256: Digest,
     /// Number of bytes in the body.
@@ -29,12 +29,12 @@ pub struct Content {
 /// Shared by all connections of a proxy.
 #[derive(Default, Debug)]
 pub(super) struct Log {
-    served: Mutex<Vec<Served>>,
+    served: Mutex<Vec<ServedRequest>>,
     refused: Mutex<Vec<String>>,
 }
 
 impl Log {
-    pub fn add(&self, served: Served) {
+    pub fn add(&self, served: ServedRequest) {
         lock(&self.served).push(served);
     }
 
@@ -46,7 +46,7 @@ impl Log {
         new
     }
 
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         lock(&self.served).clone()
     }
 

@@ -9,7 +9,7 @@ mod rules;
 mod server;
 mod upstream;
 
-pub use egress::{Seal, SealError};
-pub use log::{Content, Served};
+pub use egress::{EgressError, EgressProxy};
+pub use log::{ServedBody, ServedRequest};
 pub use proxy::Proxy;
-pub use rules::{InvalidRule, Purpose, Rule, Rules};
+pub use rules::{InvalidRule, ProxyPurpose, UrlRule, UrlRules};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::log::Served;
-use super::rules::Rules;
+use super::log::ServedRequest;
+use super::rules::UrlRules;
 use super::server::Server;
-use crate::ssh::{Forward, Session, SshError};
+use crate::ssh::{ForwardedPort, Session, SshError};
 use crate::ui::Ui;
 
 /// A proxy for programs on a machine. It lives as long as this value and the session.
@@ -24,7 +24,7 @@ impl Proxy {
     ///
     /// # Errors
     /// Fails if the machine's sshd forbids forwarding or the connection drops.
-    pub async fn serve(session: &Session, rules: &Rules, ui: &Ui) -> Result<Self, SshError> {
+    pub async fn serve(session: &Session, rules: &UrlRules, ui: &Ui) -> Result<Self, SshError> {
         Self::open(session, Arc::new(Server::new(rules.clone(), None, ui))).await
     }
 
@@ -57,7 +57,7 @@ impl Proxy {
 
     /// Returns the served requests in order.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         self.server.log().served()
     }
 
@@ -74,7 +74,7 @@ impl fmt::Debug for Proxy {
     }
 }
 
-async fn accept(mut forward: Forward, server: Arc<Server>) {
+async fn accept(mut forward: ForwardedPort, server: Arc<Server>) {
     // Dropping this task closes every connection.
     let mut connections = JoinSet::new();
     while let Some(stream) = forward.next().await {

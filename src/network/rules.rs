@@ -11,7 +11,7 @@ use crate::digest::Digest;
 
 /// Allows one URL, or all URLs below a prefix.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct UrlRule {
     /// A path that ends with `/` is a prefix.
     url: Url,
     file: Option<(Digest, PathBuf)>,
@@ -30,7 +30,7 @@ pub struct InvalidRule {
     pub reason: String,
 }
 
-impl Rule {
+impl UrlRule {
     /// Allows a URL, or all URLs below one that ends with `/`. `name` tells where it was declared.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ fn has_encoded_parent(path: &str) -> bool {
 
 /// Purpose of a proxy, which decides the advice in its refusals.
 #[derive(Clone, Debug)]
-pub enum Purpose {
+pub enum ProxyPurpose {
     /// Serves the steps of a sealed build; holds the template's file name.
     Steps(String),
     /// Serves package sources to a package manager; holds the template's file name.
@@ -129,15 +129,15 @@ pub enum Purpose {
 
 /// Rules of one proxy.
 #[derive(Clone, Debug)]
-pub struct Rules {
-    rules: Vec<Rule>,
-    purpose: Purpose,
+pub struct UrlRules {
+    rules: Vec<UrlRule>,
+    purpose: ProxyPurpose,
 }
 
-impl Rules {
+impl UrlRules {
     /// Serves these rules and nothing else.
     #[must_use]
-    pub fn new(rules: Vec<Rule>, purpose: Purpose) -> Self {
+    pub fn new(rules: Vec<UrlRule>, purpose: ProxyPurpose) -> Self {
         Self { rules, purpose }
     }
 
@@ -151,7 +151,7 @@ impl Rules {
     }
 
     /// Returns the rule that allows a request and the URL to fetch.
-    pub(super) fn find(&self, requested: &Url) -> Option<(&Rule, Url)> {
+    pub(super) fn find(&self, requested: &Url) -> Option<(&UrlRule, Url)> {
         self.rules
             .iter()
             .find_map(|rule| Some((rule, rule.upstream(requested)?)))
@@ -166,11 +166,11 @@ impl Rules {
             );
         }
         match &self.purpose {
-            Purpose::Steps(template) => format!(
+            ProxyPurpose::Steps(template) => format!(
                 "karat: this build is sealed and {template} does not allow {url}; \
                  `allow = [{{ url = \"{url}\" }}]` in its [network] would"
             ),
-            Purpose::Sources(template) => format!(
+            ProxyPurpose::Sources(template) => format!(
                 "karat: {url} is not part of a declared package source; \
                  a repository with `uri = \"{}\"` in [packages] of {template} would declare it",
                 url.origin().ascii_serialization()
@@ -180,10 +180,10 @@ impl Rules {
 
     fn how_to_allow(&self) -> String {
         match &self.purpose {
-            Purpose::Steps(template) => {
+            ProxyPurpose::Steps(template) => {
                 format!("`open = true` in [network] of {template} would allow it")
             }
-            Purpose::Sources(_) => "package sources need only GET and HEAD".to_owned(),
+            ProxyPurpose::Sources(_) => "package sources need only GET and HEAD".to_owned(),
         }
     }
 }
@@ -192,18 +192,18 @@ impl Rules {
 mod tests {
     use super::*;
 
-    fn rules() -> Rules {
-        let rule = |url| Rule::new(url, "a rule").unwrap();
+    fn rules() -> UrlRules {
+        let rule = |url| UrlRule::new(url, "a rule").unwrap();
         let file = rule("https://b.example.org/tool.tar")
             .from_file(Digest::of(b""), PathBuf::from("/cache/tool"));
-        Rules::new(
+        UrlRules::new(
             vec![
                 rule("https://a.example.org/prefix/"),
                 rule("http://a.example.org:8080/one?q=1"),
                 file,
                 rule("https://c.example.org/").plain_too(),
             ],
-            Purpose::Steps("web.toml".to_owned()),
+            ProxyPurpose::Steps("web.toml".to_owned()),
         )
     }
 
@@ -253,14 +253,14 @@ mod tests {
             "https://a.example.org/x#y",
             "https://a.example.org/?q=1",
         ] {
-            assert!(Rule::new(url, "").is_err(), "{url:?}");
+            assert!(UrlRule::new(url, "").is_err(), "{url:?}");
         }
     }
 
     #[test]
     fn a_refusal_is_one_line_that_names_what_would_allow_it() {
         let url = Url::parse("https://x.example.org/install.sh\n?a=\u{e9}").unwrap();
-        let sources = Rules::new(Vec::new(), Purpose::Sources("web.toml".to_owned()));
+        let sources = UrlRules::new(Vec::new(), ProxyPurpose::Sources("web.toml".to_owned()));
         for (sentence, expected) in [
             (
                 rules().refusal("GET", &url),

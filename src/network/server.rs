@@ -19,10 +19,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::authority::Authority;
 use super::log::Log;
-use super::rules::Rules;
+use super::rules::UrlRules;
 use super::upstream::{self, Answer};
 use crate::fetch::transfer::{self, Redirects, TransferError};
-use crate::ssh::Stream;
+use crate::ssh::ForwardedStream;
 use crate::ui::Ui;
 
 /// Limit for the TLS handshake after a `CONNECT`.
@@ -30,7 +30,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves all connections of one build.
 pub(super) struct Server {
-    rules: Rules,
+    rules: UrlRules,
     log: Arc<Log>,
     /// HTTPS is refused without an authority.
     authority: Option<Authority>,
@@ -46,7 +46,7 @@ struct Tunnel {
 }
 
 impl Server {
-    pub fn new(rules: Rules, authority: Option<Authority>, ui: &Ui) -> Self {
+    pub fn new(rules: UrlRules, authority: Option<Authority>, ui: &Ui) -> Self {
         Self {
             rules,
             log: Arc::default(),
@@ -65,11 +65,11 @@ impl Server {
         self.authority.as_ref()
     }
 
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &UrlRules {
         &self.rules
     }
 
-    pub async fn connection(&self, stream: Stream) {
+    pub async fn connection(&self, stream: ForwardedStream) {
         let tunnel = Mutex::new(None);
         let service = service_fn(|request: Request<Incoming>| async {
             let answer = match *request.method() {

@@ -15,7 +15,7 @@ use reqwest::Url;
 use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
 
-use super::log::{Content, Log, Served};
+use super::log::{Log, ServedBody, ServedRequest};
 use crate::digest::Digest;
 use crate::fetch::transfer;
 use crate::ui::Ui;
@@ -68,7 +68,7 @@ pub(super) struct Digested {
     left: Option<u64>,
     hasher: Sha256,
     size: u64,
-    entry: Option<Served>,
+    entry: Option<ServedRequest>,
     log: Arc<Log>,
 }
 
@@ -78,7 +78,12 @@ impl Answer {
         Self::Text(Some(Bytes::from(format!("# {text}\nexit 1\n"))))
     }
 
-    fn stream(stream: Bytestream, length: Option<u64>, entry: Served, log: &Arc<Log>) -> Self {
+    fn stream(
+        stream: Bytestream,
+        length: Option<u64>,
+        entry: ServedRequest,
+        log: &Arc<Log>,
+    ) -> Self {
         let mut body = Digested {
             stream,
             left: length,
@@ -117,7 +122,7 @@ impl Digested {
 
     fn complete(&mut self) {
         if let Some(mut entry) = self.entry.take() {
-            entry.content = Some(Content {
+            entry.content = Some(ServedBody {
                 sha256: Digest::from_hasher(std::mem::take(&mut self.hasher)),
                 size: self.size,
             });
@@ -248,8 +253,8 @@ pub(super) async fn file(
         .map_err(|error| format!("karat: cannot forward {url}: {error}"))
 }
 
-fn entry(url: &Url, status: StatusCode, rule: &str) -> Served {
-    Served {
+fn entry(url: &Url, status: StatusCode, rule: &str) -> ServedRequest {
+    ServedRequest {
         url: url.to_string(),
         status: status.as_u16(),
         content: None,

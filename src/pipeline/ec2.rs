@@ -42,7 +42,7 @@ struct Site<'a> {
 /// What came of provisioning.
 struct Provisioned {
     lock: Lock,
-    packages: Vec<provision::Package>,
+    packages: Vec<provision::AttributedPackage>,
     requests: Vec<manifest::Request>,
 }
 
@@ -232,7 +232,7 @@ impl Job<'_> {
         self.provision(machine, locking.asked(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = network::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.egress(), self.ui);
         let freeze = site.ec2.spot;
         let clean_up = async { Ok(machine.clean_up(freeze).await?) };
         phases.run("clean up", clean_up).await?;
@@ -261,7 +261,7 @@ impl Job<'_> {
         inputs: Inputs,
         base: Option<BaseDisk>,
         lock: Lock,
-        packages: Vec<provision::Package>,
+        packages: Vec<provision::AttributedPackage>,
         raw: &Path,
     ) -> Result<Made, BuildError> {
         let overlay = site.run.path().join("overlay");

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::disk::clean::{self, Own, Owners};
 use crate::disk::tree::Listing;
 use crate::disk::{self, Anew, Renewed};
-use crate::plan::Exception;
+use crate::plan::PathException;
 use crate::record::manifest;
 use crate::time::Timestamp;
 

@@ -51,7 +51,7 @@ impl Job<'_> {
         locking: &Locking,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
-    ) -> Result<(Lock, Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
+    ) -> Result<(Lock, Vec<provision::AttributedPackage>, Vec<manifest::Request>), BuildError> {
         self.wait_ready(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.remember(machine.session(), &base.digest).await;
@@ -70,7 +70,7 @@ impl Job<'_> {
         self.provision(machine, locking.declared(), &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = network::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.egress(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;

@@ -8,7 +8,7 @@ use crate::fetch::{Places, Wanted};
 use crate::machine::Machine;
 use crate::os::run_dir::RunDir;
 use crate::plan;
-use crate::provision::{self, DeclaredPackages, Pin};
+use crate::provision::{self, DeclaredPackages, PinnedVersion};
 use crate::record::lock::{self, Lock, LockError, Request, Resolution};
 use crate::ui::Ui;
 
@@ -148,7 +148,7 @@ impl Job<'_> {
         &self,
         machine: &mut M,
         declared: &DeclaredPackages,
-        pins: &[Pin],
+        pins: &[PinnedVersion],
         phases: &mut Phases<'_>,
     ) -> Result<Resolution, BuildError> {
         let template = self.plan.template.path.file_name().unwrap_or_default();
@@ -284,16 +284,16 @@ impl Locking {
     }
 
     /// Versions to keep.
-    fn pins(&self) -> Vec<Pin> {
+    fn pins(&self) -> Vec<PinnedVersion> {
         let packages = self.old.iter().flat_map(|lock| &lock.packages);
         let kept = packages.filter(|package| match &self.update {
             Update::Keep => true,
             Update::All => false,
             Update::Only(names) => !names.contains(&package.name),
         });
-        let mut pins: Vec<Pin> = Vec::new();
+        let mut pins: Vec<PinnedVersion> = Vec::new();
         for package in kept {
-            pins.push(Pin {
+            pins.push(PinnedVersion {
                 name: package.name.clone(),
                 version: package.version.clone(),
             });

@@ -91,7 +91,7 @@ fn finish(finish: &plan::Finish) -> Option<FinishInputs> {
         keep,
     } = finish;
     let paths =
-        |exceptions: &[plan::Exception]| exceptions.iter().map(|it| it.path.clone()).collect();
+        |exceptions: &[plan::PathException]| exceptions.iter().map(|it| it.path.clone()).collect();
     let is_default = *rebuild && drop.is_empty() && keep.is_empty();
     (!is_default).then(|| FinishInputs {
         rebuild: *rebuild,

@@ -39,14 +39,14 @@ pub(crate) struct Checker<'a> {
 pub(super) const ADD_REASON: &str = "add `reason = \"...\"` for readers of the template";
 
 impl Checker<'_> {
-    pub fn say(&mut self, problem: Problem) {
+    pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
     /// Reports a missing key, unless it was removed as invalid.
     pub fn missing(&mut self, table: &Span, key: &str, help: &str) {
         if !self.removed.has(table, key) {
-            self.say(Problem::at(table.clone(), format!("`{key}` is missing")).help(help));
+            self.report(Problem::at(table.clone(), format!("`{key}` is missing")).help(help));
         }
     }
 
@@ -64,9 +64,9 @@ impl Checker<'_> {
     /// Checks that text is not empty.
     pub fn filled(&mut self, key: &str, text: &Str, help: &str) -> String {
         if text.get_ref().trim().is_empty() {
-            self.say(Problem::at(text.span(), format!("`{key}` is empty")).help(help));
+            self.report(Problem::at(text.span(), format!("`{key}` is empty")).help(help));
         } else if text.get_ref().contains('\0') {
-            self.say(Problem::at(
+            self.report(Problem::at(
                 text.span(),
                 format!("`{key}` contains a NUL character"),
             ));
@@ -78,7 +78,7 @@ impl Checker<'_> {
     pub fn size(&mut self, key: &str, value: Option<&Spanned<Scalar>>) -> Option<u64> {
         let value = value.filter(|value| !value.get_ref().text.is_empty())?;
         match parse_size(&value.get_ref().text) {
-            Ok(0) => self.say(Problem::at(value.span(), format!("`{key}` is zero"))),
+            Ok(0) => self.report(Problem::at(value.span(), format!("`{key}` is zero"))),
             Ok(size) => return Some(size),
             Err(error) => self.quantity(value, "a size", &error),
         }
@@ -97,7 +97,7 @@ impl Checker<'_> {
     pub fn timeout(&mut self, value: Option<&Spanned<Scalar>>, default: Duration) -> Duration {
         let limit = self.duration(value);
         if let (Some(Duration::ZERO), Some(value)) = (limit, value) {
-            self.say(
+            self.report(
                 Problem::at(value.span(), "a timeout of zero lets nothing finish")
                     .help("leave it out for the default"),
             );
@@ -110,7 +110,7 @@ impl Checker<'_> {
             InvalidQuantity::NoUnit { text, .. } => format!("{expected} needs a unit: {text}"),
             other => other.to_string(),
         };
-        self.say(Problem::at(value.span(), what).maybe_help(error.help()));
+        self.report(Problem::at(value.span(), what).maybe_help(error.help()));
     }
 
     /// Parses one of several keywords.
@@ -129,7 +129,7 @@ impl Checker<'_> {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let help = did_you_mean(text, words.iter().copied())
             .unwrap_or_else(|| format!("choose from: {}", words.join(", ")));
-        self.say(Problem::at(value.span(), format!("unknown `{key}` {text:?}")).help(help));
+        self.report(Problem::at(value.span(), format!("unknown `{key}` {text:?}")).help(help));
         default
     }
 
@@ -152,7 +152,7 @@ impl Checker<'_> {
             {
                 let names: Vec<String> =
                     kinds.iter().map(|(name, _)| format!("`{name}`")).collect();
-                self.say(
+                self.report(
                     Problem::at(table.clone(), format!("{what} has no kind"))
                         .help(format!("add one of {}", names.join(", "))),
                 );
@@ -164,7 +164,7 @@ impl Checker<'_> {
                 span,
                 format!("{what} is both `{first}` and `{second}`; choose one"),
             );
-            self.say(problem.and(first_span, format!("`{first}` is here")));
+            self.report(problem.and(first_span, format!("`{first}` is here")));
         }
         Some(first)
     }
@@ -182,7 +182,7 @@ impl Checker<'_> {
                 } else {
                     "this is not a SHA-256 digest".to_owned()
                 };
-                self.say(
+                self.report(
                     Problem::at(value.span(), what)
                         .help("write the 64 hex digits that `sha256sum` prints"),
                 );
@@ -196,7 +196,7 @@ impl Checker<'_> {
             .ok()
             .filter(|port| *port != 0);
         if port.is_none() {
-            self.say(
+            self.report(
                 Problem::at(
                     value.span(),
                     format!("{} is not a TCP port", value.get_ref().0),
@@ -213,7 +213,7 @@ impl Checker<'_> {
             .is_ok_and(|url| schemes.contains(&url.scheme()) && !url.path().is_empty());
         if !known {
             let help = format!("URLs start with {}", schemes.join(":, ") + ":");
-            self.say(
+            self.report(
                 Problem::at(value.span(), format!("{:?} is not a URL", value.get_ref())).help(help),
             );
         }
@@ -224,7 +224,7 @@ impl Checker<'_> {
     pub fn path(&mut self, value: &Str) -> PathBuf {
         let text = value.get_ref();
         if text.is_empty() {
-            self.say(Problem::at(value.span(), "this path is empty"));
+            self.report(Problem::at(value.span(), "this path is empty"));
         }
         let moved = self.moved.get(text).cloned();
         moved.unwrap_or_else(|| host_path(self.dir, self.home, text))
@@ -255,7 +255,7 @@ impl Checker<'_> {
     pub fn guest_path(&mut self, value: &Str) -> String {
         let text = value.get_ref();
         if !text.starts_with('/') || text.contains('\0') {
-            self.say(
+            self.report(
                 Problem::at(value.span(), format!("{text:?} is not an absolute path"))
                     .help("start it with `/`"),
             );
@@ -279,7 +279,7 @@ impl Checker<'_> {
             } else {
                 "a user name"
             };
-            self.say(Problem::at(value.span(), format!("{text:?} is not {what}")));
+            self.report(Problem::at(value.span(), format!("{text:?} is not {what}")));
         }
         text.clone()
     }

@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::check::{ADD_REASON, Checker};
-use super::{Exception, Finish};
+use super::{Finish, PathException};
 use crate::template::problem::Problem;
 use crate::template::schema;
 
@@ -22,7 +22,7 @@ impl Checker<'_> {
         }
     }
 
-    fn exceptions(&mut self, exceptions: &[Spanned<schema::Exception>]) -> Vec<Exception> {
+    fn exceptions(&mut self, exceptions: &[Spanned<schema::Exception>]) -> Vec<PathException> {
         let exceptions = exceptions.iter().map(|exception| {
             let (table, exception) = (exception.span(), exception.get_ref());
             let help = "add `path = \"/var/lib/app/cache\"`; `*` and `**` are wildcards";
@@ -31,7 +31,7 @@ impl Checker<'_> {
                 self.guest_path(written);
                 // Dropping or keeping the whole image is certainly a mistake.
                 if ["/", "/*", "/**"].contains(&path.as_str()) {
-                    self.say(Problem::at(
+                    self.report(Problem::at(
                         written.span(),
                         format!("{path:?} is the whole image"),
                     ));
@@ -39,7 +39,7 @@ impl Checker<'_> {
             }
 
             let reason = self.required(&table, "reason", exception.reason.as_ref(), ADD_REASON);
-            Exception { path, reason }
+            PathException { path, reason }
         });
         exceptions.collect()
     }

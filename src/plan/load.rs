@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::check::host_path;
 use super::make::{MadePlan, PlanInputs, make, publish_only};
-use super::{Plan, PublishEc2, SecretSource, Source};
+use super::{Plan, PublishEc2, SecretSource, TemplateSource};
 use crate::digest::Digest;
 use crate::template::problem::{Problem, TemplateErrors};
 use crate::template::variables::{GivenVariable, SecretOrigin, parse_var_file};
@@ -164,7 +164,7 @@ fn plan(
     } = make(
         &template,
         PlanInputs {
-            source: Source {
+            source: TemplateSource {
                 path: path.to_owned(),
                 digest: Digest::of(text.as_bytes()),
                 text: text.to_owned(),

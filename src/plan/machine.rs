@@ -63,13 +63,13 @@ impl Checker<'_> {
         ];
         let chosen = self.choice("firmware", qemu.firmware.as_ref(), &firmwares, firmware);
         if let (Arch::Aarch64, Firmware::Bios, Some(written)) = (arch, chosen, &qemu.firmware) {
-            self.say(
+            self.report(
                 Problem::at(written.span(), "aarch64 has no BIOS")
                     .help("omit `firmware`, or write \"uefi\""),
             );
         }
         if let Some(cpus) = qemu.cpus.as_ref().filter(|cpus| cpus.get_ref().0 == 0) {
-            self.say(Problem::at(
+            self.report(Problem::at(
                 cpus.span(),
                 "a machine needs at least one processor",
             ));
@@ -110,13 +110,13 @@ impl Checker<'_> {
     fn host_key(&mut self, key: Option<&Str>, known_hosts: Option<&Str>) -> HostKey {
         if let (Some(key), Some(known_hosts)) = (key, known_hosts) {
             let what = "`host_key` and `known_hosts` exclude each other";
-            self.say(Problem::at(known_hosts.span(), what).and(key.span(), "the key is here"));
+            self.report(Problem::at(known_hosts.span(), what).and(key.span(), "the key is here"));
         }
         if let Some(key) = key {
             if let Err(error) = russh::keys::PublicKey::from_openssh(key.get_ref()) {
                 let what = format!("invalid OpenSSH public key: {error}");
                 let help = "write one line of `ssh-keyscan` without the host name: \"ssh-ed25519 AAAA...\"";
-                self.say(Problem::at(key.span(), what).help(help));
+                self.report(Problem::at(key.span(), what).help(help));
             }
             return HostKey::Key(key.get_ref().clone());
         }
@@ -167,7 +167,7 @@ impl Checker<'_> {
         self.one_kind(&base.span(), "the base", &kinds);
         if let Some(ami) = ami {
             let problem = Problem::at(ami.span(), "an AMI works only with [builder.ec2]");
-            self.say(problem.help("use [builder.ec2], or start from a file or URL"));
+            self.report(problem.help("use [builder.ec2], or start from a file or URL"));
         }
         if let Some(file) = file {
             return Some(self.base_file(&file.span(), file.get_ref()));
@@ -190,13 +190,13 @@ impl Checker<'_> {
         let help = "add [base.ami] with `id`, or with `owners` and `name`";
         let what = "an EC2 instance starts from an AMI";
         let Some(base) = base else {
-            self.say(Problem::nowhere(what).help(help));
+            self.report(Problem::nowhere(what).help(help));
             return None;
         };
         if let Some(ami) = &base.get_ref().ami {
             return self.base_ami(&ami.span(), ami.get_ref());
         }
-        self.say(Problem::at(base_span(base), what).help(help));
+        self.report(Problem::at(base_span(base), what).help(help));
         None
     }
 
@@ -227,7 +227,7 @@ impl Checker<'_> {
             (Some(digest), Some(list)) => {
                 let what = "`sha256` and `sha256_url` exclude each other";
                 let problem = Problem::at(list.span(), what).and(digest.span(), "`sha256` is here");
-                self.say(problem.help("keep `sha256`: the list at `sha256_url` may change"));
+                self.report(problem.help("keep `sha256`: the list at `sha256_url` may change"));
                 Checksum::Sha256(self.digest(digest)?)
             }
             (Some(digest), None) => Checksum::Sha256(self.digest(digest)?),
@@ -235,7 +235,7 @@ impl Checker<'_> {
             (None, None) => {
                 if !self.removed.has(table, "sha256_url") && !self.removed.has(table, "sha256") {
                     let what = "a base from a URL needs a checksum";
-                    self.say(Problem::at(table.clone(), what).help(help));
+                    self.report(Problem::at(table.clone(), what).help(help));
                 }
                 return None;
             }
@@ -248,7 +248,7 @@ impl Checker<'_> {
             (Some(channel), Some(id)) => {
                 let what = "`channel` and `id` exclude each other";
                 let problem = Problem::at(id.span(), what).and(channel.span(), "`channel` is here");
-                self.say(problem.help("an id always names the same image, a channel may move"));
+                self.report(problem.help("an id always names the same image, a channel may move"));
                 return None;
             }
             (Some(channel), None) => {
@@ -272,7 +272,7 @@ impl Checker<'_> {
         };
         if let Some(help) = invalid {
             let what = format!("invalid image reference {:?}", text.get_ref());
-            self.say(Problem::at(text.span(), what).help(help));
+            self.report(Problem::at(text.span(), what).help(help));
             return None;
         }
         Some(Base::Manifest(text.get_ref().clone()))
@@ -293,7 +293,7 @@ impl Checker<'_> {
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
             if !known {
-                self.say(
+                self.report(
                     Problem::at(suite.span(), format!("invalid suite {text:?}"))
                         .help("write the code name of a release, as in \"bookworm\""),
                 );
@@ -326,7 +326,7 @@ impl Checker<'_> {
             (&ssh.key_file, ssh.agent.as_ref().filter(|a| a.get_ref().0))
         {
             let what = "`key_file` and `agent` exclude each other";
-            self.say(Problem::at(agent.span(), what).and(key.span(), "the key file is here"));
+            self.report(Problem::at(agent.span(), what).and(key.span(), "the key file is here"));
         }
         let key_file = ssh.key_file.as_ref();
         let key_file = key_file.map(|path| self.needed(path, NeedKind::PrivateKey));
@@ -337,7 +337,7 @@ impl Checker<'_> {
                 Builder::Host(_) => "write `port` in [builder.host]",
                 _ => "remove them: instances listen on port 22",
             };
-            self.say(Problem::at(port.span(), what).help(help));
+            self.report(Problem::at(port.span(), what).help(help));
         }
         let interface = match builder {
             Builder::Ec2(ec2) => self.interface(ssh, Some(ec2)),
@@ -387,7 +387,7 @@ impl Checker<'_> {
         let (from, to) = (from?, to?);
         if from > to {
             let what = format!("`min_port` {from} is greater than `max_port` {to}");
-            self.say(Problem::at(low, what).and(high, "`max_port` is here"));
+            self.report(Problem::at(low, what).and(high, "`max_port` is here"));
         }
         Some((from, to))
     }
@@ -433,7 +433,7 @@ impl Checker<'_> {
 
     fn no_disk(&mut self, span: Span, what: &str) {
         let what = format!("{what} needs an image, but the builder `host` creates none");
-        self.say(Problem::at(span, what).help("remove it, or build with [builder.qemu]"));
+        self.report(Problem::at(span, what).help("remove it, or build with [builder.qemu]"));
     }
 }
 

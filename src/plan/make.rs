@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::check::Checker;
-use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, Source};
+use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, TemplateSource};
 use crate::template::files::{Need, NeedKind};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
@@ -14,7 +14,7 @@ use crate::template::tree::Removed;
 
 /// Inputs of a plan besides the template.
 pub(super) struct PlanInputs<'a> {
-    pub source: Source,
+    pub source: TemplateSource,
     pub variables: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, SecretSource>,
     /// Absolute directory of the template.
@@ -124,7 +124,7 @@ impl Checker<'_> {
         let help = "add [image] with `name = \"web\"`";
         let Some(image) = image else {
             if !self.removed.has(&(0..0), "image") {
-                self.say(Problem::nowhere("the table [image] is missing").help(help));
+                self.report(Problem::nowhere("the table [image] is missing").help(help));
             }
             // Continue with a dummy name, to find other problems too.
             return Image {
@@ -155,7 +155,7 @@ impl Checker<'_> {
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !valid {
             let problem = Problem::at(name.span(), format!("invalid image name {text:?}"));
-            self.say(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
+            self.report(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
         }
         text.clone()
     }

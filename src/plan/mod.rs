@@ -28,7 +28,7 @@ mod step;
 
 pub use ec2::{Ami, Ec2, Interface};
 pub use load::{Inputs, LoadError, load, publication};
-pub use network::{Allow, Network, OnRefused};
+pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
 pub use policy::{Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
@@ -37,7 +37,7 @@ pub use publish::{BootMode, PublishEc2, is_region};
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// Path, text and digest of the template.
-    pub template: Source,
+    pub template: TemplateSource,
     /// Name and description of the image.
     pub image: Image,
     /// Values of the variables.
@@ -79,7 +79,7 @@ pub struct Plan {
 
 /// A template file as read.
 #[derive(Clone, Debug, Serialize)]
-pub struct Source {
+pub struct TemplateSource {
     /// Path as given by the user.
     pub path: PathBuf,
     /// SHA-256 of the text.
@@ -401,15 +401,15 @@ pub struct Finish {
     pub rebuild: bool,
     /// Paths to delete in addition to those that karat cleans up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub drop: Vec<Exception>,
+    pub drop: Vec<PathException>,
     /// Paths to keep although karat would clean them up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub keep: Vec<Exception>,
+    pub keep: Vec<PathException>,
 }
 
 /// A table of `[[finish.drop]]` or `[[finish.keep]]`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Exception {
+pub struct PathException {
     /// Absolute path or glob in the image.
     pub path: String,
     /// Reason for readers of the template.

@@ -17,14 +17,14 @@ pub struct Network {
     /// Opens the host's whole network to the guest. Default false: sealed.
     pub open: bool,
     /// URLs that a sealed guest may fetch through the host.
-    pub allow: Vec<Allow>,
+    pub allow: Vec<AllowedUrl>,
     /// Effect of other requests on the step. Default: it fails.
     pub on_refused: OnRefused,
 }
 
 /// A URL that a sealed guest may fetch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Allow {
+pub struct AllowedUrl {
     /// URL, or a prefix that ends with `/`.
     pub url: String,
     /// Expected digest; the host fetches the file before it launches the guest.
@@ -51,7 +51,7 @@ impl Checker<'_> {
     ) -> Network {
         if let (Some(network), Builder::Host(_)) = (network, builder) {
             let what = "[network] does not apply to an existing host";
-            self.say(
+            self.report(
                 Problem::at(network.span(), what)
                     .help("remove [network], or build with [builder.qemu]"),
             );
@@ -62,7 +62,9 @@ impl Checker<'_> {
         if let (Some(open), Some(allow)) = (open, network.allow.first()) {
             let what = "`allow` has no effect on an open network";
             let problem = Problem::at(allow.span(), what).and(open.span(), "it is opened here");
-            self.say(problem.help("remove `open` to keep the network sealed except for `allow`"));
+            self.report(
+                problem.help("remove `open` to keep the network sealed except for `allow`"),
+            );
         }
         let choices = [("fail", OnRefused::Fail), ("warn", OnRefused::Warn)];
         Network {
@@ -81,11 +83,11 @@ impl Checker<'_> {
         }
     }
 
-    fn allow(&mut self, table: &Span, allow: &schema::Allow) -> Allow {
+    fn allow(&mut self, table: &Span, allow: &schema::Allow) -> AllowedUrl {
         let help = "add `url = \"https://example.org/tool.tar.gz\"`";
         let Some(url) = &allow.url else {
             self.missing(table, "url", help);
-            return Allow {
+            return AllowedUrl {
                 url: String::new(),
                 sha256: None,
             };
@@ -95,9 +97,9 @@ impl Checker<'_> {
         if let (true, Some(digest)) = (text.ends_with('/'), &allow.sha256) {
             let what = "a prefix URL cannot have a digest";
             let problem = Problem::at(url.span(), what).and(digest.span(), "the digest is here");
-            self.say(problem.help("give the URL of one file, or omit the digest"));
+            self.report(problem.help("give the URL of one file, or omit the digest"));
         }
-        Allow {
+        AllowedUrl {
             url: text,
             sha256: allow.sha256.as_ref().and_then(|digest| self.digest(digest)),
         }
@@ -116,7 +118,7 @@ impl Checker<'_> {
         } else {
             return;
         };
-        self.say(Problem::at(url.span(), what));
+        self.report(Problem::at(url.span(), what));
     }
 
     /// Refuses a second network card for a sealed guest.
@@ -137,7 +139,7 @@ impl Checker<'_> {
         if let (false, Some(argument)) = (plan.open, arguments.iter().find(adds)) {
             let what =
                 format!("{argument:?} in `extra_args` would give the guest a second network card");
-            self.say(
+            self.report(
                 Problem::at(qemu.span(), what)
                     .help("remove it, or add [network] with `open = true`"),
             );

@@ -105,10 +105,10 @@ pub(super) fn serialize<S: Serializer>(
     packages: &Option<PackageSet>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let of = |manager| packages.as_ref().filter(|set| set.manager == manager);
+    let of_manager = |manager| packages.as_ref().filter(|set| set.manager == manager);
     let mut map = serializer.serialize_map(None)?;
-    map.serialize_entry("apt", &of(Manager::Apt))?;
-    if let Some(set) = of(Manager::Dnf) {
+    map.serialize_entry("apt", &of_manager(Manager::Apt))?;
+    if let Some(set) = of_manager(Manager::Dnf) {
         map.serialize_entry("dnf", set)?;
     }
     map.end()
@@ -131,7 +131,7 @@ impl Checker<'_> {
         if let (Some(_), Some(dnf)) = (apt, dnf) {
             let what = "a template declares packages of `apt` or of `dnf`, not both";
             let help = "use two templates; the second starts from the image of the first";
-            self.say(Problem::at(dnf.span(), what).help(help));
+            self.report(Problem::at(dnf.span(), what).help(help));
         }
         let apt = apt.map(|apt| self.apt(apt));
         let dnf = dnf.map(|dnf| self.dnf(dnf.get_ref()));
@@ -197,7 +197,7 @@ impl Checker<'_> {
         for name in remove {
             if let Some(installed) = install.iter().find(|i| i.get_ref() == name.get_ref()) {
                 let what = format!("`{}` is both installed and removed", name.get_ref());
-                self.say(Problem::at(name.span(), what).and(installed.span(), "installed here"));
+                self.report(Problem::at(name.span(), what).and(installed.span(), "installed here"));
             }
         }
     }
@@ -222,7 +222,7 @@ impl Checker<'_> {
                 && version.bytes().all(is_version);
             if !valid {
                 let problem = Problem::at(name.span(), format!("invalid package {text:?}"));
-                self.say(problem.help(if of_version.is_some() {
+                self.report(problem.help(if of_version.is_some() {
                     "write \"name\" or \"name=version\""
                 } else {
                     "write only the name"
@@ -242,12 +242,12 @@ impl Checker<'_> {
             && (!name.bytes().all(plain) || name.starts_with('-'))
         {
             let problem = Problem::at(written.span(), format!("invalid repository name {name:?}"));
-            self.say(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
+            self.report(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
         }
         if !name.is_empty() && others.iter().any(|other| other.name == name) {
             let span = source.name.map_or_else(|| table.clone(), Spanned::span);
             let what = format!("two repositories are called `{name}`");
-            self.say(Problem::at(span, what));
+            self.report(Problem::at(span, what));
         }
         let uri = self.required(table, "uri", source.uri, "add `uri = \"https://...\"`");
         if let Some(written) = source.uri {
@@ -285,7 +285,7 @@ impl Checker<'_> {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-._~/".contains(&b);
             if text.is_empty() || text.starts_with('-') || !text.bytes().all(plain) {
                 let what = format!("invalid suite or component {text:?}");
-                self.say(Problem::at(word.span(), what));
+                self.report(Problem::at(word.span(), what));
             }
         }
         let paths = suites.iter().filter(|suite| suite.get_ref().ends_with('/'));
@@ -296,7 +296,7 @@ impl Checker<'_> {
         }
         if let (Some(component), 1..) = (components.first(), paths) {
             let what = "a suite that ends with `/` has no components";
-            self.say(Problem::at(component.span(), what));
+            self.report(Problem::at(component.span(), what));
         }
         let words = |words: &[Str]| words.iter().map(|word| word.get_ref().clone()).collect();
         (words(suites), words(components))

@@ -135,7 +135,7 @@ impl Checker<'_> {
             .iter()
             .any(|key| self.removed.has(&table, key));
         if found.iter().all(Option::is_none) && !unread {
-            self.say(
+            self.report(
                 Problem::at(table.clone(), "this entry accepts everything")
                     .help("add `id = \"CVE-...\"`, `package = \"...\"` or `path = \"/...\"`"),
             );
@@ -159,7 +159,7 @@ impl Checker<'_> {
         let text = written.get_ref();
         let day = end_of(text);
         if day.is_none() {
-            self.say(
+            self.report(
                 Problem::at(written.span(), format!("invalid date {text:?}"))
                     .help("write it like \"2027-01-31\""),
             );

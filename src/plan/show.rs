@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Allow, Ami, Base, Builder, Checksum, Ec2, Exception, Finish, Format, HostKey, Network,
-    OnRefused, PackageSet, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
-    UploadSource,
+    Action, AllowedUrl, Ami, Base, Builder, Checksum, Ec2, Finish, Format, HostKey, Network,
+    OnRefused, PackageSet, PathException, Plan, Repository, Script, SecretSource, Shell, Ssh, Step,
+    Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -337,7 +337,7 @@ fn network(plan: &Plan) -> Vec<String> {
         _ => "sealed, except for",
     };
     let mut lines = vec![sealed.to_owned()];
-    lines.extend(allow.iter().map(|Allow { url, sha256 }| {
+    lines.extend(allow.iter().map(|AllowedUrl { url, sha256 }| {
         let digest = sha256.map(|digest| format!(" {digest}"));
         format!("{url}{}", digest.unwrap_or_default())
     }));
@@ -482,8 +482,8 @@ fn finish(finish: &Finish) -> Vec<String> {
     } else {
         "as the guest leaves it; not reproducible"
     };
-    let list = |word: &'static str, exceptions: &[Exception]| {
-        let line = move |exception: &Exception| {
+    let list = |word: &'static str, exceptions: &[PathException]| {
+        let line = move |exception: &PathException| {
             format!("{word} {} ({})", exception.path, exception.reason)
         };
         exceptions.iter().map(line).collect::<Vec<_>>()

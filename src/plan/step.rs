@@ -60,7 +60,7 @@ impl Checker<'_> {
                 if !is_account(kind, name) {
                     let what = format!("invalid {kind} name {name:?}");
                     let help = "declare accounts as `user:app` and `group:app`, group members as `group:adm/app`";
-                    self.say(Problem::at(path.span(), what).help(help));
+                    self.report(Problem::at(path.span(), what).help(help));
                 }
                 continue;
             }
@@ -70,7 +70,7 @@ impl Checker<'_> {
                 let what = format!("{:?} is the whole image", path.get_ref());
                 let help =
                     "list the directories that the step creates: `creates = [\"/opt/app/**\"]`";
-                self.say(Problem::at(path.span(), what).help(help));
+                self.report(Problem::at(path.span(), what).help(help));
             }
         }
         let paths = written.iter().map(|path| path.get_ref().clone());
@@ -142,7 +142,7 @@ impl Checker<'_> {
     fn script(&mut self, table: &Span, shell: &schema::Shell) -> Option<Script> {
         if let (Some(script), Some(inline)) = (&shell.script, &shell.inline) {
             let what = "`script` and `inline` exclude each other";
-            self.say(Problem::at(inline.span(), what).and(script.span(), "`script` is here"));
+            self.report(Problem::at(inline.span(), what).and(script.span(), "`script` is here"));
         }
         if let Some(script) = &shell.script {
             return Some(Script::Path(self.image_source(script, NeedKind::File)));
@@ -150,7 +150,7 @@ impl Checker<'_> {
         let Some(inline) = &shell.inline else {
             if !self.removed.has(table, "script") && !self.removed.has(table, "inline") {
                 let what = "a shell step needs `script` or `inline`";
-                self.say(
+                self.report(
                     Problem::at(table.clone(), what)
                         .help("add `inline = [\"true\"]` or `script = \"setup.sh\"`"),
                 );
@@ -162,7 +162,7 @@ impl Checker<'_> {
             .iter()
             .all(|line| line.get_ref().trim().is_empty())
         {
-            self.say(
+            self.report(
                 Problem::at(inline.span(), "`inline` is empty")
                     .help("write at least one command, or remove the step"),
             );
@@ -172,7 +172,7 @@ impl Checker<'_> {
             .iter()
             .filter(|line| line.get_ref().contains('\0'))
         {
-            self.say(Problem::at(
+            self.report(Problem::at(
                 line.span(),
                 "a command contains a NUL character",
             ));
@@ -193,11 +193,11 @@ impl Checker<'_> {
             if !valid {
                 let what = format!("invalid environment variable name {key:?}");
                 let help = "names consist of A-Z, a-z, 0-9 and _, and do not start with a digit";
-                self.say(Problem::at(name.span(), what).help(help));
+                self.report(Problem::at(name.span(), what).help(help));
             }
             if value.get_ref().text.contains('\0') {
                 let what = "the value of an environment variable cannot contain a NUL character";
-                self.say(Problem::at(value.span(), what));
+                self.report(Problem::at(value.span(), what));
             }
             values.insert(key.clone(), text(&value.get_ref().text));
         }
@@ -209,7 +209,7 @@ impl Checker<'_> {
             return vec![0];
         };
         if codes.get_ref().is_empty() {
-            self.say(
+            self.report(
                 Problem::at(
                     codes.span(),
                     "an empty list of exit codes lets no run succeed",
@@ -218,7 +218,7 @@ impl Checker<'_> {
             );
         }
         for code in codes.get_ref().iter().filter(|code| code.get_ref().0 > 255) {
-            self.say(Problem::at(code.span(), "exit codes are 0 to 255"));
+            self.report(Problem::at(code.span(), "exit codes are 0 to 255"));
         }
         codes
             .get_ref()
@@ -247,7 +247,7 @@ impl Checker<'_> {
             None
         };
         if let (Some(digest), Some("source" | "content")) = (&file.sha256, kind) {
-            self.say(Problem::at(digest.span(), "`sha256` requires `url`"));
+            self.report(Problem::at(digest.span(), "`sha256` requires `url`"));
         }
         let destination = if let Some(path) = &file.destination {
             self.guest_path(path)
@@ -258,7 +258,7 @@ impl Checker<'_> {
         let named = !destination.ends_with('/');
         if let (Some("content"), false, Some(path)) = (kind, named, &file.destination) {
             let what = "`content` has no file name, so it cannot go into a directory";
-            self.say(Problem::at(path.span(), what).help("give the full path of the file"));
+            self.report(Problem::at(path.span(), what).help("give the full path of the file"));
         }
         let owner = match &file.owner {
             Some(owner) => self.user(owner, true),
@@ -294,7 +294,7 @@ impl Checker<'_> {
             .ok()
             .filter(|_| matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit()));
         if bits.is_none() {
-            self.say(
+            self.report(
                 Problem::at(
                     mode.span(),
                     format!("invalid mode {text:?}: expected three or four octal digits"),
@@ -309,13 +309,15 @@ impl Checker<'_> {
         let sources: &[Str] = match (&download.source, &download.sources) {
             (Some(source), Some(sources)) => {
                 let what = "`source` and `sources` exclude each other";
-                self.say(Problem::at(sources.span(), what).and(source.span(), "`source` is here"));
+                self.report(
+                    Problem::at(sources.span(), what).and(source.span(), "`source` is here"),
+                );
                 std::slice::from_ref(source)
             }
             (Some(source), None) => std::slice::from_ref(source),
             (None, Some(sources)) => {
                 if sources.get_ref().is_empty() {
-                    self.say(Problem::at(sources.span(), "`sources` is empty"));
+                    self.report(Problem::at(sources.span(), "`sources` is empty"));
                 }
                 sources.get_ref()
             }
@@ -344,7 +346,7 @@ impl Checker<'_> {
                 let help = did_you_mean(name.get_ref(), BUILDERS)
                     .unwrap_or_else(|| format!("builders are: {}", BUILDERS.join(", ")));
                 let what = format!("unknown builder {:?}", name.get_ref());
-                self.say(Problem::at(name.span(), what).help(help));
+                self.report(Problem::at(name.span(), what).help(help));
             }
         }
         is_for(step, builder)

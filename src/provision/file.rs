@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use super::{Context, ProvisionError};
 use crate::machine::Machine;
 use crate::plan::{Upload, UploadSource};
-use crate::ssh::{Item, ItemSource};
+use crate::ssh::{UploadContent, UploadItem};
 
 /// Uploads all files as one stream.
 ///
@@ -34,16 +34,16 @@ fn label(files: &[Upload]) -> String {
     }
 }
 
-fn item(upload: &Upload, cx: &Context<'_>) -> Result<Item, ProvisionError> {
+fn item(upload: &Upload, cx: &Context<'_>) -> Result<UploadItem, ProvisionError> {
     let directory = upload.destination.ends_with('/');
     let mut destination = upload.destination.clone();
     let mut mode = upload.mode;
     let source = match &upload.source {
-        UploadSource::Path(path) => ItemSource::Path(path.clone()),
+        UploadSource::Path(path) => UploadContent::Path(path.clone()),
         UploadSource::Content(_) if directory => {
             return Err(ProvisionError::NoFileName(destination));
         }
-        UploadSource::Content(text) => ItemSource::Bytes(text.reveal(cx.secrets).into_bytes()),
+        UploadSource::Content(text) => UploadContent::Bytes(text.reveal(cx.secrets).into_bytes()),
         UploadSource::Url { url, sha256 } => {
             // The cached file has its digest as name and the cache's own mode.
             if directory {
@@ -51,10 +51,10 @@ fn item(upload: &Upload, cx: &Context<'_>) -> Result<Item, ProvisionError> {
                     .ok_or_else(|| ProvisionError::NoFileName(destination.clone()))?;
             }
             mode = mode.or(Some(0o644));
-            ItemSource::Path((cx.fetched)(sha256))
+            UploadContent::Path((cx.fetched)(sha256))
         }
     };
-    Ok(Item {
+    Ok(UploadItem {
         source,
         destination,
         mode,

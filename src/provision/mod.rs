@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::digest::Digest;
 use crate::machine::Machine;
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
 use crate::time::Timestamp;
@@ -28,8 +28,8 @@ mod shell;
 pub use error::{ProvisionError, Tail};
 pub use file::files;
 pub use packages::{
-    DeclaredPackages, Installed, Origin, Package, PackageError, Pin, attribute, install,
-    installed_packages, resolve,
+    AttributedPackage, DeclaredPackages, InstalledPackage, PackageError, PackageOrigin,
+    PinnedVersion, attribute, install, installed_packages, resolve,
 };
 pub use shell::check as check_script;
 
@@ -63,7 +63,7 @@ impl Context<'_> {
 
 /// A failed step, as reported to `on_error`.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
+pub struct FailedStep<'a> {
     /// Name of the failed step or phase.
     pub step: &'a str,
     /// Error message with its causes, without secrets.
@@ -96,7 +96,7 @@ enum OnRefusal {
 pub async fn on_error<M: Machine>(
     machine: &mut M,
     steps: &[Step],
-    failure: Failure<'_>,
+    failure: FailedStep<'_>,
     cx: &Context<'_>,
 ) {
     let more = [
@@ -162,9 +162,9 @@ async fn run_with_retries<M: Machine>(
             if !std::mem::take(&mut first) {
                 reopen(machine).await?;
             }
-            let before = machine.seal().map_or(0, Seal::refusals);
+            let before = machine.egress().map_or(0, EgressProxy::refusals);
             let result = run_once(machine, step, more, cx).await;
-            check_refusals(result, machine.seal(), before, refusal)
+            check_refusals(result, machine.egress(), before, refusal)
         },
         |tries, error: &ProvisionError| {
             let again = !error.is_final();
@@ -189,13 +189,13 @@ async fn run_with_retries<M: Machine>(
 /// Turns the result of a step into an error if requests were refused.
 fn check_refusals(
     result: Result<(), ProvisionError>,
-    seal: Option<&Seal>,
+    egress: Option<&EgressProxy>,
     before: usize,
     refusal: OnRefusal,
 ) -> Result<(), ProvisionError> {
-    let Some(seal) = seal else { return result };
-    let sentences = seal.refused_since(before);
-    let passes = refusal == OnRefusal::Ignore || !seal.is_strict();
+    let Some(egress) = egress else { return result };
+    let sentences = egress.refused_since(before);
+    let passes = refusal == OnRefusal::Ignore || !egress.is_strict();
     if sentences.is_empty() || result.is_ok() && passes {
         return result;
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use super::{Context, ProvisionError, reboot};
 use crate::machine::Machine;
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::plan::{Script, Shell, Step};
 
 /// Exit codes of a shell that a reboot terminated (HUP, TERM).
@@ -29,7 +29,10 @@ pub(super) async fn run<M: Machine>(
     let run = RemoteScript {
         interpreter: interpreter(&script, &describe(&shell.script))?,
         script: &script,
-        prelude: machine.seal().map(Seal::prelude).unwrap_or_default(),
+        prelude: machine
+            .egress()
+            .map(EgressProxy::prelude)
+            .unwrap_or_default(),
         environment: environment(step, shell, more, cx),
         user: &shell.user,
         directory: shell.working_directory.as_deref(),

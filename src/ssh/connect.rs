@@ -55,18 +55,18 @@ const MAX_PACKET_BYTES: u32 = 32 << 10;
 
 /// Meaning of a rejected key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum RejectedKey {
     /// The machine is new, and our key may not be installed yet.
-    MayPass,
+    MayBecomeValid,
     /// The host existed before the build.
     IsFinal,
 }
 
-/// Like [`super::connect`]; `refusal` decides whether a rejected key is retried.
+/// Like [`super::connect`]; `rejected` decides whether a rejected key is retried.
 pub(crate) async fn connect_with(
     target: &Target,
     within: Duration,
-    refusal: Refusal,
+    rejected: RejectedKey,
 ) -> Result<Session, SshError> {
     let deadline = Instant::now() + within;
     let dial = Dial::read(target)?;
@@ -74,7 +74,7 @@ pub(crate) async fn connect_with(
     let mut pauses = Backoff::new(MIN_PAUSE, GROWTH, MAX_PAUSE);
     let mut greetings = Backoff::new(MIN_GREETING_TIMEOUT, GROWTH, MAX_GREETING_TIMEOUT);
     let mut greeting = greetings.next_delay();
-    let mut first_refusal = None;
+    let mut first_rejection = None;
     loop {
         let error = match dial.once(&mut jump, greeting, deadline).await {
             Ok(session) => return Ok(session),
@@ -84,9 +84,9 @@ pub(crate) async fn connect_with(
         if matches!(error, SshError::Silent { .. }) {
             greeting = greetings.next_delay();
         }
-        let pause = if error.is_refusal() {
-            let first = *first_refusal.get_or_insert_with(Instant::now);
-            if refusal == Refusal::IsFinal || first.elapsed() > KEY_INSTALL_TIMEOUT {
+        let pause = if error.is_rejection() {
+            let first = *first_rejection.get_or_insert_with(Instant::now);
+            if rejected == RejectedKey::IsFinal || first.elapsed() > KEY_INSTALL_TIMEOUT {
                 return Err(error);
             }
             REFUSED_PAUSE

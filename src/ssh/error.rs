@@ -166,10 +166,10 @@ impl SshError {
     }
 
     /// Returns true if the server rejected our key.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(super) fn is_rejection(&self) -> bool {
         match self {
             Self::Refused { .. } => true,
-            Self::Jump { source, .. } => source.is_refusal(),
+            Self::Jump { source, .. } => source.is_rejection(),
             _ => false,
         }
     }

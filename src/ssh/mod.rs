@@ -18,10 +18,10 @@ mod stream;
 mod tunnel;
 mod upload;
 
-pub(crate) use connect::{Refusal, connect_with};
+pub(crate) use connect::{RejectedKey, connect_with};
 pub use error::SshError;
 pub use quote::quote;
-pub use tunnel::{Forward, Stream};
+pub use tunnel::{ForwardedPort, ForwardedStream};
 
 /// Address of a machine and the keys of both sides.
 #[derive(Clone, Debug)]
@@ -92,9 +92,9 @@ pub struct Exit {
 
 /// A file or directory to upload.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct UploadItem {
     /// Content of the item.
-    pub source: ItemSource,
+    pub source: UploadContent,
     /// Remote path; a trailing `/` or an existing directory means "into it".
     pub destination: String,
     /// Permission bits of files; `None` means 0755 for an executable source, else 0644. Directories get 0755.
@@ -103,9 +103,9 @@ pub struct Item {
     pub owner: String,
 }
 
-/// Content of an [`Item`].
+/// Content of an [`UploadItem`].
 #[derive(Clone, Debug)]
-pub enum ItemSource {
+pub enum UploadContent {
     /// A local file or directory.
     Path(PathBuf),
     /// A local file that gets another name on the machine.
@@ -124,7 +124,7 @@ pub enum ItemSource {
 /// # Errors
 /// Fails at once on a bad key or host key, else with the last error when the time is over.
 pub async fn connect(target: &Target, within: Duration) -> Result<Session, SshError> {
-    connect_with(target, within, Refusal::MayPass).await
+    connect_with(target, within, RejectedKey::MayBecomeValid).await
 }
 
 impl Session {

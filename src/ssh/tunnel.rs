@@ -13,16 +13,16 @@ use super::{Session, SshError};
 const LOOPBACK: &str = "127.0.0.1";
 
 /// A connection made by a program on the machine.
-pub type Stream = ChannelStream<Msg>;
+pub type ForwardedStream = ChannelStream<Msg>;
 
 /// A forwarded port on the machine's loopback. The machine's sshd closes it when the session ends.
 #[derive(Debug)]
-pub struct Forward {
+pub struct ForwardedPort {
     port: u16,
-    streams: mpsc::UnboundedReceiver<Stream>,
+    streams: mpsc::UnboundedReceiver<ForwardedStream>,
 }
 
-impl Forward {
+impl ForwardedPort {
     /// Returns the port that the machine's sshd chose.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -30,13 +30,13 @@ impl Forward {
     }
 
     /// Waits for the next connection; `None` once the session has ended.
-    pub async fn next(&mut self) -> Option<Stream> {
+    pub async fn next(&mut self) -> Option<ForwardedStream> {
         self.streams.recv().await
     }
 }
 
 /// Receivers of forwarded connections, by port.
-type Takers = Mutex<HashMap<u32, mpsc::UnboundedSender<Stream>>>;
+type Takers = Mutex<HashMap<u32, mpsc::UnboundedSender<ForwardedStream>>>;
 
 /// Dispatches incoming connections. The SSH connection owns it, so all forwards end with the connection.
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Forwards {
 }
 
 /// Receiver of the connections to one port.
-pub(super) struct Taker(mpsc::UnboundedSender<Stream>);
+pub(super) struct Taker(mpsc::UnboundedSender<ForwardedStream>);
 
 impl Taker {
     pub(super) fn take(&self, channel: Channel<Msg>) {
@@ -73,7 +73,7 @@ impl Session {
     ///
     /// # Errors
     /// Fails if the machine's sshd forbids forwarding or the connection drops.
-    pub async fn forward_remote(&self) -> Result<Forward, SshError> {
+    pub async fn forward_remote(&self) -> Result<ForwardedPort, SshError> {
         let port = match self.handle.tcpip_forward(LOOPBACK, 0).await {
             Ok(port) => port,
             Err(russh::Error::RequestDenied) => {
@@ -90,7 +90,7 @@ impl Session {
         }
         // Ports have 16 bits; the protocol uses 32.
         let port = u16::try_from(port).map_err(|_| self.disconnected())?;
-        Ok(Forward { port, streams })
+        Ok(ForwardedPort { port, streams })
     }
 
     /// Closes the port of a forward before the session ends.

@@ -18,7 +18,7 @@ fi";
 
 /// A package installed in the machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Installed {
+pub struct InstalledPackage {
     /// Package name without architecture.
     pub name: String,
     /// Full version as the package manager prints it.
@@ -30,7 +30,7 @@ pub struct Installed {
 /// Reason for which a package is installed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum PackageOrigin {
     /// The base had the package, in any version.
     Base,
     /// The template declares the package.
@@ -41,7 +41,7 @@ pub enum Origin {
 
 /// An installed package with its origin.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Package {
+pub struct AttributedPackage {
     /// Package name without architecture.
     pub name: String,
     /// Full version as the package manager prints it.
@@ -49,14 +49,14 @@ pub struct Package {
     /// Architecture; `all` (RPM: `noarch`) for any.
     pub arch: String,
     /// Reason for which the package is installed.
-    pub origin: Origin,
+    pub origin: PackageOrigin,
 }
 
 /// Lists the installed packages, sorted by name and architecture.
 ///
 /// # Errors
 /// Fails if the machine has no answer over SSH.
-pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, SshError> {
+pub async fn installed_packages(session: &Session) -> Result<Vec<InstalledPackage>, SshError> {
     Ok(parse(&session.output(&remote::sh(QUERY, &[])).await?))
 }
 
@@ -65,25 +65,25 @@ pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, Ssh
 /// A declared package counts as declared even if the base has it.
 #[must_use]
 pub fn attribute(
-    before: &[Installed],
-    after: Vec<Installed>,
+    before: &[InstalledPackage],
+    after: Vec<InstalledPackage>,
     declared: Option<&PackageSet>,
-) -> Vec<Package> {
+) -> Vec<AttributedPackage> {
     let declared: BTreeSet<&str> = declared.into_iter().flat_map(PackageSet::names).collect();
     let base: BTreeSet<_> = before
         .iter()
         .map(|package| (&package.name, &package.arch))
         .collect();
-    let origin = |package: &Installed| {
+    let origin = |package: &InstalledPackage| {
         if declared.contains(package.name.as_str()) {
-            Origin::Declared
+            PackageOrigin::Declared
         } else if base.contains(&(&package.name, &package.arch)) {
-            Origin::Base
+            PackageOrigin::Base
         } else {
-            Origin::Dependency
+            PackageOrigin::Dependency
         }
     };
-    let with_origin = |package: Installed| Package {
+    let with_origin = |package: InstalledPackage| AttributedPackage {
         origin: origin(&package),
         name: package.name,
         version: package.version,
@@ -92,11 +92,11 @@ pub fn attribute(
     after.into_iter().map(with_origin).collect()
 }
 
-fn parse(lines: &str) -> Vec<Installed> {
+fn parse(lines: &str) -> Vec<InstalledPackage> {
     let package = |line: &str| {
         let mut fields = line.split('\t').map(str::to_owned);
         (fields.next()? == "installed").then_some(())?;
-        Some(Installed {
+        Some(InstalledPackage {
             name: fields.next()?,
             version: fields.next()?,
             arch: fields.next()?,
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn each_package_has_a_reason() {
-        let package = |name: &str, version: &str| Installed {
+        let package = |name: &str, version: &str| InstalledPackage {
             name: name.to_owned(),
             version: version.to_owned(),
             arch: "amd64".to_owned(),
@@ -150,10 +150,10 @@ mod tests {
         assert_eq!(
             origins,
             [
-                Origin::Declared,
-                Origin::Base,
-                Origin::Dependency,
-                Origin::Declared
+                PackageOrigin::Declared,
+                PackageOrigin::Base,
+                PackageOrigin::Dependency,
+                PackageOrigin::Declared
             ]
         );
     }

@@ -14,11 +14,11 @@ use data_encoding::BASE64;
 
 use crate::digest::Digest;
 use crate::machine::Machine;
-use crate::network::{Proxy, Purpose, Rule, Rules};
+use crate::network::{Proxy, ProxyPurpose, UrlRule, UrlRules};
 use crate::plan::{self, PackageSet};
 use crate::provision::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use crate::record::lock::{self, Lock, Manager, Request, Resolution};
-use crate::ssh::{Item, ItemSource, quote};
+use crate::ssh::{UploadContent, UploadItem, quote};
 
 use super::{Context, ProvisionError};
 
@@ -28,7 +28,9 @@ mod error;
 mod installed;
 
 pub use error::PackageError;
-pub use installed::{Installed, Origin, Package, attribute, installed_packages};
+pub use installed::{
+    AttributedPackage, InstalledPackage, PackageOrigin, attribute, installed_packages,
+};
 
 /// Limit for a package manager's work: an hour suffices for a desktop over a slow line. The scripts' own limits are shorter.
 const PACKAGE_TIMEOUT: Duration = Duration::from_hours(1);
@@ -48,7 +50,7 @@ trait PackageManager {
     ) -> Result<Sources, PackageError>;
 
     /// Returns the script that resolves. It calls the shell function `unpack`, which writes its files into the current directory.
-    fn resolve(&self, declared: &DeclaredPackages, pins: &[Pin], proxy: &str) -> Script;
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[PinnedVersion], proxy: &str) -> Script;
 
     /// Parses the data lines of the resolve script.
     fn resolution(
@@ -65,7 +67,7 @@ trait PackageManager {
     fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)>;
 
     /// Parses the data lines of the install script: the packages before and after.
-    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>);
+    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>);
 
     /// Maps a failed script to an error, from its output.
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError;
@@ -97,7 +99,7 @@ struct Upstream {
 
 /// A version that the resolver should keep if possible.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pin {
+pub struct PinnedVersion {
     /// Name of the package.
     pub name: String,
     /// Version in the previous lock.
@@ -190,7 +192,7 @@ fn package_manager(manager: Manager) -> &'static dyn PackageManager {
 pub async fn resolve<M: Machine>(
     machine: &mut M,
     declared: &DeclaredPackages,
-    pins: &[Pin],
+    pins: &[PinnedVersion],
     template: &str,
     cx: &Context<'_>,
 ) -> Result<Resolution, ProvisionError> {
@@ -236,7 +238,7 @@ pub async fn install<M: Machine>(
     let directory = private_directory();
     let script = manager.install(declared, lock);
     let into = format!("{directory}/");
-    let item = |source, destination: String| Item {
+    let item = |source, destination: String| UploadItem {
         source,
         destination,
         mode: Some(0o644),
@@ -244,14 +246,14 @@ pub async fn install<M: Machine>(
     };
     let width = lock.packages.len().to_string().len();
     let packages = lock.packages.iter().enumerate().map(|(index, package)| {
-        let source = ItemSource::Named {
+        let source = UploadContent::Named {
             path: (cx.fetched)(&package.sha256),
             name: format!("{index:0width$}-{}", package.file_name()),
         };
         item(source, into.clone())
     });
     let kept = manager.kept(declared).into_iter();
-    let kept = kept.map(|(name, bytes)| item(ItemSource::Bytes(bytes), name));
+    let kept = kept.map(|(name, bytes)| item(UploadContent::Bytes(bytes), name));
     let items: Vec<_> = packages.chain(kept).collect();
     let size = lock.packages.iter().map(|package| package.size).sum();
     let bar = cx.ui.bar(
@@ -278,13 +280,13 @@ pub async fn install<M: Machine>(
 
 /// Lists the differences between the installed packages and those expected from the lock and the base.
 fn differences(
-    before: &[Installed],
-    after: &[Installed],
+    before: &[InstalledPackage],
+    after: &[InstalledPackage],
     lock: &Lock,
     declared: &DeclaredPackages,
 ) -> Vec<String> {
-    let name = |package: &Installed| (package.name.clone(), package.arch.clone());
-    let is_removed = |package: &Installed| {
+    let name = |package: &InstalledPackage| (package.name.clone(), package.arch.clone());
+    let is_removed = |package: &InstalledPackage| {
         lock.removals.iter().any(|removal| {
             let (name, arch) = removal.name.split_once(':').unwrap_or((&removal.name, ""));
             name == package.name && (arch.is_empty() || arch == package.arch)
@@ -306,15 +308,16 @@ fn differences(
             || replaced.contains(package.name.as_str()) && !after.contains(package);
         !is_removed(package) && !is_replaced
     });
-    let locked = lock.packages.iter().map(|package| Installed {
+    let locked = lock.packages.iter().map(|package| InstalledPackage {
         name: package.name.clone(),
         version: package.version.clone(),
         arch: package.architecture.clone(),
     });
-    let wanted: BTreeSet<Installed> = kept.cloned().chain(locked).collect();
-    let have: BTreeSet<Installed> = after.iter().cloned().collect();
-    let show =
-        |package: &Installed| format!("{} {} ({})", package.name, package.version, package.arch);
+    let wanted: BTreeSet<InstalledPackage> = kept.cloned().chain(locked).collect();
+    let have: BTreeSet<InstalledPackage> = after.iter().cloned().collect();
+    let show = |package: &InstalledPackage| {
+        format!("{} {} ({})", package.name, package.version, package.arch)
+    };
     let mut wrong: Vec<String> = wanted
         .difference(&have)
         .map(|package| format!("{} is not installed", show(package)))
@@ -382,7 +385,7 @@ async fn run<M: Machine>(
 }
 
 /// Returns rules for the package sources. The machine requests them by plain `http`, so that the proxy can see the files.
-fn proxy_rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
+fn proxy_rules(sources: &Sources, template: &str) -> Result<UrlRules, PackageError> {
     let mut uris: Vec<&str> = sources
         .upstreams
         .iter()
@@ -391,10 +394,13 @@ fn proxy_rules(sources: &Sources, template: &str) -> Result<Rules, PackageError>
     uris.sort_unstable();
     uris.dedup();
     let rule = |uri: &&str| {
-        Ok(Rule::new(&format!("{uri}/"), format!("package source {uri}"))?.plain_too())
+        Ok(UrlRule::new(&format!("{uri}/"), format!("package source {uri}"))?.plain_too())
     };
     let rules: Result<_, PackageError> = uris.iter().map(rule).collect();
-    Ok(Rules::new(rules?, Purpose::Sources(template.to_owned())))
+    Ok(UrlRules::new(
+        rules?,
+        ProxyPurpose::Sources(template.to_owned()),
+    ))
 }
 
 /// Returns the URI that the machine requests from the proxy.
@@ -429,10 +435,10 @@ mod tests {
     use super::*;
     use crate::record::lock::{Reason, Removal};
 
-    fn installed(words: &[&str]) -> Vec<Installed> {
+    fn installed(words: &[&str]) -> Vec<InstalledPackage> {
         let package = |word: &&str| {
             let mut parts = word.split(' ').map(str::to_owned);
-            Installed {
+            InstalledPackage {
                 name: parts.next().unwrap(),
                 version: parts.next().unwrap(),
                 arch: parts.next().unwrap_or_else(|| "amd64".to_owned()),
@@ -442,7 +448,7 @@ mod tests {
     }
 
     fn lock(packages: &[&str], removals: &[&str]) -> Lock {
-        let package = |package: Installed| lock::Package {
+        let package = |package: InstalledPackage| lock::Package {
             name: package.name,
             version: package.version,
             architecture: package.arch,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 use super::checks::{self, CheckedRange, Checks};
 use super::tree::{self, Body, ItemKind, Member};
 use crate::digest::Digest;
-use crate::ssh::{Item, SshError};
+use crate::ssh::{SshError, UploadItem};
 
 const BLOCK_BYTES: usize = 512;
 /// Longer names go before the header, in GNU's format.
@@ -27,7 +27,7 @@ pub(super) struct Archive {
 
 impl Archive {
     /// Lists the files of all items; fails on a file that cannot be sent.
-    pub(super) fn plan(items: Vec<(Item, usize)>) -> Result<Self, SshError> {
+    pub(super) fn plan(items: Vec<(UploadItem, usize)>) -> Result<Self, SshError> {
         let mut members = Vec::new();
         let roots = items
             .into_iter()
@@ -216,11 +216,11 @@ impl ChunkWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::ItemSource;
+    use crate::ssh::UploadContent;
 
     fn archive(bytes: &[u8], destination: &str) -> Archive {
-        let item = Item {
-            source: ItemSource::Bytes(bytes.to_vec()),
+        let item = UploadItem {
+            source: UploadContent::Bytes(bytes.to_vec()),
             destination: destination.to_owned(),
             mode: None,
             owner: "root:root".to_owned(),

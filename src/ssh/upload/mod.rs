@@ -10,7 +10,7 @@ use self::archive::Archive;
 use self::tree::ItemKind;
 use super::exec::{FeedError, Input, OutputStream, Tail, joined};
 use super::quote::quote_bytes;
-use super::{Item, ItemSource, Session, SshError};
+use super::{Session, SshError, UploadContent, UploadItem};
 use crate::ui::Bar;
 
 /// Remote script. It needs only `sh`, coreutils and tar.
@@ -27,7 +27,7 @@ impl Session {
     ///
     /// # Errors
     /// Names the file and the reason (missing, broken link, link loop, disk full, connection dropped).
-    pub async fn upload(&self, items: &[Item], bar: &Bar) -> Result<(), SshError> {
+    pub async fn upload(&self, items: &[UploadItem], bar: &Bar) -> Result<(), SshError> {
         if items.is_empty() {
             return Ok(());
         }
@@ -71,11 +71,11 @@ impl Session {
 }
 
 /// Assigns each item to a group. Files for the same directory share one: they are staged and moved together.
-fn group(items: &[Item]) -> Result<Vec<usize>, SshError> {
+fn group(items: &[UploadItem]) -> Result<Vec<usize>, SshError> {
     let mut groups: Vec<usize> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         check_destination(item)?;
-        let shares = |before: &Item| {
+        let shares = |before: &UploadItem| {
             item.destination.ends_with('/')
                 && before.destination == item.destination
                 && before.owner == item.owner
@@ -92,10 +92,10 @@ fn group(items: &[Item]) -> Result<Vec<usize>, SshError> {
     Ok(groups)
 }
 
-fn check_destination(item: &Item) -> Result<(), SshError> {
+fn check_destination(item: &UploadItem) -> Result<(), SshError> {
     let reason = if !item.destination.starts_with('/') || item.destination.contains('\0') {
         "expected an absolute path"
-    } else if matches!(item.source, ItemSource::Bytes(_)) && item.destination.ends_with('/') {
+    } else if matches!(item.source, UploadContent::Bytes(_)) && item.destination.ends_with('/') {
         "it ends with `/`, and text has no file name"
     } else {
         return Ok(());
@@ -107,7 +107,7 @@ fn check_destination(item: &Item) -> Result<(), SshError> {
 }
 
 /// Formats the items as calls of a shell function.
-fn list(items: &[Item], groups: &[usize], archive: &Archive) -> Vec<u8> {
+fn list(items: &[UploadItem], groups: &[usize], archive: &Archive) -> Vec<u8> {
     let mut text = Vec::new();
     for ((item, group), (kind, name)) in items.iter().zip(groups).zip(archive.roots()) {
         let owner = match item.owner.as_str() {
@@ -153,7 +153,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Replaces staging paths by destinations in messages of tar and the checks: `tar: g3/nginx.conf: Cannot write: ...`.
-fn explain(stderr: &str, items: &[Item], groups: &[usize]) -> String {
+fn explain(stderr: &str, items: &[UploadItem], groups: &[usize]) -> String {
     let line = |line: &str| {
         let about = ["tar: g", "check: g"];
         let rest = about.iter().find_map(|start| line.strip_prefix(start));

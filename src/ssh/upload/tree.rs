@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::ssh::{Item, ItemSource, SshError};
+use crate::ssh::{SshError, UploadContent, UploadItem};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ItemKind {
@@ -33,13 +33,13 @@ pub(super) enum Body {
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
 
 /// Returns true for a regular file. Errors are left to [`add`], which names the path.
-pub(super) fn is_file(source: &ItemSource) -> bool {
-    matches!(source, ItemSource::Path(path) | ItemSource::Named { path, .. } if path.is_file())
+pub(super) fn is_file(source: &UploadContent) -> bool {
+    matches!(source, UploadContent::Path(path) | UploadContent::Named { path, .. } if path.is_file())
 }
 
 /// Adds an item's members under `g<group>/` and returns its kind and its name there.
 pub(super) fn add(
-    item: Item,
+    item: UploadItem,
     group: usize,
     members: &mut Vec<Member>,
 ) -> Result<(ItemKind, Vec<u8>), SshError> {
@@ -49,12 +49,12 @@ pub(super) fn add(
             .to_vec()
     };
     let (path, base, content) = match item.source {
-        ItemSource::Named { path, name } => (path, name.into_bytes(), None),
-        ItemSource::Path(path) => {
+        UploadContent::Named { path, name } => (path, name.into_bytes(), None),
+        UploadContent::Path(path) => {
             let base = own_name(&path);
             (path, base, None)
         }
-        ItemSource::Bytes(bytes) => {
+        UploadContent::Bytes(bytes) => {
             let path = PathBuf::from(&item.destination);
             let base = own_name(&path);
             (path, base, Some(bytes))

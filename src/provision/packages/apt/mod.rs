@@ -1,7 +1,8 @@
 //! apt of Debian and Ubuntu.
 
 use super::{
-    DeclaredPackages, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources,
+    DeclaredPackages, InstalledPackage, PackageError, PackageManager, PinnedVersion, Resolution,
+    Script, Sources,
 };
 use crate::plan::PackageSet;
 use crate::provision::remote::Ended;
@@ -51,10 +52,10 @@ impl PackageManager for Apt {
         })
     }
 
-    fn resolve(&self, declared: &DeclaredPackages, pins: &[Pin], proxy: &str) -> Script {
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[PinnedVersion], proxy: &str) -> Script {
         let pins = pins
             .iter()
-            .map(|Pin { name, version }| format!("{name} {version}\n"));
+            .map(|PinnedVersion { name, version }| format!("{name} {version}\n"));
         Script {
             text: format!("{SHARED}{RESOLVE}"),
             environment: vec![
@@ -108,14 +109,14 @@ impl PackageManager for Apt {
         files
     }
 
-    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
+    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>) {
         let packages = |when: &str| {
             let of_phase = data.iter().filter_map(|line| {
                 let mut words = line
                     .strip_prefix(when)?
                     .strip_prefix(" installed ")?
                     .split(' ');
-                Some(Installed {
+                Some(InstalledPackage {
                     name: words.next()?.to_owned(),
                     version: words.next()?.to_owned(),
                     arch: words.next()?.to_owned(),

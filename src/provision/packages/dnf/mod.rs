@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    DeclaredPackages, Installed, PackageError, PackageManager, Pin, Repository, Resolution, Script,
-    Sources, Upstream, to_http,
+    DeclaredPackages, InstalledPackage, PackageError, PackageManager, PinnedVersion, Repository,
+    Resolution, Script, Sources, Upstream, to_http,
 };
 use crate::digest::Digest;
 use crate::provision::ProvisionError;
@@ -111,12 +111,12 @@ impl PackageManager for Dnf {
         })
     }
 
-    fn resolve(&self, declared: &DeclaredPackages, pins: &[Pin], proxy: &str) -> Script {
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[PinnedVersion], proxy: &str) -> Script {
         let repository = |own: &Repository| {
             let (name, uri) = (&own.name, &own.uri);
             json!({ "name": name, "uri": uri.trim_end_matches('/'), "key": own.key_file() })
         };
-        let pin = |pin: &Pin| json!({ "name": pin.name, "version": pin.version });
+        let pin = |pin: &PinnedVersion| json!({ "name": pin.name, "version": pin.version });
         let asked = json!({
             "proxy": proxy,
             "install": declared.install,
@@ -216,11 +216,11 @@ impl PackageManager for Dnf {
         files
     }
 
-    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
+    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>) {
         let packages = |when| {
             // An unparsable line shows up as a missing package, which is reported.
             let present = parse_lines::<Present>(data, when).unwrap_or_default();
-            let installed = |present: Present| Installed {
+            let installed = |present: Present| InstalledPackage {
                 name: present.name,
                 version: present.version,
                 arch: present.architecture,
