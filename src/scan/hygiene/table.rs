@@ -1,28 +1,27 @@
-//! Every check: how bad, what it means, how to mend it.
+//! The table of checks: severity, meaning and remedy.
 
 use super::Severity;
 use super::Severity::{Critical, High, Low, Medium, Negligible};
 
-/// What is true of every finding of a check.
+/// The properties that all findings of a check share.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    /// Its id, the same for ever.
+    /// Stable id that policies refer to.
     pub id: &'static str,
-    /// The rule of the clean-up that it proves, where it is a left-over.
+    /// The clean-up rule that it verifies, if it is about a leftover.
     pub rule: Option<&'static str>,
-    /// How bad it usually is.
+    /// Severity, unless the check decides otherwise.
     pub severity: Severity,
-    /// What it is.
+    /// Description of the problem.
     pub title: &'static str,
-    /// How to mend it.
+    /// Instructions to fix it.
     pub mend: &'static str,
 }
 
-/// What mends every left-over.
-const SEAL: &str =
-    "let the build finish the image: `[finish] rebuild = true`, and no `[[finish.keep]]` for it";
+/// The remedy for every leftover.
+const SEAL: &str = "let the build finish the image: set `[finish] rebuild = true`, and remove its `[[finish.keep]]`";
 
-/// All checks: first those of the clean-up's rules, in their order.
+/// All checks: first those of the clean-up rules, in the same order.
 pub const CHECKS: &[Check] = &[
     left(
         "machine-id",
@@ -52,40 +51,40 @@ pub const CHECKS: &[Check] = &[
         "credential-secret",
         "credential-secret",
         High,
-        "the key of one machine's credentials",
+        "the key that encrypts one machine's credentials",
     ),
     left(
         "cloud-init",
         "cloud-init-state",
         Medium,
-        "what cloud-init made in the build",
+        "state that cloud-init left in the build",
     ),
     left(
         "leases",
         "network-lease",
         Medium,
-        "addresses of the build's network",
+        "DHCP leases of the build's network",
     ),
     left("old-logs", "old-log", Low, "a log of the build"),
-    left("logs", "log", Low, "a log file with what the build wrote"),
+    left("logs", "log", Low, "a log file with entries of the build"),
     left(
         "apt",
         "apt-cache",
         Low,
-        "lists or packages that apt has kept",
+        "package lists or packages that apt cached",
     ),
     left(
         "dnf",
         "dnf-cache",
         Low,
-        "lists or packages that dnf has kept",
+        "package lists or packages that dnf cached",
     ),
-    left("caches", "cache", Negligible, "a cache that is made again"),
+    left("caches", "cache", Negligible, "a cache that can be rebuilt"),
     left(
         "backups",
         "state-backup",
         Medium,
-        "the state before the last change",
+        "a backup of the state before the last change",
     ),
     left(
         "temporary",
@@ -93,32 +92,27 @@ pub const CHECKS: &[Check] = &[
         Medium,
         "a temporary file of the build",
     ),
-    left("run", "run-file", Low, "what belongs in memory"),
+    left("run", "run-file", Low, "a file that belongs in memory"),
     left(
         "process-ids",
         "process-id",
         Negligible,
-        "the number of a process that has ended",
+        "the PID file of a process that has ended",
     ),
-    left(
-        "sockets",
-        "socket",
-        Negligible,
-        "a socket that nobody listens on",
-    ),
+    left("sockets", "socket", Negligible, "a stale socket"),
     left(
         "systemd-state",
         "systemd-state",
         Low,
-        "when the build's machine did something",
+        "timestamps of the build's machine",
     ),
     left(
         "update-stamp",
         "update-stamp",
         Negligible,
-        "a note of the age of /usr that is not its age",
+        "a timestamp of /usr that is out of date",
     ),
-    left("histories", "history", High, "what somebody typed"),
+    left("histories", "history", High, "a shell history"),
     left(
         "snake-oil",
         "snake-oil-key",
@@ -129,36 +123,36 @@ pub const CHECKS: &[Check] = &[
         "snake-oil-links",
         "snake-oil-link",
         Negligible,
-        "a link to a certificate that is not to be there",
+        "a link to a certificate that must not exist",
     ),
     left(
         "shadow-days",
         "shadow-day",
         Negligible,
-        "the day of the build in /etc/shadow",
+        "the date of the build in /etc/shadow",
     ),
     own(
         "authorized-keys",
         High,
-        "a key that logs in to every machine",
-        "remove the file in a step of the template; cloud-init puts the keys of each machine there",
+        "an SSH key that can log in to every machine",
+        "remove the file in a step of the template; cloud-init installs the keys of each machine",
     ),
     own(
         "private-key",
         High,
         "a private key that every machine would share",
-        "remove it, and give each machine its own at its first boot",
+        "remove it, and generate one on each machine at its first boot",
     ),
     own(
         "known-hosts",
         Low,
-        "machines that the build has talked to",
-        "remove the file at the end of the step that made it",
+        "host keys of machines that the build connected to",
+        "remove the file at the end of the step that created it",
     ),
     own(
         "rhosts-file",
         High,
-        "logins are believed by the name of a host",
+        "logins are trusted by host name",
         "remove the file",
     ),
     own(
@@ -170,43 +164,43 @@ pub const CHECKS: &[Check] = &[
     own(
         "sshd-passwords",
         Medium,
-        "sshd lets passwords in",
+        "sshd accepts passwords",
         "set PasswordAuthentication and KbdInteractiveAuthentication to no",
     ),
     own(
         "sshd-empty-passwords",
         Critical,
-        "sshd lets empty passwords in",
+        "sshd accepts empty passwords",
         "set PermitEmptyPasswords to no",
     ),
     own(
         "sshd-rhosts",
         High,
-        "sshd believes other machines",
+        "sshd trusts other hosts",
         "set HostbasedAuthentication to no and IgnoreRhosts to yes",
     ),
     own(
         "sshd-user-environment",
         Medium,
-        "users may set what their session loads",
+        "users may set the environment of their sessions, including libraries to load",
         "set PermitUserEnvironment to no",
     ),
     own(
         "sshd-strict-modes",
         Medium,
-        "sshd takes keys that others may write",
+        "sshd accepts key files that others may write",
         "set StrictModes to yes",
     ),
     own(
         "sshd-weak-crypto",
         Medium,
-        "sshd offers algorithms that are broken",
-        "take the algorithm out of the list; OpenSSH's own default has none of them",
+        "sshd offers broken algorithms",
+        "remove the algorithm from the list; the defaults of OpenSSH are safe",
     ),
     own(
         "no-host-key-generator",
         High,
-        "no machine would have SSH host keys",
+        "machines would have no SSH host keys",
         "add a unit that runs `ssh-keygen -A` before sshd, or cloud-init",
     ),
     own(
@@ -219,121 +213,121 @@ pub const CHECKS: &[Check] = &[
         "usable-password",
         High,
         "a password that every machine would share",
-        "lock it with `passwd --lock`, and let keys log in",
+        "lock it with `passwd --lock`, and log in with keys",
     ),
     own(
         "weak-password-hash",
         High,
-        "a password whose hash can be searched",
+        "a password with a hash that can be cracked",
         "lock the account, or set the password again with yescrypt",
     ),
     own(
         "locked-password-hash",
         Medium,
         "the hash of a locked password",
-        "put `!` in its place: `usermod --password '!'`",
+        "replace it by `!`: `usermod --password '!'`",
     ),
     own(
         "group-password",
         Medium,
-        "whoever knows a group's password becomes its member",
+        "a group password lets anyone who knows it join the group",
         "remove it: `gpasswd --remove-password`",
     ),
     own(
         "password-in-passwd",
         High,
-        "a password's hash where everybody can read it",
+        "a password hash in the world-readable /etc/passwd",
         "run `pwconv`",
     ),
     own(
         "second-root",
         Critical,
-        "a second name for root",
+        "a second account with the uid of root",
         "remove the account, or give it another uid",
     ),
     own(
         "shared-uid",
         Medium,
-        "several names for one uid",
+        "several accounts with the same uid",
         "give each account its own uid",
     ),
     own(
         "nis-entry",
         High,
-        "accounts come from the network",
+        "accounts come from NIS",
         "remove the line",
     ),
     own(
         "shadow-readable",
         High,
-        "everybody can read the hashes of passwords",
+        "password hashes are world-readable",
         "set mode 0640 and the group shadow",
     ),
     own(
         "account-backup",
         Medium,
-        "a copy of the accounts",
+        "a copy of an account file",
         "remove the file",
     ),
     own(
         "sudo-nopasswd",
         High,
-        "root without a password",
-        "ask for the password, or name the one command that needs none, and accept the finding",
+        "root access without a password",
+        "require a password, or allow only the command that needs it and accept the finding",
     ),
     own(
         "sudoers-writable",
         High,
-        "others may say who becomes root",
+        "users other than root may change who becomes root",
         "set mode 0440 and the owner root",
     ),
     own(
         "build-user",
         High,
         "the account of the build is still there",
-        "remove it with `userdel --remove`; cloud-init makes the user of each machine",
+        "remove it with `userdel --remove`; cloud-init creates the user of each machine",
     ),
     own(
         "untrusted-source",
         High,
-        "packages come from a source that nobody signs",
+        "an unsigned package source is trusted",
         "give the source a key: `signed-by`",
     ),
     own(
         "unauthenticated-packages",
         High,
-        "packages are taken without a valid signature",
+        "packages are installed without a valid signature",
         "remove the setting",
     ),
     own(
         "source-credentials",
         High,
         "a password for a package source",
-        "remove it; the template's `secrets` are there for the build only",
+        "remove it; the `secrets` of a template exist during the build only",
     ),
     own(
         "build-proxy",
         Medium,
         "a proxy of the build's network",
-        "remove the setting; the build has its own",
+        "remove the setting; the build has its own proxy",
     ),
     own(
         "package-index",
         Low,
-        "packages of a language come from an index of the build's network",
-        "remove the setting; the step that needs it can take it from its environment",
+        "language packages come from an index of the build's network",
+        "remove the setting, and pass it to the step by environment",
     ),
     own(
         "added-authority",
         Medium,
-        "a certificate authority that everybody believes",
+        "an additional certificate authority that programs trust",
         "remove it, or declare it with `[[files]]` and accept the finding",
     ),
     own(
         "boot-secret",
         High,
         "a secret on the command line of the kernel",
-        "everybody on the machine can read it there; move it to a file",
+        "move it to a file: every user can read /proc/cmdline",
     ),
     own(
         "boot-root-shell",
@@ -344,31 +338,31 @@ pub const CHECKS: &[Check] = &[
     own(
         "boot-protection-off",
         Medium,
-        "a protection of the kernel is switched off",
+        "a kernel protection is turned off",
         "remove the parameter, or accept the finding",
     ),
     own(
         "device-name",
         Medium,
-        "a disk by a name that depends on the machine",
-        "name it by UUID or label",
+        "a disk is identified by a device name, which depends on the machine",
+        "identify it by UUID or label",
     ),
     own(
         "several-kernels",
         Low,
-        "more kernels than one",
+        "more than one kernel",
         "remove those that do not boot",
     ),
     own(
         "mount-password",
         High,
         "a password in /etc/fstab",
-        "put it into a `credentials=` file that each machine gets",
+        "move it to a `credentials=` file that each machine gets",
     ),
     own(
         "legacy-service",
         High,
-        "a server that belongs to another century",
+        "an obsolete network service without encryption",
         "remove its package",
     ),
     own(
@@ -380,83 +374,78 @@ pub const CHECKS: &[Check] = &[
     own(
         "autologin",
         High,
-        "somebody is logged in without a password",
-        "remove the unit's part",
+        "a user is logged in without a password",
+        "remove the unit or its drop-in",
     ),
     own(
         "world-writable-file",
         High,
-        "everybody may write the file",
-        "take the right away: `chmod o-w`",
+        "a world-writable file",
+        "run `chmod o-w`",
     ),
     own(
         "world-writable-directory",
         High,
-        "everybody may replace what others have in the directory",
-        "set the sticky bit: `chmod +t`",
+        "a world-writable directory without the sticky bit",
+        "run `chmod +t`",
     ),
     own(
         "path-writable",
         High,
-        "somebody besides root may put programs where root runs them",
-        "`chown root:root` and `chmod go-w`",
+        "users other than root may replace programs that root runs",
+        "run `chown root:root` and `chmod go-w`",
     ),
     own(
         "orphan-owner",
         Medium,
-        "a file of an owner whom nobody knows",
-        "give it to somebody who exists; the next account would get it",
+        "a file whose owner does not exist",
+        "change its owner to an existing account: the next new account may get the id",
     ),
     own("device-node", High, "a device outside /dev", "remove it"),
     own(
         "setuid-writable",
         Critical,
-        "a program that becomes root, and that others may write",
-        "`chmod go-w`",
+        "a setuid or setgid program that others may write",
+        "run `chmod go-w`",
     ),
     own(
         "setuid-unpackaged",
         High,
-        "a program that becomes somebody else, and no package has it",
-        "`chmod u-s,g-s`, or remove it",
+        "a setuid or setgid program that belongs to no package",
+        "run `chmod u-s,g-s`, or remove it",
     ),
     own(
         "cloud-user-data",
         High,
-        "the data that a machine of the build was started with",
+        "user data of the machine that built the image",
         "remove it; each machine gets its own",
     ),
     own(
         "installer-answers",
         Medium,
-        "what an installer was told",
+        "answers to the questions of an installer",
         "remove the file",
     ),
-    own(
-        "shell-history",
-        High,
-        "what somebody typed",
-        "remove the file",
-    ),
+    own("shell-history", High, "a shell history", "remove the file"),
     own(
         "user-crontab",
         Medium,
-        "a job that no package has",
+        "a scheduled job that belongs to no package",
         "remove it, or declare it with `[[files]]` in /etc/cron.d",
     ),
     own("mail", Low, "mail of the build", "remove it"),
-    own("crash-dump", High, "the memory of a program", "remove it"),
+    own("crash-dump", High, "a core dump", "remove it"),
     own(
         "version-control",
         Low,
-        "the history of a source tree",
+        "the version history of a source tree",
         "remove the directory",
     ),
     own(
         "bound-to-network-card",
         Medium,
-        "a configuration for one network card",
-        "match by name or type instead of address",
+        "a network configuration for one network card",
+        "match the card by name or type instead of its address",
     ),
     own(
         "ld-preload",
@@ -502,14 +491,14 @@ const fn own(
     }
 }
 
-/// A check by its id.
-pub(super) fn of(id: &str) -> &'static Check {
+/// Returns the check with this id.
+pub(super) fn by_id(id: &str) -> &'static Check {
     let check = CHECKS.iter().find(|check| check.id == id);
-    check.expect("every id in the code is in the table, which a test sees")
+    check.expect("a test sees that every id in the code is in the table")
 }
 
-/// The check of a rule of the clean-up.
-pub(super) fn of_rule(rule: &str) -> &'static Check {
+/// Returns the check for a clean-up rule.
+pub(super) fn by_rule(rule: &str) -> &'static Check {
     let check = CHECKS.iter().find(|check| check.rule == Some(rule));
-    check.expect("every rule has a check, which a test sees")
+    check.expect("a test sees that every rule has a check")
 }

@@ -1,4 +1,4 @@
-//! Every kind of secret that is looked for in files. Where two fit the same text, the first has it.
+//! The rules for all kinds of secrets in files. If two match the same text, the first one wins.
 
 use std::sync::LazyLock;
 
@@ -17,16 +17,16 @@ mod registries;
 mod services;
 mod settings;
 
-/// A key that a service made, known by its form.
+/// A key that a service generated, recognized by its format.
 const fn token(
     name: &'static str,
-    what: &'static str,
+    title: &'static str,
     anchors: &'static [&'static str],
     pattern: &'static str,
 ) -> Rule {
     Rule {
         name,
-        what,
+        title,
         severity: Severity::High,
         anchors,
         before: 80,
@@ -38,34 +38,34 @@ const fn token(
     }
 }
 
-/// A key that opens all that its owner has.
+/// A key that grants everything its owner may do.
 const fn master(
     name: &'static str,
-    what: &'static str,
+    title: &'static str,
     anchors: &'static [&'static str],
     pattern: &'static str,
 ) -> Rule {
     Rule {
         severity: Severity::Critical,
-        ..token(name, what, anchors, pattern)
+        ..token(name, title, anchors, pattern)
     }
 }
 
 /// A password that a person may have chosen.
 const fn password(
     name: &'static str,
-    what: &'static str,
+    title: &'static str,
     anchors: &'static [&'static str],
     pattern: &'static str,
 ) -> Rule {
     Rule {
         judge: judge::password,
         chosen: true,
-        ..token(name, what, anchors, pattern)
+        ..token(name, title, anchors, pattern)
     }
 }
 
-/// Every rule: what only one service has first, what anybody writes last.
+/// All rules, from the most specific (one service) to the most general.
 pub(super) static RULES: LazyLock<Vec<&'static Rule>> = LazyLock::new(|| {
     let groups = [
         cloud::RULES,

@@ -1,4 +1,4 @@
-//! Where people and bots talk.
+//! Rules for chat services.
 
 use super::token;
 use crate::scan::secrets::judge;

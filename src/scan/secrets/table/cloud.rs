@@ -1,4 +1,4 @@
-//! Accounts of clouds and of hosting.
+//! Rules for cloud and hosting accounts.
 
 use super::{master, token};
 use crate::scan::secrets::judge;

@@ -1,10 +1,10 @@
-//! Files whose form says where the password is.
+//! Rules for files whose format says where the password is.
 
 use super::password;
 use crate::scan::secrets::judge;
 use crate::scan::secrets::rule::{Files, Rule};
 
-/// Where passwords of wireless networks are.
+/// Files with passwords of wireless networks.
 const WIFI: Files = Files::Named(&[
     "wpa_supplicant",
     "wpa-supplicant",
@@ -23,7 +23,7 @@ const WIFI: Files = Files::Named(&[
     "user-data",
 ]);
 
-/// Where cloud-init and installers keep what they were told.
+/// Files with the input of cloud-init and of installers.
 const INSTALL: Files = Files::Named(&[
     "cloud-init",
     "cloud.cfg",

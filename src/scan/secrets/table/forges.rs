@@ -1,4 +1,4 @@
-//! Where source is kept.
+//! Rules for code hosting services.
 
 use super::{master, token};
 use crate::scan::secrets::judge;

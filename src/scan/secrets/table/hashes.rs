@@ -1,4 +1,4 @@
-//! Hashes of passwords: whoever has them can search for the password.
+//! Rules for password hashes, which allow a search for the password.
 
 use super::password;
 use crate::scan::secrets::judge;

@@ -1,4 +1,4 @@
-//! Private keys, whatever they are in.
+//! Rules for private keys of any format.
 
 use super::{master, token};
 use crate::scan::secrets::judge;

@@ -1,4 +1,4 @@
-//! Where money moves.
+//! Rules for payment services.
 
 use super::{master, token};
 use crate::scan::secrets::judge;

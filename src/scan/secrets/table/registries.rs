@@ -1,4 +1,4 @@
-//! Where packages and container images come from.
+//! Rules for registries of packages and container images.
 
 use super::{password, token};
 use crate::scan::secrets::judge;

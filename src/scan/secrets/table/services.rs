@@ -1,4 +1,4 @@
-//! Everything else that hands out tokens.
+//! Rules for all other services that issue tokens.
 
 use super::{master, password, token};
 use crate::scan::secrets::judge;

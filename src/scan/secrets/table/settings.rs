@@ -1,4 +1,4 @@
-//! What can stand in any file: URLs, headers, commands, variables, settings. The most general come last.
+//! Rules for any file: URLs, headers, commands, variables, settings. The most general come last.
 
 use super::{password, token};
 use crate::scan::secrets::judge;
