@@ -13,11 +13,11 @@ use serde::{Serialize, Serializer};
 
 /// A string of a template in which secrets are still names, so that it is safe to show and to record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Text(Vec<Part>);
+pub struct Text(Vec<TextPart>);
 
 /// A piece of [`Text`].
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part {
+pub enum TextPart {
     /// Text as the template has it.
     Literal(String),
     /// Name of the secret whose value goes here.
@@ -196,14 +196,14 @@ fn backslashed(value: &str, special: impl Fn(char) -> bool) -> String {
 impl Text {
     /// Returns the text that consists of these parts.
     #[must_use]
-    pub fn new(parts: Vec<Part>) -> Self {
+    pub fn new(parts: Vec<TextPart>) -> Self {
         Self(parts)
     }
 
     /// Returns a text that refers to no secret.
     #[must_use]
     pub fn literal(text: impl Into<String>) -> Self {
-        Self(vec![Part::Literal(text.into())])
+        Self(vec![TextPart::Literal(text.into())])
     }
 
     /// Returns the text with the values of its secrets. A secret without a value is a bug: `build` reads all that the plan
@@ -213,8 +213,8 @@ impl Text {
         self.0
             .iter()
             .map(|part| match part {
-                Part::Literal(text) => text.as_str(),
-                Part::Secret(name) => secrets.0[name].expose_secret(),
+                TextPart::Literal(text) => text.as_str(),
+                TextPart::Secret(name) => secrets.0[name].expose_secret(),
             })
             .collect()
     }
@@ -223,8 +223,8 @@ impl Text {
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
-            Part::Literal(text) => f.write_str(text),
-            Part::Secret(name) => write!(f, "<secret {name}>"),
+            TextPart::Literal(text) => f.write_str(text),
+            TextPart::Secret(name) => write!(f, "<secret {name}>"),
         })
     }
 }

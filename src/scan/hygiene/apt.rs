@@ -3,8 +3,8 @@
 use super::apt_conf::{self, Setting};
 use super::text::{has_url_password, lines, pair};
 use super::{HygieneScan, ScanError, Severity};
-use crate::debian::control::{self, Paragraph};
 use crate::disk::read::Kind;
+use crate::distro::debian::control::{self, Paragraph};
 
 /// Settings of apt that turn off a check when they are on.
 const INSECURE: [&str; 4] = [

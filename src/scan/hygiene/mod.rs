@@ -9,17 +9,17 @@ mod apt;
 mod apt_conf;
 mod boot;
 mod host_keys;
-mod left;
 mod permissions;
-mod places;
 mod proxies;
+mod residue;
 mod services;
 mod sshd;
 mod sudo;
+mod suspicious_files;
 mod table;
 mod text;
 
-pub use table::{CHECKS, Check};
+use table::Check;
 
 /// Maximum size of a file that a check reads as a whole: `sudoers`, package sources, boot configuration.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -40,7 +40,7 @@ pub fn check(root: &Root<'_>) -> Result<Vec<Finding>, ScanError> {
         accounts: &accounts,
         findings: Vec::new(),
     };
-    left::check(&mut scan)?;
+    residue::check(&mut scan)?;
     accounts::check(&mut scan)?;
     sudo::check(&mut scan)?;
     sshd::check(&mut scan)?;
@@ -50,7 +50,7 @@ pub fn check(root: &Root<'_>) -> Result<Vec<Finding>, ScanError> {
     boot::check(&mut scan)?;
     services::check(&mut scan)?;
     permissions::check(&mut scan);
-    places::check(&mut scan)?;
+    suspicious_files::check(&mut scan)?;
     let mut findings = scan.findings;
     findings.sort_by(|one, other| (&one.check, &one.path).cmp(&(&other.check, &other.path)));
     findings.dedup_by(|one, other| one.id == other.id && one.evidence == other.evidence);

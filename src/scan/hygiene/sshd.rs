@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::places::authorized_keys;
+use super::suspicious_files::authorized_keys;
 use super::text::{lines, pair};
 use super::{HygieneScan, ScanError, Severity};
 use crate::disk::read::Kind;

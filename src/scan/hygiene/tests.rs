@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::table::CHECKS;
 use super::*;
 use crate::disk::clean::rules::RULES;
 use crate::disk::read::Kind;
@@ -529,9 +530,9 @@ proptest::proptest! {
         // A configuration of sshd that includes itself is an error.
         let checked = check(&root);
         proptest::prop_assert!(matches!(checked, Ok(_) | Err(ScanError::Damaged { .. })), "{checked:?}");
-        if let Ok(packaged) = crate::scan::packaged::verify(&root, 1) {
+        if let Ok(packaged) = crate::scan::integrity::verify(&root, 1) {
             let declared = crate::scan::undeclared::Declared::default();
-            let now = crate::scan::undeclared::Facts::of(&root, &packaged).unwrap();
+            let now = crate::scan::undeclared::ObservedState::collect(&root, &packaged).unwrap();
             let _ = crate::scan::undeclared::check(&root, &packaged, &now, &declared).unwrap();
         }
     }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::table::RULES;
+use super::rules::RULES;
 use super::text::{LOOKAHEAD_BYTES, LOOKBEHIND_BYTES, Located, Window, search};
 use super::unpack::{Hidden, MAX_TOTAL_UNPACKED_BYTES, MAX_UNPACKED_BYTES, Stop, Unpack};
 use super::{MAX_PLACES, accept};
 use crate::disk::read::{Kind, ReadError};
 use crate::disk::tree::{Content, File};
+use crate::distro::python::source_of_compiled;
 use crate::scan::{Finding, Root, ScanError, Severity, root};
 
 /// Bytes of a file that one job searches.
@@ -25,7 +26,7 @@ const MAX_TOTAL_BYTES: u64 = 2 << 40;
 ///
 /// # Errors
 /// Fails if a file cannot be read, or claims to be larger than any disk.
-pub fn check<S: BuildHasher>(
+pub fn search_files<S: BuildHasher>(
     root: &Root,
     skip: &HashSet<usize, S>,
 ) -> Result<Vec<Finding>, ScanError> {
@@ -81,7 +82,7 @@ fn jobs<'a, S: BuildHasher>(
         if file.kind != Kind::File || skip.contains(&index) || !seen.insert(index) {
             continue;
         }
-        let source = source_of(path).and_then(|source| root.tree().find(&source));
+        let source = source_of_compiled(path).and_then(|source| root.tree().find(&source));
         if source.is_some_and(|source| skip.contains(&source)) {
             continue;
         }
@@ -102,17 +103,6 @@ fn jobs<'a, S: BuildHasher>(
         }
     }
     Ok(jobs)
-}
-
-/// Returns the source of compiled Python. A module that was compiled on the machine is not in its package's checksums, but
-/// all of its text comes from the source.
-fn source_of(path: &[u8]) -> Option<Vec<u8>> {
-    let path = path.strip_suffix(b".pyc")?;
-    let at = memchr::memmem::rfind(path, b"/__pycache__/")?;
-    let name = path[at..].strip_prefix(b"/__pycache__/")?;
-    let name = name.split(|byte| *byte == b'.').next()?;
-    let in_the_directory = !name.is_empty() && !name.contains(&b'/');
-    in_the_directory.then(|| [&path[..at], b"/", name, b".py"].concat())
 }
 
 /// Returns the offsets of the parts of a file that are not holes.

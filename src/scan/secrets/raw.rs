@@ -35,7 +35,7 @@ const LINE_PIECE_BYTES: usize = 32;
 ///
 /// # Errors
 /// Fails if the disk cannot be read.
-pub fn raw(
+pub fn search_disk(
     root: &Root<'_>,
     disk: &dyn BlockRead,
     secrets: &Secrets,
@@ -264,7 +264,7 @@ mod tests {
     }
 
     fn searched(disk: &dyn BlockRead, secrets: &Secrets) -> Result<Vec<Finding>, ScanError> {
-        raw(&Planted::default().root(), disk, secrets)
+        search_disk(&Planted::default().root(), disk, secrets)
     }
 
     /// A disk that claims to be zero outside of one range.
@@ -403,7 +403,7 @@ mod tests {
                 "at byte 0, 23 of the disk, in no existing file",
             ),
         ] {
-            let found = raw(&tree.root(), &disk, &secrets(&[("token", value)])).unwrap();
+            let found = search_disk(&tree.root(), &disk, &secrets(&[("token", value)])).unwrap();
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(found[0].path.as_deref(), path);
             assert_eq!(found[0].evidence, evidence);

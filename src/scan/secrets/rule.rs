@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::judge::Judge;
-use super::table::RULES;
+use super::rules::RULES;
+use super::validators::Validator;
 use crate::scan::Severity;
 
 /// One kind of secret.
@@ -26,7 +26,7 @@ pub(super) struct Rule {
     /// A multi-line regular expression; the first group that matches is the secret.
     pub(super) pattern: &'static str,
     /// Accepts or rejects a match of the pattern.
-    pub(super) judge: Judge,
+    pub(super) validate: Validator,
     /// The files that it applies to.
     pub(super) files: Files,
     /// The secret may have been chosen by a person, so its digest would allow others to guess it.

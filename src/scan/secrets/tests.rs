@@ -2,20 +2,24 @@
 
 use std::collections::HashSet;
 
-use super::check;
 use super::rule::Rules;
-use super::table::RULES;
-use super::variants::{ALNUM, checked, gzip, some};
+use super::rules::RULES;
+use super::search_files;
 use crate::scan::Severity;
 use crate::scan::testing::Planted;
+
+mod corpus;
+
+use corpus::{ALNUM, some};
+pub(super) use corpus::{UPPER, checked, gzip};
 
 #[test]
 fn packaged_files_are_left_out_and_a_file_with_two_names_is_looked_at_once() {
     let tree = Planted::default().file("/a", 0o644, checked("ghp_"));
     let root = tree.root();
     let index = root.tree().find(b"/a").unwrap();
-    assert_eq!(check(&root, &HashSet::from([index])).unwrap(), []);
-    assert_eq!(check(&root, &HashSet::new()).unwrap().len(), 1);
+    assert_eq!(search_files(&root, &HashSet::from([index])).unwrap(), []);
+    assert_eq!(search_files(&root, &HashSet::new()).unwrap().len(), 1);
 }
 
 #[test]
@@ -29,11 +33,16 @@ fn what_python_compiled_from_a_packaged_file_is_left_out_with_it() {
             checked("ghp_"),
         )
         .file("/p/__pycache__/b.cpython-311.pyc", 0o644, checked("ghp_"))
+        .file(
+            "/p/__pycache__/deep/a.cpython-311.pyc",
+            0o644,
+            checked("ghp_"),
+        )
         .file("/p/a.pyc", 0o644, checked("ghp_"));
     let root = tree.root();
     let source = root.tree().find(b"/p/a.py").unwrap();
-    for (skip, expected) in [(HashSet::from([source]), 2), (HashSet::new(), 4)] {
-        let found = check(&root, &skip).unwrap();
+    for (skip, expected) in [(HashSet::from([source]), 3), (HashSet::new(), 5)] {
+        let found = search_files(&root, &skip).unwrap();
         assert_eq!(found.len(), expected, "{found:?}");
     }
 }
@@ -43,7 +52,7 @@ fn evidence_says_where_and_how_long_and_what_is_proved() {
     let token = checked("ghp_");
     let text = format!("one\ntwo {token}\n\nfour {token}\n");
     let tree = Planted::default().file("/a", 0o644, text);
-    let found = check(&tree.root(), &HashSet::new()).unwrap();
+    let found = search_files(&tree.root(), &HashSet::new()).unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     let digest = &crate::digest::Digest::of(token.as_bytes()).hex()[..8];
     let each = format!(
@@ -52,7 +61,7 @@ fn evidence_says_where_and_how_long_and_what_is_proved() {
     assert_eq!(found[0].evidence, format!("line 2: {each}; line 4: {each}"));
     assert_eq!(found[0].severity, Severity::Critical);
     let tree = Planted::default().file("/root/.pgpass", 0o600, "h:5432:a:b:f00lish\n");
-    let found = check(&tree.root(), &HashSet::new()).unwrap();
+    let found = search_files(&tree.root(), &HashSet::new()).unwrap();
     assert_eq!(
         found[0].evidence, "line 1: 7 characters",
         "a chosen password could be guessed from its digest"
@@ -68,7 +77,7 @@ fn secrets_are_found_once_at_the_borders_of_pieces_and_parts() {
             content.extend(format!(" {token} ").bytes());
             content.extend(vec![b'.'; 100_000]);
             let tree = Planted::default().file("/big", 0o644, content);
-            let found = check(&tree.root(), &HashSet::new()).unwrap();
+            let found = search_files(&tree.root(), &HashSet::new()).unwrap();
             assert_eq!(found.len(), 1, "{before} before {border}");
             assert!(
                 !found[0].evidence.contains(';'),
@@ -89,7 +98,7 @@ fn what_cannot_be_unpacked_is_searched_as_far_as_it_goes() {
         0o644,
         b"\x1f\x8b\x08junk".to_vec(),
     );
-    let found = check(&tree.root(), &HashSet::new()).unwrap();
+    let found = search_files(&tree.root(), &HashSet::new()).unwrap();
     let ids: Vec<_> = found.iter().map(|finding| finding.id.as_str()).collect();
     assert_eq!(
         ids,

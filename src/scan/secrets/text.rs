@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::ops::Range;
 
-use super::judge::{Candidate, Certainty};
 use super::rule::{Rules, is_document, is_library};
-use super::table::RULES;
+use super::rules::RULES;
+use super::validators::{Candidate, Certainty};
 use crate::digest::Digest;
 
 /// Bytes that are read at once.
@@ -194,7 +194,7 @@ impl Search<'_> {
         let whole = captures.get_match();
         let secret = captures.iter().skip(1).flatten().next().unwrap_or(whole);
         let rest_end = (secret.start() + LOOKAHEAD_BYTES).min(buffer.len());
-        let certainty = (rule.judge)(&Candidate {
+        let certainty = (rule.validate)(&Candidate {
             secret: secret.as_bytes(),
             rest: &buffer[secret.start()..rest_end],
             before: &buffer[secret.start().saturating_sub(64)..secret.start()],

@@ -1,15 +1,16 @@
 //! The declared content of an image. Pure: it reads no files.
 
-use super::facts::Facts;
-use super::places;
-use crate::lock::Lock;
-use crate::manifest::{Action, Inputs, Repository, inputs};
+use super::observed::ObservedState;
+use super::watched_paths;
+use crate::pipeline::manifest_inputs;
+use crate::record::lock::Lock;
+use crate::record::manifest::{Action, Inputs, Repository};
 
 /// Everything that an image may contain, and its origin.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
     /// State of the base disk.
-    pub base: Facts,
+    pub base: ObservedState,
     /// Packages that the lock file or the template lists.
     pub packages: Vec<DeclaredPackage>,
     /// Files that the template copies.
@@ -40,7 +41,7 @@ pub struct DeclaredPath {
 impl Declared {
     /// Collects what the inputs of an image declare on top of its base.
     #[must_use]
-    pub fn new(base: Facts, lock: Option<&Lock>, inputs: &Inputs) -> Self {
+    pub fn new(base: ObservedState, lock: Option<&Lock>, inputs: &Inputs) -> Self {
         let mut declared = Self {
             base,
             packages: packages(lock, inputs),
@@ -76,7 +77,7 @@ impl Declared {
     }
 
     /// Narrows the declaration of a copied directory to the files that it contained, by its
-    /// [listing](crate::manifest::inputs::listing).
+    /// [listing](crate::pipeline::manifest_inputs::listing).
     pub fn narrow(&mut self, destination: &str, listing: &[u8]) {
         let destination = destination.trim_end_matches('/');
         let mut files = self.files.iter();
@@ -84,7 +85,7 @@ impl Declared {
             return;
         };
         let by = self.files.remove(at).by;
-        let listed = inputs::listed(listing).flatten();
+        let listed = manifest_inputs::listed(listing).flatten();
         let files = listed.filter(|listed| listed.digest.is_some());
         self.files.extend(files.map(|file| DeclaredPath {
             path: format!("{destination}/{}", file.path.display()),
@@ -131,7 +132,7 @@ impl Declared {
         let near = |declared: &&DeclaredPath| {
             let literal = declared.path.split(['*', '?', '[', '{']).next();
             let shared = shared(path, literal.unwrap_or_default());
-            let mut standard = places::PLACES.iter().flat_map(|place| place.below);
+            let mut standard = watched_paths::PLACES.iter().flat_map(|place| place.below);
             let below_standard = standard.any(|directory| {
                 let rest = shared.strip_prefix(directory);
                 rest.is_some_and(|rest| rest.starts_with('/'))

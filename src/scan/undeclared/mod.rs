@@ -9,16 +9,16 @@ use super::{Finding, Packaged, Root, ScanError, Severity};
 
 mod accounts;
 mod declared;
-mod facts;
+mod observed;
 mod packages;
 mod paths;
-pub(crate) mod places;
 mod presets;
+pub(crate) mod watched_paths;
 
 use presets::Presets;
 
-pub use declared::{Declared, DeclaredPackage, DeclaredPath};
-pub use facts::{Facts, Print, Privilege};
+pub use declared::Declared;
+pub use observed::ObservedState;
 
 /// Maximum size of a file with information about an origin: a package's script, the state of an alternative.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -30,7 +30,7 @@ const MAX_FILE_BYTES: u64 = 16 << 20;
 pub fn check(
     root: &Root<'_>,
     packaged: &Packaged,
-    now: &Facts,
+    now: &ObservedState,
     declared: &Declared,
 ) -> Result<Vec<Finding>, ScanError> {
     let mut compare = Compare {
@@ -58,7 +58,7 @@ struct Compare<'a> {
     root: &'a Root<'a>,
     packaged: &'a Packaged,
     declared: &'a Declared,
-    now: &'a Facts,
+    now: &'a ObservedState,
     /// Packages that declared packages depend on.
     needed: BTreeSet<String>,
     /// Links that update-alternatives manages.

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::facts::{Kept, Privilege, subject};
-use super::places::Place;
+use super::observed::{DatabaseRecord, Privilege, subject};
+use super::watched_paths::WatchedPlace;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, with_related};
 use crate::disk::tree::{Content, File};
+use crate::distro::python::source_of_compiled;
 
 const FILES: &str = "declare it with `[[files]]`, or with `creates` in the step that creates it";
 /// Directories of enabled units, and those where deb-systemd-helper records under the same names what it enabled for
@@ -58,7 +59,12 @@ impl Compare<'_> {
     }
 
     /// Returns whether the template, a package's scripts or a declared file account for a path.
-    fn is_explained(&self, place: &Place, path: &[u8], file: &File) -> Result<bool, ScanError> {
+    fn is_explained(
+        &self,
+        place: &WatchedPlace,
+        path: &[u8],
+        file: &File,
+    ) -> Result<bool, ScanError> {
         let text = String::from_utf8_lossy(path);
         if self.declared.path(&text).is_some() {
             return Ok(true);
@@ -71,7 +77,7 @@ impl Compare<'_> {
         if place.check == "undeclared-repository" {
             return self.is_repository(path, &text);
         }
-        Ok(self.is_compiled(&text))
+        Ok(self.is_compiled(path))
     }
 
     /// Returns whether a path is a link to `/etc/alternatives` that update-alternatives manages.
@@ -152,13 +158,9 @@ impl Compare<'_> {
     }
 
     /// Returns whether a path is the compiled form of an explained Python module.
-    fn is_compiled(&self, path: &str) -> bool {
-        let Some((directory, name)) = path.split_once("/__pycache__/") else {
-            return false;
-        };
-        let module = name.split('.').next().unwrap_or_default();
-        let source = format!("{directory}/{module}.py");
-        self.root.get(source.as_bytes()).is_some() && self.is_accounted(source.as_bytes())
+    fn is_compiled(&self, path: &[u8]) -> bool {
+        source_of_compiled(path)
+            .is_some_and(|source| self.root.get(&source).is_some() && self.is_accounted(&source))
     }
 
     /// Reports modified files of packages.
@@ -180,13 +182,13 @@ impl Compare<'_> {
     /// Reports changed records of packages whose version is that of the base: changed checksums hide other changes.
     pub(super) fn database(&mut self) {
         let (now, base) = (self.now, &self.declared.base);
-        for (kept, sum) in &now.database {
-            let Kept {
+        for (record, sum) in &now.database {
+            let DatabaseRecord {
                 path,
                 package,
                 version,
-            } = kept;
-            let before = base.database.get(kept);
+            } = record;
+            let before = base.database.get(record);
             let mut versions = now.versions(package);
             let same = if version.is_some() {
                 before.is_some()

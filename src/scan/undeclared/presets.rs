@@ -6,7 +6,7 @@ use super::{MAX_FILE_BYTES, Root, ScanError};
 
 /// Directories of enabled units, each with its directories of presets. A file in the first hides one of the same name in
 /// the second.
-const PLACES: [(&str, [&str; 2]); 2] = [
+const UNIT_DIRECTORIES: [(&str, [&str; 2]); 2] = [
     (
         "/etc/systemd/system/",
         [
@@ -35,7 +35,7 @@ impl Presets {
             asked: root.get(b"/var/lib/dpkg/status").is_none(),
             ..Self::default()
         };
-        for ((_, directories), lines) in PLACES.iter().zip(&mut presets.lines) {
+        for ((_, directories), lines) in UNIT_DIRECTORIES.iter().zip(&mut presets.lines) {
             let mut files = BTreeMap::new();
             for directory in directories {
                 for (path, file) in root.children(directory.as_bytes()) {
@@ -64,7 +64,9 @@ impl Presets {
 
     /// Returns whether the presets enable a unit of a package with this link. Units that no line names are enabled.
     pub fn enable(&self, link: &str, unit: &str) -> bool {
-        let place = PLACES.iter().position(|(place, _)| link.starts_with(place));
+        let place = UNIT_DIRECTORIES
+            .iter()
+            .position(|(place, _)| link.starts_with(place));
         let Some(place) = place.filter(|_| self.asked) else {
             return false;
         };

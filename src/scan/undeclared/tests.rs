@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::declared::DeclaredPath;
 use super::*;
 use crate::digest::Digest;
 use crate::disk::read::{Kind, Xattr};
 use crate::disk::tree::{Content, File};
-use crate::manifest::{self, Inputs};
-use crate::scan::inventory::rpm::header;
+use crate::distro::rpm::header;
+use crate::record::manifest::{self, Inputs};
+use crate::scan::integrity::verify;
 use crate::scan::inventory::rpm::tests::{
     Value, database as rpm_database, header_of, large_header,
 };
-use crate::scan::packaged::verify;
 use crate::scan::testing::{Planted, of};
 
 const ABC: &str = "900150983cd24fb0d6963f7d28e17f72";
@@ -132,7 +133,7 @@ fn inputs() -> Inputs {
 fn declared() -> Declared {
     let tree = base();
     let root = tree.root();
-    let facts = Facts::of(&root, &verify(&root, 2).unwrap()).unwrap();
+    let facts = ObservedState::collect(&root, &verify(&root, 2).unwrap()).unwrap();
     let mut declared = Declared::new(facts, None, &inputs());
     // With the version from a lock file.
     declared.packages[0].exact = Some(("2".to_owned(), "amd64".to_owned()));
@@ -142,11 +143,11 @@ fn declared() -> Declared {
 fn found(tree: &Planted, declared: &Declared) -> BTreeMap<String, String> {
     let root = tree.root();
     let packaged = verify(&root, 2).unwrap();
-    let now = Facts::of(&root, &packaged).unwrap();
+    let now = ObservedState::collect(&root, &packaged).unwrap();
     let findings = check(&root, &packaged, &now, declared).unwrap();
     // Of the base no more need be known than what the image asks for.
     let declared = Declared {
-        base: Facts::of_base(&base().root(), &now).unwrap(),
+        base: ObservedState::collect_base(&base().root(), &now).unwrap(),
         ..declared.clone()
     };
     let sparing = check(&root, &packaged, &now, &declared).unwrap();
@@ -293,7 +294,7 @@ fn what_nobody_has_declared_is_found_with_its_nearest_cause() {
 
 #[test]
 fn every_place_has_a_case() {
-    for place in places::PLACES {
+    for place in watched_paths::PLACES {
         assert!(
             cases().any(|(id, ..)| id.starts_with(place.check)),
             "{}",
@@ -415,12 +416,12 @@ fn what_an_rpm_brings_is_declared_with_it() {
     let base = rpm_base(&key);
     let found = |tree: &Planted, exact: &str| {
         let root = base.root();
-        let facts = Facts::of(&root, &verify(&root, 1).unwrap()).unwrap();
+        let facts = ObservedState::collect(&root, &verify(&root, 1).unwrap()).unwrap();
         let mut declared = Declared::new(facts, None, &inputs());
         declared.packages[0].exact = Some((exact.to_owned(), "noarch".to_owned()));
         let root = tree.root();
         let packaged = verify(&root, 1).unwrap();
-        let now = Facts::of(&root, &packaged).unwrap();
+        let now = ObservedState::collect(&root, &packaged).unwrap();
         let found = check(&root, &packaged, &now, &declared).unwrap();
         found
             .into_iter()
@@ -456,11 +457,11 @@ fn what_an_rpm_brings_is_declared_with_it() {
 fn what_rpm_keeps_of_a_package_of_the_base_stays_as_it_is() {
     let [base, tree] = [&["web"][..], &[]].map(|programs| rpm_system(programs, ""));
     let root = base.root();
-    let facts = Facts::of(&root, &verify(&root, 1).unwrap()).unwrap();
+    let facts = ObservedState::collect(&root, &verify(&root, 1).unwrap()).unwrap();
     let declared = Declared::new(facts, None, &inputs());
     let root = tree.root();
     let packaged = verify(&root, 1).unwrap();
-    let now = Facts::of(&root, &packaged).unwrap();
+    let now = ObservedState::collect(&root, &packaged).unwrap();
     let found = check(&root, &packaged, &now, &declared).unwrap();
     let found: Vec<_> = found
         .iter()
@@ -528,7 +529,10 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
     std::fs::create_dir(scratch.path().join("sub")).unwrap();
     std::fs::write(scratch.path().join("a"), "x").unwrap();
     std::fs::write(scratch.path().join("sub/b"), "x").unwrap();
-    let listing = manifest::inputs::listing(scratch.path(), &crate::hashing::Stop::default());
+    let listing = crate::pipeline::manifest_inputs::listing(
+        scratch.path(),
+        &crate::os::hash_stream::Stop::default(),
+    );
     declared.narrow("/usr/local/share/web/", &listing.unwrap());
     let found = found(&tree, &declared);
     let ids: Vec<_> = found.keys().collect();

@@ -2,8 +2,8 @@
 
 use super::Unpack;
 use super::source::Source;
+use crate::distro::sqlite;
 use crate::scan::secrets::text::{Window, search};
-use crate::scan::sqlite;
 
 /// Maximum length of the name of a setting whose value is in the next column.
 const MAX_NAME_BYTES: usize = 64;

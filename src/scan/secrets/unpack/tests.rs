@@ -1,7 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::scan::secrets::variants::{UPPER, checked, gzip};
+use crate::scan::secrets::tests::{UPPER, checked, gzip};
 
 /// Returns the path within the archive of each secret, and the reasons why the search is incomplete.
 fn search_in(bytes: &[u8]) -> (Vec<Option<String>>, Vec<Stop>) {
