@@ -19,8 +19,6 @@ mod suspicious_files;
 mod table;
 mod text;
 
-use table::Check;
-
 /// Maximum size of a file that a check reads as a whole: `sudoers`, package sources, boot configuration.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
@@ -85,11 +83,16 @@ impl HygieneScan<'_> {
         path: &[u8],
         evidence: impl Into<String>,
     ) {
-        let &Check { title, mend, .. } = table::by_id(check);
+        let properties = table::by_id(check);
         let path = String::from_utf8_lossy(path).into_owned();
-        let mut finding = Finding::new(check, format!("{check}:{path}"), severity, title);
+        let mut finding = Finding::new(
+            check,
+            format!("{check}:{path}"),
+            severity,
+            properties.title.as_str(),
+        );
         finding.evidence = evidence.into();
-        mend.clone_into(&mut finding.mend);
+        finding.mend.clone_from(&properties.fix);
         finding.path = Some(path);
         self.findings.push(finding);
     }

@@ -17,7 +17,7 @@ pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
             if more > 0 && number + 1 == MAX_PATHS {
                 evidence = format!("{evidence}; and {more} more");
             }
-            scan.report(check.id, &left.path, evidence);
+            scan.report(&check.id, &left.path, evidence);
         }
     }
     Ok(())

@@ -449,10 +449,13 @@ fn no_check_is_without_a_case_and_no_rule_without_a_check() {
     let tested: BTreeSet<_> = cases(FILE_CASES, OTHER_CASES)
         .map(|(check, _)| check)
         .collect();
-    let all: BTreeSet<_> = CHECKS.iter().map(|check| check.id).collect();
+    let all: BTreeSet<_> = CHECKS.iter().map(|check| check.id.as_str()).collect();
     assert_eq!(all.len(), CHECKS.len(), "an id is there twice");
     assert_eq!(tested, all);
-    let rules: Vec<_> = CHECKS.iter().filter_map(|check| check.rule).collect();
+    let rules: Vec<_> = CHECKS
+        .iter()
+        .filter_map(|check| check.rule.as_deref())
+        .collect();
     let expected: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
     assert_eq!(rules, expected);
 }

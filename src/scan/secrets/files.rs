@@ -236,7 +236,7 @@ fn finding(path: &str, rule: usize, mut places: Vec<(bool, Located)>) -> Finding
     let rule = &RULES[rule];
     places.sort_by_key(|(unpacked, found)| (*unpacked, found.start));
     let id = format!("secret:{}:{path}", rule.name);
-    let mut finding = Finding::new("secret", id.as_str(), rule.severity, rule.title);
+    let mut finding = Finding::new("secret", id.as_str(), rule.severity, rule.title.as_str());
     finding.path = Some(path.to_owned());
     let mut evidence: Vec<_> = places
         .iter()

@@ -4,41 +4,59 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
 
 use super::rules::RULES;
-use super::validators::Validator;
+use super::validators::{self, Validator};
 use crate::scan::Severity;
 
-/// One kind of secret.
+/// One kind of secret: an entry of `rules.toml`, which describes the fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Rule {
-    /// Name in the ids of findings.
-    pub(super) name: &'static str,
-    /// Title of its findings.
-    pub(super) title: &'static str,
+    pub(super) name: String,
+    pub(super) title: String,
+    #[serde(default = "high")]
     pub(super) severity: Severity,
-    /// Every match contains one of these, in upper or lower case; the pattern is tried around them only. A rule without
-    /// anchors is tried on the whole of small files.
-    pub(super) anchors: &'static [&'static str],
-    /// Number of bytes before the anchor at which a match may begin.
+    pub(super) anchors: Vec<String>,
+    #[serde(default = "before")]
     pub(super) before: usize,
-    /// Number of bytes after the start of the anchor at which a match must end.
+    #[serde(default = "within")]
     pub(super) within: usize,
-    /// A multi-line regular expression; the first group that matches is the secret.
-    pub(super) pattern: &'static str,
-    /// Accepts or rejects a match of the pattern.
+    pub(super) pattern: String,
+    #[serde(
+        default = "validators::default",
+        deserialize_with = "validators::named"
+    )]
     pub(super) validate: Validator,
-    /// The files that it applies to.
+    #[serde(default)]
     pub(super) files: Files,
-    /// The secret may have been chosen by a person, so its digest would allow others to guess it.
+    #[serde(default)]
     pub(super) chosen: bool,
 }
 
+fn high() -> Severity {
+    Severity::High
+}
+
+/// Most names of settings, with quotes and separators, are shorter.
+fn before() -> usize {
+    80
+}
+
+/// Most keys are shorter.
+fn within() -> usize {
+    512
+}
+
 /// Selects the files that a rule applies to by their paths.
-#[derive(Clone, Copy)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Files {
+    #[default]
     Any,
     /// Files whose path in lower case contains one of these, except program text.
-    Named(&'static [&'static str]),
+    Named(Vec<String>),
     /// Everything but program text, where words such as `password` are names of variables.
     Settings,
     /// Applications and configuration outside of packages, including program text, but not libraries.
@@ -48,7 +66,7 @@ pub(super) enum Files {
 impl Rule {
     /// Returns whether its matches in machine code are false positives: names of variables, keys of self tests.
     pub(super) fn is_for_text(&self) -> bool {
-        self.chosen || matches!(self.name, "private-key" | "gnupg-key")
+        self.chosen || matches!(self.name.as_str(), "private-key" | "gnupg-key")
     }
 }
 
@@ -133,13 +151,13 @@ const DOCUMENTS: [&str; 8] = [
 
 impl Files {
     /// Returns whether these include a file.
-    pub(super) fn include(self, path: &[u8]) -> bool {
+    pub(super) fn include(&self, path: &[u8]) -> bool {
         let path = path.to_ascii_lowercase();
         let is_code = || CODE.iter().any(|end| path.ends_with(end.as_bytes()));
         match self {
             Self::Any => true,
             Self::Named(parts) => {
-                let has = |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
+                let has = |part: &String| memchr::memmem::find(&path, part.as_bytes()).is_some();
                 parts.iter().any(has) && !is_code()
             }
             Self::Settings => !is_code(),
@@ -215,7 +233,7 @@ impl Rules {
             .build(&texts)
             .expect("the table is small");
         let patterns = RULES.iter().map(|rule| {
-            let build: Box<dyn FnOnce() -> Regex + Send> = Box::new(|| pattern(rule.pattern));
+            let build: Box<dyn FnOnce() -> Regex + Send> = Box::new(|| pattern(&rule.pattern));
             LazyLock::new(build)
         });
         Self {

@@ -119,7 +119,7 @@ fn what_cannot_be_unpacked_is_searched_as_far_as_it_goes() {
 fn every_rule_has_a_pattern_anchors_or_names_of_files_and_a_name_of_its_own() {
     let mut names = HashSet::new();
     for (index, rule) in RULES.iter().enumerate() {
-        assert!(names.insert(rule.name), "{} twice", rule.name);
+        assert!(names.insert(&rule.name), "{} twice", rule.name);
         let whole = matches!(rule.files, super::rule::Files::Named(_));
         assert!(!rule.anchors.is_empty() || whole, "{}", rule.name);
         assert!(!rule.title.is_empty(), "{}", rule.name);

@@ -233,7 +233,7 @@ impl Search<'_> {
             start,
             end: self.base + secret.end as u64,
             line,
-            prefix: prefix.copied().unwrap_or_default(),
+            prefix: prefix.map_or("", String::as_str),
             digest: digest[..8].to_owned(),
             certain,
         });

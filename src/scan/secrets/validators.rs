@@ -6,6 +6,8 @@
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use flate2::Crc;
 use memchr::memmem;
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
 
 use super::rule::innermost;
 
@@ -31,6 +33,38 @@ pub(super) enum Certainty {
 
 /// Returns how certain it is that a match is a secret, or `None` if it is not one.
 pub(super) type Validator = fn(&Candidate) -> Option<Certainty>;
+
+/// Returns the validator of a rule that names none.
+pub(super) fn default() -> Validator {
+    key
+}
+
+/// Reads the name of a validator in the table of rules.
+pub(super) fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Validator, D::Error> {
+    let name = String::deserialize(from)?;
+    Ok(match name.as_str() {
+        "alone" => alone,
+        "assigned" => assigned,
+        "basic" => basic,
+        "certain" => certain,
+        "checked" => checked,
+        "discord" => discord,
+        "docker_config" => docker_config,
+        "hash" => hash,
+        "in_program" => in_program,
+        "in_url" => in_url,
+        "jwt" => jwt,
+        "key" => key,
+        "mixed" => mixed,
+        "password" => password,
+        "pem" => pem,
+        "pem_in_base64" => pem_in_base64,
+        "phrase" => phrase,
+        "random" => random,
+        "vault" => vault,
+        _ => return Err(D::Error::custom(format!("no validator is called `{name}`"))),
+    })
+}
 
 /// Bits per byte that a generated key has at least. Of 20,000 random strings of 32 hex digits, the shortest such keys in
 /// the table, none has fewer than 2.95.

@@ -312,7 +312,7 @@ fn no_rule_is_without_a_secret_that_it_finds() {
         .into_iter()
         .flat_map(|files| found_in(files.into_iter().map(|(_, path, content)| (path, content))))
         .collect();
-    let names = RULES.iter().map(|rule| rule.name);
+    let names = RULES.iter().map(|rule| &rule.name);
     let idle: Vec<_> = names
         .filter(|name| {
             let id = format!("secret:{name}:");
