@@ -1,120 +1,145 @@
-//! A verb's failure as the user sees it, with its exit code. Only `main` prints it.
+//! The error that ends a verb, with its exit code. Only `main` prints it.
 
 use std::fmt;
 use std::io;
 
-use miette::Diagnostic;
-
 use super::Invalid;
+use super::exit_status::ExitStatus;
+use crate::template::LoadError;
 
-/// What, why, how to mend it; and the exit code.
+/// Message, causes, help and exit code of a failed verb.
 #[derive(Debug)]
-pub struct Failed {
-    code: u8,
-    text: Text,
+pub(crate) struct CommandError {
+    exit_code: u8,
+    report: Report,
 }
 
 #[derive(Debug)]
-enum Text {
-    Plain(String),
+enum Report {
+    Message {
+        /// The error and its causes.
+        text: String,
+        help: Option<String>,
+    },
     Templates(Invalid),
-    /// Whoever read stdout has gone, and knows it.
-    Nobody,
+    /// The reader of stdout has closed the pipe, which needs no message.
+    ClosedPipe,
 }
 
-impl Failed {
-    /// An error with exit code 1.
-    #[must_use]
-    pub fn new(error: impl Diagnostic) -> Self {
-        Self::with(1, error)
-    }
-
-    /// An error with its exit code (DESIGN: 2 wrong input, 4 verification failed, 130 cancelled).
-    #[must_use]
+impl CommandError {
+    /// Reports `error` with exit code 1, whatever its own is.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "used with `map_err`, which hands errors over"
     )]
-    pub fn with(code: u8, error: impl Diagnostic) -> Self {
-        let mut text = chain(&error, "\n  because: ");
-        if let Some(help) = error.help() {
-            text = format!("{text}\n  help: {help}");
-        }
-        Self {
-            code,
-            text: Text::Plain(text),
-        }
+    pub(crate) fn failure(error: impl ExitStatus) -> Self {
+        Self::message(1, chain(&error, CAUSE), help(&error))
     }
 
-    /// Something that could not be done with a file, exit code 1.
-    #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "used with `map_err`, which hands errors over"
-    )]
-    pub fn io(what: &str, error: io::Error) -> Self {
-        let text = Text::Plain(format!("{what}\n  because: {error}"));
-        Self { code: 1, text }
+    /// Reports `error` with its own exit code, and `cause` below it without the help of the cause.
+    pub(crate) fn caused(error: &impl ExitStatus, cause: &Self) -> Self {
+        let cause = match &cause.report {
+            Report::Message { text, .. } => text.clone(),
+            _ => cause.to_string(),
+        };
+        Self::message(
+            error.exit_code(),
+            format!("{error}{CAUSE}{cause}"),
+            help(error),
+        )
     }
 
-    /// Stdout could not be written.
-    #[must_use]
-    pub fn stdout(error: io::Error) -> Self {
+    /// Reports an I/O error with exit code 1. `what` names the operation that failed.
+    pub(crate) fn io(what: &str, error: &io::Error) -> Self {
+        Self::message(1, format!("{what}{CAUSE}{error}"), None)
+    }
+
+    pub(super) fn stdout(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
-                code: 0,
-                text: Text::Nobody,
+                exit_code: 0,
+                report: Report::ClosedPipe,
             };
         }
-        Self::io("cannot write to stdout", error)
+        Self::io("cannot write to stdout", &error)
     }
 
-    /// The exit code.
-    #[must_use]
-    pub fn code(&self) -> u8 {
-        self.code
+    fn message(exit_code: u8, text: String, help: Option<String>) -> Self {
+        let report = Report::Message { text, help };
+        Self { exit_code, report }
     }
 
-    /// The text for a terminal; `None` when there is nothing to say.
-    #[must_use]
-    pub fn render(&self, color: bool) -> Option<String> {
-        match &self.text {
-            Text::Plain(text) => Some(format!("error: {text}")),
-            Text::Templates(invalid) => Some(invalid.render(color)),
-            Text::Nobody => None,
+    pub(crate) fn with_exit_code(self, exit_code: u8) -> Self {
+        Self { exit_code, ..self }
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// Returns the text for stderr; `None` when there is nothing to report.
+    pub(crate) fn render(&self, color: bool) -> Option<String> {
+        match &self.report {
+            Report::Message { .. } => Some(format!("error: {self}")),
+            Report::Templates(invalid) => Some(invalid.render(color)),
+            Report::ClosedPipe => None,
         }
     }
 }
 
-/// An error and its causes, with something between each two; a cause that the one before it has told already is left out.
-pub(super) fn chain(error: &dyn std::error::Error, between: &str) -> String {
+/// Stands before a cause on a line of its own.
+const CAUSE: &str = "\n  because: ";
+
+fn help(error: &impl ExitStatus) -> Option<String> {
+    error.help().map(|help| help.to_string())
+}
+
+/// Joins an error and its causes with `separator`. Leaves out a cause that the message before it ends with.
+pub(crate) fn chain(error: &dyn std::error::Error, separator: &str) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let told = cause.to_string();
-        if !text.ends_with(&told) {
-            text = format!("{text}{between}{told}");
+        let message = cause.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}{separator}{message}");
         }
         source = cause.source();
     }
     text
 }
 
-impl From<Invalid> for Failed {
+impl<E: ExitStatus> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        let exit_code = error.exit_code();
+        Self::failure(error).with_exit_code(exit_code)
+    }
+}
+
+impl From<Invalid> for CommandError {
     fn from(invalid: Invalid) -> Self {
         Self {
-            code: 2,
-            text: Text::Templates(invalid),
+            exit_code: 2,
+            report: Report::Templates(invalid),
         }
     }
 }
 
-impl fmt::Display for Failed {
+impl From<LoadError> for CommandError {
+    fn from(error: LoadError) -> Self {
+        Invalid(vec![error]).into()
+    }
+}
+
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.text {
-            Text::Plain(text) => f.write_str(text),
-            Text::Templates(invalid) => f.write_str(&invalid.render(false)),
-            Text::Nobody => Ok(()),
+        match &self.report {
+            Report::Message { text, help: None } => f.write_str(text),
+            Report::Message {
+                text,
+                help: Some(help),
+            } => write!(f, "{text}\n  help: {help}"),
+            Report::Templates(invalid) => f.write_str(&invalid.render(false)),
+            Report::ClosedPipe => Ok(()),
         }
     }
 }
