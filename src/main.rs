@@ -1,5 +1,5 @@
 //! The `karat` binary.
 
 fn main() -> std::process::ExitCode {
-    karat::commands::main()
+    karat::cli::main()
 }
