@@ -21,9 +21,9 @@ use crate::sign::Trust;
 use crate::store::{self, Store, StoreError};
 use crate::ui::Ui;
 
-/// Show the audit log: every change of the store with actor, time and reason, newest last
+/// Show the audit log of the store
 ///
-/// The log only grows; each line carries the digest of the one before. Every change with a key also signs a checkpoint, which
+/// Lists every change with actor, time and reason, newest last. The log only grows; each line carries the digest of the one before. Every change with a key also signs a checkpoint, which
 /// holds the number of lines.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -55,7 +55,9 @@ enum Verb {
     Checkpoint(CheckpointArgs),
 }
 
-/// Verify that no line of the audit log was changed, removed or cut off, and that it covers all moves of channels
+/// Verify the audit log
+///
+/// No line may be changed, removed or cut off, and no channel may have moved without a line.
 #[derive(Clone, Debug, Args)]
 struct VerifyLogArgs {
     /// Also compare the log with this checkpoint, which was kept elsewhere
@@ -73,7 +75,9 @@ struct VerifyLogArgs {
     store: StoreArgs,
 }
 
-/// Sign and print a checkpoint of the audit log; kept elsewhere, it proves later that no line was cut off
+/// Sign and print a checkpoint of the audit log
+///
+/// Kept elsewhere, it proves later that no line was cut off.
 #[derive(Clone, Debug, Args)]
 struct CheckpointArgs {
     #[command(flatten)]

@@ -8,7 +8,9 @@ use super::shared::store_args::{StoreArgs, plain};
 use crate::record::channel::{ChannelName, Direction, Entry, Move};
 use crate::store::{Store, StoreError};
 
-/// Show the moves of a channel, newest first; without a channel, the last move of each channel
+/// Show the moves of a channel, or the last move of each channel
+///
+/// The newest move comes first.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct HistoryArgs {
     /// The channel, such as web/stable

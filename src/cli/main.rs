@@ -17,6 +17,9 @@ use super::{
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
+/// Heading of the options that all verbs have.
+pub(super) const GLOBAL: &str = "Global options";
+
 /// Exit code of a verb that a signal has ended.
 const CANCELLED: u8 = 130;
 
@@ -25,15 +28,15 @@ const CANCELLED: u8 = 130;
 #[command(name = "karat", version)]
 struct Cli {
     /// Print warnings and errors only
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
     quiet: bool,
 
     /// Print every detail
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
     verbose: bool,
 
     /// Format of the log on stderr: text, or one JSON object per line
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = GLOBAL)]
     log_format: LogFormat,
 
     #[command(flatten)]

@@ -239,7 +239,7 @@ fn packages(manifest: &Manifest) -> String {
             .count()
     };
     format!(
-        "{}: {} from the base, {} declared, {} dependencies",
+        "{}: {} from the base, {} declared, {} from dependencies",
         packages.len(),
         count(Origin::Base),
         count(Origin::Declared),

@@ -199,7 +199,7 @@ fn a_channel_has_rules_of_its_own() {
         (
             "require_signed = 2\n",
             4,
-            "1 valid signatures from trusted keys, 2 required",
+            "1 of 2 required signatures from trusted keys",
         ),
         ("signers = [\"alice\"]\n", 4, "not signed by alice"),
         ("max_scan_age = \"0s\"\n", 3, "its last scan is too old"),

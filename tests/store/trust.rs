@@ -153,7 +153,7 @@ fn an_image_is_signed_and_verified_and_ssh_keygen_agrees() {
         unsigned.0 == 4
             && unsigned
                 .1
-                .contains("0 valid signatures from trusted keys, 1 required"),
+                .contains("0 of 1 required signatures from trusted keys"),
         "{unsigned:?}"
     );
     let sign = [

@@ -110,7 +110,7 @@ pub(in crate::cli) fn missing_signatures(
     let keys = distinct_keys(accepted.iter().copied());
     if keys < usize::from(required.keys) {
         let mut text = format!(
-            "{subject}: {keys} valid signatures from trusted keys, {} required",
+            "{subject}: {keys} of {} required signatures from trusted keys",
             required.keys
         );
         for one in judged {

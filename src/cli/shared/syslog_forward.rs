@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::store_args::StoreArgs;
 use crate::cli::CommandError;
+use crate::cli::main::GLOBAL;
 use crate::cli::shared::syslog::{Message, Server, SyslogError};
 use crate::store::StoreError;
 
@@ -19,6 +20,7 @@ pub(crate) struct ForwardArgs {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "HOST:PORT",
         env = "KARAT_AUDIT_SYSLOG",
         hide_env_values = true,
@@ -30,6 +32,7 @@ pub(crate) struct ForwardArgs {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FILE",
         env = "KARAT_AUDIT_SYSLOG_CA",
         hide_env_values = true,
