@@ -6,12 +6,13 @@ use thiserror::Error;
 
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::record::manifest::ManifestId;
 use crate::sign::fingerprint;
 use crate::store::predicate;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// Attest scan result, publication or provenance of an image
 ///
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: &AttestArgs, ui: &Ui) -> Result<(), CommandError> 
         let digest = store.manifest(id)?.manifest.outputs.image.digest;
         let statement = predicate::publication(location, &digest);
         attestation::attest(id, predicate::PUBLICATION, statement, Some(&signer), &store).await?;
-        done.push(format!("its publication at {}", plain(location)));
+        done.push(format!("its publication at {}", terminal_safe(location)));
     }
     if args.provenance {
         attestation::provenance(id, None, &signer, &store).await?;

@@ -9,17 +9,17 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::shared::attestation;
-use super::shared::failure::chain;
 use super::shared::key_args::{KeyArgs, TrustArgs};
 use super::shared::signature_policy::judge;
 use super::shared::stdout::{Rows, Stdout};
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::record::audit::{Line, Log, NAMESPACE, SignedCheckpoint};
 use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::{self, Store, StoreError};
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
 /// Show the audit log of the store
 ///
@@ -154,14 +154,14 @@ fn text(line: &Line) -> String {
     let details = details.into_iter().flatten();
     let details: Vec<_> = details
         .filter(|detail| !detail.is_empty())
-        .map(|detail| plain(detail))
+        .map(|detail| terminal_safe(detail))
         .collect();
     format!(
         "{:>5}  {}  {}@{}  {:8}  {}",
         line.number,
         line.at,
-        plain(&line.actor),
-        plain(&line.host),
+        terminal_safe(&line.actor),
+        terminal_safe(&line.host),
         line.event.name(),
         details.join("  ")
     )
@@ -222,7 +222,7 @@ fn checkpoint_fault(
     if let Some(trust) = trust {
         let judged = match checkpoint.checkpoint.to_bytes() {
             Ok(bytes) => judge(trust, NAMESPACE, checkpoint.signature.as_bytes(), &bytes),
-            Err(error) => return Some(chain(&error, ": ")),
+            Err(error) => return Some(with_causes(&error)),
         };
         if let Some(because) = &judged.because {
             let signer = judged.signer();

@@ -27,7 +27,8 @@ use crate::scan::run::Check;
 use crate::sign::Signer;
 use crate::store::predicate;
 use crate::store::{Store, Stored};
-use crate::ui::Ui;
+use crate::ui::text::human_size;
+use crate::ui::{Ui, human};
 
 /// Build images from templates and record them in the store
 ///
@@ -162,7 +163,7 @@ pub(crate) async fn run(
         } else {
             ui.clone()
         };
-        let job = Job {
+        let job = BuildJob {
             plan,
             if_changed: args.if_changed,
             settings: &settings,
@@ -191,7 +192,7 @@ pub(crate) async fn run(
 }
 
 /// The build of one template.
-struct Job<'a> {
+struct BuildJob<'a> {
     plan: &'a Plan,
     if_changed: bool,
     settings: &'a Settings<'a>,
@@ -200,7 +201,7 @@ struct Job<'a> {
     cancel: &'a CancellationToken,
 }
 
-impl Job<'_> {
+impl BuildJob<'_> {
     /// Builds, signs and publishes the image. Returns `None` for an existing host, which has no image.
     async fn run(&self) -> Result<Option<Image>, CommandError> {
         match self.build().await? {
@@ -330,7 +331,6 @@ impl Job<'_> {
 /// Prints name, id, size, packages and the time of each phase.
 fn summarise(image: &Image, ui: &Ui, store: &Store) {
     let outputs = &image.manifest.outputs;
-    let size = |bytes| indicatif::HumanBytes(bytes).to_string();
     let mut rows = vec![
         ("image", image.manifest.inputs.image.name.clone()),
         ("manifest", image.id.to_string()),
@@ -339,8 +339,8 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
             "size",
             format!(
                 "{} ({} disk)",
-                size(outputs.image.size),
-                size(outputs.image.virtual_size)
+                human_size(outputs.image.size),
+                human_size(outputs.image.virtual_size)
             ),
         ),
         ("packages", outputs.packages.len().to_string()),
@@ -349,16 +349,12 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
         rows.push(("ami", format!("{} in {}", made.image, made.region)));
     }
     let total = image.phases.iter().map(|(_, took)| *took).sum();
-    rows.push(("time", crate::ui::human(total)));
+    rows.push(("time", human(total)));
     for (name, value) in rows {
         ui.note(&format!("{name:>10}  {value}"));
     }
     for (name, took) in &image.phases {
-        ui.note(&format!(
-            "{:>10}  {:>9}  {name}",
-            "",
-            crate::ui::human(*took)
-        ));
+        ui.note(&format!("{:>10}  {:>9}  {name}", "", human(*took)));
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::CommandError;
-use super::shared::store_args::{StoreArgs, size};
+use super::shared::store_args::StoreArgs;
 use crate::ui::Ui;
+use crate::ui::text::human_size;
 
 /// Help when the image is revoked.
 const REVOKED_HELP: &str = "`--allow-revoked` exports it anyway";
@@ -45,7 +46,7 @@ pub(crate) async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), CommandError> 
     ui.note(&format!(
         "wrote {} ({}, {})",
         args.output.display(),
-        size(blob.size),
+        human_size(blob.size),
         blob.digest
     ));
     Ok(())

@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::CommandError;
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use crate::record::channel::{ChannelName, Direction, Entry, Move};
 use crate::store::{Store, StoreError};
+use crate::ui::text::terminal_safe;
 
 /// Show the moves of a channel, or the last move of each channel
 ///
@@ -48,8 +49,8 @@ fn text(entry: &Move) -> String {
         entry.number,
         entry.manifest.short(),
         entry.moved,
-        plain(&entry.by),
-        plain(&entry.reason)
+        terminal_safe(&entry.by),
+        terminal_safe(&entry.reason)
     )
 }
 

@@ -8,9 +8,8 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::shared::failure::chain;
 use super::shared::stdout::Stdout;
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus, verify};
 use crate::digest::Digest;
 use crate::disk::tree::{Contents, Listing, Watch};
@@ -25,6 +24,7 @@ use crate::scan::{self, inventory};
 use crate::store::{Blob, Run, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
 /// Granularity of the search for holes in files: the smallest block size of a file system.
 const BLOCK_BYTES: usize = 4096;
@@ -155,13 +155,13 @@ struct System {
 async fn inspect_system(path: &Path, ui: &Ui) -> System {
     let read = async || {
         let opened = scan::open(path).await;
-        let opened = opened.map_err(|error| chain(&error, ": "))?;
+        let opened = opened.map_err(|error| with_causes(&error))?;
         hash_stream::blocking(move |stop| read_system(&opened, stop)).await
     };
     read().await.unwrap_or_else(|because| {
         ui.note(&format!(
             "cannot list its packages and files: {}",
-            plain(&because)
+            terminal_safe(&because)
         ));
         System::default()
     })
@@ -169,7 +169,7 @@ async fn inspect_system(path: &Path, ui: &Ui) -> System {
 
 fn read_system(opened: &scan::Opened, stop: &Stop) -> Result<System, String> {
     let root = opened.root();
-    let inventory = inventory::read(&root).map_err(|error| chain(&error, ": "))?;
+    let inventory = inventory::read(&root).map_err(|error| with_causes(&error))?;
     let packages = inventory.packages.into_iter();
     let mut packages: Vec<_> = packages
         .map(|package| manifest::Package {
@@ -187,8 +187,8 @@ fn read_system(opened: &scan::Opened, stop: &Stop) -> Result<System, String> {
         progress: &|_| {},
     };
     let contents = Contents::read(root.tree(), root.files(), BLOCK_BYTES, threads, watch)
-        .map_err(|error| chain(&error, ": "))?;
-    let listing = Listing::of(root.tree(), &contents).map_err(|error| chain(&error, ": "))?;
+        .map_err(|error| with_causes(&error))?;
+    let listing = Listing::of(root.tree(), &contents).map_err(|error| with_causes(&error))?;
     Ok(System {
         packages,
         listing: Some(listing),
@@ -205,7 +205,7 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, system: Syste
     let inputs = Inputs {
         image: manifest::Name {
             name: name.to_owned(),
-            description: plain(&args.description),
+            description: terminal_safe(&args.description),
         },
         template: manifest::Template {
             digest: Digest::of(b""),
@@ -274,7 +274,7 @@ async fn copy(
     let id = from.resolve(subject)?;
     let checked = verify::check(from, Some(id), ui).await?;
     if !checked.faults.is_empty() {
-        let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
+        let faults = checked.faults.iter().map(|fault| with_causes(fault));
         let faults = faults.collect();
         return Err(ImportError::Damaged { id, faults }.into());
     }
@@ -301,7 +301,7 @@ async fn copy(
     for (what, _) in &checked.missing {
         ui.note(&format!(
             "{} was missing in that store, too; a rebuild needs it",
-            plain(what)
+            terminal_safe(what)
         ));
     }
     Ok(id)

@@ -12,7 +12,6 @@ use thiserror::Error;
 
 use super::shared::key_args::{KeyArgs, TrustArgs, configuration};
 use super::shared::stdout::Stdout;
-use super::shared::store_args::plain;
 use super::{CommandError, ExitStatus};
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
@@ -21,6 +20,7 @@ use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fi
 use crate::ssh::keys::KeyPair;
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// Generate signing keys, and manage the trusted ones
 #[derive(Clone, Debug, Args)]
@@ -149,7 +149,7 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comman
     public.push(".pub");
     let public = PathBuf::from(public);
     let comment = args.comment.clone().unwrap_or_else(user::who);
-    let pair = KeyPair::generate(&plain(&comment)).map_err(KeysError::Generate)?;
+    let pair = KeyPair::generate(&terminal_safe(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;
     pair.write_private(&path)
         .map_err(|error| match error.kind() {
@@ -259,7 +259,7 @@ impl KeyRow<'_> {
         let signs = if self.signs_here { ", signs here" } else { "" };
         format!(
             "{}  {}  {}  {}{signs}",
-            plain(&self.entry.principals),
+            terminal_safe(&self.entry.principals),
             self.entry.key.algorithm(),
             fingerprint(&self.entry.key),
             self.state

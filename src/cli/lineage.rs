@@ -5,26 +5,27 @@ use serde_json::json;
 
 use super::CommandError;
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use crate::record::manifest::ManifestId;
 use crate::store::{Relative, Store};
+use crate::ui::text::terminal_safe;
 
 /// List the images that are built on an image
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ChildrenArgs {
     #[command(flatten)]
-    of: KinArgs,
+    of: LineageArgs,
 }
 
 /// List the images that an image is built on, nearest first
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ParentsArgs {
     #[command(flatten)]
-    of: KinArgs,
+    of: LineageArgs,
 }
 
 #[derive(Clone, Debug, Args)]
-struct KinArgs {
+struct LineageArgs {
     /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
@@ -48,7 +49,7 @@ pub(crate) fn parents(args: &ParentsArgs, out: &mut Stdout) -> Result<(), Comman
     print(&args.of, &store, &store.lineage()?.parents(id), out)
 }
 
-impl KinArgs {
+impl LineageArgs {
     fn resolve(&self) -> Result<(Store, ManifestId), CommandError> {
         let store = self.store.open()?;
         let id = store.resolve(&self.id)?;
@@ -57,7 +58,7 @@ impl KinArgs {
 }
 
 fn print(
-    args: &KinArgs,
+    args: &LineageArgs,
     store: &Store,
     relatives: &[Relative],
     out: &mut Stdout,
@@ -70,9 +71,9 @@ fn print(
         }
         out.record(OutputFormat::new(args.json), &line, || {
             let indent = "  ".repeat(distance - 1);
-            let revoked = revoked.map(|reason| format!("  revoked: {}", plain(&reason)));
+            let revoked = revoked.map(|reason| format!("  revoked: {}", terminal_safe(&reason)));
             let revoked = revoked.unwrap_or_default();
-            format!("{indent}{}  {}{revoked}", id.short(), plain(name))
+            format!("{indent}{}  {}{revoked}", id.short(), terminal_safe(name))
         })?;
     }
     Ok(())

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::CommandError;
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::shared::store_args::{StoreArgs, plain, size};
+use super::shared::store_args::StoreArgs;
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError, Timestamp};
+use crate::ui::text::{human_size, terminal_safe};
 
 /// List the images in the store
 #[derive(Clone, Debug, Args)]
@@ -93,8 +94,8 @@ fn text(lines: &[Line]) -> String {
             "{:name$}  {:12}  {created:20}  {:>10}  {:6}  {}{}",
             line.name,
             line.id.short(),
-            size(line.size),
-            plain(&line.format),
+            human_size(line.size),
+            terminal_safe(&line.format),
             line.packages,
             if line.revoked { "  revoked" } else { "" },
         );

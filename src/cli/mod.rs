@@ -50,8 +50,8 @@ mod wait;
 
 pub use main::main;
 
+use shared::command_error::CommandError;
 use shared::exit_status::ExitStatus;
-use shared::failure::CommandError;
 
 /// Templates and the values of their variables.
 #[derive(Clone, Debug, Args)]

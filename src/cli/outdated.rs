@@ -8,13 +8,14 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
 use crate::record::lock::{Lock, LockError};
 use crate::record::manifest::ManifestId;
 use crate::repository::{self, Outdated};
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// List locked packages that have newer versions
 ///
@@ -87,7 +88,7 @@ fn text(outdated: &[Outdated]) -> String {
             package.name, package.locked, package.newest
         );
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", plain(&row));
+        let _ = writeln!(text, "{}", terminal_safe(&row));
     }
     text
 }

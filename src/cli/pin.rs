@@ -3,10 +3,11 @@
 use clap::Args;
 
 use super::CommandError;
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use crate::os::user;
 use crate::store::Pin;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// Protect an image from pruning
 #[derive(Clone, Debug, Args)]
@@ -42,7 +43,7 @@ pub(crate) struct UnpinArgs {
 pub(crate) async fn pin(args: &PinArgs, ui: &Ui) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let pin = Pin::new(id, user::who(), plain(args.reason.trim()));
+    let pin = Pin::new(id, user::who(), terminal_safe(args.reason.trim()));
     store.begin().await?.pin(&pin)?;
     ui.note(&format!("{} is pinned", id.short()));
     Ok(())

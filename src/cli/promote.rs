@@ -24,7 +24,7 @@ pub(crate) struct PromoteArgs {
     channel: ChannelName,
 
     #[command(flatten)]
-    pub(super) moving: MoveArgs,
+    pub(super) channel_move: MoveArgs,
 }
 
 pub(crate) async fn run(
@@ -33,11 +33,11 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
-    let store = args.moving.store.open()?;
+    let store = args.channel_move.store.open()?;
     let request = MoveRequest {
         name: &args.channel,
         id: store.resolve(&args.id)?,
         direction: Direction::Promote,
     };
-    channel_move::run(&store, request, &args.moving, ui, cancel, out).await
+    channel_move::run(&store, request, &args.channel_move, ui, cancel, out).await
 }

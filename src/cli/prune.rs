@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use super::CommandError;
 use super::prune_ec2::{self, Ec2Options};
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::shared::store_args::{StoreArgs, size};
+use super::shared::store_args::StoreArgs;
 use crate::ec2::machine;
 use crate::fetch::Cache;
 use crate::machine::qemu;
 use crate::os::run_dir::RunDir;
 use crate::record::manifest::ManifestId;
-use crate::scan::report::number;
 use crate::size::parse_duration;
 use crate::store::{Keep, Pruning, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::{counted, human_size};
 
 /// Delete unreferenced images (mark, then sweep), or leftovers of killed builds
 ///
@@ -175,8 +175,8 @@ fn as_text(pruning: &Pruning, store: &Store) -> String {
         text,
         "{:8} {} ({})",
         "freed",
-        size(pruning.bytes),
-        number(pruning.blobs.len(), "file")
+        human_size(pruning.bytes),
+        counted(pruning.blobs.len(), "file")
     );
     text
 }

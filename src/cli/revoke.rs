@@ -9,7 +9,7 @@ use super::CommandError;
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::store_args::StoreArgs;
 use crate::os::user;
 use crate::record::manifest::ManifestId;
 use crate::sign::Signer;
@@ -17,6 +17,7 @@ use crate::store::predicate::{REVOCATION, Revocation};
 use crate::store::{Relative, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// Revoke an image: refuse to promote, export, publish or build on it
 ///
@@ -58,12 +59,12 @@ pub(crate) async fn run(args: &RevokeArgs, ui: &Ui, out: &mut Stdout) -> Result<
     }
     for &(target, because_of) in &targets {
         if let Some(earlier) = store.revoked(target)? {
-            let by = plain(&earlier.revocation.by);
+            let by = terminal_safe(&earlier.revocation.by);
             ui.note(&format!("{} is already revoked, by {by}", target.short()));
             continue;
         }
         let revocation = Revocation {
-            reason: plain(args.reason.trim()),
+            reason: terminal_safe(args.reason.trim()),
             by: user::who(),
             revoked: Timestamp::now(),
             because_of,
@@ -72,7 +73,7 @@ pub(crate) async fn run(args: &RevokeArgs, ui: &Ui, out: &mut Stdout) -> Result<
         let name = store.manifest(target)?.manifest.inputs.image.name;
         let line = json!({"id": target.to_string(), "image": name});
         out.record(OutputFormat::new(args.json), &line, || {
-            format!("{}  {}", target.short(), plain(&name))
+            format!("{}  {}", target.short(), terminal_safe(&name))
         })?;
     }
     attestation::checkpoint(&signer, &store).await?;
@@ -99,7 +100,7 @@ fn warn_of_children(children: &[Relative], store: &Store, ui: &Ui) -> Result<(),
             ui.warn(&format!(
                 "{} ({}) is built on it and is not revoked; use `--cascade`",
                 child.id.short(),
-                plain(&child.name)
+                terminal_safe(&child.name)
             ));
         }
     }

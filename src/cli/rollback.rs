@@ -26,7 +26,7 @@ pub(crate) struct RollbackArgs {
     channel: Option<ChannelName>,
 
     #[command(flatten)]
-    pub(super) moving: MoveArgs,
+    pub(super) channel_move: MoveArgs,
 }
 
 pub(crate) async fn run(
@@ -35,14 +35,14 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
-    let store = args.moving.store.open()?;
+    let store = args.channel_move.store.open()?;
     let (name, id) = target(args, &store)?;
     let request = MoveRequest {
         name: &name,
         id,
         direction: Direction::Rollback,
     };
-    channel_move::run(&store, request, &args.moving, ui, cancel, out).await
+    channel_move::run(&store, request, &args.channel_move, ui, cancel, out).await
 }
 
 /// Returns the channel to roll back, and the image to roll it back to.

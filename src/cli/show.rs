@@ -5,13 +5,14 @@ use clap::Args;
 use super::CommandError;
 use super::shared::attestation_status;
 use super::shared::stdout::{Rows, Stdout};
-use super::shared::store_args::{StoreArgs, size};
+use super::shared::store_args::StoreArgs;
 use crate::record::manifest::{
     Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step,
 };
-use crate::scan::report::{LeftOut, number};
+use crate::scan::report::LeftOut;
 use crate::sign::{MANIFEST, Signature, fingerprint};
 use crate::store::{Record, Store, StoreError, Stored, Tombstone};
+use crate::ui::text::{counted, human_size};
 
 /// Show the contents and inputs of an image
 #[derive(Clone, Debug, Args)]
@@ -56,9 +57,12 @@ fn add_image(rows: &mut Rows, stored: &Stored, records: &[Record]) {
         rows.add("built", built(record));
     }
     let image = &outputs.image;
-    rows.add("file", format!("{}, {}", image.format, size(image.size)));
+    rows.add(
+        "file",
+        format!("{}, {}", image.format, human_size(image.size)),
+    );
     rows.add("", image.digest.to_string());
-    rows.add("disk", size(image.virtual_size));
+    rows.add("disk", human_size(image.virtual_size));
     rows.add("machine", format!("{}, {}", outputs.arch, outputs.firmware));
 }
 
@@ -117,7 +121,7 @@ fn add_scan(rows: &mut Rows, store: &Store, id: ManifestId) -> Result<(), StoreE
     let counts = &scan.report.counts;
     let findings = match counts.findings - counts.accepted {
         0 => "no findings".to_owned(),
-        count => number(count, "finding"),
+        count => counted(count, "finding"),
     };
     let failing = match counts.failing {
         0 => String::new(),
@@ -217,7 +221,7 @@ fn base(base: &Base) -> String {
             .map(|word| word.clone().unwrap_or_default())
             .join(" in "),
     };
-    format!("{origin}, {}, {}", base.format, size(base.size))
+    format!("{origin}, {}, {}", base.format, human_size(base.size))
 }
 
 fn kind(action: &Action) -> &'static str {

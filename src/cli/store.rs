@@ -8,9 +8,10 @@ use serde_json::json;
 use super::CommandError;
 use super::prune::KeepArgs;
 use super::shared::stdout::{Rows, Stdout};
-use super::shared::store_args::{StoreArgs, plain, size};
+use super::shared::store_args::StoreArgs;
 use crate::store::{ImageStatus, Status};
 use crate::time::Timestamp;
+use crate::ui::text::{human_size, terminal_safe};
 
 /// Inspect the store as a whole
 #[derive(Clone, Debug, Args)]
@@ -59,14 +60,17 @@ fn as_text(status: &Status) -> String {
     rows.add("images", format!("{}{removed}", status.images.len()));
     let saved = status.logical.saturating_sub(status.stored);
     let share = saved * 100 / status.logical.max(1);
-    let (stored, logical) = (size(status.stored), size(status.logical));
+    let (stored, logical) = (human_size(status.stored), human_size(status.logical));
     rows.add("stored", format!("{stored} of {logical} ({share} % saved)"));
     rows.add(
         "for rebuilds",
-        format!("{} of bases, packages and files", size(status.materials)),
+        format!(
+            "{} of bases, packages and files",
+            human_size(status.materials)
+        ),
     );
     if status.loose > 0 {
-        rows.add("unreferenced", size(status.loose));
+        rows.add("unreferenced", human_size(status.loose));
     }
     rows.add("files", status.blobs.to_string());
     let mut text = rows.into_text();
@@ -84,10 +88,10 @@ fn as_text(status: &Status) -> String {
         let _ = writeln!(
             text,
             "{:name$}  {}  {:>10}  {:>10}  {}",
-            plain(&image.name),
+            terminal_safe(&image.name),
             image.id.short(),
-            size(image.size),
-            size(image.own),
+            human_size(image.size),
+            human_size(image.own),
             holders(image)
         );
     }

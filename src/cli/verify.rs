@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::shared::attestation_status::{self, Attested};
-use super::shared::failure::chain;
 use super::shared::key_args::TrustArgs;
 use super::shared::signature_policy::{Judged, Required, judge, judge_all, missing_signatures};
 use super::shared::stdout::{Rows, Stdout};
-use super::shared::store_args::{StoreArgs, plain, size};
+use super::shared::store_args::StoreArgs;
 use super::verify_ec2::{Ec2Report, verify_amis};
 use super::{CommandError, ExitStatus, audit};
 use crate::digest::Digest;
@@ -24,6 +23,7 @@ use crate::record::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::sign::{Trust, fingerprint};
 use crate::store::{ChannelPolicy, Checked, Store, StoreError};
 use crate::ui::Ui;
+use crate::ui::text::{human_size, terminal_safe, with_causes};
 
 /// Verify that images are unchanged and signed by trusted keys
 ///
@@ -313,7 +313,7 @@ impl Report {
             Subject::Stored(id) | Subject::Image(id, _) => check(store, Some(*id), ui).await?,
             Subject::Store => check(store, None, ui).await?,
         };
-        let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
+        let faults = checked.faults.iter().map(|fault| with_causes(fault));
         Ok(Self {
             faults: faults.collect(),
             subject,
@@ -340,7 +340,7 @@ impl Report {
             let texts = manifest.signatures.iter().map(Vec::as_slice);
             let judged = judge_all(trust, texts, &manifest.bytes);
             let SignedManifest { id, name, .. } = manifest;
-            let label = format!("{} ({})", id.short(), plain(&name));
+            let label = format!("{} ({})", id.short(), terminal_safe(&name));
             self.faults
                 .extend(missing_signatures(required, &label, &judged));
             self.signed.push(JudgedManifest { id, name, judged });
@@ -408,7 +408,7 @@ impl Report {
             rows.add("attested", attested.text());
         }
         if !matches!(self.subject, Subject::File(_)) {
-            let blobs = format!("{} read ({})", checked.blobs, size(checked.bytes));
+            let blobs = format!("{} read ({})", checked.blobs, human_size(checked.bytes));
             rows.add("blobs", blobs);
             rows.add("records", checked.records.to_string());
             if checked.moves > 0 {

@@ -6,8 +6,6 @@ use futures_util::future::join_all;
 
 use super::CommandError;
 use super::shared::attestation_status::trusted_publications;
-use super::shared::failure::chain;
-use super::shared::store_args::plain;
 use crate::ec2::channel_target;
 use crate::ec2::client::{Aws, Settings};
 use crate::ec2::publish::{Publication, PublishError, Published, ami_check, read_back};
@@ -17,6 +15,7 @@ use crate::sign::Trust;
 use crate::store::{ChannelPolicy, Ec2Targets, Store};
 use crate::template;
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
 /// Result of the comparison with AWS.
 #[derive(Debug, Default)]
@@ -63,12 +62,14 @@ pub(super) async fn verify_amis(
             Ok(faults) if faults.is_empty() => {
                 report.verified.push((region.clone(), image.clone()));
             }
-            Ok(faults) => report.faults.extend(
-                faults
-                    .iter()
-                    .map(|fault| format!("{region}: {} {}", plain(image), plain(fault))),
-            ),
-            Err(error) => report.faults.push(chain(&error, ": ")),
+            Ok(faults) => report.faults.extend(faults.iter().map(|fault| {
+                format!(
+                    "{region}: {} {}",
+                    terminal_safe(image),
+                    terminal_safe(fault)
+                )
+            })),
+            Err(error) => report.faults.push(with_causes(&error)),
         }
     }
     if let (Some(name), Some(targets)) = (channel, &targets) {
@@ -102,9 +103,9 @@ async fn target_faults(
             Ok(drift) => faults.extend(
                 drift
                     .iter()
-                    .map(|fault| format!("{name}: {}", plain(fault))),
+                    .map(|fault| format!("{name}: {}", terminal_safe(fault))),
             ),
-            Err(error) => faults.push(chain(&error, ": ")),
+            Err(error) => faults.push(with_causes(&error)),
         }
     }
     faults

@@ -6,7 +6,6 @@ use std::io::Read as _;
 use flate2::read::MultiGzDecoder;
 
 use crate::cli::CommandError;
-use crate::cli::shared::failure::chain;
 use crate::cli::shared::open_image::open_image;
 use crate::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
 use crate::disk::tree::Listing;
@@ -15,6 +14,7 @@ use crate::scan::report::policy::Kind;
 use crate::scan::run::{Contents, source_of};
 use crate::scan::{Finding, Opened, Packaged, integrity};
 use crate::store::{ScanRecord, Store, StoreError, Stored};
+use crate::ui::text::with_causes;
 
 /// Limits of a changelog; the largest have some hundred KiB, and some MiB unpacked.
 const MAX_CHANGELOG_BYTES: u64 = 16 << 20;
@@ -142,12 +142,12 @@ impl System {
         let image = &manifest.outputs.image;
         let found = match store.image(&image.digest) {
             Err(StoreError::NoImage(_)) => return Err("the image is not in the store".to_owned()),
-            found => found.map_err(|error| chain(&error, ": "))?,
+            found => found.map_err(|error| with_causes(&error))?,
         };
         let opened = open_image(found, &image.format).await;
         let opened = opened.map_err(|error| error.to_string())?;
         let packaged = integrity::verify_some(&opened.root(), 1, |_| false);
-        let packaged = packaged.map_err(|error| chain(&error, ": "))?;
+        let packaged = packaged.map_err(|error| with_causes(&error))?;
         Ok(Self { opened, packaged })
     }
 

@@ -5,11 +5,11 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use crate::cli::shared::store_args::{plain, size};
 use crate::diff::{
     Change, Diff, FileChange, FileKind, Files, Findings, Numbers, Owner, PackageChange,
 };
 use crate::scan::Finding;
+use crate::ui::text::{human_size, terminal_safe};
 
 /// Number of characters of a value that are shown.
 const MAX_VALUE_CHARS: usize = 100;
@@ -58,7 +58,7 @@ impl Table {
             columns,
             is_grouped: false,
             rows: rows
-                .map(|row| row.iter().map(|cell| plain(cell)).collect())
+                .map(|row| row.iter().map(|cell| terminal_safe(cell)).collect())
                 .collect(),
         }
     }
@@ -79,7 +79,7 @@ impl Page {
         tables.retain(|table| !table.rows.is_empty());
         let notes = diff.not_compared.iter().filter(|_| !diff.identical);
         let mut notes: Vec<_> = notes
-            .map(|part| plain(&format!("{} ({})", part.what, part.because)))
+            .map(|part| terminal_safe(&format!("{} ({})", part.what, part.because)))
             .collect();
         let findings = diff.findings.as_ref();
         if findings.is_some_and(|findings| !findings.same_database) {
@@ -108,7 +108,7 @@ fn title(diff: &Diff) -> String {
     } else {
         format!("{} {one} -> {} {other}", first.name, second.name)
     };
-    plain(&title)
+    terminal_safe(&title)
 }
 
 /// Lists the differences in one part of a manifest.

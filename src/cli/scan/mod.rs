@@ -127,7 +127,7 @@ impl ExitStatus for ArgumentError {
     }
 }
 
-struct Done {
+struct ScanOutcome {
     subject: sbom::Subject,
     scanned: Scanned,
     report: Report,
@@ -142,26 +142,26 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     out: &mut Stdout,
 ) -> Result<u8, CommandError> {
-    let Some(done) = cancel.run_until_cancelled(scan(args, ui)).await else {
+    let Some(outcome) = cancel.run_until_cancelled(scan(args, ui)).await else {
         return Ok(130);
     };
-    let done = done?;
-    write_files(args, &done)?;
-    if let Some(id) = done.id {
-        record(args, id, &done)
+    let outcome = outcome?;
+    write_files(args, &outcome)?;
+    if let Some(id) = outcome.id {
+        record(args, id, &outcome)
             .await
             .map_err(|error| error.with_exit_code(1))?;
     }
     if args.json {
-        out.json(&done.report.json())?;
+        out.json(&outcome.report.json())?;
     } else {
-        out.text(&done.report.text())?;
+        out.text(&outcome.report.text())?;
     }
-    let is_refused = done.report.failing().next().is_some();
+    let is_refused = outcome.report.failing().next().is_some();
     Ok(if is_refused { REFUSED } else { 0 })
 }
 
-async fn scan(args: &ScanArgs, ui: &Ui) -> Result<Done, CommandError> {
+async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
     let (policy, values) = policy(args, ui)?;
     let statements = vex::read(&policy.vex)?;
     let before = args.against.as_deref().map(finding_keys).transpose()?;
@@ -207,7 +207,7 @@ async fn scan(args: &ScanArgs, ui: &Ui) -> Result<Done, CommandError> {
         id: id.map(|id| id.to_string()),
         digest: subject.digest,
     };
-    Ok(Done {
+    Ok(ScanOutcome {
         report: Report::new(about, &scanned, facts, findings),
         subject,
         scanned,
@@ -253,9 +253,9 @@ fn database(path: Option<&Path>) -> Result<Database, DbError> {
 }
 
 /// Writes the SARIF report and the SBOM.
-fn write_files(args: &ScanArgs, done: &Done) -> Result<(), CommandError> {
+fn write_files(args: &ScanArgs, outcome: &ScanOutcome) -> Result<(), CommandError> {
     if let Some(path) = &args.sarif {
-        write_json(path, &done.report.sarif())?;
+        write_json(path, &outcome.report.sarif())?;
     }
     if let Some(path) = &args.sbom {
         let render = match args.sbom_format {
@@ -265,8 +265,8 @@ fn write_files(args: &ScanArgs, done: &Done) -> Result<(), CommandError> {
         let Contents {
             inventory,
             licenses,
-        } = &done.scanned.contents;
-        write_json(path, &render(&done.subject, inventory, licenses))?;
+        } = &outcome.scanned.contents;
+        write_json(path, &render(&outcome.subject, inventory, licenses))?;
     }
     Ok(())
 }
@@ -279,8 +279,17 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CommandError> {
 }
 
 /// Stores the result beside the manifest, which it does not change.
-async fn record(args: &ScanArgs, id: ManifestId, done: &Done) -> Result<(), CommandError> {
+async fn record(
+    args: &ScanArgs,
+    id: ManifestId,
+    outcome: &ScanOutcome,
+) -> Result<(), CommandError> {
     let writing = args.store.open()?.begin().await?;
-    writing.add_scan(id, &done.subject, &done.scanned.contents, &done.report)?;
+    writing.add_scan(
+        id,
+        &outcome.subject,
+        &outcome.scanned.contents,
+        &outcome.report,
+    )?;
     Ok(())
 }

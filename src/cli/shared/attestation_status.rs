@@ -2,15 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::failure::chain;
 use super::signature_policy::judge;
-use super::store_args::plain;
 use crate::ec2::publish::{Published, publication};
 use crate::record::attestation::{EnvelopeSignature, NAMESPACE};
 use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::predicate::{PROVENANCE, PUBLICATION, REVOCATION, SCAN};
 use crate::store::{Attestation, Store, StoreError};
+use crate::ui::text::{terminal_safe, with_causes};
 
 /// An attestation and the standing of its signers.
 pub(in crate::cli) struct Attested {
@@ -28,7 +27,7 @@ impl Attested {
         format!(
             "{} {} by {}{}",
             self.id.short(),
-            plain(&self.kind),
+            terminal_safe(&self.kind),
             self.signers.join(" and "),
             because.unwrap_or_default()
         )
@@ -89,18 +88,18 @@ fn judge_attestation(
     let Some(trust) = trust else {
         let signatures = envelope.signatures.iter();
         attested.signers = signatures
-            .map(|signature| plain(&signature.keyid))
+            .map(|signature| terminal_safe(&signature.keyid))
             .collect();
         attested.because = Some("signatures were not verified".to_owned());
         return attested;
     };
     let bytes = envelope.signed_bytes();
-    let bytes = bytes.as_ref().map_err(|error| chain(error, ": "));
+    let bytes = bytes.as_ref().map_err(|error| with_causes(error));
     let mut is_accepted = false;
     for signature in &envelope.signatures {
         let judged = bytes.clone().and_then(|bytes| {
             let armored = EnvelopeSignature::armored(signature);
-            let armored = armored.map_err(|error| chain(&error, ": "))?;
+            let armored = armored.map_err(|error| with_causes(&error))?;
             Ok(judge(trust, NAMESPACE, &armored, bytes))
         });
         let fault = match judged {

@@ -10,7 +10,6 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::stdout::{OutputFormat, Stdout};
-use super::store_args::{plain, size};
 use crate::cli::{CommandError, ExitStatus};
 use crate::distro::debian::closure::{self, Declared};
 use crate::distro::debian::deb;
@@ -19,6 +18,7 @@ use crate::fetch::Cache;
 use crate::pipeline::base_packages::status_path;
 use crate::plan::Plan;
 use crate::record::lock::Lock;
+use crate::ui::text::{human_size, terminal_safe};
 
 /// The unneeded packages of a base cannot be determined.
 #[derive(Debug, Error, Diagnostic)]
@@ -147,13 +147,17 @@ fn text(lines: &[Line<'_>], installed: usize) -> String {
             "{:name$}  {:version$}  {:>10}",
             line.name,
             line.version,
-            size(line.size)
+            human_size(line.size)
         );
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", plain(&row));
+        let _ = writeln!(text, "{}", terminal_safe(&row));
     }
     let total = lines.iter().map(|line| line.size).sum();
     let count = lines.len();
-    let _ = writeln!(text, "{count} of {installed} packages, {}", size(total));
+    let _ = writeln!(
+        text,
+        "{count} of {installed} packages, {}",
+        human_size(total)
+    );
     text
 }

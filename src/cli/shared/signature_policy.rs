@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 
 use russh::keys::ssh_key::PublicKey;
 
-use super::failure::chain;
-use super::store_args::plain;
 use crate::sign::{MANIFEST, Signature, Standing, Trust, fingerprint, matches_list};
 use crate::time::Timestamp;
+use crate::ui::text::{terminal_safe, with_causes};
 
 /// A signature and its standing.
 pub(in crate::cli) struct Judged {
@@ -36,7 +35,7 @@ impl Judged {
         let key = key.unwrap_or_else(|| "a signature".to_owned());
         match &self.names[..] {
             [] => key,
-            names => format!("{} ({key})", plain(&names.join(", "))),
+            names => format!("{} ({key})", terminal_safe(&names.join(", "))),
         }
     }
 }
@@ -74,7 +73,7 @@ pub(in crate::cli) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: 
             return Judged {
                 key: None,
                 names: Vec::new(),
-                because: Some(chain(&error, ": ")),
+                because: Some(with_causes(&error)),
             };
         }
     };
@@ -125,7 +124,10 @@ pub(in crate::cli) fn missing_signatures(
         { names }.any(|names| matches_list(names, signer))
     };
     for signer in required.signers.iter().filter(|signer| !has_signed(signer)) {
-        missing.push(format!("{subject}: not signed by {}", plain(signer)));
+        missing.push(format!(
+            "{subject}: not signed by {}",
+            terminal_safe(signer)
+        ));
     }
     let approved = required.approvers.iter().filter(has_signed).count();
     // One key under two names is one person.
@@ -138,7 +140,7 @@ pub(in crate::cli) fn missing_signatures(
     let approvals = approved.min(distinct_keys(accepted.iter().copied().filter(is_approver)));
     if approvals < usize::from(required.approvals) {
         let others = required.approvers.iter().filter(|name| !has_signed(name));
-        let others: Vec<_> = others.map(|name| plain(name)).collect();
+        let others: Vec<_> = others.map(|name| terminal_safe(name)).collect();
         missing.push(format!(
             "{subject}: {approvals} of {} required approvals; not approved by {}",
             required.approvals,

@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-use super::store_args::plain;
 use crate::cli::CommandError;
+use crate::ui::text::terminal_safe;
 
 /// Format of a verb's output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +94,7 @@ pub(crate) struct Rows(String);
 impl Rows {
     pub(crate) fn add(&mut self, label: &str, value: impl AsRef<str>) {
         // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{label:12} {}", plain(value.as_ref()));
+        let _ = writeln!(self.0, "{label:12} {}", terminal_safe(value.as_ref()));
     }
 
     pub(crate) fn into_text(self) -> String {

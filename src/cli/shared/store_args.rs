@@ -1,4 +1,4 @@
-//! Arguments and formats that the verbs on the store share.
+//! The store that a verb uses.
 
 use std::path::PathBuf;
 
@@ -24,14 +24,4 @@ impl StoreArgs {
         store.guard()?;
         Ok(store)
     }
-}
-
-/// Replaces control characters, so that text from a manifest cannot move the cursor or change colours.
-pub(crate) fn plain(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
-}
-
-/// Formats a size for people.
-pub(crate) fn size(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
 }

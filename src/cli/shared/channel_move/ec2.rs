@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::{MoveError, MoveMode};
 use crate::cli::CommandError;
 use crate::cli::shared::attestation_status::trusted_publications;
-use crate::cli::shared::store_args::plain;
 use crate::ec2::channel_target::{self, Change, Journal};
 use crate::ec2::client::{Aws, Settings};
 use crate::ec2::publish::ami_check;
@@ -19,6 +18,7 @@ use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::{Ec2Targets, Store};
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// The AWS targets of a channel, locked against other moves while this value lives.
 pub(super) struct Targets {
@@ -119,7 +119,8 @@ impl Targets {
                 return Ok::<_, CommandError>((faults, changes));
             }
             let faults = faults.iter();
-            let faults = faults.map(|fault| format!("{name}: {} {}", plain(image), plain(fault)));
+            let faults = faults
+                .map(|fault| format!("{name}: {} {}", terminal_safe(image), terminal_safe(fault)));
             Ok((faults.collect(), Vec::new()))
         });
         let (mut faults, mut changes) = (Vec::new(), Vec::new());

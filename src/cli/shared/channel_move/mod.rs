@@ -10,11 +10,10 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::attestation;
-use super::failure::chain;
 use super::key_args::{KeyArgs, TrustArgs};
 use super::signature_policy::{Required, judge_all, missing_signatures};
 use super::stdout::{OutputFormat, Stdout};
-use super::store_args::{StoreArgs, plain};
+use super::store_args::StoreArgs;
 use crate::cli::{CommandError, verify};
 use crate::ec2::channel_target::Change;
 use crate::os::user;
@@ -24,6 +23,7 @@ use crate::sign::{Signer, Trust};
 use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
 mod ec2;
 mod error;
@@ -262,7 +262,7 @@ async fn verify_image(
     };
     let checked = verify::check(store, Some(id), ui).await?;
     if !checked.faults.is_empty() {
-        let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
+        let faults = checked.faults.iter().map(|fault| with_causes(fault));
         return Err(unverified(faults.collect()).into());
     }
     let mut trust = None;
@@ -309,8 +309,8 @@ fn next_move(
         return Err(MoveError::NoReason(regression).into());
     }
     let entry = Move {
-        by: plain(&user::who()),
-        reason: plain(args.reason.trim()),
+        by: terminal_safe(&user::who()),
+        reason: terminal_safe(args.reason.trim()),
         ..channel.next(name, direction, id)
     };
     Ok((channel.head().cloned(), entry))

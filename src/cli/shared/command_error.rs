@@ -6,6 +6,7 @@ use std::io;
 use super::exit_status::ExitStatus;
 use crate::cli::Invalid;
 use crate::template::LoadError;
+use crate::ui::text::join_causes;
 
 /// Message, causes, help and exit code of a failed verb.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl CommandError {
         reason = "used with `map_err`, which hands errors over"
     )]
     pub(crate) fn failure(error: impl ExitStatus) -> Self {
-        Self::message(1, chain(&error, CAUSE), help(&error))
+        Self::message(1, join_causes(&error, CAUSE), help(&error))
     }
 
     /// Reports `error` with its own exit code, and `cause` below it without the help of the cause.
@@ -92,20 +93,6 @@ const CAUSE: &str = "\n  because: ";
 
 fn help(error: &impl ExitStatus) -> Option<String> {
     error.help().map(|help| help.to_string())
-}
-
-/// Joins an error and its causes with `separator`. Leaves out a cause that the message before it ends with.
-pub(crate) fn chain(error: &dyn std::error::Error, separator: &str) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let message = cause.to_string();
-        if !text.ends_with(&message) {
-            text = format!("{text}{separator}{message}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl<E: ExitStatus> From<E> for CommandError {
