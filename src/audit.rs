@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::actor::Actor;
 use crate::digest::Digest;
 use crate::manifest::{ManifestId, Unrepresentable, canonical};
 use crate::time::Timestamp;
@@ -84,17 +85,6 @@ pub struct About {
     pub digest: Option<Digest>,
     /// Why, as whoever did it says.
     pub reason: Option<String>,
-}
-
-/// Who changes a store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Actor {
-    /// The user.
-    pub name: String,
-    /// The machine.
-    pub host: String,
-    /// The verb of karat.
-    pub command: String,
 }
 
 /// One line.
