@@ -1,4 +1,4 @@
-//! Plan → Image: the one screen. Everything that happens to a machine happens here, in this order.
+//! Plan → image: the phases of a build, in order, on one screen.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,73 +43,63 @@ use phases::Phases;
 pub use scan::{GateError, ScanSettings};
 pub use twice::{Made, again};
 
-/// How long a guest may take to shut down by itself before it is ended: a guest without KVM is slow.
-const SHUTDOWN: Duration = Duration::from_secs(90);
+/// Longest wait for a guest to shut down before it is killed: a guest without KVM is slow.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How to build on an image that is forbidden.
-const UNLESS: &str = "`--allow-revoked` builds on this one all the same";
+/// Hint of the error about a revoked base.
+const UNLESS: &str = "`--allow-revoked` builds on it anyway";
 
-/// Where a build keeps things, and what it does when a step fails.
+/// Directories and options of a build.
 pub struct Settings<'a> {
-    /// Downloads, bootstrapped bases and run directories.
+    /// Holds downloads, bootstrapped bases and run directories.
     pub cache: &'a Cache,
-    /// Where the image is recorded.
+    /// Receives the image and its manifest.
     pub store: &'a Store,
-    /// Replace a file at `output.path`.
+    /// Replaces a file at `output.path`.
     pub force: bool,
-    /// What to do with a machine whose provisioning failed.
+    /// Fate of a machine whose provisioning failed.
     pub on_error: OnError,
-    /// Refuse a lock that is missing or stale.
+    /// Refuses a missing or stale lock file.
     pub locked: bool,
-    /// Where packages are looked for before their archives are asked.
+    /// Searched for packages before their archives.
     pub mirrors: &'a [Mirror],
-    /// Build twice, and compare before anything is recorded.
+    /// Builds twice, and compares before anything is recorded.
     pub twice: bool,
-    /// Start from this disk, which is the plan's base, wherever that would come from.
+    /// Disk that stands in for the plan's base, with the same content.
     pub base: Option<&'a BaseDisk>,
-    /// Whether to build on an image that was revoked.
     pub revoked_base: RevokedBase,
-    /// How the finished image is scanned.
     pub scan: &'a ScanSettings,
 }
 
-/// What becomes of a build on an image that was revoked.
+/// Treatment of a base that is a revoked image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RevokedBase {
-    /// It fails.
     Refuse,
-    /// It is built all the same.
     Allow,
 }
 
-/// What a build made.
+/// Result of a build.
 #[derive(Debug)]
 pub enum Built {
-    /// An image, recorded under this id.
     Image(Box<Image>),
-    /// Nothing has changed since this image was built, so nothing was done.
+    /// The newest image is up to date: no build ran.
     Unchanged(Box<Stored>),
-    /// An existing host was provisioned; there is no image.
+    /// An existing host was provisioned, without an image.
     Host,
 }
 
-/// A recorded image.
+/// An image that was built and recorded.
 #[derive(Debug)]
 pub struct Image {
-    /// The id of its manifest.
     pub id: ManifestId,
-    /// The manifest.
     pub manifest: Manifest,
-    /// What took how long, in order.
+    /// Durations of the phases, in order.
     pub phases: Vec<(String, Duration)>,
-    /// The AMI that was made of it, by a build on EC2.
+    /// AMI registered by a build on EC2.
     pub published: Option<Publication>,
 }
 
-/// Builds what the plan says. `update` tells what becomes of a lock that is up to date.
-///
-/// # Errors
-/// See [`BuildError`]. The machine is destroyed first, unless `on_error` says otherwise.
+/// Builds an image from a plan, or provisions its host. After an error the machine is destroyed, unless `on_error` keeps it.
 pub async fn build(
     plan: &Plan,
     update: Update,
@@ -127,18 +117,15 @@ pub async fn build(
         cancel,
     };
     match &plan.builder {
-        // On the heap: with a second build inside, it is large for the stack.
+        // On the heap: with a second build inside, the future is large for the stack.
         Builder::Qemu(guest) => Box::pin(job.image(guest, update, phases)).await,
         Builder::Host(host) => job.existing_host(host, phases).await,
         Builder::Ec2(instance) => Box::pin(job.ami(instance, update, phases)).await,
     }
 }
 
-/// Brings the lock of a template up to date, and gets its packages into the cache; nothing is installed. Returns the
-/// lock that was there before, and the one that is there now.
-///
-/// # Errors
-/// See [`BuildError`]. The machine is destroyed in every case.
+/// Updates the lock file of a template and fetches its packages into the cache, without installing them. Returns the
+/// previous lock and the current one.
 pub async fn lock(
     plan: &Plan,
     update: Update,
@@ -161,13 +148,13 @@ pub async fn lock(
     }
 }
 
-/// What time it is in a build: that of the newest archive it was locked from, or, without any, of its base.
+/// Returns the time of a build's clock: of the newest archive in its lock, else of its base.
 fn epoch(lock: &Lock, base: &BaseDisk) -> Option<Timestamp> {
     lock.epoch
         .or_else(|| disk::made(&base.disk).map(Timestamp::from_seconds))
 }
 
-/// One build's arguments, for all its parts.
+/// Arguments of one build. Each phase is a method, in the file that is named after it.
 struct Job<'a> {
     plan: &'a Plan,
     secrets: &'a Secrets,
@@ -177,7 +164,6 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Where its base is looked for.
     fn places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
         base::Places {
             cache: self.settings.cache,
@@ -222,7 +208,7 @@ impl Job<'_> {
         })))
     }
 
-    /// From the plan to a finished image in the run directory, with its manifest.
+    /// Makes a finished image in the run directory, with its manifest.
     pub(super) async fn make(
         &self,
         guest: &plan::Qemu,
@@ -233,18 +219,14 @@ impl Job<'_> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
         let mut locking = self.locking(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
-        let obtain = async {
-            match self.settings.base {
-                Some(base) => Ok(base.clone()),
-                None => Ok(base::obtain(wanted, self.places(run.path()), self.ui).await?),
-            }
-        };
-        let base = phases.run("base", obtain).await?;
+        let base = phases
+            .run("base", self.obtain_base(wanted, run.path()))
+            .await?;
         if self.settings.revoked_base == RevokedBase::Refuse {
             self.settings.store.allow_base(base.digest, UNLESS)?;
         }
-        let of_base = manifest::inputs::base_of(wanted, &base);
-        let mut inputs = phases.run("digest inputs", self.inputs(of_base)).await?;
+        let recorded = manifest::inputs::base_of(wanted, &base);
+        let mut inputs = phases.run("digest inputs", self.inputs(recorded)).await?;
         let known = self.known_lock(&mut locking, base.locked())?;
         if let Some(lock) = &known {
             self.fetch_packages(lock, phases).await?;
@@ -260,11 +242,8 @@ impl Job<'_> {
             Err(error) => return Err(self.give_up(machine, error).await),
         };
         inputs.network.requests = requests;
-        let overlay = phases
-            .run("shut down", async {
-                Ok(machine.shut_down(SHUTDOWN).await?)
-            })
-            .await?;
+        let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };
+        let overlay = phases.run("shut down", shut_down).await?;
 
         let file = run.path().join("image");
         let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
@@ -282,7 +261,7 @@ impl Job<'_> {
         })
     }
 
-    /// Puts the image where `output.path` wants it, besides the store.
+    /// Exports the image from the store to `output.path`.
     async fn copy_out(
         &self,
         manifest: &Manifest,
@@ -291,14 +270,17 @@ impl Job<'_> {
         let Some(path) = &self.plan.output.path else {
             return Ok(());
         };
-        let export = async {
-            Ok(self
-                .settings
-                .store
-                .export(manifest, path, self.settings.force, self.ui)
-                .await?)
-        };
+        let Settings { store, force, .. } = self.settings;
+        let export = async { Ok(store.export(manifest, path, *force, self.ui).await?) };
         phases.run("copy the image", export).await.map(drop)
+    }
+
+    /// Returns the disk that the build starts from: the one given in the settings, else the plan's.
+    async fn obtain_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
+        match self.settings.base {
+            Some(base) => Ok(base.clone()),
+            None => Ok(base::obtain(wanted, self.places(run), self.ui).await?),
+        }
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {

@@ -1,4 +1,4 @@
-//! An existing host: provisioned like a guest, and no image is made.
+//! Provisioning of an existing host, without an image.
 
 use super::phases::Phases;
 use super::{BuildError, Built, Job};
@@ -29,7 +29,7 @@ impl Job<'_> {
         Ok(Built::Host)
     }
 
-    /// Resolves, fetches and installs in one go: nothing of a host is kept.
+    /// Resolves, fetches, installs and runs the steps. No lock file is written for a host.
     async fn provision_host(
         &self,
         machine: &mut HostMachine,

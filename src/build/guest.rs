@@ -1,4 +1,4 @@
-//! A build's guest: launched, provisioned, and the finished image booted once more for its tests.
+//! The guest of a build: launched, provisioned; the finished image is booted again for its tests.
 
 use std::path::Path;
 
@@ -42,8 +42,7 @@ impl Job<'_> {
         phases.run("wait for SSH", ready).await
     }
 
-    /// From a booting guest to one that is ready to be shut down for good. Returns what is installed in it, from
-    /// which lock, and what it got from the network.
+    /// Provisions a booting guest up to the final shut-down. Returns its lock, its packages and its network requests.
     pub(super) async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
@@ -113,7 +112,7 @@ impl Job<'_> {
         }
     }
 
-    /// Boots the finished image once more from a throw-away overlay; nothing of that boot reaches the image.
+    /// Boots the finished image from a temporary overlay, which keeps the image unchanged, and runs its tests.
     pub(super) async fn test(
         &self,
         guest: &plan::Qemu,

@@ -1,4 +1,4 @@
-//! What the packages of a build are: read from the lock beside the template, or resolved and written there.
+//! The lock file of a build: read beside the template, or resolved by the guest's package manager and written there.
 
 use std::path::PathBuf;
 
@@ -12,19 +12,19 @@ use crate::provision::{self, Asked, Pin};
 use crate::run::RunDir;
 use crate::ui::Ui;
 
-/// What is to happen to a lock that is there.
+/// Treatment of an existing lock file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Update {
-    /// Nothing while it is fresh. Of a stale one, the versions that can still be had are kept.
+    /// Keeps a fresh lock; of a stale one, the versions that are still available.
     #[default]
     Keep,
-    /// Everything is resolved anew.
+    /// Resolves all packages again.
     All,
-    /// These packages are; the others keep their versions if they can.
+    /// Resolves these packages again; the others keep their versions if possible.
     Only(Vec<String>),
 }
 
-/// What is known about a template's lock.
+/// State of a template's lock file before the build.
 pub(super) struct Locking {
     path: PathBuf,
     request: Request,
@@ -35,7 +35,7 @@ pub(super) struct Locking {
 }
 
 impl Job<'_> {
-    /// Reads the lock. With `--locked`, what can be said without the base is said now.
+    /// Reads the lock file. With `--locked`, a lock that is missing or of another template is an error.
     pub(super) fn locking(
         &self,
         architecture: &str,
@@ -77,11 +77,8 @@ impl Job<'_> {
         })
     }
 
-    /// The lock that this build is made from, if that is known without asking the package manager: it is fresh, or there
-    /// is nothing to ask.
-    ///
-    /// # Errors
-    /// `--locked`, and it is of another base.
+    /// Returns the lock of this build if no package manager has to resolve it: it is fresh, or the template wants no
+    /// packages. With `--locked`, a lock of another base is an error.
     pub(super) fn known_lock(
         &self,
         locking: &mut Locking,
@@ -119,7 +116,7 @@ impl Job<'_> {
         Ok(Some(lock))
     }
 
-    /// Asks the machine's package manager, and writes the lock.
+    /// Resolves the packages with the machine's package manager, and writes the lock file.
     pub(super) async fn resolve<M: Machine>(
         &self,
         machine: &mut M,
@@ -129,7 +126,7 @@ impl Job<'_> {
         let asked = locking
             .asked
             .as_ref()
-            .expect("without it the lock is known");
+            .expect("a template without packages needs no resolving");
         let resolution = self
             .resolution(machine, asked, &locking.pins(), phases)
             .await?;
@@ -151,15 +148,15 @@ impl Job<'_> {
         pins: &[Pin],
         phases: &mut Phases<'_>,
     ) -> Result<Resolution, BuildError> {
-        let template = self.plan.template.path.file_name().unwrap_or_default();
-        let template = template.to_string_lossy().into_owned();
+        let path = &self.plan.template.path;
+        let template = path.file_name().unwrap_or_default().to_string_lossy();
         let fetched = |digest: &_| self.settings.cache.path(digest);
         let cx = self.context(&fetched);
         let work = async { Ok(provision::resolve(machine, asked, pins, &template, &cx).await?) };
         phases.run("resolve packages", work).await
     }
 
-    /// Gets every package of a lock into the cache.
+    /// Fetches every package of a lock into the cache.
     pub(super) async fn fetch_packages(
         &self,
         lock: &Lock,
@@ -168,33 +165,31 @@ impl Job<'_> {
         if lock.packages.is_empty() {
             return Ok(());
         }
-        let wanted = lock.packages.iter().map(|package| Wanted {
-            name: format!(
-                "{} {} {}",
-                package.name, package.version, package.architecture
-            ),
-            digest: package.sha256,
-            size: package.size,
-            url: package.url(),
-            path: package.path.clone(),
-        });
-        let wanted: Vec<_> = wanted.collect();
+        let wanted: Vec<_> = lock
+            .packages
+            .iter()
+            .map(|package| Wanted {
+                name: format!(
+                    "{} {} {}",
+                    package.name, package.version, package.architecture
+                ),
+                digest: package.sha256,
+                size: package.size,
+                url: package.url(),
+                path: package.path.clone(),
+            })
+            .collect();
         let store = |digest: &_| self.settings.store.blob(digest);
         let places = Places {
             store: Some(&store),
             mirrors: self.settings.mirrors,
         };
-        let fetch = async {
-            Ok(self
-                .settings
-                .cache
-                .fetch_all(&wanted, places, self.ui)
-                .await?)
-        };
+        let cache = self.settings.cache;
+        let fetch = async { Ok(cache.fetch_all(&wanted, places, self.ui).await?) };
         phases.run("fetch packages", fetch).await
     }
 
-    /// Installs what the lock says.
+    /// Installs the packages of the lock.
     pub(super) async fn install<M: Machine>(
         &self,
         machine: &mut M,
@@ -211,7 +206,7 @@ impl Job<'_> {
 }
 
 impl Job<'_> {
-    /// Boots the base to ask its package manager, unless the lock is known without.
+    /// Updates the lock file and fetches its packages. Boots the base only if its package manager has to resolve them.
     pub(super) async fn lock(
         &self,
         guest: &plan::Qemu,
@@ -258,30 +253,30 @@ impl Job<'_> {
 }
 
 impl Locking {
-    /// What the template asks, with its keys.
+    /// Returns the template's packages and repositories, with their keys.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.asked.as_ref()
     }
 
-    /// Says what has changed from the lock that was there before.
+    /// Shows the changes from the previous lock.
     pub(super) fn tell_changes(&self, lock: &Lock, ui: &Ui) {
         for change in self.old.iter().flat_map(|old| lock::diff(old, lock)) {
             ui.note(&change.to_string());
         }
     }
 
-    /// The AMI that the lock which was there before names, unless everything is to be looked for anew.
+    /// Returns the AMI of the previous lock, unless everything is to be resolved again.
     pub(super) fn pinned_ami(&self) -> Option<&lock::Ami> {
         let base = self.old.as_ref()?.base.as_ref()?;
         base.ami.as_ref().filter(|_| self.update != Update::All)
     }
 
-    /// The lock that was there before.
+    /// Returns the previous lock.
     pub(super) fn into_old(self) -> Option<Lock> {
         self.old
     }
 
-    /// Versions to keep.
+    /// Returns the versions to keep.
     fn pins(&self) -> Vec<Pin> {
         let packages = self.old.iter().flat_map(|lock| &lock.packages);
         let kept = packages.filter(|package| match &self.update {
@@ -289,13 +284,10 @@ impl Locking {
             Update::All => false,
             Update::Only(names) => !names.contains(&package.name),
         });
-        let mut pins: Vec<Pin> = Vec::new();
-        for package in kept {
-            pins.push(Pin {
-                name: package.name.clone(),
-                version: package.version.clone(),
-            });
-        }
-        pins
+        kept.map(|package| Pin {
+            name: package.name.clone(),
+            version: package.version.clone(),
+        })
+        .collect()
     }
 }

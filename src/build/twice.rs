@@ -1,4 +1,4 @@
-//! The same build once more.
+//! A second build from the same inputs, for `--twice` and `karat rebuild`.
 
 use std::path::PathBuf;
 
@@ -17,13 +17,12 @@ use crate::run::RunDir;
 use crate::secret::Secrets;
 use crate::ui::Ui;
 
-/// An image that was made, and not recorded.
+/// A finished image that is not recorded.
 #[derive(Debug)]
 pub struct Made {
-    /// Its manifest.
     pub manifest: Manifest,
     pub(super) file: PathBuf,
-    /// `None` where its bytes cannot be had.
+    /// `None` if its bytes cannot be read.
     pub(super) base: Option<BaseDisk>,
     pub(super) lock: Lock,
     pub(super) accelerator: String,
@@ -32,8 +31,7 @@ pub struct Made {
 }
 
 impl Made {
-    /// What of it is compared with another build.
-    #[must_use]
+    /// Returns the parts to compare with another build.
     pub fn compared(&self) -> Compared<'_> {
         Compared {
             manifest: &self.manifest,
@@ -41,17 +39,13 @@ impl Made {
         }
     }
 
-    /// The package that has a path of the image.
-    #[must_use]
+    /// Returns the package that owns a path of the image.
     pub fn owner(&self, path: &str) -> Option<String> {
         self.owners.of(path.as_bytes()).map(str::to_owned)
     }
 }
 
-/// Makes an image, compares nothing, tests nothing and records nothing: its file is gone when this returns.
-///
-/// # Errors
-/// See [`BuildError`].
+/// Builds an image only to compare it: without tests and scan, without recording it. The image file is removed.
 pub async fn again(
     plan: &Plan,
     secrets: &Secrets,
@@ -79,7 +73,7 @@ pub async fn again(
 }
 
 impl Job<'_> {
-    /// Does the same once more, from the lock, and compares.
+    /// Builds again from the lock, and compares.
     pub(super) async fn make_again(
         &self,
         guest: &plan::Qemu,
