@@ -48,12 +48,6 @@ impl Unfinished {
         sync_directory(directory_of(&self.target))
     }
 
-    /// Like [`Self::finish`], under another name in the same directory: one that is known only now, such as its digest.
-    pub fn finish_as(mut self, target: &Path) -> io::Result<()> {
-        target.clone_into(&mut self.target);
-        self.finish()
-    }
-
     /// Renames into place; fails with [`io::ErrorKind::AlreadyExists`] if the target exists. An error removes the file.
     pub fn finish_new(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;

@@ -62,7 +62,8 @@ impl RunDir {
     }
 
     /// Leaves the directory in place, as a leftover, and returns its path.
-    pub fn keep(mut self) -> PathBuf {
+    #[cfg(test)]
+    fn keep(mut self) -> PathBuf {
         self.lock = None;
         std::mem::take(&mut self.path)
     }
