@@ -7,7 +7,7 @@
 pub mod canonical;
 pub(crate) mod diff;
 mod id;
-pub(crate) mod inputs;
+pub mod inputs;
 
 use std::collections::BTreeMap;
 
