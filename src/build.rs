@@ -40,7 +40,7 @@ pub use error::BuildError;
 pub use locking::Update;
 pub use on_error::OnError;
 use phases::Phases;
-pub use scan::{GateError, ScanSettings};
+pub use scan::ScanSettings;
 pub use twice::{Made, again};
 
 /// Longest wait for a guest to shut down before it is killed: a guest without KVM is slow.

@@ -113,7 +113,9 @@ fn test_modules(path: &Path, source: &str) -> Vec<PathBuf> {
     } else {
         path.with_extension("")
     };
-    let names = declared.captures_iter(source).map(|found| directory.join(&found[1]));
+    let names = declared
+        .captures_iter(source)
+        .map(|found| directory.join(&found[1]));
     names.collect()
 }
 
@@ -121,7 +123,9 @@ fn test_modules(path: &Path, source: &str) -> Vec<PathBuf> {
 fn used_rooms(path: &Path, source: &str) -> BTreeSet<String> {
     // Inline tests stand last in a file.
     let end = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub\S*\s+)?mod\s+[a-z0-9_]+\s*\{").unwrap();
-    let source = end.find(source).map_or(source, |found| &source[..found.start()]);
+    let source = end
+        .find(source)
+        .map_or(source, |found| &source[..found.start()]);
     let comment = Regex::new(r"//[^\n]*").unwrap();
     let source = comment.replace_all(source, "");
     let mut used = BTreeSet::new();
@@ -133,11 +137,16 @@ fn used_rooms(path: &Path, source: &str) -> BTreeSet<String> {
         }
     }
     // In the file of a room itself, `super` is the crate's root.
-    let is_root = path.ends_with("mod.rs") && path.parent().unwrap().parent().unwrap().ends_with("src")
+    let is_root = path.ends_with("mod.rs")
+        && path.parent().unwrap().parent().unwrap().ends_with("src")
         || path.parent().unwrap().ends_with("src");
     if is_root {
         let parent = Regex::new(r"\bsuper::([a-z0-9_]+)").unwrap();
-        used.extend(parent.captures_iter(&source).map(|found| found[1].to_owned()));
+        used.extend(
+            parent
+                .captures_iter(&source)
+                .map(|found| found[1].to_owned()),
+        );
     }
     used
 }
@@ -151,7 +160,12 @@ fn group_heads(rest: &str) -> Vec<String> {
             '}' if depth > 0 => depth -= 1,
             '}' | ',' if depth == 0 => {
                 let head = word.split("::").next().unwrap_or_default();
-                heads.push(head.split_whitespace().next().unwrap_or_default().to_owned());
+                heads.push(
+                    head.split_whitespace()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
                 word.clear();
                 if letter == '}' {
                     break;
@@ -202,7 +216,10 @@ fn no_room_uses_one_above_it() {
         }
     }
     let listed: BTreeSet<String> = order.iter().cloned().collect();
-    assert_eq!(listed, found, "the list in src/lib.rs and the folders of src");
+    assert_eq!(
+        listed, found,
+        "the list in src/lib.rs and the folders of src"
+    );
     assert_eq!(listed.len(), order.len(), "a room is listed twice");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
