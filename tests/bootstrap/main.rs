@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use guest::{Guest, WayIn};
+use karat::disk::normalize::source::Source;
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::rewrite::Source;
 use support::base;
 
 /// Where the root file system starts; `sfdisk --list` of a base says the same.
