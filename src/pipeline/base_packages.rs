@@ -8,14 +8,14 @@ use crate::os::atomic_file;
 use crate::ssh::Session;
 
 /// Returns the path of a base's dpkg status; the file exists once a machine has run from the base.
-pub fn status_path(cache: &Path, base: &Digest) -> PathBuf {
+pub(crate) fn status_path(cache: &Path, base: &Digest) -> PathBuf {
     cache.join("status").join(base.hex())
 }
 
 impl Job<'_> {
     /// Saves the dpkg status of a machine that has just booted. A failure is only a detail: `karat plan --unneeded` says how
     /// to get the status.
-    pub(super) async fn remember(&self, session: &Session, base: &Digest) {
+    pub(super) async fn save_base_packages(&self, session: &Session, base: &Digest) {
         let path = status_path(self.settings.cache.root(), base);
         if path.exists() {
             return;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::finish::Finished;
-use super::scan::Passed;
+use super::scan::AcceptedScan;
 use super::{BuildError, Made, Settings};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
@@ -19,19 +19,19 @@ use crate::store::{Run, StoreError, Timestamp, Writing};
 use crate::ui::Ui;
 
 /// Facts about this run, which are not in the manifest.
-pub(super) struct ThisRun<'a> {
+pub(super) struct RunFacts<'a> {
     pub(super) started: Timestamp,
     pub(super) phases: &'a [(String, Duration)],
     /// Result of the scan: beside the manifest, since it depends on a database.
-    pub(super) passed: Option<&'a Passed>,
+    pub(super) passed: Option<&'a AcceptedScan>,
 }
 
 /// Stores the image, its manifest, and the inputs of a rebuild: base, lock, packages, files of the template. Moves the
 /// image file away.
-pub(super) async fn image(
+pub(super) async fn commit_image(
     made: &Made,
     plan: &Plan,
-    run: ThisRun<'_>,
+    run: RunFacts<'_>,
     settings: &Settings<'_>,
     ui: &Ui,
 ) -> Result<ManifestId, BuildError> {
@@ -58,7 +58,7 @@ pub(super) async fn image(
     if let Some(listing) = &made.listing {
         writing.add_text(listing.packed())?;
     }
-    if let Some(Passed { contents, report }) = run.passed {
+    if let Some(AcceptedScan { contents, report }) = run.passed {
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
         let about = Subject {
             name: plan.image.name.clone(),
@@ -119,7 +119,7 @@ fn milliseconds(took: Duration) -> u64 {
 }
 
 /// Composes the manifest of a finished image.
-pub(super) fn manifest(
+pub(super) fn compose_manifest(
     inputs: Inputs,
     machine: (plan::Arch, plan::Firmware),
     plan: &Plan,

@@ -14,7 +14,7 @@ const MAX_DIFFERENCES: usize = 20;
 
 /// Level of reproducibility, from the weakest to the strongest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub enum Level {
+pub(crate) enum Level {
     /// The inputs are recorded.
     #[serde(rename = "L0")]
     Recorded,
@@ -46,7 +46,7 @@ impl fmt::Display for Level {
 
 impl Level {
     /// Returns the level that a manifest promises: the same bytes, unless it says otherwise.
-    pub fn claimed(manifest: &Manifest) -> Self {
+    pub(crate) fn claimed(manifest: &Manifest) -> Self {
         match &manifest.outputs.finish {
             Some(finish) if finish.reproducible && manifest.inputs.hermetic => Self::Bytes,
             _ if manifest.inputs.hermetic => Self::Packages,
@@ -57,7 +57,7 @@ impl Level {
 
 /// Result of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// Level that the builds reach.
     pub level: Level,
     /// At most [`MAX_DIFFERENCES`], in order.
@@ -68,7 +68,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Formats the differences, one a line.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let mut lines: Vec<String> = self
             .differences
             .iter()
@@ -83,7 +83,7 @@ impl Comparison {
 
 /// One difference between two builds.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Input, package or path.
     pub what: String,
     /// Both values, or the side that has it.
@@ -122,14 +122,14 @@ impl fmt::Display for Difference {
 
 /// One of the two builds.
 #[derive(Clone, Copy)]
-pub struct Compared<'a> {
+pub(crate) struct Compared<'a> {
     pub manifest: &'a Manifest,
     /// Listing of its files, if its disk was rewritten.
     pub listing: Option<&'a Listing>,
 }
 
 /// Compares two builds. `owner` returns the package that owns a path.
-pub fn compare(
+pub(crate) fn compare(
     first: Compared<'_>,
     second: Compared<'_>,
     owner: impl Fn(&str) -> Option<String>,

@@ -25,7 +25,7 @@ use crate::store::StoreError;
 
 /// Failure of a build.
 #[derive(Debug, Error, Diagnostic)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     #[error("cannot use a run directory in the cache")]
     #[diagnostic(help("free some space, or choose another cache directory with `KARAT_CACHE`"))]
     RunDirectory(#[source] io::Error),
@@ -96,7 +96,7 @@ pub enum BuildError {
     #[diagnostic(help(
         "its disk is not rewritten; omit `--twice`, or build with `[builder.qemu]` and publish the image"
     ))]
-    OnceOnly,
+    NotReproducible,
     #[error("cancelled; the machine was destroyed and nothing was kept")]
     Cancelled,
 }
@@ -113,14 +113,14 @@ impl From<Ec2Error> for BuildError {
 impl BuildError {
     /// Returns the exit code of `karat build`: 130 if cancelled, 4 for a wrong digest or undeclared content, 3 if the policy
     /// refuses the image, 2 for wrong input, else 1.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Cancelled => 130,
             Self::Differs { .. } => 4,
             Self::Gate(error) => error.exit_code(),
             Self::Base(error) => error.exit_code(),
             Self::Ec2(error) => error.exit_code(),
-            Self::OnceOnly | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
+            Self::NotReproducible | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
             Self::Fetch(error) => error.exit_code(),
             Self::Lock(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),

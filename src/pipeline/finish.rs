@@ -26,7 +26,7 @@ const NOT_REWRITTEN: &str = "the template says `rebuild = false`";
 
 impl Job<'_> {
     /// Writes the overlay and its base to the image file `to`.
-    pub(super) async fn finish(
+    pub(super) async fn finish_disk(
         &self,
         overlay: PathBuf,
         base: &disk::Base,
@@ -35,7 +35,7 @@ impl Job<'_> {
     ) -> Result<Finished, BuildError> {
         let finish = &self.plan.finish;
         if !finish.rebuild {
-            return self.as_it_is(&overlay, to, NOT_REWRITTEN).await;
+            return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
         }
         let paths = |rules: &[Exception]| rules.iter().map(|rule| rule.path.clone()).collect();
         let anew = Anew {
@@ -50,7 +50,7 @@ impl Job<'_> {
             },
         };
         match disk::renew(anew, to, self.ui).await {
-            Ok(renewed) => Ok(self.renewed(renewed)),
+            Ok(renewed) => Ok(self.rewritten(renewed)),
             Err(error) => match error.unknown() {
                 Some(what) => {
                     self.ui.warn(&format!(
@@ -58,14 +58,14 @@ impl Job<'_> {
                     ));
                     // Part of the manifest, and so of its id.
                     let because = format!("it has {what}, which cannot be written anew");
-                    self.as_it_is(&overlay, to, &because).await
+                    self.convert_disk(&overlay, to, &because).await
                 }
                 None => Err(error.into()),
             },
         }
     }
 
-    fn renewed(&self, renewed: Renewed) -> Finished {
+    fn rewritten(&self, renewed: Renewed) -> Finished {
         for (rule, count) in &renewed.cleaned.rules {
             self.ui.detail(&format!("cleaned by {rule}: {count}"));
         }
@@ -91,7 +91,7 @@ impl Job<'_> {
     }
 
     /// Converts the disk without rewriting its file systems. `because` goes into the manifest.
-    pub(super) async fn as_it_is(
+    pub(super) async fn convert_disk(
         &self,
         overlay: &Path,
         to: &Path,

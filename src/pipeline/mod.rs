@@ -28,31 +28,33 @@ mod error;
 mod existing_host;
 mod finish;
 mod guest;
-mod locking;
+mod lock_file;
 pub mod manifest_inputs;
 mod network;
 mod on_error;
+mod packages;
 mod phases;
+mod provision;
 pub(crate) mod rebuild;
 pub(crate) mod scan;
 mod twice;
 pub(crate) mod up_to_date;
 
-pub use error::BuildError;
-pub use locking::Update;
-pub use on_error::OnError;
+pub(crate) use error::BuildError;
+pub(crate) use lock_file::Update;
+pub(crate) use on_error::OnError;
 use phases::Phases;
-pub use scan::ScanSettings;
-pub use twice::{Made, again};
+pub(crate) use scan::ScanSettings;
+pub(crate) use twice::{Made, again};
 
 /// Longest wait for a guest to shut down before it is killed: a guest without KVM is slow.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Hint of the error about a revoked base.
-const UNLESS: &str = "`--allow-revoked` builds on it anyway";
+const ALLOW_REVOKED_HINT: &str = "`--allow-revoked` builds on it anyway";
 
 /// Directories and options of a build.
-pub struct Settings<'a> {
+pub(crate) struct Settings<'a> {
     /// Holds downloads, bootstrapped bases and run directories.
     pub cache: &'a Cache,
     /// Receives the image and its manifest.
@@ -75,14 +77,14 @@ pub struct Settings<'a> {
 
 /// Treatment of a base that is a revoked image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RevokedBase {
+pub(crate) enum RevokedBase {
     Refuse,
     Allow,
 }
 
 /// Result of a build.
 #[derive(Debug)]
-pub enum Built {
+pub(crate) enum Built {
     Image(Box<Image>),
     /// The newest image is up to date: no build ran.
     Unchanged(Box<Stored>),
@@ -92,7 +94,7 @@ pub enum Built {
 
 /// An image that was built and recorded.
 #[derive(Debug)]
-pub struct Image {
+pub(crate) struct Image {
     pub id: ManifestId,
     pub manifest: Manifest,
     /// Durations of the phases, in order.
@@ -102,7 +104,7 @@ pub struct Image {
 }
 
 /// Builds an image from a plan, or provisions its host. After an error the machine is destroyed, unless `on_error` keeps it.
-pub async fn build(
+pub(crate) async fn build(
     plan: &Plan,
     update: Update,
     secrets: &Secrets,
@@ -120,15 +122,15 @@ pub async fn build(
     };
     match &plan.builder {
         // On the heap: with a second build inside, the future is large for the stack.
-        Builder::Qemu(guest) => Box::pin(job.image(guest, update, phases)).await,
-        Builder::Host(host) => job.existing_host(host, phases).await,
+        Builder::Qemu(guest) => Box::pin(job.build_image(guest, update, phases)).await,
+        Builder::Host(host) => job.provision_existing_host(host, phases).await,
         Builder::Ec2(instance) => Box::pin(job.ami(instance, update, phases)).await,
     }
 }
 
 /// Updates the lock file of a template and fetches its packages into the cache, without installing them. Returns the
 /// previous lock and the current one.
-pub async fn lock(
+pub(crate) async fn lock(
     plan: &Plan,
     update: Update,
     settings: &Settings<'_>,
@@ -144,7 +146,7 @@ pub async fn lock(
         cancel,
     };
     match &plan.builder {
-        Builder::Qemu(guest) => job.lock(guest, update, &mut phases).await,
+        Builder::Qemu(guest) => job.update_lock(guest, update, &mut phases).await,
         Builder::Host(_) => Err(LockError::NoLock.into()),
         Builder::Ec2(instance) => job.lock_on_ec2(instance, update, &mut phases).await,
     }
@@ -166,7 +168,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
+    fn base_places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
         base::Places {
             cache: self.settings.cache,
             store: self.settings.store,
@@ -174,7 +176,7 @@ impl Job<'_> {
         }
     }
 
-    async fn image(
+    async fn build_image(
         &self,
         guest: &plan::Qemu,
         update: Update,
@@ -182,36 +184,36 @@ impl Job<'_> {
     ) -> Result<Built, BuildError> {
         let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let made = self.make(guest, update, &run, &mut phases).await?;
+        let made = self.make_image(guest, update, &run, &mut phases).await?;
         let image = disk::Base {
             path: made.file.clone(),
             format: disk::driver(self.plan.output.format).to_owned(),
         };
-        let passed = phases.run("scan", self.scan(&made)).await?;
-        self.test(guest, &image, &run, &mut phases).await?;
+        let passed = phases.run("scan", self.scan_image(&made)).await?;
+        self.test_image(guest, &image, &run, &mut phases).await?;
         if self.settings.twice {
-            Box::pin(self.make_again(guest, &made, &mut phases)).await?;
+            Box::pin(self.compare_second_build(guest, &made, &mut phases)).await?;
         }
 
-        let this = commit::ThisRun {
+        let this = commit::RunFacts {
             started,
-            phases: &phases.so_far(),
+            phases: &phases.durations(),
             passed: passed.as_ref(),
         };
-        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
+        let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
-        self.copy_out(&made.manifest, &mut phases).await?;
+        self.export_image(&made.manifest, &mut phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
         Ok(Built::Image(Box::new(Image {
             id,
             manifest: made.manifest,
-            phases: phases.so_far(),
+            phases: phases.durations(),
             published: None,
         })))
     }
 
     /// Makes a finished image in the run directory, with its manifest.
-    pub(super) async fn make(
+    pub(super) async fn make_image(
         &self,
         guest: &plan::Qemu,
         update: Update,
@@ -219,39 +221,44 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Made, BuildError> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
-        let mut locking = self.locking(guest.arch.name(), update)?;
+        let mut lock_state = self.read_lock(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let base = phases
             .run("base", self.obtain_base(wanted, run.path()))
             .await?;
         if self.settings.revoked_base == RevokedBase::Refuse {
-            self.settings.store.allow_base(base.digest, UNLESS)?;
+            self.settings
+                .store
+                .allow_base(base.digest, ALLOW_REVOKED_HINT)?;
         }
         let recorded = manifest_inputs::base_of(wanted, &base);
-        let mut inputs = phases.run("digest inputs", self.inputs(recorded)).await?;
-        let known = self.known_lock(&mut locking, base.locked())?;
+        let mut inputs = phases
+            .run("digest inputs", self.digest_inputs(recorded))
+            .await?;
+        let known = self.settle_lock(&mut lock_state, base.locked())?;
         if let Some(lock) = &known {
             self.fetch_packages(lock, phases).await?;
         }
 
         let clock = known.as_ref().and_then(|lock| epoch(lock, &base));
-        let launch = self.launch(guest, &base.disk, clock, run.path());
+        let launch = self.launch_guest(guest, &base.disk, clock, run.path());
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
-        let provisioned = self.provision_guest(&mut machine, &base, &locking, known, phases);
+        let provisioned = self.provision_guest(&mut machine, &base, &lock_state, known, phases);
         let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.give_up(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error).await),
         };
         inputs.network.requests = requests;
         let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };
         let overlay = phases.run("shut down", shut_down).await?;
 
         let file = run.path().join("image");
-        let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
+        let finish = self.finish_disk(overlay, &base.disk, epoch(&lock, &base), &file);
         let finished = phases.run("finish", finish).await?;
         let kind = (guest.arch, guest.firmware);
-        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest =
+            commit::compose_manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
@@ -264,7 +271,7 @@ impl Job<'_> {
     }
 
     /// Exports the image from the store to `output.path`.
-    async fn copy_out(
+    async fn export_image(
         &self,
         manifest: &Manifest,
         phases: &mut Phases<'_>,
@@ -281,7 +288,7 @@ impl Job<'_> {
     async fn obtain_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
         match self.settings.base {
             Some(base) => Ok(base.clone()),
-            None => Ok(base::obtain(wanted, self.places(run), self.ui).await?),
+            None => Ok(base::obtain(wanted, self.base_places(run), self.ui).await?),
         }
     }
 
@@ -293,12 +300,12 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn inputs(&self, base: manifest::Base) -> Result<Inputs, BuildError> {
+    async fn digest_inputs(&self, base: manifest::Base) -> Result<Inputs, BuildError> {
         let plan = self.plan.clone();
         Ok(hash_stream::blocking(move |stop| manifest_inputs::collect(&plan, base, stop)).await?)
     }
 
-    fn context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {
+    fn step_context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {
         Context {
             variables: &self.plan.variables,
             secrets: self.secrets,

@@ -14,7 +14,7 @@ const OK: u16 = 200;
 
 impl Job<'_> {
     /// Seals a machine, unless the template opens the network.
-    pub(super) async fn seal(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+    pub(super) async fn seal_guest(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal).await?),
             None => Ok(()),
@@ -22,7 +22,10 @@ impl Job<'_> {
     }
 
     /// Seals a machine that runs the finished image: a refused request does not fail its tests.
-    pub(super) async fn seal_finished(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+    pub(super) async fn seal_test_guest(
+        &self,
+        machine: &mut QemuMachine,
+    ) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal.tolerant()).await?),
             None => Ok(()),

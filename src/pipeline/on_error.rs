@@ -14,7 +14,7 @@ use crate::ui::Ui;
 
 impl Job<'_> {
     /// Runs the steps of `on_error`, holds the machine if the user wants that, destroys it, and returns the error.
-    pub(super) async fn give_up<M: Machine>(
+    pub(super) async fn handle_failure<M: Machine>(
         &self,
         mut machine: M,
         error: BuildError,
@@ -26,7 +26,7 @@ impl Job<'_> {
                 error: &text,
             };
             let fetched = |digest: &Digest| self.settings.cache.path(digest);
-            let cx = self.context(&fetched);
+            let cx = self.step_context(&fetched);
             let steps = provision::on_error(&mut machine, &self.plan.on_error, failure, &cx);
             self.cancel
                 .run_until_cancelled(async {
@@ -47,7 +47,7 @@ impl Job<'_> {
 
 /// Fate of a machine whose provisioning failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum OnError {
+pub(crate) enum OnError {
     /// Destroy the machine at once
     #[default]
     Cleanup,

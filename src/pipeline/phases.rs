@@ -38,7 +38,7 @@ impl<'a> Phases<'a> {
 
     /// Runs a phase that must not be dropped, because it creates resources that have to be removed. The work itself watches
     /// for the cancellation.
-    pub(super) async fn whole<T>(
+    pub(super) async fn run_to_end<T>(
         &mut self,
         name: &str,
         work: impl Future<Output = Result<T, BuildError>>,
@@ -53,7 +53,7 @@ impl<'a> Phases<'a> {
     }
 
     /// Returns the finished phases with their durations, in order.
-    pub(super) fn so_far(&self) -> Vec<(String, Duration)> {
+    pub(super) fn durations(&self) -> Vec<(String, Duration)> {
         self.took.clone()
     }
 }

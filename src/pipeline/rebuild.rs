@@ -26,7 +26,7 @@ use crate::template::{self, LoadError};
 
 /// Inputs of a recorded image, laid out on this host.
 #[derive(Debug)]
-pub struct Materials {
+pub(crate) struct Materials {
     /// Plan of the recorded template with the recorded variables.
     pub plan: Plan,
     pub base: BaseDisk,
@@ -36,7 +36,7 @@ pub struct Materials {
 
 /// Failure to lay out the inputs of an image.
 #[derive(Debug, Error, Diagnostic)]
-pub enum RebuildError {
+pub(crate) enum RebuildError {
     #[error("the store and the cache lack inputs of {image}:\n{}", list(missing))]
     #[diagnostic(help("copy the blobs from another store that has them; nothing was started"))]
     Missing {
@@ -89,7 +89,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Rebu
 }
 
 /// Lays out the inputs of a manifest's image in `scratch`. If any are missing, names them all before it writes a file.
-pub async fn materials(
+pub(crate) async fn materials(
     manifest: &Manifest,
     store: &Store,
     cache: &Cache,

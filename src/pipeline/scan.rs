@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 
 /// Options of the scan.
 #[derive(Clone, Debug, Default)]
-pub struct ScanSettings {
+pub(crate) struct ScanSettings {
     /// Database of vulnerabilities; by default the user's.
     pub database: Option<PathBuf>,
     pub without: Vec<Check>,
@@ -32,14 +32,14 @@ pub struct ScanSettings {
 
 /// Scan result of an image that its policy accepts.
 #[derive(Debug)]
-pub(super) struct Passed {
+pub(super) struct AcceptedScan {
     pub(super) contents: Contents,
     pub(super) report: Report,
 }
 
 /// Refusal of an image by its scan.
 #[derive(Debug, Error, Diagnostic)]
-pub enum GateError {
+pub(crate) enum GateError {
     #[error("cannot scan the finished image")]
     #[diagnostic(help("fix the cause, or skip the check with `--without CHECK`"))]
     Scan(
@@ -90,7 +90,7 @@ impl GateError {
 
 impl Job<'_> {
     /// Scans the image and applies the policy. `None` if every check is skipped.
-    pub(super) async fn scan(&self, made: &Made) -> Result<Option<Passed>, BuildError> {
+    pub(super) async fn scan_image(&self, made: &Made) -> Result<Option<AcceptedScan>, BuildError> {
         let without = &self.settings.scan.without;
         if Check::ALL.iter().all(|check| without.contains(check)) {
             self.ui
@@ -100,7 +100,7 @@ impl Job<'_> {
         Ok(Some(self.scan_and_judge(made).await?))
     }
 
-    async fn scan_and_judge(&self, made: &Made) -> Result<Passed, GateError> {
+    async fn scan_and_judge(&self, made: &Made) -> Result<AcceptedScan, GateError> {
         let policy = &self.plan.policy;
         let statements = vex::read(&policy.vex)?;
         let (database, left_out) = self.checks(made)?;
@@ -150,7 +150,7 @@ impl Job<'_> {
                 .note(&format!("scan: {findings} that the policy accepts"));
         }
         let contents = scanned.contents;
-        Ok(Passed { contents, report })
+        Ok(AcceptedScan { contents, report })
     }
 
     /// Opens the database, and warns of every check that is left out.

@@ -19,7 +19,7 @@ use crate::ui::Ui;
 
 /// A finished image that is not recorded.
 #[derive(Debug)]
-pub struct Made {
+pub(crate) struct Made {
     pub manifest: Manifest,
     pub(super) file: PathBuf,
     /// `None` if its bytes cannot be read.
@@ -32,7 +32,7 @@ pub struct Made {
 
 impl Made {
     /// Returns the parts to compare with another build.
-    pub fn compared(&self) -> Compared<'_> {
+    pub(crate) fn compared(&self) -> Compared<'_> {
         Compared {
             manifest: &self.manifest,
             listing: self.listing.as_ref(),
@@ -40,13 +40,13 @@ impl Made {
     }
 
     /// Returns the package that owns a path of the image.
-    pub fn owner(&self, path: &str) -> Option<String> {
+    pub(crate) fn owner(&self, path: &str) -> Option<String> {
         self.owners.of(path.as_bytes()).map(str::to_owned)
     }
 }
 
 /// Builds an image only to compare it: without tests and scan, without recording it. The image file is removed.
-pub async fn again(
+pub(crate) async fn again(
     plan: &Plan,
     secrets: &Secrets,
     settings: &Settings<'_>,
@@ -56,7 +56,7 @@ pub async fn again(
     let guest = match &plan.builder {
         Builder::Qemu(guest) => guest,
         Builder::Host(_) => return Err(LockError::NoLock.into()),
-        Builder::Ec2(_) => return Err(BuildError::OnceOnly),
+        Builder::Ec2(_) => return Err(BuildError::NotReproducible),
     };
     let job = Job {
         plan,
@@ -67,14 +67,16 @@ pub async fn again(
     };
     let run = RunDir::create(&settings.cache.runs()).map_err(BuildError::RunDirectory)?;
     let mut phases = Phases::new(ui, cancel);
-    let made = job.make(guest, Update::Keep, &run, &mut phases).await?;
+    let made = job
+        .make_image(guest, Update::Keep, &run, &mut phases)
+        .await?;
     run.remove().map_err(BuildError::RunDirectory)?;
     Ok(made)
 }
 
 impl Job<'_> {
     /// Builds again from the lock, and compares.
-    pub(super) async fn make_again(
+    pub(super) async fn compare_second_build(
         &self,
         guest: &plan::Qemu,
         first: &Made,
@@ -92,7 +94,9 @@ impl Job<'_> {
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         let again = async {
             let mut inner = Phases::new(self.ui, self.cancel);
-            let second = job.make(guest, Update::Keep, &run, &mut inner).await?;
+            let second = job
+                .make_image(guest, Update::Keep, &run, &mut inner)
+                .await?;
             Ok(compare(first.compared(), second.compared(), |path| {
                 second.owner(path)
             }))

@@ -16,7 +16,7 @@ use crate::ui::Ui;
 
 /// Result of comparing template, base, lock and archives with the newest image.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// A build would make the newest image of this name again.
     Unchanged(Box<Stored>),
     /// An input has changed or cannot be compared, for this reason.
@@ -29,7 +29,12 @@ pub enum Verdict {
 ///
 /// With `locked` the lock file alone decides, and no archive is asked. An input that cannot be compared counts as changed.
 /// The values of secrets are not recorded, so changes of them are not detected.
-pub async fn verdict(plan: &Plan, settings: &Settings<'_>, locked: bool, ui: &Ui) -> Verdict {
+pub(crate) async fn verdict(
+    plan: &Plan,
+    settings: &Settings<'_>,
+    locked: bool,
+    ui: &Ui,
+) -> Verdict {
     match compare(plan, settings, locked, ui).await {
         Ok((stored, None)) => Verdict::Unchanged(Box::new(stored)),
         Ok((_, Some(reason))) => Verdict::Moved(reason),

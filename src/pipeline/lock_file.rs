@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use super::{BuildError, Job, phases::Phases};
 use crate::base::{self, BaseDisk};
-use crate::fetch::{Places, Wanted};
 use crate::machine::Machine;
 use crate::os::run_dir::RunDir;
 use crate::plan;
-use crate::provision::{self, Asked, Pin};
+use crate::provision::{Asked, Pin};
 use crate::record::lock::{self, Lock, LockError, Request, Resolution};
 use crate::ui::Ui;
 
 /// Treatment of an existing lock file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Update {
+pub(crate) enum Update {
     /// Keeps a fresh lock; of a stale one, the versions that are still available.
     #[default]
     Keep,
@@ -25,7 +24,7 @@ pub enum Update {
 }
 
 /// State of a template's lock file before the build.
-pub(super) struct Locking {
+pub(super) struct LockState {
     path: PathBuf,
     request: Request,
     asked: Option<Asked>,
@@ -36,11 +35,11 @@ pub(super) struct Locking {
 
 impl Job<'_> {
     /// Reads the lock file. With `--locked`, a lock that is missing or of another template is an error.
-    pub(super) fn locking(
+    pub(super) fn read_lock(
         &self,
         architecture: &str,
         update: Update,
-    ) -> Result<Locking, BuildError> {
+    ) -> Result<LockState, BuildError> {
         let asked = Asked::read(&self.plan.packages)?;
         let request = match &asked {
             Some(asked) => asked.request(Some(architecture)),
@@ -67,7 +66,7 @@ impl Job<'_> {
                 return Err(LockError::Stale { path, differences }.into());
             }
         }
-        Ok(Locking {
+        Ok(LockState {
             path,
             request,
             asked,
@@ -79,135 +78,72 @@ impl Job<'_> {
 
     /// Returns the lock of this build if no package manager has to resolve it: it is fresh, or the template wants no
     /// packages. With `--locked`, a lock of another base is an error.
-    pub(super) fn known_lock(
+    pub(super) fn settle_lock(
         &self,
-        locking: &mut Locking,
+        lock_state: &mut LockState,
         base: lock::Base,
     ) -> Result<Option<Lock>, BuildError> {
-        let differences = locking
+        let differences = lock_state
             .old
             .as_ref()
-            .map(|lock| lock.differences(&locking.request, Some(&base)));
-        locking.base = Some(base);
+            .map(|lock| lock.differences(&lock_state.request, Some(&base)));
+        lock_state.base = Some(base);
         match differences {
-            Some(differences) if differences.is_empty() && locking.update == Update::Keep => {
-                return Ok(locking.old.clone());
+            Some(differences) if differences.is_empty() && lock_state.update == Update::Keep => {
+                return Ok(lock_state.old.clone());
             }
             Some(differences) if self.settings.locked => {
-                let path = locking.path.clone();
+                let path = lock_state.path.clone();
                 return Err(LockError::Stale { path, differences }.into());
             }
             Some(differences) => {
                 for line in &differences {
                     self.ui.note(&format!(
                         "{} is out of date: {line}",
-                        locking.path.display()
+                        lock_state.path.display()
                     ));
                 }
             }
             None => {}
         }
-        if locking.asked.is_some() {
+        if lock_state.asked.is_some() {
             return Ok(None);
         }
-        let (request, base) = (locking.request.clone(), locking.base.clone());
+        let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
         let lock = Lock::new(request, base, Resolution::default());
-        lock.write(&locking.path)?;
+        lock.write(&lock_state.path)?;
         Ok(Some(lock))
     }
 
     /// Resolves the packages with the machine's package manager, and writes the lock file.
-    pub(super) async fn resolve<M: Machine>(
+    pub(super) async fn resolve_lock<M: Machine>(
         &self,
         machine: &mut M,
-        locking: &Locking,
+        lock_state: &LockState,
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
-        let asked = locking
+        let asked = lock_state
             .asked
             .as_ref()
             .expect("a template without packages needs no resolving");
         let resolution = self
-            .resolution(machine, asked, &locking.pins(), phases)
+            .resolve_packages(machine, asked, &lock_state.pins(), phases)
             .await?;
-        let (request, base) = (locking.request.clone(), locking.base.clone());
+        let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
         let lock = Lock::new(request, base, resolution);
-        lock.write(&locking.path)?;
+        lock.write(&lock_state.path)?;
         let count = lock.packages.len();
         self.ui.note(&format!(
             "{}: {count} packages locked",
-            locking.path.display()
+            lock_state.path.display()
         ));
         Ok(lock)
-    }
-
-    pub(super) async fn resolution<M: Machine>(
-        &self,
-        machine: &mut M,
-        asked: &Asked,
-        pins: &[Pin],
-        phases: &mut Phases<'_>,
-    ) -> Result<Resolution, BuildError> {
-        let path = &self.plan.template.path;
-        let template = path.file_name().unwrap_or_default().to_string_lossy();
-        let fetched = |digest: &_| self.settings.cache.path(digest);
-        let cx = self.context(&fetched);
-        let work = async { Ok(provision::resolve(machine, asked, pins, &template, &cx).await?) };
-        phases.run("resolve packages", work).await
-    }
-
-    /// Fetches every package of a lock into the cache.
-    pub(super) async fn fetch_packages(
-        &self,
-        lock: &Lock,
-        phases: &mut Phases<'_>,
-    ) -> Result<(), BuildError> {
-        if lock.packages.is_empty() {
-            return Ok(());
-        }
-        let wanted: Vec<_> = lock
-            .packages
-            .iter()
-            .map(|package| Wanted {
-                name: format!(
-                    "{} {} {}",
-                    package.name, package.version, package.architecture
-                ),
-                digest: package.sha256,
-                size: package.size,
-                url: package.url(),
-                path: package.path.clone(),
-            })
-            .collect();
-        let store = |digest: &_| self.settings.store.blob(digest);
-        let places = Places {
-            store: Some(&store),
-            mirrors: self.settings.mirrors,
-        };
-        let cache = self.settings.cache;
-        let fetch = async { Ok(cache.fetch_all(&wanted, places, self.ui).await?) };
-        phases.run("fetch packages", fetch).await
-    }
-
-    /// Installs the packages of the lock.
-    pub(super) async fn install<M: Machine>(
-        &self,
-        machine: &mut M,
-        asked: Option<&Asked>,
-        lock: &Lock,
-        phases: &mut Phases<'_>,
-    ) -> Result<(), BuildError> {
-        let Some(asked) = asked else { return Ok(()) };
-        let fetched = |digest: &_| self.settings.cache.path(digest);
-        let cx = self.context(&fetched);
-        let work = async { Ok(provision::install(machine, asked, lock, &cx).await?) };
-        phases.run("install packages", work).await
     }
 }
 
 impl Job<'_> {
     /// Updates the lock file and fetches its packages. Boots the base only if its package manager has to resolve them.
-    pub(super) async fn lock(
+    pub(super) async fn update_lock(
         &self,
         guest: &plan::Qemu,
         update: Update,
@@ -215,36 +151,38 @@ impl Job<'_> {
     ) -> Result<(Option<Lock>, Lock), BuildError> {
         let cache = self.settings.cache;
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
-        let mut locking = self.locking(guest.arch.name(), update)?;
+        let mut lock_state = self.read_lock(guest.arch.name(), update)?;
         let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
-        let obtain = async { Ok(base::obtain(wanted, self.places(run.path()), self.ui).await?) };
+        let obtain =
+            async { Ok(base::obtain(wanted, self.base_places(run.path()), self.ui).await?) };
         let base = phases.run("base", obtain).await?;
-        let lock = match self.known_lock(&mut locking, base.locked())? {
+        let lock = match self.settle_lock(&mut lock_state, base.locked())? {
             Some(lock) => lock,
             None => {
-                self.lock_in_guest(guest, &base, &run, &locking, phases)
+                self.resolve_in_guest(guest, &base, &run, &lock_state, phases)
                     .await?
             }
         };
         self.fetch_packages(&lock, phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
-        Ok((locking.into_old(), lock))
+        Ok((lock_state.into_old(), lock))
     }
 
-    async fn lock_in_guest(
+    async fn resolve_in_guest(
         &self,
         guest: &plan::Qemu,
         base: &BaseDisk,
         run: &RunDir,
-        locking: &Locking,
+        lock_state: &LockState,
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
-        let launch = self.launch(guest, &base.disk, None, run.path());
+        let launch = self.launch_guest(guest, &base.disk, None, run.path());
         let mut machine = phases.run("launch", launch).await?;
         let lock = async {
-            self.wait_ready(&mut machine, phases).await?;
-            self.remember(machine.session(), &base.digest).await;
-            self.resolve(&mut machine, locking, phases).await
+            self.wait_for_guest(&mut machine, phases).await?;
+            self.save_base_packages(machine.session(), &base.digest)
+                .await;
+            self.resolve_lock(&mut machine, lock_state, phases).await
         }
         .await;
         machine.destroy().await;
@@ -252,7 +190,7 @@ impl Job<'_> {
     }
 }
 
-impl Locking {
+impl LockState {
     /// Returns the template's packages and repositories, with their keys.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.asked.as_ref()
