@@ -18,4 +18,7 @@ mod sanity;
 mod scan;
 mod site;
 mod sizes;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod variables;

@@ -284,7 +284,7 @@ fn a_store_that_others_can_change_is_refused() {
     mode(&signers, 0o646);
     let (exit, error) = code(&site, &["verify"]);
     assert!(
-        exit == 2 && error.contains("everybody can write to"),
+        exit == 2 && error.contains("all users can write to"),
         "{error}"
     );
     mode(&signers, 0o664);

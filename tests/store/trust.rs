@@ -384,7 +384,7 @@ fn mistakes_with_keys_and_proofs_are_explained() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let open = said(&site, &["sign", &id]);
     assert!(
-        open.contains("others than its owner can read the signing key"),
+        open.contains("other users can read the signing key"),
         "{open}"
     );
     assert!(
