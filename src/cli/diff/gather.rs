@@ -9,9 +9,10 @@ use crate::cli::CommandError;
 use crate::cli::shared::open_image::open_image;
 use crate::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
 use crate::disk::tree::Listing;
+use crate::distro::python::source_of_compiled;
 use crate::record::manifest::Manifest;
 use crate::scan::report::policy::Kind;
-use crate::scan::run::{Contents, source_of};
+use crate::scan::run::Contents;
 use crate::scan::{Finding, Opened, Packaged, integrity};
 use crate::store::{ScanRecord, Store, StoreError, Stored};
 use crate::ui::text::with_causes;
@@ -154,7 +155,7 @@ impl System {
     /// Returns the package that owns a path. Compiled Python belongs to the owner of its source.
     fn owner(&self, path: &[u8]) -> Option<String> {
         let owner = |path: &[u8]| self.packaged.owner(path).map(str::to_owned);
-        owner(path).or_else(|| owner(&source_of(path)?))
+        owner(path).or_else(|| owner(&source_of_compiled(path)?))
     }
 
     /// Returns the CVEs that a package's changelog in this image names since a version.
