@@ -140,11 +140,11 @@ pub(super) fn print_removed(
 
 /// Returns the regions where images were published, those of the command line, and that of the environment.
 fn regions(
-    named: &[String],
+    requested: &[String],
     aws: &Aws,
     store: Option<&Store>,
 ) -> Result<BTreeSet<String>, CommandError> {
-    let mut names: BTreeSet<String> = named.iter().cloned().collect();
+    let mut names: BTreeSet<String> = requested.iter().cloned().collect();
     names.extend(aws.own_region().map(str::to_owned));
     if let Some(store) = store {
         for id in store.ids()? {

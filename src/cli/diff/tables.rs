@@ -326,7 +326,7 @@ fn aspects(file: &FileChange) -> String {
 
 fn sizes(diff: &Diff) -> Table {
     let sizes = &diff.size;
-    let bytes = |name: &str, numbers: Numbers| row_of(name, numbers, size);
+    let bytes = |name: &str, numbers: Numbers| row_of(name, numbers, human_size);
     let mut rows: Vec<_> = [
         bytes("image", sizes.image),
         bytes("disk", sizes.virtual_size),
