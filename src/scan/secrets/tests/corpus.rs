@@ -96,19 +96,18 @@ fn unescape(text: &str) -> String {
     let mut rest = text.chars();
     let mut plain = String::new();
     while let Some(letter) = rest.next() {
-        plain.push(
-            match (letter, (letter == '\\').then(|| rest.next()).flatten()) {
-                (_, Some('n')) => '\n',
-                (_, Some('r')) => '\r',
-                (_, Some('t')) => '\t',
-                (_, Some('0')) => '\0',
-                (_, Some('x')) => {
-                    let digits: String = rest.by_ref().take(2).collect();
-                    char::from(u8::from_str_radix(&digits, 16).unwrap())
-                }
-                (letter, None) | (_, Some(letter)) => letter,
-            },
-        );
+        let escaped = if letter == '\\' { rest.next() } else { None };
+        plain.push(match escaped {
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('0') => '\0',
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                char::from(u8::from_str_radix(&digits, 16).unwrap())
+            }
+            escaped => escaped.unwrap_or(letter),
+        });
     }
     plain
 }
