@@ -1,6 +1,6 @@
 //! Replaces `{{ name }}` in string values. `{{{{` is a literal `{{`; a lone `}}` stands for itself.
 //!
-//! A secret is replaced not by its value but by its name between private marks, which [`text`] turns into [`Part::Secret`].
+//! A secret is replaced not by its value but by its name between private marks, which [`text`] turns into [`TextPart::Secret`].
 //! Secrets are allowed only where they cannot end up in a log or a manifest.
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::problem::{Problem, Span};
 use super::tree::{Removed, Tree, remove};
 use super::variables::Scope;
-use crate::secret::{Part, Text};
+use crate::secret::{Text, TextPart};
 
 // Unicode noncharacters: valid text does not contain them, and `expand_with` refuses them.
 const OPEN: char = '\u{FDD0}';
@@ -62,8 +62,8 @@ pub(crate) fn text(marked: &str) -> Text {
     for (index, piece) in marked.split([OPEN, CLOSE]).enumerate() {
         match (index % 2, piece) {
             (0, "") => {}
-            (0, literal) => parts.push(Part::Literal(literal.to_owned())),
-            (_, name) => parts.push(Part::Secret(name.to_owned())),
+            (0, literal) => parts.push(TextPart::Literal(literal.to_owned())),
+            (_, name) => parts.push(TextPart::Secret(name.to_owned())),
         }
     }
     Text::new(parts)
@@ -314,9 +314,9 @@ mod tests {
         assert_eq!(
             text(&marked),
             Text::new(vec![
-                Part::Literal("user:".into()),
-                Part::Secret("token".into()),
-                Part::Literal("@".into())
+                TextPart::Literal("user:".into()),
+                TextPart::Secret("token".into()),
+                TextPart::Literal("@".into())
             ])
         );
         assert_eq!(text(&marked).to_string(), "user:<secret token>@");
