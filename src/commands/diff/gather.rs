@@ -143,7 +143,7 @@ impl System {
         };
         let opened = opened(found, &image.format).await;
         let opened = opened.map_err(|failed| failed.to_string())?;
-        let packaged = packaged::verify_some(&opened.root(), 1, |_| false);
+        let packaged = packaged::verify_some(&opened.root(), |_| false);
         let packaged = packaged.map_err(|error| chain(&error, ": "))?;
         Ok(Self { opened, packaged })
     }

@@ -8,8 +8,6 @@ use crate::disk::tree::{Content, File};
 use crate::scan::packaged::{Checksum, Package, Packaged, sums, verify_some};
 use crate::scan::{Root, ScanError};
 
-/// Threads that take sums.
-const THREADS: usize = 2;
 /// What dpkg keeps of each package.
 const DATABASE: &[u8] = b"/var/lib/dpkg/info/";
 /// The attribute that has a file's capabilities.
@@ -79,7 +77,7 @@ impl Facts {
     /// # Errors
     /// A file cannot be read.
     pub fn of_base(root: &Root<'_>, image: &Self) -> Result<Self, ScanError> {
-        let packaged = verify_some(root, THREADS, |path| image.paths.contains_key(path))?;
+        let packaged = verify_some(root, |path| image.paths.contains_key(path))?;
         Self::of(root, &packaged)
     }
 
@@ -106,7 +104,7 @@ impl Facts {
         }
         hashed.sort_unstable();
         hashed.dedup();
-        let known: HashMap<usize, Checksum> = sums(root, hashed, THREADS)?;
+        let known: HashMap<usize, Checksum> = sums(root, hashed)?;
         for (path, index) in root.tree().paths() {
             let file = &files[index];
             if let Some(&sum) = known.get(&index).filter(|_| is_database(path)) {
