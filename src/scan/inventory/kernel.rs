@@ -1,6 +1,6 @@
 //! The kernel that boots, according to the boot loader's configuration.
 
-use crate::debian::version::Version;
+use crate::distro::debian::version::Version;
 use crate::scan::{Root, ScanError};
 
 /// Far larger than any boot menu.

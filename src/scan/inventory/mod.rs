@@ -10,7 +10,7 @@ use super::{Root, ScanError};
 pub(super) mod apk;
 mod dpkg;
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod explore;
+pub mod fuzzing;
 mod kernel;
 mod language;
 mod os_release;

@@ -1,4 +1,0 @@
-//! RPM repository metadata and version order. Pure: text in, values out.
-
-pub(crate) mod repository;
-pub(crate) mod version;

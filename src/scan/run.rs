@@ -1,0 +1,296 @@
+//! Runs all checks on one system.
+
+use std::collections::{HashMap, HashSet};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::inventory::{self, Inventory};
+use super::report::licenses::{self, Licenses};
+use super::report::policy::Kind;
+use super::report::{DatabaseFacts, LeftOut};
+use super::undeclared::{self, Declared, Facts};
+use super::vulnerability::{self, Database, Options};
+use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
+use crate::digest::Digest;
+use crate::record::lock::Lock;
+use crate::record::manifest::{Action, Inputs};
+use crate::secret::Secrets;
+
+/// A check that a scan can skip.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Known vulnerabilities of packages
+    Vulnerabilities,
+    /// Leftovers, weak settings and modified package files
+    Hygiene,
+    /// Credentials in files, and the template's own secrets anywhere on the disk
+    Secrets,
+    /// Files, packages and accounts that the template does not declare
+    Undeclared,
+}
+
+impl Check {
+    /// Every check, in the order of reports.
+    pub const ALL: [Self; 4] = [
+        Self::Vulnerabilities,
+        Self::Hygiene,
+        Self::Secrets,
+        Self::Undeclared,
+    ];
+
+    /// Name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vulnerabilities => "vulnerabilities",
+            Self::Hygiene => "hygiene",
+            Self::Secrets => "secrets",
+            Self::Undeclared => "undeclared",
+        }
+    }
+}
+
+/// Inputs of the build that made an image.
+pub(crate) struct Origin {
+    pub base: Opened,
+    pub lock: Lock,
+    /// All other inputs of the manifest.
+    pub inputs: Inputs,
+    /// [Listings](crate::pipeline::manifest_inputs::listing) of input directories, by digest.
+    pub listings: HashMap<Digest, Vec<u8>>,
+}
+
+impl Origin {
+    /// Returns the destination and listing of every input directory.
+    fn directories(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let steps = self.inputs.steps.iter();
+        let steps = steps.filter_map(|step| match &step.action {
+            Action::File(file) => Some(file),
+            _ => None,
+        });
+        let files = self.inputs.files.iter().chain(steps);
+        files.filter_map(|file| {
+            let listing = self.listings.get(&file.digest)?;
+            Some((file.destination.as_str(), listing.as_slice()))
+        })
+    }
+
+    /// Collects the declarations that matter for an image with these facts.
+    fn declared(&self, image: &Facts) -> Result<Declared, ScanError> {
+        let facts = Facts::of_base(&self.base.root(), image)?;
+        let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
+        for (destination, listing) in self.directories() {
+            declared.narrow(destination, listing);
+        }
+        Ok(declared)
+    }
+}
+
+/// Checks to run, and their inputs.
+pub(crate) struct Wanted<'a> {
+    /// Checks to skip, with the reasons.
+    pub left_out: Vec<LeftOut>,
+    /// Vulnerability database; required unless that check is skipped.
+    pub database: Option<&'a Database>,
+    /// Options of the vulnerability check.
+    pub options: Options,
+    /// Build inputs; required unless the check for undeclared content is skipped.
+    pub origin: Option<&'a Origin>,
+    /// Values of the template's secrets.
+    pub values: &'a Secrets,
+}
+
+/// Installed packages and their licences, stored for later scans without the image.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contents {
+    /// Packages of the image.
+    pub inventory: Inventory,
+    /// Licences of the packages.
+    pub licenses: Licenses,
+}
+
+/// Result of a scan before a policy judges the findings.
+#[derive(Clone, Debug)]
+pub(crate) struct Scanned {
+    /// Installed packages and their licences.
+    pub contents: Contents,
+    /// Findings of all checks.
+    pub findings: Vec<(Kind, Finding)>,
+    /// Skipped checks, with the reasons.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Wanted<'_> {
+    fn wants(&self, check: Check) -> bool {
+        !self.left_out.iter().any(|skipped| skipped.check == check)
+    }
+}
+
+/// Runs the wanted checks on an opened system.
+pub(crate) fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+    let root = opened.root();
+    let of_files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
+    let verify = || {
+        if of_files.iter().any(|check| wanted.wants(*check)) {
+            integrity::verify(&root)
+        } else {
+            Ok(Packaged::default())
+        }
+    };
+    // Hashing files takes longest; checks that do not depend on it run meanwhile.
+    let (packaged, read) = rayon::join(verify, || read(&root, &wanted));
+    let (contents, mut findings) = read?;
+    let packaged = packaged?;
+    let origin = wanted.origin.filter(|_| wanted.wants(Check::Undeclared));
+    if origin.is_none() && wanted.wants(Check::Hygiene) {
+        findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
+    }
+    let (undeclared, secrets) = rayon::join(
+        || {
+            let compared = origin.map(|origin| undeclared_findings(&root, &packaged, origin));
+            compared.unwrap_or(Ok(Vec::new()))
+        },
+        || secret_findings(opened, &packaged, &wanted),
+    );
+    findings.extend(of_kind(Kind::Undeclared, undeclared?));
+    findings.extend(secrets?);
+    Ok(Scanned {
+        contents,
+        findings,
+        left_out: wanted.left_out,
+    })
+}
+
+fn of_kind(kind: Kind, found: Vec<Finding>) -> impl Iterator<Item = (Kind, Finding)> {
+    found.into_iter().map(move |finding| (kind, finding))
+}
+
+/// Reads the installed packages and runs the checks that need no file checksums.
+fn read(
+    root: &Root<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<(Contents, Vec<(Kind, Finding)>), ScanError> {
+    let inventory = inventory::read(root)?;
+    let mut findings = vulnerabilities(&inventory, wanted)?;
+    if wanted.wants(Check::Hygiene) {
+        findings.extend(of_kind(Kind::Hygiene, hygiene::check(root)?));
+    }
+    let licenses = licenses::read(root, &inventory)?;
+    let contents = Contents {
+        inventory,
+        licenses,
+    };
+    Ok((contents, findings))
+}
+
+fn undeclared_findings(
+    root: &Root<'_>,
+    packaged: &Packaged,
+    origin: &Origin,
+) -> Result<Vec<Finding>, ScanError> {
+    let now = Facts::of(root, packaged)?;
+    let declared = origin.declared(&now)?;
+    undeclared::check(root, packaged, &now, &declared)
+}
+
+fn secret_findings(
+    opened: &Opened,
+    packaged: &Packaged,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<(Kind, Finding)>, ScanError> {
+    if !wanted.wants(Check::Secrets) {
+        return Ok(Vec::new());
+    }
+    let root = opened.root();
+    let mut found = secrets::check(&root, &without_secrets(&root, &packaged.identical))?;
+    if let Some(disk) = opened.disk() {
+        found.extend(secrets::raw(&root, disk, wanted.values)?);
+    }
+    // The check also reports files that it could not search; those are no secrets.
+    let kind = |finding: &Finding| match finding.check.as_ref() {
+        "secret" => Kind::Secret,
+        _ => Kind::Hygiene,
+    };
+    let found = found.into_iter();
+    Ok(found.map(|finding| (kind(&finding), finding)).collect())
+}
+
+/// Checks the stored contents of an image. Without the image, only vulnerabilities can be found.
+pub(crate) fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+    Ok(Scanned {
+        findings: vulnerabilities(&contents.inventory, &wanted)?,
+        contents,
+        left_out: wanted.left_out,
+    })
+}
+
+/// Returns the files that cannot hold secrets of this image: those identical to their package's, and what Python
+/// compiled from them.
+fn without_secrets(root: &Root<'_>, identical: &HashSet<usize>) -> HashSet<usize> {
+    let tree = root.tree();
+    let compiled = tree.paths().filter(|(path, index)| {
+        let source = source_of(path).and_then(|source| tree.find(&source));
+        source.is_some_and(|source| identical.contains(&source)) && !identical.contains(index)
+    });
+    let compiled = compiled.map(|(_, index)| index);
+    identical.iter().copied().chain(compiled).collect()
+}
+
+/// Returns the source of a compiled Python file: `/a/b.py` for `/a/__pycache__/b.cpython-311.pyc`.
+pub(crate) fn source_of(path: &[u8]) -> Option<Vec<u8>> {
+    let (directory, name) = std::str::from_utf8(path)
+        .ok()?
+        .split_once("/__pycache__/")?;
+    let name = name
+        .strip_suffix(".pyc")
+        .filter(|name| !name.contains('/'))?;
+    let (module, _) = name.split_once(".cpython-")?;
+    Some(format!("{directory}/{module}.py").into_bytes())
+}
+
+fn vulnerabilities(
+    inventory: &Inventory,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<(Kind, Finding)>, ScanError> {
+    match wanted.database {
+        Some(database) if wanted.wants(Check::Vulnerabilities) => {
+            let found = vulnerability::check(inventory, database, &wanted.options)?;
+            Ok(of_kind(Kind::Vulnerability, found).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Describes a database for reports.
+pub(crate) fn facts(database: &Database) -> DatabaseFacts {
+    DatabaseFacts {
+        digest: database.digest().to_string(),
+        date: database.head().date,
+        records: database.head().records as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::testing::Planted;
+
+    #[test]
+    fn what_python_compiled_of_a_packaged_file_is_as_harmless_as_the_file() {
+        let tree = Planted::default()
+            .file("/a/good.py", 0o644, "x")
+            .file("/a/__pycache__/good.cpython-311.pyc", 0o644, "x")
+            .file("/a/__pycache__/other.cpython-311.pyc", 0o644, "x")
+            .file("/a/__pycache__/deep/good.cpython-311.pyc", 0o644, "x");
+        let root = tree.root();
+        let find = |path: &str| root.tree().find(path.as_bytes()).unwrap();
+        let found = without_secrets(&root, &HashSet::from([find("/a/good.py")]));
+        let compiled = find("/a/__pycache__/good.cpython-311.pyc");
+        assert_eq!(found, HashSet::from([find("/a/good.py"), compiled]));
+    }
+}
