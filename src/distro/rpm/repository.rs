@@ -60,11 +60,11 @@ struct Metadata {
 struct Entry {
     name: Option<String>,
     arch: Option<String>,
-    version: Option<Version>,
+    version: Option<Evr>,
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct Evr {
     #[serde(rename = "@epoch")]
     epoch: Option<String>,
     #[serde(rename = "@ver")]
