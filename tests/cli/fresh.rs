@@ -8,7 +8,7 @@ use karat::disk;
 use karat::os::hash_stream::Stop;
 use karat::pipeline::manifest_inputs;
 use karat::plan;
-use karat::provision::Asked;
+use karat::provision::DeclaredPackages;
 use karat::record::lock::{self, Lock, Package, Reason, Resolution};
 use karat::record::manifest::{self, Manifest, ManifestId};
 use karat::store::{Run, Store};
@@ -75,7 +75,9 @@ fn package(name: &str, version: &str, archive: &Archive) -> Package {
 /// Writes the lock that the site's template would get from the archive as it is now.
 fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>) -> Lock {
     let plan = plan::load(&site.path("web.toml"), &plan::Inputs::default()).unwrap();
-    let declared = Asked::read(&plan.packages).unwrap().unwrap();
+    let declared = DeclaredPackages::read(plan.packages.as_ref())
+        .unwrap()
+        .unwrap();
     let bytes = std::fs::read(site.path("base.raw")).unwrap();
     let base = lock::Base {
         digest: Digest::of(&bytes),
