@@ -1,7 +1,7 @@
-//! Plan → AMI: the one screen of a build on EC2, with what is its own; all else is as for a guest of QEMU.
+//! Builds on EC2: the steps from a plan to an AMI, as far as they differ from a build with QEMU.
 //!
 //! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like any
-//! other; what the policy refuses was never an AMI. Whatever ends the build removes all that it has made at AWS.
+//! other; an image that the policy refuses never becomes an AMI. A build that fails removes all resources it has created at AWS.
 
 mod bytes;
 mod lock;
@@ -17,7 +17,8 @@ use crate::aws::{Aws, AwsError, Region, Settings};
 use crate::base::BaseDisk;
 use crate::builder::Machine as _;
 use crate::builder::ec2::{
-    self, Ami, Ec2Error, Ec2Machine, Part, Place, Rental, begin_snapshot, launch, read, set_up,
+    self, Ami, Ec2Error, Ec2Machine, Place, ResourceGuard, SnapshotKind, begin_snapshot, launch,
+    read, set_up,
 };
 use crate::disk::{self, clean::Owners};
 use crate::lock::Lock;
@@ -27,19 +28,19 @@ use crate::provision;
 use crate::run::RunDir;
 use crate::store::Timestamp;
 
-/// Why its bytes are not the same twice.
-const NOT_ANEW: &str = "it was made on EC2, where its disk is not written anew";
+/// Reason why the image is not reproducible bit for bit.
+const NOT_NORMALIZED: &str = "it was built on EC2, where the disk is not normalized";
 
-/// Where a build happens, and what it has there.
+/// AMI, resources and run directory of a build.
 struct Site<'a> {
     ec2: &'a plan::Ec2,
     ami: Ami,
-    rental: Rental,
+    resources: ResourceGuard,
     run: &'a RunDir,
     started: Timestamp,
 }
 
-/// What came of provisioning.
+/// Result of provisioning.
 struct Provisioned {
     lock: Lock,
     packages: Vec<provision::Package>,
@@ -73,11 +74,10 @@ impl Job<'_> {
         if let Some(lock) = &known {
             self.fetch_packages(lock, &mut phases).await?;
         }
-        let rental = self.rental(region, ec2, run.path())?;
         let site = Site {
             ec2,
             ami,
-            rental,
+            resources: self.resources(region, ec2, run.path())?,
             run: &run,
             started,
         };
@@ -88,7 +88,7 @@ impl Job<'_> {
                 Ok(Built::Image(Box::new(image)))
             }
             Err(error) => {
-                site.rental.release(self.ui).await;
+                site.resources.release(self.ui).await;
                 Err(error)
             }
         }
@@ -113,7 +113,7 @@ impl Job<'_> {
         let recorded = record::image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
         self.copy_out(&made.manifest, phases).await?;
-        // The last thing: what is offered to others is not removed again.
+        // Comes last: a published AMI is not removed again.
         let published = phases
             .whole("register", self.register(site, id, &made, &snapshot))
             .await?;
@@ -125,7 +125,7 @@ impl Job<'_> {
         })
     }
 
-    /// From the plan to a completed snapshot, with the image that was read of it in the run directory.
+    /// Provisions an instance, takes a snapshot of its disk, and reads the image back into the run directory.
     async fn make_ami(
         &self,
         site: &Site<'_>,
@@ -134,11 +134,8 @@ impl Job<'_> {
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<(Made, String), BuildError> {
-        let Site {
-            ec2, ami, rental, ..
-        } = site;
-        let (ami_of_base, run) = (&site.ami, site.run.path());
-        let launched = self.launch_instance(site, ami_of_base, "build", run, phases);
+        let (ec2, ami, resources) = (site.ec2, &site.ami, &site.resources);
+        let launched = self.launch_instance(site, ami, "build", site.run.path(), phases);
         let (place, mut machine) = launched.await?;
         let bytes = self.bytes_of_base(site, &machine, phases).await;
         let provisioned = self.provision_instance(&mut machine, site, locking, known, phases);
@@ -154,8 +151,8 @@ impl Job<'_> {
                 .await?;
         }
         let name = &self.plan.image.name;
-        let begin = begin_snapshot(&machine, Part::Image, name, rental);
-        let snapshot = async { Ok(rental.make(self.cancel, begin).await?) };
+        let begin = begin_snapshot(&machine, SnapshotKind::Image, name, resources);
+        let snapshot = async { Ok(resources.create(self.cancel, begin).await?) };
         let snapshot = phases.whole("snapshot", snapshot).await?;
         let id = machine.id().to_owned();
         machine.destroy().await;
@@ -163,8 +160,8 @@ impl Job<'_> {
         let raw = site.run.path().join("disk");
         let bytes_of_disk = ec2.volume_size.unwrap_or(ami.size);
         let read_back = async {
-            let end = ec2::end(&rental.region, &id, &place, self.ui);
-            let image = self.read_snapshot(&rental.region, &snapshot, bytes_of_disk, &raw);
+            let end = ec2::end(&resources.region, &id, &place, self.ui);
+            let image = self.read_snapshot(&resources.region, &snapshot, bytes_of_disk, &raw);
             let base = self.read_base(site, bytes);
             let ((), image, base) = tokio::join!(end, image, base);
             image?;
@@ -183,11 +180,11 @@ impl Job<'_> {
         run: &Path,
         phases: &mut Phases<'_>,
     ) -> Result<(Place, Ec2Machine), BuildError> {
-        let (rental, cancel) = (&site.rental, self.cancel);
-        let set_up = async { Ok(set_up(self.plan, site.ec2, rental, name, cancel).await?) };
+        let (resources, cancel) = (&site.resources, self.cancel);
+        let set_up = async { Ok(set_up(self.plan, site.ec2, resources, name, cancel).await?) };
         let place = phases.whole("set up", set_up).await?;
         let launch = launch(
-            self.plan, site.ec2, ami, &place, rental, run, self.ui, cancel,
+            self.plan, site.ec2, ami, &place, resources, run, self.ui, cancel,
         );
         let machine = phases.whole("launch", async { Ok(launch.await?) }).await?;
         Ok((place, machine))
@@ -208,7 +205,7 @@ impl Job<'_> {
         phases.run("wait for SSH", ready).await
     }
 
-    /// As [`Self::provision_guest`], but that the clock stays as it is: AWS and the guest's own time service mind it.
+    /// As [`Self::provision_guest`], but without setting the clock, which AWS and the guest's own time service control.
     async fn provision_instance(
         &self,
         machine: &mut Ec2Machine,
@@ -250,11 +247,11 @@ impl Job<'_> {
         size: u64,
         to: &Path,
     ) -> Result<(), Ec2Error> {
-        region.snapshot_completed(snapshot).await?;
+        region.snapshots().wait_completed(snapshot).await?;
         read(region, snapshot, size, to, self.ui).await
     }
 
-    /// The image of a disk that was read, with its manifest.
+    /// Makes the image from the disk that was read back, with its manifest.
     async fn made(
         &self,
         site: &Site<'_>,
@@ -271,7 +268,7 @@ impl Job<'_> {
         };
         disk::overlay(&disk, &overlay, None).await?;
         let file = site.run.path().join("image");
-        let finished = self.as_it_is(&overlay, &file, NOT_ANEW).await?;
+        let finished = self.as_it_is(&overlay, &file, NOT_NORMALIZED).await?;
         let arch = site.ec2.arch;
         let kind = (arch, site.ami.firmware(arch));
         let manifest = record::manifest(inputs, kind, self.plan, &finished, packages, &lock);
@@ -286,9 +283,14 @@ impl Job<'_> {
         })
     }
 
-    fn rental(&self, region: Region, ec2: &plan::Ec2, run: &Path) -> Result<Rental, BuildError> {
+    fn resources(
+        &self,
+        region: Region,
+        ec2: &plan::Ec2,
+        run: &Path,
+    ) -> Result<ResourceGuard, BuildError> {
         let (image, profile) = (&self.plan.image.name, ec2.profile.as_deref());
-        Ok(Rental::begin(region, image, &ec2.tags, profile, run)?)
+        Ok(ResourceGuard::begin(region, image, &ec2.tags, profile, run)?)
     }
 
     async fn find_ami(
@@ -308,7 +310,7 @@ impl Job<'_> {
     }
 }
 
-/// Where an image is built.
+/// Returns the region that an image is built in.
 pub(super) async fn region(ec2: &plan::Ec2) -> Result<Region, AwsError> {
     let settings = Settings {
         profile: ec2.profile.clone(),

@@ -1,3 +1,3 @@
-//! An image of the store → where it is launched from.
+//! Publication of images where they are launched from.
 
 pub(crate) mod ec2;

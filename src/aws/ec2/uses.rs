@@ -1,40 +1,18 @@
-//! What uses AMIs.
+//! Instances that use an AMI.
 
-use super::{Done, Filter, Instance, ec2};
-use crate::aws::{AwsError, Region};
+use super::instances::Instances;
+use super::{Filter, Instance};
+use crate::aws::AwsError;
 
-impl Region {
-    /// Instances that were launched of these AMIs and are not terminated. Of the account's own only: AWS does not tell what others
-    /// have launched.
-    ///
-    /// # Errors
-    /// The principal may not ask.
-    pub async fn instances_of(&self, images: &[&str]) -> Result<Vec<Instance>, AwsError> {
-        let there = ["pending", "running", "stopping", "stopped"];
-        self.instances(&[
+impl Instances<'_> {
+    /// Lists instances launched from these AMIs that are not terminated. Covers the caller's own account: AWS does not list the
+    /// instances of other accounts.
+    pub async fn launched_from(self, images: &[&str]) -> Result<Vec<Instance>, AwsError> {
+        let states = ["pending", "running", "stopping", "stopped"];
+        self.list(&[
             Filter::new("image-id", images.iter().copied()),
-            Filter::new("instance-state-name", there),
+            Filter::new("instance-state-name", states),
         ])
         .await
-    }
-
-    /// Lets an AMI be found again that was deprecated.
-    ///
-    /// # Errors
-    /// There is none, or the principal may not.
-    pub async fn undeprecate_image(&self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("DisableImageDeprecation").with("ImageId", id);
-        self.query::<Done>(query).await.map(drop)
-    }
-
-    /// Removes tags.
-    ///
-    /// # Errors
-    /// The principal may not.
-    pub async fn untag(&self, resources: &[&str], key: &str) -> Result<(), AwsError> {
-        let query = ec2("DeleteTags")
-            .with_all("ResourceId", resources)
-            .with("Tag.1.Key", key);
-        self.query::<Done>(query).await.map(drop)
     }
 }

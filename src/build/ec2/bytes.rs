@@ -1,4 +1,4 @@
-//! The bytes of the AMI that a build started from, with which the scan compares the image.
+//! Disk of the AMI that a build started from, which the scan compares the image with.
 
 use std::path::PathBuf;
 
@@ -6,23 +6,23 @@ use super::Site;
 use crate::base::BaseDisk;
 use crate::build::phases::Phases;
 use crate::build::{BuildError, Job};
-use crate::builder::ec2::{Ami, Ec2Error, Ec2Machine, Part, begin_snapshot};
+use crate::builder::ec2::{Ami, Ec2Error, Ec2Machine, SnapshotKind, begin_snapshot};
 use crate::disk;
 use crate::scan::whole::Check;
 
-/// How the bytes of an AMI can be had, to compare with.
+/// Source of the data of an AMI.
 pub(super) enum Bytes {
-    /// They were read before.
+    /// File in the cache, from an earlier build.
     Cached(PathBuf),
-    /// From this snapshot, which is to be removed afterwards if it was made for that alone.
+    /// Snapshot, which is deleted afterwards if it is `ours`, that is, created only to be read.
     Snapshot { id: String, ours: bool },
-    /// Not at all, or nobody wants them.
+    /// Not available, or not needed.
     None,
 }
 
 impl Job<'_> {
-    /// An AMI's owner reads its snapshot. Of others', one is taken of the disk that an instance has only just got: it is as
-    /// the AMI, but for the first seconds of a boot.
+    /// Finds the data of the AMI. Only the owner of an AMI can read its snapshot. For other AMIs, a snapshot is taken of the disk of the
+    /// new instance, which equals the AMI except for the first seconds of a boot.
     pub(super) async fn bytes_of_base(
         &self,
         site: &Site<'_>,
@@ -32,32 +32,26 @@ impl Job<'_> {
         if self.settings.scan.without.contains(&Check::Undeclared) {
             return Bytes::None;
         }
-        let cached = self.place_of_base(&site.ami);
+        let cached = self.cached_base(&site.ami);
         if cached.is_file() {
             return Bytes::Cached(cached);
         }
-        let rental = &site.rental;
-        let look = async {
-            Ok(rental
-                .region
-                .blocks(&site.ami.pinned.snapshot)
-                .await
-                .is_ok())
-        };
+        let resources = &site.resources;
+        let snapshot = &site.ami.pinned.snapshot;
+        let look = async { Ok(resources.region.ebs().list_blocks(snapshot).await.is_ok()) };
         if matches!(phases.run("look at the AMI", look).await, Ok(true)) {
-            let id = site.ami.pinned.snapshot.clone();
+            let id = snapshot.clone();
             return Bytes::Snapshot { id, ours: false };
         }
         let name = &self.plan.image.name;
-        let begin = begin_snapshot(machine, Part::Base, name, rental);
-        let begin = async { Ok(rental.make(self.cancel, begin).await?) };
+        let begin = begin_snapshot(machine, SnapshotKind::Base, name, resources);
+        let begin = async { Ok(resources.create(self.cancel, begin).await?) };
         match phases.whole("snapshot the AMI's disk", begin).await {
             Ok(id) => Bytes::Snapshot { id, ours: true },
-            // It is found out anew at once.
+            // The next phase reports the cancellation.
             Err(BuildError::Cancelled) => Bytes::None,
             Err(error) => {
-                self.ui
-                    .warn(&format!("the AMI cannot be compared with: {error}"));
+                self.warn_not_compared(&error);
                 Bytes::None
             }
         }
@@ -69,14 +63,13 @@ impl Job<'_> {
             Bytes::Cached(path) => path,
             Bytes::Snapshot { id, ours } => {
                 let read = self.read_to_cache(site, &id).await;
-                if ours && let Err(error) = site.rental.region.delete_snapshot(&id).await {
+                if ours && let Err(error) = site.resources.region.snapshots().delete(&id).await {
                     self.ui.warn(&format!("{id} is left over: {error}"));
                 }
                 match read {
                     Ok(path) => path,
                     Err(error) => {
-                        self.ui
-                            .warn(&format!("the AMI cannot be compared with: {error}"));
+                        self.warn_not_compared(&error);
                         return None;
                     }
                 }
@@ -94,25 +87,28 @@ impl Job<'_> {
         })
     }
 
+    fn warn_not_compared(&self, error: &dyn std::error::Error) {
+        self.ui
+            .warn(&format!("cannot compare the image with its AMI: {error}"));
+    }
+
     async fn read_to_cache(&self, site: &Site<'_>, snapshot: &str) -> Result<PathBuf, Ec2Error> {
-        let path = self.place_of_base(&site.ami);
+        let path = self.cached_base(&site.ami);
         let scratch = site.run.path().join("base");
-        let region = &site.rental.region;
-        // The instance's own disk may be larger than the AMI's.
+        let region = &site.resources.region;
+        // The instance's disk may be larger than the AMI's.
         let bytes = site.ec2.volume_size.unwrap_or(site.ami.size);
         self.read_snapshot(region, snapshot, bytes, &scratch)
             .await?;
-        let placed = crate::atomic::directory_of(&path);
-        let placed =
-            std::fs::create_dir_all(placed).and_then(|()| std::fs::rename(&scratch, &path));
-        placed.map_err(|source| Ec2Error::Write {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(path)
+        let placed = std::fs::create_dir_all(crate::atomic::directory_of(&path))
+            .and_then(|()| std::fs::rename(&scratch, &path));
+        match placed {
+            Ok(()) => Ok(path),
+            Err(source) => Err(Ec2Error::Write { path, source }),
+        }
     }
 
-    fn place_of_base(&self, ami: &Ami) -> PathBuf {
+    fn cached_base(&self, ami: &Ami) -> PathBuf {
         let digest = ami.locked().digest;
         self.settings.cache.root().join("ami").join(digest.hex())
     }
