@@ -14,7 +14,7 @@ use crate::template::schema::{self, Str, Template};
 
 const GIB: u64 = 1 << 30;
 
-/// `[builder.ec2]`
+/// Checked table `[builder.ec2]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ec2 {
     /// Region; `None` is that of the environment or the profile.
@@ -56,7 +56,7 @@ pub struct Ec2 {
     pub tags: BTreeMap<String, String>,
 }
 
-/// `[base.ami]`
+/// Checked table `[base.ami]`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ami {
@@ -99,7 +99,10 @@ impl Checker<'_> {
     pub(super) fn ec2(&mut self, ec2: &schema::Ec2, arch: Arch) -> Ec2 {
         if let (Some(subnet), Some(vpc)) = (&ec2.subnet, &ec2.vpc) {
             let problem = Problem::at(vpc.span(), "`subnet` and `vpc` exclude each other");
-            self.say(problem.and(subnet.span(), "the subnet, which determines the VPC, is here"));
+            self.say(problem.and(
+                subnet.span(),
+                "the subnet, which determines the VPC, is here",
+            ));
         }
         if let (Some(ingress), Some(group)) = (&ec2.ingress, ec2.security_groups.first()) {
             let what = "`ingress` configures the temporary security group, which is not created";
@@ -107,7 +110,8 @@ impl Checker<'_> {
             self.say(problem.and(group.span(), "these groups are used instead"));
         }
         let encrypted = ec2.encrypted.as_ref();
-        if let (Some(flag), Some(key)) = (encrypted.filter(|flag| !flag.get_ref().0), &ec2.kms_key) {
+        if let (Some(flag), Some(key)) = (encrypted.filter(|flag| !flag.get_ref().0), &ec2.kms_key)
+        {
             let problem = Problem::at(key.span(), "`kms_key` needs an encrypted volume");
             self.say(problem.and(flag.span(), "encryption is turned off here"));
         }
@@ -223,7 +227,10 @@ impl Checker<'_> {
         let written = ec2.volume_size.as_ref()?;
         let size = self.size("volume_size", Some(written))?;
         if size % GIB != 0 {
-            let problem = Problem::at(written.span(), "the size of a volume is a whole number of GiB");
+            let problem = Problem::at(
+                written.span(),
+                "the size of a volume is a whole number of GiB",
+            );
             self.say(problem.help(format!("write \"{}GiB\"", size.div_ceil(GIB))));
         }
         Some(size)
@@ -258,7 +265,8 @@ impl Checker<'_> {
         }
         for owner in owners.get_ref() {
             let text = owner.get_ref();
-            if !is_account(text) && !["self", "amazon", "aws-marketplace"].contains(&text.as_str()) {
+            if !is_account(text) && !["self", "amazon", "aws-marketplace"].contains(&text.as_str())
+            {
                 let what = format!("{text:?} is not an owner");
                 let help = "use an account id of twelve digits, or \"amazon\", \"self\"";
                 self.say(Problem::at(owner.span(), what).help(help));
@@ -347,7 +355,8 @@ impl Checker<'_> {
             .flat_map(|finish| finish.drop.iter().chain(&finish.keep));
         if let Some(exception) = exceptions.into_iter().next() {
             let what = "[finish] has no effect on EC2: the disk of an instance is not normalized";
-            let help = "delete the files in a step, or build with [builder.qemu] and publish the image";
+            let help =
+                "delete the files in a step, or build with [builder.qemu] and publish the image";
             self.say(Problem::at(exception.span(), what).help(help));
         }
     }

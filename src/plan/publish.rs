@@ -17,7 +17,7 @@ const MAX_TAGS: usize = 50 - 7;
 /// Unit of the size of a volume.
 const GIB: u64 = 1 << 30;
 
-/// `[publish.ec2]`
+/// Checked table `[publish.ec2]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PublishEc2 {
     /// Profile of `~/.aws/config`. Default: the environment's.
@@ -86,9 +86,9 @@ impl Default for PublishEc2 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BootMode {
-    /// Boots with BIOS.
+    /// Boots with the BIOS.
     LegacyBios,
-    /// Boots with UEFI.
+    /// Boots with UEFI only.
     Uefi,
     /// Boots with UEFI where the instance type supports it.
     UefiPreferred,
@@ -169,7 +169,7 @@ pub(super) fn show(publish: &PublishEc2) -> Vec<String> {
 }
 
 impl Checker<'_> {
-    /// Checks `[publish]`.
+    /// Checks the table `[publish]`.
     pub(super) fn publish(
         &mut self,
         publish: Option<&Spanned<schema::Publish>>,
@@ -229,7 +229,9 @@ impl Checker<'_> {
         };
         if list.get_ref().is_empty() {
             let problem = Problem::at(list.span(), "`regions` is empty");
-            self.say(problem.help("add a region, or leave it out to use the region of the environment"));
+            self.say(
+                problem.help("add a region, or leave it out to use the region of the environment"),
+            );
         }
         let mut names: Vec<String> = Vec::new();
         for region in list.get_ref() {
@@ -254,7 +256,10 @@ impl Checker<'_> {
         let text = name.get_ref();
         let fits = |c: char| c.is_ascii_alphanumeric() || "()[] ./-'@_".contains(c);
         if text.trim().is_empty() || text.len() > 128 - 13 || !text.chars().all(fits) {
-            let problem = Problem::at(name.span(), format!("{text:?} is not a valid name of an AMI"));
+            let problem = Problem::at(
+                name.span(),
+                format!("{text:?} is not a valid name of an AMI"),
+            );
             self.say(
                 problem.help("use at most 115 letters, digits, spaces and ()[]./-'@_; the manifest's id is appended"),
             );
@@ -265,7 +270,10 @@ impl Checker<'_> {
     fn ami_description(&mut self, description: &Str) -> String {
         let text = description.get_ref();
         if text.len() > 255 || !text.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
-            let problem = Problem::at(description.span(), "this is not a valid description of an AMI");
+            let problem = Problem::at(
+                description.span(),
+                "this is not a valid description of an AMI",
+            );
             self.say(problem.help("AWS accepts at most 255 ASCII characters, in one line"));
         }
         text.clone()
@@ -278,7 +286,8 @@ impl Checker<'_> {
                 .iter()
                 .any(|prefix| name.to_lowercase().starts_with(prefix));
             if name.is_empty() || name.chars().count() > 128 || reserved {
-                let problem = Problem::at(key.span(), format!("{name:?} is not a valid name of a tag"));
+                let problem =
+                    Problem::at(key.span(), format!("{name:?} is not a valid name of a tag"));
                 self.say(problem.help(
                     "names have 1 to 128 characters; the prefixes `aws:` and `karat:` are reserved",
                 ));

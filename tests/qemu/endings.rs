@@ -3,9 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::builder::qemu::{QemuError, QemuMachine, end_leftover};
-use karat::builder::{Machine as _, MachineError};
 use karat::disk::Base;
+use karat::machine::qemu::{QemuError, QemuMachine, end_leftover};
+use karat::machine::{Machine as _, MachineError};
 use karat::ui::Ui;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -98,7 +98,11 @@ async fn a_reset_is_no_death_and_a_silent_guest_is_told_with_its_console() {
         .unwrap_err();
     let text = error.to_string();
     assert!(
-        matches!(error, MachineError::Qemu(QemuError::NotReady { .. })),
+        matches!(
+            &error,
+            MachineError::Backend(error)
+                if matches!(error.downcast_ref(), Some(QemuError::NotReady { .. }))
+        ),
         "{error:?}"
     );
     assert!(text.contains("again"), "{text}");
@@ -146,7 +150,7 @@ async fn qemu_dies_with_a_killed_parent() {
         let network = karat::plan::Network::default();
         let ui = Ui::default();
         let _machine =
-            karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
+            karat::machine::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
                 .await
                 .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();

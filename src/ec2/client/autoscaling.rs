@@ -1,0 +1,165 @@
+//! Auto Scaling: the AMIs that groups launch.
+
+use serde::Deserialize;
+
+use super::endpoint::Service;
+use super::query::Query;
+use super::{AwsError, Region};
+
+const VERSION: &str = "2011-01-01";
+
+/// Launch settings of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupLaunch {
+    /// Name of the group.
+    pub group: String,
+    /// Launch templates, as pairs of `lt-...` and a version, which may be `$Default` or `$Latest`.
+    pub templates: Vec<(String, String)>,
+    /// Name of a launch configuration.
+    pub configuration: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer<T> {
+    #[serde(
+        rename = "DescribeAutoScalingGroupsResult",
+        alias = "DescribeLaunchConfigurationsResult"
+    )]
+    result: T,
+}
+
+#[derive(Debug, Deserialize)]
+struct Members<T> {
+    #[serde(default = "Vec::new")]
+    member: Vec<T>,
+}
+
+impl<T> Default for Members<T> {
+    fn default() -> Self {
+        Self { member: Vec::new() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Groups {
+    #[serde(default)]
+    auto_scaling_groups: Members<Group>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Group {
+    auto_scaling_group_name: String,
+    #[serde(default)]
+    launch_configuration_name: Option<String>,
+    #[serde(default)]
+    launch_template: Option<Specification>,
+    #[serde(default)]
+    mixed_instances_policy: Option<Mixed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mixed {
+    #[serde(default)]
+    launch_template: Option<MixedTemplate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct MixedTemplate {
+    #[serde(default)]
+    launch_template_specification: Option<Specification>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Specification {
+    #[serde(default)]
+    launch_template_id: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+impl Specification {
+    fn id_and_version(self) -> Option<(String, String)> {
+        // Without a version, the group launches the default one.
+        let version = self.version.unwrap_or_else(|| "$Default".to_owned());
+        Some((self.launch_template_id?, version))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configurations {
+    #[serde(default)]
+    launch_configurations: Members<Configuration>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration {
+    launch_configuration_name: String,
+    #[serde(default)]
+    image_id: String,
+}
+
+impl From<Group> for GroupLaunch {
+    fn from(group: Group) -> Self {
+        let mixed = group
+            .mixed_instances_policy
+            .and_then(|policy| policy.launch_template)
+            .and_then(|template| template.launch_template_specification);
+        let templates = [group.launch_template, mixed].into_iter().flatten();
+        Self {
+            group: group.auto_scaling_group_name,
+            templates: templates
+                .filter_map(Specification::id_and_version)
+                .collect(),
+            configuration: group.launch_configuration_name,
+        }
+    }
+}
+
+/// Calls of Auto Scaling.
+#[derive(Clone, Copy)]
+pub struct AutoScaling<'r>(&'r Region);
+
+impl Region {
+    pub fn auto_scaling(&self) -> AutoScaling<'_> {
+        AutoScaling(self)
+    }
+}
+
+impl AutoScaling<'_> {
+    /// Lists the launch settings of all groups.
+    pub async fn groups(self) -> Result<Vec<GroupLaunch>, AwsError> {
+        let query = Query::new(Service::AutoScaling, "DescribeAutoScalingGroups", VERSION);
+        let take = |page: Answer<Groups>| {
+            let groups = page.result.auto_scaling_groups.member.into_iter();
+            (
+                groups.map(GroupLaunch::from).collect(),
+                page.result.next_token,
+            )
+        };
+        self.0.pages(query, take).await
+    }
+
+    /// Lists launch configurations, as pairs of name and AMI.
+    pub async fn launch_configurations(self) -> Result<Vec<(String, String)>, AwsError> {
+        let action = "DescribeLaunchConfigurations";
+        let query = Query::new(Service::AutoScaling, action, VERSION);
+        let take = |page: Answer<Configurations>| {
+            let found = page.result.launch_configurations.member.into_iter();
+            let found = found.map(|found| (found.launch_configuration_name, found.image_id));
+            (found.collect(), page.result.next_token)
+        };
+        self.0.pages(query, take).await
+    }
+}

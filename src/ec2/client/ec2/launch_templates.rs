@@ -1,0 +1,170 @@
+//! Launch templates: settings that instances of a group are launched with.
+
+use serde::Deserialize;
+
+use super::{Filter, Items, ec2};
+use crate::ec2::client::query::Query;
+use crate::ec2::client::{AwsError, Region};
+
+/// Launch template as AWS describes it.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct LaunchTemplate {
+    /// `lt-...`
+    #[serde(rename = "launchTemplateId")]
+    pub id: String,
+    /// Version used where none is named.
+    #[serde(rename = "defaultVersionNumber")]
+    pub default: u64,
+}
+
+/// Version of a launch template.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct LaunchTemplateVersion {
+    /// Id of the template.
+    #[serde(rename = "launchTemplateId")]
+    pub template: String,
+    /// Number, counted from 1.
+    #[serde(rename = "versionNumber")]
+    pub number: u64,
+    #[serde(default, rename = "defaultVersion")]
+    pub is_default: bool,
+    #[serde(default, rename = "versionDescription")]
+    pub description: String,
+    #[serde(default, rename = "launchTemplateData")]
+    data: Data,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    #[serde(default)]
+    image_id: Option<String>,
+}
+
+impl LaunchTemplateVersion {
+    /// Returns the AMI that it launches: an id, or `resolve:ssm:...` for one named by a parameter.
+    pub fn image(&self) -> Option<&str> {
+        self.data.image_id.as_deref()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TemplatePage {
+    #[serde(default)]
+    launch_templates: Items<LaunchTemplate>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionPage {
+    #[serde(default)]
+    launch_template_version_set: Items<LaunchTemplateVersion>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Created {
+    launch_template_version: LaunchTemplateVersion,
+}
+
+/// Calls about launch templates.
+#[derive(Clone, Copy)]
+pub struct LaunchTemplates<'r>(&'r Region);
+
+impl Region {
+    pub fn launch_templates(&self) -> LaunchTemplates<'_> {
+        LaunchTemplates(self)
+    }
+}
+
+impl LaunchTemplates<'_> {
+    /// Returns a launch template, by name or id.
+    pub async fn get(self, name: &str) -> Result<LaunchTemplate, AwsError> {
+        let query = ec2("DescribeLaunchTemplates").with_all(parameter_for(name), [name]);
+        let found: TemplatePage = self.0.query(query).await?;
+        let what = format!("launch template {name}");
+        self.0.first_of(found.launch_templates.item, what)
+    }
+
+    /// Lists versions of a launch template: the named ones (numbers, `$Default`, `$Latest`), or all when none are named.
+    pub async fn versions(
+        self,
+        name: &str,
+        versions: &[&str],
+    ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
+        let query = ec2("DescribeLaunchTemplateVersions")
+            .with(parameter_for(name), name)
+            .with_all("LaunchTemplateVersion", versions);
+        self.version_pages(query).await
+    }
+
+    /// Lists the versions of all launch templates that launch one of these AMIs.
+    pub async fn versions_launching(
+        self,
+        images: &[&str],
+    ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
+        let take = |page: TemplatePage| (page.launch_templates.item, page.next_token);
+        let templates = self.0.pages(ec2("DescribeLaunchTemplates"), take).await?;
+        let mut all = Vec::new();
+        for template in templates {
+            let filter = Filter::new("image-id", images.iter().copied());
+            let query = ec2("DescribeLaunchTemplateVersions")
+                .with("LaunchTemplateId", &template.id)
+                .filtered(&[filter]);
+            all.extend(self.version_pages(query).await?);
+        }
+        all.retain(|version| version.image().is_some_and(|image| images.contains(&image)));
+        Ok(all)
+    }
+
+    async fn version_pages(self, query: Query) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
+        let take = |page: VersionPage| (page.launch_template_version_set.item, page.next_token);
+        self.0.pages(query, take).await
+    }
+
+    /// Creates a version that differs from version `source` in its AMI. A repeated call with the same token creates nothing.
+    pub async fn create_version(
+        self,
+        template: &str,
+        source: u64,
+        image: &str,
+        description: &str,
+        token: &str,
+    ) -> Result<LaunchTemplateVersion, AwsError> {
+        let query = ec2("CreateLaunchTemplateVersion")
+            .with("ClientToken", token)
+            .with("LaunchTemplateId", template)
+            .with("SourceVersion", source)
+            .with("VersionDescription", description)
+            .with("LaunchTemplateData.ImageId", image);
+        let made: Created = self.0.query(query).await?;
+        Ok(made.launch_template_version)
+    }
+
+    pub async fn set_default_version(self, template: &str, number: u64) -> Result<(), AwsError> {
+        let query = ec2("ModifyLaunchTemplate")
+            .with("LaunchTemplateId", template)
+            .with("SetDefaultVersion", number);
+        self.0.perform(query).await
+    }
+
+    /// Deletes versions of a launch template. AWS keeps the default version.
+    pub async fn delete_versions(self, template: &str, numbers: &[u64]) -> Result<(), AwsError> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let query = ec2("DeleteLaunchTemplateVersions")
+            .with("LaunchTemplateId", template)
+            .with_all("LaunchTemplateVersion", numbers);
+        self.0.perform(query).await
+    }
+}
+
+fn parameter_for(name: &str) -> &'static str {
+    ["LaunchTemplateName", "LaunchTemplateId"][usize::from(name.starts_with("lt-"))]
+}
