@@ -1,10 +1,10 @@
 //! Machine backends: ways to run the machine that a template provisions.
 //!
-//! [`qemu`] runs a guest on this host, [`host`] connects to a machine that exists already, and EC2's backend stands in a room above
-//! this one. To add a backend that launches guests, implement [`guest::Backend`] for the handle of a running guest and return a
-//! [`guest::Guest`] of it from a `launch` function as soon as the guest exists. A machine that is only connected to implements
-//! [`Machine`] itself. Errors of a backend become a [`MachineError`] through [`MachineError::backend`], so that nothing here has to
-//! know them.
+//! [`qemu`] runs a guest on this host, [`host`] connects to a machine that exists already, and EC2's backend stands in a room
+//! above this one. To add a backend that launches guests, implement [`guest::Backend`] for the handle of a running guest and
+//! return a [`guest::Guest`] of it from a `launch` function as soon as the guest exists. A machine that is only connected to
+//! implements [`Machine`] itself. Errors of a backend become a [`MachineError`] through [`MachineError::backend`], so that
+//! nothing here has to know them.
 
 use std::error::Error;
 use std::fmt;

@@ -1,7 +1,8 @@
 //! Builds on EC2: the steps from a plan to an AMI, as far as they differ from a build with QEMU.
 //!
-//! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like any
-//! other; an image that the policy refuses never becomes an AMI. A build that fails removes all resources it has created at AWS.
+//! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like
+//! any other; an image that the policy refuses never becomes an AMI. A build that fails removes all resources it has created at
+//! AWS.
 
 mod base_data;
 mod lock;

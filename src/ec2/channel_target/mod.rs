@@ -61,8 +61,8 @@ impl Change {
 /// Prefix of the descriptions of launch template versions that karat creates.
 pub const DESCRIPTION_PREFIX: &str = "karat ";
 
-/// Returns the changes after which all targets of a region name this AMI. `note` becomes part of the description of launch template
-/// versions.
+/// Returns the changes after which all targets of a region name this AMI. `note` becomes part of the description of launch
+/// template versions.
 pub async fn changes(
     region: &Region,
     targets: &Ec2Targets,

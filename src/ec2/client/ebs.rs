@@ -23,8 +23,8 @@ pub const BLOCK_BYTES: usize = 512 << 10;
 /// Number of blocks in transfer at a time: enough to fill a line of 10 Gbit/s over 25 ms, with 32 MiB of memory.
 pub const MAX_IN_FLIGHT: usize = 64;
 
-/// Minutes without a write after which AWS discards an unfinished snapshot. The default, an hour, is how long an interrupted run can
-/// be resumed.
+/// Minutes without a write after which AWS discards an unfinished snapshot. The default, an hour, is how long an interrupted
+/// run can be resumed.
 const IDLE_TIMEOUT_MINUTES: u32 = 60;
 
 /// Snapshot to write block by block.

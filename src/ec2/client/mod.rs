@@ -1,8 +1,8 @@
 //! Thin client of AWS: the few calls that karat needs, typed by hand over one signed request.
 //!
-//! Calls are methods of a [`Region`], grouped by resource: `region.images().list(…)` is in `ec2/images.rs`.
-//! `aws-config` provides credentials (profiles, SSO, web identity, instance roles) and `aws-sigv4` signatures. The SDK of EC2 would
-//! take ten minutes to compile; this client takes a hundredth of that.
+//! Calls are methods of a [`Region`], grouped by resource: `region.images().list(…)` is in `ec2/images.rs`. `aws-config`
+//! provides credentials (profiles, SSO, web identity, instance roles) and `aws-sigv4` signatures. The SDK of EC2 would take ten
+//! minutes to compile; this client takes a hundredth of that.
 
 pub(crate) mod autoscaling;
 mod credentials;

@@ -11,8 +11,8 @@ use super::{AwsError, Region};
 const ECHO_URL: &str = "https://checkip.amazonaws.com/";
 
 impl Region {
-    /// Returns the address that hosts on the internet see, or, if an endpoint is configured (`AWS_ENDPOINT_URL`), the address that
-    /// the endpoint is reached from.
+    /// Returns the address that hosts on the internet see, or, if an endpoint is configured (`AWS_ENDPOINT_URL`), the address
+    /// that the endpoint is reached from.
     pub async fn own_address(&self) -> Result<IpAddr, AwsError> {
         let failed = |problem: String| AwsError::OwnAddress { problem };
         let http_failed = |error: reqwest::Error| failed(crate::fetch::chain(&error));

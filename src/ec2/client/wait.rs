@@ -11,8 +11,8 @@ use super::{AwsError, Region};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two looks. Most things take minutes, and AWS limits the rate of calls.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// Time within which all of AWS knows a new resource. AWS names no figure, and says to back off for minutes ("Eventual consistency
-/// in the Amazon EC2 API").
+/// Time within which all of AWS knows a new resource. AWS names no figure, and says to back off for minutes ("Eventual
+/// consistency in the Amazon EC2 API").
 const CONSISTENCY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// State of what is waited for.

@@ -161,8 +161,8 @@ pub fn any() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-/// Returns the ARNs of a kind of resource in each of these regions; in any region if none are named. The ARNs of images and snapshots
-/// have no account, and the account of other resources is not known: `account` is `""` or `"*"`.
+/// Returns the ARNs of a kind of resource in each of these regions; in any region if none are named. The ARNs of images and
+/// snapshots have no account, and the account of other resources is not known: `account` is `""` or `"*"`.
 pub fn arns(service: &str, regions: &[String], account: &str, resource: &str) -> Vec<String> {
     let arn = |region: &str| {
         let partition = partition(region);

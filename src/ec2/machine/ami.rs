@@ -95,8 +95,8 @@ pub fn architecture(arch: Arch) -> &'static str {
     }
 }
 
-/// Finds the AMI to build on: the locked one while it matches the template, or else the newest that does. With `locked`, the path of
-/// the lock file, only the locked one is accepted.
+/// Finds the AMI to build on: the locked one while it matches the template, or else the newest that does. With `locked`, the
+/// path of the lock file, only the locked one is accepted.
 pub async fn find_ami(
     wanted: &plan::Ami,
     arch: Arch,

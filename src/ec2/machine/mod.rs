@@ -1,5 +1,5 @@
-//! Instances of EC2: [`set_up`] a place, [`launch`] an instance, wait until it is ready, provision it, clean it up, bring its disk to
-//! rest, and take a snapshot of that.
+//! Instances of EC2: [`set_up`] a place, [`launch`] an instance, wait until it is ready, provision it, clean it up, bring its
+//! disk to rest, and take a snapshot of that.
 //!
 //! All resources that a run creates belong to its [`ResourceGuard`], which removes them.
 
@@ -128,8 +128,8 @@ impl Ec2Machine {
         &self.backend.region
     }
 
-    /// Removes build credentials and what a machine writes about itself. From then on, new logins fail. With `freeze`, its disk is at
-    /// rest afterwards.
+    /// Removes build credentials and what a machine writes about itself. From then on, new logins fail. With `freeze`, its disk
+    /// is at rest afterwards.
     pub async fn clean_up(&self, freeze: bool) -> Result<(), MachineError> {
         let last = if freeze { FREEZE_DISK } else { "" };
         self.clean_up_between(CLEAN_UP, last).await

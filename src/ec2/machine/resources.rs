@@ -18,8 +18,8 @@ use crate::ui::Ui;
 
 /// Name of the run's record in the run directory.
 pub(super) const RECORD_FILE: &str = "ec2.json";
-/// Time that a call which creates something gets to complete after the user cancels: dropped at once, the id of the new resource would
-/// be lost. AWS answers within seconds.
+/// Time that a call which creates something gets to complete after the user cancels: dropped at once, the id of the new
+/// resource would be lost. AWS answers within seconds.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Run and region in which resources were created: enough for another karat to find them.
@@ -88,8 +88,8 @@ impl ResourceGuard {
         self.known.borrow_mut().push(id.to_owned());
     }
 
-    /// Does `work`, which creates a resource. When the build is cancelled, the work may finish first, so that the id of the resource is
-    /// known.
+    /// Does `work`, which creates a resource. When the build is cancelled, the work may finish first, so that the id of the
+    /// resource is known.
     pub async fn create<T>(
         &self,
         cancel: &CancellationToken,

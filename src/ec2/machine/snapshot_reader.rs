@@ -13,7 +13,8 @@ use crate::ec2::client::Region;
 use crate::ec2::client::ebs::{BLOCK_BYTES, Block, MAX_IN_FLIGHT};
 use crate::ui::Ui;
 
-/// Reads a snapshot of a disk of `size` bytes into the new file `to`. Blocks that were never written, or hold zeros, become holes.
+/// Reads a snapshot of a disk of `size` bytes into the new file `to`. Blocks that were never written, or hold zeros, become
+/// holes.
 pub async fn read_snapshot(
     region: &Region,
     snapshot: &str,

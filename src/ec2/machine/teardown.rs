@@ -11,9 +11,11 @@ use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{AwsError, Region};
 use crate::ui::Ui;
 
-/// Time in which a resource appears in searches after its creation. After a call whose response was lost, karat searches this long.
+/// Time in which a resource appears in searches after its creation. After a call whose response was lost, karat searches this
+/// long.
 const APPEAR_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest wait for a resource to become unused: a network interface uses a security group for some time after its instance is gone.
+/// Longest wait for a resource to become unused: a network interface uses a security group for some time after its instance is
+/// gone.
 pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_mins(5);
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Error codes of calls that would delete a resource in use.
@@ -30,7 +32,8 @@ pub(super) const DELETE_GROUP: &str = "delete-security-group --group-id";
 /// Removes the instances, security groups, unpublished AMIs, snapshots and volumes of a run, and returns their ids. Warns of what
 /// cannot be removed, with the command that removes it.
 ///
-/// `known` are ids of resources that searches may not find yet. With `uncertain`, resources are searched for until they would appear.
+/// `known` are ids of resources that searches may not find yet. With `uncertain`, resources are searched for until they would
+/// appear.
 pub(super) async fn remove(
     region: &Region,
     run: &str,
@@ -78,8 +81,8 @@ fn of_kind<'k>(known: &'k [String], prefix: &'k str) -> impl Iterator<Item = Str
         .cloned()
 }
 
-/// Terminates the instances of a run and waits until they are gone: before that, nothing that they use can be deleted. Also returns
-/// whether all of them are gone.
+/// Terminates the instances of a run and waits until they are gone: before that, nothing that they use can be deleted. Also
+/// returns whether all of them are gone.
 async fn terminate_instances(
     region: &Region,
     run: &str,

@@ -1,7 +1,7 @@
 //! Progress of an upload, kept in a file, so that a later run resumes an upload that was killed.
 //!
-//! Lines are only appended: what is uploaded, the snapshot once it is known, each block that AWS has. A truncated line is ignored; a
-//! block whose line is missing is sent again.
+//! Lines are only appended: what is uploaded, the snapshot once it is known, each block that AWS has. A truncated line is
+//! ignored; a block whose line is missing is sent again.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};

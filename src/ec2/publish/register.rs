@@ -32,8 +32,8 @@ pub async fn register(
     eventually(async || region.images().register(&new).await).await
 }
 
-/// Publishes an AMI as the template says: shares it, schedules its deprecation, protects it, and tags it as published. Repeating this
-/// changes nothing.
+/// Publishes an AMI as the template says: shares it, schedules its deprecation, protects it, and tags it as published.
+/// Repeating this changes nothing.
 pub async fn offer(region: &Region, image: &Image, settings: &PublishEc2) -> Result<(), AwsError> {
     let (images, snapshot) = (region.images(), image.root_snapshot());
     let shares = shares(settings);

@@ -6,8 +6,8 @@ use crate::ssh::{Session, quote};
 
 const SCRIPT: &str = include_str!("cleanup.sh");
 
-/// Removes the line of `authorized_keys` that let karat in and what a machine writes about itself, running the script `first` before
-/// and `last` after that. From then on, new logins fail.
+/// Removes the line of `authorized_keys` that let karat in and what a machine writes about itself, running the script `first`
+/// before and `last` after that. From then on, new logins fail.
 pub(super) async fn clean_up(
     session: &Session,
     death: Death,

@@ -19,8 +19,8 @@ if command -v cloud-init >/dev/null 2>&1 && [ ! -e /etc/cloud/cloud-init.disable
     cat /run/cloud-init/status.json 2>/dev/null || echo '{}'
 fi";
 
-/// Script that writes the result file. The stages that the seed cancels would have written it; without it, `cloud-init status --wait`
-/// in a step of the template would wait for ever.
+/// Script that writes the result file. The stages that the seed cancels would have written it; without it, `cloud-init status
+/// --wait` in a step of the template would wait for ever.
 const WRITE_RESULT: &str = "\
 if [ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ]; then
     echo '{\"v1\": {\"datasource\": \"DataSource\", \"errors\": []}}' >/run/cloud-init/result.json

@@ -54,8 +54,8 @@ impl Keys {
         })
     }
 
-    /// Returns the user data that sets these keys up in a guest. `later_stages` are the units of cloud-init's stages that follow the
-    /// one that handles it.
+    /// Returns the user data that sets these keys up in a guest. `later_stages` are the units of cloud-init's stages that
+    /// follow the one that handles it.
     pub fn user_data<'a>(&'a self, user: &'a str, later_stages: &'a str) -> UserData<'a> {
         UserData {
             user,

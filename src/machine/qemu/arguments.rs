@@ -102,9 +102,9 @@ fn accelerator(accelerator: Accelerator) -> &'static str {
 }
 
 /// Returns the CPU model. Under emulation it is fixed, so that a build does not depend on QEMU's newest features. It has all of
-/// x86-64-v2, which current distributions require, and nothing that is slow to emulate. It is an AMD: on an Intel of that age Linux
-/// isolates its page tables, which costs a fifth of the processor time of a boot (42.8 s against 35.4 s). Nested virtualisation would
-/// only make the guest load a hypervisor.
+/// x86-64-v2, which current distributions require, and nothing that is slow to emulate. It is an AMD: on an Intel of that age
+/// Linux isolates its page tables, which costs a fifth of the processor time of a boot (42.8 s against 35.4 s). Nested
+/// virtualisation would only make the guest load a hypervisor.
 fn cpu(arch: Arch, accelerator: Accelerator) -> &'static str {
     match (accelerator, arch) {
         (Accelerator::Kvm, _) => "host",
@@ -164,8 +164,8 @@ fn disks(arguments: &mut Arguments, base: &disk::Base) {
     arguments.pair("-device", "virtio-blk-pci,drive=seed,serial=karat-seed");
 }
 
-/// Adds the network. IPv6 is off: a guest on a host without it would wait for each address of that kind. No boot ROM: nothing boots
-/// from the network. A sealed guest reaches nothing: QEMU passes only connections to the forwarded port.
+/// Adds the network. IPv6 is off: a guest on a host without it would wait for each address of that kind. No boot ROM: nothing
+/// boots from the network. A sealed guest reaches nothing: QEMU passes only connections to the forwarded port.
 fn network(arguments: &mut Arguments, open: bool, port: u16) {
     let restrict = if open { "off" } else { "on" };
     arguments.pair(

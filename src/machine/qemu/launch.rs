@@ -19,12 +19,13 @@ use crate::ui::Ui;
 /// QEMU's message when another process uses the port.
 const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 
-/// Launches a guest from an overlay on `base`. The run directory must exist and belong to this guest alone; the caller removes it once
-/// the machine has ended and its disk was read.
+/// Launches a guest from an overlay on `base`. The run directory must exist and belong to this guest alone; the caller removes
+/// it once the machine has ended and its disk was read.
 ///
 /// The guest's clock starts at `clock`, or else at this host's time.
 ///
-/// Returns as soon as the process exists, so that a cancel always has something to destroy. [`QemuMachine::wait_ready`] comes next.
+/// Returns as soon as the process exists, so that a cancel always has something to destroy. [`QemuMachine::wait_ready`] comes
+/// next.
 ///
 /// # Errors
 /// A program or firmware is missing, KVM is required and does not work, the disk cannot be created, no port is free, or QEMU fails.

@@ -21,8 +21,8 @@ pub(super) enum BaseData {
 }
 
 impl Job<'_> {
-    /// Finds the data of the AMI. Only the owner of an AMI can read its snapshot. For other AMIs, a snapshot is taken of the disk of the
-    /// new instance, which equals the AMI except for the first seconds of a boot.
+    /// Finds the data of the AMI. Only the owner of an AMI can read its snapshot. For other AMIs, a snapshot is taken of the
+    /// disk of the new instance, which equals the AMI except for the first seconds of a boot.
     pub(super) async fn find_base_data(
         &self,
         site: &Site<'_>,

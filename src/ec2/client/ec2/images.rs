@@ -9,7 +9,8 @@ use super::{Filter, Items, ec2};
 use crate::ec2::client::query::Query;
 use crate::ec2::client::{AwsError, Poll, Region};
 
-/// Longest wait for an AMI. One made from a completed snapshot is available within seconds; a copy takes as long as its bytes need.
+/// Longest wait for an AMI. One made from a completed snapshot is available within seconds; a copy takes as long as its bytes
+/// need.
 const AVAILABLE_TIMEOUT: Duration = Duration::from_hours(1);
 /// Error code of a call that would deregister a protected AMI.
 const PROTECTED: &str = "OperationNotPermitted";

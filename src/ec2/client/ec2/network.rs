@@ -165,8 +165,8 @@ impl SecurityGroups<'_> {
         accept_repeated(changed, "InvalidPermission.Duplicate")
     }
 
-    /// Revokes the rules that allow all outbound traffic: every new group of a VPC has one for IPv4, and one for IPv6 where the VPC
-    /// has that.
+    /// Revokes the rules that allow all outbound traffic: every new group of a VPC has one for IPv4, and one for IPv6 where the
+    /// VPC has that.
     pub async fn deny_outbound(self, group: &str) -> Result<(), AwsError> {
         let revoke = async |everything| {
             let query = ec2("RevokeSecurityGroupEgress");
