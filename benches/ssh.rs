@@ -2,9 +2,9 @@
 //!
 //! Exit code 1 when karat is slower than it must be: [`MIN_SPEED`], [`MAX_STEPS`].
 
-#[path = "../tests/support/sshd.rs"]
-#[expect(dead_code, reason = "shared with tests, which use other parts of it")]
-mod sshd;
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use karat::ssh::{Item, ItemSource, Session};
 use karat::ui::{Bar, Ui};
-use sshd::Sshd;
+use support::sshd::Sshd;
 
 const BIG: usize = 512 << 20;
 const SMALL_FILES: usize = 1000;

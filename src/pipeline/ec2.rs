@@ -11,9 +11,11 @@ mod test;
 
 use std::path::Path;
 
-use super::locking::Locking;
+use super::lock_file::LockState;
 use super::phases::Phases;
-use super::{BuildError, Built, Image, Job, Made, RevokedBase, UNLESS, Update, commit, network};
+use super::{
+    ALLOW_REVOKED_HINT, BuildError, Built, Image, Job, Made, RevokedBase, Update, commit, network,
+};
 use crate::base::BaseDisk;
 use crate::disk::{self, clean::Owners};
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
@@ -56,22 +58,22 @@ impl Job<'_> {
         mut phases: Phases<'_>,
     ) -> Result<Built, BuildError> {
         if self.settings.twice {
-            return Err(BuildError::OnceOnly);
+            return Err(BuildError::NotReproducible);
         }
         let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let mut locking = self.locking(ec2.arch.name(), update)?;
+        let mut lock_state = self.read_lock(ec2.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
-        let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
+        let (region, ami) = phases.run("base", self.find_ami(ec2, &lock_state)).await?;
         if let Some(id) = ami
             .manifest
             .filter(|_| self.settings.revoked_base == RevokedBase::Refuse)
         {
-            self.settings.store.allow(id, UNLESS)?;
+            self.settings.store.allow(id, ALLOW_REVOKED_HINT)?;
         }
-        let inputs = self.inputs(ami.recorded());
+        let inputs = self.digest_inputs(ami.recorded());
         let inputs = phases.run("digest inputs", inputs).await?;
-        let known = self.known_lock(&mut locking, ami.locked())?;
+        let known = self.settle_lock(&mut lock_state, ami.locked())?;
         if let Some(lock) = &known {
             self.fetch_packages(lock, &mut phases).await?;
         }
@@ -82,7 +84,7 @@ impl Job<'_> {
             run: &run,
             started,
         };
-        let built = self.build_ami(&site, inputs, &locking, known, &mut phases);
+        let built = self.build_ami(&site, inputs, &lock_state, known, &mut phases);
         match built.await {
             Ok(image) => {
                 run.remove().map_err(BuildError::RunDirectory)?;
@@ -99,29 +101,31 @@ impl Job<'_> {
         &self,
         site: &Site<'_>,
         inputs: Inputs,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Image, BuildError> {
-        let (made, snapshot) = self.make_ami(site, inputs, locking, known, phases).await?;
-        let passed = phases.run("scan", self.scan(&made)).await?;
+        let (made, snapshot) = self
+            .make_ami(site, inputs, lock_state, known, phases)
+            .await?;
+        let passed = phases.run("scan", self.scan_image(&made)).await?;
         self.test_ami(site, &made, &snapshot, phases).await?;
-        let this = commit::ThisRun {
+        let this = commit::RunFacts {
             started: site.started,
-            phases: &phases.so_far(),
+            phases: &phases.durations(),
             passed: passed.as_ref(),
         };
-        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
+        let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
-        self.copy_out(&made.manifest, phases).await?;
+        self.export_image(&made.manifest, phases).await?;
         // Comes last: a published AMI is not removed again.
         let published = phases
-            .whole("register", self.register(site, id, &made, &snapshot))
+            .run_to_end("register", self.register(site, id, &made, &snapshot))
             .await?;
         Ok(Image {
             id,
             manifest: made.manifest,
-            phases: phases.so_far(),
+            phases: phases.durations(),
             published: Some(published),
         })
     }
@@ -131,7 +135,7 @@ impl Job<'_> {
         &self,
         site: &Site<'_>,
         mut inputs: Inputs,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<(Made, String), BuildError> {
@@ -139,10 +143,10 @@ impl Job<'_> {
         let launched = self.launch_instance(site, ami, "build", site.run.path(), phases);
         let (network, mut machine) = launched.await?;
         let base_data = self.find_base_data(site, &machine, phases).await;
-        let provisioned = self.provision_instance(&mut machine, site, locking, known, phases);
+        let provisioned = self.provision_instance(&mut machine, site, lock_state, known, phases);
         let done = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.give_up(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error).await),
         };
         inputs.network.requests = done.requests;
 
@@ -154,7 +158,7 @@ impl Job<'_> {
         let name = &self.plan.image.name;
         let begin = begin_snapshot(&machine, SnapshotKind::Image, name, resources);
         let snapshot = async { Ok(resources.create(self.cancel, begin).await?) };
-        let snapshot = phases.whole("snapshot", snapshot).await?;
+        let snapshot = phases.run_to_end("snapshot", snapshot).await?;
         let id = machine.id().to_owned();
         machine.destroy().await;
 
@@ -183,11 +187,13 @@ impl Job<'_> {
     ) -> Result<(InstanceNetwork, Ec2Machine), BuildError> {
         let (resources, cancel) = (&site.resources, self.cancel);
         let set_up = async { Ok(set_up(self.plan, site.ec2, resources, name, cancel).await?) };
-        let network = phases.whole("set up", set_up).await?;
+        let network = phases.run_to_end("set up", set_up).await?;
         let launch = launch(
             self.plan, site.ec2, ami, &network, resources, run, self.ui, cancel,
         );
-        let machine = phases.whole("launch", async { Ok(launch.await?) }).await?;
+        let machine = phases
+            .run_to_end("launch", async { Ok(launch.await?) })
+            .await?;
         Ok((network, machine))
     }
 
@@ -196,18 +202,18 @@ impl Job<'_> {
         &self,
         machine: &mut Ec2Machine,
         site: &Site<'_>,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Provisioned, BuildError> {
-        self.wait_ready(machine, phases).await?;
+        self.wait_for_guest(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
-        self.remember(machine.session(), &site.ami.locked().digest)
+        self.save_base_packages(machine.session(), &site.ami.locked().digest)
             .await;
         let lock = self
-            .known_or_resolved(machine, locking, known, phases)
+            .known_or_resolved_lock(machine, lock_state, known, phases)
             .await?;
-        self.provision(machine, locking.asked(), &lock, lock.epoch, phases)
+        self.provision_machine(machine, lock_state.asked(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
         let requests = network::requests(machine.seal(), self.ui);
@@ -249,10 +255,11 @@ impl Job<'_> {
         };
         disk::overlay(&disk, &overlay, None).await?;
         let file = site.run.path().join("image");
-        let finished = self.as_it_is(&overlay, &file, NOT_NORMALIZED).await?;
+        let finished = self.convert_disk(&overlay, &file, NOT_NORMALIZED).await?;
         let arch = site.ec2.arch;
         let kind = (arch, site.ami.firmware(arch));
-        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest =
+            commit::compose_manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
@@ -279,7 +286,7 @@ impl Job<'_> {
     async fn find_ami(
         &self,
         ec2: &plan::Ec2,
-        locking: &Locking,
+        lock_state: &LockState,
     ) -> Result<(Region, Ami), BuildError> {
         let region = region(ec2).await?;
         let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
@@ -287,7 +294,7 @@ impl Job<'_> {
         };
         let path = Lock::path_of(&self.plan.template.path);
         let locked = self.settings.locked.then_some(path.as_path());
-        let pinned = locking.pinned_ami();
+        let pinned = lock_state.pinned_ami();
         let ami = find_ami(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
         Ok((region, ami))
     }

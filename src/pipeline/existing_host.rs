@@ -1,4 +1,4 @@
-//! An existing host: provisioned like a guest, and no image is made.
+//! Provisioning of an existing host, without an image.
 
 use super::phases::Phases;
 use super::{BuildError, Built, Job};
@@ -9,7 +9,7 @@ use crate::provision::Asked;
 use crate::record::lock::{Lock, LockError, Request, Resolution};
 
 impl Job<'_> {
-    pub(super) async fn existing_host(
+    pub(super) async fn provision_existing_host(
         &self,
         host: &plan::Host,
         mut phases: Phases<'_>,
@@ -24,12 +24,12 @@ impl Job<'_> {
         let provisioned = self.provision_host(&mut machine, asked.as_ref(), &mut phases);
         match provisioned.await {
             Ok(()) => machine.destroy().await,
-            Err(error) => return Err(self.give_up(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error).await),
         }
         Ok(Built::Host)
     }
 
-    /// Resolves, fetches and installs in one go: nothing of a host is kept.
+    /// Resolves, fetches, installs and runs the steps. No lock file is written for a host.
     async fn provision_host(
         &self,
         machine: &mut HostMachine,
@@ -39,11 +39,11 @@ impl Job<'_> {
         let (mut request, mut resolution) = (Request::nothing(None), Resolution::default());
         if let Some(asked) = asked {
             request = asked.request(None);
-            resolution = self.resolution(machine, asked, &[], phases).await?;
+            resolution = self.resolve_packages(machine, asked, &[], phases).await?;
         }
         let lock = Lock::new(request, None, resolution);
         self.fetch_packages(&lock, phases).await?;
-        self.provision(machine, asked, &lock, lock.epoch, phases)
+        self.provision_machine(machine, asked, &lock, lock.epoch, phases)
             .await
     }
 }

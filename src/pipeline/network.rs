@@ -1,4 +1,4 @@
-//! The network of a build: what its plan allows, and the record of what was got.
+//! Network policy of a build, and the record of its requests.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,23 @@ use crate::plan::OnRefused;
 use crate::record::manifest::Request;
 use crate::ui::Ui;
 
-/// The status of an answer that needs no mention.
+/// HTTP status that is not recorded.
 const OK: u16 = 200;
 
 impl Job<'_> {
     /// Seals a machine, unless the template opens the network.
-    pub(super) async fn seal<B: Backend>(&self, machine: &mut Guest<B>) -> Result<(), BuildError> {
+    pub(super) async fn seal_guest<B: Backend>(
+        &self,
+        machine: &mut Guest<B>,
+    ) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal).await?),
             None => Ok(()),
         }
     }
 
-    /// As [`Self::seal`], for a boot of the finished image.
-    pub(super) async fn seal_finished<B: Backend>(
+    /// Seals a machine that runs the finished image: a refused request does not fail its tests.
+    pub(super) async fn seal_test_guest<B: Backend>(
         &self,
         machine: &mut Guest<B>,
     ) -> Result<(), BuildError> {
@@ -52,12 +55,12 @@ impl Job<'_> {
     }
 }
 
-/// What a manifest records of what a guest got.
+/// Returns the guest's requests as the manifest records them.
 pub(super) fn requests(seal: Option<&Seal>, ui: &Ui) -> Vec<Request> {
     record(seal.map(Seal::served).unwrap_or_default(), ui)
 }
 
-/// Sorted, each once, without secrets.
+/// Sorts and deduplicates the requests, and redacts secrets.
 fn record(served: Vec<Served>, ui: &Ui) -> Vec<Request> {
     let requests = served.into_iter().map(|served| Request {
         url: ui.redact(&served.url),

@@ -294,7 +294,7 @@ fn what_has_changed_is_said_and_built() {
     );
     assert_eq!(said, expected);
     std::fs::remove_file(site.path("web.lock.toml")).unwrap();
-    assert_eq!(verdict(&site), "building: there is no lock yet");
+    assert_eq!(verdict(&site), "building: there is no lock file yet");
 }
 
 /// Indices of several archives are fetched at the same time, so in any order.

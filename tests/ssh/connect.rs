@@ -11,7 +11,7 @@ use karat::plan::HostKey;
 use karat::ssh::keys::KeyPair;
 use karat::ssh::{Auth, SshError, Target};
 
-use crate::sshd::{Sshd, free_port};
+use crate::support::sshd::{Sshd, free_port};
 use crate::{PATIENCE, chain};
 
 const SHORT: Duration = Duration::from_secs(3);

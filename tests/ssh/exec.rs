@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use karat::ssh::{Exit, SshError};
 
-use crate::sshd::Sshd;
+use crate::support::sshd::Sshd;
 use crate::{chain, login};
 
 fn code(code: u32) -> Exit {

@@ -9,8 +9,8 @@ use karat::ssh::{Session, SshError};
 use karat::ui::Ui;
 use tokio::process::Command;
 
-use crate::sshd::Sshd;
-use crate::web::{Web, serve};
+use crate::support::sshd::Sshd;
+use crate::support::web::{Web, serve};
 use crate::{chain, login};
 
 fn web<const N: usize>(files: [(&str, &[u8]); N]) -> Web {
@@ -178,7 +178,7 @@ async fn what_a_program_did_not_take_to_its_end_is_logged_without_a_digest() {
 async fn a_server_that_is_gone_is_told_at_once() {
     let sshd = Sshd::start();
     let session = login(&sshd).await;
-    let url = format!("http://127.0.0.1:{}/x", crate::sshd::free_port());
+    let url = format!("http://127.0.0.1:{}/x", crate::support::sshd::free_port());
     let proxy = proxy(&session, &rules(&[&url])).await;
     let output = curl(&proxy, &["-i", &url]).await;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

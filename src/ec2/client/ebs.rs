@@ -36,10 +36,20 @@ pub struct NewSnapshot<'a> {
     pub parent: Option<&'a str>,
     pub description: &'a str,
     pub tags: &'a Tags,
-    /// Encrypt at rest, with this key or the account's own. A snapshot with a parent is encrypted as its parent.
-    pub encrypted: Option<Option<&'a str>>,
+    /// Encryption at rest. A snapshot with a parent is encrypted as its parent.
+    pub encryption: Encryption<'a>,
     /// Client token: AWS begins one snapshot for each.
     pub token: &'a str,
+}
+
+/// Encryption of a snapshot at rest.
+#[derive(Clone, Copy, Debug)]
+pub enum Encryption<'a> {
+    Off,
+    /// With the account's own key.
+    AccountKey,
+    /// With a KMS key, by ARN.
+    Key(&'a str),
 }
 
 /// Block of a snapshot.
@@ -91,15 +101,14 @@ impl<'r> Ebs<'r> {
             "ClientToken": new.token,
             "Timeout": IDLE_TIMEOUT_MINUTES,
         });
-        match (new.parent, new.encrypted) {
+        match (new.parent, new.encryption) {
             (Some(parent), _) => body["ParentSnapshotId"] = parent.into(),
-            (None, Some(key)) => {
+            (None, Encryption::Off) => {}
+            (None, Encryption::AccountKey) => body["Encrypted"] = true.into(),
+            (None, Encryption::Key(key)) => {
                 body["Encrypted"] = true.into();
-                if let Some(key) = key {
-                    body["KmsKeyArn"] = key.into();
-                }
+                body["KmsKeyArn"] = key.into();
             }
-            (None, None) => {}
         }
         let request = Request {
             headers: vec![("content-type", "application/json".to_owned())],
@@ -159,7 +168,8 @@ impl<'r> Ebs<'r> {
         let page = |token: Option<String>| async move {
             let mut path = format!("/snapshots/{snapshot}/blocks?maxResults=10000");
             if let Some(token) = token {
-                path += &format!("&pageToken={}", encoded(&token));
+                path += "&pageToken=";
+                path.extend(encoded(&token));
             }
             let request = request("ListSnapshotBlocks", Method::GET, path);
             let page: BlockPage = self.0.send_json(&request).await?;

@@ -1,6 +1,6 @@
 //! Query protocol of EC2, STS and Auto Scaling: form in, XML out.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
@@ -8,13 +8,7 @@ use super::endpoint::Service;
 use super::request::Request;
 use super::retry::Retry;
 use super::{AwsError, Region};
-
-/// Encodes all but the unreserved characters of RFC 3986, 2.3.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+use crate::secret::UNRESERVED;
 
 /// Call with its parameters.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::blocks::changed;
 use super::progress::Progress;
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
-use crate::ec2::client::ebs::{MAX_IN_FLIGHT, NewSnapshot};
+use crate::ec2::client::ebs::{Encryption, MAX_IN_FLIGHT, NewSnapshot};
 use crate::ec2::client::{AwsError, Region, eventually};
 use crate::os::hash_stream;
 use crate::ui::Bar;
@@ -62,7 +62,11 @@ pub(super) async fn begin(
         parent: beginning.parent.as_deref(),
         description,
         tags: &beginning.tags,
-        encrypted: beginning.encrypted.then_some(key),
+        encryption: match key {
+            _ if !beginning.encrypted => Encryption::Off,
+            Some(key) => Encryption::Key(key),
+            None => Encryption::AccountKey,
+        },
         token: &beginning.token,
     };
     let snapshot = region.ebs().start_snapshot(&new).await?;

@@ -46,7 +46,7 @@ impl Job<'_> {
         let name = &self.plan.image.name;
         let begin = begin_snapshot(machine, SnapshotKind::Base, name, resources);
         let begin = async { Ok(resources.create(self.cancel, begin).await?) };
-        match phases.whole("snapshot the AMI's disk", begin).await {
+        match phases.run_to_end("snapshot the AMI's disk", begin).await {
             Ok(id) => BaseData::Snapshot { id, ours: true },
             // The next phase reports the cancellation.
             Err(BuildError::Cancelled) => BaseData::None,

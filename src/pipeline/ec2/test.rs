@@ -26,18 +26,18 @@ impl Job<'_> {
         let scratch = site.run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let register = self.temporary_ami(site, made, snapshot);
-        let ami = phases.whole("register for tests", register).await?;
+        let ami = phases.run_to_end("register for tests", register).await?;
         let launched = self.launch_instance(site, &ami, "test", &scratch, phases);
         let (network, mut machine) = launched.await?;
         let within = self.plan.ssh.timeout;
         let boot = async {
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
-            self.seal_finished(&mut machine).await
+            self.seal_test_guest(&mut machine).await
         };
         phases.run("boot the image", boot).await?;
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
-        let cx = self.context(&fetched);
+        let cx = self.step_context(&fetched);
         for test in &self.plan.tests {
             let work = async { Ok(provision::test(&mut machine, test, &cx).await?) };
             phases.run(&format!("test: {}", test.name), work).await?;

@@ -49,7 +49,10 @@ fn two_karats_of_one_host_make_one_ami() {
     assert!(both.iter().any(|ran| ran.code == Some(0)), "{both:?}");
     for ran in both.iter().filter(|ran| ran.code != Some(0)) {
         assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert!(ran.stderr.contains("another karat process is uploading"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("another karat process is uploading"),
+            "{ran:?}"
+        );
     }
     case.is_published();
 }

@@ -63,8 +63,8 @@ pub struct Instance {
     /// AMI that it was launched from.
     #[serde(default, rename = "imageId")]
     pub image: String,
-    #[serde(default)]
-    instance_state: State,
+    #[serde(default, rename = "instanceState")]
+    current: State,
     #[serde(default)]
     state_reason: Option<StateReason>,
     #[serde(default)]
@@ -110,7 +110,7 @@ struct Attached {
 impl Instance {
     /// Returns `pending`, `running`, `stopping`, `stopped`, `shutting-down` or `terminated`.
     pub fn state(&self) -> &str {
-        &self.instance_state.name
+        &self.current.name
     }
 
     /// Returns whether it was terminated, or is being terminated.
