@@ -10,8 +10,7 @@ use super::publish::region;
 use super::shared::stdout::Stdout;
 use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::iam::{Policy, PublishOptions, for_build, for_publication};
-use crate::plan::{Builder, Plan, PublishEc2};
-use crate::template;
+use crate::plan::{self, Builder, Plan, PublishEc2};
 
 /// Print a least-privilege IAM policy for a template
 ///
@@ -61,7 +60,7 @@ impl ExitStatus for NoAwsError {
 
 pub(crate) fn run(args: &IamPolicyArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let inputs = args.variables.inputs(ExistingOutput::Accept);
-    let plan = template::load(&args.template, &inputs)?;
+    let plan = plan::load(&args.template, &inputs)?;
     out.json(&policy_of(args, &plan)?)
 }
 

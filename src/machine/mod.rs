@@ -13,7 +13,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use tokio::sync::watch;
 
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::ssh::Session;
 
 pub(crate) mod guest;
@@ -32,8 +32,8 @@ pub trait Machine {
     /// The machine did not answer in time, or died.
     async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError>;
 
-    /// Returns the seal that controls its network access; `None` for a machine with a network of its own.
-    fn seal(&self) -> Option<&Seal> {
+    /// Returns the proxy that controls its network access; `None` for a machine with a network of its own.
+    fn egress(&self) -> Option<&EgressProxy> {
         None
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
 use super::check::Checker;
 use super::publish::{is_account, is_region};
 use super::{Arch, Base};
-use crate::cidr::Cidr;
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
 
@@ -99,7 +99,7 @@ impl Checker<'_> {
     pub(super) fn ec2(&mut self, ec2: &schema::Ec2, arch: Arch) -> Ec2 {
         if let (Some(subnet), Some(vpc)) = (&ec2.subnet, &ec2.vpc) {
             let problem = Problem::at(vpc.span(), "`subnet` and `vpc` exclude each other");
-            self.say(problem.and(
+            self.report(problem.and(
                 subnet.span(),
                 "the subnet, which determines the VPC, is here",
             ));
@@ -107,13 +107,13 @@ impl Checker<'_> {
         if let (Some(ingress), Some(group)) = (&ec2.ingress, ec2.security_groups.first()) {
             let what = "`ingress` configures the temporary security group, which is not created";
             let problem = Problem::at(ingress.span(), what);
-            self.say(problem.and(group.span(), "these groups are used instead"));
+            self.report(problem.and(group.span(), "these groups are used instead"));
         }
         let encrypted = ec2.encrypted.as_ref();
         if let (Some(flag), Some(key)) = (encrypted.filter(|flag| !flag.get_ref().0), &ec2.kms_key)
         {
             let problem = Problem::at(key.span(), "`kms_key` needs an encrypted volume");
-            self.say(problem.and(flag.span(), "encryption is turned off here"));
+            self.report(problem.and(flag.span(), "encryption is turned off here"));
         }
         Ec2 {
             region: (ec2.region.as_ref()).map(|region| self.region_name(region)),
@@ -151,7 +151,7 @@ impl Checker<'_> {
         let text = region.get_ref();
         if !is_region(text) {
             let problem = Problem::at(region.span(), format!("{text:?} is not a region"));
-            self.say(problem.help("use a region code such as \"eu-central-1\""));
+            self.report(problem.help("use a region code such as \"eu-central-1\""));
         }
         text.clone()
     }
@@ -166,7 +166,7 @@ impl Checker<'_> {
         };
         if types.get_ref().is_empty() {
             let problem = Problem::at(types.span(), "`instance_types` is empty");
-            self.say(problem.help("leave it out to use the default"));
+            self.report(problem.help("leave it out to use the default"));
         }
         let valid = |text: &str| {
             let good = |part: &str| {
@@ -179,7 +179,7 @@ impl Checker<'_> {
         };
         for kind in types.get_ref().iter().filter(|kind| !valid(kind.get_ref())) {
             let what = format!("{:?} is not an instance type", kind.get_ref());
-            self.say(Problem::at(kind.span(), what).help("use a type such as \"t3.small\""));
+            self.report(Problem::at(kind.span(), what).help("use a type such as \"t3.small\""));
         }
         types
             .get_ref()
@@ -203,7 +203,7 @@ impl Checker<'_> {
                 _ => "a subnet",
             };
             let problem = Problem::at(id.span(), format!("{text:?} is not the id of {what}"));
-            self.say(problem.help(format!("ids of this kind start with `{kind}-`")));
+            self.report(problem.help(format!("ids of this kind start with `{kind}-`")));
         }
         text.clone()
     }
@@ -212,11 +212,14 @@ impl Checker<'_> {
     fn ingress(&mut self, ingress: &Str) -> String {
         let text = ingress.get_ref();
         let help = "use the address of the machine that builds, such as \"203.0.113.7/32\"; by default only the caller's own address is allowed";
-        match text.parse::<Cidr>() {
-            Err(problem) => self.say(Problem::at(ingress.span(), problem.to_string()).help(help)),
-            Ok(range) if range.is_wide() => {
+        match text.parse::<IpNet>() {
+            Err(_) => {
+                let what = format!("invalid address range {text:?}");
+                self.report(Problem::at(ingress.span(), what).help(help));
+            }
+            Ok(range) if is_wide(&range) => {
                 let what = format!("{text:?} would open SSH to the world");
-                self.say(Problem::at(ingress.span(), what).help(help));
+                self.report(Problem::at(ingress.span(), what).help(help));
             }
             Ok(_) => {}
         }
@@ -231,7 +234,7 @@ impl Checker<'_> {
                 written.span(),
                 "the size of a volume is a whole number of GiB",
             );
-            self.say(problem.help(format!("write \"{}GiB\"", size.div_ceil(GIB))));
+            self.report(problem.help(format!("write \"{}GiB\"", size.div_ceil(GIB))));
         }
         Some(size)
     }
@@ -251,7 +254,7 @@ impl Checker<'_> {
             ];
             if let Some(other) = others.into_iter().flatten().next() {
                 let problem = Problem::at(other, "`id` names an AMI, so this search has no effect");
-                self.say(problem.and(id.span(), "the id is here"));
+                self.report(problem.and(id.span(), "the id is here"));
             }
             return Some(Base::Ami(Ami::Id(self.aws_id("ami", id))));
         }
@@ -261,7 +264,7 @@ impl Checker<'_> {
             return None;
         };
         if owners.get_ref().is_empty() {
-            self.say(Problem::at(owners.span(), "`owners` is empty").help(help));
+            self.report(Problem::at(owners.span(), "`owners` is empty").help(help));
         }
         for owner in owners.get_ref() {
             let text = owner.get_ref();
@@ -269,7 +272,7 @@ impl Checker<'_> {
             {
                 let what = format!("{text:?} is not an owner");
                 let help = "use an account id of twelve digits, or \"amazon\", \"self\"";
-                self.say(Problem::at(owner.span(), what).help(help));
+                self.report(Problem::at(owner.span(), what).help(help));
             }
         }
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -277,13 +280,13 @@ impl Checker<'_> {
             let texts = values.get_ref().iter().map(|text| text.get_ref().clone());
             all.insert(key.get_ref().clone(), texts.collect());
             if values.get_ref().is_empty() {
-                self.say(Problem::at(values.span(), "this filter has no values"));
+                self.report(Problem::at(values.span(), "this filter has no values"));
             }
         }
         if let Some(name) = name {
             let text = self.filled("name", name, "use a name such as \"debian-12-amd64-*\"");
             if all.insert("name".to_owned(), vec![text]).is_some() {
-                self.say(Problem::at(name.span(), "`filters` sets `name` too"));
+                self.report(Problem::at(name.span(), "`filters` sets `name` too"));
             }
         }
         if all.is_empty() {
@@ -310,13 +313,13 @@ impl Checker<'_> {
         if publish.encrypted.is_some_and(|flag| flag.0) && !ec2.encrypted {
             let what = "an image built on EC2 is encrypted only if its instance is";
             let problem = Problem::at(span.clone(), what);
-            self.say(problem.help("add `encrypted = true` to [builder.ec2]"));
+            self.report(problem.help("add `encrypted = true` to [builder.ec2]"));
         }
         let shared = !publish.accounts.is_empty() || !publish.organizations.is_empty();
         if shared && ec2.encrypted && ec2.kms_key.is_none() {
             let what = "an image encrypted with the account's own key cannot be shared";
             let problem = Problem::at(span, what);
-            self.say(problem.help("set a customer-managed key with `kms_key` in [builder.ec2]"));
+            self.report(problem.help("set a customer-managed key with `kms_key` in [builder.ec2]"));
         }
     }
 
@@ -325,7 +328,7 @@ impl Checker<'_> {
         let Some(ec2) = ec2 else {
             if let Some(interface) = &ssh.interface {
                 let problem = Problem::at(interface.span(), "`interface` requires [builder.ec2]");
-                self.say(problem.help("remove it, or build with [builder.ec2]"));
+                self.report(problem.help("remove it, or build with [builder.ec2]"));
             }
             return None;
         };
@@ -334,14 +337,14 @@ impl Checker<'_> {
         let chosen = self.choice("interface", ssh.interface.as_ref(), &choices, choices[0].1);
         if let (Interface::Ssm, Some(jump), Some(written)) = (chosen, &ssh.jump, &ssh.interface) {
             let problem = Problem::at(jump.span(), "a session of SSM cannot use a jump host");
-            self.say(problem.and(written.span(), "SSM is selected here"));
+            self.report(problem.and(written.span(), "SSM is selected here"));
         }
         if let (Some(jump), None, true) = (&ssh.jump, &ec2.ingress, ec2.security_groups.is_empty())
             && chosen != Interface::Ssm
         {
             let what = "with a jump host, SSH comes from an address that karat does not know";
             let help = "add `ingress = \"10.0.0.7/32\"` to [builder.ec2], with the jump host's address as the instance sees it";
-            self.say(Problem::at(jump.span(), what).help(help));
+            self.report(Problem::at(jump.span(), what).help(help));
         }
         Some(chosen)
     }
@@ -357,7 +360,7 @@ impl Checker<'_> {
             let what = "[finish] has no effect on EC2: the disk of an instance is not normalized";
             let help =
                 "delete the files in a step, or build with [builder.qemu] and publish the image";
-            self.say(Problem::at(exception.span(), what).help(help));
+            self.report(Problem::at(exception.span(), what).help(help));
         }
     }
 }

@@ -210,15 +210,15 @@ impl Checker<'_> {
         if let Some(key) = &ec2.kms_key {
             if !made.encrypted {
                 let problem = Problem::at(key.span(), "`kms_key` needs encryption");
-                self.say(problem.help("add `encrypted = true`, or remove `kms_key`"));
+                self.report(problem.help("add `encrypted = true`, or remove `kms_key`"));
             }
             if key.get_ref().starts_with("arn:") && made.regions.len() > 1 {
                 let problem = Problem::at(key.span(), "a key's ARN is valid in one region only");
-                self.say(problem.help("use `alias/NAME`, which can name a key in each region"));
+                self.report(problem.help("use `alias/NAME`, which can name a key in each region"));
             }
         } else if made.encrypted && !(made.accounts.is_empty() && made.organizations.is_empty()) {
             let what = "an image encrypted with the account's own key cannot be shared";
-            self.say(Problem::at(span, what).help("set a customer-managed key with `kms_key`"));
+            self.report(Problem::at(span, what).help("set a customer-managed key with `kms_key`"));
         }
         Some(made)
     }
@@ -229,7 +229,7 @@ impl Checker<'_> {
         };
         if list.get_ref().is_empty() {
             let problem = Problem::at(list.span(), "`regions` is empty");
-            self.say(
+            self.report(
                 problem.help("add a region, or leave it out to use the region of the environment"),
             );
         }
@@ -238,10 +238,10 @@ impl Checker<'_> {
             let name = region.get_ref();
             if !is_region(name) {
                 let problem = Problem::at(region.span(), format!("{name:?} is not a region"));
-                self.say(problem.help("use a region code such as \"eu-central-1\""));
+                self.report(problem.help("use a region code such as \"eu-central-1\""));
             }
             if names.contains(name) {
-                self.say(Problem::at(
+                self.report(Problem::at(
                     region.span(),
                     format!("{name:?} is listed twice"),
                 ));
@@ -260,7 +260,7 @@ impl Checker<'_> {
                 name.span(),
                 format!("{text:?} is not a valid name of an AMI"),
             );
-            self.say(
+            self.report(
                 problem.help("use at most 115 letters, digits, spaces and ()[]./-'@_; the manifest's id is appended"),
             );
         }
@@ -274,7 +274,7 @@ impl Checker<'_> {
                 description.span(),
                 "this is not a valid description of an AMI",
             );
-            self.say(problem.help("AWS accepts at most 255 ASCII characters, in one line"));
+            self.report(problem.help("AWS accepts at most 255 ASCII characters, in one line"));
         }
         text.clone()
     }
@@ -288,17 +288,17 @@ impl Checker<'_> {
             if name.is_empty() || name.chars().count() > 128 || reserved {
                 let problem =
                     Problem::at(key.span(), format!("{name:?} is not a valid name of a tag"));
-                self.say(problem.help(
+                self.report(problem.help(
                     "names have 1 to 128 characters; the prefixes `aws:` and `karat:` are reserved",
                 ));
             }
             if value.get_ref().chars().count() > 256 {
                 let problem = Problem::at(value.span(), "the value of a tag is too long");
-                self.say(problem.help("values have at most 256 characters"));
+                self.report(problem.help("values have at most 256 characters"));
             }
             if at == MAX_TAGS {
                 let problem = Problem::at(key.span(), "too many tags");
-                self.say(problem.help(format!("AWS allows {MAX_TAGS} besides karat's own")));
+                self.report(problem.help(format!("AWS allows {MAX_TAGS} besides karat's own")));
             }
         }
         let pair = |(key, value): (&Str, &Str)| (key.get_ref().clone(), value.get_ref().clone());
@@ -309,7 +309,7 @@ impl Checker<'_> {
         let text = account.get_ref();
         if !is_account(text) {
             let problem = Problem::at(account.span(), format!("{text:?} is not an account id"));
-            self.say(problem.help("use its twelve digits in quotes, such as \"123456789012\""));
+            self.report(problem.help("use its twelve digits in quotes, such as \"123456789012\""));
         }
         text.clone()
     }
@@ -321,7 +321,7 @@ impl Checker<'_> {
             && (text.contains(":organization/o-") || text.contains(":ou/o-"));
         if !is_arn {
             let what = format!("{text:?} is not the ARN of an organisation or one of its units");
-            self.say(Problem::at(organization.span(), what).help(
+            self.report(Problem::at(organization.span(), what).help(
                 "use \"arn:aws:organizations::123456789012:organization/o-...\", or \"...:ou/o-.../ou-...\"",
             ));
         }

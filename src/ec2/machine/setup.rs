@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ec2Error, ResourceGuard};
-use crate::cidr::Cidr;
 use crate::ec2::client::ec2::{Filter, NewSecurityGroup, Subnet};
 use crate::ec2::client::own_address::address_towards;
 use crate::ec2::client::{AwsError, Region, eventually};
@@ -105,14 +105,14 @@ impl Setup<'_> {
     }
 
     /// Returns the caller's address on the internet, if a rule for SSH needs it.
-    async fn own_address(&self) -> Result<Option<Cidr>, Ec2Error> {
+    async fn own_address(&self) -> Result<Option<IpNet>, Ec2Error> {
         let is_needed = self.ec2.ingress.is_none()
             && self.ec2.security_groups.is_empty()
             && self.interface == Interface::PublicIp;
         if !is_needed {
             return Ok(None);
         }
-        Ok(Some(Cidr::one(self.region.own_address().await?)))
+        Ok(Some(IpNet::from(self.region.own_address().await?)))
     }
 
     async fn default_group(&self, vpc: &str) -> Result<Option<String>, Ec2Error> {
@@ -131,7 +131,7 @@ impl Setup<'_> {
 
     async fn ssh_from(
         &self,
-        own_address: Option<Cidr>,
+        own_address: Option<IpNet>,
         subnet: &Subnet,
     ) -> Result<Option<String>, Ec2Error> {
         Ok(match (&self.ec2.ingress, own_address, self.interface) {
@@ -245,14 +245,14 @@ async fn check_groups(ec2: &plan::Ec2, sealed: bool, region: &Region) -> Result<
 }
 
 /// Returns this machine's address as a subnet sees it.
-async fn address_seen_by(subnet: &Subnet) -> Result<Cidr, AwsError> {
+async fn address_seen_by(subnet: &Subnet) -> Result<IpNet, AwsError> {
     let failed = |problem: String| AwsError::OwnAddress { problem };
     let range = subnet
         .addresses
-        .parse::<Cidr>()
+        .parse::<IpNet>()
         .map_err(|error| failed(error.to_string()))?;
-    let address = address_towards(SocketAddr::new(range.address(), SSH_PORT)).await;
+    let address = address_towards(SocketAddr::new(range.addr(), SSH_PORT)).await;
     address
-        .map(Cidr::one)
+        .map(IpNet::from)
         .map_err(|error| failed(format!("no route to {}: {error}", subnet.addresses)))
 }

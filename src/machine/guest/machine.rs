@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{boot, clean_up, cloud_init, sealed};
 use crate::machine::{Death, Machine, MachineError};
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::ssh::{self, Auth, Session, SshError, Target, quote};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -38,7 +38,7 @@ pub struct Guest<B> {
     pub(crate) backend: B,
     pub(crate) target: Target,
     pub(crate) session: Option<Session>,
-    seal: Option<Seal>,
+    egress: Option<EgressProxy>,
     /// Time that its clock is set to after every boot.
     clock: Option<Timestamp>,
     /// Public key that cloud-init authorizes.
@@ -51,7 +51,7 @@ impl<B: Backend> Guest<B> {
             backend,
             target,
             session: None,
-            seal: None,
+            egress: None,
             clock: None,
             authorized,
         }
@@ -85,9 +85,9 @@ impl<B: Backend> Guest<B> {
     ///
     /// # Errors
     /// The connection was lost, or the guest's sshd refuses to forward the port of a proxy.
-    pub async fn seal_with(&mut self, mut seal: Seal) -> Result<(), MachineError> {
-        sealed::attach(&mut seal, self.session(), B::SEALED_SCRIPT).await?;
-        self.seal = Some(seal);
+    pub async fn seal_with(&mut self, mut proxy: EgressProxy) -> Result<(), MachineError> {
+        sealed::attach(&mut proxy, self.session(), B::SEALED_SCRIPT).await?;
+        self.egress = Some(proxy);
         Ok(())
     }
 
@@ -134,14 +134,14 @@ impl<B: Backend> Machine for Guest<B> {
         if let Some(clock) = self.clock {
             set_clock(session, clock).await?;
         }
-        match &mut self.seal {
-            Some(seal) => Ok(sealed::attach_again(seal, session, B::SEALED_SCRIPT).await?),
+        match &mut self.egress {
+            Some(proxy) => Ok(sealed::attach_again(proxy, session, B::SEALED_SCRIPT).await?),
             None => Ok(()),
         }
     }
 
-    fn seal(&self) -> Option<&Seal> {
-        self.seal.as_ref()
+    fn egress(&self) -> Option<&EgressProxy> {
+        self.egress.as_ref()
     }
 
     fn death(&self) -> Death {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::ssh::{Session, SshError, quote};
 use crate::ui::Ui;
 
@@ -13,22 +13,22 @@ const SCRIPT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Prepares the guest over its first connection, with a script that makes outbound connections fail.
 pub(super) async fn attach(
-    seal: &mut Seal,
+    proxy: &mut EgressProxy,
     session: &Session,
     script: &str,
 ) -> Result<(), SshError> {
-    fail_fast(session, script, seal.ui()).await?;
-    seal.attach(session).await
+    fail_fast(session, script, proxy.ui()).await?;
+    proxy.attach(session).await
 }
 
 /// As [`attach`], over a connection that replaces an earlier one: the guest may have restarted.
 pub(super) async fn attach_again(
-    seal: &mut Seal,
+    proxy: &mut EgressProxy,
     session: &Session,
     script: &str,
 ) -> Result<(), SshError> {
-    fail_fast(session, script, seal.ui()).await?;
-    seal.attach_again(session).await
+    fail_fast(session, script, proxy.ui()).await?;
+    proxy.attach_again(session).await
 }
 
 async fn fail_fast(session: &Session, script: &str, ui: &Ui) -> Result<(), SshError> {

@@ -10,7 +10,7 @@ use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job};
 use crate::scan::run::Check;
 
-/// VerifiedDisk of the data of an AMI.
+/// Source of the data of an AMI.
 pub(super) enum BaseData {
     /// File in the cache, from an earlier build.
     Cached(PathBuf),
