@@ -364,3 +364,38 @@ impl Checker<'_> {
         }
     }
 }
+
+/// Returns true for a range that is as good as the whole internet: wider than /8, the largest private network (10.0.0.0/8), or
+/// for IPv6 wider than /16, more than any site gets.
+fn is_wide(range: &IpNet) -> bool {
+    range.prefix_len() < if range.addr().is_ipv6() { 16 } else { 8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_internet_is_told_from_a_network() {
+        for (text, wide) in [
+            ("203.0.113.7/32", Some(false)),
+            ("10.0.0.0/8", Some(false)),
+            ("0.0.0.0/0", Some(true)),
+            ("128.0.0.0/1", Some(true)),
+            ("2001:db8::7/128", Some(false)),
+            ("::/0", Some(true)),
+            ("2000::/3", Some(true)),
+            ("203.0.113.7", None),
+            ("203.0.113.7/33", None),
+            ("::1/129", None),
+            ("example.org/32", None),
+            ("", None),
+        ] {
+            let range = text.parse::<IpNet>().ok();
+            assert_eq!(range.as_ref().map(is_wide), wide, "{text}");
+            if let Some(range) = range {
+                assert_eq!(range.to_string(), text);
+            }
+        }
+    }
+}
