@@ -51,18 +51,30 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 
 /// # Errors
 /// Reading or writing failed, or the work was told to stop.
 pub fn copy(
-    mut from: impl Read,
-    mut to: impl Write,
+    from: impl Read,
+    to: impl Write,
     stop: &Stop,
     progress: impl Fn(u64),
 ) -> io::Result<(Digest, u64)> {
     let mut hasher = Sha256::new();
+    let size = update(&mut hasher, from, to, stop, progress)?;
+    Ok((Digest::from_hasher(hasher), size))
+}
+
+/// Copies `from` to `to`, adds its bytes to `hasher` and returns their number.
+pub(crate) fn update(
+    hasher: &mut Sha256,
+    mut from: impl Read,
+    mut to: impl Write,
+    stop: &Stop,
+    progress: impl Fn(u64),
+) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     let mut size = 0;
     loop {
         stop.check()?;
         let length = match from.read(&mut block) {
-            Ok(0) => return Ok((Digest::from_hasher(hasher), size)),
+            Ok(0) => return Ok(size),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
