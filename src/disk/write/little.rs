@@ -1,8 +1,14 @@
-//! Fields of on-disk structures, little-endian.
+//! Little-endian fields of on-disk structures.
 
-/// A structure of known size that is filled in field by field; what is not set stays zero.
+/// A structure of fixed size that is filled in field by field; the rest stays zero.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Fields(Vec<u8>);
+
+impl From<Vec<u8>> for Fields {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
 
 impl Fields {
     pub(super) fn new(size: usize) -> Self {
@@ -29,7 +35,7 @@ impl Fields {
         self.put(at, &value.to_le_bytes());
     }
 
-    /// The low and the high half of a number that grew after its first field had been placed.
+    /// Sets the two halves of a number whose high half was added to the format later, in another place.
     pub(super) fn put_halves(&mut self, low: usize, high: usize, value: u64) {
         self.put32(low, low32(value));
         self.put32(high, high32(value));
@@ -44,19 +50,19 @@ impl Fields {
     }
 }
 
-/// The low 32 bits.
-#[expect(clippy::cast_possible_truncation, reason = "the low half is asked for")]
+/// Returns the low 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "truncation is the purpose")]
 pub(super) const fn low32(value: u64) -> u32 {
     value as u32
 }
 
-/// The high 32 bits.
+/// Returns the high 32 bits.
 pub(super) const fn high32(value: u64) -> u32 {
     low32(value >> 32)
 }
 
-/// The low 16 bits.
-#[expect(clippy::cast_possible_truncation, reason = "the low half is asked for")]
+/// Returns the low 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "truncation is the purpose")]
 pub(super) const fn low16(value: u64) -> u16 {
     value as u16
 }
@@ -65,7 +71,8 @@ pub(super) fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array(bytes, at))
 }
 
-/// `N` bytes; structures are checked for their size before their fields are read.
+/// Returns `N` bytes; callers check the size of a structure before they read its fields.
+
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);
