@@ -1,12 +1,11 @@
-//! Disks with random damage: each gives files or errors, never a panic. Damage follows from a number, so each case can be had again.
+//! Disks with random damage: each gives files or errors, never a panic. Damage follows from a number, so each case is reproducible.
 //!
 //! `make soak` does many rounds, in a process of its own whose memory is looked at.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use karat::disk::read::explore::{self, Explored};
-
+use super::explore::{self, Explored};
 use super::populate::{noise, plain_small};
 use super::site::{Site, success};
 
