@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::atomic;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
-use crate::lock;
+use crate::os::atomic_file;
 use crate::plan;
+use crate::record::lock;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
@@ -162,7 +162,7 @@ async fn image(
     let image = &stored.manifest.outputs.image;
     let path = cache.path(&image.digest);
     if !path.is_file() {
-        let directory = atomic::directory_of(&path);
+        let directory = atomic_file::directory_of(&path);
         std::fs::create_dir_all(directory).map_err(|source| BaseError::Read {
             path: directory.to_owned(),
             source,

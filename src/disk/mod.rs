@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-mod anew;
+mod container_ids;
+mod convert;
 mod error;
-mod finish;
-mod header;
-mod identity;
+pub(crate) mod gpt;
+pub mod normalize;
+mod qcow2_probe;
 mod qemu_img;
 
 pub mod clean;
 pub(crate) mod content;
 pub mod read;
-pub mod rewrite;
 pub mod tree;
 pub mod write;
 
-pub use anew::{Anew, AnewError, Renewed, made, renew, renew_raw};
 pub use error::DiskError;
-pub use finish::{Finished, driver, finish};
+pub use convert::{Finished, driver, finish};
+pub use normalize::{Anew, AnewError, Renewed, made, renew, renew_raw};
 use qemu_img::{QemuImg, run};
 
 /// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
@@ -78,7 +78,7 @@ struct RawInfo {
 /// `qemu-img` is missing or cannot read the file, or the image needs another file.
 pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
     // Before qemu-img, which would open the other file, wherever the image says that is.
-    let needs = header::needs(path).map_err(|source| DiskError::Read {
+    let needs = qcow2_probe::needs(path).map_err(|source| DiskError::Read {
         path: path.to_owned(),
         source,
     })?;

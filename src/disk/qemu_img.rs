@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::DiskError;
-use crate::child::{self, Reaped};
+use crate::os::child::{self, Reaped};
 
 /// Bytes from the end of stderr that an error quotes.
 const MAX_STDERR_BYTES: usize = 4 << 10;

@@ -3,13 +3,13 @@
 //! `<cache>/sha256/<hex>` is only ever made by renaming a file whose digest was compared, so a file of that name has
 //! that digest. Several processes may share a cache: a lock per entry lets the second find what the first fetched.
 
+mod batch;
 mod checksums;
-mod current;
-pub(crate) mod known;
-mod many;
+pub(crate) mod digest_cache;
 mod partial;
-mod plain;
+mod revalidate;
 pub(crate) mod transfer;
+mod unverified;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,17 +22,17 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::digest::Digest;
-use crate::flock::FileLock;
-use crate::hashing;
+use crate::os::file_lock::FileLock;
+use crate::os::hash_stream;
 use crate::plan::Checksum;
 use crate::ui::{Bar, Ui};
+pub(crate) use batch::encode;
+pub use batch::{Mirror, Missing, Places, Wanted};
 use checksums::NotListed;
-pub(crate) use many::encode;
-pub use many::{Mirror, Missing, Places, Wanted};
 use partial::Partial;
-pub use plain::plainly;
 pub use transfer::chain;
 use transfer::{Redirects, TransferError};
+pub use unverified::plainly;
 
 /// Tries for one download. A restarting server or a dropped line is back within the 15 s that the pauses add up to.
 const TRIES: u32 = 5;
@@ -194,7 +194,7 @@ impl Cache {
         // A relative directory of XDG's is ignored; ours is what the user wrote.
         std::env::var_os("KARAT_CACHE")
             .and_then(|path| std::path::absolute(path).ok())
-            .or_else(|| Some(crate::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
+            .or_else(|| Some(crate::os::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
             .map(Self::new)
             .ok_or(FetchError::NoPlace)
     }
@@ -205,7 +205,7 @@ impl Cache {
         &self.root
     }
 
-    /// Where run directories are made (see [`crate::run::RunDir`]).
+    /// Where run directories are made (see [`crate::os::run_dir::RunDir`]).
     #[must_use]
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
@@ -307,14 +307,14 @@ impl Cache {
         let path = target.with_extension("partial");
         let open = {
             let path = path.clone();
-            move |stop: &hashing::Stop| Partial::open(&path, lock, stop)
+            move |stop: &hash_stream::Stop| Partial::open(&path, lock, stop)
         };
-        hashing::blocking(open).await.map_err(failed(&path))
+        hash_stream::blocking(open).await.map_err(failed(&path))
     }
 
     async fn finish(&self, partial: Partial, target: &Path) -> Result<(), FetchError> {
         let finished = target.to_owned();
-        hashing::blocking(move |_| partial.finish(&finished))
+        hash_stream::blocking(move |_| partial.finish(&finished))
             .await
             .map_err(failed(target))
     }
@@ -323,7 +323,8 @@ impl Cache {
     async fn holds(&self, target: &Path, digest: Digest) -> io::Result<bool> {
         let (known, path) = (self.known(), target.to_owned());
         let actual =
-            hashing::blocking(move |stop| known::digest(&known, &path, stop, |_| {})).await;
+            hash_stream::blocking(move |stop| digest_cache::digest(&known, &path, stop, |_| {}))
+                .await;
         match actual {
             Ok((actual, _)) if actual == digest => Ok(true),
             Ok(_) => std::fs::remove_file(target).map(|()| false),
@@ -430,7 +431,7 @@ async fn receive(
     bar: &Bar,
 ) -> io::Result<(Partial, Result<(), TransferError>)> {
     let (sender, mut receiver) = mpsc::channel::<tokio_util::bytes::Bytes>(64);
-    let writing = hashing::blocking(move |stop| {
+    let writing = hash_stream::blocking(move |stop| {
         while let Some(bytes) = receiver.blocking_recv() {
             stop.check()?;
             partial.append(&bytes)?;

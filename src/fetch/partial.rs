@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::atomic;
 use crate::digest::Digest;
-use crate::flock::FileLock;
-use crate::hashing::Stop;
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
+use crate::os::hash_stream::Stop;
 
 /// Bytes of a download so far, with their running digest.
 ///
@@ -93,7 +93,7 @@ impl Partial {
     pub fn finish(self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         std::fs::rename(&self.path, target)?;
-        atomic::sync_directory(atomic::directory_of(target))?;
+        atomic_file::sync_directory(atomic_file::directory_of(target))?;
         self.lock.remove()
     }
 }

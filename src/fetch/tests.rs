@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-mod many;
+mod batch;
 
 /// What the server does with one request.
 #[derive(Clone, Copy, Debug)]

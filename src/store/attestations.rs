@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::beside::add_beside;
+use super::sidecar::add_beside;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
-use crate::attest::predicate::{REVOCATION, Revocation};
-use crate::attest::{AttestError, Envelope, Statement};
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestId, canonical};
+use crate::record::attestation::{AttestError, Envelope, Statement};
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::ManifestId;
+use crate::store::predicate::{REVOCATION, Revocation};
 
 /// An attestation as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]

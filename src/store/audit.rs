@@ -7,12 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Store, StoreError, Writing, sealed};
-use crate::actor;
-use crate::atomic;
-use crate::audit::{About, AuditError, Event, Line, Log, SignedCheckpoint};
+use super::{Store, StoreError, Writing, checksummed};
 use crate::digest::Digest;
-use crate::flock::FileLock;
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
+use crate::os::user;
+use crate::record::audit::{About, AuditError, Event, Line, Log, SignedCheckpoint};
 
 /// Others may read it.
 const MODE: u32 = 0o644;
@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// It cannot be read.
     pub fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, StoreError> {
-        sealed::read(&self.checkpoint_path())
+        checksummed::read(&self.checkpoint_path())
     }
 
     /// Moves of channels that the log does not have, and should: those since the first one that it has of a channel.
@@ -98,7 +98,7 @@ impl Store {
     /// # Errors
     /// That cannot be read.
     pub fn forwarded(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        Ok(sealed::read(&self.forwarded_path())?.unwrap_or_default())
+        Ok(checksummed::read(&self.forwarded_path())?.unwrap_or_default())
     }
 
     fn forwarded_path(&self) -> PathBuf {
@@ -144,7 +144,7 @@ impl Writing {
             .open(&path)
             .map_err(StoreError::io("write", &path))?;
         let (before, length) = end(&mut file, &path)?;
-        let line = Line::after(before, &actor::of_process(), event, about);
+        let line = Line::after(before, &user::of_process(), event, about);
         let mut bytes = line.to_bytes()?;
         bytes.push(b'\n');
         let write = |file: &mut File| {
@@ -153,7 +153,7 @@ impl Writing {
             file.write_all(&bytes)?;
             file.sync_data()?;
             if is_new {
-                atomic::sync_directory(self.store().root())?;
+                atomic_file::sync_directory(self.store().root())?;
             }
             Ok(())
         };
@@ -173,7 +173,7 @@ impl Writing {
         let mut forwarded = self.store().forwarded()?;
         let kept = forwarded.entry(server.to_owned()).or_default();
         *kept = number.max(*kept);
-        sealed::write(&self.store().forwarded_path(), &forwarded)
+        checksummed::write(&self.store().forwarded_path(), &forwarded)
     }
 
     /// Keeps a checkpoint, unless there is one of a longer log.
@@ -186,7 +186,7 @@ impl Writing {
         if kept.is_some_and(|kept| kept.checkpoint.number > point.checkpoint.number) {
             return Ok(());
         }
-        sealed::write(&self.store().checkpoint_path(), point)
+        checksummed::write(&self.store().checkpoint_path(), point)
     }
 }
 

@@ -12,12 +12,12 @@ use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::{Store, StoreError, Writing, entries};
-use crate::atomic;
-use crate::audit::{About, Event};
-use crate::channel::{Channel, ChannelName, Direction, Entry};
-use crate::flock::FileLock;
-use crate::manifest::canonical;
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
 use crate::plan::is_region;
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::channel::{Channel, ChannelName, Direction, Entry};
 use crate::size::parse_duration;
 
 /// Others may read it.
@@ -191,8 +191,8 @@ impl Writing {
     pub async fn move_channel(&self, kept: Entry) -> Result<(), StoreError> {
         let name = kept.entry.channel.clone();
         let path = self.store().channel_path(&name);
-        let directory = atomic::directory_of(&path).to_owned();
-        atomic::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
+        let directory = atomic_file::directory_of(&path).to_owned();
+        atomic_file::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
         let lock = directory.join(format!(".{}.lock", name.channel));
         let lock = FileLock::exclusive(&lock, || {}).await;
         let lock = lock.map_err(StoreError::io("lock", &path))?;
@@ -225,8 +225,8 @@ impl Writing {
         let bytes = canonical::to_bytes(&channel)?;
         let above = self.store().channels_directory();
         self.log(event, about)?;
-        atomic::write(&path, MODE, &bytes)
-            .and_then(|()| atomic::sync_directory(&above))
+        atomic_file::write(&path, MODE, &bytes)
+            .and_then(|()| atomic_file::sync_directory(&above))
             .map_err(StoreError::io("write", &path))?;
         // Whether the lock's file stays does not matter any more.
         let _ = lock.remove();

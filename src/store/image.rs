@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::parts::Part;
-use super::recipe::{Chunk, Kept};
+use super::chunk_index::{Chunk, Kept};
+use super::chunk_reader::Part;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::chunk_reader::{Check, Loader, Part};
 use super::image::Image;
-use super::parts::{Check, Loader, Part};
 use crate::disk::read::cache::Cache;
 use crate::disk::read::{BlockRead, ReadError, Span};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Store, StoreError};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::manifest::ManifestId;
 
 /// All images of a store, by what they are built on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

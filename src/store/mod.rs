@@ -25,29 +25,30 @@
 
 mod attestations;
 mod audit;
-mod behind;
-mod beside;
+mod background_sync;
+mod build_info;
 mod channels;
-mod check;
-mod cut;
+mod checksummed;
+mod chunk_index;
+mod chunk_reader;
+mod chunker;
 mod error;
-mod guard;
-mod holding;
+mod file_listing;
+mod fsck;
 mod image;
 mod image_disk;
+mod import;
 mod lineage;
-mod listing;
-mod parts;
+mod permissions;
 mod pins;
+pub(crate) mod predicate;
 mod prune;
-mod recipe;
-mod record;
+mod retention;
 mod scans;
-mod sealed;
+mod sidecar;
 mod signatures;
 mod status;
-mod take;
-mod writing;
+mod transaction;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -57,29 +58,29 @@ use std::path::{Path, PathBuf};
 pub use crate::time::{InvalidTime, Timestamp};
 pub use attestations::{Attestation, Revoked};
 pub use audit::read_checkpoint;
+pub use build_info::{Record, Run};
 pub use channels::{ChannelPolicy, Ec2Targets, PolicyError};
-pub use check::{Checked, Fault};
 pub use error::StoreError;
-pub use holding::{Held, Holder, Keep};
+pub use fsck::{Checked, Fault};
 pub use image::Image;
 pub use image_disk::ImageDisk;
 pub use lineage::{Lineage, Relative};
 pub use pins::Pin;
 pub use prune::{Pruning, Tombstone, Tombstones};
-pub use record::{Record, Run};
+pub use retention::{Held, Holder, Keep};
 pub use scans::ScanRecord;
 pub use signatures::StoredSignature;
 pub use status::{ImageStatus, Status};
-pub use writing::Writing;
+pub use transaction::Writing;
 
-use self::behind::Behind;
-use crate::atomic::{UNFINISHED, Unfinished};
-use crate::channel::ChannelName;
+use self::background_sync::Behind;
 use crate::digest::Digest;
-use crate::hashing::{self, Sparse};
-use crate::manifest::{IdPrefix, Manifest, ManifestId};
+use crate::os::atomic_file::{UNFINISHED, Unfinished};
+use crate::os::hash_stream::{self, Sparse};
+use crate::os::xdg;
+use crate::record::channel::ChannelName;
+use crate::record::manifest::{IdPrefix, Manifest, ManifestId};
 use crate::ui::Ui;
-use crate::xdg;
 
 /// A store; cheap to clone. Nothing is made on disk before something is written.
 #[derive(Clone, Debug)]
@@ -244,7 +245,7 @@ impl Store {
         }
         let bar = ui.bar("exporting", Some(size));
         let (store, target) = (self.clone(), target.to_owned());
-        hashing::blocking(move |stop| {
+        hash_stream::blocking(move |stop| {
             let image = store.image(&digest)?;
             let failed = |source| StoreError::Export {
                 path: target.clone(),

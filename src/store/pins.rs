@@ -4,12 +4,13 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::add_beside;
+use super::sidecar::add_beside;
 use super::{Store, StoreError, Writing, entries};
-use crate::atomic;
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestId, canonical};
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 /// Name and version of the form of pins.
@@ -115,7 +116,7 @@ impl Writing {
         }
         // Whether the empty directory goes too does not matter.
         let _ = fs::remove_dir(&directory);
-        atomic::sync_directory(&pins).map_err(StoreError::io("write", &pins))?;
+        atomic_file::sync_directory(&pins).map_err(StoreError::io("write", &pins))?;
         Ok(true)
     }
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::holding::{Held, Keep};
-use super::{ScanRecord, Store, StoreError, Writing, entries, sealed};
-use crate::atomic;
-use crate::audit::{About, Event};
+use super::retention::{Held, Keep};
+use super::{ScanRecord, Store, StoreError, Writing, checksummed, entries};
 use crate::digest::Digest;
-use crate::manifest::{Manifest, ManifestId};
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::manifest::{Manifest, ManifestId};
 use crate::time::Timestamp;
 
 /// Name and version of the form of the marks.
@@ -82,7 +82,7 @@ impl Store {
     /// # Errors
     /// They cannot be read, or were changed.
     pub fn tombstones(&self) -> Result<Tombstones, StoreError> {
-        Ok(sealed::read(&self.tombstones_path())?.unwrap_or_default())
+        Ok(checksummed::read(&self.tombstones_path())?.unwrap_or_default())
     }
 
     /// What pruning would do at this time. Changes nothing.
@@ -242,7 +242,7 @@ impl Store {
                 .into_iter()
                 .map(|(_, digest)| digest),
         );
-        blobs.extend(super::check::put_in(manifest));
+        blobs.extend(super::fsck::put_in(manifest));
         Ok(blobs)
     }
 
@@ -302,7 +302,7 @@ impl Writing {
             }
         }
         if self.store().tombstones()? != plan.tombstones {
-            sealed::write(&self.store().tombstones_path(), &plan.tombstones)?;
+            checksummed::write(&self.store().tombstones_path(), &plan.tombstones)?;
         }
         for image in &plan.forgotten {
             self.store().forget_image(image)?;
@@ -315,6 +315,6 @@ impl Writing {
             }
         }
         let blobs = self.store().blobs();
-        atomic::sync_directory(&blobs).map_err(StoreError::io("write", &blobs))
+        atomic_file::sync_directory(&blobs).map_err(StoreError::io("write", &blobs))
     }
 }

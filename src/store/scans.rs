@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::beside::add_beside;
+use super::sidecar::add_beside;
 use super::{Store, StoreError, Writing, intact};
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestError, ManifestId, canonical};
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::{ManifestError, ManifestId};
+use crate::scan::report::sbom::{self, Subject};
 use crate::scan::report::{Json, Report};
-use crate::scan::sbom::{self, Subject};
-use crate::scan::whole::Contents;
+use crate::scan::run::Contents;
 use crate::time::Timestamp;
 
 /// Name and version of the form of what is stored of a scan.

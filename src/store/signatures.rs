@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::beside::add_beside;
+use super::sidecar::add_beside;
 use super::{Store, StoreError, Writing, entries, intact, name_of};
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::audit::{About, Event};
+use crate::record::manifest::ManifestId;
 use crate::sign;
 
 /// A signature as it is stored: armored text.

@@ -3,13 +3,13 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::builder::qemu::{QemuError, QemuMachine, end_leftover};
-use karat::builder::{Machine as _, MachineError};
 use karat::disk::Base;
+use karat::machine::qemu::{QemuError, QemuMachine, end_leftover};
+use karat::machine::{Machine as _, MachineError};
 use karat::ui::Ui;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::boot_sector::{self, Act};
+use super::support::boot_sector::{self, Act};
 use super::{Site, is_gone_within, lives, qemu, recorded_pid, ssh};
 
 /// A death is told within this.
@@ -146,7 +146,7 @@ async fn qemu_dies_with_a_killed_parent() {
         let network = karat::plan::Network::default();
         let ui = Ui::default();
         let _machine =
-            karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
+            karat::machine::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
                 .await
                 .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use karat::builder::Machine as _;
-use karat::builder::qemu::{QemuMachine, launch};
 use karat::disk::{self, Base};
+use karat::machine::Machine as _;
+use karat::machine::qemu::{QemuMachine, launch};
 use karat::plan::{Format, Network, Qemu, Ssh};
 use karat::ui::Ui;
 
-use super::{Site, qemu, shared, ssh};
+use super::support::base as shared;
+use super::{Site, qemu, ssh};
 
 const BOOT_LIMIT: Duration = Duration::from_secs(400);
 const SHUTDOWN_LIMIT: Duration = Duration::from_mins(2);

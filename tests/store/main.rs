@@ -10,12 +10,15 @@ mod processes;
 mod pruned;
 mod revoked;
 mod schema;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod trust;
 
 use std::path::Path;
 
 use karat::digest::Digest;
-use karat::manifest::{Manifest, ManifestId};
+use karat::record::manifest::{Manifest, ManifestId};
 use karat::store::{Run, Store};
 use karat::ui::Ui;
 use serde_json::json;

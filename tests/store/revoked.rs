@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Stdio;
 
 use data_encoding::BASE64;
-use karat::manifest::ManifestId;
-use karat::scan::policy::Verdict;
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::Verdict;
 use serde_json::Value;
 
 use crate::cli::{Site, without_times};
@@ -252,7 +252,7 @@ fn a_channel_can_ask_for_approvals() {
     succeed(&site, &["sign", &web.short(), "--key", "ada"]);
     let (exit, error) = code(&site, &promote);
     assert!(
-        exit == 4 && error.contains("approved by 1 of the 2"),
+        exit == 4 && error.contains("1 of 2 required approvals"),
         "{error}"
     );
     succeed(&site, &["sign", &web.short(), "--key", "eve"]);

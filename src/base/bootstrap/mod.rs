@@ -6,7 +6,6 @@
 
 mod child;
 mod disk;
-mod gpt;
 mod recipe;
 mod sources;
 
@@ -194,7 +193,7 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
     ui.note(&format!("bootstrapping {what} with mmdebstrap"));
     // mmdebstrap has namespaces of its own, but its mounts stay when it is killed in its root mode, and its unshare
     // mode needs a scratch directory that other users can enter. As the root of these namespaces it has neither trouble.
-    let mut command = crate::child::command("unshare");
+    let mut command = crate::os::child::command("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user", "--map-auto"]);
     }
@@ -321,7 +320,7 @@ fn check_arch(arch: plan::Arch) -> Result<(), BootstrapError> {
 
 /// The host's proxies and its patience with old snapshots: without them its own archive may be out of reach.
 async fn apt_settings() -> String {
-    let mut command = crate::child::command("apt-config");
+    let mut command = crate::os::child::command("apt-config");
     command.args([
         "dump",
         "Acquire::http::Proxy",

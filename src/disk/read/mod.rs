@@ -8,7 +8,7 @@ pub(crate) mod cache;
 mod error;
 mod fields;
 mod file_system;
-mod foreign;
+mod unsupported;
 mod walk;
 
 pub(crate) mod directory;
@@ -20,7 +20,7 @@ pub mod qcow2;
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
 pub use file_system::{Entry, FileSystem, Flags, Inode, Kind, Metadata, Run, Time, Xattr};
-pub(crate) use foreign::foreign;
+pub(crate) use unsupported::foreign;
 pub use walk::walk;
 
 use ext4::Superblock;

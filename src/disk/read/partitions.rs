@@ -26,6 +26,7 @@ pub(in crate::disk) mod boot {
     pub const SIGNATURE_VALUE: u16 = 0xaa55;
     /// Offsets within an entry.
     pub const STATUS: usize = 0;
+    pub const FIRST_CHS: usize = 1;
     pub const TYPE: usize = 4;
     pub const LAST_CHS: usize = 5;
     pub const FIRST: usize = 8;

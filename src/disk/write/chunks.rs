@@ -1,7 +1,7 @@
 //! The chunks of a disk that hold data, read by several threads and passed on in the order in which they lie on the disk.
 
 use super::WriteError;
-use super::in_order::map_in_order;
+use crate::os::ordered::map_in_order;
 use crate::disk::read::{BlockRead, ReadError};
 use crate::disk::tree::Watch;
 
@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
     use crate::disk::read::{Memory, Span};
-    use crate::hashing::Stop;
+    use crate::os::hash_stream::Stop;
 
     /// Data in every second chunk; one of them cannot be read.
     struct Disk {

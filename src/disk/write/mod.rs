@@ -9,18 +9,16 @@
 mod chunks;
 mod error;
 mod ext4;
-pub(crate) mod gpt;
-pub(crate) mod in_order;
-mod little;
-mod pieces;
+pub(super) mod fields;
+mod layout;
 mod qcow2;
 mod raw;
-mod table;
+mod partitions;
 
 pub use error::WriteError;
 pub use ext4::Format;
-pub use pieces::Disk;
-use pieces::Region;
+pub use layout::Disk;
+use layout::Region;
 
 pub use qcow2::write_qcow2;
 pub use raw::write_raw;
@@ -33,7 +31,7 @@ use super::read::partitions::{Extent, Table};
 use super::read::{BlockRead, FileSystem, find_file_systems};
 use super::tree::{Contents, Tree, Watch};
 use crate::digest::Digest;
-use crate::hashing;
+use crate::os::hash_stream;
 
 /// Sizes and digests of an image that was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +69,7 @@ impl Unhashed {
         let read = || {
             let mut start = file;
             start.seek(SeekFrom::Start(0))?;
-            hashing::digest(start, watch.stop, |_| {})
+            hash_stream::digest(start, watch.stop, |_| {})
         };
         let digest = match self.digest {
             Some(digest) => digest,
@@ -129,7 +127,7 @@ pub fn disk<'a>(
     contents: &Contents,
     files: &'a dyn FileSystem,
 ) -> Result<Disk<'a>, WriteError> {
-    let surroundings = table::carry_over(&base, size)?;
+    let surroundings = partitions::carry_over(&base, size)?;
     let mut regions = surroundings.regions;
     let partition = (base.root.offset, surroundings.root_bytes);
     let root = ext4::lay_out(base.format, partition, tree, contents)?;

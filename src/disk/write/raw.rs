@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
-use crate::hashing;
+use crate::os::hash_stream::StreamHash;
 
 /// Blocks of zeros this large become holes.
 const HOLE: usize = 1 << 16;
@@ -83,23 +83,15 @@ fn put(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Hashes chunks as they come, and the zeros between them.
 fn hash(chunks: Receiver<(u64, Vec<u8>)>, size: u64, watch: Watch<'_>) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut at = 0;
-    let zeros = |hasher: &mut Sha256, length: u64| match length {
-        0 => Ok(0),
-        _ => hashing::update(
-            hasher,
-            io::repeat(0).take(length),
-            io::sink(),
-            watch.stop,
-            |_| {},
-        ),
+    let mut hash = StreamHash::default();
+    let fill = |hash: &mut StreamHash, offset: u64| match offset - hash.length() {
+        0 => Ok(()),
+        gap => hash.read(io::repeat(0).take(gap), watch.stop, |_| {}),
     };
     for (offset, bytes) in chunks {
-        zeros(&mut hasher, offset - at)?;
-        hasher.update(&bytes);
-        at = offset + bytes.len() as u64;
+        fill(&mut hash, offset)?;
+        hash.update(&bytes);
     }
-    zeros(&mut hasher, size - at)?;
-    Ok(Digest::from_hasher(hasher))
+    fill(&mut hash, size)?;
+    Ok(hash.digest())
 }

@@ -5,8 +5,8 @@ use super::super::{Entry, Inode, ReadError};
 
 use super::layout::directory as field;
 use super::layout::kind_of;
-use super::node::Node;
-use super::opened::Opened;
+use super::inode::Node;
+use super::file_cache::Opened;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
 

@@ -8,8 +8,8 @@ use super::super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadErro
 use super::layout::descriptor as field;
 use super::layout::inode::ROOT;
 use super::layout::superblock;
-use super::node::Node;
-use super::opened::{Files, Opened};
+use super::inode::Node;
+use super::file_cache::{Files, Opened};
 use super::overlay::Overlay;
 use super::{
     Checksums, Feature, Superblock, attributes, crc16, crc32c, damaged, directory, journal,

@@ -1,6 +1,6 @@
 //! Checksums of ext4 metadata.
 
-use super::super::little::low16;
+use super::super::fields::low16;
 use crate::disk::read::ext4::layout::descriptor;
 pub(super) use crate::disk::read::ext4::{crc16, crc32c};
 

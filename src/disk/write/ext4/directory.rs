@@ -1,6 +1,6 @@
 //! Directories as blocks: a list of entries, or, beyond one block, a tree by hash.
 
-use super::super::little::{Fields, low16, low32};
+use super::super::fields::{Fields, low16, low32};
 use super::checksum::crc32c;
 use super::hash::NameHash;
 use crate::disk::read::Kind;

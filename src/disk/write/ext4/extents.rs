@@ -1,6 +1,6 @@
 //! Maps of files: extents in the inode, or in a tree of blocks.
 
-use super::super::little::{Fields, array, high32, low16, low32};
+use super::super::fields::{Fields, array, high32, low16, low32};
 use super::checksum::crc32c;
 use crate::disk::read::ext4::layout::extent::{self as field, LENGTH};
 use crate::disk::read::ext4::layout::inode::MAP_LENGTH;

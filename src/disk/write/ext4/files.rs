@@ -11,8 +11,8 @@ use crate::disk::read::ext4::layout::{compat, file_type, incompat, inode_flags, 
 use crate::disk::read::{Flags, Kind};
 use crate::disk::tree::{Content, File};
 use crate::disk::write::WriteError;
-use crate::disk::write::little::low16;
-use crate::disk::write::pieces::{Region, Source};
+use crate::disk::write::fields::low16;
+use crate::disk::write::layout::{Region, Source};
 
 /// Maximal number of links; a directory with more subdirectories has 1 instead.
 const MAX_LINKS: usize = 65_000;

@@ -4,7 +4,7 @@ use super::checksum::Checksums;
 use super::superblock::{self, Usage};
 use super::{Builder, inode, mark};
 use crate::disk::write::WriteError;
-use crate::disk::write::pieces::{MAX_COMPRESSED_BYTES, Region};
+use crate::disk::write::layout::{MAX_COMPRESSED_BYTES, Region};
 
 impl Builder<'_> {
     pub(super) fn finish(mut self) -> Result<Vec<Region>, WriteError> {

@@ -1,6 +1,6 @@
 //! Identity, features and policy that a new file system takes from the base's superblock.
 
-use super::super::little::{array, get32, low32};
+use super::super::fields::{array, get32, low32};
 use super::WriteError;
 use super::checksum::{Checksums, crc16};
 use super::hash::{Kind, NameHash, seed};

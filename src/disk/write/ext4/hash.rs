@@ -1,6 +1,6 @@
 //! The hashes by which ext4 indexes large directories.
 
-use super::super::little::get32;
+use crate::disk::write::fields::get32;
 
 /// The hash of the base's file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

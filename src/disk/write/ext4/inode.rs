@@ -1,6 +1,6 @@
 //! Inodes as bytes.
 
-use super::super::little::{Fields, high32, low16, low32};
+use super::super::fields::{Fields, high32, low16, low32};
 use super::checksum::{Checksums, crc32c};
 use crate::disk::read::ext4::layout::inode as field;
 
@@ -162,7 +162,7 @@ mod tests {
             };
             let bytes = inode.bytes(12, 256, Checksums::None);
             let word =
-                |at: usize| u32::from_le_bytes(super::super::super::little::array(&bytes, at));
+                |at: usize| u32::from_le_bytes(super::super::super::fields::array(&bytes, at));
             let back = i64::from(word(0x10).cast_signed()) + (i64::from(word(0x88) & 3) << 32);
             assert_eq!((back, word(0x88) >> 2), (seconds, 5));
             if seconds < 1 << 32 {

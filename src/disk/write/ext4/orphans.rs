@@ -1,6 +1,6 @@
 //! The orphan file: a list of open inodes without a name, which many processors can change at once.
 
-use super::super::little::Fields;
+use super::super::fields::Fields;
 use super::Builder;
 use super::checksum::crc32c;
 use super::inode::Inode;

@@ -1,6 +1,6 @@
 //! Superblock, group descriptors and journal superblock as bytes.
 
-use super::super::little::{Fields, get32, high32, low16, low32};
+use super::super::fields::{Fields, get32, high32, low16, low32};
 use super::checksum::{Checksums, crc32c};
 use super::format::Format;
 use super::geometry::{Geometry, Group};

@@ -1,6 +1,6 @@
 //! Inodes that belong to the file system itself: the journal, and the owner of the blocks reserved for growing.
 
-use super::super::little::{Fields, low16, low32};
+use super::super::fields::{Fields, low16, low32};
 use super::inode::Inode;
 use super::{Builder, superblock};
 use crate::disk::read::ext4::layout::{compat, inode, inode_flags};

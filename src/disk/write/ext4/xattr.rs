@@ -1,6 +1,6 @@
 //! Extended attributes: in the inode, in one block, or a large value in an inode of its own.
 
-use super::super::little::{Fields, low16};
+use super::super::fields::{Fields, low16};
 use super::checksum::crc32c;
 use crate::disk::read::ext4::acl_to_disk;
 use crate::disk::read::ext4::layout::xattr as field;

@@ -11,7 +11,7 @@ use self::features::{HAS_64BIT, HAS_CSUM_V2, HAS_CSUM_V3, HAS_FAST_COMMIT};
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead as _, ReadError};
 use super::layout::journal::MAGIC_NUMBER;
-use super::map::{self, Extent};
+use super::extents::{self, Extent};
 use super::overlay::{Replaced, Replacement};
 use super::volume::Volume;
 use super::{Checksums, PART, crc32c, damaged};
@@ -48,7 +48,7 @@ pub(super) fn replay(volume: &Volume) -> Result<Replaced, ReadError> {
             "a journal on another disk that has to be replayed",
         ));
     }
-    let (extents, _) = map::extents(volume, &volume.node(number)?)?;
+    let (extents, _) = extents::read(volume, &volume.node(number)?)?;
     let journal = Journal::open(volume, extents)?;
     if journal.start == 0 {
         return Ok(Replaced::new());

@@ -1,0 +1,384 @@
+//! `karat build`
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use miette::Diagnostic;
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::publish::{self, PublishRequest};
+use super::shared::attestation;
+use super::shared::key_args::KeyArgs;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
+use crate::ec2::publish::Publication;
+use crate::fetch::Cache;
+use crate::pipeline::up_to_date::{self, Verdict};
+use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
+use crate::plan::{self, Plan, PublishEc2};
+use crate::record::manifest::ManifestId;
+use crate::scan::run::Check;
+use crate::sign::Signer;
+use crate::store::predicate;
+use crate::store::{Store, Stored};
+use crate::ui::text::human_size;
+use crate::ui::{Ui, human};
+
+/// Build images from templates and record them in the store
+///
+/// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
+/// invalid, 3 the policy refuses the image, 4 verification failed (digest, lock file, undeclared content), 130 cancelled; with
+/// several templates, the largest of their codes.
+///
+/// Installs packages as `NAME.lock.toml` beside the template says. The first build writes that lock file, and so does a
+/// build after a change of template or base, unless `--locked` forbids it.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    templates: TemplateArgs,
+
+    /// Number of templates to build in parallel
+    #[arg(long, short, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+
+    /// Treatment of the machine after a failed step
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
+    on_error: OnError,
+
+    /// Replace the file at `output.path`
+    #[arg(long)]
+    force: bool,
+
+    /// Print one JSON object per image: id, name, format, size and digest
+    #[arg(long)]
+    json: bool,
+
+    /// Fail if a template's lock file is missing or stale (for CI)
+    #[arg(long)]
+    locked: bool,
+
+    #[command(flatten)]
+    mirrors: MirrorArgs,
+
+    /// Build only if template, files, base, lock file or package archives have changed
+    ///
+    /// Compares them with the newest image of that name, and prints its id if nothing has changed. Asks the archives for newer
+    /// packages and updates the lock file; with --locked, does not ask. Does not notice changes of what steps download
+    /// themselves, nor of the value of a secret.
+    #[arg(long)]
+    if_changed: bool,
+
+    /// Build twice and compare before recording; a difference fails with exit code 4
+    #[arg(long)]
+    twice: bool,
+
+    /// Allow a base image that is revoked
+    #[arg(long)]
+    allow_revoked: bool,
+
+    /// Use this vulnerability database
+    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    db: Option<PathBuf>,
+
+    /// Skip a check of the finished image; may be repeated
+    #[arg(long, value_enum, value_name = "CHECK")]
+    without: Vec<Check>,
+
+    /// Keep an image that the policy refuses, as NAME.refused.FORMAT in the current directory
+    #[arg(long)]
+    keep_failed: bool,
+
+    #[command(flatten)]
+    key: KeyArgs,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+}
+
+#[derive(Debug, Error, Diagnostic)]
+#[error("image {} is recorded, but not signed", .0.short())]
+#[diagnostic(help("sign it when the key can be used: `karat sign {}`", .0.short()))]
+struct NotSigned(ManifestId);
+
+impl ExitStatus for NotSigned {}
+
+#[derive(Debug, Error, Diagnostic)]
+#[error("image {} is recorded, but not published in all regions", .0.short())]
+#[diagnostic(help("see the errors of the regions above; `karat publish {}` publishes the rest", .0.short()))]
+struct NotPublished(ManifestId);
+
+impl ExitStatus for NotPublished {}
+
+/// Builds all templates. A build that fails does not affect the others. Returns the largest exit code.
+pub(crate) async fn run(
+    args: &BuildArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let plans = args.templates.load(ExistingOutput::new(args.force))?;
+    if args.on_error == OnError::Ask && !io::stdin().is_terminal() {
+        ui.warn(
+            "`--on-error ask` needs a terminal; the machine of a failed build will be destroyed",
+        );
+    }
+    let signer = args.key.signer()?;
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let cache = Cache::of_user()?;
+    let settings = Settings {
+        cache: &cache,
+        store: &store,
+        force: args.force,
+        on_error: args.on_error,
+        locked: args.locked,
+        mirrors: &args.mirrors.mirrors,
+        twice: args.twice,
+        revoked_base: if args.allow_revoked {
+            RevokedBase::Allow
+        } else {
+            RevokedBase::Refuse
+        },
+        base: None,
+        scan: &ScanSettings {
+            database: args.db.clone(),
+            without: args.without.clone(),
+            keep_failed: args.keep_failed,
+        },
+    };
+
+    let several = plans.len() > 1;
+    let jobs = plans.iter().map(async |plan| {
+        let ui = if several {
+            ui.for_job(&plan.image.name)
+        } else {
+            ui.clone()
+        };
+        let job = BuildJob {
+            plan,
+            if_changed: args.if_changed,
+            settings: &settings,
+            signer: signer.as_ref(),
+            ui: &ui,
+            cancel,
+        };
+        match job.run().await {
+            Ok(image) => (0, image),
+            Err(error) => {
+                ui.error(&error.to_string());
+                (error.exit_code(), None)
+            }
+        }
+    });
+    let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
+    let format = OutputFormat::new(args.json);
+    let mut code = 0;
+    while let Some((job_code, image)) = finished.next().await {
+        code = code.max(job_code);
+        if let Some(image) = image {
+            out.record(format, &as_json(&image), || image.id.to_string())?;
+        }
+    }
+    Ok(code)
+}
+
+/// The build of one template.
+struct BuildJob<'a> {
+    plan: &'a Plan,
+    if_changed: bool,
+    settings: &'a Settings<'a>,
+    signer: Option<&'a Signer>,
+    ui: &'a Ui,
+    cancel: &'a CancellationToken,
+}
+
+impl BuildJob<'_> {
+    /// Builds, signs and publishes the image. Returns `None` for an existing host, which has no image.
+    async fn run(&self) -> Result<Option<Image>, CommandError> {
+        match self.build().await? {
+            Built::Image(image) => {
+                if let Some(signer) = self.signer {
+                    self.sign(image.id, signer)
+                        .await
+                        .map_err(|cause| CommandError::caused(&NotSigned(image.id), &cause))?;
+                }
+                if let Some(ami) = &image.published {
+                    self.publish(&image, ami).await?;
+                }
+                summarise(&image, self.ui, self.settings.store);
+                Ok(Some(*image))
+            }
+            Built::Unchanged(stored) => {
+                self.ui.note("unchanged");
+                Ok(Some(Image {
+                    id: stored.id,
+                    manifest: stored.manifest,
+                    phases: Vec::new(),
+                    published: None,
+                }))
+            }
+            Built::Host => {
+                self.ui
+                    .note(&format!("{}: provisioned", self.plan.image.name));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn build(&self) -> Result<Built, CommandError> {
+        let Self {
+            plan,
+            settings,
+            ui,
+            cancel,
+            ..
+        } = *self;
+        let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))?;
+        ui.hide(&secrets);
+        let mut update = Update::Keep;
+        if self.if_changed {
+            let verdict = up_to_date::verdict(plan, settings, settings.locked, ui);
+            match cancel.run_until_cancelled(verdict).await {
+                Some(Verdict::Unchanged(stored)) => {
+                    self.export_unchanged(&stored).await?;
+                    return Ok(Built::Unchanged(stored));
+                }
+                Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
+                Some(Verdict::Moved(reason)) => {
+                    ui.note(&format!("building: {reason}"));
+                    update = Update::All;
+                }
+                None => {}
+            }
+        }
+        Ok(pipeline::build(plan, update, &secrets, settings, ui, cancel).await?)
+    }
+
+    /// Exports an unchanged image to `output.path`, unless that file exists.
+    async fn export_unchanged(&self, stored: &Stored) -> Result<(), CommandError> {
+        if let Some(path) = &self.plan.output.path
+            && !path.exists()
+        {
+            let store = self.settings.store;
+            store.export(&stored.manifest, path, false, self.ui).await?;
+        }
+        Ok(())
+    }
+
+    /// Signs a new image, and attests its provenance and the result of its scan.
+    async fn sign(&self, id: ManifestId, signer: &Signer) -> Result<(), CommandError> {
+        let store = self.settings.store;
+        sign::sign(id, signer, store, self.ui).await?;
+        attestation::provenance(id, Some(&self.plan.template.path), signer, store).await?;
+        if let Some((scan, digest)) = store.last_scan_of(id)? {
+            let statement = predicate::scan(&scan, &digest);
+            attestation::attest(id, predicate::SCAN, statement, Some(signer), store).await?;
+        }
+        attestation::checkpoint(signer, store).await?;
+        Ok(())
+    }
+
+    /// Attests the AMI of an image that was built on EC2, and publishes the image in the template's other regions.
+    async fn publish(&self, image: &Image, ami: &Publication) -> Result<(), CommandError> {
+        let Self { plan, ui, .. } = *self;
+        let store = self.settings.store;
+        publish::attest(ami, image.id, &image.manifest, self.signer, store).await?;
+        let settings = plan.publish.clone().unwrap_or_default();
+        let regions = settings.regions.iter();
+        let regions = regions.filter(|region| **region != ami.region);
+        let builder_profile = match &plan.builder {
+            plan::Builder::Ec2(ec2) => ec2.profile.clone(),
+            _ => None,
+        };
+        let settings = PublishEc2 {
+            regions: regions.cloned().collect(),
+            profile: settings.profile.clone().or(builder_profile),
+            ..settings
+        };
+        if settings.regions.is_empty() {
+            return Ok(());
+        }
+        let request = PublishRequest {
+            id: image.id,
+            manifest: &image.manifest,
+            settings: &settings,
+            store,
+            signer: self.signer,
+            verify: false,
+        };
+        // Stdout is for the ids of manifests only.
+        let mut note = |ami: &Publication, _| {
+            let line = format!("{:16} {}", ami.region, ami.image);
+            ui.note(&format!("{:>10}  {line}", "ami"));
+            Ok(())
+        };
+        match publish::publish(request, ui, self.cancel, &mut note).await? {
+            0 => Ok(()),
+            code => Err(CommandError::from(NotPublished(image.id)).with_exit_code(code)),
+        }
+    }
+}
+
+/// Prints name, id, size, packages and the time of each phase.
+fn summarise(image: &Image, ui: &Ui, store: &Store) {
+    let outputs = &image.manifest.outputs;
+    let mut rows = vec![
+        ("image", image.manifest.inputs.image.name.clone()),
+        ("manifest", image.id.to_string()),
+        ("file", export_command(image, store)),
+        (
+            "size",
+            format!(
+                "{} ({} disk)",
+                human_size(outputs.image.size),
+                human_size(outputs.image.virtual_size)
+            ),
+        ),
+        ("packages", outputs.packages.len().to_string()),
+    ];
+    if let Some(made) = &image.published {
+        rows.push(("ami", format!("{} in {}", made.image, made.region)));
+    }
+    let total = image.phases.iter().map(|(_, took)| *took).sum();
+    rows.push(("time", human(total)));
+    for (name, value) in rows {
+        ui.note(&format!("{name:>10}  {value}"));
+    }
+    for (name, took) in &image.phases {
+        ui.note(&format!("{:>10}  {:>9}  {name}", "", human(*took)));
+    }
+}
+
+/// Returns the command that exports the image, which the store keeps in chunks.
+fn export_command(image: &Image, store: &Store) -> String {
+    let (id, format) = (image.id.short(), &image.manifest.outputs.image.format);
+    let name = &image.manifest.inputs.image.name;
+    // Ignores KARAT_STORE, which may differ when the command is run.
+    let is_default = Store::of_user().is_ok_and(|default| default.root() == store.root());
+    let place = if is_default {
+        String::new()
+    } else {
+        format!(" --store {}", store.root().display())
+    };
+    format!("karat export {id} -o {name}.{format}{place}")
+}
+
+fn as_json(image: &Image) -> Value {
+    let outputs = &image.manifest.outputs.image;
+    json!({
+        "id": image.id.to_string(),
+        "image": image.manifest.inputs.image.name,
+        "format": outputs.format,
+        "size": outputs.size,
+        "digest": outputs.digest.to_string(),
+    })
+}

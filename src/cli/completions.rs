@@ -1,0 +1,39 @@
+//! `karat completions`
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::CommandError;
+use super::shared::stdout::Stdout;
+
+/// Print shell completions, or write man pages
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Shell to print completions for
+    #[arg(value_enum, required_unless_present = "man")]
+    shell: Option<Shell>,
+
+    /// Write a man page for each verb to this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "shell")]
+    man: Option<PathBuf>,
+}
+
+pub(crate) fn run(
+    args: &CompletionsArgs,
+    mut command: Command,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    if let Some(shell) = args.shell {
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut command, "karat", &mut text);
+        out.bytes(&text)?;
+    }
+    if let Some(directory) = &args.man {
+        std::fs::create_dir_all(directory)
+            .and_then(|()| clap_mangen::generate_to(command, directory))
+            .map_err(|error| CommandError::io("cannot write the man pages", &error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `karat history`
+
+use clap::Args;
+
+use super::CommandError;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use crate::record::channel::{ChannelName, Direction, Entry, Move};
+use crate::store::{Store, StoreError};
+use crate::ui::text::terminal_safe;
+
+/// Show the moves of a channel, or the last move of each channel
+///
+/// The newest move comes first.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The channel, such as web/stable
+    #[arg(value_name = "CHANNEL")]
+    channel: Option<ChannelName>,
+
+    /// Print one JSON object per move
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+pub(crate) fn run(args: &HistoryArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let store = args.store.open()?;
+    let entries = match &args.channel {
+        Some(name) => moves(&store, name)?,
+        None => heads(&store)?,
+    };
+    for Entry { entry, .. } in entries {
+        out.record(OutputFormat::new(args.json), &entry, || text(&entry))?;
+    }
+    Ok(())
+}
+
+fn text(entry: &Move) -> String {
+    let direction = match entry.direction {
+        Direction::Promote => "promote ",
+        Direction::Rollback => "rollback",
+    };
+    format!(
+        "{}  {:>4}  {direction}  {}  {}  {}  {}",
+        entry.channel,
+        entry.number,
+        entry.manifest.short(),
+        entry.moved,
+        terminal_safe(&entry.by),
+        terminal_safe(&entry.reason)
+    )
+}
+
+/// Returns the moves of a channel, newest first.
+fn moves(store: &Store, name: &ChannelName) -> Result<Vec<Entry>, StoreError> {
+    let mut moves = store.channel(name)?.moves;
+    if moves.is_empty() {
+        return Err(StoreError::NoChannel(name.clone()));
+    }
+    moves.reverse();
+    Ok(moves)
+}
+
+/// Returns the last move of each channel.
+fn heads(store: &Store) -> Result<Vec<Entry>, StoreError> {
+    let mut heads = Vec::new();
+    for name in store.channels()? {
+        heads.extend(store.channel(&name)?.moves.pop());
+    }
+    Ok(heads)
+}

@@ -1,0 +1,84 @@
+//! `karat lock`
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::shared::stdout::Stdout;
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExistingOutput, MirrorArgs, TemplateArgs};
+use crate::fetch::Cache;
+use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings, Update};
+use crate::record::lock::{self, Lock};
+use crate::ui::Ui;
+
+/// Resolve a template's packages and write them to a lock file
+///
+/// Boots the base and asks its package manager, without installing anything. Fetches the packages into the cache, so that
+/// a build no longer needs their archive. Prints each changed package as `name old -> new` on stdout. A lock file that is
+/// up to date stays as it is.
+///
+/// Exit codes: 0 done, 1 failed, 2 the template, the arguments or the lock file are invalid, 130 cancelled.
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    #[command(flatten)]
+    templates: TemplateArgs,
+
+    /// Resolve locked packages again: all of them, or only those named
+    #[arg(long, num_args = 0.., value_name = "PACKAGE")]
+    update: Option<Vec<String>>,
+
+    #[command(flatten)]
+    mirrors: MirrorArgs,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Locks the templates one after another. Stops at the first that fails.
+pub(crate) async fn run(
+    args: &LockArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let plans = args.templates.load(ExistingOutput::Accept)?;
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let cache = Cache::of_user()?;
+    let settings = Settings {
+        cache: &cache,
+        store: &store,
+        force: false,
+        on_error: OnError::Cleanup,
+        locked: false,
+        mirrors: &args.mirrors.mirrors,
+        twice: false,
+        revoked_base: RevokedBase::Refuse,
+        base: None,
+        scan: &ScanSettings::default(),
+    };
+    let update = match &args.update {
+        None => Update::Keep,
+        Some(names) if names.is_empty() => Update::All,
+        Some(names) => Update::Only(names.clone()),
+    };
+    for plan in &plans {
+        let (old, new) = pipeline::lock(plan, update.clone(), &settings, ui, cancel).await?;
+        if old.as_ref() == Some(&new) {
+            let path = Lock::path_of(&plan.template.path);
+            ui.note(&format!("{} is up to date", path.display()));
+            continue;
+        }
+        for change in changes(old.as_ref(), &new) {
+            out.line(change)?;
+        }
+    }
+    Ok(())
+}
+
+fn changes(old: Option<&Lock>, new: &Lock) -> Vec<lock::Change> {
+    let empty = Lock {
+        packages: Vec::new(),
+        ..new.clone()
+    };
+    lock::diff(old.unwrap_or(&empty), new)
+}

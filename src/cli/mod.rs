@@ -1,0 +1,203 @@
+//! The verbs: one file each, arguments and `run` side by side.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::fetch::Mirror;
+use crate::plan::{Inputs, LoadError, Plan};
+use crate::record::lock::Lock;
+
+mod attest;
+mod audit;
+mod build;
+mod completions;
+mod db;
+mod diff;
+mod export;
+mod history;
+mod iam_policy;
+mod import;
+mod init;
+mod keys;
+mod lineage;
+mod list;
+mod lock;
+mod main;
+mod outdated;
+mod pin;
+mod plan;
+mod promote;
+mod prune;
+mod prune_ec2;
+mod publish;
+mod rebuild;
+mod revoke;
+mod rollback;
+mod scan;
+mod shared;
+mod show;
+mod sign;
+mod store;
+mod validate;
+mod verify;
+mod verify_ec2;
+mod wait;
+
+pub use main::main;
+
+use shared::command_error::CommandError;
+use shared::exit_status::ExitStatus;
+
+/// Templates and the values of their variables.
+#[derive(Clone, Debug, Args)]
+struct TemplateArgs {
+    /// Templates to read; lock files (NAME.lock.toml) among several are skipped
+    #[arg(required = true, value_name = "TEMPLATE")]
+    templates: Vec<PathBuf>,
+
+    #[command(flatten)]
+    variables: VariableArgs,
+}
+
+/// Values of template variables.
+#[derive(Clone, Debug, Args)]
+struct VariableArgs {
+    /// Set a variable (overrides --var-file, the environment and the template's default)
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
+    vars: Vec<(String, String)>,
+
+    /// Read variables from a TOML file with lines such as `name = "value"`
+    #[arg(long = "var-file", value_name = "FILE")]
+    var_files: Vec<PathBuf>,
+}
+
+impl TemplateArgs {
+    /// Loads every template, or reports all errors of all of them.
+    fn load(&self, existing: ExistingOutput) -> Result<Vec<Plan>, Invalid> {
+        let inputs = self.variables.inputs(existing);
+        let paths = &self.templates;
+        let (mut plans, mut errors) = (Vec::new(), Vec::new());
+        // A shell expands `*.toml` to the lock files, too.
+        let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
+        let only_locks = paths.iter().all(|path| is_lock(&path));
+        for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
+            match crate::plan::load(path, &inputs) {
+                Ok(plan) => plans.push(plan),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() {
+            Ok(plans)
+        } else {
+            Err(Invalid(errors))
+        }
+    }
+}
+
+impl VariableArgs {
+    /// Returns the variables of the command line and the environment.
+    fn inputs(&self, existing: ExistingOutput) -> Inputs {
+        Inputs {
+            vars: self.vars.clone(),
+            var_files: self.var_files.clone(),
+            force: existing == ExistingOutput::Accept,
+            ..Inputs::from_environment()
+        }
+    }
+}
+
+/// Treatment of a file that exists already at a template's `output.path`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExistingOutput {
+    /// Report it as an error of the template.
+    Refuse,
+    Accept,
+}
+
+impl ExistingOutput {
+    /// Reads the flag `--force`.
+    fn new(force: bool) -> Self {
+        if force { Self::Accept } else { Self::Refuse }
+    }
+}
+
+/// Additional sources of packages.
+#[derive(Clone, Debug, Args)]
+struct MirrorArgs {
+    /// Look for packages here before asking their archive; may be repeated
+    ///
+    /// Any copy will do, because karat checks its digest: files under their path in the archive, their name, or their digest.
+    #[arg(long = "mirror", value_name = "DIR|URL")]
+    mirrors: Vec<Mirror>,
+}
+
+/// A template has no lock file yet.
+#[derive(Debug, Error, Diagnostic)]
+#[error("template {} has no lock file", .0.display())]
+#[diagnostic(help("create it with `karat lock {}`", .0.display()))]
+struct NotLocked(PathBuf);
+
+impl ExitStatus for NotLocked {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+/// Reads the lock file of a template.
+fn lock_of(template: &Path) -> Result<Lock, CommandError> {
+    Ok(Lock::read(&Lock::path_of(template))?.ok_or_else(|| NotLocked(template.to_owned()))?)
+}
+
+/// Parses `name=value`. The value may contain more `=`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+/// Templates or variables with errors.
+#[derive(Debug)]
+struct Invalid(Vec<LoadError>);
+
+impl Invalid {
+    /// Renders all errors, with their number at the end.
+    fn render(&self, color: bool) -> String {
+        let mut text = String::new();
+        let mut count = 0;
+        for error in &self.0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}\n", error.render(color));
+            count += match error {
+                LoadError::Template(errors) => errors.problems.len(),
+                LoadError::Read { .. } | LoadError::ReadVariables { .. } => 1,
+            };
+        }
+        let errors = if count == 1 { "error" } else { "errors" };
+        let _ = write!(text, "{count} {errors}");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_split_at_the_first_equals_sign() {
+        for (text, expected) in [
+            ("a=b", Some(("a", "b"))),
+            ("a=b=c", Some(("a", "b=c"))),
+            ("a=", Some(("a", ""))),
+            ("a", None),
+            ("=bad", None),
+        ] {
+            let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            assert_eq!(assignment(text).ok(), expected, "reading {text:?}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `karat outdated`
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExitStatus};
+use crate::fetch::Cache;
+use crate::record::lock::{Lock, LockError};
+use crate::record::manifest::ManifestId;
+use crate::repository::{self, Outdated};
+use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
+
+/// List locked packages that have newer versions
+///
+/// Asks the archives in the lock file, without booting anything. Their signatures are not verified before
+/// `karat lock --update` takes over a version.
+#[derive(Debug, Args)]
+pub(crate) struct OutdatedArgs {
+    /// A template with a lock file, or the id of a manifest
+    #[arg(value_name = "TEMPLATE|ID")]
+    what: String,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Error, Diagnostic)]
+#[error("image {0} was built without a lock file")]
+#[diagnostic(help("build it again: every build writes one now"))]
+struct NoLock(ManifestId);
+
+impl ExitStatus for NoLock {}
+
+/// Prints the name, locked version and newest version of each outdated package.
+pub(crate) async fn run(
+    args: &OutdatedArgs,
+    ui: &Ui,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let lock = lock_of(args)?;
+    let cache = Cache::of_user()?;
+    let outdated = repository::outdated(&lock, &cache, ui).await?;
+    out.document(OutputFormat::new(args.json), &outdated, || text(&outdated))?;
+    if outdated.is_empty() {
+        let count = lock.packages.len();
+        ui.note(&format!("all {count} locked packages are up to date"));
+    }
+    Ok(())
+}
+
+/// Reads the lock file of a template or a manifest. An argument with `.` or `/` is a path, since an id has hex digits only.
+fn lock_of(args: &OutdatedArgs) -> Result<Lock, CommandError> {
+    let template = Path::new(&args.what);
+    if template.is_file() || args.what.contains(['.', '/']) {
+        return super::lock_of(template);
+    }
+    let store = args.store.open()?;
+    let id = store.resolve(&args.what)?;
+    let lock = store.manifest(id)?.manifest.inputs.lock;
+    let path = store.blob(&lock.ok_or(NoLock(id))?.digest);
+    Ok(Lock::read(&path)?.ok_or(LockError::Missing(path))?)
+}
+
+fn text(outdated: &[Outdated]) -> String {
+    let width = |cell: fn(&Outdated) -> &str| {
+        let lengths = outdated.iter().map(|package| cell(package).len());
+        lengths.max().unwrap_or(0)
+    };
+    let (name, locked) = (
+        width(|package| &package.name),
+        width(|package| &package.locked),
+    );
+    let mut text = String::new();
+    for package in outdated {
+        let row = format!(
+            "{:name$}  {:locked$} -> {}",
+            package.name, package.locked, package.newest
+        );
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", terminal_safe(&row));
+    }
+    text
+}

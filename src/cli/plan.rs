@@ -1,0 +1,51 @@
+//! `karat plan`
+
+use clap::Args;
+
+use super::shared::autoremovable;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::{CommandError, ExistingOutput, TemplateArgs};
+
+/// Show what a build will do, with every default filled in
+///
+/// Touches no machine and reads no secret; secrets are shown by name. The same template and variables always give the
+/// same text.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    templates: TemplateArgs,
+
+    /// Print JSON, one document per template
+    #[arg(long)]
+    json: bool,
+
+    /// Accept an output file that exists already, as `build --force` does
+    #[arg(long)]
+    force: bool,
+
+    /// List packages of the base that no declared package needs, instead of the plan
+    ///
+    /// Needs the lock file and the package list of the base, which `karat lock` has read. Leaves out boot loader, kernel,
+    /// the packages that karat logs in with, and everything that may be needed. Remove the others with `packages.apt.remove`.
+    #[arg(long)]
+    unneeded: bool,
+}
+
+/// Prints the plan of every template, or nothing when one of them has errors.
+pub(crate) fn run(args: &PlanArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let plans = args.templates.load(ExistingOutput::new(args.force))?;
+    let format = OutputFormat::new(args.json);
+    if args.unneeded {
+        return autoremovable::run(&plans, format, out);
+    }
+    for (index, plan) in plans.iter().enumerate() {
+        match format {
+            OutputFormat::Json => out.json_text(plan.to_json())?,
+            OutputFormat::Text => {
+                let gap = if index == 0 { "" } else { "\n" };
+                out.text(&format!("{gap}{}", plan.to_text()))?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `karat promote`
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::CommandError;
+use super::shared::channel_move::{self, MoveArgs, MoveRequest};
+use super::shared::stdout::Stdout;
+use crate::record::channel::{ChannelName, Direction};
+use crate::ui::Ui;
+
+/// Point a channel at an image after verifying it
+///
+/// Before the channel moves, karat reads every byte of the image and its manifest, checks the signatures that the channel
+/// requires, and checks the last scan against the channel's policy. The first promotion creates the channel.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// Id of the image (first 8 digits or more), or another channel that points at it
+    #[arg(value_name = "ID|CHANNEL")]
+    id: String,
+
+    /// The channel, such as web/stable; its first part is the name of the image
+    #[arg(value_name = "CHANNEL")]
+    channel: ChannelName,
+
+    #[command(flatten)]
+    pub(super) channel_move: MoveArgs,
+}
+
+pub(crate) async fn run(
+    args: &PromoteArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let store = args.channel_move.store.open()?;
+    let request = MoveRequest {
+        name: &args.channel,
+        id: store.resolve(&args.id)?,
+        direction: Direction::Promote,
+    };
+    channel_move::run(&store, request, &args.channel_move, ui, cancel, out).await
+}

@@ -1,0 +1,222 @@
+//! `karat prune`
+
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::CommandError;
+use super::prune_ec2::{self, Ec2Options};
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use crate::ec2::machine;
+use crate::fetch::Cache;
+use crate::machine::qemu;
+use crate::os::run_dir::RunDir;
+use crate::record::manifest::ManifestId;
+use crate::size::parse_duration;
+use crate::store::{Keep, Pruning, Store};
+use crate::time::Timestamp;
+use crate::ui::Ui;
+use crate::ui::text::{counted, human_size};
+
+/// Delete unreferenced images (mark, then sweep), or leftovers of killed builds
+///
+/// An image is kept while a channel points at it or can roll back to it, while it is pinned, while it is young, while it is
+/// the last of its name, and while kept images are built on it. Other images are marked first, and deleted by a later run after
+/// the grace period. Manifests, signatures, inventories and the audit log are never deleted. `karat store status` shows why
+/// each image is kept.
+#[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+pub(crate) struct PruneArgs {
+    /// Delete run directories of killed builds and stop their guests, instead of images
+    #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
+    runs: bool,
+
+    /// Prune at AWS instead: deprecate AMIs of unreferenced images, and delete them with their snapshots after the grace period
+    /// unless something uses them; with --runs, delete the leftovers of killed runs at AWS, too
+    #[arg(long)]
+    ec2: bool,
+
+    /// Also prune in this region, besides those where images were published; may be repeated
+    #[arg(long = "region", value_name = "REGION", requires = "ec2")]
+    regions: Vec<String>,
+
+    #[command(flatten)]
+    keep: KeepArgs,
+
+    /// Delete images that were marked at least this long ago
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+    grace: Duration,
+
+    /// Show what would be done, but change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON: one object, with --ec2 one per AMI
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+}
+
+/// Retention rules.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct KeepArgs {
+    /// Number of images to keep per channel: the current one and those it can roll back to
+    #[arg(
+        long = "keep",
+        id = "per_channel",
+        value_name = "N",
+        default_value_t = 5
+    )]
+    per_channel: usize,
+
+    /// Keep images that were built within this time
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration)]
+    keep_within: Duration,
+}
+
+impl KeepArgs {
+    pub(crate) fn keep(&self) -> Keep {
+        Keep {
+            // The store keeps the current image of a channel even with 0.
+            per_channel: self.per_channel,
+            within: self.keep_within,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+pub(crate) async fn run(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let options = Ec2Options {
+        store: &args.store,
+        regions: &args.regions,
+        keep: args.keep.keep(),
+        grace: args.grace,
+        dry_run: args.dry_run,
+        format: OutputFormat::new(args.json),
+    };
+    let pruned = match (args.runs, args.ec2) {
+        (false, false) => prune_store(args, ui, out).await,
+        (false, true) => prune_ec2::prune_amis(&options, ui, out).await,
+        (true, false) => prune_runs(RunsAtEc2::Keep, ui, out).await,
+        (true, true) => {
+            prune_runs(RunsAtEc2::Remove, ui, out).await?;
+            prune_ec2::prune_runs(&options, ui, out).await
+        }
+    };
+    if args.dry_run {
+        ui.note("dry run: nothing was changed");
+    }
+    pruned
+}
+
+async fn prune_store(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let store = args.store.open()?;
+    let keep = args.keep.keep();
+    let pruning = if args.dry_run {
+        let now = Timestamp::now();
+        store.pruning(&store.held(keep, now)?, args.grace, now)?
+    } else {
+        let waiting = || ui.note("waiting for other processes to finish writing to the store");
+        store.prune(keep, args.grace, waiting).await?
+    };
+    if args.json {
+        out.json_line(&as_json(&pruning))
+    } else {
+        out.text(&as_text(&pruning, &store))
+    }
+}
+
+/// Names the groups of images that pruning tells apart.
+fn groups(pruning: &Pruning) -> [(&'static str, &[ManifestId]); 4] {
+    [
+        ("removed", &pruning.removed),
+        ("marked", &pruning.condemned),
+        ("waiting", &pruning.waiting),
+        ("kept", &pruning.spared),
+    ]
+}
+
+fn as_json(pruning: &Pruning) -> Value {
+    let mut line = json!({"blobs": pruning.blobs.len(), "bytes": pruning.bytes});
+    for (group, ids) in groups(pruning) {
+        line[group] = ids.iter().map(ToString::to_string).collect();
+    }
+    line
+}
+
+fn as_text(pruning: &Pruning, store: &Store) -> String {
+    let name = |id: ManifestId| {
+        let stored = store.manifest(id);
+        stored.map_or_else(
+            |_| String::new(),
+            |stored| stored.manifest.inputs.image.name,
+        )
+    };
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for (group, ids) in groups(pruning) {
+        for id in ids {
+            let _ = writeln!(text, "{group:8} {}  {}", id.short(), name(*id));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{:8} {} ({})",
+        "freed",
+        human_size(pruning.bytes),
+        counted(pruning.blobs.len(), "file")
+    );
+    text
+}
+
+/// Treatment of a killed run's resources at EC2.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RunsAtEc2 {
+    Keep,
+    Remove,
+}
+
+/// Stops the guests of killed runs on this machine and removes their run directories. Prints the path of each.
+async fn prune_runs(at_ec2: RunsAtEc2, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let cannot = |what: &'static str| move |error: io::Error| CommandError::io(what, &error);
+    let cache = Cache::of_user()?;
+    let leftovers =
+        RunDir::leftovers(&cache.runs()).map_err(cannot("cannot list the run directories"))?;
+    for leftover in leftovers {
+        let path = leftover.path().to_owned();
+        if qemu::end_leftover(&path).map_err(cannot("cannot stop the guest of a killed run"))? {
+            ui.note(&format!("stopped the guest of {}", path.display()));
+        }
+        if let Some(run) =
+            machine::leftover(&path).map_err(cannot("cannot read a run directory"))?
+        {
+            if at_ec2 == RunsAtEc2::Keep {
+                // The run directory is the only record of resources that cost money.
+                ui.warn(&format!(
+                    "{} may have leftovers at EC2; remove them with `karat prune --runs --ec2`",
+                    path.display()
+                ));
+                continue;
+            }
+            let removed = run.remove(ui).await?;
+            prune_ec2::print_removed(run.region(), &removed, out)?;
+        }
+        leftover
+            .remove()
+            .map_err(cannot("cannot remove a run directory"))?;
+        out.line(path.display())?;
+    }
+    Ok(())
+}

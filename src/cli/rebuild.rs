@@ -1,0 +1,116 @@
+//! `karat rebuild`
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, MirrorArgs};
+use crate::fetch::Cache;
+use crate::os::run_dir::RunDir;
+use crate::pipeline::compare::{Compared, Comparison, Level, compare};
+use crate::pipeline::rebuild::materials;
+use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings};
+use crate::plan;
+use crate::record::manifest::ManifestId;
+use crate::ui::Ui;
+
+/// Build a recorded image again and compare the result
+///
+/// Needs the store, not the template's directory: template, files, lock file, packages and base are in the store or the
+/// cache. Prints the level of reproducibility (L0 recorded, L1 inputs locked, L2 same packages, L3 same tree, L4 same
+/// bytes) and the first differences. Records nothing.
+///
+/// Exit codes: 0 the level that the manifest claims was reached, 1 the build failed, 4 the level was not reached, 130 cancelled.
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// Id of the image (first 8 digits or more)
+    id: String,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    mirrors: MirrorArgs,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    id: ManifestId,
+    claimed: Level,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+}
+
+/// Builds the image again and compares it with the record. Returns the exit code.
+pub(crate) async fn run(
+    args: &RebuildArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let cache = Cache::of_user()?;
+    let stored = store.manifest(store.resolve(&args.id)?)?;
+    let run = RunDir::create(&cache.runs())
+        .map_err(|error| CommandError::io("cannot create a run directory in the cache", &error))?;
+    let found = materials(&stored.manifest, &store, &cache, run.path()).await?;
+    let secrets = plan::secrets::read(&found.plan.secrets, |name| std::env::var_os(name))?;
+    ui.hide(&secrets);
+    let settings = Settings {
+        cache: &cache,
+        store: &store,
+        force: true,
+        on_error: OnError::Cleanup,
+        locked: true,
+        mirrors: &args.mirrors.mirrors,
+        twice: false,
+        // The result is compared, not kept.
+        revoked_base: RevokedBase::Allow,
+        base: Some(&found.base),
+        // An image that is not recorded needs no scan.
+        scan: &ScanSettings::default(),
+    };
+    let made = pipeline::again(&found.plan, &secrets, &settings, ui, cancel).await?;
+    let recorded = Compared {
+        manifest: &stored.manifest,
+        listing: found.listing.as_ref(),
+    };
+    let comparison = compare(recorded, made.compared(), |path| made.owner(path));
+    drop(run);
+    let report = Report {
+        id: stored.id,
+        claimed: Level::claimed(&stored.manifest),
+        comparison: &comparison,
+    };
+    out.document(OutputFormat::new(args.json), &report, || text(&report))?;
+    Ok(if comparison.level < report.claimed {
+        4
+    } else {
+        0
+    })
+}
+
+fn text(report: &Report<'_>) -> String {
+    let Report {
+        id,
+        claimed,
+        comparison,
+    } = report;
+    let mut text = format!("{} ({})\n", comparison.level, id.short());
+    // Writing to a String cannot fail.
+    if comparison.level < *claimed {
+        let _ = writeln!(text, "the manifest claims {claimed}");
+    }
+    if !comparison.differences.is_empty() {
+        let _ = writeln!(text, "{}", comparison.told());
+    }
+    text
+}

@@ -1,0 +1,294 @@
+//! `karat scan`
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use miette::Diagnostic;
+use serde::Serialize;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::shared::stdout::Stdout;
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
+use crate::os::atomic_file;
+use crate::os::hash_stream;
+use crate::plan::{self, Policy};
+use crate::record::manifest::ManifestId;
+use crate::scan::Severity;
+use crate::scan::report::policy::{Given, judge};
+use crate::scan::report::{Json, Report, Subject};
+use crate::scan::report::{sbom, vex};
+use crate::scan::run::{self, Check, Contents, Scanned, Wanted};
+use crate::scan::vulnerability::{Database, DbError, Options};
+use crate::secret::Secrets;
+use crate::time::Timestamp;
+use crate::ui::Ui;
+
+mod target;
+
+use target::Target;
+
+/// Exit code when the policy refuses the image.
+const REFUSED: u8 = 3;
+/// Permissions of report files: readable by everyone who can read the image.
+const REPORT_MODE: u32 = 0o644;
+
+/// Scan a disk image, an unpacked root or a recorded image
+///
+/// Reads the disk offline, without running anything from it. Finds known vulnerabilities of packages, clean-up residue,
+/// weaknesses, secrets and modified package files. Applies a policy: that of the template given with --policy, or no fixable
+/// vulnerabilities of severity high or above, no weaknesses of severity high or above, no secrets.
+///
+/// Exit codes: 0 the policy accepts the image, 1 a check failed to run, 2 the arguments are invalid, 3 the policy refuses the
+/// image, 130 cancelled.
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// Image file (qcow2, raw, vmdk, vhd), directory, or id of a recorded image (first 8 digits or more)
+    #[arg(value_name = "IMAGE|DIR|ID")]
+    target: PathBuf,
+
+    /// Use this vulnerability database
+    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    db: Option<PathBuf>,
+
+    /// Skip a check; may be repeated
+    #[arg(long, value_enum, value_name = "CHECK")]
+    without: Vec<Check>,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Also write the report to this file as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    sarif: Option<PathBuf>,
+
+    /// Write an SBOM to this file
+    #[arg(long, value_name = "FILE")]
+    sbom: Option<PathBuf>,
+
+    /// Format of the SBOM
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        requires = "sbom"
+    )]
+    sbom_format: SbomFormat,
+
+    /// Fail from this severity on: critical, high, medium, low or negligible (overrides the policy)
+    #[arg(long, value_name = "SEVERITY", value_parser = plan::severity)]
+    fail_on: Option<Severity>,
+
+    /// Apply the policy of this template
+    #[arg(long, visible_alias = "template", value_name = "TEMPLATE")]
+    policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    variables: VariableArgs,
+
+    /// Report of an earlier scan (--json) to compare with, for a policy with `new_only`
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+enum SbomFormat {
+    /// CycloneDX 1.6
+    #[default]
+    Cyclonedx,
+    /// SPDX 2.3
+    Spdx,
+}
+
+/// The arguments are invalid.
+#[derive(Debug, Error, Diagnostic)]
+enum ArgumentError {
+    #[error("{} is not a file, a directory or a recorded image", .0.display())]
+    #[diagnostic(help("list the recorded images with `karat list`"))]
+    UnknownTarget(PathBuf),
+    #[error("{} is not a report of `karat scan --json`", path.display())]
+    NotAReport {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+impl ExitStatus for ArgumentError {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+struct ScanOutcome {
+    subject: sbom::Subject,
+    scanned: Scanned,
+    report: Report,
+    /// Id of a recorded image.
+    id: Option<ManifestId>,
+}
+
+/// Scans the target and prints the report. Returns the exit code.
+pub(crate) async fn run(
+    args: &ScanArgs,
+    ui: &Ui,
+    cancel: &CancellationToken,
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let Some(outcome) = cancel.run_until_cancelled(scan(args, ui)).await else {
+        return Ok(130);
+    };
+    let outcome = outcome?;
+    write_files(args, &outcome)?;
+    if let Some(id) = outcome.id {
+        record(args, id, &outcome)
+            .await
+            .map_err(|error| error.with_exit_code(1))?;
+    }
+    if args.json {
+        out.json(&outcome.report.json())?;
+    } else {
+        out.text(&outcome.report.text())?;
+    }
+    let is_refused = outcome.report.failing().next().is_some();
+    Ok(if is_refused { REFUSED } else { 0 })
+}
+
+async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
+    let (policy, values) = policy(args, ui)?;
+    let statements = vex::read(&policy.vex)?;
+    let before = args.against.as_deref().map(finding_keys).transpose()?;
+    let now = Timestamp::now();
+    // Reports an unusable database before a large image is read.
+    let database = if args.without.contains(&Check::Vulnerabilities) {
+        None
+    } else {
+        Some(database(args.db.as_deref()).map_err(CommandError::failure)?)
+    };
+    let facts = database.as_ref().map(run::facts);
+    let (target, subject, id) = target::open(args).await?;
+    let left_out = target::left_out(args, &target);
+    let options = Options {
+        max_age: policy.max_db_age,
+        ..Options::at(now)
+    };
+    let scanned = hash_stream::blocking(move |_| {
+        let wanted = Wanted {
+            left_out,
+            database: database.as_ref(),
+            options,
+            origin: match &target {
+                Target::Opened(_, origin) => origin.as_deref(),
+                Target::Contents(_) => None,
+            },
+            values: &values,
+        };
+        match &target {
+            Target::Opened(opened, _) => run::scan(opened, wanted),
+            Target::Contents(contents) => run::scan_contents(contents.clone(), wanted),
+        }
+    })
+    .await?;
+    let given = Given {
+        statements: &statements,
+        before,
+        whole: args.without.is_empty() && scanned.left_out.is_empty(),
+    };
+    let findings = judge(&policy, scanned.findings.clone(), &given, now);
+    let about = Subject {
+        name: subject.name.clone(),
+        id: id.map(|id| id.to_string()),
+        digest: subject.digest,
+    };
+    Ok(ScanOutcome {
+        report: Report::new(about, &scanned, facts, findings),
+        subject,
+        scanned,
+        id,
+    })
+}
+
+/// Returns the policy, and the values of the template's secrets.
+fn policy(args: &ScanArgs, ui: &Ui) -> Result<(Policy, Secrets), CommandError> {
+    let (mut policy, mut values) = (Policy::default(), Secrets::default());
+    if let Some(template) = &args.policy {
+        let inputs = args.variables.inputs(ExistingOutput::Accept);
+        let plan = plan::load(template, &inputs)?;
+        policy = plan.policy;
+        if !args.without.contains(&Check::Secrets) {
+            values = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))?;
+            ui.hide(&values);
+        }
+    }
+    if let Some(severity) = args.fail_on {
+        policy.fail_on = severity;
+    }
+    Ok((policy, values))
+}
+
+/// Returns the keys of the findings in an earlier report.
+fn finding_keys(path: &Path) -> Result<BTreeSet<String>, CommandError> {
+    let invalid = |source| ArgumentError::NotAReport {
+        path: path.to_owned(),
+        source,
+    };
+    let text = std::fs::read(path)
+        .map_err(|error| CommandError::io(&format!("cannot read {}", path.display()), &error))?;
+    let report: Json = serde_json::from_slice(&text).map_err(invalid)?;
+    Ok(report.keys().map_err(invalid)?)
+}
+
+fn database(path: Option<&Path>) -> Result<Database, DbError> {
+    match path {
+        Some(path) => Database::open(path),
+        None => Database::open(&Database::of_user()?),
+    }
+}
+
+/// Writes the SARIF report and the SBOM.
+fn write_files(args: &ScanArgs, outcome: &ScanOutcome) -> Result<(), CommandError> {
+    if let Some(path) = &args.sarif {
+        write_json(path, &outcome.report.sarif())?;
+    }
+    if let Some(path) = &args.sbom {
+        let render = match args.sbom_format {
+            SbomFormat::Cyclonedx => sbom::cyclonedx,
+            SbomFormat::Spdx => sbom::spdx_2_3,
+        };
+        let Contents {
+            inventory,
+            licenses,
+        } = &outcome.scanned.contents;
+        write_json(path, &render(&outcome.subject, inventory, licenses))?;
+    }
+    Ok(())
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| CommandError::io("cannot write JSON", &error.into()))?;
+    atomic_file::write(path, REPORT_MODE, (text + "\n").as_bytes())
+        .map_err(|error| CommandError::io(&format!("cannot write {}", path.display()), &error))
+}
+
+/// Stores the result beside the manifest, which it does not change.
+async fn record(
+    args: &ScanArgs,
+    id: ManifestId,
+    outcome: &ScanOutcome,
+) -> Result<(), CommandError> {
+    let writing = args.store.open()?.begin().await?;
+    writing.add_scan(
+        id,
+        &outcome.subject,
+        &outcome.scanned.contents,
+        &outcome.report,
+    )?;
+    Ok(())
+}

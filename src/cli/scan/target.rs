@@ -1,0 +1,155 @@
+//! The target of a scan: a disk image, an unpacked root, or a recorded image.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::{ArgumentError, ScanArgs};
+use crate::cli::CommandError;
+use crate::cli::shared::open_image::open_image;
+use crate::digest::Digest;
+use crate::record::channel::ChannelName;
+use crate::record::lock::Lock;
+use crate::record::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
+use crate::scan::report::LeftOut;
+use crate::scan::report::sbom;
+use crate::scan::run::{Check, Contents, Origin};
+use crate::scan::{self, Opened};
+use crate::store::{Store, StoreError};
+use crate::time::Timestamp;
+
+pub(super) enum Target {
+    /// A system, and its inputs if they are known.
+    Opened(Opened, Option<Box<Origin>>),
+    /// The stored inventory of an image that was pruned.
+    Contents(Contents),
+}
+
+/// Opens the file or directory that was named, or else the image with that id.
+pub(super) async fn open(
+    args: &ScanArgs,
+) -> Result<(Target, sbom::Subject, Option<ManifestId>), CommandError> {
+    let path = &args.target;
+    if path.exists() {
+        let opened = scan::open(path).await?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let subject = sbom::Subject {
+            name: name.to_string_lossy().into_owned(),
+            digest: None,
+            created: Timestamp::now(),
+        };
+        return Ok((Target::Opened(opened, None), subject, None));
+    }
+    let unknown = || ArgumentError::UnknownTarget(path.clone());
+    let prefix = path
+        .to_str()
+        .filter(|text| text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok())
+        .ok_or_else(unknown)?;
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let stored = store.resolve(prefix).and_then(|id| store.manifest(id));
+    let stored = stored.map_err(|error| match error {
+        // The name of a channel may as well be a path.
+        StoreError::NoChannel(_) => unknown().into(),
+        error => CommandError::from(error),
+    })?;
+    let image = &stored.manifest.outputs.image;
+    let lock = lock(&store, &stored.manifest.inputs)?;
+    let epoch = lock.as_ref().and_then(|lock| lock.epoch);
+    let target = match store.image(&image.digest) {
+        Ok(found) => {
+            let opened = open_image(found, &image.format).await?;
+            let origin = origin(&store, &stored.manifest.inputs, lock).await?;
+            Target::Opened(opened, origin.map(Box::new))
+        }
+        Err(StoreError::NoImage(digest)) => {
+            let contents = store.contents_of(stored.id)?;
+            Target::Contents(contents.ok_or(StoreError::NoImage(digest))?)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let subject = sbom::Subject {
+        name: stored.manifest.inputs.image.name.clone(),
+        digest: Some(image.digest),
+        created: epoch.unwrap_or_else(Timestamp::now),
+    };
+    Ok((target, subject, Some(stored.id)))
+}
+
+/// Collects the inputs of a recorded image; `None` if the store has lost one.
+async fn origin(
+    store: &Store,
+    inputs: &manifest::Inputs,
+    lock: Option<Lock>,
+) -> Result<Option<Origin>, CommandError> {
+    let base = match store.image(&inputs.base.digest) {
+        Err(StoreError::NoImage(_)) => return Ok(None),
+        found => found?,
+    };
+    let Some(lock) = lock else {
+        return Ok(None);
+    };
+    Ok(Some(Origin {
+        base: open_image(base, &inputs.base.format).await?,
+        lock,
+        inputs: inputs.clone(),
+        listings: listings(store, inputs),
+    }))
+}
+
+/// Reads the lock file of a recorded image; `None` if the store has lost it.
+fn lock(store: &Store, inputs: &manifest::Inputs) -> Result<Option<Lock>, CommandError> {
+    let Some(lock) = inputs.lock else {
+        return Ok(None);
+    };
+    let path = store.blob(&lock.digest);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(CommandError::io(
+                "cannot read the lock file in the store",
+                &error,
+            ));
+        }
+    };
+    let actual = Digest::of(text.as_bytes());
+    if actual != lock.digest {
+        return Err(StoreError::Tampered { path, actual }.into());
+    }
+    Ok(Some(Lock::from_toml(&text, &path)?))
+}
+
+/// Reads the listings of the directories that an image was made from, by digest.
+fn listings(store: &Store, inputs: &manifest::Inputs) -> HashMap<Digest, Vec<u8>> {
+    let sources = inputs.sources.values();
+    let directories = sources.filter(|source| source.kind == SourceKind::Directory);
+    let listing = |source: &Source| {
+        let listing = std::fs::read(store.blob(&source.digest)).ok()?;
+        (Digest::of(&listing) == source.digest).then_some((source.digest, listing))
+    };
+    directories.filter_map(listing).collect()
+}
+
+/// Lists the checks that the command line skips, and those that this target does not allow.
+pub(super) fn left_out(args: &ScanArgs, target: &Target) -> Vec<LeftOut> {
+    let left_out = |check: &Check, because: &str| LeftOut {
+        check: *check,
+        because: because.to_owned(),
+    };
+    let (checks, reason): (&[Check], _) = match target {
+        Target::Opened(_, Some(_)) => (&[], ""),
+        Target::Opened(_, None) => (
+            &[Check::Undeclared],
+            "needs an image in the store, whose inputs are known",
+        ),
+        Target::Contents(_) => (
+            &[Check::Hygiene, Check::Secrets, Check::Undeclared],
+            "the image was removed; its inventory is in the store",
+        ),
+    };
+    let skipped = args.without.iter();
+    let skipped = skipped.map(|check| left_out(check, "skipped with --without"));
+    let impossible = checks.iter().filter(|check| !args.without.contains(check));
+    skipped
+        .chain(impossible.map(|check| left_out(check, reason)))
+        .collect()
+}

@@ -1,0 +1,71 @@
+//! `karat validate`
+
+use clap::Args;
+
+use super::shared::stdout::Stdout;
+use super::{CommandError, ExistingOutput, Invalid, TemplateArgs};
+use crate::plan::{self, Ami, Base, Builder, Plan};
+
+/// Check templates without launching anything
+///
+/// Prints one line for each valid template and all errors of the others. Reads the files that the templates name, but no
+/// secrets.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    templates: TemplateArgs,
+}
+
+/// Checks every template, even after one has errors.
+pub(crate) fn run(args: &ValidateArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let inputs = args.templates.variables.inputs(ExistingOutput::Refuse);
+    let mut errors = Vec::new();
+    for path in &args.templates.templates {
+        match plan::load(path, &inputs) {
+            Ok(plan) => out.line(format_args!("{}: {}", path.display(), summary(&plan)))?,
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Invalid(errors).into())
+}
+
+fn summary(plan: &Plan) -> String {
+    let counts = [
+        (plan.files.len(), "file"),
+        (plan.steps.len(), "step"),
+        (plan.tests.len(), "test"),
+    ];
+    let counts =
+        counts.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+    format!(
+        "ok, image `{}` ({}), {}",
+        plan.image.name,
+        machine(plan),
+        counts.join(", ")
+    )
+}
+
+/// Names the builder and what it starts from.
+fn machine(plan: &Plan) -> String {
+    match (&plan.base, &plan.builder) {
+        (_, Builder::Host(host)) => format!("host {}", host.address),
+        (Some(Base::File { path, .. }), _) => {
+            format!("qemu, {}", path.file_name().unwrap_or_default().display())
+        }
+        (Some(Base::Url { url, .. }), _) => format!("qemu, {url}"),
+        (Some(Base::Manifest(name)), _) => format!("qemu, {name}"),
+        (Some(Base::Bootstrap(base)), _) => {
+            format!("qemu, {} {}", base.distribution, base.suite)
+        }
+        (Some(Base::Ami(Ami::Id(id))), _) => format!("ec2, {id}"),
+        (Some(Base::Ami(Ami::Newest { filters, .. })), _) => match filters.get("name") {
+            Some(names) => format!("ec2, {}", names.join(" or ")),
+            None => "ec2, the newest AMI".to_owned(),
+        },
+        (None, Builder::Qemu(_)) => "qemu".to_owned(),
+        (None, Builder::Ec2(_)) => "ec2".to_owned(),
+    }
+}

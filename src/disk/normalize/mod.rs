@@ -1,0 +1,273 @@
+//! Normalizes the disk of a stopped guest: equal inputs give equal image files.
+//!
+//! ```text
+//! overlay + base -> partitions -> ext4 -> tree -> clean -> new ext4 -> image -> read back
+//! ```
+
+pub mod source;
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::clean::{self, CleanError, Cleaned, Own, Owners};
+use super::convert::{Finished, create, place, repack};
+use super::read::ext4::Superblock;
+use super::read::qcow2::{Layer, open_chain};
+use super::read::{ReadError, Slice, partitions};
+use super::tree::{Listing, Watch};
+use super::write::{WriteError, Written, find_root};
+use super::{Base, DiskError, container_ids};
+use crate::os::atomic_file::Unfinished;
+use crate::digest::Digest;
+use crate::os::hash_stream::{self, Stop};
+use self::source::{Container, Source};
+use crate::plan;
+use crate::ui::Ui;
+
+/// A disk to normalize, and how.
+#[derive(Clone, Debug)]
+pub struct Anew {
+    /// The guest's disk: a qcow2 overlay.
+    pub overlay: PathBuf,
+    /// The image below the overlay.
+    pub base: Base,
+    /// Format of the image.
+    pub format: plan::Format,
+    /// Latest allowed time of a file, in seconds since 1970; later times are clamped to it.
+    pub epoch: i64,
+    /// The template's own rules.
+    pub own: Own,
+}
+
+/// A normalized image, with the records about it.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Sizes and digest of the image file.
+    pub finished: Finished,
+    /// Digest of the disk's content, whatever its container: SHA-256 over the SHA-256 of every MiB, in order.
+    pub content: Digest,
+    /// Effects of the clean-up rules.
+    pub cleaned: Cleaned,
+    /// Listing of the tree: one canonical JSON line for each path.
+    pub listing: Listing,
+    /// The packages that own paths.
+    pub owners: Owners,
+}
+
+/// A disk that cannot be normalized.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages document the variants")]
+pub enum AnewError {
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Clean(#[from] CleanError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl AnewError {
+    /// Returns the feature that karat cannot write, if that is why the disk can only be kept as it is.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Write(WriteError::Unknown { what }) => Some(what),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the creation time of a base's file system in seconds since 1970, if karat can read the file system.
+#[must_use]
+pub fn made(base: &Base) -> Option<u64> {
+    let disk = open_chain(&[layer(base).ok()?]).ok()?;
+    let root = find_root(&disk, &partitions::read(&disk).ok()?).ok()?;
+    let superblock = Superblock::read(&Slice::new(&*disk, root.offset, root.length).ok()?).ok()?;
+    Some(superblock.made)
+}
+
+/// Normalizes a disk to the new file `to`.
+///
+/// # Errors
+/// See [`AnewError`]; nothing is left at `to`.
+pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
+    let (target, on_screen, format) = (to.to_owned(), ui.clone(), job.format);
+    let (normalized, file) = hash_stream::blocking(move |stop| {
+        let mut file = create(&target)?;
+        let normalizer = Normalizer {
+            source: open(&job)?,
+            epoch: job.epoch,
+            own: &job.own,
+            stop,
+            ui: &on_screen,
+        };
+        // qemu-img converts a raw disk to the other formats.
+        let container = match format {
+            plan::Format::Qcow2 => Container::Qcow2,
+            _ => Container::Raw,
+        };
+        let path = file.path().to_owned();
+        let normalized = normalizer.write(container, file.file(), &path)?;
+        Ok::<_, AnewError>((normalized, file))
+    })
+    .await?;
+    match format {
+        plan::Format::Qcow2 | plan::Format::Raw => {
+            place(file, to)?;
+            Ok(normalized)
+        }
+        plan::Format::Vmdk | plan::Format::Vhd => convert(normalized, file, format, to, ui).await,
+    }
+}
+
+/// Normalizes a raw disk to the qcow2 file `to`, which is overwritten. The epoch is the creation time of its file system.
+///
+/// # Errors
+/// See [`AnewError`]; the file at `to` is then incomplete.
+pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
+    let base = Base {
+        path: raw.to_owned(),
+        format: "raw".to_owned(),
+    };
+    let (to, ui) = (to.to_owned(), ui.clone());
+    hash_stream::blocking(move |stop| {
+        let epoch = made(&base).and_then(|made| i64::try_from(made).ok());
+        let normalizer = Normalizer {
+            source: Source::open(open_chain(&[layer(&base)?])?)?,
+            epoch: epoch.unwrap_or_default(),
+            own: &Own::default(),
+            stop,
+            ui: &ui,
+        };
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&to).map_err(write_error(&to))?;
+        normalizer.write(Container::Qcow2, &file, &to)
+    })
+    .await
+}
+
+/// Converts a normalized raw disk to a format that only qemu-img writes.
+async fn convert(
+    normalized: Renewed,
+    raw: Unfinished,
+    format: plan::Format,
+    to: &Path,
+    ui: &Ui,
+) -> Result<Renewed, AnewError> {
+    let file = create(to)?;
+    let size = normalized.finished.virtual_size;
+    let bar = ui.bar("converting the image", Some(size));
+    repack(raw.path(), format, file.path(), to, &bar, size).await?;
+    drop((bar, raw));
+    let content = normalized.content;
+    let (hashed, file) = hash_stream::blocking(move |stop| {
+        let hash = |file: &Unfinished| {
+            let written = File::options().read(true).write(true).open(file.path())?;
+            container_ids::settle(&written, format, content)?;
+            written.sync_all()?;
+            hash_stream::digest(written, stop, |_| {})
+        };
+        (hash(&file), file)
+    })
+    .await;
+    let (digest, size) = hashed.map_err(write_error(to))?;
+    place(file, to)?;
+    Ok(Renewed {
+        finished: Finished {
+            size,
+            digest,
+            ..normalized.finished
+        },
+        ..normalized
+    })
+}
+
+fn write_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    let path = path.to_owned();
+    move |source| DiskError::Write { path, source }
+}
+
+fn open(job: &Anew) -> Result<Source, AnewError> {
+    let base = layer(&job.base)?;
+    let disk = open_chain(&[Layer::Qcow2(job.overlay.clone()), base.clone()])?;
+    Ok(Source::open_over(disk, &open_chain(&[base])?)?)
+}
+
+fn layer(base: &Base) -> Result<Layer, WriteError> {
+    match base.format.as_str() {
+        "qcow2" => Ok(Layer::Qcow2(base.path.clone())),
+        "raw" => Ok(Layer::Raw(base.path.clone())),
+        other => Err(WriteError::Unknown {
+            what: format!("the format {other}"),
+        }),
+    }
+}
+
+/// Writes the cleaned tree of a source.
+struct Normalizer<'a> {
+    source: Source,
+    epoch: i64,
+    own: &'a Own,
+    stop: &'a Stop,
+    ui: &'a Ui,
+}
+
+impl Normalizer<'_> {
+    /// Writes to an empty file and reads it back.
+    fn write(self, container: Container, file: &File, path: &Path) -> Result<Renewed, AnewError> {
+        let source = self.source;
+        let size = source.size();
+        let mut tree = source.tree()?;
+        let owners = Owners::read(&tree, source.files())?;
+        let cleaned = clean::clean(&mut tree, source.files(), &owners, self.epoch, self.own)?;
+
+        let sizes = tree
+            .paths()
+            .map(|(_, file)| tree.files()[file].content.size());
+        let contents: u64 = sizes.sum();
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let image = (container, file, path);
+        let bar = self.ui.bar("writing the image", Some(contents + size));
+        let watch = Watch {
+            stop: self.stop,
+            progress: &|bytes| bar.advance(bytes),
+        };
+        let rewritten = source.write(&tree, size, image, threads, watch)?;
+        // Reading the image back needs their memory.
+        drop((bar, tree, source));
+        let bar = self.ui.bar("reading the image back", Some(contents));
+        let watch = Watch {
+            stop: self.stop,
+            progress: &|bytes| bar.advance(bytes),
+        };
+        let Written {
+            virtual_size,
+            size,
+            digest,
+            content,
+        } = rewritten.check(image, threads, watch)?;
+        Ok(Renewed {
+            finished: Finished {
+                virtual_size,
+                size,
+                digest,
+            },
+            content,
+            cleaned,
+            listing: rewritten.listing,
+            owners,
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! The source of a normalized image: a guest's disk, opened offline. Its tree becomes a new disk, which is read back.
+//!
+//! ```text
+//! disk -> partitions -> ext4 -> tree -> (clean-up) -> contents -> new disk -> image -> read back, compare, hash
+//! ```
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::disk::read::ext4::{Ext4, Superblock};
+use crate::disk::read::partitions::{self, Extent, Table};
+use crate::disk::read::qcow2::{Layer, open_chain};
+use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice};
+use crate::disk::tree::{Checks, Contents, Listing, Tree, Watch, fingerprint, listing};
+use crate::disk::write::{
+    self, Base, Format, Unhashed, WriteError, Written, find_root, write_qcow2, write_raw,
+};
+
+/// Container formats that karat writes natively.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Container {
+    /// A raw disk with holes.
+    Raw,
+    /// qcow2 with clusters compressed by zstd.
+    Qcow2,
+}
+
+/// An image that was written, with the expected content of its root file system.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rewritten {
+    image: Unhashed,
+    /// Listing of its root file system.
+    pub listing: Listing,
+    /// Fingerprint that its tree must have when it is read back.
+    expected: Digest,
+}
+
+/// A guest's disk, opened for reading.
+pub struct Source {
+    disk: Arc<dyn BlockRead>,
+    table: Table,
+    root: Extent,
+    files: Ext4,
+    format: Format,
+}
+
+impl Source {
+    /// Opens the root file system of a disk.
+    ///
+    /// # Errors
+    /// The disk is damaged, or has an unsupported feature.
+    pub fn open(disk: Arc<dyn BlockRead>) -> Result<Self, WriteError> {
+        let base = Arc::clone(&disk);
+        Self::open_over(disk, &base)
+    }
+
+    /// Opens a disk that is an overlay of `base`. Partitions and the identity of the file system come from the base, which no
+    /// guest has written to.
+    ///
+    /// # Errors
+    /// A disk is damaged or has an unsupported feature, or the overlay's root is not where the base's is.
+    pub fn open_over(disk: Arc<dyn BlockRead>, base: &dyn BlockRead) -> Result<Self, WriteError> {
+        let table = partitions::read(base)?;
+        let root = find_root(base, &table)?;
+        let now = find_root(&disk, &partitions::read(&disk)?)?;
+        if (now.number, now.offset) != (root.number, root.offset) {
+            let what = "a root partition that the guest has moved".to_owned();
+            return Err(WriteError::Unknown { what });
+        }
+        let superblock = Superblock::read(&Slice::new(base, root.offset, root.length)?)?;
+        let partition = Slice::new(Arc::clone(&disk), now.offset, now.length)?;
+        Ok(Self {
+            disk,
+            table,
+            root,
+            files: Ext4::open(Arc::new(partition))?,
+            format: Format::from_superblock(&superblock)?,
+        })
+    }
+
+    /// Returns the size of the disk in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.disk.len()
+    }
+
+    /// Returns the root file system.
+    #[must_use]
+    pub fn files(&self) -> &dyn FileSystem {
+        &self.files
+    }
+
+    /// Reads the file tree.
+    ///
+    /// # Errors
+    /// The file system is damaged.
+    pub fn tree(&self) -> Result<Tree, ReadError> {
+        Tree::read(&self.files)
+    }
+
+    /// Writes a tree that was read from this disk to a new, empty file, as a disk of `size` bytes.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, the tree does not fit, or the work was cancelled.
+    pub fn write(
+        &self,
+        tree: &Tree,
+        size: u64,
+        (container, file, path): (Container, &File, &Path),
+        threads: usize,
+        watch: Watch<'_>,
+    ) -> Result<Rewritten, WriteError> {
+        let contents = Contents::read(tree, &self.files, self.format.block_size(), threads, watch)?;
+        let listing = Listing::of(tree, &contents)?;
+        let expected = fingerprint(tree, contents.checks());
+        let contents = contents.only_runs();
+        let base = Base {
+            disk: &self.disk,
+            table: &self.table,
+            root: self.root,
+            format: &self.format,
+        };
+        let disk = write::disk(base, size, tree, &contents, &self.files)?;
+        drop(contents);
+        let image = match container {
+            Container::Raw => write_raw(&disk, file, path, threads, watch)?,
+            Container::Qcow2 => write_qcow2(&disk, file, path, threads, watch)?,
+        };
+        Ok(Rewritten {
+            image,
+            listing,
+            expected,
+        })
+    }
+}
+
+impl Rewritten {
+    /// Reads the image back, compares its tree with the expected one, and hashes the file meanwhile.
+    ///
+    /// # Errors
+    /// The image is damaged, or its tree differs.
+    pub fn check(
+        &self,
+        (container, file, path): (Container, &File, &Path),
+        threads: usize,
+        watch: Watch<'_>,
+    ) -> Result<Written, WriteError> {
+        let hash = Watch {
+            progress: &|_| {},
+            ..watch
+        };
+        let layer = match container {
+            Container::Qcow2 => Layer::Qcow2(path.to_owned()),
+            Container::Raw => Layer::Raw(path.to_owned()),
+        };
+        std::thread::scope(|scope| {
+            let hashed = scope.spawn(|| self.image.hash(file, path, hash));
+            self.read_back(open_chain(&[layer])?, threads, watch)?;
+            hashed
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn read_back(
+        &self,
+        image: Arc<dyn BlockRead>,
+        threads: usize,
+        watch: Watch<'_>,
+    ) -> Result<(), WriteError> {
+        let image = Source::open(image)?;
+        let tree = image.tree()?;
+        let checks = Checks::read(&tree, &image.files, threads, watch)?;
+        if fingerprint(&tree, &checks) == self.expected {
+            return Ok(());
+        }
+        // Only for the message: list the whole tree to find the first difference.
+        let size = image.format.block_size();
+        let contents = Contents::read(&tree, &image.files, size, threads, watch)?;
+        let actual = listing(&tree, &contents)?;
+        let actual = actual.split(|byte| *byte == b'\n');
+        let mut lines = self.listing.lines().zip(actual);
+        let difference = lines.find_map(|(expected, actual)| {
+            let (expected, actual) = (expected.ok()?, String::from_utf8_lossy(actual));
+            (expected != actual).then(|| format!("{actual} instead of {expected}"))
+        });
+        let problem = difference.unwrap_or_else(|| "files are missing or added".to_owned());
+        Err(WriteError::ReadBack { problem })
+    }
+}

@@ -1,0 +1,178 @@
+//! Finished image file → recorded image.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::finish::Finished;
+use super::scan::AcceptedScan;
+use super::{BuildError, Made, Settings};
+use crate::base::BaseDisk;
+use crate::digest::Digest;
+use crate::os::hash_stream;
+use crate::pipeline::manifest_inputs;
+use crate::plan::{self, Plan};
+use crate::provision::{AttributedPackage, PackageOrigin};
+use crate::record::lock::Lock;
+use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
+use crate::scan::report::sbom::Subject;
+use crate::store::{Run, StoreError, Timestamp, Writing};
+use crate::ui::Ui;
+
+/// Facts about this run, which are not in the manifest.
+pub(super) struct RunFacts<'a> {
+    pub(super) started: Timestamp,
+    pub(super) phases: &'a [(String, Duration)],
+    /// Result of the scan: beside the manifest, since it depends on a database.
+    pub(super) passed: Option<&'a AcceptedScan>,
+}
+
+/// Stores the image, its manifest, and the inputs of a rebuild: base, lock, packages, files of the template. Moves the
+/// image file away.
+pub(super) async fn commit_image(
+    made: &Made,
+    plan: &Plan,
+    run: RunFacts<'_>,
+    settings: &Settings<'_>,
+    ui: &Ui,
+) -> Result<ManifestId, BuildError> {
+    let writing = settings.store.begin().await?;
+    writing.add_image(&made.file, ui).await?;
+    writing.add_text(made.lock.to_toml().as_bytes())?;
+    for package in &made.lock.packages {
+        let file = settings.cache.path(&package.sha256);
+        writing.add_file(&file, package.sha256).await?;
+    }
+    for (_, digest) in plan.downloads() {
+        writing
+            .add_file(&settings.cache.path(&digest), digest)
+            .await?;
+    }
+    if let Some(base) = &made.base {
+        add_base(&writing, base, plan).await?;
+    }
+    for (path, written) in &plan.sources {
+        if let Some(source) = made.manifest.inputs.sources.get(written) {
+            add_source(&writing, path, *source).await?;
+        }
+    }
+    if let Some(listing) = &made.listing {
+        writing.add_text(listing.packed())?;
+    }
+    if let Some(AcceptedScan { contents, report }) = run.passed {
+        let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
+        let about = Subject {
+            name: plan.image.name.clone(),
+            digest: Some(made.manifest.outputs.image.digest),
+            created: made.lock.epoch.unwrap_or(run.started),
+        };
+        writing.add_scan(id, &about, contents, report)?;
+    }
+    let run = Run {
+        started: run.started,
+        finished: Timestamp::now(),
+        phases: run
+            .phases
+            .iter()
+            .map(|(name, took)| (name.clone(), milliseconds(*took)))
+            .collect(),
+        accelerator: made.accelerator.clone(),
+    };
+    Ok(writing.commit(&made.manifest, run)?)
+}
+
+/// Stores the base. A file of the cache is hard-linked; a file of the user is copied, since the user may change it.
+async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
+    match plan.base {
+        // AWS keeps it, and its digest is not the digest of the bytes read from it.
+        Some(plan::Base::Ami(_)) => {}
+        // `add_copy` skips an image of the store.
+        Some(plan::Base::File { .. } | plan::Base::Manifest(_)) => {
+            writing.add_copy(&base.disk.path, base.digest).await?;
+        }
+        _ => writing.add_file(&base.disk.path, base.digest).await?,
+    }
+    Ok(())
+}
+
+/// Stores a file of the template; a directory as its listing and its files.
+async fn add_source(
+    writing: &Writing,
+    path: &Path,
+    source: manifest::Source,
+) -> Result<(), BuildError> {
+    if source.kind != SourceKind::Directory {
+        return Ok(writing.add_copy(path, source.digest).await?);
+    }
+    let root = path.to_owned();
+    let listing = hash_stream::blocking(move |stop| manifest_inputs::listing(&root, stop)).await?;
+    writing.add_text(&listing)?;
+    for file in manifest_inputs::listed(&listing).flatten() {
+        if let Some(digest) = file.digest {
+            writing.add_copy(&path.join(file.path), digest).await?;
+        }
+    }
+    Ok(())
+}
+
+fn milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Composes the manifest of a finished image.
+pub(super) fn compose_manifest(
+    inputs: Inputs,
+    machine: (plan::Arch, plan::Firmware),
+    plan: &Plan,
+    finished: &Finished,
+    packages: Vec<AttributedPackage>,
+    lock: &Lock,
+) -> Manifest {
+    let (arch, firmware) = machine;
+    let tree = finished.listing.as_ref().map(|listing| manifest::Tree {
+        digest: listing.digest(),
+        listing: Digest::of(listing.packed()),
+    });
+    let outputs = Outputs {
+        arch: arch.name().to_owned(),
+        firmware: firmware.name().to_owned(),
+        image: manifest::Image {
+            format: plan.output.format.name().to_owned(),
+            digest: finished.file.digest,
+            size: finished.file.size,
+            virtual_size: finished.file.virtual_size,
+            disk: finished.content,
+        },
+        tree,
+        finish: Some(finished.record.clone()),
+        packages: packages
+            .into_iter()
+            .map(|installed| package(installed, lock))
+            .collect(),
+    };
+    let inputs = Inputs {
+        lock: Some(manifest::Lock {
+            digest: lock.digest(),
+        }),
+        ..inputs
+    };
+    Manifest::new(inputs, outputs)
+}
+
+fn package(package: AttributedPackage, lock: &Lock) -> manifest::Package {
+    let locked = lock.packages.iter().find(|locked| {
+        (&locked.name, &locked.version, &locked.architecture)
+            == (&package.name, &package.version, &package.arch)
+    });
+    let origin = match package.origin {
+        PackageOrigin::Base => manifest::Origin::Base,
+        PackageOrigin::Declared => manifest::Origin::Declared,
+        PackageOrigin::Dependency => manifest::Origin::Dependency,
+    };
+    manifest::Package {
+        sha256: locked.map(|locked| locked.sha256),
+        name: package.name,
+        version: package.version,
+        arch: package.arch,
+        origin,
+    }
+}

@@ -1,0 +1,146 @@
+//! Errors of builds, and their exit codes.
+
+use std::io;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::compare::{Comparison, Level};
+use super::scan::GateError;
+use crate::base::BaseError;
+use crate::disk::{AnewError, DiskError};
+use crate::ec2::client::AwsError;
+use crate::ec2::machine::Ec2Error;
+use crate::ec2::publish::PublishError;
+use crate::fetch::FetchError;
+use crate::machine::MachineError;
+use crate::machine::qemu::QemuError;
+use crate::network::EgressError;
+use crate::pipeline::manifest_inputs::InputError;
+use crate::provision::ProvisionError;
+use crate::record::lock::LockError;
+use crate::record::manifest::ManifestId;
+use crate::ssh::SshError;
+use crate::store::StoreError;
+
+/// Failure of a build.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum BuildError {
+    #[error("cannot use a run directory in the cache")]
+    #[diagnostic(help("free some space, or choose another cache directory with `KARAT_CACHE`"))]
+    RunDirectory(#[source] io::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Qemu(#[from] QemuError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ec2(Ec2Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Aws(#[from] AwsError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Publish(#[from] PublishError),
+    #[error("the image {} is recorded, but no AMI was registered in {region}", id.short())]
+    #[diagnostic(help("its snapshot was removed; fix the cause, then `karat publish {}` uploads the image", id.short()))]
+    NotRegistered {
+        id: ManifestId,
+        region: String,
+        source: Box<BuildError>,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ssh(#[from] SshError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Egress(#[from] EgressError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Provision(#[from] ProvisionError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Anew(#[from] AnewError),
+    #[error("two builds of the same inputs differ: reached {}, expected {claimed}\n{}", comparison.level, comparison.told())]
+    #[diagnostic(help(
+        "nothing was recorded; make these paths reproducible in a step, or drop them with `[[finish.drop]]`"
+    ))]
+    Differs {
+        claimed: Level,
+        comparison: Comparison,
+    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Gate(#[from] GateError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    #[error("an image built on EC2 is not reproducible bit for bit")]
+    #[diagnostic(help(
+        "its disk is not rewritten; omit `--twice`, or build with `[builder.qemu]` and publish the image"
+    ))]
+    NotReproducible,
+    #[error("cancelled; the machine was destroyed and nothing was kept")]
+    Cancelled,
+}
+
+impl From<Ec2Error> for BuildError {
+    fn from(error: Ec2Error) -> Self {
+        match error {
+            Ec2Error::Cancelled => Self::Cancelled,
+            error => Self::Ec2(error),
+        }
+    }
+}
+
+impl BuildError {
+    /// Returns the exit code of `karat build`: 130 if cancelled, 4 for a wrong digest or undeclared content, 3 if the policy
+    /// refuses the image, 2 for wrong input, else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Cancelled => 130,
+            Self::Differs { .. } => 4,
+            Self::Gate(error) => error.exit_code(),
+            Self::Base(error) => error.exit_code(),
+            Self::Ec2(error) => error.exit_code(),
+            Self::NotReproducible | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
+            Self::Fetch(error) => error.exit_code(),
+            Self::Lock(error) => error.exit_code(),
+            Self::Store(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+
+    /// Returns the name of the failed step, for `$KARAT_FAILED_STEP`.
+    pub(super) fn step(&self) -> &str {
+        match self {
+            Self::Provision(ProvisionError::Step { name, .. }) => name,
+            _ => "",
+        }
+    }
+}
+
+/// Joins an error and its causes in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

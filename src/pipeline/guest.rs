@@ -1,0 +1,126 @@
+//! The guest of a build: launched, provisioned; the finished image is booted again for its tests.
+
+use std::path::Path;
+
+use super::lock_file::LockState;
+use super::phases::Phases;
+use super::{BuildError, Job, epoch, network};
+use crate::base::BaseDisk;
+use crate::digest::Digest;
+use crate::disk;
+use crate::machine::Machine as _;
+use crate::machine::qemu::{self, QemuMachine};
+use crate::os::run_dir::RunDir;
+use crate::plan;
+use crate::provision;
+use crate::record::lock::Lock;
+use crate::record::manifest;
+use crate::store::Timestamp;
+
+impl Job<'_> {
+    pub(super) async fn launch_guest(
+        &self,
+        guest: &plan::Qemu,
+        disk: &disk::Base,
+        clock: Option<Timestamp>,
+        run: &Path,
+    ) -> Result<QemuMachine, BuildError> {
+        let plan::Plan { ssh, network, .. } = self.plan;
+        Ok(qemu::launch(guest, ssh, network, disk, clock, run, self.ui).await?)
+    }
+
+    pub(super) async fn wait_for_guest(
+        &self,
+        machine: &mut QemuMachine,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
+        let timeout = self.plan.ssh.timeout;
+        let ready = async {
+            machine.wait_ready(timeout, self.ui).await?;
+            self.seal_guest(machine).await
+        };
+        phases.run("wait for SSH", ready).await
+    }
+
+    /// Provisions a booting guest up to the final shut-down. Returns its lock, its packages and its network requests.
+    pub(super) async fn provision_guest(
+        &self,
+        machine: &mut QemuMachine,
+        base: &BaseDisk,
+        lock_state: &LockState,
+        known: Option<Lock>,
+        phases: &mut Phases<'_>,
+    ) -> Result<
+        (
+            Lock,
+            Vec<provision::AttributedPackage>,
+            Vec<manifest::Request>,
+        ),
+        BuildError,
+    > {
+        self.wait_for_guest(machine, phases).await?;
+        let before = provision::installed_packages(machine.session()).await?;
+        self.save_base_packages(machine.session(), &base.digest)
+            .await;
+        let lock = if let Some(lock) = known {
+            lock
+        } else {
+            let lock = self.resolve_lock(machine, lock_state, phases).await?;
+            lock_state.tell_changes(&lock, self.ui);
+            self.fetch_packages(&lock, phases).await?;
+            lock
+        };
+        let epoch = epoch(&lock, base);
+        if let Some(epoch) = epoch {
+            machine.set_clock(epoch).await?;
+        }
+        self.provision_machine(machine, lock_state.declared(), &lock, epoch, phases)
+            .await?;
+        let after = provision::installed_packages(machine.session()).await?;
+        let requests = network::requests(machine.egress(), self.ui);
+        phases
+            .run("clean up", async { Ok(machine.clean_up().await?) })
+            .await?;
+        let declared = self.plan.packages.as_ref();
+        Ok((
+            lock,
+            provision::attribute(&before, after, declared),
+            requests,
+        ))
+    }
+
+    /// Boots the finished image from a temporary overlay, which keeps the image unchanged, and runs its tests.
+    pub(super) async fn test_image(
+        &self,
+        guest: &plan::Qemu,
+        image: &disk::Base,
+        run: &RunDir,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
+        if self.plan.tests.is_empty() {
+            return Ok(());
+        }
+        let scratch = run.path().join("test");
+        std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
+        let within = self.plan.ssh.timeout;
+        let boot = async {
+            let mut machine = self.launch_guest(guest, image, None, &scratch).await?;
+            machine.wait_ready(within, self.ui).await?;
+            machine.wait_booted(within, self.ui).await?;
+            self.seal_test_guest(&mut machine).await?;
+            Ok(machine)
+        };
+        let mut machine = phases.run("boot the image", boot).await?;
+        let fetched = |digest: &Digest| self.settings.cache.path(digest);
+        let cx = self.step_context(&fetched);
+        for test in &self.plan.tests {
+            let work = async { Ok(provision::test(&mut machine, test, &cx).await?) };
+            if let Err(error) = phases.run(&format!("test: {}", test.name), work).await {
+                machine.destroy().await;
+                return Err(error);
+            }
+        }
+        machine.destroy().await;
+        Ok(())
+    }
+}

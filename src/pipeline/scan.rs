@@ -1,0 +1,286 @@
+//! Scan of a finished image, from outside, and its policy: before the image is recorded.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::{BuildError, Job, Made};
+use crate::digest::Digest;
+use crate::os::hash_stream;
+use crate::pipeline::manifest_inputs::{self, InputError};
+use crate::plan::Format;
+use crate::record::manifest::SourceKind;
+use crate::scan::report::policy::{Given, Kind, Verdict, judge};
+use crate::scan::report::vex;
+use crate::scan::report::{self, LeftOut, Report, Subject};
+use crate::scan::run::{self, Check, Contents, Origin, Wanted};
+use crate::scan::vulnerability::{Database, DbError, Options};
+use crate::scan::{self, ScanError};
+use crate::time::Timestamp;
+
+/// Options of the scan.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScanSettings {
+    /// Database of vulnerabilities; by default the user's.
+    pub database: Option<PathBuf>,
+    pub without: Vec<Check>,
+    /// Keeps an image that the policy refuses.
+    pub keep_failed: bool,
+}
+
+/// Scan result of an image that its policy accepts.
+#[derive(Debug)]
+pub(super) struct AcceptedScan {
+    pub(super) contents: Contents,
+    pub(super) report: Report,
+}
+
+/// Refusal of an image by its scan.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum GateError {
+    #[error("cannot scan the finished image")]
+    #[diagnostic(help("fix the cause, or skip the check with `--without CHECK`"))]
+    Scan(
+        #[from]
+        #[diagnostic_source]
+        ScanError,
+    ),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Vex(#[from] vex::VexError),
+    #[error("the policy refuses the image; it is {}\n{report}", kept.as_deref().map_or("not kept".to_owned(), |path| format!("kept as {}", path.display())))]
+    #[diagnostic(help(
+        "fix the findings, or accept them with `[[policy.ignore]]` and a reason; `--keep-failed` keeps the image"
+    ))]
+    Refused {
+        report: String,
+        /// Path of the image with `--keep-failed`.
+        kept: Option<PathBuf>,
+        /// A failing finding is undeclared content.
+        undeclared: bool,
+    },
+    #[error("the policy refuses the image, which could not be kept as {}\n{report}", path.display())]
+    Keep {
+        report: String,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl GateError {
+    /// Returns 4 for undeclared content, 3 for other refusals by the policy, else 1.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused {
+                undeclared: true, ..
+            } => 4,
+            Self::Refused { .. } => 3,
+            _ => 1,
+        }
+    }
+}
+
+impl Job<'_> {
+    /// Scans the image and applies the policy. `None` if every check is skipped.
+    pub(super) async fn scan_image(&self, made: &Made) -> Result<Option<AcceptedScan>, BuildError> {
+        let without = &self.settings.scan.without;
+        if Check::ALL.iter().all(|check| without.contains(check)) {
+            self.ui
+                .warn("the image is not scanned: all checks are skipped");
+            return Ok(None);
+        }
+        Ok(Some(self.scan_and_judge(made).await?))
+    }
+
+    async fn scan_and_judge(&self, made: &Made) -> Result<AcceptedScan, GateError> {
+        let policy = &self.plan.policy;
+        let statements = vex::read(&policy.vex)?;
+        let (database, left_out) = self.checks(made)?;
+        let facts = database.as_ref().map(run::facts);
+        let now = Timestamp::now();
+        let options = Options {
+            max_age: policy.max_db_age,
+            ..Options::at(now)
+        };
+        let opened = scan::open::recorded(&made.file, self.plan.output.format.name()).await?;
+        let origin = self.origin(made).await?;
+        let values = self.secrets.clone();
+        let scanned = hash_stream::blocking(move |_| {
+            let wanted = Wanted {
+                left_out,
+                database: database.as_ref(),
+                options,
+                origin: origin.as_ref(),
+                values: &values,
+            };
+            run::scan(&opened, wanted)
+        })
+        .await?;
+        let given = Given {
+            statements: &statements,
+            before: self.previous_findings(),
+            whole: scanned.left_out.is_empty(),
+        };
+        let findings = judge(policy, scanned.findings.clone(), &given, now);
+        let subject = Subject {
+            name: self.plan.image.name.clone(),
+            id: None,
+            digest: Some(made.manifest.outputs.image.digest),
+        };
+        let report = Report::new(subject, &scanned, facts, findings);
+        if report.failing().next().is_some() {
+            return Err(self.refuse(&report, &made.file));
+        }
+        let tolerated = report
+            .findings
+            .iter()
+            .filter(|finding| finding.verdict == Verdict::Told)
+            .count();
+        if tolerated > 0 {
+            let findings = report::number(tolerated, "finding");
+            self.ui
+                .note(&format!("scan: {findings} that the policy accepts"));
+        }
+        let contents = scanned.contents;
+        Ok(AcceptedScan { contents, report })
+    }
+
+    /// Opens the database, and warns of every check that is left out.
+    fn checks(&self, made: &Made) -> Result<(Option<Database>, Vec<LeftOut>), DbError> {
+        let (database, mut left_out) = self.database()?;
+        if made.base.is_none() && self.checks_undeclared() {
+            left_out.push(LeftOut {
+                check: Check::Undeclared,
+                because: "the bytes of its AMI could not be read, to compare with".to_owned(),
+            });
+        }
+        for LeftOut { check, because } in &left_out {
+            self.ui
+                .warn(&format!("not checked: {} ({because})", check.name()));
+        }
+        Ok((database, left_out))
+    }
+
+    fn checks_undeclared(&self) -> bool {
+        !self.settings.scan.without.contains(&Check::Undeclared)
+    }
+
+    /// Collects the inputs of the image, for the check of undeclared content.
+    async fn origin(&self, made: &Made) -> Result<Option<Origin>, GateError> {
+        let Some(base) = made.base.as_ref().filter(|_| self.checks_undeclared()) else {
+            return Ok(None);
+        };
+        Ok(Some(Origin {
+            base: scan::open::recorded(&base.disk.path, &base.disk.format).await?,
+            lock: made.lock.clone(),
+            inputs: made.manifest.inputs.clone(),
+            listings: self.listings(made).await?,
+        }))
+    }
+
+    /// Lists the template's directories, by digest of the listing.
+    async fn listings(&self, made: &Made) -> Result<HashMap<Digest, Vec<u8>>, InputError> {
+        let sources = &made.manifest.inputs.sources;
+        let is_directory = |written: &String| {
+            let source = sources.get(written);
+            source.is_some_and(|source| source.kind == SourceKind::Directory)
+        };
+        let paths: Vec<PathBuf> = self
+            .plan
+            .sources
+            .iter()
+            .filter(|(_, written)| is_directory(written))
+            .map(|(path, _)| path.clone())
+            .collect();
+        hash_stream::blocking(move |stop| {
+            let listing = |path: &PathBuf| {
+                let listing = manifest_inputs::listing(path, stop)?;
+                Ok((Digest::of(&listing), listing))
+            };
+            paths.iter().map(listing).collect()
+        })
+        .await
+    }
+
+    /// Opens the database of vulnerabilities. Without one, the check is left out, unless the user or the policy asks for it.
+    fn database(&self) -> Result<(Option<Database>, Vec<LeftOut>), DbError> {
+        let settings = &self.settings.scan;
+        let left_out = |check: &Check, because: &str| LeftOut {
+            check: *check,
+            because: because.to_owned(),
+        };
+        let mut all: Vec<_> = settings
+            .without
+            .iter()
+            .map(|check| left_out(check, "skipped by `--without`"))
+            .collect();
+        if settings.without.contains(&Check::Vulnerabilities) {
+            return Ok((None, all));
+        }
+        let needed = settings.database.is_some() || self.plan.policy.max_db_age.is_some();
+        let path = match &settings.database {
+            Some(path) => Ok(path.clone()),
+            None => Database::of_user(),
+        };
+        match path.and_then(|path| Database::open(&path)) {
+            Ok(database) => Ok((Some(database), all)),
+            Err(DbError::Missing { .. } | DbError::NoPlace) if !needed => {
+                let because = "there is no database; `karat db import` creates one";
+                all.push(left_out(&Check::Vulnerabilities, because));
+                Ok((None, all))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the findings of the previous image of this name. If the store cannot be read, all findings are new.
+    fn previous_findings(&self) -> Option<BTreeSet<String>> {
+        let store = self.settings.store;
+        let ids = store.ids().ok()?.into_iter();
+        let scans = ids.filter_map(|id| {
+            let name = store.manifest(id).ok()?.manifest.inputs.image.name;
+            let scan = store.scans_of(id).ok()?.pop()?;
+            (name == self.plan.image.name).then_some(scan)
+        });
+        scans.max_by_key(|scan| scan.scanned)?.report.keys().ok()
+    }
+
+    fn refuse(&self, report: &Report, image: &Path) -> GateError {
+        let undeclared = report
+            .failing()
+            .any(|judged| judged.kind == Kind::Undeclared);
+        let text = report.text();
+        let mut kept = None;
+        if self.settings.scan.keep_failed {
+            let format = match self.plan.output.format {
+                Format::Raw => "img",
+                other => other.name(),
+            };
+            let path = PathBuf::from(format!("{}.refused.{format}", self.plan.image.name));
+            // Replaces an older one: only the last attempt is useful.
+            if let Err(source) =
+                std::fs::rename(image, &path).or_else(|_| std::fs::copy(image, &path).map(drop))
+            {
+                return GateError::Keep {
+                    report: text,
+                    path,
+                    source,
+                };
+            }
+            kept = Some(path);
+        }
+        GateError::Refused {
+            report: text,
+            kept,
+            undeclared,
+        }
+    }
+}

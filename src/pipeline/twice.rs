@@ -1,0 +1,116 @@
+//! A second build from the same inputs, for `--twice` and `karat rebuild`.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::compare::{Compared, Level, compare};
+use super::phases::Phases;
+use super::{BuildError, Job, Settings, Update};
+use crate::base::BaseDisk;
+use crate::disk::clean::Owners;
+use crate::disk::tree::Listing;
+use crate::os::run_dir::RunDir;
+use crate::plan::{self, Builder, Plan};
+use crate::record::lock::{Lock, LockError};
+use crate::record::manifest::Manifest;
+use crate::secret::Secrets;
+use crate::ui::Ui;
+
+/// A finished image that is not recorded.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub manifest: Manifest,
+    pub(super) file: PathBuf,
+    /// `None` if its bytes cannot be read.
+    pub(super) base: Option<BaseDisk>,
+    pub(super) lock: Lock,
+    pub(super) accelerator: String,
+    pub(super) listing: Option<Listing>,
+    pub(super) owners: Owners,
+}
+
+impl Made {
+    /// Returns the parts to compare with another build.
+    pub(crate) fn compared(&self) -> Compared<'_> {
+        Compared {
+            manifest: &self.manifest,
+            listing: self.listing.as_ref(),
+        }
+    }
+
+    /// Returns the package that owns a path of the image.
+    pub(crate) fn owner(&self, path: &str) -> Option<String> {
+        self.owners.of(path.as_bytes()).map(str::to_owned)
+    }
+}
+
+/// Builds an image only to compare it: without tests and scan, without recording it. The image file is removed.
+pub(crate) async fn again(
+    plan: &Plan,
+    secrets: &Secrets,
+    settings: &Settings<'_>,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<Made, BuildError> {
+    let guest = match &plan.builder {
+        Builder::Qemu(guest) => guest,
+        Builder::Host(_) => return Err(LockError::NoLock.into()),
+        Builder::Ec2(_) => return Err(BuildError::NotReproducible),
+    };
+    let job = Job {
+        plan,
+        secrets,
+        settings,
+        ui,
+        cancel,
+    };
+    let run = RunDir::create(&settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+    let mut phases = Phases::new(ui, cancel);
+    let made = job
+        .make_image(guest, Update::Keep, &run, &mut phases)
+        .await?;
+    run.remove().map_err(BuildError::RunDirectory)?;
+    Ok(made)
+}
+
+impl Job<'_> {
+    /// Builds again from the lock, and compares.
+    pub(super) async fn compare_second_build(
+        &self,
+        guest: &plan::Qemu,
+        first: &Made,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
+        let settings = Settings {
+            locked: true,
+            base: first.base.as_ref(),
+            ..*self.settings
+        };
+        let job = Job {
+            settings: &settings,
+            ..*self
+        };
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+        let again = async {
+            let mut inner = Phases::new(self.ui, self.cancel);
+            let second = job
+                .make_image(guest, Update::Keep, &run, &mut inner)
+                .await?;
+            Ok(compare(first.compared(), second.compared(), |path| {
+                second.owner(path)
+            }))
+        };
+        let comparison = phases.run("build again", Box::pin(again)).await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        let claimed = Level::claimed(&first.manifest);
+        self.ui.note(&format!("twice: {}", comparison.level));
+        if comparison.level < claimed {
+            return Err(BuildError::Differs {
+                claimed,
+                comparison,
+            });
+        }
+        Ok(())
+    }
+}

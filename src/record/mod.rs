@@ -1,0 +1,9 @@
+//! Records: the documents that karat writes, hashes and signs. Pure: values in, bytes out.
+
+pub(crate) mod attestation;
+pub(crate) mod audit;
+pub mod canonical;
+pub mod channel;
+pub mod lock;
+pub mod manifest;
+pub mod severity;
