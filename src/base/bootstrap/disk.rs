@@ -314,7 +314,7 @@ mod tests {
         );
         assert_eq!(one.root, same.root);
         assert_ne!(one.root, other.root);
-        assert_eq!(&one.root.text()[14..15], "4");
+        assert_eq!(&one.root.to_string()[14..15], "4");
         assert_eq!(one.esp_text().len(), 9);
     }
 }

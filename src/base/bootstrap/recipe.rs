@@ -128,7 +128,7 @@ impl Recipe {
             ("KEYRING", self.keyring.display().to_string()),
             ("GUEST_KEYRING", self.guest_keyring.display().to_string()),
             ("PACKAGES", self.packages.join(",")),
-            ("ROOT_UUID", ids.root.text()),
+            ("ROOT_UUID", ids.root.to_string()),
             ("ESP_UUID", ids.esp_text()),
             ("GRUB_BIOS", if x86 { "yes" } else { "" }.to_owned()),
             (
