@@ -235,7 +235,7 @@ impl Job<'_> {
             self.fetch_packages(&lock, phases).await?;
             lock
         };
-        self.provision_machine(machine, lock_state.asked(), &lock, lock.epoch, phases)
+        self.provision_machine(machine, lock_state.declared(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
         let requests = network::requests(machine.egress(), self.ui);

@@ -72,7 +72,7 @@ fn record(served: Vec<ServedRequest>, ui: &Ui) -> Vec<Request> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::network::Content;
+    use crate::network::ServedBody;
 
     #[test]
     fn requests_are_recorded_in_order_and_each_once() {

@@ -8,7 +8,7 @@ use karat::disk;
 use karat::os::hash_stream::Stop;
 use karat::pipeline::manifest_inputs;
 use karat::plan;
-use karat::provision::Asked;
+use karat::provision::DeclaredPackages;
 use karat::record::lock::{self, Lock, Package, Reason, Resolution};
 use karat::record::manifest::{self, Manifest, ManifestId};
 use karat::store::{Run, Store};
@@ -75,7 +75,9 @@ fn package(name: &str, version: &str, archive: &Archive) -> Package {
 /// Writes the lock that the site's template would get from the archive as it is now.
 fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>) -> Lock {
     let plan = plan::load(&site.path("web.toml"), &plan::Inputs::default()).unwrap();
-    let declared = Asked::read(&plan.packages).unwrap().unwrap();
+    let declared = DeclaredPackages::read(plan.packages.as_ref())
+        .unwrap()
+        .unwrap();
     let bytes = std::fs::read(site.path("base.raw")).unwrap();
     let base = lock::Base {
         digest: Digest::of(&bytes),
@@ -290,7 +292,7 @@ fn what_has_changed_is_said_and_built() {
     archive.clear();
     let said = verdict(&site);
     let expected = format!(
-        "building: cannot ask the archive {uri}: cannot download {uri}/dists/stable/InRelease: the server answered 404 Not Found"
+        "building: cannot query the archive {uri}: cannot download {uri}/dists/stable/InRelease: the server answered 404 Not Found"
     );
     assert_eq!(said, expected);
     std::fs::remove_file(site.path("web.lock.toml")).unwrap();
