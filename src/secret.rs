@@ -65,6 +65,9 @@ pub struct Redactor {
 
 impl Redactor {
     /// Returns a redactor for these secrets.
+    ///
+    /// # Panics
+    /// If the secrets are larger than 2 GiB.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
         let (mut patterns, mut replacements) = (Vec::new(), Vec::new());
@@ -75,7 +78,7 @@ impl Redactor {
             patterns.extend(values.flat_map(disguises).collect::<BTreeSet<_>>());
             replacements.resize(patterns.len(), format!("<secret {name}>"));
         }
-        let build = || AhoCorasick::new(&patterns).expect("secrets are far below 2 GiB");
+        let build = || AhoCorasick::new(&patterns).expect("secrets are smaller than 2 GiB");
         Self {
             patterns: (!patterns.is_empty()).then(build),
             replacements,

@@ -224,7 +224,6 @@ fn found_in<'a>(files: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Vec<Find
 }
 
 /// Splits the corpus into files whose rule is given, files for any rule, and files without a secret.
-#[expect(clippy::type_complexity, reason = "three times the same")]
 fn groups() -> [Vec<(&'static str, &'static str, Vec<u8>)>; 3] {
     let mut groups = [binary_files().to_vec(), Vec::new(), Vec::new()];
     for file in corpus() {
