@@ -36,6 +36,7 @@ pub mod child;
 pub(crate) mod cidr;
 pub mod digest;
 pub(crate) mod flock;
+pub(crate) mod hash_chain;
 pub mod hashing;
 pub mod secret;
 pub(crate) mod size;

@@ -240,7 +240,9 @@ fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
         .outputs
         .image
         .digest;
-    let blob = site.store.blob(&site.store.chunks_of(&digest).unwrap()[0]);
+    let blob = site
+        .store
+        .blob(&site.store.chunks_of(&digest).unwrap().first().unwrap());
     fs::remove_file(&blob).unwrap();
     fs::write(&blob, "the mall").unwrap();
     let id = damaged.short();
