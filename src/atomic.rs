@@ -86,6 +86,13 @@ pub fn write(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     unfinished.finish()
 }
 
+/// Syncs a file, and renames it to `target` in the same file system.
+pub(crate) fn publish(file: &File, path: &Path, target: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    std::fs::rename(path, target)?;
+    sync_directory(directory_of(target))
+}
+
 /// Makes a directory and those above it that are missing; others cannot write to them, whatever the umask says.
 ///
 /// # Errors

@@ -57,12 +57,24 @@ pub fn copy(
     progress: impl Fn(u64),
 ) -> io::Result<(Digest, u64)> {
     let mut hasher = Sha256::new();
+    let size = copy_into(&mut hasher, &mut from, &mut to, stop, progress)?;
+    Ok((Digest::from_hasher(hasher), size))
+}
+
+/// Like [`copy`], but continues a hash. Returns the number of bytes.
+pub(crate) fn copy_into(
+    hasher: &mut Sha256,
+    from: &mut impl Read,
+    to: &mut impl Write,
+    stop: &Stop,
+    progress: impl Fn(u64),
+) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     let mut size = 0;
     loop {
         stop.check()?;
         let length = match from.read(&mut block) {
-            Ok(0) => return Ok((Digest::from_hasher(hasher), size)),
+            Ok(0) => return Ok(size),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

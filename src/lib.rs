@@ -42,4 +42,5 @@ pub mod secret;
 pub(crate) mod size;
 pub mod time;
 pub mod ui;
+pub(crate) mod url_path;
 pub(crate) mod xdg;

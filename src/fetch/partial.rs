@@ -1,4 +1,4 @@
-//! The half of a download that is on disk already: kept when the line drops, hashed again when it goes on.
+//! A partial download on disk: kept when the connection drops, and hashed again when the download is resumed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 use crate::atomic;
 use crate::digest::Digest;
 use crate::flock::FileLock;
-use crate::hashing::Stop;
+use crate::hashing::{self, Stop};
 
-/// Bytes of a download so far, with their running digest.
+/// The bytes received so far, with their running digest.
 ///
-/// It owns the lock on the cache entry: a write that is still under way when its download is cancelled keeps others out.
+/// It owns the lock of the cache entry, so a write that outlives its cancelled download keeps other processes out.
 pub struct Partial {
     file: File,
     path: PathBuf,
@@ -24,7 +24,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Opens what is there, or starts empty.
+    /// Opens the file at `path` and hashes it, or creates it.
     pub fn open(path: &Path, lock: FileLock, stop: &Stop) -> io::Result<Self> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -34,18 +34,7 @@ impl Partial {
             .mode(0o644)
             .open(path)?;
         let mut hasher = Sha256::new();
-        let mut block = vec![0; 1 << 20];
-        let mut size = 0;
-        loop {
-            stop.check()?;
-            match io::Read::read(&mut file, &mut block)? {
-                0 => break,
-                length => {
-                    hasher.update(&block[..length]);
-                    size += length as u64;
-                }
-            }
-        }
+        let size = hashing::copy_into(&mut hasher, &mut file, &mut io::sink(), stop, |_| {})?;
         let path = path.to_owned();
         Ok(Self {
             file,
@@ -56,17 +45,16 @@ impl Partial {
         })
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes so far.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Whether the bytes so far are all there is to fetch. The digest decides, not what a server said about lengths.
+    /// Returns the digest of the bytes so far.
     pub fn digest(&self) -> Digest {
         Digest::from_hasher(self.hasher.clone())
     }
 
-    /// Adds bytes at the end.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
@@ -74,7 +62,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Forgets all bytes.
+    /// Drops all bytes.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
@@ -83,17 +71,15 @@ impl Partial {
         Ok(())
     }
 
-    /// Throws the download away.
+    /// Removes the file.
     pub fn discard(self) -> io::Result<()> {
         std::fs::remove_file(&self.path)?;
         self.lock.remove()
     }
 
-    /// Puts the bytes under their final name. The caller has compared the digest.
+    /// Renames the file to `target`. The caller has verified the digest.
     pub fn finish(self, target: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, target)?;
-        atomic::sync_directory(atomic::directory_of(target))?;
+        atomic::publish(&self.file, &self.path, target)?;
         self.lock.remove()
     }
 }

@@ -242,7 +242,7 @@ fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
         .digest;
     let blob = site
         .store
-        .blob(&site.store.chunks_of(&digest).unwrap().first().unwrap());
+        .blob(site.store.chunks_of(&digest).unwrap().first().unwrap());
     fs::remove_file(&blob).unwrap();
     fs::write(&blob, "the mall").unwrap();
     let id = damaged.short();
