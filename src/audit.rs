@@ -87,7 +87,7 @@ pub struct Actor {
     /// Name of the user.
     pub name: String,
     pub host: String,
-    /// Verb of karat.
+    /// Verb of karat that made the change.
     pub command: String,
 }
 
@@ -95,14 +95,13 @@ pub struct Actor {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// Always [`SCHEMA`].
     pub schema: String,
     pub number: u64,
     pub at: Timestamp,
     /// Name of the user.
     pub actor: String,
     pub host: String,
-    /// Verb of karat.
+    /// Verb of karat that made the change.
     pub command: String,
     pub event: Event,
     pub ids: Vec<ManifestId>,
@@ -180,12 +179,12 @@ impl Line {
     }
 }
 
-/// A verified log.
+/// A log whose chain was verified.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Log {
     /// Lines with their digests, in order.
     pub lines: Vec<(Line, Digest)>,
-    /// Whether the file ends with a partial line: its writer was killed before it made the change. The next change removes it.
+    /// Set if the file ends with a partial line: its writer was killed before it made the change. The next change removes it.
     pub torn: bool,
 }
 
@@ -244,9 +243,7 @@ impl Log {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// Always [`CHECKPOINT_SCHEMA`].
     pub schema: String,
-    /// Number of lines.
     pub number: u64,
     /// SHA-256 of the last line.
     pub digest: Digest,
@@ -276,7 +273,7 @@ impl Checkpoint {
 #[serde(deny_unknown_fields)]
 pub struct SignedCheckpoint {
     pub checkpoint: Checkpoint,
-    /// Armored SSHSIG.
+    /// Armored SSHSIG of the checkpoint.
     pub signature: String,
 }
 

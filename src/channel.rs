@@ -31,7 +31,7 @@ pub struct ChannelName {
     pub channel: String,
 }
 
-/// Malformed channel name.
+/// Text that is not a channel name.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
 #[error("invalid channel name {0:?}: expected IMAGE/CHANNEL")]
 #[diagnostic(help(
@@ -77,7 +77,7 @@ impl fmt::Display for ChannelName {
     }
 }
 
-/// Kind of move.
+/// Direction of a move through the history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -95,11 +95,11 @@ pub struct Move {
     pub channel: ChannelName,
     /// Number of the move, from 1.
     pub number: u64,
-    /// Promotion or rollback.
+    /// Promotion (forward) or rollback (back).
     pub direction: Direction,
-    /// New target.
+    /// Target of the channel after the move.
     pub manifest: ManifestId,
-    /// Previous target.
+    /// Target of the channel before the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<ManifestId>,
     /// Time of the move.
@@ -127,7 +127,7 @@ impl Move {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The move.
+    /// The move, which is signed.
     pub entry: Move,
     /// Armored SSHSIG of the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ impl Entry {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
-    /// Always [`SCHEMA`].
+    /// Name and version of the format, always [`SCHEMA`].
     pub schema: String,
     /// All moves, oldest first.
     pub moves: Vec<Entry>,
@@ -157,7 +157,7 @@ pub struct Channel {
     pub last: Option<Digest>,
 }
 
-/// Invalid channel file.
+/// Reason why a channel file is refused.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum ChannelError {

@@ -44,7 +44,6 @@ pub struct Sha256 {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
-    /// Always [`STATEMENT`].
     #[serde(rename = "_type")]
     pub form: String,
     /// The manifest, and the image.
@@ -75,7 +74,7 @@ pub struct EnvelopeSignature {
     sig: String,
 }
 
-/// Invalid attestation.
+/// Reason why an attestation is refused.
 #[derive(Debug, Error, Diagnostic)]
 pub enum AttestError {
     #[error("it is not an attestation")]

@@ -95,7 +95,7 @@ pub(crate) struct Places<'a> {
     /// Downloads, and bases that were bootstrapped.
     pub cache: &'a Cache,
     pub store: &'a Store,
-    /// Scratch directory.
+    /// Scratch directory of this run.
     pub run: &'a Path,
 }
 

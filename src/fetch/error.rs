@@ -11,7 +11,7 @@ use super::many::Missing;
 use super::transfer::TransferError;
 use crate::digest::Digest;
 
-/// Failed download.
+/// Failure of a download or of the cache.
 #[derive(Debug, Error, Diagnostic)]
 pub enum FetchError {
     #[error("cannot fetch {url:?}: {reason}")]
@@ -26,7 +26,7 @@ pub enum FetchError {
     Transfer {
         url: String,
         tries: u32,
-        /// The last failure.
+        /// Failure of the last try.
         source: TransferError,
     },
     #[error("the download of {url} is {actual}, not {expected}")]

@@ -28,11 +28,10 @@ const MAX_ROUNDS: u32 = 3;
 /// A file to download.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// Name for messages.
+    /// Name that messages use.
     pub name: String,
-    /// Expected digest.
     pub digest: Digest,
-    /// Size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
     /// URL in its archive.
     pub url: String,
@@ -143,7 +142,7 @@ struct Source {
     url: Url,
     /// Result of the last try.
     reason: Option<String>,
-    /// Whether it is not worth another try.
+    /// Set if it is not worth another try.
     is_out: bool,
 }
 

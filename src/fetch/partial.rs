@@ -62,7 +62,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Drops all bytes.
+    /// Drops all bytes received so far.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
@@ -71,7 +71,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Removes the file.
+    /// Removes the file, and the lock.
     pub fn discard(self) -> io::Result<()> {
         std::fs::remove_file(&self.path)?;
         self.lock.remove()

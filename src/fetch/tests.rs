@@ -9,10 +9,10 @@ use super::*;
 
 mod many;
 
-/// What the server does with one request.
+/// Behavior of the server for one request.
 #[derive(Clone, Copy, Debug)]
 enum Reply {
-    /// Serves ranges.
+    /// Serves ranges, as requested.
     Ranged,
     /// Always serves the whole.
     Whole,
@@ -22,7 +22,7 @@ enum Reply {
     DropAfter(usize),
     /// Ignores ranges, announces this number of bytes and sends the file.
     Promise(usize),
-    /// Closes at once.
+    /// Closes the connection at once.
     HangUp,
     /// Sends this number of bytes, then nothing more.
     StallAfter(usize),
@@ -32,7 +32,7 @@ enum Reply {
 
 struct Server {
     url: String,
-    /// Requested offsets.
+    /// Offsets that were requested.
     asked: Arc<Mutex<Vec<usize>>>,
 }
 

@@ -33,7 +33,7 @@ pub struct Answer {
     pub body: Body,
 }
 
-/// Failed request.
+/// Failure of one request.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// There was no answer, or the connection dropped.
@@ -84,7 +84,7 @@ pub fn chain(error: &reqwest::Error) -> String {
     text
 }
 
-/// Redirects to follow.
+/// Policy for HTTP redirects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
     /// All: the digest of the file is known.

@@ -23,11 +23,11 @@ use crate::url_path;
 /// Name and version of the schema.
 pub const SCHEMA: &str = "karat.lock/1";
 
-/// A lock file.
+/// Content of a lock file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// Always [`SCHEMA`].
+    /// Name and version of the format, always [`SCHEMA`].
     pub schema: String,
     /// Digest of what the resolution depended on: request and base.
     pub inputs: Digest,
@@ -50,7 +50,7 @@ pub struct Lock {
     pub packages: Vec<Package>,
 }
 
-/// A base disk.
+/// The base disk that packages were resolved for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
@@ -63,7 +63,7 @@ pub struct Base {
     pub ami: Option<Ami>,
 }
 
-/// An EC2 image.
+/// An EC2 image that is used as base.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ami {
@@ -112,7 +112,7 @@ pub struct Removal {
 pub struct Package {
     /// Name of the package.
     pub name: String,
-    /// Exact version.
+    /// Version to install, without ranges.
     pub version: String,
     /// Architecture as the package manager names it.
     pub architecture: String,
@@ -144,7 +144,7 @@ pub enum Reason {
 pub struct Resolution {
     /// State of the archives that were used.
     pub archives: Vec<Archive>,
-    /// Packages to remove.
+    /// Packages that the request removes.
     pub removals: Vec<Removal>,
     /// Packages to install, in order.
     pub packages: Vec<Package>,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Base, SCHEMA};
 use crate::digest::Digest;
 
-/// A package manager.
+/// Package manager of a distribution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Manager {
@@ -15,7 +15,7 @@ pub enum Manager {
     Dnf,
 }
 
-/// Packages to resolve.
+/// Packages that a template declares.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -28,10 +28,10 @@ pub struct Request {
     /// Packages to install, as declared.
     #[serde(default)]
     pub install: Vec<String>,
-    /// Packages to remove.
+    /// Packages to remove, as declared.
     #[serde(default)]
     pub remove: Vec<String>,
-    /// Whether to install recommended packages.
+    /// Installs recommended packages, too.
     #[serde(default)]
     pub recommends: bool,
     /// Package repositories of the template, in order.
@@ -47,7 +47,7 @@ pub struct Repository {
     pub name: String,
     /// URI of the repository.
     pub uri: String,
-    /// Suites to use.
+    /// Suites to read packages from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
     /// Components of the suites.
@@ -56,7 +56,7 @@ pub struct Repository {
     /// SHA-256 of its key file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
-    /// Whether it is used without a signature.
+    /// Allows the repository to be unsigned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
 }

@@ -1,7 +1,7 @@
-//! Plan → the inputs of a manifest. The one part of this module that reads files: to take their digests.
+//! Inputs of a manifest, from a plan. Reads files for their digests.
 //!
-//! The digest of a directory is that of its listing, one line for each thing in it in order of path:
-//! `directory <path>`, or `file <mode> <digest> <path>`, each ended by a zero byte. Links are followed, as in an upload.
+//! The digest of a directory is that of its listing, which has an entry for each path, sorted: `directory <path>`, or
+//! `file <mode> <digest> <path>`, each terminated by a zero byte. Links are followed, as in an upload.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -22,24 +22,21 @@ use crate::digest::Digest;
 use crate::hashing::{self, Stop};
 use crate::plan::{self, Plan};
 
-/// A file that a plan names and that cannot be read.
+/// A file of a plan that cannot be read.
 #[derive(Debug, Error, Diagnostic)]
 #[error("cannot read {}", path.display())]
 #[diagnostic(help("the template names it or a directory that it is in"))]
 pub struct InputError {
-    /// The file.
     pub path: PathBuf,
-    /// Why.
     pub source: io::Error,
 }
 
-/// Collects what an image is made from. Blocking: it reads every file that the plan names.
-///
-/// # Errors
-/// A file cannot be read, or the work was told to stop.
+/// Collects the inputs of an image. Blocks while it reads every file of the plan.
 pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputError> {
     let files = plan.files.iter().map(|upload| file(upload, stop));
     let steps = plan.steps.iter().map(|planned| step(planned, stop));
+    let (apt, dnf) = (&plan.packages.apt, &plan.packages.dnf);
+    let (apt, dnf) = (apt.as_ref(), dnf.as_ref());
     Ok(Inputs {
         image: Name {
             name: plan.image.name.clone(),
@@ -57,20 +54,14 @@ pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputErro
             .collect(),
         base,
         packages: Packages {
-            apt: plan
-                .packages
-                .apt
-                .as_ref()
-                .map(|it| apt(it, stop))
+            apt: apt
+                .map(|packages| apt_packages(packages, stop))
                 .transpose()?,
-            dnf: plan
-                .packages
-                .dnf
-                .as_ref()
-                .map(|it| dnf(it, stop))
+            dnf: dnf
+                .map(|packages| dnf_packages(packages, stop))
                 .transpose()?,
         },
-        // Known once the packages are.
+        // The caller adds it when the packages are resolved.
         lock: None,
         files: files.collect::<Result<_, _>>()?,
         steps: steps.collect::<Result<_, _>>()?,
@@ -102,8 +93,12 @@ fn finish(finish: &plan::Finish) -> Option<FinishInputs> {
         drop,
         keep,
     } = finish;
-    let paths =
-        |exceptions: &[plan::Exception]| exceptions.iter().map(|it| it.path.clone()).collect();
+    let paths = |exceptions: &[plan::Exception]| {
+        exceptions
+            .iter()
+            .map(|exception| exception.path.clone())
+            .collect()
+    };
     let is_default = *rebuild && drop.is_empty() && keep.is_empty();
     (!is_default).then(|| FinishInputs {
         rebuild: *rebuild,
@@ -119,14 +114,14 @@ fn secret_kind(source: &plan::SecretSource) -> SecretKind {
     }
 }
 
-/// What is recorded of a base.
+/// Returns the record of a base.
 #[must_use]
 pub fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
     let mut record = Base {
         digest: disk.digest,
         size: disk.size,
         format: disk.disk.format.clone(),
-        ..plain(BaseKind::File)
+        ..empty_base(BaseKind::File)
     };
     match base {
         plan::Base::File { .. } => {}
@@ -145,7 +140,7 @@ pub fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
     record
 }
 
-/// What is recorded of an AMI whose root volume has this size in bytes.
+/// Returns the record of an AMI as base. `size` is that of its root volume in bytes.
 #[must_use]
 pub fn base_of_ami(region: &str, ami: &str, snapshot: &str, size: u64) -> Base {
     Base {
@@ -155,17 +150,18 @@ pub fn base_of_ami(region: &str, ami: &str, snapshot: &str, size: u64) -> Base {
         region: Some(region.to_owned()),
         ami: Some(ami.to_owned()),
         snapshot: Some(snapshot.to_owned()),
-        ..plain(BaseKind::Ami)
+        ..empty_base(BaseKind::Ami)
     }
 }
 
-/// What an AMI is known by: whoever has not made it cannot read its bytes, and AWS lets nobody change them.
+/// Returns the digest that identifies an AMI. Only its owner can read its bytes, and AWS does not allow to change them, so the
+/// digest is that of its name.
 #[must_use]
 pub fn digest_of_ami(region: &str, ami: &str, snapshot: &str) -> Digest {
     Digest::of(format!("{region}/{ami}/{snapshot}").as_bytes())
 }
 
-fn plain(kind: BaseKind) -> Base {
+fn empty_base(kind: BaseKind) -> Base {
     Base {
         kind,
         digest: Digest::of(b""),
@@ -180,7 +176,7 @@ fn plain(kind: BaseKind) -> Base {
     }
 }
 
-/// What the guest got of it is known only at its end.
+/// Returns the allowed downloads. The caller adds the requests when the guest has ended.
 fn network(network: &plan::Network) -> Network {
     let allow = network.allow.iter().map(|allow| super::Allow {
         url: allow.url.clone(),
@@ -193,7 +189,7 @@ fn network(network: &plan::Network) -> Network {
     }
 }
 
-fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
+fn apt_packages(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
     Ok(Apt {
         install: apt.install.clone(),
         remove: apt.remove.clone(),
@@ -202,7 +198,7 @@ fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
     })
 }
 
-fn dnf(dnf: &plan::Dnf, stop: &Stop) -> Result<Dnf, InputError> {
+fn dnf_packages(dnf: &plan::Dnf, stop: &Stop) -> Result<Dnf, InputError> {
     Ok(Dnf {
         install: dnf.install.clone(),
         remove: dnf.remove.clone(),
@@ -302,7 +298,7 @@ fn file(upload: &plan::Upload, stop: &Stop) -> Result<File, InputError> {
     })
 }
 
-/// The mode of an upload whose own is not given: the source's executable bit is what is kept of it.
+/// Returns the default mode of an upload, which keeps only the executable bit of the source.
 fn kept_mode(metadata: &Metadata) -> u32 {
     match metadata.permissions().mode() & 0o111 {
         0 => 0o644,
@@ -310,28 +306,24 @@ fn kept_mode(metadata: &Metadata) -> u32 {
     }
 }
 
-/// The listing of a directory, whose digest is the directory's.
-///
-/// # Errors
-/// Something in it cannot be read, or it is in itself.
+/// Returns the listing of a directory. Fails if a link leads to a directory that contains it.
 pub fn listing(root: &Path, stop: &Stop) -> Result<Vec<u8>, InputError> {
     let mut listing = Vec::new();
     list(root, root, &mut Vec::new(), &mut listing, stop)?;
     Ok(listing)
 }
 
-/// One thing in the listing of a directory.
+/// An entry of a directory listing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Listed<'a> {
-    /// Its path below the directory; it never leads out of it.
+    /// Path below the directory. It never leads out of it.
     pub path: &'a Path,
-    /// SHA-256 of its bytes; a directory has none.
+    /// SHA-256 of a file; `None` for a directory.
     pub digest: Option<Digest>,
-    /// It can be executed.
     pub executable: bool,
 }
 
-/// Reads a listing. What is no line of one is `None`.
+/// Parses a listing. An invalid entry is `None`.
 pub fn listed(listing: &[u8]) -> impl Iterator<Item = Option<Listed<'_>>> {
     let lines = listing.split(|&byte| byte == 0);
     lines.filter(|line| !line.is_empty()).map(listed_line)
@@ -387,7 +379,7 @@ fn list(
             format!("file {:04o} {} ", kept_mode(&metadata), digest.hex())
         };
         listing.extend(kind.bytes());
-        // Every entry was found below the root.
+        // Every path is below the root.
         listing.extend(
             path.strip_prefix(root)
                 .unwrap_or(&path)
@@ -484,7 +476,7 @@ mod tests {
         ];
         assert_eq!(
             read.iter()
-                .map(|it| (it.path, it.digest))
+                .map(|entry| (entry.path, entry.digest))
                 .collect::<Vec<_>>(),
             expected
         );

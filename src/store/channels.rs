@@ -63,12 +63,12 @@ pub struct ChannelPolicy {
     /// Number of `approvers` that must have signed.
     pub approvals: u16,
     pub approvers: Vec<String>,
-    /// Whether an image that was never scanned is refused.
+    /// Refuses images that were never scanned.
     pub require_scan: bool,
     /// Maximum age of the last scan.
     #[serde(deserialize_with = "age")]
     pub max_scan_age: Option<Duration>,
-    /// Whether a move must be signed by the user who makes it.
+    /// Requires the user who moves the channel to sign the move.
     pub signed_moves: bool,
     /// Resources at AWS that move with the channel.
     pub ec2: Option<Ec2Targets>,

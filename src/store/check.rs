@@ -19,9 +19,8 @@ use crate::manifest::{Manifest, ManifestId};
 /// Result of a verification.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Number of manifests.
     pub manifests: usize,
-    /// Number of build records.
+    /// Number of build records that were read.
     pub records: usize,
     pub scans: usize,
     pub attestations: usize,
@@ -122,14 +121,14 @@ impl Store {
     }
 }
 
-/// Who needs a blob, so what its absence means.
+/// Meaning of a missing blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// Its absence is a fault.
+    /// The store is damaged.
     Always,
-    /// Its absence is reported, but is not a fault.
+    /// The image cannot be rebuilt, which is reported but not a fault.
     Rebuild,
-    /// Its absence is not reported.
+    /// The blob need not be in the store.
     Optional,
 }
 

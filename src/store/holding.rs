@@ -9,7 +9,7 @@ use crate::channel::ChannelName;
 use crate::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// Retention settings.
+/// Retention settings of a pruning run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {
     /// Number of images to keep for each channel: its current target, and those before it.
@@ -25,7 +25,6 @@ pub enum Holder {
     Head(ChannelName),
     /// A channel pointed at it, and may be rolled back to it.
     Before(ChannelName),
-    /// It is pinned.
     Pin,
     /// It was built within [`Keep::within`].
     Young,

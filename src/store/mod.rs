@@ -93,7 +93,7 @@ pub struct Store {
 pub struct Blob {
     /// SHA-256 of the file, which is also its name.
     pub digest: Digest,
-    /// Size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
 }
 

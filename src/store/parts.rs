@@ -28,7 +28,7 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 /// A segment of an image, and where its bytes are.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Segment {
-    /// Number of zeros.
+    /// A number of zero bytes.
     Zeros(u64),
     Chunk(Chunk),
     /// Offset and length in the blob that is the whole image.

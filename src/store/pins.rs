@@ -19,7 +19,6 @@ const SCHEMA: &str = "karat.pin/1";
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// Always [`SCHEMA`].
     pub schema: String,
     pub manifest: ManifestId,
     /// User who pinned the image.
@@ -64,7 +63,6 @@ impl Store {
 }
 
 impl Writing {
-    /// Adds a pin.
     pub(crate) fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(pin)?;
         let digest = Digest::of(&bytes);

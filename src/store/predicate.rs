@@ -37,7 +37,7 @@ pub struct Git {
     pub remote: Option<String>,
     /// The commit that is checked out.
     pub commit: String,
-    /// Whether files differ from that commit.
+    /// Set if files differ from that commit.
     pub dirty: bool,
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Chunk {
     pub(super) encoding: Encoding,
 }
 
-/// How the bytes of a chunk are stored.
+/// Storage form of the bytes of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Encoding {
     /// All zeros: needs no blob.

@@ -16,7 +16,6 @@ const SCHEMA: &str = "karat.record/1";
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Always [`SCHEMA`].
     pub schema: String,
     pub manifest: ManifestId,
     pub started: Timestamp,
@@ -27,7 +26,7 @@ pub struct Record {
     pub host: String,
     /// QEMU accelerator: `kvm`, `tcg`.
     pub accelerator: String,
-    /// Version of karat.
+    /// Version of karat that made the build.
     pub karat: String,
 }
 

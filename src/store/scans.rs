@@ -24,7 +24,6 @@ const MAX_INVENTORY_BYTES: usize = 256 << 20;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScanRecord {
-    /// Always [`SCHEMA`].
     pub schema: String,
     pub manifest: ManifestId,
     /// Number of the scan, from 1: the order of scans, which the clock cannot tell within a second or after it was set back.
@@ -38,13 +37,11 @@ pub struct ScanRecord {
     pub report: Json,
 }
 
-/// Blobs with the bills of materials of an image.
+/// Blobs with the bills of materials of an image: CycloneDX 1.6 and SPDX 2.3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sboms {
-    /// CycloneDX 1.6.
     pub cyclonedx: Digest,
-    /// SPDX 2.3.
     pub spdx: Digest,
 }
 

@@ -24,7 +24,6 @@ pub struct Status {
     pub materials: u64,
     /// Bytes that no manifest refers to.
     pub loose: u64,
-    /// Number of blobs.
     pub blobs: usize,
 }
 

@@ -36,7 +36,7 @@ const TOOLS: [(&str, &str); 4] = [
     ("setpriv", "util-linux"),
 ];
 
-/// Failed bootstrap.
+/// Failure to bootstrap a base.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum BootstrapError {
@@ -77,7 +77,7 @@ pub enum BootstrapError {
     ))]
     Failed {
         program: &'static str,
-        /// Distribution and release.
+        /// Distribution, release and architecture.
         what: String,
         status: String,
         /// The end of its output.

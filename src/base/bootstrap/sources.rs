@@ -17,9 +17,9 @@ pub(super) struct Source {
 /// Distribution, release and apt sources of the host.
 #[derive(Clone, Default, Debug)]
 pub(super) struct HostSources {
-    /// `ID` of `/etc/os-release`.
+    /// Value of `ID` in `/etc/os-release`.
     pub distribution: String,
-    /// `VERSION_CODENAME` of `/etc/os-release`.
+    /// Value of `VERSION_CODENAME` in `/etc/os-release`.
     pub suite: String,
     pub sources: Vec<Source>,
 }
