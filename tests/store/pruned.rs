@@ -275,7 +275,7 @@ fn a_store_that_others_can_change_is_refused() {
         for arguments in [&["verify"][..], &["show", &id], &["promote", &id, "web/x"]] {
             let (exit, error) = code(&site, arguments);
             assert!(
-                exit == 2 && error.contains("others can write to"),
+                exit == 2 && error.contains("other users can write to"),
                 "{error}"
             );
         }
