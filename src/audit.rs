@@ -211,14 +211,6 @@ impl Log {
         Ok(log)
     }
 
-    /// Returns number and digest of the last line.
-    #[must_use]
-    pub fn last(&self) -> Option<(u64, Digest)> {
-        self.lines
-            .last()
-            .map(|(line, digest)| (line.number, *digest))
-    }
-
     /// Returns how a checkpoint contradicts this log; `None` if they agree.
     #[must_use]
     pub fn contradicts(&self, point: &Checkpoint) -> Option<String> {
@@ -305,12 +297,17 @@ mod tests {
         bytes
     }
 
+    fn last(log: &Log) -> (u64, Digest) {
+        let (line, digest) = log.lines.last().unwrap();
+        (line.number, *digest)
+    }
+
     #[test]
     fn lines_follow_from_each_other() {
         let bytes = log(4);
         let read = Log::from_bytes(&bytes).unwrap();
         assert_eq!((read.lines.len(), read.torn), (4, false));
-        assert_eq!(read.last().unwrap().0, 4);
+        assert_eq!(last(&read).0, 4);
         assert_eq!(Log::from_bytes(b"").unwrap(), Log::default());
         let torn = Log::from_bytes(&bytes[..bytes.len() - 1]).unwrap();
         assert_eq!((torn.lines.len(), torn.torn), (3, true));
@@ -319,7 +316,7 @@ mod tests {
     #[test]
     fn a_changed_byte_or_a_removed_line_is_noticed() {
         let bytes = log(3);
-        let (number, digest) = Log::from_bytes(&bytes).unwrap().last().unwrap();
+        let (number, digest) = last(&Log::from_bytes(&bytes).unwrap());
         let point = Checkpoint::new(number, digest);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();

@@ -29,7 +29,10 @@ pub struct Revoked {
 
 impl Store {
     /// Returns the attestations of a manifest, in order of their digests. Fails if one is about another manifest.
-    pub(crate) fn attestations_of(&self, id: ManifestId) -> Result<Vec<Attestation>, StoreError> {
+    ///
+    /// # Errors
+    /// An attestation is damaged, or is about another manifest.
+    pub fn attestations_of(&self, id: ManifestId) -> Result<Vec<Attestation>, StoreError> {
         let mut attestations = Vec::new();
         for path in entries(&self.attestations().join(id.to_string()))? {
             if parse_stem::<ManifestId>(&path, "json").is_none() {
@@ -58,7 +61,10 @@ impl Store {
     /// Returns the first revocation of an image; `None` if it is not revoked.
     ///
     /// The revocation counts even if its signer is not trusted: to refuse an image by mistake is the lesser harm.
-    pub(crate) fn revoked(&self, id: ManifestId) -> Result<Option<Revoked>, StoreError> {
+    ///
+    /// # Errors
+    /// An attestation is damaged.
+    pub fn revoked(&self, id: ManifestId) -> Result<Option<Revoked>, StoreError> {
         let mut revocations = Vec::new();
         for Attestation {
             path, statement, ..
@@ -100,7 +106,7 @@ impl Store {
 
 impl Writing {
     /// Adds an attestation. Does nothing if the store has it already.
-    pub(crate) fn add_attestation(
+    pub fn add_attestation(
         &self,
         id: ManifestId,
         envelope: &Envelope,

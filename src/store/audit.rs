@@ -24,7 +24,10 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 
 impl Store {
     /// Reads the log and verifies its chain. A missing log is empty.
-    pub(crate) fn audit(&self) -> Result<Log, StoreError> {
+    ///
+    /// # Errors
+    /// The log cannot be read, or its chain is broken.
+    pub fn audit(&self) -> Result<Log, StoreError> {
         let path = self.audit_path();
         match read_optional(&path)? {
             Some(bytes) => {
@@ -134,7 +137,7 @@ impl Writing {
     }
 
     /// Records the number of lines that a syslog server was sent.
-    pub(crate) fn keep_forwarded(&self, server: &str, number: u64) -> Result<(), StoreError> {
+    pub fn keep_forwarded(&self, server: &str, number: u64) -> Result<(), StoreError> {
         let _lock = lock(self.store())?;
         let mut forwarded = self.store().forwarded()?;
         let kept = forwarded.entry(server.to_owned()).or_default();
@@ -143,7 +146,7 @@ impl Writing {
     }
 
     /// Stores a checkpoint, unless the store has one of a longer log.
-    pub(crate) fn keep_checkpoint(&self, point: &SignedCheckpoint) -> Result<(), StoreError> {
+    pub fn keep_checkpoint(&self, point: &SignedCheckpoint) -> Result<(), StoreError> {
         let _lock = lock(self.store())?;
         let kept = self.store().checkpoint()?;
         if kept.is_some_and(|kept| kept.checkpoint.number > point.checkpoint.number) {

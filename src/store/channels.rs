@@ -158,7 +158,7 @@ fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error>
 
 impl Writing {
     /// Appends a move to its channel. Fails if the channel was moved since `entry` was made.
-    pub(crate) async fn move_channel(&self, entry: Entry) -> Result<(), StoreError> {
+    pub async fn move_channel(&self, entry: Entry) -> Result<(), StoreError> {
         let name = entry.entry.channel.clone();
         let path = self.store().channel_path(&name);
         let directory = atomic::directory_of(&path).to_owned();

@@ -60,8 +60,11 @@ pub enum Fault {
 }
 
 impl Store {
-    /// Verifies a manifest and everything that it refers to. Fails only if it is stopped: problems are in the result.
-    pub(crate) fn check_one(
+    /// Verifies a manifest and everything that it refers to. Problems are in the result.
+    ///
+    /// # Errors
+    /// The work was stopped.
+    pub fn check_one(
         &self,
         id: ManifestId,
         stop: &Stop,
@@ -86,8 +89,11 @@ impl Store {
         Ok(check.result)
     }
 
-    /// Verifies every file of the store. Fails only if it is stopped: problems are in the result.
-    pub(crate) fn check_all(&self, stop: &Stop, progress: &dyn Fn(u64)) -> io::Result<Checked> {
+    /// Verifies every file of the store. Problems are in the result.
+    ///
+    /// # Errors
+    /// The work was stopped.
+    pub fn check_all(&self, stop: &Stop, progress: &dyn Fn(u64)) -> io::Result<Checked> {
         let mut check = Check::new(self, stop, progress);
         let mut ids = check.manifests();
         check.audit();

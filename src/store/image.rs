@@ -32,7 +32,10 @@ enum Form {
 impl Store {
     /// Finds an image. Of several chunk indexes it uses one whose chunks all exist. The error of an incomplete image names its
     /// first missing or damaged file.
-    pub(crate) fn image(&self, digest: &Digest) -> Result<Image, StoreError> {
+    ///
+    /// # Errors
+    /// The image is not in the store, or a file of it is missing or damaged.
+    pub fn image(&self, digest: &Digest) -> Result<Image, StoreError> {
         let mut problem = StoreError::NoImage(*digest);
         let image = |size, form| Image {
             store: self.clone(),

@@ -97,11 +97,15 @@ impl Store {
         directory.join(format!(".{}.ec2.json", name.channel))
     }
 
-    pub(crate) fn audit_path(&self) -> PathBuf {
+    /// Returns the path of the audit log.
+    #[must_use]
+    pub fn audit_path(&self) -> PathBuf {
         self.root.join("audit.jsonl")
     }
 
-    pub(crate) fn checkpoint_path(&self) -> PathBuf {
+    /// Returns the path of the signed checkpoint of the audit log.
+    #[must_use]
+    pub fn checkpoint_path(&self) -> PathBuf {
         self.root.join("audit.checkpoint")
     }
 

@@ -111,7 +111,9 @@ impl Store {
             .ok_or(StoreError::NoPlace)
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    /// Returns the directory of the store.
+    #[must_use]
+    pub fn root(&self) -> &Path {
         &self.root
     }
 }

@@ -71,7 +71,7 @@ impl Bytes {
 
 impl Image {
     /// Writes the bytes of the image to `sink`, in order, and verifies them. The bytes are not to be used if this fails.
-    pub(crate) fn read(
+    pub fn read(
         &self,
         stop: &Stop,
         mut sink: impl FnMut(&[u8]) -> Result<(), StoreError>,
@@ -122,12 +122,7 @@ impl Image {
     }
 
     /// Writes the image to a new, empty file, with holes for zeros. `path` is for errors.
-    pub(crate) fn write_to(
-        &self,
-        file: &mut File,
-        path: &Path,
-        stop: &Stop,
-    ) -> Result<Blob, StoreError> {
+    pub fn write_to(&self, file: &mut File, path: &Path, stop: &Stop) -> Result<Blob, StoreError> {
         let mut sparse = Sparse::new(file);
         let blob = self.read(stop, |bytes| {
             sparse

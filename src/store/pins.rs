@@ -50,7 +50,10 @@ impl Store {
     }
 
     /// Returns the images that are pinned.
-    pub(crate) fn pinned(&self) -> Result<Vec<ManifestId>, StoreError> {
+    ///
+    /// # Errors
+    /// The directory of pins cannot be read.
+    pub fn pinned(&self) -> Result<Vec<ManifestId>, StoreError> {
         let mut ids = Vec::new();
         for directory in entries(&self.pins())? {
             if !entries(&directory)?.is_empty() {
@@ -63,7 +66,7 @@ impl Store {
 }
 
 impl Writing {
-    pub(crate) fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
+    pub fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(pin)?;
         let digest = Digest::of(&bytes);
         let about = About {
@@ -78,7 +81,7 @@ impl Writing {
     }
 
     /// Removes all pins of an image. Returns whether it had any.
-    pub(crate) fn unpin(&self, id: ManifestId) -> Result<bool, StoreError> {
+    pub fn unpin(&self, id: ManifestId) -> Result<bool, StoreError> {
         let pins = self.store().pins();
         let directory = pins.join(id.to_string());
         let paths = entries(&directory)?;

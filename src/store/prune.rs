@@ -108,7 +108,10 @@ impl Transition {
 
 impl Store {
     /// Reads the marks of images and blobs.
-    pub(crate) fn tombstones(&self) -> Result<Tombstones, StoreError> {
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn tombstones(&self) -> Result<Tombstones, StoreError> {
         Ok(sealed::read(&self.tombstones_path())?.unwrap_or_default())
     }
 

@@ -64,7 +64,10 @@ impl Record {
 
 impl Store {
     /// Returns the build records of a manifest, oldest first.
-    pub(crate) fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
+    ///
+    /// # Errors
+    /// A record is damaged.
+    pub fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
         let records = read_sidecars(&self.records(), id, |record: &Record| record.manifest)?;
         let mut records: Vec<_> = records.into_iter().map(|(record, _)| record).collect();
         records.sort_by_key(|record| (record.finished, record.started));

@@ -53,7 +53,10 @@ impl ScanRecord {
 
 impl Store {
     /// Returns the scans of an image, oldest first.
-    pub(crate) fn scans_of(&self, id: ManifestId) -> Result<Vec<ScanRecord>, StoreError> {
+    ///
+    /// # Errors
+    /// A scan record is damaged.
+    pub fn scans_of(&self, id: ManifestId) -> Result<Vec<ScanRecord>, StoreError> {
         let scans = self.scans_with_digests(id)?.into_iter();
         Ok(scans.map(|(scan, _)| scan).collect())
     }
@@ -90,7 +93,7 @@ impl Store {
 
 impl Writing {
     /// Adds the result of a scan, with the inventory and the bills of materials.
-    pub(crate) fn add_scan(
+    pub fn add_scan(
         &self,
         id: ManifestId,
         subject: &Subject,

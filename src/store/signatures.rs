@@ -19,7 +19,10 @@ pub struct StoredSignature {
 
 impl Store {
     /// Returns the signatures of a manifest, in order of their digests.
-    pub(crate) fn signatures_of(&self, id: ManifestId) -> Result<Vec<StoredSignature>, StoreError> {
+    ///
+    /// # Errors
+    /// A signature is damaged.
+    pub fn signatures_of(&self, id: ManifestId) -> Result<Vec<StoredSignature>, StoreError> {
         let mut signatures = Vec::new();
         for path in entries(&self.signatures().join(id.to_string()))? {
             if parse_stem::<ManifestId>(&path, "sig").is_some() {
@@ -34,7 +37,7 @@ impl Store {
 
 impl Writing {
     /// Adds a signature of a manifest. Does nothing if the store has it already.
-    pub(crate) fn add_signature(&self, id: ManifestId, text: &str) -> Result<(), StoreError> {
+    pub fn add_signature(&self, id: ManifestId, text: &str) -> Result<(), StoreError> {
         debug_assert!(text.len() <= sign::LARGEST);
         let directory = self.store().signatures().join(id.to_string());
         let digest = Digest::of(text.as_bytes());

@@ -5,8 +5,8 @@ use std::fs;
 use super::layout::entries;
 use super::*;
 use crate::atomic::UNFINISHED;
-use crate::manifest::canonical;
 use crate::manifest::tests::example;
+use crate::manifest::{ManifestId, canonical};
 use crate::scan;
 use crate::ui::Ui;
 

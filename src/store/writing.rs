@@ -119,7 +119,7 @@ impl Writing {
     }
 
     /// Like [`Self::add_image`], but keeps the file.
-    pub(crate) async fn copy_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
+    pub async fn copy_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
         let size = fs::metadata(image)
             .map_err(StoreError::io("read", image))?
             .len();
@@ -133,7 +133,7 @@ impl Writing {
     }
 
     /// Adds a blob from memory.
-    pub(crate) fn add_text(&self, text: &[u8]) -> Result<Blob, StoreError> {
+    pub fn add_text(&self, text: &[u8]) -> Result<Blob, StoreError> {
         let digest = Digest::of(text);
         let path = self.store.blob(&digest);
         atomic::write(&path, READ_ONLY, text).map_err(StoreError::io("write", &path))?;
@@ -143,7 +143,7 @@ impl Writing {
 
     /// Adds a file of the cache as a blob: as a hard link if possible, else as a copy. The cache has verified its digest; a copy
     /// is verified again.
-    pub(crate) async fn add_file(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
+    pub async fn add_file(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let blob = self.store.blob(&digest);
         let link = || {
             fs::set_permissions(file, fs::Permissions::from_mode(READ_ONLY))?;
@@ -158,7 +158,7 @@ impl Writing {
     }
 
     /// Adds a copy of a file as a blob, unless the store has those bytes already. Fails if the file's digest is not `digest`.
-    pub(crate) async fn add_copy(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
+    pub async fn add_copy(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let (file, blob) = (file.to_owned(), self.store.blob(&digest));
         let store = self.store.clone();
         hashing::blocking(move |stop| {
