@@ -10,11 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use karat::disk::clean::Own;
+use karat::disk::normalize::source::{Container, Source};
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::rewrite::{Container, Source};
 use karat::disk::tree::Watch;
 use karat::disk::{self, Anew, Base};
-use karat::hashing::Stop;
+use karat::os::hash_stream::Stop;
 use karat::plan::Format;
 use karat::ui::Ui;
 

@@ -11,12 +11,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
+use karat::disk::normalize::source::Source;
 use karat::disk::read::BlockRead;
 use karat::disk::read::qcow2::{Layer, Qcow2, open_chain};
-use karat::disk::rewrite::Source;
 use karat::disk::tree::{Contents, Watch};
-use karat::hashing::{self, Stop};
-use karat::manifest::Manifest;
+use karat::os::hash_stream::{self, Stop};
+use karat::record::manifest::Manifest;
 use karat::store::{ImageDisk, Store};
 use karat::ui::Ui;
 
@@ -65,7 +65,7 @@ fn main() {
         );
     }
     let (image, to) = (&images[0], at("copy"));
-    let digest = hashing::digest(File::open(image).unwrap(), &Stop::default(), |_| {});
+    let digest = hash_stream::digest(File::open(image).unwrap(), &Stop::default(), |_| {});
     let (digest, size) = digest.unwrap();
     let found = store.image(&digest).unwrap();
     let manifest = manifest(&digest.to_string(), size);

@@ -1,46 +1,85 @@
 //! karat builds golden machine images whose purity can be proved.
 //!
-//! Data flows one way: [`template`] → [`plan`] → ([`lock`]) → [`build`] → image → [`manifest`] → [`store`]. No module looks back.
+//! The rooms stand in order: each imports only rooms below it. `docs/architecture.md` describes them, and `tests/house`
+//! checks the order.
 
-pub(crate) mod archives;
-pub(crate) mod attest;
-pub(crate) mod audit;
-pub(crate) mod aws;
-pub mod base;
-pub(crate) mod build;
-pub mod builder;
-pub mod channel;
-pub mod commands;
-pub mod debian;
-pub mod disk;
-pub mod fetch;
-pub mod lock;
-pub mod manifest;
-pub mod network;
-pub mod plan;
-pub mod provision;
-pub(crate) mod publish;
-pub(crate) mod rebuild;
-pub(crate) mod rpm;
-pub(crate) mod run;
-pub mod scan;
-pub(crate) mod sign;
-pub mod ssh;
+// Verbs: arguments, output, exit codes.
+pub mod cli;
+
+// Plan → image: one build from launch to record, and rebuilds.
+pub mod pipeline;
+
+// EC2: API client, machine backend, AMIs, IAM policies, what a channel moves there.
+pub(crate) mod ec2;
+
+// Differences between two images.
+pub(crate) mod diff;
+
+// The store: blobs, chunks, manifests, channels, audit log.
 pub mod store;
-pub(crate) mod syslog;
+
+// Checks of a finished disk, read offline.
+pub mod scan;
+
+// Packages, files and steps over SSH.
+pub mod provision;
+
+// Machine backends: a guest that can be reached over SSH.
+pub mod machine;
+
+// Sources of base disks.
+pub mod base;
+
+// Package repositories as they are now.
+pub(crate) mod repository;
+
+// The guest's way out: allowlist and proxy.
+pub mod network;
+
+// SSH: connect, execute, upload, download.
+pub mod ssh;
+
+// Downloads into the content-addressed cache.
+pub mod fetch;
+
+// Formats of the distributions: dpkg, RPM, apk.
+pub mod distro;
+
+// Disk images: read, clean, normalize, write.
+pub mod disk;
+
+// Template → plan: every value checked, every default filled in.
+pub mod plan;
+
+// TOML text → typed template.
 pub mod template;
 
-pub(crate) mod actor;
-pub(crate) mod atomic;
-pub mod child;
-pub(crate) mod cidr;
-pub mod digest;
-pub(crate) mod flock;
-pub(crate) mod hash_chain;
-pub mod hashing;
-pub mod secret;
-pub(crate) mod size;
-pub mod time;
+// Documents that are written down, hashed and signed.
+pub mod record;
+
+// SSH signatures and trusted keys.
+pub(crate) mod sign;
+
+// Progress and messages.
 pub mod ui;
+
+// Files, locks, child processes, run directories.
+pub mod os;
+
+// Address ranges.
+pub(crate) mod cidr;
+
+// Secrets and their redaction.
+pub mod secret;
+
+// Timestamps.
+pub mod time;
+
+// Sizes and durations as text.
+pub(crate) mod size;
+
+// SHA-256 digests.
+pub mod digest;
+
+// Percent encoding of paths in URLs.
 pub(crate) mod url_path;
-pub(crate) mod xdg;

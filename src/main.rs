@@ -4,14 +4,13 @@ use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use karat::commands::{
-    Failed, Invalid, attest, audit, build, completions, db, diff, export, forward, history,
-    iam_policy, import, init, keys, kin, list, lock,
-    moving::MoveError,
-    outdated, pin, plan, promote, prune, publish, rebuild, revoke, rollback, scan, show, sign,
-    store,
-    stored::{StoreArgs, StoredError},
-    validate, verify, wait,
+use karat::cli::shared::channel_move::MoveError;
+use karat::cli::shared::store_args::{StoreArgs, StoredError};
+use karat::cli::shared::syslog_forward;
+use karat::cli::{
+    Failed, Invalid, attest, audit, build, completions, db, diff, export, history, iam_policy,
+    import, init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
+    revoke, rollback, scan, show, sign, store, validate, verify, wait,
 };
 use karat::ui::{Mode, Ui, Verbosity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,7 +33,7 @@ struct Cli {
     log_format: LogFormat,
 
     #[command(flatten)]
-    forward: forward::ForwardArgs,
+    forward: syslog_forward::ForwardArgs,
 
     #[command(subcommand)]
     verb: Verb,
@@ -66,8 +65,8 @@ enum Verb {
     History(history::HistoryArgs),
     Wait(wait::WaitArgs),
     Revoke(revoke::RevokeArgs),
-    Children(kin::ChildrenArgs),
-    Parents(kin::ParentsArgs),
+    Children(lineage::ChildrenArgs),
+    Parents(lineage::ParentsArgs),
     Verify(verify::VerifyArgs),
     Sign(sign::SignArgs),
     Attest(attest::AttestArgs),
@@ -92,7 +91,7 @@ fn main() -> ExitCode {
     // Whatever was changed before it failed is in the log, too.
     let ended = match (store_of(&cli.verb), cli.forward.server()) {
         (Some(store), Ok(Some(server))) => {
-            let sent = until_signal(forward::run(store, &server), Failed::new);
+            let sent = until_signal(syslog_forward::run(store, &server), Failed::new);
             match sent {
                 // It is what this verb is asked for; for others, the change is made, and the lines are sent later.
                 sent if matches!(cli.verb, Verb::Audit(_)) => ended.and(sent),
@@ -197,8 +196,8 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failed> {
                 Failed::with(error.exit_code(), error)
             });
         }
-        Verb::Children(args) => kin::children(args, out).map_err(stored)?,
-        Verb::Parents(args) => kin::parents(args, out).map_err(stored)?,
+        Verb::Children(args) => lineage::children(args, out).map_err(stored)?,
+        Verb::Parents(args) => lineage::parents(args, out).map_err(stored)?,
         Verb::Verify(args) => {
             return until_signal(verify::run(args, ui, out), |error| {
                 Failed::with(error.exit_code(), error)

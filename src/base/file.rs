@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::BaseError;
 use crate::digest::Digest;
-use crate::fetch::{Cache, known};
-use crate::hashing;
+use crate::fetch::{Cache, digest_cache};
+use crate::os::hash_stream;
 use crate::ui::Ui;
 
 /// Hashes the file, and compares the digest with `expected` if that is given. Returns digest and size.
@@ -27,7 +27,7 @@ pub(super) async fn check(
     let (notes, file) = (cache.known(), PathBuf::from(path));
     let progress = move |bytes| bar.advance(bytes);
     let (actual, size) =
-        hashing::blocking(move |stop| known::digest(&notes, &file, stop, progress))
+        hash_stream::blocking(move |stop| digest_cache::digest(&notes, &file, stop, progress))
             .await
             .map_err(read)?;
     match expected {

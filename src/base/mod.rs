@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::atomic;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
-use crate::lock;
+use crate::os::atomic_file;
 use crate::plan;
+use crate::record::lock;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
@@ -46,7 +46,8 @@ impl BaseDisk {
 
 /// A base that cannot be prepared.
 #[derive(Debug, Error, Diagnostic)]
-pub(crate) enum BaseError {
+#[expect(missing_docs, reason = "the message of a variant documents it")]
+pub enum BaseError {
     #[error("cannot read the base {}", path.display())]
     #[diagnostic(help("check `path` in `[base.file]`; it is relative to the template"))]
     Read { path: PathBuf, source: io::Error },
@@ -78,6 +79,7 @@ pub(crate) enum BaseError {
 
 impl BaseError {
     /// Returns the process exit code.
+    #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(error) => error.exit_code(),
@@ -143,7 +145,7 @@ async fn image(
     let image = &stored.manifest.outputs.image;
     let path = cache.path(&image.digest);
     if !path.is_file() {
-        let directory = atomic::directory_of(&path);
+        let directory = atomic_file::directory_of(&path);
         std::fs::create_dir_all(directory).map_err(|source| BaseError::Read {
             path: directory.to_owned(),
             source,

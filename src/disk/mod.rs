@@ -1,26 +1,26 @@
 //! Disk images, by way of `qemu-img`: look at one, put an overlay on it, turn an overlay into a standalone image.
 
+pub(crate) mod gpt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-mod anew;
+mod container_ids;
+mod convert;
 mod error;
-mod finish;
-mod header;
-mod identity;
+pub mod normalize;
+mod qcow2_probe;
 mod qemu_img;
 
 pub mod clean;
 pub(crate) mod content;
 pub mod read;
-pub mod rewrite;
 pub mod tree;
 pub mod write;
 
-pub use anew::{Anew, AnewError, Renewed, made, renew, renew_raw};
+pub use convert::{Finished, driver, finish};
 pub use error::DiskError;
-pub use finish::{Finished, driver, finish};
+pub use normalize::{Anew, AnewError, Renewed, made, renew, renew_raw};
 use qemu_img::{QemuImg, run};
 
 /// An image to start from. Its format was detected once, when it came in, and is fixed from then on: what a guest writes into
@@ -78,11 +78,11 @@ struct RawInfo {
 /// `qemu-img` is missing or cannot read the file, or the file is only a part of a disk.
 pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
     // Looked at before qemu-img is: it would open the other file, wherever the image says that is.
-    let header = header::read(path).map_err(|source| DiskError::Read {
+    let header = qcow2_probe::read(path).map_err(|source| DiskError::Read {
         path: path.to_owned(),
         source,
     })?;
-    if let Some(other) = header::needs(&header) {
+    if let Some(other) = qcow2_probe::needs(&header) {
         return Err(DiskError::NotStandalone {
             path: path.to_owned(),
             other: other.to_owned(),

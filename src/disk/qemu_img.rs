@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::DiskError;
-use crate::child::{self, Reaped};
+use crate::os::child::{self, Reaped};
 
 /// The end of stderr that an error carries.
 const STDERR_KEPT: usize = 4 << 10;

@@ -10,7 +10,7 @@ use tokio_util::bytes::Bytes;
 
 use super::partial::Partial;
 use super::transfer::{self, Body, TransferError};
-use crate::hashing;
+use crate::os::hash_stream;
 use crate::ui::Bar;
 
 /// Blocks of the body that wait to be written.
@@ -55,7 +55,7 @@ async fn receive(
     bar: &Bar,
 ) -> io::Result<(Partial, Result<(), TransferError>)> {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(QUEUED_BLOCKS);
-    let writing = hashing::blocking(move |stop| {
+    let writing = hash_stream::blocking(move |stop| {
         while let Some(bytes) = receiver.blocking_recv() {
             stop.check()?;
             partial.append(&bytes)?;

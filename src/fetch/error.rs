@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::batch::Missing;
 use super::checksums::NotListed;
-use super::many::Missing;
 use super::transfer::TransferError;
 use crate::digest::Digest;
 

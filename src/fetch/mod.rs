@@ -4,14 +4,14 @@
 //! entry has a lock, so the second process waits for the download of the first.
 
 mod attempt;
+mod batch;
 mod checksums;
-mod current;
+pub(crate) mod digest_cache;
 mod error;
-pub(crate) mod known;
-mod many;
 mod partial;
-mod plain;
+mod revalidate;
 pub(crate) mod transfer;
+mod unverified;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ use futures_util::StreamExt;
 use reqwest::{Client, Url};
 
 use crate::digest::Digest;
-use crate::flock::FileLock;
-use crate::hashing;
+use crate::os::file_lock::FileLock;
+use crate::os::hash_stream;
 use crate::plan::Checksum;
 use crate::ui::Ui;
+pub(crate) use batch::{Mirror, Places, Wanted};
 pub(crate) use error::FetchError;
-pub(crate) use many::{Mirror, Places, Wanted};
 use partial::Partial;
-pub(crate) use plain::plainly;
 pub(crate) use transfer::chain;
 use transfer::{Redirects, TransferError};
+pub(crate) use unverified::plainly;
 
 /// Maximum number of tries for a download. A restarting server or a dropped connection is back within the 15 s that the pauses
 /// add up to.
@@ -71,7 +71,7 @@ impl Cache {
         // KARAT_CACHE may be relative. The XDG specification ignores relative directories.
         std::env::var_os("KARAT_CACHE")
             .and_then(|path| std::path::absolute(path).ok())
-            .or_else(|| Some(crate::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
+            .or_else(|| Some(crate::os::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
             .map(Self::new)
             .ok_or(FetchError::NoPlace)
     }
@@ -82,13 +82,13 @@ impl Cache {
         &self.root
     }
 
-    /// Returns the parent of [run directories](crate::run::RunDir).
+    /// Returns the parent of [run directories](crate::os::run_dir::RunDir).
     #[must_use]
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
 
-    /// Returns the directory of remembered digests of local files (see [`known`]).
+    /// Returns the directory of remembered digests of local files (see [`digest_cache`]).
     pub(crate) fn known(&self) -> PathBuf {
         self.root.join("known")
     }
@@ -181,14 +181,14 @@ impl Cache {
         let path = target.with_extension("partial");
         let open = {
             let path = path.clone();
-            move |stop: &hashing::Stop| Partial::open(&path, lock, stop)
+            move |stop: &hash_stream::Stop| Partial::open(&path, lock, stop)
         };
-        hashing::blocking(open).await.map_err(failed(&path))
+        hash_stream::blocking(open).await.map_err(failed(&path))
     }
 
     async fn finish(&self, partial: Partial, target: &Path) -> Result<(), FetchError> {
         let finished = target.to_owned();
-        hashing::blocking(move |_| partial.finish(&finished))
+        hash_stream::blocking(move |_| partial.finish(&finished))
             .await
             .map_err(failed(target))
     }
@@ -197,7 +197,8 @@ impl Cache {
     async fn holds(&self, target: &Path, digest: Digest) -> io::Result<bool> {
         let (known, path) = (self.known(), target.to_owned());
         let actual =
-            hashing::blocking(move |stop| known::digest(&known, &path, stop, |_| {})).await;
+            hash_stream::blocking(move |stop| digest_cache::digest(&known, &path, stop, |_| {}))
+                .await;
         match actual {
             Ok((actual, _)) if actual == digest => Ok(true),
             Ok(_) => std::fs::remove_file(target).map(|()| false),

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::atomic;
 use crate::digest::Digest;
-use crate::flock::FileLock;
-use crate::hashing::{self, Stop};
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
+use crate::os::hash_stream::{self, Stop};
 
 /// The bytes received so far, with their running digest.
 ///
@@ -34,7 +34,7 @@ impl Partial {
             .mode(0o644)
             .open(path)?;
         let mut hasher = Sha256::new();
-        let size = hashing::copy_into(&mut hasher, &mut file, &mut io::sink(), stop, |_| {})?;
+        let size = hash_stream::copy_into(&mut hasher, &mut file, &mut io::sink(), stop, |_| {})?;
         let path = path.to_owned();
         Ok(Self {
             file,
@@ -79,7 +79,7 @@ impl Partial {
 
     /// Renames the file to `target`. The caller has verified the digest.
     pub fn finish(self, target: &Path) -> io::Result<()> {
-        atomic::publish(&self.file, &self.path, target)?;
+        atomic_file::publish(&self.file, &self.path, target)?;
         self.lock.remove()
     }
 }

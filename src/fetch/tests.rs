@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-mod many;
+mod batch;
 
 /// Behavior of the server for one request.
 #[derive(Clone, Copy, Debug)]

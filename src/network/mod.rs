@@ -2,15 +2,15 @@
 //! serves what was declared and keeps a log of it.
 
 mod authority;
+mod egress;
 mod environment;
 mod log;
 mod proxy;
 mod rules;
-mod seal;
 mod server;
 mod upstream;
 
+pub use egress::{Seal, SealError};
 pub use log::{Content, Served};
 pub use proxy::Proxy;
 pub use rules::{InvalidRule, Purpose, Rule, Rules};
-pub use seal::{Seal, SealError};

@@ -8,8 +8,8 @@ use super::check::{Checker, NeedKind};
 use super::{
     Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
 };
-use crate::channel::ChannelName;
-use crate::manifest::IdPrefix;
+use crate::record::channel::ChannelName;
+use crate::record::manifest::IdPrefix;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Number;
 use crate::template::schema::{self, Str, Template};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Context, ProvisionError};
-use crate::builder::Machine;
+use crate::machine::Machine;
 use crate::plan::Download;
 
 /// Copies each source; several, or a destination that is a directory, go into it under their own names.

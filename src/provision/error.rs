@@ -7,7 +7,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::builder::MachineError;
+use crate::machine::MachineError;
 use crate::ssh::SshError;
 
 use super::packages::PackageError;

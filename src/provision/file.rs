@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::{Context, ProvisionError};
-use crate::builder::Machine;
+use crate::machine::Machine;
 use crate::plan::{Upload, UploadSource};
 use crate::ssh::{Item, ItemSource};
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::builder::Machine;
 use crate::digest::Digest;
+use crate::machine::Machine;
 use crate::network::Seal;
 use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};

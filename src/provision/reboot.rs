@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Context, ProvisionError, Tail, remote};
-use crate::builder::Machine;
+use crate::machine::Machine;
 use crate::ssh::{Session, SshError};
 
 const REBOOT: &str = include_str!("reboot.sh");
@@ -68,7 +68,7 @@ pub(super) async fn back<M: Machine>(
                 let left = end.saturating_duration_since(Instant::now());
                 match machine.reconnect(left).await {
                     Ok(()) => continue,
-                    Err(error @ crate::builder::MachineError::Died(_)) => return Err(error.into()),
+                    Err(error @ crate::machine::MachineError::Died(_)) => return Err(error.into()),
                     Err(error) => last = Some(Box::new(error)),
                 }
             }

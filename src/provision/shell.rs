@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::remote::{self, Ended, Interpreter, Outcome, Run};
 use super::{Context, ProvisionError, reboot};
-use crate::builder::Machine;
+use crate::machine::Machine;
 use crate::network::Seal;
 use crate::plan::{Script, Shell, Step};
 

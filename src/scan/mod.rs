@@ -9,27 +9,20 @@
 mod error;
 mod finding;
 pub(crate) mod hygiene;
+pub(crate) mod integrity;
 pub mod inventory;
-pub(crate) mod licenses;
 pub(crate) mod open;
-pub(crate) mod packaged;
-pub mod policy;
-pub(crate) mod purl;
 pub mod report;
 pub(crate) mod root;
-mod sarif;
-pub mod sbom;
+pub mod run;
 pub(crate) mod secrets;
-mod sqlite;
 #[cfg(test)]
 mod testing;
 pub(crate) mod undeclared;
-pub(crate) mod vex;
 pub mod vulnerability;
-pub mod whole;
 
 pub use error::ScanError;
 pub use finding::{Finding, Severity, State};
+pub use integrity::Packaged;
 pub use open::{Opened, open};
-pub use packaged::Packaged;
 pub use root::Root;

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::beside::add_sidecar;
 use super::layout::{entries, parse_stem, read_verified};
 use super::predicate::{REVOCATION, Revocation};
+use super::sidecar::add_sidecar;
 use super::{Store, StoreError, Writing};
-use crate::attest::{AttestError, Envelope, Statement};
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestId, canonical};
+use crate::record::attestation::{AttestError, Envelope, Statement};
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::ManifestId;
 
 /// An attestation and the file it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -7,14 +7,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::checksummed::{self, REPLACEABLE};
 use super::layout::read_optional;
-use super::sealed::{self, REPLACEABLE};
 use super::{Store, StoreError, Writing};
-use crate::actor;
-use crate::atomic;
-use crate::audit::{About, AuditError, Event, Line, Log, SignedCheckpoint};
 use crate::digest::Digest;
-use crate::flock::FileLock;
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
+use crate::os::user;
+use crate::record::audit::{About, AuditError, Event, Line, Log, SignedCheckpoint};
 
 /// Bytes that are read at first to find the last line. Most lines have a few hundred.
 const TAIL_BYTES: u64 = 4 << 10;
@@ -51,7 +51,7 @@ impl Store {
 
     /// Reads the last checkpoint.
     pub(crate) fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, StoreError> {
-        sealed::read(&self.checkpoint_path())
+        checksummed::read(&self.checkpoint_path())
     }
 
     /// Returns the moves of channels that are missing in the log, a message each. The moves of a channel before its first move in
@@ -88,7 +88,7 @@ impl Store {
 
     /// Returns the number of lines that each syslog server was sent.
     pub(crate) fn forwarded(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        Ok(sealed::read(&self.forwarded_path())?.unwrap_or_default())
+        Ok(checksummed::read(&self.forwarded_path())?.unwrap_or_default())
     }
 }
 
@@ -116,7 +116,7 @@ impl Writing {
             .open(&path)
             .map_err(StoreError::io("write", &path))?;
         let (before, length) = read_last(&mut file, &path)?;
-        let line = Line::after(before, &actor::of_process(), event, about);
+        let line = Line::after(before, &user::of_process(), event, about);
         let mut bytes = line.to_bytes()?;
         bytes.push(b'\n');
         let write = |file: &mut File| {
@@ -125,7 +125,7 @@ impl Writing {
             file.write_all(&bytes)?;
             file.sync_data()?;
             if is_new {
-                atomic::sync_directory(self.store().root())?;
+                atomic_file::sync_directory(self.store().root())?;
             }
             Ok(())
         };
@@ -142,7 +142,7 @@ impl Writing {
         let mut forwarded = self.store().forwarded()?;
         let kept = forwarded.entry(server.to_owned()).or_default();
         *kept = number.max(*kept);
-        sealed::write(&self.store().forwarded_path(), &forwarded)
+        checksummed::write(&self.store().forwarded_path(), &forwarded)
     }
 
     /// Stores a checkpoint, unless the store has one of a longer log.
@@ -152,7 +152,7 @@ impl Writing {
         if kept.is_some_and(|kept| kept.checkpoint.number > point.checkpoint.number) {
             return Ok(());
         }
-        sealed::write(&self.store().checkpoint_path(), point)
+        checksummed::write(&self.store().checkpoint_path(), point)
     }
 }
 

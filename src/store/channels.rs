@@ -10,15 +10,15 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use super::checksummed::REPLACEABLE;
 use super::layout::{entries, read_optional};
-use super::sealed::REPLACEABLE;
 use super::{Store, StoreError, Writing};
-use crate::atomic;
-use crate::audit::{About, Event};
-use crate::channel::{Channel, ChannelName, Direction, Entry};
-use crate::flock::FileLock;
-use crate::manifest::canonical;
+use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
 use crate::plan::is_region;
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::channel::{Channel, ChannelName, Direction, Entry};
 use crate::size::parse_duration;
 
 impl Store {
@@ -161,8 +161,8 @@ impl Writing {
     pub async fn move_channel(&self, entry: Entry) -> Result<(), StoreError> {
         let name = entry.entry.channel.clone();
         let path = self.store().channel_path(&name);
-        let directory = atomic::directory_of(&path).to_owned();
-        atomic::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
+        let directory = atomic_file::directory_of(&path).to_owned();
+        atomic_file::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
         let lock = directory.join(format!(".{}.lock", name.channel));
         let lock = FileLock::exclusive(&lock, || {})
             .await
@@ -195,8 +195,8 @@ impl Writing {
         channel.push(entry)?;
         let bytes = canonical::to_bytes(&channel)?;
         self.log(event, about)?;
-        atomic::write(&path, REPLACEABLE, &bytes)
-            .and_then(|()| atomic::sync_directory(&self.store().channels_directory()))
+        atomic_file::write(&path, REPLACEABLE, &bytes)
+            .and_then(|()| atomic_file::sync_directory(&self.store().channels_directory()))
             .map_err(StoreError::io("write", &path))?;
         // A lock file that stays does no harm.
         let _ = lock.remove();

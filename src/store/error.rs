@@ -7,11 +7,11 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::Revoked;
-use crate::attest::AttestError;
-use crate::audit::AuditError;
-use crate::channel::{ChannelError, ChannelName, InvalidName};
 use crate::digest::Digest;
-use crate::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
+use crate::record::attestation::AttestError;
+use crate::record::audit::AuditError;
+use crate::record::channel::{ChannelError, ChannelName, InvalidName};
+use crate::record::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
 
 /// Failure of a store operation.
 #[derive(Debug, Error, Diagnostic)]

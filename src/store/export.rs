@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use super::behind::BackgroundSync;
+use super::background_sync::BackgroundSync;
 use super::{Blob, Store, StoreError};
-use crate::atomic::Unfinished;
 use crate::digest::Digest;
-use crate::hashing::{self, Sparse};
-use crate::manifest::Manifest;
+use crate::os::atomic_file::Unfinished;
+use crate::os::hash_stream::{self, Sparse};
+use crate::record::manifest::Manifest;
 use crate::ui::Ui;
 
 impl Store {
@@ -43,7 +43,7 @@ impl Store {
         }
         let bar = ui.bar("exporting", Some(size));
         let (store, target) = (self.clone(), target.to_owned());
-        hashing::blocking(move |stop| {
+        hash_stream::blocking(move |stop| {
             let image = store.image(&digest)?;
             let failed = |source| StoreError::Export {
                 path: target.clone(),

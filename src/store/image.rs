@@ -5,9 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::chunk_index::{Chunk, Encoding};
+use super::chunk_reader::Segment;
 use super::layout::entries;
-use super::parts::Segment;
-use super::recipe::{Chunk, Encoding};
 use super::{Store, StoreError};
 use crate::digest::Digest;
 

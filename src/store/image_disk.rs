@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::chunk_reader::{Loader, Segment, Verify};
 use super::image::Image;
-use super::parts::{Loader, Segment, Verify};
 use crate::disk::read::cache::Cache;
 use crate::disk::read::{BlockRead, ReadError, Span};
 

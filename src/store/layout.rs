@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{Store, StoreError};
-use crate::channel::ChannelName;
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::channel::ChannelName;
+use crate::record::manifest::ManifestId;
 
 impl Store {
     /// Returns the path of a blob, which may not exist.

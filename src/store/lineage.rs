@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Store, StoreError};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::manifest::ManifestId;
 
 /// Bases of all images of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -1,13 +1,13 @@
 //! Manifests, and resolving the names that users give them.
 
+use super::build_info::{Record, Run};
 use super::layout::{entries, parse_stem, read_verified};
-use super::record::{Record, Run};
-use super::writing::READ_ONLY;
+use super::transaction::READ_ONLY;
 use super::{Store, StoreError, Writing};
-use crate::atomic;
-use crate::audit::{About, Event};
-use crate::channel::ChannelName;
-use crate::manifest::{IdPrefix, Manifest, ManifestId};
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::channel::ChannelName;
+use crate::record::manifest::{IdPrefix, Manifest, ManifestId};
 
 /// A manifest read from the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,6 +102,6 @@ impl Writing {
     /// Writes a manifest under its id. A file of that name has the same bytes, or is damaged and is replaced.
     pub(super) fn write_manifest(&self, id: ManifestId, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.store().manifest_path(&id);
-        atomic::write(&path, READ_ONLY, bytes).map_err(StoreError::io("write", &path))
+        atomic_file::write(&path, READ_ONLY, bytes).map_err(StoreError::io("write", &path))
     }
 }

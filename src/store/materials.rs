@@ -5,9 +5,9 @@ use std::fs;
 
 use super::{ScanRecord, Store, StoreError};
 use crate::digest::Digest;
-use crate::lock::Lock;
-use crate::manifest::inputs::listed;
-use crate::manifest::{Action, Manifest, ManifestId, SourceKind};
+use crate::record::directory_listing::listed;
+use crate::record::lock::Lock;
+use crate::record::manifest::{Action, Manifest, ManifestId, SourceKind};
 
 impl Store {
     /// Returns what an image was built from: a name for messages and the digest of each material.

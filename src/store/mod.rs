@@ -28,59 +28,59 @@
 
 mod attestations;
 mod audit;
-mod behind;
-mod beside;
+mod background_sync;
+mod build_info;
 mod channels;
-mod check;
-mod cut;
+mod checksummed;
+mod chunk_index;
+mod chunk_reader;
+mod chunker;
 mod error;
 mod export;
-mod guard;
-mod holding;
+mod file_listing;
+mod fsck;
 mod image;
 mod image_disk;
+mod import;
 mod layout;
 mod lineage;
-mod listing;
 mod manifests;
 mod materials;
-mod parts;
+mod permissions;
 mod pins;
 pub(crate) mod predicate;
 mod prune;
-mod recipe;
-mod record;
+mod retention;
 mod scans;
-mod sealed;
+mod sidecar;
 mod signatures;
 mod status;
-mod take;
-mod writing;
+mod transaction;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use crate::time::Timestamp;
 pub(crate) use attestations::{Attestation, Revoked};
 pub(crate) use audit::read_checkpoint;
+pub(crate) use build_info::Record;
+pub use build_info::Run;
 pub(crate) use channels::{ChannelPolicy, Ec2Targets, PolicyError};
-pub(crate) use check::Checked;
-pub use check::Fault;
 pub use error::StoreError;
-pub(crate) use holding::Keep;
+pub(crate) use fsck::Checked;
+pub use fsck::Fault;
 pub(crate) use image::Image;
 pub use image_disk::ImageDisk;
 pub(crate) use lineage::Relative;
 pub(crate) use manifests::Stored;
 pub(crate) use pins::Pin;
 pub(crate) use prune::{Pruning, Tombstone};
-pub(crate) use record::Record;
-pub use record::Run;
+pub(crate) use retention::Keep;
 pub(crate) use scans::ScanRecord;
 pub(crate) use status::{ImageStatus, Status};
-pub(crate) use writing::Writing;
+pub(crate) use transaction::Writing;
 
 use crate::digest::Digest;
-use crate::xdg;
+use crate::os::xdg;
 
 /// A store in a directory. Cheap to clone; the directory is created by the first write.
 #[derive(Clone, Debug)]

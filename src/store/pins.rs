@@ -4,13 +4,14 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::beside::{add_sidecar, read_sidecars};
 use super::layout::{entries, parse_name};
+use super::sidecar::{add_sidecar, read_sidecars};
 use super::{Store, StoreError, Writing};
-use crate::atomic;
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestId, canonical};
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 const SCHEMA: &str = "karat.pin/1";
@@ -98,7 +99,7 @@ impl Writing {
         }
         // An empty directory does no harm.
         let _ = fs::remove_dir(&directory);
-        atomic::sync_directory(&pins).map_err(StoreError::io("write", &pins))?;
+        atomic_file::sync_directory(&pins).map_err(StoreError::io("write", &pins))?;
         Ok(true)
     }
 }

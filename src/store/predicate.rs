@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Record, ScanRecord};
 use crate::digest::Digest;
-use crate::lock::Lock;
-use crate::manifest::{BaseKind, Inputs, Manifest, ManifestId};
+use crate::record::lock::Lock;
+use crate::record::manifest::{BaseKind, Inputs, Manifest, ManifestId};
 use crate::time::Timestamp;
 
 /// Predicate type of provenance: <https://slsa.dev/spec/v1.0/provenance>.

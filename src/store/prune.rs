@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::holding::{Held, Keep};
-use super::{Store, StoreError, Writing, sealed};
-use crate::atomic;
-use crate::audit::{About, Event};
+use super::retention::{Held, Keep};
+use super::{Store, StoreError, Writing, checksummed};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 const SCHEMA: &str = "karat.tombstones/1";
@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// The file is damaged.
     pub fn tombstones(&self) -> Result<Tombstones, StoreError> {
-        Ok(sealed::read(&self.tombstones_path())?.unwrap_or_default())
+        Ok(checksummed::read(&self.tombstones_path())?.unwrap_or_default())
     }
 
     /// Plans a pruning run. Fails if the store is damaged, because it is then unknown which blobs are needed.
@@ -269,7 +269,7 @@ impl Writing {
             }
         }
         if self.store().tombstones()? != plan.tombstones {
-            sealed::write(&self.store().tombstones_path(), &plan.tombstones)?;
+            checksummed::write(&self.store().tombstones_path(), &plan.tombstones)?;
         }
         for image in &plan.forgotten {
             self.store().remove_chunk_indexes(image)?;
@@ -282,6 +282,6 @@ impl Writing {
             }
         }
         let blobs = self.store().blobs();
-        atomic::sync_directory(&blobs).map_err(StoreError::io("write", &blobs))
+        atomic_file::sync_directory(&blobs).map_err(StoreError::io("write", &blobs))
     }
 }

@@ -3,15 +3,17 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::beside::{add_sidecar, read_sidecars};
 use super::layout::read_verified;
+use super::sidecar::{add_sidecar, read_sidecars};
 use super::{Store, StoreError, Writing};
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::{ManifestError, ManifestId, canonical};
+use crate::record::audit::{About, Event};
+use crate::record::canonical;
+use crate::record::manifest::{ManifestError, ManifestId};
+use crate::scan::report::sbom::{self, Subject};
 use crate::scan::report::{Json, Report};
-use crate::scan::sbom::{self, Subject};
-use crate::scan::whole::Contents;
+
+use crate::scan::run::Contents;
 use crate::time::Timestamp;
 
 const SCHEMA: &str = "karat.scanned/1";

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::beside::add_sidecar;
 use super::layout::{entries, parse_stem, read_verified};
+use super::sidecar::add_sidecar;
 use super::{Store, StoreError, Writing};
-use crate::audit::{About, Event};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::audit::{About, Event};
+use crate::record::manifest::ManifestId;
 use crate::sign;
 
 /// An armored signature and the file it was read from.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use super::holding::{Held, Holder};
+use super::retention::{Held, Holder};
 use super::{Store, StoreError};
 use crate::digest::Digest;
-use crate::manifest::ManifestId;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
 /// Disk usage of a store.

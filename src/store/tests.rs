@@ -4,9 +4,10 @@ use std::fs;
 
 use super::layout::entries;
 use super::*;
-use crate::atomic::UNFINISHED;
-use crate::manifest::tests::example;
-use crate::manifest::{ManifestId, canonical};
+use crate::os::atomic_file::UNFINISHED;
+use crate::record::canonical;
+use crate::record::manifest::ManifestId;
+use crate::record::manifest::tests::example;
 use crate::scan;
 use crate::ui::Ui;
 
@@ -68,7 +69,7 @@ async fn the_last_scan_of_one_second_is_the_last() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::new(scratch.path().join("store"));
     let id = put(&store, scratch.path(), b"image").await;
-    let about = scan::sbom::Subject {
+    let about = scan::report::sbom::Subject {
         name: "web".to_owned(),
         digest: None,
         created: "2026-01-31T23:59:59Z".parse().unwrap(),
@@ -83,7 +84,7 @@ async fn the_last_scan_of_one_second_is_the_last() {
             packages,
             findings: Vec::new(),
         };
-        let contents = scan::whole::Contents::default();
+        let contents = scan::run::Contents::default();
         writing.add_scan(id, &about, &contents, &report).unwrap();
     }
     let scans = store.scans_of(id).unwrap();

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use guest::{Guest, WayIn};
+use karat::disk::normalize::source::Source;
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::rewrite::Source;
 
 /// Where the root file system starts; `sfdisk --list` of a base says the same.
 const ROOT_OFFSET: u64 = (4096 + 131_072) * 512;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use karat::lock::{Lock, Reason};
+use karat::record::lock::{Lock, Reason};
 
 use crate::dnf::Server;
 use crate::site::{Site, guests_in};

@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use karat::base::BaseDisk;
 use karat::digest::Digest;
 use karat::disk;
-use karat::hashing::Stop;
-use karat::lock::{self, Lock, Package, Reason, Resolution};
-use karat::manifest::{self, Manifest, ManifestId};
+use karat::os::hash_stream::Stop;
+use karat::pipeline::manifest_inputs;
 use karat::provision::Asked;
+use karat::record::lock::{self, Lock, Package, Reason, Resolution};
+use karat::record::manifest::{self, Manifest, ManifestId};
 use karat::store::{Run, Store};
 use karat::template;
 use karat::ui::Ui;
@@ -117,8 +118,8 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
         size: of_lock.size,
         virtual_size: 4000,
     };
-    let base = manifest::inputs::base_of(base, &disk);
-    let mut inputs = manifest::inputs::collect(&plan, base, &Stop::default()).unwrap();
+    let base = manifest_inputs::base_of(base, &disk);
+    let mut inputs = manifest_inputs::collect(&plan, base, &Stop::default()).unwrap();
     inputs.lock = Some(manifest::Lock {
         digest: lock.digest(),
     });

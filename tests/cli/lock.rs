@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use karat::digest::Digest;
-use karat::lock::{Base, Lock, Manager, Package, Reason, Request, Resolution};
+use karat::record::lock::{Base, Lock, Manager, Package, Reason, Request, Resolution};
 
 use crate::site::{IMAGE, Site};
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use karat::disk::read::explore::{self, Explored};
+use karat::disk::read::fuzzing::{self, Explored};
 
 use super::populate::{noise, plain_small};
 use super::site::{Site, success};
@@ -185,10 +185,10 @@ fn damaged_disks_give_errors_and_no_panic() {
         .map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let site = Site::new();
     for (name, bytes) in disks(&site) {
-        soak(&name, &bytes, rounds, explore::disk);
+        soak(&name, &bytes, rounds, fuzzing::disk);
     }
     for (name, bytes) in images(&site) {
-        soak(&name, &bytes, rounds, explore::qcow2);
+        soak(&name, &bytes, rounds, fuzzing::qcow2);
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let most = status

@@ -19,7 +19,7 @@ use karat::disk::read::partitions::Table;
 use karat::disk::read::{BlockRead as _, FileSystem, RawFile};
 use karat::disk::tree::{Contents, Tree, Watch, listing};
 use karat::disk::write::{self, Base, Format, Written, find_root, write_qcow2, write_raw};
-use karat::hashing::Stop;
+use karat::os::hash_stream::Stop;
 
 /// Kinds of file systems: a name, the size in MiB, and what mke2fs is told.
 const KINDS: [(&str, u64, &str); 8] = [

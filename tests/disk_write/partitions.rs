@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use karat::disk::normalize::source::{Container, Rewritten, Source};
 use karat::disk::read::RawFile;
-use karat::disk::rewrite::{Container, Rewritten, Source};
 use karat::disk::write::WriteError;
 
 use super::image::{assert_clean, run, run_with_input};

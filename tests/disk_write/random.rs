@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use karat::disk::normalize::source::{Container, Source};
 use karat::disk::read::ext4::{Ext4, Superblock, crc32c};
 use karat::disk::read::partitions::Table;
 use karat::disk::read::{BlockRead, Flags, Kind, RawFile, Time, Xattr};
-use karat::disk::rewrite::{Container, Source};
 use karat::disk::tree::{Content, Contents, File, Tree};
 use karat::disk::write::{self, Base, Format, find_root};
 

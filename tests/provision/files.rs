@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use karat::builder::Machine;
 use karat::digest::Digest;
+use karat::machine::Machine;
 use karat::plan::{Action, Download, Upload, UploadSource};
 use karat::provision::{self, Context, ProvisionError};
 use karat::secret::{Part, Secrets, Text};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::builder::{Death, Machine, MachineError};
 use karat::digest::Digest;
+use karat::machine::{Death, Machine, MachineError};
 use karat::network::Seal;
 use karat::plan::{Action, HostKey, Script, Shell, Step};
 use karat::provision::{self, Context, ProvisionError};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use karat::builder::Machine;
+use karat::machine::Machine;
 use karat::plan::Action;
 use karat::provision::ProvisionError;
 

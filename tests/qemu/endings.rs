@@ -3,9 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::builder::qemu::{QemuError, QemuMachine, end_leftover};
-use karat::builder::{Machine as _, MachineError};
 use karat::disk::Base;
+use karat::machine::qemu::{QemuError, QemuMachine, end_leftover};
+use karat::machine::{Machine as _, MachineError};
 use karat::ui::Ui;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -146,7 +146,7 @@ async fn qemu_dies_with_a_killed_parent() {
         let network = karat::plan::Network::default();
         let ui = Ui::default();
         let _machine =
-            karat::builder::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
+            karat::machine::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
                 .await
                 .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();

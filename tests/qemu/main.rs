@@ -10,8 +10,8 @@ mod system;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use karat::builder::qemu::{QemuError, QemuMachine, launch};
 use karat::disk::Base;
+use karat::machine::qemu::{QemuError, QemuMachine, launch};
 use karat::plan::{Accelerator, Arch, Firmware, Network, Qemu, Ssh};
 use karat::ui::Ui;
 

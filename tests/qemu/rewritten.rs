@@ -2,12 +2,12 @@
 
 use std::fs::File;
 
-use karat::builder::Machine as _;
 use karat::disk::Base;
+use karat::disk::normalize::source::{Container, Source};
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::rewrite::{Container, Source};
 use karat::disk::tree::Watch;
-use karat::hashing::Stop;
+use karat::machine::Machine as _;
+use karat::os::hash_stream::Stop;
 use karat::plan::{Firmware, Qemu};
 
 use super::system::{DISK_SIZE, base, boot, says};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use karat::builder::Machine as _;
-use karat::builder::qemu::{QemuMachine, launch};
 use karat::disk::{self, Base};
+use karat::machine::Machine as _;
+use karat::machine::qemu::{QemuMachine, launch};
 use karat::plan::{Format, Network, Qemu, Ssh};
 use karat::ui::Ui;
 

@@ -433,7 +433,7 @@ fn connections(port: u16) -> usize {
 
 #[tokio::test]
 async fn the_builder_host_logs_in_runs_and_lets_go() {
-    use karat::builder::Machine as _;
+    use karat::machine::Machine as _;
     use karat::plan;
     let sshd = Sshd::start();
     let host = plan::Host {
@@ -450,7 +450,7 @@ async fn the_builder_host_logs_in_runs_and_lets_go() {
         jump: None,
         interface: None,
     };
-    let mut machine = karat::builder::host::HostMachine::connect(&host, &ssh)
+    let mut machine = karat::machine::host::HostMachine::connect(&host, &ssh)
         .await
         .unwrap();
     assert_eq!(
@@ -473,7 +473,7 @@ async fn the_builder_host_logs_in_runs_and_lets_go() {
 
     ssh.key_file = Some(new_key(sshd.directory(), "wrong"));
     let start = Instant::now();
-    let error = karat::builder::host::HostMachine::connect(&host, &ssh)
+    let error = karat::machine::host::HostMachine::connect(&host, &ssh)
         .await
         .unwrap_err();
     assert!(

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::manifest::ManifestId;
-use karat::scan::policy::Verdict;
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::Verdict;
 
 use crate::cli::{Site, without_times};
 use crate::trust::{code, said, scanned, succeed};

@@ -3,10 +3,11 @@
 use std::fs;
 use std::process::{Child, Stdio};
 
-use karat::channel::{Channel, ChannelName, Direction, Entry};
 use karat::digest::Digest;
-use karat::manifest::{ManifestId, canonical};
-use karat::scan::policy::Verdict;
+use karat::record::canonical;
+use karat::record::channel::{Channel, ChannelName, Direction, Entry};
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::Verdict;
 use serde_json::Value;
 
 use crate::cli::Site;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use karat::digest::Digest;
 use karat::disk::read::{BlockRead as _, ReadError};
-use karat::hashing::Stop;
-use karat::manifest::ManifestId;
+use karat::os::hash_stream::Stop;
+use karat::record::manifest::ManifestId;
 use karat::store::{Fault, ImageDisk, Store, StoreError};
 use karat::ui::Ui;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use karat::digest::Digest;
-use karat::manifest::ManifestId;
+use karat::record::manifest::ManifestId;
 use karat::store::Store;
 
 /// Times as placeholders.

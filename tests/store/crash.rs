@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use karat::manifest::ManifestId;
-use karat::scan::policy::Verdict;
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::Verdict;
 use karat::store::Store;
 
 use crate::cli::Site;

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use flate2::{Compression, write::GzEncoder};
 use karat::digest::Digest;
-use karat::manifest::{
+use karat::record::manifest::{
     Allow, Image, Manifest, ManifestId, Origin, Package, Request, Source, SourceKind, Tree,
 };
-use karat::scan::policy::Verdict;
+use karat::scan::report::policy::Verdict;
 use karat::ui::Ui;
 use serde_json::Value;
 

@@ -15,7 +15,7 @@ mod trust;
 use std::path::Path;
 
 use karat::digest::Digest;
-use karat::manifest::{Manifest, ManifestId};
+use karat::record::manifest::{Manifest, ManifestId};
 use karat::store::{Run, Store};
 use karat::ui::Ui;
 use serde_json::json;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use karat::digest::Digest;
 use karat::fetch::Cache;
-use karat::hashing::Stop;
+use karat::os::hash_stream::Stop;
 use karat::plan::Checksum;
 use karat::store::Store;
 use karat::ui::Ui;

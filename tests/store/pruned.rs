@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use karat::digest::Digest;
-use karat::manifest::ManifestId;
-use karat::scan::policy::Verdict;
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::Verdict;
 use karat::store::Store;
 use serde_json::Value;
 

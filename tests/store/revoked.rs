@@ -4,8 +4,8 @@ use std::fs;
 use std::process::Stdio;
 
 use data_encoding::BASE64;
-use karat::manifest::ManifestId;
-use karat::scan::policy::Verdict;
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::Verdict;
 use serde_json::Value;
 
 use crate::cli::{Site, without_times};

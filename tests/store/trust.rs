@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use karat::digest::Digest;
-use karat::manifest::ManifestId;
-use karat::scan::policy::{Judged, Kind, Verdict};
+use karat::record::manifest::ManifestId;
+use karat::scan::report::policy::{Judged, Kind, Verdict};
+use karat::scan::report::sbom;
 use karat::scan::report::{Report, Subject};
-use karat::scan::sbom;
-use karat::scan::whole::Contents;
+use karat::scan::run::Contents;
 use karat::scan::{Finding, Severity};
 use serde_json::Value;
 

@@ -89,7 +89,7 @@ pub(super) fn exists(program: impl AsRef<OsStr>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::child::command;
+    use crate::os::child::command;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -11,7 +11,7 @@ use fatfs::{
     Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider,
 };
 
-use super::gpt::{self, Guid, Partition, SECTOR};
+use crate::disk::gpt::{self, Guid, Partition, SECTOR};
 use crate::plan::Arch;
 
 /// Size of the disk in bytes. Small enough for any `disk_size`; the first boot grows the root partition.

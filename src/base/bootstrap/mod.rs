@@ -6,7 +6,6 @@
 
 mod child;
 mod disk;
-mod gpt;
 mod recipe;
 mod sources;
 
@@ -23,8 +22,8 @@ use thiserror::Error;
 
 use self::disk::Ids;
 use self::recipe::Recipe;
-use crate::atomic;
 use crate::disk::{AnewError, renew_raw};
+use crate::os::atomic_file;
 use crate::plan;
 use crate::ui::Ui;
 
@@ -166,7 +165,7 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
     ui.note(&format!("bootstrapping {what} with mmdebstrap"));
     // mmdebstrap can make namespaces of its own. But if it is killed in root mode its mounts stay, and its unshare mode needs a
     // scratch directory that other users can enter. As the root of these namespaces it has neither problem.
-    let mut command = crate::child::command("unshare");
+    let mut command = crate::os::child::command("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user", "--map-auto"]);
     }
@@ -201,7 +200,7 @@ async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError>
             source,
         })?;
     let (from, to) = (partial, base.to_owned());
-    let publish = move || atomic::publish(&File::open(&from)?, &from, &to);
+    let publish = move || atomic_file::publish(&File::open(&from)?, &from, &to);
     tokio::task::spawn_blocking(publish)
         .await
         .map_err(io::Error::other)
@@ -288,7 +287,7 @@ fn check_arch(arch: plan::Arch) -> Result<(), BootstrapError> {
 
 /// Returns the host's settings for proxies and for old snapshots: without them its own archive may be out of reach.
 async fn apt_settings() -> String {
-    let mut command = crate::child::command("apt-config");
+    let mut command = crate::os::child::command("apt-config");
     command.args([
         "dump",
         "Acquire::http::Proxy",

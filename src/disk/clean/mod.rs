@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::read::{FileSystem, Kind, ReadError, Time};
 use super::tree::{Content, Tree};
 use crate::digest::Digest;
-use crate::manifest::canonical;
+use crate::record::canonical;
 
 mod owned;
 mod python;

@@ -60,8 +60,8 @@ mod tests {
                 "root:*:20001:0:99999:7:::\nweb:!:0:0:99999:7:::\n",
                 Some("root:*:20000:0:99999:7:::\nweb:!:0:0:99999:7:::\n"),
             ),
-            ("web:!:20400::::::", Some("web:!:20000::::::")),
-            ("web:!::::::\nnonsense\n", None),
+            ("web:!:20400::::", Some("web:!:20000::::")),
+            ("web:!::::\nnonsense\n", None),
             ("", None),
         ] {
             let changed =

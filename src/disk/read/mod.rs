@@ -8,18 +8,18 @@ pub(crate) mod cache;
 mod error;
 mod fields;
 mod file_system;
-mod foreign;
+mod unsupported;
 mod walk;
 
 pub(crate) mod directory;
-pub mod explore;
 pub mod ext4;
 pub mod fat;
+pub mod fuzzing;
 pub mod partitions;
 pub mod qcow2;
 
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
 pub use file_system::{Entry, FileSystem, Flags, Inode, Kind, Metadata, Run, Time, Xattr};
-pub use foreign::foreign;
+pub use unsupported::foreign;
 pub use walk::walk;

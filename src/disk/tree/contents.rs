@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Content, Tree};
 use crate::digest::Digest;
 use crate::disk::read::{FileSystem, Kind, ReadError};
-use crate::hashing::Stop;
+use crate::os::hash_stream::Stop;
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;

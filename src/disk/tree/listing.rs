@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{Content, Contents, File, Tree};
 use crate::digest::Digest;
 use crate::disk::read::{Flags, Kind};
-use crate::manifest::canonical::{self, Unrepresentable};
+use crate::record::canonical::{self, Unrepresentable};
 
 /// Level of its compression. Higher ones take tens of megabytes of memory for a few percent.
 const LEVEL: i32 = 6;

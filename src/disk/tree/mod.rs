@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xattr, walk};
 
 mod contents;
+mod fingerprint;
 mod listing;
-mod pairs;
+mod merge_join;
 mod paths;
-mod same;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use contents::{Checks, Contents, Run, Watch};
+pub use fingerprint::fingerprint;
 pub use listing::{Listing, ListingError, listing};
-pub use pairs::{Line, Pair, pairs};
+pub use merge_join::{Line, Pair, pairs};
 use paths::Paths;
-pub use same::fingerprint;
 
 /// Bytes of all paths together: a million files.
 const ALL_PATHS: usize = 96 << 20;
@@ -256,7 +256,7 @@ fn file(files: &dyn FileSystem, inode: Inode, metadata: &Metadata) -> Result<Fil
 mod tests {
     use super::testing::InTree;
     use super::*;
-    use crate::hashing::Stop;
+    use crate::os::hash_stream::Stop;
 
     fn file(kind: Kind, content: Content) -> File {
         File {

@@ -8,16 +8,15 @@
 
 mod error;
 mod ext4;
-mod in_order;
-mod little;
-mod pieces;
+mod fields;
+mod layout;
+mod partitions;
 mod qcow2;
 mod raw;
-mod table;
 
 pub use error::WriteError;
 pub use ext4::Format;
-pub use pieces::Disk;
+pub use layout::Disk;
 pub use qcow2::write_qcow2;
 pub use raw::write_raw;
 
@@ -30,7 +29,7 @@ use super::read::partitions::{Extent, Table};
 use super::read::{BlockRead, FileSystem, Slice, foreign};
 use super::tree::{Contents, Tree, Watch};
 use crate::digest::Digest;
-use crate::hashing;
+use crate::os::hash_stream;
 
 /// An image that was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +67,7 @@ impl Unhashed {
         let read = || {
             let mut start = file;
             start.seek(SeekFrom::Start(0))?;
-            hashing::digest(start, watch.stop, |_| {})
+            hash_stream::digest(start, watch.stop, |_| {})
         };
         let digest = match self.digest {
             Some(digest) => digest,
@@ -145,7 +144,7 @@ pub fn disk<'a>(
     contents: &Contents,
     files: &'a dyn FileSystem,
 ) -> Result<Disk<'a>, WriteError> {
-    let surroundings = table::carry(base.disk, base.table, base.root, size)?;
+    let surroundings = partitions::carry(base.disk, base.table, base.root, size)?;
     let partition = (surroundings.root, surroundings.space);
     let laid = ext4::lay(base.format, partition, tree, contents)?;
     let mut pieces = surroundings.pieces;

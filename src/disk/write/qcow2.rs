@@ -11,11 +11,11 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 
-use super::in_order::{CHUNK, in_order};
 use super::{Unhashed, WriteError};
 use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
+use crate::os::ordered::{CHUNK, in_order};
 
 /// Bytes of a cluster: qemu's default.
 const CLUSTER: usize = 1 << CLUSTER_BITS;

@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
-use super::in_order::{CHUNK, in_order};
 use super::{Unhashed, WriteError};
 use crate::digest::Digest;
 use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
+use crate::os::ordered::{CHUNK, in_order};
 
 /// Blocks of zeros this large become holes.
 const HOLE: usize = 1 << 16;

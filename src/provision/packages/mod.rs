@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 
-use crate::builder::Machine;
 use crate::digest::Digest;
-use crate::lock::{self, Lock, Manager, Request, Resolution};
+use crate::machine::Machine;
 use crate::network::{Proxy, Purpose, Rule, Rules};
 use crate::plan;
 use crate::provision::remote::{self, Ended, Interpreter, Outcome, Run};
+use crate::record::lock::{self, Lock, Manager, Request, Resolution};
 use crate::ssh::{Item, ItemSource, quote};
 
 use super::{Context, ProvisionError};
@@ -461,7 +461,7 @@ fn unpack(files: &[(String, Vec<u8>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::{Reason, Removal};
+    use crate::record::lock::{Reason, Removal};
 
     fn installed(words: &[&str]) -> Vec<Installed> {
         let package = |word: &&str| {

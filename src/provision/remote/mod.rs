@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Context, ProvisionError, Tail};
-use crate::builder::Machine;
+use crate::machine::Machine;
 use crate::secret::Secrets;
 use crate::ssh::{Session, SshError, quote};
 

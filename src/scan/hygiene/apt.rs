@@ -3,7 +3,7 @@
 use super::apt_conf::{self, Setting};
 use super::text::{has_url_password, lines, pair};
 use super::{Look, ScanError, Severity};
-use crate::debian::control;
+use crate::distro::debian::control;
 
 const SOURCES: &str = "/etc/apt/sources.list";
 

@@ -9,13 +9,13 @@ mod apt;
 mod apt_conf;
 mod boot;
 mod host_keys;
-mod left;
 mod permissions;
-mod places;
 mod proxies;
+mod residue;
 mod services;
 mod sshd;
 mod sudo;
+mod suspicious_files;
 mod table;
 mod text;
 
@@ -40,7 +40,7 @@ pub fn check(root: &Root<'_>) -> Result<Vec<Finding>, ScanError> {
         accounts: &accounts,
         findings: Vec::new(),
     };
-    left::check(&mut look)?;
+    residue::check(&mut look)?;
     accounts::check(&mut look)?;
     sudo::check(&mut look)?;
     sshd::check(&mut look)?;
@@ -50,7 +50,7 @@ pub fn check(root: &Root<'_>) -> Result<Vec<Finding>, ScanError> {
     boot::check(&mut look)?;
     services::check(&mut look)?;
     permissions::check(&mut look);
-    places::check(&mut look)?;
+    suspicious_files::check(&mut look)?;
     let mut findings = look.findings;
     findings.sort_by(|one, other| (&one.check, &one.path).cmp(&(&other.check, &other.path)));
     findings.dedup_by(|one, other| one.id == other.id && one.evidence == other.evidence);

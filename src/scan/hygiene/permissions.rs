@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Look, Severity};
 use crate::disk::read::Kind;
 use crate::disk::tree::File;
-use crate::scan::undeclared::places::PATH;
+use crate::scan::undeclared::watched_paths::PATH;
 
 const SET_USER: u16 = 0o4000;
 const SET_GROUP: u16 = 0o2000;

@@ -10,7 +10,7 @@ use crate::scan::testing::{Planted, of};
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n\
                       nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-const SHADOW: &str = "root:*:19000:0:99999:7:::\n_apt:*:19000:::::::\nnobody:!:19000:::::::\n";
+const SHADOW: &str = "root:*:19000:0:99999:7:::\n_apt:*:19000:::::\nnobody:!:19000:::::\n";
 const SSHD: &str = "# Port 22\nInclude /etc/ssh/sshd_config.d/*.conf\nPasswordAuthentication no\n\
                     KbdInteractiveAuthentication no\nUsePAM yes\n";
 /// With a time that is later than every day in the files above.
@@ -147,7 +147,7 @@ const CASES: &[Case] = &[
     }),
     ("cache", |tree| tree.file("/root/.cache/pip/x", 0o644, "x")),
     ("state-backup", |tree| {
-        tree.file("/etc/shadow-", 0o640, "root:*:1::::::\n")
+        tree.file("/etc/shadow-", 0o640, "root:*:1::::\n")
     }),
     ("temporary-file", |tree| tree.file("/tmp/x", 0o644, "x")),
     ("temporary-file", |tree| {
@@ -176,7 +176,7 @@ const CASES: &[Case] = &[
         tree.link("/etc/ssl/certs/abc.0", "ssl-cert-snakeoil.pem")
     }),
     ("shadow-day", |tree| {
-        tree.file("/etc/shadow", 0o640, "root:*:29000::::::\n")
+        tree.file("/etc/shadow", 0o640, "root:*:29000::::\n")
     }),
     ("authorized-keys", |tree| {
         tree.file(
@@ -260,30 +260,30 @@ const CASES: &[Case] = &[
     }),
     ("no-host-key-generator", |_| keyless()),
     ("empty-password", |tree| {
-        tree.file("/etc/shadow", 0o640, "root::19000::::::\n")
+        tree.file("/etc/shadow", 0o640, "root::19000::::\n")
     }),
     ("usable-password", |tree| {
         tree.file(
             "/etc/shadow",
             0o640,
-            "root:$y$j9T$abcdefgh$abcdefgh:19000::::::\n",
+            "root:$y$j9T$abcdefgh$abcdefgh:19000::::\n",
         )
     }),
     ("weak-password-hash", |tree| {
         tree.file(
             "/etc/shadow",
             0o640,
-            "root:$1$abcdefgh$abcdefgh:19000::::::\n",
+            "root:$1$abcdefgh$abcdefgh:19000::::\n",
         )
     }),
     ("weak-password-hash", |tree| {
-        tree.file("/etc/shadow", 0o640, "root:abJnggxhB/yWI:19000::::::\n")
+        tree.file("/etc/shadow", 0o640, "root:abJnggxhB/yWI:19000::::\n")
     }),
     ("locked-password-hash", |tree| {
         tree.file(
             "/etc/shadow",
             0o640,
-            "root:!$6$abcdefgh$abcdefgh:19000::::::\n",
+            "root:!$6$abcdefgh$abcdefgh:19000::::\n",
         )
     }),
     ("password-in-passwd", |tree| {
@@ -295,7 +295,7 @@ const CASES: &[Case] = &[
     ("shared-uid", |tree| {
         passwd(tree, "web:x:42:42::/:/bin/sh\n")
     }),
-    ("nis-entry", |tree| passwd(tree, "+::::::\n")),
+    ("nis-entry", |tree| passwd(tree, "+::::\n")),
     ("shadow-readable", |tree| {
         tree.file("/etc/shadow", 0o644, SHADOW)
     }),
@@ -916,7 +916,7 @@ proptest::proptest! {
         // A configuration of sshd that includes itself is one that cannot be read.
         let checked = check(&root);
         proptest::prop_assert!(matches!(checked, Ok(_) | Err(ScanError::Damaged { .. })), "{checked:?}");
-        if let Ok(packaged) = crate::scan::packaged::verify(&root, 1) {
+        if let Ok(packaged) = crate::scan::integrity::verify(&root, 1) {
             let declared = crate::scan::undeclared::Declared::default();
             let now = crate::scan::undeclared::Facts::of(&root, &packaged).unwrap();
             let _ = crate::scan::undeclared::check(&root, &packaged, &now, &declared).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Manager, Package};
-use crate::debian::control::{self, Paragraph};
+use crate::distro::debian::control::{self, Paragraph};
 use crate::scan::root::shown;
 use crate::scan::{Root, ScanError};
 

@@ -1,6 +1,6 @@
 //! Which kernel boots, by what the boot loader was told.
 
-use crate::debian::version::Version;
+use crate::distro::debian::version::Version;
 use crate::scan::{Root, ScanError};
 
 /// A boot menu is far smaller.

@@ -9,7 +9,7 @@ use super::{Root, ScanError};
 
 pub(super) mod apk;
 mod dpkg;
-pub mod explore;
+pub mod fuzzing;
 mod kernel;
 mod language;
 mod os_release;

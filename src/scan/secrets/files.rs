@@ -6,7 +6,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::table::RULES;
+use super::rules::RULES;
 use super::text::{AFTER, BEFORE, Found, Part, search};
 use super::unpack::{Hidden, MOST, MOST_OF_ALL, Stop, Unpack};
 use crate::disk::read::{Kind, ReadError};

@@ -8,16 +8,14 @@
 //! the start of its digest.
 
 mod files;
-mod judge;
 mod raw;
 mod rule;
-mod table;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod text;
 mod unpack;
-#[cfg(test)]
-mod variants;
+mod validators;
 
 pub use files::check;
 pub use raw::raw;

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::judge::Judge;
-use super::table::RULES;
+use super::rules::RULES;
+use super::validators::Judge;
 use crate::scan::Severity;
 
 /// One kind of secret.

@@ -1,14 +1,16 @@
 //! Planted secrets, made here from parts, so that no scanner takes this file for a leak.
 
+#[cfg(test)]
+mod corpus;
 use std::collections::HashSet;
 use std::io::Write as _;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 
 use super::check;
-use super::judge::base62;
 use super::rule::Rules;
-use super::table::RULES;
+use super::rules::RULES;
+use super::validators::base62;
 use crate::scan::Severity;
 use crate::scan::testing::Planted;
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::ops::Range;
 
-use super::judge::{Certainty, Match};
 use super::rule::{Rules, is_document, is_library};
-use super::table::RULES;
+use super::rules::RULES;
+use super::validators::{Certainty, Match};
 use crate::digest::Digest;
 
 /// Bytes that are looked at in one go.

@@ -1,9 +1,10 @@
 //! What somebody has declared. A plain value: it reads nothing.
 
-use super::facts::Facts;
-use super::places;
-use crate::lock::Lock;
-use crate::manifest::{Action, Inputs, Repository, inputs};
+use super::observed::Facts;
+use super::watched_paths;
+use crate::record::directory_listing;
+use crate::record::lock::Lock;
+use crate::record::manifest::{Action, Inputs, Repository};
 
 /// Everything that an image may have, and why.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +77,7 @@ impl Declared {
         });
     }
 
-    /// Says what is in a directory that was put in place as a whole (a [listing](crate::manifest::inputs::listing)), so
+    /// Says what is in a directory that was put in place as a whole (a [listing](crate::record::directory_listing)), so
     /// that it declares that and nothing else below it.
     pub fn narrow(&mut self, destination: &str, listing: &[u8]) {
         let destination = destination.trim_end_matches('/');
@@ -85,7 +86,7 @@ impl Declared {
             return;
         };
         let by = self.files.remove(at).by;
-        let files = inputs::listed(listing).flatten();
+        let files = directory_listing::listed(listing).flatten();
         let files = files.filter(|it| it.digest.is_some());
         self.files.extend(files.map(|it| DeclaredPath {
             path: format!("{destination}/{}", it.path.display()),
@@ -136,7 +137,7 @@ impl Declared {
                 .next()
                 .unwrap_or_default();
             let shared = shared(path, literal);
-            let own = places::PLACES.iter().any(|place| {
+            let own = watched_paths::PLACES.iter().any(|place| {
                 place.below.iter().any(|below| {
                     let rest = shared.strip_prefix(below);
                     rest.is_some_and(|rest| rest.starts_with('/'))

@@ -9,16 +9,16 @@ use super::{Finding, Packaged, Root, ScanError, Severity};
 
 mod accounts;
 mod declared;
-mod facts;
+mod observed;
 mod packages;
 mod paths;
-pub(crate) mod places;
 mod presets;
+pub(crate) mod watched_paths;
 
 use presets::Presets;
 
 pub use declared::{Declared, DeclaredPackage, DeclaredPath};
-pub use facts::{Facts, Print, Privilege};
+pub use observed::{Facts, Print, Privilege};
 
 /// The largest file that says who made what: a package's script, the state of an alternative.
 const LARGEST: u64 = 16 << 20;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Compare, Found, Severity};
-use crate::scan::packaged::Package;
+use crate::scan::integrity::Package;
 
 impl Compare<'_> {
     pub(super) fn packages(&mut self) {

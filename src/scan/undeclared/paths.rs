@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::facts::{Kept, Privilege, subject};
-use super::places::Place;
+use super::observed::{Kept, Privilege, subject};
+use super::watched_paths::Place;
 use super::{Compare, Found, LARGEST, ScanError, Severity};
 use crate::disk::tree::{Content, File};
 

@@ -6,12 +6,12 @@ use super::*;
 use crate::digest::Digest;
 use crate::disk::read::{Kind, Xattr};
 use crate::disk::tree::{Content, File};
-use crate::manifest::{self, Inputs};
-use crate::scan::inventory::rpm::header;
+use crate::distro::rpm::header;
+use crate::record::manifest::{self, Inputs};
+use crate::scan::integrity::verify;
 use crate::scan::inventory::rpm::tests::{
     Value, database as rpm_database, header_of, large_header,
 };
-use crate::scan::packaged::verify;
 use crate::scan::testing::{Planted, of};
 
 const ABC: &str = "900150983cd24fb0d6963f7d28e17f72";
@@ -349,7 +349,7 @@ fn what_nobody_has_declared_is_found_with_its_nearest_cause() {
 
 #[test]
 fn every_place_has_a_case() {
-    for place in places::PLACES {
+    for place in watched_paths::PLACES {
         assert!(
             CASES.iter().any(|(id, ..)| id.starts_with(place.check)),
             "{}",
@@ -581,7 +581,10 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
     std::fs::create_dir(scratch.path().join("sub")).unwrap();
     std::fs::write(scratch.path().join("a"), "x").unwrap();
     std::fs::write(scratch.path().join("sub/b"), "x").unwrap();
-    let listing = manifest::inputs::listing(scratch.path(), &crate::hashing::Stop::default());
+    let listing = crate::pipeline::manifest_inputs::listing(
+        scratch.path(),
+        &crate::os::hash_stream::Stop::default(),
+    );
     declared.narrow("/usr/local/share/web/", &listing.unwrap());
     let found = found(&tree, &declared);
     let ids: Vec<_> = found.keys().collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use karat::child::{self, Reaped};
+use karat::os::child::{self, Reaped};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{mpsc, watch};
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use karat::child;
 use karat::fetch::Cache;
+use karat::os::child;
 use tokio::process::Child;
 
 use super::answer::Answer;

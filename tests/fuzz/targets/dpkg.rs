@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    std::hint::black_box(karat::scan::inventory::explore::status(data));
+    std::hint::black_box(karat::scan::inventory::fuzzing::status(data));
 });

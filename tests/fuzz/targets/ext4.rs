@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    std::hint::black_box(karat::disk::read::explore::ext4(data.to_vec()));
+    std::hint::black_box(karat::disk::read::fuzzing::ext4(data.to_vec()));
 });

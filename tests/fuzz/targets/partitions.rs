@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    std::hint::black_box(karat::disk::read::explore::table(data.to_vec()));
+    std::hint::black_box(karat::disk::read::fuzzing::table(data.to_vec()));
 });

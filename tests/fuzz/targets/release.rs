@@ -3,6 +3,6 @@
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     drop(std::hint::black_box(
-        String::from_utf8_lossy(data).parse::<karat::debian::release::Release>(),
+        String::from_utf8_lossy(data).parse::<karat::distro::debian::release::Release>(),
     ));
 });

@@ -2,8 +2,8 @@
 
 use super::super::fields::{Fields, to_index};
 use super::super::{ReadError, Xattr};
-use super::node::Node;
-use super::opened::Files;
+use super::file_cache::Files;
+use super::inode::Node;
 use super::volume::Volume;
 use super::{Feature, acl, crc32c, damaged, too_large};
 

@@ -2,8 +2,8 @@
 
 use super::super::fields::{Fields, to_index};
 use super::super::{Entry, Inode, Kind, ReadError};
-use super::node::Node;
-use super::opened::Opened;
+use super::file_cache::Opened;
+use super::inode::Node;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
 

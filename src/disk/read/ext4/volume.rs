@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
-use super::node::Node;
-use super::opened::{Files, Opened};
+use super::file_cache::{Files, Opened};
+use super::inode::Node;
 use super::overlay::Overlay;
 use super::{
     Feature, Superblock, attributes, crc16, crc32c, damaged, directory, journal, too_large,

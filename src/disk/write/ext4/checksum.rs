@@ -1,7 +1,7 @@
 //! The checksums of ext4 metadata.
 
-use super::super::little::low16;
 pub(super) use crate::disk::read::ext4::{crc16, crc32c};
+use crate::disk::write::fields::low16;
 
 /// Which metadata carry checksums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,8 +1,8 @@
 //! Directories as blocks: a list, or, beyond one block, a tree by hash.
 
-use super::super::little::{Fields, low16, low32};
 use super::checksum::crc32c;
 use super::hash::NameHash;
+use crate::disk::write::fields::{Fields, low16, low32};
 
 /// One name.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Where a file's blocks are: extents in the inode, or a tree of blocks of them.
 
-use super::super::little::{Fields, high32, low16, low32};
 use super::checksum::crc32c;
+use crate::disk::write::fields::{Fields, high32, low16, low32};
 
 /// Blocks of a file that lie in one piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +103,7 @@ fn index_entry(first: [u8; ENTRY], place: u64) -> [u8; ENTRY] {
 }
 
 fn to_array(entry: &Fields) -> [u8; ENTRY] {
-    super::super::little::array(entry.bytes(), 0)
+    crate::disk::write::fields::array(entry.bytes(), 0)
 }
 
 fn node(entries: &[[u8; ENTRY]], most: usize, depth: u16, size: usize) -> Fields {

@@ -10,8 +10,8 @@ use super::{EXTENTS_FLAG, Layer, checksum, refuse, split};
 use crate::disk::read::{Flags, Kind};
 use crate::disk::tree::{Content, File};
 use crate::disk::write::WriteError;
-use crate::disk::write::little::low16;
-use crate::disk::write::pieces::{Piece, Source};
+use crate::disk::write::fields::low16;
+use crate::disk::write::layout::{Piece, Source};
 
 /// Links that a file can have; a directory with more subdirectories says 1.
 const MOST_LINKS: usize = 65_000;

@@ -4,7 +4,7 @@ use super::checksum::Checksums;
 use super::superblock::{self, Usage};
 use super::{Layer, inode, mark};
 use crate::disk::write::WriteError;
-use crate::disk::write::pieces::{PACKED, Piece};
+use crate::disk::write::layout::{PACKED, Piece};
 
 impl Layer<'_> {
     pub(super) fn finish(mut self) -> Result<Vec<Piece>, WriteError> {

@@ -1,10 +1,10 @@
 //! What a new file system has in common with the base's: identity, features, policy. Read from the base's superblock.
 
-use super::super::little::{array, get32, low32};
 use super::WriteError;
 use super::checksum::{Checksums, crc16};
 use super::hash::{Kind, NameHash, seed};
 use crate::disk::read::ext4::Superblock;
+use crate::disk::write::fields::{array, get32, low32};
 
 /// Bytes of a superblock.
 pub(super) const SUPERBLOCK: usize = 1024;

@@ -1,6 +1,6 @@
 //! The hashes by which ext4 indexes large directories.
 
-use super::super::little::get32;
+use crate::disk::write::fields::get32;
 
 /// How names are hashed: the base's choice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

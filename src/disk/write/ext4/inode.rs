@@ -1,7 +1,7 @@
 //! Inodes as bytes.
 
-use super::super::little::{Fields, high32, low16, low32};
 use super::checksum::{Checksums, crc32c};
+use crate::disk::write::fields::{Fields, high32, low16, low32};
 
 /// A time: seconds since 1970 and nanoseconds.
 pub(super) type Time = (i64, u32);
@@ -153,7 +153,7 @@ mod tests {
             };
             let bytes = inode.bytes(12, 256, Checksums::None);
             let word =
-                |at: usize| u32::from_le_bytes(super::super::super::little::array(&bytes, at));
+                |at: usize| u32::from_le_bytes(crate::disk::write::fields::array(&bytes, at));
             let back = i64::from(word(0x10).cast_signed()) + (i64::from(word(0x88) & 3) << 32);
             assert_eq!((back, word(0x88) >> 2), (seconds, 5));
             if seconds < 1 << 32 {

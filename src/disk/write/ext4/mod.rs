@@ -11,8 +11,8 @@ use self::inode::Inode;
 use self::space::{CLUSTER, Grid, Space, Start};
 use self::superblock::Totals;
 use super::WriteError;
-use super::little::{low16, low32};
-use super::pieces::Piece;
+use super::fields::{low16, low32};
+use super::layout::Piece;
 use crate::disk::read::Kind;
 use crate::disk::tree::{Contents, Tree};
 

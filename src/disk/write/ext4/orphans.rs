@@ -1,10 +1,10 @@
 //! The file of orphans: a list of inodes that are open though they have no name, which many processors can change at once.
 
-use super::super::little::Fields;
 use super::checksum::crc32c;
 use super::inode::Inode;
 use super::{EXTENTS_FLAG, Layer};
 use crate::disk::write::WriteError;
+use crate::disk::write::fields::Fields;
 
 /// Blocks of the file: as many as mke2fs gives a small file system.
 const BLOCKS: u64 = 32;

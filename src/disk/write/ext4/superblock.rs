@@ -1,9 +1,9 @@
 //! Superblock, group descriptors and journal superblock as bytes.
 
-use super::super::little::{Fields, low16, low32};
 use super::checksum::{Checksums, crc32c};
 use super::format::{Format, SUPERBLOCK, compatible};
 use super::geometry::{Geometry, Group};
+use crate::disk::write::fields::{Fields, low16, low32};
 
 /// What is only known when everything has its place.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ pub(super) fn superblock(
     }
     block.put32(
         0x160,
-        super::super::little::get32(&format.base, 0x160) & HASH_FLAGS,
+        crate::disk::write::fields::get32(&format.base, 0x160) & HASH_FLAGS,
     );
     if format.flex_groups > 1 {
         block.put8(0x174, low8(format.flex_groups.ilog2()));
@@ -151,7 +151,7 @@ pub(super) fn descriptor(format: &Format, number: u32, group: &Group, usage: &Us
     ] {
         bytes.put32(low, low32(place));
         if wide {
-            bytes.put32(high, super::super::little::high32(place));
+            bytes.put32(high, crate::disk::write::fields::high32(place));
         }
     }
     if format.checksums != Checksums::None {

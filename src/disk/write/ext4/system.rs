@@ -1,11 +1,11 @@
 //! Inodes that belong to the file system itself: its journal, and what owns the blocks that growing takes.
 
-use super::super::little::{Fields, low16, low32};
 use super::extents;
 use super::format::compatible;
 use super::inode::Inode;
 use super::{EXTENTS_FLAG, JOURNAL_INODE, Layer, RESIZE_INODE, superblock};
 use crate::disk::write::WriteError;
+use crate::disk::write::fields::{Fields, low16, low32};
 
 impl Layer<'_> {
     /// An empty journal of the base's size.

@@ -1,8 +1,8 @@
 //! Extended attributes: in the inode, in one block, or a large value in an inode of its own.
 
-use super::super::little::{Fields, low16};
 use super::checksum::crc32c;
 use crate::disk::read::ext4::acl_to_disk;
+use crate::disk::write::fields::{Fields, low16};
 
 /// An attribute as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use percent_encoding::percent_decode_str;
 
 use crate::digest::Digest;
-use crate::lock::{Archive, Package, Reason, Removal, Resolution};
 use crate::provision::packages::{PackageError, Upstream, plain};
+use crate::record::lock::{Archive, Package, Reason, Removal, Resolution};
 use crate::time::Timestamp;
 
 /// A line of a simulation.

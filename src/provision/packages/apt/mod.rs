@@ -1,10 +1,10 @@
 //! apt, of Debian and Ubuntu.
 
 use super::{Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources};
-use crate::lock::{Lock, Reason};
 use crate::plan;
 use crate::provision::remote::Ended;
 use crate::provision::{ProvisionError, Tail};
+use crate::record::lock::{Lock, Reason};
 
 mod answer;
 mod sources;

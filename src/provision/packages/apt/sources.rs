@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::debian::control::paragraphs;
+use crate::distro::debian::control::paragraphs;
 use crate::provision::packages::{PackageError, Repository, Upstream, plain};
 
 /// What else a source may say, besides types, URIs, suites and components.

@@ -12,9 +12,9 @@ use super::{
     Upstream, plain,
 };
 use crate::digest::Digest;
-use crate::lock::{Archive, Lock, Package, Reason, Removal};
 use crate::provision::ProvisionError;
 use crate::provision::remote::{DATA, Ended};
+use crate::record::lock::{Archive, Lock, Package, Reason, Removal};
 
 const SURVEY: &str = concat!(
     "absent=0\n",

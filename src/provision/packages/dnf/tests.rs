@@ -1,5 +1,5 @@
 use super::*;
-use crate::lock::Manager;
+use crate::record::lock::Manager;
 
 fn asked() -> Asked {
     let plan = crate::plan::Repository {

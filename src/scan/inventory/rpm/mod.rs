@@ -1,12 +1,11 @@
 //! RPM's database: a table of package headers in a file of `SQLite`.
 
 use super::{Manager, Package};
+use crate::distro::sqlite;
 use crate::scan::root::shown;
-use crate::scan::{Root, ScanError, sqlite};
+use crate::scan::{Root, ScanError};
 
-pub(crate) mod header;
-
-pub use header::Header;
+pub use crate::distro::rpm::header::Header;
 
 /// Where it is; the first since RPM 4.17 on most systems.
 const PLACES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
@@ -95,36 +94,46 @@ pub fn of_header(bytes: &[u8]) -> Option<Package> {
 /// The package of a header. Keys that signatures are checked with are in the same table, and are no packages.
 pub fn package(header: &Header<'_>) -> Option<Package> {
     let name = header
-        .text(header::NAME)
+        .text(crate::distro::rpm::header::NAME)
         .filter(|name| *name != "gpg-pubkey")?;
-    let release = header.text(header::RELEASE)?;
-    let epoch = header.number(header::EPOCH).filter(|epoch| *epoch > 0);
+    let release = header.text(crate::distro::rpm::header::RELEASE)?;
+    let epoch = header
+        .number(crate::distro::rpm::header::EPOCH)
+        .filter(|epoch| *epoch > 0);
     let with_epoch = |rest: String| match epoch {
         Some(epoch) => format!("{epoch}:{rest}"),
         None => rest,
     };
-    let version = with_epoch(format!("{}-{release}", header.text(header::VERSION)?));
-    let source = header.text(header::SOURCE).and_then(|file| {
-        let stem = file
-            .strip_suffix(".src.rpm")
-            .or_else(|| file.strip_suffix(".nosrc.rpm"))?;
-        let (rest, release) = stem.rsplit_once('-')?;
-        let (name, version) = rest.rsplit_once('-')?;
-        Some((name.to_owned(), with_epoch(format!("{version}-{release}"))))
-    });
+    let version = with_epoch(format!(
+        "{}-{release}",
+        header.text(crate::distro::rpm::header::VERSION)?
+    ));
+    let source = header
+        .text(crate::distro::rpm::header::SOURCE)
+        .and_then(|file| {
+            let stem = file
+                .strip_suffix(".src.rpm")
+                .or_else(|| file.strip_suffix(".nosrc.rpm"))?;
+            let (rest, release) = stem.rsplit_once('-')?;
+            let (name, version) = rest.rsplit_once('-')?;
+            Some((name.to_owned(), with_epoch(format!("{version}-{release}"))))
+        });
     let (source, source_version) = source.unwrap_or_else(|| (name.to_owned(), version.clone()));
     Some(Package {
         manager: Manager::Rpm,
         name: name.to_owned(),
         version,
         architecture: header
-            .text(header::ARCHITECTURE)
+            .text(crate::distro::rpm::header::ARCHITECTURE)
             .unwrap_or_default()
             .to_owned(),
         source,
         source_version,
         status: String::new(),
-        license: header.text(header::LICENSE).unwrap_or_default().to_owned(),
+        license: header
+            .text(crate::distro::rpm::header::LICENSE)
+            .unwrap_or_default()
+            .to_owned(),
     })
 }
 

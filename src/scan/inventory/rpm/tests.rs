@@ -1,4 +1,5 @@
 use super::*;
+use crate::distro::rpm::header;
 use crate::scan::testing::Planted;
 
 /// What a tag has.

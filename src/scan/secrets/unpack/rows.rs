@@ -3,8 +3,8 @@
 
 use super::Unpack;
 use super::source::Source;
+use crate::distro::sqlite;
 use crate::scan::secrets::text::{Part, search};
-use crate::scan::sqlite;
 
 /// What may be the name of a setting, whose value is in the next column.
 const LONGEST_NAME: usize = 64;

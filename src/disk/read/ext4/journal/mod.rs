@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use self::features::{HAS_64BIT, HAS_CSUM_V2, HAS_CSUM_V3, HAS_FAST_COMMIT};
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead as _, ReadError};
-use super::map::{self, Piece};
+use super::extents::{self, Piece};
 use super::overlay::{Replaced, Replacement};
 use super::volume::Volume;
 use super::{PART, crc32c, damaged};
@@ -43,7 +43,7 @@ pub(super) fn replay(volume: &Volume) -> Result<Replaced, ReadError> {
             "a journal on another disk that has to be replayed",
         ));
     }
-    let (pieces, _) = map::pieces(volume, &volume.node(number)?)?;
+    let (pieces, _) = extents::pieces(volume, &volume.node(number)?)?;
     let journal = Journal::open(volume, pieces)?;
     if journal.start == 0 {
         return Ok(Replaced::new());

@@ -2,11 +2,11 @@
 
 use super::super::super::ReadError;
 use super::super::super::fields::Fields;
-use super::super::map::Piece;
 use super::super::volume::Volume;
 use super::super::{crc32c, too_large};
 use super::features::{HAS_ASYNC_COMMIT, HAS_FAST_COMMIT, HAS_OLD_CHECKSUM, KNOWN};
 use super::{Journal, MAGIC, bad, unsupported};
+use crate::disk::read::ext4::extents::Piece;
 
 const SUPERBLOCK_V1: u32 = 3;
 const SUPERBLOCK_V2: u32 = 4;

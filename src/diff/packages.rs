@@ -1,0 +1,246 @@
+//! Packages of two images.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::change::{Change, by_key};
+use crate::record::manifest::{Manifest, Origin, Package};
+use crate::scan::inventory::Manager;
+use crate::scan::vulnerability;
+
+/// A package that is not the same in both.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct PackageChange {
+    /// Its name.
+    pub name: String,
+    /// Its architecture, in the second where it is there.
+    pub arch: String,
+    /// What became of it.
+    pub change: PackageKind,
+    /// Its version in the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Its version in the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Why it is there: in the second, else in the first.
+    pub origin: Origin,
+    /// What else about it is not the same; the digest of its file only where the version is,
+    /// and both digests are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// CVEs that its changelog names between the two versions: mended by an upgrade, back again after a downgrade. Absent
+    /// when it is not known, as in an image without changelogs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changelog: Option<BTreeSet<String>>,
+    /// Findings about it that only the first image's last scan has.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub fixed: BTreeSet<String>,
+    /// Findings about it that only the second image's last scan has.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub introduced: BTreeSet<String>,
+}
+
+/// What became of a package.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PackageKind {
+    /// It is newer.
+    Upgraded,
+    /// It is older.
+    Downgraded,
+    /// It is another one of the same version, or nobody can say which version is newer.
+    Changed,
+    /// It was not there.
+    Added,
+    /// It is gone.
+    Removed,
+}
+
+impl PackageKind {
+    /// As in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upgraded => "upgraded",
+            Self::Downgraded => "downgraded",
+            Self::Changed => "changed",
+            Self::Added => "added",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// The packages that differ, by name.
+pub(super) fn packages(first: &Manifest, second: &Manifest) -> Vec<PackageChange> {
+    let mut names: BTreeMap<&str, [Vec<&Package>; 2]> = BTreeMap::new();
+    for (side, manifest) in [first, second].into_iter().enumerate() {
+        for package in &manifest.outputs.packages {
+            names.entry(&package.name).or_default()[side].push(package);
+        }
+    }
+    let manager = manager(second);
+    let mut found = Vec::new();
+    for [mut from, mut to] in names.into_values() {
+        // Several versions and architectures of one name may be installed.
+        take_pairs(&mut from, &mut to, |one, other| one == other);
+        let same_arch = take_pairs(&mut from, &mut to, |one, other| one.arch == other.arch);
+        let any = take_pairs(&mut from, &mut to, |_, _| true);
+        let both = same_arch.into_iter().chain(any);
+        let both = both.map(|(one, other)| moved(manager, one, other));
+        found.extend(both.filter(|it| it.from != it.to || !it.changes.is_empty()));
+        found.extend(
+            from.into_iter()
+                .map(|one| change(PackageKind::Removed, Some(one), None)),
+        );
+        found.extend(
+            to.into_iter()
+                .map(|one| change(PackageKind::Added, None, Some(one))),
+        );
+    }
+    found
+}
+
+/// Takes out of both lists what belongs together.
+fn take_pairs<'a>(
+    from: &mut Vec<&'a Package>,
+    to: &mut Vec<&'a Package>,
+    belong: impl Fn(&Package, &Package) -> bool,
+) -> Vec<(&'a Package, &'a Package)> {
+    let mut pairs = Vec::new();
+    from.retain(|one| {
+        let at = to.iter().position(|other| belong(one, other));
+        pairs.extend(at.map(|at| (*one, to.remove(at))));
+        at.is_none()
+    });
+    pairs
+}
+
+fn moved(manager: Manager, one: &Package, other: &Package) -> PackageChange {
+    let kind = match vulnerability::compare(manager, &one.version, &other.version) {
+        Some(Ordering::Less) => PackageKind::Upgraded,
+        Some(Ordering::Greater) => PackageKind::Downgraded,
+        Some(Ordering::Equal) | None => PackageKind::Changed,
+    };
+    let mut left_out = vec!["name", "version"];
+    // Of another version it is another file, of course; and where only one is known, none has changed.
+    let same = one.version == other.version && one.sha256.is_some() && other.sha256.is_some();
+    if !same {
+        left_out.push("sha256");
+    }
+    let changes = by_key(one, other, &left_out);
+    let changes = changes.into_iter().flat_map(|(key, changes)| {
+        changes.into_iter().map(move |change| Change {
+            what: vec![key.clone()],
+            ..change
+        })
+    });
+    PackageChange {
+        changes: changes.collect(),
+        ..change(kind, Some(one), Some(other))
+    }
+}
+
+fn change(kind: PackageKind, one: Option<&Package>, other: Option<&Package>) -> PackageChange {
+    let package = other.or(one);
+    PackageChange {
+        name: package.map(|it| it.name.clone()).unwrap_or_default(),
+        arch: package.map(|it| it.arch.clone()).unwrap_or_default(),
+        change: kind,
+        from: one.map(|it| it.version.clone()),
+        to: other.map(|it| it.version.clone()),
+        origin: package.map_or(Origin::Base, |it| it.origin),
+        changes: Vec::new(),
+        changelog: None,
+        fixed: BTreeSet::new(),
+        introduced: BTreeSet::new(),
+    }
+}
+
+/// Whose versions these are. RPM has the kernel's word for an architecture, dpkg for most its own.
+fn manager(manifest: &Manifest) -> Manager {
+    let of_rpm = |it: &Package| it.arch == "noarch" || it.arch == manifest.outputs.arch;
+    if manifest.outputs.packages.iter().any(of_rpm) {
+        Manager::Rpm
+    } else {
+        Manager::Dpkg
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::record::manifest::tests::example;
+
+    fn image(packages: &str) -> Manifest {
+        let mut made = example("web", "x", b"image");
+        let package = |word: &str| {
+            let parts: Vec<_> = word.split(' ').collect();
+            Package {
+                name: parts[0].to_owned(),
+                version: parts[1].to_owned(),
+                arch: parts[2].to_owned(),
+                origin: Origin::Base,
+                sha256: parts.get(3).map(|it| Digest::of(it.as_bytes())),
+            }
+        };
+        let words = packages.split(", ").filter(|word| !word.is_empty());
+        made.outputs.packages = words.map(package).collect();
+        made
+    }
+
+    #[test]
+    fn packages_go_up_and_down_by_the_rules_of_their_manager() {
+        for (first, second, expected) in [
+            ("a 1 all", "a 1 all", ""),
+            ("a 1.9 amd64", "a 1.10 amd64", "a upgraded 1.9 1.10"),
+            ("a 1.0 amd64", "a 1.0~rc1 amd64", "a downgraded 1.0 1.0~rc1"),
+            ("a 2 amd64", "a 1:1 amd64", "a upgraded 2 1:1"),
+            (
+                "a 1-1.el9 noarch",
+                "a 1^1-1.el9 noarch",
+                "a upgraded 1-1.el9 1^1-1.el9",
+            ),
+            ("", "a 1 all", "a added - 1"),
+            ("a 1 all", "", "a removed 1 -"),
+            ("a 1 all x", "a 1 all y", "a changed 1 1 sha256"),
+            ("a 1 all", "a 1 all y", ""),
+            ("a 1 all x", "a 2 all y", "a upgraded 1 2"),
+            ("a 1 all", "a 2 amd64", "a upgraded 1 2 arch"),
+            (
+                "a 1 amd64, a 1 i386",
+                "a 2 amd64, a 1 i386",
+                "a upgraded 1 2",
+            ),
+            (
+                "k 1 x86_64, k 2 x86_64",
+                "k 2 x86_64, k 3 x86_64, k 4 x86_64",
+                "k upgraded 1 3, k added - 4",
+            ),
+            ("b 1 all, a 1 all", "", "a removed 1 -, b removed 1 -"),
+        ] {
+            let found = packages(&image(first), &image(second)).into_iter();
+            let told = found.map(|it| {
+                let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+                let mut told = format!(
+                    "{} {} {} {}",
+                    it.name,
+                    it.change.name(),
+                    or_none(it.from),
+                    or_none(it.to)
+                );
+                told.extend(
+                    it.changes
+                        .iter()
+                        .map(|it| format!(" {}", it.what.join("."))),
+                );
+                told
+            });
+            let told: Vec<_> = told.collect();
+            assert_eq!(told.join(", "), expected, "{first} -> {second}");
+        }
+    }
+}

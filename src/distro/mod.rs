@@ -1,0 +1,6 @@
+//! Formats of the distributions: versions, package databases and indices of dpkg, RPM and apk. Pure: bytes in, values out.
+
+pub(crate) mod alpine;
+pub mod debian;
+pub(crate) mod rpm;
+pub(crate) mod sqlite;

@@ -1,0 +1,216 @@
+//! How far an upload is, kept in a file, so that the next run goes on where a killed one stopped.
+//!
+//! One line a fact, added at the end: what is uploaded, the snapshot once it is known, each block that AWS has. A line that was cut
+//! off is of no use, and none of them is needed: without it, a block is sent once more.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::PublishError;
+use crate::ec2::client::ec2::Tags;
+use crate::os::file_lock::FileLock;
+
+/// What a snapshot is begun with: a second beginning with the same is the same snapshot.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Beginning {
+    pub(super) token: String,
+    pub(super) tags: Tags,
+    pub(super) size: u64,
+    pub(super) parent: Option<String>,
+    pub(super) encrypted: bool,
+    pub(super) kms_key: Option<String>,
+}
+
+/// The right to upload an image to a place, which one process at a time has, among those that share a cache.
+#[derive(Debug)]
+pub(super) struct Claim {
+    path: PathBuf,
+    lock: FileLock,
+}
+
+/// An upload that has begun.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) beginning: Beginning,
+    pub(super) snapshot: Option<String>,
+    done: HashSet<u64>,
+    file: Mutex<File>,
+    claim: Claim,
+}
+
+/// The files of uploads, among those of other regions and images.
+pub(super) fn place(cache: &Path, name: &str) -> PathBuf {
+    cache.join("uploads").join(name)
+}
+
+impl Claim {
+    /// Takes the upload of this name. `None` while another process has it.
+    pub(super) fn of(path: &Path) -> Result<Option<Self>, PublishError> {
+        let failed = failed(path);
+        let directory = path.parent().unwrap_or(path);
+        fs::create_dir_all(directory).map_err(&failed)?;
+        let lock = FileLock::try_exclusive(&path.with_extension("lock")).map_err(&failed)?;
+        let path = path.to_owned();
+        Ok(lock.map(|lock| Self { path, lock }))
+    }
+
+    /// Goes on with the upload where a killed process has stopped, or begins one.
+    pub(super) fn open(self, begin: impl FnOnce() -> Beginning) -> Result<Progress, PublishError> {
+        let known = match fs::read_to_string(&self.path) {
+            Ok(text) => read(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(&self.path)(error)),
+        };
+        let is_known = known.is_some();
+        let (beginning, snapshot, done) = known.unwrap_or_else(|| (begin(), None, HashSet::new()));
+        let mut file = OpenOptions::new();
+        let file = file.create(true).append(true).open(&self.path);
+        let progress = Progress {
+            beginning,
+            snapshot,
+            done,
+            file: Mutex::new(file.map_err(failed(&self.path))?),
+            claim: self,
+        };
+        if !is_known {
+            // Whatever was there is of no use.
+            let emptied = progress.file().set_len(0);
+            emptied.map_err(failed(&progress.claim.path))?;
+            let line = serde_json::to_string(&progress.beginning).expect("it is made of text");
+            progress.add(&line)?;
+        }
+        Ok(progress)
+    }
+
+    /// There is nothing to upload, or no longer.
+    pub(super) fn end(self) -> Result<(), PublishError> {
+        self.forget()?;
+        let path = &self.path;
+        self.lock.remove().map_err(failed(path))
+    }
+
+    fn forget(&self) -> Result<(), PublishError> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&self.path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Progress {
+    /// An upload that nobody goes on with; `None` while somebody does, or when there is none.
+    pub(super) fn of_dead(path: &Path) -> Result<Option<Self>, PublishError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Some(claim) = Claim::of(path)? else {
+            return Ok(None);
+        };
+        match fs::read_to_string(path) {
+            Ok(text) if read(&text).is_some() => {
+                claim.open(|| unreachable!("it is known")).map(Some)
+            }
+            // Nothing was begun with it.
+            _ => claim.end().map(|()| None),
+        }
+    }
+
+    /// The snapshot has this name.
+    pub(super) fn begun(&mut self, snapshot: String) -> Result<(), PublishError> {
+        self.add(&snapshot)?;
+        self.snapshot = Some(snapshot);
+        Ok(())
+    }
+
+    /// Whether AWS has a block.
+    pub(super) fn has(&self, block: u64) -> bool {
+        self.done.contains(&block)
+    }
+
+    /// AWS has a block.
+    pub(super) fn put(&self, block: u64) -> Result<(), PublishError> {
+        self.add(&block.to_string())
+    }
+
+    /// It is over. Another one may begin.
+    pub(super) fn end(self) -> Result<Claim, PublishError> {
+        self.claim.forget()?;
+        Ok(self.claim)
+    }
+
+    fn file(&self) -> std::sync::MutexGuard<'_, File> {
+        self.file.lock().expect("nobody panics with it")
+    }
+
+    fn add(&self, line: &str) -> Result<(), PublishError> {
+        let written = self.file().write_all(format!("{line}\n").as_bytes());
+        written.map_err(failed(&self.claim.path))
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> PublishError {
+    |source| PublishError::Progress {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn read(text: &str) -> Option<(Beginning, Option<String>, HashSet<u64>)> {
+    let whole = text.rfind('\n')?;
+    let mut lines = text[..whole].lines();
+    let beginning = serde_json::from_str(lines.next()?).ok()?;
+    let snapshot = lines.next().map(str::to_owned);
+    let done = lines.filter_map(|line| line.parse().ok()).collect();
+    Some((beginning, snapshot, done))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beginning(token: &str) -> Beginning {
+        Beginning {
+            token: token.to_owned(),
+            tags: Tags::default(),
+            size: 4,
+            parent: None,
+            encrypted: false,
+            kms_key: None,
+        }
+    }
+
+    #[test]
+    fn an_upload_is_taken_up_where_it_stopped() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = place(scratch.path(), "one");
+        let open = |token| {
+            let claim = Claim::of(&path).unwrap()?;
+            Some(claim.open(|| beginning(token)).unwrap())
+        };
+        let mut first = open("1").unwrap();
+        assert!(open("2").is_none());
+        first.begun("snap-1".to_owned()).unwrap();
+        first.put(7).unwrap();
+        first.put(12).unwrap();
+        drop(first);
+        // The last line was cut off.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 1]).unwrap();
+        let second = open("3").unwrap();
+        assert_eq!(second.beginning, beginning("1"));
+        assert_eq!(second.snapshot.as_deref(), Some("snap-1"));
+        assert!(second.has(7) && !second.has(12) && !second.has(1));
+        second.end().unwrap().end().unwrap();
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
+        let third = open("4").unwrap();
+        assert_eq!(
+            (third.beginning.token.as_str(), &third.snapshot),
+            ("4", &None)
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! What AWS has, read again and compared with what was recorded.
+
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
+use super::PublishError;
+use crate::digest::Digest;
+use crate::disk::content::{CHUNK, Content};
+use crate::ec2::client::Region;
+use crate::ec2::client::ebs::BLOCK;
+
+/// The digest of the disk that a snapshot is of, which has `size` bytes; what is behind them must be zeros.
+///
+/// # Errors
+/// The snapshot cannot be read, or there is data behind the end of the disk.
+pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest, PublishError> {
+    let mut content = Content::new(size);
+    let mut open: Option<(u64, Vec<u8>)> = None;
+    let mut blocks = region.contents(snapshot).await?.boxed_local();
+    while let Some(block) = blocks.next().await {
+        let (index, data) = block?;
+        let offset = index * BLOCK as u64;
+        let start = offset - offset % CHUNK as u64;
+        let behind = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if data.iter().skip(behind).any(|byte| *byte != 0) {
+            return Err(PublishError::Changed {
+                image: snapshot.to_owned(),
+                region: region.name().to_owned(),
+                problem: format!("has data behind the end of the disk, at {offset}"),
+            });
+        }
+        if start >= size {
+            continue;
+        }
+        let (_, chunk) = match open.take() {
+            Some(open_one) if open_one.0 == start => open.insert(open_one),
+            done => {
+                close(&mut content, done);
+                let length = usize::try_from(size - start).map_or(CHUNK, |left| left.min(CHUNK));
+                open.insert((start, vec![0; length]))
+            }
+        };
+        // Less than a MiB.
+        let at = usize::try_from(offset - start).unwrap_or_default();
+        let length = data.len().min(chunk.len().saturating_sub(at));
+        if length > 0 {
+            chunk[at..at + length].copy_from_slice(&data[..length]);
+        }
+    }
+    close(&mut content, open);
+    Ok(content.finish())
+}
+
+fn close(content: &mut Content, chunk: Option<(u64, Vec<u8>)>) {
+    if let Some((start, bytes)) = chunk {
+        content.add(start, Sha256::digest(&bytes).into());
+    }
+}

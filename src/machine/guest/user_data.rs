@@ -1,0 +1,101 @@
+//! What cloud-init is told: how to let us in.
+
+use serde_json::{Value, json};
+
+/// The `#cloud-config` of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UserData<'a> {
+    /// Login name.
+    pub user: &'a str,
+    /// Public keys that may log in, as lines of `authorized_keys`.
+    pub authorized: &'a [String],
+    /// The guest's own key.
+    pub host_key_private: &'a str,
+    pub host_key_public: &'a str,
+    /// The units of cloud-init's stages after the one that does all of this. Each would start Python for nothing, 20 s of an
+    /// emulated boot.
+    pub later_stages: &'a str,
+}
+
+impl UserData<'_> {
+    /// Every JSON text is YAML, and nothing in it can break out of its place.
+    ///
+    /// Only the modules that the build needs run: what cloud-init would do besides (apt sources, locale, mounts, ...) has no place
+    /// in an image, takes much of an emulated boot, and comes anyway when the finished image first boots for its user.
+    pub(crate) fn text(&self) -> String {
+        // One that is gone cannot be cancelled, and not every guest has systemd; neither matters.
+        let cancel = format!(
+            "systemctl stop --no-block {} 2>/dev/null || true",
+            self.later_stages
+        );
+        let config = json!({
+            "ssh_deletekeys": true,
+            "ssh_keys": {"ed25519_private": self.host_key_private, "ed25519_public": self.host_key_public},
+            "disable_root": false,
+            "preserve_hostname": true,
+            "users": [self.user_entry()],
+            "growpart": {"mode": "auto", "devices": ["/"]},
+            "resize_rootfs": true,
+            "bootcmd": [cancel],
+            "cloud_init_modules": ["bootcmd", "growpart", "resizefs", "users-groups", "ssh"],
+            "cloud_config_modules": [],
+            "cloud_final_modules": [],
+        });
+        format!("#cloud-config\n{config}\n")
+    }
+
+    fn user_entry(&self) -> Value {
+        let mut entry = json!({
+            "name": self.user,
+            // A new user has no password anyway. Locking that of an existing one, root's even, would stay in the image.
+            "lock_passwd": false,
+        });
+        if !self.authorized.is_empty() {
+            entry["ssh_authorized_keys"] = json!(self.authorized);
+        }
+        if self.user != "root" {
+            entry["sudo"] = json!("ALL=(ALL) NOPASSWD:ALL");
+            entry["shell"] = json!("/bin/bash");
+        }
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(user: &str) -> Value {
+        let data = UserData {
+            user,
+            authorized: &["ssh-ed25519 AAAA \"build\"".into()],
+            host_key_private: "-----BEGIN\nx\n-----END\n",
+            host_key_public: "ssh-ed25519 BBBB",
+            later_stages: "cloud-final.service",
+        };
+        let text = data.text();
+        serde_json::from_str(text.strip_prefix("#cloud-config\n").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn root_gets_the_key_alone_and_another_user_sudo_too() {
+        for (user, sudo) in [
+            ("root", Value::Null),
+            ("debian", json!("ALL=(ALL) NOPASSWD:ALL")),
+        ] {
+            let config = config(user);
+            let entry = &config["users"][0];
+            assert_eq!(entry["name"], user);
+            assert_eq!(entry["sudo"], sudo);
+            assert_eq!(entry["lock_passwd"], false);
+            assert_eq!(
+                entry["ssh_authorized_keys"],
+                json!(["ssh-ed25519 AAAA \"build\""])
+            );
+            assert_eq!(
+                config["ssh_keys"]["ed25519_private"],
+                "-----BEGIN\nx\n-----END\n"
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Watches a QEMU process: its monitor, its stderr, its console and its end.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::console::{self, PanicWatch};
+use super::process::{End, describe};
+use super::qmp::{self, Event, Message};
+use crate::machine::guest::said;
+
+/// A death is told within two seconds; this leaves room for the rest.
+const CONSOLE_LOOK: Duration = Duration::from_millis(500);
+/// After its first line a panic prints where it happened.
+const PANIC_TEXT: Duration = Duration::from_millis(300);
+/// What is still in the pipes of a process that has ended.
+const DRAIN_LIMIT: Duration = Duration::from_millis(500);
+/// The end of stderr that an error carries.
+const STDERR_KEPT: usize = 4 << 10;
+
+/// Owns the process while it runs.
+pub(super) struct Watcher {
+    pub child: Child,
+    pub answers: mpsc::UnboundedSender<Result<Value, String>>,
+    pub greeted: watch::Sender<bool>,
+    pub expected: Arc<AtomicBool>,
+    pub death: watch::Sender<Option<String>>,
+    pub end: watch::Sender<Option<End>>,
+    pub console: PathBuf,
+}
+
+/// What has been seen so far.
+#[derive(Default)]
+struct Seen {
+    panicked: bool,
+    powered_off: bool,
+    stderr: VecDeque<u8>,
+}
+
+impl Watcher {
+    /// Runs until the process has ended and all that it said is read.
+    pub async fn run(mut self) {
+        let stdout = self.child.stdout.take().expect("it was piped");
+        let mut stderr = self.child.stderr.take().expect("it was piped");
+        let mut monitor = BufReader::new(stdout).lines();
+        let mut panic = PanicWatch::new(self.console.clone());
+        let mut look = interval(CONSOLE_LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen = Seen::default();
+        let (mut monitor_open, mut stderr_open) = (true, true);
+        let mut piece = [0; 1024];
+        let status = loop {
+            tokio::select! {
+                line = monitor.next_line(), if monitor_open => match line {
+                    Ok(Some(line)) => self.heard(&line, &mut seen),
+                    Ok(None) | Err(_) => monitor_open = false,
+                },
+                read = stderr.read(&mut piece), if stderr_open => match read {
+                    Ok(0) | Err(_) => stderr_open = false,
+                    Ok(length) => seen.keep(&piece[..length]),
+                },
+                _ = look.tick(), if !seen.panicked => if panic.look() {
+                    seen.panicked = true;
+                    sleep(PANIC_TEXT).await;
+                    self.announce("the guest's kernel panicked", &seen);
+                },
+                status = self.child.wait() => break status,
+            }
+        };
+        let rest = async {
+            while let Ok(Some(line)) = monitor.next_line().await {
+                self.heard(&line, &mut seen);
+            }
+        };
+        // Whoever inherited the pipes may keep them open; that is not waited for.
+        let _all = timeout(DRAIN_LIMIT, rest).await;
+        let _all = timeout(DRAIN_LIMIT, drain(&mut stderr, &mut seen)).await;
+        let Ok(status) = status else { return };
+        let cause = match (seen.panicked, seen.powered_off) {
+            (true, _) => "the guest's kernel panicked".to_owned(),
+            (false, true) => "the guest powered off by itself".to_owned(),
+            (false, false) => format!("QEMU {}", describe(status)),
+        };
+        self.announce(&cause, &seen);
+        self.end.send_replace(Some(End {
+            status,
+            stderr: seen.text(),
+            powered_off: seen.powered_off && !seen.panicked,
+        }));
+    }
+
+    fn heard(&self, line: &str, seen: &mut Seen) {
+        match qmp::parse(line) {
+            Ok(Message::Greeting) => {
+                self.greeted.send_replace(true);
+            }
+            // Nobody waits for an answer when the machine is being dropped.
+            Ok(Message::Answer(answer)) => drop(self.answers.send(answer)),
+            Ok(Message::Event(Event::Shutdown { by_guest, reason })) => {
+                seen.powered_off = by_guest && reason == "guest-shutdown";
+            }
+            Ok(Message::Event(Event::Panicked)) => seen.panicked = true,
+            Ok(Message::Event(Event::DiskStuck { reason })) => {
+                self.announce(
+                    &format!("QEMU stopped the guest, because it cannot write its disk: {reason}"),
+                    seen,
+                );
+            }
+            Ok(Message::Event(Event::Other(_))) => {}
+            // Something else than the protocol on its stdout is worth as much as stderr.
+            Err(_) => seen.keep(format!("{line}\n").as_bytes()),
+        }
+    }
+
+    /// Announces a death, unless the end is wanted or was announced before.
+    fn announce(&self, cause: &str, seen: &Seen) {
+        if self.expected.load(Ordering::Relaxed) {
+            return;
+        }
+        let report = format!(
+            "{cause}{}; its console ends with:\n{}",
+            said(&seen.text()),
+            console::tail(&self.console)
+        );
+        self.death.send_if_modified(|death| {
+            let first = death.is_none();
+            death.get_or_insert(report);
+            first
+        });
+    }
+}
+
+impl Seen {
+    fn keep(&mut self, bytes: &[u8]) {
+        self.stderr.extend(bytes);
+        let excess = self.stderr.len().saturating_sub(STDERR_KEPT);
+        self.stderr.drain(..excess);
+    }
+
+    fn text(&self) -> String {
+        let bytes: Vec<u8> = self.stderr.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+}
+
+async fn drain(stderr: &mut (impl AsyncRead + Unpin), seen: &mut Seen) {
+    let mut piece = [0; 1024];
+    while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+        seen.keep(&piece[..length]);
+    }
+}

@@ -1,0 +1,320 @@
+//! Plan → AMI: the one screen of a build on EC2, with what is its own; all else is as for a guest of QEMU.
+//!
+//! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like any
+//! other; what the policy refuses was never an AMI. Whatever ends the build removes all that it has made at AWS.
+
+mod bytes;
+mod lock;
+mod register;
+mod test;
+
+use std::path::Path;
+
+use super::locking::Locking;
+use super::phases::Phases;
+use super::{BuildError, Built, Image, Job, Made, RevokedBase, UNLESS, Update, commit, network};
+use crate::base::BaseDisk;
+use crate::disk::{self, clean::Owners};
+use crate::ec2::client::{Aws, AwsError, Region, Settings};
+use crate::ec2::machine::{
+    self, Ami, Ec2Error, Ec2Machine, Part, Place, Rental, begin_snapshot, launch, read, set_up,
+};
+use crate::machine::Machine as _;
+use crate::os::run_dir::RunDir;
+use crate::plan;
+use crate::provision;
+use crate::record::lock::Lock;
+use crate::record::manifest::{self, Inputs};
+use crate::store::Timestamp;
+
+/// Why its bytes are not the same twice.
+const NOT_ANEW: &str = "it was made on EC2, where its disk is not written anew";
+
+/// Where a build happens, and what it has there.
+struct Site<'a> {
+    ec2: &'a plan::Ec2,
+    ami: Ami,
+    rental: Rental,
+    run: &'a RunDir,
+    started: Timestamp,
+}
+
+/// What came of provisioning.
+struct Provisioned {
+    lock: Lock,
+    packages: Vec<provision::Package>,
+    requests: Vec<manifest::Request>,
+}
+
+impl Job<'_> {
+    pub(super) async fn ami(
+        &self,
+        ec2: &plan::Ec2,
+        update: Update,
+        mut phases: Phases<'_>,
+    ) -> Result<Built, BuildError> {
+        if self.settings.twice {
+            return Err(BuildError::OnceOnly);
+        }
+        let started = Timestamp::now();
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+        let mut locking = self.locking(ec2.arch.name(), update)?;
+        phases.run("fetch files", self.fetch_files()).await?;
+        let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
+        if let Some(id) = ami
+            .manifest
+            .filter(|_| self.settings.revoked_base == RevokedBase::Refuse)
+        {
+            self.settings.store.allow(id, UNLESS)?;
+        }
+        let inputs = self.inputs(ami.recorded());
+        let inputs = phases.run("digest inputs", inputs).await?;
+        let known = self.known_lock(&mut locking, ami.locked())?;
+        if let Some(lock) = &known {
+            self.fetch_packages(lock, &mut phases).await?;
+        }
+        let rental = self.rental(region, ec2, run.path())?;
+        let site = Site {
+            ec2,
+            ami,
+            rental,
+            run: &run,
+            started,
+        };
+        let built = self.build_ami(&site, inputs, &locking, known, &mut phases);
+        match built.await {
+            Ok(image) => {
+                run.remove().map_err(BuildError::RunDirectory)?;
+                Ok(Built::Image(Box::new(image)))
+            }
+            Err(error) => {
+                site.rental.release(self.ui).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn build_ami(
+        &self,
+        site: &Site<'_>,
+        inputs: Inputs,
+        locking: &Locking,
+        known: Option<Lock>,
+        phases: &mut Phases<'_>,
+    ) -> Result<Image, BuildError> {
+        let (made, snapshot) = self.make_ami(site, inputs, locking, known, phases).await?;
+        let passed = phases.run("scan", self.scan(&made)).await?;
+        self.test_ami(site, &made, &snapshot, phases).await?;
+        let this = commit::ThisRun {
+            started: site.started,
+            phases: &phases.so_far(),
+            passed: passed.as_ref(),
+        };
+        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
+        let id = phases.run("record", recorded).await?;
+        self.copy_out(&made.manifest, phases).await?;
+        // The last thing: what is offered to others is not removed again.
+        let published = phases
+            .whole("register", self.register(site, id, &made, &snapshot))
+            .await?;
+        Ok(Image {
+            id,
+            manifest: made.manifest,
+            phases: phases.so_far(),
+            published: Some(published),
+        })
+    }
+
+    /// From the plan to a completed snapshot, with the image that was read of it in the run directory.
+    async fn make_ami(
+        &self,
+        site: &Site<'_>,
+        mut inputs: Inputs,
+        locking: &Locking,
+        known: Option<Lock>,
+        phases: &mut Phases<'_>,
+    ) -> Result<(Made, String), BuildError> {
+        let Site {
+            ec2, ami, rental, ..
+        } = site;
+        let (ami_of_base, run) = (&site.ami, site.run.path());
+        let launched = self.launch_instance(site, ami_of_base, "build", run, phases);
+        let (place, mut machine) = launched.await?;
+        let bytes = self.bytes_of_base(site, &machine, phases).await;
+        let provisioned = self.provision_instance(&mut machine, site, locking, known, phases);
+        let done = match provisioned.await {
+            Ok(done) => done,
+            Err(error) => return Err(self.give_up(machine, error).await),
+        };
+        inputs.network.requests = done.requests;
+
+        if !ec2.spot {
+            phases
+                .run("stop", async { Ok(machine.stop().await?) })
+                .await?;
+        }
+        let name = &self.plan.image.name;
+        let begin = begin_snapshot(&machine, Part::Image, name, rental);
+        let snapshot = async { Ok(rental.make(self.cancel, begin).await?) };
+        let snapshot = phases.whole("snapshot", snapshot).await?;
+        let id = machine.id().to_owned();
+        machine.destroy().await;
+
+        let raw = site.run.path().join("disk");
+        let bytes_of_disk = ec2.volume_size.unwrap_or(ami.size);
+        let read_back = async {
+            let end = machine::end(&rental.region, &id, &place, self.ui);
+            let image = self.read_snapshot(&rental.region, &snapshot, bytes_of_disk, &raw);
+            let base = self.read_base(site, bytes);
+            let ((), image, base) = tokio::join!(end, image, base);
+            image?;
+            Ok(base)
+        };
+        let base = phases.run("read back", read_back).await?;
+        let made = self.made(site, inputs, base, done.lock, done.packages, &raw);
+        Ok((phases.run("finish", made).await?, snapshot))
+    }
+
+    async fn launch_instance(
+        &self,
+        site: &Site<'_>,
+        ami: &Ami,
+        name: &str,
+        run: &Path,
+        phases: &mut Phases<'_>,
+    ) -> Result<(Place, Ec2Machine), BuildError> {
+        let (rental, cancel) = (&site.rental, self.cancel);
+        let set_up = async { Ok(set_up(self.plan, site.ec2, rental, name, cancel).await?) };
+        let place = phases.whole("set up", set_up).await?;
+        let launch = launch(
+            self.plan, site.ec2, ami, &place, rental, run, self.ui, cancel,
+        );
+        let machine = phases.whole("launch", async { Ok(launch.await?) }).await?;
+        Ok((place, machine))
+    }
+
+    async fn wait_for_instance(
+        &self,
+        machine: &mut Ec2Machine,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
+        let ready = async {
+            machine.wait_ready(self.plan.ssh.timeout, self.ui).await?;
+            match self.new_seal()? {
+                Some(seal) => Ok(machine.seal_with(seal).await?),
+                None => Ok(()),
+            }
+        };
+        phases.run("wait for SSH", ready).await
+    }
+
+    /// As [`Self::provision_guest`], but that the clock stays as it is: AWS and the guest's own time service mind it.
+    async fn provision_instance(
+        &self,
+        machine: &mut Ec2Machine,
+        site: &Site<'_>,
+        locking: &Locking,
+        known: Option<Lock>,
+        phases: &mut Phases<'_>,
+    ) -> Result<Provisioned, BuildError> {
+        self.wait_for_instance(machine, phases).await?;
+        let before = provision::installed_packages(machine.session()).await?;
+        self.remember(machine.session(), &site.ami.locked().digest)
+            .await;
+        let lock = if let Some(lock) = known {
+            lock
+        } else {
+            let lock = self.resolve(machine, locking, phases).await?;
+            locking.tell_changes(&lock, self.ui);
+            self.fetch_packages(&lock, phases).await?;
+            lock
+        };
+        self.provision(machine, locking.asked(), &lock, lock.epoch, phases)
+            .await?;
+        let after = provision::installed_packages(machine.session()).await?;
+        let requests = network::requests(machine.seal(), self.ui);
+        let freeze = site.ec2.spot;
+        let clean_up = async { Ok(machine.clean_up(freeze).await?) };
+        phases.run("clean up", clean_up).await?;
+        Ok(Provisioned {
+            packages: provision::attribute(&before, after, &self.plan.packages),
+            lock,
+            requests,
+        })
+    }
+
+    async fn read_snapshot(
+        &self,
+        region: &Region,
+        snapshot: &str,
+        size: u64,
+        to: &Path,
+    ) -> Result<(), Ec2Error> {
+        region.snapshot_completed(snapshot).await?;
+        read(region, snapshot, size, to, self.ui).await
+    }
+
+    /// The image of a disk that was read, with its manifest.
+    async fn made(
+        &self,
+        site: &Site<'_>,
+        inputs: Inputs,
+        base: Option<BaseDisk>,
+        lock: Lock,
+        packages: Vec<provision::Package>,
+        raw: &Path,
+    ) -> Result<Made, BuildError> {
+        let overlay = site.run.path().join("overlay");
+        let disk = disk::Base {
+            path: raw.to_owned(),
+            format: "raw".to_owned(),
+        };
+        disk::overlay(&disk, &overlay, None).await?;
+        let file = site.run.path().join("image");
+        let finished = self.as_it_is(&overlay, &file, NOT_ANEW).await?;
+        let arch = site.ec2.arch;
+        let kind = (arch, site.ami.firmware(arch));
+        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        Ok(Made {
+            manifest,
+            file,
+            base,
+            lock,
+            accelerator: "ec2".to_owned(),
+            listing: None,
+            owners: Owners::default(),
+        })
+    }
+
+    fn rental(&self, region: Region, ec2: &plan::Ec2, run: &Path) -> Result<Rental, BuildError> {
+        let (image, profile) = (&self.plan.image.name, ec2.profile.as_deref());
+        Ok(Rental::begin(region, image, &ec2.tags, profile, run)?)
+    }
+
+    async fn find_ami(
+        &self,
+        ec2: &plan::Ec2,
+        locking: &Locking,
+    ) -> Result<(Region, Ami), BuildError> {
+        let region = region(ec2).await?;
+        let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
+            unreachable!("a plan for EC2 has an AMI");
+        };
+        let path = Lock::path_of(&self.plan.template.path);
+        let locked = self.settings.locked.then_some(path.as_path());
+        let pinned = locking.pinned_ami();
+        let ami = machine::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
+        Ok((region, ami))
+    }
+}
+
+/// Where an image is built.
+pub(super) async fn region(ec2: &plan::Ec2) -> Result<Region, AwsError> {
+    let settings = Settings {
+        profile: ec2.profile.clone(),
+        region: ec2.region.clone(),
+    };
+    let aws = Aws::connect(&settings).await?;
+    let own = ec2.region.as_deref().or(aws.own_region());
+    Ok(aws.region(own.ok_or(AwsError::NoRegion)?))
+}

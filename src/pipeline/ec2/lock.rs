@@ -1,0 +1,63 @@
+//! A lock without an image.
+
+use super::Site;
+use crate::machine::Machine as _;
+use crate::os::run_dir::RunDir;
+use crate::pipeline::locking::Locking;
+use crate::pipeline::phases::Phases;
+use crate::pipeline::{BuildError, Job, Update};
+use crate::plan;
+use crate::record::lock::Lock;
+use crate::store::Timestamp;
+
+impl Job<'_> {
+    /// Launches an instance to ask its package manager, unless the lock is known without.
+    pub(in crate::pipeline) async fn lock_on_ec2(
+        &self,
+        ec2: &plan::Ec2,
+        update: Update,
+        phases: &mut Phases<'_>,
+    ) -> Result<(Option<Lock>, Lock), BuildError> {
+        let mut locking = self.locking(ec2.arch.name(), update)?;
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+        let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
+        let lock = if let Some(lock) = self.known_lock(&mut locking, ami.locked())? {
+            lock
+        } else {
+            let rental = self.rental(region, ec2, run.path())?;
+            let site = Site {
+                ec2,
+                ami,
+                rental,
+                run: &run,
+                started: Timestamp::now(),
+            };
+            let lock = self.lock_in_instance(&site, &locking, phases).await;
+            site.rental.release(self.ui).await;
+            lock?
+        };
+        self.fetch_packages(&lock, phases).await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        Ok((locking.into_old(), lock))
+    }
+
+    async fn lock_in_instance(
+        &self,
+        site: &Site<'_>,
+        locking: &Locking,
+        phases: &mut Phases<'_>,
+    ) -> Result<Lock, BuildError> {
+        let (ami, run) = (&site.ami, site.run.path());
+        let launched = self.launch_instance(site, ami, "lock", run, phases);
+        let (_, mut machine) = launched.await?;
+        let lock = async {
+            self.wait_for_instance(&mut machine, phases).await?;
+            self.remember(machine.session(), &site.ami.locked().digest)
+                .await;
+            self.resolve(&mut machine, locking, phases).await
+        }
+        .await;
+        machine.destroy().await;
+        lock
+    }
+}

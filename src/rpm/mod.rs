@@ -1,4 +1,0 @@
-//! What RPM's repositories say about packages. Pure: text in, values out.
-
-pub(crate) mod repository;
-pub(crate) mod version;

@@ -1,0 +1,212 @@
+//! dpkg's own record: what is installed, which paths it has, and the checksums of its files.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+use super::database::{Claim, Database, Package, Places, damaged};
+use super::hash::{Checksum, Sum};
+use super::{Root, ScanError};
+use crate::distro::debian::{control, status};
+
+/// Lists of paths and checksums.
+const INFO: &[u8] = b"/var/lib/dpkg/info";
+/// The same of images without dpkg itself, beside one status for each package.
+const STATUS_D: &[u8] = b"/var/lib/dpkg/status.d";
+const STATUS: &[u8] = b"/var/lib/dpkg/status";
+const DIVERSIONS: &[u8] = b"/var/lib/dpkg/diversions";
+/// A status of five thousand packages has 8 MiB, the longest list of any package 5 MiB.
+const LARGEST: u64 = 64 << 20;
+
+/// Reads it; a tree without dpkg has nothing in it.
+pub fn read<'a>(
+    root: &Root<'a>,
+    database: &mut Database,
+    places: &mut Places<'a>,
+) -> Result<(), ScanError> {
+    let text = root.read(DIVERSIONS, LARGEST)?.unwrap_or_default();
+    let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
+    // Three lines each; what is behind the last line end is empty.
+    for three in lines.chunks_exact(3) {
+        let by = String::from_utf8_lossy(three[2]).into_owned();
+        places.divert(three[0], three[1], by);
+    }
+    let mut conffiles = HashSet::new();
+    for (path, text) in statuses(root)? {
+        database.add_status(&path, &text, places, &mut conffiles)?;
+    }
+    // All lists first: a path in the checksums of a package may have become another's, which only lists know.
+    for directory in [INFO, STATUS_D] {
+        for (path, file) in root.children(directory) {
+            if let Some(name) = path[directory.len() + 1..].strip_suffix(b".list") {
+                let package = database.number(&name_of(name));
+                database.add_list(&root.content(path, file, LARGEST)?, package, places);
+                database.check_size(path)?;
+            }
+        }
+    }
+    for directory in [INFO, STATUS_D] {
+        for (path, file) in root.children(directory) {
+            if let Some(name) = path[directory.len() + 1..].strip_suffix(b".md5sums") {
+                let package = database.number(&name_of(name));
+                let text = root.content(path, file, LARGEST)?;
+                database.add_sums(path, &text, package, places, &conffiles)?;
+                database.check_size(path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Database {
+    fn add_status(
+        &mut self,
+        file: &[u8],
+        text: &str,
+        places: &mut Places<'_>,
+        conffiles: &mut HashSet<Box<[u8]>>,
+    ) -> Result<(), ScanError> {
+        let installed = if file == STATUS {
+            status::installed(text)
+        } else {
+            // One package for each file, and no states.
+            status::offered(text)
+        };
+        self.packages
+            .extend(installed.into_iter().map(|package| Package {
+                name: package.name.to_owned(),
+                version: package.version.to_owned(),
+                architecture: package.architecture.to_owned(),
+                needs: names(&package.depends, &package.recommends),
+            }));
+        for paragraph in control::paragraphs(text) {
+            let Some(name) = paragraph.field("Package") else {
+                continue;
+            };
+            for line in paragraph.lines_of("Conffiles").skip(1) {
+                let mut words = line.rsplitn(3, ' ').collect::<Vec<_>>();
+                words.reverse();
+                let (path, sum, flag) = match words[..] {
+                    [path, sum, flag] if !is_sum(flag) && flag != "newconffile" => {
+                        (Cow::from(path), sum, flag)
+                    }
+                    [more, path, sum] => (format!("{more} {path}").into(), sum, ""),
+                    [path, sum] => (path.into(), sum, ""),
+                    _ => return Err(damaged(file, format!("no conffile: {line:?}"))),
+                };
+                // One that was never unpacked, or whose hash nobody has taken.
+                if flag == "remove-on-upgrade" || sum == "newconffile" {
+                    continue;
+                }
+                let sum = parse_sum(sum.as_bytes())
+                    .ok_or_else(|| damaged(file, format!("no checksum: {line:?}")))?;
+                let package = self.number(name);
+                let path = places.of(path.as_bytes(), name);
+                conffiles.insert(path.clone());
+                self.owners.insert(path.clone(), package);
+                self.claims.push(Claim {
+                    path,
+                    sum: Checksum::Md5(sum),
+                    package,
+                    conffile: true,
+                    obsolete: flag == "obsolete",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_list(&mut self, text: &[u8], package: usize, places: &mut Places<'_>) {
+        let lines = text.split(|&byte| byte == b'\n');
+        for line in lines.filter(|line| line.len() > 1 && *line != b"/.") {
+            let path = places.of(line, &self.names[package]);
+            self.owners.insert(path, package);
+        }
+    }
+
+    fn add_sums(
+        &mut self,
+        file: &[u8],
+        text: &[u8],
+        package: usize,
+        places: &mut Places<'_>,
+        conffiles: &HashSet<Box<[u8]>>,
+    ) -> Result<(), ScanError> {
+        for line in text
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            // 32 digits, a space, a space or `*` for binary, the path without its first slash.
+            let claim = line.get(..32).and_then(parse_sum).zip(line.get(34..));
+            let Some((sum, path)) = claim.filter(|(_, path)| !path.is_empty()) else {
+                let line = String::from_utf8_lossy(line).into_owned();
+                return Err(damaged(file, format!("no checksum: {line:?}")));
+            };
+            let path = path.strip_prefix(b"./").unwrap_or(path);
+            let path = places.of(&[b"/", path].concat(), &self.names[package]);
+            // What it was replaced by is another package's.
+            let owner = *self.owners.entry(path.clone()).or_insert(package);
+            if owner == package && !conffiles.contains(&path) {
+                self.claims.push(Claim {
+                    path,
+                    sum: Checksum::Md5(sum),
+                    package,
+                    conffile: false,
+                    obsolete: false,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A package's name in the lists, which may have an architecture.
+fn name_of(list: &[u8]) -> String {
+    let name = String::from_utf8_lossy(list);
+    name.split(':').next().unwrap_or_default().to_owned()
+}
+
+/// The names in relations, whatever the versions.
+fn names(depends: &str, recommends: &str) -> Vec<String> {
+    let all = depends
+        .split([',', '|'])
+        .chain(recommends.split([',', '|']));
+    let names =
+        all.filter_map(|relation| relation.split([' ', ':', '(']).find(|it| !it.is_empty()));
+    names.map(str::to_owned).collect()
+}
+
+/// Every file that has states of packages.
+fn statuses(root: &Root<'_>) -> Result<Vec<(Vec<u8>, String)>, ScanError> {
+    let mut all = Vec::new();
+    if let Some(bytes) = root.read(STATUS, LARGEST)? {
+        all.push((STATUS.to_vec(), bytes));
+    }
+    let mut together = 0;
+    for (path, file) in root.children(STATUS_D) {
+        if !path.ends_with(b".md5sums") {
+            together += file.content.size();
+            if together > LARGEST {
+                return Err(damaged(
+                    path,
+                    "with it all states are larger than any system's".to_owned(),
+                ));
+            }
+            all.push((path.to_vec(), root.content(path, file, LARGEST)?));
+        }
+    }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok(all
+        .into_iter()
+        .map(|(path, bytes)| (path, text(bytes)))
+        .collect())
+}
+
+fn is_sum(word: &str) -> bool {
+    parse_sum(word.as_bytes()).is_some()
+}
+
+fn parse_sum(digits: &[u8]) -> Option<Sum> {
+    HEXLOWER_PERMISSIVE.decode(digits).ok()?.try_into().ok()
+}

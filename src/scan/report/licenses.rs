@@ -1,0 +1,194 @@
+//! Licences of packages: what their databases say, and Debian's machine-readable copyright files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::scan::inventory::{Inventory, Manager};
+use crate::scan::{Root, ScanError};
+
+/// The largest copyright file of Debian (Chromium's, Linux's) is a few MiB.
+const MOST: u64 = 16 << 20;
+/// More different licences than this say nothing any more.
+const MOST_LICENSES: usize = 64;
+/// Debian's short names (`copyright-format/1.0`) whose SPDX identifiers are others.
+const SPDX: [(&str, &str); 30] = [
+    ("Apache-2", "Apache-2.0"),
+    ("Apache-2.0", "Apache-2.0"),
+    ("Artistic", "Artistic-1.0-Perl"),
+    ("Artistic-2.0", "Artistic-2.0"),
+    ("BSD-2-clause", "BSD-2-Clause"),
+    ("BSD-3-clause", "BSD-3-Clause"),
+    ("BSD-4-clause", "BSD-4-Clause"),
+    ("CC0-1.0", "CC0-1.0"),
+    ("Expat", "MIT"),
+    ("GFDL-1.3", "GFDL-1.3-only"),
+    ("GFDL-1.3+", "GFDL-1.3-or-later"),
+    ("GPL-1", "GPL-1.0-only"),
+    ("GPL-1+", "GPL-1.0-or-later"),
+    ("GPL-2", "GPL-2.0-only"),
+    ("GPL-2+", "GPL-2.0-or-later"),
+    ("GPL-3", "GPL-3.0-only"),
+    ("GPL-3+", "GPL-3.0-or-later"),
+    ("ISC", "ISC"),
+    ("LGPL-2", "LGPL-2.0-only"),
+    ("LGPL-2+", "LGPL-2.0-or-later"),
+    ("LGPL-2.1", "LGPL-2.1-only"),
+    ("LGPL-2.1+", "LGPL-2.1-or-later"),
+    ("LGPL-3", "LGPL-3.0-only"),
+    ("LGPL-3+", "LGPL-3.0-or-later"),
+    ("MIT", "MIT"),
+    ("MPL-1.1", "MPL-1.1"),
+    ("MPL-2.0", "MPL-2.0"),
+    ("OpenSSL", "OpenSSL"),
+    ("Python-2.0", "Python-2.0"),
+    ("Zlib", "Zlib"),
+];
+
+/// Names of licences, by package; sorted.
+pub type Licenses = BTreeMap<String, BTreeSet<String>>;
+
+/// Reads the licences of the packages of an inventory. A package without a file that machines read has none here.
+///
+/// # Errors
+/// A copyright file cannot be read.
+pub fn read(root: &Root<'_>, inventory: &Inventory) -> Result<Licenses, ScanError> {
+    let mut licenses = Licenses::new();
+    for package in &inventory.packages {
+        let mut names = BTreeSet::new();
+        if !package.license.is_empty() {
+            names.insert(package.license.clone());
+        } else if package.manager == Manager::Dpkg {
+            let path = format!("/usr/share/doc/{}/copyright", package.name);
+            let text = root.read(path.as_bytes(), MOST)?.unwrap_or_default();
+            names = of_copyright(&String::from_utf8_lossy(&text));
+        }
+        if !names.is_empty() {
+            licenses.insert(package.name.clone(), names);
+        }
+    }
+    Ok(licenses)
+}
+
+/// The SPDX identifier of a licence that goes by this name in Debian.
+#[must_use]
+pub fn spdx(name: &str) -> Option<&'static str> {
+    let found = SPDX
+        .iter()
+        .find(|(debian, id)| *debian == name || *id == name);
+    found.map(|(_, id)| *id)
+}
+
+/// The licences of the fields `License` of a copyright file, choices and exceptions taken apart.
+fn of_copyright(text: &str) -> BTreeSet<String> {
+    let machine_readable = text.lines().next().is_some_and(|line| {
+        let field = line
+            .split_once(':')
+            .map(|(name, _)| name.to_ascii_lowercase());
+        matches!(field.as_deref(), Some("format" | "format-specification"))
+    });
+    if !machine_readable {
+        return BTreeSet::new();
+    }
+    let fields = text.lines().filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("license").then_some(value)
+    });
+    let names = fields.flat_map(names);
+    names.take(MOST_LICENSES).collect()
+}
+
+/// `GPL-2+ or Artistic, and Expat` is three; what comes `with` an exception keeps it.
+fn names(field: &str) -> Vec<String> {
+    let (mut names, mut name) = (Vec::new(), Vec::new());
+    for word in field.split_whitespace() {
+        let ends = word.ends_with(',');
+        let word = word.trim_end_matches(',');
+        if ["or", "and", "and/or"].contains(&word) {
+            names.push(std::mem::take(&mut name).join(" "));
+            continue;
+        }
+        name.push(word);
+        if ends {
+            names.push(std::mem::take(&mut name).join(" "));
+        }
+    }
+    names.push(name.join(" "));
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::inventory::Package;
+    use crate::scan::testing::Planted;
+
+    #[test]
+    fn a_copyright_file_names_its_licences() {
+        let format = "Format: https://example.org/copyright-format/1.0/\n";
+        for (text, expected) in [
+            (
+                "License: GPL-2+ or Artistic, and Expat\n text\n\nLicense: GPL-2+\n",
+                vec!["Artistic", "Expat", "GPL-2+"],
+            ),
+            (
+                "Files: *\nLicense: GPL-2+ with OpenSSL exception\n",
+                vec!["GPL-2+ with OpenSSL exception"],
+            ),
+            ("Files: *\nlicense:\n text\n", vec![]),
+            ("Comment: License: none\n", vec![]),
+        ] {
+            let found = of_copyright(&format!("{format}\n{text}"));
+            assert_eq!(
+                found.iter().map(String::as_str).collect::<Vec<_>>(),
+                expected,
+                "{text}"
+            );
+        }
+        assert!(
+            of_copyright("This package is\nLicense: GPL\n").is_empty(),
+            "for people"
+        );
+    }
+
+    #[test]
+    fn licences_come_from_the_package_or_its_documentation() {
+        let package = |name: &str, manager, license: &str| Package {
+            manager,
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            architecture: String::new(),
+            source: name.to_owned(),
+            source_version: "1".to_owned(),
+            status: String::new(),
+            license: license.to_owned(),
+        };
+        let planted = Planted::default()
+            .file(
+                "/usr/share/doc/one/copyright",
+                0o644,
+                "Format: x\n\nLicense: Expat\n",
+            )
+            .link("/usr/share/doc/two", "one");
+        let inventory = Inventory {
+            packages: vec![
+                package("one", Manager::Dpkg, ""),
+                package("two", Manager::Dpkg, ""),
+                package("three", Manager::Dpkg, ""),
+                package("four", Manager::Rpm, "MIT and BSD"),
+            ],
+            ..Inventory::default()
+        };
+        let licenses = read(&planted.root(), &inventory).unwrap();
+        let of = |name: &str| {
+            licenses
+                .get(name)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!([of("one"), of("two")], [["Expat"], ["Expat"]]);
+        assert_eq!((of("three"), of("four")), (vec![], vec!["MIT and BSD"]));
+        assert_eq!(spdx("Expat"), Some("MIT"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Package URLs: one name for a package in every tool.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::scan::inventory::{Language, Manager, Package, Release};
+
+/// What stays as it is in a package URL; a colon does, whatever it stands for.
+const ODD: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':');
+
+/// The URL of a system's package, as in `pkg:deb/debian/nginx@1.22.1-9?arch=amd64&distro=debian-12`.
+#[must_use]
+pub fn of_package(package: &Package, release: Option<&Release>) -> String {
+    let kind = match package.manager {
+        Manager::Dpkg => "deb",
+        Manager::Rpm => "rpm",
+        Manager::Apk => "apk",
+    };
+    let vendor = release.map_or("", |release| release.id.as_str());
+    // The version of an rpm has its epoch elsewhere.
+    let (epoch, version) = match package.version.split_once(':') {
+        Some((epoch, version)) if package.manager == Manager::Rpm => (epoch, version),
+        _ => ("", package.version.as_str()),
+    };
+    let distro = release.map(|release| {
+        let mut distro = release.id.clone();
+        if !release.version.is_empty() {
+            distro = format!("{distro}-{}", release.version);
+        }
+        distro
+    });
+    let upstream = (package.source != package.name || package.source_version != package.version)
+        .then(|| format!("{}@{}", package.source, package.source_version));
+    // In the order of their names, empty ones left out, as the specification wants it.
+    let qualifiers = [
+        ("arch", package.architecture.clone()),
+        ("distro", distro.unwrap_or_default()),
+        ("epoch", epoch.to_owned()),
+        (
+            "upstream",
+            upstream
+                .filter(|_| !package.source.is_empty())
+                .unwrap_or_default(),
+        ),
+    ];
+    let qualifiers = qualifiers.iter().filter(|(_, value)| !value.is_empty());
+    let qualifiers: Vec<_> = qualifiers
+        .map(|(key, value)| format!("{key}={}", encoded(value)))
+        .collect();
+    let mut url = format!("pkg:{kind}");
+    for part in [vendor, &package.name] {
+        if !part.is_empty() {
+            url = format!("{url}/{}", encoded(part));
+        }
+    }
+    url = format!("{url}@{}", encoded(version));
+    if !qualifiers.is_empty() {
+        url = format!("{url}?{}", qualifiers.join("&"));
+    }
+    url
+}
+
+/// The URL of a language's package, as in `pkg:npm/%40scope/name@1.0.0`.
+#[must_use]
+pub fn of_language(package: &Language) -> String {
+    let name = match package.kind.as_str() {
+        // A registry for which `Foo_Bar` and `foo-bar` are one.
+        "pypi" => package.name.to_lowercase().replace('_', "-"),
+        _ => package.name.clone(),
+    };
+    let name: Vec<_> = name.split('/').map(encoded).collect();
+    let version = match package.version.as_str() {
+        "" => String::new(),
+        version => format!("@{}", encoded(version)),
+    };
+    format!("pkg:{}/{}{version}", package.kind, name.join("/"))
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ODD).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(manager: Manager, name: &str, version: &str, source: (&str, &str)) -> Package {
+        Package {
+            manager,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: "amd64".to_owned(),
+            source: source.0.to_owned(),
+            source_version: source.1.to_owned(),
+            status: String::new(),
+            license: String::new(),
+        }
+    }
+
+    #[test]
+    fn packages_are_named_as_other_tools_name_them() {
+        let debian = Release {
+            id: "debian".to_owned(),
+            version: "12".to_owned(),
+            ..Release::default()
+        };
+        for (package, release, expected) in [
+            (
+                package(Manager::Dpkg, "nginx", "1.22.1-9", ("nginx", "1.22.1-9")),
+                Some(&debian),
+                "pkg:deb/debian/nginx@1.22.1-9?arch=amd64&distro=debian-12",
+            ),
+            (
+                package(Manager::Dpkg, "libstdc++6", "1:2~3+b1", ("gcc-12", "12.2")),
+                Some(&debian),
+                "pkg:deb/debian/libstdc%2B%2B6@1:2~3%2Bb1?arch=amd64&distro=debian-12&upstream=gcc-12%4012.2",
+            ),
+            (
+                package(
+                    Manager::Rpm,
+                    "curl",
+                    "2:7.76-1.el9",
+                    ("curl", "2:7.76-1.el9"),
+                ),
+                None,
+                "pkg:rpm/curl@7.76-1.el9?arch=amd64&epoch=2",
+            ),
+        ] {
+            assert_eq!(of_package(&package, release), expected);
+        }
+        for (kind, name, version, expected) in [
+            ("npm", "@scope/name", "1.0", "pkg:npm/%40scope/name@1.0"),
+            ("pypi", "Foo_Bar", "1.0", "pkg:pypi/foo-bar@1.0"),
+            (
+                "golang",
+                "example.org/a/b",
+                "",
+                "pkg:golang/example.org/a/b",
+            ),
+        ] {
+            let language = Language {
+                path: "/x".to_owned(),
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                version: version.to_owned(),
+                license: String::new(),
+            };
+            assert_eq!(of_language(&language), expected);
+        }
+    }
+}
