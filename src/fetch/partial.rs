@@ -5,12 +5,10 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
-use crate::os::hash_stream::{self, Stop};
+use crate::os::hash_stream::{Stop, StreamHash};
 
 /// The bytes received so far, with their running digest.
 ///
@@ -18,8 +16,7 @@ use crate::os::hash_stream::{self, Stop};
 pub struct Partial {
     file: File,
     path: PathBuf,
-    hasher: Sha256,
-    size: u64,
+    hash: StreamHash,
     lock: FileLock,
 }
 
@@ -33,32 +30,30 @@ impl Partial {
             .truncate(false)
             .mode(0o644)
             .open(path)?;
-        let mut hasher = Sha256::new();
-        let size = hash_stream::copy_into(&mut hasher, &mut file, &mut io::sink(), stop, |_| {})?;
+        let mut hash = StreamHash::default();
+        hash.read(&mut file, stop, |_| {})?;
         let path = path.to_owned();
         Ok(Self {
             file,
             path,
-            hasher,
-            size,
+            hash,
             lock,
         })
     }
 
     /// Returns the number of bytes so far.
     pub fn size(&self) -> u64 {
-        self.size
+        self.hash.length()
     }
 
     /// Returns the digest of the bytes so far.
     pub fn digest(&self) -> Digest {
-        Digest::from_hasher(self.hasher.clone())
+        self.hash.digest()
     }
 
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
+        self.hash.update(bytes);
         Ok(())
     }
 
@@ -66,8 +61,7 @@ impl Partial {
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
-        self.hasher = Sha256::new();
-        self.size = 0;
+        self.hash = StreamHash::default();
         Ok(())
     }
 

@@ -16,8 +16,9 @@ use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::os::hash_stream::{self, Stop};
 use crate::plan::{self, Plan};
+use crate::record::lock::Manager;
 use crate::record::manifest::{
-    Action, Apt, Base, BaseKind, Dnf, File, FinishInputs, Inputs, Name, Network, Packages,
+    Action, Base, BaseKind, DeclaredPackages, File, FinishInputs, Inputs, Name, Network, Packages,
     Repository, SecretKind, Source, SourceKind, Step,
 };
 
@@ -36,8 +37,6 @@ pub struct InputError {
 pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputError> {
     let files = plan.files.iter().map(|upload| file(upload, stop));
     let steps = plan.steps.iter().map(|planned| step(planned, stop));
-    let (apt, dnf) = (&plan.packages.apt, &plan.packages.dnf);
-    let (apt, dnf) = (apt.as_ref(), dnf.as_ref());
     Ok(Inputs {
         image: Name {
             name: plan.image.name.clone(),
@@ -54,14 +53,7 @@ pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputErro
             .map(|(name, source)| (name.clone(), secret_kind(source)))
             .collect(),
         base,
-        packages: Packages {
-            apt: apt
-                .map(|packages| apt_packages(packages, stop))
-                .transpose()?,
-            dnf: dnf
-                .map(|packages| dnf_packages(packages, stop))
-                .transpose()?,
-        },
+        packages: packages(plan.packages.as_ref(), stop)?,
         // The caller adds it when the packages are resolved.
         lock: None,
         files: files.collect::<Result<_, _>>()?,
@@ -94,7 +86,7 @@ fn finish(finish: &plan::Finish) -> Option<FinishInputs> {
         drop,
         keep,
     } = finish;
-    let paths = |exceptions: &[plan::Exception]| {
+    let paths = |exceptions: &[plan::PathException]| {
         exceptions
             .iter()
             .map(|exception| exception.path.clone())
@@ -193,22 +185,21 @@ fn network(network: &plan::Network) -> Network {
     }
 }
 
-fn apt_packages(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
-    Ok(Apt {
-        install: apt.install.clone(),
-        remove: apt.remove.clone(),
-        recommends: apt.recommends,
-        repositories: repositories(&apt.repositories, stop)?,
-    })
-}
-
-fn dnf_packages(dnf: &plan::Dnf, stop: &Stop) -> Result<Dnf, InputError> {
-    Ok(Dnf {
-        install: dnf.install.clone(),
-        remove: dnf.remove.clone(),
-        recommends: dnf.recommends,
-        repositories: repositories(&dnf.repositories, stop)?,
-    })
+fn packages(declared: Option<&plan::PackageSet>, stop: &Stop) -> Result<Packages, InputError> {
+    let mut packages = Packages::default();
+    if let Some(declared) = declared {
+        let set = DeclaredPackages {
+            install: declared.install.clone(),
+            remove: declared.remove.clone(),
+            recommends: declared.recommends,
+            repositories: repositories(&declared.repositories, stop)?,
+        };
+        match declared.manager {
+            Manager::Apt => packages.apt = Some(set),
+            Manager::Dnf => packages.dnf = Some(set),
+        }
+    }
+    Ok(packages)
 }
 
 fn repositories(all: &[plan::Repository], stop: &Stop) -> Result<Vec<Repository>, InputError> {
@@ -380,7 +371,7 @@ mod tests {
     use super::*;
     use crate::plan::{Upload, UploadSource};
     use crate::record::directory_listing::listed;
-    use crate::secret::{Part, Text};
+    use crate::secret::{Text, TextPart};
 
     fn upload(source: UploadSource, destination: &str) -> Upload {
         Upload {
@@ -398,8 +389,8 @@ mod tests {
     #[test]
     fn a_secret_in_a_file_is_recorded_by_name() {
         let secret = Text::new(vec![
-            Part::Literal("token=".to_owned()),
-            Part::Secret("token".to_owned()),
+            TextPart::Literal("token=".to_owned()),
+            TextPart::Secret("token".to_owned()),
         ]);
         let file = recorded(UploadSource::Content(secret), "/etc/token").unwrap();
         assert_eq!(file.digest, Digest::of(b"token=<secret token>"));

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::os::user::Actor;
 use crate::record::canonical::{self, Unrepresentable};
 use crate::record::hash_chain::HashChain;
 use crate::record::manifest::ManifestId;
@@ -80,16 +81,6 @@ pub struct About {
     /// SHA-256 of the record that is written.
     pub digest: Option<Digest>,
     pub reason: Option<String>,
-}
-
-/// User and command that change a store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Actor {
-    /// Name of the user.
-    pub name: String,
-    pub host: String,
-    /// Verb of karat that made the change.
-    pub command: String,
 }
 
 /// A line of the log.

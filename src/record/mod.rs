@@ -8,3 +8,4 @@ pub(crate) mod directory_listing;
 pub(crate) mod hash_chain;
 pub mod lock;
 pub mod manifest;
+pub mod severity;

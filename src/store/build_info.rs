@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::sidecar::{add_sidecar, read_sidecars};
 use super::{Store, StoreError, Writing};
 use crate::digest::Digest;
+use crate::os::user;
 use crate::record::canonical;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
@@ -53,10 +54,7 @@ impl Record {
             started: run.started,
             finished: run.finished,
             phases: run.phases,
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            host: user::host(),
             accelerator: run.accelerator,
             karat: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -11,14 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use sha2::{Digest as _, Sha256};
 use zstd::bulk::Decompressor;
 
 use super::chunk_index::{Chunk, Encoding};
 use super::image::Image;
 use super::{Blob, StoreError};
 use crate::digest::Digest;
-use crate::os::hash_stream::{Sparse, Stop};
+use crate::os::hash_stream::{Sparse, Stop, StreamHash};
 
 /// Segments that a thread may read ahead: a few MiB at most.
 const READ_AHEAD: usize = 8;
@@ -179,15 +178,14 @@ impl Image {
 }
 
 fn hash(segments: &Receiver<Bytes>) -> Digest {
-    let mut hasher = Sha256::new();
+    let mut hash = StreamHash::default();
     for bytes in segments {
-        let update = |bytes: &[u8]| {
-            hasher.update(bytes);
-            Ok::<_, std::convert::Infallible>(())
-        };
-        let Ok(()) = bytes.try_for_each(update);
+        match bytes {
+            Bytes::Zeros(count) => hash.update_zeros(count),
+            Bytes::Loaded(bytes) => hash.update(&bytes),
+        }
     }
-    Digest::from_hasher(hasher)
+    hash.digest()
 }
 
 /// Digest that uncompressed chunks are verified by. Compressed chunks are always verified by their own.

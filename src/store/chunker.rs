@@ -13,7 +13,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fastcdc::v2020::{Normalization, StreamCDC};
-use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
 use zstd::bulk::Compressor;
 
@@ -22,7 +21,7 @@ use super::transaction::READ_ONLY;
 use super::{Blob, Store};
 use crate::digest::Digest;
 use crate::os::atomic_file::{self, UNFINISHED};
-use crate::os::hash_stream::{self, Stop};
+use crate::os::hash_stream::{self, Stop, StreamHash};
 
 /// Parameters of the chunker. With other values no chunk would match those in existing stores.
 const MIN_CHUNK_BYTES: usize = 16 << 10;
@@ -120,8 +119,7 @@ impl<'a> Chunker<'a> {
         stop: &Stop,
         progress: impl Fn(u64),
     ) -> io::Result<(Digest, u64, Vec<Chunk>)> {
-        let mut hasher = Sha256::new();
-        let mut size = 0;
+        let mut hash = StreamHash::default();
         std::thread::scope(|scope| {
             let mut workers = Vec::with_capacity(threads);
             for _ in 0..threads {
@@ -138,8 +136,7 @@ impl<'a> Chunker<'a> {
             ) {
                 stop.check()?;
                 let data = chunk?.data;
-                hasher.update(&data);
-                size += data.len() as u64;
+                hash.update(&data);
                 progress(data.len() as u64);
                 let sender: &SyncSender<_> = &workers[count % threads].0;
                 count += 1;
@@ -157,7 +154,7 @@ impl<'a> Chunker<'a> {
                 stored.push(chunks.into_iter());
             }
             let ordered = (0..count).filter_map(|number| stored[number % threads].next());
-            Ok((Digest::from_hasher(hasher), size, merge_zeros(ordered)))
+            Ok((hash.digest(), hash.length(), merge_zeros(ordered)))
         })
     }
 

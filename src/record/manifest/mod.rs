@@ -160,36 +160,20 @@ pub enum BaseKind {
 pub struct Packages {
     /// Packages that apt installs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub apt: Option<Apt>,
+    pub apt: Option<DeclaredPackages>,
     /// Packages that dnf installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dnf: Option<Dnf>,
+    pub dnf: Option<DeclaredPackages>,
 }
 
-/// Packages declared for apt.
+/// Packages declared for one package manager.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Apt {
+pub struct DeclaredPackages {
     /// Packages to install, as declared.
     pub install: Vec<String>,
-    /// Packages to purge, as declared.
-    pub remove: Vec<String>,
-    /// True if recommended packages were installed, too.
-    pub recommends: bool,
-    /// Package repositories besides those of the base.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<Repository>,
-}
-
-/// Packages declared for dnf.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Dnf {
-    /// Packages to install, as declared.
-    pub install: Vec<String>,
-    /// Packages to remove, as declared.
+    /// Packages to remove, as declared; apt also purges them.
     pub remove: Vec<String>,
     /// True if recommended packages were installed, too.
     pub recommends: bool,
