@@ -60,7 +60,7 @@ pub(crate) struct Origin {
     pub lock: Lock,
     /// All other inputs of the manifest.
     pub inputs: Inputs,
-    /// [Listings](crate::pipeline::manifest_inputs::listing) of input directories, by digest.
+    /// [Listings](crate::record::directory_listing) of input directories, by digest.
     pub listings: HashMap<Digest, Vec<u8>>,
 }
 
