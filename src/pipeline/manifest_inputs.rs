@@ -422,7 +422,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> InputError {
 mod tests {
     use super::*;
     use crate::plan::{Upload, UploadSource};
-    use crate::secret::{Part, Text};
+    use crate::secret::{Text, TextPart};
 
     fn upload(source: UploadSource, destination: &str) -> Upload {
         Upload {
@@ -440,8 +440,8 @@ mod tests {
     #[test]
     fn a_secret_in_a_file_is_recorded_by_name() {
         let secret = Text::new(vec![
-            Part::Literal("token=".to_owned()),
-            Part::Secret("token".to_owned()),
+            TextPart::Literal("token=".to_owned()),
+            TextPart::Secret("token".to_owned()),
         ]);
         let file = recorded(UploadSource::Content(secret), "/etc/token").unwrap();
         assert_eq!(file.digest, Digest::of(b"token=<secret token>"));

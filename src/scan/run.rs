@@ -1,6 +1,6 @@
 //! All checks of one system, in one go.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
@@ -10,7 +10,7 @@ use super::inventory::{self, Inventory};
 use super::report::licenses::{self, Licenses};
 use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
-use super::undeclared::{self, Declared, Facts};
+use super::undeclared::{self, Declared, ObservedState};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
 use crate::digest::Digest;
@@ -86,8 +86,8 @@ impl Origin {
     }
 
     /// What is declared, as far as it matters for an image with such facts.
-    fn declared(&self, image: &Facts) -> Result<Declared, ScanError> {
-        let facts = Facts::of_base(&self.base.root(), image)?;
+    fn declared(&self, image: &ObservedState) -> Result<Declared, ScanError> {
+        let facts = ObservedState::collect_base(&self.base.root(), image)?;
         let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
         for (destination, listing) in self.directories() {
             declared.narrow(destination, listing);
@@ -208,7 +208,7 @@ fn nobodys(
     packaged: &Packaged,
     origin: &Origin,
 ) -> Result<Vec<Finding>, ScanError> {
-    let now = Facts::of(root, packaged)?;
+    let now = ObservedState::collect(root, packaged)?;
     let declared = origin.declared(&now)?;
     undeclared::check(root, packaged, &now, &declared)
 }
@@ -222,9 +222,9 @@ fn secrets(
         return Ok(Vec::new());
     }
     let root = opened.root();
-    let mut found = secrets::check(&root, &harmless(&root, &packaged.identical))?;
+    let mut found = secrets::search_files(&root, &packaged.identical)?;
     if let Some(disk) = opened.disk() {
-        found.extend(secrets::raw(&root, disk, wanted.values)?);
+        found.extend(secrets::search_disk(&root, disk, wanted.values)?);
     }
     // Where nothing could be looked for, there is no secret that was found.
     let kind = |it: &Finding| match it.check.as_ref() {
@@ -244,30 +244,6 @@ pub fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, 
         contents,
         left_out: wanted.left_out,
     })
-}
-
-/// Files without secrets of this image: byte for byte what a package has, or what Python has compiled of such a file.
-fn harmless(root: &Root<'_>, files: &HashSet<usize>) -> HashSet<usize> {
-    let tree = root.tree();
-    let compiled = tree.paths().filter(|(path, index)| {
-        let source = source_of(path).and_then(|source| tree.find(&source));
-        source.is_some_and(|source| files.contains(&source)) && !files.contains(index)
-    });
-    let compiled = compiled.map(|(_, index)| index);
-    files.iter().copied().chain(compiled).collect()
-}
-
-/// `/a/__pycache__/b.cpython-311.pyc` was compiled from `/a/b.py`.
-#[must_use]
-pub fn source_of(path: &[u8]) -> Option<Vec<u8>> {
-    let (directory, name) = std::str::from_utf8(path)
-        .ok()?
-        .split_once("/__pycache__/")?;
-    let name = name
-        .strip_suffix(".pyc")
-        .filter(|name| !name.contains('/'))?;
-    let (module, _) = name.split_once(".cpython-")?;
-    Some(format!("{directory}/{module}.py").into_bytes())
 }
 
 fn vulnerabilities(
@@ -296,25 +272,5 @@ pub fn facts(database: &Database) -> DatabaseFacts {
         digest: database.digest().to_string(),
         date: database.head().date,
         records: database.head().records as u64,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scan::testing::Planted;
-
-    #[test]
-    fn what_python_compiled_of_a_packaged_file_is_as_harmless_as_the_file() {
-        let tree = Planted::default()
-            .file("/a/good.py", 0o644, "x")
-            .file("/a/__pycache__/good.cpython-311.pyc", 0o644, "x")
-            .file("/a/__pycache__/other.cpython-311.pyc", 0o644, "x")
-            .file("/a/__pycache__/deep/good.cpython-311.pyc", 0o644, "x");
-        let root = tree.root();
-        let find = |path: &str| root.tree().find(path.as_bytes()).unwrap();
-        let found = harmless(&root, &HashSet::from([find("/a/good.py")]));
-        let compiled = find("/a/__pycache__/good.cpython-311.pyc");
-        assert_eq!(found, HashSet::from([find("/a/good.py"), compiled]));
     }
 }

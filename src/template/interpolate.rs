@@ -1,7 +1,7 @@
 //! `{{ name }}` in string values. `{{{{` is a literal `{{`; `}}` alone means itself.
 //!
 //! A secret is not replaced by its value but by a private mark around its name, which [`text`] turns into
-//! [`Part::Secret`]. Marks are allowed only where a secret cannot end up in a log or a manifest.
+//! [`TextPart::Secret`]. Marks are allowed only where a secret cannot end up in a log or a manifest.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::problem::{Problem, Span};
 use super::tree::{Removed, Tree, remove};
 use super::variables::Scope;
-use crate::secret::{Part, Text};
+use crate::secret::{Text, TextPart};
 
 // Noncharacters: no text that means anything holds them, and those that do are refused below.
 const OPEN: char = '\u{FDD0}';
@@ -62,8 +62,8 @@ pub(crate) fn text(marked: &str) -> Text {
     for (index, piece) in marked.split([OPEN, CLOSE]).enumerate() {
         match (index % 2, piece) {
             (0, "") => {}
-            (0, literal) => parts.push(Part::Literal(literal.to_owned())),
-            (_, name) => parts.push(Part::Secret(name.to_owned())),
+            (0, literal) => parts.push(TextPart::Literal(literal.to_owned())),
+            (_, name) => parts.push(TextPart::Secret(name.to_owned())),
         }
     }
     Text::new(parts)
@@ -315,9 +315,9 @@ mod tests {
         assert_eq!(
             text(&marked),
             Text::new(vec![
-                Part::Literal("user:".into()),
-                Part::Secret("token".into()),
-                Part::Literal("@".into())
+                TextPart::Literal("user:".into()),
+                TextPart::Secret("token".into()),
+                TextPart::Literal("@".into())
             ])
         );
         assert_eq!(text(&marked).to_string(), "user:<secret token>@");

@@ -10,6 +10,7 @@ use crate::secret::{Redactor, Secrets};
 mod event;
 mod lines;
 mod terminal;
+pub(crate) mod text;
 
 pub(crate) use event::human;
 

@@ -6,6 +6,7 @@ mod db;
 mod dnf;
 mod ec2;
 mod fresh;
+mod help;
 mod hostile;
 mod iam_policy;
 mod init;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use karat::plan::{Script, Step};
 use karat::provision::{self, ProvisionError};
-use karat::secret::{Part, Secrets, Text};
+use karat::secret::{Secrets, Text, TextPart};
 
 use crate::machine::{TestMachine, context, lives, shell, soon, step, told};
 
@@ -53,8 +53,8 @@ async fn environment_values_arrive_byte_for_byte() {
         .environment
         .insert("A".to_owned(), Text::literal(hard));
     let with_secret = vec![
-        Part::Literal("a=".to_owned()),
-        Part::Secret("token".to_owned()),
+        TextPart::Literal("a=".to_owned()),
+        TextPart::Secret("token".to_owned()),
     ];
     shell(&mut step)
         .environment
