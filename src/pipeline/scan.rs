@@ -220,7 +220,7 @@ impl Job<'_> {
         let mut all: Vec<_> = settings
             .without
             .iter()
-            .map(|check| left_out(check, "skipped by `--without`"))
+            .map(|check| left_out(check, "skipped with --without"))
             .collect();
         if settings.without.contains(&Check::Vulnerabilities) {
             return Ok((None, all));

@@ -45,7 +45,7 @@ impl Site {
     /// Validates each template, after [`IMAGE`]; returns the transcripts.
     pub fn validate_each(&self, cases: &[&str]) -> String {
         let said = cases.iter().map(|case| {
-            self.write("t.toml", format!("{IMAGE}{case}"));
+            self.write("t.toml", &format!("{IMAGE}{case}"));
             format!("##### {case}\n{}", self.karat(["validate", "t.toml"]))
         });
         said.collect::<Vec<_>>().join("\n")

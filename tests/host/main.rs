@@ -45,7 +45,7 @@ impl Site {
             self.sshd.login_key().display(),
             self.root().display(),
         );
-        self.write(&format!("{name}.toml"), text);
+        self.write(&format!("{name}.toml"), &text);
     }
 
     /// Starts a build in its own process group, with stderr in `log`.

@@ -70,7 +70,7 @@ fn doc_blocks(source: &str) -> Vec<(usize, String)> {
 fn docs_speak_the_language_of_the_trade() {
     // docs/contributing.md, "Words", says what to write instead.
     let marks = Regex::new(
-        r"^(What|Where|Whether|Who|Whose|Whom|Why|How)\b|\b(nobody|somebody|whoever|anew|so many|any more|mend|to be had)\b|\bis (no|none)\b",
+        r"(?-u)^(What|Where|Whether|Who|Whose|Whom|Why|How)\b|\b(nobody|somebody|whoever|anew|so many|any more|mend|to be had)\b|\bis (no|none)\b",
     )
     .unwrap();
     let (mut blocks, mut marked) = (0_u32, Vec::new());
@@ -102,7 +102,8 @@ fn room_of(path: &Path) -> Option<String> {
 
 /// Returns the module files that a source declares for tests only: `#[cfg(test)] mod tests;`.
 fn test_modules(path: &Path, source: &str) -> Vec<PathBuf> {
-    let declared = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub\S*\s+)?mod\s+([a-z0-9_]+);").unwrap();
+    let declared =
+        Regex::new(r"(?-u)#\[cfg\(test\)\]\s*(?:pub[a-z()]*\s+)?mod\s+([a-z0-9_]+);").unwrap();
     let directory = if path.ends_with("mod.rs") {
         path.parent().unwrap().to_owned()
     } else {
@@ -117,14 +118,15 @@ fn test_modules(path: &Path, source: &str) -> Vec<PathBuf> {
 /// Returns the names that a source uses from the crate's root, without comments, strings and inline test modules.
 fn used_rooms(path: &Path, source: &str) -> BTreeSet<String> {
     // Inline tests stand last in a file.
-    let end = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub\S*\s+)?mod\s+[a-z0-9_]+\s*\{").unwrap();
+    let end =
+        Regex::new(r"(?-u)#\[cfg\(test\)\]\s*(?:pub[a-z()]*\s+)?mod\s+[a-z0-9_]+\s*\{").unwrap();
     let source = end
         .find(source)
         .map_or(source, |found| &source[..found.start()]);
     let comment = Regex::new(r"//[^\n]*").unwrap();
     let source = comment.replace_all(source, "");
     let mut used = BTreeSet::new();
-    let path_start = Regex::new(r"\bcrate::(?:\{|([a-z0-9_]+))").unwrap();
+    let path_start = Regex::new(r"(?-u)\bcrate::(?:\{|([a-z0-9_]+))").unwrap();
     for found in path_start.captures_iter(&source) {
         match found.get(1) {
             Some(name) => drop(used.insert(name.as_str().to_owned())),
@@ -136,7 +138,7 @@ fn used_rooms(path: &Path, source: &str) -> BTreeSet<String> {
         && path.parent().unwrap().parent().unwrap().ends_with("src")
         || path.parent().unwrap().ends_with("src");
     if is_root {
-        let parent = Regex::new(r"\bsuper::([a-z0-9_]+)").unwrap();
+        let parent = Regex::new(r"(?-u)\bsuper::([a-z0-9_]+)").unwrap();
         used.extend(
             parent
                 .captures_iter(&source)

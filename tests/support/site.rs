@@ -51,7 +51,7 @@ impl Site {
     }
 
     /// Writes a file, after its missing directories.
-    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub fn write(&self, name: &str, bytes: &(impl AsRef<[u8]> + ?Sized)) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("it is in the site")).expect("made");
         fs::write(path, bytes).expect("written");
