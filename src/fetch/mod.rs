@@ -30,7 +30,6 @@ pub(crate) use batch::encode;
 pub use batch::{Mirror, Missing, Places, Wanted};
 use checksums::NotListed;
 use partial::Partial;
-pub use transfer::chain;
 use transfer::{Redirects, TransferError};
 pub use unverified::plainly;
 

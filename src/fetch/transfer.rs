@@ -12,6 +12,8 @@ use tokio::io::AsyncSeekExt;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
+use crate::ui::text::with_causes;
+
 /// A server that accepts and then says nothing is given up after this long; a retry resumes.
 pub const STALLED: Duration = Duration::from_mins(1);
 
@@ -38,7 +40,7 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// No answer, or the line dropped.
-    #[error("{}", chain(.0))]
+    #[error("{}", with_causes(.0))]
     Line(reqwest::Error),
     /// The server refused.
     #[error("the server answered {0}")]
@@ -72,21 +74,6 @@ impl TransferError {
             Self::TooLong(_) | Self::File { .. } => false,
         }
     }
-}
-
-/// The innermost reason is the useful one; reqwest's own text is only "error sending request".
-#[must_use]
-pub fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 /// Which redirects to follow.

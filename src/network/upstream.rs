@@ -17,8 +17,8 @@ use tokio_util::io::ReaderStream;
 
 use super::log::{Content, Log, Served};
 use crate::digest::Digest;
-use crate::fetch::transfer;
 use crate::ui::Ui;
+use crate::ui::text::with_causes;
 
 /// Headers that are of one connection, and those that make an answer anything but the whole file as it is: its digest is that of
 /// the whole file.
@@ -188,7 +188,7 @@ pub(super) async fn fetch(
     let answer = request
         .send()
         .await
-        .map_err(|error| format!("karat: cannot fetch {url}: {}", transfer::chain(&error)))?;
+        .map_err(|error| format!("karat: cannot fetch {url}: {}", with_causes(&error)))?;
     let mut response = Response::builder().status(answer.status());
     if let Some(kept) = response.headers_mut() {
         for (name, value) in answer.headers() {
@@ -208,7 +208,7 @@ pub(super) async fn fetch(
         let (ui, url) = (ui.clone(), url.clone());
         // The guest only sees that the line drops.
         let stream = answer.bytes_stream().map_err(move |error| {
-            let why = transfer::chain(&error);
+            let why = with_causes(&error);
             ui.warn(&format!("{url} broke off: {why}"));
             io::Error::other(error)
         });

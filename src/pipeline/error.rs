@@ -136,11 +136,3 @@ impl BuildError {
         }
     }
 }
-
-/// Joins an error and its causes in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
-}

@@ -6,11 +6,12 @@ use clap::ValueEnum;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use super::{BuildError, Job, error};
+use super::{BuildError, Job};
 use crate::digest::Digest;
 use crate::machine::Machine;
 use crate::provision::{self, Failure};
 use crate::ui::Ui;
+use crate::ui::text::with_causes;
 
 impl Job<'_> {
     /// Runs the steps of `on_error`, holds the machine if the user wants that, destroys it, and returns the error.
@@ -20,7 +21,7 @@ impl Job<'_> {
         error: BuildError,
     ) -> BuildError {
         if !matches!(error, BuildError::Cancelled) {
-            let text = self.ui.redact(&error::with_causes(&error));
+            let text = self.ui.redact(&with_causes(&error));
             let failure = Failure {
                 step: error.step(),
                 error: &text,

@@ -13,6 +13,7 @@ use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
+use crate::ui::text::with_causes;
 
 /// Result of comparing template, base, lock and archives with the newest image.
 #[derive(Debug)]
@@ -285,7 +286,7 @@ fn first_difference<'a, T: PartialEq>(new: &'a [T], old: &'a [T]) -> Option<&'a 
 
 /// Turns an error into a reason: one line, with its causes.
 fn or_reason<T, E: std::error::Error>(result: Result<T, E>) -> Result<T, String> {
-    result.map_err(|error| super::error::with_causes(&error).replace('\n', ", "))
+    result.map_err(|error| with_causes(&error).replace('\n', ", "))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::with_causes;
 
 mod download;
 mod error;
@@ -109,12 +110,12 @@ pub async fn on_error<M: Machine>(
         if let Err(error) = reopen(machine).await {
             cx.ui.warn(&format!(
                 "the steps of on_error could not run: {}",
-                causes(&error)
+                with_causes(&error)
             ));
             return;
         }
         if let Err(error) = tried(machine, step, &more, AfterRefusal::GoOn, cx).await {
-            cx.ui.warn(&format!("in on_error: {}", causes(&error)));
+            cx.ui.warn(&format!("in on_error: {}", with_causes(&error)));
         }
     }
 }
@@ -175,7 +176,7 @@ async fn tried<M: Machine>(
                 cx.ui.warn(&format!(
                     "{}: try {tries} of {of} failed: {}",
                     step.name,
-                    causes(error)
+                    with_causes(error)
                 ));
             }
             again
@@ -242,13 +243,4 @@ async fn reopen<M: Machine>(machine: &mut M) -> Result<(), ProvisionError> {
     } else {
         Ok(machine.reconnect(RECONNECT).await?)
     }
-}
-
-/// An error and its causes in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -6,6 +6,7 @@ use tokio::net::UdpSocket;
 
 use super::endpoint::Service;
 use super::{AwsError, Region};
+use crate::ui::text::with_causes;
 
 /// AWS's own echo of an address; no API has one.
 const ECHO: &str = "https://checkip.amazonaws.com/";
@@ -33,9 +34,9 @@ impl Region {
         }
         let answer = self.shared.http.get(ECHO).send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status);
-        let answer = answer.map_err(|error| failed(crate::fetch::chain(&error)))?;
+        let answer = answer.map_err(|error| failed(with_causes(&error)))?;
         let text = answer.text().await;
-        let text = text.map_err(|error| failed(crate::fetch::chain(&error)))?;
+        let text = text.map_err(|error| failed(with_causes(&error)))?;
         let text = text.trim();
         text.parse()
             .map_err(|_| failed(format!("{ECHO} says {text:?}")))

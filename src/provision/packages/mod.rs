@@ -18,6 +18,7 @@ use crate::plan;
 use crate::provision::remote::{self, Ended, Interpreter, Outcome, Run};
 use crate::record::lock::{self, Lock, Manager, Request, Resolution};
 use crate::ssh::{Item, ItemSource, quote};
+use crate::ui::text::human_duration;
 
 use super::{Context, ProvisionError};
 
@@ -297,8 +298,8 @@ pub async fn install<M: Machine>(
     let data = run(machine, manager, script, &directory, cx).await?;
     cx.ui.detail(&format!(
         "pushed in {}, installed in {}",
-        crate::ui::human(pushed),
-        crate::ui::human(started.elapsed())
+        human_duration(pushed),
+        human_duration(started.elapsed())
     ));
     let (before, after) = manager.installed(&data);
     let wrong = not_as_locked(&before, &after, lock, asked);
