@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::ssh::{Item, ItemSource, Session};
+use karat::ssh::{Session, UploadContent, UploadItem};
 use karat::ui::{Bar, Ui};
 use support::sshd::Sshd;
 
@@ -139,8 +139,8 @@ fn karat_build(template: &Path) {
 }
 
 async fn upload(session: &Session, from: &Path, to: &Path) {
-    let item = Item {
-        source: ItemSource::Path(from.to_owned()),
+    let item = UploadItem {
+        source: UploadContent::Path(from.to_owned()),
         destination: to.display().to_string(),
         mode: None,
         owner: "root:root".to_owned(),

@@ -12,8 +12,7 @@ use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::iam::Policy;
 use crate::ec2::iam::machine as builder;
 use crate::ec2::iam::publish::{self, Also};
-use crate::plan::{Builder, Plan, PublishEc2};
-use crate::template;
+use crate::plan::{self, Builder, Plan, PublishEc2};
 
 /// Print a least-privilege IAM policy for a template
 ///
@@ -63,7 +62,7 @@ impl ExitStatus for NoAwsError {
 
 pub(crate) fn run(args: &IamPolicyArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let inputs = args.variables.inputs(ExistingOutput::Accept);
-    let plan = template::load(&args.template, &inputs)?;
+    let plan = plan::load(&args.template, &inputs)?;
     out.json(&policy_of(args, &plan)?)
 }
 

@@ -8,9 +8,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fetch::Mirror;
-use crate::plan::Plan;
+use crate::plan::{Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
-use crate::template::{self, Inputs, LoadError};
 
 mod attest;
 mod audit;
@@ -86,7 +85,7 @@ impl TemplateArgs {
         let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
         let only_locks = paths.iter().all(|path| is_lock(&path));
         for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
-            match template::load(path, &inputs) {
+            match crate::plan::load(path, &inputs) {
                 Ok(plan) => plans.push(plan),
                 Err(error) => errors.push(error),
             }

@@ -16,12 +16,11 @@ use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::client::{Aws, Settings};
 use crate::ec2::publish::{Job, Outcome, Publication, publication};
 use crate::fetch::Cache;
-use crate::plan::{PublishEc2, is_region};
+use crate::plan::{self, LoadError, PublishEc2, is_region};
 use crate::record::manifest::{Manifest, ManifestId};
 use crate::sign::Signer;
 use crate::store::Store;
 use crate::store::predicate::PUBLICATION;
-use crate::template::{self, LoadError};
 use crate::ui::Ui;
 
 /// Help when the image is revoked.
@@ -207,13 +206,12 @@ pub(super) async fn publish(
 /// Returns the settings of the template, overridden by the command line.
 fn settings(args: &PublishArgs, manifest: &Manifest) -> Result<PublishEc2, CommandError> {
     let (settings, name) = if let Some(path) = &args.template {
-        let plan = template::load(path, &args.variables.inputs(ExistingOutput::Refuse))?;
+        let plan = plan::load(path, &args.variables.inputs(ExistingOutput::Refuse))?;
         (plan.publish, path.display().to_string())
     } else {
         let inputs = &manifest.inputs;
         let name = "the template that it was built from";
-        let publish =
-            template::publication(Path::new(name), &inputs.template.text, &inputs.variables);
+        let publish = plan::publication(Path::new(name), &inputs.template.text, &inputs.variables);
         (publish.map_err(LoadError::from)?, name.to_owned())
     };
     let mut settings = match settings {

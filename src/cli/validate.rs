@@ -4,8 +4,7 @@ use clap::Args;
 
 use super::shared::stdout::Stdout;
 use super::{CommandError, ExistingOutput, Invalid, TemplateArgs};
-use crate::plan::{Ami, Base, Builder, Plan};
-use crate::template;
+use crate::plan::{self, Ami, Base, Builder, Plan};
 
 /// Check templates without launching anything
 ///
@@ -22,7 +21,7 @@ pub(crate) fn run(args: &ValidateArgs, out: &mut Stdout) -> Result<(), CommandEr
     let inputs = args.templates.variables.inputs(ExistingOutput::Refuse);
     let mut errors = Vec::new();
     for path in &args.templates.templates {
-        match template::load(path, &inputs) {
+        match plan::load(path, &inputs) {
             Ok(plan) => out.line(format_args!("{}: {}", path.display(), summary(&plan)))?,
             Err(error) => errors.push(error),
         }

@@ -9,11 +9,11 @@ use super::shared::attestation_status::trusted_publications;
 use crate::ec2::channel_target;
 use crate::ec2::client::{Aws, Settings};
 use crate::ec2::publish::{Publication, PublishError, Published, ami_check, read_back};
+use crate::plan;
 use crate::record::channel::ChannelName;
 use crate::record::manifest::{Manifest, ManifestId};
 use crate::sign::Trust;
 use crate::store::{ChannelPolicy, Ec2Targets, Store};
-use crate::template;
 use crate::ui::Ui;
 use crate::ui::text::{terminal_safe, with_causes};
 
@@ -151,6 +151,6 @@ fn profile(manifest: &Manifest, targets: Option<&Ec2Targets>) -> Option<String> 
     }
     let inputs = &manifest.inputs;
     let name = Path::new("the template");
-    let publish = template::publication(name, &inputs.template.text, &inputs.variables);
+    let publish = plan::publication(name, &inputs.template.text, &inputs.variables);
     publish.ok().flatten().and_then(|publish| publish.profile)
 }

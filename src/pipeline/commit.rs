@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Plan};
-use crate::provision::{Origin, Package};
+use crate::provision::{AttributedPackage, PackageOrigin};
 use crate::record::lock::Lock;
 use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
 use crate::scan::report::sbom::Subject;
@@ -124,7 +124,7 @@ pub(super) fn compose_manifest(
     machine: (plan::Arch, plan::Firmware),
     plan: &Plan,
     finished: &Finished,
-    packages: Vec<Package>,
+    packages: Vec<AttributedPackage>,
     lock: &Lock,
 ) -> Manifest {
     let (arch, firmware) = machine;
@@ -158,15 +158,15 @@ pub(super) fn compose_manifest(
     Manifest::new(inputs, outputs)
 }
 
-fn package(package: Package, lock: &Lock) -> manifest::Package {
+fn package(package: AttributedPackage, lock: &Lock) -> manifest::Package {
     let locked = lock.packages.iter().find(|locked| {
         (&locked.name, &locked.version, &locked.architecture)
             == (&package.name, &package.version, &package.arch)
     });
     let origin = match package.origin {
-        Origin::Base => manifest::Origin::Base,
-        Origin::Declared => manifest::Origin::Declared,
-        Origin::Dependency => manifest::Origin::Dependency,
+        PackageOrigin::Base => manifest::Origin::Base,
+        PackageOrigin::Declared => manifest::Origin::Declared,
+        PackageOrigin::Dependency => manifest::Origin::Dependency,
     };
     manifest::Package {
         sha256: locked.map(|locked| locked.sha256),

@@ -44,7 +44,7 @@ struct Site<'a> {
 /// What came of provisioning.
 struct Provisioned {
     lock: Lock,
-    packages: Vec<provision::Package>,
+    packages: Vec<provision::AttributedPackage>,
     requests: Vec<manifest::Request>,
 }
 
@@ -235,15 +235,15 @@ impl Job<'_> {
             self.fetch_packages(&lock, phases).await?;
             lock
         };
-        self.provision_machine(machine, lock_state.asked(), &lock, lock.epoch, phases)
+        self.provision_machine(machine, lock_state.declared(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = network::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.egress(), self.ui);
         let freeze = site.ec2.spot;
         let clean_up = async { Ok(machine.clean_up(freeze).await?) };
         phases.run("clean up", clean_up).await?;
         Ok(Provisioned {
-            packages: provision::attribute(&before, after, &self.plan.packages),
+            packages: provision::attribute(&before, after, self.plan.packages.as_ref()),
             lock,
             requests,
         })
@@ -267,7 +267,7 @@ impl Job<'_> {
         inputs: Inputs,
         base: Option<BaseDisk>,
         lock: Lock,
-        packages: Vec<provision::Package>,
+        packages: Vec<provision::AttributedPackage>,
         raw: &Path,
     ) -> Result<Made, BuildError> {
         let overlay = site.run.path().join("overlay");

@@ -15,7 +15,7 @@ use crate::ec2::publish::PublishError;
 use crate::fetch::FetchError;
 use crate::machine::MachineError;
 use crate::machine::qemu::QemuError;
-use crate::network::SealError;
+use crate::network::EgressError;
 use crate::pipeline::manifest_inputs::InputError;
 use crate::provision::ProvisionError;
 use crate::record::lock::LockError;
@@ -68,7 +68,7 @@ pub(crate) enum BuildError {
     Ssh(#[from] SshError),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Seal(#[from] SealError),
+    Egress(#[from] EgressError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Provision(#[from] ProvisionError),

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::disk::clean::{self, Own, Owners};
 use crate::disk::tree::Listing;
 use crate::disk::{self, Anew, Renewed};
-use crate::plan::Exception;
+use crate::plan::PathException;
 use crate::record::manifest;
 use crate::time::Timestamp;
 
@@ -37,7 +37,7 @@ impl Job<'_> {
         if !finish.rebuild {
             return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
         }
-        let paths = |rules: &[Exception]| rules.iter().map(|rule| rule.path.clone()).collect();
+        let paths = |rules: &[PathException]| rules.iter().map(|rule| rule.path.clone()).collect();
         let anew = Anew {
             overlay: overlay.clone(),
             base: base.clone(),

@@ -50,7 +50,14 @@ impl Job<'_> {
         lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
-    ) -> Result<(Lock, Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
+    ) -> Result<
+        (
+            Lock,
+            Vec<provision::AttributedPackage>,
+            Vec<manifest::Request>,
+        ),
+        BuildError,
+    > {
         self.wait_for_guest(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.save_base_packages(machine.session(), &base.digest)
@@ -67,14 +74,14 @@ impl Job<'_> {
         if let Some(epoch) = epoch {
             machine.set_clock(epoch).await?;
         }
-        self.provision_machine(machine, lock_state.asked(), &lock, epoch, phases)
+        self.provision_machine(machine, lock_state.declared(), &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = network::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.egress(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
-        let declared = &self.plan.packages;
+        let declared = self.plan.packages.as_ref();
         Ok((
             lock,
             provision::attribute(&before, after, declared),

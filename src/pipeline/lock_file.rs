@@ -7,7 +7,7 @@ use crate::base::{self, BaseDisk};
 use crate::machine::Machine;
 use crate::os::run_dir::RunDir;
 use crate::plan;
-use crate::provision::{Asked, Pin};
+use crate::provision::{DeclaredPackages, PinnedVersion};
 use crate::record::lock::{self, Lock, LockError, Request, Resolution};
 use crate::ui::Ui;
 
@@ -27,7 +27,7 @@ pub(crate) enum Update {
 pub(super) struct LockState {
     path: PathBuf,
     request: Request,
-    asked: Option<Asked>,
+    declared: Option<DeclaredPackages>,
     base: Option<lock::Base>,
     old: Option<Lock>,
     update: Update,
@@ -40,9 +40,9 @@ impl Job<'_> {
         architecture: &str,
         update: Update,
     ) -> Result<LockState, BuildError> {
-        let asked = Asked::read(&self.plan.packages)?;
-        let request = match &asked {
-            Some(asked) => asked.request(Some(architecture)),
+        let declared = DeclaredPackages::read(self.plan.packages.as_ref())?;
+        let request = match &declared {
+            Some(declared) => declared.request(Some(architecture)),
             None => Request::nothing(Some(architecture)),
         };
         let path = Lock::path_of(&self.plan.template.path);
@@ -69,7 +69,7 @@ impl Job<'_> {
         Ok(LockState {
             path,
             request,
-            asked,
+            declared,
             base: None,
             old,
             update,
@@ -106,7 +106,7 @@ impl Job<'_> {
             }
             None => {}
         }
-        if lock_state.asked.is_some() {
+        if lock_state.declared.is_some() {
             return Ok(None);
         }
         let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
@@ -122,12 +122,12 @@ impl Job<'_> {
         lock_state: &LockState,
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
-        let asked = lock_state
-            .asked
+        let declared = lock_state
+            .declared
             .as_ref()
             .expect("a template without packages needs no resolving");
         let resolution = self
-            .resolve_packages(machine, asked, &lock_state.pins(), phases)
+            .resolve_packages(machine, declared, &lock_state.pins(), phases)
             .await?;
         let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
         let lock = Lock::new(request, base, resolution);
@@ -192,8 +192,8 @@ impl Job<'_> {
 
 impl LockState {
     /// Returns the template's packages and repositories, with their keys.
-    pub(super) fn asked(&self) -> Option<&Asked> {
-        self.asked.as_ref()
+    pub(super) fn declared(&self) -> Option<&DeclaredPackages> {
+        self.declared.as_ref()
     }
 
     /// Shows the changes from the previous lock.
@@ -215,14 +215,14 @@ impl LockState {
     }
 
     /// Returns the versions to keep.
-    fn pins(&self) -> Vec<Pin> {
+    fn pins(&self) -> Vec<PinnedVersion> {
         let packages = self.old.iter().flat_map(|lock| &lock.packages);
         let kept = packages.filter(|package| match &self.update {
             Update::Keep => true,
             Update::All => false,
             Update::Only(names) => !names.contains(&package.name),
         });
-        kept.map(|package| Pin {
+        kept.map(|package| PinnedVersion {
             name: package.name.clone(),
             version: package.version.clone(),
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{BuildError, Job};
 use crate::machine::qemu::QemuMachine;
-use crate::network::{Purpose, Rule, Rules, Seal, SealError, Served};
+use crate::network::{EgressError, EgressProxy, ProxyPurpose, ServedRequest, UrlRule, UrlRules};
 use crate::plan::OnRefused;
 use crate::record::manifest::Request;
 use crate::ui::Ui;
@@ -32,33 +32,33 @@ impl Job<'_> {
         }
     }
 
-    pub(super) fn new_seal(&self) -> Result<Option<Seal>, SealError> {
+    pub(super) fn new_seal(&self) -> Result<Option<EgressProxy>, EgressError> {
         let network = &self.plan.network;
         if network.open {
             return Ok(None);
         }
         let rules = network.allow.iter().enumerate().map(|(index, allow)| {
-            let rule = Rule::new(&allow.url, format!("network.allow[{index}]"))?;
-            Ok::<_, SealError>(match allow.sha256 {
+            let rule = UrlRule::new(&allow.url, format!("network.allow[{index}]"))?;
+            Ok::<_, EgressError>(match allow.sha256 {
                 Some(digest) => rule.from_file(digest, self.settings.cache.path(&digest)),
                 None => rule,
             })
         });
         let rules = rules.collect::<Result<Vec<_>, _>>()?;
         let template = self.plan.template.path.file_name().unwrap_or_default();
-        let purpose = Purpose::Steps(template.to_string_lossy().into_owned());
+        let purpose = ProxyPurpose::Steps(template.to_string_lossy().into_owned());
         let strict = network.on_refused == OnRefused::Fail;
-        Seal::new(Rules::new(rules, purpose), strict, self.ui).map(Some)
+        EgressProxy::new(UrlRules::new(rules, purpose), strict, self.ui).map(Some)
     }
 }
 
 /// Returns the guest's requests as the manifest records them.
-pub(super) fn requests(seal: Option<&Seal>, ui: &Ui) -> Vec<Request> {
-    record(seal.map(Seal::served).unwrap_or_default(), ui)
+pub(super) fn requests(seal: Option<&EgressProxy>, ui: &Ui) -> Vec<Request> {
+    record(seal.map(EgressProxy::served).unwrap_or_default(), ui)
 }
 
 /// Sorts and deduplicates the requests, and redacts secrets.
-fn record(served: Vec<Served>, ui: &Ui) -> Vec<Request> {
+fn record(served: Vec<ServedRequest>, ui: &Ui) -> Vec<Request> {
     let requests = served.into_iter().map(|served| Request {
         url: ui.redact(&served.url),
         status: Some(served.status).filter(|status| *status != OK),
@@ -72,15 +72,15 @@ fn record(served: Vec<Served>, ui: &Ui) -> Vec<Request> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::network::Content;
+    use crate::network::ServedBody;
 
     #[test]
     fn requests_are_recorded_in_order_and_each_once() {
-        let content = |text: &str| Content {
+        let content = |text: &str| ServedBody {
             sha256: Digest::of(text.as_bytes()),
             size: text.len() as u64,
         };
-        let served = |url: &str, status, content| Served {
+        let served = |url: &str, status, content| ServedRequest {
             url: url.to_owned(),
             status,
             content,

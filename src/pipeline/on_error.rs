@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{BuildError, Job};
 use crate::digest::Digest;
 use crate::machine::Machine;
-use crate::provision::{self, Failure};
+use crate::provision::{self, FailedStep};
 use crate::ui::Ui;
 use crate::ui::text::with_causes;
 
@@ -22,7 +22,7 @@ impl Job<'_> {
     ) -> BuildError {
         if !matches!(error, BuildError::Cancelled) {
             let text = self.ui.redact(&with_causes(&error));
-            let failure = Failure {
+            let failure = FailedStep {
                 step: error.step(),
                 error: &text,
             };

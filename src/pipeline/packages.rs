@@ -3,7 +3,7 @@
 use super::{BuildError, Job, phases::Phases};
 use crate::fetch::{Places, Wanted};
 use crate::machine::Machine;
-use crate::provision::{self, Asked, Pin};
+use crate::provision::{self, DeclaredPackages, PinnedVersion};
 use crate::record::lock::{Lock, Resolution};
 
 impl Job<'_> {
@@ -11,15 +11,15 @@ impl Job<'_> {
     pub(super) async fn resolve_packages<M: Machine>(
         &self,
         machine: &mut M,
-        asked: &Asked,
-        pins: &[Pin],
+        declared: &DeclaredPackages,
+        pins: &[PinnedVersion],
         phases: &mut Phases<'_>,
     ) -> Result<Resolution, BuildError> {
         let path = &self.plan.template.path;
         let template = path.file_name().unwrap_or_default().to_string_lossy();
         let fetched = |digest: &_| self.settings.cache.path(digest);
         let cx = self.step_context(&fetched);
-        let work = async { Ok(provision::resolve(machine, asked, pins, &template, &cx).await?) };
+        let work = async { Ok(provision::resolve(machine, declared, pins, &template, &cx).await?) };
         phases.run("resolve packages", work).await
     }
 
@@ -60,14 +60,16 @@ impl Job<'_> {
     pub(super) async fn install_packages<M: Machine>(
         &self,
         machine: &mut M,
-        asked: Option<&Asked>,
+        declared: Option<&DeclaredPackages>,
         lock: &Lock,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
-        let Some(asked) = asked else { return Ok(()) };
+        let Some(declared) = declared else {
+            return Ok(());
+        };
         let fetched = |digest: &_| self.settings.cache.path(digest);
         let cx = self.step_context(&fetched);
-        let work = async { Ok(provision::install(machine, asked, lock, &cx).await?) };
+        let work = async { Ok(provision::install(machine, declared, lock, &cx).await?) };
         phases.run("install packages", work).await
     }
 }

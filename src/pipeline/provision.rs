@@ -4,7 +4,7 @@ use super::phases::Phases;
 use super::{BuildError, Job};
 use crate::digest::Digest;
 use crate::machine::{Machine, MachineError};
-use crate::provision::{self, Asked, Context};
+use crate::provision::{self, Context, DeclaredPackages};
 use crate::record::lock::Lock;
 use crate::store::Timestamp;
 
@@ -13,7 +13,7 @@ impl Job<'_> {
     pub(super) async fn provision_machine<M: Machine>(
         &self,
         machine: &mut M,
-        asked: Option<&Asked>,
+        declared: Option<&DeclaredPackages>,
         lock: &Lock,
         epoch: Option<Timestamp>,
         phases: &mut Phases<'_>,
@@ -25,7 +25,8 @@ impl Job<'_> {
         };
         let mut death = machine.death();
         let work = async {
-            self.install_packages(machine, asked, lock, phases).await?;
+            self.install_packages(machine, declared, lock, phases)
+                .await?;
             let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
             phases.run("files", files).await?;
             for step in &self.plan.steps {

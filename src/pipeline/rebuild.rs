@@ -18,11 +18,10 @@ use crate::fetch::Cache;
 use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream::Stop;
 use crate::pipeline::manifest_inputs::{Listed, listed};
-use crate::plan::Plan;
+use crate::plan::{self, LoadError, Plan};
 use crate::record::lock::Lock;
 use crate::record::manifest::{BaseKind, Inputs, Manifest, Source, SourceKind};
 use crate::store::Store;
-use crate::template::{self, LoadError};
 
 /// Inputs of a recorded image, laid out on this host.
 #[derive(Debug)]
@@ -143,15 +142,15 @@ fn plan(
     {
         moved.insert(written, base.to_owned());
     }
-    let given = template::Inputs {
+    let given = plan::Inputs {
         vars: inputs.variables.clone().into_iter().collect(),
         // The outputs that the template names are not written.
         force: true,
         moved,
-        home: template::Inputs::from_environment().home,
-        ..template::Inputs::default()
+        home: plan::Inputs::from_environment().home,
+        ..plan::Inputs::default()
     };
-    template::load(template, &given)
+    plan::load(template, &given)
         .map_err(|error: LoadError| RebuildError::Template(error.render(false)))
 }
 

@@ -7,7 +7,7 @@ use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
 use crate::pipeline::Settings;
 use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
-use crate::provision::Asked;
+use crate::provision::DeclaredPackages;
 use crate::record::lock::{self, Lock, Request};
 use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
@@ -84,7 +84,7 @@ async fn compare_inputs(
     stored: &Stored,
 ) -> Result<(), String> {
     let architecture = Some(start.arch.name());
-    let request = or_reason(Asked::read(&plan.packages))?.map_or_else(
+    let request = or_reason(DeclaredPackages::read(plan.packages.as_ref()))?.map_or_else(
         || Request::nothing(architecture),
         |asked| asked.request(architecture),
     );

@@ -1,8 +1,8 @@
 //! One thing that a scan reports.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use crate::record::severity::Severity;
 
 /// What a check found: where, how bad, how to mend it, how to accept it. Never the text of a secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -75,48 +75,6 @@ impl Finding {
             mend: String::new(),
             accept: String::new(),
         }
-    }
-}
-
-/// How bad a finding is; in order.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Nobody has said.
-    #[default]
-    Unknown,
-    /// Hardly matters.
-    Negligible,
-    /// Matters together with something else.
-    Low,
-    /// Should be mended.
-    Medium,
-    /// Must be mended before the image is used.
-    High,
-    /// Whoever finds it has the machine.
-    Critical,
-}
-
-impl Severity {
-    /// As in reports and templates.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Negligible => "negligible",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

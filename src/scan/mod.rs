@@ -21,8 +21,9 @@ mod testing;
 pub(crate) mod undeclared;
 pub mod vulnerability;
 
+pub use crate::record::severity::Severity;
 pub use error::ScanError;
-pub use finding::{Finding, Severity, State};
+pub use finding::{Finding, State};
 pub use integrity::Packaged;
 pub use open::{Opened, open};
 pub use root::Root;

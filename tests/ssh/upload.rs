@@ -5,23 +5,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use karat::ssh::{Item, ItemSource, SshError};
+use karat::ssh::{SshError, UploadContent, UploadItem};
 
 use crate::support::sshd::Sshd;
 use crate::{bar, chain, login};
 
-fn item(source: impl Into<PathBuf>, destination: impl AsRef<str>) -> Item {
-    Item {
-        source: ItemSource::Path(source.into()),
+fn item(source: impl Into<PathBuf>, destination: impl AsRef<str>) -> UploadItem {
+    UploadItem {
+        source: UploadContent::Path(source.into()),
         destination: destination.as_ref().to_owned(),
         mode: None,
         owner: "root:root".to_owned(),
     }
 }
 
-fn content(text: &str, destination: String) -> Item {
-    Item {
-        source: ItemSource::Bytes(text.as_bytes().to_vec()),
+fn content(text: &str, destination: String) -> UploadItem {
+    UploadItem {
+        source: UploadContent::Bytes(text.as_bytes().to_vec()),
         ..item("", destination)
     }
 }
@@ -78,7 +78,7 @@ impl Ends {
         format!("{}/{path}", self.there.display())
     }
 
-    async fn upload(&self, items: &[Item]) -> Result<(), SshError> {
+    async fn upload(&self, items: &[UploadItem]) -> Result<(), SshError> {
         login(&self.sshd).await.upload(items, &bar()).await
     }
 }
@@ -171,7 +171,7 @@ async fn odd_names_and_sizes_arrive_as_they_are() {
     write(directory.join("empty file"), b"");
     let sparse = fs::File::create(directory.join("sparse")).unwrap();
     sparse.set_len(3 << 20).unwrap();
-    let each: Vec<Item> = names[..11]
+    let each: Vec<UploadItem> = names[..11]
         .iter()
         .map(|name| {
             let path = directory.join(std::ffi::OsStr::from_bytes(name));
@@ -269,7 +269,7 @@ async fn what_cannot_be_sent_is_found_before_anything_is() {
         (item(&good, "relative"), "an absolute path"),
         (content("x", site.to("x/")), "no file name"),
         (
-            Item {
+            UploadItem {
                 owner: "no-such-user".to_owned(),
                 ..item(&good, site.to("x"))
             },

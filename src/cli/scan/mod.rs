@@ -23,7 +23,6 @@ use crate::scan::report::{sbom, vex};
 use crate::scan::run::{self, Check, Contents, Scanned, Wanted};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::secret::Secrets;
-use crate::template;
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
@@ -220,7 +219,7 @@ fn policy(args: &ScanArgs, ui: &Ui) -> Result<(Policy, Secrets), CommandError> {
     let (mut policy, mut values) = (Policy::default(), Secrets::default());
     if let Some(template) = &args.policy {
         let inputs = args.variables.inputs(ExistingOutput::Accept);
-        let plan = template::load(template, &inputs)?;
+        let plan = plan::load(template, &inputs)?;
         policy = plan.policy;
         if !args.without.contains(&Check::Secrets) {
             values = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))?;

@@ -17,7 +17,7 @@ use crate::distro::debian::status::{self, Package};
 use crate::fetch::Cache;
 use crate::pipeline::base_packages::status_path;
 use crate::plan::Plan;
-use crate::record::lock::Lock;
+use crate::record::lock::{Lock, Manager};
 use crate::ui::text::{human_size, terminal_safe};
 
 /// The unneeded packages of a base cannot be determined.
@@ -83,7 +83,8 @@ fn print_unneeded(
 ) -> Result<(), CommandError> {
     let template = &plan.template.path;
     let lock = crate::cli::lock_of(template)?;
-    let apt = plan.packages.apt.as_ref();
+    let packages = plan.packages.as_ref();
+    let apt = packages.filter(|packages| packages.manager == Manager::Apt);
     let apt = apt.ok_or_else(|| UnneededError::NotApt(template.clone()))?;
     let base = lock
         .base

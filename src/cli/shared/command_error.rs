@@ -5,7 +5,7 @@ use std::io;
 
 use super::exit_status::ExitStatus;
 use crate::cli::Invalid;
-use crate::template::LoadError;
+use crate::plan::LoadError;
 use crate::ui::text::join_causes;
 
 /// Message, causes, help and exit code of a failed verb.
