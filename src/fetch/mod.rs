@@ -28,7 +28,6 @@ use crate::ui::Ui;
 pub(crate) use batch::{Mirror, Places, Wanted};
 pub(crate) use error::FetchError;
 use partial::Partial;
-pub(crate) use transfer::chain;
 use transfer::{Redirects, TransferError};
 pub(crate) use unverified::plainly;
 
@@ -100,7 +99,7 @@ impl Cache {
     }
 
     /// Downloads `url` unless the cache has it. Returns its path and its digest, which `checksum` gives.
-    pub(crate) async fn fetch(
+    pub async fn fetch(
         &self,
         url: &str,
         checksum: &Checksum,

@@ -12,6 +12,8 @@ use tokio::io::AsyncSeekExt;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
+use crate::ui::text::with_causes;
+
 /// Time without a byte after which a connection is given up. A retry resumes the download.
 pub const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -37,7 +39,7 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// There was no answer, or the connection dropped.
-    #[error("{}", chain(.0))]
+    #[error("{}", with_causes(.0))]
     Line(reqwest::Error),
     #[error("the server answered {0}")]
     Status(StatusCode),
@@ -66,22 +68,6 @@ impl TransferError {
             Self::TooLong(_) | Self::File { .. } => false,
         }
     }
-}
-
-/// Joins the messages of an error and its sources. The innermost is the useful one: reqwest's own is only "error sending
-/// request".
-#[must_use]
-pub fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 /// Policy for HTTP redirects.

@@ -286,11 +286,7 @@ fn first_difference<'a, T: PartialEq>(new: &'a [T], old: &'a [T]) -> Option<&'a 
 
 /// Turns an error into a reason: one line, with its causes.
 fn or_reason<T, E: std::error::Error>(result: Result<T, E>) -> Result<T, String> {
-<<<<<<< HEAD
-    result.map_err(|error| crate::ui::text::with_causes(&error).replace('\n', ", "))
-=======
     result.map_err(|error| with_causes(&error).replace('\n', ", "))
->>>>>>> h-docs
 }
 
 #[cfg(test)]

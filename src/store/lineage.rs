@@ -24,7 +24,7 @@ pub struct Relative {
 
 impl Store {
     /// Reads the lineage from all manifests. Damaged manifests are left out.
-    pub(crate) fn lineage(&self) -> Result<Lineage, StoreError> {
+    pub fn lineage(&self) -> Result<Lineage, StoreError> {
         let mut lineage = Lineage::default();
         for id in self.ids()? {
             if let Ok(stored) = self.manifest(id) {

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::fetch::chain;
+use crate::ui::text::with_causes;
 
 /// Failure of a call of AWS.
 #[derive(Debug, Error, Diagnostic)]
@@ -31,7 +31,7 @@ pub enum AwsError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// The connection failed before a response arrived.
-    #[error("{action} in {region}: {}", chain(problem))]
+    #[error("{action} in {region}: {}", with_causes(problem))]
     #[diagnostic(help("check the network, the proxy (HTTPS_PROXY) and the region's name"))]
     Transport {
         action: String,

@@ -15,7 +15,7 @@ impl Region {
     /// that the endpoint is reached from.
     pub async fn own_address(&self) -> Result<IpAddr, AwsError> {
         let failed = |problem: String| AwsError::OwnAddress { problem };
-        let http_failed = |error: reqwest::Error| failed(crate::fetch::chain(&error));
+        let http_failed = |error: reqwest::Error| failed(crate::ui::text::with_causes(&error));
         if self.shared.endpoints.is_configured(Service::Ec2) {
             let url = self.shared.endpoints.url(Service::Ec2, &self.name);
             let url = reqwest::Url::parse(&url).map_err(|error| failed(error.to_string()))?;
