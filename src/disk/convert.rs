@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::qemu_img::{QemuImg, run_with};
 use super::{DiskError, absolute, look};
-use crate::os::atomic_file::Unfinished;
 use crate::digest::Digest;
+use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream;
 use crate::plan::Format;
 use crate::ui::{Bar, Ui};

@@ -18,8 +18,8 @@ pub mod read;
 pub mod tree;
 pub mod write;
 
-pub use error::DiskError;
 pub use convert::{Finished, driver, finish};
+pub use error::DiskError;
 pub use normalize::{Anew, AnewError, Renewed, made, renew, renew_raw};
 use qemu_img::{QemuImg, run};
 

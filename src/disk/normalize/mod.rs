@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use self::source::{Container, Source};
 use super::clean::{self, CleanError, Cleaned, Own, Owners};
 use super::convert::{Finished, create, place, repack};
 use super::read::ext4::Superblock;
@@ -22,10 +23,9 @@ use super::read::{ReadError, Slice, partitions};
 use super::tree::{Listing, Watch};
 use super::write::{WriteError, Written, find_root};
 use super::{Base, DiskError, container_ids};
-use crate::os::atomic_file::Unfinished;
 use crate::digest::Digest;
+use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream::{self, Stop};
-use self::source::{Container, Source};
 use crate::plan;
 use crate::ui::Ui;
 

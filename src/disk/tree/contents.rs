@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Content, Tree};
 use crate::digest::Digest;
 use crate::disk::read::{FileSystem, Kind, ReadError};
-use crate::os::ordered::for_each;
 use crate::os::hash_stream::Stop;
+use crate::os::ordered::for_each;
 
 const READ_BYTES: usize = 1 << 20;
 /// Holes are hashed, too, some GiB a second: a hostile disk could claim files of 16 TiB.

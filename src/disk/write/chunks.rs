@@ -1,9 +1,9 @@
 //! The chunks of a disk that hold data, read by several threads and passed on in the order in which they lie on the disk.
 
 use super::WriteError;
-use crate::os::ordered::map_in_order;
 use crate::disk::read::{BlockRead, ReadError};
 use crate::disk::tree::Watch;
+use crate::os::ordered::map_in_order;
 
 /// Bytes that a thread reads at once: a multiple of every cluster and block.
 pub(super) use crate::disk::content::CHUNK;

@@ -11,9 +11,9 @@ mod error;
 mod ext4;
 pub(super) mod fields;
 mod layout;
+mod partitions;
 mod qcow2;
 mod raw;
-mod partitions;
 
 pub use error::WriteError;
 pub use ext4::Format;

@@ -2,9 +2,9 @@
 
 use super::super::fields::{Fields, to_index};
 use super::super::{ReadError, Xattr};
-use super::layout::xattr as field;
-use super::inode::Node;
 use super::file_cache::Files;
+use super::inode::Node;
+use super::layout::xattr as field;
 use super::volume::Volume;
 use super::{Feature, acl, crc32c, damaged, too_large};
 

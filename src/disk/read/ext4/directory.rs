@@ -3,10 +3,10 @@
 use super::super::fields::{Fields, to_index};
 use super::super::{Entry, Inode, ReadError};
 
+use super::file_cache::Opened;
+use super::inode::Node;
 use super::layout::directory as field;
 use super::layout::kind_of;
-use super::inode::Node;
-use super::file_cache::Opened;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
 

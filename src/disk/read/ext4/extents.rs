@@ -2,8 +2,8 @@
 
 use super::super::ReadError;
 use super::super::fields::{Fields, to_index};
-use super::layout::extent;
 use super::inode::Node;
+use super::layout::extent;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
+use super::file_cache::{Files, Opened};
+use super::inode::Node;
 use super::layout::descriptor as field;
 use super::layout::inode::ROOT;
 use super::layout::superblock;
-use super::inode::Node;
-use super::file_cache::{Files, Opened};
 use super::overlay::Overlay;
 use super::{
     Checksums, Feature, Superblock, attributes, crc16, crc32c, damaged, directory, journal,

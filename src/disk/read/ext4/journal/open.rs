@@ -2,8 +2,8 @@
 
 use super::super::super::ReadError;
 use super::super::super::fields::Fields;
-use super::super::layout::journal as field;
 use super::super::extents::Extent;
+use super::super::layout::journal as field;
 use super::super::volume::Volume;
 use super::super::{crc32c, too_large};
 use super::features::{HAS_ASYNC_COMMIT, HAS_FAST_COMMIT, HAS_OLD_CHECKSUM, KNOWN};
