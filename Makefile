@@ -1,4 +1,4 @@
-# karat: everything that a person or a CI job runs. `make demo` first.
+# karat: the commands for people and CI jobs. Begin with `make demo`.
 PREFIX ?= /usr/local
 TEMPLATE ?= templates/debian-web.toml
 # Test images and bases are kept here between runs.
@@ -9,47 +9,48 @@ KARAT := $(or $(CARGO_TARGET_DIR),target)/release/karat
 
 .PHONY: help demo test lint bench soak install setup release scripts
 
-help: ## Say what there is
+help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 demo: setup release ## Build the nginx image in a real guest and show its manifest
 	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
 
-test: setup scripts ## Run all tests: first those without a guest (those of EC2 mostly wait, so more of them at once), then bases, guests and builds, one at a time
+# The tests of EC2 mostly wait, so more of them run at once.
+test: setup scripts ## Run all tests: first those without guests, then bases, guests and builds, one at a time
 	@status=0; \
-	cargo test --no-fail-fast --lib --bins --test cli --test ssh --test store --test provision --test host --test disk --test disk_write || status=$$?; \
-	cargo test --no-fail-fast --test ec2 -- --test-threads=6 || status=$$?; \
-	cargo test --no-fail-fast --test bootstrap --test qemu --test ec2_guests --test build -- --test-threads=1 || status=$$?; \
+	cargo test --locked --no-fail-fast --lib --bins --test house --test cli --test ssh --test store --test provision --test host --test disk --test disk_write || status=$$?; \
+	cargo test --locked --no-fail-fast --test ec2 -- --test-threads=6 || status=$$?; \
+	cargo test --locked --no-fail-fast --test bootstrap --test qemu --test ec2_guests --test build -- --test-threads=1 || status=$$?; \
 	exit $$status
 
-lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny where it is installed
+lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny if it is installed
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --locked --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
-	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+	else echo 'cargo-deny is not installed: skipped licences and advisories'; fi
 
-bench: ## Time karat against Packer on the same image; uploads and steps against ssh; disks against the kernel and qemu-img; scans against syft; the database of vulnerabilities; the store against dd; AMIs against Packer and boto3
+bench: ## Time karat: against Packer, ssh, the kernel and qemu-img, syft, dd and boto3
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
 	@status=0; \
-	cargo bench --bench ssh || status=$$?; \
-	cargo bench --bench disk || status=$$?; \
-	cargo bench --bench rewrite || status=$$?; \
-	cargo bench --bench scan || status=$$?; \
-	cargo bench --bench database || status=$$?; \
-	cargo bench --bench store || status=$$?; \
-	cargo bench --bench ec2 || status=$$?; \
+	cargo bench --locked --bench ssh || status=$$?; \
+	cargo bench --locked --bench disk || status=$$?; \
+	cargo bench --locked --bench rewrite || status=$$?; \
+	cargo bench --locked --bench scan || status=$$?; \
+	cargo bench --locked --bench database || status=$$?; \
+	cargo bench --locked --bench store || status=$$?; \
+	cargo bench --locked --bench ec2 || status=$$?; \
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Fuzz parsers, damage disks and databases, scan hostile ones, store thirty nights of a system, have slow uploads killed at every call, build, publish and launch the template for EC2, build what tends to differ twice, kill builds at random (ROUNDS=20, FUZZ=30 seconds each)
+soak: setup release ## Fuzz parsers, damage disks and databases, kill builds and uploads, build twice (ROUNDS=20, FUZZ=30 seconds each)
 	tests/fuzz/run $(or $(FUZZ),30)
-	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --test disk damaged_disks -- --nocapture
-	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --lib damaged_ -- --nocapture
-	KARAT_SOAK_ROUNDS=1 cargo test --release --test cli hostile -- --nocapture
-	KARAT_SOAK_ROUNDS=1 cargo test --test ec2 publish_faults
-	cargo test --test ec2_guests the_template -- --ignored --nocapture
-	KARAT_SOAK_MIB=400 cargo test --release --test disk_write nights -- --nocapture
+	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --locked --test disk damaged_disks -- --nocapture
+	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --locked --lib damaged_ -- --nocapture
+	KARAT_SOAK_ROUNDS=1 cargo test --locked --release --test cli hostile -- --nocapture
+	KARAT_SOAK_ROUNDS=1 cargo test --locked --test ec2 publish_faults
+	cargo test --locked --test ec2_guests the_template -- --ignored --nocapture
+	KARAT_SOAK_MIB=400 cargo test --locked --release --test disk_write nights -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 
 install: release ## Install the binary, man pages and shell completions under PREFIX (/usr/local)
@@ -60,11 +61,11 @@ install: release ## Install the binary, man pages and shell completions under PR
 	$(KARAT) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_karat
 	$(KARAT) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/karat.fish
 
-setup: ## Install what is missing on Debian or Ubuntu
+setup: ## Install missing requirements on Debian or Ubuntu
 	@.ci/setup
 
 release:
-	cargo build --release
+	cargo build --locked --release
 
 scripts:
 	@tests/provisioners/run

@@ -14,14 +14,16 @@ use std::time::{Duration, Instant};
 #[path = "../tests/ec2/bench/mod.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod bench;
-#[path = "../tests/support/base.rs"]
-mod shared;
 #[path = "../tests/ec2/site.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod site;
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use bench::{Account, Bench};
 use site::Site;
+use support::base;
 
 const REGION: &str = "us-east-1";
 /// Bytes that are uploaded.
@@ -116,7 +118,7 @@ fn build() {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let base = runtime.block_on(shared::make(&shared::cache(), scratch.path()));
+    let base = runtime.block_on(base::make(&base::cache(), scratch.path()));
     let (mut first, mut locked, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds() {
         let account = || {

@@ -2,18 +2,18 @@
 //!
 //! Exit code 1 when karat is slower than it must be: [`MIN_SPEED`], [`MAX_STEPS`].
 
-#[path = "../tests/support/sshd.rs"]
-#[expect(dead_code, reason = "shared with tests, which use other parts of it")]
-mod sshd;
+#[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use std::cell::Cell;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::ssh::{Item, ItemSource, Session};
+use karat::ssh::{Session, UploadContent, UploadItem};
 use karat::ui::{Bar, Ui};
-use sshd::Sshd;
+use support::sshd::Sshd;
 
 const BIG: usize = 512 << 20;
 const SMALL_FILES: usize = 1000;
@@ -139,8 +139,8 @@ fn karat_build(template: &Path) {
 }
 
 async fn upload(session: &Session, from: &Path, to: &Path) {
-    let item = Item {
-        source: ItemSource::Path(from.to_owned()),
+    let item = UploadItem {
+        source: UploadContent::Path(from.to_owned()),
         destination: to.display().to_string(),
         mode: None,
         owner: "root:root".to_owned(),

@@ -1,4 +1,4 @@
-//! Content digests and the ids made of them. Pure: hashing a file is the caller's work.
+//! SHA-256 digests of content. Pure: `hashing` reads files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,24 +16,24 @@ pub struct Digest([u8; 32]);
 /// Text that is not a digest.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
-    "{0:?} is not a SHA-256 digest: 64 hex digits, with or without `sha256:` in front, are expected"
+    "{0:?} is not a SHA-256 digest: expected 64 hex digits, with or without the prefix `sha256:`"
 )]
 pub struct InvalidDigest(pub String);
 
 impl Digest {
-    /// The digest of bytes in memory.
+    /// Hashes bytes in memory.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest that a finished hasher holds.
+    /// Finishes a running hash.
     #[must_use]
     pub fn from_hasher(hasher: Sha256) -> Self {
         Self(hasher.finalize().into())
     }
 
-    /// Its 32 bytes.
+    /// Raw digest, 32 bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -49,7 +49,7 @@ impl Digest {
 impl FromStr for Digest {
     type Err = InvalidDigest;
 
-    /// Reads 64 hex digits in either case, with or without `sha256:` in front.
+    /// Parses 64 hex digits in either case, with or without the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         HEXLOWER_PERMISSIVE

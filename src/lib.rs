@@ -66,8 +66,8 @@ pub mod ui;
 // Files, locks, child processes, run directories.
 pub mod os;
 
-// Address ranges.
-pub(crate) mod cidr;
+// Growing pauses between retries.
+pub(crate) mod backoff;
 
 // Secrets and their redaction.
 pub mod secret;

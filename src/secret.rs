@@ -1,24 +1,26 @@
-//! Secret values: text that holds them, and the filter that keeps them out of everything shown.
+//! Secret values: text that refers to them, and the filter that removes them from all output.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
+use aho_corasick::AhoCorasick;
 use data_encoding::{BASE64, BASE64URL, Encoding};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 
-/// A string of a template in which secrets are still names, so that it can be shown and recorded.
+/// A string of a template in which secrets are still names, so that it is safe to show and to record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Text(Vec<Part>);
+pub struct Text(Vec<TextPart>);
 
 /// A piece of [`Text`].
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// Plain text.
+pub enum TextPart {
+    /// Text as the template has it.
     Literal(String),
-    /// The value of a secret, by name.
+    /// Name of the secret whose value goes here.
     Secret(String),
 }
 
@@ -27,12 +29,12 @@ pub enum Part {
 pub struct Secrets(std::collections::BTreeMap<String, SecretString>);
 
 impl Secrets {
-    /// Gives a secret its value.
+    /// Sets the value of a secret.
     pub fn insert(&mut self, name: String, value: SecretString) {
         self.0.insert(name, value);
     }
 
-    /// Names and values.
+    /// Returns the name and value of each secret, in order of name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -40,191 +42,179 @@ impl Secrets {
     }
 }
 
-/// Shorter pieces of a secret are not hidden: they would blot out ordinary words, and tell little.
-const SHORTEST_LINE: usize = 4;
-
+/// Shorter lines of a secret are not hidden: they would blot out ordinary words, and reveal little.
+const MIN_LINE_CHARS: usize = 4;
 /// Fewer characters of base64 would be found in unrelated data.
-const SHORTEST_BASE64: usize = 6;
-/// What RFC 3986 leaves as it is.
+const MIN_BASE64_CHARS: usize = 6;
+/// The characters that RFC 3986 leaves unescaped.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// Hides the values of secrets in everything that is shown: as they are, in base64, percent-encoded, quoted for a
-/// shell or for JSON, and line by line.
+/// Replaces the values of secrets in everything that is shown, verbatim or encoded: base64, percent-encoding, quoting for
+/// a shell or for JSON. Lines of a value are replaced on their own, too.
 #[derive(Clone, Default)]
-pub struct Redactor(Vec<Hidden>);
-
-#[derive(Clone)]
-struct Hidden {
-    pattern: SecretString,
-    shown: String,
+pub struct Redactor {
+    /// Finds every pattern in one pass.
+    patterns: Option<AhoCorasick>,
+    /// The text shown in place of each pattern.
+    replacements: Vec<String>,
 }
 
 impl Redactor {
-    /// A redactor for these secrets.
+    /// Returns a redactor for these secrets.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
-        let mut hidden = Vec::new();
+        let (mut patterns, mut replacements) = (Vec::new(), Vec::new());
         for (name, value) in secrets.iter() {
             let lines = value.lines().map(str::trim);
-            let lines = lines.filter(|line| line.chars().count() >= SHORTEST_LINE);
+            let lines = lines.filter(|line| line.chars().count() >= MIN_LINE_CHARS);
             let values = std::iter::once(value).chain(lines);
-            let patterns: BTreeSet<String> = values.flat_map(disguises).collect();
-            hidden.extend(patterns.into_iter().map(|pattern| Hidden {
-                pattern: SecretString::from(pattern),
-                shown: format!("<secret {name}>"),
-            }));
+            patterns.extend(values.flat_map(disguises).collect::<BTreeSet<_>>());
+            replacements.resize(patterns.len(), format!("<secret {name}>"));
         }
-        // The longest first: where one pattern holds another, all of it goes.
-        hidden.sort_by_key(|hidden| std::cmp::Reverse(hidden.pattern.expose_secret().len()));
-        Self(hidden)
+        let build = || AhoCorasick::new(&patterns).expect("secrets are far below 2 GiB");
+        Self {
+            patterns: (!patterns.is_empty()).then(build),
+            replacements,
+        }
     }
 
-    /// The text with every secret replaced by its name.
+    /// Returns the text with every secret replaced by its name. Where secrets overlap, the longest gives the name.
     #[must_use]
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut text = Cow::Borrowed(text);
-        // A marker is put in first, so that a secret that is part of a name is not looked for in what is shown.
-        let marker = |index: usize| format!("\u{FDD0}{index}\u{FDD1}");
-        let mut found = Vec::new();
-        for (index, Hidden { pattern, .. }) in self.0.iter().enumerate() {
-            let pattern = pattern.expose_secret();
-            if text.contains(pattern) {
-                text = Cow::Owned(replace_outside_markers(&text, pattern, &marker(index)));
-                found.push(index);
-            }
+        let matches = self.patterns.iter().flat_map(|patterns| {
+            let matches = patterns.find_overlapping_iter(text);
+            matches.map(|found| (found.range(), found.pattern().as_usize()))
+        });
+        let matches = merge_overlaps(matches.collect());
+        if matches.is_empty() {
+            return Cow::Borrowed(text);
         }
-        for index in found {
-            text = Cow::Owned(text.replace(&marker(index), &self.0[index].shown));
+        let (mut redacted, mut done) = (String::new(), 0);
+        for (range, pattern) in matches {
+            redacted.push_str(&text[done..range.start]);
+            redacted.push_str(&self.replacements[pattern]);
+            done = range.end;
         }
-        text
+        redacted.push_str(&text[done..]);
+        Cow::Owned(redacted)
     }
 }
 
-/// Replaces `pattern`, but not in the digits of a marker that is there already.
-fn replace_outside_markers(text: &str, pattern: &str, marker: &str) -> String {
-    text.split_inclusive('\u{FDD1}')
-        .map(|part| {
-            let (plain, rest) = match part.rfind('\u{FDD0}') {
-                Some(start) if part.ends_with('\u{FDD1}') => part.split_at(start),
-                _ => (part, ""),
-            };
-            plain.replace(pattern, marker) + rest
-        })
-        .collect()
+/// Merges overlapping matches into one, which keeps the pattern of the longest; sorts them by position.
+fn merge_overlaps(mut matches: Vec<(Range<usize>, usize)>) -> Vec<(Range<usize>, usize)> {
+    matches.sort_by_key(|(range, pattern)| (range.start, std::cmp::Reverse(range.end), *pattern));
+    let mut merged: Vec<(Range<usize>, usize)> = Vec::new();
+    let mut longest = 0;
+    for (range, pattern) in matches {
+        match merged.last_mut() {
+            Some((before, named)) if range.start < before.end => {
+                before.end = before.end.max(range.end);
+                if range.len() > longest {
+                    (*named, longest) = (pattern, range.len());
+                }
+            }
+            _ => {
+                longest = range.len();
+                merged.push((range, pattern));
+            }
+        }
+    }
+    merged
 }
 
-/// The ways in which a value may turn up.
+/// Returns the forms in which a value may appear in text.
 pub(crate) fn disguises(value: &str) -> Vec<String> {
     if value.is_empty() {
         return Vec::new();
     }
-    let mut ways = vec![value.to_owned(), value.trim_end_matches('\n').to_owned()];
-    if value.chars().count() >= SHORTEST_LINE {
+    let mut forms = vec![value.to_owned(), value.trim_end_matches('\n').to_owned()];
+    if value.chars().count() >= MIN_LINE_CHARS {
         for encoding in [BASE64, BASE64URL] {
-            ways.extend(in_base64(&encoding, value.as_bytes()));
+            forms.extend(in_base64(&encoding, value.as_bytes()));
             // `echo "$TOKEN" | base64` encodes a newline too.
-            ways.extend(in_base64(&encoding, format!("{value}\n").as_bytes()));
+            forms.extend(in_base64(&encoding, format!("{value}\n").as_bytes()));
         }
     }
     let percent = utf8_percent_encode(value, UNRESERVED).to_string();
-    ways.push(percent_in_lower_case(&percent));
-    ways.push(percent.replace("%20", "+"));
-    ways.push(percent);
-    ways.push(value.replace('\'', r"'\''"));
-    ways.push(value.replace('\'', r#"'"'"'"#));
-    ways.push(backslashed(value));
-    ways.push(in_double_quotes(value));
-    ways.extend(shlex::try_quote(value).map(Cow::into_owned));
+    forms.extend([
+        lower_case_escapes(&percent),
+        percent.replace("%20", "+"),
+        percent,
+        value.replace('\'', r"'\''"),
+        value.replace('\'', r#"'"'"'"#),
+        // `printf %q` in a shell.
+        backslashed(value, |c| !c.is_alphanumeric() && !"_-./:=@%+,".contains(c)),
+        // Between double quotes in a shell.
+        backslashed(value, |c| "\\\"$`".contains(c)),
+    ]);
+    forms.extend(shlex::try_quote(value).map(Cow::into_owned));
     if let Ok(json) = serde_json::to_string(value) {
-        ways.push(json[1..json.len() - 1].to_owned());
+        forms.push(json[1..json.len() - 1].to_owned());
     }
-    ways.retain(|way| !way.is_empty());
-    ways
+    forms.retain(|form| !form.is_empty());
+    forms
 }
 
-/// The value in base64 on its own, and what of it is the same whatever stands before and after it, for each of the
-/// three ways in which its bytes can meet base64's groups of three.
+/// Returns the value in base64 on its own, and for each of the three alignments of its bytes with base64's groups of three
+/// the part that does not depend on the neighbouring bytes.
 fn in_base64(encoding: &Encoding, bytes: &[u8]) -> Vec<String> {
     let whole = encoding.encode(bytes);
-    let mut ways = vec![whole.trim_end_matches('=').to_owned(), whole];
+    let mut forms = vec![whole.trim_end_matches('=').to_owned(), whole];
     for before in 0..3 {
-        let mut padded = vec![0; before];
-        padded.extend(bytes);
-        let encoded = encoding.encode(&padded);
+        let encoded = encoding.encode(&[&[0; 2][..before], bytes].concat());
         // Characters that hold bits of a neighbour differ from text to text.
         let start = (before * 8).div_ceil(6);
-        let end = padded.len() * 8 / 6;
-        if end >= start + SHORTEST_BASE64 {
-            ways.push(encoded[start..end].to_owned());
+        let end = (before + bytes.len()) * 8 / 6;
+        if end >= start + MIN_BASE64_CHARS {
+            forms.push(encoded[start..end].to_owned());
         }
     }
-    ways
+    forms
 }
 
-/// `%2f` for `%2F`.
-fn percent_in_lower_case(text: &str) -> String {
+/// Turns percent escapes such as `%2F` into lower case.
+fn lower_case_escapes(text: &str) -> String {
     let mut pieces = text.split('%');
     let mut lower = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (code, rest) = piece.split_at(2);
-        lower.push('%');
-        lower.push_str(&code.to_lowercase());
-        lower.push_str(rest);
+        lower.extend(["%", &code.to_lowercase(), rest]);
     }
     lower
 }
 
-/// As `printf %q` writes it.
-fn backslashed(value: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,".contains(c);
-    let escape = |c| {
-        if plain(c) {
-            String::from(c)
-        } else {
-            format!("\\{c}")
-        }
-    };
-    value.chars().map(escape).collect()
-}
-
-/// As it stands between double quotes of a shell.
-fn in_double_quotes(value: &str) -> String {
-    let special = |c: char| "\\\"$`".contains(c);
-    let escape = |c| {
-        if special(c) {
-            format!("\\{c}")
-        } else {
-            String::from(c)
-        }
-    };
-    value.chars().map(escape).collect()
+/// Puts a backslash in front of the characters that are `special`.
+fn backslashed(value: &str, special: impl Fn(char) -> bool) -> String {
+    let escape = |c| special(c).then_some('\\').into_iter().chain([c]);
+    value.chars().flat_map(escape).collect()
 }
 
 impl Text {
-    /// Text made of parts.
+    /// Returns the text that consists of these parts.
     #[must_use]
-    pub fn new(parts: Vec<Part>) -> Self {
+    pub fn new(parts: Vec<TextPart>) -> Self {
         Self(parts)
     }
 
-    /// Text without secrets.
+    /// Returns a text that refers to no secret.
     #[must_use]
     pub fn literal(text: impl Into<String>) -> Self {
-        Self(vec![Part::Literal(text.into())])
+        Self(vec![TextPart::Literal(text.into())])
     }
 
-    /// The text with its secrets in place. A secret without a value is a bug: `build` reads all that the plan names.
+    /// Returns the text with the values of its secrets. A secret without a value is a bug: `build` reads all that the plan
+    /// names.
     #[must_use]
     pub fn reveal(&self, secrets: &Secrets) -> String {
         self.0
             .iter()
             .map(|part| match part {
-                Part::Literal(text) => text.as_str(),
-                Part::Secret(name) => secrets.0[name].expose_secret(),
+                TextPart::Literal(text) => text.as_str(),
+                TextPart::Secret(name) => secrets.0[name].expose_secret(),
             })
             .collect()
     }
@@ -233,8 +223,8 @@ impl Text {
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {
-            Part::Literal(text) => f.write_str(text),
-            Part::Secret(name) => write!(f, "<secret {name}>"),
+            TextPart::Literal(text) => f.write_str(text),
+            TextPart::Secret(name) => write!(f, "<secret {name}>"),
         })
     }
 }
@@ -312,6 +302,29 @@ mod tests {
             redactor.redact("secret 0 1"),
             "<secret a> <secret b> <secret c>"
         );
+    }
+
+    #[test]
+    fn overlapping_secrets_are_hidden_as_one() {
+        let redactor = redactor(&[("a", "abcdefgh"), ("b", "efghijklm"), ("c", "fghi")]);
+        for (text, expected) in [
+            ("<abcdefghijklm>", "<<secret b>>"),
+            ("abcdefghijkl", "<secret a>jkl"),
+            ("abcdefghabcdefgh", "<secret a><secret a>"),
+            ("xefghijklmabcdefgh", "x<secret b><secret a>"),
+            ("ähm fghi", "ähm <secret c>"),
+        ] {
+            assert_eq!(redactor.redact(text), expected, "redacting {text:?}");
+        }
+        assert_eq!(Redactor::default().redact("abcdefgh"), "abcdefgh");
+    }
+
+    #[test]
+    fn the_markers_of_other_programs_are_left_alone() {
+        let redactor = redactor(&[("a", "0"), ("b", "value")]);
+        let text = "\u{FDD0}1\u{FDD1} value 0";
+        let expected = "\u{FDD0}1\u{FDD1} <secret b> <secret a>";
+        assert_eq!(redactor.redact(text), expected);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Byte sizes (`4GiB`) and durations (`90s`): read strictly, shown the same way.
+//! Byte sizes (`4GiB`) and durations (`90s`): parsed strictly, formatted the same way.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -23,35 +23,27 @@ const DURATIONS: [(&str, u64); 4] = [
 /// Text that is not a size or a duration.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InvalidQuantity {
-    /// A number alone.
+    /// A number without a unit.
     #[error("{text:?} has no unit")]
     NoUnit {
-        /// What was written.
         text: String,
-        /// The same with the unit that was probably meant.
+        /// The number with the most likely unit.
         hint: String,
     },
-    /// An unknown unit, or no number.
+    /// An unknown unit, or no digits.
     #[error("{text:?} is not a {what}")]
     Malformed {
-        /// What was written.
         text: String,
-        /// `size` or `duration`.
         what: &'static str,
-        /// Something like it that would do.
+        /// A valid value close to it.
         hint: String,
     },
-    /// More than fits.
     #[error("{text:?} is too large")]
-    TooLarge {
-        /// What was written.
-        text: String,
-    },
+    TooLarge { text: String },
 }
 
 impl InvalidQuantity {
-    /// How to mend it.
-    #[must_use]
+    /// Returns the hint for the user.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::NoUnit { hint, .. } | Self::Malformed { hint, .. } => {
@@ -62,10 +54,7 @@ impl InvalidQuantity {
     }
 }
 
-/// Reads a size in bytes: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`.
-///
-/// # Errors
-/// A bare number, another unit, more than 2^63 bytes.
+/// Parses a size: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`; less than 2^63 bytes.
 pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
     let (number, unit) = split(text);
     let hint = || match (number, guess(unit, &SIZES)) {
@@ -83,10 +72,8 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
     Ok(bytes)
 }
 
-/// Reads a duration: one or more whole numbers each with `d`, `h`, `m` or `s`, largest first, as in `90s` or `1h30m`; or `ms`.
-///
-/// # Errors
-/// A bare number, another unit, more than fits.
+/// Parses a duration: whole numbers with `d`, `h`, `m` or `s`, largest unit first, as in `90s` or `1h30m`; or one number
+/// with `ms`.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
     if let Some(number) = text.strip_suffix("ms") {
         return scaled(text, number, "ms", &[("ms", 1)], "duration", || {
@@ -123,8 +110,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
     }
 }
 
-/// Writes a size with the largest unit that divides it: `4GiB`, `1536MiB`.
-#[must_use]
+/// Formats a size with the largest unit that divides it: `4GiB`, `1536MiB`.
 pub fn show_size(bytes: u64) -> String {
     let (unit, factor) = SIZES
         .iter()
@@ -133,8 +119,7 @@ pub fn show_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / factor)
 }
 
-/// Writes a duration the way [`parse_duration`] reads it: `1h30m`, `90s` as `1m30s`, `0s`.
-#[must_use]
+/// Formats a duration for [`parse_duration`]: `1h30m`, `0s`; `90s` becomes `1m30s`.
 pub fn show_duration(duration: Duration) -> String {
     let Ok(mut rest) = u64::try_from(duration.as_millis()) else {
         return format!("{}s", duration.as_secs());
@@ -151,16 +136,12 @@ pub fn show_duration(duration: Duration) -> String {
         }
     }
     if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
+        return "0s".to_owned();
     }
+    text
 }
 
-/// For `#[serde(serialize_with)]`: a duration as text.
-///
-/// # Errors
-/// The serializer's own.
+/// Serializes a duration as text, for `#[serde(serialize_with)]`.
 pub fn serialize_duration<S: Serializer>(
     duration: &Duration,
     serializer: S,
@@ -168,7 +149,7 @@ pub fn serialize_duration<S: Serializer>(
     serializer.serialize_str(&show_duration(*duration))
 }
 
-/// The digits in front, and what follows them.
+/// Splits off the leading digits.
 fn split(text: &str) -> (&str, &str) {
     text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
@@ -176,13 +157,13 @@ fn split(text: &str) -> (&str, &str) {
     )
 }
 
-/// The unit that starts with the same letter: `GB` is near `GiB`, `minutes` is near `m`.
+/// Returns the unit that starts with the same letter: `GiB` for `GB`, `m` for `minutes`.
 fn guess(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
     let first = unit.chars().next()?;
-    let mut near = units
+    let near = units
         .iter()
-        .filter(|(name, _)| name[..1].eq_ignore_ascii_case(first.encode_utf8(&mut [0; 4])));
-    near.next().map(|(name, _)| *name)
+        .find(|(name, _)| name[..1].eq_ignore_ascii_case(first.encode_utf8(&mut [0; 4])));
+    near.map(|(name, _)| *name)
 }
 
 fn scaled(
@@ -214,8 +195,9 @@ fn scaled(
             hint: hint(),
         });
     };
-    let number = number.parse::<u64>().ok();
     number
+        .parse::<u64>()
+        .ok()
         .and_then(|number| number.checked_mul(factor))
         .ok_or_else(|| InvalidQuantity::TooLarge { text: owned() })
 }

@@ -1,4 +1,4 @@
-//! Points in time as records write them: RFC 3339, UTC, whole seconds.
+//! Points in time in records: RFC 3339, UTC, whole seconds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-const DAY: u64 = 24 * 60 * 60;
-
-/// The end of the year 9999, after which the text would have one more digit.
+/// First second after the year 9999: later times need a fifth digit.
 const END: u64 = 253_402_300_800;
 
 /// Seconds since 1970, written like `2026-01-31T23:59:59Z`.
@@ -19,27 +17,26 @@ pub struct Timestamp(u64);
 
 /// Text that is not a point in time.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is not a time like 2026-01-31T23:59:59Z")]
+#[error("{0:?} is not an RFC 3339 time in UTC, such as 2026-01-31T23:59:59Z")]
 pub struct InvalidTime(String);
 
 impl Timestamp {
-    /// Now, by this machine's clock.
+    /// Current time by this machine's clock.
     #[must_use]
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// So many seconds after 1970; the end of the year 9999 at the latest.
+    /// Converts seconds since 1970; later times than the year 9999 become its last second.
     #[must_use]
     pub fn from_seconds(seconds: u64) -> Self {
         Self(seconds.min(END - 1))
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970, UTC.
     #[must_use]
     pub fn seconds(self) -> i64 {
-        // The year 9999 is far below the limit.
-        i64::try_from(self.0).unwrap_or(i64::MAX)
+        self.0.cast_signed()
     }
 }
 
@@ -48,7 +45,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 impl Timestamp {
-    /// A time as mail and package archives write it, in UTC: `Sat, 31 Jan 2026 23:59:59 UTC`.
+    /// Parses a time in the form of mail and package archives, in UTC: `Sat, 31 Jan 2026 23:59:59 UTC`.
     #[must_use]
     pub fn from_rfc2822(text: &str) -> Option<Self> {
         let mut words = text.split_whitespace();
@@ -68,8 +65,8 @@ impl Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
-        // A clock before 1970 is a clock that was never set.
-        Self(since.map_or(0, |since| since.as_secs()).min(END - 1))
+        // A clock before 1970 was never set.
+        Self::from_seconds(since.map_or(0, |since| since.as_secs()))
     }
 }
 
@@ -81,13 +78,7 @@ impl From<Timestamp> for SystemTime {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = date_of(self.0 / DAY);
-        let second = self.0 % DAY;
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-        )
+        humantime::format_rfc3339_seconds((*self).into()).fmt(f)
     }
 }
 
@@ -95,15 +86,10 @@ impl FromStr for Timestamp {
     type Err = InvalidTime;
 
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
-        let number = |at: usize, length: usize| text.get(at..at + length)?.parse::<u64>().ok();
-        let read = || {
-            let days = days_to(number(0, 4)?, number(5, 2)?, number(8, 2)?)?;
-            Some(Self(
-                days * DAY + number(11, 2)? * 3600 + number(14, 2)? * 60 + number(17, 2)?,
-            ))
-        };
-        // Writing it again finds every other flaw: a month 13, a `+1`, a missing `Z`.
-        read()
+        humantime::parse_rfc3339(text)
+            .ok()
+            .map(Self::from)
+            // humantime also accepts fractions and leap seconds, which are not written.
             .filter(|time| time.to_string() == text)
             .ok_or_else(|| InvalidTime(text.to_owned()))
     }
@@ -120,30 +106,6 @@ impl From<Timestamp> for String {
     fn from(time: Timestamp) -> Self {
         time.to_string()
     }
-}
-
-/// Days from 1970 to a date, counted in years that begin in March, so that the leap day comes last.
-fn days_to(year: u64, month: u64, day: u64) -> Option<u64> {
-    let shifted = year.checked_sub(u64::from(month <= 2))?;
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day.checked_sub(1)?;
-    (shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year)
-        .checked_sub(MARCH_0_TO_1970)
-}
-
-/// Days from 1 March of the year 0 to 1 January 1970.
-const MARCH_0_TO_1970: u64 = 719_468;
-
-/// The inverse of [`days_to`]. 146,097 days are 400 years.
-fn date_of(days: u64) -> (u64, u64, u64) {
-    let days = days + MARCH_0_TO_1970;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

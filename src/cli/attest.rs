@@ -1,71 +1,81 @@
 //! `karat attest`
 
 use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
-use super::shared::store_args::{StoreArgs, plain};
-use super::sign::SigningError;
-use crate::sign::{Signer, fingerprint};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExitStatus};
+use crate::record::manifest::ManifestId;
+use crate::sign::fingerprint;
 use crate::store::predicate;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
-/// Say something about an image, signed: what its last scan found, where it was published, where it comes from
+/// Attest scan result, publication or provenance of an image
 ///
-/// Builds state where an image comes from by themselves when there is a key. A statement is an in-toto Statement v1 in a DSSE
-/// envelope (attestations/ID/DIGEST.json in the store); `karat verify` says whose count.
+/// Builds attest the provenance of their images themselves if there is a key. An attestation is an in-toto Statement v1 in a
+/// DSSE envelope (attestations/ID/DIGEST.json in the store). `karat verify` shows which ones are trusted.
 #[derive(Clone, Debug, Args)]
 #[group(id = "what", required = true, multiple = true, args = ["scan", "published", "provenance"])]
-pub struct AttestArgs {
-    /// The image: the first 8 digits or more of its id, or a channel that points to it
+pub(crate) struct AttestArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
-    /// State what its last scan found
+    /// Attest the result of the last scan
     #[arg(long)]
-    pub scan: bool,
+    scan: bool,
 
-    /// State that the image was put here: a URL, the id of an AMI; may be given several times
+    /// Attest that the image was published here: a URL, or the id of an AMI; may be repeated
     #[arg(long, value_name = "LOCATION")]
-    pub published: Vec<String>,
+    published: Vec<String>,
 
-    /// State where it comes from (SLSA provenance), by the record of its last build
+    /// Attest the provenance of the image (SLSA) from the record of its last build
     #[arg(long)]
-    pub provenance: bool,
+    provenance: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub key: KeyArgs,
+    key: KeyArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// Signs statements.
-///
-/// # Errors
-/// There is no such manifest, no scan of it or no key, or the store cannot be written.
-pub async fn run(args: &AttestArgs, ui: &Ui) -> Result<(), SigningError> {
+/// There is no scan to attest.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} was never scanned", .0.short())]
+#[diagnostic(help("scan it with `karat scan {}`", .0.short()))]
+struct NoScan(ManifestId);
+
+impl ExitStatus for NoScan {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+pub(crate) async fn run(args: &AttestArgs, ui: &Ui) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let signer = Signer::from_file(&args.key.path()?)?;
+    let signer = args.key.required_signer()?;
     let mut done = Vec::new();
     if args.scan {
-        let (scan, digest) = store.last_scan_of(id)?.ok_or(SigningError::NoScan(id))?;
-        let said = predicate::scan(&scan, &digest);
-        attestation::attest(id, predicate::SCAN, said, Some(&signer), &store).await?;
+        let (scan, digest) = store.last_scan_of(id)?.ok_or(NoScan(id))?;
+        let statement = predicate::scan(&scan, &digest);
+        attestation::attest(id, predicate::SCAN, statement, Some(&signer), &store).await?;
         done.push(format!("its scan of {}", scan.scanned));
     }
     for location in &args.published {
         let digest = store.manifest(id)?.manifest.outputs.image.digest;
-        let said = predicate::publication(location, &digest);
-        attestation::attest(id, predicate::PUBLICATION, said, Some(&signer), &store).await?;
-        done.push(format!("that it is at {}", plain(location)));
+        let statement = predicate::publication(location, &digest);
+        attestation::attest(id, predicate::PUBLICATION, statement, Some(&signer), &store).await?;
+        done.push(format!("its publication at {}", terminal_safe(location)));
     }
     if args.provenance {
         attestation::provenance(id, None, &signer, &store).await?;
-        done.push("where it comes from".to_owned());
+        done.push("its provenance".to_owned());
     }
     attestation::checkpoint(&signer, &store).await?;
     ui.note(&format!(

@@ -1,7 +1,7 @@
 //! `karat audit`
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,24 +9,25 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::shared::attestation;
-use super::shared::failure::chain;
-use super::shared::key_args::{KeyArgs, NoConfiguration, TrustArgs};
-use super::shared::signature_policy::{judge, who};
-use super::shared::store_args::{StoreArgs, plain};
-use super::sign::SigningError;
+use super::shared::key_args::{KeyArgs, TrustArgs};
+use super::shared::signature_policy::judge;
+use super::shared::stdout::{Rows, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExitStatus};
 use crate::record::audit::{Line, Log, NAMESPACE, SignedCheckpoint};
 use crate::record::manifest::ManifestId;
-use crate::sign::{Signer, Trust, TrustError};
+use crate::sign::Trust;
 use crate::store::{self, Store, StoreError};
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
-/// Show every change of the store: who, when, what and why, the last one last
+/// Show the audit log of the store
 ///
-/// The log only grows; each line carries the digest of the one before. Whenever somebody with a key changes something, a checkpoint
-/// is signed that holds how many lines there are.
+/// Lists every change with actor, time and reason, newest last. The log only grows; each line carries the digest of the one before. Every change with a key also signs a checkpoint, which
+/// holds the number of lines.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct AuditArgs {
+pub(crate) struct AuditArgs {
     #[command(subcommand)]
     verb: Option<Verb>,
 
@@ -36,11 +37,11 @@ pub struct AuditArgs {
 
 #[derive(Clone, Debug, Args)]
 struct ListArgs {
-    /// Show the last so many lines only
+    /// Show the last N lines only
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 
-    /// Print the lines as they are: one JSON object each
+    /// Print the lines as they are stored: one JSON object each
     #[arg(long)]
     json: bool,
 
@@ -54,14 +55,16 @@ enum Verb {
     Checkpoint(CheckpointArgs),
 }
 
-/// Prove that no line of the log was changed, taken out or cut off, and that no channel has moved without one
+/// Verify the audit log
+///
+/// No line may be changed, removed or cut off, and no channel may have moved without a line.
 #[derive(Clone, Debug, Args)]
 struct VerifyLogArgs {
-    /// Compare it with this checkpoint too, that was kept elsewhere
+    /// Also compare the log with this checkpoint, which was kept elsewhere
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// Ask for no signature of the checkpoint
+    /// Do not verify the signature of the checkpoint
     #[arg(long)]
     unsigned: bool,
 
@@ -72,7 +75,9 @@ struct VerifyLogArgs {
     store: StoreArgs,
 }
 
-/// Sign how many lines there are now, and print that: kept elsewhere, it proves later that none was cut off
+/// Sign and print a checkpoint of the audit log
+///
+/// Kept elsewhere, it proves later that no line was cut off.
 #[derive(Clone, Debug, Args)]
 struct CheckpointArgs {
     #[command(flatten)]
@@ -82,66 +87,31 @@ struct CheckpointArgs {
     store: StoreArgs,
 }
 
-/// Why the log was not shown, or does not hold.
 #[derive(Debug, Error, Diagnostic)]
-pub enum AuditVerbError {
-    /// The store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// Whose signatures count.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Trust(#[from] TrustError),
-    /// The place of keys.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    NoConfiguration(#[from] NoConfiguration),
-    /// The key.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Signing(#[from] SigningError),
-    /// A checkpoint cannot be read.
+enum AuditError {
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help("`karat audit checkpoint` prints one"))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is no line to sign.
+    #[diagnostic(help("`karat audit checkpoint` prints a checkpoint"))]
+    Read { path: PathBuf, source: io::Error },
     #[error("the store has no audit log yet")]
-    #[diagnostic(help("it begins with the first change"))]
+    #[diagnostic(help("the first change of the store creates it"))]
     Empty,
-    /// Something is not as it should be.
-    #[error("the audit log does not hold:\n{}", .0.join("\n"))]
-    #[diagnostic(help("compare it with a backup, or with what was forwarded (`--audit-syslog`)"))]
-    Broken(Vec<String>),
-    /// Standard output.
-    #[error("cannot write to stdout")]
-    Output(#[from] io::Error),
+    #[error("verification of the audit log failed:\n{}", .0.join("\n"))]
+    #[diagnostic(help("compare it with a backup, or with the forwarded lines (`--audit-syslog`)"))]
+    Faults(Vec<String>),
 }
 
-impl AuditVerbError {
-    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl ExitStatus for AuditError {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(error) => error.exit_code(),
-            Self::Signing(error) => error.exit_code(),
-            Self::Broken(_) => 4,
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Read { .. } | Self::Output(_) => 1,
-            Self::Trust(_) | Self::NoConfiguration(_) | Self::Empty => 2,
+            Self::Read { .. } => 1,
+            Self::Empty => 2,
+            Self::Faults(_) => 4,
         }
     }
 }
 
 impl AuditArgs {
-    /// Which store it is about.
-    #[must_use]
-    pub fn store(&self) -> &StoreArgs {
+    pub(crate) fn store(&self) -> &StoreArgs {
         match &self.verb {
             None => &self.list.store,
             Some(Verb::Verify(args)) => &args.store,
@@ -150,11 +120,7 @@ impl AuditArgs {
     }
 }
 
-/// Shows or proves the log, or signs how long it is.
-///
-/// # Errors
-/// See [`AuditVerbError`].
-pub async fn run(args: &AuditArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), AuditVerbError> {
+pub(crate) async fn run(args: &AuditArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     match &args.verb {
         None => list(&args.list, ui, out),
         Some(Verb::Verify(args)) => verify(args, out),
@@ -162,115 +128,118 @@ pub async fn run(args: &AuditArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), A
     }
 }
 
-fn list(args: &ListArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), AuditVerbError> {
+fn list(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let log = args.store.open()?.audit()?;
     let skipped = args
         .last
         .map_or(0, |last| log.lines.len().saturating_sub(last));
     for (line, _) in &log.lines[skipped..] {
         if args.json {
-            out.write_all(&line.to_bytes().map_err(StoreError::from)?)?;
-            writeln!(out)?;
+            let mut bytes = line.to_bytes().map_err(StoreError::from)?;
+            bytes.push(b'\n');
+            out.bytes(&bytes)?;
         } else {
-            writeln!(out, "{}", text(line))?;
+            out.line(text(line))?;
         }
     }
     if log.torn {
-        ui.note("the last line was never finished: its change did not happen");
+        ui.note("the last line is incomplete: its change did not happen");
     }
-    Ok(out.flush()?)
+    Ok(())
 }
 
 fn text(line: &Line) -> String {
     let ids: Vec<_> = line.ids.iter().map(ManifestId::short).collect();
-    let what = [&line.subject, &Some(ids.join(" ")), &line.reason];
-    let what = what.into_iter().flatten().filter(|it| !it.is_empty());
-    let what: Vec<_> = what.map(|it| plain(it)).collect();
+    let details = [&line.subject, &Some(ids.join(" ")), &line.reason];
+    let details = details.into_iter().flatten();
+    let details: Vec<_> = details
+        .filter(|detail| !detail.is_empty())
+        .map(|detail| terminal_safe(detail))
+        .collect();
     format!(
         "{:>5}  {}  {}@{}  {:8}  {}",
         line.number,
         line.at,
-        plain(&line.actor),
-        plain(&line.host),
+        terminal_safe(&line.actor),
+        terminal_safe(&line.host),
         line.event.name(),
-        what.join("  ")
+        details.join("  ")
     )
 }
 
-fn verify(args: &VerifyLogArgs, out: &mut dyn Write) -> Result<(), AuditVerbError> {
+fn verify(args: &VerifyLogArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let trust = if args.unsigned {
         None
     } else {
-        Some(args.trust.read(&args.trust.path()?)?)
+        Some(args.trust.read()?)
     };
     let log = store.audit()?;
-    let mut faults = against(&store, &log, trust.as_ref())?;
+    let mut faults = faults(&store, &log, trust.as_ref())?;
     if let Some(path) = &args.checkpoint {
-        let bytes = fs::read(path).map_err(|source| AuditVerbError::Read {
+        let bytes = fs::read(path).map_err(|source| AuditError::Read {
             path: path.clone(),
             source,
         })?;
-        let point = store::read_checkpoint(&bytes, path)?;
+        let checkpoint = store::read_checkpoint(&bytes, path)?;
         let paths = [&store.audit_path(), path];
-        faults.extend(against_checkpoint(&log, &point, paths, trust.as_ref()));
+        faults.extend(checkpoint_fault(&log, &checkpoint, paths, trust.as_ref()));
     }
     if !faults.is_empty() {
-        return Err(AuditVerbError::Broken(faults));
+        return Err(AuditError::Faults(faults).into());
     }
-    writeln!(out, "{:12} {}", "lines", log.lines.len())?;
-    let signed = store.checkpoint()?.map_or_else(
+    let checkpoint = store.checkpoint()?.map(|signed| signed.checkpoint);
+    let checkpoint = checkpoint.map_or_else(
         || "none".to_owned(),
-        |it| format!("{} lines on {}", it.checkpoint.number, it.checkpoint.at),
+        |checkpoint| format!("{} lines on {}", checkpoint.number, checkpoint.at),
     );
-    writeln!(out, "{:12} {signed}", "checkpoint")?;
-    Ok(out.flush()?)
+    let mut rows = Rows::default();
+    rows.add("lines", log.lines.len().to_string());
+    rows.add("checkpoint", checkpoint);
+    out.text(&rows.into_text())
 }
 
-/// What speaks against a log: its checkpoint, and channels that have moved without a line.
-pub(super) fn against(
+/// Reports a log that contradicts its checkpoint, and channels that have moved without a line in it.
+pub(super) fn faults(
     store: &Store,
     log: &Log,
     trust: Option<&Trust>,
 ) -> Result<Vec<String>, StoreError> {
     let mut faults = store.unlogged(log)?;
-    if let Some(point) = store.checkpoint()? {
+    if let Some(checkpoint) = store.checkpoint()? {
         let paths = [&store.audit_path(), &store.checkpoint_path()];
-        faults.extend(against_checkpoint(log, &point, paths, trust));
+        faults.extend(checkpoint_fault(log, &checkpoint, paths, trust));
     }
     Ok(faults)
 }
 
-fn against_checkpoint(
+fn checkpoint_fault(
     log: &Log,
-    point: &SignedCheckpoint,
-    [of_log, of_point]: [&PathBuf; 2],
+    checkpoint: &SignedCheckpoint,
+    [log_path, checkpoint_path]: [&PathBuf; 2],
     trust: Option<&Trust>,
 ) -> Option<String> {
     if let Some(trust) = trust {
-        let judged = match point.checkpoint.to_bytes() {
-            Ok(bytes) => judge(trust, NAMESPACE, point.signature.as_bytes(), &bytes),
-            Err(error) => return Some(chain(&error, ": ")),
+        let judged = match checkpoint.checkpoint.to_bytes() {
+            Ok(bytes) => judge(trust, NAMESPACE, checkpoint.signature.as_bytes(), &bytes),
+            Err(error) => return Some(with_causes(&error)),
         };
         if let Some(because) = &judged.because {
-            let who = who(&judged);
-            let path = of_point.display();
-            return Some(format!("{path}, signed by {who}: {because}"));
+            let signer = judged.signer();
+            let path = checkpoint_path.display();
+            return Some(format!("{path}, signed by {signer}: {because}"));
         }
     }
-    let contradiction = log.contradicts(&point.checkpoint)?;
-    Some(format!("{}: {contradiction}", of_log.display()))
+    let contradiction = log.contradicts(&checkpoint.checkpoint)?;
+    Some(format!("{}: {contradiction}", log_path.display()))
 }
 
-async fn checkpoint(args: &CheckpointArgs, out: &mut dyn Write) -> Result<(), AuditVerbError> {
+async fn checkpoint(args: &CheckpointArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
-    let signer = args.key.path().map_err(SigningError::from)?;
-    let signer = Signer::from_file(&signer).map_err(SigningError::from)?;
-    // A log that does not hold is not signed.
+    let signer = args.key.required_signer()?;
+    // Refuses to sign a damaged log.
     store.audit()?;
-    let point = attestation::checkpoint(&signer, &store).await?;
-    let point = point.ok_or(AuditVerbError::Empty)?;
-    let line = serde_json::to_string(&point).map_err(io::Error::other)?;
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
+    let checkpoint = attestation::checkpoint(&signer, &store).await?;
+    let checkpoint = checkpoint.ok_or(AuditError::Empty)?;
+    out.json_line(&checkpoint)
 }

@@ -1,20 +1,23 @@
 //! `karat build`
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use miette::Diagnostic;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::publish::{self, PublishRequest};
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
+use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
-use super::sign::{self, SigningError};
-use super::{Failed, MirrorArgs, TemplateArgs, publish};
+use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
+use crate::ec2::publish::Publication;
 use crate::fetch::Cache;
 use crate::pipeline::up_to_date::{self, Verdict};
 use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
@@ -23,73 +26,75 @@ use crate::record::manifest::ManifestId;
 use crate::scan::run::Check;
 use crate::sign::Signer;
 use crate::store::predicate;
-use crate::store::{Store, StoreError, Stored};
-use crate::ui::Ui;
+use crate::store::{Store, Stored};
+use crate::ui::text::human_size;
+use crate::ui::{Ui, human};
 
 /// Build images from templates and record them in the store
 ///
 /// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
-/// wrong, 3 the policy refuses the image, 4 a digest or the lock was wrong or something undeclared, 130 cancelled; with several templates, the largest of theirs.
+/// invalid, 3 the policy refuses the image, 4 verification failed (digest, lock file, undeclared content), 130 cancelled; with
+/// several templates, the largest of their codes.
 ///
-/// Packages are installed as `NAME.lock.toml` beside the template has them. The first build writes that file; so does a
-/// build whose template or base has changed since, unless `--locked` forbids it.
+/// Installs packages as `NAME.lock.toml` beside the template says. The first build writes that lock file, and so does a
+/// build after a change of template or base, unless `--locked` forbids it.
 #[derive(Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"
 )]
-pub struct BuildArgs {
+pub(crate) struct BuildArgs {
     #[command(flatten)]
     templates: TemplateArgs,
 
-    /// Build so many templates at once
+    /// Number of templates to build in parallel
     #[arg(long, short, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
-    /// What to do with the machine when a step failed
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    /// Treatment of the machine after a failed step
+    #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     on_error: OnError,
 
-    /// Replace the file that `output.path` names
+    /// Replace the file at `output.path`
     #[arg(long)]
     force: bool,
 
-    /// Print each manifest's id with image, size and digest as one line of JSON
+    /// Print one JSON object per image: id, name, format, size and digest
     #[arg(long)]
     json: bool,
 
-    /// Fail when a template's lock is missing or not of this template and base (for CI)
+    /// Fail if a template's lock file is missing or stale (for CI)
     #[arg(long)]
     locked: bool,
 
     #[command(flatten)]
     mirrors: MirrorArgs,
 
-    /// Build only when template, files, base, lock or package archives have changed
+    /// Build only if template, files, base, lock file or package archives have changed
     ///
-    /// Compares them with the newest image of that name, and prints its id when nothing has. Archives are asked whether
-    /// they have something new, and then the lock is brought up to date; with --locked they are not asked. Two changes
-    /// are not seen: of what steps fetch by themselves, and of the value of a secret.
+    /// Compares them with the newest image of that name, and prints its id if nothing has changed. Asks the archives for newer
+    /// packages and updates the lock file; with --locked, does not ask. Does not notice changes of what steps download
+    /// themselves, nor of the value of a secret.
     #[arg(long)]
     if_changed: bool,
 
-    /// Build twice and compare, before anything is recorded; a difference fails with exit code 4
+    /// Build twice and compare before recording; a difference fails with exit code 4
     #[arg(long)]
     twice: bool,
 
-    /// Build on an image that was revoked
+    /// Allow a base image that is revoked
     #[arg(long)]
     allow_revoked: bool,
 
-    /// Look up vulnerabilities in this database
+    /// Use this vulnerability database
     #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
     db: Option<PathBuf>,
 
-    /// Leave a check of the finished image out; may be given several times
+    /// Skip a check of the finished image; may be repeated
     #[arg(long, value_enum, value_name = "CHECK")]
     without: Vec<Check>,
 
-    /// Keep an image that the policy refuses, as NAME.refused.FORMAT in this directory
+    /// Keep an image that the policy refuses, as NAME.refused.FORMAT in the current directory
     #[arg(long)]
     keep_failed: bool,
 
@@ -97,49 +102,39 @@ pub struct BuildArgs {
     key: KeyArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// An image that nobody has vouched for.
 #[derive(Debug, Error, Diagnostic)]
-#[error("the image {} is recorded, and not signed", .id.short())]
-#[diagnostic(help("sign it once the key can be used: `karat sign {}`", .id.short()))]
-struct NotSigned {
-    id: ManifestId,
-    source: SigningError,
-}
+#[error("image {} is recorded, but not signed", .0.short())]
+#[diagnostic(help("sign it when the key can be used: `karat sign {}`", .0.short()))]
+struct NotSigned(ManifestId);
 
-/// An image that some region lacks.
+impl ExitStatus for NotSigned {}
+
 #[derive(Debug, Error, Diagnostic)]
-#[error("the image {} is recorded, and not published everywhere", .id.short())]
-#[diagnostic(help("see what is told of each region above; `karat publish {}` goes on", .id.short()))]
-struct NotEverywhere {
-    id: ManifestId,
-}
+#[error("image {} is recorded, but not published in all regions", .0.short())]
+#[diagnostic(help("see the errors of the regions above; `karat publish {}` publishes the rest", .0.short()))]
+struct NotPublished(ManifestId);
 
-/// Builds all templates; one that fails does not disturb the others. Returns the exit code.
-///
-/// # Errors
-/// What stops all of them before the first has begun.
-pub async fn run(
+impl ExitStatus for NotPublished {}
+
+/// Builds all templates. A build that fails does not affect the others. Returns the largest exit code.
+pub(crate) async fn run(
     args: &BuildArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<u8, Failed> {
-    let mut inputs = args.templates.inputs();
-    inputs.force = args.force;
-    let plans = super::load_all(&args.templates.templates, &inputs)?;
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let plans = args.templates.load(ExistingOutput::new(args.force))?;
     if args.on_error == OnError::Ask && !io::stdin().is_terminal() {
-        ui.warn("`--on-error ask` needs a terminal to ask on; a failed machine will be destroyed");
+        ui.warn(
+            "`--on-error ask` needs a terminal; the machine of a failed build will be destroyed",
+        );
     }
-    let signer = args.key.signer().map_err(|error| {
-        let error = SigningError::from(error);
-        Failed::with(error.exit_code(), error)
-    })?;
-    let store = args.store.open().map_err(Failed::new)?;
-    let cache = Cache::of_user().map_err(Failed::new)?;
+    let signer = args.key.signer()?;
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let cache = Cache::of_user()?;
     let settings = Settings {
         cache: &cache,
         store: &store,
@@ -168,202 +163,184 @@ pub async fn run(
         } else {
             ui.clone()
         };
-        let mut outcome = one(plan, args, &settings, &ui, cancel).await;
-        if let (Ok(Built::Image(image)), Some(signer)) = (&outcome, &signer)
-            && let Err(source) = vouch(image.id, plan, signer, &store, &ui).await
-        {
-            let id = image.id;
-            outcome = Err(Failed::new(NotSigned { id, source }));
-        }
-        if let Ok(Built::Image(image)) = &outcome
-            && let Some(made) = &image.published
-        {
-            let stated = publish::state(made, image.id, &image.manifest, signer.as_ref(), &store);
-            let mut offered = stated.await;
-            if offered.is_ok() {
-                offered = elsewhere(image, plan, &store, signer.as_ref(), &ui, cancel).await;
-            }
-            if let Err(error) = offered {
-                outcome = Err(error);
+        let job = BuildJob {
+            plan,
+            if_changed: args.if_changed,
+            settings: &settings,
+            signer: signer.as_ref(),
+            ui: &ui,
+            cancel,
+        };
+        match job.run().await {
+            Ok(image) => (0, image),
+            Err(error) => {
+                ui.error(&error.to_string());
+                (error.exit_code(), None)
             }
         }
-        report(plan, outcome, &ui, &store)
     });
     let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
+    let format = OutputFormat::new(args.json);
     let mut code = 0;
-    while let Some((its_code, image)) = finished.next().await {
-        code = code.max(its_code);
+    while let Some((job_code, image)) = finished.next().await {
+        code = code.max(job_code);
         if let Some(image) = image {
-            let written = if args.json {
-                print_json(out, &image)
-            } else {
-                writeln!(out, "{}", image.id)
-            };
-            written.and_then(|()| out.flush()).map_err(Failed::stdout)?;
+            out.record(format, &as_json(&image), || image.id.to_string())?;
         }
     }
     Ok(code)
 }
 
-/// Publishes an image that was built on EC2 in the other regions that its template names.
-async fn elsewhere(
-    image: &Image,
-    plan: &Plan,
-    store: &Store,
-    signer: Option<&Signer>,
-    ui: &Ui,
-    cancel: &CancellationToken,
-) -> Result<(), Failed> {
-    let home = image.published.as_ref().map(|made| &made.region);
-    let settings = plan.publish.clone().unwrap_or_default();
-    let regions = settings.regions.iter().filter(|it| Some(*it) != home);
-    let of_builder = match &plan.builder {
-        plan::Builder::Ec2(ec2) => ec2.profile.clone(),
-        _ => None,
-    };
-    let settings = PublishEc2 {
-        regions: regions.cloned().collect(),
-        profile: settings.profile.clone().or(of_builder),
-        ..settings
-    };
-    if settings.regions.is_empty() {
-        return Ok(());
-    }
-    let wanted = publish::Wanted {
-        id: image.id,
-        manifest: &image.manifest,
-        settings: &settings,
-        verify: false,
-    };
-    // What is on stdout is the ids of manifests alone.
-    let mut said = Vec::new();
-    let published = publish::publish(wanted, store, signer, false, ui, cancel, &mut said);
-    let code = published.await?;
-    for line in String::from_utf8_lossy(&said).lines() {
-        ui.note(&format!("{:>10}  {line}", "ami"));
-    }
-    if code == 0 {
-        return Ok(());
-    }
-    Err(Failed::with(code, NotEverywhere { id: image.id }))
+/// The build of one template.
+struct BuildJob<'a> {
+    plan: &'a Plan,
+    if_changed: bool,
+    settings: &'a Settings<'a>,
+    signer: Option<&'a Signer>,
+    ui: &'a Ui,
+    cancel: &'a CancellationToken,
 }
 
-/// Signs a new image, and states where it comes from and what its scan found.
-async fn vouch(
-    id: ManifestId,
-    plan: &Plan,
-    signer: &Signer,
-    store: &Store,
-    ui: &Ui,
-) -> Result<(), SigningError> {
-    sign::sign(id, signer, store, ui).await?;
-    attestation::provenance(id, Some(&plan.template.path), signer, store).await?;
-    if let Some((scan, digest)) = store.last_scan_of(id)? {
-        let said = predicate::scan(&scan, &digest);
-        attestation::attest(id, predicate::SCAN, said, Some(signer), store).await?;
-    }
-    attestation::checkpoint(signer, store).await?;
-    Ok(())
-}
-
-async fn one(
-    plan: &Plan,
-    args: &BuildArgs,
-    settings: &Settings<'_>,
-    ui: &Ui,
-    cancel: &CancellationToken,
-) -> Result<Built, Failed> {
-    let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
-        .map_err(|error| Failed::with(2, error))?;
-    ui.hide(&secrets);
-    let mut update = Update::Keep;
-    if args.if_changed {
-        let look = up_to_date::verdict(plan, settings, settings.locked, ui);
-        match cancel.run_until_cancelled(look).await {
-            Some(Verdict::Unchanged(stored)) => {
-                put_out(plan, &stored, settings, ui).await?;
-                return Ok(Built::Unchanged(stored));
+impl BuildJob<'_> {
+    /// Builds, signs and publishes the image. Returns `None` for an existing host, which has no image.
+    async fn run(&self) -> Result<Option<Image>, CommandError> {
+        match self.build().await? {
+            Built::Image(image) => {
+                if let Some(signer) = self.signer {
+                    self.sign(image.id, signer)
+                        .await
+                        .map_err(|cause| CommandError::caused(&NotSigned(image.id), &cause))?;
+                }
+                if let Some(ami) = &image.published {
+                    self.publish(&image, ami).await?;
+                }
+                summarise(&image, self.ui, self.settings.store);
+                Ok(Some(*image))
             }
-            Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
-            Some(Verdict::Moved(reason)) => {
-                ui.note(&format!("building: {reason}"));
-                update = Update::All;
-            }
-            None => {}
-        }
-    }
-    pipeline::build(plan, update, &secrets, settings, ui, cancel)
-        .await
-        .map_err(|error| Failed::with(error.exit_code(), error))
-}
-
-/// What was not built is put where `output.path` wants it all the same, unless something is there.
-async fn put_out(
-    plan: &Plan,
-    stored: &Stored,
-    settings: &Settings<'_>,
-    ui: &Ui,
-) -> Result<(), Failed> {
-    match &plan.output.path {
-        Some(path) if !path.exists() => {
-            let export = settings.store.export(&stored.manifest, path, false, ui);
-            let failed = |error: StoreError| Failed::with(error.exit_code(), error);
-            export.await.map(drop).map_err(failed)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn report(
-    plan: &Plan,
-    outcome: Result<Built, Failed>,
-    ui: &Ui,
-    store: &Store,
-) -> (u8, Option<Image>) {
-    match outcome {
-        Ok(Built::Image(image)) => {
-            summarise(&image, ui, store);
-            (0, Some(*image))
-        }
-        Ok(Built::Unchanged(stored)) => {
-            ui.note("unchanged");
-            let Stored { id, manifest, .. } = *stored;
-            let phases = Vec::new();
-            (
-                0,
-                Some(Image {
-                    id,
-                    manifest,
-                    phases,
+            Built::Unchanged(stored) => {
+                self.ui.note("unchanged");
+                Ok(Some(Image {
+                    id: stored.id,
+                    manifest: stored.manifest,
+                    phases: Vec::new(),
                     published: None,
-                }),
-            )
+                }))
+            }
+            Built::Host => {
+                self.ui
+                    .note(&format!("{}: provisioned", self.plan.image.name));
+                Ok(None)
+            }
         }
-        Ok(Built::Host) => {
-            ui.note(&format!("{}: provisioned", plan.image.name));
-            (0, None)
+    }
+
+    async fn build(&self) -> Result<Built, CommandError> {
+        let Self {
+            plan,
+            settings,
+            ui,
+            cancel,
+            ..
+        } = *self;
+        let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))?;
+        ui.hide(&secrets);
+        let mut update = Update::Keep;
+        if self.if_changed {
+            let verdict = up_to_date::verdict(plan, settings, settings.locked, ui);
+            match cancel.run_until_cancelled(verdict).await {
+                Some(Verdict::Unchanged(stored)) => {
+                    self.export_unchanged(&stored).await?;
+                    return Ok(Built::Unchanged(stored));
+                }
+                Some(Verdict::Changed(reason)) => ui.note(&format!("building: {reason}")),
+                Some(Verdict::Moved(reason)) => {
+                    ui.note(&format!("building: {reason}"));
+                    update = Update::All;
+                }
+                None => {}
+            }
         }
-        Err(failed) => {
-            ui.error(&failed.to_string());
-            (failed.code(), None)
+        Ok(pipeline::build(plan, update, &secrets, settings, ui, cancel).await?)
+    }
+
+    /// Exports an unchanged image to `output.path`, unless that file exists.
+    async fn export_unchanged(&self, stored: &Stored) -> Result<(), CommandError> {
+        if let Some(path) = &self.plan.output.path
+            && !path.exists()
+        {
+            let store = self.settings.store;
+            store.export(&stored.manifest, path, false, self.ui).await?;
+        }
+        Ok(())
+    }
+
+    /// Signs a new image, and attests its provenance and the result of its scan.
+    async fn sign(&self, id: ManifestId, signer: &Signer) -> Result<(), CommandError> {
+        let store = self.settings.store;
+        sign::sign(id, signer, store, self.ui).await?;
+        attestation::provenance(id, Some(&self.plan.template.path), signer, store).await?;
+        if let Some((scan, digest)) = store.last_scan_of(id)? {
+            let statement = predicate::scan(&scan, &digest);
+            attestation::attest(id, predicate::SCAN, statement, Some(signer), store).await?;
+        }
+        attestation::checkpoint(signer, store).await?;
+        Ok(())
+    }
+
+    /// Attests the AMI of an image that was built on EC2, and publishes the image in the template's other regions.
+    async fn publish(&self, image: &Image, ami: &Publication) -> Result<(), CommandError> {
+        let Self { plan, ui, .. } = *self;
+        let store = self.settings.store;
+        publish::attest(ami, image.id, &image.manifest, self.signer, store).await?;
+        let settings = plan.publish.clone().unwrap_or_default();
+        let regions = settings.regions.iter();
+        let regions = regions.filter(|region| **region != ami.region);
+        let builder_profile = match &plan.builder {
+            plan::Builder::Ec2(ec2) => ec2.profile.clone(),
+            _ => None,
+        };
+        let settings = PublishEc2 {
+            regions: regions.cloned().collect(),
+            profile: settings.profile.clone().or(builder_profile),
+            ..settings
+        };
+        if settings.regions.is_empty() {
+            return Ok(());
+        }
+        let request = PublishRequest {
+            id: image.id,
+            manifest: &image.manifest,
+            settings: &settings,
+            store,
+            signer: self.signer,
+            verify: false,
+        };
+        // Stdout is for the ids of manifests only.
+        let mut note = |ami: &Publication, _| {
+            let line = format!("{:16} {}", ami.region, ami.image);
+            ui.note(&format!("{:>10}  {line}", "ami"));
+            Ok(())
+        };
+        match publish::publish(request, ui, self.cancel, &mut note).await? {
+            0 => Ok(()),
+            code => Err(CommandError::from(NotPublished(image.id)).with_exit_code(code)),
         }
     }
 }
 
-/// Image, id, size, packages, time per phase.
+/// Prints name, id, size, packages and the time of each phase.
 fn summarise(image: &Image, ui: &Ui, store: &Store) {
     let outputs = &image.manifest.outputs;
-    let size = |bytes| indicatif::HumanBytes(bytes).to_string();
     let mut rows = vec![
         ("image", image.manifest.inputs.image.name.clone()),
         ("manifest", image.id.to_string()),
-        ("file", export(image, store)),
+        ("file", export_command(image, store)),
         (
             "size",
             format!(
                 "{} ({} disk)",
-                size(outputs.image.size),
-                size(outputs.image.virtual_size)
+                human_size(outputs.image.size),
+                human_size(outputs.image.virtual_size)
             ),
         ),
         ("packages", outputs.packages.len().to_string()),
@@ -372,26 +349,22 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
         rows.push(("ami", format!("{} in {}", made.image, made.region)));
     }
     let total = image.phases.iter().map(|(_, took)| *took).sum();
-    rows.push(("time", crate::ui::human(total)));
+    rows.push(("time", human(total)));
     for (name, value) in rows {
         ui.note(&format!("{name:>10}  {value}"));
     }
     for (name, took) in &image.phases {
-        ui.note(&format!(
-            "{:>10}  {:>9}  {name}",
-            "",
-            crate::ui::human(*took)
-        ));
+        ui.note(&format!("{:>10}  {:>9}  {name}", "", human(*took)));
     }
 }
 
-/// How to get the image: the store has it in parts.
-fn export(image: &Image, store: &Store) -> String {
+/// Returns the command that exports the image, which the store keeps in chunks.
+fn export_command(image: &Image, store: &Store) -> String {
     let (id, format) = (image.id.short(), &image.manifest.outputs.image.format);
     let name = &image.manifest.inputs.image.name;
-    // Whatever the environment says: it may be another one when the line is used.
-    let is_usual = Store::of_user().is_ok_and(|usual| usual.root() == store.root());
-    let place = if is_usual {
+    // Ignores KARAT_STORE, which may differ when the command is run.
+    let is_default = Store::of_user().is_ok_and(|default| default.root() == store.root());
+    let place = if is_default {
         String::new()
     } else {
         format!(" --store {}", store.root().display())
@@ -399,14 +372,13 @@ fn export(image: &Image, store: &Store) -> String {
     format!("karat export {id} -o {name}.{format}{place}")
 }
 
-fn print_json(out: &mut dyn Write, image: &Image) -> io::Result<()> {
+fn as_json(image: &Image) -> Value {
     let outputs = &image.manifest.outputs.image;
-    let line = serde_json::json!({
+    json!({
         "id": image.id.to_string(),
         "image": image.manifest.inputs.image.name,
         "format": outputs.format,
         "size": outputs.size,
         "digest": outputs.digest.to_string(),
-    });
-    writeln!(out, "{line}")
+    })
 }

@@ -1,43 +1,39 @@
 //! `karat completions`
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Failed;
+use super::CommandError;
+use super::shared::stdout::Stdout;
 
-/// Print shell completions, or write the man pages
+/// Print shell completions, or write man pages
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// Complete for this shell
+pub(crate) struct CompletionsArgs {
+    /// Shell to print completions for
     #[arg(value_enum, required_unless_present = "man")]
     shell: Option<Shell>,
 
-    /// Write a man page for every verb into this directory
+    /// Write a man page for each verb to this directory
     #[arg(long, value_name = "DIR", conflicts_with = "shell")]
     man: Option<PathBuf>,
 }
 
-/// Prints completions to `out`, or writes the man pages.
-///
-/// # Errors
-/// The directory cannot be written.
-pub fn run(
+pub(crate) fn run(
     args: &CompletionsArgs,
     mut command: Command,
-    out: &mut dyn Write,
-) -> Result<(), Failed> {
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
     if let Some(shell) = args.shell {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut command, "karat", &mut text);
-        out.write_all(&text).map_err(Failed::stdout)?;
+        out.bytes(&text)?;
     }
     if let Some(directory) = &args.man {
         std::fs::create_dir_all(directory)
             .and_then(|()| clap_mangen::generate_to(command, directory))
-            .map_err(|error| Failed::io("cannot write the man pages", error))?;
+            .map_err(|error| CommandError::io("cannot write the man pages", &error))?;
     }
     Ok(())
 }

@@ -4,44 +4,41 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::shared::store_args::{StoreArgs, StoredError};
+use super::CommandError;
+use super::shared::store_args::StoreArgs;
 use crate::ui::Ui;
+use crate::ui::text::human_size;
 
-/// How to copy an image that is forbidden.
-const UNLESS: &str = "`--allow-revoked` copies this one all the same";
+/// Help when the image is revoked.
+const REVOKED_HELP: &str = "`--allow-revoked` exports it anyway";
 
-/// Copy an image out of the store, checking every byte
+/// Copy an image out of the store, verifying every byte
 #[derive(Clone, Debug, Args)]
-pub struct ExportArgs {
-    /// Copy the image of the manifest with this id (its first 8 digits or more will do), or of the one that a channel points to
-    pub id: String,
+pub(crate) struct ExportArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
+    id: String,
 
     /// Write the image to this file
     #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    output: PathBuf,
 
-    /// Copy it although it was revoked
+    /// Export the image even if it is revoked
     #[arg(long)]
-    pub allow_revoked: bool,
+    allow_revoked: bool,
 
     /// Replace the file if it exists
     #[arg(long)]
-    pub force: bool,
+    force: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    store: StoreArgs,
 }
 
-/// Copies an image.
-///
-/// # Errors
-/// There is no such manifest, its image was tampered with, or the file is there already or cannot be written.
-pub async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), StoredError> {
+pub(crate) async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
     if !args.allow_revoked {
-        store.allow(stored.id, UNLESS)?;
+        store.allow(stored.id, REVOKED_HELP)?;
     }
     let blob = store
         .export(&stored.manifest, &args.output, args.force, ui)
@@ -49,7 +46,7 @@ pub async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), StoredError> {
     ui.note(&format!(
         "wrote {} ({}, {})",
         args.output.display(),
-        super::shared::store_args::size(blob.size),
+        human_size(blob.size),
         blob.digest
     ));
     Ok(())

@@ -1,65 +1,61 @@
 //! `karat history`
 
-use std::io::Write;
-
 use clap::Args;
 
-use super::shared::store_args::{StoreArgs, StoredError, plain};
-use crate::record::channel::{ChannelName, Direction, Entry};
+use super::CommandError;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use crate::record::channel::{ChannelName, Direction, Entry, Move};
 use crate::store::{Store, StoreError};
+use crate::ui::text::terminal_safe;
 
-/// Show where a channel points and every move that it made, the last one first; without a channel, where each one points
+/// Show the moves of a channel, or the last move of each channel
+///
+/// The newest move comes first.
 #[derive(Clone, Debug, Args)]
-pub struct HistoryArgs {
+pub(crate) struct HistoryArgs {
     /// The channel, such as web/stable
     #[arg(value_name = "CHANNEL")]
-    pub channel: Option<ChannelName>,
+    channel: Option<ChannelName>,
 
-    /// Print one JSON object a move
+    /// Print one JSON object per move
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    store: StoreArgs,
 }
 
-/// Prints moves.
-///
-/// # Errors
-/// There is no such channel, or it was changed by hand.
-pub fn run(args: &HistoryArgs, out: &mut dyn Write) -> Result<(), StoredError> {
+pub(crate) fn run(args: &HistoryArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
-    let kept = match &args.channel {
-        Some(name) => all(&store, name)?,
+    let entries = match &args.channel {
+        Some(name) => moves(&store, name)?,
         None => heads(&store)?,
     };
-    for kept in kept {
-        let entry = &kept.entry;
-        if args.json {
-            let line = serde_json::to_string(entry).map_err(std::io::Error::other)?;
-            writeln!(out, "{line}")?;
-            continue;
-        }
-        let way = match entry.direction {
-            Direction::Promote => "promote ",
-            Direction::Rollback => "rollback",
-        };
-        writeln!(
-            out,
-            "{}  {:>4}  {way}  {}  {}  {}  {}",
-            entry.channel,
-            entry.number,
-            entry.manifest.short(),
-            entry.moved,
-            plain(&entry.by),
-            plain(&entry.reason)
-        )?;
+    for Entry { entry, .. } in entries {
+        out.record(OutputFormat::new(args.json), &entry, || text(&entry))?;
     }
-    Ok(out.flush()?)
+    Ok(())
 }
 
-fn all(store: &Store, name: &ChannelName) -> Result<Vec<Entry>, StoreError> {
+fn text(entry: &Move) -> String {
+    let direction = match entry.direction {
+        Direction::Promote => "promote ",
+        Direction::Rollback => "rollback",
+    };
+    format!(
+        "{}  {:>4}  {direction}  {}  {}  {}  {}",
+        entry.channel,
+        entry.number,
+        entry.manifest.short(),
+        entry.moved,
+        terminal_safe(&entry.by),
+        terminal_safe(&entry.reason)
+    )
+}
+
+/// Returns the moves of a channel, newest first.
+fn moves(store: &Store, name: &ChannelName) -> Result<Vec<Entry>, StoreError> {
     let mut moves = store.channel(name)?.moves;
     if moves.is_empty() {
         return Err(StoreError::NoChannel(name.clone()));
@@ -68,6 +64,7 @@ fn all(store: &Store, name: &ChannelName) -> Result<Vec<Entry>, StoreError> {
     Ok(moves)
 }
 
+/// Returns the last move of each channel.
 fn heads(store: &Store) -> Result<Vec<Entry>, StoreError> {
     let mut heads = Vec::new();
     for name in store.channels()? {

@@ -1,6 +1,5 @@
 //! `karat iam-policy`
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,74 +7,67 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::publish::region;
-use super::{Failed, Invalid, VariableArgs};
+use super::shared::stdout::Stdout;
+use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::iam::Policy;
 use crate::ec2::iam::machine as builder;
 use crate::ec2::iam::publish::{self, Also};
-use crate::plan::{Builder, Plan, PublishEc2};
-use crate::template;
+use crate::plan::{self, Builder, Plan, PublishEc2};
 
-/// Print the least IAM policy that a template needs
+/// Print a least-privilege IAM policy for a template
 ///
-/// JSON for `aws iam create-policy --policy-document`. It allows the calls that karat makes for this template, and changes only
-/// of what karat has made for an image of this name, which it knows by its tags. Nobody is asked, and nothing is changed.
-/// A managed policy has room for 6,144 characters besides white space; a longer one goes into the role itself, which has room
-/// for 10,240: `aws iam put-role-policy --policy-document`.
+/// Prints JSON for `aws iam create-policy --policy-document`. The policy allows the API calls that karat makes for this
+/// template, and changes only to resources that carry karat's tags for this image name. Makes no call to AWS. A managed
+/// policy is limited to 6,144 characters without white space; put a longer one into the role itself, with a limit of 10,240:
+/// `aws iam put-role-policy --policy-document`.
 #[derive(Clone, Debug, Args)]
-pub struct IamPolicyArgs {
-    /// The template
+pub(crate) struct IamPolicyArgs {
+    /// Template to print the policy for
     #[arg(value_name = "TEMPLATE")]
-    pub template: PathBuf,
+    template: PathBuf,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub variables: VariableArgs,
+    variables: VariableArgs,
 
-    /// Allow publishing in this region, instead of those of the template; may be given several times
+    /// Allow publishing in this region instead of the template's; may be repeated
     ///
-    /// With neither, every region is allowed.
+    /// Without this and without regions in the template, the policy allows all regions.
     #[arg(long = "region", value_name = "REGION", value_parser = region)]
-    pub regions: Vec<String>,
+    regions: Vec<String>,
 
-    /// Allow `promote` and `rollback` to move parameters and launch templates, too
+    /// Also allow `promote` and `rollback` to update SSM parameters and launch templates
     #[arg(long)]
-    pub channels: bool,
+    channels: bool,
 
-    /// Of parameters, only this one may be moved; may be given several times
+    /// Allow updates of this SSM parameter only; may be repeated
     #[arg(long = "parameter", value_name = "NAME", requires = "channels")]
-    pub parameters: Vec<String>,
+    parameters: Vec<String>,
 
-    /// Allow `prune --ec2` to deprecate AMIs and remove those that nothing uses, too
+    /// Also allow `prune --ec2` to deprecate AMIs and to remove unused ones
     #[arg(long)]
-    pub prune: bool,
+    prune: bool,
 }
 
-/// A template that needs nothing of AWS.
+/// The template uses no AWS service.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{} does nothing at AWS", .0.display())]
-#[diagnostic(help("add [builder.ec2] or [publish.ec2] to it, or name a `--region`"))]
-pub struct NothingError(PathBuf);
+#[error("{} does not use AWS", .0.display())]
+#[diagnostic(help("add [builder.ec2] or [publish.ec2] to the template, or name a `--region`"))]
+struct NoAwsError(PathBuf);
 
-/// Prints the policy.
-///
-/// # Errors
-/// The template is wrong, or does nothing at AWS.
-pub fn run(args: &IamPolicyArgs, out: &mut dyn Write) -> Result<(), Failed> {
-    let mut inputs = args.variables.inputs();
-    // An image that is there already is no obstacle.
-    inputs.force = true;
-    let plan = template::load(&args.template, &inputs);
-    let plan = plan.map_err(|error| Invalid(vec![error]))?;
-    let policy = policy_of(args, &plan);
-    let policy = policy.map_err(|error| Failed::with(2, error))?;
-    serde_json::to_writer_pretty(&mut *out, &policy)
-        .map_err(std::io::Error::from)
-        .and_then(|()| writeln!(out))
-        .map_err(Failed::stdout)
+impl ExitStatus for NoAwsError {
+    fn exit_code(&self) -> u8 {
+        2
+    }
 }
 
-/// What each table of the template needs, one after the other.
-fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> {
+pub(crate) fn run(args: &IamPolicyArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let inputs = args.variables.inputs(ExistingOutput::Accept);
+    let plan = plan::load(&args.template, &inputs)?;
+    out.json(&policy_of(args, &plan)?)
+}
+
+/// Collects the statements that each table of the template needs.
+fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NoAwsError> {
     let mut statements = Vec::new();
     let named = (!args.regions.is_empty()).then(PublishEc2::default);
     let mut published = plan.publish.clone().or(named);
@@ -96,21 +88,21 @@ fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NothingError> 
             None => args.regions.clone(),
         };
         statements.extend(builder::statements(plan, ec2, &home));
-        // What is built there becomes an AMI there, and is uploaded to the other regions that the template names.
+        // An image that is built on EC2 becomes an AMI in its own region, and is uploaded to the others.
         let settings = published.get_or_insert_default();
-        also.uploads = settings.regions.iter().any(|it| !home.contains(it));
+        also.uploads = settings.regions.iter().any(|region| !home.contains(region));
         if home.is_empty() {
             settings.regions.clear();
         }
         let regions = &mut settings.regions;
-        regions.retain(|it| !home.contains(it));
+        regions.retain(|region| !home.contains(region));
         regions.extend(home);
     }
     if let Some(settings) = published {
         statements.extend(publish::statements(&plan.image.name, &settings, &also));
     }
     if statements.is_empty() {
-        return Err(NothingError(args.template.clone()));
+        return Err(NoAwsError(args.template.clone()));
     }
     Ok(Policy::new(statements))
 }

@@ -1,6 +1,6 @@
 //! `karat import`
 
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -8,43 +8,44 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::shared::failure::chain;
-use super::shared::store_args::{StoreArgs, plain};
-use super::verify::{self, VerifyError};
+use super::shared::stdout::Stdout;
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExitStatus, verify};
 use crate::digest::Digest;
 use crate::disk::tree::{Contents, Listing, Watch};
-use crate::disk::{self, DiskError, Info};
-use crate::fetch::{Cache, FetchError};
+use crate::disk::{self, Info};
+use crate::fetch::Cache;
 use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
 use crate::record::manifest::{
     self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs,
 };
 use crate::scan::{self, inventory};
-use crate::store::{Blob, Run, Store, StoreError};
+use crate::store::{Blob, Run, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
-/// The unit in which files are looked at for holes; none is smaller.
-const BLOCK: usize = 4096;
+/// Granularity of the search for holes in files: the smallest block size of a file system.
+const BLOCK_BYTES: usize = 4096;
 
-/// Record an image that something else has built, or copy one from another store with all that belongs to it
+/// Record an image that was built elsewhere, or copy one from another store
 ///
-/// An image file gets a manifest that says what it is, and that nobody knows what went into it (it is not hermetic): it can be
-/// scanned, signed, promoted and rolled back like any other. What comes from another store is read and compared with its manifest
-/// before anything is written.
+/// An image file gets a manifest that describes it and marks its contents as unknown (not hermetic). It can be scanned,
+/// signed, promoted and rolled back like any other image. --from copies an image with all its records, after comparing every
+/// byte with its manifest.
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("how").required(true).args(["name", "from"])))]
-pub struct ImportArgs {
-    /// The image file; with --from, the id of a manifest (its first 8 digits or more will do) or a channel there
+pub(crate) struct ImportArgs {
+    /// Image file; with --from, id of an image in that store (first 8 digits or more) or a channel
     #[arg(value_name = "FILE|ID")]
-    pub subject: String,
+    subject: String,
 
-    /// What the image is called: a to z, digits and `-`; its channels begin with it
+    /// Name of the image (a-z, 0-9 and -); its channels begin with it
     #[arg(long, value_name = "NAME", value_parser = name)]
-    pub name: Option<String>,
+    name: Option<String>,
 
-    /// What it is, for people
+    /// Description of the image
     #[arg(
         long,
         value_name = "TEXT",
@@ -52,117 +53,71 @@ pub struct ImportArgs {
         hide_default_value = true,
         conflicts_with = "from"
     )]
-    pub description: String,
+    description: String,
 
-    /// The processor architecture that it is for; an AMI of it needs to know
+    /// Processor architecture of the image; needed to publish it as an AMI
     #[arg(long, value_name = "ARCH", value_parser = ["x86_64", "aarch64"], conflicts_with = "from")]
-    pub arch: Option<String>,
+    arch: Option<String>,
 
-    /// How it boots; an AMI of it needs to know
+    /// Firmware that the image boots with; needed to publish it as an AMI
     #[arg(long, value_name = "FIRMWARE", value_parser = ["bios", "uefi"], conflicts_with = "from")]
-    pub firmware: Option<String>,
+    firmware: Option<String>,
 
     /// Copy from the store in this directory
     #[arg(long, value_name = "DIR")]
-    pub from: Option<PathBuf>,
+    from: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     match text {
-        "" => Err("it is empty".to_owned()),
-        text if text.starts_with('-') => Err("it begins with `-`".to_owned()),
-        text if text.bytes().all(is_plain) => Ok(text.to_owned()),
+        "" => Err("must not be empty".to_owned()),
+        text if text.starts_with('-') => Err("must not begin with `-`".to_owned()),
+        text if text.bytes().all(is_valid) => Ok(text.to_owned()),
         _ => Err("use the letters a to z, digits and `-`".to_owned()),
     }
 }
 
-/// Why an image was not imported.
 #[derive(Debug, Error, Diagnostic)]
-pub enum ImportError {
-    /// The store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// The cache.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Cache(#[from] FetchError),
-    /// The image.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Disk(#[from] DiskError),
-    /// The other store could not be looked at.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Verify(#[from] VerifyError),
-    /// The file cannot be read.
+enum ImportError {
     #[error("cannot read the image {}", path.display())]
-    #[diagnostic(help(
-        "name an image file; with `--from DIR`, the id of a manifest in that store"
-    ))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The other store is damaged.
-    #[error("{} is not as it was recorded there\n{}", id.short(), faults.join("\n"))]
-    #[diagnostic(help("mend that store first; nothing was copied"))]
-    Damaged {
-        /// The manifest.
-        id: ManifestId,
-        /// What is wrong.
-        faults: Vec<String>,
-    },
-    /// Standard output.
-    #[error("cannot write to stdout")]
-    Output(#[source] io::Error),
+    #[diagnostic(help("name an image file; with `--from DIR`, the id of an image in that store"))]
+    Read { path: PathBuf, source: io::Error },
+    #[error("verification of {} failed in its store:\n{}", id.short(), faults.join("\n"))]
+    #[diagnostic(help("repair that store first; nothing was copied"))]
+    Damaged { id: ManifestId, faults: Vec<String> },
 }
 
-impl ImportError {
-    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl ExitStatus for ImportError {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(error) => error.exit_code(),
-            Self::Verify(error) => error.exit_code(),
             Self::Damaged { .. } => 4,
             Self::Read { .. } => 2,
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            _ => 1,
         }
     }
 }
 
-/// Imports an image; prints the id of its manifest.
-///
-/// # Errors
-/// See [`ImportError`]. Nothing is recorded then.
-pub async fn run(args: &ImportArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), ImportError> {
+/// Imports an image and prints the id of its manifest. An error leaves nothing recorded.
+pub(crate) async fn run(args: &ImportArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = match (&args.from, &args.name) {
         (Some(from), _) => copy(&Store::new(from), &args.subject, &store, ui).await?,
-        (None, Some(name)) => adopt(args, name, &store, ui).await?,
-        (None, None) => unreachable!("clap asks for one of both"),
+        (None, Some(name)) => record_file(args, name, &store, ui).await?,
+        (None, None) => unreachable!("clap requires one of both"),
     };
-    writeln!(out, "{id}")
-        .and_then(|()| out.flush())
-        .map_err(ImportError::Output)
+    out.line(id)
 }
 
-/// Records a file.
-async fn adopt(
+/// Records an image file.
+async fn record_file(
     args: &ImportArgs,
     name: &str,
     store: &Store,
     ui: &Ui,
-) -> Result<ManifestId, ImportError> {
+) -> Result<ManifestId, CommandError> {
     let started = Timestamp::now();
     let path = Path::new(&args.subject);
     let read = |source| ImportError::Read {
@@ -170,58 +125,57 @@ async fn adopt(
         source,
     };
     if !path.metadata().map_err(read)?.is_file() {
-        return Err(read(io::Error::other("it is no file")));
+        return Err(read(io::Error::other("not a regular file")).into());
     }
     let info = disk::inspect(path).await?;
-    let seen = seen(path, ui).await;
+    let system = inspect_system(path, ui).await;
     let writing = store.begin().await?;
     let blob = writing.copy_image(path, ui).await?;
-    if let Some(listing) = &seen.listing {
+    if let Some(listing) = &system.listing {
         writing.add_text(listing.packed())?;
     }
-    let manifest = manifest(args, name, info, blob, seen);
-    let run_of = Run {
+    let manifest = manifest(args, name, info, blob, system);
+    let run = Run {
         started,
         finished: Timestamp::now(),
         phases: [].into(),
         accelerator: "none".to_owned(),
     };
-    Ok(writing.commit(&manifest, run_of)?)
+    Ok(writing.commit(&manifest, run)?)
 }
 
-/// What can be told of a system without its builder.
+/// Packages and files that were found in an image.
 #[derive(Default)]
-struct Seen {
+struct System {
     packages: Vec<manifest::Package>,
     listing: Option<Listing>,
 }
 
-/// Packages and files; nothing where no system can be read.
-async fn seen(path: &Path, ui: &Ui) -> Seen {
+/// Reads packages and files of an image; empty if it holds no readable system.
+async fn inspect_system(path: &Path, ui: &Ui) -> System {
     let read = async || {
-        let opened = scan::open(path)
-            .await
-            .map_err(|error| chain(&error, ": "))?;
-        hash_stream::blocking(move |stop| look(&opened, stop)).await
+        let opened = scan::open(path).await;
+        let opened = opened.map_err(|error| with_causes(&error))?;
+        hash_stream::blocking(move |stop| read_system(&opened, stop)).await
     };
     read().await.unwrap_or_else(|because| {
         ui.note(&format!(
-            "its packages and files are not known: {}",
-            plain(&because)
+            "cannot list its packages and files: {}",
+            terminal_safe(&because)
         ));
-        Seen::default()
+        System::default()
     })
 }
 
-fn look(opened: &scan::Opened, stop: &Stop) -> Result<Seen, String> {
+fn read_system(opened: &scan::Opened, stop: &Stop) -> Result<System, String> {
     let root = opened.root();
-    let inventory = inventory::read(&root).map_err(|error| chain(&error, ": "))?;
+    let inventory = inventory::read(&root).map_err(|error| with_causes(&error))?;
     let packages = inventory.packages.into_iter();
     let mut packages: Vec<_> = packages
-        .map(|it| manifest::Package {
-            name: it.name,
-            version: it.version,
-            arch: it.architecture,
+        .map(|package| manifest::Package {
+            name: package.name,
+            version: package.version,
+            arch: package.architecture,
             origin: Origin::Base,
             sha256: None,
         })
@@ -232,22 +186,18 @@ fn look(opened: &scan::Opened, stop: &Stop) -> Result<Seen, String> {
         stop,
         progress: &|_| {},
     };
-    let contents = Contents::read(root.tree(), root.files(), BLOCK, threads, watch);
-    let contents = contents.map_err(|error| chain(&error, ": "))?;
-    let listing = Listing::of(root.tree(), &contents).map_err(|error| chain(&error, ": "))?;
-    Ok(Seen {
+    let contents = Contents::read(root.tree(), root.files(), BLOCK_BYTES, threads, watch)
+        .map_err(|error| with_causes(&error))?;
+    let listing = Listing::of(root.tree(), &contents).map_err(|error| with_causes(&error))?;
+    Ok(System {
         packages,
         listing: Some(listing),
     })
 }
 
-/// What is said of an image that cannot be seen in it.
-fn said(text: Option<&String>) -> String {
-    text.map_or_else(|| "unknown".to_owned(), Clone::clone)
-}
-
-/// The image is its own base, and nothing was done to it.
-fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -> Manifest {
+/// Describes the image as its own base, without packages, files and steps added.
+fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, system: System) -> Manifest {
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let format = match info.format.as_str() {
         "vpc" => "vhd".to_owned(),
         _ => info.format,
@@ -255,7 +205,7 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
     let inputs = Inputs {
         image: manifest::Name {
             name: name.to_owned(),
-            description: plain(&args.description),
+            description: terminal_safe(&args.description),
         },
         template: manifest::Template {
             digest: Digest::of(b""),
@@ -282,7 +232,7 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
         sources: [].into(),
         finish: None,
         network: manifest::Network {
-            // For all that is known.
+            // Unknown, so the manifest must not claim that it was sealed.
             open: true,
             allow: Vec::new(),
             requests: Vec::new(),
@@ -290,8 +240,8 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
         hermetic: false,
     };
     let outputs = Outputs {
-        arch: said(args.arch.as_ref()),
-        firmware: said(args.firmware.as_ref()),
+        arch: known(&args.arch),
+        firmware: known(&args.firmware),
         image: manifest::Image {
             format,
             digest: blob.digest,
@@ -299,7 +249,7 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
             virtual_size: info.virtual_size,
             disk: None,
         },
-        tree: seen.listing.map(|listing| manifest::Tree {
+        tree: system.listing.map(|listing| manifest::Tree {
             digest: listing.digest(),
             listing: Digest::of(listing.packed()),
         }),
@@ -309,24 +259,24 @@ fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, seen: Seen) -
             rules: None,
             cleaned: [].into(),
         }),
-        packages: seen.packages,
+        packages: system.packages,
     };
     Manifest::new(inputs, outputs)
 }
 
-/// Copies a manifest and what belongs to it, once all of it is proved to be what was recorded.
+/// Copies a manifest and everything that belongs to it, after verifying every byte.
 async fn copy(
     from: &Store,
     subject: &str,
     store: &Store,
     ui: &Ui,
-) -> Result<ManifestId, ImportError> {
+) -> Result<ManifestId, CommandError> {
     let id = from.resolve(subject)?;
     let checked = verify::check(from, Some(id), ui).await?;
     if !checked.faults.is_empty() {
-        let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
+        let faults = checked.faults.iter().map(|fault| with_causes(fault));
         let faults = faults.collect();
-        return Err(ImportError::Damaged { id, faults });
+        return Err(ImportError::Damaged { id, faults }.into());
     }
     let manifest = from.manifest(id)?.manifest;
     let writing = store.begin().await?;
@@ -336,9 +286,9 @@ async fn copy(
         source,
     };
     let run = RunDir::create(&cache.runs()).map_err(failed)?;
-    // A base that is an image there is one here.
+    // A base that is an image in the other store becomes an image in this one.
     let (image, base) = (&manifest.outputs.image, &manifest.inputs.base);
-    let is_image = |digest: &Digest| from.image(digest).is_ok_and(|it| it.path().is_none());
+    let is_image = |digest: &Digest| from.image(digest).is_ok_and(|image| image.path().is_none());
     let base = Some((base.digest, base.size))
         .filter(|(digest, _)| *digest != image.digest && is_image(digest));
     for image in [(image.digest, image.size)].into_iter().chain(base) {
@@ -350,8 +300,8 @@ async fn copy(
     run.remove().map_err(failed)?;
     for (what, _) in &checked.missing {
         ui.note(&format!(
-            "{} was not there either; a rebuild needs it",
-            plain(what)
+            "{} was missing in that store, too; a rebuild needs it",
+            terminal_safe(what)
         ));
     }
     Ok(id)

@@ -1,55 +1,46 @@
 //! `karat init`
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::shared::stdout::Stdout;
+use super::{CommandError, ExitStatus};
+
 const STARTER: &str = include_str!("starter.toml");
 const FALLBACK_NAME: &str = "image";
 
-/// Write a template to start from
+/// Create a template to start from
 ///
 /// Never overwrites a file.
 #[derive(Clone, Debug, Args)]
-pub struct InitArgs {
-    /// Write this file (`NAME.toml`), or into this directory
+pub(crate) struct InitArgs {
+    /// File to create (`NAME.toml`), or the directory to create it in
     #[arg(default_value = ".", value_name = "DIR|FILE")]
     path: PathBuf,
 
-    /// Name the image; made from the path when not given
+    /// Name of the image [default: derived from the path]
     #[arg(long, value_parser = image_name)]
     name: Option<String>,
 }
 
-/// Why no template was written.
+/// The template was not written.
 #[derive(Debug, Error, Diagnostic)]
-pub enum InitError {
-    /// Something is there.
+enum InitError {
     #[error("{} exists already", path.display())]
-    #[diagnostic(help("give another path: `karat init other.toml`"))]
-    Exists {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file system said no.
+    #[diagnostic(help("choose another path: `karat init other.toml`"))]
+    Exists { path: PathBuf },
     #[error("cannot write {}", path.display())]
-    #[diagnostic(help("choose a directory that exists and can be written"))]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
+    #[diagnostic(help("choose an existing, writable directory"))]
+    Write { path: PathBuf, source: io::Error },
 }
 
-impl InitError {
-    /// The exit code: 2 when the arguments name a file that is there.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl ExitStatus for InitError {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Exists { .. } => 2,
             Self::Write { .. } => 1,
@@ -57,11 +48,8 @@ impl InitError {
     }
 }
 
-/// Writes the starter template, and says where on `out`.
-///
-/// # Errors
-/// The file exists, or cannot be written.
-pub fn run(args: &InitArgs, out: &mut dyn Write) -> Result<(), InitError> {
+/// Writes the starter template, and prints its path.
+pub(crate) fn run(args: &InitArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let is_file = args.path.extension().is_some_and(|ext| ext == "toml");
     let name = args.name.clone().unwrap_or_else(|| name_from(&args.path));
     let path = if is_file {
@@ -70,32 +58,32 @@ pub fn run(args: &InitArgs, out: &mut dyn Write) -> Result<(), InitError> {
         let dir = args.path.strip_prefix(".").unwrap_or(&args.path);
         dir.join(format!("{name}.toml"))
     };
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => InitError::Exists { path: path.clone() },
-        _ => InitError::Write {
-            path: path.clone(),
-            source,
-        },
-    };
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(failed)?;
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(failed)?;
-    file.write_all(STARTER.replace("@NAME@", &name).as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(|source| {
-            // Half a template under its name would stop the next try.
-            let _ = std::fs::remove_file(&path);
-            failed(source)
-        })?;
-    writeln!(out, "{}", path.display()).map_err(failed)
+    write(&path, &name).map_err(|source| {
+        let path = path.clone();
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => InitError::Exists { path },
+            _ => InitError::Write { path, source },
+        }
+    })?;
+    out.line(path.display())
 }
 
-/// The file's stem or the directory's own name, in the letters that an image's name may have.
+fn write(path: &Path, name: &str) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file
+        .write_all(STARTER.replace("@NAME@", name).as_bytes())
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A half-written template would make the next `karat init` fail.
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// Derives an image name from the stem of a file or the name of a directory.
 fn name_from(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let stem = absolute.file_stem().unwrap_or_default().to_string_lossy();
@@ -118,7 +106,7 @@ fn image_name(text: &str) -> Result<String, String> {
     if valid {
         Ok(text.to_owned())
     } else {
-        Err("names are made of a-z, 0-9 and -, and do not start with -".to_owned())
+        Err("use a-z, 0-9 and -, and do not start with -".to_owned())
     }
 }
 

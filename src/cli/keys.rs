@@ -1,17 +1,18 @@
 //! `karat keys`
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use miette::Diagnostic;
 use russh::keys::ssh_key::PublicKey;
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::shared::key_args::{KeyArgs, NoConfiguration, TrustArgs, configuration};
-use super::shared::store_args::plain;
+use super::shared::key_args::{KeyArgs, TrustArgs, configuration};
+use super::shared::stdout::Stdout;
+use super::{CommandError, ExitStatus};
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
 use crate::os::user;
@@ -19,10 +20,11 @@ use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fi
 use crate::ssh::keys::KeyPair;
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
-/// Make a key that signs images, and say whose signatures count
+/// Generate signing keys, and manage the trusted ones
 #[derive(Clone, Debug, Args)]
-pub struct KeysArgs {
+pub(crate) struct KeysArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -35,13 +37,13 @@ enum Verb {
     List(ListArgs),
 }
 
-/// Make an Ed25519 key that builds sign with, and its public half beside it (.pub)
+/// Generate an Ed25519 key for builds to sign with, and its public key beside it (.pub)
 ///
-/// It has no passphrase, so that nightly builds can use it; keep it on the machine that builds. A key of ssh-keygen, also one
-/// on a security key, does as well: name it with --key.
+/// The key has no passphrase, so that nightly builds can use it; keep it on the build machine. Keys made with ssh-keygen,
+/// including those on a security key, work as well: name them with --key.
 #[derive(Clone, Debug, Args)]
 struct GenerateArgs {
-    /// Who the key is, for people who see its public half [default: this user on this host]
+    /// Comment of the public key [default: this user on this host]
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
 
@@ -49,21 +51,21 @@ struct GenerateArgs {
     key: KeyArgs,
 }
 
-/// Let the signatures of a key count, as those of NAME
+/// Trust signatures of a key as those of NAME
 #[derive(Clone, Debug, Args)]
 struct KeysTrustArgs {
-    /// Whose key it is: a name or an address, without blanks and commas
+    /// Owner of the key: a name or an address, without spaces and commas
     name: String,
 
     /// The public key, as `karat keys generate` and ssh-keygen write it
     #[arg(value_name = "KEY.pub")]
     public: PathBuf,
 
-    /// Its signatures count from this day or time on, such as 20260131 or 202601312359 (UTC)
+    /// Trust the key from this day or time on, such as 20260131 or 202601312359 (UTC)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     valid_after: Option<Timestamp>,
 
-    /// Its signatures do not count any more from this day or time on
+    /// Trust the key before this day or time only
     #[arg(long, value_name = "TIME", value_parser = moment)]
     valid_before: Option<Timestamp>,
 
@@ -71,7 +73,7 @@ struct KeysTrustArgs {
     trust: TrustArgs,
 }
 
-/// Let the signatures of a key not count any more, whoever trusts it
+/// Revoke a key: its signatures are rejected, even if the key is trusted
 #[derive(Clone, Debug, Args)]
 struct KeysRevokeArgs {
     /// The public key, or its SHA256: fingerprint
@@ -82,10 +84,10 @@ struct KeysRevokeArgs {
     trust: TrustArgs,
 }
 
-/// List the keys whose signatures count
+/// List the trusted keys
 #[derive(Clone, Debug, Args)]
 struct ListArgs {
-    /// Print JSON
+    /// Print one JSON array
     #[arg(long)]
     json: bool,
 
@@ -96,75 +98,43 @@ struct ListArgs {
     key: KeyArgs,
 }
 
-/// Why nothing was done with keys.
 #[derive(Debug, Error, Diagnostic)]
-pub enum KeysError {
-    /// There is no place for them.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    NoConfiguration(#[from] NoConfiguration),
-    /// The trust file.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Trust(#[from] TrustError),
-    /// There is a key already.
-    #[error("there is a key already: {}", .0.display())]
+enum KeysError {
+    #[error("key {} exists already", .0.display())]
     #[diagnostic(help(
-        "what it has signed would stay, but nobody could sign with it again; choose another file with `--key`"
+        "a new key would replace it, so that it can no longer sign; choose another file with `--key`"
     ))]
     Exists(PathBuf),
-    /// A name that the file cannot hold.
-    #[error("{0:?} is no name of a signer")]
-    #[diagnostic(help("names have no blanks, commas, quotes, `*`, `?`, `!` or `#`"))]
-    Name(String),
-    /// Something that should be a public key.
-    #[error("{0:?} is neither the file of a public key nor a SHA256: fingerprint")]
-    #[diagnostic(help("`ssh-keygen -l -f KEY.pub` shows a fingerprint"))]
-    NoKey(String),
-    /// A public key that cannot be read.
+    #[error("invalid signer name `{0}`")]
+    #[diagnostic(help("names have no spaces, commas, quotes, `*`, `?`, `!` or `#`"))]
+    InvalidName(String),
+    #[error("`{0}` is neither a public key file nor a SHA256: fingerprint")]
+    #[diagnostic(help("`ssh-keygen -l -f KEY.pub` shows the fingerprint"))]
+    InvalidKey(String),
     #[error("cannot read the public key {}", path.display())]
-    #[diagnostic(help("a file such as `id_ed25519.pub` is expected"))]
-    Public {
-        /// The file.
+    #[diagnostic(help("expected a file such as `id_ed25519.pub`"))]
+    Read {
         path: PathBuf,
-        /// Why.
         source: russh::keys::ssh_key::Error,
     },
-    /// A key could not be made.
-    #[error("cannot make a key")]
-    #[diagnostic(help("make one with ssh-keygen, and name it with `--key`"))]
+    #[error("cannot generate a key")]
+    #[diagnostic(help("generate one with ssh-keygen, and name it with `--key`"))]
     Generate(#[source] russh::keys::ssh_key::Error),
-    /// A file cannot be written.
     #[error("cannot write {}", path.display())]
-    #[diagnostic(help("check that its directory can be written and has room"))]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Standard output.
-    #[error("cannot write to stdout")]
-    Output(#[from] io::Error),
+    #[diagnostic(help("check the permissions and free space of its directory"))]
+    Write { path: PathBuf, source: io::Error },
 }
 
-impl KeysError {
-    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
+impl ExitStatus for KeysError {
+    fn exit_code(&self) -> u8 {
         match self {
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Write { .. } | Self::Output(_) | Self::Generate(_) => 1,
+            Self::Write { .. } | Self::Generate(_) => 1,
             _ => 2,
         }
     }
 }
 
-/// Makes, trusts, revokes or lists keys.
-///
-/// # Errors
-/// See [`KeysError`].
-pub fn run(args: &KeysArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), KeysError> {
+pub(crate) fn run(args: &KeysArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     match &args.verb {
         Verb::Generate(args) => generate(args, ui, out),
         Verb::Trust(args) => trust(args, ui),
@@ -173,13 +143,13 @@ pub fn run(args: &KeysArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), KeysErro
     }
 }
 
-fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), KeysError> {
+fn generate(args: &GenerateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let path = args.key.path()?;
     let mut public = path.clone().into_os_string();
     public.push(".pub");
     let public = PathBuf::from(public);
     let comment = args.comment.clone().unwrap_or_else(user::who);
-    let pair = KeyPair::generate(&plain(&comment)).map_err(KeysError::Generate)?;
+    let pair = KeyPair::generate(&terminal_safe(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;
     pair.write_private(&path)
         .map_err(|error| match error.kind() {
@@ -188,22 +158,22 @@ fn generate(args: &GenerateArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Key
         })?;
     let line = format!("{}\n", pair.public_line());
     atomic_file::write(&public, 0o644, line.as_bytes()).map_err(write(&public))?;
-    out.write_all(line.as_bytes())?;
+    out.text(&line)?;
     ui.note(&format!(
-        "builds sign with {} now; `karat keys trust NAME {}` lets its signatures count, on every machine that verifies",
+        "builds now sign with {}; run `karat keys trust NAME {}` on every machine that verifies",
         path.display(),
         public.display()
     ));
     Ok(())
 }
 
-fn trust(args: &KeysTrustArgs, ui: &Ui) -> Result<(), KeysError> {
+fn trust(args: &KeysTrustArgs, ui: &Ui) -> Result<(), CommandError> {
     let name = &args.name;
-    let odd = |letter: char| {
+    let is_special = |letter: char| {
         letter.is_whitespace() || letter.is_control() || ",\"*?!#\\".contains(letter)
     };
-    if name.is_empty() || name.contains(odd) {
-        return Err(KeysError::Name(name.clone()));
+    if name.is_empty() || name.contains(is_special) {
+        return Err(KeysError::InvalidName(name.clone()).into());
     }
     let entry = Trusted {
         principals: name.clone(),
@@ -216,43 +186,41 @@ fn trust(args: &KeysTrustArgs, ui: &Ui) -> Result<(), KeysError> {
     let line = entry.line().map_err(KeysError::Generate)?;
     append(&path, &line)?;
     ui.note(&format!(
-        "signatures of {} count as those of {name}: {}",
+        "trusted {} as {name} in {}",
         fingerprint(&entry.key),
         path.display()
     ));
     Ok(())
 }
 
-fn revoke(args: &KeysRevokeArgs, ui: &Ui) -> Result<(), KeysError> {
+fn revoke(args: &KeysRevokeArgs, ui: &Ui) -> Result<(), CommandError> {
     let text = args.key.trim();
+    let invalid = || KeysError::InvalidKey(text.to_owned());
     let revoked = if let Some(digits) = text.strip_prefix("SHA256:") {
-        let is_digit = |it: char| it.is_ascii_alphanumeric() || "+/".contains(it);
+        let is_digit = |digit: char| digit.is_ascii_alphanumeric() || "+/".contains(digit);
         // 32 bytes in base64 without padding.
         if digits.len() != 43 || !digits.chars().all(is_digit) {
-            return Err(KeysError::NoKey(text.to_owned()));
+            return Err(invalid().into());
         }
         text.to_owned()
     } else if Path::new(text).exists() {
         fingerprint(&read_public(Path::new(text))?)
     } else {
-        return Err(KeysError::NoKey(text.to_owned()));
+        return Err(invalid().into());
     };
     let path = match &args.trust.revoked {
         Some(path) => path.clone(),
         None => configuration("revoked_keys")?,
     };
     append(&path, &format!("{revoked}\n"))?;
-    ui.note(&format!(
-        "{revoked} does not count any more: {}",
-        path.display()
-    ));
+    ui.note(&format!("revoked {revoked} in {}", path.display()));
     Ok(())
 }
 
-fn list(args: &ListArgs, out: &mut dyn Write) -> Result<(), KeysError> {
+fn list(args: &ListArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let path = args.trust.path()?;
-    let trust = match args.trust.read(&path) {
-        // Nobody is trusted yet, and that is an answer.
+    let trust = match args.trust.read_from(&path) {
+        // No key is trusted before the first `karat keys trust`.
         Err(TrustError::Read { source, .. })
             if source.kind() == io::ErrorKind::NotFound && args.trust.trust.is_none() =>
         {
@@ -263,71 +231,85 @@ fn list(args: &ListArgs, out: &mut dyn Write) -> Result<(), KeysError> {
     let own = args.key.signer().ok().flatten();
     let own = own.map(|signer| signer.public().key_data().clone());
     let now = Timestamp::now();
-    let rows = trust.entries.iter().map(|entry| {
-        let state = state(&trust, entry, now);
-        let signs = own.as_ref() == Some(entry.key.key_data());
-        (entry, state, signs)
+    let rows = trust.entries.iter().map(|entry| KeyRow {
+        entry,
+        state: state(&trust, entry, now),
+        signs_here: own.as_ref() == Some(entry.key.key_data()),
     });
     if args.json {
-        let rows: Vec<_> = rows
-            .map(|(entry, state, signs)| {
-                let mut row = json!({
-                    "name": entry.principals,
-                    "type": entry.key.algorithm().as_str(),
-                    "fingerprint": fingerprint(&entry.key),
-                    "state": state,
-                    "signs_here": signs,
-                });
-                for (key, time) in [
-                    ("valid_after", entry.valid_after),
-                    ("valid_before", entry.valid_before),
-                ] {
-                    if let Some(time) = time {
-                        row[key] = time.to_string().into();
-                    }
-                }
-                row
-            })
-            .collect();
-        writeln!(out, "{}", serde_json::Value::from(rows))?;
-        return Ok(());
+        let rows: Vec<_> = rows.map(|row| row.json()).collect();
+        return out.json_line(&rows);
     }
-    for (entry, state, signs) in rows {
-        let signs = if signs { ", signs here" } else { "" };
-        writeln!(
-            out,
-            "{}  {}  {}  {state}{signs}",
-            plain(&entry.principals),
-            entry.key.algorithm(),
-            fingerprint(&entry.key)
-        )?;
+    for row in rows {
+        out.line(row.text())?;
     }
     Ok(())
 }
 
-/// Whether one line makes signatures count now.
+/// A line of the trust file.
+struct KeyRow<'a> {
+    entry: &'a Trusted,
+    state: String,
+    /// Builds on this machine sign with this key.
+    signs_here: bool,
+}
+
+impl KeyRow<'_> {
+    fn text(&self) -> String {
+        let signs = if self.signs_here { ", signs here" } else { "" };
+        format!(
+            "{}  {}  {}  {}{signs}",
+            terminal_safe(&self.entry.principals),
+            self.entry.key.algorithm(),
+            fingerprint(&self.entry.key),
+            self.state
+        )
+    }
+
+    fn json(&self) -> Value {
+        let entry = self.entry;
+        let mut row = json!({
+            "name": entry.principals,
+            "type": entry.key.algorithm().as_str(),
+            "fingerprint": fingerprint(&entry.key),
+            "state": self.state,
+            "signs_here": self.signs_here,
+        });
+        for (key, time) in [
+            ("valid_after", entry.valid_after),
+            ("valid_before", entry.valid_before),
+        ] {
+            if let Some(time) = time {
+                row[key] = time.to_string().into();
+            }
+        }
+        row
+    }
+}
+
+/// Describes the standing of one line of the trust file at `now`.
 fn state(trust: &Trust, entry: &Trusted, now: Timestamp) -> String {
     let alone = trust.only(entry);
     match alone.standing(&entry.key, MANIFEST, now) {
         Standing::Trusted(_) => match entry.valid_before {
-            Some(before) => format!("counts until {before}"),
-            None => "counts".to_owned(),
+            Some(before) => format!("trusted until {before}"),
+            None => "trusted".to_owned(),
         },
         Standing::Revoked => "revoked".to_owned(),
-        Standing::Expired(_, before) => format!("ended {before}"),
-        Standing::NotYet(_, after) => format!("counts from {after}"),
+        Standing::Expired(_, before) => format!("expired {before}"),
+        Standing::NotYet(_, after) => format!("trusted from {after}"),
         Standing::Elsewhere(_) | Standing::Unknown => "not for images".to_owned(),
     }
 }
 
 fn read_public(path: &Path) -> Result<PublicKey, KeysError> {
-    PublicKey::read_openssh_file(path).map_err(|source| KeysError::Public {
+    PublicKey::read_openssh_file(path).map_err(|source| KeysError::Read {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Adds a line to a file that others may be adding to.
+/// Appends a line to a file under a lock, since other processes may append to it.
 fn append(path: &Path, line: &str) -> Result<(), KeysError> {
     directory_of(path)?;
     let add = || {
@@ -364,5 +346,5 @@ fn write(path: &Path) -> impl FnOnce(io::Error) -> KeysError {
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
-    when::parse(text).ok_or_else(|| "write it as 20260131 or 202601312359".to_owned())
+    when::parse(text).ok_or_else(|| "expected a time such as 20260131 or 202601312359".to_owned())
 }

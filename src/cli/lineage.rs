@@ -1,81 +1,80 @@
 //! `karat children` and `karat parents`
 
-use std::io::Write;
-
 use clap::Args;
+use serde_json::json;
 
-use super::shared::store_args::{StoreArgs, StoredError, plain};
-use crate::store::Relative;
+use super::CommandError;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use crate::record::manifest::ManifestId;
+use crate::store::{Relative, Store};
+use crate::ui::text::terminal_safe;
 
 /// List the images that are built on an image
 #[derive(Clone, Debug, Args)]
-pub struct ChildrenArgs {
+pub(crate) struct ChildrenArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub of: KinArgs,
+    of: LineageArgs,
 }
 
-/// List the images that an image is built on, the nearest first
+/// List the images that an image is built on, nearest first
 #[derive(Clone, Debug, Args)]
-pub struct ParentsArgs {
+pub(crate) struct ParentsArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub of: KinArgs,
+    of: LineageArgs,
 }
 
-/// Whose.
 #[derive(Clone, Debug, Args)]
-pub struct KinArgs {
-    /// The image: the first 8 digits or more of its id, or a channel that points to it
+struct LineageArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
-    /// Print one JSON object an image
+    /// Print one JSON object per image
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    store: StoreArgs,
 }
 
-/// Prints what is built on an image, each indented below what it is built on.
-///
-/// # Errors
-/// There is no such manifest, or the store cannot be read.
-pub fn children(args: &ChildrenArgs, out: &mut dyn Write) -> Result<(), StoredError> {
-    let store = args.of.store.open()?;
-    let id = store.resolve(&args.of.id)?;
-    print(&args.of, &store.lineage()?.children(id), out)
+/// Prints the images built on an image, each indented below its base.
+pub(crate) fn children(args: &ChildrenArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let (store, id) = args.of.resolve()?;
+    print(&args.of, &store, &store.lineage()?.children(id), out)
 }
 
-/// Prints what an image is built on.
-///
-/// # Errors
-/// There is no such manifest, or the store cannot be read.
-pub fn parents(args: &ParentsArgs, out: &mut dyn Write) -> Result<(), StoredError> {
-    let store = args.of.store.open()?;
-    let id = store.resolve(&args.of.id)?;
-    print(&args.of, &store.lineage()?.parents(id), out)
+pub(crate) fn parents(args: &ParentsArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let (store, id) = args.of.resolve()?;
+    print(&args.of, &store, &store.lineage()?.parents(id), out)
 }
 
-fn print(args: &KinArgs, found: &[Relative], out: &mut dyn Write) -> Result<(), StoredError> {
-    let store = args.store.open()?;
-    for Relative { id, name, distance } in found {
-        let revoked = store.revoked(*id)?;
-        if args.json {
-            let mut line =
-                serde_json::json!({"id": id.to_string(), "image": name, "distance": distance});
-            if let Some(revoked) = revoked {
-                line["revoked"] = revoked.revocation.reason.into();
-            }
-            writeln!(out, "{line}")?;
-            continue;
-        }
-        let indent = "  ".repeat(distance - 1);
-        let revoked = revoked.map(|it| format!("  revoked: {}", plain(&it.revocation.reason)));
-        let revoked = revoked.unwrap_or_default();
-        writeln!(out, "{indent}{}  {}{revoked}", id.short(), plain(name))?;
+impl LineageArgs {
+    fn resolve(&self) -> Result<(Store, ManifestId), CommandError> {
+        let store = self.store.open()?;
+        let id = store.resolve(&self.id)?;
+        Ok((store, id))
     }
-    Ok(out.flush()?)
+}
+
+fn print(
+    args: &LineageArgs,
+    store: &Store,
+    relatives: &[Relative],
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    for Relative { id, name, distance } in relatives {
+        let revoked = store.revoked(*id)?.map(|revoked| revoked.revocation.reason);
+        let mut line = json!({"id": id.to_string(), "image": name, "distance": distance});
+        if let Some(reason) = &revoked {
+            line["revoked"] = reason.clone().into();
+        }
+        out.record(OutputFormat::new(args.json), &line, || {
+            let indent = "  ".repeat(distance - 1);
+            let revoked = revoked.map(|reason| format!("  revoked: {}", terminal_safe(&reason)));
+            let revoked = revoked.unwrap_or_default();
+            format!("{indent}{}  {}{revoked}", id.short(), terminal_safe(name))
+        })?;
+    }
+    Ok(())
 }

@@ -1,28 +1,30 @@
 //! `karat list`
 
-use std::io::Write;
+use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::shared::store_args::{StoreArgs, StoredError, size};
+use super::CommandError;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError, Timestamp};
+use crate::ui::text::{human_size, terminal_safe};
 
 /// List the images in the store
 #[derive(Clone, Debug, Args)]
-pub struct ListArgs {
-    /// Print JSON
+pub(crate) struct ListArgs {
+    /// Print one JSON document
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    store: StoreArgs,
 }
 
-/// One image of the list.
+/// An image in the list.
 #[derive(Serialize)]
 struct Line {
     name: String,
@@ -39,11 +41,8 @@ struct Line {
     revoked: bool,
 }
 
-/// Prints what there is, the oldest first.
-///
-/// # Errors
-/// The store cannot be read. What was tampered with is left out, and is the error after all else is printed.
-pub fn run(args: &ListArgs, out: &mut dyn Write) -> Result<(), StoredError> {
+/// Prints all images, oldest first. Skips damaged manifests, and reports the first one after the list.
+pub(crate) fn run(args: &ListArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let mut lines = Vec::new();
     let mut failure = None;
@@ -54,13 +53,7 @@ pub fn run(args: &ListArgs, out: &mut dyn Write) -> Result<(), StoredError> {
         }
     }
     lines.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
-    if args.json {
-        serde_json::to_writer_pretty(&mut *out, &lines).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        print(&lines, out)?;
-    }
-    out.flush()?;
+    out.document(OutputFormat::new(args.json), &lines, || text(&lines))?;
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
@@ -82,29 +75,30 @@ fn line(store: &Store, id: ManifestId) -> Result<Line, StoreError> {
     })
 }
 
-fn print(lines: &[Line], out: &mut dyn Write) -> std::io::Result<()> {
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let name = lines.iter().map(|line| line.name.len()).max();
-    let name = name.unwrap_or_default().max("IMAGE".len());
-    writeln!(
-        out,
+fn text(lines: &[Line]) -> String {
+    let mut text = String::new();
+    let Some(name) = lines.iter().map(|line| line.name.len()).max() else {
+        return text;
+    };
+    let name = name.max("IMAGE".len());
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
         "{:name$}  {:12}  {:20}  {:>10}  {:6}  PACKAGES",
         "IMAGE", "ID", "CREATED", "SIZE", "FORMAT"
-    )?;
+    );
     for line in lines {
         let created = line.created.map_or("-".to_owned(), |time| time.to_string());
-        writeln!(
-            out,
+        let _ = writeln!(
+            text,
             "{:name$}  {:12}  {created:20}  {:>10}  {:6}  {}{}",
             line.name,
             line.id.short(),
-            size(line.size),
-            super::shared::store_args::plain(&line.format),
+            human_size(line.size),
+            terminal_safe(&line.format),
             line.packages,
             if line.revoked { "  revoked" } else { "" },
-        )?;
+        );
     }
-    Ok(())
+    text
 }

@@ -1,30 +1,29 @@
 //! `karat lock`
 
-use std::io::Write;
-
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
-use super::{Failed, MirrorArgs, TemplateArgs};
+use super::{CommandError, ExistingOutput, MirrorArgs, TemplateArgs};
 use crate::fetch::Cache;
 use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::record::lock::{self, Lock};
 use crate::ui::Ui;
 
-/// Write what a template's packages mean, exactly, to a lock beside it
+/// Resolve a template's packages and write them to a lock file
 ///
-/// Boots the base, asks its package manager, and installs nothing. The packages are fetched into the cache, so that a
-/// build needs no archive any more. Prints each package that has changed, as `name old -> new`, on stdout. A lock that is
+/// Boots the base and asks its package manager, without installing anything. Fetches the packages into the cache, so that
+/// a build no longer needs their archive. Prints each changed package as `name old -> new` on stdout. A lock file that is
 /// up to date stays as it is.
 ///
-/// Exit codes: 0 done, 1 failed, 2 the template, the arguments or the lock are wrong, 130 cancelled.
+/// Exit codes: 0 done, 1 failed, 2 the template, the arguments or the lock file are invalid, 130 cancelled.
 #[derive(Debug, Args)]
-pub struct LockArgs {
+pub(crate) struct LockArgs {
     #[command(flatten)]
     templates: TemplateArgs,
 
-    /// Resolve anew what is locked: everything, or only these packages
+    /// Resolve locked packages again: all of them, or only those named
     #[arg(long, num_args = 0.., value_name = "PACKAGE")]
     update: Option<Vec<String>>,
 
@@ -35,22 +34,16 @@ pub struct LockArgs {
     store: StoreArgs,
 }
 
-/// Locks the templates one after another.
-///
-/// # Errors
-/// The first that fails ends it.
-pub async fn run(
+/// Locks the templates one after another. Stops at the first that fails.
+pub(crate) async fn run(
     args: &LockArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<u8, Failed> {
-    let mut inputs = args.templates.inputs();
-    // An image that is there already is no obstacle.
-    inputs.force = true;
-    let plans = super::load_all(&args.templates.templates, &inputs)?;
-    let store = args.store.open().map_err(Failed::new)?;
-    let cache = Cache::of_user().map_err(Failed::new)?;
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let plans = args.templates.load(ExistingOutput::Accept)?;
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let cache = Cache::of_user()?;
     let settings = Settings {
         cache: &cache,
         store: &store,
@@ -69,24 +62,23 @@ pub async fn run(
         Some(names) => Update::Only(names.clone()),
     };
     for plan in &plans {
-        let locked = pipeline::lock(plan, update.clone(), &settings, ui, cancel).await;
-        let (old, new) = locked.map_err(|error| Failed::with(error.exit_code(), error))?;
-        let path = Lock::path_of(&plan.template.path);
+        let (old, new) = pipeline::lock(plan, update.clone(), &settings, ui, cancel).await?;
         if old.as_ref() == Some(&new) {
+            let path = Lock::path_of(&plan.template.path);
             ui.note(&format!("{} is up to date", path.display()));
             continue;
         }
         for change in changes(old.as_ref(), &new) {
-            writeln!(out, "{change}").map_err(Failed::stdout)?;
+            out.line(change)?;
         }
     }
-    Ok(0)
+    Ok(())
 }
 
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<lock::Change> {
-    let nothing = Lock {
+    let empty = Lock {
         packages: Vec::new(),
         ..new.clone()
     };
-    lock::diff(old.unwrap_or(&nothing), new)
+    lock::diff(old.unwrap_or(&empty), new)
 }

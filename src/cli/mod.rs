@@ -8,151 +8,165 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fetch::Mirror;
-use crate::plan::Plan;
+use crate::plan::{Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
-use crate::template::{self, Inputs, LoadError};
 
-pub mod attest;
-pub mod audit;
-pub mod build;
-pub mod completions;
-pub mod db;
-pub mod diff;
-pub mod export;
-pub mod history;
-pub mod iam_policy;
-pub mod import;
-pub mod init;
-pub mod keys;
-pub mod lineage;
-pub mod list;
-pub mod lock;
-pub mod outdated;
-pub mod pin;
-pub mod plan;
-pub mod promote;
-pub mod prune;
+mod attest;
+mod audit;
+mod build;
+mod completions;
+mod db;
+mod diff;
+mod export;
+mod history;
+mod iam_policy;
+mod import;
+mod init;
+mod keys;
+mod lineage;
+mod list;
+mod lock;
+mod main;
+mod outdated;
+mod pin;
+mod plan;
+mod promote;
+mod prune;
 mod prune_ec2;
-pub mod publish;
-pub mod rebuild;
-pub mod revoke;
-pub mod rollback;
-pub mod scan;
-pub mod shared;
-pub mod show;
-pub mod sign;
-pub mod store;
-pub mod validate;
-pub mod verify;
+mod publish;
+mod rebuild;
+mod revoke;
+mod rollback;
+mod scan;
+mod shared;
+mod show;
+mod sign;
+mod store;
+mod validate;
+mod verify;
 mod verify_ec2;
-pub mod wait;
+mod wait;
 
-pub use shared::failure::Failed;
+pub use main::main;
 
-/// Templates and the values of their variables, for every verb that reads templates.
+use shared::command_error::CommandError;
+use shared::exit_status::ExitStatus;
+
+/// Templates and the values of their variables.
 #[derive(Clone, Debug, Args)]
-pub struct TemplateArgs {
-    /// Read these templates; among several, locks (NAME.lock.toml) are passed over
+struct TemplateArgs {
+    /// Templates to read; lock files (NAME.lock.toml) among several are skipped
     #[arg(required = true, value_name = "TEMPLATE")]
-    pub templates: Vec<PathBuf>,
+    templates: Vec<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub variables: VariableArgs,
+    variables: VariableArgs,
 }
 
-/// Values of the variables of templates.
+/// Values of template variables.
 #[derive(Clone, Debug, Args)]
-pub struct VariableArgs {
-    /// Give a variable a value (wins over --var-file, the environment and the template's default)
+struct VariableArgs {
+    /// Set a variable (overrides --var-file, the environment and the template's default)
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = assignment)]
-    pub vars: Vec<(String, String)>,
+    vars: Vec<(String, String)>,
 
-    /// Read values of variables from a TOML file of lines such as `name = "value"`
+    /// Read variables from a TOML file with lines such as `name = "value"`
     #[arg(long = "var-file", value_name = "FILE")]
-    pub var_files: Vec<PathBuf>,
+    var_files: Vec<PathBuf>,
 }
 
 impl TemplateArgs {
-    /// What the templates are loaded with.
-    #[must_use]
-    pub fn inputs(&self) -> Inputs {
-        self.variables.inputs()
+    /// Loads every template, or reports all errors of all of them.
+    fn load(&self, existing: ExistingOutput) -> Result<Vec<Plan>, Invalid> {
+        let inputs = self.variables.inputs(existing);
+        let paths = &self.templates;
+        let (mut plans, mut errors) = (Vec::new(), Vec::new());
+        // A shell expands `*.toml` to the lock files, too.
+        let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
+        let only_locks = paths.iter().all(|path| is_lock(&path));
+        for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
+            match crate::plan::load(path, &inputs) {
+                Ok(plan) => plans.push(plan),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() {
+            Ok(plans)
+        } else {
+            Err(Invalid(errors))
+        }
     }
 }
 
 impl VariableArgs {
-    /// What the templates are loaded with.
-    #[must_use]
-    pub fn inputs(&self) -> Inputs {
+    /// Returns the variables of the command line and the environment.
+    fn inputs(&self, existing: ExistingOutput) -> Inputs {
         Inputs {
             vars: self.vars.clone(),
             var_files: self.var_files.clone(),
+            force: existing == ExistingOutput::Accept,
             ..Inputs::from_environment()
         }
     }
 }
 
-/// Where packages are looked for, for every verb that fetches them.
+/// Treatment of a file that exists already at a template's `output.path`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExistingOutput {
+    /// Report it as an error of the template.
+    Refuse,
+    Accept,
+}
+
+impl ExistingOutput {
+    /// Reads the flag `--force`.
+    fn new(force: bool) -> Self {
+        if force { Self::Accept } else { Self::Refuse }
+    }
+}
+
+/// Additional sources of packages.
 #[derive(Clone, Debug, Args)]
-pub struct MirrorArgs {
-    /// Look for packages here before their archive is asked; may be given several times
+struct MirrorArgs {
+    /// Look for packages here before asking their archive; may be repeated
     ///
-    /// Any copy will do, because the digest decides: files under their path in the archive, their name, or their digest.
+    /// Any copy will do, because karat checks its digest: files under their path in the archive, their name, or their digest.
     #[arg(long = "mirror", value_name = "DIR|URL")]
-    pub mirrors: Vec<Mirror>,
+    mirrors: Vec<Mirror>,
 }
 
-/// Loads every template, or says everything that is wrong with any of them.
-fn load_all(paths: &[PathBuf], inputs: &Inputs) -> Result<Vec<Plan>, Invalid> {
-    let (mut plans, mut errors) = (Vec::new(), Vec::new());
-    // What a shell makes of `*.toml` has the locks too.
-    let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
-    let only_locks = paths.iter().all(|path| is_lock(&path));
-    for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
-        match template::load(path, inputs) {
-            Ok(plan) => plans.push(plan),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() {
-        Ok(plans)
-    } else {
-        Err(Invalid(errors))
-    }
-}
-
-/// A template that has no lock yet, for the verbs that read one.
+/// A template has no lock file yet.
 #[derive(Debug, Error, Diagnostic)]
-#[error("the template {} has no lock", .0.display())]
-#[diagnostic(help("`karat lock {}` makes it", .0.display()))]
+#[error("template {} has no lock file", .0.display())]
+#[diagnostic(help("create it with `karat lock {}`", .0.display()))]
 struct NotLocked(PathBuf);
 
-/// The lock of a template.
-fn lock_of(template: &Path) -> Result<Lock, Failed> {
-    match Lock::read(&Lock::path_of(template)) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(Failed::with(2, NotLocked(template.to_owned()))),
-        Err(error) => Err(Failed::with(error.exit_code(), error)),
+impl ExitStatus for NotLocked {
+    fn exit_code(&self) -> u8 {
+        2
     }
 }
 
-/// `name=value`; the value may hold more `=`.
+/// Reads the lock file of a template.
+fn lock_of(template: &Path) -> Result<Lock, CommandError> {
+    Ok(Lock::read(&Lock::path_of(template))?.ok_or_else(|| NotLocked(template.to_owned()))?)
+}
+
+/// Parses `name=value`. The value may contain more `=`.
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 
-/// Templates or arguments that are wrong: exit code 2.
+/// Templates or variables with errors.
 #[derive(Debug)]
-pub struct Invalid(pub Vec<LoadError>);
+struct Invalid(Vec<LoadError>);
 
 impl Invalid {
-    /// All errors as the user sees them, with a count at the end.
-    #[must_use]
-    pub fn render(&self, color: bool) -> String {
+    /// Renders all errors, with their number at the end.
+    fn render(&self, color: bool) -> String {
         let mut text = String::new();
         let mut count = 0;
         for error in &self.0 {

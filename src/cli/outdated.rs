@@ -1,32 +1,33 @@
 //! `karat outdated`
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::Failed;
-use super::shared::store_args::{StoreArgs, plain};
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
 use crate::record::lock::{Lock, LockError};
 use crate::record::manifest::ManifestId;
 use crate::repository::{self, Outdated};
-use crate::store::StoreError;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
 /// List locked packages that have newer versions
 ///
-/// Asks the archives that the lock names, without booting anything. Their signatures are checked later, when
-/// `karat lock --update` takes a version over.
+/// Asks the archives in the lock file, without booting anything. Their signatures are not verified before
+/// `karat lock --update` takes over a version.
 #[derive(Debug, Args)]
-pub struct OutdatedArgs {
-    /// A template that has a lock, or the id of a manifest
+pub(crate) struct OutdatedArgs {
+    /// A template with a lock file, or the id of a manifest
     #[arg(value_name = "TEMPLATE|ID")]
     what: String,
 
-    /// Print one array of JSON
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 
@@ -34,64 +35,60 @@ pub struct OutdatedArgs {
     store: StoreArgs,
 }
 
-/// A manifest of an image that was made without a lock.
 #[derive(Debug, Error, Diagnostic)]
-#[error("the image {0} was made without a lock")]
-#[diagnostic(help("build it again: every build has one now"))]
+#[error("image {0} was built without a lock file")]
+#[diagnostic(help("build it again: every build writes one now"))]
 struct NoLock(ManifestId);
 
-/// Prints name, locked and newest version of each.
-///
-/// # Errors
-/// There is no lock, or an archive does not answer.
-pub async fn run(args: &OutdatedArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
+impl ExitStatus for NoLock {}
+
+/// Prints the name, locked version and newest version of each outdated package.
+pub(crate) async fn run(
+    args: &OutdatedArgs,
+    ui: &Ui,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
     let lock = lock_of(args)?;
-    let cache = Cache::of_user().map_err(Failed::new)?;
-    let outdated = repository::outdated(&lock, &cache, ui).await;
-    let outdated = outdated.map_err(Failed::new)?;
-    print(args.json, &outdated, out).map_err(Failed::stdout)?;
+    let cache = Cache::of_user()?;
+    let outdated = repository::outdated(&lock, &cache, ui).await?;
+    out.document(OutputFormat::new(args.json), &outdated, || text(&outdated))?;
     if outdated.is_empty() {
         let count = lock.packages.len();
-        ui.note(&format!(
-            "no locked package has a newer version ({count} locked)"
-        ));
+        ui.note(&format!("all {count} locked packages are up to date"));
     }
     Ok(())
 }
 
-/// What looks like a file is one: an id is hex digits alone.
-fn lock_of(args: &OutdatedArgs) -> Result<Lock, Failed> {
+/// Reads the lock file of a template or a manifest. An argument with `.` or `/` is a path, since an id has hex digits only.
+fn lock_of(args: &OutdatedArgs) -> Result<Lock, CommandError> {
     let template = Path::new(&args.what);
     if template.is_file() || args.what.contains(['.', '/']) {
         return super::lock_of(template);
     }
-    let failed = |error: StoreError| Failed::with(error.exit_code(), error);
-    let store = args.store.open().map_err(failed)?;
-    let id = store.resolve(&args.what).map_err(failed)?;
-    let stored = store.manifest(id).map_err(failed)?;
-    let digest = stored.manifest.inputs.lock.map(|lock| lock.digest);
-    let digest = digest.ok_or_else(|| Failed::new(NoLock(id)))?;
-    let path = store.blob(&digest);
-    let lock = Lock::read(&path).and_then(|lock| lock.ok_or(LockError::Missing(path)));
-    lock.map_err(|error| Failed::with(error.exit_code(), error))
+    let store = args.store.open()?;
+    let id = store.resolve(&args.what)?;
+    let lock = store.manifest(id)?.manifest.inputs.lock;
+    let path = store.blob(&lock.ok_or(NoLock(id))?.digest);
+    Ok(Lock::read(&path)?.ok_or(LockError::Missing(path))?)
 }
 
-fn print(json: bool, outdated: &[Outdated], out: &mut dyn Write) -> io::Result<()> {
-    if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(outdated)?)?;
-        return out.flush();
-    }
-    let width = |text: fn(&Outdated) -> &str| {
-        let lengths = outdated.iter().map(|one| text(one).len());
+fn text(outdated: &[Outdated]) -> String {
+    let width = |cell: fn(&Outdated) -> &str| {
+        let lengths = outdated.iter().map(|package| cell(package).len());
         lengths.max().unwrap_or(0)
     };
-    let (name, locked) = (width(|one| &one.name), width(|one| &one.locked));
-    for one in outdated {
+    let (name, locked) = (
+        width(|package| &package.name),
+        width(|package| &package.locked),
+    );
+    let mut text = String::new();
+    for package in outdated {
         let row = format!(
             "{:name$}  {:locked$} -> {}",
-            one.name, one.locked, one.newest
+            package.name, package.locked, package.newest
         );
-        writeln!(out, "{}", plain(&row))?;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", terminal_safe(&row));
     }
-    out.flush()
+    text
 }

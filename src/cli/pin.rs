@@ -2,70 +2,61 @@
 
 use clap::Args;
 
-use super::shared::store_args::{StoreArgs, StoredError, plain};
+use super::CommandError;
+use super::shared::store_args::StoreArgs;
 use crate::os::user;
 use crate::store::Pin;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
-/// Keep an image: pruning never removes it
+/// Protect an image from pruning
 #[derive(Clone, Debug, Args)]
-pub struct PinArgs {
-    /// The image: the first 8 digits or more of its id, or a channel that points to it
+pub(crate) struct PinArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
-    /// What for
+    /// Reason for keeping the image
     #[arg(
         long,
         value_name = "TEXT",
         default_value = "",
         hide_default_value = true
     )]
-    pub reason: String,
+    reason: String,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// Take the pins of an image away
+/// Remove all pins of an image
 #[derive(Clone, Debug, Args)]
-pub struct UnpinArgs {
-    /// The image: the first 8 digits or more of its id, or a channel that points to it
+pub(crate) struct UnpinArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// Keeps an image.
-///
-/// # Errors
-/// There is no such manifest, or the store cannot be written.
-pub async fn pin(args: &PinArgs, ui: &Ui) -> Result<(), StoredError> {
+pub(crate) async fn pin(args: &PinArgs, ui: &Ui) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let by = user::who();
-    let pin = Pin::new(id, by, plain(args.reason.trim()));
+    let pin = Pin::new(id, user::who(), terminal_safe(args.reason.trim()));
     store.begin().await?.pin(&pin)?;
-    ui.note(&format!("{} is kept until it is unpinned", id.short()));
+    ui.note(&format!("{} is pinned", id.short()));
     Ok(())
 }
 
-/// Takes pins away.
-///
-/// # Errors
-/// There is no such manifest, or the store cannot be written.
-pub async fn unpin(args: &UnpinArgs, ui: &Ui) -> Result<(), StoredError> {
+pub(crate) async fn unpin(args: &UnpinArgs, ui: &Ui) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let text = if store.begin().await?.unpin(id)? {
-        "has no pin any more"
+    let state = if store.begin().await?.unpin(id)? {
+        "is no longer pinned"
     } else {
-        "had no pin"
+        "was not pinned"
     };
-    ui.note(&format!("{} {text}", id.short()));
+    ui.note(&format!("{} {state}", id.short()));
     Ok(())
 }

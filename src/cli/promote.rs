@@ -1,49 +1,43 @@
 //! `karat promote`
 
-use std::io::Write;
-
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::shared::channel_move::{self, MoveArgs, MoveError};
+use super::CommandError;
+use super::shared::channel_move::{self, MoveArgs, MoveRequest};
+use super::shared::stdout::Stdout;
 use crate::record::channel::{ChannelName, Direction};
 use crate::ui::Ui;
 
-/// Let a channel point to an image, once everything about it is proved
+/// Point a channel at an image after verifying it
 ///
-/// Before it moves: every byte of the image and its manifest is read, the signatures are there that the channel asks for, and
-/// its last scan found nothing that the policy refuses. A first promotion makes the channel.
+/// Before the channel moves, karat reads every byte of the image and its manifest, checks the signatures that the channel
+/// requires, and checks the last scan against the channel's policy. The first promotion creates the channel.
 #[derive(Clone, Debug, Args)]
-pub struct PromoteArgs {
-    /// The image: the first 8 digits or more of its id, or another channel that points to it
+pub(crate) struct PromoteArgs {
+    /// Id of the image (first 8 digits or more), or another channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
-    /// The channel, such as web/stable; its first part is the image's name
+    /// The channel, such as web/stable; its first part is the name of the image
     #[arg(value_name = "CHANNEL")]
-    pub channel: ChannelName,
+    channel: ChannelName,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub moving: MoveArgs,
+    pub(super) channel_move: MoveArgs,
 }
 
-/// Moves a channel forward.
-///
-/// # Errors
-/// Something about the image is not proved, or the channel cannot be moved.
-pub async fn run(
+pub(crate) async fn run(
     args: &PromoteArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<(), MoveError> {
-    let store = args.moving.store.open()?;
-    let id = store.resolve(&args.id)?;
-    let wanted = channel_move::Wanted {
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let store = args.channel_move.store.open()?;
+    let request = MoveRequest {
         name: &args.channel,
-        id,
+        id: store.resolve(&args.id)?,
         direction: Direction::Promote,
     };
-    channel_move::run(&store, wanted, &args.moving, ui, cancel, out).await
+    channel_move::run(&store, request, &args.channel_move, ui, cancel, out).await
 }

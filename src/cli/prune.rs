@@ -1,71 +1,75 @@
 //! `karat prune`
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Failed;
-use super::shared::store_args::{StoreArgs, size};
+use super::CommandError;
+use super::prune_ec2::{self, Ec2Options};
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
 use crate::ec2::machine;
 use crate::fetch::Cache;
 use crate::machine::qemu;
 use crate::os::run_dir::RunDir;
 use crate::record::manifest::ManifestId;
 use crate::size::parse_duration;
-use crate::store::{Keep, Pruning, StoreError};
+use crate::store::{Keep, Pruning, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::{counted, human_size};
 
-/// Remove images that nothing holds, in two steps; or what killed builds have left
+/// Delete unreferenced images (mark, then sweep), or leftovers of killed builds
 ///
-/// An image is held by a channel that points to it or may go back to it, by a pin, by its age, by being the last of its name,
-/// and by images that are built on it. What nothing holds is marked first, and removed by a later run once its time is over.
-/// Manifests, signatures, inventories and the audit log are never removed. `karat store status` shows what holds what.
+/// An image is kept while a channel points at it or can roll back to it, while it is pinned, while it is young, while it is
+/// the last of its name, and while kept images are built on it. Other images are marked first, and deleted by a later run after
+/// the grace period. Manifests, signatures, inventories and the audit log are never deleted. `karat store status` shows why
+/// each image is kept.
 #[derive(Clone, Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"
 )]
-pub struct PruneArgs {
-    /// Remove run directories whose karat is gone, and end their guests, instead
+pub(crate) struct PruneArgs {
+    /// Delete run directories of killed builds and stop their guests, instead of images
     #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
-    pub(super) runs: bool,
+    runs: bool,
 
-    /// Look after what is at AWS instead: AMIs of images that nothing holds are deprecated, and removed with their snapshots once
-    /// their time is over and nothing uses them; with --runs, what killed runs have left there
+    /// Prune at AWS instead: deprecate AMIs of unreferenced images, and delete them with their snapshots after the grace period
+    /// unless something uses them; with --runs, delete the leftovers of killed runs at AWS, too
     #[arg(long)]
-    pub(super) ec2: bool,
+    ec2: bool,
 
-    /// Look in this region, too, besides those where images were published; may be given several times
+    /// Also prune in this region, besides those where images were published; may be repeated
     #[arg(long = "region", value_name = "REGION", requires = "ec2")]
-    pub(super) regions: Vec<String>,
+    regions: Vec<String>,
 
     #[command(flatten)]
-    pub(super) keep: KeepArgs,
+    keep: KeepArgs,
 
-    /// Remove what was marked so long ago
+    /// Delete images that were marked at least this long ago
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
-    pub(super) grace: Duration,
+    grace: Duration,
 
-    /// Say what would be done, and do nothing
+    /// Show what would be done, but change nothing
     #[arg(long)]
-    pub(super) dry_run: bool,
+    dry_run: bool,
 
-    /// Print JSON
+    /// Print JSON: one object, with --ec2 one per AMI
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// What is kept.
+/// Retention rules.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct KeepArgs {
-    /// Keep so many images of each channel: where it points, and those that it may go back to
+pub(crate) struct KeepArgs {
+    /// Number of images to keep per channel: the current one and those it can roll back to
     #[arg(
         long = "keep",
         id = "per_channel",
@@ -80,11 +84,9 @@ pub struct KeepArgs {
 }
 
 impl KeepArgs {
-    /// As the store wants it.
-    #[must_use]
-    pub fn keep(&self) -> Keep {
+    pub(crate) fn keep(&self) -> Keep {
         Keep {
-            // Where a channel points is held in every case.
+            // The store keeps the current image of a channel even with 0.
             per_channel: self.per_channel,
             within: self.keep_within,
         }
@@ -95,109 +97,126 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|error| error.to_string())
 }
 
-/// Removes what is no longer needed; prints what became of each image, or the path of each leftover.
-///
-/// # Errors
-/// Names the first that could not be removed; or the store is damaged, so that it cannot be told what is needed.
-pub async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
-    if args.runs {
-        runs(args, ui, out).await?;
-        if args.ec2 {
-            return super::prune_ec2::runs(args, ui, out).await;
+pub(crate) async fn run(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let options = Ec2Options {
+        store: &args.store,
+        regions: &args.regions,
+        keep: args.keep.keep(),
+        grace: args.grace,
+        dry_run: args.dry_run,
+        format: OutputFormat::new(args.json),
+    };
+    let pruned = match (args.runs, args.ec2) {
+        (false, false) => prune_store(args, ui, out).await,
+        (false, true) => prune_ec2::prune_amis(&options, ui, out).await,
+        (true, false) => prune_runs(RunsAtEc2::Keep, ui, out).await,
+        (true, true) => {
+            prune_runs(RunsAtEc2::Remove, ui, out).await?;
+            prune_ec2::prune_runs(&options, ui, out).await
         }
-        return Ok(());
+    };
+    if args.dry_run {
+        ui.note("dry run: nothing was changed");
     }
-    if args.ec2 {
-        return super::prune_ec2::run(args, ui, out).await;
-    }
-    let failed = |error: StoreError| Failed::with(error.exit_code(), error);
-    let store = args.store.open().map_err(failed)?;
+    pruned
+}
+
+async fn prune_store(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let store = args.store.open()?;
     let keep = args.keep.keep();
     let pruning = if args.dry_run {
         let now = Timestamp::now();
-        let held = store.held(keep, now);
-        held.and_then(|held| store.pruning(&held, args.grace, now))
+        store.pruning(&store.held(keep, now)?, args.grace, now)?
     } else {
-        let waiting = || ui.note("waiting for whoever writes to the store");
-        store.prune(keep, args.grace, waiting).await
+        let waiting = || ui.note("waiting for other processes to finish writing to the store");
+        store.prune(keep, args.grace, waiting).await?
     };
-    let pruning = pruning.map_err(failed)?;
-    let names = |id: &ManifestId| {
-        let stored = store.manifest(*id);
-        stored.map_or_else(|_| String::new(), |it| it.manifest.inputs.image.name)
-    };
-    print(&pruning, names, args.json, out).map_err(Failed::stdout)?;
-    if args.dry_run {
-        ui.note("nothing was done (`--dry-run`)");
+    if args.json {
+        out.json_line(&as_json(&pruning))
+    } else {
+        out.text(&as_text(&pruning, &store))
     }
-    Ok(())
 }
 
-fn print(
-    pruning: &Pruning,
-    name: impl Fn(&ManifestId) -> String,
-    json: bool,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
-    let of = [
+/// Names the groups of images that pruning tells apart.
+fn groups(pruning: &Pruning) -> [(&'static str, &[ManifestId]); 4] {
+    [
         ("removed", &pruning.removed),
         ("marked", &pruning.condemned),
         ("waiting", &pruning.waiting),
         ("kept", &pruning.spared),
-    ];
-    if json {
-        let ids = |ids: &[ManifestId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let mut line = json!({"blobs": pruning.blobs.len(), "bytes": pruning.bytes});
-        for (what, images) in of {
-            line[what] = json!(ids(images));
-        }
-        writeln!(out, "{line}")?;
-        return out.flush();
-    }
-    for (what, ids) in of {
-        for id in ids {
-            writeln!(out, "{what:8} {}  {}", id.short(), name(id))?;
-        }
-    }
-    writeln!(
-        out,
-        "{:8} {} ({})",
-        "freed",
-        size(pruning.bytes),
-        crate::scan::report::number(pruning.blobs.len(), "file")
-    )?;
-    out.flush()
+    ]
 }
 
-async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
-    let cache = Cache::of_user().map_err(Failed::new)?;
-    let leftovers = RunDir::leftovers(&cache.runs())
-        .map_err(|error| Failed::io("cannot look for run directories", error))?;
+fn as_json(pruning: &Pruning) -> Value {
+    let mut line = json!({"blobs": pruning.blobs.len(), "bytes": pruning.bytes});
+    for (group, ids) in groups(pruning) {
+        line[group] = ids.iter().map(ToString::to_string).collect();
+    }
+    line
+}
+
+fn as_text(pruning: &Pruning, store: &Store) -> String {
+    let name = |id: ManifestId| {
+        let stored = store.manifest(id);
+        stored.map_or_else(
+            |_| String::new(),
+            |stored| stored.manifest.inputs.image.name,
+        )
+    };
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for (group, ids) in groups(pruning) {
+        for id in ids {
+            let _ = writeln!(text, "{group:8} {}  {}", id.short(), name(*id));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{:8} {} ({})",
+        "freed",
+        human_size(pruning.bytes),
+        counted(pruning.blobs.len(), "file")
+    );
+    text
+}
+
+/// Treatment of a killed run's resources at EC2.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RunsAtEc2 {
+    Keep,
+    Remove,
+}
+
+/// Stops the guests of killed runs on this machine and removes their run directories. Prints the path of each.
+async fn prune_runs(at_ec2: RunsAtEc2, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let cannot = |what: &'static str| move |error: io::Error| CommandError::io(what, &error);
+    let cache = Cache::of_user()?;
+    let leftovers =
+        RunDir::leftovers(&cache.runs()).map_err(cannot("cannot list the run directories"))?;
     for leftover in leftovers {
         let path = leftover.path().to_owned();
-        if qemu::end_leftover(&path)
-            .map_err(|error| Failed::io("cannot end a guest that was left over", error))?
-        {
-            ui.note(&format!("ended the guest of {}", path.display()));
+        if qemu::end_leftover(&path).map_err(cannot("cannot stop the guest of a killed run"))? {
+            ui.note(&format!("stopped the guest of {}", path.display()));
         }
-        let at_ec2 = machine::leftover(&path);
-        let at_ec2 = at_ec2.map_err(|error| Failed::io("cannot read a run directory", error))?;
-        if let Some(run) = at_ec2 {
-            if !args.ec2 {
-                // It is the only record of what may cost money.
+        if let Some(run) =
+            machine::leftover(&path).map_err(cannot("cannot read a run directory"))?
+        {
+            if at_ec2 == RunsAtEc2::Keep {
+                // The run directory is the only record of resources that cost money.
                 ui.warn(&format!(
-                    "{} may have left something at EC2: `karat prune --runs --ec2` removes it",
+                    "{} may have leftovers at EC2; remove them with `karat prune --runs --ec2`",
                     path.display()
                 ));
                 continue;
             }
-            let removed = run.remove(ui).await.map_err(Failed::new)?;
-            super::prune_ec2::tell(run.region(), &removed, out)?;
+            let removed = run.remove(ui).await?;
+            prune_ec2::print_removed(run.region(), &removed, out)?;
         }
         leftover
             .remove()
-            .map_err(|error| Failed::io("cannot remove a run directory", error))?;
-        writeln!(out, "{}", path.display()).map_err(Failed::stdout)?;
+            .map_err(cannot("cannot remove a run directory"))?;
+        out.line(path.display())?;
     }
     Ok(())
 }

@@ -1,150 +1,159 @@
 //! `karat prune --ec2`
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::Failed;
-use super::prune::PruneArgs;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExitStatus};
 use crate::ec2::client::{Aws, AwsError, Settings};
 use crate::ec2::machine;
 use crate::ec2::publish::prune::{Fate, Pruned, Rules, prune};
 use crate::ec2::publish::{leftover, publication};
 use crate::fetch::Cache;
 use crate::record::manifest::ManifestId;
-use crate::store::{Store, StoreError};
+use crate::store::{Keep, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
-/// Deprecates and removes AMIs of images that nothing holds; prints what became of each.
-pub(super) async fn run(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
-    let failed = |error: StoreError| Failed::with(error.exit_code(), error);
-    let store = args.store.open().map_err(failed)?;
-    let held = store.held(args.keep.keep(), Timestamp::now());
-    let held = held.map_err(failed)?;
-    let known: BTreeSet<ManifestId> = store.ids().map_err(failed)?.into_iter().collect();
-    let aws = connect().await?;
+pub(super) struct Ec2Options<'a> {
+    pub(super) store: &'a StoreArgs,
+    /// Regions to prune in, besides those where images were published.
+    pub(super) regions: &'a [String],
+    pub(super) keep: Keep,
+    /// Time between the deprecation and the removal of an AMI.
+    pub(super) grace: Duration,
+    pub(super) dry_run: bool,
+    pub(super) format: OutputFormat,
+}
+
+/// Deprecates AMIs of unreferenced images, and removes those whose grace period is over. Prints what was done to each.
+pub(super) async fn prune_amis(
+    options: &Ec2Options<'_>,
+    ui: &Ui,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let store = options.store.open()?;
+    let held = store.held(options.keep, Timestamp::now())?;
+    let known: BTreeSet<ManifestId> = store.ids()?.into_iter().collect();
+    let aws = Aws::connect(&Settings::default()).await?;
     let rules = Rules {
         known: &|id| known.contains(&id),
         held: &|id| held.contains_key(&id),
-        grace: args.grace,
-        dry_run: args.dry_run,
+        grace: options.grace,
+        dry_run: options.dry_run,
     };
-    let mut is_whole = true;
-    for region in regions(args, &aws, Some(&store))? {
+    let mut has_failed = false;
+    for region in regions(options.regions, &aws, Some(&store))? {
         match prune(&aws.region(&region), &rules).await {
             Ok(done) => {
                 for pruned in &done {
-                    print(pruned, args.json, out).map_err(Failed::stdout)?;
+                    print(pruned, options.format, out)?;
                 }
             }
             Err(error) => {
-                is_whole = false;
+                has_failed = true;
                 ui.error(&error.to_string());
             }
         }
     }
-    if args.dry_run {
-        ui.note("nothing was done (`--dry-run`)");
+    if has_failed {
+        return Err(RegionsFailed.into());
     }
-    if is_whole {
-        return Ok(());
-    }
-    Err(Failed::new(Partly))
+    Ok(())
 }
 
-/// Not all regions could be looked at.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("AMIs of some regions were not looked at")]
-#[diagnostic(help("see what is told of each above"))]
-struct Partly;
+#[error("AMIs of some regions were not pruned")]
+#[diagnostic(help("see the errors above"))]
+struct RegionsFailed;
 
-fn print(pruned: &Pruned, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+impl ExitStatus for RegionsFailed {}
+
+fn print(pruned: &Pruned, format: OutputFormat, out: &mut Stdout) -> Result<(), CommandError> {
     let Pruned {
         region,
         image,
         id,
         fate,
     } = pruned;
-    let why = match fate {
-        Fate::Kept(why) => Some(why),
-        _ => None,
-    };
-    if json {
-        let mut line = json!({
-            "region": region, "image": image, "manifest": id.to_string(), "fate": fate.name(),
-        });
-        if let Some(why) = why {
-            line["because"] = why.clone().into();
-        }
-        writeln!(out, "{line}")?;
-    } else {
-        let why = why.map_or_else(String::new, |why| format!("  {why}"));
-        let (fate, id) = (fate.name(), id.short());
-        writeln!(out, "{fate:10} {region} {image}  {id}{why}")?;
+    let mut line = json!({
+        "region": region, "image": image, "manifest": id.to_string(), "fate": fate.name(),
+    });
+    let mut why = String::new();
+    if let Fate::Kept(because) = fate {
+        line["because"] = because.clone().into();
+        why = format!("  {because}");
     }
-    out.flush()
+    out.record(format, &line, || {
+        format!("{:10} {region} {image}  {}{why}", fate.name(), id.short())
+    })
 }
 
-/// Removes what killed uploads have left, of this machine at once, of others when their time is over.
-pub(super) async fn runs(args: &PruneArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Failed> {
-    let cache = Cache::of_user().map_err(Failed::new)?;
-    let store = args.store.open().ok();
-    let aws = connect().await?;
+/// Removes the leftovers of killed uploads and builds: those of this machine at once, those of others when they expire.
+pub(super) async fn prune_runs(
+    options: &Ec2Options<'_>,
+    ui: &Ui,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let cache = Cache::of_user()?;
+    let store = options.store.open().ok();
+    let aws = Aws::connect(&Settings::default()).await?;
     let uploads = leftover::uploads(cache.root());
     for (name, path) in &uploads {
         let removed = leftover::end_upload(&aws.region(name), path, ui).await;
-        tell(name, &removed, out)?;
+        print_removed(name, &removed, out)?;
     }
     let mut names: BTreeSet<String> = uploads.into_iter().map(|(name, _)| name).collect();
-    names.extend(regions(args, &aws, store.as_ref())?);
+    names.extend(regions(options.regions, &aws, store.as_ref())?);
     for name in names {
-        let removed = leftover::sweep_region(&aws.region(&name), ui).await;
-        let removed = removed.map_err(Failed::new)?;
-        tell(&name, &removed, out)?;
-        match machine::expired(&aws.region(&name)).await {
-            Ok(over) => {
-                for run in over {
-                    let removed = run.remove(ui).await.map_err(Failed::new)?;
-                    tell(&name, &removed, out)?;
+        let region = aws.region(&name);
+        print_removed(&name, &leftover::sweep_region(&region, ui).await?, out)?;
+        match machine::expired(&region).await {
+            Ok(expired) => {
+                for run in expired {
+                    print_removed(&name, &run.remove(ui).await?, out)?;
                 }
             }
-            // Whoever only publishes need not be allowed to.
+            // Publishing needs no permission to list instances.
             Err(error) if error.is_denied() => {
-                ui.warn(&format!("instances of builds were not looked for: {error}"));
+                ui.warn(&format!("instances of builds were not listed: {error}"));
             }
-            Err(error) => return Err(Failed::new(error)),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-pub(super) fn tell(region: &str, removed: &[String], out: &mut dyn Write) -> Result<(), Failed> {
+pub(super) fn print_removed(
+    region: &str,
+    removed: &[String],
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
     for what in removed {
-        writeln!(out, "{region} {what}").map_err(Failed::stdout)?;
+        out.line(format_args!("{region} {what}"))?;
     }
     Ok(())
 }
 
-async fn connect() -> Result<Aws, Failed> {
-    let aws = Aws::connect(&Settings::default()).await;
-    aws.map_err(Failed::new)
-}
-
-/// Where images were published, what the command line names, and the region of the environment.
-fn regions(args: &PruneArgs, aws: &Aws, store: Option<&Store>) -> Result<BTreeSet<String>, Failed> {
-    let failed = |error: StoreError| Failed::with(error.exit_code(), error);
-    let mut names: BTreeSet<String> = args.regions.iter().cloned().collect();
+/// Returns the regions where images were published, those of the command line, and that of the environment.
+fn regions(
+    requested: &[String],
+    aws: &Aws,
+    store: Option<&Store>,
+) -> Result<BTreeSet<String>, CommandError> {
+    let mut names: BTreeSet<String> = requested.iter().cloned().collect();
     names.extend(aws.own_region().map(str::to_owned));
     if let Some(store) = store {
-        for id in store.ids().map_err(failed)? {
-            let published = publication::of(store, id).map_err(failed)?;
-            names.extend(published.into_iter().map(|it| it.publication.region));
+        for id in store.ids()? {
+            let published = publication::of(store, id)?.into_iter();
+            names.extend(published.map(|published| published.publication.region));
         }
     }
     if names.is_empty() {
-        return Err(Failed::with(2, AwsError::NoRegion));
+        return Err(CommandError::from(AwsError::NoRegion).with_exit_code(2));
     }
     Ok(names)
 }

@@ -1,6 +1,5 @@
 //! `karat publish`
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,166 +9,166 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::attestation;
-use super::shared::failure::chain;
 use super::shared::key_args::KeyArgs;
-use super::shared::store_args::{StoreArgs, StoredError};
-use super::sign::SigningError;
-use super::{Failed, VariableArgs};
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
+use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::client::{Aws, Settings};
-use crate::ec2::publish::{Job, Outcome, Publication, PublishError, publication};
+use crate::ec2::publish::{Job, Outcome, Publication, publication};
 use crate::fetch::Cache;
-use crate::plan::{PublishEc2, is_region};
+use crate::plan::{self, LoadError, PublishEc2, is_region};
 use crate::record::manifest::{Manifest, ManifestId};
-use crate::sign::{SignError, Signer};
+use crate::sign::Signer;
+use crate::store::Store;
 use crate::store::predicate::PUBLICATION;
-use crate::store::{Store, StoreError};
-use crate::template;
 use crate::ui::Ui;
 
-/// How to publish an image that is forbidden.
-const UNLESS: &str = "`--force` publishes it all the same";
+/// Help when the image is revoked.
+const REVOKED_HELP: &str = "`--force` publishes it anyway";
 
-/// Make AMIs of an image, in every region that its template names
+/// Publish an image as AMIs, in every region that its template names
 ///
-/// The disk is written as an EBS snapshot, block by block and without any instance: only what is not zeros, and only what
-/// differs from the AMI that was published before, which must be in the store. An upload that was killed is taken up by the next run. What is there already is
-/// not made again; it is read and compared, unless this store knows it. Each AMI is stated as a signed attestation. Regions do
-/// not disturb each other: when one fails, the others are published, and another run does the rest.
+/// Writes the disk to an EBS snapshot block by block, without an instance. Skips zeros, and blocks that equal those of the
+/// last published AMI, whose image must be in the store. A later run resumes an interrupted upload. An AMI that exists already
+/// is not created again; it is read and compared, unless this store published it. Each AMI is recorded as a signed
+/// attestation. A region that fails does not affect the others; another run publishes the rest.
 #[derive(Clone, Debug, Args)]
-pub struct PublishArgs {
-    /// The image: the first 8 digits or more of its id, or a channel that points to it
+pub(crate) struct PublishArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
-    /// Do as [publish.ec2] of this template says, instead of the one that the image was built from
+    /// Use [publish.ec2] of this template, instead of the template that the image was built from
     #[arg(long, value_name = "FILE")]
-    pub template: Option<PathBuf>,
+    template: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub variables: VariableArgs,
+    variables: VariableArgs,
 
-    /// Publish in this region, instead of those of the template; may be given several times
+    /// Publish in this region, instead of the template's regions; may be repeated
     #[arg(long = "region", value_name = "REGION", value_parser = region)]
-    pub regions: Vec<String>,
+    regions: Vec<String>,
 
-    /// Read every AMI back from AWS, and compare it with the image
+    /// Read every AMI back from AWS and compare it with the image
     #[arg(long)]
-    pub verify: bool,
+    verify: bool,
 
-    /// Publish although the image was revoked, or its last scan says no
+    /// Publish even if the image is revoked or its last scan is failing
     #[arg(long)]
-    pub force: bool,
+    force: bool,
 
-    /// Print one JSON object for each AMI
+    /// Print one JSON object per AMI
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub key: KeyArgs,
+    key: KeyArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
 pub(super) fn region(text: &str) -> Result<String, String> {
     if is_region(text) {
         return Ok(text.to_owned());
     }
-    Err("write a region's code, such as eu-central-1".to_owned())
+    Err("expected a region code such as eu-central-1".to_owned())
 }
 
-/// Why an image cannot be published, before anything is done.
+/// The image cannot be published. Nothing was done.
 #[derive(Debug, Error, Diagnostic)]
-pub enum RefusedError {
-    /// Nothing says where to.
-    #[error("{0} does not say where images are published")]
+enum RefusedError {
+    #[error("{0} does not say where to publish images")]
     #[diagnostic(help(
         "add [publish.ec2] to the template, and name it with `--template FILE`; or name a `--region`"
     ))]
-    NoWhere(String),
-    /// The last scan says no.
+    NoTarget(String),
     #[error("the last scan of {} ({scanned}) has {failing} that the policy refuses", id.short())]
-    #[diagnostic(help("scan it again (`karat scan {}`), or publish it all the same with `--force`", id.short()))]
+    #[diagnostic(help("scan it again (`karat scan {}`), or publish it anyway with `--force`", id.short()))]
     Scan {
-        /// The image.
         id: ManifestId,
-        /// When.
         scanned: String,
-        /// So many findings.
+        /// Number of findings.
         failing: usize,
     },
 }
 
-/// Publishes an image. Returns the exit code: that of the worst region.
-///
-/// # Errors
-/// What stops all regions before the first has begun.
-pub async fn run(
+impl ExitStatus for RefusedError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoTarget(_) => 2,
+            Self::Scan { .. } => 3,
+        }
+    }
+}
+
+/// Publishes an image. Returns the largest exit code of the regions.
+pub(crate) async fn run(
     args: &PublishArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<u8, Failed> {
-    let stored = |error: StoreError| Failed::with(error.exit_code(), error);
-    let store = args.store.open().map_err(|error: StoreError| {
-        let error = StoredError::from(error);
-        Failed::with(error.exit_code(), error)
-    })?;
-    let id = store.resolve(&args.id).map_err(stored)?;
-    let manifest = store.manifest(id).map_err(stored)?.manifest;
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let store = args.store.open()?;
+    let id = store.resolve(&args.id)?;
+    let manifest = store.manifest(id)?.manifest;
     let settings = settings(args, &manifest)?;
     let signer = args.key.signer();
-    let signer = signer.map_err(|error: SignError| Failed::with(2, error))?;
+    let signer = signer.map_err(|error| CommandError::from(error).with_exit_code(2))?;
     if !args.force {
-        store.allow(id, UNLESS).map_err(stored)?;
-        passed(&store, id)?;
+        store.allow(id, REVOKED_HELP)?;
+        check_last_scan(&store, id)?;
     }
-    publish(
-        Wanted {
-            id,
-            manifest: &manifest,
-            settings: &settings,
-            verify: args.verify,
-        },
-        &store,
-        signer.as_ref(),
-        args.json,
-        ui,
-        cancel,
-        out,
-    )
-    .await
+    let request = PublishRequest {
+        id,
+        manifest: &manifest,
+        settings: &settings,
+        store: &store,
+        signer: signer.as_ref(),
+        verify: args.verify,
+    };
+    let format = OutputFormat::new(args.json);
+    let mut print = |ami: &Publication, existing: bool| {
+        let mut line = json!(ami);
+        line["existing"] = json!(existing);
+        out.record(format, &line, || format!("{:16} {}", ami.region, ami.image))
+    };
+    publish(request, ui, cancel, &mut print).await
 }
 
 /// An image to publish.
-pub(super) struct Wanted<'a> {
+pub(super) struct PublishRequest<'a> {
     pub(super) id: ManifestId,
     pub(super) manifest: &'a Manifest,
     pub(super) settings: &'a PublishEc2,
+    pub(super) store: &'a Store,
+    pub(super) signer: Option<&'a Signer>,
+    /// Read every AMI back and compare it.
     pub(super) verify: bool,
 }
 
-/// Publishes, states what was made, and prints it. Returns the exit code: that of the worst region.
+/// Publishes in all regions and attests each AMI. Calls `published` with each AMI and whether it existed before. Returns the
+/// largest exit code of the regions.
 pub(super) async fn publish(
-    wanted: Wanted<'_>,
-    store: &Store,
-    signer: Option<&Signer>,
-    json: bool,
+    request: PublishRequest<'_>,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<u8, Failed> {
-    let cache = Cache::of_user().map_err(Failed::new)?;
-    let aws = connect(wanted.settings).await?;
-    let Wanted {
+    published: &mut dyn FnMut(&Publication, bool) -> Result<(), CommandError>,
+) -> Result<u8, CommandError> {
+    let PublishRequest {
         id,
         manifest,
         settings,
+        store,
+        signer,
         verify,
-    } = wanted;
+    } = request;
+    let cache = Cache::of_user()?;
+    let connection = Settings {
+        profile: settings.profile.clone(),
+        region: None,
+    };
+    let aws = Aws::connect(&connection).await?;
     let job = Job {
         aws: &aws,
         store,
@@ -181,61 +180,43 @@ pub(super) async fn publish(
         ui,
         cancel,
     };
-    let outcomes = job.run().await;
-    let outcomes =
-        outcomes.map_err(|error: PublishError| Failed::with(error.exit_code(), error))?;
     let mut code = 0;
-    for Outcome { region, ended } in outcomes {
+    for Outcome { region, ended } in job.run().await? {
         match ended {
-            Ok((made, was_there)) => {
-                state(&made, id, manifest, signer, store).await?;
-                print(&made, was_there, json, out).map_err(Failed::stdout)?;
+            Ok((ami, existing)) => {
+                attest(&ami, id, manifest, signer, store).await?;
+                published(&ami, existing)?;
             }
             Err(error) => {
+                let error = CommandError::from(error);
                 code = code.max(error.exit_code());
-                let help = error.help().map(|help| format!("\n  help: {help}"));
-                let text = chain(&error, "\n  because: ");
-                ui.error(&format!("{region}: {text}{}", help.unwrap_or_default()));
+                ui.error(&format!("{region}: {error}"));
             }
         }
     }
     if let Some(signer) = signer {
-        let point = attestation::checkpoint(signer, store).await;
-        point.map_err(|error| Failed::with(error.exit_code(), error))?;
+        attestation::checkpoint(signer, store).await?;
     } else {
-        ui.warn("nobody has signed where the image is: there is no key (`karat keys generate`)");
+        ui.warn("the publication is not signed: there is no key (`karat keys generate`)");
     }
     ui.detail(&format!("{} calls to AWS", aws.calls()));
     Ok(code)
 }
 
-async fn connect(settings: &PublishEc2) -> Result<Aws, Failed> {
-    let connect = Settings {
-        profile: settings.profile.clone(),
-        region: None,
-    };
-    let aws = Aws::connect(&connect).await;
-    aws.map_err(Failed::new)
-}
-
-/// What the template says, or the command line.
-fn settings(args: &PublishArgs, manifest: &Manifest) -> Result<PublishEc2, Failed> {
-    let (found, name) = if let Some(path) = &args.template {
-        let plan = template::load(path, &args.variables.inputs());
-        let plan = plan.map_err(|error| super::Invalid(vec![error]))?;
+/// Returns the settings of the template, overridden by the command line.
+fn settings(args: &PublishArgs, manifest: &Manifest) -> Result<PublishEc2, CommandError> {
+    let (settings, name) = if let Some(path) = &args.template {
+        let plan = plan::load(path, &args.variables.inputs(ExistingOutput::Refuse))?;
         (plan.publish, path.display().to_string())
     } else {
-        let recorded = &manifest.inputs.template.text;
+        let inputs = &manifest.inputs;
         let name = "the template that it was built from";
-        let found = template::publication(Path::new(name), recorded, &manifest.inputs.variables);
-        let found = found.map_err(|errors| super::Invalid(vec![errors.into()]))?;
-        (found, name.to_owned())
+        let publish = plan::publication(Path::new(name), &inputs.template.text, &inputs.variables);
+        (publish.map_err(LoadError::from)?, name.to_owned())
     };
-    let mut settings = match found {
+    let mut settings = match settings {
         Some(settings) => settings,
-        None if args.regions.is_empty() => {
-            return Err(Failed::with(2, RefusedError::NoWhere(name)));
-        }
+        None if args.regions.is_empty() => return Err(RefusedError::NoTarget(name).into()),
         None => PublishEc2::default(),
     };
     if !args.regions.is_empty() {
@@ -244,52 +225,34 @@ fn settings(args: &PublishArgs, manifest: &Manifest) -> Result<PublishEc2, Faile
     Ok(settings)
 }
 
-/// The last scan must not say no.
-fn passed(store: &Store, id: ManifestId) -> Result<(), Failed> {
-    let scans = store.scans_of(id);
-    let scans = scans.map_err(|error| Failed::with(error.exit_code(), error))?;
-    match scans.last() {
-        Some(scan) if scan.report.counts.failing > 0 => {
-            let error = RefusedError::Scan {
-                id,
-                scanned: scan.scanned.to_string(),
-                failing: scan.report.counts.failing,
-            };
-            Err(Failed::with(3, error))
+/// Refuses an image whose last scan has findings that the policy refuses.
+fn check_last_scan(store: &Store, id: ManifestId) -> Result<(), CommandError> {
+    match store.scans_of(id)?.last() {
+        Some(scan) if scan.report.counts.failing > 0 => Err(RefusedError::Scan {
+            id,
+            scanned: scan.scanned.to_string(),
+            failing: scan.report.counts.failing,
         }
+        .into()),
         _ => Ok(()),
     }
 }
 
-/// States where an image is, unless that is said already.
-pub(super) async fn state(
-    made: &Publication,
+/// Attests an AMI, unless the store has such an attestation.
+pub(super) async fn attest(
+    ami: &Publication,
     id: ManifestId,
     manifest: &Manifest,
     signer: Option<&Signer>,
     store: &Store,
-) -> Result<(), Failed> {
-    let known = publication::of(store, id);
-    let known = known.map_err(|error| Failed::with(error.exit_code(), error))?;
-    let is_said = known.iter().any(|it| {
-        let is_signed = !it.said.envelope.signatures.is_empty();
-        it.publication == *made && (is_signed || signer.is_none())
+) -> Result<(), CommandError> {
+    let is_attested = publication::of(store, id)?.iter().any(|known| {
+        let is_signed = !known.said.envelope.signatures.is_empty();
+        known.publication == *ami && (is_signed || signer.is_none())
     });
-    if is_said {
+    if is_attested {
         return Ok(());
     }
-    let said = made.predicate(&manifest.outputs.image.digest);
-    let stated = attestation::attest(id, PUBLICATION, said, signer, store).await;
-    stated.map_err(|error: SigningError| Failed::with(error.exit_code(), error))
-}
-
-fn print(made: &Publication, was_there: bool, json: bool, out: &mut dyn Write) -> io::Result<()> {
-    if json {
-        let mut line = serde_json::to_value(made).map_err(io::Error::other)?;
-        line["existing"] = json!(was_there);
-        writeln!(out, "{line}")?;
-    } else {
-        writeln!(out, "{:16} {}", made.region, made.image)?;
-    }
-    out.flush()
+    let predicate = ami.predicate(&manifest.outputs.image.digest);
+    attestation::attest(id, PUBLICATION, predicate, signer, store).await
 }

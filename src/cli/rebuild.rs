@@ -1,13 +1,14 @@
 //! `karat rebuild`
 
-use std::io::Write;
+use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
-use super::{Failed, MirrorArgs};
+use super::{CommandError, MirrorArgs};
 use crate::fetch::Cache;
 use crate::os::run_dir::RunDir;
 use crate::pipeline::compare::{Compared, Comparison, Level, compare};
@@ -17,19 +18,19 @@ use crate::plan;
 use crate::record::manifest::ManifestId;
 use crate::ui::Ui;
 
-/// Build a recorded image again and compare
+/// Build a recorded image again and compare the result
 ///
-/// Needs the store, not the template's directory: template, files, lock, packages and base are in the store, or in the
-/// cache. Prints the level that was reached: L0 recorded, L1 inputs locked, L2 same packages, L3 same tree, L4 same bytes;
-/// and the first differences. Records nothing.
+/// Needs the store, not the template's directory: template, files, lock file, packages and base are in the store or the
+/// cache. Prints the level of reproducibility (L0 recorded, L1 inputs locked, L2 same packages, L3 same tree, L4 same
+/// bytes) and the first differences. Records nothing.
 ///
-/// Exit codes: 0 the level that the manifest claims was reached, 1 the build failed, 4 it was not reached, 130 cancelled.
+/// Exit codes: 0 the level that the manifest claims was reached, 1 the build failed, 4 the level was not reached, 130 cancelled.
 #[derive(Debug, Args)]
-pub struct RebuildArgs {
-    /// Rebuild the image of the manifest with this id; its first 8 digits or more will do
+pub(crate) struct RebuildArgs {
+    /// Id of the image (first 8 digits or more)
     id: String,
 
-    /// Print JSON
+    /// Print one JSON document
     #[arg(long)]
     json: bool,
 
@@ -40,7 +41,6 @@ pub struct RebuildArgs {
     store: StoreArgs,
 }
 
-/// What is printed.
 #[derive(Serialize)]
 struct Report<'a> {
     id: ManifestId,
@@ -49,28 +49,20 @@ struct Report<'a> {
     comparison: &'a Comparison,
 }
 
-/// Builds again and tells how far it is the same.
-///
-/// # Errors
-/// There is no such manifest, something that it names is missing, or the build failed.
-pub async fn run(
+/// Builds the image again and compares it with the record. Returns the exit code.
+pub(crate) async fn run(
     args: &RebuildArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<u8, Failed> {
-    let store = args.store.open().map_err(Failed::new)?;
-    let cache = Cache::of_user().map_err(Failed::new)?;
-    let stored = store
-        .resolve(&args.id)
-        .and_then(|id| store.manifest(id))
-        .map_err(|error| Failed::with(error.exit_code(), error))?;
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let store = args.store.open().map_err(CommandError::failure)?;
+    let cache = Cache::of_user()?;
+    let stored = store.manifest(store.resolve(&args.id)?)?;
     let run = RunDir::create(&cache.runs())
-        .map_err(|error| Failed::io("cannot use a run directory in the cache", error))?;
-    let found = materials(&stored.manifest, &store, &cache, run.path()).await;
-    let found = found.map_err(Failed::new)?;
-    let secrets = plan::secrets::read(&found.plan.secrets, |name| std::env::var_os(name))
-        .map_err(|error| Failed::with(2, error))?;
+        .map_err(|error| CommandError::io("cannot create a run directory in the cache", &error))?;
+    let found = materials(&stored.manifest, &store, &cache, run.path()).await?;
+    let secrets = plan::secrets::read(&found.plan.secrets, |name| std::env::var_os(name))?;
     ui.hide(&secrets);
     let settings = Settings {
         cache: &cache,
@@ -80,42 +72,45 @@ pub async fn run(
         locked: true,
         mirrors: &args.mirrors.mirrors,
         twice: false,
-        // What comes of it is compared, and not kept.
+        // The result is compared, not kept.
         revoked_base: RevokedBase::Allow,
         base: Some(&found.base),
-        // Nothing is recorded, so nothing is judged.
+        // An image that is not recorded needs no scan.
         scan: &ScanSettings::default(),
     };
-    let made = pipeline::again(&found.plan, &secrets, &settings, ui, cancel).await;
-    let made = made.map_err(|error| Failed::with(error.exit_code(), error))?;
+    let made = pipeline::again(&found.plan, &secrets, &settings, ui, cancel).await?;
     let recorded = Compared {
         manifest: &stored.manifest,
         listing: found.listing.as_ref(),
     };
     let comparison = compare(recorded, made.compared(), |path| made.owner(path));
     drop(run);
-    let claimed = Level::claimed(&stored.manifest);
     let report = Report {
         id: stored.id,
-        claimed,
+        claimed: Level::claimed(&stored.manifest),
         comparison: &comparison,
     };
-    print(&report, args.json, out).map_err(Failed::stdout)?;
-    Ok(if comparison.level < claimed { 4 } else { 0 })
+    out.document(OutputFormat::new(args.json), &report, || text(&report))?;
+    Ok(if comparison.level < report.claimed {
+        4
+    } else {
+        0
+    })
 }
 
-fn print(report: &Report<'_>, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
-    if json {
-        serde_json::to_writer_pretty(&mut *out, report)?;
-        writeln!(out)?;
-        return out.flush();
+fn text(report: &Report<'_>) -> String {
+    let Report {
+        id,
+        claimed,
+        comparison,
+    } = report;
+    let mut text = format!("{} ({})\n", comparison.level, id.short());
+    // Writing to a String cannot fail.
+    if comparison.level < *claimed {
+        let _ = writeln!(text, "the manifest claims {claimed}");
     }
-    writeln!(out, "{} ({})", report.comparison.level, report.id.short())?;
-    if report.comparison.level < report.claimed {
-        writeln!(out, "the manifest claims {}", report.claimed)?;
+    if !comparison.differences.is_empty() {
+        let _ = writeln!(text, "{}", comparison.told());
     }
-    if !report.comparison.differences.is_empty() {
-        writeln!(out, "{}", report.comparison.told())?;
-    }
-    out.flush()
+    text
 }

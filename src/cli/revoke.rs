@@ -1,146 +1,124 @@
 //! `karat revoke`
 
-use std::io::{self, Write};
+use std::io;
 
 use clap::Args;
-use miette::Diagnostic;
-use thiserror::Error;
+use serde_json::json;
 
+use super::CommandError;
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
-use super::shared::store_args::{StoreArgs, plain};
-use super::sign::SigningError;
+use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::store_args::StoreArgs;
 use crate::os::user;
 use crate::record::manifest::ManifestId;
 use crate::sign::Signer;
 use crate::store::predicate::{REVOCATION, Revocation};
-use crate::store::{Store, StoreError};
+use crate::store::{Relative, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
-/// Forbid an image: no channel moves to it, nothing is exported of it, nothing is built on it any more
+/// Revoke an image: refuse to promote, export, publish or build on it
 ///
-/// What is said is signed and stays. Images that are built on it are listed, and forbidden too with --cascade. A channel that points
-/// to it is not moved: see `karat rollback`.
+/// A revocation is signed and permanent. Images that are built on the image are listed, and revoked too with --cascade. A
+/// channel that points at it is not moved: see `karat rollback`.
 #[derive(Clone, Debug, Args)]
-pub struct RevokeArgs {
-    /// The image: the first 8 digits or more of its id, or a channel that points to it
+pub(crate) struct RevokeArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
-    pub id: String,
+    id: String,
 
-    /// Why, for whoever meets the refusal
+    /// Reason, shown with every refusal
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub reason: String,
+    reason: String,
 
-    /// Forbid everything that is built on it, too
+    /// Also revoke all images that are built on it
     #[arg(long)]
-    pub cascade: bool,
+    cascade: bool,
 
-    /// Print one JSON object for each image that was forbidden
+    /// Print one JSON object per revoked image
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub key: KeyArgs,
+    key: KeyArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// Why an image could not be revoked.
-#[derive(Debug, Error, Diagnostic)]
-pub enum RevokeError {
-    /// The statement could not be made.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Signing(#[from] SigningError),
-    /// The store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// Standard output.
-    #[error("cannot write to stdout")]
-    Output(#[from] io::Error),
-}
-
-impl RevokeError {
-    /// The exit code. Whoever stopped reading standard output knows it, and that is no failure.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Signing(error) => error.exit_code(),
-            Self::Store(error) => error.exit_code(),
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-            Self::Output(_) => 1,
-        }
-    }
-}
-
-/// Forbids an image.
-///
-/// # Errors
-/// There is no such manifest or no key, or the store cannot be written.
-pub async fn run(args: &RevokeArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), RevokeError> {
+pub(crate) async fn run(args: &RevokeArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let signer = Signer::from_file(&args.key.path().map_err(SigningError::from)?);
-    let signer = signer.map_err(SigningError::from)?;
+    let signer = args.key.required_signer()?;
     let children = store.lineage()?.children(id);
-    let mut said = vec![(id, None)];
+    let mut targets = vec![(id, None)];
     if args.cascade {
-        said.extend(children.iter().map(|it| (it.id, Some(id))));
+        targets.extend(children.iter().map(|child| (child.id, Some(id))));
     }
-    for &(each, because_of) in &said {
-        if let Some(before) = store.revoked(each)? {
-            let by = plain(&before.revocation.by);
-            ui.note(&format!("{} was revoked before, by {by}", each.short()));
+    for &(target, because_of) in &targets {
+        if let Some(earlier) = store.revoked(target)? {
+            let by = terminal_safe(&earlier.revocation.by);
+            ui.note(&format!("{} is already revoked, by {by}", target.short()));
             continue;
         }
         let revocation = Revocation {
-            reason: plain(args.reason.trim()),
+            reason: terminal_safe(args.reason.trim()),
             by: user::who(),
             revoked: Timestamp::now(),
             because_of,
         };
-        let predicate = serde_json::to_value(&revocation).map_err(io::Error::other)?;
-        attestation::attest(each, REVOCATION, predicate, Some(&signer), &store).await?;
-        print(&store, each, args.json, out)?;
+        revoke(target, &revocation, &signer, &store).await?;
+        let name = store.manifest(target)?.manifest.inputs.image.name;
+        let line = json!({"id": target.to_string(), "image": name});
+        out.record(OutputFormat::new(args.json), &line, || {
+            format!("{}  {}", target.short(), terminal_safe(&name))
+        })?;
     }
     attestation::checkpoint(&signer, &store).await?;
     if !args.cascade {
-        for child in &children {
-            if store.revoked(child.id)?.is_none() {
-                ui.warn(&format!(
-                    "{} ({}) is built on it, and is not revoked; `--cascade` does that",
-                    child.id.short(),
-                    plain(&child.name)
-                ));
-            }
-        }
+        warn_of_children(&children, &store, ui)?;
     }
-    for name in store.channels()? {
-        let head = store.channel(&name)?.head().map(|head| head.manifest);
-        if head.is_some_and(|head| said.iter().any(|(id, _)| *id == head)) {
-            ui.warn(&format!("{name} points to it; `karat rollback {name}` goes back to the last image that is not revoked"));
+    warn_of_channels(|head| targets.iter().any(|(id, _)| *id == head), &store, ui)
+}
+
+async fn revoke(
+    id: ManifestId,
+    revocation: &Revocation,
+    signer: &Signer,
+    store: &Store,
+) -> Result<(), CommandError> {
+    let predicate = serde_json::to_value(revocation)
+        .map_err(|error| CommandError::io("cannot write JSON", &io::Error::other(error)))?;
+    attestation::attest(id, REVOCATION, predicate, Some(signer), store).await
+}
+
+fn warn_of_children(children: &[Relative], store: &Store, ui: &Ui) -> Result<(), CommandError> {
+    for child in children {
+        if store.revoked(child.id)?.is_none() {
+            ui.warn(&format!(
+                "{} ({}) is built on it and is not revoked; use `--cascade`",
+                child.id.short(),
+                terminal_safe(&child.name)
+            ));
         }
     }
     Ok(())
 }
 
-fn print(
+fn warn_of_channels(
+    is_revoked: impl Fn(ManifestId) -> bool,
     store: &Store,
-    id: ManifestId,
-    json: bool,
-    out: &mut dyn Write,
-) -> Result<(), RevokeError> {
-    let name = store.manifest(id)?.manifest.inputs.image.name;
-    if json {
-        let line = serde_json::json!({"id": id.to_string(), "image": name});
-        writeln!(out, "{line}")?;
-    } else {
-        writeln!(out, "{}  {}", id.short(), plain(&name))?;
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    for name in store.channels()? {
+        let head = store.channel(&name)?.head().map(|head| head.manifest);
+        if head.is_some_and(&is_revoked) {
+            ui.warn(&format!(
+                "{name} points at it; `karat rollback {name}` goes back to the last image that is not revoked"
+            ));
+        }
     }
-    Ok(out.flush()?)
+    Ok(())
 }

@@ -1,81 +1,83 @@
 //! `karat rollback`
 
-use std::io::Write;
-
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::shared::channel_move::{self, MoveArgs, MoveError};
+use super::CommandError;
+use super::shared::channel_move::{self, MoveArgs, MoveError, MoveRequest};
+use super::shared::stdout::Stdout;
 use crate::record::channel::{ChannelName, Direction};
 use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
-/// Let a channel point to an earlier image again, once everything about it is proved
+/// Point a channel at an earlier image again after verifying it
 ///
-/// `karat rollback web/stable` goes back to the last image before that is not revoked; `karat rollback ID` to that one. Nothing of the network is needed.
-/// With --check all of it is done but the move itself: a rehearsal for every night.
+/// `karat rollback web/stable` goes back to the last earlier image that is not revoked; `karat rollback ID` to that image.
+/// Needs no network. --check does everything but the move itself, as a rehearsal.
 #[derive(Clone, Debug, Args)]
-pub struct RollbackArgs {
-    /// The channel that goes back by one, or the image that it goes back to
+pub(crate) struct RollbackArgs {
+    /// Channel to roll back by one image, or the image to roll back to
     #[arg(value_name = "CHANNEL|ID")]
-    pub to: String,
+    to: String,
 
-    /// The channel, where several have had the image
+    /// Channel to roll back, if several have pointed at the image
     #[arg(long, value_name = "CHANNEL")]
-    pub channel: Option<ChannelName>,
+    channel: Option<ChannelName>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub moving: MoveArgs,
+    pub(super) channel_move: MoveArgs,
 }
 
-/// Moves a channel back.
-///
-/// # Errors
-/// Something about the image is not proved, or the channel cannot be moved.
-pub async fn run(
+pub(crate) async fn run(
     args: &RollbackArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<(), MoveError> {
-    let store = args.moving.store.open()?;
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let store = args.channel_move.store.open()?;
     let (name, id) = target(args, &store)?;
-    let wanted = channel_move::Wanted {
+    let request = MoveRequest {
         name: &name,
         id,
         direction: Direction::Rollback,
     };
-    channel_move::run(&store, wanted, &args.moving, ui, cancel, out).await
+    channel_move::run(&store, request, &args.channel_move, ui, cancel, out).await
 }
 
-fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId), MoveError> {
+/// Returns the channel to roll back, and the image to roll it back to.
+fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId), CommandError> {
     if args.to.contains('/') {
         let name: ChannelName = args.to.parse().map_err(StoreError::from)?;
-        let mut line = store.channel(&name)?.line();
-        if line.pop().is_none() {
-            return Err(StoreError::NoChannel(name).into());
-        }
-        for before in line.into_iter().rev() {
-            if store.revoked(before)?.is_none() {
-                return Ok((name, before));
-            }
-        }
-        return Err(MoveError::NothingBefore(name));
+        let id = previous_image(store, &name)?;
+        return Ok((name, id));
     }
     let id = store.resolve(&args.to)?;
     if let Some(name) = &args.channel {
         return Ok((name.clone(), id));
     }
-    let mut having = Vec::new();
+    let mut candidates = Vec::new();
     for name in store.channels()? {
         if store.channel(&name)?.had(id) {
-            having.push(name);
+            candidates.push(name);
         }
     }
-    match &having[..] {
+    match &candidates[..] {
         [name] => Ok((name.clone(), id)),
-        _ => Err(MoveError::WhichChannel { id, having }),
+        _ => Err(MoveError::WhichChannel { id, candidates }.into()),
     }
+}
+
+/// Returns the last image before the current one that is not revoked.
+fn previous_image(store: &Store, name: &ChannelName) -> Result<ManifestId, CommandError> {
+    let mut images = store.channel(name)?.line();
+    if images.pop().is_none() {
+        return Err(StoreError::NoChannel(name.clone()).into());
+    }
+    for id in images.into_iter().rev() {
+        if store.revoked(id)?.is_none() {
+            return Ok(id);
+        }
+    }
+    Err(MoveError::NothingBefore(name.clone()).into())
 }

@@ -1,192 +1,195 @@
 //! `karat show`
 
-use std::io::{self, Write};
-
 use clap::Args;
 
+use super::CommandError;
 use super::shared::attestation_status;
-use super::shared::store_args::{StoreArgs, StoredError, plain, size};
+use super::shared::stdout::{Rows, Stdout};
+use super::shared::store_args::StoreArgs;
 use crate::record::manifest::{
     Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step,
 };
-use crate::scan::report::{LeftOut, number};
+use crate::scan::report::LeftOut;
 use crate::sign::{MANIFEST, Signature, fingerprint};
-use crate::store::{Record, Store, Stored, Tombstone};
+use crate::store::{Record, Store, StoreError, Stored, Tombstone};
+use crate::ui::text::{counted, human_size};
 
-/// Show what an image was made from and what it is
+/// Show the contents and inputs of an image
 #[derive(Clone, Debug, Args)]
-pub struct ShowArgs {
-    /// Show the manifest with this id (its first 8 digits or more will do), or the one that a channel points to
-    pub id: String,
+pub(crate) struct ShowArgs {
+    /// Id of the image (first 8 digits or more), or a channel that points at it
+    id: String,
 
     /// Print the manifest itself: exactly the bytes whose SHA-256 is its id
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    store: StoreArgs,
 }
 
-/// Prints a manifest.
-///
-/// # Errors
-/// There is no such manifest, it was tampered with, or the store cannot be read.
-pub fn run(args: &ShowArgs, out: &mut dyn Write) -> Result<(), StoredError> {
+pub(crate) fn run(args: &ShowArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
     if args.json {
-        out.write_all(&stored.bytes)?;
-    } else {
-        print(&stored, &store.records_of(stored.id)?, out)?;
-        print_scan(&store, stored.id, out)?;
-        print_signatures(&store, &stored, out)?;
-        print_standing(&store, stored.id, out)?;
+        return out.bytes(&stored.bytes);
     }
-    Ok(out.flush()?)
+    let mut rows = Rows::default();
+    add_image(&mut rows, &stored, &store.records_of(stored.id)?);
+    add_inputs(&mut rows, &stored.manifest);
+    add_outputs(&mut rows, &stored.manifest);
+    add_scan(&mut rows, &store, stored.id)?;
+    add_signatures(&mut rows, &store, &stored)?;
+    add_status(&mut rows, &store, stored.id)?;
+    out.text(&rows.into_text())
 }
 
-fn print(stored: &Stored, records: &[Record], out: &mut dyn Write) -> io::Result<()> {
+fn add_image(rows: &mut Rows, stored: &Stored, records: &[Record]) {
     let Manifest {
         inputs, outputs, ..
     } = &stored.manifest;
-    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {}", plain(&value));
-    row("id", stored.id.to_string())?;
-    row("image", inputs.image.name.clone())?;
+    rows.add("id", stored.id.to_string());
+    rows.add("image", &inputs.image.name);
     if !inputs.image.description.is_empty() {
-        row("description", inputs.image.description.clone())?;
+        rows.add("description", &inputs.image.description);
     }
     for record in records {
-        row("built", built(record))?;
+        rows.add("built", built(record));
     }
     let image = &outputs.image;
-    row("file", format!("{}, {}", image.format, size(image.size)))?;
-    row("", image.digest.to_string())?;
-    row("disk", size(image.virtual_size))?;
-    row("machine", format!("{}, {}", outputs.arch, outputs.firmware))?;
-    row("base", base(&inputs.base))?;
-    row("", inputs.base.digest.to_string())?;
-    row("template", inputs.template.digest.to_string())?;
+    rows.add(
+        "file",
+        format!("{}, {}", image.format, human_size(image.size)),
+    );
+    rows.add("", image.digest.to_string());
+    rows.add("disk", human_size(image.virtual_size));
+    rows.add("machine", format!("{}, {}", outputs.arch, outputs.firmware));
+}
+
+fn add_inputs(rows: &mut Rows, manifest: &Manifest) {
+    let inputs = &manifest.inputs;
+    rows.add("base", base(&inputs.base));
+    rows.add("", inputs.base.digest.to_string());
+    rows.add("template", inputs.template.digest.to_string());
     if let Some(lock) = &inputs.lock {
-        row("lock", lock.digest.to_string())?;
+        rows.add("lock", lock.digest.to_string());
     }
     for (name, value) in &inputs.variables {
-        row("variable", format!("{name} = {value:?}"))?;
+        rows.add("variable", format!("{name} = {value:?}"));
     }
     for name in inputs.secrets.keys() {
-        row("secret", name.clone())?;
+        rows.add("secret", name);
     }
     for file in &inputs.files {
-        row("put in", file.destination.clone())?;
+        rows.add("copied", &file.destination);
     }
     for (index, Step { name, action, .. }) in inputs.steps.iter().enumerate() {
-        row("step", format!("{} {name} ({})", index + 1, kind(action)))?;
+        rows.add("step", format!("{} {name} ({})", index + 1, kind(action)));
     }
-    row("packages", packages(&stored.manifest))?;
+    rows.add("packages", packages(manifest));
     let network = if inputs.network.open {
-        "open while it was provisioned: not hermetic"
+        "open during provisioning: not hermetic"
     } else {
         "sealed"
     };
-    row("network", network.to_owned())?;
+    rows.add("network", network);
     for request in &inputs.network.requests {
-        row("fetched", fetched(request))?;
+        rows.add("fetched", fetched(request));
     }
-    if let Some(tree) = outputs.tree {
-        row("files", tree.digest.to_string())?;
+}
+
+fn add_outputs(rows: &mut Rows, manifest: &Manifest) {
+    if let Some(tree) = manifest.outputs.tree {
+        rows.add("files", tree.digest.to_string());
     }
-    if let Some(finish) = &outputs.finish {
+    if let Some(finish) = &manifest.outputs.finish {
         let because = finish.because.as_deref().unwrap_or_default();
         let text = if finish.reproducible {
             "yes: `karat rebuild` gives the same bytes".to_owned()
         } else {
             format!("no: {because}")
         };
-        row("same again", text)?;
+        rows.add("reproducible", text);
     }
-    Ok(())
 }
 
-/// The last scan of an image, and where its bills of materials are.
-fn print_scan(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<(), StoredError> {
+/// Adds the last scan of an image, and the paths of its SBOMs.
+fn add_scan(rows: &mut Rows, store: &Store, id: ManifestId) -> Result<(), StoreError> {
     let Some(scan) = store.scans_of(id)?.pop() else {
         return Ok(());
     };
     let counts = &scan.report.counts;
-    let found = match counts.findings - counts.accepted {
-        0 => "nothing found".to_owned(),
-        count => number(count, "finding"),
+    let findings = match counts.findings - counts.accepted {
+        0 => "no findings".to_owned(),
+        count => counted(count, "finding"),
     };
     let failing = match counts.failing {
         0 => String::new(),
         count => format!(", {count} that the policy refuses"),
     };
-    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {}", plain(&value));
-    row("scanned", format!("{}: {found}{failing}", scan.scanned))?;
-    for left_out in &scan.report.left_out {
-        let LeftOut { check, because } = left_out;
-        row("", format!("without {}: {because}", check.name()))?;
+    rows.add("scanned", format!("{}: {findings}{failing}", scan.scanned));
+    for LeftOut { check, because } in &scan.report.left_out {
+        rows.add("", format!("without {}: {because}", check.name()));
     }
     let path = |digest| store.blob(digest).display().to_string();
-    row(
+    rows.add(
         "sbom",
         format!("{} (CycloneDX)", path(&scan.sboms.cyclonedx)),
-    )?;
-    row("", format!("{} (SPDX)", path(&scan.sboms.spdx)))?;
+    );
+    rows.add("", format!("{} (SPDX)", path(&scan.sboms.spdx)));
     Ok(())
 }
 
-/// Whose keys have signed it; whether that counts is for `karat verify` to say.
-fn print_signatures(
-    store: &Store,
-    stored: &Stored,
-    out: &mut dyn Write,
-) -> Result<(), StoredError> {
+/// Adds the signing keys. `karat verify` decides whether they are trusted.
+fn add_signatures(rows: &mut Rows, store: &Store, stored: &Stored) -> Result<(), StoreError> {
     for signature in store.signatures_of(stored.id)? {
-        let verified = Signature::parse(&signature.text);
-        let verified = verified.and_then(|it| it.verify(MANIFEST, &stored.bytes));
-        let by = verified.map_or_else(
-            |_| "a signature that does not fit".to_owned(),
+        let verified = Signature::parse(&signature.text)
+            .and_then(|signature| signature.verify(MANIFEST, &stored.bytes));
+        let signer = verified.map_or_else(
+            |_| "an invalid signature".to_owned(),
             |key| fingerprint(&key),
         );
-        writeln!(out, "{:12} {by}", "signed by")?;
+        rows.add("signed by", signer);
     }
     Ok(())
 }
 
-/// What was said about it, who wants it kept, and what became of it.
-fn print_standing(store: &Store, id: ManifestId, out: &mut dyn Write) -> Result<(), StoredError> {
-    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {}", plain(&value));
+/// Adds attestations, channels, pins, revocation and removal of an image.
+fn add_status(rows: &mut Rows, store: &Store, id: ManifestId) -> Result<(), StoreError> {
     for attestation in store.attestations_of(id)? {
-        row(
+        rows.add(
             "attested",
-            attestation_status::name(&attestation.statement.kind).to_owned(),
-        )?;
+            attestation_status::kind_name(&attestation.statement.kind),
+        );
     }
     for name in store.channels()? {
         if store.channel(&name)?.head().map(|head| head.manifest) == Some(id) {
-            row("channel", name.to_string())?;
+            rows.add("channel", name.to_string());
         }
     }
     for pin in store.pins_of(id)? {
-        row(
+        rows.add(
             "pinned",
             format!("{} by {} {}", pin.pinned, pin.by, pin.reason),
-        )?;
+        );
     }
     if let Some(revoked) = store.revoked(id)? {
-        let said = revoked.revocation;
-        row(
+        let revocation = revoked.revocation;
+        rows.add(
             "revoked",
-            format!("{} by {}: {}", said.revoked, said.by, said.reason),
-        )?;
+            format!(
+                "{} by {}: {}",
+                revocation.revoked, revocation.by, revocation.reason
+            ),
+        );
     }
-    let mark = store.tombstones()?.images.get(&id).copied();
-    match mark {
+    let tombstones = store.tombstones()?;
+    match tombstones.images.get(&id) {
         Some(Tombstone {
-            removed: Some(at), ..
-        }) => row("removed", at.to_string())?,
-        Some(mark) => row("to be removed", format!("marked {}", mark.since))?,
+            removed: Some(time),
+            ..
+        }) => rows.add("removed", time.to_string()),
+        Some(mark) => rows.add("to be removed", format!("marked {}", mark.since)),
         None => {}
     }
     Ok(())
@@ -209,7 +212,7 @@ fn built(record: &Record) -> String {
 fn base(base: &Base) -> String {
     let origin = match base.kind {
         BaseKind::File => "file".to_owned(),
-        BaseKind::Manifest => "image of the store".to_owned(),
+        BaseKind::Manifest => "image in the store".to_owned(),
         BaseKind::Url => base.url.clone().unwrap_or_default(),
         BaseKind::Bootstrap => [&base.distribution, &base.suite]
             .map(|word| word.clone().unwrap_or_default())
@@ -218,7 +221,7 @@ fn base(base: &Base) -> String {
             .map(|word| word.clone().unwrap_or_default())
             .join(" in "),
     };
-    format!("{origin}, {}, {}", base.format, size(base.size))
+    format!("{origin}, {}, {}", base.format, human_size(base.size))
 }
 
 fn kind(action: &Action) -> &'static str {
@@ -240,7 +243,7 @@ fn packages(manifest: &Manifest) -> String {
             .count()
     };
     format!(
-        "{}: {} of the base, {} declared, {} that those need",
+        "{}: {} from the base, {} declared, {} from dependencies",
         packages.len(),
         count(Origin::Base),
         count(Origin::Declared),

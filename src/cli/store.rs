@@ -1,18 +1,21 @@
 //! `karat store status`
 
-use std::io::Write;
+use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::CommandError;
 use super::prune::KeepArgs;
-use super::shared::store_args::{StoreArgs, StoredError, plain, size};
+use super::shared::stdout::{Rows, Stdout};
+use super::shared::store_args::StoreArgs;
 use crate::store::{ImageStatus, Status};
 use crate::time::Timestamp;
+use crate::ui::text::{human_size, terminal_safe};
 
-/// Look at the store as a whole
+/// Inspect the store as a whole
 #[derive(Clone, Debug, Args)]
-pub struct StoreVerbArgs {
+pub(crate) struct StoreVerbArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -22,13 +25,13 @@ enum Verb {
     Status(StatusArgs),
 }
 
-/// Show how large it is, what is saved by storing once what images share, and what holds each image
+/// Show the size of the store, the space saved by deduplication, and why each image is kept
 #[derive(Clone, Debug, Args)]
 struct StatusArgs {
     #[command(flatten)]
     keep: KeepArgs,
 
-    /// Print JSON
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 
@@ -36,71 +39,63 @@ struct StatusArgs {
     store: StoreArgs,
 }
 
-/// Shows the store.
-///
-/// # Errors
-/// It cannot be read, or something in it is damaged.
-pub fn run(args: &StoreVerbArgs, out: &mut dyn Write) -> Result<(), StoredError> {
+pub(crate) fn run(args: &StoreVerbArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let Verb::Status(args) = &args.verb;
     let store = args.store.open()?;
     let held = store.held(args.keep.keep(), Timestamp::now())?;
     let status = store.status(&held)?;
     if args.json {
-        writeln!(out, "{}", as_json(&status))?;
+        out.json_line(&as_json(&status))
     } else {
-        print(&status, out)?;
+        out.text(&as_text(&status))
     }
-    Ok(out.flush()?)
 }
 
-fn print(status: &Status, out: &mut dyn Write) -> std::io::Result<()> {
-    let mut row = |key: &str, value: String| writeln!(out, "{key:12} {value}");
+fn as_text(status: &Status) -> String {
+    let mut rows = Rows::default();
     let removed = match status.removed {
         0 => String::new(),
         count => format!(", and the manifests of {count} that were removed"),
     };
-    row("images", format!("{}{removed}", status.images.len()))?;
+    rows.add("images", format!("{}{removed}", status.images.len()));
     let saved = status.logical.saturating_sub(status.stored);
     let share = saved * 100 / status.logical.max(1);
-    row(
-        "stored",
-        format!(
-            "{} of {} ({share} % saved)",
-            size(status.stored),
-            size(status.logical)
-        ),
-    )?;
-    row(
+    let (stored, logical) = (human_size(status.stored), human_size(status.logical));
+    rows.add("stored", format!("{stored} of {logical} ({share} % saved)"));
+    rows.add(
         "for rebuilds",
-        format!("{} of bases, packages and files", size(status.materials)),
-    )?;
+        format!(
+            "{} of bases, packages and files",
+            human_size(status.materials)
+        ),
+    );
     if status.loose > 0 {
-        row("loose", format!("{} of nothing", size(status.loose)))?;
+        rows.add("unreferenced", human_size(status.loose));
     }
-    row("files", status.blobs.to_string())?;
-    if status.images.is_empty() {
-        return Ok(());
-    }
-    writeln!(out)?;
-    let name = status.images.iter().map(|it| it.name.len()).max();
-    let name = name.unwrap_or_default().max("IMAGE".len());
-    writeln!(
-        out,
-        "{:name$}  {:12}  {:>10}  {:>10}  HELD BY",
+    rows.add("files", status.blobs.to_string());
+    let mut text = rows.into_text();
+    let Some(name) = status.images.iter().map(|image| image.name.len()).max() else {
+        return text;
+    };
+    let name = name.max("IMAGE".len());
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "\n{:name$}  {:12}  {:>10}  {:>10}  HELD BY",
         "IMAGE", "ID", "SIZE", "OWN"
-    )?;
+    );
     for image in &status.images {
-        writeln!(
-            out,
+        let _ = writeln!(
+            text,
             "{:name$}  {}  {:>10}  {:>10}  {}",
-            plain(&image.name),
+            terminal_safe(&image.name),
             image.id.short(),
-            size(image.size),
-            size(image.own),
+            human_size(image.size),
+            human_size(image.own),
             holders(image)
-        )?;
+        );
     }
-    Ok(())
+    text
 }
 
 fn holders(image: &ImageStatus) -> String {

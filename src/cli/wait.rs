@@ -1,52 +1,50 @@
 //! `karat wait`
 
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::shared::channel_move::{MoveError, hook, print};
+use super::CommandError;
+use super::shared::channel_move::{MoveError, print, run_hook};
+use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
-use crate::record::channel::ChannelName;
+use crate::record::channel::{ChannelName, Move};
 use crate::size::parse_duration;
+use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
-/// How often the channel is looked at: a file of some KiB.
-const POLL: Duration = Duration::from_millis(250);
+/// Time between two reads of the channel, a file of some KiB.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Wait until a channel moves, and print the move
 #[derive(Clone, Debug, Args)]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// The channel, such as web/stable
     #[arg(value_name = "CHANNEL")]
-    pub channel: ChannelName,
+    channel: ChannelName,
 
-    /// Wait for a move with a higher number than this one [default: that of the last move there is]
+    /// Wait for a move with a number above this one [default: number of the last move]
     #[arg(long, value_name = "NUMBER")]
-    pub after: Option<u64>,
+    after: Option<u64>,
 
-    /// Give up after this time, with exit code 1
+    /// Fail with exit code 1 after this time
     #[arg(long, value_name = "TIME", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
-    pub timeout: Option<Duration>,
+    timeout: Option<Duration>,
 
-    /// Run this command once the channel has moved, with the move as JSON on its stdin
+    /// Run this shell command after the move, with the move as JSON on its stdin
     #[arg(long, value_name = "COMMAND")]
-    pub exec: Option<String>,
+    exec: Option<String>,
 
     /// Print the move as JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    store: StoreArgs,
 }
 
-/// Waits for a move; the first after a number, when there were several.
-///
-/// # Errors
-/// It did not move in time, or the channel cannot be read.
-pub async fn run(args: &WaitArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), MoveError> {
+/// Waits for the first move with a number above `--after`.
+pub(crate) async fn run(args: &WaitArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let after = match args.after {
         Some(number) => number,
@@ -57,31 +55,31 @@ pub async fn run(args: &WaitArgs, ui: &Ui, out: &mut dyn Write) -> Result<(), Mo
         after + 1,
         args.channel
     ));
-    let moved = async {
-        loop {
-            let channel = store.channel(&args.channel)?;
-            let mut moves = channel.moves.into_iter();
-            if let Some(kept) = moves.find(|kept| kept.entry.number > after) {
-                return Ok::<_, MoveError>(kept.entry);
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    };
+    let moved = next_move(&store, &args.channel, after);
     let entry = match args.timeout {
         None => moved.await?,
-        Some(timeout) => match tokio::time::timeout(timeout, moved).await {
-            Ok(moved) => moved?,
-            Err(_) => {
-                return Err(MoveError::Stayed {
+        Some(timeout) => {
+            tokio::time::timeout(timeout, moved)
+                .await
+                .map_err(|_| MoveError::Timeout {
                     name: args.channel.clone(),
                     waited: timeout,
-                });
-            }
-        },
+                })??
+        }
     };
-    print(&entry, args.json, out)?;
+    print(&entry, OutputFormat::new(args.json), out)?;
     match &args.exec {
-        Some(command) => hook(command, &entry).await,
+        Some(command) => run_hook(command, &entry).await,
         None => Ok(()),
+    }
+}
+
+async fn next_move(store: &Store, name: &ChannelName, after: u64) -> Result<Move, StoreError> {
+    loop {
+        let mut moves = store.channel(name)?.moves.into_iter();
+        if let Some(found) = moves.find(|found| found.entry.number > after) {
+            return Ok(found.entry);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod alpine;
 pub mod debian;
+pub(crate) mod python;
 pub(crate) mod rpm;
 pub(crate) mod sqlite;

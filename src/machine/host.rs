@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{Death, Machine, MachineError};
 use crate::plan;
-use crate::ssh::{Auth, Refusal, Session, Target, connect_with};
+use crate::ssh::{Auth, RejectedKey, Session, Target, connect_with};
 
 /// A host that was there before, and stays.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl HostMachine {
     /// Not reachable, another host key, or no login.
     pub async fn connect(host: &plan::Host, ssh: &plan::Ssh) -> Result<Self, MachineError> {
         let target = target(host, ssh);
-        let session = connect_with(&target, ssh.timeout, Refusal::IsFinal).await?;
+        let session = connect_with(&target, ssh.timeout, RejectedKey::IsFinal).await?;
         Ok(Self {
             target,
             session,
@@ -39,7 +39,7 @@ impl Machine for HostMachine {
     }
 
     async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError> {
-        self.session = connect_with(&self.target, within, Refusal::MayPass).await?;
+        self.session = connect_with(&self.target, within, RejectedKey::MayBecomeValid).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::ssh::Session;
 
 pub(crate) mod guest;
@@ -24,7 +24,7 @@ pub trait Machine {
     async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError>;
 
     /// What keeps it from the network; `None` for a machine with a network of its own.
-    fn seal(&self) -> Option<&Seal> {
+    fn egress(&self) -> Option<&EgressProxy> {
         None
     }
 

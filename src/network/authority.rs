@@ -1,4 +1,4 @@
-//! A certificate authority for one build, in memory: it lets the proxy answer for hosts that are asked for with HTTPS.
+//! An in-memory certificate authority for one build, so that the proxy can serve HTTPS requests for any host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,20 +17,20 @@ pub(super) struct Authority {
     hosts: Mutex<HashMap<String, Arc<ServerConfig>>>,
 }
 
-/// Why a certificate could not be made.
+/// An error while creating a certificate.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuthorityError {
-    /// A name that cannot be in a certificate.
+    /// The host name is not valid in a certificate.
     #[error(transparent)]
     Certificate(#[from] rcgen::Error),
-    /// A certificate that cannot be used.
+    /// rustls rejected the certificate.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
 
 impl Authority {
-    /// Makes one. Its certificates are valid for centuries, because a guest's clock may be wrong; the authority itself is gone
-    /// with the build.
+    /// Creates an authority. Its certificates are valid for centuries, because a guest's clock may be wrong. The authority itself
+    /// ends with the build.
     pub fn new() -> Result<Self, AuthorityError> {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::default();
@@ -47,23 +47,23 @@ impl Authority {
         })
     }
 
-    /// Its certificate, for programs that are to trust it.
+    /// Returns the PEM certificate for programs that must trust the authority.
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// How to answer for a host, a name or an address.
-    pub fn answer_for(&self, host: &str) -> Result<Arc<ServerConfig>, AuthorityError> {
+    /// Returns the TLS configuration for a host name or address.
+    pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, AuthorityError> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = hosts.get(host) {
             return Ok(Arc::clone(known));
         }
-        let config = Arc::new(self.config(host)?);
+        let config = Arc::new(self.new_config(host)?);
         hosts.insert(host.to_owned(), Arc::clone(&config));
         Ok(config)
     }
 
-    fn config(&self, host: &str) -> Result<ServerConfig, AuthorityError> {
+    fn new_config(&self, host: &str) -> Result<ServerConfig, AuthorityError> {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new([host.to_owned()])?;
         parameters

@@ -1,4 +1,4 @@
-//! What a sealed machine may have from the network, over all its connections.
+//! Proxy of a sealed machine across all its SSH connections.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,31 +9,31 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::authority::Authority;
-use super::log::Served;
+use super::log::ServedRequest;
 use super::proxy::Proxy;
-use super::rules::Rules;
-use super::server::{Server, plain};
+use super::rules::UrlRules;
+use super::server::{Server, without_prefix};
 use super::{environment, rules::InvalidRule};
 use crate::ssh::{Session, SshError};
 use crate::ui::Ui;
 
-/// One question and its answer; beyond this the line is dead.
-const OPENING: Duration = Duration::from_mins(1);
+/// Limit for opening the forwarded port, which takes one round trip.
+const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Why a machine could not be sealed.
+/// An error while setting up the proxy of a sealed machine.
 #[derive(Debug, Error, Diagnostic)]
-pub enum SealError {
-    /// A rule that makes no sense.
+pub enum EgressError {
+    /// The template allows an invalid URL.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Rule(#[from] InvalidRule),
-    /// No certificate authority.
-    #[error("cannot make a certificate authority for this build: {0}")]
+    /// The key or certificate could not be generated.
+    #[error("cannot create a certificate authority for this build: {0}")]
     Authority(String),
 }
 
-/// The proxy of a sealed machine. That there is no other way out is the builder's work.
-pub struct Seal {
+/// Proxy of a sealed machine. The builder blocks all other network access.
+pub struct EgressProxy {
     server: Arc<Server>,
     proxy: Option<Proxy>,
     strict: bool,
@@ -41,14 +41,14 @@ pub struct Seal {
     ui: Ui,
 }
 
-impl Seal {
-    /// A seal that serves what the rules allow. `strict` steps fail when they asked for anything else.
+impl EgressProxy {
+    /// Creates a proxy for the rules. With `strict`, a step fails if any of its requests was refused.
     ///
     /// # Errors
-    /// No key could be made.
-    pub fn new(rules: Rules, strict: bool, ui: &Ui) -> Result<Self, SealError> {
+    /// Fails if no certificate authority can be created.
+    pub fn new(rules: UrlRules, strict: bool, ui: &Ui) -> Result<Self, EgressError> {
         let authority =
-            Authority::new().map_err(|error| SealError::Authority(error.to_string()))?;
+            Authority::new().map_err(|error| EgressError::Authority(error.to_string()))?;
         Ok(Self {
             server: Arc::new(Server::new(rules, Some(authority), ui)),
             proxy: None,
@@ -58,7 +58,7 @@ impl Seal {
         })
     }
 
-    /// For a machine whose sshd may forward no port, as that of a hardened image: it goes on without a proxy.
+    /// Lets a machine whose sshd forbids forwarding, as in a hardened image, go on without a proxy.
     #[must_use]
     pub fn tolerant(self) -> Self {
         Self {
@@ -70,16 +70,16 @@ impl Seal {
     /// Opens the proxy over a machine's first connection.
     ///
     /// # Errors
-    /// The connection dropped, or the machine's sshd forwards no port and there is something to serve.
+    /// Fails if the connection drops, or if there are rules and the machine's sshd forbids forwarding.
     pub async fn attach(&mut self, session: &Session) -> Result<(), SshError> {
         let needed = !self.tolerant && !self.server.rules().is_empty();
         self.open(session, needed).await
     }
 
-    /// As [`Self::attach`], over a connection that takes the place of one before.
+    /// Like [`Self::attach`], over a connection that replaces an earlier one.
     ///
     /// # Errors
-    /// The connection dropped.
+    /// Fails if the connection drops.
     pub async fn attach_again(&mut self, session: &Session) -> Result<(), SshError> {
         self.open(session, false).await
     }
@@ -87,7 +87,8 @@ impl Seal {
     async fn open(&mut self, session: &Session, needed: bool) -> Result<(), SshError> {
         match self.set_up(session).await {
             Err(error @ SshError::NoForward { .. }) if !needed => {
-                let text = format!("{error}: what [network] allows cannot be served from here on");
+                let text =
+                    format!("{error}: the URLs allowed in [network] cannot be served from now on");
                 if self.server.rules().is_empty() {
                     self.ui.detail(&text);
                 } else {
@@ -102,19 +103,18 @@ impl Seal {
     async fn set_up(&mut self, session: &Session) -> Result<(), SshError> {
         self.proxy = None;
         let opening = Proxy::open(session, Arc::clone(&self.server));
-        self.proxy = match timeout(OPENING, opening).await {
+        self.proxy = match timeout(OPEN_TIMEOUT, opening).await {
             Ok(proxy) => Some(proxy?),
             Err(_) => return Err(session.disconnected()),
         };
         Ok(())
     }
 
-    /// The user's screen.
     pub(crate) fn ui(&self) -> &Ui {
         &self.ui
     }
 
-    /// Shell lines that tell the programs of a step where the proxy is.
+    /// Returns shell lines that point a step's programs at the proxy.
     #[must_use]
     pub fn prelude(&self) -> String {
         match (&self.proxy, self.server.authority()) {
@@ -125,25 +125,25 @@ impl Seal {
         }
     }
 
-    /// What was served so far, in order.
+    /// Returns the requests served so far, in order.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         self.server.log().served()
     }
 
-    /// How many requests were refused so far.
+    /// Returns the number of requests refused so far.
     #[must_use]
     pub fn refusals(&self) -> usize {
         self.server.log().refused().len()
     }
 
-    /// What was refused after so many refusals, each once.
+    /// Returns the distinct refusals after the first `refusals`.
     #[must_use]
     pub fn refused_since(&self, refusals: usize) -> Vec<String> {
         let mut sentences: Vec<String> = Vec::new();
         for sentence in self.server.log().refused().into_iter().skip(refusals) {
-            // It goes into an error, and what was asked for may hold a secret.
-            let sentence = self.ui.redact(plain(&sentence));
+            // It ends up in an error, and the URL may contain a secret.
+            let sentence = self.ui.redact(without_prefix(&sentence));
             if !sentences.contains(&sentence) {
                 sentences.push(sentence);
             }
@@ -151,15 +151,15 @@ impl Seal {
         sentences
     }
 
-    /// Whether a step fails that asked for what is not allowed.
+    /// Returns true if a refused request fails the step.
     #[must_use]
     pub fn is_strict(&self) -> bool {
         self.strict
     }
 }
 
-impl fmt::Debug for Seal {
+impl fmt::Debug for EgressProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seal({:?})", self.proxy)
+        write!(f, "EgressProxy({:?})", self.proxy)
     }
 }

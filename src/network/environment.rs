@@ -1,15 +1,15 @@
-//! How the programs of a step learn of the proxy: shell lines at the start of a step, behind which its own environment comes.
+//! Shell lines that point a step's programs at the proxy. They run before the step's own environment is set.
 //!
-//! The authority's certificate goes into a file beside the script, in memory, that is gone with the step. `$0` is the step's start
-//! file, so its directory is that of the step; no variable is used, since all of them are the user's.
+//! The authority's certificate goes into an in-memory file beside the script, which is removed with the step. `$0` is the step's
+//! start file, so its directory is that of the step. The lines set no helper variables, because all names belong to the user.
 
 use crate::ssh::quote;
 
 const AUTHORITY: &str = "\"${0%/*}/authority.pem\"";
 const WGETRC: &str = "\"${0%/*}/wgetrc\"";
 
-/// Both spellings: programs differ in which one they read.
-const PROXY: [&str; 6] = [
+/// Both spellings, because programs read one or the other.
+const PROXY_VARIABLES: [&str; 6] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",
@@ -17,8 +17,8 @@ const PROXY: [&str; 6] = [
     "HTTPS_PROXY",
     "ALL_PROXY",
 ];
-/// OpenSSL, curl, Python's requests and pip, Node and npm, Git, Cargo, the AWS tools, Deno, Perl.
-const CERTIFICATES: [&str; 11] = [
+/// Read by OpenSSL, curl, Python's requests and pip, Node and npm, Git, Cargo, the AWS tools, Deno, Perl.
+const CERTIFICATE_VARIABLES: [&str; 11] = [
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -31,15 +31,15 @@ const CERTIFICATES: [&str; 11] = [
     "DENO_CERT",
     "PERL_LWP_SSL_CA_FILE",
 ];
-/// What is in the machine itself needs no proxy (10.0.2.15 is its address in QEMU's user network). The rest keeps tools from
-/// asking for what nobody wants: news of themselves.
+/// Connections to the machine itself bypass the proxy (10.0.2.15 is its address in QEMU's user network). The other settings
+/// turn off update checks.
 const SETTINGS: &str = "\
 export no_proxy=\"localhost,127.0.0.1,::1,10.0.2.15,$(read -r name </proc/sys/kernel/hostname && echo \"$name\")\"
 export NO_PROXY=\"$no_proxy\" NODE_USE_ENV_PROXY=1
 export PIP_DISABLE_PIP_VERSION_CHECK=1 NPM_CONFIG_AUDIT=false NPM_CONFIG_FUND=false NPM_CONFIG_UPDATE_NOTIFIER=false
 ";
 
-/// The lines for a proxy at this URL, whose authority has this certificate.
+/// Returns the lines for a proxy URL and the certificate of its authority.
 pub(super) fn prelude(proxy: &str, certificate: &str) -> String {
     let proxy = quote(proxy);
     let certificate = quote(certificate);
@@ -47,13 +47,13 @@ pub(super) fn prelude(proxy: &str, certificate: &str) -> String {
         let words = names.iter().map(|name| format!(" {name}={value}"));
         format!("export{}\n", words.collect::<String>())
     };
-    // wget reads no variable for this, but one that names its settings.
+    // wget reads no certificate variable, only one that names its settings file.
     format!(
         "printf %s {certificate} >{AUTHORITY}\n\
          printf 'ca_certificate = %s\\n' {AUTHORITY} >{WGETRC}\n\
          {}{}export WGETRC={WGETRC}\n{SETTINGS}",
-        exports(&PROXY, &proxy),
-        exports(&CERTIFICATES, AUTHORITY),
+        exports(&PROXY_VARIABLES, &proxy),
+        exports(&CERTIFICATE_VARIABLES, AUTHORITY),
     )
 }
 

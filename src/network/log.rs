@@ -1,45 +1,44 @@
-//! What passed through a proxy, and what did not.
+//! Log of served and refused requests.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::digest::Digest;
 
-/// One request that was served.
+/// One request that the proxy served.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Served {
-    /// What was fetched, without a login.
+pub struct ServedRequest {
+    /// Requested URL, without a login.
     pub url: String,
-    /// The HTTP status with which it was answered.
+    /// HTTP status of the response.
     pub status: u16,
-    /// What came; `None` when only the head was asked for, or when not all of it was taken.
-    pub content: Option<Content>,
-    /// The line of the template that allows it, or another name of the reason.
+    /// Digest and size of the body; `None` for a HEAD request or an incomplete transfer.
+    pub content: Option<ServedBody>,
+    /// Name of the rule that allowed the request.
     pub rule: String,
 }
 
-/// What a body was.
+/// Digest and size of a response body.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Content {
-    /// SHA-256 of all of it.
+pub struct ServedBody {
+    /// SHA-256 of the body.
     pub sha256: Digest,
-    /// Its size in bytes.
+    /// Number of bytes in the body.
     pub size: u64,
 }
 
-/// Filled by the connections of a proxy.
+/// Shared by all connections of a proxy.
 #[derive(Default, Debug)]
 pub(super) struct Log {
-    served: Mutex<Vec<Served>>,
-    /// One sentence each.
+    served: Mutex<Vec<ServedRequest>>,
     refused: Mutex<Vec<String>>,
 }
 
 impl Log {
-    pub fn add(&self, served: Served) {
+    pub fn add(&self, served: ServedRequest) {
         lock(&self.served).push(served);
     }
 
-    /// Returns whether this was not refused before.
+    /// Records a refusal; returns true if it is new.
     pub fn refuse(&self, sentence: &str) -> bool {
         let mut refused = lock(&self.refused);
         let new = !refused.iter().any(|known| known == sentence);
@@ -47,7 +46,7 @@ impl Log {
         new
     }
 
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         lock(&self.served).clone()
     }
 

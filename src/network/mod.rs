@@ -1,5 +1,4 @@
-//! What a guest may have from the network, through this host alone: a proxy that is carried over the SSH connection
-//! serves what was declared and keeps a log of it.
+//! Network access of a sealed guest: a proxy, reached through the SSH connection, serves the declared URLs and logs them.
 
 mod authority;
 mod egress;
@@ -10,7 +9,7 @@ mod rules;
 mod server;
 mod upstream;
 
-pub use egress::{Seal, SealError};
-pub use log::{Content, Served};
+pub use egress::{EgressError, EgressProxy};
+pub use log::{ServedBody, ServedRequest};
 pub use proxy::Proxy;
-pub use rules::{InvalidRule, Purpose, Rule, Rules};
+pub use rules::{InvalidRule, ProxyPurpose, UrlRule, UrlRules};

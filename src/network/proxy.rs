@@ -1,4 +1,4 @@
-//! The proxy: connections that come through the SSH connection.
+//! The guest's end of the proxy: a forwarded port on its loopback.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::log::Served;
-use super::rules::Rules;
+use super::log::ServedRequest;
+use super::rules::UrlRules;
 use super::server::Server;
-use crate::ssh::{Forward, Session, SshError};
+use crate::ssh::{ForwardedPort, Session, SshError};
 use crate::ui::Ui;
 
-/// A proxy that programs in a machine can use as long as this value and the session live.
+/// A proxy for programs on a machine. It lives as long as this value and the session.
 pub struct Proxy {
     port: u16,
     server: Arc<Server>,
@@ -20,15 +20,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Opens a port on the machine's loopback and serves there by HTTP what the rules allow.
+    /// Opens a port on the machine's loopback and serves the URLs that the rules allow.
     ///
     /// # Errors
-    /// The machine's sshd does not allow it, or the connection dropped.
-    pub async fn serve(session: &Session, rules: &Rules, ui: &Ui) -> Result<Self, SshError> {
+    /// Fails if the machine's sshd forbids forwarding or the connection drops.
+    pub async fn serve(session: &Session, rules: &UrlRules, ui: &Ui) -> Result<Self, SshError> {
         Self::open(session, Arc::new(Server::new(rules.clone(), None, ui))).await
     }
 
-    /// As [`Self::serve`], for a server that goes on when the connection drops.
+    /// Like [`Self::serve`], for a server that outlives the connection.
     pub(super) async fn open(session: &Session, server: Arc<Server>) -> Result<Self, SshError> {
         let forward = session.forward_remote().await?;
         let port = forward.port();
@@ -43,25 +43,25 @@ impl Proxy {
     /// Closes the port, before the session ends.
     ///
     /// # Errors
-    /// The connection dropped.
+    /// Fails if the connection drops.
     pub async fn end(self, session: &Session) -> Result<(), SshError> {
         drop(self.serving);
         session.end_forward(self.port).await
     }
 
-    /// Where programs in the machine find it, as in `http://127.0.0.1:41234`.
+    /// Returns the proxy URL for programs on the machine, as in `http://127.0.0.1:41234`.
     #[must_use]
     pub fn guest_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What it served, in order.
+    /// Returns the served requests in order.
     #[must_use]
-    pub fn served(&self) -> Vec<Served> {
+    pub fn served(&self) -> Vec<ServedRequest> {
         self.server.log().served()
     }
 
-    /// What it refused, as one sentence each, in order.
+    /// Returns one sentence per refused request, in order.
     #[must_use]
     pub fn refused(&self) -> Vec<String> {
         self.server.log().refused()
@@ -74,8 +74,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-async fn accept(mut forward: Forward, server: Arc<Server>) {
-    // Dropped with this task, and with it every connection.
+async fn accept(mut forward: ForwardedPort, server: Arc<Server>) {
+    // Dropping this task closes every connection.
     let mut connections = JoinSet::new();
     while let Some(stream) = forward.next().await {
         let server = Arc::clone(&server);

@@ -1,4 +1,4 @@
-//! Which URLs a proxy serves. Pure.
+//! Rules for the URLs that a proxy serves. Pure.
 
 use std::path::PathBuf;
 
@@ -9,32 +9,32 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 
-/// One thing that may be fetched.
+/// Allows one URL, or all URLs below a prefix.
 #[derive(Clone, Debug)]
-pub struct Rule {
-    /// A path that ends with `/` stands for all below it.
+pub struct UrlRule {
+    /// A path that ends with `/` is a prefix.
     url: Url,
     file: Option<(Digest, PathBuf)>,
-    plain_too: bool,
+    accepts_http: bool,
     name: String,
 }
 
-/// Text that no rule can be made of.
+/// A URL that cannot be a rule.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{url:?} cannot be served to a guest: {reason}")]
+#[error("cannot serve {url:?} to a guest: {reason}")]
 #[diagnostic(help("give an `http` or `https` URL without a login, a query or a fragment"))]
 pub struct InvalidRule {
-    /// The text.
+    /// URL as the template has it.
     pub url: String,
-    /// What is wrong with it.
+    /// Reason for the rejection.
     pub reason: String,
 }
 
-impl Rule {
-    /// Allows a URL; with a path that ends with `/`, all below it. `name` says where it was declared.
+impl UrlRule {
+    /// Allows a URL, or all URLs below one that ends with `/`. `name` tells where it was declared.
     ///
     /// # Errors
-    /// The text is not such a URL.
+    /// Fails unless the URL is `http` or `https`, without a login or fragment; a prefix has no query.
     pub fn new(url: &str, name: impl Into<String>) -> Result<Self, InvalidRule> {
         let invalid = |reason: String| InvalidRule {
             url: url.to_owned(),
@@ -42,10 +42,10 @@ impl Rule {
         };
         let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
         if !matches!(parsed.scheme(), "http" | "https") {
-            return Err(invalid(format!("`{}` is not known", parsed.scheme())));
+            return Err(invalid(format!("unknown scheme `{}`", parsed.scheme())));
         }
         if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(invalid("it holds a login".to_owned()));
+            return Err(invalid("it contains a login".to_owned()));
         }
         if parsed.fragment().is_some() {
             return Err(invalid("it has a fragment".to_owned()));
@@ -56,12 +56,12 @@ impl Rule {
         Ok(Self {
             url: parsed,
             file: None,
-            plain_too: false,
+            accepts_http: false,
             name: name.into(),
         })
     }
 
-    /// Serves this file, whose digest was compared, and asks nobody.
+    /// Serves a local file, whose digest has been verified, instead of fetching the URL.
     #[must_use]
     pub fn from_file(self, digest: Digest, path: PathBuf) -> Self {
         Self {
@@ -70,16 +70,15 @@ impl Rule {
         }
     }
 
-    /// What is asked for with `http` is fetched with `https` where the rule says so: for a guest that has no way to check it.
+    /// Accepts `http` requests for an `https` rule and fetches them with `https`.
     #[must_use]
     pub fn plain_too(self) -> Self {
         Self {
-            plain_too: true,
+            accepts_http: true,
             ..self
         }
     }
 
-    /// Where it was declared.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -88,10 +87,10 @@ impl Rule {
         self.file.as_ref()
     }
 
-    /// What to fetch for a request, if this rule allows it.
-    fn upstream(&self, asked: &Url) -> Option<Url> {
-        let mut url = asked.clone();
-        if self.plain_too && self.url.scheme() == "https" && asked.scheme() == "http" {
+    /// Returns the URL to fetch for a request, if this rule allows it.
+    fn upstream(&self, requested: &Url) -> Option<Url> {
+        let mut url = requested.clone();
+        if self.accepts_http && self.url.scheme() == "https" && requested.scheme() == "http" {
             url.set_scheme("https").ok()?;
         }
         if !same_origin(&url, &self.url) {
@@ -99,7 +98,7 @@ impl Rule {
         }
         let below = self.url.path().ends_with('/') && self.file.is_none();
         let allowed = if below {
-            url.path().starts_with(self.url.path()) && !climbs(url.path())
+            url.path().starts_with(self.url.path()) && !has_encoded_parent(url.path())
         } else {
             url.path() == self.url.path() && url.query() == self.url.query()
         };
@@ -113,32 +112,32 @@ fn same_origin(a: &Url, b: &Url) -> bool {
         && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// Whether a server that decodes the path could be led out of a directory. A plain `..` is gone by now.
-fn climbs(path: &str) -> bool {
+/// Returns true if a server that decodes the path could leave the directory. The URL parser has resolved any plain `..`.
+fn has_encoded_parent(path: &str) -> bool {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     decoded.split(['/', '\\']).any(|part| part == "..")
 }
 
-/// What a proxy is for: its refusals say what would allow the request.
+/// Purpose of a proxy, which decides the advice in its refusals.
 #[derive(Clone, Debug)]
-pub enum Purpose {
-    /// Steps of a sealed build; the name of the template's file.
+pub enum ProxyPurpose {
+    /// Serves the steps of a sealed build; holds the template's file name.
     Steps(String),
-    /// A package manager that reads its declared sources; the name of the template's file.
+    /// Serves package sources to a package manager; holds the template's file name.
     Sources(String),
 }
 
-/// All that a proxy serves.
+/// Rules of one proxy.
 #[derive(Clone, Debug)]
-pub struct Rules {
-    rules: Vec<Rule>,
-    purpose: Purpose,
+pub struct UrlRules {
+    rules: Vec<UrlRule>,
+    purpose: ProxyPurpose,
 }
 
-impl Rules {
-    /// Serves this and nothing else.
+impl UrlRules {
+    /// Serves these rules and nothing else.
     #[must_use]
-    pub fn new(rules: Vec<Rule>, purpose: Purpose) -> Self {
+    pub fn new(rules: Vec<UrlRule>, purpose: ProxyPurpose) -> Self {
         Self { rules, purpose }
     }
 
@@ -146,45 +145,45 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// Whether anything of this host may be fetched.
-    pub(super) fn knows(&self, origin: &Url) -> bool {
+    /// Returns true if any rule allows a URL of this host.
+    pub(super) fn allows_host(&self, origin: &Url) -> bool {
         self.rules.iter().any(|rule| same_origin(&rule.url, origin))
     }
 
-    /// The rule that allows a request, and what to fetch for it.
-    pub(super) fn find(&self, asked: &Url) -> Option<(&Rule, Url)> {
+    /// Returns the rule that allows a request and the URL to fetch.
+    pub(super) fn find(&self, requested: &Url) -> Option<(&UrlRule, Url)> {
         self.rules
             .iter()
-            .find_map(|rule| Some((rule, rule.upstream(asked)?)))
+            .find_map(|rule| Some((rule, rule.upstream(requested)?)))
     }
 
-    /// Why a request is refused, and the line that would allow it. One line of plain ASCII.
+    /// Explains a refusal and how to allow the request, in one line of ASCII.
     pub(super) fn refusal(&self, method: &str, url: &Url) -> String {
         if !matches!(method, "GET" | "HEAD") {
             return format!(
-                "karat: a sealed build only reads from the network, and {method} {url} would write; {}",
-                self.way_out()
+                "karat: a sealed build may only read from the network, and {method} {url} would write; {}",
+                self.how_to_allow()
             );
         }
         match &self.purpose {
-            Purpose::Steps(template) => format!(
+            ProxyPurpose::Steps(template) => format!(
                 "karat: this build is sealed and {template} does not allow {url}; \
                  `allow = [{{ url = \"{url}\" }}]` in its [network] would"
             ),
-            Purpose::Sources(template) => format!(
-                "karat: {url} belongs to no source of packages that is declared; \
-                 one of `repositories` in [packages] of {template} with `uri = \"{}\"` would declare it",
+            ProxyPurpose::Sources(template) => format!(
+                "karat: {url} is not part of a declared package source; \
+                 a repository with `uri = \"{}\"` in [packages] of {template} would declare it",
                 url.origin().ascii_serialization()
             ),
         }
     }
 
-    fn way_out(&self) -> String {
+    fn how_to_allow(&self) -> String {
         match &self.purpose {
-            Purpose::Steps(template) => {
+            ProxyPurpose::Steps(template) => {
                 format!("`open = true` in [network] of {template} would allow it")
             }
-            Purpose::Sources(_) => "no source of packages needs that".to_owned(),
+            ProxyPurpose::Sources(_) => "package sources need only GET and HEAD".to_owned(),
         }
     }
 }
@@ -193,18 +192,18 @@ impl Rules {
 mod tests {
     use super::*;
 
-    fn rules() -> Rules {
-        let rule = |url| Rule::new(url, "a rule").unwrap();
+    fn rules() -> UrlRules {
+        let rule = |url| UrlRule::new(url, "a rule").unwrap();
         let file = rule("https://b.example.org/tool.tar")
             .from_file(Digest::of(b""), PathBuf::from("/cache/tool"));
-        Rules::new(
+        UrlRules::new(
             vec![
                 rule("https://a.example.org/prefix/"),
                 rule("http://a.example.org:8080/one?q=1"),
                 file,
                 rule("https://c.example.org/").plain_too(),
             ],
-            Purpose::Steps("web.toml".to_owned()),
+            ProxyPurpose::Steps("web.toml".to_owned()),
         )
     }
 
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_rule_is_refused() {
+    fn an_invalid_rule_is_rejected() {
         for url in [
             "",
             "a.example.org/x",
@@ -254,14 +253,14 @@ mod tests {
             "https://a.example.org/x#y",
             "https://a.example.org/?q=1",
         ] {
-            assert!(Rule::new(url, "").is_err(), "{url:?}");
+            assert!(UrlRule::new(url, "").is_err(), "{url:?}");
         }
     }
 
     #[test]
     fn a_refusal_is_one_line_that_names_what_would_allow_it() {
         let url = Url::parse("https://x.example.org/install.sh\n?a=\u{e9}").unwrap();
-        let sources = Rules::new(Vec::new(), Purpose::Sources("web.toml".to_owned()));
+        let sources = UrlRules::new(Vec::new(), ProxyPurpose::Sources("web.toml".to_owned()));
         for (sentence, expected) in [
             (
                 rules().refusal("GET", &url),

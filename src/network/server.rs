@@ -1,4 +1,4 @@
-//! What the proxy does with one connection: HTTP, and HTTPS behind `CONNECT`.
+//! Serves proxy connections: HTTP, and HTTPS through `CONNECT`.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,26 +19,26 @@ use tokio_rustls::TlsAcceptor;
 
 use super::authority::Authority;
 use super::log::Log;
-use super::rules::Rules;
+use super::rules::UrlRules;
 use super::upstream::{self, Answer};
 use crate::fetch::transfer::{self, Redirects, TransferError};
-use crate::ssh::Stream;
+use crate::ssh::ForwardedStream;
 use crate::ui::Ui;
 
-/// A program that asked for a tunnel and then does not speak TLS in it is let go of.
-const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Limit for the TLS handshake after a `CONNECT`.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers all connections of one build.
+/// Serves all connections of one build.
 pub(super) struct Server {
-    rules: Rules,
+    rules: UrlRules,
     log: Arc<Log>,
-    /// Without one, HTTPS is refused.
+    /// HTTPS is refused without an authority.
     authority: Option<Authority>,
     client: Result<reqwest::Client, TransferError>,
     ui: Ui,
 }
 
-/// A program that was told to go on with TLS.
+/// An accepted `CONNECT` request, before its TLS handshake.
 struct Tunnel {
     upgrade: OnUpgrade,
     origin: Url,
@@ -46,12 +46,12 @@ struct Tunnel {
 }
 
 impl Server {
-    pub fn new(rules: Rules, authority: Option<Authority>, ui: &Ui) -> Self {
+    pub fn new(rules: UrlRules, authority: Option<Authority>, ui: &Ui) -> Self {
         Self {
             rules,
             log: Arc::default(),
             authority,
-            // Without a client, each request says what is wrong.
+            // A failure is reported by each request.
             client: transfer::client(Redirects::Secure),
             ui: ui.clone(),
         }
@@ -65,11 +65,11 @@ impl Server {
         self.authority.as_ref()
     }
 
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &UrlRules {
         &self.rules
     }
 
-    pub async fn connection(&self, stream: Stream) {
+    pub async fn connection(&self, stream: ForwardedStream) {
         let tunnel = Mutex::new(None);
         let service = service_fn(|request: Request<Incoming>| async {
             let answer = match *request.method() {
@@ -78,7 +78,7 @@ impl Server {
             };
             Ok::<_, Infallible>(answer)
         });
-        // A connection that ends early is the guest's business.
+        // A program may close its connection early.
         let _ended = http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
@@ -89,7 +89,7 @@ impl Server {
         }
     }
 
-    /// Lets a program go on with TLS, also where the host is not allowed: inside, the refusal is one that every program shows.
+    /// Accepts a tunnel even to a host that is not allowed: programs show a refusal only inside TLS.
     fn connect(
         &self,
         request: Request<Incoming>,
@@ -99,12 +99,12 @@ impl Server {
             let text = "karat: CONNECT needs the name and port of a host";
             return say(StatusCode::BAD_REQUEST, text);
         };
-        let is_https = origin.port().is_none() || self.rules.knows(&origin);
+        let is_https = origin.port().is_none() || self.rules.allows_host(&origin);
         let Some(authority) = self.authority.as_ref().filter(|_| is_https) else {
             return self.refuse(&self.rules.refusal("GET", &origin));
         };
         let host = origin.host_str().unwrap_or_default();
-        match authority.answer_for(host.trim_matches(['[', ']'])) {
+        match authority.server_config(host.trim_matches(['[', ']'])) {
             Ok(tls) => {
                 let upgrade = hyper::upgrade::on(request);
                 *tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Tunnel {
@@ -129,7 +129,7 @@ impl Server {
         } = tunnel;
         let Ok(upgraded) = upgrade.await else { return };
         let accepting = TlsAcceptor::from(tls).accept(TokioIo::new(upgraded));
-        let Ok(Ok(stream)) = timeout(HANDSHAKE, accepting).await else {
+        let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, accepting).await else {
             self.not_trusted(&origin);
             return;
         };
@@ -142,12 +142,12 @@ impl Server {
             .await;
     }
 
-    /// A program gave up before it said what it wants: the user has to know why.
+    /// Reports a failed TLS handshake, which hides the request from the log.
     fn not_trusted(&self, origin: &Url) {
-        if self.rules.knows(origin) {
+        if self.rules.allows_host(origin) {
             self.ui.warn(&format!(
-                "a program in the guest did not take karat's certificate for {origin}; \
-                 it has to trust the file that SSL_CERT_FILE names"
+                "a program in the guest rejected karat's certificate for {origin}; \
+                 it must trust the file named by SSL_CERT_FILE"
             ));
         } else {
             self.refused(&self.rules.refusal("GET", origin));
@@ -173,7 +173,7 @@ impl Server {
             (None, Err(error)) => Err(format!("karat: cannot fetch {url}: {error}")),
         };
         answer.unwrap_or_else(|sentence| {
-            self.ui.warn(plain(&sentence));
+            self.ui.warn(without_prefix(&sentence));
             say(StatusCode::BAD_GATEWAY, &sentence)
         })
     }
@@ -183,20 +183,20 @@ impl Server {
         say(StatusCode::FORBIDDEN, sentence)
     }
 
-    /// Tells the user, once.
+    /// Warns the user, once per sentence.
     fn refused(&self, sentence: &str) {
         if self.log.refuse(sentence) {
-            self.ui.warn(plain(sentence));
+            self.ui.warn(without_prefix(sentence));
         }
     }
 }
 
-/// A sentence as karat itself says it.
-pub(super) fn plain(sentence: &str) -> &str {
+/// Removes the `karat: ` that tells a guest's user who refused.
+pub(super) fn without_prefix(sentence: &str) -> &str {
     sentence.strip_prefix("karat: ").unwrap_or(sentence)
 }
 
-/// An answer of karat's own. Many programs show the status line and not the body, so the sentence is in both.
+/// Builds a response with the sentence in body and status line, because many programs show only the latter.
 fn say(status: StatusCode, sentence: &str) -> Response<Answer> {
     let mut response = Response::new(Answer::text(sentence));
     *response.status_mut() = status;
@@ -209,7 +209,7 @@ fn say(status: StatusCode, sentence: &str) -> Response<Answer> {
     response
 }
 
-/// The URL of a request to a proxy, without a login: that is no part of a name.
+/// Returns the URL of a proxy request, without login and fragment.
 fn absolute(uri: &Uri) -> Option<Url> {
     uri.authority()?;
     let mut url = Url::parse(&uri.to_string()).ok()?;
@@ -219,7 +219,7 @@ fn absolute(uri: &Uri) -> Option<Url> {
     Some(url)
 }
 
-/// The host that a `CONNECT` names.
+/// Returns the host named by a `CONNECT` request.
 fn origin(uri: &Uri) -> Option<Url> {
     let authority = uri.authority()?;
     authority.port()?;
@@ -228,7 +228,7 @@ fn origin(uri: &Uri) -> Option<Url> {
         .filter(|url| url.username().is_empty() && url.password().is_none())
 }
 
-/// The URL of a request inside a tunnel to this host.
+/// Returns the URL of a request inside a tunnel.
 fn within(origin: &Url, uri: &Uri) -> Url {
     let mut url = origin.clone();
     url.set_path(uri.path());

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// How the names of unfinished files begin, so that what a crash left can be told from the rest.
+/// Prefix of the names of unfinished files; leftovers of a crash are recognised by it.
 pub const UNFINISHED: &str = ".unfinished-";
 
-/// A file that is not under its final name yet; removed when dropped.
+/// A file that does not have its final name yet; removed when dropped.
 #[derive(Debug)]
 pub struct Unfinished {
     file: NamedTempFile,
@@ -18,10 +18,7 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// Starts a file that will be `target`, with these permission bits.
-    ///
-    /// # Errors
-    /// The directory of `target` cannot be written.
+    /// Creates an empty file beside `target`, with these permission bits.
     pub fn create(target: &Path, mode: u32) -> io::Result<Self> {
         let file =
             tempfile::Builder::new()
@@ -35,40 +32,23 @@ impl Unfinished {
         Ok(Self { file, target })
     }
 
-    /// The file to write to.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Where the bytes are for now.
-    #[must_use]
+    /// Path of the file until it is finished.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// Gives the file its name, in place of a file that has it already.
-    ///
-    /// # Errors
-    /// Syncing or renaming failed; nothing is left.
+    /// Syncs the file and renames it to its target, replacing a file of that name. An error removes it.
     pub fn finish(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         self.file.persist(&self.target)?;
         sync_directory(directory_of(&self.target))
     }
 
-    /// Gives the file a name in the same directory that was not known when it was begun, such as its digest.
-    ///
-    /// # Errors
-    /// Syncing or renaming failed; nothing is left.
-    pub fn finish_as(mut self, target: &Path) -> io::Result<()> {
-        target.clone_into(&mut self.target);
-        self.finish()
-    }
-
-    /// Gives the file its name, unless a file has it already.
-    ///
-    /// # Errors
-    /// The name is taken ([`io::ErrorKind::AlreadyExists`]), or syncing failed; nothing is left.
+    /// Renames into place; fails with [`io::ErrorKind::AlreadyExists`] if the target exists. An error removes the file.
     pub fn finish_new(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
         self.file.persist_noclobber(&self.target)?;
@@ -76,20 +56,14 @@ impl Unfinished {
     }
 }
 
-/// Writes a small file whole.
-///
-/// # Errors
-/// Writing failed; `target` is as it was.
+/// Writes a small file. After an error `target` is as it was.
 pub fn write(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut unfinished = Unfinished::create(target, mode)?;
     unfinished.file().write_all(bytes)?;
     unfinished.finish()
 }
 
-/// Makes a directory and those above it that are missing; others cannot write to them, whatever the umask says.
-///
-/// # Errors
-/// One cannot be made.
+/// Creates a directory and its missing parents. Other users cannot write to them, whatever the umask.
 pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -97,16 +71,12 @@ pub fn make_directory(directory: &Path) -> io::Result<()> {
         .create(directory)
 }
 
-/// Makes the names in a directory durable.
-///
-/// # Errors
-/// The directory cannot be opened or synced.
+/// Syncs a directory, so that the names in it survive a crash.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// The directory that a path's last name is in.
-#[must_use]
+/// Returns the parent directory of a path: `.` for a bare name.
 pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 
-/// A call of `program` by way of `setpriv` (util-linux), which makes the kernel send SIGKILL when karat's main thread
-/// goes, however it goes, and then becomes the program. `setpriv` ends with 127 when there is no such program.
+/// Returns a command that runs `program` through `setpriv` (util-linux). `setpriv` makes the kernel send SIGKILL when
+/// karat's main thread ends for any reason, and then executes the program. It exits with 127 if the program does not exist.
 ///
-/// It has a process group of its own, so that Ctrl-C reaches karat alone, and nothing on stdin. Dropping the child
-/// kills it.
+/// The child has its own process group, so that Ctrl-C reaches karat alone, and an empty stdin. Dropping it kills it.
 #[must_use]
 pub fn command(program: &str) -> Command {
     let mut command = Command::new("setpriv");
@@ -22,20 +21,20 @@ pub fn command(program: &str) -> Command {
     command
 }
 
-/// How long a killed child may take to be gone: one that writes to a slow disk is not interrupted.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a killed child: the kernel does not interrupt one that writes to a slow disk.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A child that is gone when this is dropped. One that was only told to die may still make the file that it was about to
-/// make, after everybody else has cleaned up.
+/// A child that is killed and reaped when dropped. A child that is only signalled may still create a file after the
+/// clean-up.
 #[derive(Debug)]
 pub struct Reaped(pub Child);
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        // Neither fails unless it is gone already.
+        // Both fail only if it has ended already.
         let _ = self.0.start_kill();
         let started = Instant::now();
-        while matches!(self.0.try_wait(), Ok(None)) && started.elapsed() < PATIENCE {
+        while matches!(self.0.try_wait(), Ok(None)) && started.elapsed() < KILL_TIMEOUT {
             std::thread::sleep(Duration::from_micros(200));
         }
     }

@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a waiting task looks again. A blocking `flock` could not be cancelled.
-const POLL: Duration = Duration::from_millis(50);
+/// Time between two attempts of a waiting task. A blocking `flock` could not be cancelled.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A lock that is held until it is dropped.
+/// A lock on a file, held until it is dropped.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
@@ -17,26 +17,17 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock for itself alone, or says at once that another process has it.
-    ///
-    /// # Errors
-    /// The lock file cannot be made or locked.
+    /// Takes the exclusive lock; returns `None` at once if another process holds the lock.
     pub fn try_exclusive(path: &Path) -> io::Result<Option<Self>> {
         Self::attempt(path, File::try_lock)
     }
 
-    /// Takes the lock together with others who share it, or says at once that one process has it alone.
-    ///
-    /// # Errors
-    /// The lock file cannot be made or locked.
+    /// Takes a shared lock; returns `None` at once if another process holds the exclusive lock.
     pub fn try_shared(path: &Path) -> io::Result<Option<Self>> {
         Self::attempt(path, File::try_lock_shared)
     }
 
-    /// Waits for the lock; calls `waiting` once when another process has it.
-    ///
-    /// # Errors
-    /// The lock file cannot be made or locked.
+    /// Waits for the exclusive lock; calls `waiting` once if another process holds it.
     pub async fn exclusive(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
         let mut waiting = Some(waiting);
         loop {
@@ -46,16 +37,13 @@ impl FileLock {
             if let Some(waiting) = waiting.take() {
                 waiting();
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Frees the lock and removes its file.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
+    /// Releases the lock and removes its file.
     pub fn remove(self) -> io::Result<()> {
-        // Removed while held: whoever waits finds the name gone or new, and starts over (see `attempt`).
+        // Removed while held: a waiting process finds the name gone or new, and starts over (see `attempt`).
         std::fs::remove_file(&self.path)
     }
 
@@ -76,12 +64,14 @@ impl FileLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // The holder before us may have removed the file after we opened it; a lock on it would guard nothing.
+            // The holder before us may have removed the file after we opened it; a lock on it would exclude no other process.
             let held = file.metadata()?;
             match std::fs::metadata(path) {
                 Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => {
-                    let path = path.to_owned();
-                    return Ok(Some(Self { file, path }));
+                    return Ok(Some(Self {
+                        file,
+                        path: path.to_owned(),
+                    }));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -93,7 +83,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Closing would free it too, but not while a child that was just forked still has a copy of the descriptor.
+        // Closing would release it too, but not while a child that was just forked still has a copy of the descriptor.
         drop(self.file.unlock());
     }
 }
@@ -103,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holder_alone_or_many_together() {
+    fn one_exclusive_holder_or_many_shared() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let alone = FileLock::try_exclusive(&path).unwrap().unwrap();

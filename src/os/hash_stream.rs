@@ -1,4 +1,4 @@
-//! SHA-256 of streams, off the main thread, with progress; stops soon after nobody waits for it any more.
+//! SHA-256 of streams, on a blocking thread, with progress. Dropping the future stops the work.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,18 +9,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 
-/// Large enough that the cost of a read vanishes beside hashing it.
-const BLOCK: usize = 1 << 20;
+/// Bytes of one read: large enough that hashing them outweighs the system call.
+const BLOCK_SIZE: usize = 1 << 20;
 
-/// Tells blocking work that its result is no longer wanted.
+/// Flag that tells blocking work to stop.
 #[derive(Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Fails once the work is no longer wanted.
+    /// Fails once the work was told to stop.
     ///
     /// # Errors
-    /// Nobody waits any more.
+    /// The future that waited for the result was dropped.
     pub fn check(&self) -> io::Result<()> {
         if self.0.load(Ordering::Relaxed) {
             return Err(io::Error::other("cancelled"));
@@ -29,8 +29,8 @@ impl Stop {
     }
 }
 
-/// Runs blocking work beside the runtime. Dropping the future tells the work to stop: a runtime waits for its blocking
-/// threads when it ends, so work that went on would hold up a cancelled build.
+/// Runs blocking work beside the runtime. Dropping the future tells the work to stop: a runtime that shuts down waits for
+/// its blocking threads, so running work would hold up a cancelled build.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 'static) -> T {
     struct StopOnDrop(Stop);
     impl Drop for StopOnDrop {
@@ -46,58 +46,112 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce(&Stop) -> T + Send + 
     }
 }
 
-/// Copies `from` to `to` and returns the digest and number of the bytes that went through.
-///
-/// # Errors
-/// Reading or writing failed, or the work was told to stop.
-pub fn copy(
-    mut from: impl Read,
-    mut to: impl Write,
-    stop: &Stop,
-    progress: impl Fn(u64),
-) -> io::Result<(Digest, u64)> {
-    let mut hasher = Sha256::new();
-    let mut block = vec![0; BLOCK];
-    let mut size = 0;
-    loop {
-        stop.check()?;
-        let length = match from.read(&mut block) {
-            Ok(0) => return Ok((Digest::from_hasher(hasher), size)),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hasher.update(&block[..length]);
-        to.write_all(&block[..length])?;
-        size += length as u64;
-        progress(length as u64);
+/// Running SHA-256 and length of a stream.
+#[derive(Clone, Default)]
+pub struct StreamHash {
+    hasher: Sha256,
+    length: u64,
+}
+
+impl StreamHash {
+    /// Adds bytes at the end.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    /// Adds `count` zeros at the end.
+    pub fn update_zeros(&mut self, mut count: u64) {
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        while count > 0 {
+            let length = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            self.update(&ZEROS[..length]);
+            count -= length as u64;
+        }
+    }
+
+    /// Adds the rest of `from`; calls `progress` with the length of each block.
+    ///
+    /// # Errors
+    /// Reading fails, or the work was told to stop.
+    pub fn read(&mut self, from: impl Read, stop: &Stop, progress: impl Fn(u64)) -> io::Result<()> {
+        self.copy(from, io::sink(), stop, progress)
+    }
+
+    fn copy(
+        &mut self,
+        mut from: impl Read,
+        mut to: impl Write,
+        stop: &Stop,
+        progress: impl Fn(u64),
+    ) -> io::Result<()> {
+        let mut block = vec![0; BLOCK_SIZE];
+        loop {
+            stop.check()?;
+            let length = match from.read(&mut block) {
+                Ok(0) => return Ok(()),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.update(&block[..length]);
+            to.write_all(&block[..length])?;
+            progress(length as u64);
+        }
+    }
+
+    /// Returns the number of bytes so far.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Returns the digest of the bytes so far.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::from_hasher(self.hasher.clone())
     }
 }
 
-/// The digest and number of the bytes that are left in `from`.
+/// Copies the rest of `from` to `to`; returns digest and number of the bytes. `progress` gets the length of each block.
 ///
 /// # Errors
-/// Reading failed, or the work was told to stop.
+/// Reading or writing fails, or the work was told to stop.
+pub fn copy(
+    from: impl Read,
+    to: impl Write,
+    stop: &Stop,
+    progress: impl Fn(u64),
+) -> io::Result<(Digest, u64)> {
+    let mut hash = StreamHash::default();
+    hash.copy(from, to, stop, progress)?;
+    Ok((hash.digest(), hash.length()))
+}
+
+/// Hashes the rest of `from`; returns digest and number of the bytes.
+///
+/// # Errors
+/// Reading fails, or the work was told to stop.
 pub fn digest(from: impl Read, stop: &Stop, progress: impl Fn(u64)) -> io::Result<(Digest, u64)> {
     copy(from, io::sink(), stop, progress)
 }
 
-/// Blocks of zeros this large become holes: the cluster of qcow2, and a multiple of every file system's block.
-const HOLE: usize = 1 << 16;
+/// Bytes of zeros that become a hole: the cluster of qcow2, and a multiple of every file system's block.
+const HOLE_SIZE: usize = 1 << 16;
 
-/// A new, empty file that is written from its start, with holes where there are only zeros.
+/// Writer that fills a new, empty file from its start, with holes in place of zeros.
 pub struct Sparse<'f>(&'f mut File);
 
 impl<'f> Sparse<'f> {
-    /// Writes to this file.
+    /// Wraps a new, empty file.
     pub fn new(file: &'f mut File) -> Self {
         Self(file)
     }
 
-    /// Gives the file its length: a hole at the end is not written by anything else.
+    /// Sets the length of the file: a hole at the end is not written otherwise.
     ///
     /// # Errors
-    /// The file cannot be changed.
+    /// The file cannot be resized.
     pub fn finish(self) -> io::Result<()> {
         let end = self.0.stream_position()?;
         self.0.set_len(end)
@@ -106,9 +160,9 @@ impl<'f> Sparse<'f> {
 
 impl Write for Sparse<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let block = &bytes[..bytes.len().min(HOLE)];
+        let block = &bytes[..bytes.len().min(HOLE_SIZE)];
         if block.iter().all(|byte| *byte == 0) {
-            // At most HOLE, so it fits.
+            // At most HOLE_SIZE, so it fits.
             self.0
                 .seek(SeekFrom::Current(block.len().cast_signed() as i64))?;
             return Ok(block.len());
@@ -127,11 +181,22 @@ mod tests {
 
     #[test]
     fn a_copy_is_what_its_digest_says() {
-        let bytes = vec![7; BLOCK + 1];
+        let bytes = vec![7; BLOCK_SIZE + 1];
         let mut copied = Vec::new();
         let (digest, size) = copy(&bytes[..], &mut copied, &Stop::default(), |_| {}).unwrap();
         assert_eq!((digest, size), (Digest::of(&bytes), bytes.len() as u64));
         assert_eq!(copied, bytes);
+    }
+
+    #[test]
+    fn zeros_are_hashed_without_a_buffer_of_their_length() {
+        let mut hash = StreamHash::default();
+        hash.update(b"head");
+        hash.update_zeros(200_000);
+        hash.read(&b"tail"[..], &Stop::default(), |_| {}).unwrap();
+        let bytes = [&b"head"[..], &vec![0; 200_000], b"tail"].concat();
+        assert_eq!(hash.digest(), Digest::of(&bytes));
+        assert_eq!(hash.length(), bytes.len() as u64);
     }
 
     #[test]
@@ -148,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_stops() {
+    async fn work_stops_when_its_future_is_dropped() {
         let (ended, end) = std::sync::mpsc::channel();
         let endless = blocking(move |stop| {
             let error = digest(io::repeat(0), stop, |_| {}).unwrap_err();

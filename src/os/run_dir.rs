@@ -1,6 +1,6 @@
-//! Run directories: where one build keeps its overlay, sockets, keys and logs, and how what a crash left is found.
+//! Run directories: one build's overlay, sockets, keys and logs; those of crashed builds are found again as leftovers.
 //!
-//! `<root>/<name>` is a run; `<root>/<name>.lock` is held by the process that owns it for as long as that lives.
+//! `<root>/<name>` is a run; `<root>/<name>.lock` is held by the process that owns it until that process ends.
 //! The lock is outside and taken first, so a run directory never exists unlocked while its owner is alive.
 
 use std::fs::DirBuilder;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use crate::os::file_lock::FileLock;
 
-/// A run directory of this process; removed when dropped.
+/// A run directory that this process owns; removed when dropped.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     lock: Option<FileLock>,
 }
 
-/// A run directory whose owner is gone. Nobody else can take it while this value lives.
+/// A run directory whose owner is gone, locked against other processes that clean up.
 #[derive(Debug)]
 pub struct Leftover {
     path: PathBuf,
@@ -25,10 +25,7 @@ pub struct Leftover {
 }
 
 impl RunDir {
-    /// Makes a new directory under `root` (made too when missing) that only this user can enter.
-    ///
-    /// # Errors
-    /// `root` cannot be written.
+    /// Creates a directory under `root` that only this user can enter; `root` too if it is missing.
     pub fn create(root: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         loop {
@@ -38,8 +35,10 @@ impl RunDir {
             };
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {
-                    let lock = Some(lock);
-                    return Ok(Self { path, lock });
+                    return Ok(Self {
+                        path,
+                        lock: Some(lock),
+                    });
                 }
                 // A leftover has this name; its lock file stays with it.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -51,32 +50,25 @@ impl RunDir {
         }
     }
 
-    /// The directory. Its name is short: a Unix socket's path has at most 107 bytes.
-    #[must_use]
+    /// Path with a short name: a Unix socket's path has at most 107 bytes.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes the directory with all that is in it.
-    ///
-    /// # Errors
-    /// Something in it cannot be removed; [`RunDir::leftovers`] finds it later.
+    /// Removes the directory and its contents. After an error, [`RunDir::leftovers`] finds the rest.
     pub fn remove(mut self) -> io::Result<()> {
         let lock = self.lock.take();
         remove(&self.path, lock)
     }
 
-    /// Leaves the directory in place and returns its path. It is a leftover from now on.
-    #[must_use]
-    pub fn keep(mut self) -> PathBuf {
+    /// Leaves the directory in place, as a leftover, and returns its path.
+    #[cfg(test)]
+    fn keep(mut self) -> PathBuf {
         self.lock = None;
         std::mem::take(&mut self.path)
     }
 
-    /// Finds the directories under `root` whose owner is gone.
-    ///
-    /// # Errors
-    /// `root` cannot be read. A missing `root` has no leftovers.
+    /// Finds and locks the directories under `root` whose owner is gone. A missing `root` has no leftovers.
     pub fn leftovers(root: &Path) -> io::Result<Vec<Leftover>> {
         let entries = match std::fs::read_dir(root) {
             Ok(entries) => entries,
@@ -101,23 +93,17 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         if let Some(lock) = self.lock.take() {
-            // Nothing can be reported from here; `leftovers` finds what stays.
+            // `drop` cannot report an error; `leftovers` finds the rest.
             drop(remove(&self.path, Some(lock)));
         }
     }
 }
 
 impl Leftover {
-    /// The directory.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Removes the directory with all that is in it.
-    ///
-    /// # Errors
-    /// Something in it cannot be removed.
     pub fn remove(self) -> io::Result<()> {
         remove(&self.path, Some(self.lock))
     }
@@ -134,7 +120,7 @@ fn lock_of(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-/// Six characters out of the kernel's randomness, by way of the standard library's hasher keys.
+/// Six random characters: the standard library seeds its hasher keys from the kernel.
 fn short_name() -> String {
     use std::hash::{BuildHasher, RandomState};
     let number = RandomState::new().hash_one(std::process::id());
@@ -182,7 +168,7 @@ mod tests {
         let mut expected = vec![kept.clone(), root.join("lonely")];
         expected.sort();
         assert_eq!(paths, expected);
-        // Whoever found them first has them.
+        // The first finder holds their locks.
         assert!(RunDir::leftovers(&root).unwrap().is_empty());
         for leftover in leftovers {
             leftover.remove().unwrap();

@@ -1,11 +1,18 @@
-//! Who runs karat, for histories and logs.
+//! The user, machine and verb behind this process, for histories and logs.
 
 use std::fs;
 
-use crate::record::audit::Actor;
+/// Author of a change to a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Actor {
+    pub name: String,
+    /// Host name of the machine.
+    pub host: String,
+    /// Verb of karat's command line.
+    pub command: String,
+}
 
-/// The user, machine and verb of this process.
-#[must_use]
+/// Returns the actor of this process.
 pub fn of_process() -> Actor {
     let verb = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     Actor {
@@ -15,13 +22,12 @@ pub fn of_process() -> Actor {
     }
 }
 
-/// The user and the machine, for people: `ada@builder`.
-#[must_use]
+/// Formats user and machine for people: `ada@builder`.
 pub fn who() -> String {
     format!("{}@{}", user(), host())
 }
 
-/// The name of the user: as the environment has it, else as the system does, else the number.
+/// Returns the user's name from the environment, else from `/etc/passwd`, else the user's number.
 fn user() -> String {
     let named = ["USER", "LOGNAME"]
         .iter()
@@ -34,13 +40,15 @@ fn user() -> String {
     })
 }
 
-/// The name of this machine.
-fn host() -> String {
-    let host = rustix::system::uname();
-    host.nodename().to_string_lossy().into_owned()
+/// Returns this machine's host name.
+pub fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
-/// passwd(5): name, password, number.
+/// Finds a user by number in passwd(5): name, password, number.
 fn in_passwd<'a>(users: &'a str, number: &str) -> Option<&'a str> {
     users.lines().find_map(|line| {
         let mut fields = line.split(':');

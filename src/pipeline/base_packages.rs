@@ -1,4 +1,4 @@
-//! What a base has installed, remembered for `karat plan --unneeded`: it is known only while a machine runs from it.
+//! The dpkg status of bases, kept for `karat plan --unneeded`: it can be read only while a machine runs from the base.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,15 @@ use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::ssh::Session;
 
-/// Where the dpkg status of a base is, once a machine has run from it.
-#[must_use]
-pub fn status_path(cache: &Path, base: &Digest) -> PathBuf {
+/// Returns the path of a base's dpkg status; the file exists once a machine has run from the base.
+pub(crate) fn status_path(cache: &Path, base: &Digest) -> PathBuf {
     cache.join("status").join(base.hex())
 }
 
 impl Job<'_> {
-    /// Keeps the status of a machine that has only just begun to run. It is no loss when that fails: whoever asks for
-    /// it is told how to get it.
-    pub(super) async fn remember(&self, session: &Session, base: &Digest) {
+    /// Saves the dpkg status of a machine that has just booted. A failure is only a detail: `karat plan --unneeded` says how
+    /// to get the status.
+    pub(super) async fn save_base_packages(&self, session: &Session, base: &Digest) {
         let path = status_path(self.settings.cache.root(), base);
         if path.exists() {
             return;
@@ -33,7 +32,7 @@ impl Job<'_> {
         });
         if let Err(error) = kept {
             self.ui.detail(&format!(
-                "what the base has installed was not kept: {error}"
+                "the list of the base's packages was not saved: {error}"
             ));
         }
     }

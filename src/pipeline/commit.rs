@@ -1,37 +1,37 @@
-//! From a finished image file to a recorded one.
+//! Finished image file → recorded image.
 
 use std::path::Path;
 use std::time::Duration;
 
 use super::finish::Finished;
-use super::scan::Passed;
+use super::scan::AcceptedScan;
 use super::{BuildError, Made, Settings};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Plan};
-use crate::provision::{Origin, Package};
+use crate::provision::{AttributedPackage, PackageOrigin};
 use crate::record::lock::Lock;
 use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
 use crate::scan::report::sbom::Subject;
 use crate::store::{Run, StoreError, Timestamp, Writing};
 use crate::ui::Ui;
 
-/// What is known about this run alone.
-pub(super) struct ThisRun<'a> {
+/// Facts about this run, which are not in the manifest.
+pub(super) struct RunFacts<'a> {
     pub(super) started: Timestamp,
     pub(super) phases: &'a [(String, Duration)],
-    /// What its scan found; beside the manifest, since it depends on a database.
-    pub(super) passed: Option<&'a Passed>,
+    /// Result of the scan: beside the manifest, since it depends on a database.
+    pub(super) passed: Option<&'a AcceptedScan>,
 }
 
-/// Stores the image, its manifest, and what a rebuild needs: base, lock, packages, files of the template. The image
-/// file is moved away.
-pub(super) async fn image(
+/// Stores the image, its manifest, and the inputs of a rebuild: base, lock, packages, files of the template. Moves the
+/// image file away.
+pub(super) async fn commit_image(
     made: &Made,
     plan: &Plan,
-    run: ThisRun<'_>,
+    run: RunFacts<'_>,
     settings: &Settings<'_>,
     ui: &Ui,
 ) -> Result<ManifestId, BuildError> {
@@ -58,7 +58,7 @@ pub(super) async fn image(
     if let Some(listing) = &made.listing {
         writing.add_text(listing.packed())?;
     }
-    if let Some(Passed { contents, report }) = run.passed {
+    if let Some(AcceptedScan { contents, report }) = run.passed {
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
         let about = Subject {
             name: plan.image.name.clone(),
@@ -67,25 +67,25 @@ pub(super) async fn image(
         };
         writing.add_scan(id, &about, contents, report)?;
     }
-    let phases = run
-        .phases
-        .iter()
-        .map(|(name, took)| (name.clone(), milliseconds(*took)));
     let run = Run {
         started: run.started,
         finished: Timestamp::now(),
-        phases: phases.collect(),
+        phases: run
+            .phases
+            .iter()
+            .map(|(name, took)| (name.clone(), milliseconds(*took)))
+            .collect(),
         accelerator: made.accelerator.clone(),
     };
     Ok(writing.commit(&made.manifest, run)?)
 }
 
-/// A base in the cache gets a second name; one that is somebody's own file is copied, since its owner may change it.
+/// Stores the base. A file of the cache is hard-linked; a file of the user is copied, since the user may change it.
 async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
     match plan.base {
-        // AWS keeps it, and its digest is not that of the bytes which were read of it.
+        // AWS keeps it, and its digest is not the digest of the bytes read from it.
         Some(plan::Base::Ami(_)) => {}
-        // An image that is in the store already is not stored once more.
+        // `add_copy` skips an image of the store.
         Some(plan::Base::File { .. } | plan::Base::Manifest(_)) => {
             writing.add_copy(&base.disk.path, base.digest).await?;
         }
@@ -94,7 +94,7 @@ async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(),
     Ok(())
 }
 
-/// A directory is stored as its listing, and each of its files by itself.
+/// Stores a file of the template; a directory as its listing and its files.
 async fn add_source(
     writing: &Writing,
     path: &Path,
@@ -118,13 +118,13 @@ fn milliseconds(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The manifest of what was made.
-pub(super) fn manifest(
+/// Composes the manifest of a finished image.
+pub(super) fn compose_manifest(
     inputs: Inputs,
     machine: (plan::Arch, plan::Firmware),
     plan: &Plan,
     finished: &Finished,
-    packages: Vec<Package>,
+    packages: Vec<AttributedPackage>,
     lock: &Lock,
 ) -> Manifest {
     let (arch, firmware) = machine;
@@ -144,7 +144,10 @@ pub(super) fn manifest(
         },
         tree,
         finish: Some(finished.record.clone()),
-        packages: packages.into_iter().map(|it| package(it, lock)).collect(),
+        packages: packages
+            .into_iter()
+            .map(|installed| package(installed, lock))
+            .collect(),
     };
     let inputs = Inputs {
         lock: Some(manifest::Lock {
@@ -155,27 +158,21 @@ pub(super) fn manifest(
     Manifest::new(inputs, outputs)
 }
 
-fn package(package: Package, lock: &Lock) -> manifest::Package {
+fn package(package: AttributedPackage, lock: &Lock) -> manifest::Package {
     let locked = lock.packages.iter().find(|locked| {
         (&locked.name, &locked.version, &locked.architecture)
             == (&package.name, &package.version, &package.arch)
     });
     let origin = match package.origin {
-        Origin::Base => manifest::Origin::Base,
-        Origin::Declared => manifest::Origin::Declared,
-        Origin::Dependency => manifest::Origin::Dependency,
+        PackageOrigin::Base => manifest::Origin::Base,
+        PackageOrigin::Declared => manifest::Origin::Declared,
+        PackageOrigin::Dependency => manifest::Origin::Dependency,
     };
-    let Package {
-        name,
-        version,
-        arch,
-        ..
-    } = package;
     manifest::Package {
-        name,
-        version,
-        arch,
-        origin,
         sha256: locked.map(|locked| locked.sha256),
+        name: package.name,
+        version: package.version,
+        arch: package.arch,
+        origin,
     }
 }

@@ -1,4 +1,4 @@
-//! What two builds of one manifest have in common, and where they differ first. Pure.
+//! Comparison of two builds: the level of reproducibility that they reach, and their first differences. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,25 +9,25 @@ use serde_json::Value;
 use crate::disk::tree::{Listing, Pair, pairs};
 use crate::record::manifest::{Manifest, Package};
 
-/// As many differences as are told; the rest is counted.
-const TOLD: usize = 20;
+/// Number of differences in a report; the rest is counted.
+const MAX_DIFFERENCES: usize = 20;
 
-/// How much of a build is proved to be the same again.
+/// Level of reproducibility, from the weakest to the strongest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub enum Level {
-    /// What went in is on record.
+pub(crate) enum Level {
+    /// The inputs are recorded.
     #[serde(rename = "L0")]
     Recorded,
-    /// Everything that goes in is the same.
+    /// The inputs are the same.
     #[serde(rename = "L1")]
     Inputs,
-    /// The same packages are in the image.
+    /// The image has the same packages.
     #[serde(rename = "L2")]
     Packages,
-    /// The same files are in it.
+    /// The image has the same files.
     #[serde(rename = "L3")]
     Tree,
-    /// It has the same bytes, and so the same manifest.
+    /// The image has the same bytes, and so the same manifest.
     #[serde(rename = "L4")]
     Bytes,
 }
@@ -45,9 +45,8 @@ impl fmt::Display for Level {
 }
 
 impl Level {
-    /// What a manifest says of itself: the same bytes, unless it says that it cannot.
-    #[must_use]
-    pub fn claimed(manifest: &Manifest) -> Self {
+    /// Returns the level that a manifest promises: the same bytes, unless it says otherwise.
+    pub(crate) fn claimed(manifest: &Manifest) -> Self {
         match &manifest.outputs.finish {
             Some(finish) if finish.reproducible && manifest.inputs.hermetic => Self::Bytes,
             _ if manifest.inputs.hermetic => Self::Packages,
@@ -56,25 +55,24 @@ impl Level {
     }
 }
 
-/// One build beside another.
+/// Result of a comparison.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Comparison {
-    /// The level that was reached.
+pub(crate) struct Comparison {
+    /// Level that the builds reach.
     pub level: Level,
-    /// The first differences.
+    /// At most [`MAX_DIFFERENCES`], in order.
     pub differences: Vec<Difference>,
-    /// How many more there are.
+    /// Number of further differences.
     pub more: usize,
 }
 
 impl Comparison {
-    /// The differences, one a line.
-    #[must_use]
-    pub fn told(&self) -> String {
+    /// Formats the differences, one a line.
+    pub(crate) fn told(&self) -> String {
         let mut lines: Vec<String> = self
             .differences
             .iter()
-            .map(|it| format!("  {it}"))
+            .map(|difference| format!("  {difference}"))
             .collect();
         if self.more > 0 {
             lines.push(format!("  and {} more", self.more));
@@ -83,17 +81,17 @@ impl Comparison {
     }
 }
 
-/// Something that is not the same.
+/// One difference between two builds.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Difference {
-    /// An input, a package, a path.
+pub(crate) struct Difference {
+    /// Input, package or path.
     pub what: String,
-    /// How the two differ.
+    /// Both values, or the side that has it.
     pub how: String,
-    /// The package that has the path.
+    /// Package that owns the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
-    /// What usually makes such a path differ.
+    /// Usual cause for such a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
 }
@@ -122,18 +120,16 @@ impl fmt::Display for Difference {
     }
 }
 
-/// One build: its manifest, and the listing of its tree where there is one.
+/// One of the two builds.
 #[derive(Clone, Copy)]
-pub struct Compared<'a> {
-    /// The manifest.
+pub(crate) struct Compared<'a> {
     pub manifest: &'a Manifest,
-    /// The lines of its tree.
+    /// Listing of its files, if its disk was rewritten.
     pub listing: Option<&'a Listing>,
 }
 
-/// Compares two builds. `owner` tells which package has a path.
-#[must_use]
-pub fn compare(
+/// Compares two builds. `owner` returns the package that owns a path.
+pub(crate) fn compare(
     first: Compared<'_>,
     second: Compared<'_>,
     owner: impl Fn(&str) -> Option<String>,
@@ -150,9 +146,11 @@ pub fn compare(
         return told(Level::Inputs, packages);
     }
     let (one, other) = (&first.manifest.outputs, &second.manifest.outputs);
-    let same_tree =
-        one.tree.is_some() && one.tree.map(|it| it.digest) == other.tree.map(|it| it.digest);
-    if !same_tree {
+    let digests = (
+        one.tree.map(|tree| tree.digest),
+        other.tree.map(|tree| tree.digest),
+    );
+    if digests.0.is_none() || digests.0 != digests.1 {
         let paths = match (first.listing, second.listing) {
             (Some(first), Some(second)) if one.tree.is_some() && other.tree.is_some() => {
                 paths(first, second, owner)
@@ -175,8 +173,8 @@ pub fn compare(
 }
 
 fn told(level: Level, mut differences: Vec<Difference>) -> Comparison {
-    let more = differences.len().saturating_sub(TOLD);
-    differences.truncate(TOLD);
+    let more = differences.len().saturating_sub(MAX_DIFFERENCES);
+    differences.truncate(MAX_DIFFERENCES);
     Comparison {
         level,
         differences,
@@ -184,7 +182,7 @@ fn told(level: Level, mut differences: Vec<Difference>) -> Comparison {
     }
 }
 
-/// What went in, key by key of the manifest.
+/// Compares the inputs, key by key of the manifest.
 fn inputs(first: &Manifest, second: &Manifest) -> Vec<Difference> {
     let keys = |manifest: &Manifest| match serde_json::to_value(&manifest.inputs) {
         Ok(Value::Object(keys)) => keys,
@@ -209,11 +207,11 @@ fn inputs(first: &Manifest, second: &Manifest) -> Vec<Difference> {
     names.iter().map(difference).collect()
 }
 
-/// Enough of a value to recognise it.
+/// Returns a value as text, cut to a length that still identifies it.
 fn shortened(value: &Value) -> String {
-    const LONGEST: usize = 120;
+    const MAX_CHARACTERS: usize = 120;
     let text = value.to_string();
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
@@ -221,15 +219,21 @@ fn shortened(value: &Value) -> String {
 
 fn packages(first: &[Package], second: &[Package]) -> Vec<Difference> {
     let versions = |packages: &[Package]| -> BTreeMap<String, String> {
-        let of = |it: &Package| (format!("{}:{}", it.name, it.arch), it.version.clone());
-        packages.iter().map(of).collect()
+        packages
+            .iter()
+            .map(|package| {
+                let name = format!("{}:{}", package.name, package.arch);
+                (name, package.version.clone())
+            })
+            .collect()
     };
-    let changes = changes(&versions(first), &versions(second));
-    let of = |(name, how): (String, String)| Difference::new(format!("package {name}"), how);
-    changes.into_iter().map(of).collect()
+    changes(&versions(first), &versions(second))
+        .into_iter()
+        .map(|(name, how)| Difference::new(format!("package {name}"), how))
+        .collect()
 }
 
-/// What differs between two maps, in order of their keys.
+/// Returns the differences between two maps, in order of their keys.
 fn changes(
     first: &BTreeMap<String, String>,
     second: &BTreeMap<String, String>,
@@ -280,37 +284,39 @@ fn keys_that_differ(
             .map(|(name, value)| (name.clone(), shortened(value)))
             .collect()
     };
-    let changes = changes(&text(first), &text(second));
-    let of = |(name, how): &(String, String)| format!("{name} {how}");
-    changes.iter().map(of).collect::<Vec<_>>().join(", ")
+    changes(&text(first), &text(second))
+        .iter()
+        .map(|(name, how)| format!("{name} {how}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
-/// What usually makes such a path differ; the first that fits.
+/// Usual causes by path; the first match counts.
 const CAUSES: &[(&str, &str)] = &[
     (
         "/etc/{shadow,gshadow}",
         "a password that was set in a step: its salt is random; give the hash itself",
     ),
-    ("**/*.pyc", "compiled from a source whose time differs"),
+    ("**/*.pyc", "compiled from a source with another time"),
     (
         "/boot/{initrd,initramfs}*",
-        "an initramfs that was made by a tool that notes the time",
+        "an initramfs made by a tool that stores the time",
     ),
     (
         "**/*.{gz,tgz,zip,jar,tar,xz,zst}",
-        "an archive that notes the time, or the order of files",
+        "an archive, which stores times and the order of files",
     ),
     (
         "**/*.{db,sqlite,sqlite3,mdb,rdb,aof}",
-        "a database, which notes times or random numbers",
+        "a database, which stores times or random numbers",
     ),
     (
         "/var/lib/{mysql,postgresql,redis,mongodb}/**",
-        "a database, which notes times or random numbers",
+        "a database, which stores times or random numbers",
     ),
     (
         "**/*.{pem,key,crt,cer,p12,jks}",
-        "a key that was made in a step; make it at the first boot",
+        "a key generated in a step; generate it at the first boot",
     ),
     ("**/{log,logs}/**", "a log"),
     ("**/*.log", "a log"),
@@ -318,10 +324,10 @@ const CAUSES: &[(&str, &str)] = &[
 ];
 
 fn cause(path: &str) -> Option<&'static str> {
-    let found = CAUSES
+    CAUSES
         .iter()
-        .find(|(glob, _)| fast_glob::glob_match(glob, path));
-    found.map(|(_, cause)| *cause)
+        .find(|(glob, _)| fast_glob::glob_match(glob, path))
+        .map(|(_, cause)| *cause)
 }
 
 #[cfg(test)]
@@ -359,13 +365,13 @@ mod tests {
         let cases: [(Change, Level); 5] = [
             (|_| (), Level::Bytes),
             (
-                |it| it.outputs.image.digest = Digest::of(b"other"),
+                |manifest| manifest.outputs.image.digest = Digest::of(b"other"),
                 Level::Tree,
             ),
-            (|it| it.outputs.tree = None, Level::Packages),
-            (|it| it.outputs.packages.clear(), Level::Inputs),
+            (|manifest| manifest.outputs.tree = None, Level::Packages),
+            (|manifest| manifest.outputs.packages.clear(), Level::Inputs),
             (
-                |it| it.inputs.hermetic = !it.inputs.hermetic,
+                |manifest| manifest.inputs.hermetic = !manifest.inputs.hermetic,
                 Level::Recorded,
             ),
         ];
@@ -419,6 +425,9 @@ mod tests {
             listing: Some(&listings[number]),
         };
         let comparison = compare(build(0), build(1), |_| None);
-        assert_eq!((comparison.differences.len(), comparison.more), (TOLD, 80));
+        assert_eq!(
+            (comparison.differences.len(), comparison.more),
+            (MAX_DIFFERENCES, 80)
+        );
     }
 }

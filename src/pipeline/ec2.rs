@@ -10,9 +10,11 @@ mod test;
 
 use std::path::Path;
 
-use super::locking::Locking;
+use super::lock_file::LockState;
 use super::phases::Phases;
-use super::{BuildError, Built, Image, Job, Made, RevokedBase, UNLESS, Update, commit, network};
+use super::{
+    ALLOW_REVOKED_HINT, BuildError, Built, Image, Job, Made, RevokedBase, Update, commit, network,
+};
 use crate::base::BaseDisk;
 use crate::disk::{self, clean::Owners};
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
@@ -42,7 +44,7 @@ struct Site<'a> {
 /// What came of provisioning.
 struct Provisioned {
     lock: Lock,
-    packages: Vec<provision::Package>,
+    packages: Vec<provision::AttributedPackage>,
     requests: Vec<manifest::Request>,
 }
 
@@ -54,22 +56,22 @@ impl Job<'_> {
         mut phases: Phases<'_>,
     ) -> Result<Built, BuildError> {
         if self.settings.twice {
-            return Err(BuildError::OnceOnly);
+            return Err(BuildError::NotReproducible);
         }
         let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let mut locking = self.locking(ec2.arch.name(), update)?;
+        let mut lock_state = self.read_lock(ec2.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
-        let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
+        let (region, ami) = phases.run("base", self.find_ami(ec2, &lock_state)).await?;
         if let Some(id) = ami
             .manifest
             .filter(|_| self.settings.revoked_base == RevokedBase::Refuse)
         {
-            self.settings.store.allow(id, UNLESS)?;
+            self.settings.store.allow(id, ALLOW_REVOKED_HINT)?;
         }
-        let inputs = self.inputs(ami.recorded());
+        let inputs = self.digest_inputs(ami.recorded());
         let inputs = phases.run("digest inputs", inputs).await?;
-        let known = self.known_lock(&mut locking, ami.locked())?;
+        let known = self.settle_lock(&mut lock_state, ami.locked())?;
         if let Some(lock) = &known {
             self.fetch_packages(lock, &mut phases).await?;
         }
@@ -81,7 +83,7 @@ impl Job<'_> {
             run: &run,
             started,
         };
-        let built = self.build_ami(&site, inputs, &locking, known, &mut phases);
+        let built = self.build_ami(&site, inputs, &lock_state, known, &mut phases);
         match built.await {
             Ok(image) => {
                 run.remove().map_err(BuildError::RunDirectory)?;
@@ -98,29 +100,31 @@ impl Job<'_> {
         &self,
         site: &Site<'_>,
         inputs: Inputs,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Image, BuildError> {
-        let (made, snapshot) = self.make_ami(site, inputs, locking, known, phases).await?;
-        let passed = phases.run("scan", self.scan(&made)).await?;
+        let (made, snapshot) = self
+            .make_ami(site, inputs, lock_state, known, phases)
+            .await?;
+        let passed = phases.run("scan", self.scan_image(&made)).await?;
         self.test_ami(site, &made, &snapshot, phases).await?;
-        let this = commit::ThisRun {
+        let this = commit::RunFacts {
             started: site.started,
-            phases: &phases.so_far(),
+            phases: &phases.durations(),
             passed: passed.as_ref(),
         };
-        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
+        let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
-        self.copy_out(&made.manifest, phases).await?;
+        self.export_image(&made.manifest, phases).await?;
         // The last thing: what is offered to others is not removed again.
         let published = phases
-            .whole("register", self.register(site, id, &made, &snapshot))
+            .run_to_end("register", self.register(site, id, &made, &snapshot))
             .await?;
         Ok(Image {
             id,
             manifest: made.manifest,
-            phases: phases.so_far(),
+            phases: phases.durations(),
             published: Some(published),
         })
     }
@@ -130,7 +134,7 @@ impl Job<'_> {
         &self,
         site: &Site<'_>,
         mut inputs: Inputs,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<(Made, String), BuildError> {
@@ -141,10 +145,10 @@ impl Job<'_> {
         let launched = self.launch_instance(site, ami_of_base, "build", run, phases);
         let (place, mut machine) = launched.await?;
         let bytes = self.bytes_of_base(site, &machine, phases).await;
-        let provisioned = self.provision_instance(&mut machine, site, locking, known, phases);
+        let provisioned = self.provision_instance(&mut machine, site, lock_state, known, phases);
         let done = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.give_up(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error).await),
         };
         inputs.network.requests = done.requests;
 
@@ -156,7 +160,7 @@ impl Job<'_> {
         let name = &self.plan.image.name;
         let begin = begin_snapshot(&machine, Part::Image, name, rental);
         let snapshot = async { Ok(rental.make(self.cancel, begin).await?) };
-        let snapshot = phases.whole("snapshot", snapshot).await?;
+        let snapshot = phases.run_to_end("snapshot", snapshot).await?;
         let id = machine.id().to_owned();
         machine.destroy().await;
 
@@ -185,11 +189,13 @@ impl Job<'_> {
     ) -> Result<(Place, Ec2Machine), BuildError> {
         let (rental, cancel) = (&site.rental, self.cancel);
         let set_up = async { Ok(set_up(self.plan, site.ec2, rental, name, cancel).await?) };
-        let place = phases.whole("set up", set_up).await?;
+        let place = phases.run_to_end("set up", set_up).await?;
         let launch = launch(
             self.plan, site.ec2, ami, &place, rental, run, self.ui, cancel,
         );
-        let machine = phases.whole("launch", async { Ok(launch.await?) }).await?;
+        let machine = phases
+            .run_to_end("launch", async { Ok(launch.await?) })
+            .await?;
         Ok((place, machine))
     }
 
@@ -213,31 +219,31 @@ impl Job<'_> {
         &self,
         machine: &mut Ec2Machine,
         site: &Site<'_>,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Provisioned, BuildError> {
         self.wait_for_instance(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
-        self.remember(machine.session(), &site.ami.locked().digest)
+        self.save_base_packages(machine.session(), &site.ami.locked().digest)
             .await;
         let lock = if let Some(lock) = known {
             lock
         } else {
-            let lock = self.resolve(machine, locking, phases).await?;
-            locking.tell_changes(&lock, self.ui);
+            let lock = self.resolve_lock(machine, lock_state, phases).await?;
+            lock_state.tell_changes(&lock, self.ui);
             self.fetch_packages(&lock, phases).await?;
             lock
         };
-        self.provision(machine, locking.asked(), &lock, lock.epoch, phases)
+        self.provision_machine(machine, lock_state.declared(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = network::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.egress(), self.ui);
         let freeze = site.ec2.spot;
         let clean_up = async { Ok(machine.clean_up(freeze).await?) };
         phases.run("clean up", clean_up).await?;
         Ok(Provisioned {
-            packages: provision::attribute(&before, after, &self.plan.packages),
+            packages: provision::attribute(&before, after, self.plan.packages.as_ref()),
             lock,
             requests,
         })
@@ -261,7 +267,7 @@ impl Job<'_> {
         inputs: Inputs,
         base: Option<BaseDisk>,
         lock: Lock,
-        packages: Vec<provision::Package>,
+        packages: Vec<provision::AttributedPackage>,
         raw: &Path,
     ) -> Result<Made, BuildError> {
         let overlay = site.run.path().join("overlay");
@@ -271,10 +277,11 @@ impl Job<'_> {
         };
         disk::overlay(&disk, &overlay, None).await?;
         let file = site.run.path().join("image");
-        let finished = self.as_it_is(&overlay, &file, NOT_ANEW).await?;
+        let finished = self.convert_disk(&overlay, &file, NOT_ANEW).await?;
         let arch = site.ec2.arch;
         let kind = (arch, site.ami.firmware(arch));
-        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest =
+            commit::compose_manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
@@ -294,7 +301,7 @@ impl Job<'_> {
     async fn find_ami(
         &self,
         ec2: &plan::Ec2,
-        locking: &Locking,
+        lock_state: &LockState,
     ) -> Result<(Region, Ami), BuildError> {
         let region = region(ec2).await?;
         let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
@@ -302,7 +309,7 @@ impl Job<'_> {
         };
         let path = Lock::path_of(&self.plan.template.path);
         let locked = self.settings.locked.then_some(path.as_path());
-        let pinned = locking.pinned_ami();
+        let pinned = lock_state.pinned_ami();
         let ami = machine::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
         Ok((region, ami))
     }

@@ -1,49 +1,51 @@
-//! An existing host: provisioned like a guest, and no image is made.
+//! Provisioning of an existing host, without an image.
 
 use super::phases::Phases;
 use super::{BuildError, Built, Job};
 use crate::machine::Machine as _;
 use crate::machine::host::HostMachine;
 use crate::plan;
-use crate::provision::Asked;
+use crate::provision::DeclaredPackages;
 use crate::record::lock::{Lock, LockError, Request, Resolution};
 
 impl Job<'_> {
-    pub(super) async fn existing_host(
+    pub(super) async fn provision_existing_host(
         &self,
         host: &plan::Host,
         mut phases: Phases<'_>,
     ) -> Result<Built, BuildError> {
-        let asked = Asked::read(&self.plan.packages)?;
+        let declared = DeclaredPackages::read(self.plan.packages.as_ref())?;
         if self.settings.locked {
             return Err(LockError::NoLock.into());
         }
         phases.run("fetch files", self.fetch_files()).await?;
         let connect = async { Ok(HostMachine::connect(host, &self.plan.ssh).await?) };
         let mut machine = phases.run("connect", connect).await?;
-        let provisioned = self.provision_host(&mut machine, asked.as_ref(), &mut phases);
+        let provisioned = self.provision_host(&mut machine, declared.as_ref(), &mut phases);
         match provisioned.await {
             Ok(()) => machine.destroy().await,
-            Err(error) => return Err(self.give_up(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error).await),
         }
         Ok(Built::Host)
     }
 
-    /// Resolves, fetches and installs in one go: nothing of a host is kept.
+    /// Resolves, fetches, installs and runs the steps. No lock file is written for a host.
     async fn provision_host(
         &self,
         machine: &mut HostMachine,
-        asked: Option<&Asked>,
+        declared: Option<&DeclaredPackages>,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
         let (mut request, mut resolution) = (Request::nothing(None), Resolution::default());
-        if let Some(asked) = asked {
-            request = asked.request(None);
-            resolution = self.resolution(machine, asked, &[], phases).await?;
+        if let Some(declared) = declared {
+            request = declared.request(None);
+            resolution = self
+                .resolve_packages(machine, declared, &[], phases)
+                .await?;
         }
         let lock = Lock::new(request, None, resolution);
         self.fetch_packages(&lock, phases).await?;
-        self.provision(machine, asked, &lock, lock.epoch, phases)
+        self.provision_machine(machine, declared, &lock, lock.epoch, phases)
             .await
     }
 }

@@ -1,4 +1,4 @@
-//! From the disk of a guest that was shut down to an image file: written anew where that is possible, else as it is.
+//! Disk of a guest that was shut down → image file: rewritten reproducibly if its file systems allow, else converted as is.
 
 use std::path::{Path, PathBuf};
 
@@ -7,23 +7,26 @@ use crate::digest::Digest;
 use crate::disk::clean::{self, Own, Owners};
 use crate::disk::tree::Listing;
 use crate::disk::{self, Anew, Renewed};
-use crate::plan::Exception;
+use crate::plan::PathException;
 use crate::record::manifest;
 use crate::time::Timestamp;
 
-/// A finished image, and what is on record about it.
+/// A finished image file, and its part of the manifest.
 pub(super) struct Finished {
     pub(super) file: disk::Finished,
-    /// Digest of the disk's content, and the listing of its tree, where it was written anew.
+    /// Digest of the disk's content; like the listing, only of a rewritten disk.
     pub(super) content: Option<Digest>,
     pub(super) listing: Option<Listing>,
     pub(super) owners: Owners,
     pub(super) record: manifest::Finish,
 }
 
+/// Reason in the manifest, and so part of its id, for an image that `[finish]` excludes from rewriting.
+const NOT_REWRITTEN: &str = "the template says `rebuild = false`";
+
 impl Job<'_> {
-    /// Turns an overlay on a base into the image file `to`.
-    pub(super) async fn finish(
+    /// Writes the overlay and its base to the image file `to`.
+    pub(super) async fn finish_disk(
         &self,
         overlay: PathBuf,
         base: &disk::Base,
@@ -32,15 +35,14 @@ impl Job<'_> {
     ) -> Result<Finished, BuildError> {
         let finish = &self.plan.finish;
         if !finish.rebuild {
-            let because = "the template says `rebuild = false`";
-            return self.as_it_is(&overlay, to, because).await;
+            return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
         }
-        let paths = |all: &[Exception]| all.iter().map(|it| it.path.clone()).collect();
+        let paths = |rules: &[PathException]| rules.iter().map(|rule| rule.path.clone()).collect();
         let anew = Anew {
             overlay: overlay.clone(),
             base: base.clone(),
             format: self.plan.output.format,
-            // Without one the base cannot be read, which is found out below.
+            // Without an epoch the base cannot be read, and `renew` fails.
             epoch: epoch.map_or(0, Timestamp::seconds),
             own: Own {
                 drop: paths(&finish.drop),
@@ -48,27 +50,28 @@ impl Job<'_> {
             },
         };
         match disk::renew(anew, to, self.ui).await {
-            Ok(renewed) => Ok(self.renewed(renewed)),
+            Ok(renewed) => Ok(self.rewritten(renewed)),
             Err(error) => match error.unknown() {
                 Some(what) => {
                     self.ui.warn(&format!(
-                        "the image is kept as the guest left it, and is not reproducible: it has {what}"
+                        "the image is not reproducible, and its disk is kept as the guest left it: it has {what}"
                     ));
+                    // Part of the manifest, and so of its id.
                     let because = format!("it has {what}, which cannot be written anew");
-                    self.as_it_is(&overlay, to, &because).await
+                    self.convert_disk(&overlay, to, &because).await
                 }
                 None => Err(error.into()),
             },
         }
     }
 
-    fn renewed(&self, renewed: Renewed) -> Finished {
+    fn rewritten(&self, renewed: Renewed) -> Finished {
         for (rule, count) in &renewed.cleaned.rules {
             self.ui.detail(&format!("cleaned by {rule}: {count}"));
         }
         if renewed.cleaned.rules.contains_key("snake-oil") {
             self.ui.warn(
-                "the self-signed certificate ssl-cert-snakeoil was taken out: a service that uses it needs one of its own at \
+                "the self-signed certificate ssl-cert-snakeoil was removed: a service that uses it has to generate its own at \
                  the first boot (`make-ssl-cert generate-default-snakeoil`)",
             );
         }
@@ -87,7 +90,8 @@ impl Job<'_> {
         }
     }
 
-    pub(super) async fn as_it_is(
+    /// Converts the disk without rewriting its file systems. `because` goes into the manifest.
+    pub(super) async fn convert_disk(
         &self,
         overlay: &Path,
         to: &Path,

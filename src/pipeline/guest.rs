@@ -1,24 +1,24 @@
-//! A build's guest: launched, provisioned, and the finished image booted once more for its tests.
+//! The guest of a build: launched, provisioned; the finished image is booted again for its tests.
 
 use std::path::Path;
 
-use super::locking::Locking;
+use super::lock_file::LockState;
 use super::phases::Phases;
 use super::{BuildError, Job, epoch, network};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::disk;
+use crate::machine::Machine as _;
 use crate::machine::qemu::{self, QemuMachine};
-use crate::machine::{Machine, MachineError};
 use crate::os::run_dir::RunDir;
 use crate::plan;
-use crate::provision::{self, Asked, Context};
+use crate::provision;
 use crate::record::lock::Lock;
 use crate::record::manifest;
 use crate::store::Timestamp;
 
 impl Job<'_> {
-    pub(super) async fn launch(
+    pub(super) async fn launch_guest(
         &self,
         guest: &plan::Qemu,
         disk: &disk::Base,
@@ -29,7 +29,7 @@ impl Job<'_> {
         Ok(qemu::launch(guest, ssh, network, disk, clock, run, self.ui).await?)
     }
 
-    pub(super) async fn wait_ready(
+    pub(super) async fn wait_for_guest(
         &self,
         machine: &mut QemuMachine,
         phases: &mut Phases<'_>,
@@ -37,29 +37,36 @@ impl Job<'_> {
         let timeout = self.plan.ssh.timeout;
         let ready = async {
             machine.wait_ready(timeout, self.ui).await?;
-            self.seal(machine).await
+            self.seal_guest(machine).await
         };
         phases.run("wait for SSH", ready).await
     }
 
-    /// From a booting guest to one that is ready to be shut down for good. Returns what is installed in it, from
-    /// which lock, and what it got from the network.
+    /// Provisions a booting guest up to the final shut-down. Returns its lock, its packages and its network requests.
     pub(super) async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
         base: &BaseDisk,
-        locking: &Locking,
+        lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
-    ) -> Result<(Lock, Vec<provision::Package>, Vec<manifest::Request>), BuildError> {
-        self.wait_ready(machine, phases).await?;
+    ) -> Result<
+        (
+            Lock,
+            Vec<provision::AttributedPackage>,
+            Vec<manifest::Request>,
+        ),
+        BuildError,
+    > {
+        self.wait_for_guest(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
-        self.remember(machine.session(), &base.digest).await;
+        self.save_base_packages(machine.session(), &base.digest)
+            .await;
         let lock = if let Some(lock) = known {
             lock
         } else {
-            let lock = self.resolve(machine, locking, phases).await?;
-            locking.tell_changes(&lock, self.ui);
+            let lock = self.resolve_lock(machine, lock_state, phases).await?;
+            lock_state.tell_changes(&lock, self.ui);
             self.fetch_packages(&lock, phases).await?;
             lock
         };
@@ -67,14 +74,14 @@ impl Job<'_> {
         if let Some(epoch) = epoch {
             machine.set_clock(epoch).await?;
         }
-        self.provision(machine, locking.asked(), &lock, epoch, phases)
+        self.provision_machine(machine, lock_state.declared(), &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
-        let requests = network::requests(machine.seal(), self.ui);
+        let requests = network::requests(machine.egress(), self.ui);
         phases
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
-        let declared = &self.plan.packages;
+        let declared = self.plan.packages.as_ref();
         Ok((
             lock,
             provision::attribute(&before, after, declared),
@@ -82,39 +89,8 @@ impl Job<'_> {
         ))
     }
 
-    pub(super) async fn provision<M: Machine>(
-        &self,
-        machine: &mut M,
-        asked: Option<&Asked>,
-        lock: &Lock,
-        epoch: Option<Timestamp>,
-        phases: &mut Phases<'_>,
-    ) -> Result<(), BuildError> {
-        let fetched = |digest: &Digest| self.settings.cache.path(digest);
-        let cx = Context {
-            epoch,
-            ..self.context(&fetched)
-        };
-        let mut death = machine.death();
-        let work = async {
-            self.install(machine, asked, lock, phases).await?;
-            let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
-            phases.run("files", files).await?;
-            for step in &self.plan.steps {
-                let work = async { Ok(provision::step(machine, step, &cx).await?) };
-                phases.run(&step.name, work).await?;
-            }
-            Ok(())
-        };
-        tokio::select! {
-            biased;
-            report = death.wait() => Err(MachineError::Died(report).into()),
-            result = work => result,
-        }
-    }
-
-    /// Boots the finished image once more from a throw-away overlay; nothing of that boot reaches the image.
-    pub(super) async fn test(
+    /// Boots the finished image from a temporary overlay, which keeps the image unchanged, and runs its tests.
+    pub(super) async fn test_image(
         &self,
         guest: &plan::Qemu,
         image: &disk::Base,
@@ -128,15 +104,15 @@ impl Job<'_> {
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let within = self.plan.ssh.timeout;
         let boot = async {
-            let mut machine = self.launch(guest, image, None, &scratch).await?;
+            let mut machine = self.launch_guest(guest, image, None, &scratch).await?;
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
-            self.seal_finished(&mut machine).await?;
+            self.seal_test_guest(&mut machine).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
-        let cx = self.context(&fetched);
+        let cx = self.step_context(&fetched);
         for test in &self.plan.tests {
             let work = async { Ok(provision::test(&mut machine, test, &cx).await?) };
             if let Err(error) = phases.run(&format!("test: {}", test.name), work).await {

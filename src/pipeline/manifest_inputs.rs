@@ -17,8 +17,9 @@ use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::os::hash_stream::{self, Stop};
 use crate::plan::{self, Plan};
+use crate::record::lock::Manager;
 use crate::record::manifest::{
-    Action, Apt, Base, BaseKind, Dnf, File, FinishInputs, Inputs, Name, Network, Packages,
+    Action, Base, BaseKind, DeclaredPackages, File, FinishInputs, Inputs, Name, Network, Packages,
     Repository, SecretKind, Source, SourceKind, Step,
 };
 
@@ -56,20 +57,7 @@ pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputErro
             .map(|(name, source)| (name.clone(), secret_kind(source)))
             .collect(),
         base,
-        packages: Packages {
-            apt: plan
-                .packages
-                .apt
-                .as_ref()
-                .map(|it| apt(it, stop))
-                .transpose()?,
-            dnf: plan
-                .packages
-                .dnf
-                .as_ref()
-                .map(|it| dnf(it, stop))
-                .transpose()?,
-        },
+        packages: packages(plan.packages.as_ref(), stop)?,
         // Known once the packages are.
         lock: None,
         files: files.collect::<Result<_, _>>()?,
@@ -103,7 +91,7 @@ fn finish(finish: &plan::Finish) -> Option<FinishInputs> {
         keep,
     } = finish;
     let paths =
-        |exceptions: &[plan::Exception]| exceptions.iter().map(|it| it.path.clone()).collect();
+        |exceptions: &[plan::PathException]| exceptions.iter().map(|it| it.path.clone()).collect();
     let is_default = *rebuild && drop.is_empty() && keep.is_empty();
     (!is_default).then(|| FinishInputs {
         rebuild: *rebuild,
@@ -196,22 +184,21 @@ fn network(network: &plan::Network) -> Network {
     }
 }
 
-fn apt(apt: &plan::Apt, stop: &Stop) -> Result<Apt, InputError> {
-    Ok(Apt {
-        install: apt.install.clone(),
-        remove: apt.remove.clone(),
-        recommends: apt.recommends,
-        repositories: repositories(&apt.repositories, stop)?,
-    })
-}
-
-fn dnf(dnf: &plan::Dnf, stop: &Stop) -> Result<Dnf, InputError> {
-    Ok(Dnf {
-        install: dnf.install.clone(),
-        remove: dnf.remove.clone(),
-        recommends: dnf.recommends,
-        repositories: repositories(&dnf.repositories, stop)?,
-    })
+fn packages(declared: Option<&plan::PackageSet>, stop: &Stop) -> Result<Packages, InputError> {
+    let mut packages = Packages::default();
+    if let Some(declared) = declared {
+        let set = DeclaredPackages {
+            install: declared.install.clone(),
+            remove: declared.remove.clone(),
+            recommends: declared.recommends,
+            repositories: repositories(&declared.repositories, stop)?,
+        };
+        match declared.manager {
+            Manager::Apt => packages.apt = Some(set),
+            Manager::Dnf => packages.dnf = Some(set),
+        }
+    }
+    Ok(packages)
 }
 
 fn repositories(all: &[plan::Repository], stop: &Stop) -> Result<Vec<Repository>, InputError> {
@@ -422,7 +409,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> InputError {
 mod tests {
     use super::*;
     use crate::plan::{Upload, UploadSource};
-    use crate::secret::{Part, Text};
+    use crate::secret::{Text, TextPart};
 
     fn upload(source: UploadSource, destination: &str) -> Upload {
         Upload {
@@ -440,8 +427,8 @@ mod tests {
     #[test]
     fn a_secret_in_a_file_is_recorded_by_name() {
         let secret = Text::new(vec![
-            Part::Literal("token=".to_owned()),
-            Part::Secret("token".to_owned()),
+            TextPart::Literal("token=".to_owned()),
+            TextPart::Secret("token".to_owned()),
         ]);
         let file = recorded(UploadSource::Content(secret), "/etc/token").unwrap();
         assert_eq!(file.digest, Digest::of(b"token=<secret token>"));

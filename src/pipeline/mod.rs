@@ -1,7 +1,5 @@
-//! Plan → Image: the one screen. Everything that happens to a machine happens here, in this order.
+//! Plan → image: the phases of a build, in order, on one screen.
 
-pub mod manifest_inputs;
-pub(crate) mod rebuild;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,89 +28,83 @@ mod error;
 mod existing_host;
 mod finish;
 mod guest;
-mod locking;
+mod lock_file;
+pub mod manifest_inputs;
 mod network;
 mod on_error;
+mod packages;
 mod phases;
+mod provision;
+pub(crate) mod rebuild;
 pub(crate) mod scan;
 mod twice;
 pub(crate) mod up_to_date;
 
-pub use error::BuildError;
-pub use locking::Update;
-pub use on_error::OnError;
+pub(crate) use error::BuildError;
+pub(crate) use lock_file::Update;
+pub(crate) use on_error::OnError;
 use phases::Phases;
-pub use scan::{GateError, ScanSettings};
-pub use twice::{Made, again};
+pub(crate) use scan::ScanSettings;
+pub(crate) use twice::{Made, again};
 
-/// How long a guest may take to shut down by itself before it is ended: a guest without KVM is slow.
-const SHUTDOWN: Duration = Duration::from_secs(90);
+/// Longest wait for a guest to shut down before it is killed: a guest without KVM is slow.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How to build on an image that is forbidden.
-const UNLESS: &str = "`--allow-revoked` builds on this one all the same";
+/// Hint of the error about a revoked base.
+const ALLOW_REVOKED_HINT: &str = "`--allow-revoked` builds on it anyway";
 
-/// Where a build keeps things, and what it does when a step fails.
-pub struct Settings<'a> {
-    /// Downloads, bootstrapped bases and run directories.
+/// Directories and options of a build.
+pub(crate) struct Settings<'a> {
+    /// Holds downloads, bootstrapped bases and run directories.
     pub cache: &'a Cache,
-    /// Where the image is recorded.
+    /// Receives the image and its manifest.
     pub store: &'a Store,
-    /// Replace a file at `output.path`.
+    /// Replaces a file at `output.path`.
     pub force: bool,
-    /// What to do with a machine whose provisioning failed.
+    /// Fate of a machine whose provisioning failed.
     pub on_error: OnError,
-    /// Refuse a lock that is missing or stale.
+    /// Refuses a missing or stale lock file.
     pub locked: bool,
-    /// Where packages are looked for before their archives are asked.
+    /// Searched for packages before their archives.
     pub mirrors: &'a [Mirror],
-    /// Build twice, and compare before anything is recorded.
+    /// Builds twice, and compares before anything is recorded.
     pub twice: bool,
-    /// Start from this disk, which is the plan's base, wherever that would come from.
+    /// Disk that stands in for the plan's base, with the same content.
     pub base: Option<&'a BaseDisk>,
-    /// Whether to build on an image that was revoked.
     pub revoked_base: RevokedBase,
-    /// How the finished image is scanned.
     pub scan: &'a ScanSettings,
 }
 
-/// What becomes of a build on an image that was revoked.
+/// Treatment of a base that is a revoked image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RevokedBase {
-    /// It fails.
+pub(crate) enum RevokedBase {
     Refuse,
-    /// It is built all the same.
     Allow,
 }
 
-/// What a build made.
+/// Result of a build.
 #[derive(Debug)]
-pub enum Built {
-    /// An image, recorded under this id.
+pub(crate) enum Built {
     Image(Box<Image>),
-    /// Nothing has changed since this image was built, so nothing was done.
+    /// The newest image is up to date: no build ran.
     Unchanged(Box<Stored>),
-    /// An existing host was provisioned; there is no image.
+    /// An existing host was provisioned, without an image.
     Host,
 }
 
-/// A recorded image.
+/// An image that was built and recorded.
 #[derive(Debug)]
-pub struct Image {
-    /// The id of its manifest.
+pub(crate) struct Image {
     pub id: ManifestId,
-    /// The manifest.
     pub manifest: Manifest,
-    /// What took how long, in order.
+    /// Durations of the phases, in order.
     pub phases: Vec<(String, Duration)>,
-    /// The AMI that was made of it, by a build on EC2.
+    /// AMI registered by a build on EC2.
     pub published: Option<Publication>,
 }
 
-/// Builds what the plan says. `update` tells what becomes of a lock that is up to date.
-///
-/// # Errors
-/// See [`BuildError`]. The machine is destroyed first, unless `on_error` says otherwise.
-pub async fn build(
+/// Builds an image from a plan, or provisions its host. After an error the machine is destroyed, unless `on_error` keeps it.
+pub(crate) async fn build(
     plan: &Plan,
     update: Update,
     secrets: &Secrets,
@@ -129,19 +121,16 @@ pub async fn build(
         cancel,
     };
     match &plan.builder {
-        // On the heap: with a second build inside, it is large for the stack.
-        Builder::Qemu(guest) => Box::pin(job.image(guest, update, phases)).await,
-        Builder::Host(host) => job.existing_host(host, phases).await,
+        // On the heap: with a second build inside, the future is large for the stack.
+        Builder::Qemu(guest) => Box::pin(job.build_image(guest, update, phases)).await,
+        Builder::Host(host) => job.provision_existing_host(host, phases).await,
         Builder::Ec2(instance) => Box::pin(job.ami(instance, update, phases)).await,
     }
 }
 
-/// Brings the lock of a template up to date, and gets its packages into the cache; nothing is installed. Returns the
-/// lock that was there before, and the one that is there now.
-///
-/// # Errors
-/// See [`BuildError`]. The machine is destroyed in every case.
-pub async fn lock(
+/// Updates the lock file of a template and fetches its packages into the cache, without installing them. Returns the
+/// previous lock and the current one.
+pub(crate) async fn lock(
     plan: &Plan,
     update: Update,
     settings: &Settings<'_>,
@@ -157,19 +146,19 @@ pub async fn lock(
         cancel,
     };
     match &plan.builder {
-        Builder::Qemu(guest) => job.lock(guest, update, &mut phases).await,
+        Builder::Qemu(guest) => job.update_lock(guest, update, &mut phases).await,
         Builder::Host(_) => Err(LockError::NoLock.into()),
         Builder::Ec2(instance) => job.lock_on_ec2(instance, update, &mut phases).await,
     }
 }
 
-/// What time it is in a build: that of the newest archive it was locked from, or, without any, of its base.
+/// Returns the time of a build's clock: of the newest archive in its lock, else of its base.
 fn epoch(lock: &Lock, base: &BaseDisk) -> Option<Timestamp> {
     lock.epoch
         .or_else(|| disk::made(&base.disk).map(Timestamp::from_seconds))
 }
 
-/// One build's arguments, for all its parts.
+/// Arguments of one build. Each phase is a method, in the file that is named after it.
 struct Job<'a> {
     plan: &'a Plan,
     secrets: &'a Secrets,
@@ -179,8 +168,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Where its base is looked for.
-    fn places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
+    fn base_places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
         base::Places {
             cache: self.settings.cache,
             store: self.settings.store,
@@ -188,7 +176,7 @@ impl Job<'_> {
         }
     }
 
-    async fn image(
+    async fn build_image(
         &self,
         guest: &plan::Qemu,
         update: Update,
@@ -196,36 +184,36 @@ impl Job<'_> {
     ) -> Result<Built, BuildError> {
         let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let made = self.make(guest, update, &run, &mut phases).await?;
+        let made = self.make_image(guest, update, &run, &mut phases).await?;
         let image = disk::Base {
             path: made.file.clone(),
             format: disk::driver(self.plan.output.format).to_owned(),
         };
-        let passed = phases.run("scan", self.scan(&made)).await?;
-        self.test(guest, &image, &run, &mut phases).await?;
+        let passed = phases.run("scan", self.scan_image(&made)).await?;
+        self.test_image(guest, &image, &run, &mut phases).await?;
         if self.settings.twice {
-            Box::pin(self.make_again(guest, &made, &mut phases)).await?;
+            Box::pin(self.compare_second_build(guest, &made, &mut phases)).await?;
         }
 
-        let this = commit::ThisRun {
+        let this = commit::RunFacts {
             started,
-            phases: &phases.so_far(),
+            phases: &phases.durations(),
             passed: passed.as_ref(),
         };
-        let recorded = commit::image(&made, self.plan, this, self.settings, self.ui);
+        let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
-        self.copy_out(&made.manifest, &mut phases).await?;
+        self.export_image(&made.manifest, &mut phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
         Ok(Built::Image(Box::new(Image {
             id,
             manifest: made.manifest,
-            phases: phases.so_far(),
+            phases: phases.durations(),
             published: None,
         })))
     }
 
-    /// From the plan to a finished image in the run directory, with its manifest.
-    pub(super) async fn make(
+    /// Makes a finished image in the run directory, with its manifest.
+    pub(super) async fn make_image(
         &self,
         guest: &plan::Qemu,
         update: Update,
@@ -233,46 +221,44 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Made, BuildError> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
-        let mut locking = self.locking(guest.arch.name(), update)?;
+        let mut lock_state = self.read_lock(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
-        let obtain = async {
-            match self.settings.base {
-                Some(base) => Ok(base.clone()),
-                None => Ok(base::obtain(wanted, self.places(run.path()), self.ui).await?),
-            }
-        };
-        let base = phases.run("base", obtain).await?;
+        let base = phases
+            .run("base", self.obtain_base(wanted, run.path()))
+            .await?;
         if self.settings.revoked_base == RevokedBase::Refuse {
-            self.settings.store.allow_base(base.digest, UNLESS)?;
+            self.settings
+                .store
+                .allow_base(base.digest, ALLOW_REVOKED_HINT)?;
         }
-        let of_base = manifest_inputs::base_of(wanted, &base);
-        let mut inputs = phases.run("digest inputs", self.inputs(of_base)).await?;
-        let known = self.known_lock(&mut locking, base.locked())?;
+        let recorded = manifest_inputs::base_of(wanted, &base);
+        let mut inputs = phases
+            .run("digest inputs", self.digest_inputs(recorded))
+            .await?;
+        let known = self.settle_lock(&mut lock_state, base.locked())?;
         if let Some(lock) = &known {
             self.fetch_packages(lock, phases).await?;
         }
 
         let clock = known.as_ref().and_then(|lock| epoch(lock, &base));
-        let launch = self.launch(guest, &base.disk, clock, run.path());
+        let launch = self.launch_guest(guest, &base.disk, clock, run.path());
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
-        let provisioned = self.provision_guest(&mut machine, &base, &locking, known, phases);
+        let provisioned = self.provision_guest(&mut machine, &base, &lock_state, known, phases);
         let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.give_up(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error).await),
         };
         inputs.network.requests = requests;
-        let overlay = phases
-            .run("shut down", async {
-                Ok(machine.shut_down(SHUTDOWN).await?)
-            })
-            .await?;
+        let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };
+        let overlay = phases.run("shut down", shut_down).await?;
 
         let file = run.path().join("image");
-        let finish = self.finish(overlay, &base.disk, epoch(&lock, &base), &file);
+        let finish = self.finish_disk(overlay, &base.disk, epoch(&lock, &base), &file);
         let finished = phases.run("finish", finish).await?;
         let kind = (guest.arch, guest.firmware);
-        let manifest = commit::manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest =
+            commit::compose_manifest(inputs, kind, self.plan, &finished, packages, &lock);
         Ok(Made {
             manifest,
             file,
@@ -284,8 +270,8 @@ impl Job<'_> {
         })
     }
 
-    /// Puts the image where `output.path` wants it, besides the store.
-    async fn copy_out(
+    /// Exports the image from the store to `output.path`.
+    async fn export_image(
         &self,
         manifest: &Manifest,
         phases: &mut Phases<'_>,
@@ -293,14 +279,17 @@ impl Job<'_> {
         let Some(path) = &self.plan.output.path else {
             return Ok(());
         };
-        let export = async {
-            Ok(self
-                .settings
-                .store
-                .export(manifest, path, self.settings.force, self.ui)
-                .await?)
-        };
+        let Settings { store, force, .. } = self.settings;
+        let export = async { Ok(store.export(manifest, path, *force, self.ui).await?) };
         phases.run("copy the image", export).await.map(drop)
+    }
+
+    /// Returns the disk that the build starts from: the one given in the settings, else the plan's.
+    async fn obtain_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
+        match self.settings.base {
+            Some(base) => Ok(base.clone()),
+            None => Ok(base::obtain(wanted, self.base_places(run), self.ui).await?),
+        }
     }
 
     async fn fetch_files(&self) -> Result<(), BuildError> {
@@ -311,12 +300,12 @@ impl Job<'_> {
         Ok(())
     }
 
-    async fn inputs(&self, base: manifest::Base) -> Result<Inputs, BuildError> {
+    async fn digest_inputs(&self, base: manifest::Base) -> Result<Inputs, BuildError> {
         let plan = self.plan.clone();
         Ok(hash_stream::blocking(move |stop| manifest_inputs::collect(&plan, base, stop)).await?)
     }
 
-    fn context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {
+    fn step_context<'a>(&'a self, fetched: &'a dyn Fn(&Digest) -> PathBuf) -> Context<'a> {
         Context {
             variables: &self.plan.variables,
             secrets: self.secrets,

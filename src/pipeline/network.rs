@@ -1,61 +1,64 @@
-//! The network of a build: what its plan allows, and the record of what was got.
+//! Network policy of a build, and the record of its requests.
 
 use std::collections::BTreeSet;
 
 use super::{BuildError, Job};
 use crate::machine::qemu::QemuMachine;
-use crate::network::{Purpose, Rule, Rules, Seal, SealError, Served};
+use crate::network::{EgressError, EgressProxy, ProxyPurpose, ServedRequest, UrlRule, UrlRules};
 use crate::plan::OnRefused;
 use crate::record::manifest::Request;
 use crate::ui::Ui;
 
-/// The status of an answer that needs no mention.
+/// HTTP status that is not recorded.
 const OK: u16 = 200;
 
 impl Job<'_> {
     /// Seals a machine, unless the template opens the network.
-    pub(super) async fn seal(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+    pub(super) async fn seal_guest(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal).await?),
             None => Ok(()),
         }
     }
 
-    /// As [`Self::seal`], for a boot of the finished image.
-    pub(super) async fn seal_finished(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+    /// Seals a machine that runs the finished image: a refused request does not fail its tests.
+    pub(super) async fn seal_test_guest(
+        &self,
+        machine: &mut QemuMachine,
+    ) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal.tolerant()).await?),
             None => Ok(()),
         }
     }
 
-    pub(super) fn new_seal(&self) -> Result<Option<Seal>, SealError> {
+    pub(super) fn new_seal(&self) -> Result<Option<EgressProxy>, EgressError> {
         let network = &self.plan.network;
         if network.open {
             return Ok(None);
         }
         let rules = network.allow.iter().enumerate().map(|(index, allow)| {
-            let rule = Rule::new(&allow.url, format!("network.allow[{index}]"))?;
-            Ok::<_, SealError>(match allow.sha256 {
+            let rule = UrlRule::new(&allow.url, format!("network.allow[{index}]"))?;
+            Ok::<_, EgressError>(match allow.sha256 {
                 Some(digest) => rule.from_file(digest, self.settings.cache.path(&digest)),
                 None => rule,
             })
         });
         let rules = rules.collect::<Result<Vec<_>, _>>()?;
         let template = self.plan.template.path.file_name().unwrap_or_default();
-        let purpose = Purpose::Steps(template.to_string_lossy().into_owned());
+        let purpose = ProxyPurpose::Steps(template.to_string_lossy().into_owned());
         let strict = network.on_refused == OnRefused::Fail;
-        Seal::new(Rules::new(rules, purpose), strict, self.ui).map(Some)
+        EgressProxy::new(UrlRules::new(rules, purpose), strict, self.ui).map(Some)
     }
 }
 
-/// What a manifest records of what a guest got.
-pub(super) fn requests(seal: Option<&Seal>, ui: &Ui) -> Vec<Request> {
-    record(seal.map(Seal::served).unwrap_or_default(), ui)
+/// Returns the guest's requests as the manifest records them.
+pub(super) fn requests(seal: Option<&EgressProxy>, ui: &Ui) -> Vec<Request> {
+    record(seal.map(EgressProxy::served).unwrap_or_default(), ui)
 }
 
-/// Sorted, each once, without secrets.
-fn record(served: Vec<Served>, ui: &Ui) -> Vec<Request> {
+/// Sorts and deduplicates the requests, and redacts secrets.
+fn record(served: Vec<ServedRequest>, ui: &Ui) -> Vec<Request> {
     let requests = served.into_iter().map(|served| Request {
         url: ui.redact(&served.url),
         status: Some(served.status).filter(|status| *status != OK),
@@ -69,15 +72,15 @@ fn record(served: Vec<Served>, ui: &Ui) -> Vec<Request> {
 mod tests {
     use super::*;
     use crate::digest::Digest;
-    use crate::network::Content;
+    use crate::network::ServedBody;
 
     #[test]
     fn requests_are_recorded_in_order_and_each_once() {
-        let content = |text: &str| Content {
+        let content = |text: &str| ServedBody {
             sha256: Digest::of(text.as_bytes()),
             size: text.len() as u64,
         };
-        let served = |url: &str, status, content| Served {
+        let served = |url: &str, status, content| ServedRequest {
             url: url.to_owned(),
             status,
             content,

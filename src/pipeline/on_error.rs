@@ -1,4 +1,4 @@
-//! What happens to a machine whose provisioning failed.
+//! Handling of a machine whose provisioning failed.
 
 use std::io::IsTerminal as _;
 
@@ -9,24 +9,24 @@ use tokio_util::sync::CancellationToken;
 use super::{BuildError, Job, error};
 use crate::digest::Digest;
 use crate::machine::Machine;
-use crate::provision::{self, Failure};
+use crate::provision::{self, FailedStep};
 use crate::ui::Ui;
 
 impl Job<'_> {
-    /// Runs the steps of `on_error`, then ends the machine or keeps it for the user; returns the error it was given.
-    pub(super) async fn give_up<M: Machine>(
+    /// Runs the steps of `on_error`, holds the machine if the user wants that, destroys it, and returns the error.
+    pub(super) async fn handle_failure<M: Machine>(
         &self,
         mut machine: M,
         error: BuildError,
     ) -> BuildError {
         if !matches!(error, BuildError::Cancelled) {
             let text = self.ui.redact(&error::with_causes(&error));
-            let failure = Failure {
+            let failure = FailedStep {
                 step: error.step(),
                 error: &text,
             };
             let fetched = |digest: &Digest| self.settings.cache.path(digest);
-            let cx = self.context(&fetched);
+            let cx = self.step_context(&fetched);
             let steps = provision::on_error(&mut machine, &self.plan.on_error, failure, &cx);
             self.cancel
                 .run_until_cancelled(async {
@@ -45,20 +45,20 @@ impl Job<'_> {
     }
 }
 
-/// What to do with a machine whose provisioning failed.
+/// Fate of a machine whose provisioning failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum OnError {
-    /// Destroy it
+pub(crate) enum OnError {
+    /// Destroy the machine at once
     #[default]
     Cleanup,
-    /// Hold it, say how to log in, and destroy it on Ctrl-C
+    /// Keep it running, print how to log in, and destroy it on Ctrl-C
     Keep,
     /// Ask on the terminal
     Ask,
 }
 
 impl OnError {
-    /// Returns when the machine may be destroyed.
+    /// Waits until the machine may be destroyed.
     pub(super) async fn hold<M: Machine>(
         self,
         machine: &M,
@@ -77,10 +77,10 @@ impl OnError {
         if keep {
             ui.warn(&format!("the build failed: {error}"));
             ui.warn(&format!(
-                "the machine is kept; log in with: {}",
+                "the machine keeps running; log in with: {}",
                 machine.login()
             ));
-            ui.warn("end it with Ctrl-C");
+            ui.warn("destroy it with Ctrl-C");
             cancel.cancelled().await;
         }
     }
@@ -88,11 +88,11 @@ impl OnError {
 
 async fn ask(error: &str, ui: &Ui) -> bool {
     if !std::io::stdin().is_terminal() {
-        ui.warn("`--on-error ask` needs a terminal to ask on; cleaning up");
+        ui.warn("`--on-error ask` needs a terminal; cleaning up");
         return false;
     }
     ui.warn(&format!("the build failed: {error}"));
-    ui.warn("keep the machine to look at it? [y/N]");
+    ui.warn("keep the machine running to inspect it? [y/N]");
     let mut answer = String::new();
     let read = BufReader::new(tokio::io::stdin())
         .read_line(&mut answer)

@@ -1,4 +1,4 @@
-//! The phases of a build: shown, timed, and cancelled between and within.
+//! Phases of a build: shown, timed and cancellable.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::BuildError;
 use crate::ui::Ui;
 
-/// What has been done so far and how long it took.
+/// Finished phases with their durations.
 pub(super) struct Phases<'a> {
     ui: &'a Ui,
     cancel: &'a CancellationToken,
@@ -23,7 +23,7 @@ impl<'a> Phases<'a> {
         }
     }
 
-    /// Does one phase. When the build is cancelled, the work is dropped where it is.
+    /// Runs a phase. Cancelling the build drops the work at once.
     pub(super) async fn run<T>(
         &mut self,
         name: &str,
@@ -36,9 +36,9 @@ impl<'a> Phases<'a> {
         Ok(value)
     }
 
-    /// Does one phase that must not be dropped in the middle, because it makes what has to be removed: it sees for itself to it
-    /// that it ends soon when the build is cancelled.
-    pub(super) async fn whole<T>(
+    /// Runs a phase that must not be dropped, because it creates resources that have to be removed. The work itself watches
+    /// for the cancellation.
+    pub(super) async fn run_to_end<T>(
         &mut self,
         name: &str,
         work: impl Future<Output = Result<T, BuildError>>,
@@ -52,8 +52,8 @@ impl<'a> Phases<'a> {
         Ok(value)
     }
 
-    /// Every phase with how long it took, in order.
-    pub(super) fn so_far(&self) -> Vec<(String, Duration)> {
+    /// Returns the finished phases with their durations, in order.
+    pub(super) fn durations(&self) -> Vec<(String, Duration)> {
         self.took.clone()
     }
 }

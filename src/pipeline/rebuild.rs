@@ -1,5 +1,5 @@
-//! Manifest → everything that its image was made from, laid out for another build. Needs the store, not the template's
-//! directory: template, files, lock, packages and base are blobs.
+//! Manifest → inputs of its image, laid out for a second build. Template, files, lock, packages and base are blobs of the
+//! store, so the template's directory is not needed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -18,67 +18,57 @@ use crate::fetch::Cache;
 use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream::Stop;
 use crate::pipeline::manifest_inputs::{Listed, listed};
-use crate::plan::Plan;
+use crate::plan::{self, LoadError, Plan};
 use crate::record::lock::Lock;
 use crate::record::manifest::{BaseKind, Inputs, Manifest, Source, SourceKind};
 use crate::store::Store;
-use crate::template::{self, LoadError};
 
-/// What a manifest says that an image was made from, on this host.
+/// Inputs of a recorded image, laid out on this host.
 #[derive(Debug)]
-pub struct Materials {
-    /// The plan of its template with its values.
+pub(crate) struct Materials {
+    /// Plan of the recorded template with the recorded variables.
     pub plan: Plan,
-    /// The base.
     pub base: BaseDisk,
-    /// The listing of the image's tree, where there is one.
+    /// Listing of the image's files, if it was recorded.
     pub listing: Option<Listing>,
 }
 
-/// Why an image cannot be built again.
+/// Failure to lay out the inputs of an image.
 #[derive(Debug, Error, Diagnostic)]
-pub enum RebuildError {
-    /// Blobs that neither the store nor the cache has.
-    #[error("the store lacks what {image} was made from:\n{}", list(missing))]
+pub(crate) enum RebuildError {
+    #[error("the store and the cache lack inputs of {image}:\n{}", list(missing))]
     #[diagnostic(help("copy the blobs from another store that has them; nothing was started"))]
     Missing {
         /// Name of the image.
         image: String,
-        /// What each is, with its digest.
+        /// Description and digest of each.
         missing: Vec<(String, Digest)>,
     },
-    /// The manifest was made before karat stored what a rebuild needs.
-    #[error("the manifest does not say {0}")]
-    #[diagnostic(help("build the template once more; the new image can be rebuilt"))]
+    /// The manifest is older than the support of rebuilds.
+    #[error("the manifest does not record {0}")]
+    #[diagnostic(help("build the template again; the new image can be rebuilt"))]
     Unrecorded(&'static str),
-    /// A blob is not what it must be.
     #[error("the blob {digest} is not {what}")]
-    #[diagnostic(help("the store is damaged; copy the blob from another one"))]
+    #[diagnostic(help("the store is damaged; copy the blob from another store"))]
     Form {
-        /// The blob.
         digest: Digest,
-        /// What it should be.
+        /// Content that the manifest expects in it.
         what: &'static str,
     },
-    /// The template gives no plan any more.
-    #[error("the recorded template is refused by this karat:\n{0}")]
+    /// This version of karat makes no plan of the template.
+    #[error("this version of karat refuses the recorded template:\n{0}")]
     #[diagnostic(help(
-        "a file of this host that is not recorded (a private key, a secret) may be missing; else use the karat that built it"
+        "a file that is not recorded (a private key, a secret) may be missing on this host; otherwise use the version of karat that built the image"
     ))]
     Template(String),
-    /// The base cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
-    /// A file cannot be read or written.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help("check permissions and free space"))]
     Io {
-        /// What was tried.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
 }
@@ -97,11 +87,8 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Rebu
     }
 }
 
-/// Lays out in `scratch` what a manifest's image was made from.
-///
-/// # Errors
-/// Names everything that is missing, before anything is done; see [`RebuildError`].
-pub async fn materials(
+/// Lays out the inputs of a manifest's image in `scratch`. If any are missing, names them all before it writes a file.
+pub(crate) async fn materials(
     manifest: &Manifest,
     store: &Store,
     cache: &Cache,
@@ -109,9 +96,9 @@ pub async fn materials(
 ) -> Result<Materials, RebuildError> {
     let inputs = &manifest.inputs;
     let blobs = Blobs { store, cache };
-    let lock = inputs.lock.ok_or(RebuildError::Unrecorded(
-        "from which lock the image was made",
-    ))?;
+    let lock = inputs
+        .lock
+        .ok_or(RebuildError::Unrecorded("the lock of the image"))?;
     blobs.check(manifest, lock.digest)?;
 
     let template = scratch.join(format!("{}.toml", inputs.image.name));
@@ -143,7 +130,7 @@ pub async fn materials(
     })
 }
 
-/// The plan that the recorded template gives with the recorded values.
+/// Makes the plan of the recorded template with the recorded variables.
 fn plan(
     inputs: &Inputs,
     template: &Path,
@@ -155,26 +142,26 @@ fn plan(
     {
         moved.insert(written, base.to_owned());
     }
-    let given = template::Inputs {
+    let given = plan::Inputs {
         vars: inputs.variables.clone().into_iter().collect(),
-        // Nothing is written where the template says.
+        // The outputs that the template names are not written.
         force: true,
         moved,
-        home: template::Inputs::from_environment().home,
-        ..template::Inputs::default()
+        home: plan::Inputs::from_environment().home,
+        ..plan::Inputs::default()
     };
-    template::load(template, &given)
+    plan::load(template, &given)
         .map_err(|error: LoadError| RebuildError::Template(error.render(false)))
 }
 
-/// `base.file.path` as the template has it.
+/// Returns `base.file.path` as written in the template.
 fn base_path(text: &str) -> Option<String> {
     let table: toml::Table = text.parse().ok()?;
     let path = table.get("base")?.get("file")?.get("path")?;
     path.as_str().map(str::to_owned)
 }
 
-/// What the store has, and what the cache has too.
+/// Blobs of the store and the cache.
 #[derive(Clone, Copy)]
 struct Blobs<'a> {
     store: &'a Store,
@@ -188,7 +175,7 @@ impl Blobs<'_> {
             .find(|path| path.is_file())
     }
 
-    /// Everything that must be there and is not; packages are found by the build itself, which knows of mirrors.
+    /// Fails if inputs are missing. Packages are not checked: the build can fetch them from mirrors.
     fn check(&self, manifest: &Manifest, lock: Digest) -> Result<(), RebuildError> {
         let inputs = &manifest.inputs;
         let mut wanted = vec![
@@ -207,25 +194,24 @@ impl Blobs<'_> {
                 }));
             }
         }
-        let missing = wanted
-            .into_iter()
-            .filter(|(_, digest)| self.find(digest).is_none() && self.store.image(digest).is_err());
-        let missing: Vec<_> = missing.collect();
-        if missing.is_empty() {
+        wanted
+            .retain(|(_, digest)| self.find(digest).is_none() && self.store.image(digest).is_err());
+        if wanted.is_empty() {
             return Ok(());
         }
-        Err(Self::missing(inputs, missing))
+        Err(Self::missing(inputs, wanted))
     }
 
-    /// The file that a build starts from. One that is an image of the store is put together in `scratch`.
+    /// Returns the path of the base. An image of the store is assembled in `scratch`.
     fn base(&self, inputs: &Inputs, scratch: &Path) -> Result<PathBuf, RebuildError> {
         let digest = inputs.base.digest;
         if let Some(file) = self.find(&digest) {
             return Ok(file);
         }
-        let image = self.store.image(&digest);
-        let image =
-            image.map_err(|_| Self::missing(inputs, vec![("the base".to_owned(), digest)]))?;
+        let image = self
+            .store
+            .image(&digest)
+            .map_err(|_| Self::missing(inputs, vec![("the base".to_owned(), digest)]))?;
         let path = scratch.join("base");
         let failed = |source| RebuildError::Io {
             action: "write",
@@ -233,8 +219,9 @@ impl Blobs<'_> {
             source,
         };
         let mut file = fs::File::create_new(&path).map_err(failed)?;
-        let written = image.write_to(&mut file, &path, &Stop::default());
-        written.map_err(|error| failed(io::Error::other(error)))?;
+        image
+            .write_to(&mut file, &path, &Stop::default())
+            .map_err(|error| failed(io::Error::other(error)))?;
         Ok(path)
     }
 
@@ -243,7 +230,7 @@ impl Blobs<'_> {
         RebuildError::Missing { image, missing }
     }
 
-    /// Gives the cache what the store has, so that a build does not ask a URL for it. The cache compares it before its use.
+    /// Links a blob of the store into the cache, so that the build does not download it. The cache verifies it before use.
     fn to_cache(self, digest: Digest) -> Result<(), RebuildError> {
         let (blob, cached) = (self.store.blob(&digest), self.cache.path(&digest));
         if cached.is_file() || !blob.is_file() {
@@ -255,20 +242,20 @@ impl Blobs<'_> {
             .map_err(io_error("write", &cached))
     }
 
-    /// A small blob, compared with its name.
+    /// Reads a small blob and verifies its digest.
     fn read(&self, digest: Digest) -> Result<Vec<u8>, RebuildError> {
         let path = self
             .find(&digest)
             .unwrap_or_else(|| self.store.blob(&digest));
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
         if Digest::of(&bytes) != digest {
-            let what = "what its name says";
+            let what = "the content of its name";
             return Err(RebuildError::Form { digest, what });
         }
         Ok(bytes)
     }
 
-    /// Puts a file or directory of the template where a build finds it, under its own name; returns that place.
+    /// Writes a file or directory of the template below `place`, under its own name; returns its path.
     fn lay_out(
         &self,
         written: &str,
@@ -285,13 +272,14 @@ impl Blobs<'_> {
                 fs::create_dir_all(&target).map_err(io_error("make", &target))?;
                 let listing = self.read(source.digest)?;
                 for line in listed(&listing) {
-                    let what = "the listing of a directory";
-                    let digest = source.digest;
                     let Listed {
                         path,
                         digest,
                         executable,
-                    } = line.ok_or(RebuildError::Form { digest, what })?;
+                    } = line.ok_or(RebuildError::Form {
+                        digest: source.digest,
+                        what: "the listing of a directory",
+                    })?;
                     let path = target.join(path);
                     match digest {
                         Some(digest) => self.put(digest, &path, executable)?,
@@ -304,34 +292,31 @@ impl Blobs<'_> {
     }
 
     fn put(&self, digest: Digest, target: &Path, executable: bool) -> Result<(), RebuildError> {
-        write(
-            target,
-            &self.read(digest)?,
-            if executable { 0o755 } else { 0o644 },
-        )
+        let mode = if executable { 0o755 } else { 0o644 };
+        write(target, &self.read(digest)?, mode)
     }
 
     fn listing(&self, manifest: &Manifest) -> Result<Option<Listing>, RebuildError> {
         let Some(tree) = manifest.outputs.tree else {
             return Ok(None);
         };
-        // Without it, only the first differences cannot be told.
+        // Optional: without a listing, a comparison cannot name the first differences.
         if self.find(&tree.listing).is_none() {
             return Ok(None);
         }
         let packed = self.read(tree.listing)?;
-        let what = "the listing of the image's files";
-        let form = RebuildError::Form {
-            digest: tree.listing,
-            what,
-        };
-        let listing = Listing::from_packed(packed).ok();
-        let listing = listing.filter(|listing| listing.digest() == tree.digest);
-        listing.map(Some).ok_or(form)
+        Listing::from_packed(packed)
+            .ok()
+            .filter(|listing| listing.digest() == tree.digest)
+            .map(Some)
+            .ok_or(RebuildError::Form {
+                digest: tree.listing,
+                what: "the listing of the image's files",
+            })
     }
 }
 
-/// A copy that has its name only once it is whole.
+/// Copies a file atomically.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut unfinished = Unfinished::create(to, 0o644)?;
     io::copy(&mut fs::File::open(from)?, unfinished.file())?;
@@ -351,7 +336,7 @@ mod tests {
     use crate::ui::Ui;
 
     #[tokio::test]
-    async fn a_base_that_is_an_image_of_the_store_is_put_together() {
+    async fn a_base_that_is_an_image_of_the_store_is_assembled() {
         let scratch = tempfile::tempdir().unwrap();
         let store = Store::new(scratch.path().join("store"));
         let cache = Cache::new(scratch.path().join("cache"));
@@ -367,7 +352,7 @@ mod tests {
         fs::write(&file, &image).unwrap();
         let writing = store.begin().await.unwrap();
         writing.add_image(&file, &Ui::default()).await.unwrap();
-        // Nothing of it is stored once more.
+        // The store has its bytes already.
         fs::write(&file, &image).unwrap();
         writing.add_copy(&file, inputs.base.digest).await.unwrap();
         assert!(!store.blob(&inputs.base.digest).exists());

@@ -1,4 +1,4 @@
-//! A finished image is looked at from outside, and judged, before it is recorded.
+//! Scan of a finished image, from outside, and its policy: before the image is recorded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,74 +20,63 @@ use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::scan::{self, ScanError};
 use crate::time::Timestamp;
 
-/// How images are scanned.
+/// Options of the scan.
 #[derive(Clone, Debug, Default)]
-pub struct ScanSettings {
-    /// The database of vulnerabilities; that of the user for want of one.
+pub(crate) struct ScanSettings {
+    /// Database of vulnerabilities; by default the user's.
     pub database: Option<PathBuf>,
-    /// Checks that are left out.
     pub without: Vec<Check>,
-    /// Keep an image that the policy refuses.
+    /// Keeps an image that the policy refuses.
     pub keep_failed: bool,
 }
 
-/// What a scan has found in an image that its policy lets pass.
+/// Scan result of an image that its policy accepts.
 #[derive(Debug)]
-pub(super) struct Passed {
+pub(super) struct AcceptedScan {
     pub(super) contents: Contents,
     pub(super) report: Report,
 }
 
-/// Why an image was not recorded.
+/// Refusal of an image by its scan.
 #[derive(Debug, Error, Diagnostic)]
-pub enum GateError {
-    /// A check could not do its work.
-    #[error("the finished image cannot be scanned")]
-    #[diagnostic(help("mend what it says, or leave the check out with `--without CHECK`"))]
+pub(crate) enum GateError {
+    #[error("cannot scan the finished image")]
+    #[diagnostic(help("fix the cause, or skip the check with `--without CHECK`"))]
     Scan(
         #[from]
         #[diagnostic_source]
         ScanError,
     ),
-    /// The database of vulnerabilities.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Database(#[from] DbError),
-    /// A directory of the template.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Input(#[from] InputError),
-    /// A VEX document.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Vex(#[from] vex::VexError),
-    /// The policy.
     #[error("the policy refuses the image; it is {}\n{report}", kept.as_deref().map_or("not kept".to_owned(), |path| format!("kept as {}", path.display())))]
     #[diagnostic(help(
-        "mend what was found, or accept it with `[[policy.ignore]]` and a reason; `--keep-failed` keeps the image"
+        "fix the findings, or accept them with `[[policy.ignore]]` and a reason; `--keep-failed` keeps the image"
     ))]
     Refused {
-        /// What was found.
         report: String,
-        /// Where the image is.
+        /// Path of the image with `--keep-failed`.
         kept: Option<PathBuf>,
-        /// Something of it was declared by nobody.
+        /// A failing finding is undeclared content.
         undeclared: bool,
     },
-    /// The refused image cannot be kept.
-    #[error("the policy refuses the image, and it cannot be kept as {}\n{report}", path.display())]
+    #[error("the policy refuses the image, which could not be kept as {}\n{report}", path.display())]
     Keep {
-        /// What was found.
         report: String,
-        /// Where it was to be.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
 }
 
 impl GateError {
-    /// 4 for what nobody declared, 3 for what the policy refuses, else 1.
+    /// Returns 4 for undeclared content, 3 for other refusals by the policy, else 1.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Refused {
@@ -100,31 +89,21 @@ impl GateError {
 }
 
 impl Job<'_> {
-    /// Scans what was made. `None` when every check is left out.
-    pub(super) async fn scan(&self, made: &Made) -> Result<Option<Passed>, BuildError> {
+    /// Scans the image and applies the policy. `None` if every check is skipped.
+    pub(super) async fn scan_image(&self, made: &Made) -> Result<Option<AcceptedScan>, BuildError> {
         let without = &self.settings.scan.without;
         if Check::ALL.iter().all(|check| without.contains(check)) {
             self.ui
-                .warn("the image is not scanned: every check was left out");
+                .warn("the image is not scanned: all checks are skipped");
             return Ok(None);
         }
-        Ok(Some(self.judged(made).await?))
+        Ok(Some(self.scan_and_judge(made).await?))
     }
 
-    async fn judged(&self, made: &Made) -> Result<Passed, GateError> {
+    async fn scan_and_judge(&self, made: &Made) -> Result<AcceptedScan, GateError> {
         let policy = &self.plan.policy;
         let statements = vex::read(&policy.vex)?;
-        let (database, mut left_out) = self.database()?;
-        if made.base.is_none() && !self.settings.scan.without.contains(&Check::Undeclared) {
-            left_out.push(LeftOut {
-                check: Check::Undeclared,
-                because: "the bytes of its AMI could not be read, to compare with".to_owned(),
-            });
-        }
-        for LeftOut { check, because } in &left_out {
-            self.ui
-                .warn(&format!("not checked: {} ({because})", check.name()));
-        }
+        let (database, left_out) = self.checks(made)?;
         let facts = database.as_ref().map(run::facts);
         let now = Timestamp::now();
         let options = Options {
@@ -132,18 +111,7 @@ impl Job<'_> {
             ..Options::at(now)
         };
         let opened = scan::open::recorded(&made.file, self.plan.output.format.name()).await?;
-        let asked = !self.settings.scan.without.contains(&Check::Undeclared);
-        let origin = if let Some(base) = made.base.as_ref().filter(|_| asked) {
-            let base = &base.disk;
-            Some(Origin {
-                base: scan::open::recorded(&base.path, &base.format).await?,
-                lock: made.lock.clone(),
-                inputs: made.manifest.inputs.clone(),
-                listings: self.listings(made).await?,
-            })
-        } else {
-            None
-        };
+        let origin = self.origin(made).await?;
         let values = self.secrets.clone();
         let scanned = hash_stream::blocking(move |_| {
             let wanted = Wanted {
@@ -154,11 +122,11 @@ impl Job<'_> {
                 values: &values,
             };
             run::scan(&opened, wanted)
-        });
-        let scanned = scanned.await?;
+        })
+        .await?;
         let given = Given {
             statements: &statements,
-            before: self.before(),
+            before: self.previous_findings(),
             whole: scanned.left_out.is_empty(),
         };
         let findings = judge(policy, scanned.findings.clone(), &given, now);
@@ -171,30 +139,67 @@ impl Job<'_> {
         if report.failing().next().is_some() {
             return Err(self.refuse(&report, &made.file));
         }
-        let told = report
+        let tolerated = report
             .findings
             .iter()
-            .filter(|it| it.verdict == Verdict::Told);
-        let told = told.count();
-        if told > 0 {
-            let told = report::number(told, "finding");
+            .filter(|finding| finding.verdict == Verdict::Told)
+            .count();
+        if tolerated > 0 {
+            let findings = report::number(tolerated, "finding");
             self.ui
-                .note(&format!("scan: {told} that the policy lets pass"));
+                .note(&format!("scan: {findings} that the policy accepts"));
         }
         let contents = scanned.contents;
-        Ok(Passed { contents, report })
+        Ok(AcceptedScan { contents, report })
     }
 
-    /// What is in the directories of the template.
+    /// Opens the database, and warns of every check that is left out.
+    fn checks(&self, made: &Made) -> Result<(Option<Database>, Vec<LeftOut>), DbError> {
+        let (database, mut left_out) = self.database()?;
+        if made.base.is_none() && self.checks_undeclared() {
+            left_out.push(LeftOut {
+                check: Check::Undeclared,
+                because: "the bytes of its AMI could not be read, to compare with".to_owned(),
+            });
+        }
+        for LeftOut { check, because } in &left_out {
+            self.ui
+                .warn(&format!("not checked: {} ({because})", check.name()));
+        }
+        Ok((database, left_out))
+    }
+
+    fn checks_undeclared(&self) -> bool {
+        !self.settings.scan.without.contains(&Check::Undeclared)
+    }
+
+    /// Collects the inputs of the image, for the check of undeclared content.
+    async fn origin(&self, made: &Made) -> Result<Option<Origin>, GateError> {
+        let Some(base) = made.base.as_ref().filter(|_| self.checks_undeclared()) else {
+            return Ok(None);
+        };
+        Ok(Some(Origin {
+            base: scan::open::recorded(&base.disk.path, &base.disk.format).await?,
+            lock: made.lock.clone(),
+            inputs: made.manifest.inputs.clone(),
+            listings: self.listings(made).await?,
+        }))
+    }
+
+    /// Lists the template's directories, by digest of the listing.
     async fn listings(&self, made: &Made) -> Result<HashMap<Digest, Vec<u8>>, InputError> {
         let sources = &made.manifest.inputs.sources;
         let is_directory = |written: &String| {
             let source = sources.get(written);
             source.is_some_and(|source| source.kind == SourceKind::Directory)
         };
-        let paths = self.plan.sources.iter();
-        let paths = paths.filter(|(_, written)| is_directory(written));
-        let paths: Vec<_> = paths.map(|(path, _)| path.clone()).collect();
+        let paths: Vec<PathBuf> = self
+            .plan
+            .sources
+            .iter()
+            .filter(|(_, written)| is_directory(written))
+            .map(|(path, _)| path.clone())
+            .collect();
         hash_stream::blocking(move |stop| {
             let listing = |path: &PathBuf| {
                 let listing = manifest_inputs::listing(path, stop)?;
@@ -205,18 +210,18 @@ impl Job<'_> {
         .await
     }
 
-    /// The database, and what cannot be checked without it. One that was asked for must be there.
+    /// Opens the database of vulnerabilities. Without one, the check is left out, unless the user or the policy asks for it.
     fn database(&self) -> Result<(Option<Database>, Vec<LeftOut>), DbError> {
         let settings = &self.settings.scan;
         let left_out = |check: &Check, because: &str| LeftOut {
             check: *check,
             because: because.to_owned(),
         };
-        let asked = settings
+        let mut all: Vec<_> = settings
             .without
             .iter()
-            .map(|check| left_out(check, "as asked for"));
-        let mut all: Vec<_> = asked.collect();
+            .map(|check| left_out(check, "skipped by `--without`"))
+            .collect();
         if settings.without.contains(&Check::Vulnerabilities) {
             return Ok((None, all));
         }
@@ -228,7 +233,7 @@ impl Job<'_> {
         match path.and_then(|path| Database::open(&path)) {
             Ok(database) => Ok((Some(database), all)),
             Err(DbError::Missing { .. } | DbError::NoPlace) if !needed => {
-                let because = "there is no database; `karat db import` makes one";
+                let because = "there is no database; `karat db import` creates one";
                 all.push(left_out(&Check::Vulnerabilities, because));
                 Ok((None, all))
             }
@@ -236,8 +241,8 @@ impl Job<'_> {
         }
     }
 
-    /// What the last image of that name had. A store that cannot be read has nothing to compare with: all is new then.
-    fn before(&self) -> Option<BTreeSet<String>> {
+    /// Returns the findings of the previous image of this name. If the store cannot be read, all findings are new.
+    fn previous_findings(&self) -> Option<BTreeSet<String>> {
         let store = self.settings.store;
         let ids = store.ids().ok()?.into_iter();
         let scans = ids.filter_map(|id| {
@@ -260,7 +265,7 @@ impl Job<'_> {
                 other => other.name(),
             };
             let path = PathBuf::from(format!("{}.refused.{format}", self.plan.image.name));
-            // Over an older one: only the last try is of use.
+            // Replaces an older one: only the last attempt is useful.
             if let Err(source) =
                 std::fs::rename(image, &path).or_else(|_| std::fs::copy(image, &path).map(drop))
             {

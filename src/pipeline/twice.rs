@@ -1,4 +1,4 @@
-//! The same build once more.
+//! A second build from the same inputs, for `--twice` and `karat rebuild`.
 
 use std::path::PathBuf;
 
@@ -17,13 +17,12 @@ use crate::record::manifest::Manifest;
 use crate::secret::Secrets;
 use crate::ui::Ui;
 
-/// An image that was made, and not recorded.
+/// A finished image that is not recorded.
 #[derive(Debug)]
-pub struct Made {
-    /// Its manifest.
+pub(crate) struct Made {
     pub manifest: Manifest,
     pub(super) file: PathBuf,
-    /// `None` where its bytes cannot be had.
+    /// `None` if its bytes cannot be read.
     pub(super) base: Option<BaseDisk>,
     pub(super) lock: Lock,
     pub(super) accelerator: String,
@@ -32,27 +31,22 @@ pub struct Made {
 }
 
 impl Made {
-    /// What of it is compared with another build.
-    #[must_use]
-    pub fn compared(&self) -> Compared<'_> {
+    /// Returns the parts to compare with another build.
+    pub(crate) fn compared(&self) -> Compared<'_> {
         Compared {
             manifest: &self.manifest,
             listing: self.listing.as_ref(),
         }
     }
 
-    /// The package that has a path of the image.
-    #[must_use]
-    pub fn owner(&self, path: &str) -> Option<String> {
+    /// Returns the package that owns a path of the image.
+    pub(crate) fn owner(&self, path: &str) -> Option<String> {
         self.owners.of(path.as_bytes()).map(str::to_owned)
     }
 }
 
-/// Makes an image, compares nothing, tests nothing and records nothing: its file is gone when this returns.
-///
-/// # Errors
-/// See [`BuildError`].
-pub async fn again(
+/// Builds an image only to compare it: without tests and scan, without recording it. The image file is removed.
+pub(crate) async fn again(
     plan: &Plan,
     secrets: &Secrets,
     settings: &Settings<'_>,
@@ -62,7 +56,7 @@ pub async fn again(
     let guest = match &plan.builder {
         Builder::Qemu(guest) => guest,
         Builder::Host(_) => return Err(LockError::NoLock.into()),
-        Builder::Ec2(_) => return Err(BuildError::OnceOnly),
+        Builder::Ec2(_) => return Err(BuildError::NotReproducible),
     };
     let job = Job {
         plan,
@@ -73,14 +67,16 @@ pub async fn again(
     };
     let run = RunDir::create(&settings.cache.runs()).map_err(BuildError::RunDirectory)?;
     let mut phases = Phases::new(ui, cancel);
-    let made = job.make(guest, Update::Keep, &run, &mut phases).await?;
+    let made = job
+        .make_image(guest, Update::Keep, &run, &mut phases)
+        .await?;
     run.remove().map_err(BuildError::RunDirectory)?;
     Ok(made)
 }
 
 impl Job<'_> {
-    /// Does the same once more, from the lock, and compares.
-    pub(super) async fn make_again(
+    /// Builds again from the lock, and compares.
+    pub(super) async fn compare_second_build(
         &self,
         guest: &plan::Qemu,
         first: &Made,
@@ -98,7 +94,9 @@ impl Job<'_> {
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         let again = async {
             let mut inner = Phases::new(self.ui, self.cancel);
-            let second = job.make(guest, Update::Keep, &run, &mut inner).await?;
+            let second = job
+                .make_image(guest, Update::Keep, &run, &mut inner)
+                .await?;
             Ok(compare(first.compared(), second.compared(), |path| {
                 second.owner(path)
             }))

@@ -1,108 +1,116 @@
-//! Whether a build would only make again what the store has already.
+//! `--if-changed`: comparison of a build's inputs with those of the newest image in the store.
 
 use crate::base;
 use crate::ec2::machine;
 use crate::ec2::publish::publication;
-use crate::os::hash_stream;
+use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
 use crate::pipeline::Settings;
 use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
-use crate::provision::Asked;
+use crate::provision::DeclaredPackages;
 use crate::record::lock::{self, Lock, Request};
 use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
 use crate::store::{Store, StoreError, Stored};
 use crate::ui::Ui;
 
-/// What a look at template, base, lock and archives gave.
+/// Result of comparing template, base, lock and archives with the newest image.
 #[derive(Debug)]
-pub enum Verdict {
-    /// The newest image of that name is what a build would make.
+pub(crate) enum Verdict {
+    /// A build would make the newest image of this name again.
     Unchanged(Box<Stored>),
-    /// Something is another, or cannot be told: here is what.
+    /// An input has changed or cannot be compared, for this reason.
     Changed(String),
-    /// Only an archive has something new, which a build has to resolve anew to get: here is which.
+    /// Only a package archive or an AMI is newer, for this reason: the build has to resolve again to get it.
     Moved(String),
 }
 
-/// Compares what a build would start from with what the newest image of that name was made from.
+/// Compares the inputs of a build with those of the newest image of this name.
 ///
-/// With `locked` the lock alone decides, and no archive is asked. Whatever cannot be told is a change, with its reason:
-/// a build then finds out. The values of secrets are recorded nowhere, so a change of one is not seen.
-pub async fn verdict(plan: &Plan, settings: &Settings<'_>, locked: bool, ui: &Ui) -> Verdict {
-    match look(plan, settings, locked, ui).await {
+/// With `locked` the lock file alone decides, and no archive is asked. An input that cannot be compared counts as changed.
+/// The values of secrets are not recorded, so changes of them are not detected.
+pub(crate) async fn verdict(
+    plan: &Plan,
+    settings: &Settings<'_>,
+    locked: bool,
+    ui: &Ui,
+) -> Verdict {
+    match compare(plan, settings, locked, ui).await {
         Ok((stored, None)) => Verdict::Unchanged(Box::new(stored)),
         Ok((_, Some(reason))) => Verdict::Moved(reason),
         Err(reason) => Verdict::Changed(reason),
     }
 }
 
-async fn look(
+/// Returns the newest image, and the reason to resolve again if there is one. The error is the reason of a change.
+async fn compare(
     plan: &Plan,
     settings: &Settings<'_>,
     locked: bool,
     ui: &Ui,
 ) -> Result<(Stored, Option<String>), String> {
-    let stored = newest(settings.store, &plan.image.name).map_err(|error| said(&error))?;
-    let stored = stored.ok_or("the store has no image of that name")?;
-    let image = &stored.manifest.outputs.image.digest;
-    settings.store.image(image).map_err(|error| said(&error))?;
-    let lock = Lock::read(&Lock::path_of(&plan.template.path)).map_err(|error| said(&error))?;
-    let lock = lock.ok_or("there is no lock yet")?;
+    let store = settings.store;
+    let stored =
+        or_reason(newest(store, &plan.image.name))?.ok_or("the store has no image of that name")?;
+    or_reason(store.image(&stored.manifest.outputs.image.digest))?;
+    let lock = or_reason(Lock::read(&Lock::path_of(&plan.template.path)))?
+        .ok_or("there is no lock file yet")?;
     let start = match &plan.builder {
         Builder::Qemu(guest) => start_of_guest(plan, guest, settings, ui).await?,
         Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
         Builder::Ec2(ec2) => start_of_instance(plan, ec2, &lock, &stored, settings, locked).await?,
     };
-    if let Some(reason) = untold(&stored.manifest.inputs.network) {
+    if let Some(reason) = unpredictable(&stored.manifest.inputs.network) {
         return Err(reason);
     }
+    compare_inputs(plan, &lock, &start, &stored).await?;
+    if start.newer.is_some() || locked {
+        return Ok((stored, start.newer));
+    }
+    let changed = or_reason(repository::changed(&lock, settings.cache).await)?;
+    let reason = changed.first().map(|archive| {
+        let name = format!("{} {}", archive.uri, archive.suite);
+        format!("the archive {} has changed", name.trim_end())
+    });
+    Ok((stored, reason))
+}
 
-    let asked = Asked::read(&plan.packages).map_err(|error| said(&error))?;
+/// Compares the inputs of the plan with those of the stored image; the error is the first difference.
+async fn compare_inputs(
+    plan: &Plan,
+    lock: &Lock,
+    start: &Start,
+    stored: &Stored,
+) -> Result<(), String> {
     let architecture = Some(start.arch.name());
-    let request = asked.map_or_else(
+    let request = or_reason(DeclaredPackages::read(plan.packages.as_ref()))?.map_or_else(
         || Request::nothing(architecture),
         |asked| asked.request(architecture),
     );
-    if let Some(difference) = lock
-        .differences(&request, Some(&start.locked))
-        .into_iter()
-        .next()
-    {
+    let differences = lock.differences(&request, Some(&start.locked));
+    if let Some(difference) = differences.into_iter().next() {
         return Err(difference);
     }
     let (of_plan, of_base, digest) = (plan.clone(), start.recorded.clone(), lock.digest());
-    let inputs =
-        hash_stream::blocking(move |stop| super::manifest_inputs::collect(&of_plan, of_base, stop));
-    let mut inputs = inputs.await.map_err(|error| said(&error))?;
+    let collect = move |stop: &Stop| super::manifest_inputs::collect(&of_plan, of_base, stop);
+    let mut inputs = or_reason(hash_stream::blocking(collect).await)?;
     inputs.lock = Some(manifest::Lock { digest });
     if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
         return Err(format!("{what} has changed"));
     }
-    if !is_such(&stored, &start, plan) {
+    if !is_same_kind(stored, start, plan) {
         return Err("the kind of machine or file has changed".to_owned());
     }
-    if let Some(reason) = start.newer {
-        return Ok((stored, Some(reason)));
-    }
-    if !locked {
-        let changed = repository::changed(&lock, settings.cache).await;
-        if let Some(archive) = changed.map_err(|error| said(&error))?.first() {
-            let name = format!("{} {}", archive.uri, archive.suite);
-            let reason = format!("the archive {} has changed", name.trim_end());
-            return Ok((stored, Some(reason)));
-        }
-    }
-    Ok((stored, None))
+    Ok(())
 }
 
-/// What a build would start from.
+/// Base and machine that a build would start from.
 struct Start {
     locked: lock::Base,
     recorded: manifest::Base,
     arch: Arch,
     firmware: Firmware,
-    /// There is something newer to start from: here is what.
+    /// Newer AMI than the locked one, in words.
     newer: Option<String>,
 }
 
@@ -114,15 +122,14 @@ async fn start_of_guest(
 ) -> Result<Start, String> {
     let cache = settings.cache;
     let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
-    let run = RunDir::create(&cache.runs()).map_err(|error| error.to_string())?;
+    let run = or_reason(RunDir::create(&cache.runs()))?;
     let places = base::Places {
         cache,
         store: settings.store,
         run: run.path(),
     };
-    let base = base::at_hand(wanted, places, ui).await;
-    let base = base.map_err(|error| said(&error))?;
-    let base = base.ok_or("the base is not in the cache")?;
+    let base = or_reason(base::at_hand(wanted, places, ui).await)?
+        .ok_or("the base is not in the cache")?;
     Ok(Start {
         locked: base.locked(),
         recorded: super::manifest_inputs::base_of(wanted, &base),
@@ -143,28 +150,29 @@ async fn start_of_instance(
     let Some(plan::Base::Ami(wanted)) = &plan.base else {
         unreachable!("a plan for EC2 has an AMI");
     };
-    let pinned = lock.base.as_ref().and_then(|base| base.ami.as_ref());
-    let pinned = pinned.ok_or("the lock names no AMI")?;
-    let region = super::ec2::region(ec2)
-        .await
-        .map_err(|error| said(&error))?;
-    let ami = machine::pinned(wanted, ec2.arch, &region, pinned).await;
-    let ami = ami.map_err(|error| said(&error))?;
-    let ami = ami.ok_or("the AMI of the lock is gone, or another one is asked for")?;
-    let made = publication::of(settings.store, stored.id).map_err(|error| said(&error))?;
-    let mut made = made.iter().map(|it| &it.publication);
-    let made = made.rfind(|it| it.region == region.name());
-    let made = made.ok_or("no AMI was made of the last image")?;
-    if region.image(&made.image).await.is_err() {
+    let pinned = lock
+        .base
+        .as_ref()
+        .and_then(|base| base.ami.as_ref())
+        .ok_or("the lock file names no AMI")?;
+    let region = or_reason(super::ec2::region(ec2).await)?;
+    let ami = or_reason(machine::pinned(wanted, ec2.arch, &region, pinned).await)?
+        .ok_or("the locked AMI is gone, or the template selects another one")?;
+    let published = or_reason(publication::of(settings.store, stored.id))?;
+    let published = published
+        .iter()
+        .map(|published| &published.publication)
+        .rfind(|publication| publication.region == region.name())
+        .ok_or("no AMI was made of the last image")?;
+    if region.image(&published.image).await.is_err() {
         return Err(format!(
-            "{}, which was made of the last image, is gone",
-            made.image
+            "{}, the AMI of the last image, is gone",
+            published.image
         ));
     }
     let mut newer = None;
     if !locked {
-        let newest = machine::newest(wanted, ec2.arch, &region).await;
-        let newest = newest.map_err(|error| said(&error))?;
+        let newest = or_reason(machine::newest(wanted, ec2.arch, &region).await)?;
         let other = newest.pinned.id;
         newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));
     }
@@ -177,7 +185,7 @@ async fn start_of_instance(
     })
 }
 
-/// The image of that name that was built last.
+/// Returns the last built image of this name.
 fn newest(store: &Store, name: &str) -> Result<Option<Stored>, StoreError> {
     let mut newest = None;
     for id in store.ids()? {
@@ -193,18 +201,18 @@ fn newest(store: &Store, name: &str) -> Result<Option<Stored>, StoreError> {
     Ok(newest.map(|(_, stored)| stored))
 }
 
-/// Whether the machine and the file are of the kind that the plan asks for: what a template leaves out is the host's.
-fn is_such(stored: &Stored, start: &Start, plan: &Plan) -> bool {
+/// Compares architecture, firmware and format: a template that omits them takes the host's.
+fn is_same_kind(stored: &Stored, start: &Start, plan: &Plan) -> bool {
     let outputs = &stored.manifest.outputs;
     outputs.arch == start.arch.name()
         && outputs.firmware == start.firmware.name()
         && outputs.image.format == plan.output.format.name()
 }
 
-/// Why nobody can tell without a build whether the guest would get the same from the network again.
-fn untold(network: &Network) -> Option<String> {
+/// Returns the reason if only a build can tell whether the guest would get the same from the network again.
+fn unpredictable(network: &Network) -> Option<String> {
     if network.open {
-        return Some("what comes from an open network cannot be told".to_owned());
+        return Some("an open network may give the guest other content".to_owned());
     }
     let known = |url: &str| {
         let mut allowed = network.allow.iter();
@@ -212,12 +220,12 @@ fn untold(network: &Network) -> Option<String> {
     };
     let request = network.requests.iter().find(|got| !known(&got.url))?;
     Some(format!(
-        "what is at {} now cannot be told without its sha256",
+        "the content of {} may have changed, since the template has no sha256 of it",
         request.url
     ))
 }
 
-/// The first thing that is another, in words. Every field is named here, so that a new one is not forgotten.
+/// Returns the first input that differs, in words. Every field is named, so that a new one is not forgotten.
 fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
     let Inputs {
         image,
@@ -242,7 +250,7 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
         (*base != old.base, "the base"),
         (*packages != old.packages, "the list of packages"),
         (*lock != old.lock, "the lock"),
-        // What the guest got of that is no input of the next build.
+        // Without the guest's requests: they are a result of the build.
         (
             (network.open, &network.allow) != (old.network.open, &old.network.allow),
             "what the network allows",
@@ -252,30 +260,32 @@ fn difference(old: &Inputs, new: &Inputs) -> Option<String> {
     if let Some((_, what)) = whole.iter().find(|(differs, _)| *differs) {
         return Some((*what).to_owned());
     }
-    let name = variables.iter().chain(&old.variables);
-    let mut name = name.filter(|(name, value)| {
-        variables.get(*name) != Some(value) || old.variables.get(*name) != Some(value)
-    });
-    if let Some((name, _)) = name.next() {
+    let variable = variables
+        .iter()
+        .chain(&old.variables)
+        .find(|(name, value)| {
+            variables.get(*name) != Some(value) || old.variables.get(*name) != Some(value)
+        });
+    if let Some((name, _)) = variable {
         return Some(format!("the variable `{name}`"));
     }
-    if let Some(file) = other(files, &old.files) {
+    if let Some(file) = first_difference(files, &old.files) {
         return Some(format!("the file {}", file.destination));
     }
-    let step = other(steps, &old.steps);
-    step.map(|step| format!("what the step `{}` does", step.name))
+    first_difference(steps, &old.steps)
+        .map(|step| format!("what the step `{}` does", step.name))
         .or_else(|| (*sources != old.sources).then(|| "a file of the template".to_owned()))
 }
 
-/// The first of a list that is not in the other at the same place.
-fn other<'a, T: PartialEq>(new: &'a [T], old: &'a [T]) -> Option<&'a T> {
+/// Returns the first element that differs from the other list's at the same index.
+fn first_difference<'a, T: PartialEq>(new: &'a [T], old: &'a [T]) -> Option<&'a T> {
     let differs = (0..new.len().max(old.len())).find(|index| new.get(*index) != old.get(*index))?;
     new.get(differs).or(old.get(differs))
 }
 
-/// An error in one line, with its causes.
-fn said(error: &dyn std::error::Error) -> String {
-    super::error::with_causes(error).replace('\n', ", ")
+/// Turns an error into a reason: one line, with its causes.
+fn or_reason<T, E: std::error::Error>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| super::error::with_causes(&error).replace('\n', ", "))
 }
 
 #[cfg(test)]
@@ -285,7 +295,7 @@ mod tests {
     use crate::record::manifest::{Allow, Request as Got};
 
     #[test]
-    fn what_a_guest_got_is_known_only_by_its_digest() {
+    fn content_is_predictable_only_by_its_digest() {
         let allow = |url: &str, sha256| Allow {
             url: url.to_owned(),
             sha256,
@@ -307,13 +317,17 @@ mod tests {
                 })
                 .collect(),
         };
-        for (network, told) in [
+        for (network, predictable) in [
             (network(false, &[]), true),
             (network(false, &["https://example.org/tool"]), true),
             (network(false, &["https://example.org/tools/a"]), false),
             (network(true, &[]), false),
         ] {
-            assert_eq!(untold(&network).is_none(), told, "{network:?}");
+            assert_eq!(
+                unpredictable(&network).is_none(),
+                predictable,
+                "{network:?}"
+            );
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
 use super::check::Checker;
 use super::publish::is_region;
 use super::{Arch, Base};
-use crate::cidr::Cidr;
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
 
@@ -98,17 +98,17 @@ impl Checker<'_> {
     pub(super) fn ec2(&mut self, ec2: &schema::Ec2, arch: Arch) -> Ec2 {
         if let (Some(subnet), Some(vpc)) = (&ec2.subnet, &ec2.vpc) {
             let problem = Problem::at(vpc.span(), "`subnet` and `vpc` exclude each other");
-            self.say(problem.and(subnet.span(), "the subnet, which is in a VPC, is here"));
+            self.report(problem.and(subnet.span(), "the subnet, which is in a VPC, is here"));
         }
         if let (Some(ingress), Some(group)) = (&ec2.ingress, ec2.security_groups.first()) {
             let what = "`ingress` is for the temporary security group, and there is none";
             let problem = Problem::at(ingress.span(), what);
-            self.say(problem.and(group.span(), "because these are used instead"));
+            self.report(problem.and(group.span(), "because these are used instead"));
         }
         let encrypted = ec2.encrypted.as_ref();
         if let (Some(flag), Some(key)) = (encrypted.filter(|it| !it.get_ref().0), &ec2.kms_key) {
             let problem = Problem::at(key.span(), "a key for a volume that is not encrypted");
-            self.say(problem.and(flag.span(), "it is said here"));
+            self.report(problem.and(flag.span(), "it is said here"));
         }
         let ids: Vec<_> = ec2.security_groups.iter().collect();
         Ec2 {
@@ -149,7 +149,7 @@ impl Checker<'_> {
         let text = region.get_ref();
         if !is_region(text) {
             let problem = Problem::at(region.span(), format!("{text:?} is not a region"));
-            self.say(problem.help("write it as in \"eu-central-1\""));
+            self.report(problem.help("write it as in \"eu-central-1\""));
         }
         text.clone()
     }
@@ -164,7 +164,7 @@ impl Checker<'_> {
         };
         if types.get_ref().is_empty() {
             let problem = Problem::at(types.span(), "`instance_types` names no type");
-            self.say(problem.help("leave it out for the default"));
+            self.report(problem.help("leave it out for the default"));
         }
         let valid = |text: &str| {
             let good = |part: &str| {
@@ -177,7 +177,7 @@ impl Checker<'_> {
         };
         for kind in types.get_ref().iter().filter(|it| !valid(it.get_ref())) {
             let what = format!("{:?} is not an instance type", kind.get_ref());
-            self.say(Problem::at(kind.span(), what).help("write it as in \"t3.small\""));
+            self.report(Problem::at(kind.span(), what).help("write it as in \"t3.small\""));
         }
         types
             .get_ref()
@@ -201,7 +201,7 @@ impl Checker<'_> {
                 _ => "a subnet",
             };
             let problem = Problem::at(id.span(), format!("{text:?} is not the id of {what}"));
-            self.say(problem.help(format!("it starts with `{kind}-`, as AWS shows it")));
+            self.report(problem.help(format!("it starts with `{kind}-`, as AWS shows it")));
         }
         text.clone()
     }
@@ -210,11 +210,14 @@ impl Checker<'_> {
     fn ingress(&mut self, ingress: &Str) -> String {
         let text = ingress.get_ref();
         let help = "name whoever builds, as in \"203.0.113.7/32\"; without it only the caller's own address is let in";
-        match text.parse::<Cidr>() {
-            Err(problem) => self.say(Problem::at(ingress.span(), problem.to_string()).help(help)),
-            Ok(range) if range.is_wide() => {
+        match text.parse::<IpNet>() {
+            Err(_) => {
+                let what = format!("invalid address range {text:?}");
+                self.report(Problem::at(ingress.span(), what).help(help));
+            }
+            Ok(range) if is_wide(&range) => {
                 let what = format!("{text:?} would open SSH to the world");
-                self.say(Problem::at(ingress.span(), what).help(help));
+                self.report(Problem::at(ingress.span(), what).help(help));
             }
             Ok(_) => {}
         }
@@ -226,7 +229,7 @@ impl Checker<'_> {
         let size = self.size("volume_size", Some(written))?;
         if size % GIB != 0 {
             let problem = Problem::at(written.span(), "a volume has whole GiB");
-            self.say(problem.help(format!("write \"{}GiB\"", size.div_ceil(GIB))));
+            self.report(problem.help(format!("write \"{}GiB\"", size.div_ceil(GIB))));
         }
         Some(size)
     }
@@ -246,7 +249,7 @@ impl Checker<'_> {
             ];
             if let Some(other) = others.into_iter().flatten().next() {
                 let problem = Problem::at(other, "`id` names one AMI, and this searches for some");
-                self.say(problem.and(id.span(), "the id is here"));
+                self.report(problem.and(id.span(), "the id is here"));
             }
             return Some(Base::Ami(Ami::Id(self.aws_id("ami", id))));
         }
@@ -256,7 +259,7 @@ impl Checker<'_> {
             return None;
         };
         if owners.get_ref().is_empty() {
-            self.say(Problem::at(owners.span(), "`owners` names nobody").help(help));
+            self.report(Problem::at(owners.span(), "`owners` names nobody").help(help));
         }
         for owner in owners.get_ref() {
             let text = owner.get_ref();
@@ -264,7 +267,7 @@ impl Checker<'_> {
             if !is_account && !["self", "amazon", "aws-marketplace"].contains(&text.as_str()) {
                 let what = format!("{text:?} is not an owner");
                 let help = "write the twelve digits of an account, or \"amazon\", \"self\"";
-                self.say(Problem::at(owner.span(), what).help(help));
+                self.report(Problem::at(owner.span(), what).help(help));
             }
         }
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -272,13 +275,13 @@ impl Checker<'_> {
             let texts = values.get_ref().iter().map(|it| it.get_ref().clone());
             all.insert(key.get_ref().clone(), texts.collect());
             if values.get_ref().is_empty() {
-                self.say(Problem::at(values.span(), "this filter lets nothing pass"));
+                self.report(Problem::at(values.span(), "this filter lets nothing pass"));
             }
         }
         if let Some(name) = name {
             let text = self.filled("name", name, "write it as in \"debian-12-amd64-*\"");
             if all.insert("name".to_owned(), vec![text]).is_some() {
-                self.say(Problem::at(name.span(), "`name` is in `filters` too"));
+                self.report(Problem::at(name.span(), "`name` is in `filters` too"));
             }
         }
         if all.is_empty() {
@@ -305,13 +308,13 @@ impl Checker<'_> {
         if publish.encrypted.is_some_and(|it| it.0) && !ec2.encrypted {
             let what = "an image that is built on EC2 is encrypted when its instance is launched";
             let problem = Problem::at(span.clone(), what);
-            self.say(problem.help("add `encrypted = true` to [builder.ec2]"));
+            self.report(problem.help("add `encrypted = true` to [builder.ec2]"));
         }
         let shared = !publish.accounts.is_empty() || !publish.organizations.is_empty();
         if shared && ec2.encrypted && ec2.kms_key.is_none() {
             let what = "an image that is encrypted with the account's own key cannot be shared";
             let problem = Problem::at(span, what);
-            self.say(problem.help("name a key of yours with `kms_key` in [builder.ec2]"));
+            self.report(problem.help("name a key of yours with `kms_key` in [builder.ec2]"));
         }
     }
 
@@ -320,7 +323,7 @@ impl Checker<'_> {
         let Some(ec2) = ec2 else {
             if let Some(interface) = &ssh.interface {
                 let problem = Problem::at(interface.span(), "`interface` is for `ec2`");
-                self.say(problem.help("remove it, or build with [builder.ec2]"));
+                self.report(problem.help("remove it, or build with [builder.ec2]"));
             }
             return None;
         };
@@ -329,14 +332,14 @@ impl Checker<'_> {
         let chosen = self.choice("interface", ssh.interface.as_ref(), &choices, choices[0].1);
         if let (Interface::Ssm, Some(jump), Some(written)) = (chosen, &ssh.jump, &ssh.interface) {
             let problem = Problem::at(jump.span(), "a session of SSM goes through no jump host");
-            self.say(problem.and(written.span(), "it is asked for here"));
+            self.report(problem.and(written.span(), "it is asked for here"));
         }
         if let (Some(jump), None, true) = (&ssh.jump, &ec2.ingress, ec2.security_groups.is_empty())
             && chosen != Interface::Ssm
         {
             let what = "through a jump host, the instance is reached from that one's address";
             let help = "add `ingress = \"10.0.0.7/32\"` to [builder.ec2] with the address that the instance sees";
-            self.say(Problem::at(jump.span(), what).help(help));
+            self.report(Problem::at(jump.span(), what).help(help));
         }
         Some(chosen)
     }
@@ -352,7 +355,42 @@ impl Checker<'_> {
             let what =
                 "nothing is dropped or kept here: the disk of an instance is not written anew";
             let help = "remove it in a step, or build with [builder.qemu] and publish the image";
-            self.say(Problem::at(exception.span(), what).help(help));
+            self.report(Problem::at(exception.span(), what).help(help));
+        }
+    }
+}
+
+/// Returns true for a range that is as good as the whole internet: wider than /8, the largest private network (10.0.0.0/8), or
+/// for IPv6 wider than /16, more than any site gets.
+fn is_wide(range: &IpNet) -> bool {
+    range.prefix_len() < if range.addr().is_ipv6() { 16 } else { 8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_internet_is_told_from_a_network() {
+        for (text, wide) in [
+            ("203.0.113.7/32", Some(false)),
+            ("10.0.0.0/8", Some(false)),
+            ("0.0.0.0/0", Some(true)),
+            ("128.0.0.0/1", Some(true)),
+            ("2001:db8::7/128", Some(false)),
+            ("::/0", Some(true)),
+            ("2000::/3", Some(true)),
+            ("203.0.113.7", None),
+            ("203.0.113.7/33", None),
+            ("::1/129", None),
+            ("example.org/32", None),
+            ("", None),
+        ] {
+            let range = text.parse::<IpNet>().ok();
+            assert_eq!(range.as_ref().map(is_wide), wide, "{text}");
+            if let Some(range) = range {
+                assert_eq!(range.to_string(), text);
+            }
         }
     }
 }

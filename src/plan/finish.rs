@@ -1,14 +1,13 @@
-//! How a disk becomes an image.
+//! Checks the `[finish]` table.
 
 use toml::Spanned;
 
-use super::check::Checker;
-use super::{Exception, Finish};
+use super::check::{ADD_REASON, Checker};
+use super::{Finish, PathException};
 use crate::template::problem::Problem;
 use crate::template::schema;
 
 impl Checker<'_> {
-    /// `[finish]`
     pub(super) fn finish(&mut self, finish: Option<&schema::Finish>) -> Finish {
         let none = schema::Finish::default();
         let schema::Finish {
@@ -23,25 +22,24 @@ impl Checker<'_> {
         }
     }
 
-    fn exceptions(&mut self, exceptions: &[Spanned<schema::Exception>]) -> Vec<Exception> {
+    fn exceptions(&mut self, exceptions: &[Spanned<schema::Exception>]) -> Vec<PathException> {
         let exceptions = exceptions.iter().map(|exception| {
             let (table, exception) = (exception.span(), exception.get_ref());
-            let help =
-                "add `path = \"/var/lib/app/cache\"`; `*` and `**` stand for what may be there";
+            let help = "add `path = \"/var/lib/app/cache\"`; `*` and `**` are wildcards";
             let path = self.required(&table, "path", exception.path.as_ref(), help);
             if let Some(written) = exception.path.as_ref().filter(|_| !path.is_empty()) {
                 self.guest_path(written);
-                // Everything, or all at the top: an image without a system is nobody's wish.
+                // Dropping or keeping the whole image is certainly a mistake.
                 if ["/", "/*", "/**"].contains(&path.as_str()) {
-                    self.say(Problem::at(
+                    self.report(Problem::at(
                         written.span(),
                         format!("{path:?} is the whole image"),
                     ));
                 }
             }
-            let help = "add `reason = \"...\"`, for whoever reads the template next";
-            let reason = self.required(&table, "reason", exception.reason.as_ref(), help);
-            Exception { path, reason }
+
+            let reason = self.required(&table, "reason", exception.reason.as_ref(), ADD_REASON);
+            PathException { path, reason }
         });
         exceptions.collect()
     }

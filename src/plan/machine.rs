@@ -1,27 +1,28 @@
-//! The base, the builder and the way in.
+//! Checks `[base]`, `[builder]` and `[ssh]`.
 
 use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::{Checker, NeedKind};
+use super::check::Checker;
 use super::{
     Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
 };
 use crate::record::channel::ChannelName;
 use crate::record::manifest::IdPrefix;
+use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Number;
 use crate::template::schema::{self, Str, Template};
 
 const BASE_SCHEMES: &[&str] = &["https", "http", "file"];
 const ARCHES: &[(&str, Arch)] = &[("x86_64", Arch::X86_64), ("aarch64", Arch::Aarch64)];
-/// Debian 12, whose cloud-init, kernel and GRUB the tests boot.
+/// Debian 12; the tests boot its cloud-init, kernel and GRUB.
 const DEFAULT_SUITE: &str = "bookworm";
 const GIB: u64 = 1 << 30;
 
 impl Checker<'_> {
-    /// `[builder]`. None is QEMU with its defaults.
+    /// Checks `[builder]`. The default is QEMU with its defaults.
     pub(super) fn builder(&mut self, builder: Option<&Spanned<schema::Builder>>) -> Builder {
         let Some(builder) = builder else {
             return Builder::Qemu(self.qemu(&schema::Qemu::default()));
@@ -37,7 +38,7 @@ impl Checker<'_> {
             (None, Some(host), _) => Builder::Host(self.host(&host.span(), host.get_ref())),
             (None, None, Some(ec2)) => {
                 let ec2 = ec2.get_ref();
-                // Not the host's: it does not run there.
+                // Not the host's, because the instance runs elsewhere.
                 let arch = self.choice("arch", ec2.arch.as_ref(), ARCHES, Arch::X86_64);
                 Builder::Ec2(Box::new(self.ec2(ec2, arch)))
             }
@@ -62,13 +63,13 @@ impl Checker<'_> {
         ];
         let chosen = self.choice("firmware", qemu.firmware.as_ref(), &firmwares, firmware);
         if let (Arch::Aarch64, Firmware::Bios, Some(written)) = (arch, chosen, &qemu.firmware) {
-            self.say(
+            self.report(
                 Problem::at(written.span(), "aarch64 has no BIOS")
-                    .help("leave `firmware` out, or write \"uefi\""),
+                    .help("omit `firmware`, or write \"uefi\""),
             );
         }
         if let Some(cpus) = qemu.cpus.as_ref().filter(|cpus| cpus.get_ref().0 == 0) {
-            self.say(Problem::at(
+            self.report(Problem::at(
                 cpus.span(),
                 "a machine needs at least one processor",
             ));
@@ -80,7 +81,7 @@ impl Checker<'_> {
             disk_size: self.size("disk_size", qemu.disk_size.as_ref()),
             firmware: chosen,
             machine: match &qemu.machine {
-                Some(name) => self.filled("machine", name, "leave it out for the default"),
+                Some(name) => self.filled("machine", name, "omit it for the default"),
                 None => machine.to_owned(),
             },
             accelerator: self.choice(
@@ -109,13 +110,13 @@ impl Checker<'_> {
     fn host_key(&mut self, key: Option<&Str>, known_hosts: Option<&Str>) -> HostKey {
         if let (Some(key), Some(known_hosts)) = (key, known_hosts) {
             let what = "`host_key` and `known_hosts` exclude each other";
-            self.say(Problem::at(known_hosts.span(), what).and(key.span(), "the key is here"));
+            self.report(Problem::at(known_hosts.span(), what).and(key.span(), "the key is here"));
         }
         if let Some(key) = key {
             if let Err(error) = russh::keys::PublicKey::from_openssh(key.get_ref()) {
-                let what = format!("this is not an OpenSSH public key: {error}");
-                let help = "write one line of `ssh-keyscan`, without the host's name: \"ssh-ed25519 AAAA...\"";
-                self.say(Problem::at(key.span(), what).help(help));
+                let what = format!("invalid OpenSSH public key: {error}");
+                let help = "write one line of `ssh-keyscan` without the host name: \"ssh-ed25519 AAAA...\"";
+                self.report(Problem::at(key.span(), what).help(help));
             }
             return HostKey::Key(key.get_ref().clone());
         }
@@ -125,7 +126,7 @@ impl Checker<'_> {
         })
     }
 
-    /// `[base]`. QEMU without one starts from Debian; an instance needs an AMI; a host is its own base.
+    /// Checks `[base]`. QEMU defaults to Debian, an instance needs an AMI, a host has none.
     pub(super) fn base(
         &mut self,
         base: Option<&Spanned<schema::Base>>,
@@ -165,8 +166,8 @@ impl Checker<'_> {
         ];
         self.one_kind(&base.span(), "the base", &kinds);
         if let Some(ami) = ami {
-            let problem = Problem::at(ami.span(), "an AMI can only be started by AWS");
-            self.say(problem.help("build with [builder.ec2], or start from a file or URL"));
+            let problem = Problem::at(ami.span(), "an AMI works only with [builder.ec2]");
+            self.report(problem.help("use [builder.ec2], or start from a file or URL"));
         }
         if let Some(file) = file {
             return Some(self.base_file(&file.span(), file.get_ref()));
@@ -187,15 +188,15 @@ impl Checker<'_> {
 
     fn base_of_instance(&mut self, base: Option<&Spanned<schema::Base>>) -> Option<Base> {
         let help = "add [base.ami] with `id`, or with `owners` and `name`";
-        let what = "an instance of EC2 starts from an AMI";
+        let what = "an EC2 instance starts from an AMI";
         let Some(base) = base else {
-            self.say(Problem::nowhere(what).help(help));
+            self.report(Problem::nowhere(what).help(help));
             return None;
         };
         if let Some(ami) = &base.get_ref().ami {
             return self.base_ami(&ami.span(), ami.get_ref());
         }
-        self.say(Problem::at(base_span(base), what).help(help));
+        self.report(Problem::at(base_span(base), what).help(help));
         None
     }
 
@@ -226,7 +227,7 @@ impl Checker<'_> {
             (Some(digest), Some(list)) => {
                 let what = "`sha256` and `sha256_url` exclude each other";
                 let problem = Problem::at(list.span(), what).and(digest.span(), "`sha256` is here");
-                self.say(problem.help("keep `sha256`: it cannot change behind your back"));
+                self.report(problem.help("keep `sha256`: the list at `sha256_url` may change"));
                 Checksum::Sha256(self.digest(digest)?)
             }
             (Some(digest), None) => Checksum::Sha256(self.digest(digest)?),
@@ -234,7 +235,7 @@ impl Checker<'_> {
             (None, None) => {
                 if !self.removed.has(table, "sha256_url") && !self.removed.has(table, "sha256") {
                     let what = "a base from a URL needs a checksum";
-                    self.say(Problem::at(table.clone(), what).help(help));
+                    self.report(Problem::at(table.clone(), what).help(help));
                 }
                 return None;
             }
@@ -247,7 +248,7 @@ impl Checker<'_> {
             (Some(channel), Some(id)) => {
                 let what = "`channel` and `id` exclude each other";
                 let problem = Problem::at(id.span(), what).and(channel.span(), "`channel` is here");
-                self.say(problem.help("an id never moves, a channel does"));
+                self.report(problem.help("an id always names the same image, a channel may move"));
                 return None;
             }
             (Some(channel), None) => {
@@ -261,7 +262,7 @@ impl Checker<'_> {
                 let invalid = id.get_ref().parse::<IdPrefix>().err();
                 (
                     id,
-                    invalid.map(|_| "an id is 64 hex digits; its first 8 or more will do"),
+                    invalid.map(|_| "an id has 64 hex digits, of which the first 8 are enough"),
                 )
             }
             (None, None) => {
@@ -270,8 +271,8 @@ impl Checker<'_> {
             }
         };
         if let Some(help) = invalid {
-            let what = format!("{:?} names no image", text.get_ref());
-            self.say(Problem::at(text.span(), what).help(help));
+            let what = format!("invalid image reference {:?}", text.get_ref());
+            self.report(Problem::at(text.span(), what).help(help));
             return None;
         }
         Some(Base::Manifest(text.get_ref().clone()))
@@ -292,9 +293,9 @@ impl Checker<'_> {
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
             if !known {
-                self.say(
-                    Problem::at(suite.span(), format!("{text:?} is not a suite"))
-                        .help("write a release's code name, as in \"bookworm\""),
+                self.report(
+                    Problem::at(suite.span(), format!("invalid suite {text:?}"))
+                        .help("write the code name of a release, as in \"bookworm\""),
                 );
             }
             text.clone()
@@ -303,7 +304,7 @@ impl Checker<'_> {
                 self.missing(
                     table,
                     "suite",
-                    "name the release, as in `suite = \"noble\"`",
+                    "add the code name of a release, as in `suite = \"noble\"`",
                 );
             }
             DEFAULT_SUITE.to_owned()
@@ -317,7 +318,6 @@ impl Checker<'_> {
         }
     }
 
-    /// `[ssh]`
     pub(super) fn ssh(&mut self, ssh: Option<&Spanned<schema::Ssh>>, builder: &Builder) -> Ssh {
         let defaults = schema::Ssh::default();
         let table = ssh.map_or(0..0, Spanned::span);
@@ -326,18 +326,18 @@ impl Checker<'_> {
             (&ssh.key_file, ssh.agent.as_ref().filter(|a| a.get_ref().0))
         {
             let what = "`key_file` and `agent` exclude each other";
-            self.say(Problem::at(agent.span(), what).and(key.span(), "the key file is here"));
+            self.report(Problem::at(agent.span(), what).and(key.span(), "the key file is here"));
         }
         let key_file = ssh.key_file.as_ref();
         let key_file = key_file.map(|path| self.needed(path, NeedKind::PrivateKey));
         let ports = self.ports(&table, ssh);
         if let (Some(port), Builder::Host(_) | Builder::Ec2(_)) = (&ssh.min_port, builder) {
-            let what = "`min_port` and `max_port` are for `qemu`";
+            let what = "`min_port` and `max_port` apply only to `qemu`";
             let help = match builder {
                 Builder::Host(_) => "write `port` in [builder.host]",
-                _ => "remove them: an instance answers on port 22",
+                _ => "remove them: instances listen on port 22",
             };
-            self.say(Problem::at(port.span(), what).help(help));
+            self.report(Problem::at(port.span(), what).help(help));
         }
         let interface = match builder {
             Builder::Ec2(ec2) => self.interface(ssh, Some(ec2)),
@@ -375,11 +375,11 @@ impl Checker<'_> {
                 } else {
                     "min_port"
                 };
-                self.missing(table, key, "a range of ports has two ends");
+                self.missing(table, key, "a port range needs both ends");
                 return None;
             }
         };
-        // Both are checked before either ends this.
+        // Check both before returning.
         let (from, to) = (
             self.port(ssh.min_port.as_ref()),
             self.port(ssh.max_port.as_ref()),
@@ -387,7 +387,7 @@ impl Checker<'_> {
         let (from, to) = (from?, to?);
         if from > to {
             let what = format!("`min_port` {from} is greater than `max_port` {to}");
-            self.say(Problem::at(low, what).and(high, "`max_port` is here"));
+            self.report(Problem::at(low, what).and(high, "`max_port` is here"));
         }
         Some((from, to))
     }
@@ -413,7 +413,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What only makes sense with a disk, for a builder that has none.
+    /// Refuses tables that need a disk, for a builder without one.
     pub(super) fn disk_tables(&mut self, template: &Template, builder: &Builder) {
         match builder {
             Builder::Qemu(_) => return,
@@ -432,8 +432,8 @@ impl Checker<'_> {
     }
 
     fn no_disk(&mut self, span: Span, what: &str) {
-        let what = format!("{what} needs an image, and the builder `host` makes none");
-        self.say(Problem::at(span, what).help("remove it, or build with [builder.qemu]"));
+        let what = format!("{what} needs an image, but the builder `host` creates none");
+        self.report(Problem::at(span, what).help("remove it, or build with [builder.qemu]"));
     }
 }
 

@@ -1,41 +1,40 @@
-//! Template -> plan: every value checked, every default filled in. Pure; what has to be looked up on the host comes
-//! out as a list.
+//! Template -> plan: checks every value and fills in every default. Pure: conditions on host files are returned as a list.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::check::{Checker, Need, NeedKind};
-use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, Source};
+use super::check::Checker;
+use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, TemplateSource};
+use crate::template::files::{Need, NeedKind};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
 use crate::template::tree::Removed;
 
-/// What a plan is made from, besides the template.
-pub(crate) struct Given<'a> {
-    pub source: Source,
+/// Inputs of a plan besides the template.
+pub(super) struct PlanInputs<'a> {
+    pub source: TemplateSource,
     pub variables: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, SecretSource>,
-    /// The template's directory, absolute.
+    /// Absolute directory of the template.
     pub dir: &'a Path,
     pub home: Option<&'a Path>,
-    /// Where files of the host are that are not where the template says, by the path that it has.
+    /// Replacements for paths of host files, by the path in the template.
     pub moved: &'a BTreeMap<String, PathBuf>,
-    /// What was wrong and was reported already.
+    /// Entries that were invalid and are reported already.
     pub removed: &'a Removed,
 }
 
-/// A plan with what must hold on the host, and what is wrong with it.
-pub(crate) struct Made {
-    /// `None` only when something is wrong.
+/// A plan with its problems and its conditions on host files.
+pub(super) struct MadePlan {
+    /// `None` only if there are problems.
     pub plan: Option<Plan>,
     pub needs: Vec<Need>,
     pub problems: Vec<Problem>,
 }
 
-/// Makes a plan.
-pub(crate) fn make(template: &Template, given: Given<'_>) -> Made {
+pub(super) fn make(template: &Template, given: PlanInputs<'_>) -> MadePlan {
     let mut checker = Checker {
         dir: given.dir,
         home: given.home,
@@ -46,15 +45,15 @@ pub(crate) fn make(template: &Template, given: Given<'_>) -> Made {
         sources: BTreeMap::new(),
     };
     let plan = checker.plan(template, given);
-    Made {
+    MadePlan {
         plan: checker.problems.is_empty().then_some(plan),
         needs: checker.needs,
         problems: checker.problems,
     }
 }
 
-/// What a template says of publishing, and what is wrong with that.
-pub(crate) fn publish_only(
+/// Checks only the `[publish]` table.
+pub(super) fn publish_only(
     template: &Template,
     dir: &Path,
     removed: &Removed,
@@ -73,7 +72,7 @@ pub(crate) fn publish_only(
 }
 
 impl Checker<'_> {
-    fn plan(&mut self, template: &Template, given: Given<'_>) -> Plan {
+    fn plan(&mut self, template: &Template, given: PlanInputs<'_>) -> Plan {
         let builder = self.builder(template.builder.as_ref());
         let image = self.image(template.image.as_ref());
         let base = self.base(template.base.as_ref(), &builder);
@@ -97,11 +96,8 @@ impl Checker<'_> {
             .map(|test| self.test(&test.span(), test.get_ref()))
             .collect();
         let mut finish = self.finish(template.finish.as_ref());
-        // A snapshot is as the instance left it.
+        // A snapshot stays as the instance left it.
         finish.rebuild &= kind != "ec2";
-        if kind == "qemu" {
-            self.no_random_salts(&template.provision, &finish);
-        }
         Plan {
             template: given.source,
             image,
@@ -128,9 +124,9 @@ impl Checker<'_> {
         let help = "add [image] with `name = \"web\"`";
         let Some(image) = image else {
             if !self.removed.has(&(0..0), "image") {
-                self.say(Problem::nowhere("the table [image] is missing").help(help));
+                self.report(Problem::nowhere("the table [image] is missing").help(help));
             }
-            // Something else may be wrong too: go on with a name that is never used.
+            // Continue with a dummy name, to find other problems too.
             return Image {
                 name: String::new(),
                 description: String::new(),
@@ -158,8 +154,8 @@ impl Checker<'_> {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !valid {
-            let problem = Problem::at(name.span(), format!("{text:?} cannot name an image"));
-            self.say(problem.help("names are made of a-z, 0-9 and -, and do not start with -"));
+            let problem = Problem::at(name.span(), format!("invalid image name {text:?}"));
+            self.report(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
         }
         text.clone()
     }

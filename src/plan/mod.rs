@@ -1,6 +1,6 @@
-//! What a build will do: the template with every value resolved, checked and defaulted.
+//! Plan of a build: the template with every value resolved, checked and defaulted.
 //!
-//! A plan is made without touching any machine; `karat plan` shows exactly what `karat build` does.
+//! Making a plan touches no machine. `karat plan` shows exactly what `karat build` will do.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,91 +15,94 @@ use crate::size::serialize_duration;
 pub(crate) mod check;
 mod ec2;
 mod finish;
+mod load;
 mod machine;
 pub(crate) mod make;
 mod network;
 mod packages;
 mod policy;
 mod publish;
-mod salt;
 pub(crate) mod secrets;
 mod show;
 mod step;
 
 pub use ec2::{Ami, Ec2, Interface};
-pub use network::{Allow, Network, OnRefused};
+pub use load::{Inputs, LoadError, load, publication};
+pub use network::{AllowedUrl, Network, OnRefused};
+pub use packages::{PackageSet, Repository};
 pub use policy::{Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
 
-/// Everything one build needs to know.
+/// All inputs of one build.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// Where the template was read, its text and digest.
-    pub template: Source,
+    /// Path, text and digest of the template.
+    pub template: TemplateSource,
     /// Name and description of the image.
     pub image: Image,
-    /// Variables with the values that this build uses.
+    /// Values of the variables.
     pub variables: BTreeMap<String, String>,
-    /// Secrets by name, with where each comes from. Values are read by `build` alone.
+    /// Origins of the secrets by name. Only `build` reads their values.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// The disk to start from. `None` for a builder without a disk (`host`).
+    /// Disk to start from. `None` for a builder without a disk (`host`).
     pub base: Option<Base>,
-    /// What launches the machine.
+    /// Kind of machine and its settings.
     pub builder: Builder,
-    /// How the machine is reached.
+    /// SSH connection to the machine.
     pub ssh: Ssh,
-    /// What the guest may reach while it is provisioned.
+    /// Network access of the guest during provisioning.
     pub network: Network,
     /// Packages to install and remove.
-    pub packages: Packages,
-    /// Files to put in place before the first step.
+    #[serde(serialize_with = "packages::serialize")]
+    pub packages: Option<PackageSet>,
+    /// Files to upload before the first step.
     pub files: Vec<Upload>,
-    /// Steps in order; those that `only`/`except` leave out for this builder are gone.
+    /// Steps in order, without those that `only` or `except` exclude for this builder.
     pub steps: Vec<Step>,
-    /// Steps to run when one of `steps` failed, before the machine is destroyed.
+    /// Steps to run after one of `steps` has failed, before the machine is destroyed.
     pub on_error: Vec<Step>,
-    /// Commands to run in a throw-away boot of the finished image.
+    /// Commands to run in a temporary boot of the finished image.
     pub tests: Vec<Test>,
-    /// How the disk becomes an image.
+    /// Cleanup and normalization of the disk.
     pub finish: Finish,
-    /// What a scan must not find in the image.
+    /// Findings that fail a scan of the image.
     pub policy: Policy,
-    /// The image file to make.
+    /// Format and path of the image file.
     pub output: Output,
-    /// Where the image is put for those who launch it, besides the store.
+    /// Cloud to publish the image to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<PublishEc2>,
-    /// Files and directories of the host that go into the image, by path, with the path as the template has it.
+    /// Host files and directories that go into the image: absolute path -> path in the template.
     #[serde(skip)]
     pub sources: BTreeMap<PathBuf, String>,
 }
 
-/// A template file as it was read.
+/// A template file as read.
 #[derive(Clone, Debug, Serialize)]
-pub struct Source {
-    /// The path that was given.
+pub struct TemplateSource {
+    /// Path as given by the user.
     pub path: PathBuf,
     /// SHA-256 of the text.
     pub digest: Digest,
-    /// The text itself.
+    /// Content of the file.
     #[serde(skip)]
     pub text: String,
 }
 
-/// `[image]`
+/// Settings from the `[image]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Image {
-    /// `[a-z0-9-]`, names channels and artefacts.
+    /// Matches `[a-z0-9-]+`; names channels and artefacts.
     pub name: String,
-    /// Free text.
+    /// Free text for `karat show`.
     pub description: String,
 }
 
-/// Where a secret's value comes from.
+/// Origin of a secret's value.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
-    /// An environment variable of karat's own.
+    /// A variable in karat's environment.
     Env(String),
     /// A file; one trailing newline is dropped.
     File(PathBuf),
@@ -121,62 +124,62 @@ pub enum Arch {
 pub enum Base {
     /// A local disk image in any format that qemu-img reads.
     File {
-        /// The image.
+        /// Absolute path of the disk image.
         path: PathBuf,
-        /// Expected digest, when the template names one.
+        /// Expected digest, if the template gives one.
         sha256: Option<Digest>,
     },
     /// A disk image to download.
     Url {
-        /// `http`, `https` or `file` URL.
+        /// An `http`, `https` or `file` URL.
         url: String,
-        /// What the download must hash to.
+        /// Expected digest of the download.
         checksum: Checksum,
     },
-    /// A Debian or Ubuntu base made from a package archive with mmdebstrap.
+    /// A Debian or Ubuntu disk built from a package archive with mmdebstrap.
     Bootstrap(Bootstrap),
-    /// An image of the store: the beginning of its manifest's id, or the channel that points to it.
+    /// An image of the store, by a prefix of its manifest id or by channel.
     Manifest(String),
-    /// An image of EC2.
+    /// An Amazon Machine Image.
     Ami(Ami),
 }
 
-/// How a download is checked.
+/// Expected digest of a download.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Checksum {
-    /// The digest itself.
+    /// Digest in the template.
     Sha256(Digest),
     /// URL of a `SHA256SUMS` file that has a line for the download's file name.
     Sha256Url(String),
 }
 
-/// `[base.bootstrap]`
+/// Settings from the `[base.bootstrap]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Bootstrap {
-    /// `debian` or `ubuntu`.
+    /// Either `debian` or `ubuntu`.
     pub distribution: String,
     /// Release code name, as in `bookworm`.
     pub suite: String,
-    /// Archive to use; `None` takes the machine's own apt sources.
+    /// Package archive; `None` uses the host's own apt sources.
     pub mirror: Option<String>,
-    /// Architecture, the builder's.
+    /// Architecture of the builder.
     pub arch: Arch,
 }
 
-/// What launches the machine.
+/// Kind of machine that a build provisions.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Builder {
     /// A QEMU guest on this host.
     Qemu(Qemu),
-    /// An existing host: provisioned the same way, no image.
+    /// An existing host: provisioned the same way, but gives no image.
     Host(Host),
-    /// An instance of EC2; the image is a snapshot of its disk.
+    /// An EC2 instance; the image is a snapshot of its disk.
     Ec2(Box<Ec2>),
 }
 
-/// `[builder.qemu]`
+/// Settings from the `[builder.qemu]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Qemu {
     /// Architecture of the guest. Default: the host's.
@@ -187,297 +190,238 @@ pub struct Qemu {
     pub memory: u64,
     /// Size of the disk in bytes; `None` keeps the base's.
     pub disk_size: Option<u64>,
-    /// How the machine boots. Default BIOS on `x86_64`, UEFI on `aarch64`.
+    /// Boot firmware. Default BIOS on `x86_64`, UEFI on `aarch64`.
     pub firmware: Firmware,
     /// QEMU machine type. Default `q35` on `x86_64`, `virt` on `aarch64`.
     pub machine: String,
-    /// KVM, TCG, or the choice left to karat.
+    /// KVM, TCG, or karat's choice of the two.
     pub accelerator: Accelerator,
-    /// More arguments for QEMU, at the end of its command line.
+    /// Arguments appended to QEMU's command line.
     pub extra_args: Vec<String>,
 }
 
-/// How a machine boots.
+/// Boot firmware of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Firmware {
-    /// `SeaBIOS`.
+    /// `SeaBIOS`, on x86 only.
     Bios,
-    /// OVMF or AAVMF.
+    /// OVMF on x86, AAVMF on Arm.
     Uefi,
 }
 
-/// What runs the guest's instructions.
+/// Accelerator that QEMU runs the guest with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Accelerator {
-    /// KVM where it works, else TCG.
+    /// KVM if it works, else TCG.
     Auto,
-    /// KVM or an error.
+    /// KVM, with an error if it does not work.
     Kvm,
-    /// Software emulation.
+    /// Software emulation, without KVM.
     Tcg,
 }
 
-/// `[builder.host]`
+/// Settings from the `[builder.host]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Host {
-    /// Name or address.
+    /// Host name or IP address.
     pub address: String,
     /// TCP port. Default 22.
     pub port: u16,
-    /// How the host proves who it is.
+    /// Key that the host must present.
     pub host_key: HostKey,
 }
 
-/// How an existing host proves who it is.
+/// Expected host key of an existing host.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostKey {
     /// This public key, in OpenSSH's one-line form.
     Key(String),
-    /// Whatever this `known_hosts` file says. Default `~/.ssh/known_hosts`.
+    /// Keys in this `known_hosts` file. Default `~/.ssh/known_hosts`.
     KnownHosts(PathBuf),
 }
 
-/// `[ssh]`
+/// Settings from the `[ssh]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ssh {
     /// Login name. Default `root`; another user needs passwordless sudo.
     pub user: String,
-    /// How long to wait for the first login. Default 5 minutes.
+    /// Limit for the first login. Default 5 minutes.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
     /// Private key file; `None` uses the build's own key (qemu) or the agent (host).
     pub key_file: Option<PathBuf>,
     /// Ask the SSH agent (`SSH_AUTH_SOCK`).
     pub agent: bool,
-    /// Host ports to choose the forwarded port from, inclusive; `None` lets QEMU's host choose.
+    /// Inclusive range for the forwarded host port; `None` lets the host choose.
     pub ports: Option<(u16, u16)>,
-    /// A host to go through.
+    /// Jump host to connect through.
     pub jump: Option<Jump>,
-    /// By which way an instance of EC2 is reached. Default its public address.
+    /// Address type or service to reach an EC2 instance. Default its public address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<Interface>,
 }
 
-/// `[ssh.jump]`
+/// Settings from the `[ssh.jump]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Jump {
-    /// Name or address.
+    /// Host name or IP address.
     pub address: String,
     /// TCP port. Default 22.
     pub port: u16,
-    /// Login name there.
+    /// Login name on the jump host.
     pub user: String,
     /// Private key file; `None` uses the agent.
     pub key_file: Option<PathBuf>,
-    /// How the jump host proves who it is.
+    /// Key that the host must present.
     pub host_key: HostKey,
 }
 
-/// `[packages]`
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Packages {
-    /// `[packages.apt]`
-    pub apt: Option<Apt>,
-    /// `[packages.dnf]`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dnf: Option<Dnf>,
-}
-
-/// `[packages.apt]`
-#[derive(Clone, Debug, Serialize)]
-pub struct Apt {
-    /// Packages to install, `name` or `name=version`.
-    pub install: Vec<String>,
-    /// Packages to purge.
-    pub remove: Vec<String>,
-    /// Install recommended packages too. Default false.
-    pub recommends: bool,
-    /// Package sources besides those of the base.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<Repository>,
-}
-
-/// `[packages.dnf]`
-#[derive(Clone, Debug, Serialize)]
-pub struct Dnf {
-    /// Packages to install, `name` or `name=version`.
-    pub install: Vec<String>,
-    /// Packages to remove.
-    pub remove: Vec<String>,
-    /// Install recommended packages (weak dependencies) too. Default false.
-    pub recommends: bool,
-    /// Package sources besides those of the base.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<Repository>,
-}
-
-/// `[[packages.apt.repositories]]`; without suites and components also `[[packages.dnf.repositories]]`.
-#[derive(Clone, Debug, Serialize)]
-pub struct Repository {
-    /// `[a-z0-9-]`, names its files in the image.
-    pub name: String,
-    /// `http` or `https` URI.
-    pub uri: String,
-    /// Suites; one that ends with `/` is a path without components.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub suites: Vec<String>,
-    /// Components of each suite.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub components: Vec<String>,
-    /// `OpenPGP` key that signs it, armored or binary.
-    pub key: Option<PathBuf>,
-    /// Believe it without a signature. Default false.
-    pub trusted: bool,
-    /// Leave it configured in the image. Default true.
-    pub keep: bool,
-}
-
-/// `[[files]]`, and the `file` step.
+/// A table of `[[files]]`, or a `file` step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Upload {
-    /// What to put there.
+    /// Source of the content.
     pub source: UploadSource,
     /// Absolute path in the guest; a trailing `/` means a directory.
     pub destination: String,
-    /// Permission bits; `None` keeps the source's executable bit (0644 or 0755).
+    /// Permission bits; `None` means 0755 for an executable source, else 0644.
     #[serde(serialize_with = "serialize_mode")]
     pub mode: Option<u32>,
-    /// Owner, `user` or `user:group`. Default `root:root`.
+    /// Owner as `user` or `user:group`. Default `root:root`.
     pub owner: String,
 }
 
-/// Where the bytes of an upload come from.
+/// Source of an upload's content.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UploadSource {
-    /// A file or directory on the host, absolute.
+    /// Absolute path of a file or directory on the host.
     Path(PathBuf),
-    /// A download.
+    /// A file that the host downloads.
     Url {
-        /// `http` or `https`.
+        /// An `http` or `https` URL.
         url: String,
-        /// What it must hash to.
+        /// SHA-256 digest that the file must have.
         sha256: Digest,
     },
-    /// Text written in the template.
+    /// Text in the template.
     Content(Text),
 }
 
 /// One `[[provision]]` or `[[on_error]]` step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// Shown to the user; made from the kind when not given.
+    /// Name for the user. Default: derived from the action.
     pub name: String,
-    /// What the step does.
+    /// Kind of the step and its settings.
     pub action: Action,
-    /// Longest time one try may take. Default 30 minutes.
+    /// Limit for each try. Default 30 minutes.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
-    /// Tries after the first. Default 0.
+    /// Number of retries. Default 0.
     pub retries: u32,
-    /// Wait before each try.
+    /// Pause before each try.
     #[serde(serialize_with = "serialize_duration")]
     pub pause_before: Duration,
-    /// Globs of what the step makes, and accounts (`user:app`, `group:app`); a scan takes them for declared.
+    /// Globs of created paths, and accounts (`user:app`, `group:app`). A scan counts them as declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub creates: Vec<String>,
 }
 
-/// What a step does.
+/// Action of a step.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Run a script.
+    /// Runs a script in the guest.
     Shell(Shell),
-    /// Put a file or directory into the guest.
+    /// Copies a file or directory into the guest.
     File(Upload),
-    /// Copy a file or directory out of the guest.
+    /// Copies files or directories out of the guest.
     Download(Download),
-    /// Restart the machine and wait for the new boot id.
+    /// Restarts the machine and waits for a new boot id.
     Reboot,
-    /// Wait.
+    /// Waits for a fixed time.
     Pause(#[serde(serialize_with = "serialize_duration")] Duration),
 }
 
-/// A `shell` step.
+/// Settings of a `shell` step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shell {
-    /// What to run.
+    /// Script to run in the guest.
     pub script: Script,
-    /// Environment, besides `KARAT_VAR_*`.
+    /// Environment variables in addition to `KARAT_VAR_*`.
     pub environment: BTreeMap<String, Text>,
-    /// Where to run it. Default: the user's home.
+    /// Absolute path in the guest. Default: the user's home.
     pub working_directory: Option<String>,
-    /// Who runs it. Default root.
+    /// User that runs the script. Default root.
     pub user: String,
     /// Exit codes that mean success. Default `[0]`.
     pub exit_codes: Vec<u32>,
-    /// The connection may drop without failing the step.
+    /// Lets the connection drop without failing the step.
     pub expect_disconnect: bool,
 }
 
-/// The text of a shell step.
+/// Script of a shell step.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Script {
-    /// A file on the host, absolute. Run as it is when it has a shebang, else with `/bin/sh -eu`.
+    /// Absolute path on the host. Runs with `/bin/sh -eu` unless it has a shebang.
     Path(PathBuf),
-    /// Lines of the template, run with `/bin/sh -eu`.
+    /// Lines of the template. They run with `/bin/sh -eu`.
     Inline(Vec<Text>),
 }
 
-/// A `download` step.
+/// Settings of a `download` step.
 #[derive(Clone, Debug, Serialize)]
 pub struct Download {
     /// Absolute paths in the guest.
     pub sources: Vec<String>,
-    /// File or directory on the host, absolute.
+    /// Absolute path of a file or directory on the host.
     pub destination: PathBuf,
 }
 
-/// A `[[test]]`.
+/// A table of `[[test]]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Test {
-    /// Shown to the user; the command when not given.
+    /// Name for the user. Default: the command.
     pub name: String,
-    /// Run with `/bin/sh -eu` as root.
+    /// Command to run with `/bin/sh -eu` as root.
     pub command: String,
-    /// Longest time it may take. Default 2 minutes.
+    /// Limit for the command. Default 2 minutes.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
 }
 
-/// `[finish]`
+/// Settings from the `[finish]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finish {
-    /// Write the file system anew, the same for the same inputs. Default true.
+    /// Rewrite the file system, so that the same inputs give the same bytes. Default true.
     pub rebuild: bool,
-    /// What goes, besides what karat knows of.
+    /// Paths to delete in addition to those that karat cleans up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub drop: Vec<Exception>,
-    /// What stays, whatever karat knows of it.
+    pub drop: Vec<PathException>,
+    /// Paths to keep although karat would clean them up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub keep: Vec<Exception>,
+    pub keep: Vec<PathException>,
 }
 
-/// `[[finish.drop]]` or `[[finish.keep]]`
+/// A table of `[[finish.drop]]` or `[[finish.keep]]`.
 #[derive(Clone, Debug, Serialize)]
-pub struct Exception {
-    /// Absolute path in the image, or a glob.
+pub struct PathException {
+    /// Absolute path or glob in the image.
     pub path: String,
-    /// Why.
+    /// Reason for readers of the template.
     pub reason: String,
 }
 
-/// `[output]`
+/// Settings from the `[output]` table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Output {
     /// Format of the image file. Default qcow2.
     pub format: Format,
-    /// Also write the image here; must not exist yet unless `--force`.
+    /// Path of an additional copy of the image; must not exist unless `--force` is given.
     pub path: Option<PathBuf>,
 }
 
@@ -485,17 +429,17 @@ pub struct Output {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// QEMU copy on write, zstd-compressed.
+    /// QEMU's format, with zstd compression.
     Qcow2,
-    /// Plain bytes, sparse.
+    /// Raw bytes in a sparse file.
     Raw,
-    /// `VMware`.
+    /// VMDK, the format of `VMware`.
     Vmdk,
-    /// Microsoft (`vpc` in QEMU).
+    /// VHD, the format of Microsoft's older hypervisors (`vpc` in QEMU).
     Vhd,
 }
 
-/// Permission bits the way they are written: `0644`.
+/// Serializes permission bits as in `0644`.
 #[expect(
     clippy::ref_option,
     clippy::trivially_copy_pass_by_ref,
@@ -509,7 +453,7 @@ fn serialize_mode<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S:
 }
 
 impl Arch {
-    /// The name in templates and manifests.
+    /// Returns the name in templates and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -520,7 +464,7 @@ impl Arch {
 }
 
 impl Firmware {
-    /// The name in templates and manifests.
+    /// Returns the name in templates and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -531,7 +475,7 @@ impl Firmware {
 }
 
 impl Format {
-    /// The name in templates and manifests.
+    /// Returns the name in templates and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -544,8 +488,7 @@ impl Format {
 }
 
 impl Plan {
-    /// Every URL whose digest the template names, with that digest: files that are put into the machine, and what its steps
-    /// may get.
+    /// Returns every URL with a digest in the template: uploads, and the URLs that steps may fetch.
     pub fn downloads(&self) -> impl Iterator<Item = (&str, Digest)> {
         let uploads = self.uploads().filter_map(|upload| match &upload.source {
             UploadSource::Url { url, sha256 } => Some((url.as_str(), *sha256)),
@@ -555,7 +498,7 @@ impl Plan {
         uploads.chain(allowed.filter_map(|allow| Some((allow.url.as_str(), allow.sha256?))))
     }
 
-    /// Every file that is put into the machine, by `[[files]]` or by a step.
+    /// Returns every upload, by `[[files]]` or by a step.
     pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
         let steps = self
             .steps

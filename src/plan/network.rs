@@ -1,4 +1,4 @@
-//! `[network]`: what a guest may reach while it is provisioned.
+//! Checks the `[network]` table: network access of the guest during provisioning.
 
 use serde::Serialize;
 use toml::Spanned;
@@ -10,47 +10,48 @@ use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str};
 
 const SCHEMES: &[&str] = &["https", "http"];
-/// `[network]`
+
+/// Settings from the `[network]` table.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Network {
-    /// The whole network, as the host has it. Default false: sealed.
+    /// Opens the host's whole network to the guest. Default false: sealed.
     pub open: bool,
-    /// What a sealed guest may get through the host.
-    pub allow: Vec<Allow>,
-    /// What becomes of a step that asked for anything else. Default: it fails.
+    /// URLs that a sealed guest may fetch through the host.
+    pub allow: Vec<AllowedUrl>,
+    /// Effect of other requests on the step. Default: it fails.
     pub on_refused: OnRefused,
 }
 
-/// One thing that a sealed guest may get.
+/// A URL that a sealed guest may fetch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Allow {
-    /// The URL; one that ends with `/` stands for all below it.
+pub struct AllowedUrl {
+    /// URL, or a prefix that ends with `/`.
     pub url: String,
-    /// What it must hash to; the host fetches it before the guest is launched.
+    /// Expected digest; the host fetches the file before it launches the guest.
     pub sha256: Option<Digest>,
 }
 
-/// What becomes of a step that asked for something that is not allowed, and came to its end all the same.
+/// Effect of refused requests on a step that succeeded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRefused {
-    /// It fails: what it asked for is missing in the image.
+    /// The step fails, because the image lacks the refused files.
     #[default]
     Fail,
-    /// A warning is enough.
+    /// karat prints a warning.
     Warn,
 }
 
 impl Checker<'_> {
-    /// `[network]`, which a builder has that makes its own machines.
+    /// Checks `[network]`, which only applies to machines that karat launches.
     pub(super) fn network(
         &mut self,
         network: Option<&Spanned<schema::Network>>,
         builder: &Builder,
     ) -> Network {
         if let (Some(network), Builder::Host(_)) = (network, builder) {
-            let what = "a host that was there before has its own network";
-            self.say(
+            let what = "[network] does not apply to an existing host";
+            self.report(
                 Problem::at(network.span(), what)
                     .help("remove [network], or build with [builder.qemu]"),
             );
@@ -59,9 +60,11 @@ impl Checker<'_> {
         let network = network.map_or(&defaults, Spanned::get_ref);
         let open = network.open.as_ref().filter(|open| open.get_ref().0);
         if let (Some(open), Some(allow)) = (open, network.allow.first()) {
-            let what = "`allow` says nothing about a network that is open";
+            let what = "`allow` has no effect on an open network";
             let problem = Problem::at(allow.span(), what).and(open.span(), "it is opened here");
-            self.say(problem.help("keep `allow`, and the network stays sealed but for that"));
+            self.report(
+                problem.help("remove `open` to keep the network sealed except for `allow`"),
+            );
         }
         let choices = [("fail", OnRefused::Fail), ("warn", OnRefused::Warn)];
         Network {
@@ -80,11 +83,11 @@ impl Checker<'_> {
         }
     }
 
-    fn allow(&mut self, table: &Span, allow: &schema::Allow) -> Allow {
+    fn allow(&mut self, table: &Span, allow: &schema::Allow) -> AllowedUrl {
         let help = "add `url = \"https://example.org/tool.tar.gz\"`";
         let Some(url) = &allow.url else {
             self.missing(table, "url", help);
-            return Allow {
+            return AllowedUrl {
                 url: String::new(),
                 sha256: None,
             };
@@ -92,11 +95,11 @@ impl Checker<'_> {
         let text = self.url(url, SCHEMES);
         self.plain_url(url);
         if let (true, Some(digest)) = (text.ends_with('/'), &allow.sha256) {
-            let what = "a digest is of one file, and this URL stands for all below it";
+            let what = "a prefix URL cannot have a digest";
             let problem = Problem::at(url.span(), what).and(digest.span(), "the digest is here");
-            self.say(problem.help("name the file, or leave the digest out"));
+            self.report(problem.help("give the URL of one file, or omit the digest"));
         }
-        Allow {
+        AllowedUrl {
             url: text,
             sha256: allow.sha256.as_ref().and_then(|digest| self.digest(digest)),
         }
@@ -107,18 +110,18 @@ impl Checker<'_> {
             return;
         };
         let what = if !parsed.username().is_empty() || parsed.password().is_some() {
-            "a login has no place in a URL that manifests record"
+            "the URL is recorded in manifests and must not contain a login"
         } else if parsed.fragment().is_some() {
-            "what is behind `#` is never sent to a server"
+            "the part after `#` is never sent to a server"
         } else if parsed.query().is_some() && parsed.path().ends_with('/') {
-            "a URL that stands for all below it cannot have a query"
+            "a prefix URL cannot have a query"
         } else {
             return;
         };
-        self.say(Problem::at(url.span(), what));
+        self.report(Problem::at(url.span(), what));
     }
 
-    /// A sealed guest has one network card, whose other end karat holds.
+    /// Refuses a second network card for a sealed guest.
     pub(super) fn one_network(
         &mut self,
         builder: Option<&Spanned<schema::Builder>>,
@@ -128,15 +131,15 @@ impl Checker<'_> {
             return;
         };
         let arguments = &qemu.get_ref().extra_args;
-        // QEMU takes its options with one dash or with two.
+        // QEMU accepts its options with one dash or two.
         let adds = |argument: &&String| {
             let name = argument.trim_start_matches('-');
             argument.starts_with('-') && ["netdev", "nic", "net"].contains(&name)
         };
         if let (false, Some(argument)) = (plan.open, arguments.iter().find(adds)) {
             let what =
-                format!("{argument:?} in `extra_args` would give the guest a second network");
-            self.say(
+                format!("{argument:?} in `extra_args` would give the guest a second network card");
+            self.report(
                 Problem::at(qemu.span(), what)
                     .help("remove it, or add [network] with `open = true`"),
             );

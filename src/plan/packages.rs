@@ -1,65 +1,195 @@
-//! Packages and where they come from.
+//! Checks the `[packages]` table.
 
+use std::path::PathBuf;
+
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use toml::Spanned;
 
-use super::check::{Checker, NeedKind};
-use super::{Apt, Dnf, Packages, Repository};
+use super::check::Checker;
+use crate::record::lock::Manager;
+use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Flag;
 use crate::template::schema::{self, Str};
 
-/// Bytes of names and versions: Debian policy 5.6.1 and 5.6.12, with an architecture after a colon.
+/// Bytes of names and versions by Debian policy 5.6.1 and 5.6.12, with an architecture after a colon.
 const DEB_NAMES: fn(u8) -> bool =
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.:".contains(&byte);
 const DEB_VERSIONS: fn(u8) -> bool =
     |byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte);
 
-/// The same for RPM, as Fedora's guidelines have it.
+/// Bytes of names and versions by Fedora's packaging guidelines.
 const RPM_NAMES: fn(u8) -> bool = |byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
 const RPM_VERSIONS: fn(u8) -> bool =
     |byte| byte.is_ascii_alphanumeric() || b"+-._:~^".contains(&byte);
 
+/// Packages that a template declares for one package manager.
+///
+/// `Key` is the form of the repositories' keys: the path of a file in a plan, its content while a machine is provisioned.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PackageSet<Key = PathBuf> {
+    /// Package manager of the machine.
+    #[serde(skip)]
+    pub manager: Manager,
+    /// Packages to install, `name` or `name=version`.
+    pub install: Vec<String>,
+    /// Names of packages to remove.
+    pub remove: Vec<String>,
+    /// Install recommended packages (RPM: weak dependencies) too. Default false.
+    pub recommends: bool,
+    /// Package sources in addition to those of the base.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository<Key>>,
+}
+
+/// A table of `[[packages.apt.repositories]]` or, without suites and components, of `[[packages.dnf.repositories]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Repository<Key = PathBuf> {
+    /// Matches `[a-z0-9-]+`; names the repository's files in the image.
+    pub name: String,
+    /// URI with scheme `http` or `https`.
+    pub uri: String,
+    /// Suites; one that ends with `/` is a path without components.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<String>,
+    /// Components of each suite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// `OpenPGP` key that signs it, armored or binary.
+    pub key: Option<Key>,
+    /// Trust the repository without a signature. Default false.
+    pub trusted: bool,
+    /// Keep it configured in the image. Default true.
+    pub keep: bool,
+}
+
+impl<Key> PackageSet<Key> {
+    /// Returns true if there is nothing to install, remove or configure.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.install.is_empty() && self.remove.is_empty() && self.repositories.is_empty()
+    }
+
+    /// Returns the names of the packages to install, without version and architecture.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let words = self.install.iter();
+        words.map(|word| word.split(['=', ':']).next().unwrap_or_default())
+    }
+}
+
+impl<Key> Repository<Key> {
+    /// Converts the key.
+    ///
+    /// # Errors
+    /// Returns the error of `convert`.
+    pub fn try_map_key<Other, Error>(
+        &self,
+        convert: impl FnOnce(&Key) -> Result<Other, Error>,
+    ) -> Result<Repository<Other>, Error> {
+        Ok(Repository {
+            name: self.name.clone(),
+            uri: self.uri.clone(),
+            suites: self.suites.clone(),
+            components: self.components.clone(),
+            key: self.key.as_ref().map(convert).transpose()?,
+            trusted: self.trusted,
+            keep: self.keep,
+        })
+    }
+}
+
+/// Serializes as the tables of the template, with `apt` always present.
+#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+pub(super) fn serialize<S: Serializer>(
+    packages: &Option<PackageSet>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let of_manager = |manager| packages.as_ref().filter(|set| set.manager == manager);
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("apt", &of_manager(Manager::Apt))?;
+    if let Some(set) = of_manager(Manager::Dnf) {
+        map.serialize_entry("dnf", set)?;
+    }
+    map.end()
+}
+
+/// Keys that repositories of all package managers have.
+struct Source<'t> {
+    table: Span,
+    name: Option<&'t Str>,
+    uri: Option<&'t Str>,
+    key: Option<&'t Str>,
+    trusted: Option<Flag>,
+    keep: Option<Flag>,
+}
+
 impl Checker<'_> {
-    /// `[packages]`
-    pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Packages {
+    pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Option<PackageSet> {
         let apt = packages.and_then(|packages| packages.apt.as_ref());
         let dnf = packages.and_then(|packages| packages.dnf.as_ref());
         if let (Some(_), Some(dnf)) = (apt, dnf) {
-            let what = "a template has packages of `apt` or of `dnf`, not of both";
-            let help = "a machine that has both takes two templates: the second starts from the image of the first";
-            self.say(Problem::at(dnf.span(), what).help(help));
+            let what = "a template declares packages of `apt` or of `dnf`, not both";
+            let help = "use two templates; the second starts from the image of the first";
+            self.report(Problem::at(dnf.span(), what).help(help));
         }
-        Packages {
-            apt: apt.map(|apt| self.apt(apt)),
-            dnf: dnf.map(|dnf| self.dnf(dnf.get_ref())),
+        let apt = apt.map(|apt| self.apt(apt));
+        let dnf = dnf.map(|dnf| self.dnf(dnf.get_ref()));
+        apt.or(dnf)
+    }
+
+    fn apt(&mut self, apt: &schema::Apt) -> PackageSet {
+        let install = self.package_names(&apt.install, DEB_NAMES, Some(DEB_VERSIONS));
+        let remove = self.package_names(&apt.remove, DEB_NAMES, None);
+        self.contradictions(&apt.install, &apt.remove);
+        let mut repositories = Vec::new();
+        for repository in &apt.repositories {
+            let (table, written) = (repository.span(), repository.get_ref());
+            let source = Source {
+                table: table.clone(),
+                name: written.name.as_ref(),
+                uri: written.uri.as_ref(),
+                key: written.key.as_ref(),
+                trusted: written.trusted,
+                keep: written.keep,
+            };
+            let mut checked = self.source(&source, &repositories);
+            (checked.suites, checked.components) = self.suites(&table, written);
+            repositories.push(checked);
+        }
+        PackageSet {
+            manager: Manager::Apt,
+            install,
+            remove,
+            recommends: apt.recommends.is_some_and(|flag| flag.0),
+            repositories,
         }
     }
 
-    fn dnf(&mut self, dnf: &schema::Dnf) -> Dnf {
+    fn dnf(&mut self, dnf: &schema::Dnf) -> PackageSet {
         let install = self.package_names(&dnf.install, RPM_NAMES, Some(RPM_VERSIONS));
         let remove = self.package_names(&dnf.remove, RPM_NAMES, None);
         self.contradictions(&dnf.install, &dnf.remove);
-        let repositories = dnf.repositories.iter().map(|repository| {
-            let (
-                table,
-                schema::DnfRepository {
-                    name,
-                    uri,
-                    key,
-                    trusted,
-                    keep,
-                },
-            ) = (repository.span(), repository.get_ref());
-            let (name_at, key, flags) = (name.as_ref(), key.as_ref(), (trusted, keep));
-            let checked = self.source(&table, (name_at, uri.as_ref(), key), flags);
-            (table, name_at, checked)
-        });
-        let repositories = repositories.collect();
-        Dnf {
+        let mut repositories = Vec::new();
+        for repository in &dnf.repositories {
+            let written = repository.get_ref();
+            let source = Source {
+                table: repository.span(),
+                name: written.name.as_ref(),
+                uri: written.uri.as_ref(),
+                key: written.key.as_ref(),
+                trusted: written.trusted,
+                keep: written.keep,
+            };
+            let checked = self.source(&source, &repositories);
+            repositories.push(checked);
+        }
+        PackageSet {
+            manager: Manager::Dnf,
             install,
             remove,
             recommends: dnf.recommends.is_some_and(|flag| flag.0),
-            repositories: self.distinct(repositories),
+            repositories,
         }
     }
 
@@ -67,24 +197,12 @@ impl Checker<'_> {
         for name in remove {
             if let Some(installed) = install.iter().find(|i| i.get_ref() == name.get_ref()) {
                 let what = format!("`{}` is both installed and removed", name.get_ref());
-                self.say(Problem::at(name.span(), what).and(installed.span(), "installed here"));
+                self.report(Problem::at(name.span(), what).and(installed.span(), "installed here"));
             }
         }
     }
 
-    fn apt(&mut self, apt: &schema::Apt) -> Apt {
-        let install = self.package_names(&apt.install, DEB_NAMES, Some(DEB_VERSIONS));
-        let remove = self.package_names(&apt.remove, DEB_NAMES, None);
-        self.contradictions(&apt.install, &apt.remove);
-        Apt {
-            install,
-            remove,
-            recommends: apt.recommends.is_some_and(|flag| flag.0),
-            repositories: self.repositories(&apt.repositories),
-        }
-    }
-
-    /// Strict, because a name that starts with `-` or holds a space would be an option or two packages.
+    /// Checks names strictly: one that starts with `-` would be an option, and one with a space two packages.
     fn package_names(
         &mut self,
         names: &[Str],
@@ -103,72 +221,41 @@ impl Checker<'_> {
                 && !version.is_empty()
                 && version.bytes().all(is_version);
             if !valid {
-                let problem = Problem::at(name.span(), format!("{text:?} is not a package"));
-                self.say(problem.help(if of_version.is_some() {
+                let problem = Problem::at(name.span(), format!("invalid package {text:?}"));
+                self.report(problem.help(if of_version.is_some() {
                     "write \"name\" or \"name=version\""
                 } else {
-                    "write the package's name"
+                    "write only the name"
                 }));
             }
         }
         names.iter().map(|name| name.get_ref().clone()).collect()
     }
 
-    fn repositories(&mut self, repositories: &[Spanned<schema::Repository>]) -> Vec<Repository> {
-        let repositories = repositories.iter().map(|repository| {
-            let (table, written) = (repository.span(), repository.get_ref());
-            let schema::Repository {
-                name,
-                uri,
-                key,
-                trusted,
-                keep,
-                ..
-            } = written;
-            let (name_at, key) = (name.as_ref(), key.as_ref());
-            let mut checked = self.source(&table, (name_at, uri.as_ref(), key), (trusted, keep));
-            (checked.suites, checked.components) = self.suites(&table, written);
-            (table, name_at, checked)
-        });
-        let repositories = repositories.collect();
-        self.distinct(repositories)
-    }
-
-    fn distinct(&mut self, repositories: Vec<(Span, Option<&Str>, Repository)>) -> Vec<Repository> {
-        let mut all: Vec<Repository> = Vec::new();
-        for (table, name, checked) in repositories {
-            if all.iter().any(|other| other.name == checked.name) && !checked.name.is_empty() {
-                let what = format!("two repositories are called `{}`", checked.name);
-                self.say(Problem::at(name.map_or(table, Spanned::span), what));
-            }
-            all.push(checked);
-        }
-        all
-    }
-
-    /// What the repositories of all package managers have.
-    fn source(
-        &mut self,
-        table: &Span,
-        (name_at, uri_at, key): (Option<&Str>, Option<&Str>, Option<&Str>),
-        (trusted, keep): (&Option<Flag>, &Option<Flag>),
-    ) -> Repository {
+    /// Checks the keys that repositories of all package managers have. `others` are the repositories before it.
+    fn source(&mut self, source: &Source<'_>, others: &[Repository]) -> Repository {
+        let table = &source.table;
         let help = "add `name = \"tools\"`; it names the files in the image";
-        let name = self.required(table, "name", name_at, help);
+        let name = self.required(table, "name", source.name, help);
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if let Some(written) = name_at
+        if let Some(written) = source.name
             && (!name.bytes().all(plain) || name.starts_with('-'))
         {
-            let problem = Problem::at(written.span(), format!("{name:?} cannot name a repository"));
-            self.say(problem.help("names are made of a-z, 0-9 and -, and do not start with -"));
+            let problem = Problem::at(written.span(), format!("invalid repository name {name:?}"));
+            self.report(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
         }
-        let uri = self.required(table, "uri", uri_at, "add `uri = \"https://...\"`");
-        if let Some(written) = uri_at {
+        if !name.is_empty() && others.iter().any(|other| other.name == name) {
+            let span = source.name.map_or_else(|| table.clone(), Spanned::span);
+            let what = format!("two repositories are called `{name}`");
+            self.report(Problem::at(span, what));
+        }
+        let uri = self.required(table, "uri", source.uri, "add `uri = \"https://...\"`");
+        if let Some(written) = source.uri {
             self.url(written, &["https", "http"]);
         }
-        let trusted = trusted.as_ref().is_some_and(|flag| flag.0);
-        if key.is_none() && !trusted {
-            let help = "name the file of the OpenPGP key that signs the repository";
+        let trusted = source.trusted.is_some_and(|flag| flag.0);
+        if source.key.is_none() && !trusted {
+            let help = "give the file of the OpenPGP key that signs the repository";
             self.missing(table, "key", help);
         }
         Repository {
@@ -176,9 +263,9 @@ impl Checker<'_> {
             uri,
             suites: Vec::new(),
             components: Vec::new(),
-            key: key.map(|key| self.put_in(key, NeedKind::File)),
+            key: source.key.map(|key| self.image_source(key, NeedKind::File)),
             trusted,
-            keep: keep.as_ref().is_none_or(|flag| flag.0),
+            keep: source.keep.is_none_or(|flag| flag.0),
         }
     }
 
@@ -197,19 +284,19 @@ impl Checker<'_> {
             let text = word.get_ref();
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-._~/".contains(&b);
             if text.is_empty() || text.starts_with('-') || !text.bytes().all(plain) {
-                let what = format!("{text:?} is not a suite or component of an archive");
-                self.say(Problem::at(word.span(), what));
+                let what = format!("invalid suite or component {text:?}");
+                self.report(Problem::at(word.span(), what));
             }
         }
         let paths = suites.iter().filter(|suite| suite.get_ref().ends_with('/'));
         let (paths, all) = (paths.count(), suites.len());
         if components.is_empty() && paths < all {
-            let help = "add `components = [\"main\"]`; only a suite that ends with `/` has none";
+            let help = "add `components = [\"main\"]`; only suites that end with `/` have none";
             self.missing(table, "components", help);
         }
         if let (Some(component), 1..) = (components.first(), paths) {
             let what = "a suite that ends with `/` has no components";
-            self.say(Problem::at(component.span(), what));
+            self.report(Problem::at(component.span(), what));
         }
         let words = |words: &[Str]| words.iter().map(|word| word.get_ref().clone()).collect();
         (words(suites), words(components))

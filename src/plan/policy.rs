@@ -1,4 +1,4 @@
-//! What a scan must not find in an image.
+//! Checks the `[policy]` table: the findings that fail a scan.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use toml::Spanned;
 
-use super::check::{Checker, NeedKind};
-use crate::scan::Severity;
+use super::check::{ADD_REASON, Checker};
+use crate::record::severity::Severity;
 use crate::size::show_duration;
+use crate::template::files::NeedKind;
 use crate::template::problem::Problem;
 use crate::template::schema;
 use crate::time::Timestamp;
 
-/// A day has as many seconds; an exception holds until its day has ended.
-const DAY: u64 = 24 * 60 * 60;
-/// The severities that a policy may name.
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
+/// Severities that a policy may name.
 const SEVERITIES: [(&str, Severity); 5] = [
     ("critical", Severity::Critical),
     ("high", Severity::High),
@@ -24,22 +24,22 @@ const SEVERITIES: [(&str, Severity); 5] = [
     ("negligible", Severity::Negligible),
 ];
 
-/// `[policy]`
+/// Settings from the `[policy]` table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Policy {
-    /// Vulnerabilities and weaknesses fail from this severity on. Default high. Secrets and what nobody declared always do.
+    /// Lowest failing severity of vulnerabilities and weaknesses. Default high. Secrets and undeclared items always fail.
     pub fail_on: Severity,
-    /// Only vulnerabilities that an update would mend fail. Default true.
+    /// Ignore vulnerabilities without a fix. Default true.
     pub fixable_only: bool,
-    /// Only findings fail that the image before did not have. Default false.
+    /// Ignore findings that the previous image also had. Default false.
     pub new_only: bool,
-    /// How old the vulnerability database may be. With it, a database must be there.
+    /// Maximum age of the vulnerability database. If set, a database is required.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "age")]
     pub max_db_age: Option<Duration>,
-    /// What is accepted.
+    /// Findings that are accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
-    /// `OpenVEX` documents: what does not affect the image, and why.
+    /// `OpenVEX` documents of vulnerabilities that do not affect the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vex: Vec<PathBuf>,
 }
@@ -57,29 +57,29 @@ impl Default for Policy {
     }
 }
 
-/// `[[policy.ignore]]`: findings that are accepted. All that is given must fit.
+/// A table of `[[policy.ignore]]`: accepts the findings that match all given keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Ignore {
-    /// The finding's id, its check, or one of its advisories.
+    /// Id, check or advisory of the finding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The package, or the source package.
+    /// Binary or source package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
-    /// Absolute path in the image, or a glob.
+    /// Absolute path or glob in the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Why.
+    /// Reason for readers of the template.
     pub reason: String,
-    /// The end of the last day on which it is accepted.
+    /// End of the last day on which it applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// The severity with this name, if a policy may name it.
+/// Parses the name of a severity that a policy may use.
 ///
 /// # Errors
-/// There is none.
+/// Lists the valid names.
 pub fn severity(text: &str) -> Result<Severity, String> {
     let found = SEVERITIES.iter().find(|(name, _)| *name == text);
     let names: Vec<_> = SEVERITIES.iter().map(|(name, _)| *name).collect();
@@ -89,7 +89,6 @@ pub fn severity(text: &str) -> Result<Severity, String> {
 }
 
 impl Checker<'_> {
-    /// `[policy]`
     pub(super) fn policy(&mut self, policy: Option<&Spanned<schema::Policy>>) -> Policy {
         let default = Policy::default();
         let Some(policy) = policy.map(Spanned::get_ref) else {
@@ -108,11 +107,15 @@ impl Checker<'_> {
             fixable_only: flag(policy.fixable_only.as_ref(), default.fixable_only),
             new_only: flag(policy.new_only.as_ref(), default.new_only),
             max_db_age: self.duration(policy.max_db_age.as_ref()),
-            ignore: policy.ignore.iter().map(|it| self.ignore(it)).collect(),
+            ignore: policy
+                .ignore
+                .iter()
+                .map(|table| self.ignore(table))
+                .collect(),
             vex: policy
                 .vex
                 .iter()
-                .map(|it| self.needed(it, NeedKind::File))
+                .map(|path| self.needed(path, NeedKind::File))
                 .collect(),
         }
     }
@@ -126,22 +129,22 @@ impl Checker<'_> {
         ];
         let mut found = what.map(|(key, value)| {
             let value = value.as_ref()?;
-            Some(self.filled(key, value, "name what is accepted, or leave it out"))
+            Some(self.filled(key, value, "name the accepted findings, or omit the key"))
         });
         let unread = ["id", "package", "path"]
             .iter()
             .any(|key| self.removed.has(&table, key));
         if found.iter().all(Option::is_none) && !unread {
-            self.say(
-                Problem::at(table.clone(), "this accepts everything")
+            self.report(
+                Problem::at(table.clone(), "this entry accepts everything")
                     .help("add `id = \"CVE-...\"`, `package = \"...\"` or `path = \"/...\"`"),
             );
         }
         if let Some(path) = &ignore.path {
             self.guest_path(path);
         }
-        let help = "add `reason = \"...\"`, for whoever reads the template next";
-        let reason = self.required(&table, "reason", ignore.reason.as_ref(), help);
+
+        let reason = self.required(&table, "reason", ignore.reason.as_ref(), ADD_REASON);
         let [id, package, path] = [0, 1, 2].map(|index| found[index].take());
         Ignore {
             id,
@@ -154,22 +157,22 @@ impl Checker<'_> {
 
     fn day(&mut self, written: &schema::Str) -> Option<Timestamp> {
         let text = written.get_ref();
-        let Some(day) = end_of(text) else {
-            self.say(
-                Problem::at(written.span(), format!("{text:?} is no day"))
+        let day = end_of(text);
+        if day.is_none() {
+            self.report(
+                Problem::at(written.span(), format!("invalid date {text:?}"))
                     .help("write it like \"2027-01-31\""),
             );
-            return None;
-        };
-        Some(day)
+        }
+        day
     }
 }
 
-/// The last second of a day.
+/// Returns the last second of a day.
 fn end_of(day: &str) -> Option<Timestamp> {
     let start: Timestamp = format!("{day}T00:00:00Z").parse().ok()?;
     let start = u64::try_from(start.seconds()).ok()?;
-    Some(Timestamp::from_seconds(start + DAY - 1))
+    Some(Timestamp::from_seconds(start + SECONDS_PER_DAY - 1))
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
@@ -180,7 +183,7 @@ fn age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S:
     }
 }
 
-/// A policy as `karat plan` shows it.
+/// Formats a policy for `karat plan`.
 pub(super) fn show(policy: &Policy) -> Vec<String> {
     let fixable = if policy.fixable_only {
         "fixable vulnerabilities"
@@ -189,7 +192,7 @@ pub(super) fn show(policy: &Policy) -> Vec<String> {
     };
     let new = if policy.new_only { " that are new" } else { "" };
     let mut lines = vec![format!(
-        "no {fixable} or weaknesses of severity {} or above{new}, no secrets, nothing undeclared",
+        "no {fixable} or weaknesses of severity {} or above{new}, no secrets, no undeclared items",
         policy.fail_on
     )];
     lines.extend(
@@ -208,6 +211,6 @@ pub(super) fn show(policy: &Policy) -> Vec<String> {
         format!("accepts {}{until} ({})", what.join(" "), ignore.reason)
     }));
     let vex = policy.vex.iter();
-    lines.extend(vex.map(|path| format!("accepts what {} says", path.display())));
+    lines.extend(vex.map(|path| format!("accepts the exemptions in {}", path.display())));
     lines
 }

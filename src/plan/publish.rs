@@ -212,15 +212,17 @@ impl Checker<'_> {
         if let Some(key) = &ec2.kms_key {
             if !made.encrypted {
                 let problem = Problem::at(key.span(), "a key without encryption");
-                self.say(problem.help("add `encrypted = true`, or remove `kms_key`"));
+                self.report(problem.help("add `encrypted = true`, or remove `kms_key`"));
             }
             if key.get_ref().starts_with("arn:") && made.regions.len() > 1 {
                 let problem = Problem::at(key.span(), "a key's ARN is of one region");
-                self.say(problem.help("write `alias/NAME`, which each region has its own key for"));
+                self.report(
+                    problem.help("write `alias/NAME`, which each region has its own key for"),
+                );
             }
         } else if made.encrypted && !(made.accounts.is_empty() && made.organizations.is_empty()) {
             let what = "an image that is encrypted with the account's own key cannot be shared";
-            self.say(Problem::at(span, what).help("name a key of yours with `kms_key`"));
+            self.report(Problem::at(span, what).help("name a key of yours with `kms_key`"));
         }
         Some(made)
     }
@@ -231,17 +233,19 @@ impl Checker<'_> {
         };
         if list.get_ref().is_empty() {
             let problem = Problem::at(list.span(), "`regions` is empty");
-            self.say(problem.help("name one, or leave it out for the region of the environment"));
+            self.report(
+                problem.help("name one, or leave it out for the region of the environment"),
+            );
         }
         let mut names: Vec<String> = Vec::new();
         for region in list.get_ref() {
             let name = region.get_ref();
             if !is_region(name) {
                 let problem = Problem::at(region.span(), format!("{name:?} is not a region"));
-                self.say(problem.help("write a region's code, such as \"eu-central-1\""));
+                self.report(problem.help("write a region's code, such as \"eu-central-1\""));
             }
             if names.contains(name) {
-                self.say(Problem::at(
+                self.report(Problem::at(
                     region.span(),
                     format!("{name:?} is there twice"),
                 ));
@@ -257,7 +261,7 @@ impl Checker<'_> {
         let fits = |it: char| it.is_ascii_alphanumeric() || "()[] ./-'@_".contains(it);
         if text.trim().is_empty() || text.len() > 128 - 13 || !text.chars().all(fits) {
             let problem = Problem::at(name.span(), format!("{text:?} cannot name an AMI"));
-            self.say(
+            self.report(
                 problem.help("names have at most 115 letters, digits, spaces and ()[]./-'@_; the manifest's id follows"),
             );
         }
@@ -268,7 +272,7 @@ impl Checker<'_> {
         let text = description.get_ref();
         if text.len() > 255 || !text.chars().all(|it| it.is_ascii_graphic() || it == ' ') {
             let problem = Problem::at(description.span(), "this cannot describe an AMI");
-            self.say(problem.help("AWS takes at most 255 ASCII characters, all in one line"));
+            self.report(problem.help("AWS takes at most 255 ASCII characters, all in one line"));
         }
         text.clone()
     }
@@ -281,17 +285,19 @@ impl Checker<'_> {
                 .any(|it| name.to_lowercase().starts_with(it));
             if name.is_empty() || name.chars().count() > 128 || reserved {
                 let problem = Problem::at(key.span(), format!("{name:?} cannot name a tag"));
-                self.say(problem.help(
+                self.report(problem.help(
                     "names have 1 to 128 characters; `aws:` and `karat:` are not for templates",
                 ));
             }
             if value.get_ref().chars().count() > 256 {
                 let problem = Problem::at(value.span(), "this is too long for a tag");
-                self.say(problem.help("values have at most 256 characters"));
+                self.report(problem.help("values have at most 256 characters"));
             }
             if at == MOST_TAGS {
                 let problem = Problem::at(key.span(), "these are too many tags");
-                self.say(problem.help(format!("AWS has room for {MOST_TAGS} besides karat's own")));
+                self.report(
+                    problem.help(format!("AWS has room for {MOST_TAGS} besides karat's own")),
+                );
             }
         }
         let pair = |(key, value): (&Str, &Str)| (key.get_ref().clone(), value.get_ref().clone());
@@ -302,7 +308,7 @@ impl Checker<'_> {
         let text = account.get_ref();
         if text.len() != 12 || !text.bytes().all(|it| it.is_ascii_digit()) {
             let problem = Problem::at(account.span(), format!("{text:?} is not an account"));
-            self.say(problem.help("write its twelve digits in quotes, as in \"123456789012\""));
+            self.report(problem.help("write its twelve digits in quotes, as in \"123456789012\""));
         }
         text.clone()
     }
@@ -314,7 +320,7 @@ impl Checker<'_> {
             && (text.contains(":organization/o-") || text.contains(":ou/o-"));
         if !is_arn {
             let what = format!("{text:?} is not the ARN of an organisation or one of its units");
-            self.say(Problem::at(organization.span(), what).help(
+            self.report(Problem::at(organization.span(), what).help(
                 "write \"arn:aws:organizations::123456789012:organization/o-...\", or \"...:ou/o-.../ou-...\"",
             ));
         }

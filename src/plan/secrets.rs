@@ -1,4 +1,4 @@
-//! Reads the values of a plan's secrets. `build` alone does so; `validate` and `plan` never.
+//! Reads the values of a plan's secrets. Only `build` does so, never `validate` or `plan`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,24 +10,23 @@ use thiserror::Error;
 use super::SecretSource;
 use crate::secret::Secrets;
 
-/// Secrets that have no value.
+/// Secrets without a value.
 #[derive(Debug, Error, miette::Diagnostic)]
 #[error("{}", match reasons.len() {
     1 => format!("the secret {}", reasons[0]),
     _ => format!("these secrets have no value:\n  {}", reasons.join("\n  ")),
 })]
 #[diagnostic(help(
-    "set the environment variables, or write the files, that the template's [secrets] name"
+    "set the environment variables or create the files listed in the template's [secrets]"
 ))]
 pub struct MissingSecrets {
-    /// For each, its name and the reason.
-    pub reasons: Vec<String>,
+    reasons: Vec<String>,
 }
 
-/// Reads every secret; `env` looks up an environment variable. One newline at the end is dropped.
+/// Reads every secret and strips one trailing newline. `env` looks up an environment variable.
 ///
 /// # Errors
-/// Names all secrets that are not set, empty, unreadable or not UTF-8. Never a value.
+/// Names all secrets that are not set, empty, unreadable or not UTF-8, but never a value.
 pub fn read(
     sources: &BTreeMap<String, SecretSource>,
     env: impl Fn(&str) -> Option<OsString>,

@@ -1,29 +1,28 @@
-//! A plan for people and for programs. Paths are shown relative to the template, so that both are the same in every
-//! checkout.
+//! Formats a plan as text and JSON. Paths are relative to the template, so that both are the same in every checkout.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, Allow, Ami, Base, Builder, Checksum, Ec2, Exception, Finish, Format, HostKey, Network,
-    OnRefused, Packages, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
-    UploadSource,
+    Action, AllowedUrl, Ami, Base, Builder, Checksum, Ec2, Finish, Format, HostKey, Network,
+    OnRefused, PackageSet, PathException, Plan, Repository, Script, SecretSource, Shell, Ssh, Step,
+    Upload, UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
-/// Wide enough for `variables` and a gap.
-const LABEL: usize = 12;
+/// Fits `variables` and a gap.
+const LABEL_WIDTH: usize = 12;
 
 impl Plan {
-    /// Pretty JSON, stable: the same template and variables give the same text.
+    /// Formats as pretty JSON. The same template and variables give the same text.
     ///
     /// # Errors
-    /// Never for a plan whose paths were made relative; serde's signature.
+    /// Never fails for a plan; this is serde's signature.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(&self.relative())
     }
 
-    /// Aligned, in sections.
+    /// Formats as text for the terminal, in aligned sections.
     #[must_use]
     pub fn to_text(&self) -> String {
         let plan = self.relative();
@@ -41,7 +40,7 @@ impl Plan {
         page.section("builder", builder(&plan.builder));
         page.section("ssh", ssh(&plan.ssh));
         page.section("network", network(&plan));
-        page.section("packages", packages(&plan.packages));
+        page.section("packages", plan.packages.iter().flat_map(packages));
         page.section("files", plan.files.iter().map(upload));
         page.section("steps", numbered(&plan.steps));
         page.section("on error", numbered(&plan.on_error));
@@ -73,7 +72,7 @@ impl Plan {
         page.0
     }
 
-    /// The plan with paths relative to the template's directory where they are under it, or beside it by `..`.
+    /// Makes paths below the template's directory relative to it.
     fn relative(&self) -> Plan {
         let mut plan = self.clone();
         let absolute = std::path::absolute(&self.template.path).unwrap_or_default();
@@ -84,7 +83,7 @@ impl Plan {
             .file_name()
             .map_or_else(PathBuf::new, PathBuf::from);
         for path in paths(&mut plan) {
-            // Lossy, because JSON has no bytes; a plan is only shown this way.
+            // Lossy, because JSON cannot hold arbitrary bytes. The result is only displayed.
             let whole = path.to_string_lossy();
             let mut shown = path
                 .strip_prefix(dir)
@@ -94,7 +93,7 @@ impl Plan {
             if shown.is_empty() {
                 shown.push('.');
             }
-            // A trailing slash means a directory.
+            // A trailing slash marks a directory.
             if whole.ends_with('/') && !shown.ends_with('/') {
                 shown.push('/');
             }
@@ -104,7 +103,7 @@ impl Plan {
     }
 }
 
-/// Every path on the host.
+/// Returns every path on the host.
 fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
     let mut all = vec![&mut plan.template.path];
     all.extend(plan.secrets.values_mut().filter_map(|source| match source {
@@ -118,10 +117,9 @@ fn paths(plan: &mut Plan) -> Vec<&mut PathBuf> {
         all.extend(host_key_path(&mut host.host_key));
     }
     all.extend(plan.ssh.key_file.as_mut());
-    let Packages { apt, dnf } = &mut plan.packages;
-    let of_apt = apt.iter_mut().flat_map(|apt| &mut apt.repositories);
-    let of_dnf = dnf.iter_mut().flat_map(|dnf| &mut dnf.repositories);
-    all.extend(of_apt.chain(of_dnf).filter_map(|it| it.key.as_mut()));
+    let packages = plan.packages.iter_mut();
+    let repositories = packages.flat_map(|set| &mut set.repositories);
+    all.extend(repositories.filter_map(|repository| repository.key.as_mut()));
     if let Some(jump) = &mut plan.ssh.jump {
         all.extend(jump.key_file.as_mut());
         all.extend(host_key_path(&mut jump.host_key));
@@ -161,18 +159,18 @@ fn upload_path(upload: &mut Upload) -> Option<&mut PathBuf> {
 struct Page(String);
 
 impl Page {
-    /// A label and its lines; nothing at all when there are none.
+    /// Writes a label and its lines, or nothing without lines.
     fn section(&mut self, label: &str, lines: impl IntoIterator<Item = String>) {
         let mut label = label;
         for line in lines {
-            let _ = writeln!(self.0, "{label:LABEL$}{line}");
+            let _ = writeln!(self.0, "{label:LABEL_WIDTH$}{line}");
             label = "";
         }
     }
 
     fn more<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
         for line in lines.into_iter().flat_map(str::lines) {
-            let _ = writeln!(self.0, "{:LABEL$}{line}", "");
+            let _ = writeln!(self.0, "{:LABEL_WIDTH$}{line}", "");
         }
     }
 }
@@ -192,15 +190,15 @@ fn base(base: &Base) -> String {
         }
         Base::Url { url, checksum } => match checksum {
             Checksum::Sha256(digest) => format!("{url} {digest}"),
-            Checksum::Sha256Url(list) => format!("{url}, checked by {list}"),
+            Checksum::Sha256Url(list) => format!("{url}, verified by {list}"),
         },
-        Base::Manifest(name) => format!("the image {name} of the store"),
+        Base::Manifest(name) => format!("image {name} of the store"),
         Base::Ami(Ami::Id(id)) => id.clone(),
         Base::Ami(Ami::Newest { owners, filters }) => {
             let filters = filters.iter();
             let filters = filters.map(|(name, values)| format!("{name} {}", values.join(" or ")));
             format!(
-                "the newest AMI of {} with {}, or what the lock says",
+                "the newest AMI of {} with {}, unless the lock pins one",
                 owners.join(" or "),
                 filters.collect::<Vec<_>>().join(", ")
             )
@@ -211,7 +209,7 @@ fn base(base: &Base) -> String {
                 "{} {} from {}",
                 bootstrap.distribution,
                 bootstrap.suite,
-                mirror.unwrap_or("the machine's own package archive")
+                mirror.unwrap_or("the host's own package archive")
             )
         }
     }
@@ -221,7 +219,7 @@ fn builder(builder: &Builder) -> Vec<String> {
     match builder {
         Builder::Qemu(qemu) => {
             let disk = qemu.disk_size.map_or_else(
-                || "disk as large as the base".to_owned(),
+                || "disk size of the base".to_owned(),
                 |size| format!("{} disk", show_size(size)),
             );
             let mut lines = vec![
@@ -274,8 +272,8 @@ fn instance(ec2: &Ec2) -> Vec<String> {
     let place = ec2.subnet.as_ref().or(ec2.vpc.as_ref());
     lines.extend(place.map(|place| format!("in {place}")));
     lines.push(match (&ec2.ingress, ec2.security_groups.as_slice()) {
-        (Some(ingress), _) => format!("SSH is let in from {ingress}"),
-        (None, []) => "SSH is let in from the caller's own address".to_owned(),
+        (Some(ingress), _) => format!("SSH allowed from {ingress}"),
+        (None, []) => "SSH allowed from the caller's own address".to_owned(),
         (None, groups) => format!("security groups {}", groups.join(", ")),
     });
     let profile = ec2.instance_profile.as_ref();
@@ -286,7 +284,7 @@ fn instance(ec2: &Ec2) -> Vec<String> {
 fn host_key(key: &HostKey) -> String {
     match key {
         HostKey::Key(line) => format!("host key {line}"),
-        HostKey::KnownHosts(path) => format!("host key as in {}", path.display()),
+        HostKey::KnownHosts(path) => format!("host key from {}", path.display()),
     }
 }
 
@@ -294,7 +292,7 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
     let way = match (&ssh.key_file, ssh.agent) {
         (Some(path), _) => format!("key {}", path.display()),
         (None, true) => "keys of the SSH agent".to_owned(),
-        (None, false) => "a key of its own".to_owned(),
+        (None, false) => "a generated key".to_owned(),
     };
     let mut lines = vec![format!(
         "as {} with {way}, within {}",
@@ -302,10 +300,10 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
         show_duration(ssh.timeout)
     )];
     if let Some(interface) = ssh.interface {
-        lines.push(format!("by {}", interface.name()));
+        lines.push(format!("over {}", interface.name()));
     }
     if let Some((low, high)) = ssh.ports {
-        lines.push(format!("forwarded port {low} to {high}"));
+        lines.push(format!("forwarded port from {low} to {high}"));
     }
     if let Some(jump) = &ssh.jump {
         let key = jump.key_file.as_ref().map_or_else(
@@ -321,7 +319,7 @@ fn ssh(ssh: &Ssh) -> Vec<String> {
     lines
 }
 
-/// Nothing for a host, whose network is its own.
+/// Returns nothing for a host, whose network karat does not control.
 fn network(plan: &Plan) -> Vec<String> {
     let Network {
         open,
@@ -336,48 +334,33 @@ fn network(plan: &Plan) -> Vec<String> {
     }
     let sealed = match allow.as_slice() {
         [] => "sealed",
-        _ => "sealed, but for",
+        _ => "sealed, except for",
     };
     let mut lines = vec![sealed.to_owned()];
-    lines.extend(allow.iter().map(|Allow { url, sha256 }| {
+    lines.extend(allow.iter().map(|AllowedUrl { url, sha256 }| {
         let digest = sha256.map(|digest| format!(" {digest}"));
         format!("{url}{}", digest.unwrap_or_default())
     }));
     if *on_refused == OnRefused::Warn {
-        lines.push("a step that asks for anything else is warned of".to_owned());
+        lines.push("other requests only cause a warning".to_owned());
     }
     lines
 }
 
-fn packages(packages: &Packages) -> Vec<String> {
-    let apt = packages.apt.iter();
-    let apt =
-        apt.flat_map(|apt| declared(&apt.install, &apt.remove, apt.recommends, &apt.repositories));
-    let dnf = packages.dnf.iter();
-    let dnf =
-        dnf.flat_map(|dnf| declared(&dnf.install, &dnf.remove, dnf.recommends, &dnf.repositories));
-    apt.chain(dnf).collect()
-}
-
-fn declared(
-    install: &[String],
-    remove: &[String],
-    recommends: bool,
-    repositories: &[Repository],
-) -> Vec<String> {
+fn packages(packages: &PackageSet) -> Vec<String> {
     let mut lines = Vec::new();
-    if !install.is_empty() {
-        let with = if recommends {
-            " (and what they recommend)"
+    if !packages.install.is_empty() {
+        let with = if packages.recommends {
+            " (with recommended packages)"
         } else {
             ""
         };
-        lines.push(format!("install {}{with}", install.join(" ")));
+        lines.push(format!("install {}{with}", packages.install.join(" ")));
     }
-    if !remove.is_empty() {
-        lines.push(format!("remove {}", remove.join(" ")));
+    if !packages.remove.is_empty() {
+        lines.push(format!("remove {}", packages.remove.join(" ")));
     }
-    lines.extend(repositories.iter().map(repository));
+    lines.extend(packages.repositories.iter().map(repository));
     lines
 }
 
@@ -388,13 +371,13 @@ fn repository(repository: &Repository) -> String {
         &repository.components,
     ];
     let proof = repository.key.as_ref().map_or_else(
-        || "believed without a signature".to_owned(),
+        || "trusted without a signature".to_owned(),
         |key| format!("signed by {}", key.display()),
     );
     let left = if repository.keep {
         ""
     } else {
-        ", not left in the image"
+        ", not kept in the image"
     };
     format!(
         "from {} ({}), {proof}{left}",
@@ -407,7 +390,7 @@ fn upload(upload: &Upload) -> String {
     let source = match &upload.source {
         UploadSource::Path(path) => path.display().to_string(),
         UploadSource::Url { url, sha256 } => format!("{url} {sha256}"),
-        UploadSource::Content(_) => "the template's own text".to_owned(),
+        UploadSource::Content(_) => "text in the template".to_owned(),
     };
     let mode = upload.mode.map(|mode| format!(" {mode:04o}"));
     format!(
@@ -495,12 +478,14 @@ fn shell_lines(shell: &Shell) -> Vec<String> {
 
 fn finish(finish: &Finish) -> Vec<String> {
     let first = if finish.rebuild {
-        "written anew, the same bytes every time"
+        "rewritten, with the same bytes every time"
     } else {
         "as the guest leaves it; not reproducible"
     };
-    let list = |word: &'static str, exceptions: &[Exception]| {
-        let line = move |it: &Exception| format!("{word} {} ({})", it.path, it.reason);
+    let list = |word: &'static str, exceptions: &[PathException]| {
+        let line = move |exception: &PathException| {
+            format!("{word} {} ({})", exception.path, exception.reason)
+        };
         exceptions.iter().map(line).collect::<Vec<_>>()
     };
     let mut lines = vec![first.to_owned()];

@@ -1,14 +1,15 @@
-//! Files, steps and tests.
+//! Checks `[[files]]`, steps and tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::{Checker, NeedKind};
+use super::check::Checker;
 use super::{Action, Download, Script, Shell, Step, Test, Upload, UploadSource};
 use crate::secret::Text;
 use crate::size::show_duration;
+use crate::template::files::NeedKind;
 use crate::template::interpolate::text;
 use crate::template::problem::{Problem, Span, did_you_mean};
 use crate::template::scalar::Scalar;
@@ -17,11 +18,11 @@ use crate::template::schema::{self, Str};
 const STEP_TIMEOUT: Duration = Duration::from_mins(30);
 const TEST_TIMEOUT: Duration = Duration::from_mins(2);
 const BUILDERS: [&str; 3] = ["qemu", "host", "ec2"];
-/// As much of a command as names a step in one line.
-const NAME_LENGTH: usize = 60;
+/// A step's name is its command, cut to this length.
+const MAX_NAME_CHARS: usize = 60;
 
 impl Checker<'_> {
-    /// The steps that the builder runs; all of them are checked.
+    /// Checks all steps and returns those that the builder runs.
     pub(super) fn steps(&mut self, steps: &[Spanned<schema::Step>], builder: &str) -> Vec<Step> {
         let steps = steps.iter().map(|step| {
             let runs = self.runs_on(step.get_ref(), builder);
@@ -39,7 +40,7 @@ impl Checker<'_> {
         let creates = self.creates(&step.creates);
         let action = self.action(table, step)?;
         let name = match &step.name {
-            Some(name) => self.filled("name", name, "leave it out for a name made from the step"),
+            Some(name) => self.filled("name", name, "omit it to derive the name from the step"),
             None => self.name_of(&action),
         };
         Some(Step {
@@ -52,24 +53,24 @@ impl Checker<'_> {
         })
     }
 
-    /// Globs of what a step makes: `/opt/app/**`.
+    /// Checks the globs of created paths, as in `/opt/app/**`, and accounts.
     fn creates(&mut self, written: &[Str]) -> Vec<String> {
         for path in written {
             if let Some((kind @ ("user" | "group"), name)) = path.get_ref().split_once(':') {
                 if !is_account(kind, name) {
-                    let what = format!("{name:?} is no name of a {kind}");
-                    let help = "declare accounts as `user:app` and `group:app`, members of a group as `group:adm/app`";
-                    self.say(Problem::at(path.span(), what).help(help));
+                    let what = format!("invalid {kind} name {name:?}");
+                    let help = "declare accounts as `user:app` and `group:app`, group members as `group:adm/app`";
+                    self.report(Problem::at(path.span(), what).help(help));
                 }
                 continue;
             }
             self.guest_path(path);
-            // Whoever declares everything proves nothing.
+            // Declaring the whole image would make the check of undeclared files pointless.
             if ["/", "/*", "/**"].contains(&path.get_ref().as_str()) {
                 let what = format!("{:?} is the whole image", path.get_ref());
                 let help =
-                    "name the directories that the step makes: `creates = [\"/opt/app/**\"]`";
-                self.say(Problem::at(path.span(), what).help(help));
+                    "list the directories that the step creates: `creates = [\"/opt/app/**\"]`";
+                self.report(Problem::at(path.span(), what).help(help));
             }
         }
         let paths = written.iter().map(|path| path.get_ref().clone());
@@ -93,7 +94,7 @@ impl Checker<'_> {
             ("pause", pause.as_ref().map(Spanned::span)),
         ];
         self.one_kind(table, "the step", &kinds)?;
-        // A second kind was reported; both are checked, so that nothing new comes up once one of them is gone.
+        // A second kind is already reported. Check both, so that removing one brings up no new errors.
         let shell = shell
             .as_ref()
             .and_then(|shell| self.shell(&shell.span(), shell.get_ref()))
@@ -141,15 +142,15 @@ impl Checker<'_> {
     fn script(&mut self, table: &Span, shell: &schema::Shell) -> Option<Script> {
         if let (Some(script), Some(inline)) = (&shell.script, &shell.inline) {
             let what = "`script` and `inline` exclude each other";
-            self.say(Problem::at(inline.span(), what).and(script.span(), "`script` is here"));
+            self.report(Problem::at(inline.span(), what).and(script.span(), "`script` is here"));
         }
         if let Some(script) = &shell.script {
-            return Some(Script::Path(self.put_in(script, NeedKind::File)));
+            return Some(Script::Path(self.image_source(script, NeedKind::File)));
         }
         let Some(inline) = &shell.inline else {
             if !self.removed.has(table, "script") && !self.removed.has(table, "inline") {
                 let what = "a shell step needs `script` or `inline`";
-                self.say(
+                self.report(
                     Problem::at(table.clone(), what)
                         .help("add `inline = [\"true\"]` or `script = \"setup.sh\"`"),
                 );
@@ -161,7 +162,7 @@ impl Checker<'_> {
             .iter()
             .all(|line| line.get_ref().trim().is_empty())
         {
-            self.say(
+            self.report(
                 Problem::at(inline.span(), "`inline` is empty")
                     .help("write at least one command, or remove the step"),
             );
@@ -171,7 +172,7 @@ impl Checker<'_> {
             .iter()
             .filter(|line| line.get_ref().contains('\0'))
         {
-            self.say(Problem::at(
+            self.report(Problem::at(
                 line.span(),
                 "a command contains a NUL character",
             ));
@@ -190,13 +191,13 @@ impl Checker<'_> {
             let valid = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if !valid {
-                let what = format!("{key:?} is not the name of an environment variable");
-                let help = "names are made of A-Z, a-z, 0-9 and _, and do not start with a digit";
-                self.say(Problem::at(name.span(), what).help(help));
+                let what = format!("invalid environment variable name {key:?}");
+                let help = "names consist of A-Z, a-z, 0-9 and _, and do not start with a digit";
+                self.report(Problem::at(name.span(), what).help(help));
             }
             if value.get_ref().text.contains('\0') {
                 let what = "the value of an environment variable cannot contain a NUL character";
-                self.say(Problem::at(value.span(), what));
+                self.report(Problem::at(value.span(), what));
             }
             values.insert(key.clone(), text(&value.get_ref().text));
         }
@@ -208,13 +209,16 @@ impl Checker<'_> {
             return vec![0];
         };
         if codes.get_ref().is_empty() {
-            self.say(
-                Problem::at(codes.span(), "without an exit code no run can succeed")
-                    .help("leave it out for [0]"),
+            self.report(
+                Problem::at(
+                    codes.span(),
+                    "an empty list of exit codes lets no run succeed",
+                )
+                .help("omit it for [0]"),
             );
         }
         for code in codes.get_ref().iter().filter(|code| code.get_ref().0 > 255) {
-            self.say(Problem::at(code.span(), "exit codes are 0 to 255"));
+            self.report(Problem::at(code.span(), "exit codes are 0 to 255"));
         }
         codes
             .get_ref()
@@ -223,7 +227,7 @@ impl Checker<'_> {
             .collect()
     }
 
-    /// `[[files]]`, and the `file` step.
+    /// Checks a `[[files]]` table or a `file` step.
     pub(super) fn upload(&mut self, table: &Span, file: &schema::File) -> Option<Upload> {
         let kinds = [
             ("source", file.source.as_ref().map(Spanned::span)),
@@ -233,7 +237,7 @@ impl Checker<'_> {
         let kind = self.one_kind(table, "the file", &kinds);
         let source = if let Some(source) = &file.source {
             Some(UploadSource::Path(
-                self.put_in(source, NeedKind::FileOrDirectory),
+                self.image_source(source, NeedKind::FileOrDirectory),
             ))
         } else if let Some(content) = &file.content {
             Some(UploadSource::Content(text(content.get_ref())))
@@ -243,10 +247,7 @@ impl Checker<'_> {
             None
         };
         if let (Some(digest), Some("source" | "content")) = (&file.sha256, kind) {
-            self.say(Problem::at(
-                digest.span(),
-                "`sha256` belongs to a file with a `url`",
-            ));
+            self.report(Problem::at(digest.span(), "`sha256` requires `url`"));
         }
         let destination = if let Some(path) = &file.destination {
             self.guest_path(path)
@@ -256,8 +257,8 @@ impl Checker<'_> {
         };
         let named = !destination.ends_with('/');
         if let (Some("content"), false, Some(path)) = (kind, named, &file.destination) {
-            let what = "`content` has no name of its own to put into a directory";
-            self.say(Problem::at(path.span(), what).help("write the whole path of the file"));
+            let what = "`content` has no file name, so it cannot go into a directory";
+            self.report(Problem::at(path.span(), what).help("give the full path of the file"));
         }
         let owner = match &file.owner {
             Some(owner) => self.user(owner, true),
@@ -280,11 +281,7 @@ impl Checker<'_> {
     ) -> Option<UploadSource> {
         let url = self.url(url, &["https", "http"]);
         let Some(sha256) = sha256 else {
-            self.missing(
-                table,
-                "sha256",
-                "a download needs the digest that it must have",
-            );
+            self.missing(table, "sha256", "add the expected digest of the download");
             return None;
         };
         let sha256 = self.digest(sha256)?;
@@ -297,10 +294,10 @@ impl Checker<'_> {
             .ok()
             .filter(|_| matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit()));
         if bits.is_none() {
-            self.say(
+            self.report(
                 Problem::at(
                     mode.span(),
-                    format!("{text:?} is not a mode of three or four octal digits"),
+                    format!("invalid mode {text:?}: expected three or four octal digits"),
                 )
                 .help("write \"0644\" or \"0755\""),
             );
@@ -312,19 +309,21 @@ impl Checker<'_> {
         let sources: &[Str] = match (&download.source, &download.sources) {
             (Some(source), Some(sources)) => {
                 let what = "`source` and `sources` exclude each other";
-                self.say(Problem::at(sources.span(), what).and(source.span(), "`source` is here"));
+                self.report(
+                    Problem::at(sources.span(), what).and(source.span(), "`source` is here"),
+                );
                 std::slice::from_ref(source)
             }
             (Some(source), None) => std::slice::from_ref(source),
             (None, Some(sources)) => {
                 if sources.get_ref().is_empty() {
-                    self.say(Problem::at(sources.span(), "`sources` is empty"));
+                    self.report(Problem::at(sources.span(), "`sources` is empty"));
                 }
                 sources.get_ref()
             }
             (None, None) => {
                 if !self.removed.has(table, "sources") {
-                    self.missing(table, "source", "name the path to copy out of the guest");
+                    self.missing(table, "source", "give the path to copy out of the guest");
                 }
                 &[]
             }
@@ -340,15 +339,14 @@ impl Checker<'_> {
         })
     }
 
-    /// `only` and `except`.
     fn runs_on(&mut self, step: &schema::Step, builder: &str) -> bool {
         let lists = [&step.only, &step.except];
         for name in lists.into_iter().flatten().flatten() {
             if !BUILDERS.contains(&name.get_ref().as_str()) {
                 let help = did_you_mean(name.get_ref(), BUILDERS)
                     .unwrap_or_else(|| format!("builders are: {}", BUILDERS.join(", ")));
-                let what = format!("{:?} is not a builder", name.get_ref());
-                self.say(Problem::at(name.span(), what).help(help));
+                let what = format!("unknown builder {:?}", name.get_ref());
+                self.report(Problem::at(name.span(), what).help(help));
             }
         }
         is_for(step, builder)
@@ -376,7 +374,6 @@ impl Checker<'_> {
         }
     }
 
-    /// `[[test]]`
     pub(super) fn test(&mut self, table: &Span, test: &schema::Test) -> Test {
         let help = "write the command that must succeed";
         let command = self.required(table, "command", test.command.as_ref(), help);
@@ -389,23 +386,23 @@ impl Checker<'_> {
     }
 }
 
-/// Whether `only` and `except` leave a step to a builder.
-pub(super) fn is_for(step: &schema::Step, builder: &str) -> bool {
+/// Returns true if `only` and `except` allow a step for a builder.
+fn is_for(step: &schema::Step, builder: &str) -> bool {
     let names = |list: &[Str]| list.iter().any(|name| name.get_ref() == builder);
     step.only.as_deref().is_none_or(names) && !step.except.as_deref().is_some_and(names)
 }
 
-/// The first line that says something, cut to the length of a name.
+/// Returns the first non-empty line, shortened to a name.
 fn short(text: &str) -> String {
     let mut lines = text.lines().map(str::trim);
     let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
-    match line.char_indices().nth(NAME_LENGTH) {
+    match line.char_indices().nth(MAX_NAME_CHARS) {
         Some((end, _)) => format!("{}...", line[..end].trim_end()),
         None => line.to_owned(),
     }
 }
 
-/// Whether it can be the name of an account, as useradd(8) has it; of a group also with a member.
+/// Checks the name of an account by useradd(8); a group may have a member after `/`.
 fn is_account(kind: &str, name: &str) -> bool {
     let is_name = |name: &str| {
         let known = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);

@@ -1,4 +1,4 @@
-//! The `download` step: files and directories come out of the machine.
+//! The `download` step copies files and directories out of the machine.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::{Context, ProvisionError};
 use crate::machine::Machine;
 use crate::plan::Download;
 
-/// Copies each source; several, or a destination that is a directory, go into it under their own names.
+/// Copies each source to the destination; into it, if that is a directory or there are several sources.
 pub(super) async fn run<M: Machine>(
     machine: &mut M,
     download: &Download,

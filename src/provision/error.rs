@@ -1,4 +1,4 @@
-//! Why provisioning failed.
+//! Provisioning errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,187 +12,141 @@ use crate::ssh::SshError;
 
 use super::packages::PackageError;
 
-/// Why a machine could not be provisioned.
+/// An error while provisioning a machine.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
 pub enum ProvisionError {
-    /// A step failed in its last try; `help` is that of the cause.
+    /// A step failed in its last try. `help` repeats the advice of the cause.
     #[error("the step {name:?} failed{}", times(*.tries))]
     Step {
-        /// Name of the step.
         name: String,
-        /// How often it was tried.
         tries: u32,
-        /// Why the last try failed.
         source: Box<ProvisionError>,
-        /// What the cause advises.
         #[help]
         help: Option<String>,
     },
-    /// A script ended with an exit code that does not mean success.
-    #[error("the script ended with {}", ending(*.code))]
+    /// A script failed. `code` is `None` if even the shell around the script could not tell.
+    #[error("the script failed with {}", exit_status(*.code))]
     #[diagnostic(help("correct the script, or list the code in `exit_codes` if it means success"))]
     Exit {
-        /// The exit code; `None` when not even the shell around the script could tell.
         code: Option<u32>,
-        /// The end of what it wrote.
         #[source]
         output: Option<Tail>,
     },
-    /// It asked the network for something that the template does not allow.
+    /// A step requested URLs that the template does not allow. `source` is its own error, if it failed.
     #[error("{}", .sentences.join("\n"))]
     #[diagnostic(help(
-        "allow it, with its `sha256` if it is one file; or put it in place with [[files]], or install a package instead. \
-         With `on_refused = \"warn\"` in [network] steps may go on without it"
+        "allow it, with its `sha256` if it is one file; or upload it with [[files]], or install a package instead. \
+         `on_refused = \"warn\"` in [network] lets steps continue without it"
     ))]
     Refused {
-        /// What was refused.
         sentences: Vec<String>,
-        /// How it failed, unless it came to its end all the same.
         #[source]
         source: Option<Box<ProvisionError>>,
     },
-    /// Nothing came of it in time.
-    #[error("it was not done after {after:?} and was ended")]
+    #[error("timed out after {after:?} and was terminated")]
     #[diagnostic(help(
-        "raise the step's `timeout`, or look at the end of its output for what it waits for"
+        "raise the step's `timeout`, or check the end of its output for what it is waiting for"
     ))]
     Timeout {
-        /// The step's time limit.
         after: Duration,
-        /// The end of what it wrote.
         #[source]
         output: Option<Tail>,
     },
-    /// The connection dropped while a script ran.
     #[error("the connection dropped while the script ran")]
     #[diagnostic(help(
-        "set `expect_disconnect = true`, or use a `reboot` step, if that is wanted"
+        "if this is intended, set `expect_disconnect = true` or use a `reboot` step"
     ))]
-    Dropped {
-        /// What SSH knows about it.
-        source: Box<SshError>,
-    },
-    /// The machine ended by itself.
+    Dropped { source: Box<SshError> },
+    /// The machine stopped unexpectedly.
     #[error("the machine died: {0}")]
     #[diagnostic(help(
-        "read the machine's console; a kernel panic or a `poweroff` in a script ends like this"
+        "check the machine's console; a kernel panic or a `poweroff` in a script looks like this"
     ))]
     Died(String),
-    /// The script's interpreter is not in the machine.
-    #[error("the interpreter {0} is not in the machine")]
+    #[error("the interpreter {0} does not exist in the machine")]
     #[diagnostic(help(
-        "install the package that has it (`packages.apt.install`), or correct the script's first line"
+        "install its package (`packages.apt.install`), or correct the script's first line"
     ))]
     Interpreter(String),
-    /// A script with CR LF at the end of its first line.
-    #[error("{0} has Windows line endings (CR LF), with which no interpreter would be found")]
+    /// The first line of a script ends with CR LF.
+    #[error("{0} has Windows line endings (CR LF), so its interpreter would not be found")]
     #[diagnostic(help(
         "convert it with `dos2unix`; in git, `*.sh text eol=lf` in `.gitattributes` keeps it so"
     ))]
     LineEndings(String),
-    /// A script that cannot be read.
     #[error("cannot read the script {}", path.display())]
     #[diagnostic(help("check that the file exists and that you may read it"))]
-    Script {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Not the name of an environment variable.
-    #[error("{0:?} cannot be the name of an environment variable")]
+    Script { path: PathBuf, source: io::Error },
+    #[error("invalid environment variable name {0:?}")]
     #[diagnostic(help("use letters, digits and `_`, not beginning with a digit"))]
     VariableName(String),
-    /// A value that no environment variable can hold.
-    #[error("the value of the environment variable {0} holds a NUL character")]
+    #[error("the value of the environment variable {0} contains a NUL character")]
     #[diagnostic(help("pass it as a file, or encoded"))]
     VariableValue(String),
-    /// The user of a step does not exist.
-    #[error("there is no user {0:?} in the machine")]
+    #[error("the user {0:?} does not exist in the machine")]
     #[diagnostic(help("create the user in an earlier step, or correct the step's `user`"))]
     User(String),
-    /// The working directory of a step cannot be entered.
     #[error(
-        "the working directory {0} does not exist in the machine, or its user may not enter it"
+        "the working directory {0} does not exist in the machine, or the step's user may not enter it"
     )]
     #[diagnostic(help("create it in an earlier step, or correct the step's `working_directory`"))]
     WorkingDirectory(String),
-    /// The machine could not take the script.
-    #[error("the machine could not take the script: {0}")]
+    #[error("cannot store the script in the machine: {0}")]
     #[diagnostic(help("check that `/run` of the machine is writable and not full"))]
     Place(String),
-    /// Not the name of a package.
-    #[error("{0:?} is not the name of a package")]
+    #[error("invalid package name {0:?}")]
     #[diagnostic(help(
         "write `name` or `name=version`, as in `nginx-light` or `curl=7.88.1-10+deb12u12`"
     ))]
     PackageName(String),
-    /// No source has a declared package.
-    #[error("apt has no such package in the sources of the base: {}", .0.join(", "))]
+    #[error("apt does not know these packages: {}", .0.join(", "))]
     #[diagnostic(help(
-        "check the spelling and that the base's sources have its component (main, universe, ...); a virtual package is not one"
+        "check the spelling, and that the base's sources include its component (main, universe, ...); virtual packages do not count"
     ))]
     UnknownPackage(Vec<String>),
-    /// No source has the declared version.
-    #[error("apt has no such version in the sources of the base: {}", .0.join(", "))]
-    #[diagnostic(help("`apt-cache policy NAME` in the machine shows the versions there are"))]
+    #[error("apt does not know these package versions: {}", .0.join(", "))]
+    #[diagnostic(help("`apt-cache policy NAME` in the machine lists the available versions"))]
     UnknownVersion(Vec<String>),
-    /// apt said it is done, but a declared package is not there.
-    #[error("not as declared after the packages were installed: {}", .0.join("; "))]
-    #[diagnostic(help("a virtual package cannot be declared: name the package that provides it"))]
+    #[error("the installed packages differ from the declared ones: {}", .0.join("; "))]
+    #[diagnostic(help("virtual packages cannot be declared; name the package that provides it"))]
     NotAsDeclared(Vec<String>),
-    /// A phase of apt's work failed.
     #[error("{phase} failed")]
     #[diagnostic(help("{advice}"))]
     Apt {
-        /// What failed.
         phase: &'static str,
-        /// How to mend it.
         advice: &'static str,
-        /// The end of what apt wrote.
         #[source]
         output: Option<Tail>,
     },
-    /// The reboot could not even be asked for.
-    #[error("the machine could not be told to reboot")]
+    #[error("cannot reboot the machine")]
     #[diagnostic(help("the machine needs `systemctl` or `reboot`"))]
     Reboot {
-        /// What it said.
         #[source]
         output: Option<Tail>,
     },
-    /// The machine did not come back.
-    #[error("the machine was not back {after:?} after the reboot began")]
-    #[diagnostic(help("raise the step's `timeout`, or read the machine's console"))]
+    #[error("the machine did not come back within {after:?} of the reboot")]
+    #[diagnostic(help("raise the step's `timeout`, or check the machine's console"))]
     NotBack {
-        /// The step's time limit.
         after: Duration,
-        /// Why the last try to reach it failed.
         #[source]
         last: Option<Box<MachineError>>,
     },
-    /// The destination of a download cannot be made.
-    #[error("cannot make the directory {}", path.display())]
-    #[diagnostic(help("check that you may write there"))]
-    Destination {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Text without a file name to give it.
-    #[error("the destination {0} is a directory, and `content` has no file name of its own")]
-    #[diagnostic(help("write the whole path of the file"))]
+    #[error("cannot create the directory {}", path.display())]
+    #[diagnostic(help("check that you have write permission"))]
+    Destination { path: PathBuf, source: io::Error },
+    #[error("the destination {0} is a directory, and `content` has no file name")]
+    #[diagnostic(help("give the full path of the file"))]
     NoFileName(String),
-    /// Packages could not be resolved.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Package(Box<PackageError>),
-    /// SSH failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ssh(Box<SshError>),
-    /// The machine could not be reached again.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Machine(Box<MachineError>),
@@ -216,13 +170,13 @@ impl From<MachineError> for ProvisionError {
     }
 }
 
-/// The end of what a script wrote, without secrets.
+/// Last lines of a script's output, without secrets.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("the end of its output:\n{}", .0.join("\n"))]
+#[error("its output ended with:\n{}", .0.join("\n"))]
 pub struct Tail(pub Vec<String>);
 
 impl ProvisionError {
-    /// Whether another try cannot help.
+    /// Returns true if a retry cannot succeed.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Machine(error) => matches!(**error, MachineError::Died(_)),
@@ -236,7 +190,7 @@ impl ProvisionError {
         }
     }
 
-    /// The error of a whole step.
+    /// Wraps the error of a step's last try.
     pub(super) fn of_step(self, name: &str, tries: u32) -> Self {
         let help = self.help().map(|help| help.to_string());
         Self::Step {
@@ -256,9 +210,9 @@ fn times(tries: u32) -> String {
     }
 }
 
-fn ending(code: Option<u32>) -> String {
+fn exit_status(code: Option<u32>) -> String {
     match code {
-        // A shell's way to say that a signal ended its child.
+        // Shells report a child that a signal killed as 128 plus the signal's number.
         Some(code @ 129..=159) => format!("exit code {code} (signal {})", code - 128),
         Some(code) => format!("exit code {code}"),
         None => "no exit code".to_owned(),

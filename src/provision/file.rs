@@ -1,16 +1,16 @@
-//! `[[files]]` and the `file` step: files and directories go into the machine.
+//! `[[files]]` and the `file` step copy files and directories into the machine.
 
 use percent_encoding::percent_decode_str;
 
 use super::{Context, ProvisionError};
 use crate::machine::Machine;
 use crate::plan::{Upload, UploadSource};
-use crate::ssh::{Item, ItemSource};
+use crate::ssh::{UploadContent, UploadItem};
 
-/// Puts all files in place, as one stream.
+/// Uploads all files as one stream.
 ///
 /// # Errors
-/// Those of [`Session::upload`](crate::ssh::Session::upload); text for a directory has no file name.
+/// Fails like [`Session::upload`](crate::ssh::Session::upload), and if `content` goes into a directory.
 pub async fn files<M: Machine>(
     machine: &mut M,
     files: &[Upload],
@@ -34,27 +34,27 @@ fn label(files: &[Upload]) -> String {
     }
 }
 
-fn item(upload: &Upload, cx: &Context<'_>) -> Result<Item, ProvisionError> {
+fn item(upload: &Upload, cx: &Context<'_>) -> Result<UploadItem, ProvisionError> {
     let directory = upload.destination.ends_with('/');
     let mut destination = upload.destination.clone();
     let mut mode = upload.mode;
     let source = match &upload.source {
-        UploadSource::Path(path) => ItemSource::Path(path.clone()),
+        UploadSource::Path(path) => UploadContent::Path(path.clone()),
         UploadSource::Content(_) if directory => {
             return Err(ProvisionError::NoFileName(destination));
         }
-        UploadSource::Content(text) => ItemSource::Bytes(text.reveal(cx.secrets).into_bytes()),
+        UploadSource::Content(text) => UploadContent::Bytes(text.reveal(cx.secrets).into_bytes()),
         UploadSource::Url { url, sha256 } => {
-            // In the cache it is named by its digest, and its mode is the cache's.
+            // The cached file has its digest as name and the cache's own mode.
             if directory {
                 destination += &file_name(url)
                     .ok_or_else(|| ProvisionError::NoFileName(destination.clone()))?;
             }
             mode = mode.or(Some(0o644));
-            ItemSource::Path((cx.fetched)(sha256))
+            UploadContent::Path((cx.fetched)(sha256))
         }
     };
-    Ok(Item {
+    Ok(UploadItem {
         source,
         destination,
         mode,
@@ -62,7 +62,7 @@ fn item(upload: &Upload, cx: &Context<'_>) -> Result<Item, ProvisionError> {
     })
 }
 
-/// The name that a download has by its URL.
+/// Returns the file name in a URL.
 fn file_name(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?;
     let (_, path) = path.split_once("://")?;

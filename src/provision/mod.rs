@@ -1,16 +1,16 @@
-//! Changes a machine over SSH: packages, files, then the steps in their order. One provisioner, one file.
+//! Changes a machine over SSH: packages, files, then the steps in order. One provisioner, one file.
 //!
-//! Every future here may be dropped at any time: what still runs in the machine ends with its connection.
+//! Every future here may be dropped at any time: commands in the machine end with the connection.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::digest::Digest;
 use crate::machine::Machine;
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
 use crate::time::Timestamp;
@@ -20,7 +20,6 @@ mod download;
 mod error;
 mod file;
 mod packages;
-mod pause;
 mod reboot;
 mod remote;
 mod retry;
@@ -29,31 +28,31 @@ mod shell;
 pub use error::{ProvisionError, Tail};
 pub use file::files;
 pub use packages::{
-    Asked, Installed, Origin, Package, PackageError, Pin, attribute, install, installed_packages,
-    resolve,
+    AttributedPackage, DeclaredPackages, InstalledPackage, PackageError, PackageOrigin,
+    PinnedVersion, attribute, install, installed_packages, resolve,
 };
 pub use shell::check as check_script;
 
-/// How long the machine may take to answer again before a further try or `on_error`.
-const RECONNECT: Duration = Duration::from_secs(30);
+/// Limit for reconnecting before a retry or `on_error`.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What provisioners need besides the machine.
+/// Inputs of provisioners besides the machine.
 pub struct Context<'a> {
     /// Values of the template's variables.
     pub variables: &'a BTreeMap<String, String>,
-    /// Values of its secrets.
+    /// Values of the template's secrets.
     pub secrets: &'a Secrets,
-    /// The user's screen.
+    /// Terminal output and progress bars.
     pub ui: &'a Ui,
-    /// What time it is for programs that ask (`SOURCE_DATE_EPOCH`).
+    /// Value of `SOURCE_DATE_EPOCH` in the guest.
     pub epoch: Option<Timestamp>,
-    /// Where the download with this digest lies.
+    /// Returns the path of the fetched file with this digest.
     pub fetched: &'a dyn Fn(&Digest) -> PathBuf,
 }
 
 impl Context<'_> {
-    /// What makes programs write the same twice: the day and the seed of hashes that they see.
-    fn steady(&self) -> Vec<(&'static str, String)> {
+    /// Environment that makes programs reproducible: a fixed date and hash seed.
+    fn reproducible_environment(&self) -> Vec<(&'static str, String)> {
         let epoch = self
             .epoch
             .map(|epoch| ("SOURCE_DATE_EPOCH", epoch.seconds().to_string()));
@@ -62,43 +61,42 @@ impl Context<'_> {
     }
 }
 
-/// A step that failed, for `on_error`.
+/// A failed step, as reported to `on_error`.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure<'a> {
-    /// Name of the step, or of the phase.
+pub struct FailedStep<'a> {
+    /// Name of the failed step or phase.
     pub step: &'a str,
-    /// Its error, with its causes, without secrets.
+    /// Error message with its causes, without secrets.
     pub error: &'a str,
 }
 
-/// Runs one step, and again as often as its `retries` allow.
+/// Runs one step, with as many retries as it allows.
 ///
 /// # Errors
-/// [`ProvisionError::Step`] with the error of the last try. A machine that dies ends the step at once.
+/// Returns [`ProvisionError::Step`] with the error of the last try. The death of the machine ends the step at once.
 pub async fn step<M: Machine>(
     machine: &mut M,
     step: &Step,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
-    tried(machine, step, &[], AfterRefusal::Fail, cx).await
+    run_with_retries(machine, step, &[], OnRefusal::Fail, cx).await
 }
 
-/// What becomes of a step that came to its end though something that it asked for was refused.
+/// Effect of refused requests on a step that succeeded.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum AfterRefusal {
-    /// It fails, unless the template says otherwise.
+enum OnRefusal {
+    /// The step fails, unless the template says `on_refused = "warn"`.
     Fail,
-    /// Nothing.
-    GoOn,
+    Ignore,
 }
 
-/// Runs the steps for a build that has failed, each with `KARAT_ERROR` and `KARAT_FAILED_STEP` in its environment.
+/// Runs the `on_error` steps of a failed build, with `KARAT_ERROR` and `KARAT_FAILED_STEP` in their environment.
 ///
-/// What fails here is a warning: the first error is the one that the user must see.
+/// Failures here are only warnings, so that the user sees the error of the build.
 pub async fn on_error<M: Machine>(
     machine: &mut M,
     steps: &[Step],
-    failure: Failure<'_>,
+    failure: FailedStep<'_>,
     cx: &Context<'_>,
 ) {
     let more = [
@@ -108,21 +106,21 @@ pub async fn on_error<M: Machine>(
     for step in steps {
         if let Err(error) = reopen(machine).await {
             cx.ui.warn(&format!(
-                "the steps of on_error could not run: {}",
+                "cannot run the on_error steps: {}",
                 causes(&error)
             ));
             return;
         }
-        if let Err(error) = tried(machine, step, &more, AfterRefusal::GoOn, cx).await {
-            cx.ui.warn(&format!("in on_error: {}", causes(&error)));
+        if let Err(error) = run_with_retries(machine, step, &more, OnRefusal::Ignore, cx).await {
+            cx.ui.warn(&format!("on_error: {}", causes(&error)));
         }
     }
 }
 
-/// Runs one `[[test]]` command, as root with `/bin/sh -eu`.
+/// Runs one `[[test]]` command as root with `/bin/sh -eu`.
 ///
 /// # Errors
-/// As [`step`].
+/// Fails like [`step`].
 pub async fn test<M: Machine>(
     machine: &mut M,
     test: &Test,
@@ -144,15 +142,15 @@ pub async fn test<M: Machine>(
         pause_before: Duration::ZERO,
         creates: Vec::new(),
     };
-    // A test may well be that something cannot be reached.
-    tried(machine, &one, &[], AfterRefusal::GoOn, cx).await
+    // A test may check that a URL cannot be reached.
+    run_with_retries(machine, &one, &[], OnRefusal::Ignore, cx).await
 }
 
-async fn tried<M: Machine>(
+async fn run_with_retries<M: Machine>(
     machine: &mut M,
     step: &Step,
     more: &[(&str, &str)],
-    refusal: AfterRefusal,
+    refusal: OnRefusal,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
     let mut death = machine.death();
@@ -164,9 +162,9 @@ async fn tried<M: Machine>(
             if !std::mem::take(&mut first) {
                 reopen(machine).await?;
             }
-            let before = machine.seal().map_or(0, Seal::refusals);
-            let result = once(machine, step, more, cx).await;
-            judged(result, machine.seal(), before, refusal)
+            let before = machine.egress().map_or(0, EgressProxy::refusals);
+            let result = run_once(machine, step, more, cx).await;
+            check_refusals(result, machine.egress(), before, refusal)
         },
         |tries, error: &ProvisionError| {
             let again = !error.is_final();
@@ -188,16 +186,16 @@ async fn tried<M: Machine>(
     }
 }
 
-/// A step's result in the light of what was refused to it.
-fn judged(
+/// Turns the result of a step into an error if requests were refused.
+fn check_refusals(
     result: Result<(), ProvisionError>,
-    seal: Option<&Seal>,
+    egress: Option<&EgressProxy>,
     before: usize,
-    refusal: AfterRefusal,
+    refusal: OnRefusal,
 ) -> Result<(), ProvisionError> {
-    let Some(seal) = seal else { return result };
-    let sentences = seal.refused_since(before);
-    let passes = refusal == AfterRefusal::GoOn || !seal.is_strict();
+    let Some(egress) = egress else { return result };
+    let sentences = egress.refused_since(before);
+    let passes = refusal == OnRefusal::Ignore || !egress.is_strict();
     if sentences.is_empty() || result.is_ok() && passes {
         return result;
     }
@@ -207,7 +205,7 @@ fn judged(
     })
 }
 
-async fn once<M: Machine>(
+async fn run_once<M: Machine>(
     machine: &mut M,
     step: &Step,
     more: &[(&str, &str)],
@@ -218,7 +216,7 @@ async fn once<M: Machine>(
         output: None,
     };
     match &step.action {
-        // These two see to their time limit themselves.
+        // These two enforce their time limit themselves.
         Action::Shell(shell) => shell::run(machine, step, shell, more, cx).await,
         Action::Reboot => reboot::run(machine, step.timeout, cx).await,
         Action::File(upload) => {
@@ -229,22 +227,22 @@ async fn once<M: Machine>(
             .await
             .map_err(late)?,
         Action::Pause(length) => {
-            pause::run(*length).await;
+            sleep(*length).await;
             Ok(())
         }
     }
 }
 
-/// Connects anew when a try before this one lost the connection.
+/// Reconnects if an earlier try lost the connection.
 async fn reopen<M: Machine>(machine: &mut M) -> Result<(), ProvisionError> {
     if machine.session().is_open() {
         Ok(())
     } else {
-        Ok(machine.reconnect(RECONNECT).await?)
+        Ok(machine.reconnect(RECONNECT_TIMEOUT).await?)
     }
 }
 
-/// An error and its causes in one line.
+/// Formats an error and its causes in one line.
 fn causes(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain

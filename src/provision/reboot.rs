@@ -1,4 +1,4 @@
-//! The `reboot` step: the machine restarts, and the step ends when it is back with a new boot id.
+//! The `reboot` step restarts the machine and waits until it answers with a new boot id.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::ssh::{Session, SshError};
 const REBOOT: &str = include_str!("reboot.sh");
 const AWAKE: &str = include_str!("awake.sh");
 
-/// A question that takes longer than this is asked to a machine that is going down, or not up yet.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Between two questions; a reboot takes seconds.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// A machine that takes longer to answer is shutting down or still booting.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A reboot takes seconds.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reboots the machine and waits for it, as long as `limit`.
+/// Reboots the machine and waits for it, at most `limit`.
 pub(super) async fn run<M: Machine>(
     machine: &mut M,
     limit: Duration,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
     let begun = Instant::now();
-    let before = awake(machine.session()).await?;
+    let before = boot_state(machine.session()).await?;
     let mut lines = Vec::new();
     let told = {
         let mut line = |text: &str| lines.push(text.to_owned());
         timeout(
-            ANSWER,
+            ANSWER_TIMEOUT,
             machine
                 .session()
                 .exec(&remote::sh(REBOOT, &[]), &[], &mut line),
@@ -36,15 +36,15 @@ pub(super) async fn run<M: Machine>(
         .await
     };
     match told {
-        // The order may come back with a failure because its session was ended first.
+        // The command may report a failure because the reboot ended its session first.
         Ok(Ok(exit)) if exit.code.is_some_and(|code| code != 0 && code < 128) => {
             let output = (!lines.is_empty()).then_some(Tail(lines));
             return Err(ProvisionError::Reboot { output });
         }
-        _ => cx.ui.detail("the machine reboots"),
+        _ => cx.ui.detail("rebooting the machine"),
     }
     let left = limit.saturating_sub(begun.elapsed());
-    match back(machine, left, |boot| boot != before.boot).await {
+    match wait_until_back(machine, left, |boot| boot != before.boot).await {
         Err(ProvisionError::NotBack { last, .. }) => {
             Err(ProvisionError::NotBack { after: limit, last })
         }
@@ -52,8 +52,8 @@ pub(super) async fn run<M: Machine>(
     }
 }
 
-/// Waits until the machine answers, is not going down, and its boot id is `wanted`; connects anew as often as that takes.
-pub(super) async fn back<M: Machine>(
+/// Waits, with reconnects, until the machine answers, is not shutting down and has a `wanted` boot id.
+pub(super) async fn wait_until_back<M: Machine>(
     machine: &mut M,
     limit: Duration,
     wanted: impl Fn(&str) -> bool,
@@ -61,8 +61,8 @@ pub(super) async fn back<M: Machine>(
     let end = Instant::now() + limit;
     let mut last = None;
     loop {
-        match timeout(ANSWER, awake(machine.session())).await {
-            Ok(Ok(awake)) if !awake.going_down && wanted(&awake.boot) => return Ok(()),
+        match timeout(ANSWER_TIMEOUT, boot_state(machine.session())).await {
+            Ok(Ok(state)) if !state.going_down && wanted(&state.boot) => return Ok(()),
             Ok(Ok(_)) => {}
             _ => {
                 let left = end.saturating_duration_since(Instant::now());
@@ -76,24 +76,24 @@ pub(super) async fn back<M: Machine>(
         if Instant::now() >= end {
             return Err(ProvisionError::NotBack { after: limit, last });
         }
-        sleep(INTERVAL).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// What a machine says about itself.
 #[derive(PartialEq, Eq, Debug)]
-struct Awake {
+struct BootState {
+    /// Boot id of the kernel.
     boot: String,
     going_down: bool,
 }
 
-async fn awake(session: &Session) -> Result<Awake, SshError> {
+async fn boot_state(session: &Session) -> Result<BootState, SshError> {
     Ok(parse(&session.output(&remote::sh(AWAKE, &[])).await?))
 }
 
-fn parse(said: &str) -> Awake {
-    let mut lines = said.lines();
-    Awake {
+fn parse(output: &str) -> BootState {
+    let mut lines = output.lines();
+    BootState {
         boot: lines.next().unwrap_or_default().trim().to_owned(),
         going_down: lines.next().is_some_and(|state| state.trim() == "stopping"),
     }
@@ -113,7 +113,7 @@ mod tests {
         ] {
             assert_eq!(
                 parse(said),
-                Awake {
+                BootState {
                     boot: boot.to_owned(),
                     going_down
                 },

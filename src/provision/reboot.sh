@@ -1,4 +1,4 @@
-# Tells the machine to reboot. It answers at once, so that the order arrives even if the connection drops before the end.
+# Reboots the machine. The command returns at once, before the connection drops.
 if command -v systemctl >/dev/null; then
     systemctl reboot
 else

@@ -1,13 +1,13 @@
-//! Tries again, with a pause, and reports the last error.
+//! Retries with a pause.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// Does `attempt` until it succeeds, at most `retries` times after the first, `pause` before each.
+/// Runs `attempt` until it succeeds, with up to `retries` retries and a `pause` before each try.
 ///
-/// `again` hears of each failure that is not the last and says whether another try can help. The number beside the
-/// error is how many tries there were.
+/// `again` gets each failure that is not the last and returns true if a retry may succeed. Returns the last error with the
+/// number of tries.
 pub(super) async fn retry<T, E>(
     retries: u32,
     pause: Duration,
@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails so many times, then succeeds; errors are numbered.
+    /// Fails `failures` times, then succeeds; errors are numbered.
     async fn tried(failures: u32, retries: u32) -> (Result<u32, (u32, u32)>, Vec<u32>) {
         let (mut count, mut heard) = (0, Vec::new());
         let result = retry(

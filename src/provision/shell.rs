@@ -1,22 +1,22 @@
-//! The `shell` step: a script of the template runs in the machine.
+//! The `shell` step runs a script of the template in the machine.
 
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::remote::{self, Ended, Interpreter, Outcome, Run};
+use super::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use super::{Context, ProvisionError, reboot};
 use crate::machine::Machine;
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::plan::{Script, Shell, Step};
 
-/// Exit codes of a shell that was told to end (HUP, TERM), as a reboot does.
-const TOLD_TO_END: [u32; 2] = [129, 143];
-/// A machine that was just told to reboot drops the connection within this time, or says that it is going down.
-const DROP: Duration = Duration::from_millis(300);
+/// Exit codes of a shell that a reboot terminated (HUP, TERM).
+const TERMINATED: [u32; 2] = [129, 143];
+/// After a `reboot` command, a machine drops the connection or reports its shutdown within this time.
+const REBOOT_GRACE: Duration = Duration::from_millis(300);
 
-/// Runs the step's script; `more` goes into its environment last.
+/// Runs the step's script with `more` added to its environment.
 pub(super) async fn run<M: Machine>(
     machine: &mut M,
     step: &Step,
@@ -26,10 +26,13 @@ pub(super) async fn run<M: Machine>(
 ) -> Result<(), ProvisionError> {
     let begun = Instant::now();
     let script = read(&shell.script, cx).await?;
-    let run = Run {
+    let run = RemoteScript {
         interpreter: interpreter(&script, &describe(&shell.script))?,
         script: &script,
-        prelude: machine.seal().map(Seal::prelude).unwrap_or_default(),
+        prelude: machine
+            .egress()
+            .map(EgressProxy::prelude)
+            .unwrap_or_default(),
         environment: environment(step, shell, more, cx),
         user: &shell.user,
         directory: shell.working_directory.as_deref(),
@@ -50,13 +53,14 @@ pub(super) async fn run<M: Machine>(
             source: Box::new(source),
         }),
         Outcome::Dropped(_, token) => {
-            reboot::back(machine, left(), |_| true).await?;
-            let code = tokio::time::timeout(left(), remote::ended(machine.session(), &token)).await;
-            match code.map_err(|_| ProvisionError::Timeout {
+            reboot::wait_until_back(machine, left(), |_| true).await?;
+            let exit = remote::wait_for_exit(machine.session(), &token);
+            let late = |_| ProvisionError::Timeout {
                 after: step.timeout,
                 output: None,
-            })?? {
-                Some(code) if !TOLD_TO_END.contains(&code) => accept(Ended {
+            };
+            match timeout(left(), exit).await.map_err(late)?? {
+                Some(code) if !TERMINATED.contains(&code) => accept(Ended {
                     code: Some(code),
                     output: None,
                 }),
@@ -64,11 +68,11 @@ pub(super) async fn run<M: Machine>(
             }
         }
         Outcome::Ended(ended) if shell.expect_disconnect => {
-            // `reboot` comes back at once, and the connection drops a moment later.
-            sleep(DROP).await;
-            reboot::back(machine, left(), |_| true).await?;
+            // `reboot` returns at once, and the connection drops a moment later.
+            sleep(REBOOT_GRACE).await;
+            reboot::wait_until_back(machine, left(), |_| true).await?;
             match ended.code {
-                Some(code) if TOLD_TO_END.contains(&code) => Ok(()),
+                Some(code) if TERMINATED.contains(&code) => Ok(()),
                 None => Ok(()),
                 Some(_) => accept(ended),
             }
@@ -77,10 +81,10 @@ pub(super) async fn run<M: Machine>(
     }
 }
 
-/// Checks a script on the host, before any machine is there: it can be read and has Unix line endings.
+/// Checks a script before any machine exists.
 ///
 /// # Errors
-/// As said.
+/// Fails if the script cannot be read or has Windows line endings.
 pub fn check(path: &Path) -> Result<(), ProvisionError> {
     let text = std::fs::read(path).map_err(|source| ProvisionError::Script {
         path: path.to_owned(),
@@ -113,17 +117,17 @@ fn describe(script: &Script) -> String {
     }
 }
 
-/// What the kernel would run the script with; `/bin/sh -eu` when it has no `#!` of its own.
+/// Returns the interpreter that the kernel would use; `/bin/sh -eu` for a script without `#!`.
 ///
-/// A first line that ends with CR is refused: such a script was saved on Windows, and running it fails with a riddle
-/// ("not found"). CR further down may be meant.
+/// Refuses a first line that ends with CR: such a script was saved on Windows, and running it fails with a misleading "not
+/// found". A CR further down may be intended.
 fn interpreter(script: &[u8], name: &str) -> Result<Interpreter, ProvisionError> {
-    let of = |program: &str, argument: &str| Interpreter {
+    let interpreter = |program: &str, argument: &str| Interpreter {
         program: program.to_owned(),
         argument: argument.to_owned(),
     };
     if script.starts_with(b"\x7fELF") {
-        return Ok(of("", ""));
+        return Ok(interpreter("", ""));
     }
     let first = script
         .split(|byte| *byte == b'\n')
@@ -133,7 +137,7 @@ fn interpreter(script: &[u8], name: &str) -> Result<Interpreter, ProvisionError>
         return Err(ProvisionError::LineEndings(name.to_owned()));
     }
     let Some(line) = first.strip_prefix(b"#!") else {
-        return Ok(of("/bin/sh", "-eu"));
+        return Ok(interpreter("/bin/sh", "-eu"));
     };
     let line = String::from_utf8_lossy(line);
     let (program, argument) = line
@@ -141,9 +145,9 @@ fn interpreter(script: &[u8], name: &str) -> Result<Interpreter, ProvisionError>
         .split_once([' ', '\t'])
         .unwrap_or((line.trim(), ""));
     if program.is_empty() {
-        Ok(of("/bin/sh", "-eu"))
+        Ok(interpreter("/bin/sh", "-eu"))
     } else {
-        Ok(of(program, argument.trim()))
+        Ok(interpreter(program, argument.trim()))
     }
 }
 
@@ -173,13 +177,13 @@ fn environment(
         .iter()
         .map(|(name, value)| (name.clone(), value.reveal(cx.secrets)));
     let more = more.iter().copied().map(own);
-    let steady = cx
-        .steady()
+    let reproducible = cx
+        .reproducible_environment()
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value));
     set.into_iter()
         .map(own)
-        .chain(steady)
+        .chain(reproducible)
         .chain(variables)
         .chain(secrets)
         .chain(chosen)

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::os::user::Actor;
 use crate::record::canonical;
 use crate::record::manifest::{ManifestId, Unrepresentable};
 use crate::time::Timestamp;
@@ -85,17 +86,6 @@ pub struct About {
     pub digest: Option<Digest>,
     /// Why, as whoever did it says.
     pub reason: Option<String>,
-}
-
-/// Who changes a store.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Actor {
-    /// The user.
-    pub name: String,
-    /// The machine.
-    pub host: String,
-    /// The verb of karat.
-    pub command: String,
 }
 
 /// One line.

@@ -6,3 +6,4 @@ pub mod canonical;
 pub mod channel;
 pub mod lock;
 pub mod manifest;
+pub mod severity;

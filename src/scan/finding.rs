@@ -1,6 +1,6 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use crate::record::severity::Severity;
 
 /// A problem that a check found: its location, severity, fix and exception. Never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,48 +73,6 @@ impl Finding {
             mend: String::new(),
             accept: String::new(),
         }
-    }
-}
-
-/// Severity of a finding, ordered.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Not rated by any source.
-    #[default]
-    Unknown,
-    /// Harmless in practice for most systems.
-    Negligible,
-    /// Harmful only in combination with another problem.
-    Low,
-    /// Should be fixed when convenient.
-    Medium,
-    /// Must be fixed before the image is used.
-    High,
-    /// Gives an attacker control of the machine.
-    Critical,
-}
-
-impl Severity {
-    /// Name in reports and templates.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Negligible => "negligible",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

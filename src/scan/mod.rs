@@ -21,8 +21,9 @@ mod testing;
 pub(crate) mod undeclared;
 pub mod vulnerability;
 
+pub use crate::record::severity::Severity;
 pub(crate) use error::ScanError;
-pub use finding::{Finding, Severity, State};
+pub use finding::{Finding, State};
 pub(crate) use integrity::Packaged;
 pub(crate) use open::{Opened, open};
 pub(crate) use root::Root;

@@ -1,6 +1,6 @@
 //! Runs all checks on one system.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::inventory::{self, Inventory};
 use super::report::licenses::{self, Licenses};
 use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
-use super::undeclared::{self, Declared, Facts};
+use super::undeclared::{self, Declared, ObservedState};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
 use crate::digest::Digest;
@@ -80,8 +80,8 @@ impl Origin {
     }
 
     /// Collects the declarations that matter for an image with these facts.
-    fn declared(&self, image: &Facts) -> Result<Declared, ScanError> {
-        let facts = Facts::of_base(&self.base.root(), image)?;
+    fn declared(&self, image: &ObservedState) -> Result<Declared, ScanError> {
+        let facts = ObservedState::collect_base(&self.base.root(), image)?;
         let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
         for (destination, listing) in self.directories() {
             declared.narrow(destination, listing);
@@ -193,7 +193,7 @@ fn undeclared_findings(
     packaged: &Packaged,
     origin: &Origin,
 ) -> Result<Vec<Finding>, ScanError> {
-    let now = Facts::of(root, packaged)?;
+    let now = ObservedState::collect(root, packaged)?;
     let declared = origin.declared(&now)?;
     undeclared::check(root, packaged, &now, &declared)
 }
@@ -207,9 +207,9 @@ fn secret_findings(
         return Ok(Vec::new());
     }
     let root = opened.root();
-    let mut found = secrets::check(&root, &without_secrets(&root, &packaged.identical))?;
+    let mut found = secrets::search_files(&root, &packaged.identical)?;
     if let Some(disk) = opened.disk() {
-        found.extend(secrets::raw(&root, disk, wanted.values)?);
+        found.extend(secrets::search_disk(&root, disk, wanted.values)?);
     }
     // The check also reports files that it could not search; those are no secrets.
     let kind = |finding: &Finding| match finding.check.as_ref() {
@@ -227,30 +227,6 @@ pub(crate) fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Sc
         contents,
         left_out: wanted.left_out,
     })
-}
-
-/// Returns the files that cannot hold secrets of this image: those identical to their package's, and what Python
-/// compiled from them.
-fn without_secrets(root: &Root<'_>, identical: &HashSet<usize>) -> HashSet<usize> {
-    let tree = root.tree();
-    let compiled = tree.paths().filter(|(path, index)| {
-        let source = source_of(path).and_then(|source| tree.find(&source));
-        source.is_some_and(|source| identical.contains(&source)) && !identical.contains(index)
-    });
-    let compiled = compiled.map(|(_, index)| index);
-    identical.iter().copied().chain(compiled).collect()
-}
-
-/// Returns the source of a compiled Python file: `/a/b.py` for `/a/__pycache__/b.cpython-311.pyc`.
-pub(crate) fn source_of(path: &[u8]) -> Option<Vec<u8>> {
-    let (directory, name) = std::str::from_utf8(path)
-        .ok()?
-        .split_once("/__pycache__/")?;
-    let name = name
-        .strip_suffix(".pyc")
-        .filter(|name| !name.contains('/'))?;
-    let (module, _) = name.split_once(".cpython-")?;
-    Some(format!("{directory}/{module}.py").into_bytes())
 }
 
 fn vulnerabilities(
@@ -272,25 +248,5 @@ pub(crate) fn facts(database: &Database) -> DatabaseFacts {
         digest: database.digest().to_string(),
         date: database.head().date,
         records: database.head().records as u64,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scan::testing::Planted;
-
-    #[test]
-    fn what_python_compiled_of_a_packaged_file_is_as_harmless_as_the_file() {
-        let tree = Planted::default()
-            .file("/a/good.py", 0o644, "x")
-            .file("/a/__pycache__/good.cpython-311.pyc", 0o644, "x")
-            .file("/a/__pycache__/other.cpython-311.pyc", 0o644, "x")
-            .file("/a/__pycache__/deep/good.cpython-311.pyc", 0o644, "x");
-        let root = tree.root();
-        let find = |path: &str| root.tree().find(path.as_bytes()).unwrap();
-        let found = without_secrets(&root, &HashSet::from([find("/a/good.py")]));
-        let compiled = find("/a/__pycache__/good.cpython-311.pyc");
-        assert_eq!(found, HashSet::from([find("/a/good.py"), compiled]));
     }
 }

@@ -1,7 +1,7 @@
-//! Signatures of manifests: SSHSIG, made with a key file or by an agent, and judged by whom a file trusts.
+//! Signatures of manifests in OpenSSH's format SSHSIG, made with a key file or an agent, and the file of trusted keys.
 //!
-//! `ssh-keygen -Y verify` accepts what is made here, and what `ssh-keygen -Y sign` makes is accepted here: the form is that
-//! of OpenSSH's PROTOCOL.sshsig, the trust file that of ssh-keygen's `allowed_signers`.
+//! Compatible with `ssh-keygen -Y sign` and `-Y verify`: the format is OpenSSH's PROTOCOL.sshsig, the trust file is
+//! ssh-keygen's `allowed_signers`.
 
 use miette::Diagnostic;
 use russh::keys::ssh_key::{Algorithm, PublicKey, SshSig};
@@ -14,68 +14,53 @@ pub(crate) mod when;
 pub use signer::{SignError, Signer};
 pub use trust::{Standing, Trust, TrustError, Trusted, fingerprint, matches_list};
 
-/// What signatures of manifests are for: one that was made for something else does not count.
+/// Namespace of signatures of manifests; a signature for another namespace does not count.
 pub const MANIFEST: &str = "karat-manifest@v1";
-/// The namespaces that a key gets that is trusted for images, as a pattern.
+/// Pattern of the namespaces that a key trusted for images may sign.
 pub const NAMESPACES: &str = "karat-*";
 
-/// The largest signature that is read: RSA with 16,384 bits has 6 KiB.
+/// Longest armored signature in bytes: RSA with 16,384 bits has 6 KiB.
 pub const LARGEST: usize = 64 << 10;
-/// Bit of a signature by a security key that says that somebody touched it.
-const TOUCHED: u8 = 1;
-/// Flags and counter at the end of such a signature.
-const TRAILER: usize = 5;
+/// Flag of a security key's signature: the user touched the key.
+const USER_PRESENT: u8 = 1;
+/// Bytes of flags and counter at the end of a security key's signature.
+const TRAILER_BYTES: usize = 5;
 
-/// A signature whose form is right; not yet whether it is one of anything.
+/// A well-formed signature, not verified yet.
 #[derive(Clone, Debug)]
 pub struct Signature(SshSig);
 
-/// Why something is no signature, or not one of these bytes.
+/// Rejection of a signature.
 #[derive(Debug, Error, Diagnostic)]
 #[diagnostic(help("sign the manifest again with `karat sign`"))]
 pub enum SignatureError {
-    /// It cannot be read.
-    #[error("it is no SSH signature")]
+    #[error("it is not an SSH signature")]
     Form(#[source] russh::keys::ssh_key::Error),
-    /// It is larger than any.
-    #[error("it is larger than any SSH signature")]
+    #[error("it is longer than an SSH signature can be")]
     TooLarge,
-    /// It was made for something else.
     #[error("it was made for {found:?}, not for {wanted:?}")]
-    Namespace {
-        /// Its namespace.
-        found: String,
-        /// What it should be.
-        wanted: String,
-    },
-    /// It was made by a way that is not safe any more.
-    #[error("it was made with SHA-1, which is not safe any more")]
+    Namespace { found: String, wanted: String },
+    #[error("it was made with SHA-1, which is no longer safe")]
     Weak,
-    /// Nobody touched the security key.
-    #[error("nobody touched the security key that made it")]
+    #[error("it was made without a touch of the security key")]
     Untouched,
-    /// The bytes are others, or the key is.
+    /// Other bytes or another key.
     #[error("it is not a signature of these bytes")]
     Wrong(#[source] russh::keys::ssh_key::Error),
 }
 
 impl Signature {
-    /// Reads an armored signature.
-    ///
-    /// # Errors
-    /// It is none.
+    /// Parses an armored signature.
     pub fn parse(text: &[u8]) -> Result<Self, SignatureError> {
         if text.len() > LARGEST {
             return Err(SignatureError::TooLarge);
         }
-        let signature = SshSig::from_pem(text).map_err(SignatureError::Form)?;
-        Ok(Self(signature))
+        SshSig::from_pem(text)
+            .map(Self)
+            .map_err(SignatureError::Form)
     }
 
-    /// Checks that the key in it has signed these bytes for that purpose; whose key it is, is not asked.
-    ///
-    /// # Errors
-    /// See [`SignatureError`].
+    /// Verifies that the embedded key signed these bytes for the namespace. Returns the key; its owner is for [`Trust`] to say.
     pub fn verify(&self, namespace: &str, bytes: &[u8]) -> Result<PublicKey, SignatureError> {
         let found = self.0.namespace();
         if found != namespace {
@@ -89,8 +74,8 @@ impl Signature {
             Algorithm::Rsa { hash: None } => return Err(SignatureError::Weak),
             Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => {
                 let bytes = inner.as_bytes();
-                let flags = bytes.len().checked_sub(TRAILER).map(|at| bytes[at]);
-                if flags.is_none_or(|flags| flags & TOUCHED == 0) {
+                let flags = bytes.len().checked_sub(TRAILER_BYTES).map(|at| bytes[at]);
+                if flags.is_none_or(|flags| flags & USER_PRESENT == 0) {
                     return Err(SignatureError::Untouched);
                 }
             }

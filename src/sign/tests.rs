@@ -1,4 +1,4 @@
-//! Against the real ssh-keygen, in both directions.
+//! Tests against the real ssh-keygen, in both directions.
 
 use std::fs;
 use std::path::Path;
@@ -104,7 +104,7 @@ fn a_key_that_others_can_read_or_that_is_none_does_not_sign() {
     make(directory, "key", &["ed25519"]);
     let path = directory.join("key");
     let locked = ["-q", "-p", "-P", "", "-N", "a passphrase", "-f", "key"];
-    // Whose passphrase nobody gives is the agent's.
+    // A key with a passphrase is left to the agent.
     let agent = |path: &Path| matches!(Signer::from_file(path), Ok(Signer::Agent(_)));
     assert!(agent(&directory.join("key.pub")));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
@@ -214,19 +214,19 @@ fn a_key_counts_for_whom_when_and_what_the_file_says() {
     }
     assert_eq!(standing(&line, &other_text, now), trusted("me"));
     for (line, problem) in [
-        ("me\n", "there is no public key in it"),
-        ("me ssh-ed25519 AAAA\n", "there is no public key in it"),
+        ("me\n", "the line has no public key"),
+        ("me ssh-ed25519 AAAA\n", "the line has no public key"),
         (
             &format!("me valid-before=\"soon\" {text}\n"),
-            "\"soon\" is no day or time",
+            "\"soon\" is not a day or time",
         ),
         (
             &format!("me no-such=\"x\" {text}\n"),
-            "\"no-such\" is no option",
+            "unknown option \"no-such\"",
         ),
         (
             &format!("me namespaces=\"x {text}\n"),
-            "a quote is not closed",
+            "the quotation mark is not closed",
         ),
     ] {
         let file = directory.join("trusted");

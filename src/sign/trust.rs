@@ -1,5 +1,4 @@
-//! Whose signatures count: OpenSSH's `allowed_signers` (ssh-keygen(1), ALLOWED SIGNERS), and a list of keys that do not any
-//! more.
+//! Trusted keys: OpenSSH's `allowed_signers` (ssh-keygen(1), ALLOWED SIGNERS), and a list of revoked keys.
 
 use std::fs;
 use std::io;
@@ -13,112 +12,90 @@ use thiserror::Error;
 use super::when;
 use crate::time::Timestamp;
 
-/// The largest file that is read.
-const LARGEST: u64 = 16 << 20;
+/// Largest file that is read.
+const MAX_TRUST_BYTES: u64 = 16 << 20;
 
-/// Whom a file trusts.
+/// Trusted and revoked keys.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// In the order of the file.
+    /// Lines of the trust file, in order.
     pub entries: Vec<Trusted>,
     revoked: Vec<Revoked>,
 }
 
-/// A line of the file.
+/// A line of the trust file.
 #[derive(Clone, Debug)]
 pub struct Trusted {
-    /// Who it is: one name, or patterns of names with commas between them.
+    /// Signer: one name, or comma-separated patterns of names.
     pub principals: String,
-    /// Patterns of what it may sign; everything when there are none.
+    /// Patterns of the namespaces that the key may sign; `None` allows all.
     pub namespaces: Option<String>,
-    /// Signatures count from then on.
+    /// First moment at which signatures count.
     pub valid_after: Option<Timestamp>,
-    /// They do not any more from then on.
+    /// First moment at which they no longer count.
     pub valid_before: Option<Timestamp>,
-    /// The key.
     pub key: PublicKey,
 }
 
-/// A key that nobody trusts any more.
+/// A line of the list of revoked keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Revoked {
     Key(Box<PublicKey>),
     Fingerprint(String),
 }
 
-/// What the file says of a key.
+/// Trust in a key, for one namespace at one time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// It is that of these principals.
+    /// Trusted, as the key of these principals.
     Trusted(Vec<String>),
-    /// Nobody trusts it any more.
     Revoked,
-    /// It is somebody's, and its time is over.
+    /// The trust ended at this time.
     Expired(String, Timestamp),
-    /// It is somebody's, and its time has not come.
+    /// The trust begins at this time.
     NotYet(String, Timestamp),
-    /// It is somebody's who may not sign this.
+    /// Trusted, but not for this namespace.
     Elsewhere(String),
-    /// It is nobody's.
     Unknown,
 }
 
-/// A file that says who is trusted, and that cannot be used.
+/// Failure to read the files of trusted and revoked keys.
 #[derive(Debug, Error, Diagnostic)]
 pub enum TrustError {
-    /// It cannot be read.
     #[error("cannot read {}", path.display())]
     #[diagnostic(help(
-        "`karat keys trust NAME KEY.pub` makes it; `--trust FILE` or KARAT_TRUST names another; `--unsigned` asks for no signature"
+        "`karat keys trust NAME KEY.pub` creates it; `--trust FILE` or KARAT_TRUST names another; `--unsigned` requires no signature"
     ))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Anybody can write to it.
-    #[error("everybody can write to {} (mode {mode:04o})", path.display())]
-    #[diagnostic(help("`chmod o-w` it, and see whether somebody has added a key"))]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A line of it makes no sense.
+    Read { path: PathBuf, source: io::Error },
+    #[error("all users can write to {} (mode {mode:04o})", path.display())]
+    #[diagnostic(help("run `chmod o-w` on it, and check that no key was added"))]
+    Open { path: PathBuf, mode: u32 },
     #[error("{}:{line}: {problem}", path.display())]
     #[diagnostic(help(
         "a line is: NAME, options such as valid-before=\"20270101Z\", then a public key as in `id_ed25519.pub`; see ALLOWED SIGNERS in ssh-keygen(1)"
     ))]
     Line {
-        /// The file.
         path: PathBuf,
-        /// From 1.
         line: usize,
-        /// What is wrong.
         problem: String,
     },
 }
 
 impl Trust {
-    /// Reads the file, and a list of revoked keys where there is one: a public key or a `SHA256:` fingerprint a line.
-    ///
-    /// # Errors
-    /// A file cannot be read or is open to everybody, or a line of it makes no sense.
+    /// Reads the trust file, and the list of revoked keys if given: a public key or a `SHA256:` fingerprint a line.
     pub fn read(path: &Path, revoked: Option<&Path>) -> Result<Self, TrustError> {
         let mut trust = Self::default();
-        private(path)?;
+        check_permissions(path)?;
         for (number, line) in lines(&text(path)?) {
-            match trusted(line) {
+            match parse_trusted(line) {
                 Ok(entry) => trust.entries.extend(entry),
                 Err(problem) => return Err(in_line(path, number, problem)),
             }
         }
         if let Some(path) = revoked {
-            private(path)?;
+            check_permissions(path)?;
             for (number, line) in lines(&text(path)?) {
-                let Some(revoked) = revocation(line) else {
+                let Some(revoked) = parse_revoked(line) else {
                     let problem = "neither a public key nor a SHA256: fingerprint".to_owned();
                     return Err(in_line(path, number, problem));
                 };
@@ -128,15 +105,16 @@ impl Trust {
         Ok(trust)
     }
 
-    /// What is thought of a signature that was made with a key for a purpose.
-    #[must_use]
+    /// Returns whether `key` may sign for `namespace` at `now`, and for whom.
     pub fn standing(&self, key: &PublicKey, namespace: &str, now: Timestamp) -> Standing {
         if self.is_revoked(key) {
             return Standing::Revoked;
         }
         let (mut principals, mut otherwise) = (Vec::new(), Standing::Unknown);
-        let its = self.entries.iter();
-        for entry in its.filter(|entry| entry.key.key_data() == key.key_data()) {
+        for entry in &self.entries {
+            if entry.key.key_data() != key.key_data() {
+                continue;
+            }
             let name = || entry.principals.clone();
             let namespaces = entry.namespaces.as_deref();
             if !namespaces.is_none_or(|list| matches_list(list, namespace)) {
@@ -156,8 +134,7 @@ impl Trust {
         }
     }
 
-    /// The same list of revoked keys with one line alone.
-    #[must_use]
+    /// Returns a copy that trusts one line alone.
     pub fn only(&self, entry: &Trusted) -> Self {
         Self {
             entries: vec![entry.clone()],
@@ -165,24 +142,21 @@ impl Trust {
         }
     }
 
-    /// Whether a key is on the list of those that do not count any more.
-    #[must_use]
+    /// Returns whether the key is on the list of revoked keys.
     pub fn is_revoked(&self, key: &PublicKey) -> bool {
-        self.revoked.iter().any(|it| match it {
+        self.revoked.iter().any(|revoked| match revoked {
             Revoked::Key(other) => other.key_data() == key.key_data(),
             Revoked::Fingerprint(text) => *text == fingerprint(key),
         })
     }
 }
 
-/// How people compare keys: `SHA256:` and base64.
-#[must_use]
+/// Returns a key's fingerprint as ssh-keygen shows it: `SHA256:` and base64.
 pub fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
-/// Whether a comma-separated list of patterns has a name, as OpenSSH reads it: `!` before a pattern excludes.
-#[must_use]
+/// Returns whether a comma-separated list of OpenSSH patterns matches a name: `!` before a pattern excludes.
 pub fn matches_list(list: &str, name: &str) -> bool {
     let mut found = false;
     for pattern in list.split(',') {
@@ -195,10 +169,10 @@ pub fn matches_list(list: &str, name: &str) -> bool {
     found
 }
 
-/// `*` is any text, `?` any one character.
+/// Matches one pattern without backtracking: `*` is any text, `?` any one character.
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<_>, Vec<_>) = (pattern.chars().collect(), name.chars().collect());
-    // What the pattern so far can match: `fits[n]` when it matches the first n characters.
+    // `fits[n]`: the pattern so far matches the first n characters.
     let mut fits = vec![false; name.len() + 1];
     fits[0] = true;
     for letter in pattern {
@@ -216,10 +190,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 impl Trusted {
-    /// The line that says this.
-    ///
-    /// # Errors
-    /// The key cannot be written down.
+    /// Formats the line of the trust file.
     pub fn line(&self) -> Result<String, russh::keys::ssh_key::Error> {
         let mut options = Vec::new();
         if let Some(namespaces) = &self.namespaces {
@@ -231,28 +202,30 @@ impl Trusted {
         ] {
             options.extend(time.map(|time| format!("{name}=\"{}\"", when::text(time))));
         }
-        let options = match options.join(",") {
-            none if none.is_empty() => none,
-            some => format!("{some} "),
-        };
-        let key = self.key.to_openssh()?;
-        Ok(format!("{} {options}{key}\n", self.principals))
+        let mut words = vec![self.principals.clone()];
+        if !options.is_empty() {
+            words.push(options.join(","));
+        }
+        words.push(self.key.to_openssh()?);
+        Ok(words.join(" ") + "\n")
     }
 }
 
-/// Refuses a file that everybody can write to. Its group may: a checkout of a shared list has what the umask says.
-fn private(path: &Path) -> Result<(), TrustError> {
-    // Whether it can be read at all is told by who reads it.
+/// Refuses a file that all users can write to. Its group may: a checkout of a shared list follows the umask.
+fn check_permissions(path: &Path) -> Result<(), TrustError> {
+    // A file that cannot be read is reported by `text`.
     let mode = fs::metadata(path).map_or(0, |found| found.mode() & 0o7777);
     if mode & 0o002 == 0 {
         return Ok(());
     }
-    let path = path.to_owned();
-    Err(TrustError::Open { path, mode })
+    Err(TrustError::Open {
+        path: path.to_owned(),
+        mode,
+    })
 }
 
-/// One line; `None` where it says that somebody's certificates count, which signatures here have not.
-fn trusted(line: &str) -> Result<Option<Trusted>, String> {
+/// Parses a line. `None` for a `cert-authority`: signatures here carry no certificates.
+fn parse_trusted(line: &str) -> Result<Option<Trusted>, String> {
     let (principals, rest) = word(line)?;
     let entry = |rest: &str| {
         let key = PublicKey::from_openssh(rest.trim()).ok()?;
@@ -265,40 +238,42 @@ fn trusted(line: &str) -> Result<Option<Trusted>, String> {
         })
     };
     if principals.is_empty() {
-        return Err("it begins with no name".to_owned());
+        return Err("the line does not begin with a name".to_owned());
     }
     if let Some(entry) = entry(rest) {
         return Ok(Some(entry));
     }
     let (options, rest) = options(rest)?;
     let Some(mut entry) = entry(rest) else {
-        return Err("there is no public key in it".to_owned());
+        return Err("the line has no public key".to_owned());
     };
     for option in options {
         let (name, value) = option.split_once('=').unwrap_or((&option, ""));
-        let time = || when::parse(value).ok_or_else(|| format!("{value:?} is no day or time"));
+        let time = || when::parse(value).ok_or_else(|| format!("{value:?} is not a day or time"));
         match name.to_ascii_lowercase().as_str() {
             "cert-authority" => return Ok(None),
             "namespaces" => entry.namespaces = Some(value.to_owned()),
             "valid-after" => entry.valid_after = Some(time()?),
             "valid-before" => entry.valid_before = Some(time()?),
-            _ => return Err(format!("{name:?} is no option")),
+            _ => return Err(format!("unknown option {name:?}")),
         }
     }
     Ok(Some(entry))
 }
 
-/// The first word, which may be in quotes, and what follows it.
+/// Splits off the first word, which may be quoted.
 fn word(line: &str) -> Result<(String, &str), String> {
     if let Some(rest) = line.strip_prefix('"') {
-        let (word, rest) = rest.split_once('"').ok_or("a quote is not closed")?;
+        let (word, rest) = rest
+            .split_once('"')
+            .ok_or("the quotation mark is not closed")?;
         return Ok((word.to_owned(), rest.trim_start()));
     }
     let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     Ok((word.to_owned(), rest.trim_start()))
 }
 
-/// Options up to the first blank that is not in quotes, each without its quotes, and what follows them.
+/// Splits off the options: up to the first blank outside quotes, each without its quotes.
 fn options(text: &str) -> Result<(Vec<String>, &str), String> {
     let (mut options, mut option, mut quoted) = (Vec::new(), String::new(), false);
     let mut letters = text.char_indices().peekable();
@@ -317,12 +292,12 @@ fn options(text: &str) -> Result<(Vec<String>, &str), String> {
         }
     }
     if quoted {
-        return Err("a quote is not closed".to_owned());
+        return Err("the quotation mark is not closed".to_owned());
     }
-    Err("there is no public key in it".to_owned())
+    Err("the line has no public key".to_owned())
 }
 
-fn revocation(line: &str) -> Option<Revoked> {
+fn parse_revoked(line: &str) -> Option<Revoked> {
     if line.starts_with("SHA256:") {
         let text = line.split_whitespace().next()?;
         return Some(Revoked::Fingerprint(text.to_owned()));
@@ -344,17 +319,18 @@ fn text(path: &Path) -> Result<String, TrustError> {
         path: path.to_owned(),
         source,
     };
-    if fs::metadata(path).map_err(read)?.len() > LARGEST {
-        return Err(read(io::Error::other("it is larger than any list of keys")));
+    if fs::metadata(path).map_err(read)?.len() > MAX_TRUST_BYTES {
+        return Err(read(io::Error::other(
+            "it is larger than a list of keys can be",
+        )));
     }
     fs::read_to_string(path).map_err(read)
 }
 
-/// Lines that say something, with their numbers.
+/// Returns the lines that are neither blank nor comments, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text
-        .lines()
+    text.lines()
         .enumerate()
-        .map(|(at, line)| (at + 1, line.trim()));
-    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(at, line)| (at + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }

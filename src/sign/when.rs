@@ -1,10 +1,9 @@
-//! Days and times as `allowed_signers` has them: `20260131`, `202601312359` or `20260131235959`, with `Z` for UTC.
+//! Times in `allowed_signers`: `20260131`, `202601312359` or `20260131235959`, with `Z` for UTC.
 
 use crate::time::Timestamp;
 
-/// Reads one; `None` where it is none. Without `Z`, too, it is taken for UTC: what a file means should not depend on where
-/// it is read. ssh-keygen takes it for local time.
-#[must_use]
+/// Parses a day or time. Without `Z` it is UTC too, so that a file means the same on every machine; ssh-keygen takes it for
+/// local time.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let digits = text.strip_suffix('Z').unwrap_or(text);
     let full = match digits.len() {
@@ -29,12 +28,11 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     time.parse().ok()
 }
 
-/// Writes one, in UTC.
-#[must_use]
+/// Formats a time in UTC.
 pub fn text(time: Timestamp) -> String {
-    let text = time.to_string();
-    let digits = text.chars().filter(char::is_ascii_digit);
-    digits.collect::<String>() + "Z"
+    let mut text = time.to_string();
+    text.retain(|letter| letter.is_ascii_digit());
+    text + "Z"
 }
 
 #[cfg(test)]

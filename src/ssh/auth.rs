@@ -1,4 +1,4 @@
-//! Proving who karat is: a key file, or the agent.
+//! Client authentication with a key file or the agent.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::connect::Client;
 use super::host_key::describe;
 use super::{Auth, SshError, Target};
 
-/// What was read once, before the first try.
+/// The private key, read once before the first try.
 #[derive(Clone)]
 pub(super) enum Credentials {
     Key(Arc<PrivateKey>),
@@ -43,13 +43,13 @@ fn read_key(path: &Path) -> Result<PrivateKey, SshError> {
     })
 }
 
-/// Logs in, or says what was tried and what the server would have taken.
+/// Authenticates; a rejection names the keys that were tried and the methods that the server accepts.
 pub(super) async fn log_in(
     handle: &mut Handle<Client>,
     target: &Target,
     credentials: &Credentials,
 ) -> Result<(), SshError> {
-    // Asking with no method first tells what the server allows, and costs one round trip.
+    // Method `none` makes the server list its methods, for one round trip.
     let offered = match handle
         .authenticate_none(&target.user)
         .await
@@ -123,7 +123,7 @@ async fn with_agent(
         }
     }
     match tried.as_slice() {
-        [] => Err(agent_error("it holds certificates only, and no plain key")),
+        [] => Err(agent_error("it holds only certificates, no plain keys")),
         keys => Err(refused(
             target,
             format!("the agent's {}", keys.join(", ")),
@@ -132,7 +132,7 @@ async fn with_agent(
     }
 }
 
-/// RSA keys sign with SHA-2 where the server can.
+/// Picks SHA-2 for RSA keys where the server supports it.
 async fn rsa_hash(
     handle: &Handle<Client>,
     key: &PublicKey,

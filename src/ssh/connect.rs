@@ -1,4 +1,4 @@
-//! Logging in: probe until the machine answers, and keep the reason of the last failure.
+//! Connecting: probes until the machine answers and keeps the last error.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -21,55 +21,60 @@ use super::proxy::{self, Proxy};
 use super::stream::Wire;
 use super::tunnel::Forwards;
 use super::{Session, SshError, Target};
+use crate::backoff::Backoff;
 
-/// Waits between tries: short at first, since most machines come up while being watched.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// A refused key is tried again this often: servers punish clients that fail quickly.
+/// Pauses between tries. Short at first: most machines answer soon after the first try.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+/// Pause after a rejected key: servers penalize clients that fail in quick succession.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// How long a refused key may still become valid: cloud-init puts keys in place while sshd already runs.
-const KEY_ARRIVES_WITHIN: Duration = Duration::from_secs(20);
-/// QEMU's user network accepts connections before the guest listens, so a silent port is given up and tried anew;
-/// each time later, because a slow guest needs a while to start its sshd.
-const FIRST_GREETING: Duration = Duration::from_secs(2);
-const LONGEST_GREETING: Duration = Duration::from_secs(15);
-/// A command such as the AWS CLI starts Python, asks for a session and opens it: 3 to 10 s.
-const COMMAND_GREETING: Duration = Duration::from_secs(30);
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// Connections that wait for a greeting at once, begun evenly within the time of one: more would trouble a slow guest.
-const PROBES: u32 = 3;
-const TCP_LIMIT: Duration = Duration::from_secs(5);
-/// Once the server has spoken: key exchange took 10 s on a loaded machine without KVM.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(45);
-/// A connection is dead after four keepalives without an answer.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-const KEEPALIVES_LOST: usize = 4;
-/// Room for a whole round trip at gigabit speed.
-const WINDOW: u32 = 8 << 20;
-/// The most that SSH implementations must take is 32 KiB; OpenSSH sends up to this.
-const PACKET: u32 = 32 << 10;
+/// Time in which a rejected key may still become valid: cloud-init installs keys while sshd already runs.
+const KEY_INSTALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// QEMU's user network accepts connections before the guest listens, so a silent port is dropped and dialled again. The
+/// timeout grows with each try, because a slow guest needs a while to start its sshd.
+const MIN_GREETING_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_GREETING_TIMEOUT: Duration = Duration::from_secs(15);
+/// Both grow by this factor.
+const GROWTH: f64 = 1.5;
+/// A proxy command such as the AWS CLI starts Python, requests a session and opens it: 3 to 10 s.
+const COMMAND_GREETING_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the last stderr output of a proxy command to arrive.
+const STDERR_GRACE: Duration = Duration::from_millis(100);
+/// Connections that wait for a greeting in parallel, started evenly within one timeout. More would overload a slow guest.
+const MAX_PROBES: u32 = 3;
+const TCP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit for key exchange and for authentication: key exchange took 10 s on a loaded machine without KVM.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(45);
+/// A connection counts as dead after four unanswered keepalives.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const MAX_LOST_KEEPALIVES: usize = 4;
+/// Covers a round trip at gigabit speed.
+const WINDOW_BYTES: u32 = 8 << 20;
+/// SSH implementations must accept 32 KiB; OpenSSH sends up to this.
+const MAX_PACKET_BYTES: u32 = 32 << 10;
 
-/// What a server that refuses the key means.
+/// Meaning of a rejected key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
-    /// A new machine, whose key may not be in place yet.
-    MayPass,
-    /// A host that has been there before.
+pub(crate) enum RejectedKey {
+    /// The machine is new, and our key may not be installed yet.
+    MayBecomeValid,
+    /// The host existed before the build.
     IsFinal,
 }
 
-/// As [`super::connect`], with a choice of what a refused key means.
+/// Like [`super::connect`]; `rejected` decides whether a rejected key is retried.
 pub(crate) async fn connect_with(
     target: &Target,
     within: Duration,
-    refusal: Refusal,
+    rejected: RejectedKey,
 ) -> Result<Session, SshError> {
     let deadline = Instant::now() + within;
     let dial = Dial::read(target)?;
     let mut jump = None;
-    let mut pause = FIRST_PAUSE;
-    let mut greeting = FIRST_GREETING;
-    let mut first_refusal = None;
+    let mut pauses = Backoff::new(MIN_PAUSE, GROWTH, MAX_PAUSE);
+    let mut greetings = Backoff::new(MIN_GREETING_TIMEOUT, GROWTH, MAX_GREETING_TIMEOUT);
+    let mut greeting = greetings.next_delay();
+    let mut first_rejection = None;
     loop {
         let error = match dial.once(&mut jump, greeting, deadline).await {
             Ok(session) => return Ok(session),
@@ -77,16 +82,16 @@ pub(crate) async fn connect_with(
             Err(error) => error,
         };
         if matches!(error, SshError::Silent { .. }) {
-            greeting = (greeting * 3 / 2).min(LONGEST_GREETING);
+            greeting = greetings.next_delay();
         }
-        pause = if error.is_refusal() {
-            let first = *first_refusal.get_or_insert_with(Instant::now);
-            if refusal == Refusal::IsFinal || first.elapsed() > KEY_ARRIVES_WITHIN {
+        let pause = if error.is_rejection() {
+            let first = *first_rejection.get_or_insert_with(Instant::now);
+            if rejected == RejectedKey::IsFinal || first.elapsed() > KEY_INSTALL_TIMEOUT {
                 return Err(error);
             }
             REFUSED_PAUSE
         } else {
-            (pause * 3 / 2).min(LONGEST_PAUSE)
+            pauses.next_delay()
         };
         if Instant::now() + pause >= deadline {
             return Err(SshError::NoLogin {
@@ -99,13 +104,13 @@ pub(crate) async fn connect_with(
     }
 }
 
-/// A connection on which the server has spoken; dropping it cuts it.
+/// A connection whose server has sent its greeting. Dropping it closes the connection.
 struct Greeted<S> {
     wire: Wire<S>,
     guard: DropGuard,
 }
 
-/// A target with its files read, so that tries cost nothing but the network.
+/// A target with its key files read, so that a retry costs only network traffic.
 struct Dial<'a> {
     target: &'a Target,
     expected: Expected,
@@ -126,7 +131,7 @@ impl<'a> Dial<'a> {
         })
     }
 
-    /// One try. The session on the jump host is kept for the next one.
+    /// Tries once. The session on the jump host stays open for the next try.
     async fn once(
         &self,
         via: &mut Option<Box<Session>>,
@@ -140,17 +145,16 @@ impl<'a> Dial<'a> {
             let greeted = self.first_greeted(greeting, deadline).await?;
             return self.handshake(greeted, deadline).await;
         };
-        if !via.as_ref().is_some_and(|session| session.is_open()) {
-            *via = None;
-            // A jump host may itself be reached through another; that one is dialled anew each time.
-            let session = Box::pin(jump.once(&mut None, greeting, deadline))
-                .await
-                .map_err(through(jump.target))?;
-            *via = Some(Box::new(session));
-        }
-        let Some(outer) = via.as_ref() else {
-            unreachable!("it was just opened");
+        let outer = match via.take_if(|session| session.is_open()) {
+            Some(session) => session,
+            // A jump host may itself have a jump host; that one is dialled again each time.
+            None => Box::new(
+                Box::pin(jump.once(&mut None, greeting, deadline))
+                    .await
+                    .map_err(through(jump.target))?,
+            ),
         };
+        let outer = via.insert(outer);
         let beyond = |source| SshError::Beyond {
             jump: jump.target.login(),
             address: self.target.place(),
@@ -162,11 +166,11 @@ impl<'a> Dial<'a> {
             "127.0.0.1",
             0,
         );
-        let channel = bounded(TCP_LIMIT * 2, deadline, open)
+        let channel = bounded(TCP_TIMEOUT * 2, deadline, open)
             .await
             .map_err(|_| SshError::Stalled {
                 address: jump.target.place(),
-                doing: "opening a way further",
+                doing: "opening a connection to the target",
             })?
             .map_err(beyond)?;
         let greeted = self
@@ -177,21 +181,21 @@ impl<'a> Dial<'a> {
         Ok(session)
     }
 
-    /// By way of a command, which has a session to set up before the server can be heard.
+    /// Connects through a proxy command, which may need time before the server's greeting gets through.
     async fn by_command(&self, command: &[String], deadline: Instant) -> Result<Session, SshError> {
         let failed = |problem: String| SshError::Proxy {
             command: command.join(" "),
             problem,
         };
-        let (stream, said) = Proxy::start(command).map_err(|error| failed(error.to_string()))?;
-        match self.greet(stream, COMMAND_GREETING, deadline).await {
+        let (stream, stderr) = Proxy::start(command).map_err(|error| failed(error.to_string()))?;
+        match self.greet(stream, COMMAND_GREETING_TIMEOUT, deadline).await {
             Ok(greeted) => self.handshake(greeted, deadline).await,
             Err(error) => {
-                // Its last words may still be on their way.
-                sleep(LAST_WORDS).await;
-                Err(match proxy::shown(&said) {
-                    said if said.is_empty() => error,
-                    said => failed(said),
+                // The reason on its stderr may still be on its way.
+                sleep(STDERR_GRACE).await;
+                Err(match proxy::one_line(&stderr) {
+                    text if text.is_empty() => error,
+                    text => failed(text),
                 })
             }
         }
@@ -203,7 +207,7 @@ impl<'a> Dial<'a> {
             address: self.target.place(),
             source,
         };
-        let stream = bounded(TCP_LIMIT, deadline, connecting)
+        let stream = bounded(TCP_TIMEOUT, deadline, connecting)
             .await
             .map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?
             .map_err(unreachable)?;
@@ -212,10 +216,10 @@ impl<'a> Dial<'a> {
         Ok(stream)
     }
 
-    /// The first of a few connections, begun one after another, on which the server speaks.
+    /// Starts several connections one after another and returns the first with a greeting.
     ///
-    /// QEMU's user network accepts for a guest that has no network yet, and offers the connection to it again after seconds
-    /// only: whichever is begun when the guest listens is served at once, and those before it need not be waited for.
+    /// QEMU's user network accepts connections for a guest whose network is down, and retries each only after seconds. A
+    /// connection that starts once the guest listens is served at once, without waiting for the earlier ones.
     async fn first_greeted(
         &self,
         greeting: Duration,
@@ -227,18 +231,18 @@ impl<'a> Dial<'a> {
         };
         let mut probes = FuturesUnordered::new();
         probes.push(probe());
-        let mut more = interval(greeting / PROBES);
+        let mut more = interval(greeting / MAX_PROBES);
         more.tick().await;
         loop {
             tokio::select! {
                 biased;
                 Some(outcome) = probes.next() => return outcome,
-                _ = more.tick(), if probes.len() < PROBES as usize => probes.push(probe()),
+                _ = more.tick(), if probes.len() < MAX_PROBES as usize => probes.push(probe()),
             }
         }
     }
 
-    /// Waits for the server to speak.
+    /// Waits for the server's greeting.
     async fn greet<S>(
         &self,
         stream: S,
@@ -293,7 +297,7 @@ impl<'a> Dial<'a> {
             forwards,
         };
         let mut handle = bounded(
-            HANDSHAKE_LIMIT,
+            HANDSHAKE_TIMEOUT,
             deadline,
             client::connect_stream(self.config(), wire, client),
         )
@@ -304,12 +308,12 @@ impl<'a> Dial<'a> {
             ClientError::Protocol(error) => failed(error),
         })?;
         bounded(
-            HANDSHAKE_LIMIT,
+            HANDSHAKE_TIMEOUT,
             deadline,
             log_in(&mut handle, self.target, &self.credentials),
         )
         .await
-        .map_err(stalled("checking our key"))??;
+        .map_err(stalled("authenticating"))??;
         Ok(Session {
             handle,
             login: self.target.login(),
@@ -323,14 +327,14 @@ impl<'a> Dial<'a> {
 
     fn config(&self) -> Arc<client::Config> {
         Arc::new(client::Config {
-            window_size: WINDOW,
-            maximum_packet_size: PACKET,
-            keepalive_interval: Some(KEEPALIVE),
-            keepalive_max: KEEPALIVES_LOST,
+            window_size: WINDOW_BYTES,
+            maximum_packet_size: MAX_PACKET_BYTES,
+            keepalive_interval: Some(KEEPALIVE_INTERVAL),
+            keepalive_max: MAX_LOST_KEEPALIVES,
             preferred: Preferred {
                 key: Cow::Owned(self.expected.algorithms(&Preferred::DEFAULT.key)),
                 cipher: Cow::Borrowed(&[
-                    // The processor computes AES-GCM several times as fast as the others.
+                    // Processors run AES-GCM several times as fast as the others.
                     cipher::AES_256_GCM,
                     cipher::AES_128_GCM,
                     cipher::CHACHA20_POLY1305,
@@ -344,7 +348,7 @@ impl<'a> Dial<'a> {
     }
 }
 
-/// Waits for `future`, at most `limit` and not past `deadline`.
+/// Runs `future` for at most `limit`, and never past `deadline`.
 async fn bounded<F: Future>(
     limit: Duration,
     deadline: Instant,
@@ -362,17 +366,17 @@ fn through(jump: &Target) -> impl Fn(SshError) -> SshError {
     }
 }
 
-/// Answers russh's questions during a session.
+/// Handler of russh's callbacks during a session.
 pub(super) struct Client {
     expected: Expected,
     farewell: Farewell,
     forwards: Forwards,
 }
 
-/// The reason for which the connection ended, once it has.
+/// Reason for the end of the connection, once it has ended.
 pub(super) type Farewell = Arc<Mutex<Option<String>>>;
 
-/// What ends a connection while it is set up.
+/// An error that ends the connection setup.
 #[derive(Debug)]
 pub(super) enum ClientError {
     HostKey(Box<SshError>),

@@ -1,4 +1,4 @@
-//! Files from the far side. What the server answers is never trusted with a path.
+//! Downloads. Paths in the server's answer are never trusted.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -10,14 +10,15 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::exec::{Input, Source, Tail, joined};
-use super::{Session, SshError, quote};
+use super::exec::{Input, OutputStream, Tail, joined};
+use super::{Exit, Session, SshError, quote};
 use crate::ui::Bar;
 
-/// How many messages may wait between the network and the disk.
-const AHEAD: usize = 64;
+/// Messages queued between the network and the disk.
+const QUEUE_LENGTH: usize = 64;
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// What runs on the far side. Links are followed, so that files and directories are all there is to receive.
+/// Remote command. It follows links, so that only files and directories arrive.
 const SEND: &str = r#"
 if ! [ -e "$1" ]; then
     if [ -h "$1" ]; then echo 'it is a broken link'; else echo 'no such file or directory'; fi >&2
@@ -29,37 +30,26 @@ exec tar -c -h --hard-dereference -f - -C "${dir:-/}" -- "./$base"
 "#;
 
 impl Session {
-    /// Copies a remote file or directory to `destination`, or into it when that is a directory or ends with `/`. Links are followed.
+    /// Copies a remote file or directory to `destination`, or into it if that is a directory or ends with `/`. Follows links.
     ///
     /// # Errors
-    /// Missing remote path, a server that answers with a path outside, local disk full. Nothing half-written stays.
+    /// Fails on a missing remote path, a path outside it in the server's answer, or a full disk. No partial files remain.
     pub async fn download(
         &self,
         source: &str,
         destination: &Path,
         bar: &Bar,
     ) -> Result<(), SshError> {
-        let base = source
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
-        if !source.starts_with('/') || matches!(base, "" | "." | "..") || source.contains('\0') {
-            return Err(SshError::Download {
-                path: source.to_owned(),
-                reason: "the absolute path of a file or directory is expected".to_owned(),
-            });
-        }
+        let base = base_name(source)?.to_owned();
         let into = destination.as_os_str().as_bytes().ends_with(b"/") || destination.is_dir();
         let target = if into {
-            destination.join(base)
+            destination.join(&base)
         } else {
             destination.components().collect()
         };
-        let (pieces, receiver) = mpsc::channel(AHEAD);
-        let name = base.to_owned();
+        let (chunks, receiver) = mpsc::channel(QUEUE_LENGTH);
         let unpacking =
-            tokio::task::spawn_blocking(move || unpack(receiver, OsStr::new(&name), &target));
+            tokio::task::spawn_blocking(move || unpack(receiver, OsStr::new(&base), &target));
         let mut stderr = Tail::default();
         let command = format!("set -- {}{SEND}", quote(source));
         let ended = self
@@ -67,14 +57,14 @@ impl Session {
                 &command,
                 Input::end,
                 async |kind, bytes: &[u8]| match kind {
-                    Source::Stderr => {
+                    OutputStream::Stderr => {
                         stderr.push(bytes);
                         Ok(())
                     }
-                    Source::Stdout => {
+                    OutputStream::Stdout => {
                         bar.advance(bytes.len() as u64);
-                        // The unpacker has failed when it takes no more; its error is the one that counts.
-                        pieces
+                        // If the unpacker has stopped, its own error is reported instead.
+                        chunks
                             .send(bytes.to_vec())
                             .await
                             .map_err(|_| self.disconnected())
@@ -82,37 +72,56 @@ impl Session {
                 },
             )
             .await;
-        drop(pieces);
-        let unpacked = joined(unpacking).await;
-        match (unpacked, ended) {
-            (Err(Failure::Hostile(problem)), _) => Err(SshError::Hostile {
-                path: source.to_owned(),
-                problem,
-            }),
-            (Err(Failure::Write { path, source }), _) => Err(SshError::Write { path, source }),
-            (_, Err(error)) => Err(error),
-            // tar ends with 1 when a file, such as a log, grew while it was read.
-            (Ok(staged), Ok(exit)) if matches!(exit.code, Some(0 | 1)) => staged.commit(),
-            (unpacked, Ok(exit)) => Err(SshError::Download {
-                path: source.to_owned(),
-                reason: match (stderr.text(), unpacked) {
-                    (text, _) if !text.is_empty() => text,
-                    (_, Err(Failure::Broken(error))) => format!("the archive is broken: {error}"),
-                    _ => format!("the far side {exit}"),
-                },
-            }),
-        }
+        drop(chunks);
+        finish(source, joined(unpacking).await, ended, &stderr)
     }
 }
 
-/// Why unpacking ended.
-enum Failure {
+/// Last part of a remote path, which names the local copy.
+fn base_name(source: &str) -> Result<&str, SshError> {
+    let trimmed = source.trim_end_matches('/');
+    let base = trimmed.rsplit('/').next().unwrap_or_default();
+    if !source.starts_with('/') || matches!(base, "" | "." | "..") || source.contains('\0') {
+        return Err(SshError::Download {
+            path: source.to_owned(),
+            reason: "expected the absolute path of a file or directory".to_owned(),
+        });
+    }
+    Ok(base)
+}
+
+/// Commits what was unpacked, unless either side failed.
+fn finish(
+    path: &str,
+    unpacked: Result<Staged, UnpackError>,
+    ended: Result<Exit, SshError>,
+    stderr: &Tail,
+) -> Result<(), SshError> {
+    let path = path.to_owned();
+    match (unpacked, ended) {
+        (Err(UnpackError::Hostile(problem)), _) => Err(SshError::Hostile { path, problem }),
+        (Err(UnpackError::Write { path, source }), _) => Err(SshError::Write { path, source }),
+        (_, Err(error)) => Err(error),
+        // tar exits with 1 if a file, such as a log, grew while it was read.
+        (Ok(staged), Ok(exit)) if matches!(exit.code, Some(0 | 1)) => staged.commit(),
+        (unpacked, Ok(exit)) => Err(SshError::Download {
+            path,
+            reason: match (stderr.text(), unpacked) {
+                (text, _) if !text.is_empty() => text,
+                (_, Err(UnpackError::Broken(error))) => format!("the archive is broken: {error}"),
+                _ => format!("the remote command {exit}"),
+            },
+        }),
+    }
+}
+
+enum UnpackError {
     Hostile(String),
     Write { path: PathBuf, source: io::Error },
     Broken(io::Error),
 }
 
-/// Unpacked beside the target; removed unless committed.
+/// Files unpacked beside the target; removed unless committed.
 struct Staged {
     directory: tempfile::TempDir,
     base: PathBuf,
@@ -126,7 +135,7 @@ impl Staged {
     }
 }
 
-/// Renames, or adds the content of a directory to one that is there.
+/// Renames `from` to `to`; merges a directory into an existing one.
 fn merge(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
     let failed = |source| (to.to_owned(), source);
     if !(from.is_dir() && to.is_dir()) {
@@ -139,45 +148,45 @@ fn merge(from: &Path, to: &Path) -> Result<(), (PathBuf, io::Error)> {
     Ok(())
 }
 
-fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Staged, Failure> {
+fn unpack(chunks: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Staged, UnpackError> {
     let parent = target
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let cannot = |path: &Path| {
         let path = path.to_owned();
-        move |source| Failure::Write { path, source }
+        move |source| UnpackError::Write { path, source }
     };
     fs::create_dir_all(parent).map_err(cannot(parent))?;
     let directory = tempfile::Builder::new()
         .prefix(".karat-")
         .tempdir_in(parent)
         .map_err(cannot(parent))?;
-    let mut archive = tar::Archive::new(Pieces {
-        coming: pieces,
+    let mut archive = tar::Archive::new(ChunkReader {
+        chunks,
         current: Vec::new(),
         used: 0,
     });
-    for entry in archive.entries().map_err(Failure::Broken)? {
-        let mut entry = entry.map_err(Failure::Broken)?;
+    for entry in archive.entries().map_err(UnpackError::Broken)? {
+        let mut entry = entry.map_err(UnpackError::Broken)?;
         let inside = checked(&entry.path_bytes(), base)?;
         let path = directory.path().join(&inside);
         match entry.header().entry_type() {
             EntryType::Directory => fs::create_dir_all(&path).map_err(cannot(&path))?,
             EntryType::Regular | EntryType::Continuous => {
-                let mode = entry.header().mode().map_err(Failure::Broken)?;
+                let mode = entry.header().mode().map_err(UnpackError::Broken)?;
                 write(&mut entry, &path, mode)?;
             }
             kind => {
-                return Err(Failure::Hostile(format!(
+                return Err(UnpackError::Hostile(format!(
                     "{} is a {kind:?}",
                     inside.display()
                 )));
             }
         }
     }
-    // tar pads its last record; what is not read would look like a lost connection.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(Failure::Broken)?;
+    // tar pads its last record; leaving it unread would look like a lost connection.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(UnpackError::Broken)?;
     let staged = Staged {
         directory,
         base: PathBuf::from(base),
@@ -186,16 +195,16 @@ fn unpack(pieces: Receiver<Vec<u8>>, base: &OsStr, target: &Path) -> Result<Stag
     if staged.directory.path().join(base).exists() {
         Ok(staged)
     } else {
-        Err(Failure::Broken(io::ErrorKind::UnexpectedEof.into()))
+        Err(UnpackError::Broken(io::ErrorKind::UnexpectedEof.into()))
     }
 }
 
-/// The path of a member, which must be what was asked for or below it.
-fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, Failure> {
+/// Checks that a member's path is the requested one or below it.
+fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, UnpackError> {
     let path = Path::new(OsStr::from_bytes(name));
     let hostile = || {
-        Failure::Hostile(format!(
-            "the path {:?} leads elsewhere",
+        UnpackError::Hostile(format!(
+            "the path {:?} is outside the requested one",
             path.display().to_string()
         ))
     };
@@ -214,9 +223,9 @@ fn checked(name: &[u8], base: &OsStr) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Bytes and permission bits of one file; set-id bits and write access for others stay behind.
-fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), Failure> {
-    let cannot = |source| Failure::Write {
+/// Writes one file with its permission bits, without set-id bits and write access for others.
+fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), UnpackError> {
+    let cannot = |source| UnpackError::Write {
         path: path.to_owned(),
         source,
     };
@@ -224,9 +233,9 @@ fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), Failure> {
         fs::create_dir_all(parent).map_err(cannot)?;
     }
     let mut file = File::create(path).map_err(cannot)?;
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        let count = entry.read(&mut buffer).map_err(Failure::Broken)?;
+        let count = entry.read(&mut buffer).map_err(UnpackError::Broken)?;
         if count == 0 {
             break;
         }
@@ -236,17 +245,17 @@ fn write(entry: &mut impl Read, path: &Path, mode: u32) -> Result<(), Failure> {
         .map_err(cannot)
 }
 
-/// What comes over the network, as a file to read.
-struct Pieces {
-    coming: Receiver<Vec<u8>>,
+/// Reads the chunks that arrive from the network.
+struct ChunkReader {
+    chunks: Receiver<Vec<u8>>,
     current: Vec<u8>,
     used: usize,
 }
 
-impl Read for Pieces {
+impl Read for ChunkReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.current.len() {
-            self.current = self.coming.blocking_recv().unwrap_or_default();
+            self.current = self.chunks.blocking_recv().unwrap_or_default();
             self.used = 0;
         }
         let count = buffer.len().min(self.current.len() - self.used);

@@ -1,4 +1,4 @@
-//! Why SSH failed: what, why, and how to mend it.
+//! SSH errors with their causes and advice.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,263 +9,148 @@ use thiserror::Error;
 
 use super::Exit;
 
-/// Why SSH failed.
+/// An error of an SSH connection, command or transfer.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
 #[non_exhaustive]
 pub enum SshError {
-    /// The time for logging in ran out; the source is the last failure.
-    #[error("no SSH login at {login} within {}", seconds(*.within))]
-    #[diagnostic(help("raise `ssh.timeout` if the machine is only slow to start"))]
+    /// The login timed out; the source is the last failure.
+    #[error("could not log in to {login} over SSH within {}", seconds(*.within))]
+    #[diagnostic(help("raise `ssh.timeout` if the machine just starts slowly"))]
     NoLogin {
-        /// `user@address:port`.
         login: String,
-        /// How long was waited.
         within: Duration,
-        /// The last failure.
         source: Box<SshError>,
     },
-    /// TCP did not connect.
     #[error("cannot connect to {address}")]
-    Unreachable {
-        /// `address:port`.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The port is open, but nothing was said.
+    Unreachable { address: String, source: io::Error },
     #[error("{address} accepts connections, but no SSH server answered within {}", seconds(*.within))]
-    Silent {
-        /// `address:port`.
-        address: String,
-        /// How long was waited.
-        within: Duration,
-    },
-    /// The handshake failed.
+    Silent { address: String, within: Duration },
     #[error("the SSH handshake with {address} failed")]
     Handshake {
-        /// `address:port`.
         address: String,
-        /// Why.
         source: Box<russh::Error>,
     },
-    /// The server greeted, then fell silent.
-    #[error("the SSH server at {address} fell silent while {doing}")]
+    #[error("the SSH server at {address} stopped responding while {doing}")]
     Stalled {
-        /// `address:port`.
         address: String,
-        /// What was being done.
         doing: &'static str,
     },
-    /// The host is not who it should be.
     #[error("{address} is not the expected host: its key is {found}, but {expected}")]
     #[diagnostic(help(
-        "someone may be in between. If the host was really given a new key, correct the expected one"
+        "this may be a man-in-the-middle attack; if the host really has a new key, update the expected one"
     ))]
     HostKeyDiffers {
-        /// `address:port`.
         address: String,
-        /// Algorithm and fingerprint of the key shown.
         found: String,
-        /// What was expected, and who says so.
         expected: String,
     },
-    /// Nothing is known about the host.
     #[error("{address} is not in {}", file.display())]
     #[diagnostic(help(
         "its key is {found}. If its owner confirms that, add this line to {}:\n{line}", file.display()
     ))]
     HostUnknown {
-        /// `address:port`.
         address: String,
-        /// Algorithm and fingerprint of the key shown.
         found: String,
-        /// The `known_hosts` file.
         file: PathBuf,
-        /// The line that would make it known.
         line: String,
     },
-    /// The host's key is marked as revoked.
     #[error("{address} uses a revoked key: {found}, see line {line} of {}", file.display())]
-    #[diagnostic(help("do not use this host until its owner has given it a new key"))]
+    #[diagnostic(help("do not use this host until its owner has replaced the key"))]
     HostKeyRevoked {
-        /// `address:port`.
         address: String,
-        /// Algorithm and fingerprint of the key shown.
         found: String,
-        /// The `known_hosts` file.
         file: PathBuf,
-        /// Where in it.
         line: usize,
     },
-    /// The expected host key makes no sense.
+    /// The expected host key cannot be parsed.
     #[error("{text:?} is not a public host key")]
     #[diagnostic(help("write it as in /etc/ssh/ssh_host_ed25519_key.pub: `ssh-ed25519 AAAA…`"))]
     BadHostKey {
-        /// What was given.
         text: String,
-        /// Why.
         source: russh::keys::ssh_key::Error,
     },
-    /// A file that is needed for logging in cannot be read.
     #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A private key that cannot be used.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("cannot use the private key {}", path.display())]
     #[diagnostic(help(
         "an unencrypted OpenSSH or PEM private key is expected; for an encrypted one use `ssh.agent = true`"
     ))]
     BadKeyFile {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: Box<russh::keys::Error>,
     },
-    /// The agent is missing or does not answer.
-    #[error("the SSH agent cannot be used: {problem}")]
+    #[error("cannot use the SSH agent: {problem}")]
     #[diagnostic(help(
         "start one with `eval $(ssh-agent)` and `ssh-add`, or name a key with `ssh.key_file`"
     ))]
-    Agent {
-        /// What is wrong.
-        problem: String,
-    },
-    /// The server does not let us in.
-    #[error("{address} refused to let {user} in with {tried}; the server allows only: {offered}")]
+    Agent { problem: String },
+    /// Authentication failed. `offered` lists the server's methods, as in `publickey, password`.
+    #[error("{address} rejected {tried} for user {user}; the server accepts only: {offered}")]
     #[diagnostic(help("add the public key to `~/.ssh/authorized_keys` of that user"))]
     Refused {
-        /// `address:port`.
         address: String,
-        /// Login name.
         user: String,
-        /// What was tried.
         tried: String,
-        /// The methods that the server offered, as in `publickey, password`.
         offered: String,
     },
-    /// The way through the jump host failed.
-    #[error("cannot go through the jump host {jump}")]
-    Jump {
-        /// `user@address:port`.
-        jump: String,
-        /// Why.
-        source: Box<SshError>,
-    },
-    /// The jump host is fine, but does not get further.
+    /// The connection to the jump host failed.
+    #[error("cannot connect through the jump host {jump}")]
+    Jump { jump: String, source: Box<SshError> },
+    /// The jump host answers, but cannot open a connection to the target.
     #[error("the jump host {jump} cannot reach {address}")]
     Beyond {
-        /// `user@address:port`.
         jump: String,
-        /// `address:port`.
         address: String,
-        /// Why.
         source: Box<russh::Error>,
     },
-    /// The command that should lead there does not.
-    #[error("`{command}` opens no way: {problem}")]
+    /// The proxy command failed before the server answered.
+    #[error("the proxy command `{command}` failed: {problem}")]
     #[diagnostic(help("run it by hand; it needs the AWS CLI and the Session Manager plugin"))]
-    Proxy {
-        /// The command.
-        command: String,
-        /// What it said.
-        problem: String,
-    },
-    /// The connection was lost.
+    Proxy { command: String, problem: String },
     #[error("the connection to {login} dropped: {reason}")]
-    Disconnected {
-        /// `user@address:port`.
-        login: String,
-        /// What is known about it.
-        reason: String,
-    },
-    /// The server does not run commands for us.
+    Disconnected { login: String, reason: String },
     #[error("{login} refused to start a command: {reason}")]
-    NotStarted {
-        /// `user@address:port`.
-        login: String,
-        /// Why.
-        reason: String,
-    },
-    /// The server does not open ports for us.
+    NotStarted { login: String, reason: String },
     #[error("{login} refused to forward a port")]
     #[diagnostic(help("its sshd must allow it: `AllowTcpForwarding yes` in /etc/ssh/sshd_config"))]
-    NoForward {
-        /// `user@address:port`.
-        login: String,
-    },
-    /// A command whose output was needed failed.
+    NoForward { login: String },
+    /// A command exited with an error; `stderr` is the end of its output.
     #[error("`{command}` {exit}{}", tail(.stderr))]
     Failed {
-        /// The command.
         command: String,
-        /// How it ended.
         exit: Exit,
-        /// The end of its stderr.
         stderr: String,
     },
-    /// A local file to send cannot be read.
     #[error("cannot send {}", path.display())]
-    Source {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A local file to send is not what can be sent.
+    Source { path: PathBuf, source: io::Error },
     #[error("cannot send {}: {problem}", path.display())]
     #[diagnostic(help(
-        "links are followed, and only files and directories can be sent: mend or remove it"
+        "links are followed, and only files and directories can be sent; fix or remove it"
     ))]
-    Unsendable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The far side could not put things in place.
+    Unsendable { path: PathBuf, problem: String },
+    /// The remote side could not store the files.
     #[error("the upload to {destination} failed: {reason}")]
-    #[diagnostic(help("nothing half-written was left there"))]
-    Upload {
-        /// Remote path, or how many.
-        destination: String,
-        /// What the far side said.
-        reason: String,
-    },
-    /// The far side could not read what was asked for.
+    #[diagnostic(help("no partial file was left there"))]
+    Upload { destination: String, reason: String },
+    /// The remote side could not read the path.
     #[error("cannot download {path}: {reason}")]
-    Download {
-        /// Remote path.
-        path: String,
-        /// What the far side said.
-        reason: String,
-    },
-    /// The server sent what was not asked for.
-    #[error("refused what the server sent for {path}: {problem}")]
+    Download { path: String, reason: String },
+    /// The server sent a path outside the requested one, or an unexpected file type.
+    #[error("rejected the server's data for {path}: {problem}")]
     #[diagnostic(help(
-        "an honest server does not send this; nothing was written outside the destination"
+        "a well-behaved server never sends this; nothing was written outside the destination"
     ))]
-    Hostile {
-        /// Remote path.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A local file cannot be written.
+    Hostile { path: String, problem: String },
     #[error("cannot write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
 }
 
 impl SshError {
-    /// Whether trying again cannot help.
+    /// Returns true if a retry cannot succeed.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::HostKeyDiffers { .. }
@@ -280,17 +165,17 @@ impl SshError {
         }
     }
 
-    /// Whether the server did not accept our key.
-    pub(super) fn is_refusal(&self) -> bool {
+    /// Returns true if the server rejected our key.
+    pub(super) fn is_rejection(&self) -> bool {
         match self {
             Self::Refused { .. } => true,
-            Self::Jump { source, .. } => source.is_refusal(),
+            Self::Jump { source, .. } => source.is_rejection(),
             _ => false,
         }
     }
 }
 
-/// A duration for people: `300ms`, `2.5s`, `300s`.
+/// Formats a duration: `300ms`, `2.5s`, `300s`.
 fn seconds(duration: Duration) -> String {
     match duration.as_millis() {
         millis @ 0..1000 => format!("{millis}ms"),

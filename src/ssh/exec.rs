@@ -1,4 +1,4 @@
-//! Commands on the far side: one session each.
+//! Runs remote commands, each in its own channel.
 
 use std::fmt;
 use std::future::Future;
@@ -12,28 +12,28 @@ use tokio::time::timeout;
 use super::lines::Lines;
 use super::{Exit, Session, SshError, quote};
 
-/// stdin goes out in pieces of this size.
-const PIECE: usize = 256 << 10;
-/// A daemon started by a command keeps its output open; the command is over this long after it has exited and all is silent.
+/// Size of the chunks in which stdin is sent.
+const STDIN_CHUNK_BYTES: usize = 256 << 10;
+/// A daemon that a command started may keep its output open. The command counts as done after this much silence since its exit.
 const SILENCE_AFTER_EXIT: Duration = Duration::from_secs(2);
-/// The end of stderr that an error carries.
-const STDERR_KEPT: usize = 4 << 10;
-/// SSH's number for stderr.
+/// Errors carry at most this much from the end of stderr.
+const MAX_STDERR_BYTES: usize = 4 << 10;
+/// SSH's data type code for stderr (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
 
-/// Where output came from.
+/// Output stream of a remote command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Source {
+pub(super) enum OutputStream {
     Stdout,
     Stderr,
 }
 
 impl Session {
-    /// Runs a command as root (through `sudo -n` when the login is not root), feeds it `stdin`, and hands each line of stdout and
-    /// stderr to `line` as it comes.
+    /// Runs a command as root (through `sudo -n` unless the login is root), sends it `stdin`, and passes each line of stdout and
+    /// stderr to `line` as it arrives.
     ///
     /// # Errors
-    /// The connection dropped. A command that ran and failed is an [`Exit`].
+    /// Fails if the connection drops. A command that ran and failed returns its [`Exit`].
     pub async fn exec(
         &self,
         command: &str,
@@ -48,8 +48,8 @@ impl Session {
                 |input| send_all(input, stdin),
                 async |source, bytes: &[u8]| {
                     match source {
-                        Source::Stdout => stdout.push(bytes, line),
-                        Source::Stderr => stderr.push(bytes, line),
+                        OutputStream::Stdout => stdout.push(bytes, line),
+                        OutputStream::Stderr => stderr.push(bytes, line),
                     }
                     Ok(())
                 },
@@ -60,10 +60,10 @@ impl Session {
         exit
     }
 
-    /// Runs a command as root and returns its stdout; any exit code but 0 is an error with the end of stderr.
+    /// Runs a command as root and returns its stdout.
     ///
     /// # Errors
-    /// As said, and when the connection drops.
+    /// Fails on a nonzero exit code, with the end of stderr, and if the connection drops.
     pub async fn output(&self, command: &str) -> Result<String, SshError> {
         let mut stdout = Vec::new();
         let mut stderr = Tail::default();
@@ -73,8 +73,8 @@ impl Session {
                 |input| send_all(input, &[]),
                 async |source, bytes: &[u8]| {
                     match source {
-                        Source::Stdout => stdout.extend_from_slice(bytes),
-                        Source::Stderr => stderr.push(bytes),
+                        OutputStream::Stdout => stdout.extend_from_slice(bytes),
+                        OutputStream::Stderr => stderr.push(bytes),
                     }
                     Ok(())
                 },
@@ -90,14 +90,14 @@ impl Session {
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     }
 
-    /// Runs a command, lets `feed` write its stdin, and hands on its output as it comes.
+    /// Runs a command while `feed` writes its stdin and `output` takes its output.
     ///
-    /// An error of `feed` or `output` ends the command; a command that ends early ends `feed`.
+    /// An error of `feed` or `output` ends the command. A command that exits early cancels `feed`.
     pub(super) async fn converse<'a, Feed, Feeding>(
         &self,
         command: &str,
         feed: Feed,
-        mut output: impl AsyncFnMut(Source, &[u8]) -> Result<(), SshError>,
+        mut output: impl AsyncFnMut(OutputStream, &[u8]) -> Result<(), SshError>,
     ) -> Result<Exit, SshError>
     where
         Feed: FnOnce(Input) -> Feeding,
@@ -119,7 +119,7 @@ impl Session {
                 result = &mut feeding, if !all_sent => {
                     all_sent = true;
                     match result {
-                        // A closed channel says why in the messages that are still to come.
+                        // The messages still to come tell why the channel was closed.
                         Ok(()) | Err(FeedError::Closed) => continue,
                         Err(FeedError::Local(error)) => return Err(error),
                     }
@@ -129,9 +129,9 @@ impl Session {
                 break;
             };
             match message {
-                ChannelMsg::Data { data } => output(Source::Stdout, &data).await?,
+                ChannelMsg::Data { data } => output(OutputStream::Stdout, &data).await?,
                 ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                    output(Source::Stderr, &data).await?;
+                    output(OutputStream::Stderr, &data).await?;
                 }
                 ChannelMsg::ExitStatus { exit_status } => exit = Some(Exit::code(exit_status)),
                 ChannelMsg::ExitSignal { signal_name, .. } => {
@@ -146,7 +146,7 @@ impl Session {
         exit.ok_or_else(|| self.disconnected())
     }
 
-    /// Opens a channel and asks for the command to be run in it.
+    /// Opens a channel and starts the command in it.
     async fn start(&self, command: &str) -> Result<(ChannelReadHalf, Input), SshError> {
         let channel = self.handle.channel_open_session().await;
         let (messages, writer) = channel
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    /// The connection is gone; tells why as far as that is known.
+    /// Returns the error for a lost connection, with the reason if it is known.
     pub(crate) fn disconnected(&self) -> SshError {
         let reason = self
             .farewell
@@ -182,20 +182,20 @@ impl Session {
     }
 }
 
-/// The command line for the far side, whatever login shell it has.
+/// Returns a command line that works in any login shell.
 fn as_root(command: &str, is_root: bool) -> String {
     let sudo = if is_root { "" } else { "sudo -n -- " };
     format!("exec {sudo}/bin/sh -c {}", quote(command))
 }
 
-/// stdin of a remote command. Dropping it closes the channel, so that a command given up is told.
+/// Stdin of a remote command. Dropping it closes the channel, which tells an abandoned command to end.
 pub(super) struct Input(Option<ChannelWriteHalf<Msg>>);
 
-/// Why feeding a command ended early.
+/// Reason for an early end of stdin.
 pub(super) enum FeedError {
-    /// The command or the connection is gone.
+    /// The command has exited or the connection was lost.
     Closed,
-    /// What was to be sent cannot be had.
+    /// The local data could not be read.
     Local(SshError),
 }
 
@@ -211,7 +211,7 @@ impl Input {
             .map_err(|_| FeedError::Closed)
     }
 
-    /// Ends stdin and keeps the channel until the command has ended.
+    /// Sends end-of-file and keeps the channel open until the command exits.
     pub(super) async fn end(self) -> Result<(), FeedError> {
         self.writer().eof().await.map_err(|_| FeedError::Closed)?;
         std::future::pending().await
@@ -228,26 +228,26 @@ impl Drop for Input {
 }
 
 async fn send_all(input: Input, bytes: &[u8]) -> Result<(), FeedError> {
-    for piece in bytes.chunks(PIECE) {
+    for piece in bytes.chunks(STDIN_CHUNK_BYTES) {
         input.send(piece.to_vec()).await?;
     }
     input.end().await
 }
 
-/// What a blocking task returned. A panic in it goes on here.
+/// Waits for a blocking task and propagates its panic.
 pub(super) async fn joined<T>(task: tokio::task::JoinHandle<T>) -> T {
     task.await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-/// The end of a stream.
+/// Keeps the last [`MAX_STDERR_BYTES`] of a stream.
 #[derive(Default)]
 pub(super) struct Tail(Vec<u8>);
 
 impl Tail {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
-        let excess = self.0.len().saturating_sub(STDERR_KEPT);
+        let excess = self.0.len().saturating_sub(MAX_STDERR_BYTES);
         self.0.drain(..excess);
     }
 
@@ -275,7 +275,7 @@ impl Exit {
         }
     }
 
-    /// Whether the command ended with exit code 0.
+    /// Returns true for exit code 0.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.code == Some(0)
@@ -285,9 +285,9 @@ impl Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.code, &self.signal) {
-            (Some(code), _) => write!(f, "ended with exit code {code}"),
-            (None, Some(signal)) => write!(f, "was ended by signal {signal}"),
-            (None, None) => f.write_str("ended without saying how"),
+            (Some(code), _) => write!(f, "exited with code {code}"),
+            (None, Some(signal)) => write!(f, "was killed by signal {signal}"),
+            (None, None) => f.write_str("ended without an exit status"),
         }
     }
 }

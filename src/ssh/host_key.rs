@@ -1,16 +1,17 @@
-//! Is the host who it should be? One given key, or a `known_hosts` file; never trust on first use.
+//! Host key verification against one given key or a `known_hosts` file. Never trusts on first use.
 
 use std::path::{Path, PathBuf};
 
-use data_encoding::BASE64;
 use ring::hmac;
 use russh::keys::Algorithm;
+use russh::keys::ssh_key::known_hosts::{self, HostPatterns, Marker};
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 
 use super::SshError;
 use crate::plan::HostKey;
+use crate::sign::matches_list;
 
-/// What a host must show.
+/// Expected key of a host.
 #[derive(Clone, Debug)]
 pub(super) struct Expected {
     address: String,
@@ -24,7 +25,7 @@ enum Keys {
     Known { file: PathBuf, entries: Vec<Entry> },
 }
 
-/// A line of `known_hosts` that names the host.
+/// A line of `known_hosts` that matches the host.
 #[derive(Clone, Debug)]
 struct Entry {
     line: usize,
@@ -33,7 +34,7 @@ struct Entry {
 }
 
 impl Expected {
-    /// Reads what a host must show. A missing `known_hosts` file knows nobody.
+    /// Reads the expected key. A missing `known_hosts` file counts as empty.
     pub(super) fn read(address: &str, port: u16, host_key: &HostKey) -> Result<Self, SshError> {
         let keys = match host_key {
             HostKey::Key(text) => {
@@ -56,7 +57,7 @@ impl Expected {
         })
     }
 
-    /// The host-key algorithms to ask for: those of the known keys first, since a host shows only one of its keys.
+    /// Orders host key algorithms, those of the known keys first: a host shows only one of its keys.
     pub(super) fn algorithms(&self, default: &[Algorithm]) -> Vec<Algorithm> {
         let known: Vec<Algorithm> = match &self.keys {
             Keys::Exactly(key) => vec![key.algorithm()],
@@ -76,7 +77,7 @@ impl Expected {
         first.into_iter().cloned().collect()
     }
 
-    /// Whether this key, which the host has proved to hold, is the right one.
+    /// Checks a key whose possession the host has proved.
     pub(super) fn check(&self, key: &PublicKey) -> Result<(), SshError> {
         match &self.keys {
             Keys::Exactly(expected) if expected.key_data() == key.key_data() => Ok(()),
@@ -133,7 +134,7 @@ impl Expected {
     }
 }
 
-/// Algorithm and fingerprint, as `ssh-keygen -l` shows them.
+/// Formats algorithm and fingerprint like `ssh-keygen -l`.
 pub(super) fn describe(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
 }
@@ -155,7 +156,7 @@ fn read(file: &Path) -> Result<String, SshError> {
     }
 }
 
-/// How `known_hosts` writes a host: with its port unless that is 22.
+/// Formats a host as in `known_hosts`, with its port unless that is 22.
 fn host_name(address: &str, port: u16) -> String {
     let address = address.to_lowercase();
     if port == 22 {
@@ -165,70 +166,33 @@ fn host_name(address: &str, port: u16) -> String {
     }
 }
 
-/// The lines that name `host`. Lines that cannot be read are passed over, as OpenSSH does.
+/// Returns the entries for `host`. Lines that cannot be parsed are skipped, as OpenSSH does.
 fn entries(text: &str, host: &str) -> Vec<Entry> {
     let entry = |(index, line): (usize, &str)| {
-        let mut words = line.split_whitespace().peekable();
-        let marker = words.next_if(|word| word.starts_with('@'));
-        // A certificate authority is no host key; karat asks hosts for plain keys only.
-        if marker.is_some_and(|marker| marker != "@revoked") {
+        let (line, _comment) = line.split_once('#').unwrap_or((line, ""));
+        // ssh-key splits at single spaces, OpenSSH at any white space.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let known: known_hosts::Entry = words.join(" ").parse().ok()?;
+        // karat asks hosts for plain keys only, which no certificate authority signs.
+        if known.marker() == Some(&Marker::CertAuthority) || !names(known.host_patterns(), host) {
             return None;
         }
-        let patterns = words.next().filter(|word| !word.starts_with('#'))?;
-        if !names(patterns, host) {
-            return None;
-        }
-        let key = PublicKey::from_openssh(&format!("{} {}", words.next()?, words.next()?)).ok()?;
         Some(Entry {
             line: index + 1,
-            revoked: marker.is_some(),
-            key,
+            revoked: known.marker() == Some(&Marker::Revoked),
+            key: known.public_key().clone(),
         })
     };
     text.lines().enumerate().filter_map(entry).collect()
 }
 
-/// Whether a comma-separated list of patterns names the host.
-fn names(patterns: &str, host: &str) -> bool {
-    let mut named = false;
-    for pattern in patterns.split(',') {
-        if let Some(excluded) = pattern.strip_prefix('!') {
-            if matches(excluded, host) {
-                return false;
-            }
-        } else if matches(pattern, host) {
-            named = true;
+fn names(patterns: &HostPatterns, host: &str) -> bool {
+    match patterns {
+        HostPatterns::Patterns(patterns) => matches_list(&patterns.join(",").to_lowercase(), host),
+        // HMAC-SHA1 of the name, written by `ssh-keygen -H`.
+        HostPatterns::HashedName { salt, hash } => {
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
+            hmac::verify(&key, host.as_bytes(), hash).is_ok()
         }
-    }
-    named
-}
-
-fn matches(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix("|1|") {
-        Some(hashed) => is_hash_of(hashed, host),
-        None => wildcard(pattern.to_lowercase().as_bytes(), host.as_bytes()),
-    }
-}
-
-/// `salt|hash`: HMAC-SHA1 of the name, which is what `ssh-keygen -H` writes.
-fn is_hash_of(hashed: &str, host: &str) -> bool {
-    let decode = |text: &str| BASE64.decode(text.as_bytes()).ok();
-    hashed
-        .split_once('|')
-        .and_then(|(salt, hash)| Some((decode(salt)?, decode(hash)?)))
-        .is_some_and(|(salt, hash)| {
-            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &salt);
-            hmac::verify(&key, host.as_bytes(), &hash).is_ok()
-        })
-}
-
-/// `*` is any run of characters, `?` any one.
-fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => (0..=text.len()).any(|skip| wildcard(rest, &text[skip..])),
-        (Some((b'?', rest)), Some((_, text))) => wildcard(rest, text),
-        (Some((a, rest)), Some((b, text))) if a == b => wildcard(rest, text),
-        _ => false,
     }
 }

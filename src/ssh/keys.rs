@@ -1,4 +1,4 @@
-//! Key pairs made for one build: karat's own, and the one by which the guest is known.
+//! Key pairs generated for one build: karat's login key and the guest's host key.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -18,10 +18,10 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Makes a new pair.
+    /// Generates a key pair with a comment.
     ///
     /// # Errors
-    /// The key cannot be written down, which no key made here causes.
+    /// Fails if the key cannot be encoded, which does not happen for ed25519.
     pub fn generate(comment: &str) -> Result<Self, Error> {
         let mut key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519)?;
         key.set_comment(comment);
@@ -31,13 +31,13 @@ impl KeyPair {
         })
     }
 
-    /// The private key as `ssh-keygen` writes it, unencrypted.
+    /// Returns the unencrypted private key in OpenSSH format.
     #[must_use]
     pub fn private_openssh(&self) -> &str {
         self.private.expose_secret()
     }
 
-    /// The public key as a line of `authorized_keys`, without a newline.
+    /// Returns the public key as a line of `authorized_keys`, without a newline.
     #[must_use]
     pub fn public_line(&self) -> &str {
         &self.public
@@ -46,7 +46,7 @@ impl KeyPair {
     /// Writes the private key to a new file that only its owner can read.
     ///
     /// # Errors
-    /// The file exists already, or cannot be written.
+    /// Fails if the file exists or cannot be written.
     pub fn write_private(&self, path: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)

@@ -1,9 +1,9 @@
-//! Bytes of a command's output as lines of text.
+//! Splits a command's output into lines of text.
 
-/// A line longer than this is handed on in pieces, so that endless output without a newline needs no endless memory.
-const LONGEST: usize = 64 << 10;
+/// Longer lines are passed on in pieces, so that output without newlines uses bounded memory.
+const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// Cuts a stream into lines: at newlines, and at the carriage returns with which progress meters overwrite themselves.
+/// Splits a stream at newlines, and at the carriage returns with which progress meters overwrite themselves.
 #[derive(Default)]
 pub(super) struct Lines {
     pending: Vec<u8>,
@@ -11,7 +11,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes more bytes and hands on the lines they complete.
+    /// Adds bytes and passes on each completed line.
     pub(super) fn push(&mut self, bytes: &[u8], line: &mut dyn FnMut(&str)) {
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let (text, end) = match piece.split_last() {
@@ -22,29 +22,32 @@ impl Lines {
             self.shorten(line);
             let is_crlf = end == Some(b'\n') && self.after_return && text.is_empty();
             if end == Some(b'\n') && !is_crlf || end == Some(b'\r') && !self.pending.is_empty() {
-                self.hand_on(self.pending.len(), line);
+                self.emit(self.pending.len(), line);
             }
             self.after_return = end == Some(b'\r');
         }
     }
 
-    /// Hands on a last line that had no end.
+    /// Passes on the last line, if it has no newline.
     pub(super) fn finish(mut self, line: &mut dyn FnMut(&str)) {
         if !self.pending.is_empty() {
-            self.hand_on(self.pending.len(), line);
+            self.emit(self.pending.len(), line);
         }
     }
 
     fn shorten(&mut self, line: &mut dyn FnMut(&str)) {
-        while self.pending.len() > LONGEST {
+        while self.pending.len() > MAX_LINE_BYTES {
             // Not in the middle of a character: UTF-8 continues with bytes 10xxxxxx, at most three of them.
             let start = |&at: &usize| self.pending[at] & 0xc0 != 0x80;
-            let cut = (LONGEST - 3..=LONGEST).rev().find(start).unwrap_or(LONGEST);
-            self.hand_on(cut, line);
+            let cut = (MAX_LINE_BYTES - 3..=MAX_LINE_BYTES)
+                .rev()
+                .find(start)
+                .unwrap_or(MAX_LINE_BYTES);
+            self.emit(cut, line);
         }
     }
 
-    fn hand_on(&mut self, length: usize, line: &mut dyn FnMut(&str)) {
+    fn emit(&mut self, length: usize, line: &mut dyn FnMut(&str)) {
         line(&String::from_utf8_lossy(&self.pending[..length]));
         self.pending.drain(..length);
     }
@@ -86,7 +89,7 @@ mod tests {
     fn an_endless_line_comes_in_pieces_at_character_borders() {
         let text = "é".repeat(100_000);
         let found = lines(&[b"x", text.as_bytes()]);
-        assert!(found.len() > 2 && found.iter().all(|line| line.len() <= LONGEST));
+        assert!(found.len() > 2 && found.iter().all(|line| line.len() <= MAX_LINE_BYTES));
         assert_eq!(found.concat(), format!("x{text}"));
     }
 }

@@ -1,4 +1,4 @@
-//! SSH to a machine: connect, run commands, move files. One connection, one session per step.
+//! SSH client: connects to a machine, runs commands, transfers files. One connection, one channel per command.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,31 +18,31 @@ mod stream;
 mod tunnel;
 mod upload;
 
-pub(crate) use connect::{Refusal, connect_with};
+pub(crate) use connect::{RejectedKey, connect_with};
 pub use error::SshError;
 pub use quote::quote;
-pub use tunnel::{Forward, Stream};
+pub use tunnel::{ForwardedPort, ForwardedStream};
 
-/// Where to connect and how both sides prove who they are.
+/// Address of a machine and the keys of both sides.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Name or address.
+    /// Host name or IP address.
     pub address: String,
-    /// TCP port.
+    /// TCP port of the SSH server.
     pub port: u16,
-    /// Login name.
+    /// Login name on the machine.
     pub user: String,
-    /// How karat proves who it is.
+    /// Key with which karat logs in.
     pub auth: Auth,
-    /// What the host must prove.
+    /// Key that the host must present.
     pub host_key: crate::plan::HostKey,
-    /// A host to go through first.
+    /// Jump host to connect through.
     pub jump: Option<Box<Target>>,
-    /// A command whose standard input and output lead there, instead of a TCP connection.
+    /// Command whose stdin and stdout replace the TCP connection, as OpenSSH's `ProxyCommand`.
     pub proxy: Option<Vec<String>>,
 }
 
-/// How karat proves who it is.
+/// Source of the key with which karat logs in.
 #[derive(Clone, Debug)]
 pub enum Auth {
     /// A private key file (OpenSSH or PEM).
@@ -51,17 +51,17 @@ pub enum Auth {
     Agent,
 }
 
-/// An open connection; closing it ends what runs in it.
+/// An open SSH connection. Closing it ends the commands that run in it.
 pub struct Session {
     handle: connect::Connection,
-    /// `user@address:port`, for messages.
+
     login: String,
     is_root: bool,
     farewell: connect::Farewell,
     forwards: tunnel::Asking,
-    /// The connection that this one goes through.
+    /// Connection to the jump host that carries this one.
     jump: Option<Box<Session>>,
-    /// Cuts the connection when the session is dropped.
+    /// Closes the connection when the session is dropped.
     _cut: connect::Cut,
 }
 
@@ -72,77 +72,75 @@ impl fmt::Debug for Session {
 }
 
 impl Target {
-    /// `address:port`, for messages.
     fn place(&self) -> String {
         format!("{}:{}", self.address, self.port)
     }
 
-    /// `user@address:port`, for messages.
     fn login(&self) -> String {
         format!("{}@{}", self.user, self.place())
     }
 }
 
-/// How a remote command ended.
+/// Exit status of a remote command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit code, unless a signal ended it.
+    /// Exit code; `None` if a signal killed the command.
     pub code: Option<u32>,
-    /// The signal that ended it, as in `KILL`.
+    /// Name of the signal that killed the command, as in `KILL`.
     pub signal: Option<String>,
 }
 
-/// One thing to put into the machine.
+/// A file or directory to upload.
 #[derive(Clone, Debug)]
-pub struct Item {
-    /// A local file or directory, or bytes in memory.
-    pub source: ItemSource,
+pub struct UploadItem {
+    /// Content of the item.
+    pub source: UploadContent,
     /// Remote path; a trailing `/` or an existing directory means "into it".
     pub destination: String,
-    /// Permission bits of files; `None` takes 0755 for an executable source, else 0644. Directories get 0755.
+    /// Permission bits of files; `None` means 0755 for an executable source, else 0644. Directories get 0755.
     pub mode: Option<u32>,
-    /// `user` or `user:group`.
+    /// Owner of the remote file, `user` or `user:group`.
     pub owner: String,
 }
 
-/// Where an item's bytes are.
+/// Content of an [`UploadItem`].
 #[derive(Clone, Debug)]
-pub enum ItemSource {
-    /// A file or directory.
+pub enum UploadContent {
+    /// A local file or directory.
     Path(PathBuf),
-    /// A file, under another name than it has here.
+    /// A local file that gets another name on the machine.
     Named {
-        /// The file.
+        /// Path of the local file.
         path: PathBuf,
-        /// Its name in a destination that is a directory.
+        /// File name used if the destination is a directory.
         name: String,
     },
-    /// Bytes.
+    /// Content held in memory.
     Bytes(Vec<u8>),
 }
 
-/// Connects, trying again until `within` has passed; the error holds the reason of the last failure.
+/// Connects to a machine, with retries until `within` has passed. Dropping the future gives up at once.
 ///
 /// # Errors
-/// Wrong key, changed host key, no answer in time. Dropping the future gives up at once.
+/// Fails at once on a bad key or host key, else with the last error when the time is over.
 pub async fn connect(target: &Target, within: Duration) -> Result<Session, SshError> {
-    connect_with(target, within, Refusal::MayPass).await
+    connect_with(target, within, RejectedKey::MayBecomeValid).await
 }
 
 impl Session {
-    /// Says goodbye and closes the connection.
+    /// Disconnects cleanly, within two seconds.
     pub async fn close(self) {
         let goodbye = self
             .handle
             .disconnect(russh::Disconnect::ByApplication, "", "");
-        // A server that does not listen any more must not hold us up; dropping the session cuts the line anyway.
+        // A dead server must not delay us; dropping the session closes the connection anyway.
         let said = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
         if let Ok(Ok(())) = said {
             let _ended = tokio::time::timeout(Duration::from_secs(1), self.handle).await;
         }
     }
 
-    /// Whether the connection is still up.
+    /// Returns true while the connection, and that to the jump host, is up.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.handle.is_closed() && self.jump.as_ref().is_none_or(|jump| jump.is_open())

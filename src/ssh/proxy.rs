@@ -1,4 +1,4 @@
-//! A command whose standard input and output lead to the SSH server, as OpenSSH's `ProxyCommand`.
+//! Connection through a command's stdin and stdout, like OpenSSH's `ProxyCommand`.
 
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -12,21 +12,21 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use crate::os::child;
 
-/// As much of what it says is kept for an error.
-const SAID: usize = 2 << 10;
+/// Errors carry at most this much from the end of its stderr.
+const MAX_STDERR_BYTES: usize = 2 << 10;
 
-/// The running command. Dropping it ends it with all that it has started.
+/// The running command. Dropping it kills the command and its child processes.
 pub(super) struct Proxy {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
 }
 
-/// The end of what a command has said on its standard error.
-pub(super) type Said = Arc<Mutex<Vec<u8>>>;
+/// End of the command's stderr.
+pub(super) type Stderr = Arc<Mutex<Vec<u8>>>;
 
 impl Proxy {
-    pub(super) fn start(command: &[String]) -> io::Result<(Self, Said)> {
+    pub(super) fn start(command: &[String]) -> io::Result<(Self, Stderr)> {
         let (program, arguments) = command.split_first().ok_or(ErrorKind::InvalidInput)?;
         let mut child = child::command(program)
             .args(arguments)
@@ -38,39 +38,39 @@ impl Proxy {
         let (Some(input), Some(output), Some(error)) = pipes else {
             return Err(ErrorKind::BrokenPipe.into());
         };
-        let said = Said::default();
-        tokio::spawn(listen(error, Arc::clone(&said)));
+        let stderr = Stderr::default();
+        tokio::spawn(collect_stderr(error, Arc::clone(&stderr)));
         let proxy = Self {
             child,
             input,
             output,
         };
-        Ok((proxy, said))
+        Ok((proxy, stderr))
     }
 }
 
-/// A command that nobody listens to would stop once its pipe is full.
-async fn listen(mut error: ChildStderr, said: Said) {
+/// Reads stderr to its end: the command would block on a full pipe.
+async fn collect_stderr(mut error: ChildStderr, kept: Stderr) {
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = error.read(&mut buffer).await {
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.extend_from_slice(&buffer[..count]);
-        let surplus = said.len().saturating_sub(SAID);
-        said.drain(..surplus);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&buffer[..count]);
+        let surplus = kept.len().saturating_sub(MAX_STDERR_BYTES);
+        kept.drain(..surplus);
     }
 }
 
-/// What a command has said, in one line.
-pub(super) fn shown(said: &Said) -> String {
-    let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = String::from_utf8_lossy(&said);
+/// Joins the collected stderr into one line.
+pub(super) fn one_line(stderr: &Stderr) -> String {
+    let bytes = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Not the child alone: the AWS CLI runs the plugin that holds the session as a child of its own.
+        // The whole group: the AWS CLI runs the plugin that holds the session as its own child.
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(group) = id.and_then(Pid::from_raw) {
             let _gone = kill_process_group(group, Signal::KILL);
@@ -120,18 +120,18 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_go_both_ways_and_the_end_of_stderr_is_kept() {
-        let (mut proxy, said) = Proxy::start(&shell("echo no >&2; exec cat")).unwrap();
+        let (mut proxy, stderr) = Proxy::start(&shell("echo no >&2; exec cat")).unwrap();
         proxy.write_all(b"SSH-2.0-x").await.unwrap();
         let mut answer = [0; 9];
         proxy.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"SSH-2.0-x");
         for _ in 0..100 {
-            if shown(&said) == "no" {
+            if one_line(&stderr) == "no" {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("{:?} is not what it said", shown(&said));
+        panic!("unexpected stderr {:?}", one_line(&stderr));
     }
 
     #[tokio::test]

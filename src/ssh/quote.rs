@@ -1,27 +1,20 @@
-//! Words for a remote shell.
+//! Quoting for remote shells.
 
-/// One word that a POSIX shell reads back as exactly `text`, whatever it holds.
+/// Quotes `text` as one word that a POSIX shell reads back unchanged.
 #[must_use]
 pub fn quote(text: &str) -> String {
-    String::from_utf8_lossy(&quote_bytes(text.as_bytes())).into_owned()
+    let quoter = shlex::Quoter::new().allow_nul(true);
+    quoter.quote(text).expect(INFALLIBLE).into_owned()
 }
 
-/// As [`quote`], for names that need not be UTF-8.
+/// Like [`quote`], for names that need not be UTF-8.
 pub(super) fn quote_bytes(text: &[u8]) -> Vec<u8> {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:,+@%".contains(byte);
-    if !text.is_empty() && text.iter().all(plain) {
-        return text.to_vec();
-    }
-    let mut quoted = vec![b'\''];
-    for &byte in text {
-        match byte {
-            b'\'' => quoted.extend_from_slice(br"'\''"),
-            _ => quoted.push(byte),
-        }
-    }
-    quoted.push(b'\'');
-    quoted
+    let quoter = shlex::bytes::Quoter::new().allow_nul(true);
+    quoter.quote(text).expect(INFALLIBLE).into_owned()
 }
+
+/// Callers refuse NUL where it could come from a user, each with its own message.
+const INFALLIBLE: &str = "only NUL is an error, and it is allowed here";
 
 #[cfg(test)]
 mod tests {

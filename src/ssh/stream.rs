@@ -1,4 +1,4 @@
-//! A byte stream to an SSH server that tells a silent server from a slow one, and that can be cut.
+//! A byte stream to an SSH server that detects the server's greeting and can be closed from outside.
 
 use std::io;
 use std::pin::Pin;
@@ -7,12 +7,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A stream that ends when its token is cancelled.
+/// A stream that fails once its token is cancelled.
 ///
-/// russh's session is a task of its own, which a dropped handle does not end while it waits for the server; cutting the stream does.
+/// russh runs a session in its own task. Dropping the handle does not end that task while it waits for the server; closing
+/// the stream does.
 pub(super) struct Wire<S> {
     stream: S,
-    /// What was read ahead while waiting for the server's first words.
+    /// Bytes of the greeting, read ahead.
     ahead: Vec<u8>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
@@ -26,14 +27,14 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         }
     }
 
-    /// Waits until the server has said something; an SSH server speaks first.
+    /// Waits for the server's first bytes; an SSH server speaks first.
     pub(super) async fn greeting(&mut self) -> io::Result<()> {
         let mut buffer = [0; 64];
         let count = self.stream.read(&mut buffer).await?;
         if count == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "the connection was closed before the server said anything",
+                "the server closed the connection without a greeting",
             ));
         }
         self.ahead.extend_from_slice(&buffer[..count]);

@@ -1,4 +1,4 @@
-//! Remote forwards: a port on the machine's loopback whose connections end here.
+//! Remote port forwarding: connections to a port on the machine's loopback arrive here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,40 +9,40 @@ use tokio::sync::mpsc;
 
 use super::{Session, SshError};
 
-/// Only programs in the machine itself may come this way.
+/// Only programs on the machine itself may connect.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// One connection that a program in the machine has made.
-pub type Stream = ChannelStream<Msg>;
+/// A connection made by a program on the machine.
+pub type ForwardedStream = ChannelStream<Msg>;
 
-/// A port on the machine's loopback. The machine's sshd closes it when the session ends.
+/// A forwarded port on the machine's loopback. The machine's sshd closes it when the session ends.
 #[derive(Debug)]
-pub struct Forward {
+pub struct ForwardedPort {
     port: u16,
-    streams: mpsc::UnboundedReceiver<Stream>,
+    streams: mpsc::UnboundedReceiver<ForwardedStream>,
 }
 
-impl Forward {
-    /// The port, which the machine's sshd chose.
+impl ForwardedPort {
+    /// Returns the port that the machine's sshd chose.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The next connection; `None` once the session has ended.
-    pub async fn next(&mut self) -> Option<Stream> {
+    /// Waits for the next connection; `None` once the session has ended.
+    pub async fn next(&mut self) -> Option<ForwardedStream> {
         self.streams.recv().await
     }
 }
 
-/// Who takes the connections of which port.
-type Takers = Mutex<HashMap<u32, mpsc::UnboundedSender<Stream>>>;
+/// Receivers of forwarded connections, by port.
+type Takers = Mutex<HashMap<u32, mpsc::UnboundedSender<ForwardedStream>>>;
 
-/// The side that hands connections on. It belongs to the connection, so that all forwards end with it.
+/// Dispatches incoming connections. The SSH connection owns it, so all forwards end with the connection.
 #[derive(Default)]
 pub(super) struct Forwards(Arc<Takers>);
 
-/// The side that asks for forwards.
+/// Registers forwards, for [`Session`].
 pub(super) struct Asking(Weak<Takers>);
 
 impl Forwards {
@@ -50,7 +50,7 @@ impl Forwards {
         Asking(Arc::downgrade(&self.0))
     }
 
-    /// Who takes connections of this port, unless it has gone.
+    /// Returns the receiver for a port, unless it was dropped.
     pub(super) fn taker(&self, port: u32) -> Option<Taker> {
         let takers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let taker = takers.get(&port)?.clone();
@@ -58,22 +58,22 @@ impl Forwards {
     }
 }
 
-/// Takes connections of one port.
-pub(super) struct Taker(mpsc::UnboundedSender<Stream>);
+/// Receiver of the connections to one port.
+pub(super) struct Taker(mpsc::UnboundedSender<ForwardedStream>);
 
 impl Taker {
     pub(super) fn take(&self, channel: Channel<Msg>) {
-        // It may have gone in this moment; then the connection closes.
+        // If the receiver was dropped just now, the connection closes.
         let _gone = self.0.send(channel.into_stream());
     }
 }
 
 impl Session {
-    /// Opens a port on the machine's loopback and hands on the connections that are made to it.
+    /// Opens a port on the machine's loopback and forwards its connections.
     ///
     /// # Errors
-    /// The machine's sshd does not allow it, or the connection dropped.
-    pub async fn forward_remote(&self) -> Result<Forward, SshError> {
+    /// Fails if the machine's sshd forbids forwarding or the connection drops.
+    pub async fn forward_remote(&self) -> Result<ForwardedPort, SshError> {
         let port = match self.handle.tcpip_forward(LOOPBACK, 0).await {
             Ok(port) => port,
             Err(russh::Error::RequestDenied) => {
@@ -88,15 +88,15 @@ impl Session {
             let mut takers = takers.lock().unwrap_or_else(PoisonError::into_inner);
             takers.insert(port, sender);
         }
-        // A port has 16 bits; the protocol has 32 for it.
+        // Ports have 16 bits; the protocol uses 32.
         let port = u16::try_from(port).map_err(|_| self.disconnected())?;
-        Ok(Forward { port, streams })
+        Ok(ForwardedPort { port, streams })
     }
 
     /// Closes the port of a forward before the session ends.
     ///
     /// # Errors
-    /// The connection dropped.
+    /// Fails if the connection drops.
     pub async fn end_forward(&self, port: u16) -> Result<(), SshError> {
         let port = u32::from(port);
         if let Some(takers) = self.forwards.0.upgrade() {

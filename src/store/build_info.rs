@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::os::user;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
@@ -55,10 +56,7 @@ impl Record {
             started: run.started,
             finished: run.finished,
             phases: run.phases,
-            host: rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .into_owned(),
+            host: user::host(),
             accelerator: run.accelerator,
             karat: env!("CARGO_PKG_VERSION").to_owned(),
         }

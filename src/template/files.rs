@@ -1,14 +1,32 @@
-//! What must hold for the files that a template names, looked at before anything is launched.
+//! Checks of the host files that a template names, made before anything is launched.
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::problem::Problem;
-use crate::plan::check::{Need, NeedKind};
+use super::problem::{Problem, Span};
 
-/// Says what is wrong with a path, if anything.
-pub(super) fn check(need: &Need, force: bool) -> Option<Problem> {
+/// A condition on a host file, to be checked before a build starts.
+#[derive(Debug)]
+pub(crate) struct Need {
+    pub(crate) path: PathBuf,
+    /// Path as the template has it.
+    pub(crate) written: String,
+    pub(crate) span: Span,
+    pub(crate) kind: NeedKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NeedKind {
+    File,
+    FileOrDirectory,
+    PrivateKey,
+    /// Nothing may exist at the path.
+    Absent,
+}
+
+/// Returns the problem with a path, if any.
+pub(crate) fn check(need: &Need, force: bool) -> Option<Problem> {
     let Need {
         path,
         written,
@@ -17,9 +35,9 @@ pub(super) fn check(need: &Need, force: bool) -> Option<Problem> {
     } = need;
     let problem = |what: String| Problem::at(span.clone(), what);
     if *kind == NeedKind::Absent {
-        // A dangling link is something too, so links are not followed.
+        // A dangling link counts as existing, so links are not followed.
         return (!force && fs::symlink_metadata(path).is_ok()).then(|| {
-            problem(format!("{written:?} exists already"))
+            problem(format!("{written:?} already exists"))
                 .help("remove it, choose another path, or use `--force` to replace it")
         });
     }
@@ -27,11 +45,9 @@ pub(super) fn check(need: &Need, force: bool) -> Option<Problem> {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let problem = problem(format!("{written:?} does not exist"));
-            return Some(
-                problem.help(format!("it was looked for in {}", looked_in(path, written))),
-            );
+            return Some(problem.help(format!("karat looked in {}", looked_in(path, written))));
         }
-        Err(error) => return Some(problem(format!("{written:?} cannot be used: {error}"))),
+        Err(error) => return Some(problem(format!("cannot use {written:?}: {error}"))),
     };
     if metadata.is_dir() && *kind != NeedKind::FileOrDirectory {
         return Some(problem(format!("{written:?} is a directory")));
@@ -40,7 +56,7 @@ pub(super) fn check(need: &Need, force: bool) -> Option<Problem> {
         return None;
     }
     if let Err(error) = fs::File::open(path) {
-        return Some(problem(format!("{written:?} cannot be read: {error}")));
+        return Some(problem(format!("cannot read {written:?}: {error}")));
     }
     if *kind == NeedKind::PrivateKey {
         return private_key(path)
@@ -51,7 +67,7 @@ pub(super) fn check(need: &Need, force: bool) -> Option<Problem> {
 
 fn looked_in(path: &Path, written: &str) -> String {
     if Path::new(written).is_absolute() {
-        "that very place".to_owned()
+        "exactly that place".to_owned()
     } else {
         let dir = path.parent().unwrap_or(path);
         format!(
@@ -67,11 +83,11 @@ fn private_key(path: &Path) -> Option<(String, &'static str)> {
         Ok(_) => None,
         Err(Error::KeyIsEncrypted) => Some((
             "is encrypted with a passphrase".to_owned(),
-            "use a key without one, or leave `key_file` out and add this key to an SSH agent",
+            "use a key without a passphrase, or omit `key_file` and add this key to an SSH agent",
         )),
         Err(error) => Some((
             format!("is not a private key: {error}"),
-            "name the private key (the file without `.pub`) in OpenSSH or PEM form",
+            "give the private key (the file without `.pub`) in OpenSSH or PEM format",
         )),
     }
 }

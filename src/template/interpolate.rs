@@ -1,7 +1,7 @@
-//! `{{ name }}` in string values. `{{{{` is a literal `{{`; `}}` alone means itself.
+//! Replaces `{{ name }}` in string values. `{{{{` is a literal `{{`; a lone `}}` stands for itself.
 //!
-//! A secret is not replaced by its value but by a private mark around its name, which [`text`] turns into
-//! [`Part::Secret`]. Marks are allowed only where a secret cannot end up in a log or a manifest.
+//! A secret is replaced not by its value but by its name between private marks, which [`text`] turns into [`TextPart::Secret`].
+//! Secrets are allowed only where they cannot end up in a log or a manifest.
 
 use std::ops::Range;
 
@@ -10,30 +10,30 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::problem::{Problem, Span};
 use super::tree::{Removed, Tree, remove};
 use super::variables::Scope;
-use crate::secret::{Part, Text};
+use crate::secret::{Text, TextPart};
 
-// Noncharacters: no text that means anything holds them, and those that do are refused below.
+// Unicode noncharacters: valid text does not contain them, and `expand_with` refuses them.
 const OPEN: char = '\u{FDD0}';
 const CLOSE: char = '\u{FDD1}';
 
-/// What a reference stands for.
+/// Meaning of a referenced name.
 pub(super) enum Meaning {
     Value(String),
     Secret,
-    /// Something that was reported elsewhere.
+    /// The name has an error that is reported elsewhere.
     Broken,
 }
 
-/// A piece of a string.
+/// Part of a scanned string.
 #[derive(Debug, PartialEq, Eq)]
-enum Piece<'a> {
+enum Segment<'a> {
     Literal(&'a str),
-    /// What is between the braces, and where they are.
+    /// Text between the braces, and the range of both.
     Reference(&'a str, Range<usize>),
     Unclosed(Range<usize>),
 }
 
-/// Replaces every reference in the tree, in place. What cannot be replaced is reported and taken out.
+/// Replaces every reference in the tree. Values with an invalid reference are reported and removed.
 pub(super) fn interpolate(
     source: &str,
     tree: &mut Tree<'_>,
@@ -56,14 +56,14 @@ pub(super) fn interpolate(
     }
 }
 
-/// Text in which marks are secrets again.
+/// Converts marks back to secrets.
 pub(crate) fn text(marked: &str) -> Text {
     let mut parts = Vec::new();
     for (index, piece) in marked.split([OPEN, CLOSE]).enumerate() {
         match (index % 2, piece) {
             (0, "") => {}
-            (0, literal) => parts.push(Part::Literal(literal.to_owned())),
-            (_, name) => parts.push(Part::Secret(name.to_owned())),
+            (0, literal) => parts.push(TextPart::Literal(literal.to_owned())),
+            (_, name) => parts.push(TextPart::Secret(name.to_owned())),
         }
     }
     Text::new(parts)
@@ -113,7 +113,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Where a secret may be used: what runs in the guest or is written into it, and nothing that is shown or recorded.
+/// Returns true for keys that run in the guest or are written into it, and are neither shown nor recorded.
 fn secrets_allowed(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     matches!(
@@ -125,7 +125,7 @@ fn secrets_allowed(path: &[String]) -> bool {
     )
 }
 
-/// One string with its references replaced.
+/// Replaces the references in one string.
 pub(super) fn expand(
     source: &str,
     string: &str,
@@ -138,7 +138,7 @@ pub(super) fn expand(
     })
 }
 
-/// As [`expand`], with another place to look names up.
+/// Like [`expand`], with another way to look up names.
 pub(super) fn expand_with(
     source: &str,
     string: &str,
@@ -151,14 +151,14 @@ pub(super) fn expand_with(
         return Err(vec![Problem::at(span.clone(), what)]);
     }
     let (mut expanded, mut problems, mut broken, mut index) = (String::new(), Vec::new(), false, 0);
-    for piece in scan(string) {
-        let inner = match piece {
-            Piece::Literal(literal) => {
+    for segment in scan(string) {
+        let inner = match segment {
+            Segment::Literal(literal) => {
                 expanded.push_str(literal);
                 continue;
             }
-            Piece::Unclosed(_) => None,
-            Piece::Reference(inner, _) => Some(inner),
+            Segment::Unclosed(_) => None,
+            Segment::Reference(inner, _) => Some(inner),
         };
         let place = locate(source, span, index, inner);
         let inner = inner.map(str::trim);
@@ -188,21 +188,21 @@ pub(super) fn expand_with(
 fn malformed(place: Span, inner: Option<&str>) -> Problem {
     let what = match inner {
         None => "`{{` is not closed by `}}`".to_owned(),
-        Some(inner) => format!("`{inner}` is not the name of a variable"),
+        Some(inner) => format!("invalid variable name `{inner}`"),
     };
     Problem::at(place, what)
-        .help("names are made of a-z, 0-9 and _; for a literal `{{` write `{{{{`")
+        .help("names consist of a-z, 0-9 and _; for a literal `{{` write `{{{{`")
 }
 
 fn misplaced_secret(place: Span, name: &str) -> Problem {
     Problem::at(
         place,
-        format!("the secret `{name}` cannot be used here, where it would be shown or recorded"),
+        format!("the secret `{name}` cannot be used here, because this value is shown or recorded"),
     )
-    .help("secrets may be used in shell.inline, shell.environment and the content of a file")
+    .help("secrets are allowed in shell.inline, shell.environment and the content of a file")
 }
 
-/// Whether this can name a variable or a secret.
+/// Returns true for a valid name of a variable or secret.
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text
@@ -210,38 +210,37 @@ pub(super) fn is_name(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-fn scan(text: &str) -> Vec<Piece<'_>> {
-    let (mut pieces, mut at) = (Vec::new(), 0);
+fn scan(text: &str) -> Vec<Segment<'_>> {
+    let (mut segments, mut at) = (Vec::new(), 0);
     while let Some(offset) = text[at..].find("{{") {
         let open = at + offset;
-        pieces.push(Piece::Literal(&text[at..open]));
+        segments.push(Segment::Literal(&text[at..open]));
         let inside = open + 2;
         if text[inside..].starts_with("{{") {
-            pieces.push(Piece::Literal("{{"));
+            segments.push(Segment::Literal("{{"));
             at = inside + 2;
         } else if let Some(length) = text[inside..].find("}}") {
             at = inside + length + 2;
-            pieces.push(Piece::Reference(&text[inside..inside + length], open..at));
+            segments.push(Segment::Reference(&text[inside..inside + length], open..at));
         } else {
-            pieces.push(Piece::Unclosed(open..inside));
+            segments.push(Segment::Unclosed(open..inside));
             at = inside;
         }
     }
-    pieces.push(Piece::Literal(&text[at..]));
-    pieces
+    segments.push(Segment::Literal(&text[at..]));
+    segments
 }
 
-/// Where the reference with this index is in the source: found again in the raw text of the string, because escapes
-/// make places in the value differ from those in the text. A reference that is itself written with escapes is not
-/// found; then the whole string is the place.
+/// Locates a reference by its index in the source. It rescans the raw text of the string, because escapes shift offsets. For a
+/// reference that itself contains escapes, returns the span of the whole string.
 fn locate(source: &str, span: &Span, index: usize, wanted: Option<&str>) -> Span {
     let raw = source.get(span.clone()).unwrap_or_default();
     let place = scan(raw)
         .into_iter()
-        .filter_map(|piece| match piece {
-            Piece::Literal(_) => None,
-            Piece::Reference(inner, place) => Some((Some(inner), place)),
-            Piece::Unclosed(place) => Some((None, place)),
+        .filter_map(|segment| match segment {
+            Segment::Literal(_) => None,
+            Segment::Reference(inner, place) => Some((Some(inner), place)),
+            Segment::Unclosed(place) => Some((None, place)),
         })
         .nth(index)
         .filter(|(inner, _)| *inner == wanted);
@@ -282,10 +281,10 @@ mod tests {
             ("x {{ colour }}", Err("undefined at \"{{ colour }}\"")),
             (
                 "{{ .Names }}",
-                Err("`.Names` is not the name of a variable at \"{{ .Names }}\""),
+                Err("invalid variable name `.Names` at \"{{ .Names }}\""),
             ),
             ("{{ color", Err("`{{` is not closed by `}}` at \"{{\"")),
-            ("{{}}", Err("`` is not the name of a variable at \"{{}}\"")),
+            ("{{}}", Err("invalid variable name `` at \"{{}}\"")),
         ] {
             let expected = expected.map(str::to_owned).map_err(|e| vec![e.to_owned()]);
             assert_eq!(expanded(text), expected, "expanding {text:?}");
@@ -315,9 +314,9 @@ mod tests {
         assert_eq!(
             text(&marked),
             Text::new(vec![
-                Part::Literal("user:".into()),
-                Part::Secret("token".into()),
-                Part::Literal("@".into())
+                TextPart::Literal("user:".into()),
+                TextPart::Secret("token".into()),
+                TextPart::Literal("@".into())
             ])
         );
         assert_eq!(text(&marked).to_string(), "user:<secret token>@");

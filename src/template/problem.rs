@@ -1,4 +1,4 @@
-//! What is wrong with a template, pointing at the place.
+//! Errors in a template, with their place in its text.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,24 +6,24 @@ use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-/// A stretch of the template's text, in bytes.
+/// Byte range in the template's text.
 pub type Span = Range<usize>;
 
-/// One thing that is wrong.
+/// An error in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong.
+    /// Message of the error.
     pub what: String,
-    /// Where; `None` for what is nowhere in the text (an argument, a missing table).
+    /// Place in the text; `None` for a missing table or a command-line argument.
     pub span: Option<Span>,
-    /// Other places that belong to it, each with a word about it.
+    /// Related places, each with a label.
     pub also: Vec<(Span, String)>,
-    /// How to mend it.
+    /// Advice for fixing the error.
     pub help: Option<String>,
 }
 
 impl Problem {
-    /// Something wrong at a place.
+    /// Creates an error at a place in the text.
     #[must_use]
     pub fn at(span: Span, what: impl Into<String>) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Problem {
         }
     }
 
-    /// Something wrong that is nowhere in the text.
+    /// Creates an error without a place in the text.
     #[must_use]
     pub fn nowhere(what: impl Into<String>) -> Self {
         Self {
@@ -45,21 +45,18 @@ impl Problem {
         }
     }
 
-    /// Adds how to mend it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds how to mend it, if that is known.
     #[must_use]
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
         self
     }
 
-    /// Adds another place.
     #[must_use]
     pub fn and(mut self, span: Span, label: impl Into<String>) -> Self {
         self.also.push((span, label.into()));
@@ -67,19 +64,19 @@ impl Problem {
     }
 }
 
-/// Everything that is wrong with one template, in the order of the text.
+/// All errors of one template, in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateErrors {
-    /// The path that was given.
+    /// Path of the template.
     pub path: PathBuf,
-    /// The text that was read.
+    /// Text of the template.
     pub text: String,
-    /// At least one.
+    /// Errors, at least one.
     pub problems: Vec<Problem>,
 }
 
 impl TemplateErrors {
-    /// Sorts the problems by place; those without one come first.
+    /// Sorts the errors by place; those without one come first.
     #[must_use]
     pub fn new(path: PathBuf, text: String, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
@@ -91,7 +88,7 @@ impl TemplateErrors {
         }
     }
 
-    /// Every problem with the file, the line, its text, a caret and how to mend it.
+    /// Formats every error with file, line, a caret and advice.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
@@ -132,7 +129,7 @@ impl TemplateErrors {
         }
     }
 
-    /// The first line of a span: a caret under a whole multi-line string says less than one under its start.
+    /// Returns the first line of a span: a caret under a whole multi-line string is less clear than one under its start.
     fn visible(&self, span: &Span) -> Span {
         let start = span.start.min(self.text.len());
         let end = span.end.clamp(start, self.text.len());
@@ -151,7 +148,7 @@ impl fmt::Display for TemplateErrors {
 
 impl std::error::Error for TemplateErrors {}
 
-/// The candidate that was probably meant, as help.
+/// Suggests the most similar candidate as advice.
 #[must_use]
 pub fn did_you_mean<'a>(
     word: &str,
@@ -160,14 +157,14 @@ pub fn did_you_mean<'a>(
     nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
 }
 
-/// The candidate that was probably meant.
+/// Returns the most similar candidate, if any is close enough.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let flat = word.replace('-', "_");
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&flat, candidate), candidate))
-        // A third of the word may be wrong: `disk-sise` is near `disk_size`, `cpu` is near `cpus`, `ram` is near nothing.
+        // A third of the word may differ: `disk-sise` matches `disk_size`, `cpu` matches `cpus`, `ram` matches nothing.
         .filter(|(distance, candidate)| *distance <= flat.len().max(candidate.len()) / 3)
         .min()
         .map(|(_, candidate)| candidate)
@@ -197,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_span_at_the_end_of_the_text_renders() {
-        let problem = Problem::at(5..90, "broken").help("mend it");
+        let problem = Problem::at(5..90, "broken").help("fix it");
         let errors = TemplateErrors::new("t.toml".into(), "a = [".into(), vec![problem]);
         insta::assert_snapshot!(errors.render(false), @r"
         error: broken
@@ -206,7 +203,7 @@ mod tests {
         1 | a = [
           |      ^
           |
-          = help: mend it
+          = help: fix it
         ");
     }
 }

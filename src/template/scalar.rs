@@ -1,23 +1,22 @@
-//! Values that may be written in more than one way, so that a variable (always a string) can stand for any of them.
+//! Values that may also be written as strings, because a variable is always a string.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// A string, a whole number or a boolean, kept as text.
+/// A string, an integer or a boolean, kept as text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scalar {
-    /// The value as text.
     pub text: String,
-    /// Whether it was written without quotes.
+    /// True for a value written without quotes.
     pub bare: bool,
 }
 
-/// A whole number, also in quotes: `cpus = "{{ cpus }}"`.
+/// An integer, also in quotes: `cpus = "{{ cpus }}"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Number(pub u32);
 
-/// True or false, also in quotes: `recommends = "{{ recommends }}"`.
+/// A boolean, also in quotes: `recommends = "{{ recommends }}"`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flag(pub bool);
 
@@ -32,7 +31,7 @@ impl<'de> Deserialize<'de> for Number {
         let scalar = deserializer.deserialize_any(ScalarVisitor)?;
         let number = scalar.text.parse().map_err(|_| {
             D::Error::custom(format!(
-                "{:?} is not a whole number from 0 to {}",
+                "{:?} is not an integer from 0 to {}",
                 scalar.text,
                 u32::MAX
             ))
@@ -57,7 +56,7 @@ impl Visitor<'_> for ScalarVisitor {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, a whole number or a boolean")
+        f.write_str("a string, an integer or a boolean")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {

@@ -1,4 +1,4 @@
-//! The tables of a template as they are written: names and shapes only; meaning is [`crate::plan`]'s.
+//! Tables of a template as written: names and shapes only. `plan` gives them meaning.
 //!
 //! Every table refuses unknown keys. None uses `flatten`, `untagged` or `tag`, which lose the span.
 
@@ -9,10 +9,10 @@ use toml::Spanned;
 
 use super::scalar::{Flag, Number, Scalar};
 
-/// A string with its place.
+/// A string with its place in the text.
 pub type Str = Spanned<String>;
 
-/// A template without `[variables]` and `[secrets]`, whose values are in place by now.
+/// A template without `[variables]` and `[secrets]`, whose values have been inserted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
@@ -34,14 +34,14 @@ pub struct Template {
     pub policy: Option<Spanned<Policy>>,
     pub output: Option<Spanned<Output>>,
     pub publish: Option<Spanned<Publish>>,
-    // Read before everything else; here only so that a typo is told what could have been meant.
+    // Parsed before everything else; listed here only so that a typo gets a suggestion.
     #[serde(default, rename = "variables")]
     _variables: Option<serde::de::IgnoredAny>,
     #[serde(default, rename = "secrets")]
     _secrets: Option<serde::de::IgnoredAny>,
 }
 
-/// `[variables]` and `[secrets]`: read first, because everything else may refer to them.
+/// `[variables]` and `[secrets]`, parsed first because everything else may refer to them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preamble {

@@ -1,4 +1,4 @@
-//! The parsed text as a tree with spans, and typed reading that goes on after an error.
+//! The parsed text as a tree with spans, and typed deserialization that continues after an error.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,23 +9,23 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Span, nearest};
 
-/// A template's text as TOML.
+/// Root table of a template.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
 
-/// Stands for any key: TOML's own `""` is unknown everywhere, too.
+/// Marks an unknown key. No table has a key `""`.
 const UNKNOWN: &str = "";
 
-/// Entries that were wrong and are gone, by the span of their table: nothing else is said about them.
+/// Invalid entries removed from the tree, by the span of their table. They were reported already.
 #[derive(Debug, Default)]
 pub(crate) struct Removed(HashSet<(Range<usize>, String)>);
 
 impl Removed {
-    /// Whether the table at `span` had this key.
+    /// Returns true if the table had this key.
     pub fn has(&self, table: &Span, key: &str) -> bool {
         self.0.contains(&(table.clone(), key.to_owned()))
     }
 
-    /// Whether the table at `span` had a key that nobody knows: it may have been meant for any that is missing.
+    /// Returns true if the table had an unknown key, which may be a typo of any missing one.
     pub fn has_unknown(&self, table: &Span) -> bool {
         self.has(table, UNKNOWN)
     }
@@ -35,10 +35,7 @@ impl Removed {
     }
 }
 
-/// Parses TOML.
-///
-/// # Errors
-/// Every mistake in the syntax.
+/// Parses TOML; returns all syntax errors.
 pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -53,7 +50,7 @@ pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
         .collect())
 }
 
-/// Reads a tree into a type, taking out each entry that does not fit and saying what is wrong with it.
+/// Deserializes a tree; removes and reports each entry that does not fit.
 pub(super) fn read<T: DeserializeOwned>(
     tree: &mut Tree<'_>,
     removed: &mut Removed,
@@ -78,7 +75,7 @@ pub(super) fn read<T: DeserializeOwned>(
     }
 }
 
-/// Takes out the innermost entry whose key or value is at `span`, or whose array holds it; returns its table's span.
+/// Removes the innermost entry whose key, value or array item is at `span`; returns the span of its table.
 pub(super) fn remove(
     table: &mut DeTable<'_>,
     table_span: Span,
@@ -122,8 +119,8 @@ fn holds(value: &DeValue<'_>, span: &Span) -> bool {
     matches!(value, DeValue::Array(items) if items.iter().any(|item| item.span() == *span || holds(item.get_ref(), span)))
 }
 
-/// Serde's words, made into those of a person who knows TOML and not Rust; and for a key that is unknown the one
-/// that was meant, so that it is not called missing.
+/// Rewords serde's error for users who know TOML but not Rust. For an unknown key, also returns the key that was probably
+/// meant, so that it is not reported as missing.
 fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
     let message = error.message();
     let place = |what: String| Problem {

@@ -1,41 +1,70 @@
-//! The values of variables: default < `KARAT_VAR_name` < `--var-file` < `--var`. And where secrets come from.
+//! Resolves variables (default < `KARAT_VAR_name` < `--var-file` < `--var`) and the origins of secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use toml::Spanned;
+use toml::de::DeValue;
 
 use super::interpolate::{Meaning, expand, expand_with, is_name};
 use super::problem::{Problem, Span, did_you_mean};
 use super::schema::{Preamble, Secret, Str, Variable};
-use super::tree::Removed;
+use super::tree::{self, Removed};
 
-/// A value given from outside the template.
+/// A variable's value from outside the template.
 #[derive(Clone, Debug)]
-pub(super) struct Given {
-    /// Who gave it, as the user knows it: `--var`, or the name of a file.
-    pub origin: String,
-    pub name: String,
-    pub value: String,
+pub(crate) struct GivenVariable {
+    /// Source for messages: `--var` or the name of a file.
+    pub(crate) origin: String,
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
-/// The names that a template's strings can refer to.
+/// Names that strings of a template can reference.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
-    /// Variables that have a value.
+    /// Variables with a value.
     pub values: BTreeMap<String, String>,
-    /// Names that were declared and are wrong or have no value: reported once, not at each use.
+    /// Declared names that are invalid or have no value: reported once, not at each use.
     broken: BTreeSet<String>,
     secrets: BTreeSet<String>,
 }
 
-/// Where a secret comes from, still as written.
-pub(super) enum Origin {
+/// Origin of a secret as the template has it.
+pub(crate) enum SecretOrigin {
     Env(String),
-    File(Str),
+    File(String),
+}
+
+/// Parses the `name = value` lines of a `--var-file`.
+pub(crate) fn parse_var_file(path: &Path, text: &str) -> Result<Vec<GivenVariable>, Vec<Problem>> {
+    let (mut given, mut problems) = (Vec::new(), Vec::new());
+    for (name, value) in tree::parse(text)?.get_ref() {
+        let value_text = match value.get_ref() {
+            DeValue::String(string) => string.to_string(),
+            DeValue::Boolean(flag) => flag.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            _ => {
+                let what = "the value of a variable must be a string, an integer or a boolean";
+                problems.push(Problem::at(value.span(), what).help("put it in quotes"));
+                continue;
+            }
+        };
+        given.push(GivenVariable {
+            origin: path.display().to_string(),
+            name: name.get_ref().to_string(),
+            value: value_text,
+        });
+    }
+    if problems.is_empty() {
+        Ok(given)
+    } else {
+        Err(problems)
+    }
 }
 
 impl Scope {
-    /// What a name stands for.
+    /// Looks up a referenced name.
     pub fn look_up(&self, name: &str, place: Span) -> Result<Meaning, Vec<Problem>> {
         if let Some(value) = self.values.get(name) {
             return Ok(Meaning::Value(value.clone()));
@@ -58,13 +87,14 @@ fn undefined<'a>(name: &str, place: Span, known: impl Iterator<Item = &'a str>) 
     Problem::at(place, format!("`{name}` is not defined")).help(help)
 }
 
-/// Gives every variable its value. `broken` are those about which something was said already; `environment` holds `KARAT_VAR_*`; `given` is in rising order of precedence.
+/// Resolves every variable. `broken` holds names with problems reported already; `environment` holds `KARAT_VAR_*`; `given` is
+/// in rising order of precedence.
 pub(super) fn resolve(
     source: &str,
     preamble: &Preamble,
     broken: BTreeSet<String>,
     environment: &BTreeMap<String, String>,
-    given: &[Given],
+    given: &[GivenVariable],
     problems: &mut Vec<Problem>,
 ) -> Scope {
     check_names(preamble, problems);
@@ -73,28 +103,7 @@ pub(super) fn resolve(
         .iter()
         .map(|(name, variable)| (name.get_ref().as_str(), variable))
         .collect();
-    let mut values = BTreeMap::new();
-    for name in declared.keys() {
-        if let Some(value) = environment.get(&format!("KARAT_VAR_{name}")) {
-            values.insert((*name).to_owned(), value.clone());
-        }
-    }
-    for Given {
-        origin,
-        name,
-        value,
-    } in given
-    {
-        if declared.contains_key(name.as_str()) || broken.contains(name) {
-            values.insert(name.clone(), value.clone());
-        } else {
-            let what =
-                format!("{origin} sets `{name}`, a variable that the template does not declare");
-            let help = did_you_mean(name, declared.keys().copied())
-                .unwrap_or_else(|| format!("declare it: [variables.{name}]"));
-            problems.push(Problem::nowhere(what).help(help));
-        }
-    }
+    let values = given_values(&declared, &broken, environment, given, problems);
     let secrets: BTreeSet<String> = preamble
         .secrets
         .keys()
@@ -129,7 +138,40 @@ pub(super) fn resolve(
     }
 }
 
-/// One error that names all variables that nobody gave a value.
+/// Returns the values from outside the template; reports those of undeclared variables.
+fn given_values(
+    declared: &BTreeMap<&str, &Spanned<Variable>>,
+    broken: &BTreeSet<String>,
+    environment: &BTreeMap<String, String>,
+    given: &[GivenVariable],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for name in declared.keys() {
+        if let Some(value) = environment.get(&format!("KARAT_VAR_{name}")) {
+            values.insert((*name).to_owned(), value.clone());
+        }
+    }
+    for GivenVariable {
+        origin,
+        name,
+        value,
+    } in given
+    {
+        if declared.contains_key(name.as_str()) || broken.contains(name) {
+            values.insert(name.clone(), value.clone());
+        } else {
+            let what =
+                format!("{origin} sets the variable `{name}`, which the template does not declare");
+            let help = did_you_mean(name, declared.keys().copied())
+                .unwrap_or_else(|| format!("declare it: [variables.{name}]"));
+            problems.push(Problem::nowhere(what).help(help));
+        }
+    }
+    values
+}
+
+/// Reports all variables without a value in one error.
 fn report_missing(
     preamble: &Preamble,
     values: &BTreeMap<String, String>,
@@ -164,11 +206,8 @@ fn check_names(preamble: &Preamble, problems: &mut Vec<Problem>) {
     for name in preamble.variables.keys().chain(preamble.secrets.keys()) {
         if !is_name(name.get_ref()) {
             problems.push(
-                Problem::at(
-                    name.span(),
-                    format!("{:?} cannot be a name", name.get_ref()),
-                )
-                .help("names are made of a-z, 0-9 and _, and start with a letter"),
+                Problem::at(name.span(), format!("invalid name {:?}", name.get_ref()))
+                    .help("names consist of a-z, 0-9 and _, and start with a letter"),
             );
         }
     }
@@ -180,14 +219,14 @@ fn check_names(preamble: &Preamble, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Defaults are evaluated one from another, and only those that are needed.
+/// Evaluates defaults, which may refer to each other, only when they are needed.
 struct Defaults<'a> {
     source: &'a str,
     declared: &'a BTreeMap<&'a str, &'a Spanned<Variable>>,
     secrets: &'a BTreeSet<String>,
     values: BTreeMap<String, String>,
     broken: BTreeSet<String>,
-    /// The chain of defaults that led here.
+    /// Chain of defaults under evaluation.
     active: Vec<String>,
     problems: &'a mut Vec<Problem>,
 }
@@ -228,7 +267,7 @@ impl Defaults<'_> {
             let what = format!("circular default: {}", chain.join(" -> "));
             self.broken.extend(chain);
             return Err(vec![
-                Problem::at(place, what).help("give one of them a value of its own"),
+                Problem::at(place, what).help("give one of them a fixed value"),
             ]);
         }
         self.evaluate(name);
@@ -246,14 +285,14 @@ impl Defaults<'_> {
     }
 }
 
-/// Where each secret comes from.
+/// Resolves the origin of each secret.
 pub(super) fn secret_origins(
     source: &str,
     secrets: &BTreeMap<Str, Spanned<Secret>>,
     scope: &Scope,
     removed: &Removed,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<String, Origin> {
+) -> BTreeMap<String, SecretOrigin> {
     let mut origins = BTreeMap::new();
     for (name, secret) in secrets {
         let Secret { env, file } = secret.get_ref();
@@ -262,7 +301,7 @@ pub(super) fn secret_origins(
             (None, Some(file)) => file,
             (Some(env), Some(file)) => {
                 let what = format!("the secret `{}` has two sources", name.get_ref());
-                problems.push(Problem::at(file.span(), what).and(env.span(), "the other one"));
+                problems.push(Problem::at(file.span(), what).and(env.span(), "the other source"));
                 continue;
             }
             (None, None) => {
@@ -273,10 +312,7 @@ pub(super) fn secret_origins(
                 {
                     continue;
                 }
-                let what = format!(
-                    "the secret `{}` does not say where it comes from",
-                    name.get_ref()
-                );
+                let what = format!("the secret `{}` has no source", name.get_ref());
                 let help = "add `env = \"NAME\"` or `file = \"path\"`";
                 problems.push(Problem::at(name.span(), what).help(help));
                 continue;
@@ -285,14 +321,13 @@ pub(super) fn secret_origins(
         let span = written.span();
         match expand(source, written.get_ref(), &span, scope, false) {
             Ok(value) if value.is_empty() => {
-                problems.push(Problem::at(span, "this is empty"));
+                problems.push(Problem::at(span, "this value is empty"));
             }
             Ok(value) if env.is_some() => {
-                origins.insert(name.get_ref().clone(), Origin::Env(value));
+                origins.insert(name.get_ref().clone(), SecretOrigin::Env(value));
             }
             Ok(value) => {
-                let file = Spanned::new(span, value);
-                origins.insert(name.get_ref().clone(), Origin::File(file));
+                origins.insert(name.get_ref().clone(), SecretOrigin::File(value));
             }
             Err(found) => problems.extend(found),
         }

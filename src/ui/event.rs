@@ -1,29 +1,29 @@
-//! What is shown, before it is decided how.
+//! Events to show, independent of the screen.
 
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-/// One thing to show. As JSON, one line of `--log-format json`.
+/// An event to show. As JSON it is one line of `--log-format json`.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Event<'a> {
-    /// When, RFC 3339 in UTC.
+    /// RFC 3339 in UTC, with milliseconds.
     pub time: String,
     /// `note`, `warning`, `error`, `detail`, `output`, `started`, `done`, `failed`; bars: `bar`, `advance`, `bar_end`.
     #[serde(rename = "event")]
     pub kind: &'static str,
-    /// The template's image name, when several build at once.
+    /// Image name of the template, if several build in parallel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<&'a str>,
-    /// The sentence, the line, or the name of the phase.
+    /// Sentence, line of output, or name of the phase.
     pub text: &'a str,
-    /// Seconds that a finished phase took.
+    /// Duration of a finished phase, in seconds.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
     pub took: Option<Duration>,
-    /// Which phase or bar this is about.
+    /// Identifier of the phase or bar.
     #[serde(skip)]
     pub id: u64,
-    /// Size of a bar, or by how much it moves, in bytes.
+    /// Size of a bar, or its progress since the last event, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
@@ -42,7 +42,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The job's name in front of the text, when there is one.
+    /// Returns the text, after the job's name if there is one.
     pub(super) fn labelled(&self) -> String {
         match self.job {
             Some(job) => format!("[{job}] {}", self.text),
@@ -60,8 +60,7 @@ fn seconds<S: serde::Serializer>(
     serializer.serialize_f64((seconds * 1000.0).round() / 1000.0)
 }
 
-/// A duration for people: `4.2 s`, `3 min 05 s`.
-#[must_use]
+/// Formats a duration for people: `4.2 s`, `3 min 05 s`.
 pub(crate) fn human(took: Duration) -> String {
     let seconds = took.as_secs();
     if seconds < 60 {

@@ -1,29 +1,24 @@
-//! Screens without a cursor: plain lines for logs, JSON lines for programs.
+//! Output without a cursor: plain lines for logs, JSON lines for programs.
 
 use std::io::Write as _;
 
 use super::Printer;
 use super::event::{Event, human};
 
-/// One line a fact.
+/// Prints one line of text an event.
 pub(super) struct Plain;
 
-/// One JSON object a line.
+/// Prints one JSON object an event.
 pub(super) struct Json;
 
 impl Printer for Plain {
     fn print(&self, event: &Event<'_>) {
         let text = event.labelled();
+        let took = human(event.took.unwrap_or_default());
         let line = match event.kind {
             "started" => format!("==> {text}"),
-            "done" => format!(
-                "    {text}: done in {}",
-                human(event.took.unwrap_or_default())
-            ),
-            "failed" => format!(
-                "    {text}: failed after {}",
-                human(event.took.unwrap_or_default())
-            ),
+            "done" => format!("    {text}: done in {took}"),
+            "failed" => format!("    {text}: failed after {took}"),
             "output" => format!("    | {text}"),
             "warning" | "error" => format!("{}: {text}", event.kind),
             "bar" => return write_line(&bar_line(event, &text)),
@@ -52,7 +47,7 @@ impl Printer for Json {
     }
 }
 
-/// A closed stderr must not end a build.
+/// Writes to stderr. A closed stderr must not end a build, so errors are ignored.
 fn write_line(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -1,8 +1,8 @@
-//! What the user sees while something runs: on a terminal, as plain lines, or as JSON lines. Always stderr.
+//! Progress, notes and warnings on stderr: on a terminal, as plain lines, or as JSON lines.
 //!
-//! Every text passes one filter that hides the values of secrets, whoever wrote it.
+//! Every text passes one filter that hides the values of secrets.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::secret::{Redactor, Secrets};
@@ -10,42 +10,43 @@ use crate::secret::{Redactor, Secrets};
 mod event;
 mod lines;
 mod terminal;
+pub(crate) mod text;
 
 pub(crate) use event::human;
 
 use event::Event;
 
-/// How the user wants to be told.
+/// Form of the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Spinners and bars that redraw in place.
     Terminal {
-        /// Use colour.
+        /// Uses ANSI colours.
         color: bool,
     },
-    /// One line a fact, nothing redrawn.
+    /// One line an event, without redrawing.
     Plain,
-    /// One JSON object a line.
+    /// One JSON object an event.
     Json,
 }
 
-/// How much the user wants to be told.
+/// Events to show, by importance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Verbosity {
-    /// Warnings and errors.
+    /// Warnings and errors only.
     Quiet,
-    /// Steps and their outcome.
+    /// Also phases, steps and their output.
     Normal,
-    /// Every detail.
+    /// Also details such as retries and cleaning rules.
     Verbose,
 }
 
-/// Something that can show events. One printer for the whole process.
+/// Output device for events; one for the whole process.
 trait Printer: Send + Sync {
     fn print(&self, event: &Event<'_>);
 }
 
-/// A handle on the user's screen. Cheap to clone; safe to use from any task.
+/// Handle on the user's screen. Cheap to clone; safe to use from any task.
 #[derive(Clone)]
 pub struct Ui {
     screen: Arc<Screen>,
@@ -59,13 +60,13 @@ struct Screen {
     next_bar: std::sync::atomic::AtomicU64,
 }
 
-/// A bar for something whose size may be known. Vanishes when dropped.
+/// Progress bar over a number of bytes that may be unknown. Dropping it removes the bar.
 pub struct Bar {
     ui: Ui,
     id: u64,
 }
 
-/// One phase or step that is under way. Dropped without [`Phase::done`], it shows as failed.
+/// A running phase or step. Dropped without [`Phase::done`], it shows as failed.
 pub struct Phase {
     ui: Ui,
     name: String,
@@ -75,7 +76,7 @@ pub struct Phase {
 }
 
 impl Ui {
-    /// A screen on stderr.
+    /// Creates a screen on stderr.
     #[must_use]
     pub fn new(mode: Mode, verbosity: Verbosity) -> Self {
         let printer: Box<dyn Printer> = match mode {
@@ -94,7 +95,7 @@ impl Ui {
         }
     }
 
-    /// The same screen for one of several jobs: its lines carry the job's name.
+    /// Returns a handle for one of several jobs, whose lines carry the job's name.
     #[must_use]
     pub fn for_job(&self, job: &str) -> Self {
         Self {
@@ -103,54 +104,52 @@ impl Ui {
         }
     }
 
-    /// Hides these secrets from now on, besides those of other jobs.
+    /// Hides these secrets from now on, in addition to those of other jobs.
     pub fn hide(&self, secrets: &Secrets) {
-        self.screen
-            .redactors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Redactor::new(secrets));
+        self.redactors().push(Redactor::new(secrets));
     }
 
-    /// A text as it may be shown.
+    /// Replaces the values of secrets in a text.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        let redactors = self
-            .screen
-            .redactors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        redactors.iter().fold(text.to_owned(), |text, redactor| {
-            redactor.redact(&text).into_owned()
-        })
+        self.redactors()
+            .iter()
+            .fold(text.to_owned(), |text, redactor| {
+                redactor.redact(&text).into_owned()
+            })
     }
 
-    /// One plain fact worth a line.
+    fn redactors(&self) -> MutexGuard<'_, Vec<Redactor>> {
+        let redactors = self.screen.redactors.lock();
+        redactors.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows a fact, in one line.
     pub fn note(&self, text: &str) {
         self.print(Verbosity::Normal, "note", text);
     }
 
-    /// Something that did not stop the work and should be looked at.
+    /// Warns of a problem that did not stop the work.
     pub fn warn(&self, text: &str) {
         self.print(Verbosity::Quiet, "warning", text);
     }
 
-    /// Why the work stopped.
+    /// Shows the error that stopped the work.
     pub fn error(&self, text: &str) {
         self.print(Verbosity::Quiet, "error", text);
     }
 
-    /// A detail, shown with `--verbose` only.
+    /// Shows a detail, with `--verbose` only.
     pub fn detail(&self, text: &str) {
         self.print(Verbosity::Verbose, "detail", text);
     }
 
-    /// A line of output of the running step.
+    /// Shows a line of output of the running step.
     pub fn output(&self, line: &str) {
         self.print(Verbosity::Normal, "output", line);
     }
 
-    /// Starts a phase or step.
+    /// Shows that a phase or step starts.
     #[must_use]
     pub fn phase(&self, name: &str) -> Phase {
         let phase = Phase {
@@ -166,7 +165,7 @@ impl Ui {
         phase
     }
 
-    /// Starts a bar, in bytes.
+    /// Starts a progress bar of `total` bytes.
     #[must_use]
     pub fn bar(&self, label: &str, total: Option<u64>) -> Bar {
         let bar = Bar {
@@ -208,14 +207,14 @@ impl Ui {
 }
 
 impl Default for Ui {
-    /// A plain screen that shows warnings only: for tests.
+    /// Plain lines, warnings and errors only: for tests.
     fn default() -> Self {
         Self::new(Mode::Plain, Verbosity::Quiet)
     }
 }
 
 impl Bar {
-    /// So many more bytes are done.
+    /// Moves the bar by a number of bytes.
     pub fn advance(&self, bytes: u64) {
         self.ui.send(Verbosity::Normal, "advance", "", |event| {
             event.id = self.id;
@@ -232,7 +231,7 @@ impl Drop for Bar {
 }
 
 impl Phase {
-    /// The phase succeeded; returns how long it took.
+    /// Ends the phase as successful; returns its duration.
     #[must_use]
     pub fn done(mut self) -> Duration {
         self.end("done");

@@ -1,4 +1,4 @@
-//! A screen with a cursor: one line per step with a spinner, a bar where a size is known, the last lines of the step's output.
+//! Output on a terminal: a spinner for each running step, a bar where the size is known, the last lines of the step's output.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,11 +9,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::Printer;
 use super::event::{Event, human};
 
-/// Output lines kept below a running step.
-const TAIL: usize = 3;
+/// Lines of output shown below a running step.
+const TAIL_LINES: usize = 3;
 
-/// Redraws twice a second would look dead and sixty times would cost CPU.
-const TICK: Duration = Duration::from_millis(120);
+/// Time between redraws: half a second looks dead, a sixtieth costs CPU.
+const TICK_INTERVAL: Duration = Duration::from_millis(120);
 
 pub(super) struct Terminal {
     screen: MultiProgress,
@@ -24,8 +24,16 @@ pub(super) struct Terminal {
 #[derive(Default)]
 struct State {
     bars: HashMap<u64, ProgressBar>,
-    /// The running step of each job, with the last lines it wrote.
+    /// Running step of each job: id, title, last lines of output.
     running: HashMap<Option<String>, (u64, String, Vec<String>)>,
+}
+
+impl State {
+    fn clear(&mut self, id: u64) {
+        if let Some(bar) = self.bars.remove(&id) {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Terminal {
@@ -43,6 +51,11 @@ impl Terminal {
         }
     }
 
+    fn alert(&self, code: &str, event: &Event<'_>) {
+        let kind = self.paint(code, &format!("{}:", event.kind));
+        self.line(&format!("{kind} {}", event.labelled()));
+    }
+
     fn paint(&self, code: &str, text: &str) -> String {
         if self.color {
             format!("\x1b[{code}m{text}\x1b[0m")
@@ -57,7 +70,7 @@ impl Terminal {
             ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant");
         bar.set_style(style);
         bar.set_message(event.labelled());
-        bar.enable_steady_tick(TICK);
+        bar.enable_steady_tick(TICK_INTERVAL);
         state.bars.insert(event.id, bar);
         state.running.insert(
             event.job.map(str::to_owned),
@@ -66,9 +79,7 @@ impl Terminal {
     }
 
     fn finish(&self, state: &mut State, event: &Event<'_>) {
-        if let Some(bar) = state.bars.remove(&event.id) {
-            bar.finish_and_clear();
-        }
+        state.clear(event.id);
         state.running.retain(|_, (id, _, _)| *id != event.id);
         let mark = if event.kind == "done" {
             self.paint("32", "✓")
@@ -105,7 +116,7 @@ impl Terminal {
         let Some((id, title, tail)) = state.running.get_mut(&event.job.map(str::to_owned)) else {
             return self.line(&format!("  {}", event.labelled()));
         };
-        if tail.len() == TAIL {
+        if tail.len() == TAIL_LINES {
             tail.remove(0);
         }
         let shown: String = event
@@ -118,10 +129,7 @@ impl Terminal {
         if let Some(bar) = state.bars.get(id) {
             let lines = tail.iter().map(|line| self.paint("2", line));
             let shown: Vec<String> = std::iter::once(title.clone()).chain(lines).collect();
-            bar.set_message(shown.join(
-                "
-    ",
-            ));
+            bar.set_message(shown.join("\n    "));
         }
     }
 }
@@ -138,28 +146,16 @@ impl Printer for Terminal {
                     bar.inc(event.total.unwrap_or_default());
                 }
             }
-            "bar_end" => {
-                if let Some(bar) = state.bars.remove(&event.id) {
-                    bar.finish_and_clear();
-                }
-            }
+            "bar_end" => state.clear(event.id),
             "output" => self.output(&mut state, event),
-            "warning" => self.line(&format!(
-                "{} {}",
-                self.paint("33", "warning:"),
-                event.labelled()
-            )),
-            "error" => self.line(&format!(
-                "{} {}",
-                self.paint("31", "error:"),
-                event.labelled()
-            )),
+            "warning" => self.alert("33", event),
+            "error" => self.alert("31", event),
             _ => self.line(&event.labelled()),
         }
     }
 }
 
-/// Columns that a line of output may take; a wrapped line would break the redraw.
+/// Columns for a line of output; a wrapped line would break the redraw.
 fn width() -> usize {
     rustix::termios::tcgetwinsize(std::io::stderr())
         .map_or(80, |size| usize::from(size.ws_col))

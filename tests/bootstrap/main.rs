@@ -1,9 +1,10 @@
 //! A base is made from the machine's own package archive, looked into from outside, and booted by BIOS and by UEFI.
 
-#[path = "../support/base.rs"]
-mod base;
 mod elsewhere;
 mod guest;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use guest::{Guest, WayIn};
 use karat::disk::normalize::source::Source;
 use karat::disk::read::qcow2::{Layer, open_chain};
+use support::base;
 
 /// Where the root file system starts; `sfdisk --list` of a base says the same.
 const ROOT_OFFSET: u64 = (4096 + 131_072) * 512;

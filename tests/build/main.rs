@@ -9,8 +9,9 @@ mod scanned;
 mod sealed;
 mod signals;
 mod site;
-#[path = "../support/web.rs"]
-mod web;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use site::Site;
 

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::site::Site;
-use crate::web::{Web, serve};
+use crate::support::web::{Web, serve};
 
 /// Loopback, but no address that programs leave proxies aside for.
 const HOST: &str = "127.0.0.2";

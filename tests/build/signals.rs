@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::site::{Site, guests_in, signal};
+use super::site::{Site, guests_in};
+use crate::support::site::signal;
 
 const SLOW: &str = r#"
 [image]

@@ -1,21 +1,19 @@
-//! A scratch directory with the real binary, a store of its own, and run directories of its own beside the shared cache.
+//! A site with a store and run directories of its own beside the shared cache, for real builds.
 
-use std::os::unix::process::CommandExt as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use karat::fetch::Cache;
 
-pub struct Site {
-    scratch: tempfile::TempDir,
-}
+use crate::support::site;
+
+pub struct Site(site::Site);
 
 impl Site {
     pub fn new() -> Self {
-        let site = Self {
-            scratch: tempfile::tempdir().unwrap(),
-        };
+        let site = Self::without_bases();
         // Bases and downloads are shared between tests and runs; run directories are this test's own.
         let shared = Cache::of_user().unwrap().root().to_owned();
         std::fs::create_dir(site.path("cache")).unwrap();
@@ -26,39 +24,27 @@ impl Site {
         site
     }
 
-    /// One whose base has to be made first.
+    /// Creates a site with an empty cache, which has no base yet.
     pub fn without_bases() -> Self {
-        Self {
-            scratch: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
+        Self(site::Site::inheriting())
     }
 
     pub fn runs(&self) -> PathBuf {
         self.path("cache/runs")
     }
 
-    pub fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
     pub fn karat<const N: usize>(&self, arguments: [&str; N]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_karat"));
-        command.args(arguments).current_dir(self.scratch.path());
+        let mut command = self.command(&arguments);
         command
             .env("KARAT_CACHE", self.path("cache"))
             .env("KARAT_STORE", self.path("store"))
-            // A database of vulnerabilities on this machine would have a say otherwise.
+            // Keeps the user's database of vulnerabilities out of the scans.
             .env("XDG_DATA_HOME", self.path("data"))
-            // And a key of whoever runs the tests would sign.
+            // Keeps the user's keys from signing.
             .env("XDG_CONFIG_HOME", self.path("config"))
             .env_remove("KARAT_KEY")
             .env_remove("KARAT_DB")
             .env_remove("TOKEN");
-        command.stdin(Stdio::null());
         command
     }
 
@@ -74,22 +60,10 @@ impl Site {
     }
 
     pub fn spawn<const N: usize>(&self, arguments: [&str; N]) -> Child {
-        let log = std::fs::File::create(self.path("log")).unwrap();
-        self.karat(arguments)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .unwrap()
+        self.0.spawn(self.karat(arguments))
     }
 
-    /// What a build that was spawned has said so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    /// Waits until a build that was spawned is in this phase. Making the base may come first, when this is the first test
-    /// on a machine.
+    /// Waits until a spawned build is in this phase. The first test on a machine may have to make the base first.
     pub fn wait_for_phase(&self, build: &mut Child, name: &str) {
         let started = Instant::now();
         while !self.log().contains(&format!("==> {name}\n")) {
@@ -105,7 +79,7 @@ impl Site {
         }
     }
 
-    /// No guest, no run directory, no lock, no half-written file.
+    /// Asserts that no guest, run directory, lock or unfinished file is left.
     pub fn assert_nothing_left(&self) {
         assert_eq!(guests_in(&self.runs()), 0, "a guest is left");
         let left: Vec<_> = std::fs::read_dir(self.runs())
@@ -118,7 +92,14 @@ impl Site {
     }
 }
 
-/// How many QEMU processes work in a run directory below `runs`.
+impl Deref for Site {
+    type Target = site::Site;
+    fn deref(&self) -> &site::Site {
+        &self.0
+    }
+}
+
+/// Counts the QEMU processes that work in a run directory below `runs`.
 pub fn guests_in(runs: &Path) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
@@ -128,14 +109,4 @@ pub fn guests_in(runs: &Path) -> usize {
             name.starts_with("qemu-system") && cwd.starts_with(runs)
         })
         .count()
-}
-
-/// Sends a signal to a build, or to its whole process group as a terminal does.
-pub fn signal(child: &Child, name: &str, to_group: bool) {
-    let target = format!("{}{}", if to_group { "-" } else { "" }, child.id());
-    let status = Command::new("kill")
-        .args(["-s", name, "--", &target])
-        .status()
-        .unwrap();
-    assert!(status.success());
 }

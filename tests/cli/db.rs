@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::site::{IMAGE, Site};
-
-#[path = "../support/web.rs"]
-mod web;
+use crate::support::web;
 
 /// A record of one vulnerability of one package.
 fn record(id: &str, ecosystem: &str, package: &str) -> String {

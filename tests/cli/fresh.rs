@@ -7,11 +7,11 @@ use karat::digest::Digest;
 use karat::disk;
 use karat::os::hash_stream::Stop;
 use karat::pipeline::manifest_inputs;
-use karat::provision::Asked;
+use karat::plan;
+use karat::provision::DeclaredPackages;
 use karat::record::lock::{self, Lock, Package, Reason, Resolution};
 use karat::record::manifest::{self, Manifest, ManifestId};
 use karat::store::{Run, Store};
-use karat::template;
 use karat::ui::Ui;
 
 use crate::archive::Archive;
@@ -74,8 +74,10 @@ fn package(name: &str, version: &str, archive: &Archive) -> Package {
 
 /// Writes the lock that the site's template would get from the archive as it is now.
 fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>) -> Lock {
-    let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
-    let declared = Asked::read(&plan.packages).unwrap().unwrap();
+    let plan = plan::load(&site.path("web.toml"), &plan::Inputs::default()).unwrap();
+    let declared = DeclaredPackages::read(plan.packages.as_ref())
+        .unwrap()
+        .unwrap();
     let bytes = std::fs::read(site.path("base.raw")).unwrap();
     let base = lock::Base {
         digest: Digest::of(&bytes),
@@ -106,7 +108,7 @@ fn record(site: &Site, lock: &Lock) -> ManifestId {
 }
 
 fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
-    let plan = template::load(&site.path("web.toml"), &template::Inputs::default()).unwrap();
+    let plan = plan::load(&site.path("web.toml"), &plan::Inputs::default()).unwrap();
     let base = plan.base.as_ref().unwrap();
     let of_lock = lock.base.as_ref().unwrap();
     let disk = BaseDisk {
@@ -294,7 +296,7 @@ fn what_has_changed_is_said_and_built() {
     );
     assert_eq!(said, expected);
     std::fs::remove_file(site.path("web.lock.toml")).unwrap();
-    assert_eq!(verdict(&site), "building: there is no lock yet");
+    assert_eq!(verdict(&site), "building: there is no lock file yet");
 }
 
 /// Indices of several archives are fetched at the same time, so in any order.

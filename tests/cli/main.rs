@@ -6,6 +6,7 @@ mod db;
 mod dnf;
 mod ec2;
 mod fresh;
+mod help;
 mod hostile;
 mod iam_policy;
 mod init;
@@ -17,4 +18,7 @@ mod sanity;
 mod scan;
 mod site;
 mod sizes;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod variables;

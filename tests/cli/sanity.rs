@@ -190,18 +190,3 @@ fn several_templates_are_checked_each() {
     ]));
     insta::assert_snapshot!("no_template", site.karat(["validate"]));
 }
-
-#[test]
-fn a_password_with_a_random_salt_is_pointed_at() {
-    let site = Site::new();
-    let template = |finish: &str| {
-        format!(
-            "{IMAGE}\n[[provision]]\nshell = {{ inline = [\n  \"useradd alice\",\n  \"echo 'alice:secret' | chpasswd\",\n  \
-             \"usermod -p $(openssl passwd -6 secret) alice\",\n] }}\n{finish}"
-        )
-    };
-    site.write("web.toml", &template(""));
-    insta::assert_snapshot!(site.karat(["validate", "web.toml"]));
-    site.write("web.toml", &template("[finish]\nrebuild = false\n"));
-    insta::assert_snapshot!(site.karat(["validate", "web.toml"]));
-}

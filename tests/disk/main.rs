@@ -9,6 +9,9 @@ mod qcow2;
 mod seen;
 mod site;
 mod soak;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use karat::disk::read::{Kind, Metadata};
 use populate::{plain, populate};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use karat::disk::read::ext4::Ext4;
 use karat::disk::read::{RawFile, ReadError};
 
-/// Whether this process can mount; if not it says so, loudly.
+use crate::support::site;
+
+/// Returns whether this process can mount; if not, says so on stderr.
 pub fn can_mount() -> bool {
     let probe = Site::new();
     probe.make_file("disk", 4 << 20);
@@ -33,23 +36,14 @@ pub fn can_mount() -> bool {
     can
 }
 
-/// A directory for a disk and a mount point.
-pub struct Site {
-    directory: tempfile::TempDir,
-}
+/// A site with a mount point.
+pub struct Site(site::Site);
 
 impl Site {
     pub fn new() -> Self {
-        // In memory where that can be: a hundred megabytes are written and dropped for every kind of file system.
-        let directory = tempfile::tempdir_in("/dev/shm")
-            .or_else(|_| tempfile::tempdir())
-            .unwrap();
-        std::fs::create_dir(directory.path().join("mount")).unwrap();
-        Self { directory }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        let site = site::Site::in_memory();
+        std::fs::create_dir(site.path("mount")).unwrap();
+        Self(site)
     }
 
     pub fn text(&self, name: &str) -> String {
@@ -93,6 +87,13 @@ impl Site {
 
     pub fn open(&self, name: &str) -> Result<Ext4, ReadError> {
         Ext4::open(Arc::new(RawFile::open(&self.path(name)).unwrap()))
+    }
+}
+
+impl Deref for Site {
+    type Target = site::Site;
+    fn deref(&self) -> &site::Site {
+        &self.0
     }
 }
 

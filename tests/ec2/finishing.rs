@@ -368,7 +368,10 @@ fn may_not(bench: &'static Bench, call: &str) {
         }
     }
     if call == "ec2:RegisterImage" {
-        assert!(said.contains("is recorded, and no AMI was made"), "{said}");
+        assert!(
+            said.contains("is recorded, but no AMI was registered"),
+            "{said}"
+        );
         assert!(said.contains("karat publish "), "{said}");
     }
 }

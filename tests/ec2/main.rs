@@ -3,9 +3,6 @@
 #[expect(dead_code, reason = "the tests with guests use more of it")]
 mod bench;
 mod bench_itself;
-#[path = "../qemu/boot_sector.rs"]
-#[expect(dead_code, reason = "the tests of QEMU have guests do more")]
-mod boot_sector;
 mod builder;
 mod channels;
 mod finishing;
@@ -16,4 +13,7 @@ mod pruned;
 mod publish;
 mod publish_faults;
 mod site;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod tiny_guests;

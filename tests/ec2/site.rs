@@ -1,24 +1,19 @@
-//! A scratch directory with a store, and the real binary in an AWS account of the bench.
+//! A site in an AWS account of the bench.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-use tempfile::TempDir;
+use std::process::{Command, Output};
 
 use crate::bench::Account;
+use crate::support::site;
 
 pub const MIB: u64 = 1 << 20;
 
-/// What a test works in.
-pub struct Site {
-    scratch: TempDir,
-    environment: Vec<(String, String)>,
-}
+/// A site with a store, a key, and credentials of an account.
+pub struct Site(site::Site);
 
-/// What a run of karat has done.
+/// Result of a run of karat.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -28,56 +23,52 @@ pub struct Ran {
 
 impl Site {
     pub fn new(account: &Account) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let environment = account.environment().into_iter();
-        let site = Self {
-            scratch,
-            environment: environment
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        };
+        let site = Self::in_account(account);
         site.done(&["keys", "generate"]);
         site.done(&["keys", "trust", "ci", "config/karat/key.pub"]);
         site
     }
 
-    /// The same, on another machine or in another account.
+    /// Copies the site to another machine or into another account.
     pub fn copy(&self, account: &Account) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
+        let copy = Self::in_account(account);
         let copied = Command::new("cp")
             .args(["-a", "--sparse=always"])
             .arg(self.path().join("."))
-            .arg(scratch.path())
+            .arg(copy.path())
             .status();
         assert!(copied.unwrap().success());
-        let environment = account.environment().into_iter();
-        Self {
-            scratch,
-            environment: environment
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+        copy
+    }
+
+    fn in_account(account: &Account) -> Self {
+        let mut site = site::Site::new();
+        let root = site.root().to_owned();
+        site.set("PATH", std::env::var_os("PATH").unwrap_or_default());
+        site.set("HOME", &root);
+        for (name, directory) in [
+            ("XDG_CONFIG_HOME", "config"),
+            ("KARAT_CACHE", "cache"),
+            ("KARAT_STORE", "store"),
+        ] {
+            site.set(name, root.join(directory));
         }
+        for (name, value) in account.environment() {
+            site.set(name, value);
+        }
+        Self(site)
     }
 
     pub fn path(&self) -> &Path {
-        self.scratch.path()
+        self.0.root()
     }
 
-    /// The real binary, which sees nothing of this machine's settings.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_karat"));
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.path())
-            .env("XDG_CONFIG_HOME", self.path().join("config"))
-            .env("KARAT_CACHE", self.path().join("cache"))
-            .env("KARAT_STORE", self.path().join("store"))
-            .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null());
-        command
+        self.0.command(arguments)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        self.0.write(name, text);
     }
 
     pub fn karat(&self, arguments: &[&str]) -> Ran {
@@ -119,20 +110,16 @@ impl Site {
         }
         path
     }
-
-    pub fn write(&self, name: &str, text: &str) {
-        let mut file = File::create(self.path().join(name)).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
 }
 
 impl Ran {
     pub fn of(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let code = output.status.code();
+        let [stdout, stderr] = site::texts(output);
         Self {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
+            code,
+            stdout,
+            stderr,
         }
     }
 

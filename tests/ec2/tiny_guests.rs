@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 
 use crate::bench::{Account, Bench};
-use crate::boot_sector::{self, Act};
+use crate::support::boot_sector::{self, Act};
 
 /// Uploads a disk with a boot sector, registers it and runs it; the instance's id.
 fn run(bench: &Bench, account: &Account, act: Act, more: &str) -> String {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::bench::Bench;
 use crate::scene::{Guest, Scene};
-use crate::shared;
 use crate::site::Site;
+use crate::support::base as shared;
 
 #[tokio::test]
 async fn an_image_that_was_published_boots_and_an_image_made_of_it_boots_again() {

@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::bench::Bench;
-use crate::shared;
 use crate::site::Site;
+use crate::support::base as shared;
 
 const REGION: &str = "us-east-1";
 

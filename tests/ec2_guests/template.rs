@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::bench::{Account, Bench};
 use crate::scene::Scene;
-use crate::shared;
 use crate::site::Site;
+use crate::support::base as shared;
 
 #[test]
 #[ignore = "it builds two images; `make soak` runs it"]

@@ -1,16 +1,16 @@
 //! `karat build` with `[builder.host]`: real processes at a real sshd. Several builds at once, and builds that are stopped.
 
-#[path = "../support/sshd.rs"]
-#[expect(dead_code, reason = "the tests of SSH itself use more of it")]
-mod sshd;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::ops::Deref;
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use sshd::Sshd;
+use support::site::{self, signal};
+use support::sshd::Sshd;
 
 /// A build that is asked to stop has ten seconds for it.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A scratch directory with the real binary, and the host to provision: this machine, through a sshd of the test's own.
 struct Site {
-    scratch: tempfile::TempDir,
+    site: site::Site,
     sshd: Sshd,
 }
 
@@ -30,13 +30,9 @@ impl Site {
             "these tests start a sshd that root logs in to: run them as root"
         );
         Self {
-            scratch: tempfile::tempdir().unwrap(),
+            site: site::Site::inheriting(),
             sshd: Sshd::start(),
         }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
     }
 
     /// Writes `<name>.toml`, whose one step runs these lines; `$D` is the scratch directory there.
@@ -47,31 +43,19 @@ impl Site {
             self.sshd.port(),
             self.sshd.host_key().trim(),
             self.sshd.login_key().display(),
-            self.scratch.path().display(),
+            self.root().display(),
         );
-        fs::write(self.path(&format!("{name}.toml")), text).unwrap();
+        self.write(&format!("{name}.toml"), text);
     }
 
-    /// Starts a build in a process group of its own; what it says goes to `log`.
+    /// Starts a build in its own process group, with stderr in `log`.
     fn build(&self, jobs: &str, templates: &[&str]) -> Build {
-        let log = fs::File::create(self.path("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_karat"))
-            .args(["build", "--jobs", jobs])
+        let mut command = self.command(&["build", "--jobs", jobs]);
+        command
             .args(templates.iter().map(|name| format!("{name}.toml")))
-            .current_dir(self.scratch.path())
             .env("KARAT_CACHE", self.path("cache"))
-            .env("KARAT_STORE", self.path("store"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        Build(child)
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+            .env("KARAT_STORE", self.path("store"));
+        Build(self.spawn(command))
     }
 
     fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -99,16 +83,19 @@ impl Site {
     }
 }
 
+impl Deref for Site {
+    type Target = site::Site;
+    fn deref(&self) -> &site::Site {
+        &self.site
+    }
+}
+
 /// A running build; killed when a test gives up on it.
 struct Build(Child);
 
 impl Build {
     fn signal(&self, name: &str, to_group: bool) {
-        let target = format!("{}{}", if to_group { "-" } else { "" }, self.0.id());
-        let status = Command::new("kill")
-            .args(["-s", name, "--", &target])
-            .status();
-        assert!(status.unwrap().success());
+        signal(&self.0, name, to_group);
     }
 
     fn is_running(&mut self) -> bool {

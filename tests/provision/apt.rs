@@ -48,9 +48,10 @@ echo "apt-mark $*" >>"$DIR/calls"
 case " $* " in *" showmanual "*) echo asked ;; esac
 "#;
 
-struct Site(TempDir);
+/// A directory with recorders in place of apt's programs.
+struct FakeApt(TempDir);
 
-impl Site {
+impl FakeApt {
     fn new() -> Self {
         let dir = TempDir::with_prefix("karat-apt-").unwrap();
         fs::create_dir(dir.path().join("sbin")).unwrap();
@@ -162,7 +163,7 @@ fn said(output: &Output) -> (Vec<String>, String) {
 
 #[test]
 fn packages_are_installed_offline_in_one_transaction_without_starting_services() {
-    let site = Site::new();
+    let site = FakeApt::new();
     let output = site.install(&["1-b.deb", "0-a.deb"], "old");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
@@ -195,7 +196,7 @@ fn packages_are_installed_offline_in_one_transaction_without_starting_services()
 #[test]
 fn the_bases_own_policy_comes_back_whatever_happens() {
     for (fault, code) in [(None, 0), (Some("no-install"), 73)] {
-        let site = Site::new();
+        let site = FakeApt::new();
         executable(
             &site.0.path().join("sbin/policy-rc.d"),
             "#!/bin/sh\n# mine\n",
@@ -213,7 +214,7 @@ fn the_bases_own_policy_comes_back_whatever_happens() {
 
 #[test]
 fn resolving_asks_and_changes_nothing() {
-    let site = Site::new();
+    let site = FakeApt::new();
     let output = site.resolve("nginx", "old absent");
     assert!(output.status.success(), "{output:?}");
     let (data, _) = said(&output);
@@ -248,7 +249,7 @@ fn resolving_asks_and_changes_nothing() {
 
 #[test]
 fn an_update_that_fails_is_tried_three_times() {
-    let site = Site::new();
+    let site = FakeApt::new();
     site.touch("no-archive");
     assert_eq!(site.resolve("nginx", "").status.code(), Some(71));
     assert_eq!(site.calls(), ["apt-get update"; 3]);
@@ -257,7 +258,7 @@ fn an_update_that_fails_is_tried_three_times() {
 
 #[test]
 fn a_locked_version_that_stands_in_the_way_is_let_go() {
-    let site = Site::new();
+    let site = FakeApt::new();
     site.touch("conflict");
     let output = site.resolve("nginx", "");
     assert!(output.status.success(), "{output:?}");
@@ -280,7 +281,7 @@ fn a_locked_version_that_stands_in_the_way_is_let_go() {
 
 #[test]
 fn what_would_not_be_as_declared_is_said_before_anything_is_done() {
-    let site = Site::new();
+    let site = FakeApt::new();
     let output = site.resolve("nginx virtual", "");
     assert_eq!(output.status.code(), Some(75));
     let (_, text) = said(&output);

@@ -8,7 +8,7 @@ use karat::digest::Digest;
 use karat::machine::Machine;
 use karat::plan::{Action, Download, Upload, UploadSource};
 use karat::provision::{self, Context, ProvisionError};
-use karat::secret::{Part, Secrets, Text};
+use karat::secret::{Secrets, Text, TextPart};
 
 use crate::machine::{TestMachine, context, other, told};
 
@@ -34,8 +34,8 @@ async fn files_of_every_source_arrive() {
     let mut secrets = Secrets::default();
     secrets.insert("token".to_owned(), "s3cret".to_owned().into());
     let secret = Text::new(vec![
-        Part::Literal("token=".to_owned()),
-        Part::Secret("token".to_owned()),
+        TextPart::Literal("token=".to_owned()),
+        TextPart::Secret("token".to_owned()),
     ]);
     let mut private = upload(UploadSource::Content(secret), to("deep/er/private"));
     private.mode = Some(0o600);
@@ -89,10 +89,7 @@ async fn content_needs_a_file_name() {
             .await
             .unwrap_err(),
     );
-    assert!(
-        said.contains("`content` has no file name of its own"),
-        "{said}"
-    );
+    assert!(said.contains("`content` has no file name"), "{said}");
 }
 
 #[tokio::test]
@@ -168,6 +165,5 @@ async fn the_installed_packages_are_those_of_dpkg() {
         .await
         .unwrap();
     assert_eq!(packages.len(), 1);
-    let nothing = karat::plan::Packages::default();
-    assert!(provision::Asked::read(&nothing).unwrap().is_none());
+    assert!(provision::DeclaredPackages::read(None).unwrap().is_none());
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use karat::digest::Digest;
 use karat::machine::{Death, Machine, MachineError};
-use karat::network::Seal;
+use karat::network::EgressProxy;
 use karat::plan::{Action, HostKey, Script, Shell, Step};
 use karat::provision::{self, Context, ProvisionError};
 use karat::secret::{Secrets, Text};
@@ -25,7 +25,7 @@ pub struct TestMachine {
     pub variables: BTreeMap<String, String>,
     pub secrets: Secrets,
     session: Session,
-    seal: Option<Seal>,
+    seal: Option<EgressProxy>,
     target: Target,
     sshd: Sshd,
 }
@@ -88,13 +88,13 @@ impl TestMachine {
     }
 
     /// Gives it a proxy. It keeps its network, being this machine: only programs that know proxies are held back.
-    pub async fn seal_with(&mut self, mut seal: Seal) {
+    pub async fn seal_with(&mut self, mut seal: EgressProxy) {
         seal.attach(&self.session).await.unwrap();
         self.seal = Some(seal);
     }
 
     /// The seal, which it was given.
-    pub fn seal(&self) -> &Seal {
+    pub fn egress(&self) -> &EgressProxy {
         self.seal.as_ref().unwrap()
     }
 
@@ -180,7 +180,7 @@ impl Machine for TestMachine {
         Ok(())
     }
 
-    fn seal(&self) -> Option<&Seal> {
+    fn egress(&self) -> Option<&EgressProxy> {
         self.seal.as_ref()
     }
 

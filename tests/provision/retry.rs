@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use karat::plan::Action;
-use karat::provision::{self, Failure, ProvisionError};
+use karat::provision::{self, FailedStep, ProvisionError};
 use karat::secret::Secrets;
 
 use crate::machine::{TestMachine, context, other, told};
@@ -89,7 +89,7 @@ async fn on_error_steps_hear_of_the_failure_and_never_mask_it() {
         machine.shell("exit 1"),
         machine.shell("printf '%s|%s' \"$KARAT_FAILED_STEP\" \"$KARAT_ERROR\" >$D/heard"),
     ];
-    let failure = Failure {
+    let failure = FailedStep {
         step: "harden",
         error: "it's \"broken\"\nhere",
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use karat::plan::{Script, Step};
 use karat::provision::{self, ProvisionError};
-use karat::secret::{Part, Secrets, Text};
+use karat::secret::{Secrets, Text, TextPart};
 
 use crate::machine::{TestMachine, context, lives, shell, soon, step, told};
 
@@ -53,8 +53,8 @@ async fn environment_values_arrive_byte_for_byte() {
         .environment
         .insert("A".to_owned(), Text::literal(hard));
     let with_secret = vec![
-        Part::Literal("a=".to_owned()),
-        Part::Secret("token".to_owned()),
+        TextPart::Literal("a=".to_owned()),
+        TextPart::Secret("token".to_owned()),
     ];
     shell(&mut step)
         .environment
@@ -226,7 +226,7 @@ async fn a_failing_step_reports_its_exit_code_and_the_end_of_its_output() {
         .shell("for i in $(seq 1 40); do echo line $i; done; echo $KARAT_SECRET_TOKEN >&2; exit 9");
     let said = told(&machine.run(&step).await.unwrap_err());
     assert!(
-        said.starts_with("the step \"a step\" failed\nthe script ended with exit code 9\n"),
+        said.starts_with("the step \"a step\" failed\nthe script failed with exit code 9\n"),
         "{said}"
     );
     assert!(
@@ -277,7 +277,7 @@ async fn a_step_runs_as_its_user_in_its_directory() {
         (
             "no-such-user",
             None,
-            "there is no user \"no-such-user\" in the machine",
+            "the user \"no-such-user\" does not exist in the machine",
         ),
         (
             "root",
@@ -331,7 +331,7 @@ async fn a_timeout_ends_every_process_of_the_step() {
     let begun = Instant::now();
     let said = told(&machine.run(&step).await.unwrap_err());
     assert!(
-        said.contains("it was not done after 1s and was ended") && said.contains("begun"),
+        said.contains("timed out after 1s and was terminated") && said.contains("begun"),
         "{said}"
     );
     assert!(
@@ -362,7 +362,7 @@ async fn an_unexpected_drop_fails_the_step_and_ends_its_processes() {
     let said = told(result.as_ref().unwrap_err());
     assert!(matches!(cause(result), ProvisionError::Dropped { .. }));
     assert!(
-        said.contains("set `expect_disconnect = true`, or use a `reboot` step"),
+        said.contains("if this is intended, set `expect_disconnect = true` or use a `reboot` step"),
         "{said}"
     );
     let (pid, place) = (machine.read("script"), machine.read("place"));

@@ -9,7 +9,7 @@ use karat::machine::{Machine as _, MachineError};
 use karat::ui::Ui;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::boot_sector::{self, Act};
+use super::support::boot_sector::{self, Act};
 use super::{Site, is_gone_within, lives, qemu, recorded_pid, ssh};
 
 /// A death is told within this.

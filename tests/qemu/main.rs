@@ -1,10 +1,10 @@
 //! Guests in a real QEMU: tiny ones that are a boot sector, and whole systems on the base that karat makes.
 
-mod boot_sector;
 mod endings;
 mod rewritten;
-#[path = "../support/base.rs"]
-mod shared;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod system;
 
 use std::path::{Path, PathBuf};
@@ -40,18 +40,18 @@ fn ssh() -> Ssh {
     }
 }
 
-/// A directory with a run directory inside; removed when dropped.
-struct Site(tempfile::TempDir);
+/// A site with a run directory.
+struct Site(support::site::Site);
 
 impl Site {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir(directory.path().join("run")).unwrap();
-        Self(directory)
+        let site = support::site::Site::new();
+        std::fs::create_dir(site.path("run")).unwrap();
+        Self(site)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
     fn run(&self) -> PathBuf {

@@ -8,7 +8,8 @@ use karat::machine::qemu::{QemuMachine, launch};
 use karat::plan::{Format, Network, Qemu, Ssh};
 use karat::ui::Ui;
 
-use super::{Site, qemu, shared, ssh};
+use super::support::base as shared;
+use super::{Site, qemu, ssh};
 
 const BOOT_LIMIT: Duration = Duration::from_secs(400);
 const SHUTDOWN_LIMIT: Duration = Duration::from_mins(2);

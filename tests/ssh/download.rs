@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use karat::ssh::SshError;
 
-use crate::sshd::Sshd;
+use crate::support::sshd::Sshd;
 use crate::{bar, chain, login};
 
 async fn download(sshd: &Sshd, source: &Path, destination: &Path) -> Result<(), SshError> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use karat::ssh::{Exit, SshError};
 
-use crate::sshd::Sshd;
+use crate::support::sshd::Sshd;
 use crate::{chain, login};
 
 fn code(code: u32) -> Exit {
@@ -79,7 +79,7 @@ async fn output_needs_success() {
     let error = session.output("echo why >&2; exit 3").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`echo why >&2; exit 3` ended with exit code 3: why"
+        "`echo why >&2; exit 3` exited with code 3: why"
     );
 }
 

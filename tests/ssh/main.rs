@@ -1,21 +1,19 @@
 //! SSH against real sshds on loopback.
 
-#[path = "../support/sshd.rs"]
-mod sshd;
-
-#[path = "../support/web.rs"]
-mod web;
-
 mod connect;
 mod download;
 mod exec;
 mod proxy;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod upload;
 
 use std::time::Duration;
 
 use karat::ssh::{Session, SshError};
 use karat::ui::{Bar, Ui};
+use support::sshd;
 
 /// Long enough on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,13 +4,13 @@ use std::process::Output;
 use std::time::Duration;
 
 use karat::digest::Digest;
-use karat::network::{Content, Proxy, Purpose, Rule, Rules, Served};
+use karat::network::{Proxy, ProxyPurpose, ServedBody, ServedRequest, UrlRule, UrlRules};
 use karat::ssh::{Session, SshError};
 use karat::ui::Ui;
 use tokio::process::Command;
 
-use crate::sshd::Sshd;
-use crate::web::{Web, serve};
+use crate::support::sshd::Sshd;
+use crate::support::web::{Web, serve};
 use crate::{chain, login};
 
 fn web<const N: usize>(files: [(&str, &[u8]); N]) -> Web {
@@ -19,15 +19,15 @@ fn web<const N: usize>(files: [(&str, &[u8]); N]) -> Web {
     })
 }
 
-fn rules(urls: &[&str]) -> Rules {
-    let rule = |url: &&str| Rule::new(url, "network.allow[0]").unwrap();
-    Rules::new(
+fn rules(urls: &[&str]) -> UrlRules {
+    let rule = |url: &&str| UrlRule::new(url, "network.allow[0]").unwrap();
+    UrlRules::new(
         urls.iter().map(rule).collect(),
-        Purpose::Steps("web.toml".to_owned()),
+        ProxyPurpose::Steps("web.toml".to_owned()),
     )
 }
 
-async fn proxy(session: &Session, rules: &Rules) -> Proxy {
+async fn proxy(session: &Session, rules: &UrlRules) -> Proxy {
     Proxy::serve(session, rules, &Ui::default()).await.unwrap()
 }
 
@@ -42,11 +42,11 @@ async fn curl(proxy: &Proxy, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn served(url: String, status: u16, content: Option<&[u8]>) -> Served {
-    Served {
+fn served(url: String, status: u16, content: Option<&[u8]>) -> ServedRequest {
+    ServedRequest {
         url,
         status,
-        content: content.map(|bytes| Content {
+        content: content.map(|bytes| ServedBody {
             sha256: Digest::of(bytes),
             size: bytes.len() as u64,
         }),
@@ -85,7 +85,7 @@ async fn what_is_allowed_passes_unchanged_and_is_logged_with_its_digest() {
     let head = String::from_utf8_lossy(&head.stdout).to_ascii_lowercase();
     assert!(head.contains("content-length: 6"), "{head}");
 
-    let mut expected: Vec<Served> = cases
+    let mut expected: Vec<ServedRequest> = cases
         .iter()
         .map(|(path, bytes)| served(web.url(path), 200, Some(bytes)))
         .collect();
@@ -139,10 +139,10 @@ async fn a_file_whose_digest_is_known_is_served_from_the_cache() {
     std::fs::write(&path, "cached\n").unwrap();
     let url = "http://a.example.org/tool";
     let digest = Digest::of(b"cached\n");
-    let rule = Rule::new(url, "network.allow[0]").unwrap();
-    let rules = Rules::new(
+    let rule = UrlRule::new(url, "network.allow[0]").unwrap();
+    let rules = UrlRules::new(
         vec![rule.from_file(digest, path)],
-        Purpose::Steps("web.toml".to_owned()),
+        ProxyPurpose::Steps("web.toml".to_owned()),
     );
     let proxy = proxy(&session, &rules).await;
     assert_eq!(curl(&proxy, &[url]).await.stdout, b"cached\n");
@@ -178,7 +178,7 @@ async fn what_a_program_did_not_take_to_its_end_is_logged_without_a_digest() {
 async fn a_server_that_is_gone_is_told_at_once() {
     let sshd = Sshd::start();
     let session = login(&sshd).await;
-    let url = format!("http://127.0.0.1:{}/x", crate::sshd::free_port());
+    let url = format!("http://127.0.0.1:{}/x", crate::support::sshd::free_port());
     let proxy = proxy(&session, &rules(&[&url])).await;
     let output = curl(&proxy, &["-i", &url]).await;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -5,23 +5,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use karat::ssh::{Item, ItemSource, SshError};
+use karat::ssh::{SshError, UploadContent, UploadItem};
 
-use crate::sshd::Sshd;
+use crate::support::sshd::Sshd;
 use crate::{bar, chain, login};
 
-fn item(source: impl Into<PathBuf>, destination: impl AsRef<str>) -> Item {
-    Item {
-        source: ItemSource::Path(source.into()),
+fn item(source: impl Into<PathBuf>, destination: impl AsRef<str>) -> UploadItem {
+    UploadItem {
+        source: UploadContent::Path(source.into()),
         destination: destination.as_ref().to_owned(),
         mode: None,
         owner: "root:root".to_owned(),
     }
 }
 
-fn content(text: &str, destination: String) -> Item {
-    Item {
-        source: ItemSource::Bytes(text.as_bytes().to_vec()),
+fn content(text: &str, destination: String) -> UploadItem {
+    UploadItem {
+        source: UploadContent::Bytes(text.as_bytes().to_vec()),
         ..item("", destination)
     }
 }
@@ -55,14 +55,14 @@ fn tree(directory: &Path) -> Vec<String> {
     found
 }
 
-/// A local directory, a remote one, and a way between them.
-struct Site {
+/// A local directory, a remote one, and the sshd between them.
+struct Ends {
     sshd: Sshd,
     here: PathBuf,
     there: PathBuf,
 }
 
-impl Site {
+impl Ends {
     fn new(config: &str) -> Self {
         let sshd = Sshd::with(config);
         let (here, there) = (
@@ -78,14 +78,14 @@ impl Site {
         format!("{}/{path}", self.there.display())
     }
 
-    async fn upload(&self, items: &[Item]) -> Result<(), SshError> {
+    async fn upload(&self, items: &[UploadItem]) -> Result<(), SshError> {
         login(&self.sshd).await.upload(items, &bar()).await
     }
 }
 
 #[tokio::test]
 async fn files_and_directories_land_where_they_should() {
-    let site = Site::new("");
+    let site = Ends::new("");
     let file = write(site.here.join("file"), b"text");
     let directory = site.here.join("dir");
     write(directory.join("a"), b"1");
@@ -145,7 +145,7 @@ async fn files_and_directories_land_where_they_should() {
 
 #[tokio::test]
 async fn odd_names_and_sizes_arrive_as_they_are() {
-    let site = Site::new("");
+    let site = Ends::new("");
     let names: [&[u8]; 12] = [
         b"two words",
         b"new\nline",
@@ -171,7 +171,7 @@ async fn odd_names_and_sizes_arrive_as_they_are() {
     write(directory.join("empty file"), b"");
     let sparse = fs::File::create(directory.join("sparse")).unwrap();
     sparse.set_len(3 << 20).unwrap();
-    let each: Vec<Item> = names[..11]
+    let each: Vec<UploadItem> = names[..11]
         .iter()
         .map(|name| {
             let path = directory.join(std::ffi::OsStr::from_bytes(name));
@@ -197,7 +197,7 @@ async fn odd_names_and_sizes_arrive_as_they_are() {
 
 #[tokio::test]
 async fn mode_owner_and_the_executable_bit_are_kept() {
-    let site = Site::new("");
+    let site = Ends::new("");
     let plain = write(site.here.join("plain"), b"");
     let program = write(site.here.join("program"), b"");
     fs::set_permissions(&plain, fs::Permissions::from_mode(0o600)).unwrap();
@@ -241,7 +241,7 @@ async fn mode_owner_and_the_executable_bit_are_kept() {
 
 #[tokio::test]
 async fn what_cannot_be_sent_is_found_before_anything_is() {
-    let site = Site::new("");
+    let site = Ends::new("");
     let good = write(site.here.join("good/file"), b"");
     fs::create_dir(site.here.join("broken")).unwrap();
     symlink("nowhere", site.here.join("broken/link")).unwrap();
@@ -269,7 +269,7 @@ async fn what_cannot_be_sent_is_found_before_anything_is() {
         (item(&good, "relative"), "an absolute path"),
         (content("x", site.to("x/")), "no file name"),
         (
-            Item {
+            UploadItem {
                 owner: "no-such-user".to_owned(),
                 ..item(&good, site.to("x"))
             },
@@ -313,7 +313,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn a_line_dropped_in_mid_transfer_leaves_nothing() {
-    let site = Site::new(&format!("SetEnv TMPDIR={}", std::env::temp_dir().display()));
+    let site = Ends::new(&format!("SetEnv TMPDIR={}", std::env::temp_dir().display()));
     let big = fs::File::create(site.here.join("big")).unwrap();
     big.set_len(4 << 30).unwrap();
     write(site.there.join("target"), b"old");
@@ -380,7 +380,7 @@ impl Drop for Small {
 
 #[tokio::test]
 async fn a_full_disk_is_told_and_leaves_nothing() {
-    let site = Site::new("");
+    let site = Ends::new("");
     let Some(_small) = Small::mount(&site.there.join("small")) else {
         println!("not run here: a tmpfs cannot be mounted");
         return;
@@ -413,7 +413,7 @@ async fn what_arrives_damaged_is_told_and_leaves_everything_as_it_was() {
     );
     let tar = write(bin.path().join("tar"), tar.as_bytes());
     fs::set_permissions(tar, fs::Permissions::from_mode(0o755)).unwrap();
-    let site = Site::new(&format!(
+    let site = Ends::new(&format!(
         "SetEnv PATH={}:/usr/bin:/bin",
         bin.path().display()
     ));
@@ -497,7 +497,7 @@ async fn coreutils_and_tar_are_enough_on_the_far_side() {
     ] {
         symlink(Path::new("/usr/bin").join(tool), bin.path().join(tool)).unwrap();
     }
-    let site = Site::new(&format!("SetEnv PATH={}", bin.path().display()));
+    let site = Ends::new(&format!("SetEnv PATH={}", bin.path().display()));
     let directory = site.here.join("dir");
     write(directory.join("small"), b"text");
     for (name, size) in [("large", 5 << 20), ("huge", 65 << 20)] {

@@ -25,12 +25,13 @@ pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-struct Site {
+/// A store beside an exported image.
+struct Images {
     scratch: tempfile::TempDir,
     store: Store,
 }
 
-impl Site {
+impl Images {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let store = Store::new(scratch.path().join("store"));
@@ -114,7 +115,7 @@ fn every_kind_of_image_comes_out_as_it_went_in() {
         ("zeros at both ends", edges),
         ("one chunk that is packed", vec![7; 10_000]),
     ] {
-        let site = Site::new();
+        let site = Images::new();
         let id = site.put(&image);
         assert!(site.export(id).unwrap() == image, "{name}");
         for faults in site.faults(id) {
@@ -140,7 +141,7 @@ fn every_kind_of_image_comes_out_as_it_went_in() {
 
 #[test]
 fn what_two_images_have_in_common_is_stored_once() {
-    let site = Site::new();
+    let site = Images::new();
     let first = noise(1, 8 << 20);
     let mut second = first.clone();
     second.splice(3_000_000..3_000_000, *b"something that moves all behind it");
@@ -154,7 +155,7 @@ fn what_two_images_have_in_common_is_stored_once() {
 
 #[test]
 fn zeros_take_no_room_in_the_store_and_none_in_an_export() {
-    let site = Site::new();
+    let site = Images::new();
     let image = [vec![0; 64 << 20], noise(1, 1000), vec![0; 64 << 20]].concat();
     let id = site.put(&image);
     let usage = site
@@ -179,7 +180,7 @@ fn damage_is_named_and_a_new_build_mends_it() {
         .flat_map(|number| number.wrapping_mul(number).to_le_bytes())
         .collect();
     for image in [plain, packed] {
-        let site = Site::new();
+        let site = Images::new();
         let id = site.put(&image);
         let chunk = &site.blobs()[2];
         let text = chunk.display().to_string();
@@ -218,7 +219,7 @@ fn damage_is_named_and_a_new_build_mends_it() {
 
 #[test]
 fn a_recipe_that_was_changed_is_refused_and_written_again() {
-    let site = Site::new();
+    let site = Images::new();
     let (image, other) = (noise(1, 500_000), noise(2, 500_000));
     let (id, _) = (site.put(&image), site.put(&other));
     let recipe = site.recipe(&image);
@@ -249,7 +250,7 @@ fn a_recipe_that_was_changed_is_refused_and_written_again() {
 
 #[test]
 fn an_image_that_an_older_version_stored_whole_is_used_as_it_is() {
-    let site = Site::new();
+    let site = Images::new();
     let image = noise(1, 500_000);
     let id = site.put(&image);
     let digest = Digest::of(&image);
@@ -277,7 +278,7 @@ fn an_image_that_an_older_version_stored_whole_is_used_as_it_is() {
 
 #[test]
 fn a_manifest_that_lies_about_the_size_is_found_out() {
-    let site = Site::new();
+    let site = Images::new();
     let image = noise(1, 500_000);
     let id = site.put(&image);
     let mut lie = manifest("web", &image);

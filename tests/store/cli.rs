@@ -1,12 +1,15 @@
 //! `karat list`, `show` and `export`: exit code, standard output and standard error together.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
 
 use karat::digest::Digest;
 use karat::record::manifest::ManifestId;
 use karat::store::Store;
+
+use crate::support::site;
 
 /// Times as placeholders.
 pub fn without_times(text: &str) -> String {
@@ -32,21 +35,25 @@ pub fn without_times(text: &str) -> String {
     result
 }
 
-/// A scratch directory with a store, and the real binary.
+/// A site with a store.
 pub struct Site {
-    scratch: tempfile::TempDir,
+    site: site::Site,
     pub store: Store,
 }
 
 impl Site {
     pub fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let store = Store::new(scratch.path().join("data/karat"));
-        Self { scratch, store }
+        let mut site = site::Site::new();
+        let (data, config) = (site.path("data"), site.path("config"));
+        let store = Store::new(data.join("karat"));
+        site.set("USER", "me");
+        site.set("XDG_DATA_HOME", data);
+        site.set("XDG_CONFIG_HOME", config);
+        Self { site, store }
     }
 
     pub fn path(&self) -> &Path {
-        self.scratch.path()
+        self.root()
     }
 
     pub fn put(&self, name: &str, image: &[u8]) -> ManifestId {
@@ -57,29 +64,14 @@ impl Site {
         super::put_on(&self.store, self.path(), name, image, base)
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_karat"));
-        command
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .env("USER", "me")
-            .env("XDG_DATA_HOME", self.path().join("data"))
-            .env("XDG_CONFIG_HOME", self.path().join("config"));
-        command
-    }
-
-    /// Runs the binary; what differs from one machine to the next is replaced.
+    /// Runs karat; returns exit code, stdout and stderr as one text, without what differs between machines.
     pub fn karat(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
         let host = rustix::system::uname();
-        let text = format!(
-            "exit code: {}\n--- stdout\n{}--- stderr\n{}",
-            output.status.code().unwrap(),
-            String::from_utf8(output.stdout).unwrap(),
-            String::from_utf8(output.stderr).unwrap(),
-        );
-        text.replace(self.path().to_str().unwrap(), "[SITE]")
+        let code = output.status.code().unwrap();
+        let [stdout, stderr] = site::texts(output);
+        let text = format!("exit code: {code}\n--- stdout\n{stdout}--- stderr\n{stderr}");
+        self.hide_root(&text)
             .replace(
                 &format!(" on {} (", host.nodename().to_str().unwrap()),
                 " on [HOST] (",
@@ -88,6 +80,13 @@ impl Site {
                 concat!("by karat ", env!("CARGO_PKG_VERSION")),
                 "by karat [VERSION]",
             )
+    }
+}
+
+impl Deref for Site {
+    type Target = site::Site;
+    fn deref(&self) -> &site::Site {
+        &self.site
     }
 }
 

@@ -10,6 +10,9 @@ mod processes;
 mod pruned;
 mod revoked;
 mod schema;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared by all test crates")]
+mod support;
 mod trust;
 
 use std::path::Path;

@@ -252,7 +252,7 @@ fn a_channel_can_ask_for_approvals() {
     succeed(&site, &["sign", &web.short(), "--key", "ada"]);
     let (exit, error) = code(&site, &promote);
     assert!(
-        exit == 4 && error.contains("approved by 1 of the 2"),
+        exit == 4 && error.contains("1 of 2 required approvals"),
         "{error}"
     );
     succeed(&site, &["sign", &web.short(), "--key", "eve"]);

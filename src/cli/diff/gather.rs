@@ -1,26 +1,27 @@
-//! What is known of two images: the store, and the images themselves for whose a file is and what a changelog says.
+//! Gathers the inputs of a comparison: records from the store, and file owners and changelogs from the images themselves.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
 
-use super::Failed;
-use crate::cli::shared::failure::chain;
-use crate::cli::shared::open_image::opened;
+use crate::cli::CommandError;
+use crate::cli::shared::open_image::open_image;
 use crate::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
 use crate::disk::tree::Listing;
+use crate::distro::python::source_of_compiled;
 use crate::record::manifest::Manifest;
 use crate::scan::report::policy::Kind;
-use crate::scan::run::{Contents, source_of};
+use crate::scan::run::Contents;
 use crate::scan::{Finding, Opened, Packaged, integrity};
 use crate::store::{ScanRecord, Store, StoreError, Stored};
+use crate::ui::text::with_causes;
 
-/// The largest changelogs have some hundred KiB, unpacked some MiB.
-const LARGEST: u64 = 16 << 20;
-const LARGEST_TEXT: u64 = 64 << 20;
+/// Limits of a changelog; the largest have some hundred KiB, and some MiB unpacked.
+const MAX_CHANGELOG_BYTES: u64 = 16 << 20;
+const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 
-/// What the store has of an image.
+/// Records of an image in the store.
 struct Recorded {
     stored: Stored,
     listing: Option<Listing>,
@@ -28,20 +29,21 @@ struct Recorded {
     contents: Option<Contents>,
 }
 
-/// The image itself.
+/// The files of an image.
 struct System {
     opened: Opened,
     packaged: Packaged,
 }
 
-/// Compares two images by what they are called.
-pub(super) async fn diff(store: &Store, first: &str, second: &str) -> Result<Diff, Failed> {
-    let read = |name: &str| Recorded::read(store, name);
-    let failed = |error: StoreError| Failed::with(error.exit_code(), error);
-    let (first, second) = (read(first).map_err(failed)?, read(second).map_err(failed)?);
+/// Compares two images by id or channel.
+pub(super) async fn diff(store: &Store, first: &str, second: &str) -> Result<Diff, CommandError> {
+    let (first, second) = (
+        Recorded::read(store, first)?,
+        Recorded::read(store, second)?,
+    );
     let mut unread = Vec::new();
     let mut systems = [None, None];
-    // Nothing else is asked of an image.
+    // The images themselves are only needed for owners of changed files and changelogs of changed packages.
     if first.outline() != second.outline() {
         for (side, recorded) in [&first, &second].into_iter().enumerate() {
             match System::open(store, &recorded.stored.manifest).await {
@@ -60,7 +62,7 @@ pub(super) async fn diff(store: &Store, first: &str, second: &str) -> Result<Dif
         |path: &[u8]| owner_in(other, path),
     );
     let changelog = |package: &PackageChange| {
-        // A newer changelog has what an older one has not.
+        // The newer changelog contains the entries that the older one lacks.
         let (newer, older) = match package.change {
             PackageKind::Upgraded => (other.as_ref()?, (&first, package.from.as_ref()?)),
             PackageKind::Downgraded => (one.as_ref()?, (&second, package.to.as_ref()?)),
@@ -79,7 +81,7 @@ pub(super) async fn diff(store: &Store, first: &str, second: &str) -> Result<Dif
 impl Recorded {
     fn read(store: &Store, name: &str) -> Result<Self, StoreError> {
         let stored = store.manifest(store.resolve(name)?)?;
-        // What another version of karat has found is no reason to tell nothing.
+        // A scan record of another karat version must not prevent the rest of the comparison.
         let readable = |result| match result {
             Err(StoreError::Unreadable { .. }) => Ok(None),
             result => result,
@@ -115,7 +117,7 @@ impl Recorded {
         }
     }
 
-    /// What decides whether there are files and changelogs to look at.
+    /// Returns the part of the records that must differ for files or changelogs to matter.
     fn outline(&self) -> impl PartialEq {
         let outputs = &self.stored.manifest.outputs;
         (
@@ -124,47 +126,49 @@ impl Recorded {
         )
     }
 
-    /// The version that a changelog has, which is the source's.
+    /// Returns the source version of a package, which its changelog uses.
     fn source_version(&self, package: &PackageChange, version: &str) -> String {
-        let packages = self.contents.iter().flat_map(|it| &it.inventory.packages);
-        let mut packages = packages.filter(|it| it.name == package.name && it.version == version);
-        let source = packages.next().map(|it| it.source_version.clone());
-        source.unwrap_or_else(|| version.to_owned())
+        let packages = self.contents.iter();
+        packages
+            .flat_map(|contents| &contents.inventory.packages)
+            .find(|found| found.name == package.name && found.version == version)
+            .map_or(version, |found| found.source_version.as_str())
+            .to_owned()
     }
 }
 
 impl System {
-    /// Opens an image and reads its database of packages; the error is why not.
+    /// Opens an image and reads its package database. Returns the reason if that fails.
     async fn open(store: &Store, manifest: &Manifest) -> Result<Self, String> {
         let image = &manifest.outputs.image;
         let found = match store.image(&image.digest) {
             Err(StoreError::NoImage(_)) => return Err("the image is not in the store".to_owned()),
-            found => found.map_err(|error| chain(&error, ": "))?,
+            found => found.map_err(|error| with_causes(&error))?,
         };
-        let opened = opened(found, &image.format).await;
-        let opened = opened.map_err(|failed| failed.to_string())?;
+        let opened = open_image(found, &image.format).await;
+        let opened = opened.map_err(|error| error.to_string())?;
         let packaged = integrity::verify_some(&opened.root(), |_| false);
-        let packaged = packaged.map_err(|error| chain(&error, ": "))?;
+        let packaged = packaged.map_err(|error| with_causes(&error))?;
         Ok(Self { opened, packaged })
     }
 
-    /// The package that has a path; what Python compiled is the source's.
+    /// Returns the package that owns a path. Compiled Python belongs to the owner of its source.
     fn owner(&self, path: &[u8]) -> Option<String> {
         let owner = |path: &[u8]| self.packaged.owner(path).map(str::to_owned);
-        owner(path).or_else(|| owner(&source_of(path)?))
+        owner(path).or_else(|| owner(&source_of_compiled(path)?))
     }
 
-    /// CVEs that a package's changelog in this image names since a version.
+    /// Returns the CVEs that a package's changelog in this image names since a version.
     fn cves(&self, package: &PackageChange, since: &str) -> Option<BTreeSet<String>> {
         let root = self.opened.root();
-        // A package that was made for Debian alone has no other changelog than Debian's.
+        // A native Debian package has `changelog.gz` only.
         ["changelog.Debian.gz", "changelog.gz"]
             .iter()
             .find_map(|name| {
                 let path = format!("/usr/share/doc/{}/{name}", package.name);
-                let packed = root.read(path.as_bytes(), LARGEST).ok()??;
+                let packed = root.read(path.as_bytes(), MAX_CHANGELOG_BYTES).ok()??;
                 let mut text = Vec::new();
-                let unpacked = MultiGzDecoder::new(packed.as_slice()).take(LARGEST_TEXT);
+                let unpacked = MultiGzDecoder::new(packed.as_slice()).take(MAX_UNPACKED_BYTES);
                 { unpacked }.read_to_end(&mut text).ok()?;
                 diff::cves(&String::from_utf8_lossy(&text), since)
             })

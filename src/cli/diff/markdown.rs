@@ -1,14 +1,14 @@
-//! A difference as Markdown.
+//! Renders a difference as Markdown.
 
 use std::fmt::Write as _;
 
 use super::tables::{Page, Table};
 
-/// Prints it: a heading and a table for each kind of difference.
-pub(super) fn print(page: &Page) -> String {
+/// Renders a heading and a table for each kind of difference.
+pub(super) fn render(page: &Page) -> String {
     let mut text = format!("### {}\n", escaped(&page.title));
     for table in &page.tables {
-        print_table(table, &mut text);
+        render_table(table, &mut text);
     }
     if !page.notes.is_empty() {
         text.push('\n');
@@ -20,7 +20,7 @@ pub(super) fn print(page: &Page) -> String {
     text
 }
 
-fn print_table(table: &Table, text: &mut String) {
+fn render_table(table: &Table, text: &mut String) {
     let count = match table.count.as_str() {
         "" => String::new(),
         count => format!(" ({count})"),
@@ -30,7 +30,7 @@ fn print_table(table: &Table, text: &mut String) {
     text.push_str(&row(table
         .columns
         .iter()
-        .map(|it| (*it).to_owned())
+        .map(|column| (*column).to_owned())
         .collect()));
     text.push_str(&row(table
         .columns
@@ -42,7 +42,7 @@ fn print_table(table: &Table, text: &mut String) {
     }
 }
 
-/// Text that stays text: no markup, no HTML, no end of a cell, and nobody who is called by an `@`.
+/// Escapes markup, HTML and the ends of cells, and keeps `@` from notifying a user.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {

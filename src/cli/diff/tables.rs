@@ -1,45 +1,52 @@
-//! What both forms for people have in common: tables of short texts. Nothing in it can move a cursor.
+//! Lays a difference out as tables of short, terminal-safe texts, for all text formats.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use serde_json::Value;
 
-use crate::cli::shared::store_args::{plain, size};
 use crate::diff::{
     Change, Diff, FileChange, FileKind, Files, Findings, Numbers, Owner, PackageChange,
 };
 use crate::scan::Finding;
+use crate::ui::text::{human_size, terminal_safe};
 
-/// Files that are named for each package, unless all are wanted.
-const MOST_FILES: usize = 10;
-/// CVEs that are named for each package, unless all are wanted.
-const MOST_IDS: usize = 8;
-/// As much as is shown of a value.
-const LONGEST: usize = 100;
+/// Number of characters of a value that are shown.
+const MAX_VALUE_CHARS: usize = 100;
+
+/// Number of files and CVEs that are listed per package.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    files: usize,
+    cves: usize,
+}
+
+impl Limits {
+    pub(super) const DEFAULT: Self = Self { files: 10, cves: 8 };
+    pub(super) const NONE: Self = Self {
+        files: usize::MAX,
+        cves: usize::MAX,
+    };
+}
 
 /// A difference for people.
 pub(super) struct Page {
-    /// The two images.
-    pub title: String,
-    /// What differs.
-    pub tables: Vec<Table>,
-    /// What could not be compared, and why.
-    pub notes: Vec<String>,
+    pub(super) title: String,
+    pub(super) tables: Vec<Table>,
+    /// Parts that were not compared, each with the reason.
+    pub(super) notes: Vec<String>,
 }
 
-/// One kind of difference.
+/// The differences of one kind.
 pub(super) struct Table {
-    /// What it is.
-    pub title: String,
-    /// How many there are.
-    pub count: String,
-    /// What the columns are.
-    pub columns: &'static [&'static str],
-    /// The rows; each has as many texts as there are columns.
-    pub rows: Vec<Vec<String>>,
-    /// The first column says what several rows belong to.
-    pub is_grouped: bool,
+    pub(super) title: String,
+    /// Number of differences, by kind of change.
+    pub(super) count: String,
+    pub(super) columns: &'static [&'static str],
+    /// Rows with one cell per column.
+    pub(super) rows: Vec<Vec<String>>,
+    /// The first column groups consecutive rows.
+    pub(super) is_grouped: bool,
 }
 
 impl Table {
@@ -51,62 +58,70 @@ impl Table {
             columns,
             is_grouped: false,
             rows: rows
-                .map(|row| row.iter().map(|cell| plain(cell)).collect())
+                .map(|row| row.iter().map(|cell| terminal_safe(cell)).collect())
                 .collect(),
         }
     }
 }
 
-/// Lays a difference out.
-pub(super) fn of(diff: &Diff, all: bool) -> Page {
-    // Digests say nothing, and the rest of an image is its size.
-    let is_told = |key: &str| !["image", "tree"].contains(&key);
-    let mut tables = vec![
-        changes("inputs", &diff.inputs, |_| true),
-        packages(&diff.packages, all),
-    ];
-    tables.extend(diff.findings.iter().map(findings));
-    tables.extend(diff.files.iter().map(|found| files(found, all)));
-    tables.push(changes("outputs", &diff.outputs, is_told));
-    tables.push(sizes(diff));
-    tables.retain(|table| !table.rows.is_empty());
-    let notes = diff.not_compared.iter().filter(|_| !diff.identical);
-    let mut notes: Vec<_> = notes
-        .map(|it| plain(&format!("{} ({})", it.what, it.because)))
-        .collect();
-    if diff.findings.as_ref().is_some_and(|it| !it.same_database) {
-        notes.push("what one scan did not know yet: the two had different databases".to_owned());
-    }
-    Page {
-        title: title(diff),
-        tables,
-        notes,
+impl Page {
+    pub(super) fn new(diff: &Diff, limits: Limits) -> Self {
+        // Digests of image and tree carry no information, and the table of sizes has the rest of an image.
+        let is_shown = |key: &str| !["image", "tree"].contains(&key);
+        let mut tables = vec![
+            changes("inputs", &diff.inputs, |_| true),
+            packages(&diff.packages, limits),
+        ];
+        tables.extend(diff.findings.iter().map(findings));
+        tables.extend(diff.files.iter().map(|found| files(found, limits)));
+        tables.push(changes("outputs", &diff.outputs, is_shown));
+        tables.push(sizes(diff));
+        tables.retain(|table| !table.rows.is_empty());
+        let notes = diff.not_compared.iter().filter(|_| !diff.identical);
+        let mut notes: Vec<_> = notes
+            .map(|part| terminal_safe(&format!("{} ({})", part.what, part.because)))
+            .collect();
+        let findings = diff.findings.as_ref();
+        if findings.is_some_and(|findings| !findings.same_database) {
+            notes.push(
+                "vulnerabilities that one scan did not know: the databases differ".to_owned(),
+            );
+        }
+        Self {
+            title: title(diff),
+            tables,
+            notes,
+        }
     }
 }
 
 fn title(diff: &Diff) -> String {
     let (first, second) = (&diff.first, &diff.second);
-    let [one, other] = [first, second].map(|it| it.id.short());
+    let [one, other] = [first, second].map(|side| side.id.short());
     let title = if diff.identical {
-        format!("{} {one}: the same manifest, nothing differs", first.name)
+        format!(
+            "{} {one}: no differences, the manifest is the same",
+            first.name
+        )
     } else if first.name == second.name {
         format!("{} {one} -> {other}", first.name)
     } else {
         format!("{} {one} -> {} {other}", first.name, second.name)
     };
-    plain(&title)
+    terminal_safe(&title)
 }
 
-/// What differs in one part of a manifest.
+/// Lists the differences in one part of a manifest.
 fn changes(
     title: &str,
     found: &BTreeMap<String, Vec<Change>>,
-    is_told: impl Fn(&str) -> bool,
+    is_shown: impl Fn(&str) -> bool,
 ) -> Table {
-    let told = found.iter().filter(|(key, _)| is_told(key));
-    let rows = told.flat_map(|(key, changes)| {
+    let shown = found.iter().filter(|(key, _)| is_shown(key));
+    let rows = shown.flat_map(|(key, changes)| {
         let key = key.replace('_', " ");
-        let row = move |it: &Change| vec![key.clone(), it.what.join(": "), how(it)];
+        let row =
+            move |change: &Change| vec![key.clone(), change.what.join(": "), describe(change)];
         changes.iter().map(row)
     });
     Table {
@@ -115,23 +130,25 @@ fn changes(
     }
 }
 
-/// A change in words; what was added under its own name is not told twice.
-fn how(change: &Change) -> String {
+/// Describes a change, without repeating the name of what was added or removed.
+fn describe(change: &Change) -> String {
     let name = change.what.last().map(String::as_str);
-    let told = |word: &str, value: &Value| match shown(value, name) {
+    let with_value = |word: &str, value: &Value| match short_value(value, name) {
         text if text.is_empty() || Some(text.as_str()) == name => word.to_owned(),
         text => format!("{word}: {text}"),
     };
     match (&change.from, &change.to) {
-        (Some(from), Some(to)) => format!("{} -> {}", shown(from, None), shown(to, None)),
-        (Some(from), None) => told("removed", from),
-        (None, Some(to)) => told("added", to),
+        (Some(from), Some(to)) => {
+            format!("{} -> {}", short_value(from, None), short_value(to, None))
+        }
+        (Some(from), None) => with_value("removed", from),
+        (None, Some(to)) => with_value("added", to),
         (None, None) => String::new(),
     }
 }
 
-/// Enough of a value to recognise it; `name` is known already.
-fn shown(value: &Value, name: Option<&str>) -> String {
+/// Shortens a value, leaving out `name`.
+fn short_value(value: &Value, name: Option<&str>) -> String {
     let text = match value {
         Value::String(text) => match text.strip_prefix("sha256:") {
             Some(hex) => hex.chars().take(12).collect(),
@@ -139,71 +156,73 @@ fn shown(value: &Value, name: Option<&str>) -> String {
             None => text.clone(),
         },
         Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| shown(item, None)).collect();
+            let items: Vec<_> = items.iter().map(|item| short_value(item, None)).collect();
             items.join(", ")
         }
         Value::Object(table) => {
             let is_name = |value: &Value| name.is_some() && value.as_str() == name;
-            let told = table.iter().filter(|(_, value)| !is_name(value));
-            let told = told.map(|(key, value)| (key, shown(value, None)));
-            let told = told.filter(|(_, text)| !text.is_empty());
-            let told: Vec<_> = told.map(|(key, text)| format!("{key} {text}")).collect();
-            told.join(", ")
+            let fields = table
+                .iter()
+                .filter(|(_, value)| !is_name(value))
+                .map(|(key, value)| (key, short_value(value, None)))
+                .filter(|(_, text)| !text.is_empty())
+                .map(|(key, text)| format!("{key} {text}"));
+            fields.collect::<Vec<_>>().join(", ")
         }
         value => value.to_string(),
     };
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_VALUE_CHARS) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
     }
 }
 
-fn packages(found: &[PackageChange], all: bool) -> Table {
+fn packages(found: &[PackageChange], limits: Limits) -> Table {
     let row = |package: &PackageChange| {
         let versions = [&package.from, &package.to];
-        let [from, to] = versions.map(|it| it.clone().unwrap_or_default());
+        let [from, to] = versions.map(|version| version.clone().unwrap_or_default());
         vec![
             package.change.name().to_owned(),
             package.name.clone(),
             from,
             to,
-            remarks(package, all),
+            remarks(package, limits),
         ]
     };
     let columns = &["change", "package", "from", "to", "remarks"];
     Table {
-        count: counted(found.iter().map(|it| it.change.name())),
+        count: counted(found.iter().map(|package| package.change.name())),
         ..Table::new("packages", columns, found.iter().map(row).collect())
     }
 }
 
-fn remarks(package: &PackageChange, all: bool) -> String {
+fn remarks(package: &PackageChange, limits: Limits) -> String {
     let mut remarks: Vec<_> = package
         .changes
         .iter()
-        .map(|change| format!("{} {}", change.what.join(" "), how(change)))
+        .map(|change| format!("{} {}", change.what.join(" "), describe(change)))
         .collect();
     let list = |ids: &BTreeSet<String>| {
-        let most = if all { ids.len() } else { MOST_IDS };
-        // The newest ones first.
-        let named: Vec<_> = ids.iter().rev().take(most).map(String::as_str).collect();
+        // Newest first.
+        let newest = ids.iter().rev().take(limits.cves);
+        let named: Vec<_> = newest.map(String::as_str).collect();
         match ids.len() - named.len() {
             0 => named.join(", "),
             more => format!("{} and {more} more", named.join(", ")),
         }
     };
-    let mut tell = |word: &str, ids: String| {
+    let mut add = |word: &str, ids: String| {
         if !ids.is_empty() {
             remarks.push(format!("{word} {ids}"));
         }
     };
-    tell("changelog:", package.changelog.iter().map(list).collect());
-    tell("no longer found:", list(&package.fixed));
-    tell("newly found:", list(&package.introduced));
+    add("changelog:", package.changelog.iter().map(list).collect());
+    add("no longer found:", list(&package.fixed));
+    add("newly found:", list(&package.introduced));
     remarks.join("; ")
 }
 
-/// How many of each word, in order of the words' first appearance.
+/// Counts each word, in alphabetical order.
 fn counted<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for word in words {
@@ -218,12 +237,12 @@ fn counted<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 fn findings(found: &Findings) -> Table {
     let rows = |word: &'static str, all: &[Finding]| -> Vec<Vec<String>> {
-        let row = |it: &Finding| {
-            let about = it.path.clone().or_else(|| it.package.clone());
+        let row = |finding: &Finding| {
+            let about = finding.path.clone().or_else(|| finding.package.clone());
             vec![
                 word.to_owned(),
-                it.severity.to_string(),
-                it.id.clone(),
+                finding.severity.to_string(),
+                finding.id.clone(),
                 about.unwrap_or_default(),
             ]
         };
@@ -239,7 +258,7 @@ fn findings(found: &Findings) -> Table {
     }
 }
 
-fn files(found: &Files, all: bool) -> Table {
+fn files(found: &Files, limits: Limits) -> Table {
     let mut rows = Vec::new();
     for group in &found.groups {
         let owner = match &group.owner {
@@ -248,12 +267,15 @@ fn files(found: &Files, all: bool) -> Table {
             Owner::Nobody => "(no package)".to_owned(),
             Owner::Unknown => "(unknown)".to_owned(),
         };
-        let most = if all { usize::MAX } else { MOST_FILES };
-        for file in group.files.iter().take(most) {
+        for file in group.files.iter().take(limits.files) {
             let sign = kind(file).0.to_owned();
             rows.push(vec![owner.clone(), sign, file.path.clone(), aspects(file)]);
         }
-        if let Some(more) = group.files.get(most..).filter(|more| !more.is_empty()) {
+        if let Some(more) = group
+            .files
+            .get(limits.files..)
+            .filter(|more| !more.is_empty())
+        {
             let counts = counted(more.iter().map(|file| kind(file).1));
             let more = format!("and {counts}: see --all");
             rows.push(vec![owner, String::new(), more, String::new()]);
@@ -263,11 +285,11 @@ fn files(found: &Files, all: bool) -> Table {
     let counts = counted(files.map(|file| kind(file).1));
     let touched = match found.touched {
         0 => String::new(),
-        count => format!("{count} more with another time"),
+        count => format!("{count} more with another timestamp"),
     };
     let counts: Vec<_> = [counts, touched]
         .into_iter()
-        .filter(|it| !it.is_empty())
+        .filter(|count| !count.is_empty())
         .collect();
     Table {
         count: counts.join("; "),
@@ -285,26 +307,26 @@ fn kind(file: &FileChange) -> (&'static str, &'static str) {
 }
 
 fn aspects(file: &FileChange) -> String {
-    let mut told = Vec::new();
+    let mut aspects = Vec::new();
     for change in &file.changes {
         let what = change.what.join(" ");
         let text = match what.as_str() {
             "sha256" | "size" => "content".to_owned(),
             "kind" | "mode" | "uid" | "gid" | "target" | "flags" => {
-                format!("{what} {}", how(change))
+                format!("{what} {}", describe(change))
             }
             _ => change.what.first().cloned().unwrap_or_default(),
         };
-        if !told.contains(&text) {
-            told.push(text);
+        if !aspects.contains(&text) {
+            aspects.push(text);
         }
     }
-    told.join(", ")
+    aspects.join(", ")
 }
 
 fn sizes(diff: &Diff) -> Table {
     let sizes = &diff.size;
-    let bytes = |name: &str, numbers: Numbers| row_of(name, numbers, size);
+    let bytes = |name: &str, numbers: Numbers| row_of(name, numbers, human_size);
     let mut rows: Vec<_> = [
         bytes("image", sizes.image),
         bytes("disk", sizes.virtual_size),
@@ -313,15 +335,15 @@ fn sizes(diff: &Diff) -> Table {
     .flatten()
     .collect();
     let number = |count: u64| count.to_string();
-    rows.extend(sizes.files.and_then(|it| row_of("files", it, number)));
+    rows.extend(sizes.files.and_then(|files| row_of("files", files, number)));
     Table::new("size", &["what", "from", "to", "difference"], rows)
 }
 
-/// `None` where nothing differs.
+/// Returns the row of a number; `None` if it does not differ.
 fn row_of<T: Display>(
     name: &str,
     numbers: Numbers,
-    shown: impl Fn(u64) -> T,
+    format: impl Fn(u64) -> T,
 ) -> Option<Vec<String>> {
     let Numbers { from, to } = numbers;
     let sign = match from.cmp(&to) {
@@ -329,11 +351,11 @@ fn row_of<T: Display>(
         std::cmp::Ordering::Less => "+",
         std::cmp::Ordering::Greater => "-",
     };
-    let difference = format!("{sign}{}", shown(from.abs_diff(to)));
+    let difference = format!("{sign}{}", format(from.abs_diff(to)));
     Some(vec![
         name.to_owned(),
-        shown(from).to_string(),
-        shown(to).to_string(),
+        format(from).to_string(),
+        format(to).to_string(),
         difference,
     ])
 }

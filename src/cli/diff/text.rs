@@ -1,14 +1,14 @@
-//! A difference on a terminal.
+//! Renders a difference for a terminal.
 
 use std::fmt::Write as _;
 
 use super::tables::{Page, Table};
 
-/// Prints it: a block for each table, its columns aligned.
-pub(super) fn print(page: &Page) -> String {
+/// Renders a block with aligned columns for each table.
+pub(super) fn render(page: &Page) -> String {
     let mut text = format!("{}\n", page.title);
     for table in &page.tables {
-        print_table(table, &mut text);
+        render_table(table, &mut text);
     }
     if !page.notes.is_empty() {
         text.push('\n');
@@ -20,7 +20,7 @@ pub(super) fn print(page: &Page) -> String {
     text
 }
 
-fn print_table(table: &Table, text: &mut String) {
+fn render_table(table: &Table, text: &mut String) {
     let title = table.title.to_uppercase();
     let title = match table.count.as_str() {
         "" => title,
@@ -32,17 +32,17 @@ fn print_table(table: &Table, text: &mut String) {
         widths.max().unwrap_or(0)
     };
     let widths: Vec<_> = (0..table.columns.len()).map(width).collect();
-    let mut before = "";
+    let mut previous = "";
     for row in &table.rows {
         let cells = row.iter().zip(&widths).enumerate();
         let cells = cells.filter(|(_, (_, width))| **width > 0);
         let cells: Vec<_> = cells
             .map(|(column, (cell, width))| {
-                let is_again = table.is_grouped && column == 0 && cell == before;
-                format!("{:width$}", if is_again { "" } else { cell.as_str() })
+                let is_repeated = table.is_grouped && column == 0 && cell == previous;
+                format!("{:width$}", if is_repeated { "" } else { cell.as_str() })
             })
             .collect();
         let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
-        before = &row[0];
+        previous = &row[0];
     }
 }

@@ -1,16 +1,17 @@
 //! `karat scan`
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use miette::Diagnostic;
+use serde::Serialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
-use super::{Failed, Invalid, VariableArgs};
+use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::os::atomic_file;
 use crate::os::hash_stream;
 use crate::plan::{self, Policy};
@@ -22,7 +23,6 @@ use crate::scan::report::{sbom, vex};
 use crate::scan::run::{self, Check, Contents, Scanned, Wanted};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::secret::Secrets;
-use crate::template;
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
@@ -30,23 +30,22 @@ mod target;
 
 use target::Target;
 
-/// Exit code when the policy says no.
+/// Exit code when the policy refuses the image.
 const REFUSED: u8 = 3;
-/// Reports may be read by anybody who may read the image.
-const MODE: u32 = 0o644;
+/// Permissions of report files: readable by everyone who can read the image.
+const REPORT_MODE: u32 = 0o644;
 
 /// Scan a disk image, an unpacked root or a recorded image
 ///
-/// Reads the disk itself, offline; nothing of it is run. Finds known vulnerabilities of its packages, left-overs and
-/// weaknesses, secrets, and packaged files that were changed, and judges them by a policy: that of the template given
-/// with --policy, or no fixable vulnerabilities of severity high or above, no weaknesses of severity high or above, no
-/// secrets.
+/// Reads the disk offline, without running anything from it. Finds known vulnerabilities of packages, clean-up residue,
+/// weaknesses, secrets and modified package files. Applies a policy: that of the template given with --policy, or no fixable
+/// vulnerabilities of severity high or above, no weaknesses of severity high or above, no secrets.
 ///
-/// Exit codes: 0 nothing that the policy forbids, 1 a check could not do its work, 2 the arguments are wrong, 3 the policy
-/// says no, 130 cancelled.
+/// Exit codes: 0 the policy accepts the image, 1 a check failed to run, 2 the arguments are invalid, 3 the policy refuses the
+/// image, 130 cancelled.
 #[derive(Debug, Args)]
-pub struct ScanArgs {
-    /// An image file (qcow2, raw, vmdk, vhd), a directory, or the id of a recorded image (its first 8 digits or more)
+pub(crate) struct ScanArgs {
+    /// Image file (qcow2, raw, vmdk, vhd), directory, or id of a recorded image (first 8 digits or more)
     #[arg(value_name = "IMAGE|DIR|ID")]
     target: PathBuf,
 
@@ -54,55 +53,53 @@ pub struct ScanArgs {
     #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
     db: Option<PathBuf>,
 
-    /// Leave a check out; may be given several times
+    /// Skip a check; may be repeated
     #[arg(long, value_enum, value_name = "CHECK")]
     without: Vec<Check>,
 
-    /// Print JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 
-    /// Write the report to this file as SARIF 2.1.0, too
+    /// Also write the report to this file as SARIF 2.1.0
     #[arg(long, value_name = "FILE")]
     sarif: Option<PathBuf>,
 
-    /// Write a bill of materials to this file
+    /// Write an SBOM to this file
     #[arg(long, value_name = "FILE")]
     sbom: Option<PathBuf>,
 
-    /// Form of the bill of materials
+    /// Format of the SBOM
     #[arg(
         long,
         value_enum,
         default_value_t,
-        value_name = "FORM",
+        value_name = "FORMAT",
         requires = "sbom"
     )]
     sbom_format: SbomFormat,
 
-    /// Fail from this severity on: critical, high, medium, low or negligible (wins over the policy)
+    /// Fail from this severity on: critical, high, medium, low or negligible (overrides the policy)
     #[arg(long, value_name = "SEVERITY", value_parser = plan::severity)]
     fail_on: Option<Severity>,
 
-    /// Judge by the policy of this template
+    /// Apply the policy of this template
     #[arg(long, visible_alias = "template", value_name = "TEMPLATE")]
     policy: Option<PathBuf>,
 
     #[command(flatten)]
     variables: VariableArgs,
 
-    /// Compare with this report (of --json), for a policy with `new_only`
+    /// Report of an earlier scan (--json) to compare with, for a policy with `new_only`
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(super) store: StoreArgs,
 }
 
-/// A form of bills of materials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum SbomFormat {
+enum SbomFormat {
     /// CycloneDX 1.6
     #[default]
     Cyclonedx,
@@ -110,69 +107,69 @@ pub enum SbomFormat {
     Spdx,
 }
 
-/// Why a scan cannot be made as the arguments want it.
+/// The arguments are invalid.
 #[derive(Debug, Error, Diagnostic)]
-enum Wrong {
-    #[error("there is no file, directory or recorded image {}", .0.display())]
-    #[diagnostic(help("see `karat list` for recorded images"))]
-    NoTarget(PathBuf),
-    #[error("{} is no report of `karat scan --json`", path.display())]
-    NoReport {
+enum ArgumentError {
+    #[error("{} is not a file, a directory or a recorded image", .0.display())]
+    #[diagnostic(help("list the recorded images with `karat list`"))]
+    UnknownTarget(PathBuf),
+    #[error("{} is not a report of `karat scan --json`", path.display())]
+    NotAReport {
         path: PathBuf,
         source: serde_json::Error,
     },
 }
 
-/// What was scanned, and what came of it.
-struct Done {
+impl ExitStatus for ArgumentError {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+struct ScanOutcome {
     subject: sbom::Subject,
     scanned: Scanned,
     report: Report,
+    /// Id of a recorded image.
     id: Option<ManifestId>,
 }
 
-/// Scans, prints, and returns the exit code.
-///
-/// # Errors
-/// A check cannot do its work, or the arguments are wrong.
-pub async fn run(
+/// Scans the target and prints the report. Returns the exit code.
+pub(crate) async fn run(
     args: &ScanArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<u8, Failed> {
-    let Some(done) = cancel.run_until_cancelled(scanned(args, ui)).await else {
+    out: &mut Stdout,
+) -> Result<u8, CommandError> {
+    let Some(outcome) = cancel.run_until_cancelled(scan(args, ui)).await else {
         return Ok(130);
     };
-    let done = done?;
-    let text = if args.json {
-        pretty(&done.report.json())?
-    } else {
-        done.report.text()
-    };
-    write_files(args, &done)?;
-    if let Some(id) = done.id {
-        remember(args, id, &done).await?;
+    let outcome = outcome?;
+    write_files(args, &outcome)?;
+    if let Some(id) = outcome.id {
+        record(args, id, &outcome)
+            .await
+            .map_err(|error| error.with_exit_code(1))?;
     }
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(Failed::stdout)?;
-    Ok(if done.report.failing().next().is_some() {
-        REFUSED
+    if args.json {
+        out.json(&outcome.report.json())?;
     } else {
-        0
-    })
+        out.text(&outcome.report.text())?;
+    }
+    let is_refused = outcome.report.failing().next().is_some();
+    Ok(if is_refused { REFUSED } else { 0 })
 }
 
-async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
+async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
     let (policy, values) = policy(args, ui)?;
-    let statements = vex::read(&policy.vex).map_err(Failed::new)?;
-    let before = args.against.as_deref().map(before).transpose()?;
+    let statements = vex::read(&policy.vex)?;
+    let before = args.against.as_deref().map(finding_keys).transpose()?;
     let now = Timestamp::now();
-    // Whatever is wrong with the database is said before a large image is read.
+    // Reports an unusable database before a large image is read.
     let database = if args.without.contains(&Check::Vulnerabilities) {
         None
     } else {
-        Some(database(args.db.as_deref()).map_err(Failed::new)?)
+        Some(database(args.db.as_deref()).map_err(CommandError::failure)?)
     };
     let facts = database.as_ref().map(run::facts);
     let (target, subject, id) = target::open(args).await?;
@@ -181,7 +178,7 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
         max_age: policy.max_db_age,
         ..Options::at(now)
     };
-    let work = hash_stream::blocking(move |_| {
+    let scanned = hash_stream::blocking(move |_| {
         let wanted = Wanted {
             left_out,
             database: database.as_ref(),
@@ -196,8 +193,8 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
             Target::Opened(opened, _) => run::scan(opened, wanted),
             Target::Contents(contents) => run::scan_contents(contents.clone(), wanted),
         }
-    });
-    let scanned = work.await.map_err(Failed::new)?;
+    })
+    .await?;
     let given = Given {
         statements: &statements,
         before,
@@ -209,7 +206,7 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
         id: id.map(|id| id.to_string()),
         digest: subject.digest,
     };
-    Ok(Done {
+    Ok(ScanOutcome {
         report: Report::new(about, &scanned, facts, findings),
         subject,
         scanned,
@@ -217,18 +214,15 @@ async fn scanned(args: &ScanArgs, ui: &Ui) -> Result<Done, Failed> {
     })
 }
 
-/// The policy, and the values of the template's own secrets.
-fn policy(args: &ScanArgs, ui: &Ui) -> Result<(Policy, Secrets), Failed> {
+/// Returns the policy, and the values of the template's secrets.
+fn policy(args: &ScanArgs, ui: &Ui) -> Result<(Policy, Secrets), CommandError> {
     let (mut policy, mut values) = (Policy::default(), Secrets::default());
     if let Some(template) = &args.policy {
-        let mut inputs = args.variables.inputs();
-        // The image that the template makes may be there already.
-        inputs.force = true;
-        let plan = template::load(template, &inputs).map_err(|error| Invalid(vec![error]))?;
+        let inputs = args.variables.inputs(ExistingOutput::Accept);
+        let plan = plan::load(template, &inputs)?;
         policy = plan.policy;
         if !args.without.contains(&Check::Secrets) {
-            values = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))
-                .map_err(|error| Failed::with(2, error))?;
+            values = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))?;
             ui.hide(&values);
         }
     }
@@ -238,20 +232,16 @@ fn policy(args: &ScanArgs, ui: &Ui) -> Result<(Policy, Secrets), Failed> {
     Ok((policy, values))
 }
 
-fn before(path: &Path) -> Result<BTreeSet<String>, Failed> {
-    let error = |source| {
-        Failed::with(
-            2,
-            Wrong::NoReport {
-                path: path.to_owned(),
-                source,
-            },
-        )
+/// Returns the keys of the findings in an earlier report.
+fn finding_keys(path: &Path) -> Result<BTreeSet<String>, CommandError> {
+    let invalid = |source| ArgumentError::NotAReport {
+        path: path.to_owned(),
+        source,
     };
     let text = std::fs::read(path)
-        .map_err(|error| Failed::io(&format!("cannot read {}", path.display()), error))?;
-    let report: Json = serde_json::from_slice(&text).map_err(error)?;
-    report.keys().map_err(error)
+        .map_err(|error| CommandError::io(&format!("cannot read {}", path.display()), &error))?;
+    let report: Json = serde_json::from_slice(&text).map_err(invalid)?;
+    Ok(report.keys().map_err(invalid)?)
 }
 
 fn database(path: Option<&Path>) -> Result<Database, DbError> {
@@ -261,40 +251,44 @@ fn database(path: Option<&Path>) -> Result<Database, DbError> {
     }
 }
 
-/// The files that were asked for.
-fn write_files(args: &ScanArgs, done: &Done) -> Result<(), Failed> {
-    let mut files = Vec::new();
+/// Writes the SARIF report and the SBOM.
+fn write_files(args: &ScanArgs, outcome: &ScanOutcome) -> Result<(), CommandError> {
     if let Some(path) = &args.sarif {
-        files.push((path, pretty(&done.report.sarif())?));
+        write_json(path, &outcome.report.sarif())?;
     }
     if let Some(path) = &args.sbom {
-        let write = match args.sbom_format {
+        let render = match args.sbom_format {
             SbomFormat::Cyclonedx => sbom::cyclonedx,
             SbomFormat::Spdx => sbom::spdx_2_3,
         };
         let Contents {
             inventory,
             licenses,
-        } = &done.scanned.contents;
-        files.push((path, pretty(&write(&done.subject, inventory, licenses))?));
-    }
-    for (path, text) in files {
-        let failed = |error| Failed::io(&format!("cannot write {}", path.display()), error);
-        atomic_file::write(path, MODE, text.as_bytes()).map_err(failed)?;
+        } = &outcome.scanned.contents;
+        write_json(path, &render(&outcome.subject, inventory, licenses))?;
     }
     Ok(())
 }
 
-/// Puts the result beside the manifest; never into it.
-async fn remember(args: &ScanArgs, id: ManifestId, done: &Done) -> Result<(), Failed> {
-    let store = args.store.open().map_err(Failed::new)?;
-    let writing = store.begin().await.map_err(Failed::new)?;
-    let added = writing.add_scan(id, &done.subject, &done.scanned.contents, &done.report);
-    added.map(drop).map_err(Failed::new)
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| CommandError::io("cannot write JSON", &error.into()))?;
+    atomic_file::write(path, REPORT_MODE, (text + "\n").as_bytes())
+        .map_err(|error| CommandError::io(&format!("cannot write {}", path.display()), &error))
 }
 
-fn pretty(value: &impl serde::Serialize) -> Result<String, Failed> {
-    let text = serde_json::to_string_pretty(value);
-    let text = text.map_err(|error| Failed::io("cannot write JSON", error.into()))?;
-    Ok(text + "\n")
+/// Stores the result beside the manifest, which it does not change.
+async fn record(
+    args: &ScanArgs,
+    id: ManifestId,
+    outcome: &ScanOutcome,
+) -> Result<(), CommandError> {
+    let writing = args.store.open()?.begin().await?;
+    writing.add_scan(
+        id,
+        &outcome.subject,
+        &outcome.scanned.contents,
+        &outcome.report,
+    )?;
+    Ok(())
 }

@@ -1,10 +1,11 @@
-//! What a scan is of: a disk image, an unpacked root, or what is recorded.
+//! The target of a scan: a disk image, an unpacked root, or a recorded image.
 
 use std::collections::HashMap;
 use std::io;
 
-use super::{Failed, ScanArgs, Wrong};
-use crate::cli::shared::open_image::opened;
+use super::{ArgumentError, ScanArgs};
+use crate::cli::CommandError;
+use crate::cli::shared::open_image::open_image;
 use crate::digest::Digest;
 use crate::record::channel::ChannelName;
 use crate::record::lock::Lock;
@@ -16,21 +17,20 @@ use crate::scan::{self, Opened};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 
-/// What is scanned.
 pub(super) enum Target {
-    /// A system, and what it was made from, where that is known.
+    /// A system, and its inputs if they are known.
     Opened(Opened, Option<Box<Origin>>),
-    /// What was stored of an image that is gone.
+    /// The stored inventory of an image that was pruned.
     Contents(Contents),
 }
 
-/// Opens what was named: what is there as a file or directory, else an id.
+/// Opens the file or directory that was named, or else the image with that id.
 pub(super) async fn open(
     args: &ScanArgs,
-) -> Result<(Target, sbom::Subject, Option<ManifestId>), Failed> {
+) -> Result<(Target, sbom::Subject, Option<ManifestId>), CommandError> {
     let path = &args.target;
     if path.exists() {
-        let opened = scan::open(path).await.map_err(Failed::new)?;
+        let opened = scan::open(path).await?;
         let name = path.file_name().unwrap_or(path.as_os_str());
         let subject = sbom::Subject {
             name: name.to_string_lossy().into_owned(),
@@ -39,33 +39,32 @@ pub(super) async fn open(
         };
         return Ok((Target::Opened(opened, None), subject, None));
     }
-    let no_target = || Failed::with(2, Wrong::NoTarget(path.clone()));
+    let unknown = || ArgumentError::UnknownTarget(path.clone());
     let prefix = path
         .to_str()
-        .filter(|text| text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok());
-    let prefix = prefix.ok_or_else(no_target)?;
-    let store = args.store.open().map_err(Failed::new)?;
+        .filter(|text| text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok())
+        .ok_or_else(unknown)?;
+    let store = args.store.open().map_err(CommandError::failure)?;
     let stored = store.resolve(prefix).and_then(|id| store.manifest(id));
     let stored = stored.map_err(|error| match error {
-        // It may as well have been meant as a path.
-        StoreError::NoChannel(_) => no_target(),
-        error => Failed::with(error.exit_code(), error),
+        // The name of a channel may as well be a path.
+        StoreError::NoChannel(_) => unknown().into(),
+        error => CommandError::from(error),
     })?;
     let image = &stored.manifest.outputs.image;
     let lock = lock(&store, &stored.manifest.inputs)?;
     let epoch = lock.as_ref().and_then(|lock| lock.epoch);
     let target = match store.image(&image.digest) {
         Ok(found) => {
-            let opened = opened(found, &image.format).await?;
+            let opened = open_image(found, &image.format).await?;
             let origin = origin(&store, &stored.manifest.inputs, lock).await?;
             Target::Opened(opened, origin.map(Box::new))
         }
         Err(StoreError::NoImage(digest)) => {
-            let contents = store.contents_of(stored.id);
-            let contents = contents.map_err(|error| Failed::with(error.exit_code(), error))?;
-            Target::Contents(contents.ok_or_else(|| Failed::new(StoreError::NoImage(digest)))?)
+            let contents = store.contents_of(stored.id)?;
+            Target::Contents(contents.ok_or(StoreError::NoImage(digest))?)
         }
-        Err(error) => return Err(Failed::with(error.exit_code(), error)),
+        Err(error) => return Err(error.into()),
     };
     let subject = sbom::Subject {
         name: stored.manifest.inputs.image.name.clone(),
@@ -75,29 +74,29 @@ pub(super) async fn open(
     Ok((target, subject, Some(stored.id)))
 }
 
-/// What a recorded image was made from, if all of it is still in the store.
+/// Collects the inputs of a recorded image; `None` if the store has lost one.
 async fn origin(
     store: &Store,
     inputs: &manifest::Inputs,
     lock: Option<Lock>,
-) -> Result<Option<Origin>, Failed> {
+) -> Result<Option<Origin>, CommandError> {
     let base = match store.image(&inputs.base.digest) {
         Err(StoreError::NoImage(_)) => return Ok(None),
-        found => found.map_err(|error| Failed::with(error.exit_code(), error))?,
+        found => found?,
     };
     let Some(lock) = lock else {
         return Ok(None);
     };
     Ok(Some(Origin {
-        base: opened(base, &inputs.base.format).await?,
+        base: open_image(base, &inputs.base.format).await?,
         lock,
         inputs: inputs.clone(),
         listings: listings(store, inputs),
     }))
 }
 
-/// The lock of a recorded image, if it is still in the store.
-fn lock(store: &Store, inputs: &manifest::Inputs) -> Result<Option<Lock>, Failed> {
+/// Reads the lock file of a recorded image; `None` if the store has lost it.
+fn lock(store: &Store, inputs: &manifest::Inputs) -> Result<Option<Lock>, CommandError> {
     let Some(lock) = inputs.lock else {
         return Ok(None);
     };
@@ -105,19 +104,21 @@ fn lock(store: &Store, inputs: &manifest::Inputs) -> Result<Option<Lock>, Failed
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failed::io("cannot read the lock in the store", error)),
+        Err(error) => {
+            return Err(CommandError::io(
+                "cannot read the lock file in the store",
+                &error,
+            ));
+        }
     };
     let actual = Digest::of(text.as_bytes());
     if actual != lock.digest {
-        let error = StoreError::Tampered { path, actual };
-        return Err(Failed::with(error.exit_code(), error));
+        return Err(StoreError::Tampered { path, actual }.into());
     }
-    let lock = Lock::from_toml(&text, &path);
-    lock.map(Some)
-        .map_err(|error| Failed::with(error.exit_code(), error))
+    Ok(Some(Lock::from_toml(&text, &path)?))
 }
 
-/// What was in the directories that an image was made from, by digest.
+/// Reads the listings of the directories that an image was made from, by digest.
 fn listings(store: &Store, inputs: &manifest::Inputs) -> HashMap<Digest, Vec<u8>> {
     let sources = inputs.sources.values();
     let directories = sources.filter(|source| source.kind == SourceKind::Directory);
@@ -128,30 +129,27 @@ fn listings(store: &Store, inputs: &manifest::Inputs) -> HashMap<Digest, Vec<u8>
     directories.filter_map(listing).collect()
 }
 
-/// Checks that cannot be made of this target, and those that nobody wants.
+/// Lists the checks that the command line skips, and those that this target does not allow.
 pub(super) fn left_out(args: &ScanArgs, target: &Target) -> Vec<LeftOut> {
-    let because = |check: &Check, because: &str| LeftOut {
+    let left_out = |check: &Check, because: &str| LeftOut {
         check: *check,
         because: because.to_owned(),
     };
-    let asked = args
-        .without
-        .iter()
-        .map(|check| because(check, "as asked for"));
-    let mut left_out: Vec<_> = asked.collect();
     let (checks, reason): (&[Check], _) = match target {
         Target::Opened(_, Some(_)) => (&[], ""),
         Target::Opened(_, None) => (
             &[Check::Undeclared],
-            "only of an image in the store is known what it was made from",
+            "needs an image in the store, whose inputs are known",
         ),
         Target::Contents(_) => (
             &[Check::Hygiene, Check::Secrets, Check::Undeclared],
-            "the image is gone; its inventory is in the store",
+            "the image was removed; its inventory is in the store",
         ),
     };
-    for check in checks.iter().filter(|check| !args.without.contains(check)) {
-        left_out.push(because(check, reason));
-    }
-    left_out
+    let skipped = args.without.iter();
+    let skipped = skipped.map(|check| left_out(check, "skipped with --without"));
+    let impossible = checks.iter().filter(|check| !args.without.contains(check));
+    skipped
+        .chain(impossible.map(|check| left_out(check, reason)))
+        .collect()
 }

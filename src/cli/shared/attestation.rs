@@ -1,11 +1,11 @@
-//! Making signed statements about images.
+//! Creates signed attestations about images, and checkpoints of the audit log.
 
 use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::cli::sign::SigningError;
+use crate::cli::CommandError;
 use crate::record::attestation::{Envelope, NAMESPACE, Statement};
 use crate::record::audit::{self, Checkpoint, SignedCheckpoint};
 use crate::record::lock::Lock;
@@ -14,22 +14,22 @@ use crate::sign::{Signer, fingerprint};
 use crate::store::predicate::{self, Git, Surroundings};
 use crate::store::{Store, StoreError};
 
-/// Variables in which CI systems tell the address of a run: GitLab, Jenkins, Buildkite, Circle.
-const RUNS: [&str; 4] = [
+/// Variables in which CI systems pass the URL of a run: GitLab, Jenkins, Buildkite, CircleCI.
+const RUN_URL_VARIABLES: [&str; 4] = [
     "CI_JOB_URL",
     "BUILD_URL",
     "BUILDKITE_BUILD_URL",
     "CIRCLE_BUILD_URL",
 ];
 
-/// Makes a statement about an image, and puts it beside the manifest. Without a key nobody vouches for it.
+/// Stores an attestation about an image beside its manifest, unsigned when there is no signer.
 pub(in crate::cli) async fn attest(
     id: ManifestId,
     kind: &str,
     predicate: serde_json::Value,
     signer: Option<&Signer>,
     store: &Store,
-) -> Result<(), SigningError> {
+) -> Result<(), CommandError> {
     let manifest = store.manifest(id)?.manifest;
     let image = (
         manifest.inputs.image.name.as_str(),
@@ -38,7 +38,9 @@ pub(in crate::cli) async fn attest(
     let statement = Statement::new(id, image, kind, predicate);
     let mut envelope = Envelope::new(&statement).map_err(StoreError::from)?;
     if let Some(signer) = signer {
-        let bytes = envelope.signed_bytes().expect("it was just put in");
+        let bytes = envelope
+            .signed_bytes()
+            .expect("the envelope holds the statement that it was made from");
         let signature = signer.sign(NAMESPACE, &bytes).await?;
         envelope.sign(fingerprint(signer.public()), &signature);
     }
@@ -46,13 +48,13 @@ pub(in crate::cli) async fn attest(
     Ok(writing.add_attestation(id, &envelope, &statement)?)
 }
 
-/// States where an image comes from, by the record of its last build.
+/// Attests the provenance of an image from the record of its last build.
 pub(in crate::cli) async fn provenance(
     id: ManifestId,
     template: Option<&Path>,
     signer: &Signer,
     store: &Store,
-) -> Result<(), SigningError> {
+) -> Result<(), CommandError> {
     let manifest = store.manifest(id)?.manifest;
     let Some(record) = store.records_of(id)?.pop() else {
         return Ok(());
@@ -67,17 +69,17 @@ pub(in crate::cli) async fn provenance(
             Some(directory) => git(directory).await,
             None => None,
         },
-        run: run(|name| std::env::var(name).ok()),
+        run: run_url(|name| std::env::var(name).ok()),
     };
-    let said = predicate::provenance(&manifest, lock.as_ref(), &record, &around);
-    attest(id, predicate::PROVENANCE, said, Some(signer), store).await
+    let statement = predicate::provenance(&manifest, lock.as_ref(), &record, &around);
+    attest(id, predicate::PROVENANCE, statement, Some(signer), store).await
 }
 
-/// Signs how long the audit log is.
+/// Signs the length of the audit log and the digest of its last line.
 pub(in crate::cli) async fn checkpoint(
     signer: &Signer,
     store: &Store,
-) -> Result<Option<SignedCheckpoint>, SigningError> {
+) -> Result<Option<SignedCheckpoint>, CommandError> {
     let Some((number, digest)) = store.audit_head()? else {
         return Ok(None);
     };
@@ -92,7 +94,7 @@ pub(in crate::cli) async fn checkpoint(
     Ok(Some(point))
 }
 
-/// The working copy that a directory is in; `None` where it is in none, or git is not there.
+/// Describes the Git working copy that contains a directory; `None` without one, or without git.
 async fn git(directory: &Path) -> Option<Git> {
     let directory = if directory.as_os_str().is_empty() {
         Path::new(".")
@@ -104,7 +106,7 @@ async fn git(directory: &Path) -> Option<Git> {
             .arg("-C")
             .arg(directory)
             .args(arguments)
-            // A look changes nothing.
+            // Reading must not refresh the index.
             .env("GIT_OPTIONAL_LOCKS", "0")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -119,13 +121,13 @@ async fn git(directory: &Path) -> Option<Git> {
     let status = ask(&["status", "--porcelain", "--", "."]).await?;
     let remote = ask(&["remote", "get-url", "origin"]).await;
     Some(Git {
-        remote: remote.map(|it| without_password(&it)),
+        remote: remote.map(|url| without_password(&url)),
         commit,
         dirty: !status.is_empty(),
     })
 }
 
-/// `https://user:token@host/path` without what is before the host.
+/// Removes user name and password from a URL such as `https://user:token@host/path`.
 fn without_password(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
@@ -137,14 +139,14 @@ fn without_password(url: &str) -> String {
     }
 }
 
-/// The run of a CI system that this process is part of.
-fn run(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+/// Returns the URL of the CI run that this process is part of.
+fn run_url(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let github = || {
         let [server, repository, run] =
             ["GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"].map(&variable);
         Some(format!("{}/{}/actions/runs/{}", server?, repository?, run?))
     };
-    github().or_else(|| RUNS.iter().find_map(|name| variable(name)))
+    github().or_else(|| RUN_URL_VARIABLES.iter().find_map(|name| variable(name)))
 }
 
 #[cfg(test)]
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn a_run_is_known_by_its_address() {
         let of = |pairs: &[(&str, &str)]| {
-            run(|name| {
+            run_url(|name| {
                 let found = pairs.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| (*value).to_owned())
             })

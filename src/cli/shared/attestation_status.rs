@@ -1,33 +1,33 @@
-//! Which statements about images count.
+//! Judges attestations about images: whether their signers are trusted.
 
 use serde_json::{Value, json};
 
-use super::failure::chain;
-use super::signature_policy::{judge, who};
-use super::store_args::plain;
+use super::signature_policy::judge;
+use crate::ec2::publish::{Published, publication};
 use crate::record::attestation::{EnvelopeSignature, NAMESPACE};
 use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::predicate::{PROVENANCE, PUBLICATION, REVOCATION, SCAN};
 use crate::store::{Attestation, Store, StoreError};
+use crate::ui::text::{terminal_safe, with_causes};
 
-/// A statement and what is thought of who made it.
+/// An attestation and the standing of its signers.
 pub(in crate::cli) struct Attested {
     id: ManifestId,
     kind: String,
     signers: Vec<String>,
-    /// Why it does not count.
+    /// Reason why the attestation is not accepted.
     because: Option<String>,
 }
 
 impl Attested {
     pub(in crate::cli) fn text(&self) -> String {
         let because = self.because.as_ref();
-        let because = because.map(|why| format!(": does not count, {why}"));
+        let because = because.map(|because| format!(": not accepted, {because}"));
         format!(
             "{} {} by {}{}",
             self.id.short(),
-            plain(&self.kind),
+            terminal_safe(&self.kind),
             self.signers.join(" and "),
             because.unwrap_or_default()
         )
@@ -47,28 +47,28 @@ impl Attested {
     }
 }
 
-/// What is thought of every statement about these images, in an order that does not depend on their signatures. One whose
-/// signature does not fit is a fault; one of somebody who is not trusted only does not count.
+/// Judges all attestations about these images, in an order that does not depend on their signatures. Adds an invalid
+/// signature to `faults`; one of an untrusted signer is no fault, but is not accepted.
 pub(in crate::cli) fn judge_all(
     store: &Store,
     ids: &[ManifestId],
     trust: Option<&Trust>,
     faults: &mut Vec<String>,
 ) -> Vec<Attested> {
-    let mut all = Vec::new();
+    let mut judged = Vec::new();
     for &id in ids {
-        // What cannot be read was told as such already.
+        // An unreadable attestation was reported when the store was checked.
         for attestation in store.attestations_of(id).unwrap_or_default() {
-            all.push(one(id, &attestation, trust, faults));
+            judged.push(judge_attestation(id, &attestation, trust, faults));
         }
     }
-    all.sort_by(|one, other| {
+    judged.sort_by(|one, other| {
         (&one.id, &one.kind, &one.signers).cmp(&(&other.id, &other.kind, &other.signers))
     });
-    all
+    judged
 }
 
-fn one(
+fn judge_attestation(
     id: ManifestId,
     attestation: &Attestation,
     trust: Option<&Trust>,
@@ -81,66 +81,82 @@ fn one(
     } = attestation;
     let mut attested = Attested {
         id,
-        kind: name(&statement.kind).to_owned(),
+        kind: kind_name(&statement.kind).to_owned(),
         signers: Vec::new(),
-        because: Some("nobody has signed it".to_owned()),
+        because: Some("it is unsigned".to_owned()),
     };
     let Some(trust) = trust else {
-        let keys = envelope.signatures.iter();
-        attested.signers = keys.map(|it| plain(&it.keyid)).collect();
-        attested.because = Some("signatures were not looked at".to_owned());
+        let signatures = envelope.signatures.iter();
+        attested.signers = signatures
+            .map(|signature| terminal_safe(&signature.keyid))
+            .collect();
+        attested.because = Some("signatures were not verified".to_owned());
         return attested;
     };
     let bytes = envelope.signed_bytes();
-    let mut counts = false;
+    let bytes = bytes.as_ref().map_err(|error| with_causes(error));
+    let mut is_accepted = false;
     for signature in &envelope.signatures {
-        let judged = (bytes.as_ref().map_err(|error| chain(error, ": "))).and_then(|bytes| {
+        let judged = bytes.clone().and_then(|bytes| {
             let armored = EnvelopeSignature::armored(signature);
-            let armored = armored.map_err(|error| chain(&error, ": "))?;
+            let armored = armored.map_err(|error| with_causes(&error))?;
             Ok(judge(trust, NAMESPACE, &armored, bytes))
         });
-        let wrong = match judged {
+        let fault = match judged {
             Ok(judged) => {
-                attested.signers.push(who(&judged));
-                counts |= judged.because.is_none();
-                let is_wrong = judged.key.is_none();
+                attested.signers.push(judged.signer());
+                is_accepted |= judged.is_accepted();
                 attested.because.clone_from(&judged.because);
-                judged.because.filter(|_| is_wrong)
+                judged.because.filter(|_| judged.key.is_none())
             }
-            Err(problem) => Some(problem),
+            Err(fault) => Some(fault),
         };
-        if let Some(problem) = wrong {
-            faults.push(format!("{}: {problem}", path.display()));
+        if let Some(fault) = fault {
+            faults.push(format!("{}: {fault}", path.display()));
         }
     }
-    if counts {
+    if is_accepted {
         attested.because = None;
     }
     attested
 }
 
-/// Whether somebody trusted vouches for a statement.
-pub(in crate::cli) fn counts(attestation: &Attestation, trust: &Trust) -> bool {
+/// Returns the AMIs of an image, the last one of each account and region. With `trust`, only those with an attestation of a
+/// trusted signer.
+pub(in crate::cli) fn trusted_publications(
+    store: &Store,
+    id: ManifestId,
+    trust: Option<&Trust>,
+) -> Result<Vec<Published>, StoreError> {
+    let mut published = publication::of(store, id)?;
+    if let Some(trust) = trust {
+        published.retain(|publication| is_trusted(&publication.said, trust));
+    }
+    Ok(publication::last_ones(published))
+}
+
+/// Returns whether a trusted signer has signed an attestation.
+fn is_trusted(attestation: &Attestation, trust: &Trust) -> bool {
     let envelope = &attestation.envelope;
     let Ok(bytes) = envelope.signed_bytes() else {
         return false;
     };
     envelope.signatures.iter().any(|signature| {
-        let armored = EnvelopeSignature::armored(signature);
-        armored.is_ok_and(|it| judge(trust, NAMESPACE, &it, &bytes).because.is_none())
+        EnvelopeSignature::armored(signature)
+            .is_ok_and(|armored| judge(trust, NAMESPACE, &armored, &bytes).is_accepted())
     })
 }
 
-/// That an image is forbidden, as a fault.
-pub(in crate::cli) fn revoked(store: &Store, id: ManifestId) -> Option<String> {
+/// Returns the revocation of an image as a fault.
+pub(in crate::cli) fn revocation_fault(store: &Store, id: ManifestId) -> Option<String> {
     let refused = store.allow(id, "").err();
     refused
-        .filter(|it| matches!(it, StoreError::Revoked(..)))
-        .map(|it| it.to_string())
+        .filter(|error| matches!(error, StoreError::Revoked(..)))
+        .map(|error| error.to_string())
 }
 
-/// A kind of statement for people.
-pub(in crate::cli) fn name(kind: &str) -> &str {
+/// Names a kind of attestation for people.
+pub(in crate::cli) fn kind_name(kind: &str) -> &str {
     match kind {
         PROVENANCE => "provenance",
         SCAN => "scan",

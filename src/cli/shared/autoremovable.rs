@@ -1,145 +1,164 @@
 //! `karat plan --unneeded`
 
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 use miette::Diagnostic;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::store_args::{plain, size};
-use crate::cli::Failed;
+use super::stdout::{OutputFormat, Stdout};
+use crate::cli::{CommandError, ExitStatus};
 use crate::distro::debian::closure::{self, Declared};
 use crate::distro::debian::deb;
 use crate::distro::debian::status::{self, Package};
 use crate::fetch::Cache;
 use crate::pipeline::base_packages::status_path;
 use crate::plan::Plan;
+use crate::record::lock::{Lock, Manager};
+use crate::ui::text::{human_size, terminal_safe};
 
-/// Why it cannot be told what a base has too much.
+/// The unneeded packages of a base cannot be determined.
 #[derive(Debug, Error, Diagnostic)]
 enum UnneededError {
-    /// The base is not known here.
-    #[error("what is installed in the base of {} is not known here", .0.display())]
+    #[error("the package list of the base of {} is not in the cache", .0.display())]
     #[diagnostic(help(
-        "`karat build`, and `karat lock --update`, boot the base and look; do either first"
+        "`karat build` and `karat lock --update` boot the base and read it; run one of them first"
     ))]
     NoStatus(PathBuf),
-    /// A package that is to be installed is not known here.
-    #[error("what {name} needs is not known here")]
-    #[diagnostic(help("`karat build {}` fetches the packages of the lock; do that first", template.display()))]
+    #[error("the dependencies of {name} are not known")]
+    #[diagnostic(help("`karat build {}` fetches the packages of the lock file; run it first", template.display()))]
     NoPackage {
-        /// The package.
         name: String,
-        /// The template.
         template: PathBuf,
-        /// Why its file could not be read.
         source: io::Error,
     },
-    /// Packages of another kind.
-    #[error("{} declares no packages of apt", .0.display())]
-    #[diagnostic(help("only the packages of a Debian or Ubuntu base are told apart"))]
+    #[error("{} declares no apt packages", .0.display())]
+    #[diagnostic(help("unneeded packages are found in Debian and Ubuntu bases only"))]
     NotApt(PathBuf),
 }
 
-/// A package of the base that nothing declared needs.
+impl ExitStatus for UnneededError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotApt(_) => 2,
+            Self::NoStatus(_) | Self::NoPackage { .. } => 1,
+        }
+    }
+}
+
+/// A package of the base that no declared package needs.
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
     version: &'a str,
     architecture: &'a str,
-    /// Bytes on the disk.
+    /// Installed size in bytes.
     size: u64,
 }
 
-/// Prints what the bases of the templates have too much.
-pub(in crate::cli) fn run(plans: &[Plan], json: bool, out: &mut dyn Write) -> Result<(), Failed> {
-    let cache = Cache::of_user().map_err(Failed::new)?;
+/// Prints the unneeded packages of the templates' bases.
+pub(in crate::cli) fn run(
+    plans: &[Plan],
+    format: OutputFormat,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let cache = Cache::of_user()?;
     for (index, plan) in plans.iter().enumerate() {
-        if index > 0 && !json {
-            writeln!(out).map_err(Failed::stdout)?;
+        if index > 0 && format == OutputFormat::Text {
+            out.line("")?;
         }
-        one(plan, &cache, json, out)?;
+        print_unneeded(plan, &cache, format, out)?;
     }
     Ok(())
 }
 
-fn one(plan: &Plan, cache: &Cache, json: bool, out: &mut dyn Write) -> Result<(), Failed> {
+fn print_unneeded(
+    plan: &Plan,
+    cache: &Cache,
+    format: OutputFormat,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
     let template = &plan.template.path;
     let lock = crate::cli::lock_of(template)?;
-    let apt = plan.packages.apt.as_ref();
-    let apt = apt.ok_or_else(|| Failed::with(2, UnneededError::NotApt(template.clone())))?;
-    let unknown = || Failed::new(UnneededError::NoStatus(template.clone()));
-
-    let of_base = lock
+    let packages = plan.packages.as_ref();
+    let apt = packages.filter(|packages| packages.manager == Manager::Apt);
+    let apt = apt.ok_or_else(|| UnneededError::NotApt(template.clone()))?;
+    let base = lock
         .base
-        .map(|base| status_path(cache.root(), &base.digest));
-    let base = of_base
-        .and_then(|path| std::fs::read(path).ok())
-        .ok_or_else(unknown)?;
+        .as_ref()
+        .and_then(|base| std::fs::read(status_path(cache.root(), &base.digest)).ok())
+        .ok_or_else(|| UnneededError::NoStatus(template.clone()))?;
     let base = String::from_utf8_lossy(&base);
-    let mut coming = String::new();
-    for package in &lock.packages {
-        let control = File::open(cache.path(&package.sha256))
-            .and_then(|deb| deb::control(BufReader::new(deb)));
-        let control = control.map_err(|source| {
-            let (name, template) = (package.name.clone(), template.clone());
-            Failed::new(UnneededError::NoPackage {
-                name,
-                template,
-                source,
-            })
-        })?;
-        // With an end, whatever the file has there.
-        coming.extend([control.trim_end(), "\n\n"]);
-    }
-    let removed = |package: &Package<'_>| {
+    let locked = locked_packages(plan, &lock, cache)?;
+    let is_removed = |package: &Package<'_>| {
         let names = lock
             .removals
             .iter()
-            .map(|removal| removal.name.split(':').next());
-        names.flatten().any(|name| name == package.name)
+            .filter_map(|removal| removal.name.split(':').next());
+        { names }.any(|name| name == package.name)
     };
     let mut installed = status::installed(&base);
-    installed.retain(|package| !removed(package));
+    installed.retain(|package| !is_removed(package));
     let declared = Declared {
         names: &apt.install,
-        coming: &status::offered(&coming),
+        coming: &status::offered(&locked),
         recommends: apt.recommends,
     };
-    let unneeded = closure::unneeded(&installed, declared);
-    let lines = unneeded.into_iter().map(|package| Line {
-        name: package.name,
-        version: package.version,
-        architecture: package.architecture,
-        size: package.installed_size * 1024,
-    });
-    print(&lines.collect::<Vec<_>>(), installed.len(), json, out).map_err(Failed::stdout)
+    let lines: Vec<_> = closure::unneeded(&installed, declared)
+        .into_iter()
+        .map(|package| Line {
+            name: package.name,
+            version: package.version,
+            architecture: package.architecture,
+            size: package.installed_size * 1024,
+        })
+        .collect();
+    out.document(format, &lines, || text(&lines, installed.len()))
 }
 
-fn print(lines: &[Line<'_>], installed: usize, json: bool, out: &mut dyn Write) -> io::Result<()> {
-    if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(lines)?)?;
-        return out.flush();
+/// Returns the control paragraphs of the locked packages, which are read from the cache.
+fn locked_packages(plan: &Plan, lock: &Lock, cache: &Cache) -> Result<String, UnneededError> {
+    let mut paragraphs = String::new();
+    for package in &lock.packages {
+        let control = File::open(cache.path(&package.sha256))
+            .and_then(|deb| deb::control(BufReader::new(deb)))
+            .map_err(|source| UnneededError::NoPackage {
+                name: package.name.clone(),
+                template: plan.template.path.clone(),
+                source,
+            })?;
+        // Paragraphs end with an empty line, whatever the file ends with.
+        paragraphs.extend([control.trim_end(), "\n\n"]);
     }
-    let name = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
-    let version = lines
-        .iter()
-        .map(|line| line.version.len())
-        .max()
-        .unwrap_or(0);
+    Ok(paragraphs)
+}
+
+fn text(lines: &[Line<'_>], installed: usize) -> String {
+    let width = |cell: fn(&Line<'_>) -> usize| lines.iter().map(cell).max().unwrap_or(0);
+    let (name, version) = (
+        width(|line| line.name.len()),
+        width(|line| line.version.len()),
+    );
+    let mut text = String::new();
     for line in lines {
         let row = format!(
             "{:name$}  {:version$}  {:>10}",
             line.name,
             line.version,
-            size(line.size)
+            human_size(line.size)
         );
-        writeln!(out, "{}", plain(&row))?;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", terminal_safe(&row));
     }
     let total = lines.iter().map(|line| line.size).sum();
     let count = lines.len();
-    writeln!(out, "{count} of {installed} packages, {}", size(total))?;
-    out.flush()
+    let _ = writeln!(
+        text,
+        "{count} of {installed} packages, {}",
+        human_size(total)
+    );
+    text
 }

@@ -1,4 +1,4 @@
-//! What the verbs that sign and verify share: which key signs, and whose signatures count.
+//! Arguments that the verbs which sign and verify share.
 
 use std::path::PathBuf;
 
@@ -6,99 +6,102 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::cli::{CommandError, ExitStatus};
 use crate::os::xdg;
 use crate::sign::{SignError, Signer, Trust, TrustError};
 
-/// Which key signs.
+/// The signing key.
 #[derive(Clone, Debug, Args)]
-pub struct KeyArgs {
-    /// Sign with this key: a private key file, or the public key of one that the SSH agent has [default: karat/key in the XDG configuration directory]
+pub(crate) struct KeyArgs {
+    /// Sign with this key: a private key file, or the public key of one in the SSH agent [default: karat/key in the XDG configuration directory]
     #[arg(long, value_name = "FILE", env = "KARAT_KEY", hide_env_values = true)]
-    pub key: Option<PathBuf>,
+    pub(in crate::cli) key: Option<PathBuf>,
 }
 
-/// Whose signatures count.
+/// The trusted and the revoked keys.
 #[derive(Clone, Debug, Args)]
-pub struct TrustArgs {
-    /// Believe the signers in this file, in the form of ssh-keygen's `allowed_signers` [default: `karat/allowed_signers` in the XDG configuration directory]
+pub(crate) struct TrustArgs {
+    /// Trust the signers in this file, in the format of ssh-keygen's `allowed_signers` [default: `karat/allowed_signers` in the XDG configuration directory]
     #[arg(long, value_name = "FILE", env = "KARAT_TRUST", hide_env_values = true)]
-    pub trust: Option<PathBuf>,
+    pub(in crate::cli) trust: Option<PathBuf>,
 
-    /// Do not believe the keys in this file, a public key or a SHA256: fingerprint a line [default: `karat/revoked_keys` beside that file's default, if there]
+    /// Reject the keys in this file, one public key or SHA256: fingerprint per line [default: `karat/revoked_keys` in the XDG configuration directory, if it exists]
     #[arg(
         long,
         value_name = "FILE",
         env = "KARAT_REVOKED",
         hide_env_values = true
     )]
-    pub revoked: Option<PathBuf>,
+    pub(in crate::cli) revoked: Option<PathBuf>,
 }
 
-/// There is no place for keys.
+/// The environment names no configuration directory.
 #[derive(Debug, Error, Diagnostic)]
-#[error("no place for keys: neither XDG_CONFIG_HOME nor HOME is set")]
-#[diagnostic(help("name the files: `--key`, `--trust`, `--revoked`"))]
-pub struct NoConfiguration;
+#[error("no directory for keys: neither XDG_CONFIG_HOME nor HOME is set")]
+#[diagnostic(help("name the files with `--key`, `--trust` and `--revoked`"))]
+pub(crate) struct NoConfiguration;
+
+impl ExitStatus for NoConfiguration {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
 
 impl KeyArgs {
-    /// Where the key is, whether it is there or not.
-    ///
-    /// # Errors
-    /// None was given, and the environment names no place.
-    pub fn path(&self) -> Result<PathBuf, NoConfiguration> {
+    /// Returns the path of the key, which need not exist.
+    pub(crate) fn path(&self) -> Result<PathBuf, NoConfiguration> {
         match &self.key {
             Some(path) => Ok(path.clone()),
             None => configuration("key"),
         }
     }
 
-    /// The signer; `None` when no key was named and the user has none.
-    ///
-    /// # Errors
-    /// The key cannot be used.
-    pub fn signer(&self) -> Result<Option<Signer>, SignError> {
+    /// Returns the signer; `None` when no key was named and the user has none.
+    pub(crate) fn signer(&self) -> Result<Option<Signer>, SignError> {
         match self.path() {
             Ok(path) if self.key.is_some() || path.exists() => Signer::from_file(&path).map(Some),
             _ => Ok(None),
         }
     }
+
+    /// Returns the signer of a verb that needs one.
+    pub(crate) fn required_signer(&self) -> Result<Signer, CommandError> {
+        Ok(Signer::from_file(&self.path()?)?)
+    }
 }
 
 impl TrustArgs {
-    /// The file that says who is trusted, whether it is there or not.
-    ///
-    /// # Errors
-    /// None was given, and the environment names no place.
-    pub fn path(&self) -> Result<PathBuf, NoConfiguration> {
+    /// Returns the path of the trust file, which need not exist.
+    pub(crate) fn path(&self) -> Result<PathBuf, NoConfiguration> {
         match &self.trust {
             Some(path) => Ok(path.clone()),
             None => configuration("allowed_signers"),
         }
     }
 
-    /// The list of revoked keys: `None` when none was named and the user has none.
-    #[must_use]
-    pub fn revoked(&self) -> Option<PathBuf> {
-        let of_user = || {
+    /// Returns the path of the revocation list; `None` when none was named and the user has none.
+    fn revoked(&self) -> Option<PathBuf> {
+        self.revoked.clone().or_else(|| {
             configuration("revoked_keys")
                 .ok()
                 .filter(|path| path.exists())
-        };
-        self.revoked.clone().or_else(of_user)
+        })
     }
 
-    /// Reads both files.
-    ///
-    /// # Errors
-    /// One cannot be read.
-    pub fn read(&self, path: &std::path::Path) -> Result<Trust, TrustError> {
+    /// Reads the trust file and the revocation list.
+    pub(crate) fn read(&self) -> Result<Trust, CommandError> {
+        Ok(self.read_from(&self.path()?)?)
+    }
+
+    /// Reads a trust file at `path`, and the revocation list.
+    pub(crate) fn read_from(&self, path: &std::path::Path) -> Result<Trust, TrustError> {
         Trust::read(path, self.revoked().as_deref())
     }
 }
 
-/// A file of the user's configuration.
-pub(in crate::cli) fn configuration(name: &str) -> Result<PathBuf, NoConfiguration> {
+/// Returns the path of a file in the user's configuration directory.
+pub(crate) fn configuration(name: &str) -> Result<PathBuf, NoConfiguration> {
     xdg::directory("XDG_CONFIG_HOME", ".config")
-        .map(|it| it.join("karat").join(name))
+        .map(|directory| directory.join("karat").join(name))
         .ok_or(NoConfiguration)
 }

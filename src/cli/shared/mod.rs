@@ -1,13 +1,15 @@
-//! Parts that several verbs share: arguments, the store, signatures, moves of channels.
+//! Parts that several verbs share: arguments, output, errors, signatures, moves of channels.
 
 pub(crate) mod attestation;
 pub(crate) mod attestation_status;
-pub mod autoremovable;
-pub mod channel_move;
-pub(crate) mod failure;
-pub mod key_args;
+pub(crate) mod autoremovable;
+pub(crate) mod channel_move;
+pub(crate) mod command_error;
+pub(crate) mod exit_status;
+pub(crate) mod key_args;
 pub(crate) mod open_image;
 pub(crate) mod signature_policy;
-pub mod store_args;
+pub(crate) mod stdout;
+pub(crate) mod store_args;
 pub(crate) mod syslog;
-pub mod syslog_forward;
+pub(crate) mod syslog_forward;

@@ -1,43 +1,57 @@
-//! Which signatures count, and whether they are those that were asked for.
+//! Judges signatures: whether they are valid, trusted, and those that a policy requires.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use russh::keys::ssh_key::PublicKey;
 
-use super::failure::chain;
-use super::store_args::plain;
 use crate::sign::{MANIFEST, Signature, Standing, Trust, fingerprint, matches_list};
 use crate::time::Timestamp;
+use crate::ui::text::{terminal_safe, with_causes};
 
-/// A signature and what is thought of it.
+/// A signature and its standing.
 pub(in crate::cli) struct Judged {
-    /// Whose it is, where its form is right.
+    /// The signing key; `None` if the signature is malformed or does not match the signed bytes.
     pub(in crate::cli) key: Option<PublicKey>,
-    /// Who has the key, as the trust file has it.
+    /// Names of the key in the trust file.
     pub(in crate::cli) names: Vec<String>,
-    /// Why it does not count.
+    /// Reason why the signature is not accepted.
     pub(in crate::cli) because: Option<String>,
 }
 
 impl Judged {
-    /// What counts comes first, then names.
+    pub(in crate::cli) fn is_accepted(&self) -> bool {
+        self.because.is_none()
+    }
+
+    /// Sorts accepted signatures first, then by name.
     fn order(&self) -> (bool, &[String]) {
         (self.because.is_some(), &self.names)
     }
+
+    /// Names the signer and the key for people.
+    pub(in crate::cli) fn signer(&self) -> String {
+        let key = self.key.as_ref().map(fingerprint);
+        let key = key.unwrap_or_else(|| "a signature".to_owned());
+        match &self.names[..] {
+            [] => key,
+            names => format!("{} ({key})", terminal_safe(&names.join(", "))),
+        }
+    }
 }
 
-/// Whose signatures are asked for, and of how many keys.
+/// Signatures that a manifest must have.
 #[derive(Clone, Copy)]
-pub(in crate::cli) struct Asked<'a> {
-    pub(in crate::cli) require: u16,
-    pub(in crate::cli) by: &'a [String],
-    /// So many of the approvers.
+pub(in crate::cli) struct Required<'a> {
+    /// Number of distinct keys.
+    pub(in crate::cli) keys: u16,
+    pub(in crate::cli) signers: &'a [String],
+    /// Number of approvers, each with a key of their own.
     pub(in crate::cli) approvals: u16,
     pub(in crate::cli) approvers: &'a [String],
 }
 
-/// What is thought of each signature of a manifest's bytes, in an order that does not depend on the signatures.
+/// Judges the signatures of a manifest, in an order that does not depend on the signatures.
 pub(in crate::cli) fn judge_all<'t>(
     trust: &Trust,
     texts: impl Iterator<Item = &'t [u8]>,
@@ -50,31 +64,32 @@ pub(in crate::cli) fn judge_all<'t>(
     judged
 }
 
-/// What is thought of a signature of some bytes.
+/// Judges the signature `text` of `bytes` for `namespace` at the current time.
 pub(in crate::cli) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: &[u8]) -> Judged {
-    let verified = Signature::parse(text).and_then(|it| it.verify(namespace, bytes));
+    let verified = Signature::parse(text).and_then(|signature| signature.verify(namespace, bytes));
     let key = match verified {
         Ok(key) => key,
         Err(error) => {
-            let because = Some(chain(&error, ": "));
             return Judged {
                 key: None,
                 names: Vec::new(),
-                because,
+                because: Some(with_causes(&error)),
             };
         }
     };
     let (names, because) = match trust.standing(&key, namespace, Timestamp::now()) {
         Standing::Trusted(names) => (names, None),
-        Standing::Revoked => (Vec::new(), Some("the key was revoked".to_owned())),
-        Standing::Expired(name, before) => {
-            (vec![name], Some(format!("the key's time ended {before}")))
-        }
-        Standing::NotYet(name, after) => {
-            (vec![name], Some(format!("the key's time begins {after}")))
-        }
-        Standing::Elsewhere(name) => (vec![name], Some("the key may not sign images".to_owned())),
-        Standing::Unknown => (Vec::new(), Some("nobody you trust has the key".to_owned())),
+        Standing::Revoked => (Vec::new(), Some("the key is revoked".to_owned())),
+        Standing::Expired(name, before) => (vec![name], Some(format!("the key expired {before}"))),
+        Standing::NotYet(name, after) => (
+            vec![name],
+            Some(format!("the key is not valid before {after}")),
+        ),
+        Standing::Elsewhere(name) => (
+            vec![name],
+            Some("the key is not trusted for images".to_owned()),
+        ),
+        Standing::Unknown => (Vec::new(), Some("the key is not trusted".to_owned())),
     };
     Judged {
         key: Some(key),
@@ -83,67 +98,61 @@ pub(in crate::cli) fn judge(trust: &Trust, namespace: &str, text: &[u8], bytes: 
     }
 }
 
-/// What is missing of the signatures that were asked for.
-pub(in crate::cli) fn wanting(asked: Asked<'_>, about: &str, judged: &[Judged]) -> Vec<String> {
-    let good = || judged.iter().filter(|it| it.because.is_none());
-    let keys: BTreeSet<_> = good()
-        .filter_map(|it| it.key.as_ref().map(fingerprint))
-        .collect();
-    let mut wanting = Vec::new();
-    if keys.len() < usize::from(asked.require) {
+/// Reports the required signatures that are missing. `subject` names what must be signed.
+pub(in crate::cli) fn missing_signatures(
+    required: Required<'_>,
+    subject: &str,
+    judged: &[Judged],
+) -> Vec<String> {
+    let accepted: Vec<_> = judged.iter().filter(|one| one.is_accepted()).collect();
+    let mut missing = Vec::new();
+    let keys = distinct_keys(accepted.iter().copied());
+    if keys < usize::from(required.keys) {
         let mut text = format!(
-            "{about}: signatures that count: {}, asked for: {}",
-            keys.len(),
-            asked.require
+            "{subject}: {keys} of {} required signatures from trusted keys",
+            required.keys
         );
-        for it in judged {
-            if let Some(because) = &it.because {
-                let _ = write!(text, "\n  {}: {because}", who(it));
+        for one in judged {
+            if let Some(because) = &one.because {
+                let _ = write!(text, "\n  {}: {because}", one.signer());
             }
         }
-        wanting.push(text);
+        missing.push(text);
     }
-    let signed_by = |signer: &&String| {
-        let by = |it: &Judged| it.names.iter().any(|names| matches_list(names, signer));
-        good().any(by)
+    let has_signed = |signer: &&String| {
+        let names = accepted.iter().flat_map(|one| &one.names);
+        { names }.any(|names| matches_list(names, signer))
     };
-    for signer in asked.by {
-        if !signed_by(&signer) {
-            wanting.push(format!("{about}: {} has not signed it", plain(signer)));
-        }
+    for signer in required.signers.iter().filter(|signer| !has_signed(signer)) {
+        missing.push(format!(
+            "{subject}: not signed by {}",
+            terminal_safe(signer)
+        ));
     }
-    let approved: Vec<_> = asked.approvers.iter().filter(signed_by).collect();
-    // One key of two names is one person.
-    let of_approver = |it: &&Judged| {
-        let named = |names: &String| asked.approvers.iter().any(|it| matches_list(names, it));
-        it.names.iter().any(named)
+    let approved = required.approvers.iter().filter(has_signed).count();
+    // One key under two names is one person.
+    let is_approver = |one: &&Judged| {
+        one.names.iter().any(|names| {
+            let mut approvers = required.approvers.iter();
+            approvers.any(|approver| matches_list(names, approver))
+        })
     };
-    let their_keys: BTreeSet<_> = good()
-        .filter(of_approver)
-        .filter_map(|it| it.key.as_ref().map(fingerprint))
-        .collect();
-    let approvals = approved.len().min(their_keys.len());
-    if approvals < usize::from(asked.approvals) {
-        let others = asked.approvers.iter().filter(|it| !signed_by(it));
-        let others: Vec<_> = others.map(|it| plain(it)).collect();
-        wanting.push(format!(
-            "{about}: approved by {} of the {} that are asked for; not by {}",
-            approvals,
-            asked.approvals,
+    let approvals = approved.min(distinct_keys(accepted.iter().copied().filter(is_approver)));
+    if approvals < usize::from(required.approvals) {
+        let others = required.approvers.iter().filter(|name| !has_signed(name));
+        let others: Vec<_> = others.map(|name| terminal_safe(name)).collect();
+        missing.push(format!(
+            "{subject}: {approvals} of {} required approvals; not approved by {}",
+            required.approvals,
             others.join(", ")
         ));
     }
-    wanting
+    missing
 }
 
-/// A signer for people: the names and the key.
-pub(in crate::cli) fn who(judged: &Judged) -> String {
-    let key = judged
-        .key
-        .as_ref()
-        .map_or_else(|| "a signature".to_owned(), fingerprint);
-    match &judged.names[..] {
-        [] => key,
-        names => format!("{} ({key})", plain(&names.join(", "))),
-    }
+fn distinct_keys<'a>(judged: impl Iterator<Item = &'a Judged>) -> usize {
+    let keys: BTreeSet<_> = judged
+        .filter_map(|one| one.key.as_ref().map(fingerprint))
+        .collect();
+    keys.len()
 }

@@ -1,6 +1,5 @@
-//! Sending lines to a syslog server: RFC 5424 messages over TLS with octet counting (RFC 5425).
+//! Syslog client: RFC 5424 messages over TLS with octet counting (RFC 5425).
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,78 +20,57 @@ use crate::time::Timestamp;
 
 /// Facility 13, "log audit", and severity 5, "notice" (RFC 5424, 6.2.1).
 const PRIORITY: u32 = 13 * 8 + 5;
-/// The port of syslog over TLS (RFC 5425, 4.1).
+/// Port of syslog over TLS (RFC 5425, 4.1).
 const PORT: u16 = 6514;
-/// A server that does not answer for so long will not.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The longest name of a host (RFC 5424, 6).
-const LONGEST_HOST: usize = 255;
+/// Limit of one connection, from connecting to the server's close.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// Length limit of a host name (RFC 5424, 6).
+const MAX_HOST_BYTES: usize = 255;
 
-/// Where messages go.
+/// A syslog server.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Server {
-    /// Name or address, as its certificate has it.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Certificates that are believed instead of the system's.
-    pub authority: Option<PathBuf>,
+pub(crate) struct Server {
+    /// Name or address, as in the server's certificate.
+    host: String,
+    port: u16,
+    /// PEM file of CA certificates to trust instead of the system's.
+    authority: Option<PathBuf>,
 }
 
-/// A message.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Message<'a> {
-    /// When it happened.
+pub(crate) struct Message<'a> {
+    /// Time of the event.
     pub at: Timestamp,
-    /// The machine that it happened on.
+    /// Host of the event.
     pub host: &'a str,
-    /// What kind of message.
+    /// Message id, such as `promote`.
     pub kind: &'a str,
-    /// The text: UTF-8.
     pub text: &'a str,
 }
 
-/// Why nothing arrived.
 #[derive(Debug, Error, Diagnostic)]
-pub enum SyslogError {
-    /// The text names no server.
-    #[error("{0:?} is no server")]
-    #[diagnostic(help("write HOST or HOST:PORT; the port of syslog over TLS is {PORT}"))]
+pub(crate) enum SyslogError {
+    #[error("invalid syslog server `{0}`")]
+    #[diagnostic(help("expected HOST or HOST:PORT; the default port is {PORT}"))]
     Address(String),
-    /// The certificates cannot be used.
     #[error("cannot read certificates from {}", path.display())]
-    #[diagnostic(help("a file of certificates in PEM form is expected"))]
-    Authority {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// TLS cannot be set up.
+    #[diagnostic(help("expected a file of certificates in PEM form"))]
+    Authority { path: PathBuf, source: io::Error },
     #[error("cannot set up TLS")]
     #[diagnostic(help(
-        "install the system's certificates (ca-certificates), or name a file of your own"
+        "install the system's certificates (package ca-certificates), or name a file of your own"
     ))]
     Tls(#[source] rustls::Error),
-    /// The server cannot be reached, does not prove who it is, or hangs up.
     #[error("cannot send to the syslog server {server}")]
     #[diagnostic(help(
-        "what was not sent stays in the audit log, and is sent with the next change; check name, port and certificate"
+        "the lines stay in the audit log and are sent with the next change; check name, port and certificate"
     ))]
-    Send {
-        /// The server.
-        server: String,
-        /// Why.
-        source: io::Error,
-    },
+    Send { server: String, source: io::Error },
 }
 
 impl Server {
-    /// Reads `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`.
-    ///
-    /// # Errors
-    /// It is neither.
-    pub fn parse(text: &str, authority: Option<&Path>) -> Result<Self, SyslogError> {
+    /// Parses `HOST`, `HOST:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT`.
+    pub(crate) fn parse(text: &str, authority: Option<&Path>) -> Result<Self, SyslogError> {
         let invalid = || SyslogError::Address(text.to_owned());
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -115,28 +93,23 @@ impl Server {
         })
     }
 
-    /// As it is shown.
-    #[must_use]
-    pub fn name(&self) -> String {
+    /// Returns `HOST:PORT`.
+    pub(crate) fn name(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Sends messages over one connection, and waits until the server has taken all of them off the line.
-    ///
-    /// # Errors
-    /// See [`SyslogError`]. Some of them may have arrived.
-    pub async fn send(&self, messages: &[Message<'_>]) -> Result<(), SyslogError> {
+    /// Sends messages over one connection, and waits until the server has read all of them. After an error, some of them may
+    /// have arrived.
+    pub(crate) async fn send(&self, messages: &[Message<'_>]) -> Result<(), SyslogError> {
         let config = self.config()?;
-        let mut bytes = Vec::new();
-        for message in messages {
-            bytes.extend(message.frame());
-        }
-        let sent = tokio::time::timeout(PATIENCE, self.transmit(config, &bytes)).await;
-        let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        sent.map_err(|source| SyslogError::Send {
-            server: self.name(),
-            source,
-        })
+        let bytes: Vec<u8> = messages.iter().flat_map(Message::frame).collect();
+        tokio::time::timeout(SEND_TIMEOUT, self.transmit(config, &bytes))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| SyslogError::Send {
+                server: self.name(),
+                source,
+            })
     }
 
     async fn transmit(&self, config: ClientConfig, bytes: &[u8]) -> io::Result<()> {
@@ -147,13 +120,13 @@ impl Server {
             .await?;
         line.write_all(bytes).await?;
         line.shutdown().await?;
-        // A server answers the end with its own, once it has read everything before it.
+        // A server closes its side once it has read everything.
         let mut answer = [0; 64];
         loop {
             match line.read(&mut answer).await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                // Some hang up without a goodbye.
+                // Some servers close without a TLS close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -182,29 +155,33 @@ fn roots(path: &Path) -> Result<RootCertStore, SyslogError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| failed(io::Error::other(error)))?;
-        let added = roots.add(certificate);
-        added.map_err(|error| failed(io::Error::other(error)))?;
+        roots
+            .add(certificate)
+            .map_err(|error| failed(io::Error::other(error)))?;
     }
     if roots.is_empty() {
-        return Err(failed(io::Error::other("there is none in it")));
+        return Err(failed(io::Error::other("it contains no certificate")));
     }
     Ok(roots)
 }
 
 impl Message<'_> {
-    /// The message with its length before it.
+    /// Returns the message, preceded by its length.
     fn frame(&self) -> Vec<u8> {
         let mut text = format!("<{PRIORITY}>1 {} ", self.at);
-        let word = |text: &mut String, word: &str, longest: usize| {
-            let printable = word.chars().filter(char::is_ascii_graphic);
-            let kept: String = printable.take(longest).collect();
-            let _ = write!(text, "{} ", if kept.is_empty() { "-" } else { &kept });
-        };
-        word(&mut text, self.host, LONGEST_HOST);
-        word(&mut text, "karat", 48);
-        word(&mut text, &std::process::id().to_string(), 128);
-        word(&mut text, self.kind, 32);
-        // No structured data; a byte order mark says that the text is UTF-8.
+        // Name, process id and message id have the limits of RFC 5424, 6.
+        for (field, limit) in [
+            (self.host, MAX_HOST_BYTES),
+            ("karat", 48),
+            (&std::process::id().to_string(), 128),
+            (self.kind, 32),
+        ] {
+            let printable = field.chars().filter(char::is_ascii_graphic);
+            let field: String = printable.take(limit).collect();
+            text.push_str(if field.is_empty() { "-" } else { &field });
+            text.push(' ');
+        }
+        // No structured data; a byte order mark marks the text as UTF-8.
         text.push_str("- \u{feff}");
         text.push_str(self.text);
         let mut frame = format!("{} ", text.len()).into_bytes();
@@ -232,7 +209,9 @@ mod tests {
             ("host:70000", None),
         ] {
             let server = Server::parse(text, None).ok();
-            let found = server.as_ref().map(|it| (it.host.as_str(), it.port));
+            let found = server
+                .as_ref()
+                .map(|server| (server.host.as_str(), server.port));
             assert_eq!(found, expected, "{text:?}");
         }
     }

@@ -1,83 +1,65 @@
-//! Forwarding the audit log to a syslog server, for every verb that changes the store.
+//! Forwards the audit log to a syslog server after every verb that may change the store.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use miette::Diagnostic;
-use thiserror::Error;
 
 use super::store_args::StoreArgs;
+use crate::cli::CommandError;
+use crate::cli::main::GLOBAL;
 use crate::cli::shared::syslog::{Message, Server, SyslogError};
 use crate::store::StoreError;
 
-/// Lines that are sent over one connection at most: so many are in memory at once.
-const AT_ONCE: usize = 1000;
+/// Number of lines that are sent over one connection, and held in memory at a time.
+const BATCH_LINES: usize = 1000;
 
-/// Where the audit log is forwarded to.
+/// The syslog server to forward the audit log to.
 #[derive(Clone, Debug, Args)]
-pub struct ForwardArgs {
-    /// Send every line of the audit log to this syslog server over TLS (RFC 5424), once; those that it did not get before come first
+pub(crate) struct ForwardArgs {
+    /// Forward new lines of the audit log to this syslog server over TLS (RFC 5424), oldest first and each once
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "HOST:PORT",
         env = "KARAT_AUDIT_SYSLOG",
         hide_env_values = true,
         hide_short_help = true
     )]
-    pub audit_syslog: Option<String>,
+    audit_syslog: Option<String>,
 
-    /// Believe the certificates in this file, in PEM form, instead of the system's
+    /// Trust the CA certificates in this PEM file for the syslog server, instead of the system's
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FILE",
         env = "KARAT_AUDIT_SYSLOG_CA",
         hide_env_values = true,
         hide_short_help = true
     )]
-    pub audit_syslog_ca: Option<PathBuf>,
-}
-
-/// Why lines were not forwarded.
-#[derive(Debug, Error, Diagnostic)]
-pub enum ForwardError {
-    /// The store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    /// The server.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Syslog(#[from] SyslogError),
+    audit_syslog_ca: Option<PathBuf>,
 }
 
 impl ForwardArgs {
-    /// The server, if one was named.
-    ///
-    /// # Errors
-    /// What was named is none.
-    pub fn server(&self) -> Result<Option<Server>, SyslogError> {
-        let named = self.audit_syslog.as_deref().filter(|it| !it.is_empty());
-        named
-            .map(|text| Server::parse(text, self.audit_syslog_ca.as_deref()))
+    /// Returns the server, if one was named.
+    pub(crate) fn server(&self) -> Result<Option<Server>, SyslogError> {
+        let text = self.audit_syslog.as_deref().filter(|text| !text.is_empty());
+        text.map(|text| Server::parse(text, self.audit_syslog_ca.as_deref()))
             .transpose()
     }
 }
 
-/// Sends what the server did not get yet.
-///
-/// # Errors
-/// The log cannot be read, or the server does not take it: then it is sent the next time.
-pub async fn run(store: &StoreArgs, server: &Server) -> Result<(), ForwardError> {
+/// Sends the lines that the server has not received yet. Lines that cannot be sent are left for the next run.
+pub(crate) async fn run(store: &StoreArgs, server: &Server) -> Result<(), CommandError> {
     let store = store.open()?;
     let log = store.audit()?;
     let name = server.name();
     let sent = store.forwarded()?.get(&name).copied().unwrap_or(0);
     let sent = usize::try_from(sent).unwrap_or(usize::MAX);
-    // A log that is shorter than what was sent is another one.
-    let sent = if sent > log.lines.len() { 0 } else { sent };
-    for lines in log.lines[sent..].chunks(AT_ONCE) {
+    // A log that is shorter than the number of lines sent is a new one.
+    let unsent = log.lines.get(sent..).unwrap_or(&log.lines);
+    for lines in unsent.chunks(BATCH_LINES) {
         let mut texts = Vec::new();
         for (line, _) in lines {
             let bytes = line.to_bytes().map_err(StoreError::from)?;

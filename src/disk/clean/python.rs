@@ -6,6 +6,7 @@
 use super::{CleanError, content};
 use crate::disk::read::{FileSystem, Kind};
 use crate::disk::tree::Tree;
+use crate::distro::python::source_of_compiled;
 
 const HEADER: usize = 16;
 const FLAGS: std::ops::Range<usize> = 4..8;
@@ -22,7 +23,7 @@ pub(super) fn compiled_after(
         if !path.ends_with(b".pyc") || tree.files()[index].kind != Kind::File {
             continue;
         }
-        let Some(source) = source(path).and_then(|path| tree.find(&path)) else {
+        let Some(source) = source_of_compiled(path).and_then(|source| tree.find(&source)) else {
             continue;
         };
         let written = tree.files()[source].mtime.seconds;
@@ -47,36 +48,4 @@ fn fits(bytes: &[u8], written: i64) -> bool {
 fn low_bits(time: i64) -> [u8; 4] {
     let [a, b, c, d, ..] = time.to_le_bytes();
     [a, b, c, d]
-}
-
-/// `x/__pycache__/name.cpython-311.pyc` and `x/__pycache__/name.cpython-311.opt-1.pyc` are made of `x/name.py`.
-fn source(path: &[u8]) -> Option<Vec<u8>> {
-    const CACHE: &[u8] = b"/__pycache__/";
-    let at = path
-        .windows(CACHE.len())
-        .rposition(|window| window == CACHE)?;
-    let name = &path[at + CACHE.len()..];
-    let end = name.iter().position(|&byte| byte == b'.')?;
-    (!name.contains(&b'/')).then(|| [&path[..at], b"/", &name[..end], b".py"].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_module_is_made_of_the_source_beside_its_cache() {
-        for (path, expected) in [
-            ("/a/__pycache__/x.cpython-311.pyc", Some("/a/x.py")),
-            ("/a/__pycache__/x.cpython-311.opt-1.pyc", Some("/a/x.py")),
-            ("/a/x.pyc", None),
-            ("/a/__pycache__/deep/x.pyc", None),
-        ] {
-            assert_eq!(
-                source(path.as_bytes()).as_deref(),
-                expected.map(str::as_bytes),
-                "{path}"
-            );
-        }
-    }
 }

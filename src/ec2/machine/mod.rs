@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::ec2::client::Region;
 use crate::ec2::client::ec2::Instance;
 use crate::machine::{Death, Machine, MachineError, guest};
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::plan::Interface;
 use crate::ssh::{self, Session, Target, quote};
 use crate::ui::Ui;
@@ -53,7 +53,7 @@ pub struct Ec2Machine {
     id: String,
     interface: Interface,
     session: Option<Session>,
-    seal: Option<Seal>,
+    seal: Option<EgressProxy>,
     target: Target,
     /// The public key that cloud-init lets in.
     authorized: Option<String>,
@@ -137,7 +137,7 @@ impl Ec2Machine {
     ///
     /// # Errors
     /// The line dropped, or the guest's sshd forwards no port and there is something to serve.
-    pub async fn seal_with(&mut self, mut seal: Seal) -> Result<(), MachineError> {
+    pub async fn seal_with(&mut self, mut seal: EgressProxy) -> Result<(), MachineError> {
         guest::attach(&mut seal, self.session(), SEALED).await?;
         self.seal = Some(seal);
         Ok(())
@@ -257,7 +257,7 @@ impl Machine for Ec2Machine {
         }
     }
 
-    fn seal(&self) -> Option<&Seal> {
+    fn egress(&self) -> Option<&EgressProxy> {
         self.seal.as_ref()
     }
 

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ec2Error, Rental};
-use crate::cidr::Cidr;
 use crate::ec2::client::caller::address_towards;
 use crate::ec2::client::ec2::{Filter, NewSecurityGroup, Subnet};
 use crate::ec2::client::{AwsError, Region, eventually};
@@ -49,7 +49,7 @@ pub async fn set_up(
                 && ec2.security_groups.is_empty()
                 && interface == Interface::PublicIp;
             Ok::<_, Ec2Error>(if asks {
-                Some(Cidr::one(region.own_address().await?))
+                Some(IpNet::from(region.own_address().await?))
             } else {
                 None
             })
@@ -195,12 +195,12 @@ async fn existing(ec2: &plan::Ec2, open: bool, region: &Region) -> Result<(), Ec
 }
 
 /// This machine's address as a subnet sees it.
-async fn towards(subnet: &Subnet) -> Result<Cidr, AwsError> {
+async fn towards(subnet: &Subnet) -> Result<IpNet, AwsError> {
     let failed = |problem: String| AwsError::OwnAddress { problem };
-    let range = subnet.addresses.parse::<Cidr>();
+    let range = subnet.addresses.parse::<IpNet>();
     let range = range.map_err(|error| failed(error.to_string()))?;
-    let address = address_towards(SocketAddr::new(range.address(), SSH)).await;
+    let address = address_towards(SocketAddr::new(range.addr(), SSH)).await;
     address
-        .map(Cidr::one)
+        .map(IpNet::from)
         .map_err(|error| failed(format!("there is no way to {}: {error}", subnet.addresses)))
 }

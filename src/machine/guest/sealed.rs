@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::ssh::{Session, SshError, quote};
 use crate::ui::Ui;
 
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 /// Sets the guest up over its first connection, with a script that makes whatever would leave it fail.
 pub(crate) async fn attach(
-    seal: &mut Seal,
+    seal: &mut EgressProxy,
     session: &Session,
     script: &str,
 ) -> Result<(), SshError> {
@@ -23,7 +23,7 @@ pub(crate) async fn attach(
 
 /// As [`attach`], over a connection that takes the place of one before: the guest may have restarted.
 pub(crate) async fn attach_again(
-    seal: &mut Seal,
+    seal: &mut EgressProxy,
     session: &Session,
     script: &str,
 ) -> Result<(), SshError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Death, Machine, MachineError, guest};
-use crate::network::Seal;
+use crate::network::EgressProxy;
 use crate::ssh::{self, Session, Target, quote};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -38,7 +38,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(20);
 pub struct QemuMachine {
     process: Process,
     session: Option<Session>,
-    seal: Option<Seal>,
+    seal: Option<EgressProxy>,
     /// What its clock is set to after every boot.
     clock: Option<Timestamp>,
     target: Target,
@@ -128,7 +128,7 @@ impl QemuMachine {
     ///
     /// # Errors
     /// The line dropped, or the guest's sshd forwards no port and there is something to serve.
-    pub async fn seal_with(&mut self, mut seal: Seal) -> Result<(), MachineError> {
+    pub async fn seal_with(&mut self, mut seal: EgressProxy) -> Result<(), MachineError> {
         guest::attach(&mut seal, self.session(), SEALED).await?;
         self.seal = Some(seal);
         Ok(())
@@ -241,7 +241,7 @@ impl Machine for QemuMachine {
         }
     }
 
-    fn seal(&self) -> Option<&Seal> {
+    fn egress(&self) -> Option<&EgressProxy> {
         self.seal.as_ref()
     }
 

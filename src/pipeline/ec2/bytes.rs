@@ -51,7 +51,7 @@ impl Job<'_> {
         let name = &self.plan.image.name;
         let begin = begin_snapshot(machine, Part::Base, name, rental);
         let begin = async { Ok(rental.make(self.cancel, begin).await?) };
-        match phases.whole("snapshot the AMI's disk", begin).await {
+        match phases.run_to_end("snapshot the AMI's disk", begin).await {
             Ok(id) => Bytes::Snapshot { id, ours: true },
             // It is found out anew at once.
             Err(BuildError::Cancelled) => Bytes::None,

@@ -3,7 +3,7 @@
 use super::Site;
 use crate::machine::Machine as _;
 use crate::os::run_dir::RunDir;
-use crate::pipeline::locking::Locking;
+use crate::pipeline::lock_file::LockState;
 use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job, Update};
 use crate::plan;
@@ -18,10 +18,10 @@ impl Job<'_> {
         update: Update,
         phases: &mut Phases<'_>,
     ) -> Result<(Option<Lock>, Lock), BuildError> {
-        let mut locking = self.locking(ec2.arch.name(), update)?;
+        let mut lock_state = self.read_lock(ec2.arch.name(), update)?;
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let (region, ami) = phases.run("base", self.find_ami(ec2, &locking)).await?;
-        let lock = if let Some(lock) = self.known_lock(&mut locking, ami.locked())? {
+        let (region, ami) = phases.run("base", self.find_ami(ec2, &lock_state)).await?;
+        let lock = if let Some(lock) = self.settle_lock(&mut lock_state, ami.locked())? {
             lock
         } else {
             let rental = self.rental(region, ec2, run.path())?;
@@ -32,19 +32,19 @@ impl Job<'_> {
                 run: &run,
                 started: Timestamp::now(),
             };
-            let lock = self.lock_in_instance(&site, &locking, phases).await;
+            let lock = self.lock_in_instance(&site, &lock_state, phases).await;
             site.rental.release(self.ui).await;
             lock?
         };
         self.fetch_packages(&lock, phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
-        Ok((locking.into_old(), lock))
+        Ok((lock_state.into_old(), lock))
     }
 
     async fn lock_in_instance(
         &self,
         site: &Site<'_>,
-        locking: &Locking,
+        lock_state: &LockState,
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
         let (ami, run) = (&site.ami, site.run.path());
@@ -52,9 +52,9 @@ impl Job<'_> {
         let (_, mut machine) = launched.await?;
         let lock = async {
             self.wait_for_instance(&mut machine, phases).await?;
-            self.remember(machine.session(), &site.ami.locked().digest)
+            self.save_base_packages(machine.session(), &site.ami.locked().digest)
                 .await;
-            self.resolve(&mut machine, locking, phases).await
+            self.resolve_lock(&mut machine, lock_state, phases).await
         }
         .await;
         machine.destroy().await;

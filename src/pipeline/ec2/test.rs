@@ -26,7 +26,7 @@ impl Job<'_> {
         let scratch = site.run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
         let throw_away = self.throw_away(site, made, snapshot);
-        let ami = phases.whole("register for tests", throw_away).await?;
+        let ami = phases.run_to_end("register for tests", throw_away).await?;
         let launched = self.launch_instance(site, &ami, "test", &scratch, phases);
         let (place, mut machine) = launched.await?;
         let within = self.plan.ssh.timeout;
@@ -40,7 +40,7 @@ impl Job<'_> {
         };
         phases.run("boot the image", boot).await?;
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
-        let cx = self.context(&fetched);
+        let cx = self.step_context(&fetched);
         for test in &self.plan.tests {
             let work = async { Ok(provision::test(&mut machine, test, &cx).await?) };
             phases.run(&format!("test: {}", test.name), work).await?;

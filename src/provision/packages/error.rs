@@ -1,4 +1,4 @@
-//! Why packages could not be resolved.
+//! Package resolution errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,96 +8,75 @@ use thiserror::Error;
 
 use crate::network::InvalidRule;
 
-/// Why a machine's package manager could not be asked, or its answer is of no use.
+/// An error while resolving packages with the machine's package manager.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
 pub enum PackageError {
-    /// The key of a repository cannot be read.
     #[error("cannot read the key {}", path.display())]
     #[diagnostic(help(
         "check `key` of the template's package repositories; it is relative to the template"
     ))]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A source of the machine has an address that only the machine itself could use.
-    #[error("the machine's package source {uri} ({place}) is not one that a host can fetch from")]
+    Key { path: PathBuf, source: io::Error },
+    /// A package source has an address that only the machine itself can use.
+    #[error("the host cannot fetch from the machine's package source {uri} ({place})")]
     #[diagnostic(help(
-        "sources must have `http` or `https` URIs, or a list of such (mirror+file:/etc/apt/mirrors/...); take it out of the base, \
+        "sources need `http` or `https` URIs, or a list of them (mirror+file:/etc/apt/mirrors/...); remove the source from the base, \
          or declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"
     ))]
-    Unreachable {
-        /// The address.
-        uri: String,
-        /// The file that has it.
-        place: String,
-    },
-    /// A source that is to be believed without its signature.
-    #[error("the package source {uri} ({place}) is to be believed without a signature (`{field}`)")]
+    Unreachable { uri: String, place: String },
+    /// A package source turns off signature checks. `field` is the setting.
+    #[error("the package source {uri} ({place}) is trusted without a signature (`{field}`)")]
     #[diagnostic(help(
-        "give the source its key (`Signed-By` for apt; `repo_gpgcheck=1` and `gpgkey` for dnf); or, if it has none, declare it in the template \
+        "configure its key (`Signed-By` for apt; `repo_gpgcheck=1` and `gpgkey` for dnf); or, if it has none, declare the source in the template \
          (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`) with `trusted = true`"
     ))]
     Blind {
-        /// Where the source is.
         uri: String,
-        /// The file that has it.
         place: String,
-        /// The field that says so.
         field: String,
     },
-    /// The machine has no package manager that can be asked.
+    /// The machine has no supported package manager.
     #[error("{0}")]
     #[diagnostic(help(
-        "install packages by a step, or use a base with the package manager that the template names"
+        "install packages with a step, or use a base with the package manager that the template names"
     ))]
     NoManager(String),
-    /// No source has the declared package.
-    #[error("dnf has no such package in the declared repositories: {0}")]
-    #[diagnostic(help("check the spelling; `dnf search` in the machine shows what there is"))]
-    Unknown(String),
-    /// A source that the proxy cannot serve.
-    #[error("the machine's package sources cannot be served to it")]
-    Rule(#[from] InvalidRule),
-    /// A line that means nothing.
-    #[error("the package manager answered in a way that karat does not understand: {0}")]
+    #[error("dnf does not know these packages: {0}")]
     #[diagnostic(help(
-        "this is a version of it that karat does not know; please report it with this line"
+        "check the spelling; `dnf search` in the machine lists the available packages"
+    ))]
+    Unknown(String),
+    #[error("cannot serve the package sources to the machine")]
+    Rule(#[from] InvalidRule),
+    #[error("cannot parse the package manager's output: {0}")]
+    #[diagnostic(help(
+        "karat does not support this version of the package manager; please report it with this line"
     ))]
     Odd(String),
-    /// A package without a file.
-    #[error("the package manager would install {0}, and names no file for it")]
-    #[diagnostic(help("the package manager's own words are above"))]
+    #[error("the package manager would install {0} but gave no file for it")]
+    #[diagnostic(help("see the package manager's output above"))]
     NoFile(String),
-    /// A file that its archive gives no SHA-256 of.
-    #[error("the archive has no SHA-256 of {0}")]
+    #[error("the archive has no SHA-256 digest of {0}")]
     #[diagnostic(help(
-        "karat installs only what is known by its digest; use an archive whose index has SHA256 fields"
+        "karat installs only packages with a digest; use an archive whose index has SHA256 fields"
     ))]
     NoDigest(String),
-    /// A file that is in none of the sources.
-    #[error("{0} is in none of the declared package sources")]
+    #[error("{0} is not in any declared package source")]
     #[diagnostic(help(
         "declare the archive in the template (`[[packages.apt.repositories]]`, `[[packages.dnf.repositories]]`)"
     ))]
     Elsewhere(String),
-    /// An archive that does not say how old it is.
     #[error("{0} has no date")]
     #[diagnostic(help(
-        "the time that an image has comes from its archives: they must have a `Date` in UTC"
+        "the timestamps in an image come from its archives, which must have a `Date` in UTC"
     ))]
     NoDate(String),
-    /// An archive that was not read.
-    #[error("nothing was read of {suite} of {uri}")]
+    #[error("the package manager read no index of {suite} at {uri}")]
     #[diagnostic(help(
         "the archive must have an `InRelease` file, or `Release` with `Release.gpg`"
     ))]
-    NoRelease {
-        /// Where the archive is.
-        uri: String,
-        /// Which suite of it.
-        suite: String,
-    },
+    NoRelease { uri: String, suite: String },
 }

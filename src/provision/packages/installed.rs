@@ -1,14 +1,14 @@
-//! What is installed in the machine, and why.
+//! Lists the installed packages and their origin.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::plan;
+use crate::plan::PackageSet;
 use crate::provision::remote;
 use crate::ssh::{Session, SshError};
 
-/// One line per package of dpkg and of RPM; nothing where there is neither. A machine may have both.
+/// Prints one line per package of dpkg and of RPM. A machine may have both, or neither.
 const QUERY: &str = "if command -v dpkg-query >/dev/null; then
     dpkg-query -W -f '${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\\n'
 fi
@@ -16,104 +16,87 @@ if command -v rpm >/dev/null && [ -n \"$(ls -A \"$(rpm --eval '%{_dbpath}')\" 2>
     rpm -qa --qf 'installed\\t%{NAME}\\t%{EVR}\\t%{ARCH}\\n' | grep -v '^installed.gpg-pubkey' || :
 fi";
 
-/// A package that is installed.
+/// A package installed in the machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Installed {
-    /// Its name.
+pub struct InstalledPackage {
+    /// Package name without architecture.
     pub name: String,
-    /// The exact version.
+    /// Full version as the package manager prints it.
     pub version: String,
-    /// The architecture, `all` for none.
+    /// Architecture; `all` (RPM: `noarch`) for any.
     pub arch: String,
 }
 
-/// Why a package is there.
+/// Reason for which a package is installed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// It was in the base, in whatever version.
+pub enum PackageOrigin {
+    /// The base had the package, in any version.
     Base,
-    /// The template names it.
+    /// The template declares the package.
     Declared,
-    /// Something that was installed needs it.
+    /// Another installed package needs it.
     Dependency,
 }
 
-/// A package that is installed, and why.
+/// An installed package with its origin.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct Package {
-    /// Its name.
+pub struct AttributedPackage {
+    /// Package name without architecture.
     pub name: String,
-    /// The exact version.
+    /// Full version as the package manager prints it.
     pub version: String,
-    /// The architecture, `all` for none.
+    /// Architecture; `all` (RPM: `noarch`) for any.
     pub arch: String,
-    /// Why it is there.
-    pub origin: Origin,
+    /// Reason for which the package is installed.
+    pub origin: PackageOrigin,
 }
 
-/// Lists what is installed, sorted by name and architecture.
+/// Lists the installed packages, sorted by name and architecture.
 ///
 /// # Errors
-/// Those of SSH.
-pub async fn installed_packages(session: &Session) -> Result<Vec<Installed>, SshError> {
+/// Fails if the machine has no answer over SSH.
+pub async fn installed_packages(session: &Session) -> Result<Vec<InstalledPackage>, SshError> {
     Ok(parse(&session.output(&remote::sh(QUERY, &[])).await?))
 }
 
-/// Says of each package why it is there, by what was there before and what is declared.
+/// Adds the origin to each package, from the packages of the base and the declared ones.
 ///
-/// A package that is declared is declared, also when the base has it.
+/// A declared package counts as declared even if the base has it.
 #[must_use]
 pub fn attribute(
-    before: &[Installed],
-    after: Vec<Installed>,
-    declared: &plan::Packages,
-) -> Vec<Package> {
-    let names = |declared: &'_ String| {
-        declared
-            .split(['=', ':'])
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let apt = declared.apt.iter().flat_map(|apt| &apt.install);
-    let dnf = declared.dnf.iter().flat_map(|dnf| &dnf.install);
-    let declared: BTreeSet<String> = apt.chain(dnf).map(names).collect();
+    before: &[InstalledPackage],
+    after: Vec<InstalledPackage>,
+    declared: Option<&PackageSet>,
+) -> Vec<AttributedPackage> {
+    let declared: BTreeSet<&str> = declared.into_iter().flat_map(PackageSet::names).collect();
     let base: BTreeSet<_> = before
         .iter()
         .map(|package| (&package.name, &package.arch))
         .collect();
-    let origin = |package: &Installed| {
-        if declared.contains(&package.name) {
-            Origin::Declared
+    let origin = |package: &InstalledPackage| {
+        if declared.contains(package.name.as_str()) {
+            PackageOrigin::Declared
         } else if base.contains(&(&package.name, &package.arch)) {
-            Origin::Base
+            PackageOrigin::Base
         } else {
-            Origin::Dependency
+            PackageOrigin::Dependency
         }
     };
-    let of = |package: Installed| {
-        let origin = origin(&package);
-        let Installed {
-            name,
-            version,
-            arch,
-        } = package;
-        Package {
-            name,
-            version,
-            arch,
-            origin,
-        }
+    let with_origin = |package: InstalledPackage| AttributedPackage {
+        origin: origin(&package),
+        name: package.name,
+        version: package.version,
+        arch: package.arch,
     };
-    after.into_iter().map(of).collect()
+    after.into_iter().map(with_origin).collect()
 }
 
-fn parse(lines: &str) -> Vec<Installed> {
+fn parse(lines: &str) -> Vec<InstalledPackage> {
     let package = |line: &str| {
         let mut fields = line.split('\t').map(str::to_owned);
         (fields.next()? == "installed").then_some(())?;
-        Some(Installed {
+        Some(InstalledPackage {
             name: fields.next()?,
             version: fields.next()?,
             arch: fields.next()?,
@@ -127,6 +110,7 @@ fn parse(lines: &str) -> Vec<Installed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::lock::Manager;
 
     #[test]
     fn packages_that_are_not_installed_are_left_out() {
@@ -140,20 +124,17 @@ mod tests {
 
     #[test]
     fn each_package_has_a_reason() {
-        let package = |name: &str, version: &str| Installed {
+        let package = |name: &str, version: &str| InstalledPackage {
             name: name.to_owned(),
             version: version.to_owned(),
             arch: "amd64".to_owned(),
         };
-        let apt = plan::Apt {
+        let packages = PackageSet {
+            manager: Manager::Apt,
             install: vec!["nginx=1.22".to_owned(), "curl:amd64".to_owned()],
             remove: vec![],
             recommends: false,
             repositories: vec![],
-        };
-        let packages = plan::Packages {
-            apt: Some(apt),
-            dnf: None,
         };
         let before = [package("libc6", "1"), package("curl", "1")];
         let after = vec![
@@ -162,17 +143,17 @@ mod tests {
             package("libnginx", "1"),
             package("nginx", "1.22"),
         ];
-        let origins: Vec<_> = attribute(&before, after, &packages)
+        let origins: Vec<_> = attribute(&before, after, Some(&packages))
             .into_iter()
             .map(|package| package.origin)
             .collect();
         assert_eq!(
             origins,
             [
-                Origin::Declared,
-                Origin::Base,
-                Origin::Dependency,
-                Origin::Declared
+                PackageOrigin::Declared,
+                PackageOrigin::Base,
+                PackageOrigin::Dependency,
+                PackageOrigin::Declared
             ]
         );
     }

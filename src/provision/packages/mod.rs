@@ -1,23 +1,24 @@
-//! Packages: what the template's declaration means (resolve), and exactly that into the machine (install).
+//! Resolves the declared packages to a lock and installs the locked packages.
 //!
-//! The machine's own package manager is asked, through a proxy on this host that serves the declared sources only. What
-//! it answers is the lock's content. Installing needs no network: the files are fetched by this host, and pushed.
+//! The machine's own package manager resolves, through a proxy on this host that serves only the declared sources. Its
+//! answer becomes the lock file. Installing needs no network: this host fetches the package files and uploads them.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use data_encoding::BASE64;
 
 use crate::digest::Digest;
 use crate::machine::Machine;
-use crate::network::{Proxy, Purpose, Rule, Rules};
-use crate::plan;
-use crate::provision::remote::{self, Ended, Interpreter, Outcome, Run};
+use crate::network::{Proxy, ProxyPurpose, UrlRule, UrlRules};
+use crate::plan::{self, PackageSet};
+use crate::provision::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use crate::record::lock::{self, Lock, Manager, Request, Resolution};
-use crate::ssh::{Item, ItemSource, quote};
+use crate::ssh::{UploadContent, UploadItem, quote};
 
 use super::{Context, ProvisionError};
 
@@ -27,46 +28,48 @@ mod error;
 mod installed;
 
 pub use error::PackageError;
-pub use installed::{Installed, Origin, Package, attribute, installed_packages};
+pub use installed::{
+    AttributedPackage, InstalledPackage, PackageOrigin, attribute, installed_packages,
+};
 
-/// Longest time for all work of a package manager: an hour is a desktop over a slow line. Its own waits are shorter.
-const LIMIT: Duration = Duration::from_hours(1);
+/// Limit for a package manager's work: an hour suffices for a desktop over a slow line. The scripts' own limits are shorter.
+const PACKAGE_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// A package manager: what is run in the machine to ask it, and what its answers mean. The scripts are run by `/bin/sh`;
-/// lines that they begin with [`remote::DATA`] are for the other functions here.
+/// A package manager: the scripts to run in the machine and the parsers of their output. `/bin/sh` runs the scripts; output
+/// lines that begin with [`remote::DATA`] are passed to the parsers.
 trait PackageManager {
-    /// A command that prints how the machine's package sources are configured.
+    /// Returns a script that prints the configured package sources.
     fn survey(&self) -> &'static str;
 
-    /// Which archives may be asked, and the files that the resolver needs for them.
+    /// Returns the allowed archives and the resolver's configuration files for them.
     fn sources(
         &self,
         survey: &str,
-        asked: &Asked,
+        declared: &DeclaredPackages,
         directory: &str,
     ) -> Result<Sources, PackageError>;
 
-    /// The script that resolves. `unpack`, a function of the shell, writes its files into the current directory.
-    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script;
+    /// Returns the script that resolves. It calls the shell function `unpack`, which writes its files into the current directory.
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[PinnedVersion], proxy: &str) -> Script;
 
-    /// What the data lines of that script mean.
+    /// Parses the data lines of the resolve script.
     fn resolution(
         &self,
         data: &[String],
         sources: &Sources,
-        asked: &Asked,
+        declared: &DeclaredPackages,
     ) -> Result<Resolution, PackageError>;
 
-    /// The script that installs the package files that are in its directory, and what else has to be there.
-    fn install(&self, asked: &Asked, lock: &Lock) -> Script;
+    /// Returns the script that installs the package files in its directory.
+    fn install(&self, declared: &DeclaredPackages, lock: &Lock) -> Script;
 
-    /// The repositories' files that stay in the machine.
-    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)>;
+    /// Returns the repository files to keep in the machine.
+    fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)>;
 
-    /// What the data lines of that script show of the machine: what was installed before, and what is now.
-    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>);
+    /// Parses the data lines of the install script: the packages before and after.
+    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>);
 
-    /// Why one of the scripts failed, by what it said.
+    /// Maps a failed script to an error, from its output.
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError;
 }
 
@@ -74,54 +77,41 @@ trait PackageManager {
 struct Script {
     text: String,
     environment: Vec<(&'static str, String)>,
-    /// Files that it needs, by name.
+    /// Files for the script, by name.
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// What the resolver may read.
+/// Package sources that the resolver may read.
 struct Sources {
     upstreams: Vec<Upstream>,
-    /// Files of the resolver's own configuration, by name.
+    /// Configuration files for the resolver, by name.
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// One suite of an archive.
+/// A suite of a package archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Upstream {
-    /// As it is declared, without a slash at the end.
+    /// Declared URI, without a trailing slash.
     uri: String,
     suite: String,
     components: Vec<String>,
 }
 
-/// A version that a package should have if it still can.
+/// A version that the resolver should keep if possible.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Pin {
-    /// The package.
+pub struct PinnedVersion {
+    /// Name of the package.
     pub name: String,
-    /// Its version.
+    /// Version in the previous lock.
     pub version: String,
 }
 
-/// What a template asks of a package manager, with its keys read.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    manager: Manager,
-    install: Vec<String>,
-    remove: Vec<String>,
-    recommends: bool,
-    repositories: Vec<Repository>,
-}
-
-/// A repository of the template with its key.
-#[derive(Clone, Debug)]
-struct Repository {
-    plan: plan::Repository,
-    key: Option<Vec<u8>>,
-}
+/// Declared packages with the content of the repositories' keys.
+pub type DeclaredPackages = PackageSet<Vec<u8>>;
+type Repository = plan::Repository<Vec<u8>>;
 
 impl Repository {
-    /// What its key file is called; apt tells by the ending whether it is armored.
+    /// Returns the name of its key file. apt detects an armored key by the extension.
     fn key_file(&self) -> Option<String> {
         let armored = self
             .key
@@ -129,71 +119,52 @@ impl Repository {
             .trim_ascii_start()
             .starts_with(b"-----BEGIN");
         let ending = if armored { "asc" } else { "gpg" };
-        Some(format!("{}.{ending}", self.plan.name))
+        Some(format!("{}.{ending}", self.name))
     }
 }
 
-impl Asked {
-    /// What a plan declares; `None` when that is nothing. Reads the keys.
+impl DeclaredPackages {
+    /// Reads the keys of a plan's packages; `None` if it declares no packages.
     ///
     /// # Errors
-    /// A key cannot be read; a name is none.
-    pub fn read(packages: &plan::Packages) -> Result<Option<Self>, ProvisionError> {
-        let (manager, install, remove, recommends, repositories) = match packages {
-            plan::Packages { apt: Some(apt), .. } => {
-                apt::check(apt)?;
-                (
-                    Manager::Apt,
-                    &apt.install,
-                    &apt.remove,
-                    apt.recommends,
-                    &apt.repositories,
-                )
-            }
-            plan::Packages { dnf: Some(dnf), .. } => (
-                Manager::Dnf,
-                &dnf.install,
-                &dnf.remove,
-                dnf.recommends,
-                &dnf.repositories,
-            ),
-            _ => return Ok(None),
-        };
-        if install.is_empty() && remove.is_empty() && repositories.is_empty() {
+    /// Fails on an unreadable key or an invalid package name.
+    pub fn read(packages: Option<&PackageSet>) -> Result<Option<Self>, ProvisionError> {
+        let Some(packages) = packages.filter(|packages| !packages.is_empty()) else {
             return Ok(None);
+        };
+        if packages.manager == Manager::Apt {
+            apt::check(packages)?;
         }
-        let repository = |plan: &plan::Repository| {
-            let key = plan.key.as_ref().map(|path| {
-                fs::read(path).map_err(|source| PackageError::Key {
-                    path: path.clone(),
-                    source,
-                })
-            });
-            Ok(Repository {
-                plan: plan.clone(),
-                key: key.transpose()?,
+        let read_key = |path: &PathBuf| {
+            fs::read(path).map_err(|source| PackageError::Key {
+                path: path.clone(),
+                source,
             })
         };
-        let repositories: Result<_, PackageError> = repositories.iter().map(repository).collect();
+        let repositories = packages
+            .repositories
+            .iter()
+            .map(|repository| repository.try_map_key(read_key))
+            .collect::<Result<_, _>>()?;
         Ok(Some(Self {
-            manager,
-            install: install.clone(),
-            remove: remove.clone(),
-            recommends,
-            repositories: repositories?,
+            manager: packages.manager,
+            install: packages.install.clone(),
+            remove: packages.remove.clone(),
+            recommends: packages.recommends,
+            repositories,
         }))
     }
 
-    /// The same as a lock has it.
+    /// Converts to the form recorded in a lock file.
     #[must_use]
     pub fn request(&self, architecture: Option<&str>) -> Request {
         let repository = |repository: &Repository| lock::Repository {
-            name: repository.plan.name.clone(),
-            uri: repository.plan.uri.clone(),
-            suites: repository.plan.suites.clone(),
-            components: repository.plan.components.clone(),
+            name: repository.name.clone(),
+            uri: repository.uri.clone(),
+            suites: repository.suites.clone(),
+            components: repository.components.clone(),
             key: repository.key.as_deref().map(Digest::of),
-            trusted: repository.plan.trusted,
+            trusted: repository.trusted,
         };
         Request {
             manager: Some(self.manager),
@@ -204,38 +175,38 @@ impl Asked {
             repositories: self.repositories.iter().map(repository).collect(),
         }
     }
+}
 
-    fn manager(&self) -> &'static dyn PackageManager {
-        match self.manager {
-            Manager::Apt => &apt::Apt,
-            Manager::Dnf => &dnf::Dnf,
-        }
+fn package_manager(manager: Manager) -> &'static dyn PackageManager {
+    match manager {
+        Manager::Apt => &apt::Apt,
+        Manager::Dnf => &dnf::Dnf,
     }
 }
 
-/// Asks the machine's package manager what is declared means. Changes nothing in the machine. `template` is the file's
-/// name, for the user.
+/// Resolves the declared packages with the machine's package manager. Changes nothing in the machine. `template` is the
+/// file name for messages.
 ///
 /// # Errors
-/// Names packages that no source has, and the phase that failed with the end of its output.
+/// Names unknown packages, or the failed phase with the end of its output.
 pub async fn resolve<M: Machine>(
     machine: &mut M,
-    asked: &Asked,
-    pins: &[Pin],
+    declared: &DeclaredPackages,
+    pins: &[PinnedVersion],
     template: &str,
     cx: &Context<'_>,
 ) -> Result<Resolution, ProvisionError> {
-    let manager = asked.manager();
+    let manager = package_manager(declared.manager);
     let directory = private_directory();
     let survey = machine
         .session()
         .output(&remote::sh(manager.survey(), &[]))
         .await?;
-    let mut sources = manager.sources(&survey, asked, &directory)?;
-    let proxy = Proxy::serve(machine.session(), &rules(&sources, template)?, cx.ui).await?;
-    let mut script = manager.resolve(asked, pins, &proxy.guest_url());
+    let mut sources = manager.sources(&survey, declared, &directory)?;
+    let proxy = Proxy::serve(machine.session(), &proxy_rules(&sources, template)?, cx.ui).await?;
+    let mut script = manager.resolve(declared, pins, &proxy.guest_url());
     script.files.append(&mut sources.files);
-    script.text = format!("{}{}", unpack(&script.files), script.text);
+    script.text = format!("{}{}", unpack_function(&script.files), script.text);
     let outcome = run(machine, manager, script, &directory, cx).await;
     for served in proxy.served() {
         let content = served
@@ -250,24 +221,24 @@ pub async fn resolve<M: Machine>(
         ));
     }
     proxy.end(machine.session()).await?;
-    Ok(manager.resolution(&outcome?, &sources, asked)?)
+    Ok(manager.resolution(&outcome?, &sources, declared)?)
 }
 
-/// Brings the machine to what the lock says, offline. Its files are in the cache.
+/// Installs the locked packages offline, from files in the cache.
 ///
 /// # Errors
-/// The phase that failed with the end of its output; what is not as locked afterwards.
+/// Names the failed phase with the end of its output, or the packages that differ from the lock afterwards.
 pub async fn install<M: Machine>(
     machine: &mut M,
-    asked: &Asked,
+    declared: &DeclaredPackages,
     lock: &Lock,
     cx: &Context<'_>,
 ) -> Result<(), ProvisionError> {
-    let manager = asked.manager();
+    let manager = package_manager(declared.manager);
     let directory = private_directory();
-    let script = manager.install(asked, lock);
-    let place = format!("{directory}/");
-    let item = |source, destination: String| Item {
+    let script = manager.install(declared, lock);
+    let into = format!("{directory}/");
+    let item = |source, destination: String| UploadItem {
         source,
         destination,
         mode: Some(0o644),
@@ -275,89 +246,87 @@ pub async fn install<M: Machine>(
     };
     let width = lock.packages.len().to_string().len();
     let packages = lock.packages.iter().enumerate().map(|(index, package)| {
-        let source = ItemSource::Named {
+        let source = UploadContent::Named {
             path: (cx.fetched)(&package.sha256),
             name: format!("{index:0width$}-{}", package.file_name()),
         };
-        item(source, place.clone())
+        item(source, into.clone())
     });
-    let kept = manager.kept(asked).into_iter();
-    let kept = kept.map(|(name, bytes)| item(ItemSource::Bytes(bytes), name));
+    let kept = manager.kept(declared).into_iter();
+    let kept = kept.map(|(name, bytes)| item(UploadContent::Bytes(bytes), name));
     let items: Vec<_> = packages.chain(kept).collect();
     let size = lock.packages.iter().map(|package| package.size).sum();
     let bar = cx.ui.bar(
-        &format!("pushing {} packages", lock.packages.len()),
+        &format!("uploading {} packages", lock.packages.len()),
         Some(size),
     );
     let started = std::time::Instant::now();
     machine.session().upload(&items, &bar).await?;
     drop(bar);
-    let pushed = started.elapsed();
+    let uploaded = started.elapsed();
     let started = std::time::Instant::now();
     let data = run(machine, manager, script, &directory, cx).await?;
     cx.ui.detail(&format!(
-        "pushed in {}, installed in {}",
-        crate::ui::human(pushed),
+        "uploaded in {}, installed in {}",
+        crate::ui::human(uploaded),
         crate::ui::human(started.elapsed())
     ));
     let (before, after) = manager.installed(&data);
-    let wrong = not_as_locked(&before, &after, lock, asked);
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(ProvisionError::NotAsDeclared(wrong))
+    match differences(&before, &after, lock, declared) {
+        differences if differences.is_empty() => Ok(()),
+        differences => Err(ProvisionError::NotAsDeclared(differences)),
     }
 }
 
-/// What differs between the machine and what the lock makes of what was there before.
-fn not_as_locked(
-    before: &[Installed],
-    after: &[Installed],
+/// Lists the differences between the installed packages and those expected from the lock and the base.
+fn differences(
+    before: &[InstalledPackage],
+    after: &[InstalledPackage],
     lock: &Lock,
-    asked: &Asked,
+    declared: &DeclaredPackages,
 ) -> Vec<String> {
-    let name = |package: &Installed| (package.name.clone(), package.arch.clone());
-    let gone = |package: &Installed| {
+    let name = |package: &InstalledPackage| (package.name.clone(), package.arch.clone());
+    let is_removed = |package: &InstalledPackage| {
         lock.removals.iter().any(|removal| {
             let (name, arch) = removal.name.split_once(':').unwrap_or((&removal.name, ""));
             name == package.name && (arch.is_empty() || arch == package.arch)
         })
     };
-    // An upgrade may take a package from one architecture to `all`.
+    // An upgrade may change a package's architecture to `all`.
     let replaced: BTreeSet<&str> = lock
         .packages
         .iter()
         .map(|package| package.name.as_str())
         .collect();
-    let foreign: BTreeSet<_> = lock
+    let exact: BTreeSet<_> = lock
         .packages
         .iter()
         .map(|package| (package.name.clone(), package.architecture.clone()))
         .collect();
     let kept = before.iter().filter(|package| {
-        let is_replaced = foreign.contains(&name(package))
+        let is_replaced = exact.contains(&name(package))
             || replaced.contains(package.name.as_str()) && !after.contains(package);
-        !gone(package) && !is_replaced
+        !is_removed(package) && !is_replaced
     });
-    let locked = lock.packages.iter().map(|package| Installed {
+    let locked = lock.packages.iter().map(|package| InstalledPackage {
         name: package.name.clone(),
         version: package.version.clone(),
         arch: package.architecture.clone(),
     });
-    let wanted: BTreeSet<Installed> = kept.cloned().chain(locked).collect();
-    let have: BTreeSet<Installed> = after.iter().cloned().collect();
-    let show =
-        |package: &Installed| format!("{} {} ({})", package.name, package.version, package.arch);
+    let wanted: BTreeSet<InstalledPackage> = kept.cloned().chain(locked).collect();
+    let have: BTreeSet<InstalledPackage> = after.iter().cloned().collect();
+    let show = |package: &InstalledPackage| {
+        format!("{} {} ({})", package.name, package.version, package.arch)
+    };
     let mut wrong: Vec<String> = wanted
         .difference(&have)
         .map(|package| format!("{} is not installed", show(package)))
         .collect();
     wrong.extend(
         have.difference(&wanted)
-            .map(|package| format!("{} is installed and not locked", show(package))),
+            .map(|package| format!("{} is installed but not locked", show(package))),
     );
-    for declared in &asked.install {
-        let name = declared.split(['=', ':']).next().unwrap_or_default();
+    for name in declared.names() {
         if !after.iter().any(|package| package.name == name) {
             wrong.push(format!("{name} is not installed"));
         }
@@ -365,7 +334,7 @@ fn not_as_locked(
     wrong
 }
 
-/// Runs a script of a package manager; returns its data lines.
+/// Runs a package manager's script and returns its data lines.
 async fn run<M: Machine>(
     machine: &mut M,
     manager: &dyn PackageManager,
@@ -381,9 +350,9 @@ async fn run<M: Machine>(
     ];
     let environment = fixed
         .into_iter()
-        .chain(cx.steady())
+        .chain(cx.reproducible_environment())
         .chain(script.environment);
-    let run = Run {
+    let run = RemoteScript {
         script: script.text.as_bytes(),
         interpreter: Interpreter {
             program: "/bin/sh".to_owned(),
@@ -395,7 +364,7 @@ async fn run<M: Machine>(
             .collect(),
         user: "root",
         directory: Some("/"),
-        limit: LIMIT,
+        limit: PACKAGE_TIMEOUT,
         survives: false,
     };
     let (mut data, mut said) = (Vec::new(), Vec::new());
@@ -415,8 +384,8 @@ async fn run<M: Machine>(
     }
 }
 
-/// What the proxy serves: the sources, asked for by plain http so that it can see what passes.
-fn rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
+/// Returns rules for the package sources. The machine requests them by plain `http`, so that the proxy can see the files.
+fn proxy_rules(sources: &Sources, template: &str) -> Result<UrlRules, PackageError> {
     let mut uris: Vec<&str> = sources
         .upstreams
         .iter()
@@ -425,29 +394,32 @@ fn rules(sources: &Sources, template: &str) -> Result<Rules, PackageError> {
     uris.sort_unstable();
     uris.dedup();
     let rule = |uri: &&str| {
-        Ok(Rule::new(&format!("{uri}/"), format!("package source {uri}"))?.plain_too())
+        Ok(UrlRule::new(&format!("{uri}/"), format!("package source {uri}"))?.plain_too())
     };
     let rules: Result<_, PackageError> = uris.iter().map(rule).collect();
-    Ok(Rules::new(rules?, Purpose::Sources(template.to_owned())))
+    Ok(UrlRules::new(
+        rules?,
+        ProxyPurpose::Sources(template.to_owned()),
+    ))
 }
 
-/// A URI as the machine asks the proxy for it.
-fn plain(uri: &str) -> String {
+/// Returns the URI that the machine requests from the proxy.
+fn to_http(uri: &str) -> String {
     match uri.strip_prefix("https://") {
         Some(rest) => format!("http://{rest}"),
         None => uri.to_owned(),
     }
 }
 
-/// A directory that only this run uses, on the machine's disk: lists of packages and packages are too much for memory.
+/// Returns a directory for this run, on the machine's disk: package lists and packages are too large for memory.
 fn private_directory() -> String {
     // Unique, not secret: the standard library's hash keys are random.
     let random = RandomState::new().build_hasher().finish();
     format!("/var/tmp/karat-{random:016x}")
 }
 
-/// A function of the shell that writes files into the current directory.
-fn unpack(files: &[(String, Vec<u8>)]) -> String {
+/// Returns the shell function `unpack`, which writes files into the current directory.
+fn unpack_function(files: &[(String, Vec<u8>)]) -> String {
     let lines = files.iter().map(|(name, bytes)| {
         format!(
             "    printf %s '{}' | base64 -d >{}\n",
@@ -463,10 +435,10 @@ mod tests {
     use super::*;
     use crate::record::lock::{Reason, Removal};
 
-    fn installed(words: &[&str]) -> Vec<Installed> {
+    fn installed(words: &[&str]) -> Vec<InstalledPackage> {
         let package = |word: &&str| {
             let mut parts = word.split(' ').map(str::to_owned);
-            Installed {
+            InstalledPackage {
                 name: parts.next().unwrap(),
                 version: parts.next().unwrap(),
                 arch: parts.next().unwrap_or_else(|| "amd64".to_owned()),
@@ -476,7 +448,7 @@ mod tests {
     }
 
     fn lock(packages: &[&str], removals: &[&str]) -> Lock {
-        let package = |package: Installed| lock::Package {
+        let package = |package: InstalledPackage| lock::Package {
             name: package.name,
             version: package.version,
             architecture: package.arch,
@@ -500,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_not_what_the_lock_makes_of_its_base_is_found_out() {
-        let asked = Asked {
+        let declared = DeclaredPackages {
             manager: Manager::Apt,
             install: vec!["nginx=2".to_owned()],
             remove: vec![],
@@ -515,16 +487,16 @@ mod tests {
                 &["libc6 1", "nginx 2 all", "libnew 2"],
                 &[
                     "libnew 1 (amd64) is not installed",
-                    "libnew 2 (amd64) is installed and not locked",
+                    "libnew 2 (amd64) is installed but not locked",
                 ],
             ),
             (
                 &["libc6 1", "nginx 2 all", "libnew 1", "exim4 1"],
-                &["exim4 1 (amd64) is installed and not locked"],
+                &["exim4 1 (amd64) is installed but not locked"],
             ),
             (
                 &["libc6 1", "nginx 2 all", "libnew 1", "surprise 1"],
-                &["surprise 1 (amd64) is installed and not locked"],
+                &["surprise 1 (amd64) is installed but not locked"],
             ),
             (
                 &["nginx 2 all", "libnew 1"],
@@ -536,20 +508,20 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                not_as_locked(&before, &installed(after), &lock, &asked),
+                differences(&before, &installed(after), &lock, &declared),
                 said
             );
         }
     }
 
     #[test]
-    fn sources_are_asked_for_in_plain_http_alone() {
-        for (uri, asked) in [
+    fn sources_are_requested_by_plain_http_only() {
+        for (uri, requested) in [
             ("http://example.org/debian", "http://example.org/debian"),
             ("https://example.org/debian", "http://example.org/debian"),
             ("https://example.org:8443/x", "http://example.org:8443/x"),
         ] {
-            assert_eq!(plain(uri), asked);
+            assert_eq!(to_http(uri), requested);
         }
     }
 }

@@ -1,8 +1,8 @@
-# Ends the step with token $1, for its timeout, behind session.sh.
+# Terminates the step with token $1 after a timeout. Runs after session.sh.
 for dir in "/run/karat-$1" "/tmp/karat-$1"; do
     { read -r leader <"$dir/leader"; } 2>/dev/null && end_session "$leader"
     if { read -r pid <"$dir/pid"; } 2>/dev/null; then
-        # step.sh cleans up by itself when its script ends; the signal is for one that has not come that far.
+        # step.sh normally cleans up when its script ends; signal it only if it does not.
         rounds=0
         while [ "$rounds" -lt 30 ] && [ -d "/proc/$pid" ]; do
             [ "$rounds" -ne 10 ] || kill -s TERM "$pid"

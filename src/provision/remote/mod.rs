@@ -1,7 +1,7 @@
-//! Runs one script in the machine: one SSH session, the script and its environment on stdin, never on a command line.
+//! Runs one script in the machine. The script and its environment arrive on stdin, never on a command line.
 //!
-//! `step.sh` receives them into a directory in memory, runs the script as its own session (so that nothing of it escapes a
-//! timeout), and removes everything again, whatever happens. It ends the script when the connection is gone.
+//! `step.sh` stores both in an in-memory directory, runs the script in its own session, so that none of its processes escapes a
+//! timeout, and always removes the directory. It terminates the script if the connection drops.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -21,59 +21,55 @@ const START: &str = include_str!("start.sh");
 const END: &str = include_str!("end.sh");
 const ENDED: &str = include_str!("ended.sh");
 
-/// How a line begins that is for karat to read: a record separator. It is not shown, and no part of an error.
+/// Prefix of output lines that are data for karat (a record separator). They are neither shown nor part of errors.
 pub(super) const DATA: char = '\u{1e}';
-/// How many of the last lines an error carries.
-const TAIL: usize = 20;
-/// Ending a step takes 5 s until KILL and 3 s for its own cleaning up; beyond that the line is dead.
-const ENDING: Duration = Duration::from_secs(15);
+/// Errors carry this many of the last output lines.
+const TAIL_LINES: usize = 20;
+/// Terminating a step takes up to 5 s until KILL and 3 s of cleanup; beyond that the connection is dead.
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// One script to run.
-pub(super) struct Run<'a> {
-    /// The text, or a program.
+/// A script and its settings.
+pub(super) struct RemoteScript<'a> {
+    /// Text of the script, or an executable.
     pub script: &'a [u8],
-    /// What runs it, from `#!`; an empty name runs the file itself.
     pub interpreter: Interpreter,
-    /// Shell lines before its environment.
+    /// Shell lines that run before the environment is set.
     pub prelude: String,
-    /// Its environment, besides the login's.
+    /// Variables added to those of the login.
     pub environment: Vec<(String, String)>,
-    /// Who runs it.
     pub user: &'a str,
-    /// Where; `None` is the user's home.
+    /// Working directory; `None` is the user's home.
     pub directory: Option<&'a str>,
-    /// Longest time it may take; it is ended then.
+    /// The script is terminated after this time.
     pub limit: Duration,
-    /// It may go on when the connection drops.
+    /// Lets the script continue if the connection drops.
     pub survives: bool,
 }
 
-/// What runs a script.
+/// Interpreter of a script, from its `#!` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Interpreter {
-    /// Path of the program.
+    /// Path of the program; an empty path runs the script itself.
     pub program: String,
-    /// Its one argument, as the kernel would pass it.
+    /// The single argument that the kernel would pass.
     pub argument: String,
 }
 
-/// How a script ended.
+/// Exit code of a script and the end of its output.
 pub(super) struct Ended {
-    /// Its exit code.
     pub code: Option<u32>,
-    /// The end of what it wrote.
     pub output: Option<Tail>,
 }
 
-/// How the run of a script came out.
+/// Result of running a script.
 pub(super) enum Outcome {
-    /// It ran to its end.
+    /// The script ran to its end.
     Ended(Ended),
-    /// The connection dropped; the token finds the script again.
+    /// The connection dropped. The token identifies the script on a new connection.
     Dropped(SshError, Token),
 }
 
-/// The name of one run: of its directory in the machine and of the lines that `step.sh` itself writes.
+/// Identifies one run: names its directory in the machine and marks the lines that `step.sh` itself prints.
 pub(super) struct Token(String);
 
 impl Token {
@@ -84,10 +80,10 @@ impl Token {
     }
 }
 
-/// Runs a script to its end, its time limit, or the end of the connection.
+/// Runs a script until it exits, times out, or the connection drops.
 pub(super) async fn run<M: Machine>(
     machine: &M,
-    run: &Run<'_>,
+    run: &RemoteScript<'_>,
     cx: &Context<'_>,
     mut line: impl FnMut(&str),
 ) -> Result<Outcome, ProvisionError> {
@@ -95,7 +91,7 @@ pub(super) async fn run<M: Machine>(
     let stdin = [run.script, start.as_bytes()].concat();
     let token = Token::new();
     let command = command(run, &token, start.len());
-    let mut tail = VecDeque::with_capacity(TAIL);
+    let mut tail = VecDeque::with_capacity(TAIL_LINES);
     let mut refusal = None;
     let result = {
         let mut receive = |text: &str| {
@@ -108,7 +104,7 @@ pub(super) async fn run<M: Machine>(
                 return;
             }
             cx.ui.output(text);
-            if tail.len() == TAIL {
+            if tail.len() == TAIL_LINES {
                 tail.pop_front();
             }
             tail.push_back(text.to_owned());
@@ -119,10 +115,10 @@ pub(super) async fn run<M: Machine>(
         )
         .await
     };
-    let output = closing(tail, cx.secrets);
+    let output = redacted_tail(tail, cx.secrets);
     match result {
         Err(_) => {
-            end(machine.session(), &token).await;
+            terminate(machine.session(), &token).await;
             Err(ProvisionError::Timeout {
                 after: run.limit,
                 output,
@@ -132,8 +128,8 @@ pub(super) async fn run<M: Machine>(
         Ok(Err(error)) => Err(error.into()),
         Ok(Ok(exit)) => {
             if exit.code.is_none() {
-                // A signal ended step.sh itself (memory ran out, perhaps), so nothing has been cleaned up.
-                end(machine.session(), &token).await;
+                // A signal killed step.sh itself, perhaps for lack of memory, so nothing has been cleaned up.
+                terminate(machine.session(), &token).await;
             }
             refusal.map_or(
                 Ok(Outcome::Ended(Ended {
@@ -146,13 +142,16 @@ pub(super) async fn run<M: Machine>(
     }
 }
 
-/// Waits, on a new connection, for the end of a script whose connection dropped. `None` when a reboot ended it.
-pub(super) async fn ended(session: &Session, token: &Token) -> Result<Option<u32>, SshError> {
+/// Waits on a new connection for a script whose connection dropped. Returns `None` if a reboot ended it.
+pub(super) async fn wait_for_exit(
+    session: &Session,
+    token: &Token,
+) -> Result<Option<u32>, SshError> {
     let said = session.output(&sh(ENDED, &[&token.0])).await?;
     Ok(said.trim().parse().ok())
 }
 
-/// A remote command that runs `script` with arguments, all quoted.
+/// Returns a remote command that runs `script` with arguments, all quoted.
 pub(super) fn sh(script: &str, arguments: &[&str]) -> String {
     let words = ["sh", "-c", script, "karat"]
         .into_iter()
@@ -160,7 +159,7 @@ pub(super) fn sh(script: &str, arguments: &[&str]) -> String {
     format!("exec {}", words.map(quote).collect::<Vec<_>>().join(" "))
 }
 
-fn command(run: &Run<'_>, token: &Token, start: usize) -> String {
+fn command(run: &RemoteScript<'_>, token: &Token, start: usize) -> String {
     let (script, start) = (run.script.len().to_string(), start.to_string());
     let Interpreter { program, argument } = &run.interpreter;
     let on_drop = if run.survives { "keep" } else { "end" };
@@ -177,13 +176,17 @@ fn command(run: &Run<'_>, token: &Token, start: usize) -> String {
     sh(&format!("{SESSION}{STEP}"), &arguments)
 }
 
-/// Ends what is left of a run. Best effort: when the line is dead too, `step.sh` notices that by itself.
-async fn end(session: &Session, token: &Token) {
+/// Terminates what is left of a run. Best effort: `step.sh` itself notices a dead connection.
+async fn terminate(session: &Session, token: &Token) {
     let command = sh(&format!("{SESSION}{END}"), &[&token.0]);
-    let _ = timeout(ENDING, session.exec(&command, &[], &mut |_| ())).await;
+    let _ = timeout(
+        TERMINATION_TIMEOUT,
+        session.exec(&command, &[], &mut |_| ()),
+    )
+    .await;
 }
 
-/// `export` lines for a shell, each value byte for byte.
+/// Formats `export` lines, with each value quoted.
 fn exports(environment: &[(String, String)]) -> Result<String, ProvisionError> {
     let line = |(name, value): &(String, String)| {
         let bad = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
@@ -198,24 +201,24 @@ fn exports(environment: &[(String, String)]) -> Result<String, ProvisionError> {
     environment.iter().map(line).collect()
 }
 
-/// What `step.sh` or `start.sh` said instead of running the script.
+/// Maps a refusal of `step.sh` or `start.sh` to an error.
 fn refused(said: &str) -> ProvisionError {
     let (what, name) = said.split_once(' ').unwrap_or((said, ""));
     match what {
         "interpreter" => ProvisionError::Interpreter(name.to_owned()),
         "user" => ProvisionError::User(name.to_owned()),
         "directory" => ProvisionError::WorkingDirectory(name.to_owned()),
-        _ => ProvisionError::Place(format!("no directory could be made in {name}")),
+        _ => ProvisionError::Place(format!("cannot create a directory in {name}")),
     }
 }
 
-/// The last lines, with the names of secrets in place of their values.
-fn closing(lines: VecDeque<String>, secrets: &Secrets) -> Option<Tail> {
+/// Returns the last lines, with secrets replaced by their names.
+fn redacted_tail(lines: VecDeque<String>, secrets: &Secrets) -> Option<Tail> {
     let hide = |line: String| {
         let values = secrets
             .iter()
             .flat_map(|(name, value)| value.lines().map(move |part| (name, part)));
-        // Shorter values would hide half of the text and no secret.
+        // Redacting shorter values would blank out ordinary text and protect little.
         values
             .filter(|(_, part)| part.len() >= 4)
             .fold(line, |line, (name, part)| {
@@ -261,7 +264,7 @@ mod tests {
             "is <secret token>".to_owned(),
             "the <secret token>".to_owned(),
         ]);
-        assert_eq!(closing(lines, &secrets), Some(hidden));
-        assert_eq!(closing(VecDeque::new(), &secrets), None);
+        assert_eq!(redacted_tail(lines, &secrets), Some(hidden));
+        assert_eq!(redacted_tail(VecDeque::new(), &secrets), None);
     }
 }

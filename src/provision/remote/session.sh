@@ -1,6 +1,6 @@
-# The processes of one step are one session (setsid), so that none escapes by leaving its process group.
+# All processes of a step share one session (setsid), so that none escapes by leaving its process group.
 
-# Sends signal $2 to every process of session $1. Fails when there is none left.
+# Sends signal $2 to every process of session $1. Fails if none is left.
 signal_session() {
     signalled=1
     for file in /proc/[0-9]*/stat; do

@@ -1,10 +1,10 @@
-# Starts the script as the step's user, behind the lines that set its environment.
-# Arguments: TOKEN DIRECTORY SCRIPT INTERPRETER [ARGUMENT]. No variables: they are all the user's.
+# Starts the script as the step's user, after the lines that set its environment.
+# Arguments: TOKEN DIRECTORY SCRIPT INTERPRETER [ARGUMENT]. Sets no variables, because all names belong to the user.
 cd -- "$2" 2>/dev/null || {
     printf '%s directory %s\n' "$1" "$2"
     exit 125
 }
-# The kernel and env say only "not found" when it is the interpreter that is missing.
+# For a missing interpreter, the kernel and env would say only "not found".
 case $4 in
 '') exec "$3" ;;
 */env)

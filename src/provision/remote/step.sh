@@ -1,9 +1,9 @@
-# Runs one script in the machine, for karat (src/provision/remote/mod.rs), behind session.sh.
+# Runs one script in the machine, for karat (src/provision/remote/mod.rs). Runs after session.sh.
 # Arguments: TOKEN SCRIPT_BYTES START_BYTES USER DIRECTORY ON_DROP(end|keep) INTERPRETER [ARGUMENT]
-# stdin: the script, then what starts it (its environment, then start.sh). In this order nothing runs that arrived in part.
-# Every program that is started here costs each step some milliseconds, in an emulated machine tens of them.
-# What goes wrong before the script runs is said in lines that begin with the token.
-# shellcheck disable=SC2317 # functions that traps call
+# stdin: the script, then its start file (environment and start.sh). In this order, nothing runs after a partial transfer.
+# Every program started here costs each step milliseconds, in an emulated machine tens of them.
+# Errors before the script starts are printed in lines that begin with the token.
+# shellcheck disable=SC2317 # functions called by traps
 set -u
 token=$1 script_bytes=$2 start_bytes=$3 user=$4 directory=$5 on_drop=$6 interpreter=$7 argument=${8-}
 
@@ -27,7 +27,7 @@ fi
 mkfifo "$dir/output" || refuse place "$place"
 echo "$$" >"$dir/pid"
 
-# The process that serves this connection: when it is gone, so is karat.
+# The process that serves this connection. When it ends, karat is gone.
 connection=$$
 while [ "$connection" -gt 1 ] && read -r stat <"/proc/$connection/stat"; do
     case $stat in *'(sshd'* | *'(dropbear'*) break ;; esac
@@ -41,7 +41,7 @@ leader='' watcher='' code=''
 cleanup() {
     [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
     if [ "$on_drop" = keep ] && [ -n "$code" ] && [ ! -d "/proc/$connection" ]; then
-        # karat lost the connection and will come back to ask (ended.sh).
+        # karat lost the connection and will reconnect to ask for the exit code (ended.sh).
         rm -rf "$step/script" "$step/start" "$dir/output"
         echo "$code" >"$dir/code"
     else
@@ -65,7 +65,7 @@ head -c "$start_bytes" >"$step/start"
 USER='' uid=''
 while [ "$USER" != "$user" ] && IFS=: read -r USER _ uid gid _ HOME SHELL; do :; done </etc/passwd
 if [ "$USER" != "$user" ]; then
-    # Not a local user, or none.
+    # Not a local user, or an unknown one.
     entry=$(getent passwd "$user") || refuse user "$user"
     IFS=: read -r USER _ uid gid _ HOME SHELL <<ENTRY
 $entry
@@ -73,7 +73,7 @@ ENTRY
 fi
 LOGNAME=$USER
 export USER LOGNAME HOME SHELL
-# What tells one connection from another has no place in a build that can be repeated.
+# Variables that differ between connections would make builds irreproducible.
 unset SSH_CLIENT SSH_CONNECTION SSH_TTY SSH_ORIGINAL_COMMAND SUDO_COMMAND SUDO_USER SUDO_UID SUDO_GID MAIL \
     XDG_SESSION_ID XDG_SESSION_TYPE XDG_SESSION_CLASS XDG_RUNTIME_DIR DBUS_SESSION_BUS_ADDRESS
 if [ -z "$directory" ]; then
@@ -88,7 +88,7 @@ if [ "$user" != root ]; then
     set -- setpriv "--reuid=$uid" "--regid=$gid" --init-groups -- "$@"
 fi
 
-# tee, not cat: it reads on when nobody listens any more, so that a script survives an expected drop.
+# tee, not cat: it continues after its output is closed, so that a script survives an expected drop.
 (trap '' PIPE && exec tee /dev/null <"$dir/output" 2>/dev/null) &
 reader=$!
 umask 022
@@ -96,7 +96,7 @@ setsid "$@" </dev/null >"$dir/output" 2>&1 &
 leader=$!
 echo "$leader" >"$dir/leader"
 
-# Ends the script when the connection is gone; lets go of output that a process left behind still holds.
+# Terminates the script when the connection is gone. Stops reading output that a leftover process still holds open.
 watch() {
     while sleep 1; do
         if [ -e "$dir/done" ]; then

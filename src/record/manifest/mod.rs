@@ -161,36 +161,20 @@ pub enum BaseKind {
 pub struct Packages {
     /// For apt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub apt: Option<Apt>,
+    pub apt: Option<DeclaredPackages>,
     /// For dnf.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dnf: Option<Dnf>,
+    pub dnf: Option<DeclaredPackages>,
 }
 
-/// Packages declared for apt.
+/// Packages declared for one package manager.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Apt {
+pub struct DeclaredPackages {
     /// To install, as declared.
     pub install: Vec<String>,
-    /// To purge.
-    pub remove: Vec<String>,
-    /// Whether recommended packages were installed too.
-    pub recommends: bool,
-    /// Package sources besides those of the base.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub repositories: Vec<Repository>,
-}
-
-/// Packages declared for dnf.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Dnf {
-    /// To install, as declared.
-    pub install: Vec<String>,
-    /// To remove.
+    /// To remove; apt also purges.
     pub remove: Vec<String>,
     /// Whether recommended packages were installed too.
     pub recommends: bool,

@@ -116,7 +116,7 @@ fn full(text: &str) -> Manifest {
     inputs.base.region = Some("eu-central-1".to_owned());
     inputs.base.ami = Some("ami-0123456789abcdef0".to_owned());
     inputs.base.snapshot = Some("snap-0123456789abcdef0".to_owned());
-    inputs.packages.dnf = Some(Dnf {
+    inputs.packages.dnf = Some(DeclaredPackages {
         install: vec!["nginx".to_owned()],
         remove: Vec::new(),
         recommends: true,

@@ -59,7 +59,7 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
             snapshot: None,
         },
         packages: Packages {
-            apt: Some(Apt {
+            apt: Some(DeclaredPackages {
                 install: vec!["nginx-light".to_owned()],
                 remove: vec![],
                 recommends: false,

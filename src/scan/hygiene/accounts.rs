@@ -1,15 +1,14 @@
-//! Who can log in: passwd(5), shadow(5), group(5).
+//! Accounts and their passwords: passwd(5), shadow(5), group(5).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Look, Root, ScanError, Severity};
+use super::{HygieneScan, Root, ScanError, Severity};
 
 const PASSWD: &str = "/etc/passwd";
 const SHADOW: &str = "/etc/shadow";
-/// More than a hundred thousand users have.
-const LARGEST: u64 = 32 << 20;
+/// Maximum size of a file: enough for several hundred thousand users.
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// The accounts of an image.
 #[derive(Default)]
 pub(in crate::scan) struct Accounts {
     pub users: Vec<User>,
@@ -23,25 +22,27 @@ pub(in crate::scan) struct User {
     pub uid: u32,
 }
 
-/// What stands in the field of a password.
+/// The meaning of a password field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Password {
-    /// Nothing: no password is asked for.
+    /// The account needs no password.
     Empty,
-    /// No password fits.
+    /// The account accepts no password.
     Locked,
-    /// No password fits, but the hash of one is still there.
+    /// The account accepts no password, but the hash of one is still there.
     LockedHash,
-    /// Kept elsewhere.
+    /// The password is in another file.
     Elsewhere,
-    /// A hash; `weak` when it can be searched in days.
+    /// A hash; a `weak` one can be cracked within days.
     Hash { weak: bool },
 }
 
 impl Accounts {
     pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
         let text = |path: &str| -> Result<String, ScanError> {
-            let bytes = root.read(path.as_bytes(), LARGEST)?.unwrap_or_default();
+            let bytes = root
+                .read(path.as_bytes(), MAX_FILE_BYTES)?
+                .unwrap_or_default();
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
@@ -68,46 +69,45 @@ impl Accounts {
         })
     }
 
-    /// Whether somebody has a password to log in with.
+    /// Returns whether any account can log in by password.
     pub fn any_password(&self) -> bool {
         let fields = self.shadow.iter().map(|(_, password)| password);
-        let fields = fields.chain(self.users.iter().map(|user| &user.password));
-        fields
-            .map(|field| password(field))
-            .any(|it| matches!(it, Password::Hash { .. } | Password::Empty))
+        let mut fields = fields.chain(self.users.iter().map(|user| &user.password));
+        fields.any(|field| matches!(password(field), Password::Hash { .. } | Password::Empty))
     }
 }
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
-    let accounts = look.accounts;
+pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
+    let accounts = scan.accounts;
     for user in &accounts.users {
-        check_password(look, PASSWD, &user.name, &user.password);
+        check_password(scan, PASSWD, &user.name, &user.password);
     }
     for (name, password) in &accounts.shadow {
-        check_password(look, SHADOW, name, password);
+        check_password(scan, SHADOW, name, password);
     }
-    check_ids(look);
-    for path in [PASSWD, SHADOW, "/etc/group", "/etc/gshadow"] {
-        let text = look.text(path)?.unwrap_or_default();
+    check_ids(scan);
+    let files = [PASSWD, SHADOW, "/etc/group", "/etc/gshadow"];
+    for (path, text) in scan.texts(&[], &files)? {
         if text.lines().any(|line| line.starts_with('+')) {
-            look.report("nis-entry", path.as_bytes(), "a line begins with `+`");
+            scan.report("nis-entry", path.as_bytes(), "a line begins with `+`");
         }
-    }
-    for path in ["/etc/group", "/etc/gshadow"] {
-        for line in look.text(path)?.unwrap_or_default().lines() {
+        if [PASSWD, SHADOW].contains(&path.as_str()) {
+            continue;
+        }
+        for line in text.lines() {
             let mut fields = line.split(':');
             let (name, field) = (fields.next().unwrap_or_default(), fields.next());
             if field.is_some_and(is_hash) {
                 let evidence = format!("the group {name} has a password");
-                look.report("group-password", path.as_bytes(), evidence);
+                scan.report("group-password", path.as_bytes(), evidence);
             }
         }
     }
-    check_files(look);
+    check_files(scan);
     Ok(())
 }
 
-fn check_password(look: &mut Look<'_>, file: &str, name: &str, field: &str) {
+fn check_password(scan: &mut HygieneScan<'_>, file: &str, name: &str, field: &str) {
     let (check, evidence) = match password(field) {
         Password::Empty => (
             "empty-password",
@@ -115,7 +115,7 @@ fn check_password(look: &mut Look<'_>, file: &str, name: &str, field: &str) {
         ),
         Password::Hash { .. } if file == PASSWD => (
             "password-in-passwd",
-            format!("the hash of {name}'s password is where everybody can read it"),
+            format!("every user can read the hash of {name}'s password"),
         ),
         Password::Hash { weak: true } => (
             "weak-password-hash",
@@ -131,10 +131,10 @@ fn check_password(look: &mut Look<'_>, file: &str, name: &str, field: &str) {
         ),
         Password::Locked | Password::Elsewhere => return,
     };
-    let severity = super::table::of(check).severity;
-    // One finding for each account.
-    look.report_as(check, severity, file.as_bytes(), evidence);
-    if let Some(finding) = look.findings.last_mut() {
+    let severity = super::table::by_id(check).severity;
+    // One finding per account.
+    scan.report_as(check, severity, file.as_bytes(), evidence);
+    if let Some(finding) = scan.findings.last_mut() {
         finding.id = format!("{check}:{name}");
     }
 }
@@ -154,7 +154,7 @@ fn password(field: &str) -> Password {
         _ if is_hash(field) => Password::Hash {
             weak: is_weak(field),
         },
-        // Nothing that crypt(3) makes: no password fits.
+        // Not a result of crypt(3), so no password matches.
         _ => Password::Locked,
     }
 }
@@ -173,7 +173,7 @@ fn is_weak(hash: &str) -> bool {
     !hash.starts_with('$') || WEAK.iter().any(|weak| hash.starts_with(weak))
 }
 
-/// Which kind of hash it is: never the hash.
+/// Returns the name of the hash method, never the hash.
 fn method(hash: &str) -> &'static str {
     const METHODS: [(&str, &str); 9] = [
         ("$1$", "MD5"),
@@ -186,20 +186,17 @@ fn method(hash: &str) -> &'static str {
         ("$y$", "yescrypt"),
         ("$7$", "scrypt"),
     ];
-    let known = METHODS.iter().find(|(prefix, _)| hash.starts_with(prefix));
-    known.map_or(
-        if hash.starts_with('$') {
-            "another method"
-        } else {
-            "DES"
-        },
-        |(_, name)| name,
-    )
+    let mut methods = METHODS.iter();
+    match methods.find(|(prefix, _)| hash.starts_with(prefix)) {
+        Some((_, name)) => name,
+        None if hash.starts_with('$') => "another method",
+        None => "DES",
+    }
 }
 
-fn check_ids(look: &mut Look<'_>) {
+fn check_ids(scan: &mut HygieneScan<'_>) {
     let mut by_uid: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
-    for user in &look.accounts.users {
+    for user in &scan.accounts.users {
         by_uid.entry(user.uid).or_default().insert(&user.name);
     }
     for (uid, names) in by_uid {
@@ -207,10 +204,10 @@ fn check_ids(look: &mut Look<'_>) {
         let path = PASSWD.as_bytes();
         if uid == 0 {
             for name in names.iter().filter(|name| **name != "root") {
-                look.report("second-root", path, format!("{name} has uid 0"));
+                scan.report("second-root", path, format!("{name} has uid 0"));
             }
         } else if names.len() > 1 {
-            look.report(
+            scan.report(
                 "shared-uid",
                 path,
                 format!("{} have uid {uid}", names.join(", ")),
@@ -219,30 +216,36 @@ fn check_ids(look: &mut Look<'_>) {
     }
 }
 
-/// Copies of the files, and who can read them.
-fn check_files(look: &mut Look<'_>) {
-    let root = look.root;
+/// Reports copies of the files, and world-readable hashes.
+fn check_files(scan: &mut HygieneScan<'_>) {
+    let root = scan.root;
     for (path, file) in root.children(b"/etc") {
         let name = String::from_utf8_lossy(&path[b"/etc/".len()..]);
-        let of = ["shadow", "gshadow", "passwd", "group", "sudoers"];
-        let rest = of.iter().find_map(|of| name.strip_prefix(of));
-        let Some(rest) = rest else { continue };
+        let files = ["shadow", "gshadow", "passwd", "group", "sudoers"];
+        let Some(rest) = files.iter().find_map(|file| name.strip_prefix(file)) else {
+            continue;
+        };
         let secret = name.starts_with("shadow") || name.starts_with("gshadow");
         if secret && file.mode & 0o007 != 0 {
-            let evidence = format!("everybody may open it (mode {:04o})", file.mode);
-            look.report("shadow-readable", path, evidence);
+            let evidence = format!("every user may read it (mode {:04o})", file.mode);
+            scan.report("shadow-readable", path, evidence);
         }
-        // What ends in `-` is the clean-up's.
+        // A name that ends in `-` is covered by the clean-up's rules.
         if (rest.starts_with(['.', '~', '_']) || (rest.starts_with('-') && rest.len() > 1))
             && name != "sudoers.d"
-            && look.owners.of(path).is_none()
+            && scan.owners.of(path).is_none()
         {
             let severity = if secret {
                 Severity::High
             } else {
                 Severity::Medium
             };
-            look.report_as("account-backup", severity, path, "a copy of the accounts");
+            scan.report_as(
+                "account-backup",
+                severity,
+                path,
+                "a copy of an account file",
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! apt.conf(5). Pure.
 
-/// A value with its whole key in lower case, as `acquire::http::proxy`.
+/// A value with its full key in lower case, such as `acquire::http::proxy`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) line: usize,
@@ -8,30 +8,30 @@ pub(super) struct Setting {
     pub(super) value: String,
 }
 
-/// A piece of the file.
+/// A token of the file.
 #[derive(Debug, PartialEq, Eq)]
-enum Piece {
+enum Token {
     Word(String),
     Open,
     Close,
     End,
 }
 
-/// Every value of a file.
+/// Returns all settings of a file.
 pub(super) fn settings(text: &str) -> Vec<Setting> {
     let (mut settings, mut scopes, mut words) = (Vec::new(), Vec::new(), Vec::new());
-    for (line, piece) in pieces(text) {
-        match piece {
-            Piece::Word(word) => words.push(word),
-            Piece::Open => {
+    for (line, token) in tokens(text) {
+        match token {
+            Token::Word(word) => words.push(word),
+            Token::Open => {
                 scopes.push(words.first().cloned().unwrap_or_default());
                 words.clear();
             }
-            Piece::Close => {
+            Token::Close => {
                 scopes.pop();
                 words.clear();
             }
-            Piece::End => {
+            Token::End => {
                 if let [name, value, ..] = &words[..] {
                     let scopes = scopes.iter().map(String::as_str);
                     let parts = scopes
@@ -48,14 +48,10 @@ pub(super) fn settings(text: &str) -> Vec<Setting> {
     settings
 }
 
-fn pieces(text: &str) -> Vec<(usize, Piece)> {
-    let mut pieces = Vec::new();
+fn tokens(text: &str) -> Vec<(usize, Token)> {
+    let mut tokens = Vec::new();
     let mut in_comment = false;
-    for (number, mut rest) in text
-        .lines()
-        .enumerate()
-        .map(|(number, line)| (number + 1, line))
-    {
+    for (number, mut rest) in (1..).zip(text.lines()) {
         loop {
             if in_comment {
                 let Some((_, after)) = rest.split_once("*/") else {
@@ -74,28 +70,28 @@ fn pieces(text: &str) -> Vec<(usize, Piece)> {
                 (rest, in_comment) = (after, true);
                 continue;
             }
-            let (piece, length) = match first {
-                '{' => (Piece::Open, 1),
-                '}' => (Piece::Close, 1),
-                ';' => (Piece::End, 1),
+            let (token, length) = match first {
+                '{' => (Token::Open, 1),
+                '}' => (Token::Close, 1),
+                ';' => (Token::End, 1),
                 '"' => {
                     let value = rest[1..].split('"').next().unwrap_or_default();
                     (
-                        Piece::Word(value.to_owned()),
+                        Token::Word(value.to_owned()),
                         (value.len() + 2).min(rest.len()),
                     )
                 }
                 _ => {
                     let end = rest.find(|c: char| c.is_whitespace() || "{};\"".contains(c));
                     let word = &rest[..end.unwrap_or(rest.len())];
-                    (Piece::Word(word.to_owned()), word.len())
+                    (Token::Word(word.to_owned()), word.len())
                 }
             };
-            pieces.push((number, piece));
+            tokens.push((number, token));
             rest = &rest[length..];
         }
     }
-    pieces
+    tokens
 }
 
 #[cfg(test)]
@@ -108,7 +104,7 @@ mod tests {
                     /* Acquire::x \"no\";\n */ APT::Get::Fix true;\nDPkg::Post-Invoke { \"a; b\"; };\nAcquire::http::Proxy::h \"DIRECT\";\n";
         let found: Vec<_> = settings(text)
             .into_iter()
-            .map(|it| (it.line, it.key, it.value))
+            .map(|setting| (setting.line, setting.key, setting.value))
             .collect();
         let expected = [
             (4, "acquire::http::proxy", "http://p:1/"),

@@ -1,7 +1,8 @@
-//! What starts, from which disk, and with which command line.
+//! Boot configuration: kernel command lines, kernels, and the disks in fstab and crypttab.
 
 use super::text::{has_url_password, lines};
-use super::{Look, ScanError};
+use super::{HygieneScan, ScanError};
+use crate::disk::read::Kind;
 
 const FILES: [&str; 19] = [
     "/boot/grub/grub.cfg",
@@ -33,152 +34,122 @@ const DIRECTORIES: [&str; 6] = [
     "/etc/cmdline.d",
 ];
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
-    let mut files = Vec::new();
-    for path in FILES {
-        files.extend(look.text(path)?.map(|text| (path.to_owned(), text)));
-    }
-    for directory in DIRECTORIES {
-        files.extend(look.texts(directory)?);
-    }
-    for (path, text) in &files {
-        for (number, line) in lines(text) {
+/// Parts of a parameter's name that mark a secret.
+const SECRET_PARTS: [&str; 8] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "psk",
+    "pwd",
+];
+/// Ends of a parameter's name that mark a secret.
+const SECRET_ENDS: [&str; 5] = ["api_key", "private_key", "access_key", "wpa", "api-key"];
+/// Parameters that hand a credential to systemd.
+const CREDENTIALS: [&str; 2] = ["systemd.set_credential", "systemd.set_credential_binary"];
+/// Parameters that open a root shell.
+const DEBUG: [&str; 3] = ["rd.break", "systemd.debug-shell", "systemd.debug-shell=1"];
+const SHELLS: [&str; 4] = ["/bin/sh", "/bin/bash", "/usr/bin/bash", "/usr/bin/sh"];
+/// Parameters that turn off a protection.
+const PROTECTION_OFF: [&str; 13] = [
+    "mitigations=off",
+    "apparmor=0",
+    "selinux=0",
+    "enforcing=0",
+    "nosmep",
+    "nosmap",
+    "nopti",
+    "pti=off",
+    "spectre_v2=off",
+    "module.sig_enforce=0",
+    "audit=0",
+    "lockdown=none",
+    "nokaslr",
+];
+
+pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
+    for (path, text) in scan.texts(&DIRECTORIES, &FILES)? {
+        for (number, line) in lines(&text) {
             for word in line.split([' ', '\t', '"', '\'']) {
-                parameter(look, path, number, word);
+                parameter(scan, &path, number, word);
             }
         }
     }
-    kernels(look);
-    fstab(look)
+    kernels(scan);
+    mounts(scan)
 }
 
-fn parameter(look: &mut Look<'_>, path: &str, number: usize, word: &str) {
-    let path = path.as_bytes();
+fn parameter(scan: &mut HygieneScan<'_>, path: &str, number: usize, word: &str) {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let parts = |name: &str| -> Vec<String> {
-        let name = name.to_ascii_lowercase();
-        name.split(['_', '-', '.']).map(str::to_owned).collect()
-    };
-    let secret = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "apikey",
-        "psk",
-        "pwd",
-    ];
-    let keys = ["api_key", "private_key", "access_key", "wpa", "api-key"];
-    let lower = name.to_ascii_lowercase();
-    let named = parts(name)
-        .iter()
-        .any(|part| secret.contains(&part.as_str()))
-        || keys.iter().any(|key| lower.ends_with(key));
-    let credential = matches!(
-        name,
-        "systemd.set_credential" | "systemd.set_credential_binary"
-    );
-    if (named && value.len() > 3 && !value.starts_with('$')) || credential || has_url_password(word)
-    {
-        look.report(
-            "boot-secret",
-            path,
-            format!("line {number}: the value of {name}"),
-        );
+    let is_value = value.len() > 3 && !value.starts_with('$');
+    if (is_value && is_secret(name)) || CREDENTIALS.contains(&name) || has_url_password(word) {
+        let evidence = format!("the value of {name}");
+        scan.report_line("boot-secret", path, number, &evidence);
     }
-    let shell = matches!(
-        value,
-        "/bin/sh" | "/bin/bash" | "/usr/bin/bash" | "/usr/bin/sh"
-    );
-    let debug =
-        word == "rd.break" || word == "systemd.debug-shell" || word == "systemd.debug-shell=1";
-    if debug || (shell && matches!(name, "init" | "rdinit")) {
-        look.report("boot-root-shell", path, format!("line {number}: {word}"));
+    let shell = matches!(name, "init" | "rdinit") && SHELLS.contains(&value);
+    if shell || DEBUG.contains(&word) {
+        scan.report_line("boot-root-shell", path, number, word);
     }
-    let off = [
-        "mitigations=off",
-        "apparmor=0",
-        "selinux=0",
-        "enforcing=0",
-        "nosmep",
-        "nosmap",
-        "nopti",
-        "pti=off",
-        "spectre_v2=off",
-        "module.sig_enforce=0",
-        "audit=0",
-        "lockdown=none",
-        "nokaslr",
-    ];
-    if off.contains(&word) {
-        look.report(
-            "boot-protection-off",
-            path,
-            format!("line {number}: {word}"),
-        );
+    if PROTECTION_OFF.contains(&word) {
+        scan.report_line("boot-protection-off", path, number, word);
     }
     let device = name.eq_ignore_ascii_case("root") || name.eq_ignore_ascii_case("resume");
     if device && is_device_name(value) {
-        look.report("device-name", path, format!("line {number}: {word}"));
+        scan.report_line("device-name", path, number, word);
     }
 }
 
-/// A name that depends on the machine: the first SCSI disk here is the second there, and a virtio disk elsewhere.
+/// Returns whether a parameter of this name holds a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut parts = name.split(['_', '-', '.']);
+    parts.any(|part| SECRET_PARTS.contains(&part))
+        || SECRET_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// Returns whether a device has a name that depends on the machine: the first SCSI disk here may be the second there, or a
+/// virtio disk.
 fn is_device_name(device: &str) -> bool {
     let Some(name) = device.strip_prefix("/dev/") else {
         return false;
     };
-    ["sd", "hd", "vd", "xvd"].iter().any(|kind| {
+    let lettered = ["sd", "hd", "vd", "xvd"].iter().any(|kind| {
         let rest = name.strip_prefix(kind);
         rest.is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_lowercase()))
-    }) || name.starts_with("nvme")
-        || name.starts_with("mmcblk")
+    });
+    lettered || name.starts_with("nvme") || name.starts_with("mmcblk")
 }
 
-fn kernels(look: &mut Look<'_>) {
-    let kernels = look.root.children(b"/boot").filter(|(path, file)| {
+fn kernels(scan: &mut HygieneScan<'_>) {
+    let kernels = scan.root.children(b"/boot").filter(|(path, file)| {
         let kernel = (path.starts_with(b"/boot/vmlinuz-") || path.starts_with(b"/boot/vmlinux-"))
             && !path.starts_with(b"/boot/vmlinuz-0-rescue");
-        kernel && file.kind == crate::disk::read::Kind::File
+        kernel && file.kind == Kind::File
     });
-    let names: Vec<_> = kernels
+    let versions: Vec<_> = kernels
         .map(|(path, _)| String::from_utf8_lossy(&path[b"/boot/vmlinuz-".len()..]).into_owned())
         .collect();
-    if names.len() > 1 {
-        look.report("several-kernels", b"/boot", names.join(", "));
+    if versions.len() > 1 {
+        scan.report("several-kernels", b"/boot", versions.join(", "));
     }
 }
 
-fn fstab(look: &mut Look<'_>) -> Result<(), ScanError> {
-    const FSTAB: &str = "/etc/fstab";
-    const CRYPTTAB: &str = "/etc/crypttab";
-    for (number, line) in lines(&look.text(CRYPTTAB)?.unwrap_or_default()) {
-        let device = line.split_whitespace().nth(1).unwrap_or_default();
-        if is_device_name(device) {
-            let evidence = format!("line {number}: {device}");
-            look.report("device-name", CRYPTTAB.as_bytes(), evidence);
-        }
-    }
-    for (number, line) in lines(&look.text(FSTAB)?.unwrap_or_default()) {
-        let mut words = line.split_whitespace();
-        let device = words.next().unwrap_or_default();
-        if is_device_name(device) {
-            look.report(
-                "device-name",
-                FSTAB.as_bytes(),
-                format!("line {number}: {device}"),
-            );
-        }
-        if line.split([' ', '\t', ',']).any(|word| {
-            let names = ["password=", "pass=", "passwd=", "password2="];
-            names.iter().any(|name| word.starts_with(name))
-        }) {
-            look.report(
-                "mount-password",
-                FSTAB.as_bytes(),
-                format!("line {number}: a password among the options"),
-            );
+fn mounts(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
+    const PASSWORDS: [&str; 4] = ["password=", "pass=", "passwd=", "password2="];
+    for (path, column) in [("/etc/fstab", 0), ("/etc/crypttab", 1)] {
+        for (number, line) in lines(&scan.text(path)?.unwrap_or_default()) {
+            let device = line.split_whitespace().nth(column).unwrap_or_default();
+            if is_device_name(device) {
+                scan.report_line("device-name", path, number, device);
+            }
+            let mut words = line.split([' ', '\t', ',']);
+            let password = |word: &str| PASSWORDS.iter().any(|name| word.starts_with(name));
+            if column == 0 && words.any(password) {
+                let evidence = "a password among the options";
+                scan.report_line("mount-password", path, number, evidence);
+            }
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! One walk over all files: who may write what, whose they are, and what becomes root by itself.
+//! One walk over all files: permissions, owners, devices and setuid programs.
 
 use std::collections::HashSet;
 
-use super::{Look, Severity};
+use super::{HygieneScan, Severity};
 use crate::disk::read::Kind;
 use crate::disk::tree::File;
 use crate::scan::undeclared::watched_paths::PATH;
@@ -10,49 +10,49 @@ use crate::scan::undeclared::watched_paths::PATH;
 const SET_USER: u16 = 0o4000;
 const SET_GROUP: u16 = 0o2000;
 const STICKY: u16 = 0o1000;
-/// An owner whom nobody knows is reported this often; a whole tree may be theirs.
-const MOST_ORPHANS: usize = 20;
+/// Number of files without an existing owner that are reported: there may be a whole tree of them.
+const MAX_ORPHANS: usize = 20;
 
-pub(super) fn check(look: &mut Look<'_>) {
-    let users: HashSet<u32> = look.accounts.users.iter().map(|user| user.uid).collect();
-    let groups: HashSet<u32> = look.accounts.groups.iter().map(|(_, gid)| *gid).collect();
-    let packaged = look.root.get(b"/var/lib/dpkg/status").is_some();
+pub(super) fn check(scan: &mut HygieneScan<'_>) {
+    let users: HashSet<u32> = scan.accounts.users.iter().map(|user| user.uid).collect();
+    let groups: HashSet<u32> = scan.accounts.groups.iter().map(|(_, gid)| *gid).collect();
+    let packaged = scan.root.get(b"/var/lib/dpkg/status").is_some();
     let (mut seen, mut orphans) = (HashSet::new(), 0);
-    let root = look.root;
+    let root = scan.root;
     for (path, index) in root.tree().paths() {
-        // What is in memory in a machine that runs.
-        let passing = [&b"/proc/"[..], b"/sys/", b"/dev/", b"/run/"];
-        if passing.iter().any(|place| path.starts_with(place)) || !seen.insert(index) {
+        // Directories in memory on a running machine.
+        let volatile = [&b"/proc/"[..], b"/sys/", b"/dev/", b"/run/"];
+        if volatile.iter().any(|place| path.starts_with(place)) || !seen.insert(index) {
             continue;
         }
         let file = &root.tree().files()[index];
-        writable(look, path, file);
-        privileged(look, path, file, packaged);
+        writable(scan, path, file);
+        privileged(scan, path, file, packaged);
         if matches!(file.kind, Kind::CharDevice | Kind::BlockDevice) && file.rdev != Some((0, 0)) {
             let (major, minor) = file.rdev.unwrap_or_default();
-            look.report("device-node", path, format!("device {major}:{minor}"));
+            scan.report("device-node", path, format!("device {major}:{minor}"));
         }
         let unknown_user = !users.is_empty() && !users.contains(&file.uid);
         let unknown_group = !groups.is_empty() && !groups.contains(&file.gid);
-        if (unknown_user || unknown_group) && orphans < MOST_ORPHANS {
+        if (unknown_user || unknown_group) && orphans < MAX_ORPHANS {
             let (kind, id) = if unknown_user {
                 ("uid", file.uid)
             } else {
                 ("gid", file.gid)
             };
             orphans += 1;
-            look.report("orphan-owner", path, format!("nobody has {kind} {id}"));
+            scan.report("orphan-owner", path, format!("no account has {kind} {id}"));
         }
     }
 }
 
-fn writable(look: &mut Look<'_>, path: &[u8], file: &File) {
+fn writable(scan: &mut HygieneScan<'_>, path: &[u8], file: &File) {
     let everybody = file.mode & 0o002 != 0;
     let evidence = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
     match file.kind {
-        Kind::File if everybody => look.report("world-writable-file", path, &evidence),
+        Kind::File if everybody => scan.report("world-writable-file", path, &evidence),
         Kind::Directory if everybody && file.mode & STICKY == 0 => {
-            look.report("world-writable-directory", path, &evidence);
+            scan.report("world-writable-directory", path, &evidence);
         }
         _ => {}
     }
@@ -65,27 +65,27 @@ fn writable(look: &mut Look<'_>, path: &[u8], file: &File) {
             .is_some_and(|rest| rest.is_empty() || (rest[0] == b'/' && !rest[1..].contains(&b'/')))
     });
     if in_path && (file.uid != 0 || everybody) {
-        look.report("path-writable", path, &evidence);
+        scan.report("path-writable", path, &evidence);
     } else if in_path && file.gid != 0 && file.mode & 0o020 != 0 {
-        look.report_as("path-writable", Severity::Low, path, &evidence);
+        scan.report_as("path-writable", Severity::Low, path, &evidence);
     }
 }
 
-fn privileged(look: &mut Look<'_>, path: &[u8], file: &File, packaged: bool) {
+fn privileged(scan: &mut HygieneScan<'_>, path: &[u8], file: &File, packaged: bool) {
     if file.kind != Kind::File {
         return;
     }
     let set = file.mode & (SET_USER | SET_GROUP);
     let group_only = set == SET_GROUP;
-    // Without the bit to execute it for the group it once meant mandatory locks.
+    // Without the group's execute bit, setgid stands for mandatory locking.
     if set == 0 || (group_only && file.mode & 0o010 == 0) {
         return;
     }
     let evidence = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
     if file.mode & 0o022 != 0 {
-        look.report("setuid-writable", path, &evidence);
+        scan.report("setuid-writable", path, &evidence);
     }
-    if packaged && look.owners.of(path).is_none() {
-        look.report("setuid-unpackaged", path, &evidence);
+    if packaged && scan.owners.of(path).is_none() {
+        scan.report("setuid-unpackaged", path, &evidence);
     }
 }

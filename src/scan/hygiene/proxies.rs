@@ -1,8 +1,9 @@
-//! Proxies and package indices of the build's network, wherever programs look for them.
+//! Proxies and language package indices of the build's network, in all files where programs look for them.
 
-use super::apt::{is_yes, proxy};
+use super::apt::{is_yes, report_proxy};
 use super::text::{lines, pair};
-use super::{Look, ScanError, Severity};
+use super::{HygieneScan, ScanError, Severity};
+use crate::disk::read::Kind;
 
 const FILES: [&str; 26] = [
     "/etc/environment",
@@ -48,40 +49,37 @@ const NAMES: [&str; 8] = [
     "http-proxy",
     "socks_proxy",
 ];
-/// In the file of a package index, what names another than everybody's.
+/// Settings of pip and npm that name an index other than the public one.
 const INDEX: [&str; 4] = ["index-url", "extra-index-url", "registry", "find-links"];
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
-    let mut files = Vec::new();
-    for directory in DIRECTORIES {
-        files.extend(look.texts(directory)?);
-    }
-    for path in FILES {
-        files.extend(look.text(path)?.map(|text| (path.to_owned(), text)));
-    }
-    files.extend(units(look)?);
+/// No unit that is written by hand is larger.
+const MAX_UNIT_BYTES: u64 = 64 << 10;
+
+pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
+    let mut files = scan.texts(&DIRECTORIES, &FILES)?;
+    files.extend(units(scan)?);
     for (path, text) in files {
         let index = path.ends_with("pip.conf") || path.ends_with("npmrc");
         for (number, line) in lines(&text) {
             if names_proxy(line) {
-                proxy(look, &path, number, line);
+                report_proxy(scan, &path, number, line);
             }
             if index {
-                package_index(look, &path, number, line);
+                package_index(scan, &path, number, line);
             }
         }
     }
     Ok(())
 }
 
-/// Parts of units that nobody packaged.
-fn units(look: &Look<'_>) -> Result<Vec<(String, String)>, ScanError> {
+/// Reads the units and drop-ins that belong to no package.
+fn units(scan: &HygieneScan<'_>) -> Result<Vec<(String, String)>, ScanError> {
     let mut units = Vec::new();
-    for (path, index) in look.root.tree().below(b"/etc/systemd/system") {
-        let file = &look.root.tree().files()[index];
-        let small = file.kind == crate::disk::read::Kind::File && file.content.size() < 64 << 10;
-        if small && look.owners.of(path).is_none() {
-            let text = look.root.content(path, file, super::LARGEST)?;
+    for (path, index) in scan.root.tree().below(b"/etc/systemd/system") {
+        let file = &scan.root.tree().files()[index];
+        let small = file.kind == Kind::File && file.content.size() < MAX_UNIT_BYTES;
+        if small && scan.owners.of(path).is_none() {
+            let text = scan.root.content(path, file, super::MAX_FILE_BYTES)?;
             let text = String::from_utf8_lossy(&text).into_owned();
             units.push((String::from_utf8_lossy(path).into_owned(), text));
         }
@@ -89,7 +87,7 @@ fn units(look: &Look<'_>) -> Result<Vec<(String, String)>, ScanError> {
     Ok(units)
 }
 
-/// `http_proxy=...`, with all that may stand before and around it, also several in a line.
+/// Returns whether a line contains `http_proxy=...` or the like, also among other words and in quotes.
 fn names_proxy(line: &str) -> bool {
     let around = ['"', '\'', ',', '{', '}'];
     let by_word = line.split_whitespace().any(|word| {
@@ -115,26 +113,23 @@ fn is_proxy(text: &str) -> bool {
     })
 }
 
-fn package_index(look: &mut Look<'_>, path: &str, number: usize, line: &str) {
+fn package_index(scan: &mut HygieneScan<'_>, path: &str, number: usize, line: &str) {
     let Some((key, value)) = pair(line) else {
         return;
     };
     let key = key.rsplit(':').next().unwrap_or_default();
-    let unsafe_ = value.contains("http://")
-        || key == "trusted-host"
-        || (key == "strict-ssl" && !is_yes(value));
     let (severity, what) = match key {
-        "trusted-host" | "strict-ssl" if unsafe_ => {
+        "trusted-host" => (Severity::Medium, "certificates are not checked"),
+        "strict-ssl" if value.contains("http://") || !is_yes(value) => {
             (Severity::Medium, "certificates are not checked")
         }
         _ if !INDEX.contains(&key) => return,
-        _ if unsafe_ => (Severity::Medium, "packages come without encryption"),
+        _ if value.contains("http://") => (
+            Severity::Medium,
+            "packages are downloaded without encryption",
+        ),
         _ => (Severity::Low, "packages come from another index"),
     };
-    look.report_as(
-        "package-index",
-        severity,
-        path.as_bytes(),
-        format!("line {number}: {what}"),
-    );
+    let evidence = format!("line {number}: {what}");
+    scan.report_as("package-index", severity, path.as_bytes(), evidence);
 }

@@ -1,27 +1,23 @@
-//! What the clean-up's rules would still do.
+//! Reports what the clean-up's rules would still remove or change.
 
-use super::{Look, ScanError, failed, left_over, table};
+use super::{HygieneScan, ScanError, left_over, scan_error, table};
 use crate::disk::clean::rules::RULES;
 
-/// Of one rule this many paths are listed; a tree that was never cleaned has thousands of logs and lists.
-const MOST: usize = 10;
+/// Number of paths that are listed for a rule: a tree that was never cleaned has thousands of logs and lists.
+const MAX_PATHS: usize = 10;
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
-    let all = left_over(look.root.tree(), look.root.files(), look.owners).map_err(failed)?;
+pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
+    let all = left_over(scan.root.tree(), scan.root.files(), scan.owners).map_err(scan_error)?;
     for rule in RULES {
-        let of_rule: Vec<_> = all.iter().filter(|it| it.rule == rule.id).collect();
-        let check = table::of_rule(rule.id);
-        for (count, left) in of_rule.iter().enumerate() {
-            let rest = of_rule.len() - count;
-            let more = match rest {
-                more if count + 1 == MOST && more > 1 => format!("; and {} more", more - 1),
-                _ => String::new(),
-            };
-            let evidence = format!("{}{more}", rule.reason);
-            look.report(check.id, &left.path, evidence);
-            if count + 1 == MOST {
-                break;
+        let leftovers: Vec<_> = all.iter().filter(|left| left.rule == rule.id).collect();
+        let check = table::by_rule(rule.id);
+        let more = leftovers.len().saturating_sub(MAX_PATHS);
+        for (number, left) in leftovers.iter().take(MAX_PATHS).enumerate() {
+            let mut evidence = rule.reason.to_owned();
+            if more > 0 && number + 1 == MAX_PATHS {
+                evidence = format!("{evidence}; and {more} more");
             }
+            scan.report(&check.id, &left.path, evidence);
         }
     }
     Ok(())

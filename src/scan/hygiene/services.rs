@@ -1,10 +1,11 @@
-//! Programs that nobody should offer any more, and ways in that a unit opens.
+//! Obsolete network services, and units that log in or open a shell without a password.
 
 use super::text::lines;
-use super::{Look, ScanError};
+use super::{HygieneScan, ScanError};
+use crate::disk::read::Kind;
 use crate::disk::tree::Content;
 
-/// What listens without encryption, or hands out what it should not.
+/// Servers without encryption or authentication, and the service that each one offers.
 const LEGACY: [(&str, &str); 24] = [
     ("/usr/sbin/in.telnetd", "telnet"),
     ("/usr/sbin/telnetd", "telnet"),
@@ -33,63 +34,56 @@ const LEGACY: [(&str, &str); 24] = [
 ];
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
+/// Applets of BusyBox, which are all in one program.
+const APPLETS: [&str; 5] = ["telnetd", "rlogind", "rshd", "rexecd", "fingerd"];
+
+pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
     for (path, service) in LEGACY {
-        if look.root.resolve(path.as_bytes()).is_some() {
-            look.report(
-                "legacy-service",
-                path.as_bytes(),
-                format!("a server for {service}"),
-            );
+        if scan.root.resolve(path.as_bytes()).is_some() {
+            let evidence = format!("a server for {service}");
+            scan.report("legacy-service", path.as_bytes(), evidence);
         }
     }
-    let root = look.root;
+    let root = scan.root;
     for (path, index) in root.tree().below(b"/etc/systemd/system") {
-        let file = &root.tree().files()[index];
-        let wanted = path.windows(7).any(|part| part == b".wants/")
-            || path.windows(10).any(|part| part == b".requires/");
-        if wanted
-            && path.ends_with(b"/debug-shell.service")
-            && matches!(file.content, Content::Link(_))
+        let has = |part: &[u8]| memchr::memmem::find(path, part).is_some();
+        if path.ends_with(b"/debug-shell.service")
+            && (has(b".wants/") || has(b".requires/"))
+            && matches!(root.tree().files()[index].content, Content::Link(_))
         {
-            look.report(
-                "debug-shell",
-                path,
-                "a root shell on a console, without a password, from the first second",
-            );
+            let evidence = "a root shell on a console, without a password, early in the boot";
+            scan.report("debug-shell", path, evidence);
         }
     }
-    for place in UNITS {
-        for (path, index) in root.tree().below(place.as_bytes()) {
-            let file = &root.tree().files()[index];
-            if look.owners.of(path).is_some() || file.kind != crate::disk::read::Kind::File {
-                continue;
-            }
-            let text = root.content(path, file, super::LARGEST)?;
-            let text = String::from_utf8_lossy(&text);
-            // BusyBox has them all in one program.
-            let old = ["telnetd", "rlogind", "rshd", "rexecd", "fingerd"];
-            let runs = |line: &str| {
-                let mut words = line.split(['=', ' ', '/', '\t']);
-                line.starts_with("Exec")
-                    && words.any(|word| old.contains(&word.trim_start_matches("in.")))
-            };
-            if let Some((number, _)) = lines(&text).find(|(_, line)| runs(line)) {
-                let evidence = format!("line {number}: a server without encryption");
-                look.report("legacy-service", path, evidence);
-            }
-            if !path.windows(5).any(|part| part == b"getty") {
-                continue;
-            }
-            let by_itself = |line: &str| line.contains("--autologin") || line.contains(" -a ");
-            if let Some((number, _)) = lines(&text).find(|(_, line)| by_itself(line)) {
-                look.report(
-                    "autologin",
-                    path,
-                    format!("line {number}: somebody is logged in without a password"),
-                );
-            }
+    for (path, index) in UNITS
+        .iter()
+        .flat_map(|unit| root.tree().below(unit.as_bytes()))
+    {
+        let file = &root.tree().files()[index];
+        if file.kind == Kind::File && scan.owners.of(path).is_none() {
+            let text = root.content(path, file, super::MAX_FILE_BYTES)?;
+            unit(scan, path, &String::from_utf8_lossy(&text));
         }
     }
     Ok(())
+}
+
+/// Checks a unit or drop-in that belongs to no package.
+fn unit(scan: &mut HygieneScan<'_>, path: &[u8], text: &str) {
+    let runs_server = |line: &str| {
+        let mut words = line.split(['=', ' ', '/', '\t']);
+        line.starts_with("Exec")
+            && words.any(|word| APPLETS.contains(&word.trim_start_matches("in.")))
+    };
+    if let Some((number, _)) = lines(text).find(|(_, line)| runs_server(line)) {
+        let evidence = format!("line {number}: a server without encryption");
+        scan.report("legacy-service", path, evidence);
+    }
+    let logs_in = |line: &str| line.contains("--autologin") || line.contains(" -a ");
+    if memchr::memmem::find(path, b"getty").is_some()
+        && let Some((number, _)) = lines(text).find(|(_, line)| logs_in(line))
+    {
+        let evidence = format!("line {number}: a user is logged in without a password");
+        scan.report("autologin", path, evidence);
+    }
 }

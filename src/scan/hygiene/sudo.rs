@@ -1,136 +1,138 @@
-//! sudoers(5): who becomes root without a password.
+//! sudoers(5) and doas.conf(5): accounts that become root without a password.
 
 use super::text::lines;
-use super::{Look, ScanError};
+use super::{HygieneScan, ScanError};
 
 const SUDOERS: &str = "/etc/sudoers";
-/// As sudo itself.
-const DEEPEST: usize = 128;
-/// The first uid of people in Debian and Red Hat; those above the last are `nobody` and its like.
+/// The limit of sudo itself.
+const MAX_INCLUDE_DEPTH: usize = 128;
+/// The uids of people in Debian and Red Hat; higher ones belong to accounts such as `nobody`.
 const PEOPLE: std::ops::Range<u32> = 1000..60000;
 
-pub(super) fn check(look: &mut Look<'_>) -> Result<(), ScanError> {
+pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
     let mut files = Vec::new();
-    read(look, SUDOERS, 0, &mut files)?;
-    doas(look)?;
+    read(scan, SUDOERS, 0, &mut files)?;
+    doas(scan)?;
     let mut free = Vec::new();
     for (path, text) in &files {
         for (number, line) in joined(text) {
-            let (number, line) = (number, line.as_str());
-            if line.starts_with("Defaults") {
-                let words = line.split([' ', '\t', ',']);
-                if words.into_iter().any(|word| word == "!authenticate") {
-                    look.report(
-                        "sudo-nopasswd",
-                        path.as_bytes(),
-                        format!("line {number}: !authenticate"),
-                    );
-                }
-            } else if line.contains("NOPASSWD") {
-                let who = line.split_whitespace().next().unwrap_or_default();
-                look.report(
-                    "sudo-nopasswd",
-                    path.as_bytes(),
-                    format!("line {number}: {who} becomes root without a password"),
-                );
-                if !line.contains("_Alias") {
-                    free.push(who.to_owned());
-                }
-            }
+            free.extend(without_password(scan, path, number, &line));
         }
-        let file = look
-            .root
-            .resolve(path.as_bytes())
-            .and_then(|path| look.root.get(&path));
+        let real = scan.root.resolve(path.as_bytes());
+        let file = real.and_then(|path| scan.root.get(&path));
         if let Some(file) = file.filter(|file| file.mode & 0o022 != 0 || file.uid != 0) {
             let evidence = format!("mode {:04o}, uid {}", file.mode, file.uid);
-            look.report("sudoers-writable", path.as_bytes(), evidence);
+            scan.report("sudoers-writable", path.as_bytes(), evidence);
         }
     }
-    for user in &look.accounts.users {
-        let named = free.contains(&user.name) || free.contains(&format!("#{}", user.uid));
-        if PEOPLE.contains(&user.uid) && named {
-            let evidence = format!(
-                "{} (uid {}) becomes root without a password",
-                user.name, user.uid
-            );
-            look.report("build-user", b"/etc/passwd", evidence);
+    for user in &scan.accounts.users {
+        let (name, uid) = (&user.name, user.uid);
+        if PEOPLE.contains(&uid) && (free.contains(name) || free.contains(&format!("#{uid}"))) {
+            let evidence = format!("{name} (uid {uid}) becomes root without a password");
+            scan.report("build-user", b"/etc/passwd", evidence);
         }
     }
     Ok(())
 }
 
-/// A file and those that it includes.
+/// Reports a line that asks for no password; returns the user whom it names.
+fn without_password(
+    scan: &mut HygieneScan<'_>,
+    path: &str,
+    number: usize,
+    line: &str,
+) -> Option<String> {
+    if line.starts_with("Defaults") {
+        let mut words = line.split([' ', '\t', ',']);
+        if words.any(|word| word == "!authenticate") {
+            scan.report_line("sudo-nopasswd", path, number, "!authenticate");
+        }
+        return None;
+    }
+    if !line.contains("NOPASSWD") {
+        return None;
+    }
+    let user = line.split_whitespace().next().unwrap_or_default();
+    let evidence = format!("{user} becomes root without a password");
+    scan.report_line("sudo-nopasswd", path, number, &evidence);
+    (!line.contains("_Alias")).then(|| user.to_owned())
+}
+
+/// Reads a file and those that it includes.
 fn read(
-    look: &Look<'_>,
+    scan: &HygieneScan<'_>,
     path: &str,
     depth: usize,
     files: &mut Vec<(String, String)>,
 ) -> Result<(), ScanError> {
     let known = files.iter().any(|(known, _)| known == path);
-    let Some(text) = look.text(path)?.filter(|_| !known && depth < DEEPEST) else {
+    let Some(text) = scan
+        .text(path)?
+        .filter(|_| !known && depth < MAX_INCLUDE_DEPTH)
+    else {
         return Ok(());
     };
     files.push((path.to_owned(), text.clone()));
     for line in text.lines().map(str::trim) {
         let line = line.strip_prefix(['@', '#']).unwrap_or_default();
-        let Some((word, what)) = line.split_once([' ', '\t']) else {
+        let Some((word, argument)) = line.split_once([' ', '\t']) else {
             continue;
         };
-        let what = what.trim().trim_matches('"');
-        let what = if what.starts_with('/') {
-            what.to_owned()
-        } else {
-            format!("/etc/{what}")
-        };
-        match word {
-            "include" => read(look, &what, depth + 1, files)?,
+        let mut argument = argument.trim().trim_matches('"').to_owned();
+        if !argument.starts_with('/') {
+            argument.insert_str(0, "/etc/");
+        }
+        let included = match word {
+            "include" => vec![argument],
             "includedir" => {
-                for (path, _) in look.texts(&what)? {
-                    // sudo itself leaves these out.
-                    let name = path.rsplit('/').next().unwrap_or_default();
-                    if !name.contains('.') && !name.ends_with('~') {
-                        read(look, &path, depth + 1, files)?;
-                    }
-                }
+                let files = scan.texts(&[&argument], &[])?.into_iter();
+                files
+                    .map(|(path, _)| path)
+                    .filter(|path| is_read(path))
+                    .collect()
             }
-            _ => {}
+            _ => continue,
+        };
+        for path in included {
+            read(scan, &path, depth + 1, files)?;
         }
     }
     Ok(())
 }
 
-/// doas.conf(5): the same, in another language.
-fn doas(look: &mut Look<'_>) -> Result<(), ScanError> {
-    for path in ["/etc/doas.conf", "/etc/opendoas.conf"] {
-        for (number, line) in lines(&look.text(path)?.unwrap_or_default()) {
+/// Returns whether sudo reads a file of an included directory.
+fn is_read(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    !name.contains('.') && !name.ends_with('~')
+}
+
+fn doas(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
+    for (path, text) in scan.texts(&[], &["/etc/doas.conf", "/etc/opendoas.conf"])? {
+        for (number, line) in lines(&text) {
             let mut words = line.split_whitespace();
             if words.next() == Some("permit") && words.any(|word| word == "nopass") {
-                let evidence = format!("line {number}: doas asks for no password");
-                look.report("sudo-nopasswd", path.as_bytes(), evidence);
+                scan.report_line("sudo-nopasswd", &path, number, "doas asks for no password");
             }
         }
     }
     Ok(())
 }
 
-/// Lines with what follows a backslash at their end; a `#` with a number is a user, and no comment.
+/// Joins lines that end with a backslash, and removes comments; a `#` before a number is a user.
 fn joined(text: &str) -> Vec<(usize, String)> {
     let mut all: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
     for (number, line) in text.lines().enumerate() {
-        let (line, more) = match line.strip_suffix('\\') {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
+        let continued = line.strip_suffix('\\');
+        let text = continued.unwrap_or(line).trim();
         match all.last_mut().filter(|_| goes_on) {
             Some((_, before)) => {
                 before.push(' ');
-                before.push_str(line.trim());
+                before.push_str(text);
             }
-            None => all.push((number + 1, line.trim().to_owned())),
+            None => all.push((number + 1, text.to_owned())),
         }
-        goes_on = more;
+        goes_on = continued.is_some();
     }
     let user = |line: &str| line[1..].starts_with(|c: char| c.is_ascii_digit());
     all.retain(|(_, line)| !line.is_empty() && (!line.starts_with('#') || user(line)));

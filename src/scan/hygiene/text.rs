@@ -1,6 +1,6 @@
-//! What configuration files have in common. Pure.
+//! Parsing that configuration files have in common. Pure.
 
-/// The lines of a file that say something, trimmed, with their numbers from 1.
+/// Returns the trimmed lines that are not empty or comments, with their numbers from 1.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
@@ -8,22 +8,18 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Whether a URL in it has a password: `scheme://user:password@host`.
+/// Returns whether a text contains a URL with a password: `scheme://user:password@host`.
 pub(super) fn has_url_password(text: &str) -> bool {
     text.match_indices("://").any(|(at, _)| {
         let rest = &text[at + 3..];
-        let end = rest
-            .find(|letter: char| {
-                letter == '/' || letter == '"' || letter == '\'' || letter.is_whitespace()
-            })
-            .unwrap_or(rest.len());
-        let user = rest[..end].rfind('@').map(|at| &rest[..at]);
-        let password = user.and_then(|user| user.split_once(':'));
+        let end = rest.find(|letter: char| letter.is_whitespace() || "/\"'".contains(letter));
+        let user = rest[..end.unwrap_or(rest.len())].rsplit_once('@');
+        let password = user.and_then(|(user, _)| user.split_once(':'));
         password.is_some_and(|(_, password)| !password.is_empty() && !password.starts_with('$'))
     })
 }
 
-/// `key = value` or `key value`, without quotes around the value.
+/// Splits `key = value` or `key value`, and removes quotes around the value.
 pub(super) fn pair(line: &str) -> Option<(&str, &str)> {
     let end = line.find(|letter: char| letter == '=' || letter.is_whitespace())?;
     let (key, rest) = line.split_at(end);

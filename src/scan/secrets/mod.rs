@@ -1,11 +1,11 @@
-//! Secrets that were left on a disk: credentials of others in its files, the template's own anywhere on it.
+//! Finds secrets that were left on a disk: any credentials in its files, and the template's own secrets anywhere on it.
 //!
 //! ```text
-//! file -> (unpack) -> anchors, all at once -> patterns around them -> judges -> one finding for each rule and file
+//! file -> (unpack) -> anchors, all at once -> patterns around them -> validators -> one finding for each rule and file
 //! ```
 //!
-//! Nothing that is found is ever shown: a finding says where it is, how long it is, and, of keys that a machine made,
-//! the start of its digest.
+//! A finding never contains the secret itself. It gives its place and length, and for keys that a machine made the first
+//! digits of its digest.
 
 mod files;
 mod raw;
@@ -17,10 +17,13 @@ mod text;
 mod unpack;
 mod validators;
 
-pub use files::check;
-pub use raw::raw;
+pub use files::search_files;
+pub use raw::search_disk;
 
-/// How a finding is accepted, as lines of a template.
+/// Number of places that a finding names.
+const MAX_PLACES: usize = 5;
+
+/// Returns the lines of a template that accept a finding.
 fn accept(id: &str) -> String {
     format!("[[policy.ignore]]\nid = {id:?}\nreason = \"\"\n")
 }

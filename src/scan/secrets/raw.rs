@@ -1,65 +1,74 @@
-//! The template's own secrets on the raw disk: in files, in what deleted files left behind, between partitions.
+//! Searches the raw disk for the template's own secrets: in files, in the remains of deleted files, between partitions.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
-use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
+use rayon::prelude::*;
 
 use super::files::{self, Bytes};
+use super::{MAX_PLACES, accept};
 use crate::disk::read::{BlockRead, Kind, ReadError};
 use crate::scan::root::shown;
 use crate::scan::{Finding, Root, ScanError, Severity};
 use crate::secret::{Secrets, disguises};
 
-/// Bytes that a thread looks at in one go.
-const PIECE: u64 = 4 << 20;
-/// More of a long secret need not be compared to know it again.
-const LONGEST: usize = 256;
-/// Shorter values are found in every disk by chance.
-const SHORTEST: usize = 6;
-/// Parts of a secret that are as long as a key are looked for on their own: a key may be copied without its frame.
-const SHORTEST_PART: usize = 24;
-/// Different characters in a part that nobody but its owner writes.
-const DIFFERENT: usize = 12;
-/// Two of these fit into each line of base64: PEM has the shortest, of 64 characters.
-const LINE_PIECE: usize = 32;
-/// Places that a finding names.
-const PLACES: usize = 5;
+/// Bytes that a thread searches at once.
+const CHUNK_BYTES: u64 = 4 << 20;
+/// A longer secret is recognized by its start.
+const MAX_PATTERN_BYTES: usize = 256;
+/// Shorter values occur on every disk by chance.
+const MIN_SECRET_BYTES: usize = 6;
+/// Minimum length of a part of a secret that is searched for on its own: a key may be copied without its PEM frame.
+const MIN_PART_BYTES: usize = 24;
+/// Minimum number of different characters in such a part, so that it is unlikely to occur elsewhere.
+const MIN_PART_CHARACTERS: usize = 12;
+/// Two of these fit into each line of base64: PEM has the shortest lines, of 64 characters.
+const LINE_PIECE_BYTES: usize = 32;
 
-/// Looks for the values of `secrets` in all that is on a disk, free blocks included; what is known to be zero is not read.
+/// Searches a whole disk for the values of `secrets`, including free blocks; blocks that are known to be zero are not read.
 ///
-/// They are found as they are and as the redactor knows them (base64, percent-encoded, quoted), in hex and in UTF-16.
-/// What is compressed, or torn apart between blocks that do not follow each other, is not found. Files of `root` that have
-/// one are named.
+/// The values are found verbatim, in the encodings that the redactor knows (base64, percent-encoded, quoted), in hex and
+/// in UTF-16. Values that are compressed, or split between blocks that are not adjacent, are not found. Findings name the
+/// files of `root` that contain a value.
 ///
 /// # Errors
-/// The disk cannot be read.
-pub fn raw(
+/// Fails if the disk cannot be read.
+pub fn search_disk(
     root: &Root<'_>,
     disk: &dyn BlockRead,
     secrets: &Secrets,
 ) -> Result<Vec<Finding>, ScanError> {
-    let names: Vec<&str> = secrets.iter().map(|(name, _)| name).collect();
-    let wanted = Wanted::new(secrets);
-    let mut findings: Vec<_> = wanted.short.iter().map(|name| too_short(name)).collect();
-    let mut places = wanted.search(disk)?;
-    places.sort_unstable();
-    places.dedup();
-    let files = if places.is_empty() {
-        Vec::new()
-    } else {
-        wanted.files(root)?
+    let mut findings = Vec::new();
+    let (mut names, mut patterns, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, value) in secrets.iter() {
+        if value.trim().len() < MIN_SECRET_BYTES {
+            findings.push(too_short(name));
+            continue;
+        }
+        patterns.extend(shapes(value));
+        owners.resize(patterns.len(), names.len());
+        names.push(name);
+    }
+    if patterns.is_empty() {
+        return Ok(findings);
+    }
+    let patterns = Patterns {
+        automaton: AhoCorasick::new(&patterns).expect("a few hundred short patterns fit"),
+        owners,
+        longest: patterns.iter().map(Vec::len).max().unwrap_or_default(),
     };
-    for (index, name) in names.iter().enumerate() {
-        let of_this = files.iter().filter(|(secret, _)| *secret == index);
-        let files: Vec<_> = of_this.map(|(_, path)| path.as_str()).collect();
-        let here: Vec<u64> = places
-            .iter()
-            .filter(|(secret, _)| *secret == index)
-            .map(|(_, offset)| *offset)
-            .collect();
+    let places = patterns.search(disk)?;
+    if places.is_empty() {
+        return Ok(findings);
+    }
+    let files = patterns.files(root)?;
+    for (secret, name) in names.into_iter().enumerate() {
+        let here = places.range((secret, 0)..=(secret, u64::MAX));
+        let here: Vec<_> = here.map(|(_, offset)| offset.to_string()).collect();
+        let files = files.iter().filter(|(owner, _)| *owner == secret);
+        let files: Vec<_> = files.map(|(_, path)| path.clone()).collect();
         if !here.is_empty() {
             findings.push(found(name, &files, &here));
         }
@@ -67,26 +76,25 @@ pub fn raw(
     Ok(findings)
 }
 
-fn found(name: &str, files: &[&str], places: &[u64]) -> Finding {
+fn found(name: &str, files: &[String], offsets: &[String]) -> Finding {
     let id = format!("secret:template:{name}");
     let title = format!("the value of the template's secret `{name}` is on the disk");
     let mut finding = Finding::new("secret", id.as_str(), Severity::Critical, title);
-    finding.path = files.first().map(|&path| path.to_owned());
-    let places: Vec<_> = places.iter().map(u64::to_string).collect();
-    let places = format!("at byte {} of the disk", some_of(&places));
+    finding.path = files.first().cloned();
+    let places = format!("at byte {} of the disk", first_few(offsets));
     finding.evidence = match files {
-        [] => format!("{places}, in no file that is there"),
-        files => format!("in {}; {places}", some_of(files)),
+        [] => format!("{places}, in no existing file"),
+        files => format!("in {}; {places}", first_few(files)),
     };
-    "find the step that writes it and hand it over by environment or standard input instead; build again, and change the secret if the image has left this machine"
+    "find the step that writes it, and pass it by environment or standard input instead; build again, and change the secret if the image has left this machine"
         .clone_into(&mut finding.mend);
-    finding.accept = super::accept(&id);
+    finding.accept = accept(&id);
     finding
 }
 
-/// The first ones, and how many more there are.
-fn some_of<S: AsRef<str>>(all: &[S]) -> String {
-    let shown: Vec<_> = all.iter().take(PLACES).map(AsRef::as_ref).collect();
+/// Lists the first items, and how many more there are.
+fn first_few(all: &[String]) -> String {
+    let shown = &all[..all.len().min(MAX_PLACES)];
     match all.len() - shown.len() {
         0 => shown.join(", "),
         more => format!("{}, and {more} more", shown.join(", ")),
@@ -95,72 +103,48 @@ fn some_of<S: AsRef<str>>(all: &[S]) -> String {
 
 fn too_short(name: &str) -> Finding {
     let id = format!("secret-not-searched:template:{name}");
-    let title = format!("the value of the template's secret `{name}` is too short to look for");
+    let title = format!("the value of the template's secret `{name}` is too short to search for");
     let mut finding = Finding::new("secret-not-searched", id.as_str(), Severity::Low, title);
     finding.evidence =
-        format!("fewer than {SHORTEST} bytes: every disk has them somewhere by chance");
-    "use a longer secret".clone_into(&mut finding.mend);
-    finding.accept = super::accept(&id);
+        format!("it has fewer than {MIN_SECRET_BYTES} bytes, which occur on every disk by chance");
+    "choose a longer secret".clone_into(&mut finding.mend);
+    finding.accept = accept(&id);
     finding
 }
 
-/// What is looked for.
-struct Wanted<'a> {
-    automaton: Option<AhoCorasick>,
-    /// The secret that each pattern belongs to.
-    owner: Vec<usize>,
+/// The forms of all secrets, searched for in one pass.
+struct Patterns {
+    automaton: AhoCorasick,
+    /// Index of the secret that each pattern belongs to.
+    owners: Vec<usize>,
     longest: usize,
-    short: Vec<&'a str>,
 }
 
-impl<'a> Wanted<'a> {
-    fn new(secrets: &'a Secrets) -> Self {
-        let (mut patterns, mut owner, mut short) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, (name, value)) in secrets.iter().enumerate() {
-            if value.trim().len() < SHORTEST {
-                short.push(name);
-                continue;
-            }
-            let of_this = shapes(value);
-            owner.extend(std::iter::repeat_n(index, of_this.len()));
-            patterns.extend(of_this);
-        }
-        let longest = patterns.iter().map(Vec::len).max().unwrap_or_default();
-        let automaton = (!patterns.is_empty()).then(|| {
-            AhoCorasick::new(&patterns).expect("some hundred patterns of some hundred bytes fit")
+impl Patterns {
+    /// Returns each place of each secret: the secret's index and the offset on the disk.
+    fn search(&self, disk: &dyn BlockRead) -> Result<BTreeSet<(usize, u64)>, ReadError> {
+        let mut at = 0;
+        let chunks = std::iter::from_fn(|| next_chunk(disk, &mut at).transpose());
+        let places = chunks.par_bridge().map_init(Vec::new, |buffer, chunk| {
+            let chunk = chunk?;
+            // A match that begins before the chunk and ends in it is found here.
+            let from = chunk.start.saturating_sub(self.longest as u64);
+            buffer.resize(usize::try_from(chunk.end - from).unwrap_or(usize::MAX), 0);
+            disk.read_at(from, buffer)?;
+            let matches = self.automaton.find_overlapping_iter(buffer.as_slice());
+            let matches = matches.filter(|found| from + found.end() as u64 > chunk.start);
+            let place = |found: aho_corasick::Match| {
+                let secret = self.owners[found.pattern().as_usize()];
+                (secret, from + found.start() as u64)
+            };
+            Ok(matches.map(place).collect::<Vec<_>>())
         });
-        Self {
-            automaton,
-            owner,
-            longest,
-            short,
-        }
+        let places: Result<Vec<_>, ReadError> = places.collect();
+        Ok(places?.into_iter().flatten().collect())
     }
 
-    /// Every place of every secret: its index, and the offset.
-    fn search(&self, disk: &dyn BlockRead) -> Result<Vec<(usize, u64)>, ReadError> {
-        let Some(automaton) = &self.automaton else {
-            return Ok(Vec::new());
-        };
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let next = Mutex::new(Pieces { disk, at: 0 });
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads)
-                .map(|_| scope.spawn(|| self.work(automaton, disk, &next)))
-                .collect();
-            let mut places = Vec::new();
-            for worker in workers {
-                places.extend(worker.join().expect("a search does not panic")?);
-            }
-            Ok(places)
-        })
-    }
-
-    /// Every file that has one: the secret's index, and the path.
+    /// Returns each file that contains a secret: the secret's index and the path.
     fn files(&self, root: &Root<'_>) -> Result<Vec<(usize, String)>, ScanError> {
-        let Some(automaton) = &self.automaton else {
-            return Ok(Vec::new());
-        };
         let mut found = Vec::new();
         let mut buffer = Vec::new();
         for (path, index) in root.tree().paths() {
@@ -169,83 +153,47 @@ impl<'a> Wanted<'a> {
                 continue;
             }
             let mut secrets = BTreeSet::new();
-            for start in files::parts(root, file)? {
+            for start in files::starts(root, file)? {
                 let from = start.saturating_sub(self.longest as u64);
-                let end = (start + files::PART).min(file.content.size());
+                let end = (start + files::JOB_BYTES).min(file.content.size());
                 let mut part = Bytes::new(root, &file.content, from, end);
                 buffer.clear();
-                // What goes wrong is kept for the next line.
+                // `finish` returns the error.
                 part.read_to_end(&mut buffer).ok();
                 part.finish()?;
-                let here = automaton.find_overlapping_iter(&buffer);
-                secrets.extend(here.map(|it| self.owner[it.pattern().as_usize()]));
+                let matches = self.automaton.find_overlapping_iter(&buffer);
+                secrets.extend(matches.map(|found| self.owners[found.pattern().as_usize()]));
             }
             let path = shown(path).display().to_string();
             found.extend(secrets.into_iter().map(|secret| (secret, path.clone())));
         }
         Ok(found)
     }
+}
 
-    fn work(
-        &self,
-        automaton: &AhoCorasick,
-        disk: &dyn BlockRead,
-        next: &Mutex<Pieces<'_>>,
-    ) -> Result<Vec<(usize, u64)>, ReadError> {
-        let mut places = Vec::new();
-        let mut buffer = Vec::new();
-        loop {
-            let piece = next.lock().unwrap_or_else(PoisonError::into_inner).next()?;
-            let Some((start, end)) = piece else {
-                return Ok(places);
-            };
-            // What begins in front of the piece and ends in it is found here.
-            let from = start.saturating_sub(self.longest as u64);
-            let length = usize::try_from(end - from).unwrap_or(usize::MAX);
-            buffer.resize(length, 0);
-            disk.read_at(from, &mut buffer)?;
-            for found in automaton.find_overlapping_iter(&buffer) {
-                if from + found.end() as u64 > start {
-                    let secret = self.owner[found.pattern().as_usize()];
-                    places.push((secret, from + found.start() as u64));
+/// Returns the next range of a disk from `at` on that may hold anything but zeros, and moves `at` behind it.
+fn next_chunk(disk: &dyn BlockRead, at: &mut u64) -> Result<Option<Range<u64>>, ReadError> {
+    let mut start = None;
+    while *at < disk.len() {
+        let span = disk.span(*at)?;
+        // A span is never empty, but a disk that claims one must not hang the scan.
+        let length = span.length.clamp(1, disk.len() - *at);
+        match start {
+            None if span.zero => *at += length,
+            Some(_) if span.zero => break,
+            _ => {
+                let begun = *start.get_or_insert(*at);
+                *at += length.min(begun + CHUNK_BYTES - *at);
+                if *at - begun >= CHUNK_BYTES {
+                    break;
                 }
             }
         }
     }
+    Ok(start.map(|start| start..*at))
 }
 
-/// What is left of a disk to look at.
-struct Pieces<'a> {
-    disk: &'a dyn BlockRead,
-    at: u64,
-}
-
-impl Pieces<'_> {
-    /// The next bytes that may not be zero: start and end.
-    fn next(&mut self) -> Result<Option<(u64, u64)>, ReadError> {
-        let mut start = None;
-        while self.at < self.disk.len() {
-            let span = self.disk.span(self.at)?;
-            let left = self.disk.len() - self.at;
-            // A span is never empty, but a disk that says so must not hang us.
-            let length = span.length.clamp(1, left);
-            match start {
-                None if span.zero => self.at += length,
-                Some(_) if span.zero => break,
-                _ => {
-                    let begun = *start.get_or_insert(self.at);
-                    self.at += length.min(begun + PIECE - self.at);
-                    if self.at - begun >= PIECE {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(start.map(|start| (start, self.at)))
-    }
-}
-
-/// How a secret may stand on a disk.
+/// Returns the forms that a secret may have on a disk.
 fn shapes(value: &str) -> BTreeSet<Vec<u8>> {
     let trimmed = value.trim();
     let parts = trimmed
@@ -262,38 +210,38 @@ fn shapes(value: &str) -> BTreeSet<Vec<u8>> {
         shapes.insert(hex.into_bytes());
         shapes.insert(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
     }
-    shapes
-        .into_iter()
-        .map(|mut shape| {
-            shape.truncate(LONGEST);
-            shape
-        })
-        .filter(|shape| shape.len() >= SHORTEST)
+    let truncated = shapes.into_iter().map(|mut shape| {
+        shape.truncate(MAX_PATTERN_BYTES);
+        shape
+    });
+    truncated
+        .filter(|shape| shape.len() >= MIN_SECRET_BYTES)
         .collect()
 }
 
-/// Pieces of its base64 of which one at least is whole where lines are broken, as `base64` and PEM do: two in a row are
-/// not longer than a line.
+/// Returns pieces of a secret's base64, one of which at least stays whole where lines are broken, as `base64` and PEM do:
+/// two adjacent pieces are not longer than a line.
 fn in_lines(text: &str) -> Vec<Vec<u8>> {
-    // Within the first and the last four characters are bits of what stands beside it.
+    // The first and the last four characters hold bits of the neighbouring bytes.
     let encoded = (0..3).map(|before| {
         let text = [&b"xx"[..before], text.as_bytes()].concat();
         let encoded = data_encoding::BASE64.encode(&text);
         encoded[4..encoded.len() - 4].to_owned()
     });
     let pieces = encoded.flat_map(|encoded| {
-        let starts = [0, LINE_PIECE];
-        let piece = |start: usize| encoded.get(start..start + LINE_PIECE).map(Vec::from);
-        starts.into_iter().filter_map(piece).collect::<Vec<_>>()
+        [0, LINE_PIECE_BYTES].map(|start| {
+            let piece = encoded.get(start..start + LINE_PIECE_BYTES);
+            piece.map(Vec::from)
+        })
     });
-    pieces.collect()
+    pieces.flatten().collect()
 }
 
-/// Whether part of a secret is one by itself: no frame of a PEM file, no word, no address.
+/// Returns whether part of a secret is a secret on its own, not a PEM frame, a word or an address.
 fn is_key(part: &str) -> bool {
     let different: BTreeSet<char> = part.chars().collect();
-    part.len() >= SHORTEST_PART
-        && different.len() >= DIFFERENT
+    part.len() >= MIN_PART_BYTES
+        && different.len() >= MIN_PART_CHARACTERS
         && part.contains(|c: char| c.is_ascii_digit())
         && part.contains(|c: char| c.is_ascii_alphabetic())
         && !part.contains("://")
@@ -316,10 +264,10 @@ mod tests {
     }
 
     fn searched(disk: &dyn BlockRead, secrets: &Secrets) -> Result<Vec<Finding>, ScanError> {
-        raw(&Planted::default().root(), disk, secrets)
+        search_disk(&Planted::default().root(), disk, secrets)
     }
 
-    /// A disk of which only one part is said not to be zero.
+    /// A disk that claims to be zero outside of one range.
     struct Sparse(Memory, std::ops::Range<u64>);
 
     impl BlockRead for Sparse {
@@ -364,8 +312,8 @@ mod tests {
             ),
             ("utf-16", utf16),
         ] {
-            for at in [0, 4096, PIECE - 3, PIECE, 2 * PIECE - 40] {
-                let mut disk = vec![0x55; 2 * usize::try_from(PIECE).unwrap() + 40];
+            for at in [0, 4096, CHUNK_BYTES - 3, CHUNK_BYTES, 2 * CHUNK_BYTES - 40] {
+                let mut disk = vec![0x55; 2 * usize::try_from(CHUNK_BYTES).unwrap() + 40];
                 let start = usize::try_from(at).unwrap();
                 disk[start..start + written.len()].copy_from_slice(&written);
                 let found = searched(&Memory(disk), &secrets(&[("token", value)])).unwrap();
@@ -406,7 +354,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(
             found[0].evidence,
-            "at byte 19 of the disk, in no file that is there"
+            "at byte 19 of the disk, in no existing file"
         );
         assert_eq!(
             searched(&Memory(Vec::new()), &Secrets::default()).unwrap(),
@@ -422,7 +370,7 @@ mod tests {
         }
         let disk = Sparse(Memory(bytes), 65536..262_144);
         let found = searched(&disk, &secrets(&[("s", "long-enough!")])).unwrap();
-        let expected = "at byte 65536, 131060, 262130 of the disk, in no file that is there";
+        let expected = "at byte 65536, 131060, 262130 of the disk, in no existing file";
         assert_eq!(
             found[0].evidence, expected,
             "what is in a hole does not count"
@@ -452,10 +400,10 @@ mod tests {
             (
                 Planted::default(),
                 None,
-                "at byte 0, 23 of the disk, in no file that is there",
+                "at byte 0, 23 of the disk, in no existing file",
             ),
         ] {
-            let found = raw(&tree.root(), &disk, &secrets(&[("token", value)])).unwrap();
+            let found = search_disk(&tree.root(), &disk, &secrets(&[("token", value)])).unwrap();
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(found[0].path.as_deref(), path);
             assert_eq!(found[0].evidence, evidence);

@@ -1,75 +1,91 @@
-//! What a rule is, and all of them made ready to be looked for at once.
+//! A rule for one kind of secret, and the automaton that finds the anchors of all rules in one pass.
 
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
 
 use super::rules::RULES;
-use super::validators::Judge;
+use super::validators::{self, Validator};
 use crate::scan::Severity;
 
-/// One kind of secret.
+/// One kind of secret: an entry of `rules.toml`, which describes the fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Rule {
-    /// What findings call it.
-    pub(super) name: &'static str,
-    /// What it is, in words.
-    pub(super) what: &'static str,
+    pub(super) name: String,
+    pub(super) title: String,
+    #[serde(default = "high")]
     pub(super) severity: Severity,
-    /// One of these is in every match, in any case of letters: only around them the pattern is tried. Where there are
-    /// none, it is tried on the whole of small files.
-    pub(super) anchors: &'static [&'static str],
-    /// How far before the anchor a match may begin.
+    pub(super) anchors: Vec<String>,
+    #[serde(default = "before")]
     pub(super) before: usize,
-    /// How far behind the start of the anchor a match may end.
+    #[serde(default = "within")]
     pub(super) within: usize,
-    /// Multi-line; the first group that matches is the secret.
-    pub(super) pattern: &'static str,
-    /// What looks at a match more closely.
-    pub(super) judge: Judge,
-    /// The files that it is for.
+    pub(super) pattern: String,
+    #[serde(
+        default = "validators::default",
+        deserialize_with = "validators::named"
+    )]
+    pub(super) validate: Validator,
+    #[serde(default)]
     pub(super) files: Files,
-    /// Whether it was chosen by a person: its digest would let others guess it.
+    #[serde(default)]
     pub(super) chosen: bool,
 }
 
-/// The files that a rule is for, by path.
-#[derive(Clone, Copy)]
+fn high() -> Severity {
+    Severity::High
+}
+
+/// Most names of settings, with quotes and separators, are shorter.
+fn before() -> usize {
+    80
+}
+
+/// Most keys are shorter.
+fn within() -> usize {
+    512
+}
+
+/// Selects the files that a rule applies to by their paths.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Files {
-    /// All.
+    #[default]
     Any,
-    /// Whose path contains one of these in lower case.
-    Named(&'static [&'static str]),
-    /// What people and tools configure: no program text, where words such as `password` are names of variables.
+    /// Files whose path in lower case contains one of these, except program text.
+    Named(Vec<String>),
+    /// Everything but program text, where words such as `password` are names of variables.
     Settings,
-    /// Also program text, where an image has what nobody packaged.
+    /// Applications and configuration outside of packages, including program text, but not libraries.
     Own,
 }
 
 impl Rule {
-    /// Whether what it finds in machine code is no secret: names of variables, keys of self tests.
+    /// Returns whether its matches in machine code are false positives: names of variables, keys of self tests.
     pub(super) fn is_for_text(&self) -> bool {
-        self.chosen || matches!(self.name, "private-key" | "gnupg-key")
+        self.chosen || matches!(self.name.as_str(), "private-key" | "gnupg-key")
     }
 }
 
-/// Endings of program text and of texts about programs.
+/// File name extensions of program text and of documentation.
 const CODE: [&str; 33] = [
     ".py", ".pyc", ".pl", ".pm", ".rb", ".js", ".mjs", ".cjs", ".ts", ".c", ".h", ".cc", ".cpp",
     ".go", ".rs", ".java", ".php", ".lua", ".tcl", ".el", ".vim", ".m4", ".awk", ".html", ".css",
     ".map", ".po", ".mo", ".md", ".rst", ".so", ".a", ".svg",
 ];
 
-/// What stands between the path of an archive and that of a file in it.
-pub(super) const WITHIN: &[u8] = b"!/";
+/// Separates the path of an archive from that of a file in it.
+pub(super) const ARCHIVE_SEPARATOR: &[u8] = b"!/";
 
-/// The path within the innermost archive, where there is one, with the slash in front.
+/// Returns the path within the innermost archive with a leading slash, or the whole path outside of archives.
 pub(super) fn innermost(path: &[u8]) -> &[u8] {
-    memchr::memmem::rfind(path, WITHIN).map_or(path, |at| &path[at + 1..])
+    memchr::memmem::rfind(path, ARCHIVE_SEPARATOR).map_or(path, |at| &path[at + 1..])
 }
 
-/// Where applications are.
-const OWN: [&str; 8] = [
+const APPLICATIONS: [&str; 8] = [
     "/opt/",
     "/srv/",
     "/home/",
@@ -79,7 +95,7 @@ const OWN: [&str; 8] = [
     "/usr/local/",
     "/etc/",
 ];
-/// Libraries among them: what they hold is public, and full of tests.
+/// Directories of libraries among them: their text is public, and full of tests.
 const LIBRARIES: [&str; 7] = [
     "/site-packages/",
     "/dist-packages/",
@@ -90,8 +106,8 @@ const LIBRARIES: [&str; 7] = [
     "/go/pkg/",
 ];
 
-/// Where systems keep the libraries of languages, and the tests of both.
-const SHARED: [&str; 16] = [
+/// Directories where distributions keep libraries of languages and their tests.
+const SYSTEM_LIBRARIES: [&str; 16] = [
     "/usr/lib/python3",
     "/usr/lib/ruby/",
     "/usr/lib/go-",
@@ -111,17 +127,17 @@ const SHARED: [&str; 16] = [
     "/var/lib/mysql/mysql/help_",
 ];
 
-/// Whether a file is part of a library: what looks like somebody's password there is an example.
+/// Returns whether a file is part of a library: what looks like a password there is an example.
 pub(super) fn is_library(path: &[u8]) -> bool {
     let path = innermost(path);
     let has = |part: &&str| memchr::memmem::find(path, part.as_bytes()).is_some();
     LIBRARIES.iter().any(has)
-        || SHARED
+        || SYSTEM_LIBRARIES
             .iter()
             .any(|start| path.starts_with(start.as_bytes()))
 }
 
-/// Where texts are that show how things are written: what they hold counts only when there is no doubt.
+/// Directories of documentation, which is full of examples: only certain matches count there.
 const DOCUMENTS: [&str; 8] = [
     "/usr/share/doc/",
     "/usr/share/man/",
@@ -134,14 +150,14 @@ const DOCUMENTS: [&str; 8] = [
 ];
 
 impl Files {
-    /// Whether a file is one of them.
-    pub(super) fn has(self, path: &[u8]) -> bool {
+    /// Returns whether these include a file.
+    pub(super) fn include(&self, path: &[u8]) -> bool {
         let path = path.to_ascii_lowercase();
         let is_code = || CODE.iter().any(|end| path.ends_with(end.as_bytes()));
         match self {
             Self::Any => true,
             Self::Named(parts) => {
-                let has = |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
+                let has = |part: &String| memchr::memmem::find(&path, part.as_bytes()).is_some();
                 parts.iter().any(has) && !is_code()
             }
             Self::Settings => !is_code(),
@@ -152,13 +168,13 @@ impl Files {
                 };
                 let of_others =
                     |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
-                OWN.iter().any(below) && !LIBRARIES.iter().any(of_others)
+                APPLICATIONS.iter().any(below) && !LIBRARIES.iter().any(of_others)
             }
         }
     }
 }
 
-/// Whether a file shows how things are written.
+/// Returns whether a file is documentation or an example.
 pub(super) fn is_document(path: &[u8]) -> bool {
     let below = |above: &&str| path.starts_with(above.as_bytes());
     let shows = [
@@ -169,29 +185,29 @@ pub(super) fn is_document(path: &[u8]) -> bool {
         || memchr::memmem::find(path, b"/man/man").is_some()
 }
 
-/// Anchors that are so short that they are everywhere: only where a key follows they are worth a pattern.
-const SHORT: [&str; 10] = [
+/// Anchors too short to be rare: their patterns are tried only where a key follows.
+const SHORT_ANCHORS: [&str; 10] = [
     "s.", "sk-", "sk", "sg.", ":aa", "q~", "cio", "eyj", "r8_", "hf_",
 ];
-/// Characters of that key.
-const KEY: usize = 12;
+/// Number of characters of that key to look at; every pattern with a short anchor asks for more.
+const KEY_START_BYTES: usize = 12;
 
-/// All rules, made ready.
+/// The automaton and the patterns of all rules.
 pub(super) struct Rules {
-    /// Finds every anchor of every rule in one pass.
+    /// Finds the anchors of all rules.
     pub(super) anchors: AhoCorasick,
-    /// The rules that each anchor belongs to.
+    /// Indices of the rules that each anchor belongs to.
     pub(super) of_anchor: Vec<Vec<usize>>,
-    /// Its length, where an anchor is [short](SHORT).
+    /// Lengths of the [short anchors](SHORT_ANCHORS).
     short: Vec<Option<usize>>,
     patterns: Vec<LazyLock<Regex, Box<dyn FnOnce() -> Regex + Send>>>,
 }
 
 impl Rules {
-    /// Makes the table ready, once.
+    /// Compiles the table on first use.
     pub(super) fn get() -> &'static Self {
-        static READY: LazyLock<Rules> = LazyLock::new(Rules::new);
-        &READY
+        static RULES: LazyLock<Rules> = LazyLock::new(Rules::new);
+        &RULES
     }
 
     fn new() -> Self {
@@ -210,37 +226,34 @@ impl Rules {
                 of_anchor.push(vec![rule]);
             }
         }
-        let short = texts
-            .iter()
-            .map(|text| SHORT.contains(&text.as_str()).then_some(text.len()));
-        let short = short.collect();
+        let short = |text: &String| SHORT_ANCHORS.contains(&text.as_str()).then_some(text.len());
         let anchors = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::DFA))
             .build(&texts)
             .expect("the table is small");
         let patterns = RULES.iter().map(|rule| {
-            let build: Box<dyn FnOnce() -> Regex + Send> = Box::new(|| pattern(rule.pattern));
+            let build: Box<dyn FnOnce() -> Regex + Send> = Box::new(|| pattern(&rule.pattern));
             LazyLock::new(build)
         });
         Self {
             anchors,
             of_anchor,
-            short,
+            short: texts.iter().map(short).collect(),
             patterns: patterns.collect(),
         }
     }
 
-    /// Whether an anchor is worth a pattern, seen what begins with it.
-    pub(super) fn is_worth(&self, anchor: usize, text: &[u8]) -> bool {
+    /// Returns whether the patterns of an anchor are worth trying; `text` begins with the anchor.
+    pub(super) fn is_promising(&self, anchor: usize, text: &[u8]) -> bool {
         let key = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.~".contains(byte);
         self.short[anchor].is_none_or(|length| {
-            let after = text.get(length..length + KEY);
+            let after = text.get(length..length + KEY_START_BYTES);
             after.is_some_and(|after| after.iter().all(key))
         })
     }
 
-    /// The pattern of a rule; made when it is first needed.
+    /// Returns the pattern of a rule, which is compiled on first use.
     pub(super) fn pattern(&self, rule: usize) -> &Regex {
         &self.patterns[rule]
     }

@@ -1,7 +1,8 @@
-//! Files that hide their text: compressed, archives of other files, databases, journals, UTF-16; also within each other.
+//! Searches files that hide their text: compressed files, archives, databases, journals and UTF-16, also nested.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
@@ -9,7 +10,7 @@ use lzma_rust2::XzReader;
 use zstd::stream::read::Decoder;
 
 use super::rule::innermost;
-use super::text::{Found, Part, search};
+use super::text::{Located, MAX_SECRETS, Window, search};
 
 mod archive;
 mod hidden;
@@ -20,84 +21,87 @@ mod source;
 pub(super) use hidden::Hidden;
 use source::Source;
 
-/// Bytes that one file is unpacked to at most: more than any log, less than a bomb.
-pub(super) const MOST: u64 = 256 << 20;
-/// The same for all files together: a disk of bombs would keep us for days.
-pub(super) const MOST_OF_ALL: u64 = 4 << 30;
-/// Archives within archives: a compressed archive in a compressed archive, and one more.
-const DEEPEST: usize = 6;
-/// What must be in memory as a whole to be understood: databases, and journals within archives.
-const WHOLE: u64 = 64 << 20;
-/// Memory for the dictionary of `xz`, in KiB: what its highest level needs. A header could claim 4 GiB.
-const XZ_MEMORY: u32 = 80 << 10;
+/// Maximum number of bytes unpacked from one file: more than any log has, less than a decompression bomb.
+pub(super) const MAX_UNPACKED_BYTES: u64 = 256 << 20;
+/// Maximum number of bytes unpacked from all files together: a disk full of bombs would take days.
+pub(super) const MAX_TOTAL_UNPACKED_BYTES: u64 = 4 << 30;
+/// Maximum nesting: a compressed archive in a compressed archive, and one more.
+const MAX_DEPTH: usize = 6;
+/// Maximum size of what has to be in memory as a whole: databases, and journals within archives.
+const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
+/// Memory for the dictionary of `xz`: as much as its highest level needs. A header could claim 4 GiB.
+const XZ_MEMORY_KIB: u32 = 80 << 10;
 
-/// Why not all of a file was looked at.
+/// A reason why a file was not searched completely.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Stop {
-    /// Its compressed data ends where it must not, or makes no sense.
     Damaged,
-    /// It unpacks to more than so many bytes.
+    /// It unpacks to more than this number of bytes.
     TooLarge(u64),
-    /// Archives are within each other more than [`DEEPEST`] times.
+    /// Archives are nested more than [`MAX_DEPTH`] levels deep.
     TooDeep,
-    /// It has more places that look like secrets than are told apart.
+    /// It has [`MAX_SECRETS`] places that look like secrets.
     TooMany,
-    /// It needs a password.
     Encrypted,
-    /// It is compressed in a way that is not known here.
+    /// The compression method is not supported.
     Unknown(&'static str),
 }
 
-impl Stop {
-    /// In words, for a finding.
-    pub(super) fn says(&self) -> String {
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Damaged => {
-                "its compressed data is damaged or cut short: what is behind that was not looked at"
-                    .to_owned()
-            }
-            Self::TooLarge(most) => format!(
-                "only its first {} MiB, unpacked, were looked at",
-                most >> 20
+            Self::Damaged => f.write_str(
+                "its compressed data is damaged or truncated, and nothing after that was searched",
             ),
-            Self::TooDeep => format!("archives within it are more than {DEEPEST} deep"),
-            Self::TooMany => {
-                let most = super::text::MOST;
-                format!("after {most} places that look like secrets nothing more was looked at")
+            Self::TooLarge(most) => {
+                write!(
+                    f,
+                    "only its first {} MiB of unpacked data were searched",
+                    most >> 20
+                )
             }
-            Self::Encrypted => "it is encrypted, and was not opened".to_owned(),
-            Self::Unknown(kind) => format!("it has {kind} data, which was not unpacked"),
+            Self::TooDeep => write!(
+                f,
+                "it has archives nested more than {MAX_DEPTH} levels deep"
+            ),
+            Self::TooMany => write!(
+                f,
+                "the search stopped after {MAX_SECRETS} places that look like secrets"
+            ),
+            Self::Encrypted => f.write_str("it is encrypted"),
+            Self::Unknown(kind) => write!(f, "it has {kind} data, which was not unpacked"),
         }
     }
 }
 
-/// One file that is being unpacked.
+/// State of the search of one file.
 pub(super) struct Unpack {
+    /// Maximum number of bytes to unpack.
     most: u64,
     left: Cell<u64>,
-    found: RefCell<Vec<Found>>,
+    found: RefCell<Vec<Located>>,
     stops: RefCell<BTreeSet<Stop>>,
 }
 
-/// What came of it.
+/// Result of the search of one file.
 pub(super) struct Unpacked {
-    pub(super) found: Vec<Found>,
-    /// Why that may not be all.
+    pub(super) found: Vec<Located>,
+    /// The reasons why the search is incomplete.
     pub(super) stops: BTreeSet<Stop>,
-    /// What was looked at.
+    /// Number of bytes that were unpacked.
     pub(super) bytes: u64,
 }
 
 impl Unpack {
-    /// Looks into what a file hides, at no more than `most` bytes of it.
-    pub(super) fn all(path: &[u8], input: &mut dyn Read, most: u64) -> Unpacked {
+    /// Unpacks a file, and searches at most `most` bytes of what it contains.
+    pub(super) fn search(path: &[u8], input: &mut dyn Read, most: u64) -> Unpacked {
         let unpack = Self {
             most,
             left: Cell::new(most),
             found: RefCell::default(),
             stops: RefCell::default(),
         };
-        unpack.stream(path, input, 0);
+        unpack.search_stream(path, input, 0);
         Unpacked {
             found: unpack.found.into_inner(),
             stops: unpack.stops.into_inner(),
@@ -105,11 +109,11 @@ impl Unpack {
         }
     }
 
-    fn stop(&self, why: Stop) {
-        self.stops.borrow_mut().insert(why);
+    fn stop(&self, reason: Stop) {
+        self.stops.borrow_mut().insert(reason);
     }
 
-    /// Counts what was looked at.
+    /// Counts bytes against the limit.
     fn spend(&self, bytes: u64) {
         self.left.set(self.left.get().saturating_sub(bytes));
         if self.left.get() == 0 {
@@ -117,7 +121,7 @@ impl Unpack {
         }
     }
 
-    /// What decoders give, counted.
+    /// Counts the bytes that a decoder returns against the limit.
     fn counted<'a>(&'a self, input: impl Read + 'a) -> Counted<'a> {
         Counted {
             unpack: self,
@@ -125,19 +129,19 @@ impl Unpack {
         }
     }
 
-    /// Looks at bytes, whatever they are: several compressed parts may follow each other, as in an initramfs.
-    fn stream(&self, path: &[u8], input: &mut dyn Read, depth: usize) {
-        if depth > DEEPEST {
+    /// Searches a stream of any format. Several compressed parts may follow each other, as in an initramfs.
+    fn search_stream(&self, path: &[u8], input: &mut dyn Read, depth: usize) {
+        if depth > MAX_DEPTH {
             return self.stop(Stop::TooDeep);
         }
         let mut source = Source::new(input);
         loop {
-            let hidden = Hidden::of(source.head());
+            let hidden = Hidden::detect(source.head());
             let more = match hidden {
-                // What is on the disk as it is has been searched as it is.
-                None if depth > 0 => self.plain(path, &mut source),
+                // A file that is not packed has been searched as it is.
+                None if depth > 0 => self.search_plain(path, &mut source),
                 None => false,
-                Some(hidden) => self.one(hidden, path, &mut source, depth),
+                Some(hidden) => self.search_part(hidden, path, &mut source, depth),
             };
             if !more || !source.skip_zeros() {
                 return;
@@ -145,46 +149,47 @@ impl Unpack {
         }
     }
 
-    fn plain(&self, path: &[u8], input: &mut dyn Read) -> bool {
-        let (found, all) = search(path, input, Part::ALL);
-        self.add(found, all, path);
+    fn search_plain(&self, path: &[u8], input: &mut dyn Read) -> bool {
+        let (found, complete) = search(path, input, Window::ALL);
+        self.add(found, complete, path);
         false
     }
 
-    fn add(&self, mut found: Vec<Found>, all: bool, path: &[u8]) {
-        if !all {
+    fn add(&self, mut found: Vec<Located>, complete: bool, path: &[u8]) {
+        if !complete {
             self.stop(Stop::TooMany);
         }
-        for found in &mut found {
-            let inner = innermost(path);
-            if inner.len() < path.len() {
-                found.inside = Some(String::from_utf8_lossy(&inner[1..]).into_owned());
+        let inner = innermost(path);
+        if inner.len() < path.len() {
+            let inside = String::from_utf8_lossy(&inner[1..]).into_owned();
+            for found in &mut found {
+                found.inside = Some(inside.clone());
             }
         }
         self.found.borrow_mut().extend(found);
     }
 
-    /// Looks at one part; says whether another may follow.
-    fn one(&self, hidden: Hidden, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    /// Searches one part; returns whether another may follow.
+    fn search_part(&self, hidden: Hidden, path: &[u8], source: &mut Source, depth: usize) -> bool {
         match hidden {
-            Hidden::Gzip => self.decoded(path, GzDecoder::new(&mut *source), depth),
+            Hidden::Gzip => self.search_decoded(path, GzDecoder::new(&mut *source), depth),
             Hidden::Zstd => match Decoder::with_buffer(&mut *source) {
-                Ok(decoder) => self.decoded(path, decoder.single_frame(), depth),
+                Ok(decoder) => self.search_decoded(path, decoder.single_frame(), depth),
                 Err(_) => self.damaged(),
             },
             Hidden::Xz => {
-                let decoder = XzReader::new_mem_limit(&mut *source, true, XZ_MEMORY);
-                self.decoded(path, decoder, depth);
+                let decoder = XzReader::new_mem_limit(&mut *source, true, XZ_MEMORY_KIB);
+                self.search_decoded(path, decoder, depth);
                 false
             }
             Hidden::Utf16 { low_first } => {
-                self.plain(path, &mut hidden::Narrow::new(source, low_first))
+                self.search_plain(path, &mut hidden::Narrow::new(source, low_first))
             }
-            Hidden::Tar => self.tar(path, source, depth),
-            Hidden::Zip => self.zip(path, source, depth),
-            Hidden::Cpio => self.cpio(path, source, depth),
-            Hidden::Journal => self.journal(path, source, depth),
-            Hidden::Sqlite => self.rows(path, source, depth),
+            Hidden::Tar => self.search_tar(path, source, depth),
+            Hidden::Zip => self.search_zip(path, source, depth),
+            Hidden::Cpio => self.search_cpio(path, source, depth),
+            Hidden::Journal => self.search_journal(path, source, depth),
+            Hidden::Sqlite => self.search_rows(path, source, depth),
             Hidden::Unknown(kind) => {
                 self.stop(Stop::Unknown(kind));
                 false
@@ -192,10 +197,10 @@ impl Unpack {
         }
     }
 
-    /// Looks at what a decoder gives, to its end.
-    fn decoded(&self, path: &[u8], decoder: impl Read, depth: usize) -> bool {
+    /// Searches the output of a decoder, and reads it to its end.
+    fn search_decoded(&self, path: &[u8], decoder: impl Read, depth: usize) -> bool {
         let mut counted = self.counted(decoder);
-        self.stream(path, &mut counted, depth + 1);
+        self.search_stream(path, &mut counted, depth + 1);
         // The next part begins where the decoder has read all of this one.
         io::copy(&mut counted, &mut io::sink()).is_ok() && self.left.get() > 0
     }
@@ -205,22 +210,22 @@ impl Unpack {
         false
     }
 
-    /// All that is left of an input, where it is not too much to be had in memory.
-    fn whole(&self, source: &mut Source) -> Option<Vec<u8>> {
+    /// Reads the rest of an input into memory, unless it is too large.
+    fn read_rest(&self, source: &mut Source) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        let read = source.take(WHOLE + 1).read_to_end(&mut bytes);
-        if bytes.len() as u64 > WHOLE {
-            self.stop(Stop::TooLarge(WHOLE));
+        let read = source.take(MAX_IN_MEMORY_BYTES + 1).read_to_end(&mut bytes);
+        if bytes.len() as u64 > MAX_IN_MEMORY_BYTES {
+            self.stop(Stop::TooLarge(MAX_IN_MEMORY_BYTES));
             return None;
         }
         read.ok().map(|_| bytes)
     }
 }
 
-/// What a decoder gives: not more than is left, and with a note where it fails.
+/// A decoder whose output is counted and limited, and whose failure is recorded.
 struct Counted<'a> {
     unpack: &'a Unpack,
-    /// `None` once it has failed: some decoders never come back when they are asked again.
+    /// `None` after a failure: some decoders loop forever when they are called again.
     input: Option<Box<dyn Read + 'a>>,
 }
 

@@ -1,50 +1,45 @@
-//! Users and groups that neither the base has nor a package's script makes.
+//! Users and groups that are not in the base and that no package creates.
 
-use super::{Compare, Found, LARGEST, ScanError, Severity};
+use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared};
 
-const MEND: &str = "declare it: `creates = [\"user:NAME\"]` or `group:NAME` in the step that makes it; or make it with a package";
-/// Where packages say which accounts they need.
+const MEND: &str = "declare it with `creates = [\"user:NAME\"]` or `group:NAME` in the step that creates it, or let a package create it";
+/// Directory of the accounts that packages ask systemd for.
 const SYSUSERS: &[u8] = b"/usr/lib/sysusers.d";
 const SCRIPTS: &[u8] = b"/var/lib/dpkg/info";
-/// Programs that a script makes accounts with.
-const MAKERS: [&str; 6] = [
+/// Programs that create accounts.
+const ACCOUNT_TOOLS: [&str; 6] = [
     "adduser", "useradd", "addgroup", "groupadd", "usermod", "gpasswd",
 ];
 
 impl Compare<'_> {
     pub(super) fn accounts(&mut self) -> Result<(), ScanError> {
         let (now, base) = (self.now, &self.declared.base);
+        // Check, subject, evidence, and the words that a script which creates it has.
         let mut seen: Vec<(&'static str, String, String, Vec<&str>)> = Vec::new();
         for (name, line) in &now.users {
-            match base.users.get(name) {
-                Some(before) if before == line => {}
-                Some(_) => seen.push((
-                    "undeclared-user",
-                    name.clone(),
-                    format!("is now {line}"),
-                    vec![name],
-                )),
-                None => seen.push(("undeclared-user", name.clone(), line.clone(), vec![name])),
-            }
+            let evidence = match base.users.get(name) {
+                Some(before) if before == line => continue,
+                Some(_) => format!("is now {line}"),
+                None => line.clone(),
+            };
+            seen.push(("undeclared-user", name.clone(), evidence, vec![name]));
         }
         for (name, (gid, members)) in &now.groups {
-            let Some((before, old)) = base.groups.get(name) else {
-                seen.push((
-                    "undeclared-group",
-                    name.clone(),
-                    format!("gid {gid}"),
-                    vec![name],
-                ));
-                continue;
+            let before = base.groups.get(name);
+            let changed = match before {
+                None => Some(format!("gid {gid}")),
+                Some((before, _)) if before != gid => Some(format!("gid {before} is now {gid}")),
+                Some(_) => None,
             };
-            if before != gid {
-                seen.push((
+            seen.extend(changed.map(|evidence| {
+                (
                     "undeclared-group",
                     name.clone(),
-                    format!("gid {before} is now {gid}"),
-                    vec![name],
-                ));
-            }
+                    evidence,
+                    vec![name.as_str()],
+                )
+            }));
+            let Some((_, old)) = before else { continue };
             for member in members.difference(old) {
                 let id = format!("{name}/{member}");
                 let evidence = format!("{member} is a new member of {name}");
@@ -58,30 +53,28 @@ impl Compare<'_> {
         if seen.is_empty() {
             return Ok(());
         }
-        let makers = self.makers()?;
+        let scripts = self.account_scripts()?;
         for (check, subject, evidence, words) in seen {
-            if makers
-                .iter()
-                .any(|text| words.iter().all(|word| has_word(text, word)))
-            {
+            let creates = |text: &String| words.iter().all(|word| has_word(text, word));
+            if scripts.iter().any(creates) {
                 continue;
             }
-            let found = Found {
+            let item = Undeclared {
                 check,
                 severity: Severity::High,
                 subject: &subject,
-                title: format!("nobody has declared the account {subject}"),
+                title: format!("undeclared account {subject}"),
                 evidence,
                 mend: MEND,
             };
-            self.report(found, None);
+            self.report(item, None);
         }
         Ok(())
     }
 
-    /// The texts that make accounts: scripts of packages that the base had not in this version, and what packages tell
+    /// Returns the texts that create accounts: scripts of packages whose version is not in the base, and configuration of
     /// systemd-sysusers.
-    fn makers(&self) -> Result<Vec<String>, ScanError> {
+    fn account_scripts(&self) -> Result<Vec<String>, ScanError> {
         let mut texts = Vec::new();
         for (path, file) in self.root.children(SCRIPTS) {
             let name = String::from_utf8_lossy(&path[SCRIPTS.len() + 1..]);
@@ -90,24 +83,24 @@ impl Compare<'_> {
             };
             let package = package.split(':').next().unwrap_or_default();
             if self.is_new(package) {
-                let text = self.root.content(path, file, LARGEST)?;
+                let text = self.root.content(path, file, MAX_FILE_BYTES)?;
                 texts.push(String::from_utf8_lossy(&text).into_owned());
             }
         }
         let records = self.packaged.records.iter();
         let records = records.filter(|record| self.is_new(&record.package));
         texts.extend(records.map(|record| record.scripts.clone()));
-        texts.retain(|text| MAKERS.iter().any(|maker| has_word(text, maker)));
+        texts.retain(|text| ACCOUNT_TOOLS.iter().any(|tool| has_word(text, tool)));
         for (path, file) in self.root.children(SYSUSERS) {
             if self.packaged.owner(path).is_some() {
-                let text = self.root.content(path, file, LARGEST)?;
+                let text = self.root.content(path, file, MAX_FILE_BYTES)?;
                 texts.push(String::from_utf8_lossy(&text).into_owned());
             }
         }
         Ok(texts)
     }
 
-    /// Whether a package is there in a version that the base has not.
+    /// Returns whether a package is installed in a version that is not in the base.
     pub(super) fn is_new(&self, package: &str) -> bool {
         let before: Vec<_> = self.declared.base.versions(package).collect();
         let mut versions = self.now.versions(package);
@@ -115,7 +108,7 @@ impl Compare<'_> {
     }
 }
 
-/// Whether a text has a word, not as a part of a longer one.
+/// Returns whether a text contains a word that is not part of a longer one.
 fn has_word(text: &str, word: &str) -> bool {
     let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     text.match_indices(word).any(|(at, _)| {

@@ -1,48 +1,47 @@
-//! What somebody has declared. A plain value: it reads nothing.
+//! The declared content of an image. Pure: it reads no files.
 
-use super::observed::Facts;
+use super::observed::ObservedState;
 use super::watched_paths;
 use crate::pipeline::manifest_inputs;
 use crate::record::lock::Lock;
 use crate::record::manifest::{Action, Inputs, Repository};
 
-/// Everything that an image may have, and why.
+/// Everything that an image may contain, and its origin.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
-    /// What the disk had that it was made from.
-    pub base: Facts,
-    /// Packages that were to be installed.
+    /// State of the base disk.
+    pub base: ObservedState,
+    /// Packages that the lock file or the template lists.
     pub packages: Vec<DeclaredPackage>,
-    /// Files that were put in place.
+    /// Files that the template copies.
     pub files: Vec<DeclaredPath>,
-    /// Globs of what steps make, and accounts as `user:app` and `group:app`.
+    /// Globs of files that steps create, and accounts as `user:app` and `group:app`.
     pub creates: Vec<DeclaredPath>,
-    /// Sources of packages that stay, with the URIs that they may have.
+    /// Names of the package sources that the image keeps, with their URIs.
     pub repositories: Vec<(String, String)>,
 }
 
-/// A package, as the lock has it, or only by name where there is no lock.
+/// A package from the lock file; from the template where the lock file is missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeclaredPackage {
-    /// Its name.
     pub name: String,
-    /// Version and architecture.
+    /// Version and architecture from the lock file.
     pub exact: Option<(String, String)>,
 }
 
-/// A path or glob with what declares it.
+/// A path or glob, and its declaration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeclaredPath {
-    /// Absolute; a glob in `creates`.
+    /// An absolute path; a glob in `creates`.
     pub path: String,
-    /// As a reader of the template knows it.
+    /// The part of the template that declares it, for messages.
     pub by: String,
 }
 
 impl Declared {
-    /// What the inputs of an image declare, on top of what its base had.
+    /// Collects what the inputs of an image declare on top of its base.
     #[must_use]
-    pub fn new(base: Facts, lock: Option<&Lock>, inputs: &Inputs) -> Self {
+    pub fn new(base: ObservedState, lock: Option<&Lock>, inputs: &Inputs) -> Self {
         let mut declared = Self {
             base,
             packages: packages(lock, inputs),
@@ -64,8 +63,8 @@ impl Declared {
         }
         let apt = inputs.packages.apt.iter().flat_map(|apt| &apt.repositories);
         let dnf = inputs.packages.dnf.iter().flat_map(|dnf| &dnf.repositories);
-        let kept = apt.chain(dnf).filter(|it| it.keep);
-        let named = |it: &Repository| (it.name.clone(), it.uri.clone());
+        let kept = apt.chain(dnf).filter(|repository| repository.keep);
+        let named = |kept: &Repository| (kept.name.clone(), kept.uri.clone());
         declared.repositories = kept.map(named).collect();
         declared
     }
@@ -77,24 +76,24 @@ impl Declared {
         });
     }
 
-    /// Says what is in a directory that was put in place as a whole (a [listing](crate::pipeline::manifest_inputs::listing)), so
-    /// that it declares that and nothing else below it.
+    /// Narrows the declaration of a copied directory to the files that it contained, by its
+    /// [listing](crate::pipeline::manifest_inputs::listing).
     pub fn narrow(&mut self, destination: &str, listing: &[u8]) {
         let destination = destination.trim_end_matches('/');
-        let of = |it: &DeclaredPath| it.path == destination;
-        let Some(at) = self.files.iter().position(of) else {
+        let mut files = self.files.iter();
+        let Some(at) = files.position(|file| file.path == destination) else {
             return;
         };
         let by = self.files.remove(at).by;
-        let files = manifest_inputs::listed(listing).flatten();
-        let files = files.filter(|it| it.digest.is_some());
-        self.files.extend(files.map(|it| DeclaredPath {
-            path: format!("{destination}/{}", it.path.display()),
+        let listed = manifest_inputs::listed(listing).flatten();
+        let files = listed.filter(|listed| listed.digest.is_some());
+        self.files.extend(files.map(|file| DeclaredPath {
+            path: format!("{destination}/{}", file.path.display()),
             by: by.clone(),
         }));
     }
 
-    /// What declares a path, `None` for nothing.
+    /// Returns the declaration of a path.
     #[must_use]
     pub fn path(&self, path: &str) -> Option<&DeclaredPath> {
         let file = self.files.iter().find(|file| {
@@ -108,54 +107,49 @@ impl Declared {
         file.or_else(|| self.creates.iter().find(glob))
     }
 
-    /// Whether a step declares a user.
+    /// Returns whether a step declares a user.
     #[must_use]
     pub fn user(&self, name: &str) -> bool {
         self.account("user", name)
     }
 
-    /// Whether a step declares a group, or (`adm/app`) a member of one; a user's own group comes with it.
+    /// Returns whether a step declares a group, or a member of one as `adm/app`. A user implies a group of the same name.
     #[must_use]
     pub fn group(&self, name: &str) -> bool {
         self.account("group", name) || self.account("user", name)
     }
 
     fn account(&self, kind: &str, name: &str) -> bool {
-        let is = |it: &DeclaredPath| it.path.split_once(':') == Some((kind, name));
-        self.creates.iter().any(is)
+        let mut paths = self.creates.iter().map(|declared| &declared.path);
+        paths.any(|path| path.split_once(':') == Some((kind, name)))
     }
 
-    /// What is declared nearest to a path: in the same directory, or below one that the two share and that is not a
-    /// place of the system's own.
+    /// Returns the declaration that is nearest to a path: in the same directory, or below a common directory that is not a
+    /// standard one.
     #[must_use]
     pub fn nearest(&self, path: &str) -> Option<&DeclaredPath> {
         let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-        let near = |it: &&DeclaredPath| {
-            let literal = it
-                .path
-                .split(['*', '?', '[', '{'])
-                .next()
-                .unwrap_or_default();
-            let shared = shared(path, literal);
-            let own = watched_paths::PLACES.iter().any(|place| {
-                place.below.iter().any(|below| {
-                    let rest = shared.strip_prefix(below);
-                    rest.is_some_and(|rest| rest.starts_with('/'))
-                })
+        let near = |declared: &&DeclaredPath| {
+            let literal = declared.path.split(['*', '?', '[', '{']).next();
+            let shared = shared(path, literal.unwrap_or_default());
+            let mut standard = watched_paths::PLACES.iter().flat_map(|place| place.below);
+            let below_standard = standard.any(|directory| {
+                let rest = shared.strip_prefix(directory);
+                rest.is_some_and(|rest| rest.starts_with('/'))
             });
-            own || (!shared.is_empty() && shared == above)
+            below_standard || (!shared.is_empty() && shared == above)
         };
         let all = self.files.iter().chain(&self.creates);
         all.filter(near)
-            .max_by_key(|it| shared(path, &it.path).len())
+            .max_by_key(|declared| shared(path, &declared.path).len())
     }
 }
 
-/// The directory that two paths share.
+/// Returns the deepest directory that two paths have in common.
 fn shared<'p>(path: &'p str, other: &str) -> &'p str {
     let pairs = path.split('/').zip(other.split('/'));
     let same = pairs.take_while(|(one, other)| one == other);
-    // Each with the slash before it, and the empty part before the first.
+    // Each part with its slash, including the empty part before the first.
     let length: usize = same.map(|(part, _)| part.len() + 1).sum();
     let shared = &path[..length.saturating_sub(1).min(path.len())];
     if shared == path {

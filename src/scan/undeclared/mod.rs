@@ -1,7 +1,7 @@
-//! What is in an image and that nobody has declared: neither the base, nor the lock, nor a file of the template, nor the
-//! `creates` of a step.
+//! Finds content of an image that is not declared: not by the base, the lock file, a file of the template or the `creates`
+//! of a step.
 //!
-//! What a package's own scripts make (users, enabled units, alternatives) counts as declared through the package.
+//! Results of a package's own scripts (users, enabled units, alternatives) are declared with the package.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,20 +17,20 @@ pub(crate) mod watched_paths;
 
 use presets::Presets;
 
-pub use declared::{Declared, DeclaredPackage, DeclaredPath};
-pub use observed::{Facts, Print, Privilege};
+pub use declared::Declared;
+pub use observed::ObservedState;
 
-/// The largest file that says who made what: a package's script, the state of an alternative.
-const LARGEST: u64 = 16 << 20;
+/// Maximum size of a file with information about an origin: a package's script, the state of an alternative.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Compares what there is, `now`, with what is declared.
+/// Compares the observed state `now` with the declared one.
 ///
 /// # Errors
-/// Something cannot be read.
+/// Fails if a file cannot be read.
 pub fn check(
     root: &Root<'_>,
     packaged: &Packaged,
-    now: &Facts,
+    now: &ObservedState,
     declared: &Declared,
 ) -> Result<Vec<Finding>, ScanError> {
     let mut compare = Compare {
@@ -58,21 +58,20 @@ struct Compare<'a> {
     root: &'a Root<'a>,
     packaged: &'a Packaged,
     declared: &'a Declared,
-    now: &'a Facts,
-    /// Packages that follow from others.
+    now: &'a ObservedState,
+    /// Packages that declared packages depend on.
     needed: BTreeSet<String>,
-    /// Links that update-alternatives has made.
+    /// Links that update-alternatives manages.
     alternatives: HashSet<String>,
-    /// What the scripts of RPMs enable.
+    /// Units that the scripts of RPMs enable.
     presets: Presets,
     findings: Vec<Finding>,
 }
 
-/// Something that nobody declares.
-struct Found<'a> {
+struct Undeclared<'a> {
     check: &'static str,
     severity: Severity,
-    /// A path, or the name of what has none.
+    /// The path, or the name of an account or a package.
     subject: &'a str,
     title: String,
     evidence: String,
@@ -80,19 +79,18 @@ struct Found<'a> {
 }
 
 impl Compare<'_> {
-    /// Reports something; the cause that is nearest to it follows what is seen.
-    fn report(&mut self, found: Found<'_>, nearest: Option<String>) {
-        let Found {
+    /// Adds a finding; a related declaration may explain it.
+    fn report(&mut self, item: Undeclared<'_>, related: Option<String>) {
+        let Undeclared {
             check,
             severity,
             subject,
             title,
             evidence,
             mend,
-        } = found;
+        } = item;
         let mut finding = Finding::new(check, format!("{check}:{subject}"), severity, title);
-        let cause = nearest.map_or_else(|| "no parent".to_owned(), |it| format!("nearest: {it}"));
-        finding.evidence = format!("{evidence}; {cause}");
+        finding.evidence = with_related(&evidence, related);
         mend.clone_into(&mut finding.mend);
         if subject.starts_with('/') {
             finding.path = Some(subject.to_owned());
@@ -100,10 +98,17 @@ impl Compare<'_> {
         self.findings.push(finding);
     }
 
-    /// What is declared nearest to a path, in words.
+    /// Describes the declaration that is nearest to a path.
     fn nearest(&self, path: &str) -> Option<String> {
         let near = self.declared.nearest(path)?;
-        Some(format!("{} has {}", near.by, near.path))
+        Some(format!("{} declares {}", near.by, near.path))
+    }
+}
+
+fn with_related(evidence: &str, related: Option<String>) -> String {
+    match related {
+        Some(related) => format!("{evidence}; related: {related}"),
+        None => format!("{evidence}; no related declaration"),
     }
 }
 

@@ -1,92 +1,87 @@
-//! What there is in a tree that somebody must have declared.
+//! The observed state of a tree: everything that has to be declared.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::watched_paths::{self, Place};
+use super::watched_paths::{self, WatchedPlace};
 use crate::disk::read::Kind;
 use crate::disk::tree::{Content, File};
 use crate::scan::integrity::{Checksum, Package, Packaged, sums, verify_some};
 use crate::scan::{Root, ScanError};
 
-/// What dpkg keeps of each package.
+/// Directory of the scripts and checksums that dpkg keeps of each package.
 const DATABASE: &[u8] = b"/var/lib/dpkg/info/";
-/// The attribute that has a file's capabilities.
+/// Extended attribute with the capabilities of a file.
 const CAPABILITY: &[u8] = b"security.capability";
-/// More than a hundred thousand users have.
-const LARGEST: u64 = 32 << 20;
+/// Maximum size of an account file: enough for several hundred thousand users.
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
-/// The facts of one tree.
+/// The observed state of one tree.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// What is installed.
+pub struct ObservedState {
     pub packages: Vec<Package>,
-    /// What is in the [places] and no package's, and packaged files that were changed.
-    pub paths: BTreeMap<Box<[u8]>, Print>,
-    /// MD5 of what is kept of each package, by file and the package's name: checksums and scripts, but not dpkg's lists,
-    /// which change with other packages.
-    pub database: BTreeMap<Kept, Checksum>,
-    /// Files that give more rights than their caller has.
+    /// Files in the watched [places] that belong to no package, and modified files of packages.
+    pub paths: BTreeMap<Box<[u8]>, Fingerprint>,
+    /// Checksums of the records of each package: its own checksums and scripts, but not dpkg's file lists, which change
+    /// with other packages.
+    pub database: BTreeMap<DatabaseRecord, Checksum>,
+    /// Files that give their caller more rights.
     pub privileged: BTreeMap<Box<[u8]>, Privilege>,
     /// Lines of `/etc/passwd` by name, without the password.
     pub users: BTreeMap<String, String>,
-    /// Groups with their numbers and members.
+    /// Gids and members of groups by name.
     pub groups: BTreeMap<String, (String, BTreeSet<String>)>,
 }
 
-/// What is kept of a package.
+/// Identifies a record of a package in the package database.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Kept {
-    /// Where.
+pub struct DatabaseRecord {
     pub path: Box<[u8]>,
-    /// The package's name.
+    /// Name of the package.
     pub package: String,
-    /// Of which version it is, where that is kept with it.
+    /// Version of the package, if the record contains it.
     pub version: Option<String>,
 }
 
-/// By what a path is known again.
+/// Properties of a file that tell whether it was changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Print {
-    /// What it is.
+pub struct Fingerprint {
     pub kind: Kind,
-    /// Its permissions.
     pub mode: u16,
-    /// Its owner.
     pub uid: u32,
-    /// What a link leads to.
+    /// Target of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// Of a regular file.
+    /// Checksum of a regular file.
     pub sum: Option<Checksum>,
 }
 
-/// What rights a file gives.
+/// The rights that a file gives its caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Privilege {
-    /// Its permissions, with those that make it privileged.
+    /// Permissions, including setuid and setgid.
     pub mode: u16,
-    /// Whom it becomes.
+    /// Uid and gid that a setuid or setgid program runs with.
     pub owner: (u32, u32),
-    /// Its capabilities, as the attribute has them.
+    /// The raw value of the attribute for capabilities.
     pub capabilities: Option<Vec<u8>>,
 }
 
-impl Facts {
-    /// Collects those of the base of an image: of its packaged files only those are verified that the image's facts name,
-    /// for what the image has as its packages say needs no comparison.
+impl ObservedState {
+    /// Collects the state of the base of an image. Only those packaged files are verified that differ in the image: others
+    /// need no comparison.
     ///
     /// # Errors
-    /// A file cannot be read.
-    pub fn of_base(root: &Root<'_>, image: &Self) -> Result<Self, ScanError> {
+    /// Fails if a file cannot be read.
+    pub fn collect_base(root: &Root<'_>, image: &Self) -> Result<Self, ScanError> {
         let packaged = verify_some(root, |path| image.paths.contains_key(path))?;
-        Self::of(root, &packaged)
+        Self::collect(root, &packaged)
     }
 
-    /// Collects them; `packaged` is what was verified of the same tree.
+    /// Collects the state of a tree; `packaged` is the result of verifying its packages.
     ///
     /// # Errors
-    /// A file cannot be read.
-    pub fn of(root: &Root<'_>, packaged: &Packaged) -> Result<Self, ScanError> {
-        let mut facts = Self {
+    /// Fails if a file cannot be read.
+    pub fn collect(root: &Root<'_>, packaged: &Packaged) -> Result<Self, ScanError> {
+        let mut state = Self {
             packages: packaged.packages.clone(),
             ..Self::default()
         };
@@ -95,7 +90,7 @@ impl Facts {
         for (path, index) in root.tree().paths() {
             let file = &files[index];
             if let Some(privilege) = privilege(file) {
-                facts.privileged.insert(path.into(), privilege);
+                state.privileged.insert(path.into(), privilege);
             }
             let known = subject(packaged, path, file).is_some() || is_database(path);
             if known && file.kind == Kind::File {
@@ -108,39 +103,39 @@ impl Facts {
         for (path, index) in root.tree().paths() {
             let file = &files[index];
             if let Some(&sum) = known.get(&index).filter(|_| is_database(path)) {
-                let kept = Kept {
+                let key = DatabaseRecord {
                     path: path.into(),
                     package: package_of(path),
                     version: None,
                 };
-                facts.database.insert(kept, sum);
+                state.database.insert(key, sum);
             }
             if subject(packaged, path, file).is_some() {
-                let print = print(file, known.get(&index).copied());
-                facts.paths.insert(path.into(), print);
+                let fingerprint = fingerprint(file, known.get(&index).copied());
+                state.paths.insert(path.into(), fingerprint);
             }
         }
         for record in &packaged.records {
-            let kept = Kept {
+            let key = DatabaseRecord {
                 path: record.path.clone(),
                 package: record.package.clone(),
                 version: Some(record.version.clone()),
             };
-            facts.database.insert(kept, Checksum::Md5(record.sum));
+            state.database.insert(key, Checksum::Md5(record.sum));
         }
         for modified in &packaged.modified {
             if let Some(file) = root.get(&modified.path) {
-                let print = print(file, Some(modified.sum));
-                facts.paths.insert(modified.path.clone(), print);
+                let fingerprint = fingerprint(file, Some(modified.sum));
+                state.paths.insert(modified.path.clone(), fingerprint);
             }
         }
-        facts.read_accounts(root)?;
-        Ok(facts)
+        state.read_accounts(root)?;
+        Ok(state)
     }
 
     fn read_accounts(&mut self, root: &Root<'_>) -> Result<(), ScanError> {
         let text = |path: &[u8]| -> Result<String, ScanError> {
-            let bytes = root.read(path, LARGEST)?.unwrap_or_default();
+            let bytes = root.read(path, MAX_FILE_BYTES)?.unwrap_or_default();
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
         for line in text(b"/etc/passwd")?.lines() {
@@ -150,7 +145,7 @@ impl Facts {
         }
         for line in text(b"/etc/group")?.lines() {
             if let [name, _, gid, members] = line.split(':').collect::<Vec<_>>()[..] {
-                let members = members.split(',').filter(|it| !it.is_empty());
+                let members = members.split(',').filter(|member| !member.is_empty());
                 let members = members.map(str::to_owned).collect();
                 self.groups
                     .insert(name.to_owned(), (gid.to_owned(), members));
@@ -159,10 +154,11 @@ impl Facts {
         Ok(())
     }
 
-    /// The versions of a package that are installed.
+    /// Returns the installed versions of a package.
     pub fn versions<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
-        let packages = self.packages.iter().filter(move |it| it.name == name);
-        packages.map(|it| it.version.as_str())
+        let packages = self.packages.iter();
+        let packages = packages.filter(move |package| package.name == name);
+        packages.map(|package| package.version.as_str())
     }
 }
 
@@ -170,8 +166,8 @@ fn is_database(path: &[u8]) -> bool {
     path.starts_with(DATABASE) && !path.ends_with(b".list")
 }
 
-/// The package that a file of dpkg's is about: `libc6:amd64.md5sums`. The name of a package may have dots, the kind of a
-/// file has none.
+/// Returns the package that a file of dpkg belongs to: `libc6:amd64.md5sums`. The name of a package may have dots, the
+/// extension has none.
 fn package_of(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     let name = text.rsplit('/').next().unwrap_or_default();
@@ -179,18 +175,22 @@ fn package_of(path: &[u8]) -> String {
     stem.split(':').next().unwrap_or(stem).to_owned()
 }
 
-/// The place of a path that somebody besides packages must have declared.
-pub(super) fn subject(packaged: &Packaged, path: &[u8], file: &File) -> Option<&'static Place> {
+/// Returns the watched place of a path, unless it belongs to a package or is a directory.
+pub(super) fn subject(
+    packaged: &Packaged,
+    path: &[u8],
+    file: &File,
+) -> Option<&'static WatchedPlace> {
     if file.kind == Kind::Directory || packaged.owner(path).is_some() {
         return None;
     }
-    // A unit that is switched off starts nothing.
+    // A masked unit starts nothing.
     let off = matches!(&file.content, Content::Link(target) if target == b"/dev/null");
-    watched_paths::of(path).filter(|_| !off)
+    watched_paths::place_of(path).filter(|_| !off)
 }
 
-fn print(file: &File, sum: Option<Checksum>) -> Print {
-    Print {
+fn fingerprint(file: &File, sum: Option<Checksum>) -> Fingerprint {
+    Fingerprint {
         kind: file.kind,
         mode: file.mode,
         uid: file.uid,
@@ -203,13 +203,14 @@ fn print(file: &File, sum: Option<Checksum>) -> Print {
 }
 
 fn privilege(file: &File) -> Option<Privilege> {
-    let capabilities = file.xattrs.iter().find(|it| it.name == CAPABILITY);
-    // A group's bit without the one to execute once meant mandatory locks.
+    let mut xattrs = file.xattrs.iter();
+    let capabilities = xattrs.find(|xattr| xattr.name == CAPABILITY);
+    // Without the group's execute bit, setgid stands for mandatory locking.
     let set = file.mode & 0o4000 != 0 || file.mode & 0o2010 == 0o2010;
     let is = file.kind == Kind::File && (set || capabilities.is_some());
     is.then(|| Privilege {
         mode: file.mode,
         owner: (file.uid, file.gid),
-        capabilities: capabilities.map(|it| it.value.clone()),
+        capabilities: capabilities.map(|xattr| xattr.value.clone()),
     })
 }

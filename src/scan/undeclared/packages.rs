@@ -1,8 +1,8 @@
-//! Packages and versions that are in neither base nor lock.
+//! Packages and versions that are neither in the base nor in the lock file.
 
 use std::collections::BTreeSet;
 
-use super::{Compare, Found, Severity};
+use super::{Compare, Severity, Undeclared};
 use crate::scan::integrity::Package;
 
 impl Compare<'_> {
@@ -12,37 +12,34 @@ impl Compare<'_> {
                 continue;
             }
             let before: Vec<_> = self.declared.base.versions(&package.name).collect();
-            let locked = self
-                .declared
-                .packages
-                .iter()
-                .find(|it| it.name == package.name);
-            let locked = locked.and_then(|it| it.exact.as_ref());
+            let mut declared = self.declared.packages.iter();
+            let locked = declared.find(|declared| declared.name == package.name);
+            let locked = locked.and_then(|locked| locked.exact.as_ref());
             let Package { name, version, .. } = package;
             let (check, evidence) = match (locked, before.first()) {
                 (Some((locked, _)), _) => (
                     "undeclared-version",
-                    format!("{version} is installed, the lock has {locked}"),
+                    format!("{version} is installed; the lock file has {locked}"),
                 ),
                 (None, Some(before)) => (
                     "undeclared-version",
-                    format!("{version} is installed, the base has {before}, the lock has none"),
+                    format!("{version} is installed; the base has {before}, the lock file none"),
                 ),
                 (None, None) => (
                     "undeclared-package",
-                    format!("{version} is installed; neither base nor lock has it"),
+                    format!("{version} is installed; neither the base nor the lock file has it"),
                 ),
             };
-            let found = Found {
+            let item = Undeclared {
                 check,
                 severity: Severity::High,
                 subject: name,
-                title: format!("nobody has declared {name} {version}"),
+                title: format!("undeclared package {name} {version}"),
                 evidence,
-                mend: "declare it (`[packages.apt] install`) and lock it, or take it out of the step that installs it",
+                mend: "declare it (`[packages.apt] install`) and lock it, or remove it from the step that installs it",
             };
             let parent = self.parent(name);
-            self.report(found, parent);
+            self.report(item, parent);
             if let Some(finding) = self.findings.last_mut() {
                 finding.package = Some(name.clone());
                 finding.version = Some(version.clone());
@@ -51,15 +48,15 @@ impl Compare<'_> {
     }
 
     fn is_declared(&self, package: &Package) -> bool {
-        let locked = self.declared.packages.iter().any(|it| {
-            let exact = it.exact.as_ref();
-            it.name == package.name
+        let locked = self.declared.packages.iter().any(|declared| {
+            let exact = declared.exact.as_ref();
+            declared.name == package.name
                 && exact.is_none_or(|(version, architecture)| {
                     *version == package.version && *architecture == package.architecture
                 })
         });
-        let same = |it: &Package| {
-            (&it.name, &it.version, &it.architecture)
+        let same = |other: &Package| {
+            (&other.name, &other.version, &other.architecture)
                 == (&package.name, &package.version, &package.architecture)
         };
         locked
@@ -67,32 +64,31 @@ impl Compare<'_> {
             || self.declared.base.packages.iter().any(same)
     }
 
-    /// What packages need that are declared by name only, and what that needs in turn; a lock has it itself.
+    /// Returns the packages declared by name only, with all their dependencies; a lock file lists dependencies itself.
     pub(super) fn needed(&self) -> BTreeSet<String> {
-        let by_name = self
-            .declared
-            .packages
-            .iter()
-            .filter(|it| it.exact.is_none());
-        let mut todo: Vec<&str> = by_name.map(|it| it.name.as_str()).collect();
+        let declared = self.declared.packages.iter();
+        let by_name = declared.filter(|package| package.exact.is_none());
+        let mut todo: Vec<&str> = by_name.map(|package| package.name.as_str()).collect();
         let mut needed = BTreeSet::new();
         while let Some(name) = todo.pop() {
             if needed.insert(name.to_owned()) {
-                let packages = self.now.packages.iter().filter(|it| it.name == name);
-                todo.extend(packages.flat_map(|it| &it.needs).map(String::as_str));
+                let packages = self.now.packages.iter();
+                let packages = packages.filter(|package| package.name == name);
+                todo.extend(
+                    packages
+                        .flat_map(|package| &package.needs)
+                        .map(String::as_str),
+                );
             }
         }
         needed
     }
 
-    /// A declared package that needs this one.
+    /// Returns a declared package that depends on this one.
     fn parent(&self, name: &str) -> Option<String> {
-        let mut parents = self
-            .now
-            .packages
-            .iter()
-            .filter(|it| it.needs.iter().any(|need| need == name));
-        let parent = parents.find(|it| self.is_declared(it))?;
-        Some(format!("{} needs it", parent.name))
+        let packages = self.now.packages.iter();
+        let mut parents = packages.filter(|package| package.needs.iter().any(|need| need == name));
+        let parent = parents.find(|package| self.is_declared(package))?;
+        Some(format!("{} depends on it", parent.name))
     }
 }

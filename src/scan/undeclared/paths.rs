@@ -1,15 +1,16 @@
-//! Files, units, sources of packages, changed files of packages, and programs with more rights than their caller.
+//! Undeclared files, units, package sources and privileged programs, and modified files of packages.
 
 use std::collections::HashSet;
 
-use super::observed::{Kept, Privilege, subject};
-use super::watched_paths::Place;
-use super::{Compare, Found, LARGEST, ScanError, Severity};
+use super::observed::{DatabaseRecord, Privilege, subject};
+use super::watched_paths::WatchedPlace;
+use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, with_related};
 use crate::disk::tree::{Content, File};
+use crate::distro::python::source_of_compiled;
 
-const FILES: &str = "declare it: `[[files]]`, or `creates` in the step that makes it";
-/// Where units are enabled, of the system and of its users, and where deb-systemd-helper keeps what it has enabled there for
-/// packages, under the same names.
+const FILES: &str = "declare it with `[[files]]`, or with `creates` in the step that creates it";
+/// Directories of enabled units, and those where deb-systemd-helper records under the same names what it enabled for
+/// packages.
 const ENABLED: [(&str, &str); 2] = [
     (
         "/etc/systemd/system",
@@ -30,35 +31,40 @@ impl Compare<'_> {
                 continue;
             };
             if self.now.paths.get(path) == self.declared.base.paths.get(path)
-                || self.is_made(place, path, file)?
+                || self.is_explained(place, path, file)?
             {
                 continue;
             }
             let text = String::from_utf8_lossy(path);
             let changed = self.declared.base.paths.contains_key(path);
             let evidence = match (&file.content, changed) {
-                (_, true) => "it is not what the base has".to_owned(),
+                (_, true) => "differs from the base".to_owned(),
                 (Content::Link(target), _) => {
                     format!("leads to {}", String::from_utf8_lossy(target))
                 }
                 _ => format!("{} bytes, mode {:04o}", file.content.size(), file.mode),
             };
-            let found = Found {
+            let item = Undeclared {
                 check: place.check,
                 severity: Severity::High,
                 subject: &text,
-                title: format!("nobody has declared {}", place.what),
+                title: format!("undeclared {}", place.what),
                 evidence,
                 mend: FILES,
             };
             let nearest = self.nearest(&text);
-            self.report(found, nearest);
+            self.report(item, nearest);
         }
         Ok(())
     }
 
-    /// Whether the template, a package's scripts or a declared file have made it.
-    fn is_made(&self, place: &Place, path: &[u8], file: &File) -> Result<bool, ScanError> {
+    /// Returns whether the template, a package's scripts or a declared file account for a path.
+    fn is_explained(
+        &self,
+        place: &WatchedPlace,
+        path: &[u8],
+        file: &File,
+    ) -> Result<bool, ScanError> {
         let text = String::from_utf8_lossy(path);
         if self.declared.path(&text).is_some() {
             return Ok(true);
@@ -71,40 +77,40 @@ impl Compare<'_> {
         if place.check == "undeclared-repository" {
             return self.is_repository(path, &text);
         }
-        Ok(self.is_compiled(&text))
+        Ok(self.is_compiled(path))
     }
 
-    /// A link to `/etc/alternatives` that update-alternatives has in its books.
+    /// Returns whether a path is a link to `/etc/alternatives` that update-alternatives manages.
     fn is_alternative(&self, path: &str, target: &[u8]) -> bool {
         let chosen = target.starts_with(b"/etc/alternatives/") && self.alternatives.contains(path);
         let real = self.root.resolve(target).filter(|_| chosen);
         real.is_some_and(|real| self.is_accounted(&real))
     }
 
-    /// The links that update-alternatives has in its books: dpkg's, and that of systems with RPM.
+    /// Returns the links that update-alternatives manages: dpkg's, and that of systems with RPM.
     pub(super) fn alternatives(&self) -> Result<HashSet<String>, ScanError> {
         let mut links = HashSet::new();
-        let books = [&b"/var/lib/dpkg/alternatives"[..], b"/var/lib/alternatives"];
-        for (path, book) in books.iter().flat_map(|books| self.root.children(books)) {
-            let text = self.root.content(path, book, LARGEST)?;
+        let states = [&b"/var/lib/dpkg/alternatives"[..], b"/var/lib/alternatives"];
+        for (path, state) in states
+            .iter()
+            .flat_map(|directory| self.root.children(directory))
+        {
+            let text = self.root.content(path, state, MAX_FILE_BYTES)?;
             let text = String::from_utf8_lossy(&text);
-            links.extend(
-                text.lines()
-                    .filter(|line| line.starts_with('/'))
-                    .map(str::to_owned),
-            );
+            let paths = text.lines().filter(|line| line.starts_with('/'));
+            links.extend(paths.map(str::to_owned));
         }
         Ok(links)
     }
 
-    /// A path that a package, the base or the template has.
+    /// Returns whether a package, the base or the template has a path.
     fn is_accounted(&self, path: &[u8]) -> bool {
         self.packaged.owner(path).is_some()
             || self.declared.base.paths.contains_key(path)
             || self.declared.path(&String::from_utf8_lossy(path)).is_some()
     }
 
-    /// A unit of a package that the package itself has enabled.
+    /// Returns whether a link enables a unit as its package asks for.
     fn is_enabled(&self, path: &[u8], text: &str) -> bool {
         let state = ENABLED.iter().find_map(|(units, enabled)| {
             let rest = text.strip_prefix(units)?;
@@ -118,7 +124,7 @@ impl Compare<'_> {
             || self.presets.enable(text, &String::from_utf8_lossy(&unit))
     }
 
-    /// The files that a declared source of packages has, with nothing in them but its own URI.
+    /// Returns whether a file belongs to a declared package source, and contains no URI but its own.
     fn is_repository(&self, path: &[u8], text: &str) -> Result<bool, ScanError> {
         for (name, uri) in &self.declared.repositories {
             let key = ["/etc/apt/keyrings/", "/etc/pki/rpm-gpg/RPM-GPG-KEY-"]
@@ -135,7 +141,7 @@ impl Compare<'_> {
             let source = text == format!("/etc/apt/sources.list.d/{name}.sources")
                 || text == format!("/etc/yum.repos.d/{name}.repo");
             if source {
-                let content = self.root.read(path, LARGEST)?.unwrap_or_default();
+                let content = self.root.read(path, MAX_FILE_BYTES)?.unwrap_or_default();
                 let content = String::from_utf8_lossy(&content);
                 let mut uris = content
                     .split_whitespace()
@@ -151,17 +157,13 @@ impl Compare<'_> {
         Ok(false)
     }
 
-    /// What Python has made of a module that is accounted for.
-    fn is_compiled(&self, path: &str) -> bool {
-        let Some((directory, name)) = path.split_once("/__pycache__/") else {
-            return false;
-        };
-        let module = name.split('.').next().unwrap_or_default();
-        let source = format!("{directory}/{module}.py");
-        self.root.get(source.as_bytes()).is_some() && self.is_accounted(source.as_bytes())
+    /// Returns whether a path is the compiled form of an explained Python module.
+    fn is_compiled(&self, path: &[u8]) -> bool {
+        source_of_compiled(path)
+            .is_some_and(|source| self.root.get(&source).is_some() && self.is_accounted(&source))
     }
 
-    /// Packaged files that somebody has changed.
+    /// Reports modified files of packages.
     pub(super) fn modified(&mut self) {
         for modified in &self.packaged.modified {
             let text = String::from_utf8_lossy(&modified.path);
@@ -172,50 +174,47 @@ impl Compare<'_> {
                 continue;
             }
             let mut finding = modified.finding();
-            let cause = self
-                .nearest(&text)
-                .map_or_else(|| "no parent".to_owned(), |it| format!("nearest: {it}"));
-            finding.evidence = format!("{}; {cause}", finding.evidence);
+            finding.evidence = with_related(&finding.evidence, self.nearest(&text));
             self.findings.push(finding);
         }
     }
 
-    /// What is kept of packages that the base has in the same version: whoever changes checksums hides other changes.
+    /// Reports changed records of packages whose version is that of the base: changed checksums hide other changes.
     pub(super) fn database(&mut self) {
         let (now, base) = (self.now, &self.declared.base);
-        for (kept, sum) in &now.database {
-            let Kept {
+        for (record, sum) in &now.database {
+            let DatabaseRecord {
                 path,
                 package,
                 version,
-            } = kept;
-            let before = base.database.get(kept);
+            } = record;
+            let before = base.database.get(record);
             let mut versions = now.versions(package);
             let same = if version.is_some() {
                 before.is_some()
             } else {
-                versions.any(|version| base.versions(package).any(|it| it == version))
+                versions.any(|version| base.versions(package).any(|before| before == version))
             };
             if !same || before == Some(sum) {
                 continue;
             }
             let text = String::from_utf8_lossy(path);
-            let found = Found {
+            let item = Undeclared {
                 check: "modified-package-database",
                 severity: Severity::High,
                 subject: &text,
-                title: format!("what is kept of the package {package} was changed"),
-                evidence: "the base has the same version, with something else here".to_owned(),
-                mend: "find out what changed it, and build again without that",
+                title: format!("modified database record of the package {package}"),
+                evidence: "the base has the same version with a different record".to_owned(),
+                mend: "find the step that changes it, and build again without it",
             };
-            self.report(found, None);
+            self.report(item, None);
             if let Some(finding) = self.findings.last_mut() {
                 finding.package = Some(package.clone());
             }
         }
     }
 
-    /// Files with rights that neither the base nor a new package has given them.
+    /// Reports files with rights that come neither from the base nor from a new package.
     pub(super) fn privileged(&mut self) {
         let now = self.now;
         for (path, privilege) in &now.privileged {
@@ -233,25 +232,25 @@ impl Compare<'_> {
             } = privilege;
             let (check, what) = match capabilities {
                 Some(_) => ("undeclared-capability", "capabilities"),
-                None => ("undeclared-setuid", "another owner's rights"),
+                None => ("undeclared-setuid", "setuid or setgid"),
             };
-            let found = Found {
+            let item = Undeclared {
                 check,
                 severity: Severity::High,
                 subject: &text,
-                title: format!("nobody has declared a program with {what}"),
+                title: format!("undeclared program with {what}"),
                 evidence: format!("mode {mode:04o}, uid {uid}, gid {gid}"),
                 mend: FILES,
             };
             let owner = self.packaged.owner(path);
-            let nearest =
-                owner.map(|package| format!("{package} has the file, without these rights"));
-            let nearest = nearest.or_else(|| self.nearest(&text));
-            self.report(found, nearest);
+            let owner = owner.map(|package| format!("{package} has the file without these rights"));
+            let related = owner.or_else(|| self.nearest(&text));
+            self.report(item, related);
         }
     }
 
-    /// dpkg does not say which rights a package's files have; what the base had of the same version does.
+    /// Returns whether a new package has a path: dpkg does not record the rights of files, so only packages of the base can
+    /// be compared.
     fn is_of_new_package(&self, path: &[u8]) -> bool {
         let owner = self.packaged.owner(path);
         owner.is_some_and(|package| self.is_new(package))

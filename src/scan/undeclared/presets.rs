@@ -1,11 +1,12 @@
-//! Which units the scripts of RPMs enable: they ask systemd for its presets (systemd.preset(5)).
+//! Units that the scripts of RPMs enable by systemd's presets (systemd.preset(5)).
 
 use std::collections::BTreeMap;
 
-use super::{LARGEST, Root, ScanError};
+use super::{MAX_FILE_BYTES, Root, ScanError};
 
-/// Where units are enabled, with what decides over them: the first that has a file of a name has its text.
-const PLACES: [(&str, [&str; 2]); 2] = [
+/// Directories of enabled units, each with its directories of presets. A file in the first hides one of the same name in
+/// the second.
+const UNIT_DIRECTORIES: [(&str, [&str; 2]); 2] = [
     (
         "/etc/systemd/system/",
         [
@@ -22,20 +23,19 @@ const PLACES: [(&str, [&str; 2]); 2] = [
 /// Presets of the system and of its users.
 #[derive(Default)]
 pub struct Presets {
-    /// Lines of all files in order: whether to enable, and which units.
+    /// The lines of all files in order: enable or disable, and a glob of units.
     lines: [Vec<(bool, String)>; 2],
-    /// dpkg's packages do not ask for them.
+    /// False on systems with dpkg, whose packages ignore presets.
     asked: bool,
 }
 
 impl Presets {
-    /// Reads them, on a system with RPM alone.
     pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
         let mut presets = Self {
             asked: root.get(b"/var/lib/dpkg/status").is_none(),
             ..Self::default()
         };
-        for ((_, directories), lines) in PLACES.iter().zip(&mut presets.lines) {
+        for ((_, directories), lines) in UNIT_DIRECTORIES.iter().zip(&mut presets.lines) {
             let mut files = BTreeMap::new();
             for directory in directories {
                 for (path, file) in root.children(directory.as_bytes()) {
@@ -46,7 +46,7 @@ impl Presets {
                 }
             }
             for (path, file) in files.into_values() {
-                let text = root.content(path, file, LARGEST)?;
+                let text = root.content(path, file, MAX_FILE_BYTES)?;
                 let text = String::from_utf8_lossy(&text);
                 lines.extend(text.lines().filter_map(|line| {
                     let mut words = line.split_whitespace();
@@ -62,9 +62,11 @@ impl Presets {
         Ok(presets)
     }
 
-    /// Whether a link that enables a unit of a package is as the presets have it. What no line names is enabled.
+    /// Returns whether the presets enable a unit of a package with this link. Units that no line names are enabled.
     pub fn enable(&self, link: &str, unit: &str) -> bool {
-        let place = PLACES.iter().position(|(place, _)| link.starts_with(place));
+        let place = UNIT_DIRECTORIES
+            .iter()
+            .position(|(place, _)| link.starts_with(place));
         let Some(place) = place.filter(|_| self.asked) else {
             return false;
         };

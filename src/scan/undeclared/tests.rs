@@ -1,7 +1,8 @@
-//! A base, what is declared on top of it, and what else somebody has done.
+//! A base, declarations on top of it, and undeclared changes.
 
 use std::collections::BTreeMap;
 
+use super::declared::DeclaredPath;
 use super::*;
 use crate::digest::Digest;
 use crate::disk::read::{Kind, Xattr};
@@ -132,9 +133,9 @@ fn inputs() -> Inputs {
 fn declared() -> Declared {
     let tree = base();
     let root = tree.root();
-    let facts = Facts::of(&root, &verify(&root).unwrap()).unwrap();
+    let facts = ObservedState::collect(&root, &verify(&root).unwrap()).unwrap();
     let mut declared = Declared::new(facts, None, &inputs());
-    // As a lock has it.
+    // With the version from a lock file.
     declared.packages[0].exact = Some(("2".to_owned(), "amd64".to_owned()));
     declared
 }
@@ -142,18 +143,18 @@ fn declared() -> Declared {
 fn found(tree: &Planted, declared: &Declared) -> BTreeMap<String, String> {
     let root = tree.root();
     let packaged = verify(&root).unwrap();
-    let now = Facts::of(&root, &packaged).unwrap();
+    let now = ObservedState::collect(&root, &packaged).unwrap();
     let findings = check(&root, &packaged, &now, declared).unwrap();
     // Of the base no more need be known than what the image asks for.
     let declared = Declared {
-        base: Facts::of_base(&base().root(), &now).unwrap(),
+        base: ObservedState::collect_base(&base().root(), &now).unwrap(),
         ..declared.clone()
     };
     let sparing = check(&root, &packaged, &now, &declared).unwrap();
     assert_eq!(findings, sparing);
     findings
         .into_iter()
-        .map(|it| (it.id, it.evidence))
+        .map(|finding| (finding.id, finding.evidence))
         .collect()
 }
 
@@ -163,20 +164,49 @@ fn nothing_is_found_where_everything_is_declared() {
     assert_eq!(found(&base(), &declared()), BTreeMap::new());
 }
 
-/// What is found, words of its evidence, and how it comes about.
+/// The cases of one file: id of the finding, part of its evidence, path, mode in octal, content.
+const FILE_CASES: &str = r"
+undeclared-program:/usr/local/bin/x | related: `[[files]]` declares /usr/local/bin/hello | /usr/local/bin/x | 755 | x
+undeclared-program:/usr/local/bin/kept | differs from the base | /usr/local/bin/kept | 755 | other
+undeclared-program:/usr/local/bin/kept | differs from the base | /usr/local/bin/kept | 777 | of the base
+undeclared-file:/opt/apple/x | 1 bytes | /opt/apple/x | 644 | x
+undeclared-file:/usr/local/lib/x.so | no related declaration | /usr/local/lib/x.so | 644 | x
+undeclared-unit:/etc/systemd/system/x.service | no related declaration | /etc/systemd/system/x.service | 644 | x
+undeclared-start:/etc/cron.d/x | no related declaration | /etc/cron.d/x | 644 | x
+undeclared-access:/etc/sudoers.d/x | no related declaration | /etc/sudoers.d/x | 440 | x
+undeclared-repository:/etc/apt/sources.list | differs from the base | /etc/apt/sources.list | 644 | deb http://example.org/other x main\n
+undeclared-repository:/etc/apt/sources.list.d/tools.sources | mode 0644 | /etc/apt/sources.list.d/tools.sources | 644 | Types: deb\nURIs: https://example.org/tools https://example.org/other\n
+undeclared-repository:/etc/apt/keyrings/other.asc | no related declaration | /etc/apt/keyrings/other.asc | 644 | x
+undeclared-repository:/etc/pki/rpm-gpg/RPM-GPG-KEY-other | no related declaration | /etc/pki/rpm-gpg/RPM-GPG-KEY-other | 644 | x
+undeclared-setuid:/srv/sh | mode 4755 | /srv/sh | 4755 | x
+undeclared-setuid:/usr/bin/tool | base has the file without these rights | /usr/bin/tool | 4755 | abc
+undeclared-user:debian | 1000 | /etc/passwd | 644 | {PASSWD}debian:x:1000:1000::/:/bin/sh\n
+undeclared-user:root | is now | /etc/passwd | 644 | root:x:0:0:root:/root:/bin/zsh\n
+undeclared-group:extra | gid 7 | /etc/group | 644 | root:x:0:\nsudo:x:27:\nextra:x:7:\n
+undeclared-group:sudo/web | new member | /etc/group | 644 | root:x:0:\nsudo:x:27:web\n
+modified-package-database:/var/lib/dpkg/info/base.md5sums | the same version | /var/lib/dpkg/info/base.md5sums | 644 | {ABC}  usr/bin/su\n
+modified-package-database:/var/lib/dpkg/info/base.prerm | the same version | /var/lib/dpkg/info/base.prerm | 755 | true
+modified-package-file:/usr/bin/tool | no related declaration | /usr/bin/tool | 755 | abd
+";
+
+/// Id of a finding, part of its evidence, and the change that causes it.
 type Case = (&'static str, &'static str, fn(Planted) -> Planted);
 
-const CASES: &[Case] = &[
-    ("undeclared-package:extra", "no parent", |tree| {
-        tree.file(
-            "/var/lib/dpkg/status",
-            0o644,
-            status(&[BASE, WEB, ("extra", "1", "")]),
-        )
-    }),
+const OTHER_CASES: &[Case] = &[
     (
         "undeclared-package:extra",
-        "nearest: web needs it",
+        "no related declaration",
+        |tree| {
+            tree.file(
+                "/var/lib/dpkg/status",
+                0o644,
+                status(&[BASE, WEB, ("extra", "1", "")]),
+            )
+        },
+    ),
+    (
+        "undeclared-package:extra",
+        "related: web depends on it",
         |tree| {
             tree.file(
                 "/var/lib/dpkg/status",
@@ -192,7 +222,7 @@ const CASES: &[Case] = &[
             status(&[("base", "1.1", ""), WEB]),
         )
     }),
-    ("undeclared-version:web", "the lock has 2", |tree| {
+    ("undeclared-version:web", "the lock file has 2", |tree| {
         tree.file(
             "/var/lib/dpkg/status",
             0o644,
@@ -200,32 +230,15 @@ const CASES: &[Case] = &[
         )
     }),
     (
-        "undeclared-program:/usr/local/bin/x",
-        "nearest: `[[files]]` has /usr/local/bin/hello",
-        |tree| tree.file("/usr/local/bin/x", 0o755, "x"),
-    ),
-    ("undeclared-program:/usr/bin/x", "no parent", |tree| {
-        tree.link("/usr/bin/x", "/opt/app/x")
-    }),
-    ("undeclared-program:/usr/bin/vi", "no parent", |tree| {
-        tree.link("/usr/bin/vi", "/etc/alternatives/vi")
-    }),
-    (
-        "undeclared-program:/usr/local/bin/kept",
-        "not what the base has",
-        |tree| tree.file("/usr/local/bin/kept", 0o755, "other"),
+        "undeclared-program:/usr/bin/x",
+        "no related declaration",
+        |tree| tree.link("/usr/bin/x", "/opt/app/x"),
     ),
     (
-        "undeclared-program:/usr/local/bin/kept",
-        "not what the base has",
-        |tree| tree.file("/usr/local/bin/kept", 0o777, "of the base"),
+        "undeclared-program:/usr/bin/vi",
+        "no related declaration",
+        |tree| tree.link("/usr/bin/vi", "/etc/alternatives/vi"),
     ),
-    ("undeclared-file:/opt/apple/x", "1 bytes", |tree| {
-        tree.file("/opt/apple/x", 0o644, "x")
-    }),
-    ("undeclared-file:/usr/local/lib/x.so", "no parent", |tree| {
-        tree.file("/usr/local/lib/x.so", 0o644, "x")
-    }),
     (
         "undeclared-unit:/etc/systemd/system/multi-user.target.wants/off.service",
         "leads to",
@@ -247,102 +260,34 @@ const CASES: &[Case] = &[
         },
     ),
     (
-        "undeclared-unit:/etc/systemd/system/x.service",
-        "no parent",
-        |tree| tree.file("/etc/systemd/system/x.service", 0o644, "x"),
+        "undeclared-capability:/srv/ping",
+        "no related declaration",
+        |tree| tree.with("/srv/ping", capable()),
     ),
-    ("undeclared-start:/etc/cron.d/x", "no parent", |tree| {
-        tree.file("/etc/cron.d/x", 0o644, "x")
-    }),
-    ("undeclared-access:/etc/sudoers.d/x", "no parent", |tree| {
-        tree.file("/etc/sudoers.d/x", 0o440, "x")
-    }),
-    (
-        "undeclared-repository:/etc/apt/sources.list",
-        "not what the base has",
-        |tree| {
-            tree.file(
-                "/etc/apt/sources.list",
-                0o644,
-                "deb http://example.org/other x main\n",
-            )
-        },
-    ),
-    (
-        "undeclared-repository:/etc/apt/sources.list.d/tools.sources",
-        "mode 0644",
-        |tree| {
-            tree.file(
-                "/etc/apt/sources.list.d/tools.sources",
-                0o644,
-                "Types: deb\nURIs: https://example.org/tools https://example.org/other\n",
-            )
-        },
-    ),
-    (
-        "undeclared-repository:/etc/apt/keyrings/other.asc",
-        "no parent",
-        |tree| tree.file("/etc/apt/keyrings/other.asc", 0o644, "x"),
-    ),
-    (
-        "undeclared-repository:/etc/pki/rpm-gpg/RPM-GPG-KEY-other",
-        "no parent",
-        |tree| tree.file("/etc/pki/rpm-gpg/RPM-GPG-KEY-other", 0o644, "x"),
-    ),
-    ("undeclared-setuid:/srv/sh", "mode 4755", |tree| {
-        tree.file("/srv/sh", 0o4755, "x")
-    }),
-    (
-        "undeclared-setuid:/usr/bin/tool",
-        "base has the file, without these rights",
-        |tree| tree.file("/usr/bin/tool", 0o4755, "abc"),
-    ),
-    ("undeclared-capability:/srv/ping", "no parent", |tree| {
-        tree.with("/srv/ping", capable())
-    }),
-    ("undeclared-user:debian", "1000", |tree| {
-        tree.file(
-            "/etc/passwd",
-            0o644,
-            format!("{PASSWD}debian:x:1000:1000::/:/bin/sh\n"),
-        )
-    }),
-    ("undeclared-user:root", "is now", |tree| {
-        tree.file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/zsh\n")
-    }),
-    ("undeclared-group:extra", "gid 7", |tree| {
-        tree.file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\nextra:x:7:\n")
-    }),
-    ("undeclared-group:sudo/web", "new member", |tree| {
-        tree.file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:web\n")
-    }),
-    (
-        "modified-package-database:/var/lib/dpkg/info/base.md5sums",
-        "the same version",
-        |tree| {
-            tree.file(
-                "/var/lib/dpkg/info/base.md5sums",
-                0o644,
-                format!("{ABC}  usr/bin/su\n"),
-            )
-        },
-    ),
-    (
-        "modified-package-database:/var/lib/dpkg/info/base.prerm",
-        "the same version",
-        |tree| tree.file("/var/lib/dpkg/info/base.prerm", 0o755, "true"),
-    ),
-    ("modified-package-file:/usr/bin/tool", "no parent", |tree| {
-        tree.file("/usr/bin/tool", 0o755, "abd")
-    }),
 ];
+
+/// Returns id, part of the evidence and the tree of each case.
+fn cases() -> impl Iterator<Item = (&'static str, &'static str, Planted)> {
+    let lines = FILE_CASES.lines().filter(|line| !line.is_empty());
+    let files = lines.map(|line| match line.split(" | ").collect::<Vec<_>>()[..] {
+        [id, words, path, mode, content] => {
+            let content = content.replace(r"\n", "\n");
+            let content = content.replace("{PASSWD}", PASSWD).replace("{ABC}", ABC);
+            let mode = u16::from_str_radix(mode, 8).unwrap();
+            (id, words, built().file(path, mode, content))
+        }
+        _ => panic!("not five columns: {line}"),
+    });
+    let others = OTHER_CASES.iter();
+    files.chain(others.map(|(id, words, plant)| (*id, *words, plant(built()))))
+}
 
 #[test]
 fn what_nobody_has_declared_is_found_with_its_nearest_cause() {
-    for (id, words, plant) in CASES {
-        let found = found(&plant(built()), &declared());
+    for (id, words, tree) in cases() {
+        let found = found(&tree, &declared());
         assert!(found.len() == 1, "{id}: {found:?}");
-        let evidence = found.get(*id).unwrap_or_else(|| panic!("{id}: {found:?}"));
+        let evidence = found.get(id).unwrap_or_else(|| panic!("{id}: {found:?}"));
         assert!(evidence.contains(words), "{id}: {evidence}");
     }
 }
@@ -351,7 +296,7 @@ fn what_nobody_has_declared_is_found_with_its_nearest_cause() {
 fn every_place_has_a_case() {
     for place in watched_paths::PLACES {
         assert!(
-            CASES.iter().any(|(id, ..)| id.starts_with(place.check)),
+            cases().any(|(id, ..)| id.starts_with(place.check)),
             "{}",
             place.check
         );
@@ -456,7 +401,7 @@ fn rpm_system(programs: &[&str], preset: &str) -> Planted {
         .file("/etc/group", 0o644, "root:x:0:\nsudo:x:27:\nweb:x:101:\n")
 }
 
-/// What it is made from: it has one package, and no `web`.
+/// The base of [`rpm_system`], with one package, without `web`.
 fn rpm_base(more: &[u8]) -> Planted {
     let database = rpm_database(more, &large_header());
     Planted::default()
@@ -471,14 +416,17 @@ fn what_an_rpm_brings_is_declared_with_it() {
     let base = rpm_base(&key);
     let found = |tree: &Planted, exact: &str| {
         let root = base.root();
-        let facts = Facts::of(&root, &verify(&root).unwrap()).unwrap();
+        let facts = ObservedState::collect(&root, &verify(&root).unwrap()).unwrap();
         let mut declared = Declared::new(facts, None, &inputs());
         declared.packages[0].exact = Some((exact.to_owned(), "noarch".to_owned()));
         let root = tree.root();
         let packaged = verify(&root).unwrap();
-        let now = Facts::of(&root, &packaged).unwrap();
+        let now = ObservedState::collect(&root, &packaged).unwrap();
         let found = check(&root, &packaged, &now, &declared).unwrap();
-        found.into_iter().map(|it| it.id).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(|finding| finding.id)
+            .collect::<Vec<_>>()
     };
     let enabled = "enable web.service\nenable web@.service\n";
     let system = rpm_system(&["web"], enabled);
@@ -509,15 +457,15 @@ fn what_an_rpm_brings_is_declared_with_it() {
 fn what_rpm_keeps_of_a_package_of_the_base_stays_as_it_is() {
     let [base, tree] = [&["web"][..], &[]].map(|programs| rpm_system(programs, ""));
     let root = base.root();
-    let facts = Facts::of(&root, &verify(&root).unwrap()).unwrap();
+    let facts = ObservedState::collect(&root, &verify(&root).unwrap()).unwrap();
     let declared = Declared::new(facts, None, &inputs());
     let root = tree.root();
     let packaged = verify(&root).unwrap();
-    let now = Facts::of(&root, &packaged).unwrap();
+    let now = ObservedState::collect(&root, &packaged).unwrap();
     let found = check(&root, &packaged, &now, &declared).unwrap();
     let found: Vec<_> = found
         .iter()
-        .map(|it| (it.id.as_str(), it.package.as_deref()))
+        .map(|finding| (finding.id.as_str(), finding.package.as_deref()))
         .collect();
     assert_eq!(
         found,
@@ -575,7 +523,7 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
     assert_eq!(
         found(&tree, &declared),
         BTreeMap::new(),
-        "as long as nobody knows better"
+        "without a listing"
     );
     let scratch = tempfile::tempdir().unwrap();
     std::fs::create_dir(scratch.path().join("sub")).unwrap();
@@ -592,7 +540,7 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
     assert!(
         found
             .values()
-            .all(|it| it.contains("nearest: `[[files]]` has")),
+            .all(|evidence| evidence.contains("related: `[[files]]` declares")),
         "{found:?}"
     );
 }

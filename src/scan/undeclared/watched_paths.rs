@@ -1,6 +1,6 @@
-//! Where things count as declared or not: one table.
+//! The places that are watched for undeclared files.
 
-/// Directories that programs are looked for in, without links: what root and services find there, they run.
+/// Directories, without links, where shells and services look for programs.
 pub const PATH: &[&str] = &[
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -12,25 +12,25 @@ pub const PATH: &[&str] = &[
     "/bin",
 ];
 
-/// A place where nothing may be that nobody declares.
+/// A place where everything has to be declared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The check that looks at it.
+pub struct WatchedPlace {
+    /// Name of the check for this place.
     pub check: &'static str,
-    /// Directories with all that is below them, or single files.
+    /// Directories with everything below them, or single files.
     pub below: &'static [&'static str],
-    /// What is there.
+    /// Description of a file in this place.
     pub what: &'static str,
 }
 
-/// All places; the first that has a path counts.
-pub const PLACES: &[Place] = &[
-    Place {
+/// All places. A path belongs to the first that contains it.
+pub const PLACES: &[WatchedPlace] = &[
+    WatchedPlace {
         check: "undeclared-program",
         below: PATH,
-        what: "a program where everybody's shell finds it",
+        what: "program in the search path",
     },
-    Place {
+    WatchedPlace {
         check: "undeclared-unit",
         below: &[
             "/etc/systemd/system",
@@ -41,14 +41,14 @@ pub const PLACES: &[Place] = &[
             "/usr/lib/systemd/system-generators",
             "/etc/systemd/system-generators",
         ],
-        what: "something that systemd starts",
+        what: "systemd unit",
     },
-    Place {
+    WatchedPlace {
         check: "undeclared-file",
         below: &["/opt", "/usr/local"],
-        what: "a file beside the system's own",
+        what: "file in /opt or /usr/local",
     },
-    Place {
+    WatchedPlace {
         check: "undeclared-start",
         below: &[
             "/etc/cron.d",
@@ -67,18 +67,18 @@ pub const PLACES: &[Place] = &[
             "/etc/ld.so.preload",
             "/etc/xdg/autostart",
         ],
-        what: "something that runs by itself",
+        what: "file that is run or loaded automatically",
     },
-    Place {
+    WatchedPlace {
         check: "undeclared-access",
         below: &[
             "/etc/sudoers.d",
             "/etc/polkit-1/rules.d",
             "/etc/ssh/sshd_config.d",
         ],
-        what: "something that says who may do what",
+        what: "access rule",
     },
-    Place {
+    WatchedPlace {
         check: "undeclared-repository",
         below: &[
             "/etc/apt/sources.list",
@@ -92,13 +92,13 @@ pub const PLACES: &[Place] = &[
             "/etc/pki/rpm-gpg",
             "/etc/apk/repositories",
         ],
-        what: "a source of packages, or a key that signs them",
+        what: "package source or signing key",
     },
 ];
 
-/// The place that a path without links is in.
+/// Returns the place that a path without links belongs to.
 #[must_use]
-pub fn of(path: &[u8]) -> Option<&'static Place> {
+pub fn place_of(path: &[u8]) -> Option<&'static WatchedPlace> {
     PLACES.iter().find(|place| {
         place.below.iter().any(|below| {
             let rest = path.strip_prefix(below.as_bytes());

@@ -1,4 +1,4 @@
-//! The items as a tar archive. Its last members say how the far side checks what it has unpacked.
+//! Builds the tar archive of an upload. Its last members tell the remote side how to check the files.
 
 use std::fs::File;
 use std::io::{self, Read, Take};
@@ -8,68 +8,68 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 use tokio::sync::mpsc::Sender;
 
-use super::checks::{self, Checks, Part};
-use super::tree::{self, Body, Entry, Kind};
+use super::checks::{self, CheckedRange, Checks};
+use super::tree::{self, Body, ItemKind, Member};
 use crate::digest::Digest;
-use crate::ssh::{Item, SshError};
+use crate::ssh::{SshError, UploadItem};
 
-const BLOCK: usize = 512;
-/// Names up to this length fit into a header; longer ones go before it, in GNU's way.
-const NAME: usize = 100;
-/// What goes to the network at once.
-const PIECE: usize = 256 << 10;
+const BLOCK_BYTES: usize = 512;
+/// Longer names go before the header, in GNU's format.
+const MAX_NAME_BYTES: usize = 100;
+/// Size of the chunks sent to the network.
+const CHUNK_BYTES: usize = 256 << 10;
 
-/// Everything that is to be sent; files are still on the disk.
+/// Plan of an archive; the content of its files is still on the disk.
 pub(super) struct Archive {
-    entries: Vec<Entry>,
-    tops: Vec<(Kind, Vec<u8>)>,
+    members: Vec<Member>,
+    roots: Vec<(ItemKind, Vec<u8>)>,
 }
 
 impl Archive {
-    /// Looks at every file, and refuses what cannot be sent.
-    pub(super) fn plan(items: Vec<(Item, usize)>) -> Result<Self, SshError> {
-        let mut entries = Vec::new();
-        let tops = items
+    /// Lists the files of all items; fails on a file that cannot be sent.
+    pub(super) fn plan(items: Vec<(UploadItem, usize)>) -> Result<Self, SshError> {
+        let mut members = Vec::new();
+        let roots = items
             .into_iter()
-            .map(|(item, group)| tree::add(item, group, &mut entries))
+            .map(|(item, group)| tree::add(item, group, &mut members))
             .collect::<Result<_, _>>()?;
-        Ok(Self { entries, tops })
+        Ok(Self { members, roots })
     }
 
-    /// Of each item: what it is, and its name in the archive.
-    pub(super) fn tops(&self) -> impl Iterator<Item = (Kind, &[u8])> {
-        self.tops
+    /// Returns each item's kind and its name in the archive.
+    pub(super) fn roots(&self) -> impl Iterator<Item = (ItemKind, &[u8])> {
+        self.roots
             .iter()
             .map(|(kind, name)| (*kind, name.as_slice()))
     }
 
-    /// Makes the archive, piece by piece. Ends early when nobody takes the pieces any more.
+    /// Writes the archive in chunks. Stops early if the receiver is dropped.
     pub(super) fn write(self, to: Sender<Vec<u8>>) -> Result<(), SshError> {
-        let mut pieces = Pieces {
-            pending: Vec::with_capacity(PIECE),
+        let mut writer = ChunkWriter {
+            pending: Vec::with_capacity(CHUNK_BYTES),
             to,
         };
         let mut checks = Checks::default();
-        for entry in &self.entries {
-            checks.add(&entry.name, &pieces.entry(entry)?);
+        for member in &self.members {
+            checks.add(&member.name, &writer.member(member)?);
         }
         for (name, text) in checks.members() {
-            pieces.entry(&Entry {
+            writer.member(&Member {
                 name: name.into(),
                 mode: checks::MODE,
                 body: Body::Content(text),
             })?;
         }
-        pieces.zeros(END as u64);
-        pieces.flush();
+        writer.zeros(END_BYTES as u64);
+        writer.flush();
         Ok(())
     }
 }
 
 /// Two empty blocks end an archive.
-const END: usize = 2 * BLOCK;
+const END_BYTES: usize = 2 * BLOCK_BYTES;
 
-impl Entry {
+impl Member {
     fn size(&self) -> u64 {
         match &self.body {
             Body::Directory => 0,
@@ -80,33 +80,33 @@ impl Entry {
 }
 
 fn padded(size: u64) -> u64 {
-    size.next_multiple_of(BLOCK as u64)
+    size.next_multiple_of(BLOCK_BYTES as u64)
 }
 
-/// The blocks before an entry's bytes.
-fn headers(entry: &Entry) -> Vec<u8> {
-    let kind = match entry.body {
+/// Returns the header blocks of a member.
+fn headers(member: &Member) -> Vec<u8> {
+    let kind = match member.body {
         Body::Directory => EntryType::Directory,
         Body::File { .. } | Body::Content(_) => EntryType::Regular,
     };
-    let mut blocks = Vec::with_capacity(BLOCK);
-    if entry.name.len() > NAME {
-        let size = entry.name.len() + 1;
+    let mut blocks = Vec::with_capacity(BLOCK_BYTES);
+    if member.name.len() > MAX_NAME_BYTES {
+        let size = member.name.len() + 1;
         blocks.extend_from_slice(&header(
             b"././@LongLink",
             EntryType::GNULongName,
             0o644,
             size as u64,
         ));
-        blocks.extend_from_slice(&entry.name);
-        blocks.resize(BLOCK + size.next_multiple_of(BLOCK), 0);
+        blocks.extend_from_slice(&member.name);
+        blocks.resize(BLOCK_BYTES + size.next_multiple_of(BLOCK_BYTES), 0);
     }
-    let short = &entry.name[..entry.name.len().min(NAME)];
-    blocks.extend_from_slice(&header(short, kind, entry.mode, entry.size()));
+    let short = &member.name[..member.name.len().min(MAX_NAME_BYTES)];
+    blocks.extend_from_slice(&header(short, kind, member.mode, member.size()));
     blocks
 }
 
-fn header(name: &[u8], kind: EntryType, mode: u32, size: u64) -> [u8; BLOCK] {
+fn header(name: &[u8], kind: EntryType, mode: u32, size: u64) -> [u8; BLOCK_BYTES] {
     let mut header = Header::new_gnu();
     header.as_old_mut().name[..name.len()].copy_from_slice(name);
     header.set_entry_type(kind);
@@ -126,22 +126,22 @@ fn unreadable(path: &Path, source: io::Error) -> SshError {
     }
 }
 
-/// Gathers bytes into pieces and hands them on.
-struct Pieces {
+/// Collects bytes into chunks for the network.
+struct ChunkWriter {
     pending: Vec<u8>,
     to: Sender<Vec<u8>>,
 }
 
-impl Pieces {
-    /// A member of the archive; returns the digests of its content.
-    fn entry(&mut self, entry: &Entry) -> Result<Vec<Part>, SshError> {
-        self.bytes(&headers(entry));
-        let size = entry.size();
-        let parts = match &entry.body {
+impl ChunkWriter {
+    /// Writes a member and returns the digests of its content.
+    fn member(&mut self, member: &Member) -> Result<Vec<CheckedRange>, SshError> {
+        self.bytes(&headers(member));
+        let size = member.size();
+        let ranges = match &member.body {
             Body::Directory => Vec::new(),
             Body::Content(bytes) => {
                 self.bytes(bytes);
-                vec![Part {
+                vec![CheckedRange {
                     length: size,
                     digest: Digest::of(bytes),
                 }]
@@ -149,12 +149,12 @@ impl Pieces {
             Body::File { path, size } => self.file(path, *size)?,
         };
         self.zeros(padded(size) - size);
-        Ok(parts)
+        Ok(ranges)
     }
 
     fn bytes(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let count = bytes.len().min(PIECE - self.pending.len());
+            let count = bytes.len().min(CHUNK_BYTES - self.pending.len());
             self.pending.extend_from_slice(&bytes[..count]);
             bytes = &bytes[count..];
             self.flush_if_full();
@@ -162,36 +162,36 @@ impl Pieces {
     }
 
     fn zeros(&mut self, count: u64) {
-        for _ in 0..count / BLOCK as u64 {
-            self.bytes(&[0; BLOCK]);
+        for _ in 0..count / BLOCK_BYTES as u64 {
+            self.bytes(&[0; BLOCK_BYTES]);
         }
-        let rest = usize::try_from(count % BLOCK as u64).expect("less than a block");
-        self.bytes(&[0; BLOCK][..rest]);
+        let rest = usize::try_from(count % BLOCK_BYTES as u64).expect("less than a block");
+        self.bytes(&[0; BLOCK_BYTES][..rest]);
     }
 
-    /// Exactly `size` bytes of a file: its header has told how many there are.
-    fn file(&mut self, path: &Path, size: u64) -> Result<Vec<Part>, SshError> {
+    /// Writes exactly `size` bytes of a file, as its header announced.
+    fn file(&mut self, path: &Path, size: u64) -> Result<Vec<CheckedRange>, SshError> {
         let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
-        let part = |length| {
-            let digest = self.part(path, (&mut file).take(length))?;
-            Ok(Part { length, digest })
+        let range = |length| {
+            let digest = self.range(path, (&mut file).take(length))?;
+            Ok(CheckedRange { length, digest })
         };
-        checks::lengths(size).into_iter().map(part).collect()
+        checks::lengths(size).into_iter().map(range).collect()
     }
 
-    fn part(&mut self, path: &Path, mut file: Take<&mut File>) -> Result<Digest, SshError> {
+    fn range(&mut self, path: &Path, mut file: Take<&mut File>) -> Result<Digest, SshError> {
         let mut hasher = Sha256::new();
-        // When nobody takes the pieces any more, the digest does not matter.
+        // Once the receiver is dropped, the digest does not matter.
         while file.limit() > 0 && !self.to.is_closed() {
             let start = self.pending.len();
             let count = (&mut file)
-                .take((PIECE - start) as u64)
+                .take((CHUNK_BYTES - start) as u64)
                 .read_to_end(&mut self.pending)
                 .map_err(|source| unreadable(path, source))?;
             if count == 0 {
                 return Err(SshError::Unsendable {
                     path: path.to_owned(),
-                    problem: "it became shorter while it was being sent".to_owned(),
+                    problem: "it shrank while it was sent".to_owned(),
                 });
             }
             hasher.update(&self.pending[start..]);
@@ -201,26 +201,26 @@ impl Pieces {
     }
 
     fn flush_if_full(&mut self) {
-        if self.pending.len() >= PIECE {
+        if self.pending.len() >= CHUNK_BYTES {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
-        let piece = std::mem::replace(&mut self.pending, Vec::with_capacity(PIECE));
-        // The command at the other end is gone; what it said is the error.
-        let _gone = self.to.blocking_send(piece);
+        let chunk = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK_BYTES));
+        // If the remote command has exited, its stderr is the error to report.
+        let _gone = self.to.blocking_send(chunk);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::ItemSource;
+    use crate::ssh::UploadContent;
 
     fn archive(bytes: &[u8], destination: &str) -> Archive {
-        let item = Item {
-            source: ItemSource::Bytes(bytes.to_vec()),
+        let item = UploadItem {
+            source: UploadContent::Bytes(bytes.to_vec()),
             destination: destination.to_owned(),
             mode: None,
             owner: "root:root".to_owned(),
@@ -235,15 +235,15 @@ mod tests {
             (0, "/a"),
             (1, "/b"),
             (512, "/c"),
-            (PIECE + 7, "/d"),
+            (CHUNK_BYTES + 7, "/d"),
             (3, long.as_str()),
         ] {
             let bytes = vec![7; size];
-            let (sender, mut pieces) = tokio::sync::mpsc::channel(100);
+            let (sender, mut chunks) = tokio::sync::mpsc::channel(100);
             archive(&bytes, destination).write(sender).unwrap();
             let mut all = Vec::new();
-            while let Some(piece) = pieces.blocking_recv() {
-                all.extend_from_slice(&piece);
+            while let Some(chunk) = chunks.blocking_recv() {
+                all.extend_from_slice(&chunk);
             }
             let mut read = tar::Archive::new(all.as_slice());
             let members: Vec<(String, Vec<u8>)> = read

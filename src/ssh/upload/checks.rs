@@ -1,27 +1,27 @@
-//! How the far side checks what it has unpacked: shell text for it, made while the files are sent.
+//! Generates the shell text by which the remote side checks the unpacked files.
 
 use crate::digest::Digest;
 use crate::ssh::quote::quote_bytes;
 
-/// From this size on, a process of its own is worth its start: OpenSSL hashes four times as fast as `sha256sum`.
-const LARGE: u64 = 4 << 20;
-/// From this size on, so are three more, for two processors.
-const HUGE: u64 = 64 << 20;
-/// Mode of the members that say it.
+/// From this size on, starting a separate process pays off: OpenSSL hashes four times as fast as `sha256sum`.
+const MIN_LARGE_BYTES: u64 = 4 << 20;
+/// From this size on, hashing in two processes on two processors pays off.
+const MIN_HUGE_BYTES: u64 = 64 << 20;
+/// Mode of the check files.
 pub(super) const MODE: u32 = 0o600;
 
-/// A stretch of a file that is hashed by itself.
-pub(super) struct Part {
+/// A range of a file that is hashed separately.
+pub(super) struct CheckedRange {
     pub(super) length: u64,
     pub(super) digest: Digest,
 }
 
-/// The lengths of a file's parts.
+/// Returns the lengths of a file's ranges.
 pub(super) fn lengths(size: u64) -> Vec<u64> {
-    if size < HUGE {
+    if size < MIN_HUGE_BYTES {
         return vec![size];
     }
-    // The first part goes through a pipe, since nothing else ends it: it takes as long as the rest when it is this much shorter.
+    // The first range goes through a pipe that limits it. At this ratio both ranges take equally long.
     let first = size / 8 * 3;
     vec![first, size - first]
 }
@@ -29,19 +29,19 @@ pub(super) fn lengths(size: u64) -> Vec<u64> {
 /// Digests of the files sent so far.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// Lines for `sha256sum --check`, which takes any number of files in one process.
+    /// Lines for `sha256sum --check`, which checks any number of files in one process.
     sums: Vec<u8>,
-    /// Calls of shell functions, for one file each.
+    /// Shell function calls, each for one file.
     calls: Vec<u8>,
 }
 
 impl Checks {
-    pub(super) fn add(&mut self, name: &[u8], parts: &[Part]) {
-        // Versions of sha256sum differ in how they read such names.
+    pub(super) fn add(&mut self, name: &[u8], ranges: &[CheckedRange]) {
+        // Versions of sha256sum differ in how they parse such names.
         let is_odd = name.iter().any(|byte| b"\\\n\r".contains(byte));
-        match parts {
+        match ranges {
             [] => {}
-            [only] if only.length < LARGE && !is_odd => {
+            [only] if only.length < MIN_LARGE_BYTES && !is_odd => {
                 let start = format!("{}  ", only.digest.hex());
                 self.sums.extend_from_slice(start.as_bytes());
                 self.sums.extend_from_slice(name);
@@ -62,7 +62,7 @@ impl Checks {
         self.calls.push(b'\n');
     }
 
-    /// The members that end the archive. `checks` is the last one, so that it is there only when all the others are.
+    /// Returns the last members of the archive. `checks` comes last, so that it arrives only if all others have.
     pub(super) fn members(mut self) -> Vec<(&'static str, Vec<u8>)> {
         if self.sums.is_empty() {
             return vec![("checks", self.calls)];
@@ -83,9 +83,9 @@ mod tests {
         let text = |files: &[(&str, u64)]| {
             let mut checks = Checks::default();
             for (name, size) in files {
-                let part = |length| Part { length, digest };
-                let parts: Vec<Part> = lengths(*size).into_iter().map(part).collect();
-                checks.add(name.as_bytes(), &parts);
+                let range = |length| CheckedRange { length, digest };
+                let ranges: Vec<CheckedRange> = lengths(*size).into_iter().map(range).collect();
+                checks.add(name.as_bytes(), &ranges);
             }
             checks
                 .members()
@@ -99,13 +99,17 @@ mod tests {
             [format!("checks: two 31457280 {hex} {hex} g0/huge\n")]
         );
         assert_eq!(
-            text(&[("g0/big", LARGE), ("g0/new\nline", 1)]),
+            text(&[("g0/big", MIN_LARGE_BYTES), ("g0/new\nline", 1)]),
             [format!(
                 "checks: one {hex} g0/big\none {hex} 'g0/new\nline'\n"
             )]
         );
         assert_eq!(
-            text(&[("g0/two words", 1), ("g0/big", LARGE), ("g1/it's", 2)]),
+            text(&[
+                ("g0/two words", 1),
+                ("g0/big", MIN_LARGE_BYTES),
+                ("g1/it's", 2)
+            ]),
             [
                 format!("sums: {hex}  g0/two words\n{hex}  g1/it's\n"),
                 format!("checks: one {hex} g0/big\nmany\n"),

@@ -1,4 +1,4 @@
-//! Files to the far side: one session, one tar stream, checked there, renamed into place.
+//! Uploads: one tar stream per call, checked on the remote side and renamed into place.
 
 mod archive;
 mod checks;
@@ -7,27 +7,27 @@ mod tree;
 use tokio::sync::mpsc;
 
 use self::archive::Archive;
-use self::tree::Kind;
-use super::exec::{FeedError, Input, Source, Tail, joined};
+use self::tree::ItemKind;
+use super::exec::{FeedError, Input, OutputStream, Tail, joined};
 use super::quote::quote_bytes;
-use super::{Item, ItemSource, Session, SshError};
+use super::{Session, SshError, UploadContent, UploadItem};
 use crate::ui::Bar;
 
-/// What runs on the far side. It needs only `sh`, coreutils and tar.
+/// Remote script. It needs only `sh`, coreutils and tar.
 const RECEIVE: &str = include_str!("receive.sh");
-/// How many pieces may wait between the disk and the network.
-const AHEAD: usize = 4;
+/// Chunks queued between the disk and the network.
+const QUEUE_LENGTH: usize = 4;
 
 impl Session {
-    /// Puts files in place as one stream: parents made, contents checked by SHA-256 on the far side, then renamed into place,
-    /// so that a broken transfer leaves no half file.
+    /// Uploads files as one stream. The remote side creates parent directories, checks contents by SHA-256 and renames the files
+    /// into place, so that a broken transfer leaves no partial file.
     ///
-    /// A file goes to its destination, or into it when that is a directory or ends with `/`. A directory's content goes into its
-    /// destination, which is made or added to; what is there already and is not in the source stays. Links are followed.
+    /// A file goes to its destination, or into it if that is a directory or ends with `/`. A directory's content is merged into
+    /// its destination. Follows links.
     ///
     /// # Errors
     /// Names the file and the reason (missing, broken link, link loop, disk full, connection dropped).
-    pub async fn upload(&self, items: &[Item], bar: &Bar) -> Result<(), SshError> {
+    pub async fn upload(&self, items: &[UploadItem], bar: &Bar) -> Result<(), SshError> {
         if items.is_empty() {
             return Ok(());
         }
@@ -45,8 +45,8 @@ impl Session {
             .converse(
                 &command,
                 |input| send(input, list, archive, bar),
-                async |source, bytes: &[u8]| {
-                    if source == Source::Stderr {
+                async |stream, bytes: &[u8]| {
+                    if stream == OutputStream::Stderr {
                         stderr.push(bytes);
                     }
                     Ok(())
@@ -57,7 +57,7 @@ impl Session {
             return Ok(());
         }
         let reason = match stderr.text() {
-            text if text.is_empty() => format!("the far side {exit}"),
+            text if text.is_empty() => format!("the remote command {exit}"),
             text => explain(&text, items, &groups),
         };
         Err(SshError::Upload {
@@ -70,12 +70,12 @@ impl Session {
     }
 }
 
-/// Files that go into the same directory share a group: they are staged in one place and moved together.
-fn group(items: &[Item]) -> Result<Vec<usize>, SshError> {
+/// Assigns each item to a group. Files for the same directory share one: they are staged and moved together.
+fn group(items: &[UploadItem]) -> Result<Vec<usize>, SshError> {
     let mut groups: Vec<usize> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         check_destination(item)?;
-        let shares = |before: &Item| {
+        let shares = |before: &UploadItem| {
             item.destination.ends_with('/')
                 && before.destination == item.destination
                 && before.owner == item.owner
@@ -92,11 +92,11 @@ fn group(items: &[Item]) -> Result<Vec<usize>, SshError> {
     Ok(groups)
 }
 
-fn check_destination(item: &Item) -> Result<(), SshError> {
+fn check_destination(item: &UploadItem) -> Result<(), SshError> {
     let reason = if !item.destination.starts_with('/') || item.destination.contains('\0') {
-        "an absolute path is expected"
-    } else if matches!(item.source, ItemSource::Bytes(_)) && item.destination.ends_with('/') {
-        "it ends with `/`, and text has no file name of its own"
+        "expected an absolute path"
+    } else if matches!(item.source, UploadContent::Bytes(_)) && item.destination.ends_with('/') {
+        "it ends with `/`, and text has no file name"
     } else {
         return Ok(());
     };
@@ -106,18 +106,18 @@ fn check_destination(item: &Item) -> Result<(), SshError> {
     })
 }
 
-/// The items as calls of a shell function.
-fn list(items: &[Item], groups: &[usize], archive: &Archive) -> Vec<u8> {
+/// Formats the items as calls of a shell function.
+fn list(items: &[UploadItem], groups: &[usize], archive: &Archive) -> Vec<u8> {
     let mut text = Vec::new();
-    for ((item, group), (kind, name)) in items.iter().zip(groups).zip(archive.tops()) {
+    for ((item, group), (kind, name)) in items.iter().zip(groups).zip(archive.roots()) {
         let owner = match item.owner.as_str() {
             "root" | "0" | "0:0" => "root:root",
             owner => owner,
         };
         let kind = match kind {
-            Kind::Content => "content",
-            Kind::File => "file",
-            Kind::Directory => "directory",
+            ItemKind::Content => "content",
+            ItemKind::File => "file",
+            ItemKind::Directory => "directory",
         };
         text.extend_from_slice(format!("item {group} ").as_bytes());
         for word in [
@@ -137,11 +137,11 @@ fn list(items: &[Item], groups: &[usize], archive: &Archive) -> Vec<u8> {
 
 async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Result<(), FeedError> {
     input.send(list).await?;
-    let (sender, mut pieces) = mpsc::channel(AHEAD);
+    let (sender, mut chunks) = mpsc::channel(QUEUE_LENGTH);
     let reading = tokio::task::spawn_blocking(move || archive.write(sender));
-    while let Some(piece) = pieces.recv().await {
-        let count = Vec::len(&piece) as u64;
-        input.send(piece).await?;
+    while let Some(chunk) = chunks.recv().await {
+        let count = Vec::len(&chunk) as u64;
+        input.send(chunk).await?;
         bar.advance(count);
     }
     joined(reading).await.map_err(FeedError::Local)?;
@@ -152,8 +152,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     joined(tokio::task::spawn_blocking(work)).await
 }
 
-/// Names destinations instead of staging places in what tar and the checks say: `tar: g3/nginx.conf: Cannot write: ...`.
-fn explain(stderr: &str, items: &[Item], groups: &[usize]) -> String {
+/// Replaces staging paths by destinations in messages of tar and the checks: `tar: g3/nginx.conf: Cannot write: ...`.
+fn explain(stderr: &str, items: &[UploadItem], groups: &[usize]) -> String {
     let line = |line: &str| {
         let about = ["tar: g", "check: g"];
         let rest = about.iter().find_map(|start| line.strip_prefix(start));

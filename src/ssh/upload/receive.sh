@@ -1,6 +1,6 @@
 #!/bin/sh
-# The far side of an upload. Argument: the length of the list of items. stdin: that list (shell text) and a tar archive, the last member of
-# which says how to check the others. Everything is unpacked beside its destination and renamed into place only when all is right.
+# The remote side of an upload. Argument: length of the item list. stdin: that list (shell text) and a tar archive whose last
+# member checks the others. Everything is unpacked beside its destination and renamed into place only if all checks pass.
 umask 022
 listed=$1
 work='' group=''
@@ -57,11 +57,11 @@ stage() {
     mkdir -p -- "$dir" || exit 1
     staged=$(mktemp -d -- "${dir%/}/.karat.XXXXXX") || exit 1
     ln -s -- "$staged" "$work/g$1" || exit 1
-    # An unknown owner is told before anything is sent.
+    # An unknown owner fails before anything is sent.
     [ "$2" = root:root ] || { chown -- "$2" "$staged" && chown -- 0:0 "$staged"; } || exit 1
 }
 
-# commit, as stage: a group's items go into one directory, so they go together.
+# commit, with the arguments of stage: moves all items of a group at once, because they go into one directory.
 commit() {
     [ "$1" != "$group" ] || return 0
     group=$1
@@ -96,7 +96,7 @@ merge() (
     [ $# -eq 0 ] || mv -f -t "$to" -- "$@"
 )
 
-# tar does not always say that a short write means a full disk.
+# tar does not always report that a short write means a full disk.
 full_disks() {
     for link in "$work"/g*; do
         free=$(df -k --output=avail -- "$link/" | tail -n 1)
@@ -105,7 +105,7 @@ full_disks() {
 }
 
 hash() {
-    # OpenSSL knows the processor's instructions for this, where it is installed.
+    # OpenSSL, if installed, uses the processor's SHA instructions.
     if command -v openssl >/dev/null; then openssl dgst -sha256 -r; else sha256sum; fi
 }
 
@@ -115,20 +115,20 @@ same() {
 }
 
 # one DIGEST FILE: checks it.
-# shellcheck disable=SC2317 # the archive's last member calls it
+# shellcheck disable=SC2317 # called by the archive's last member
 one() {
     same "$1" "$(hash <"$2")" "$2"
 }
 
-# two LENGTH DIGEST DIGEST FILE: checks the first bytes, and at the same time all others.
+# two LENGTH DIGEST DIGEST FILE: checks the first LENGTH bytes and, in parallel, the rest.
 # shellcheck disable=SC2317 # as above
 two() {
-    # ext4 hands the file to the disk before it is renamed over an older one; that goes on while the hashes are made.
-    # Nothing waits for it: it may end after this script, and holds nothing but the file.
+    # ext4 flushes a file before renaming it over another; start that now, in parallel with the hashes.
+    # Nothing waits for it: it may outlive this script, and holds only the file open.
     sync -d "$4" >/dev/null 2>&1 &
     dd bs=64k count="$1" iflag=fullblock,count_bytes status=none <"$4" | hash >first &
     hasher=$!
-    # This dd only moves to the place: the hash reads the file itself, without a pipe.
+    # This dd only seeks: the hash reads the file itself, without a pipe.
     rest=$({ dd bs=64k count=0 skip="$1" iflag=skip_bytes status=none && hash; } <"$4")
     wait "$hasher"
     read -r found <first
@@ -136,7 +136,7 @@ two() {
     same "$3" "$rest" "$4"
 }
 
-# many: checks all the other files.
+# many: checks all other files.
 # shellcheck disable=SC2317 # as above
 many() {
     bad=$(LC_ALL=C sha256sum -c --quiet --strict sums 2>/dev/null) || {
@@ -147,11 +147,11 @@ many() {
 
 work=$(mktemp -d) || exit 1
 items=$(dd bs=64k count="$listed" iflag=fullblock,count_bytes status=none)
-# shellcheck disable=SC2317 # the list calls it
+# shellcheck disable=SC2317 # called by the list
 item() { stage "$@"; }
 eval "$items"
 
-# Straight from the connection, and checked on the disk: each pass of the data through another process would cost as much as all the rest.
+# Unpacked straight from the connection and checked on disk: another process in the data path would double the time.
 # Records of 64 KiB take half the time of tar's 10 KiB.
 tar -x -b 128 -p -m --numeric-owner -f - -C "$work" || { full_disks; exit 1; }
 cd -- "$work" || exit 1

@@ -1,4 +1,4 @@
-//! What is to be sent, found before anything is: files and directories, links followed.
+//! Lists the files and directories of an upload before it starts. Follows links.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -6,20 +6,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::ssh::{Item, ItemSource, SshError};
+use crate::ssh::{SshError, UploadContent, UploadItem};
 
-/// What an item is as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum ItemKind {
     Content,
     File,
     Directory,
 }
 
-/// One member of the archive.
+/// A member of the archive.
 #[derive(Debug)]
-pub(super) struct Entry {
-    /// Its name in the archive.
+pub(super) struct Member {
     pub(super) name: Vec<u8>,
     pub(super) mode: u32,
     pub(super) body: Body,
@@ -34,29 +32,29 @@ pub(super) enum Body {
 
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
 
-/// Whether a source is a file, as far as that can be told; errors come later, with names.
-pub(super) fn is_file(source: &ItemSource) -> bool {
-    matches!(source, ItemSource::Path(path) | ItemSource::Named { path, .. } if path.is_file())
+/// Returns true for a regular file. Errors are left to [`add`], which names the path.
+pub(super) fn is_file(source: &UploadContent) -> bool {
+    matches!(source, UploadContent::Path(path) | UploadContent::Named { path, .. } if path.is_file())
 }
 
-/// Adds an item's members under `g<group>/` and returns what it is, and its name there.
+/// Adds an item's members under `g<group>/` and returns its kind and its name there.
 pub(super) fn add(
-    item: Item,
+    item: UploadItem,
     group: usize,
-    entries: &mut Vec<Entry>,
-) -> Result<(Kind, Vec<u8>), SshError> {
+    members: &mut Vec<Member>,
+) -> Result<(ItemKind, Vec<u8>), SshError> {
     let own_name = |path: &Path| {
         let name = path.file_name();
         name.map_or(&b"content"[..], |name| name.as_bytes())
             .to_vec()
     };
     let (path, base, content) = match item.source {
-        ItemSource::Named { path, name } => (path, name.into_bytes(), None),
-        ItemSource::Path(path) => {
+        UploadContent::Named { path, name } => (path, name.into_bytes(), None),
+        UploadContent::Path(path) => {
             let base = own_name(&path);
             (path, base, None)
         }
-        ItemSource::Bytes(bytes) => {
+        UploadContent::Bytes(bytes) => {
             let path = PathBuf::from(&item.destination);
             let base = own_name(&path);
             (path, base, Some(bytes))
@@ -64,23 +62,23 @@ pub(super) fn add(
     };
     let name = [format!("g{group}/").as_bytes(), &base].concat();
     if let Some(bytes) = content {
-        entries.push(Entry {
+        members.push(Member {
             name,
             mode: item.mode.unwrap_or(0o644),
             body: Body::Content(bytes),
         });
-        return Ok((Kind::Content, base));
+        return Ok((ItemKind::Content, base));
     }
-    let metadata = look(&path)?;
+    let metadata = read_metadata(&path)?;
     let kind = if metadata.is_dir() {
-        Kind::Directory
+        ItemKind::Directory
     } else {
-        Kind::File
+        ItemKind::File
     };
     let mut walk = Walk {
         mode: item.mode,
         above: Vec::new(),
-        entries,
+        members,
     };
     walk.visit(&path, name, &metadata)?;
     Ok((kind, base))
@@ -88,16 +86,16 @@ pub(super) fn add(
 
 struct Walk<'a> {
     mode: Option<u32>,
-    /// Device and inode of the directories above, by which a loop is noticed.
+    /// Device and inode of the directories above, to detect link loops.
     above: Vec<(u64, u64)>,
-    entries: &'a mut Vec<Entry>,
+    members: &'a mut Vec<Member>,
 }
 
 impl Walk<'_> {
     fn visit(&mut self, path: &Path, name: Vec<u8>, metadata: &Metadata) -> Result<(), SshError> {
         if metadata.is_file() {
             let is_executable = metadata.permissions().mode() & 0o111 != 0;
-            self.entries.push(Entry {
+            self.members.push(Member {
                 name,
                 mode: self
                     .mode
@@ -116,11 +114,11 @@ impl Walk<'_> {
         if self.above.contains(&identity) {
             return Err(unsendable(
                 path,
-                "the link leads back to a directory above it: a loop",
+                "the link forms a loop with a directory above it",
             ));
         }
         self.above.push(identity);
-        self.entries.push(Entry {
+        self.members.push(Member {
             name: [&name[..], b"/"].concat(),
             mode: DIRECTORY_MODE,
             body: Body::Directory,
@@ -128,7 +126,7 @@ impl Walk<'_> {
         for inside in sorted(path)? {
             let child = [&name[..], b"/", inside.as_bytes()].concat();
             let path = path.join(&inside);
-            let metadata = look(&path)?;
+            let metadata = read_metadata(&path)?;
             self.visit(&path, child, &metadata)?;
         }
         self.above.pop();
@@ -150,8 +148,8 @@ fn sorted(directory: &Path) -> Result<Vec<std::ffi::OsString>, SshError> {
     })
 }
 
-/// What a path leads to; says when it is a link that leads nowhere.
-fn look(path: &Path) -> Result<Metadata, SshError> {
+/// Reads a path's metadata, with a clear error for broken and circular links.
+fn read_metadata(path: &Path) -> Result<Metadata, SshError> {
     fs::metadata(path).map_err(|source| match fs::read_link(path) {
         Ok(_) if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             unsendable(path, "the link leads in a loop")

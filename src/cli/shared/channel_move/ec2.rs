@@ -1,139 +1,139 @@
-//! What moves with a channel at AWS: proved before, written down, done, read back; undone when anything fails.
+//! AWS targets of a channel: SSM parameters and launch templates that move with it. A move verifies the AMIs, writes a
+//! journal, updates the targets and reads them back; it restores them when anything fails.
 
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::MoveError;
-use crate::cli::shared::attestation_status;
-use crate::cli::shared::store_args::plain;
+use super::{MoveError, MoveMode};
+use crate::cli::CommandError;
+use crate::cli::shared::attestation_status::trusted_publications;
 use crate::ec2::channel_target::{self, Change, Journal};
 use crate::ec2::client::{Aws, Settings};
-use crate::ec2::publish::publication::{last_ones, of};
-use crate::ec2::publish::{Published, ami_check};
+use crate::ec2::publish::ami_check;
 use crate::os::file_lock::FileLock;
 use crate::record::channel::{ChannelName, Move};
 use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::{Ec2Targets, Store};
 use crate::ui::Ui;
+use crate::ui::text::terminal_safe;
 
-/// A channel's targets at AWS. Nobody else moves them while this is there.
-pub(super) struct AtAws {
+/// The AWS targets of a channel, locked against other moves while this value lives.
+pub(super) struct Targets {
     aws: Aws,
-    targets: Ec2Targets,
+    settings: Ec2Targets,
     name: ChannelName,
     journal: PathBuf,
     _lock: Option<FileLock>,
 }
 
-impl AtAws {
-    /// Connects, and ends what a move has left that was killed. A rehearsal leaves it as it is.
-    pub(super) async fn begin(
+impl Targets {
+    /// Connects to AWS and recovers from an interrupted move. A dry run takes no lock and recovers nothing.
+    pub(super) async fn open(
         store: &Store,
         name: &ChannelName,
-        targets: &Ec2Targets,
-        is_rehearsal: bool,
+        settings: &Ec2Targets,
+        mode: MoveMode,
         ui: &Ui,
-    ) -> Result<Self, MoveError> {
-        let settings = Settings {
-            profile: targets.profile.clone(),
+    ) -> Result<Self, CommandError> {
+        let connection = Settings {
+            profile: settings.profile.clone(),
             region: None,
         };
-        let aws = Aws::connect(&settings).await?;
+        let aws = Aws::connect(&connection).await?;
         let journal = store.ec2_journal(name);
-        let lock = if is_rehearsal {
-            None
-        } else {
-            let path = journal.with_extension("lock");
-            let made =
-                crate::os::atomic_file::make_directory(crate::os::atomic_file::directory_of(&path));
-            made.map_err(|error| MoveError::journal(&path, error))?;
-            let waiting = || ui.note("waiting for another move of this channel at AWS");
-            let lock = FileLock::exclusive(&path, waiting).await;
-            Some(lock.map_err(|error| MoveError::journal(&path, error))?)
+        let lock = match mode {
+            MoveMode::DryRun => None,
+            MoveMode::Move => {
+                let path = journal.with_extension("lock");
+                crate::os::atomic_file::make_directory(crate::os::atomic_file::directory_of(&path))
+                    .map_err(|error| MoveError::journal(&path, error))?;
+                let waiting = || ui.note("waiting for another move of this channel at AWS");
+                let lock = FileLock::exclusive(&path, waiting).await;
+                Some(lock.map_err(|error| MoveError::journal(&path, error))?)
+            }
         };
-        let this = Self {
+        let targets = Self {
             aws,
-            targets: targets.clone(),
+            settings: settings.clone(),
             name: name.clone(),
             journal,
             _lock: lock,
         };
-        this.recover(store, is_rehearsal, ui).await?;
-        Ok(this)
+        targets.recover(store, mode, ui).await?;
+        Ok(targets)
     }
 
-    /// A move that did not end is done to its end if the channel has moved, and else undone.
-    async fn recover(&self, store: &Store, is_rehearsal: bool, ui: &Ui) -> Result<(), MoveError> {
-        let journal = Journal::read(&self.journal);
-        let journal = journal.map_err(|error| MoveError::journal(&self.journal, error))?;
+    /// Completes an interrupted move if the channel has moved, and undoes it otherwise.
+    async fn recover(&self, store: &Store, mode: MoveMode, ui: &Ui) -> Result<(), CommandError> {
+        let journal = Journal::read(&self.journal)
+            .map_err(|error| MoveError::journal(&self.journal, error))?;
         let Some(journal) = journal else {
             return Ok(());
         };
-        if is_rehearsal {
-            ui.warn("an earlier move was interrupted at AWS; the next one ends it first");
+        if mode == MoveMode::DryRun {
+            ui.warn("an earlier move was interrupted at AWS; the next move recovers from it first");
             return Ok(());
         }
         let channel = store.channel(&self.name)?;
-        let has_moved = channel
-            .moves
-            .iter()
-            .any(|it| (it.entry.number, it.entry.manifest) == (journal.number, journal.manifest));
+        let has_moved = channel.moves.iter().any(|found| {
+            (found.entry.number, found.entry.manifest) == (journal.number, journal.manifest)
+        });
         let is_head = channel.number() == journal.number;
         if has_moved && is_head {
-            ui.note("an earlier move was interrupted at AWS; it is done to its end");
+            ui.note("completing an earlier move that was interrupted at AWS");
             channel_target::apply(&self.aws, &journal.changes).await?;
         } else if !has_moved {
-            ui.note("an earlier move was interrupted at AWS; it is undone");
+            ui.note("undoing an earlier move that was interrupted at AWS");
             if !channel_target::undo(&self.aws, &journal.changes, ui).await {
-                return Err(MoveError::NotUndone(self.name.clone()));
+                return Err(MoveError::NotRestored(self.name.clone()).into());
             }
         }
-        self.end()
+        Ok(self.finish()?)
     }
 
-    /// What has to change so that all targets name the AMIs of an image.
-    ///
-    /// # Errors
-    /// An AMI is missing or not what was said of it in any region.
+    /// Returns the changes after which all targets name the AMIs of the image. Fails if the AMI of any region is missing or
+    /// differs from its attestation.
     pub(super) async fn plan(
         &self,
         store: &Store,
         entry: &Move,
         trust: Option<&Trust>,
-    ) -> Result<Vec<Change>, MoveError> {
+    ) -> Result<Vec<Change>, CommandError> {
         let id = entry.manifest;
-        let published = published(store, id, trust)?;
+        let published = trusted_publications(store, id, trust)?;
         let note = format!("{} {} {}", self.name, entry.number, id.short());
-        let looks = self.targets.regions.iter().map(async |name| {
+        let plans = self.settings.regions.iter().map(async |name| {
             let region = self.aws.region(name);
-            let mut here = published.iter().map(|it| &it.publication);
-            let Some(said) = here.find(|it| it.region == *name) else {
+            let mut publications = published.iter().map(|published| &published.publication);
+            let Some(publication) = publications.find(|found| found.region == *name) else {
                 return Ok((vec![unpublished(name, id, trust.is_some())], Vec::new()));
             };
-            let faults = ami_check::faults(&region, said).await?;
+            let image = &publication.image;
+            let faults = ami_check::faults(&region, publication).await?;
             if faults.is_empty() {
                 let changes =
-                    channel_target::changes(&region, &self.targets, &said.image, &note).await?;
-                return Ok::<_, MoveError>((faults, changes));
+                    channel_target::changes(&region, &self.settings, image, &note).await?;
+                return Ok::<_, CommandError>((faults, changes));
             }
-            let told = faults.iter();
-            let told = told.map(|it| format!("{name}: {} {}", plain(&said.image), plain(it)));
-            Ok((told.collect(), Vec::new()))
+            let faults = faults.iter();
+            let faults = faults
+                .map(|fault| format!("{name}: {} {}", terminal_safe(image), terminal_safe(fault)));
+            Ok((faults.collect(), Vec::new()))
         });
         let (mut faults, mut changes) = (Vec::new(), Vec::new());
-        for looked in join_all(looks).await {
-            let (wrong, to_do) = looked?;
-            faults.extend(wrong);
-            changes.extend(to_do);
+        for plan in join_all(plans).await {
+            let (region_faults, region_changes) = plan?;
+            faults.extend(region_faults);
+            changes.extend(region_changes);
         }
         if faults.is_empty() {
             return Ok(changes);
         }
         let name = self.name.clone();
-        Err(MoveError::Unproved { id, name, faults })
+        Err(MoveError::Unverified { id, name, faults }.into())
     }
 
     /// Makes all changes, or none.
@@ -147,13 +147,13 @@ impl AtAws {
         if changes.is_empty() {
             return Ok(());
         }
-        let journal = Journal::new(entry.number, entry.manifest, changes.to_vec());
-        let written = journal.write(&self.journal);
-        written.map_err(|error| MoveError::journal(&self.journal, error))?;
+        Journal::new(entry.number, entry.manifest, changes.to_vec())
+            .write(&self.journal)
+            .map_err(|error| MoveError::journal(&self.journal, error))?;
         let applied = cancel.run_until_cancelled(channel_target::apply(&self.aws, changes));
         let error = match applied.await {
             Some(Ok(())) => return Ok(()),
-            Some(Err(error)) => MoveError::AtAws {
+            Some(Err(error)) => MoveError::Targets {
                 name: self.name.clone(),
                 source: Box::new(error),
             },
@@ -163,45 +163,25 @@ impl AtAws {
         Err(error)
     }
 
-    /// Puts everything back.
+    /// Restores all targets.
     pub(super) async fn undo(&self, changes: &[Change], ui: &Ui) -> Result<(), MoveError> {
         if !channel_target::undo(&self.aws, changes, ui).await {
-            return Err(MoveError::NotUndone(self.name.clone()));
+            return Err(MoveError::NotRestored(self.name.clone()));
         }
-        self.end()
+        self.finish()
     }
 
-    /// The move is over.
-    pub(super) fn end(&self) -> Result<(), MoveError> {
+    /// Removes the journal: the move is complete or undone.
+    pub(super) fn finish(&self) -> Result<(), MoveError> {
         Journal::end(&self.journal).map_err(|error| MoveError::journal(&self.journal, error))
-    }
-
-    /// Tells what will change.
-    pub(super) fn tell(changes: &[Change], ui: &Ui) {
-        for change in changes {
-            ui.note(&format!("{}: to {}", change.name(), change.image));
-        }
     }
 }
 
 fn unpublished(region: &str, id: ManifestId, is_signed: bool) -> String {
-    let how = format!("`karat publish {} --region {region}` does that", id.short());
+    let hint = format!("run `karat publish {} --region {region}`", id.short());
     if is_signed {
-        format!("{region}: no publication there is signed by anybody you trust; {how}")
+        format!("{region}: no AMI with an attestation from a trusted signer; {hint}")
     } else {
-        format!("{region}: it was not published there; {how}")
+        format!("{region}: not published there; {hint}")
     }
-}
-
-/// The AMIs of an image, one for each region. With `trust`, only those that somebody trusted vouches for.
-pub(in crate::cli) fn published(
-    store: &Store,
-    id: ManifestId,
-    trust: Option<&Trust>,
-) -> Result<Vec<Published>, crate::store::StoreError> {
-    let mut all = of(store, id)?;
-    if let Some(trust) = trust {
-        all.retain(|it| attestation_status::counts(&it.said, trust));
-    }
-    Ok(last_ones(all))
 }

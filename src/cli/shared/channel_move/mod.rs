@@ -1,7 +1,7 @@
-//! What `promote` and `rollback` share: everything that must be proved before a channel moves, and the move.
+//! Moves a channel, for `promote` and `rollback`: verifies the image, applies the policy, records the move.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::process::Stdio;
 
 use clap::Args;
@@ -10,273 +10,314 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use super::attestation;
-use super::failure::chain;
 use super::key_args::{KeyArgs, TrustArgs};
-use super::signature_policy::{Asked, judge_all, wanting};
-use super::store_args::{StoreArgs, plain};
-use crate::cli::verify;
+use super::signature_policy::{Required, judge_all, missing_signatures};
+use super::stdout::{OutputFormat, Stdout};
+use super::store_args::StoreArgs;
+use crate::cli::{CommandError, verify};
 use crate::ec2::channel_target::Change;
 use crate::os::user;
 use crate::record::channel::{self, ChannelName, Direction, Entry, Move};
 use crate::record::manifest::ManifestId;
-use crate::sign::Signer;
+use crate::sign::{Signer, Trust};
 use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Writing};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::{terminal_safe, with_causes};
 
 mod ec2;
 mod error;
 
-use ec2::AtAws;
-pub(in crate::cli) use ec2::published;
-pub use error::MoveError;
+use ec2::Targets;
+pub(crate) use error::MoveError;
 
-/// Vulnerabilities that are named one by one.
-const MOST_TOLD: usize = 5;
+/// Number of vulnerabilities that a message names.
+const MAX_NAMED_VULNERABILITIES: usize = 5;
 
-/// How to move a channel to an image that is forbidden.
-const UNLESS: &str = "`--force --reason TEXT` moves to this one all the same";
+/// Help when the image is revoked.
+const REVOKED_HELP: &str = "`--force --reason TEXT` moves to it anyway";
 
-/// How a channel is moved.
 #[derive(Clone, Debug, Args)]
-pub struct MoveArgs {
-    /// Why, for whoever reads the history
+pub(crate) struct MoveArgs {
+    /// Reason for the move, kept in the history
     #[arg(
         long,
         value_name = "TEXT",
         default_value = "",
         hide_default_value = true
     )]
-    pub reason: String,
+    reason: String,
 
-    /// Prove everything, and move nothing
+    /// Verify everything, but do not move the channel (dry run)
     #[arg(long)]
-    pub check: bool,
+    check: bool,
 
-    /// Move although the image was revoked, or the last scan, its age or its lack says no; needs a --reason
+    /// Move even if the image is revoked or its scan is missing, stale or failing; needs --reason
     #[arg(long)]
-    pub force: bool,
+    force: bool,
 
-    /// Run this command once the channel has moved, with the move as JSON on its stdin
+    /// Run this shell command after the move, with the move as JSON on its stdin
     #[arg(long, value_name = "COMMAND")]
-    pub exec: Option<String>,
+    exec: Option<String>,
 
     /// Print the move as JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub trust: TrustArgs,
+    trust: TrustArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub key: KeyArgs,
+    key: KeyArgs,
 
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap would show it as help")]
-    pub store: StoreArgs,
+    pub(in crate::cli) store: StoreArgs,
 }
 
-/// Which channel is to point where.
-pub(in crate::cli) struct Wanted<'a> {
+impl MoveArgs {
+    fn mode(&self) -> MoveMode {
+        if self.check {
+            MoveMode::DryRun
+        } else {
+            MoveMode::Move
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MoveMode {
+    Move,
+    /// Verify everything, but change nothing.
+    DryRun,
+}
+
+/// The channel to move, and the image to move it to.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct MoveRequest<'a> {
     pub(in crate::cli) name: &'a ChannelName,
     pub(in crate::cli) id: ManifestId,
     pub(in crate::cli) direction: Direction,
 }
 
-/// What is there once everything is proved.
-struct Ready {
+/// A move that has passed verification and policy.
+struct VerifiedMove {
     entry: Move,
-    /// The channel points to the image already.
-    is_there: bool,
+    /// The channel points at the image already; only targets at AWS may change.
+    is_recorded: bool,
     signer: Option<Signer>,
-    /// `None` for a rehearsal.
-    writing: Option<Writing>,
-    at_aws: Option<AtAws>,
-    /// What moves at AWS.
+    /// `None` in a dry run.
+    transaction: Option<Writing>,
+    targets: Option<Targets>,
+    /// Changes of the targets at AWS.
     changes: Vec<Change>,
 }
 
-/// Proves that the channel may move, and moves it, together with what it moves at AWS.
-///
-/// # Errors
-/// See [`MoveError`]. The channel is where it was, but for [`MoveError::Hook`] and [`MoveError::Checkpoint`].
+/// Verifies the image and moves the channel, together with its targets at AWS. An error leaves the channel where it was,
+/// except [`MoveError::Hook`] and [`MoveError::Checkpoint`].
 pub(in crate::cli) async fn run(
     store: &Store,
-    wanted: Wanted<'_>,
+    request: MoveRequest<'_>,
     args: &MoveArgs,
     ui: &Ui,
     cancel: &CancellationToken,
-    out: &mut dyn Write,
-) -> Result<(), MoveError> {
-    let name = wanted.name;
-    let cancelled = || MoveError::Cancelled(name.clone());
-    let ready = cancel.run_until_cancelled(ready(store, &wanted, args, ui));
-    let ready = ready.await.ok_or_else(cancelled)??;
-    let Ready {
-        entry,
-        signer,
-        at_aws,
-        changes,
-        ..
-    } = ready;
-    if let Some(writing) = ready.writing {
-        if let Some(at_aws) = &at_aws {
-            at_aws.apply(&entry, &changes, ui, cancel).await?;
-        }
-        if ready.is_there {
-            return at_aws.map_or(Ok(()), |it| it.end());
-        }
-        if let Err(error) = record(&writing, &entry, signer.as_ref()).await {
-            if let Some(at_aws) = &at_aws {
-                at_aws.undo(&changes, ui).await?;
-            }
-            return Err(error);
-        }
-        if let Some(at_aws) = at_aws {
-            at_aws.end()?;
-        }
-    } else {
-        let id = entry.manifest.short();
-        ui.note(&format!("nothing was moved: {name} may go to {id}"));
-        return print(&entry, args.json, out);
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let name = request.name;
+    let verified = cancel
+        .run_until_cancelled(verify_move(store, request, args, ui))
+        .await
+        .ok_or_else(|| MoveError::Cancelled(name.clone()))??;
+    let format = OutputFormat::new(args.json);
+    if args.mode() == MoveMode::DryRun {
+        let id = verified.entry.manifest.short();
+        ui.note(&format!("dry run: {name} can move to {id}"));
+        return print(&verified.entry, format, out);
     }
-    print(&entry, args.json, out)?;
+    let is_recorded = verified.is_recorded;
+    // Releases the locks of the store and the targets, which checkpoint and hook may need.
+    let (entry, signer) = verified.commit(ui, cancel).await?;
+    if is_recorded {
+        return Ok(());
+    }
+    print(&entry, format, out)?;
     if let Some(signer) = &signer {
-        let point = attestation::checkpoint(signer, store).await;
-        let name = name.clone();
-        point.map_err(|source| MoveError::Checkpoint {
-            name,
-            source: Box::new(source),
-        })?;
+        attestation::checkpoint(signer, store)
+            .await
+            .map_err(|cause| CommandError::caused(&MoveError::Checkpoint(name.clone()), &cause))?;
     }
     match &args.exec {
-        Some(command) => hook(command, &entry).await,
+        Some(command) => run_hook(command, &entry).await,
         None => Ok(()),
     }
 }
 
-/// Proves everything, and changes nothing but what an earlier move has left.
-async fn ready(
+impl VerifiedMove {
+    /// Changes the targets at AWS and records the move, or restores the targets.
+    async fn commit(
+        self,
+        ui: &Ui,
+        cancel: &CancellationToken,
+    ) -> Result<(Move, Option<Signer>), CommandError> {
+        if let Some(targets) = &self.targets {
+            targets
+                .apply(&self.entry, &self.changes, ui, cancel)
+                .await?;
+        }
+        if let Some(transaction) = &self.transaction
+            && !self.is_recorded
+            && let Err(error) = record(transaction, &self.entry, self.signer.as_ref()).await
+        {
+            if let Some(targets) = &self.targets {
+                targets.undo(&self.changes, ui).await?;
+            }
+            return Err(error);
+        }
+        if let Some(targets) = &self.targets {
+            targets.finish()?;
+        }
+        Ok((self.entry, self.signer))
+    }
+}
+
+/// Verifies everything. Changes nothing, except that it recovers from an interrupted move.
+async fn verify_move(
     store: &Store,
-    wanted: &Wanted<'_>,
+    request: MoveRequest<'_>,
     args: &MoveArgs,
     ui: &Ui,
-) -> Result<Ready, MoveError> {
-    let &Wanted {
-        name,
-        id,
-        direction,
-    } = wanted;
-    let image = store.manifest(id)?.manifest.inputs.image.name;
-    if image != name.image {
-        let name = name.clone();
-        return Err(MoveError::Image { id, image, name });
-    }
-    if args.force && args.reason.trim().is_empty() {
-        return Err(MoveError::Reason(
-            "`--force` goes over the policy".to_owned(),
-        ));
-    }
+) -> Result<VerifiedMove, CommandError> {
+    let MoveRequest { name, id, .. } = request;
+    check_request(store, request, args)?;
     let policy = ChannelPolicy::read(store, name)?;
-    let signer = args.key.signer()?;
-    if policy.signed_moves && signer.is_none() && !args.check {
-        return Err(MoveError::NoKey(name.clone()));
+    let signer = args.key.signer().map_err(CommandError::failure)?;
+    if policy.signed_moves && signer.is_none() && args.mode() == MoveMode::Move {
+        return Err(MoveError::NoKey(name.clone()).into());
     }
-    // Nothing is pruned that is looked at from now on.
-    let writing = if args.check {
-        None
-    } else {
-        Some(store.begin().await?)
+    // From here on, the transaction keeps everything that is verified from being pruned.
+    let transaction = match args.mode() {
+        MoveMode::DryRun => None,
+        MoveMode::Move => Some(store.begin().await?),
     };
-    if !args.force {
-        store.allow(id, UNLESS)?;
-    }
-    prove(store, name, id, &policy, args, ui).await?;
-    let because = refused(store, id, &policy)?;
-    if !because.is_empty() && !args.force {
-        let name = name.clone();
-        return Err(MoveError::Refused { id, name, because });
-    }
-    let at_aws = match &policy.ec2 {
-        Some(targets) => Some(AtAws::begin(store, name, targets, args.check, ui).await?),
+    let trust = verify_image(store, request, &policy, args, ui).await?;
+    let targets = match &policy.ec2 {
+        Some(settings) => Some(Targets::open(store, name, settings, args.mode(), ui).await?),
         None => None,
     };
-    let now = store.channel(name)?;
-    if direction == Direction::Rollback
-        && let Some(opened) = opened_again(store, now.head(), id)?
-        && args.reason.trim().is_empty()
-    {
-        return Err(MoveError::Reason(opened));
-    }
-    let entry = Move {
-        by: who(),
-        reason: plain(args.reason.trim()),
-        ..now.next(name, direction, id)
-    };
-    let head = now.head().filter(|head| head.manifest == id);
-    let changes = match &at_aws {
-        Some(at_aws) => {
-            let trust = if policy.asks() {
-                Some(args.trust.read(&args.trust.path()?)?)
-            } else {
-                None
-            };
-            at_aws.plan(store, &entry, trust.as_ref()).await?
-        }
+    let (head, entry) = next_move(store, request, args)?;
+    let changes = match &targets {
+        Some(targets) => targets.plan(store, &entry, trust.as_ref()).await?,
         None => Vec::new(),
     };
-    AtAws::tell(&changes, ui);
-    if head.is_some() {
-        ui.note(&format!("{name} points to {} already", id.short()));
+    for change in &changes {
+        ui.note(&format!("{}: to {}", change.name(), change.image));
     }
-    Ok(Ready {
-        is_there: head.is_some(),
-        // What it has moved at AWS since then is put right under its number.
-        entry: head.cloned().unwrap_or(entry),
+    let head = head.filter(|head| head.manifest == id);
+    if head.is_some() {
+        ui.note(&format!("{name} points at {} already", id.short()));
+    }
+    Ok(VerifiedMove {
+        is_recorded: head.is_some(),
+        // Targets at AWS that have drifted since the last move are restored under its number.
+        entry: head.unwrap_or(entry),
         signer,
-        writing,
-        at_aws,
+        transaction,
+        targets,
         changes,
     })
 }
 
-/// Reads every byte of the image and of what is beside its manifest, and counts signatures.
-async fn prove(
+fn check_request(
     store: &Store,
-    name: &ChannelName,
-    id: ManifestId,
+    MoveRequest { name, id, .. }: MoveRequest<'_>,
+    args: &MoveArgs,
+) -> Result<(), CommandError> {
+    let image = store.manifest(id)?.manifest.inputs.image.name;
+    if image != name.image {
+        let name = name.clone();
+        return Err(MoveError::WrongImage { id, image, name }.into());
+    }
+    if args.force && args.reason.trim().is_empty() {
+        let message = "`--force` overrides the policy".to_owned();
+        return Err(MoveError::NoReason(message).into());
+    }
+    Ok(())
+}
+
+/// Reads every byte of the image and of the files beside its manifest, counts signatures, and applies the policy to the last
+/// scan. Returns the trusted keys, if the policy asks for signatures.
+async fn verify_image(
+    store: &Store,
+    MoveRequest { name, id, .. }: MoveRequest<'_>,
     policy: &ChannelPolicy,
     args: &MoveArgs,
     ui: &Ui,
-) -> Result<(), MoveError> {
+) -> Result<Option<Trust>, CommandError> {
+    if !args.force {
+        store.allow(id, REVOKED_HELP)?;
+    }
+    let unverified = |faults| MoveError::Unverified {
+        id,
+        name: name.clone(),
+        faults,
+    };
     let checked = verify::check(store, Some(id), ui).await?;
-    let faults = checked.faults.iter().map(|fault| chain(fault, ": "));
-    let mut faults: Vec<_> = faults.collect();
-    if faults.is_empty() && policy.asks() {
-        let trust = args.trust.read(&args.trust.path()?)?;
+    if !checked.faults.is_empty() {
+        let faults = checked.faults.iter().map(|fault| with_causes(fault));
+        return Err(unverified(faults.collect()).into());
+    }
+    let mut trust = None;
+    if policy.asks() {
+        let trust = trust.insert(args.trust.read()?);
         let bytes = store.manifest(id)?.bytes;
         let signatures = store.signatures_of(id)?;
-        let texts = signatures.iter().map(|it| it.text.as_slice());
-        let judged = judge_all(&trust, texts, &bytes);
-        let asked = Asked {
-            require: policy.require_signed,
-            by: &policy.signers,
+        let texts = signatures.iter().map(|signature| &signature.text[..]);
+        let required = Required {
+            keys: policy.require_signed,
+            signers: &policy.signers,
             approvals: policy.approvals,
             approvers: &policy.approvers,
         };
-        faults = wanting(asked, &id.short(), &judged);
+        let faults = missing_signatures(required, &id.short(), &judge_all(trust, texts, &bytes));
+        if !faults.is_empty() {
+            return Err(unverified(faults).into());
+        }
     }
-    if faults.is_empty() {
-        return Ok(());
+    let because = refusals(store, id, policy)?;
+    if !because.is_empty() && !args.force {
+        let name = name.clone();
+        return Err(MoveError::Refused { id, name, because }.into());
     }
-    let name = name.clone();
-    Err(MoveError::Unproved { id, name, faults })
+    Ok(trust)
 }
 
-/// Why the last scan of an image is not good enough.
-fn refused(
+/// Returns the last move of the channel and the one to make. A rollback that brings vulnerabilities back needs a reason.
+fn next_move(
+    store: &Store,
+    request: MoveRequest<'_>,
+    args: &MoveArgs,
+) -> Result<(Option<Move>, Move), CommandError> {
+    let MoveRequest {
+        name,
+        id,
+        direction,
+    } = request;
+    let channel = store.channel(name)?;
+    if direction == Direction::Rollback
+        && let Some(regression) = regression(store, channel.head(), id)?
+        && args.reason.trim().is_empty()
+    {
+        return Err(MoveError::NoReason(regression).into());
+    }
+    let entry = Move {
+        by: terminal_safe(&user::who()),
+        reason: terminal_safe(args.reason.trim()),
+        ..channel.next(name, direction, id)
+    };
+    Ok((channel.head().cloned(), entry))
+}
+
+/// Returns the reasons why the policy refuses the last scan of an image.
+fn refusals(
     store: &Store,
     id: ManifestId,
     policy: &ChannelPolicy,
@@ -298,14 +339,14 @@ fn refused(
     if let Some(most) = policy.max_scan_age {
         let age = Timestamp::now().seconds() - scan.scanned.seconds();
         if age > i64::try_from(most.as_secs()).unwrap_or(i64::MAX) {
-            because.push(format!("its last scan is of {}", scan.scanned));
+            because.push(format!("its last scan is too old ({})", scan.scanned));
         }
     }
     Ok(because)
 }
 
-/// What going back brings back: vulnerabilities that the image of now has not, by the last scan of each.
-fn opened_again(
+/// Names the vulnerabilities that a rollback brings back, by the last scans of both images.
+fn regression(
     store: &Store,
     head: Option<&Move>,
     id: ManifestId,
@@ -313,34 +354,44 @@ fn opened_again(
     let Some(head) = head else {
         return Ok(None);
     };
-    let last = |id| Ok::<_, StoreError>(store.scans_of(id)?.pop());
-    let (Some(now), Some(then)) = (last(head.manifest)?, last(id)?) else {
+    let (Some(current), Some(earlier)) = (
+        store.scans_of(head.manifest)?.pop(),
+        store.scans_of(id)?.pop(),
+    ) else {
         return Ok(None);
     };
-    let now = vulnerabilities(&now);
-    let opened: Vec<_> = vulnerabilities(&then).difference(&now).cloned().collect();
-    if opened.is_empty() {
+    let current = vulnerabilities(&current);
+    let returning: Vec<_> = vulnerabilities(&earlier)
+        .difference(&current)
+        .cloned()
+        .collect();
+    if returning.is_empty() {
         return Ok(None);
     }
-    let mut names = opened[..opened.len().min(MOST_TOLD)].join(", ");
-    if opened.len() > MOST_TOLD {
+    let mut names = returning[..returning.len().min(MAX_NAMED_VULNERABILITIES)].join(", ");
+    if returning.len() > MAX_NAMED_VULNERABILITIES {
         names += ", ...";
     }
-    let what = match opened.len() {
+    let count = match returning.len() {
         1 => "1 fixed vulnerability".to_owned(),
-        many => format!("{many} fixed vulnerabilities"),
+        count => format!("{count} fixed vulnerabilities"),
     };
-    Ok(Some(format!("goes back over {what}: {names}")))
+    Ok(Some(format!("the rollback brings back {count}: {names}")))
 }
 
 fn vulnerabilities(scan: &ScanRecord) -> BTreeSet<String> {
     let findings = scan.report.findings.iter();
-    let of = findings.filter(|it| it["check"] == "vulnerability");
-    of.filter_map(|it| Some(it["id"].as_str()?.to_owned()))
+    findings
+        .filter(|finding| finding["check"] == "vulnerability")
+        .filter_map(|finding| Some(finding["id"].as_str()?.to_owned()))
         .collect()
 }
 
-async fn record(writing: &Writing, entry: &Move, signer: Option<&Signer>) -> Result<(), MoveError> {
+async fn record(
+    transaction: &Writing,
+    entry: &Move,
+    signer: Option<&Signer>,
+) -> Result<(), CommandError> {
     let signature = match signer {
         Some(signer) => {
             let bytes = entry.to_bytes().map_err(StoreError::from)?;
@@ -348,37 +399,25 @@ async fn record(writing: &Writing, entry: &Move, signer: Option<&Signer>) -> Res
         }
         None => None,
     };
-    let kept = Entry {
-        entry: entry.clone(),
-        signature,
-    };
-    Ok(writing.move_channel(kept).await?)
+    let entry = entry.clone();
+    Ok(transaction.move_channel(Entry { entry, signature }).await?)
 }
 
 pub(in crate::cli) fn print(
     entry: &Move,
-    json: bool,
-    out: &mut dyn Write,
-) -> Result<(), MoveError> {
-    if json {
-        let line = serde_json::to_string(entry).map_err(io::Error::other)?;
-        writeln!(out, "{line}")?;
-    } else {
-        let from = entry
-            .previous
-            .map_or_else(|| "nothing".to_owned(), |id| id.short());
+    format: OutputFormat,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    out.record(format, entry, || {
+        let from = entry.previous.map(|id| id.short());
+        let from = from.unwrap_or_else(|| "nothing".to_owned());
         let to = entry.manifest.short();
-        writeln!(out, "{} {}: {from} -> {to}", entry.channel, entry.number)?;
-    }
-    Ok(out.flush()?)
+        format!("{} {}: {from} -> {to}", entry.channel, entry.number)
+    })
 }
 
-fn who() -> String {
-    plain(&user::who())
-}
-
-/// Runs a command by the shell, with the move on its standard input. What it prints is not data of karat's.
-pub(in crate::cli) async fn hook(command: &str, entry: &Move) -> Result<(), MoveError> {
+/// Runs a shell command with the move on its stdin. Its stdout goes to stderr, since stdout carries karat's own output.
+pub(in crate::cli) async fn run_hook(command: &str, entry: &Move) -> Result<(), CommandError> {
     let failed = |problem: String| MoveError::Hook {
         name: entry.channel.clone(),
         command: command.to_owned(),
@@ -393,7 +432,7 @@ pub(in crate::cli) async fn hook(command: &str, entry: &Move) -> Result<(), Move
         .spawn()
         .map_err(|error| failed(format!("cannot be run: {error}")))?;
     if let Some(mut input) = child.stdin.take() {
-        // One that does not want it closes it.
+        // A command that does not read its stdin closes it, which is no failure.
         let _ = input.write_all(&bytes).await;
     }
     let status = child.wait().await;
@@ -401,5 +440,5 @@ pub(in crate::cli) async fn hook(command: &str, entry: &Move) -> Result<(), Move
     if status.success() {
         return Ok(());
     }
-    Err(failed(format!("failed ({status})")))
+    Err(failed(format!("failed ({status})")).into())
 }

@@ -1,4 +1,4 @@
-//! What apt answered in the machine, line by line, and what it means. Pure.
+//! Parses the data lines of apt's resolve script. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use percent_encoding::percent_decode_str;
 
 use crate::digest::Digest;
-use crate::provision::packages::{PackageError, Upstream, plain};
+use crate::provision::packages::{PackageError, Upstream, to_http};
 use crate::record::lock::{Archive, Package, Reason, Removal, Resolution};
 use crate::time::Timestamp;
 
-/// A line of a simulation.
+/// A line of apt's simulation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Act {
+enum Action {
     Install {
         name: String,
         version: String,
@@ -31,27 +31,27 @@ struct File {
     sha256: Digest,
 }
 
-/// Makes a resolution of the data lines of `resolve.sh`.
+/// Parses the data lines of `resolve.sh`.
 pub(super) fn read(
     lines: &[String],
     upstreams: &[Upstream],
     install: &[String],
 ) -> Result<Resolution, PackageError> {
-    let behind = |word: &'static str| {
+    let after = |word: &'static str| {
         lines
             .iter()
             .filter_map(move |line| line.strip_prefix(word)?.strip_prefix(' '))
     };
-    let acts = |word| behind(word).map(act).collect::<Result<Vec<_>, _>>();
-    let files = behind("uri")
+    let actions = |word| after(word).map(action).collect::<Result<Vec<_>, _>>();
+    let files = after("uri")
         .map(file)
         .collect::<Result<BTreeMap<_, _>, _>>()?;
     let mut packages = Vec::new();
     let mut removals = BTreeSet::new();
-    for act in acts("plan")? {
-        match act {
-            Act::Remove { name, version } => drop(removals.insert(Removal { name, version })),
-            Act::Install {
+    for action in actions("plan")? {
+        match action {
+            Action::Remove { name, version } => drop(removals.insert(Removal { name, version })),
+            Action::Install {
                 name,
                 version,
                 architecture,
@@ -64,15 +64,15 @@ pub(super) fn read(
             }
         }
     }
-    let unneeded: BTreeSet<Act> = acts("unneeded")?.into_iter().collect();
-    for act in acts("also")? {
-        if let (Act::Remove { name, version }, false) = (&act, unneeded.contains(&act)) {
+    let unneeded: BTreeSet<Action> = actions("unneeded")?.into_iter().collect();
+    for action in actions("also")? {
+        if let (Action::Remove { name, version }, false) = (&action, unneeded.contains(&action)) {
             let (name, version) = (name.clone(), version.clone());
             removals.insert(Removal { name, version });
         }
     }
-    let signers = behind("signed").filter_map(signed).collect();
-    let releases = behind("release").map(release).collect::<Result<_, _>>()?;
+    let signers = after("signed").filter_map(signed).collect();
+    let releases = after("release").map(release).collect::<Result<_, _>>()?;
     Ok(Resolution {
         archives: archives(upstreams, &releases, &signers)?,
         removals: removals.into_iter().collect(),
@@ -81,14 +81,14 @@ pub(super) fn read(
 }
 
 /// `Inst NAME [OLD] (VERSION ORIGIN [ARCHITECTURE]) ...`, `Remv NAME [VERSION] ...`, `Purg` alike.
-fn act(line: &str) -> Result<Act, PackageError> {
+fn action(line: &str) -> Result<Action, PackageError> {
     let odd = || PackageError::Odd(line.to_owned());
     let read = || {
         let (kind, rest) = line.split_once(' ')?;
         let (name, rest) = rest.split_once(' ')?;
         if kind != "Inst" {
             let version = rest.strip_prefix('[')?.split(']').next()?;
-            return Some(Act::Remove {
+            return Some(Action::Remove {
                 name: name.to_owned(),
                 version: version.to_owned(),
             });
@@ -97,7 +97,7 @@ fn act(line: &str) -> Result<Act, PackageError> {
         let (inner, _) = rest.split_once(')')?;
         let version = inner.split(' ').next()?;
         let architecture = inner.rsplit_once('[')?.1.strip_suffix(']')?;
-        Some(Act::Install {
+        Some(Action::Install {
             name: name.split(':').next()?.to_owned(),
             version: version.to_owned(),
             architecture: architecture.to_owned(),
@@ -126,7 +126,7 @@ fn file(line: &str) -> Result<(Key, File), PackageError> {
         .ok_or_else(odd)?;
     let digest = words.next().and_then(|word| word.strip_prefix("SHA256:"));
     let digest = digest.ok_or_else(|| PackageError::NoDigest(name.to_owned()))?;
-    // The parts were quoted so that `_` stands between them alone.
+    // apt percent-encodes the parts, so `_` is always a separator.
     let parts: Vec<String> = name.split('_').map(decode).collect();
     let [name, version, architecture]: [String; 3] = parts.try_into().map_err(|_| odd())?;
     let file = File {
@@ -148,7 +148,7 @@ fn package(
     install: &[String],
 ) -> Result<Package, PackageError> {
     let below = |upstream: &&Upstream| {
-        let rest = file.url.strip_prefix(plain(&upstream.uri).as_str());
+        let rest = file.url.strip_prefix(to_http(&upstream.uri).as_str());
         rest.is_some_and(|rest| rest.starts_with('/'))
     };
     let upstream = upstreams
@@ -156,8 +156,8 @@ fn package(
         .filter(below)
         .max_by_key(|upstream| upstream.uri.len());
     let upstream = upstream.ok_or_else(|| PackageError::Elsewhere(file.url.clone()))?;
-    let path = decode(file.url[plain(&upstream.uri).len()..].trim_start_matches('/'));
-    // Of a flat archive; the same file.
+    let path = decode(file.url[to_http(&upstream.uri).len()..].trim_start_matches('/'));
+    // A flat archive has `./` in its paths.
     let path = path.trim_start_matches("./").to_owned();
     let declared = install.iter().any(|word| {
         let word = word.split('=').next().unwrap_or_default();
@@ -184,7 +184,7 @@ struct Release {
     date: Timestamp,
 }
 
-/// `DIGEST FILE DATE`
+/// Parses `DIGEST FILE DATE`.
 fn release(line: &str) -> Result<(String, Release), PackageError> {
     let odd = || PackageError::Odd(line.to_owned());
     let mut words = line.splitn(3, ' ');
@@ -199,7 +199,7 @@ fn release(line: &str) -> Result<(String, Release), PackageError> {
     Ok((file.to_owned(), Release { digest, date }))
 }
 
-/// The fingerprints in a message of apt's verifier, with the name of the file that was verified.
+/// Parses a message of apt's verifier into the verified file and the fingerprints of its signers.
 fn signed(message: &str) -> Option<(String, Vec<String>)> {
     let message = decode(message);
     let mut fingerprints = Vec::new();
@@ -219,7 +219,7 @@ fn signed(message: &str) -> Option<(String, Vec<String>)> {
             _ => {}
         }
     }
-    // With `!`: the key that signed; without: the primary key that it belongs to.
+    // Fingerprints with `!` are of the signing key, those without of its primary key.
     let exact = fingerprints
         .iter()
         .filter_map(|print| print.strip_suffix('!'));
@@ -271,9 +271,9 @@ fn archives(
     Ok(archives)
 }
 
-/// What apt calls a file of an archive in its directory of lists.
+/// Returns apt's name for an archive's file in its lists directory.
 fn list_file(uri: &str, suite: &str, name: &str) -> String {
-    let uri = plain(uri);
+    let uri = to_http(uri);
     let uri = uri
         .strip_prefix("http://")
         .unwrap_or(&uri)

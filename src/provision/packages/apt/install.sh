@@ -1,11 +1,11 @@
-# Brings the machine's packages to what the lock says, without network: the package files are in $KARAT_DIRECTORY.
-# Behind shared.sh. APT_REMOVE, APT_AUTO (what nobody asked for): names, checked, separated by spaces.
+# Installs and removes packages as locked, without network: the package files are in $KARAT_DIRECTORY.
+# Runs after shared.sh. APT_REMOVE, APT_AUTO (packages to mark as automatic): checked names, separated by spaces.
 # Data lines: `before` and `after`, each with STATUS NAME VERSION ARCHITECTURE of every package.
 # Exit codes: 72 waiting, 73 installing and removing, 74 marking.
-# shellcheck disable=SC2154 # what shared.sh sets
+# shellcheck disable=SC2154 # variables of shared.sh
 set -eu
 
-# Runs a program of apt that sees no sources, so that there is nothing to choose but the given files, and leaves no cache.
+# Runs a program of apt without sources and caches, so that it can use only the given files.
 offline() {
     program=$1
     shift
@@ -14,15 +14,14 @@ offline() {
 }
 
 apt() {
-    # One long line is one option each: no bar, no pseudo-terminal, no questions. The disk is written without a sync per
-    # file, and as a whole at the end.
+    # No progress bar, no pseudo-terminal, no questions. dpkg skips the sync per file; one sync at the end writes everything.
     offline apt-get -q -y -o DPkg::Lock::Timeout="$patience" -o Dpkg::Use-Pty=0 \
         -o APT::Keep-Downloaded-Packages=false -o APT::Install-Recommends=false -o APT::Install-Suggests=false \
         -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io \
         "$@"
 }
 
-# Services are not started while packages are installed.
+# Keeps packages from starting services.
 policy=/usr/sbin/policy-rc.d
 forbid_services() {
     if { [ -e "$policy" ] || [ -L "$policy" ]; } && [ ! -e "$policy.karat" ] && [ ! -L "$policy.karat" ]; then
@@ -52,14 +51,14 @@ wait_while cloud_init_runs || fail 72 "cloud-init was not done in $patience s"
 mkdir -p "$directory/lists/partial"
 forbid_services
 
-# A run that was cut off before; apt would refuse to work.
+# Completes an interrupted dpkg run, after which apt would refuse to work.
 for file in /var/lib/dpkg/updates/[0-9]*; do
     [ ! -e "$file" ] || dpkg --configure -a --force-confdef --force-confold || :
     break
 done
 
 packages before
-# A dependency that the base has because somebody asked for it stays asked for.
+# A dependency that is marked as manual in the base stays manual.
 # shellcheck disable=SC2153
 auto=$APT_AUTO
 unset APT_AUTO

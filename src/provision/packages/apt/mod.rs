@@ -1,7 +1,10 @@
-//! apt, of Debian and Ubuntu.
+//! apt of Debian and Ubuntu.
 
-use super::{Asked, Installed, PackageError, PackageManager, Pin, Resolution, Script, Sources};
-use crate::plan;
+use super::{
+    DeclaredPackages, InstalledPackage, PackageError, PackageManager, PinnedVersion, Resolution,
+    Script, Sources,
+};
+use crate::plan::PackageSet;
 use crate::provision::remote::Ended;
 use crate::provision::{ProvisionError, Tail};
 use crate::record::lock::{Lock, Reason};
@@ -14,7 +17,6 @@ const SHARED: &str = include_str!("shared.sh");
 const RESOLVE: &str = include_str!("resolve.sh");
 const INSTALL: &str = include_str!("install.sh");
 
-/// Debian's package manager.
 pub(super) struct Apt;
 
 impl PackageManager for Apt {
@@ -25,21 +27,21 @@ impl PackageManager for Apt {
     fn sources(
         &self,
         survey: &str,
-        asked: &Asked,
+        declared: &DeclaredPackages,
         directory: &str,
     ) -> Result<Sources, PackageError> {
         let mut all = sources::read(survey)?.sources;
-        let own = asked.repositories.iter();
+        let own = declared.repositories.iter();
         all.extend(own.map(|repository| sources::Source::of(repository, directory)));
         for source in &all {
-            source.check(&asked.repositories)?;
+            source.check(&declared.repositories)?;
         }
         let private = all.iter().map(sources::Source::private);
         let mut files = vec![(
             "sources/karat.sources".to_owned(),
             private.collect::<Vec<_>>().join("\n").into_bytes(),
         )];
-        for repository in &asked.repositories {
+        for repository in &declared.repositories {
             if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
                 files.push((name, key.clone()));
             }
@@ -50,16 +52,16 @@ impl PackageManager for Apt {
         })
     }
 
-    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script {
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[PinnedVersion], proxy: &str) -> Script {
         let pins = pins
             .iter()
-            .map(|Pin { name, version }| format!("{name} {version}\n"));
+            .map(|PinnedVersion { name, version }| format!("{name} {version}\n"));
         Script {
             text: format!("{SHARED}{RESOLVE}"),
             environment: vec![
-                ("APT_INSTALL", asked.install.join(" ")),
-                ("APT_REMOVE", asked.remove.join(" ")),
-                ("APT_RECOMMENDS", asked.recommends.to_string()),
+                ("APT_INSTALL", declared.install.join(" ")),
+                ("APT_REMOVE", declared.remove.join(" ")),
+                ("APT_RECOMMENDS", declared.recommends.to_string()),
                 ("KARAT_PROXY", proxy.to_owned()),
             ],
             files: vec![("pins".to_owned(), pins.collect::<String>().into_bytes())],
@@ -70,12 +72,12 @@ impl PackageManager for Apt {
         &self,
         data: &[String],
         sources: &Sources,
-        asked: &Asked,
+        declared: &DeclaredPackages,
     ) -> Result<Resolution, PackageError> {
-        answer::read(data, &sources.upstreams, &asked.install)
+        answer::read(data, &sources.upstreams, &declared.install)
     }
 
-    fn install(&self, asked: &Asked, lock: &Lock) -> Script {
+    fn install(&self, declared: &DeclaredPackages, lock: &Lock) -> Script {
         let removals = lock.removals.iter().map(|removal| removal.name.clone());
         let auto = lock.packages.iter().filter_map(|package| {
             let name = match package.architecture.as_str() {
@@ -87,7 +89,7 @@ impl PackageManager for Apt {
         Script {
             text: format!("{SHARED}{INSTALL}"),
             environment: vec![
-                ("APT_INSTALL", asked.install.join(" ")),
+                ("APT_INSTALL", declared.install.join(" ")),
                 ("APT_REMOVE", removals.collect::<Vec<_>>().join(" ")),
                 ("APT_AUTO", auto.collect::<Vec<_>>().join(" ")),
             ],
@@ -95,66 +97,63 @@ impl PackageManager for Apt {
         }
     }
 
-    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)> {
+    fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
-        for repository in asked.repositories.iter().filter(|it| it.plan.keep) {
+        for repository in declared.repositories.iter().filter(|own| own.keep) {
             if let (Some(name), Some(key)) = (repository.key_file(), &repository.key) {
                 files.push((format!("/etc/apt/keyrings/{name}"), key.clone()));
             }
-            let name = format!("/etc/apt/sources.list.d/{}.sources", repository.plan.name);
-            files.push((name, sources::kept(repository).into_bytes()));
+            let name = format!("/etc/apt/sources.list.d/{}.sources", repository.name);
+            files.push((name, sources::source_file(repository).into_bytes()));
         }
         files
     }
 
-    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
-        let of = |when: &str| {
-            let packages = data.iter().filter_map(|line| {
+    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>) {
+        let packages = |when: &str| {
+            let of_phase = data.iter().filter_map(|line| {
                 let mut words = line
                     .strip_prefix(when)?
                     .strip_prefix(" installed ")?
                     .split(' ');
-                Some(Installed {
+                Some(InstalledPackage {
                     name: words.next()?.to_owned(),
                     version: words.next()?.to_owned(),
                     arch: words.next()?.to_owned(),
                 })
             });
-            packages.collect()
+            of_phase.collect()
         };
-        (of("before"), of("after"))
+        (packages("before"), packages("after"))
     }
 
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError {
         let mut complaints = Complaints::default();
         for line in said {
-            complaints.hear(line);
+            complaints.parse(line);
         }
         complaints.error(ended)
     }
 }
 
-/// What apt would read as something else than a name (an option, `name-`) never reaches it.
-pub(super) fn check(apt: &plan::Apt) -> Result<(), ProvisionError> {
-    let versioned = |word: &str| {
-        word.split_once('=')
-            .map_or((word.to_owned(), None), |(name, version)| {
-                (name.to_owned(), Some(version.to_owned()))
-            })
-    };
-    for word in &apt.install {
-        let (name, version) = versioned(word);
-        if !is_name(&name) || version.is_some_and(|version| !is_version(&version)) {
+/// Rejects words that apt would not read as a name, such as an option or `name-`.
+pub(super) fn check(packages: &PackageSet) -> Result<(), ProvisionError> {
+    for word in &packages.install {
+        let valid = match word.split_once('=') {
+            Some((name, version)) => is_name(name) && is_version(version),
+            None => is_name(word),
+        };
+        if !valid {
             return Err(ProvisionError::PackageName(word.clone()));
         }
     }
-    match apt.remove.iter().find(|name| !is_name(name)) {
+    match packages.remove.iter().find(|name| !is_name(name)) {
         Some(name) => Err(ProvisionError::PackageName(name.clone())),
         None => Ok(()),
     }
 }
 
-/// Debian policy 5.6.1, and an architecture after a colon.
+/// Checks a name by Debian policy 5.6.1, with an optional architecture after a colon.
 fn is_name(word: &str) -> bool {
     let (name, arch) = word.split_once(':').unwrap_or((word, "any"));
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -168,7 +167,7 @@ fn is_name(word: &str) -> bool {
         && arch.chars().all(|c| letter(c) || c == '-')
 }
 
-/// Debian policy 5.6.12.
+/// Checks a version by Debian policy 5.6.12.
 fn is_version(version: &str) -> bool {
     version.starts_with(|c: char| c.is_ascii_digit())
         && version
@@ -176,7 +175,7 @@ fn is_version(version: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':'))
 }
 
-/// What apt and `apt.sh` said about declared packages.
+/// Messages of apt and its scripts about declared packages.
 #[derive(Default)]
 struct Complaints {
     unknown: Vec<String>,
@@ -185,7 +184,7 @@ struct Complaints {
 }
 
 impl Complaints {
-    fn hear(&mut self, line: &str) {
+    fn parse(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("E: Unable to locate package ") {
             self.unknown.push(name.trim().to_owned());
         } else if let Some(rest) = line.strip_prefix("E: Version '") {
@@ -217,23 +216,23 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
     let (phase, advice) = match code {
         Some(71) => (
             "apt-get update",
-            "apt's own words are above; the archive must be reachable from this host, and its signature known to the machine",
+            "see apt's messages above; this host must reach the archive, and the machine must know its signature",
         ),
         Some(72) => (
             "waiting for other package work in the machine",
-            "look at what holds it: cloud-init or apt-daily",
+            "check what is blocking it: cloud-init or apt-daily",
         ),
         Some(73) => (
             "apt-get install",
-            "apt's own words are above; `apt-get install -s` in the machine tries it again",
+            "see apt's messages above; `apt-get install -s` in the machine shows them again",
         ),
-        Some(74) => ("apt-mark", "apt's own words are above"),
+        Some(74) => ("apt-mark", "see apt's messages above"),
         Some(76) => (
-            "making a directory",
+            "creating a directory",
             "the machine's disk must be writable and not full",
         ),
         _ => (
-            "the package work",
+            "the package operation",
             "the machine needs apt-get and dpkg, as Debian and Ubuntu have them",
         ),
     };
@@ -247,10 +246,12 @@ fn phase(code: Option<u32>, output: Option<Tail>) -> ProvisionError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::lock::Manager;
 
-    fn apt(install: &[&str], remove: &[&str]) -> plan::Apt {
+    fn apt(install: &[&str], remove: &[&str]) -> PackageSet {
         let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        plan::Apt {
+        PackageSet {
+            manager: Manager::Apt,
             install: own(install),
             remove: own(remove),
             recommends: false,
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_of_a_package_is_refused() {
+    fn an_invalid_package_name_is_refused() {
         for (word, good) in [
             ("nginx-light", true),
             ("g++", true),
@@ -300,17 +301,17 @@ mod tests {
                     "E: Unable to locate package nginxx",
                     "E: Unable to locate package foo",
                 ][..],
-                "apt has no such package in the sources of the base: nginxx, foo",
+                "apt does not know these packages: nginxx, foo",
             ),
             (
                 73,
                 &["E: Version '9' for 'curl' was not found"],
-                "apt has no such version in the sources of the base: curl=9",
+                "apt does not know these package versions: curl=9",
             ),
             (
                 73,
                 &["E: Package 'awk' has no installation candidate"],
-                "apt has no such package in the sources of the base: awk",
+                "apt does not know these packages: awk",
             ),
             (73, &["E: Broken packages"], "apt-get install failed"),
             (
@@ -321,13 +322,13 @@ mod tests {
             (
                 75,
                 &["karat: awk is not installed"],
-                "not as declared after the packages were installed: awk is not installed",
+                "the installed packages differ from the declared ones: awk is not installed",
             ),
-            (127, &[], "the package work failed"),
+            (127, &[], "the package operation failed"),
         ] {
             let mut complaints = Complaints::default();
             for line in lines {
-                complaints.hear(line);
+                complaints.parse(line);
             }
             let error = complaints.error(Ended {
                 code: Some(code),

@@ -1,12 +1,12 @@
-# What both scripts of apt (resolve.sh, install.sh) begin with. $KARAT_DIRECTORY is theirs alone and is gone afterwards.
+# First part of resolve.sh and install.sh. $KARAT_DIRECTORY is private to a run and removed afterwards.
 set -eu
-# shellcheck disable=SC2153,SC2034 # set by karat; used behind this
+# shellcheck disable=SC2153,SC2034 # set by karat; used later
 directory=$KARAT_DIRECTORY install=$APT_INSTALL remove=$APT_REMOVE
 unset KARAT_DIRECTORY APT_INSTALL APT_REMOVE
 export NEEDRESTART_SUSPEND=1 APT_LISTCHANGES_FRONTEND=none UCF_FORCE_CONFFOLD=1
-patience=300 # seconds, for what the machine does by itself after its first boot
-# Lines that begin with it are karat's to read, not the user's.
-# shellcheck disable=SC2034 # used behind this
+patience=300 # seconds to wait for the machine's own work after its first boot
+# Prefix of lines for karat, which users do not see.
+# shellcheck disable=SC2034 # used later
 data=$(printf '\036')
 
 fail() {
@@ -17,23 +17,23 @@ fail() {
 }
 
 cloud_init_runs() {
-    # A stage that runs or waits has a job; karat's own seed cancels the later ones, and then no result is ever written.
+    # A running or waiting stage has a job. karat's own seed cancels the later stages, and then no result is ever written.
     [ -e /run/cloud-init/enabled ] && [ ! -e /run/cloud-init/result.json ] &&
         systemctl list-jobs --no-legend 2>/dev/null | grep -q ' cloud-'
 }
 
-# Waits while the given test holds; the seconds are counted over all waits.
+# Waits while the given test succeeds. All waits share one time limit.
 waited=0
 wait_while() {
     while "$@"; do
         [ "$waited" -lt "$patience" ] || return 1
-        [ "$waited" -ne 0 ] || echo "waiting for what the machine does by itself (cloud-init, apt-daily)"
+        [ "$waited" -ne 0 ] || echo "waiting for the machine's own work (cloud-init, apt-daily)"
         sleep 1
         waited=$((waited + 1))
     done
 }
 
-# The packages of the list that dpkg knows in any state but "not installed".
+# Prints those of the given packages that dpkg has in any state but "not installed".
 present() {
     for name; do
         status=$(dpkg-query -W -f '${Status}\n' "$name" 2>/dev/null | head -n 1)

@@ -1,12 +1,12 @@
-//! The package sources of a machine, as apt has them, and the private copy that the resolver uses. Pure.
+//! Parses a machine's apt sources and writes the resolver's private copy. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::distro::debian::control::paragraphs;
-use crate::provision::packages::{PackageError, Repository, Upstream, plain};
+use crate::provision::packages::{PackageError, Repository, Upstream, to_http};
 
-/// What else a source may say, besides types, URIs, suites and components.
+/// Supported fields besides types, URIs, suites and components.
 const FIELDS: &[&str] = &[
     "Architectures",
     "Architectures-Add",
@@ -23,7 +23,7 @@ const FIELDS: &[&str] = &[
     "Exclude",
 ];
 
-/// Options of the one-line format, and their fields.
+/// Options of the one-line format and the corresponding fields.
 const OPTIONS: &[(&str, &str)] = &[
     ("arch", "Architectures"),
     ("arch+", "Architectures-Add"),
@@ -41,31 +41,31 @@ const OPTIONS: &[(&str, &str)] = &[
     ("by-hash", "By-Hash"),
 ];
 
-/// What would let apt believe an archive without its signature.
-const BLIND: &[&str] = &["Trusted", "Allow-Insecure", "Allow-Weak"];
+/// Fields that make apt trust an archive without a signature.
+const UNSIGNED_FIELDS: &[&str] = &["Trusted", "Allow-Insecure", "Allow-Weak"];
 
-/// One source of binary packages.
+/// A source of binary packages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Source {
-    /// The file that has it, or the template's repository.
+    /// File of the source, or the template's repository.
     place: String,
     uris: Vec<String>,
     suites: Vec<String>,
     components: Vec<String>,
-    /// Other fields, each with the lines of its value.
+    /// Other fields with the lines of their values.
     fields: BTreeMap<String, Vec<String>>,
-    /// The field that asks to believe it blindly.
-    blind: Option<String>,
+    /// Field that turns off signature checks.
+    unsigned_by: Option<String>,
 }
 
-/// What `survey.sh` found.
+/// Parsed output of `survey.sh`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Survey {
     pub architecture: String,
     pub sources: Vec<Source>,
 }
 
-/// Reads what `survey.sh` printed. Sources that a host cannot fetch from are an error; a medium in a drive is none.
+/// Parses the output of `survey.sh`. Fails on sources that the host cannot fetch from; ignores CD-ROMs.
 pub(super) fn read(survey: &str) -> Result<Survey, PackageError> {
     let mut files: Vec<(&str, String)> = Vec::new();
     let mut found = Survey::default();
@@ -105,7 +105,7 @@ pub(super) fn read(survey: &str) -> Result<Survey, PackageError> {
     Ok(found)
 }
 
-/// The URIs that are fetched for one: those of its list for a list of mirrors, of which apt would choose one.
+/// Returns the URI to fetch for a declared one: for a mirror list its first entry, `None` for a CD-ROM.
 fn reachable(
     uri: &str,
     files: &[(&str, String)],
@@ -150,7 +150,7 @@ fn one_line(line: &str, place: &str) -> Option<Source> {
         suites: vec![words.next()?],
         components: words.collect(),
         fields: BTreeMap::new(),
-        blind: None,
+        unsigned_by: None,
     };
     for option in options.split_whitespace() {
         let (name, value) = option.split_once('=')?;
@@ -162,7 +162,7 @@ fn one_line(line: &str, place: &str) -> Option<Source> {
 }
 
 fn deb822(text: &str, place: &str) -> Vec<Source> {
-    // Comments may stand within a paragraph.
+    // Comments may appear inside a paragraph.
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let text = lines.join("\n");
     let sources = paragraphs(&text).filter_map(|paragraph| {
@@ -180,9 +180,9 @@ fn deb822(text: &str, place: &str) -> Vec<Source> {
             suites: words("Suites"),
             components: words("Components"),
             fields: BTreeMap::new(),
-            blind: None,
+            unsigned_by: None,
         };
-        for field in FIELDS.iter().chain(BLIND) {
+        for field in FIELDS.iter().chain(UNSIGNED_FIELDS) {
             let value: Vec<String> = paragraph.lines_of(field).map(str::to_owned).collect();
             if !value.is_empty() {
                 source.set(field, value);
@@ -200,25 +200,24 @@ fn is_yes(value: &str) -> bool {
 
 impl Source {
     fn set(&mut self, field: &str, value: Vec<String>) {
-        if BLIND.contains(&field) {
+        if UNSIGNED_FIELDS.contains(&field) {
             if is_yes(&value.join(" ")) {
-                self.blind = Some(field.to_owned());
+                self.unsigned_by = Some(field.to_owned());
             }
         } else {
             self.fields.insert(field.to_owned(), value);
         }
     }
 
-    /// A source of the template. `directory` is where the resolver's files are.
+    /// Converts a repository of the template. `directory` holds the resolver's files.
     pub(super) fn of(repository: &Repository, directory: &str) -> Self {
-        let written = &repository.plan;
         let mut source = Self {
-            place: format!("the repository `{}` of the template", written.name),
-            uris: vec![written.uri.clone()],
-            suites: written.suites.clone(),
-            components: written.components.clone(),
+            place: format!("repository `{}` of the template", repository.name),
+            uris: vec![repository.uri.clone()],
+            suites: repository.suites.clone(),
+            components: repository.components.clone(),
             fields: BTreeMap::new(),
-            blind: written.trusted.then(|| "Trusted".to_owned()),
+            unsigned_by: repository.trusted.then(|| "Trusted".to_owned()),
         };
         if let Some(file) = repository.key_file() {
             source.set("Signed-By", vec![format!("{directory}/{file}")]);
@@ -226,22 +225,23 @@ impl Source {
         source
     }
 
-    /// Refuses to be believed blindly, unless the template says of the same archive that it may.
+    /// Fails on an unsigned source unless the template trusts the same archive.
     pub(super) fn check(&self, trusted: &[Repository]) -> Result<(), PackageError> {
-        let Some(field) = &self.blind else {
+        let Some(field) = &self.unsigned_by else {
             return Ok(());
         };
-        let said = |uri: &String, suite: &String| {
+        let is_trusted = |uri: &String, suite: &String| {
             trusted.iter().any(|repository| {
-                let written = &repository.plan;
-                written.trusted && same(&written.uri, uri) && written.suites.contains(suite)
+                repository.trusted
+                    && is_same_uri(&repository.uri, uri)
+                    && repository.suites.contains(suite)
             })
         };
         let mut pairs = self
             .uris
             .iter()
             .flat_map(|uri| self.suites.iter().map(move |suite| (uri, suite)));
-        if pairs.all(|(uri, suite)| said(uri, suite)) {
+        if pairs.all(|(uri, suite)| is_trusted(uri, suite)) {
             return Ok(());
         }
         Err(PackageError::Blind {
@@ -261,9 +261,9 @@ impl Source {
         })
     }
 
-    /// For the resolver: plain `http`, and no lists but those of packages.
+    /// Formats the source for the resolver: plain `http`, package indices only.
     pub(super) fn private(&self) -> String {
-        let uris: Vec<String> = self.uris.iter().map(|uri| plain(uri)).collect();
+        let uris: Vec<String> = self.uris.iter().map(|uri| to_http(uri)).collect();
         let mut text = format!(
             "Types: deb\nURIs: {}\nSuites: {}\n",
             uris.join(" "),
@@ -276,34 +276,33 @@ impl Source {
         for (field, lines) in &self.fields {
             let _ = writeln!(text, "{field}: {}", lines.join("\n "));
         }
-        if self.blind.is_some() {
+        if self.unsigned_by.is_some() {
             text += "Trusted: yes\n";
         }
         text + "Targets: Packages\n"
     }
 }
 
-/// The text of a source of the template as it stays in the image.
-pub(super) fn kept(repository: &Repository) -> String {
-    let written = &repository.plan;
+/// Formats a repository of the template as it is left in the image.
+pub(super) fn source_file(repository: &Repository) -> String {
     let mut text = format!(
         "Types: deb\nURIs: {}\nSuites: {}\n",
-        written.uri,
-        written.suites.join(" ")
+        repository.uri,
+        repository.suites.join(" ")
     );
-    if !written.components.is_empty() {
-        let _ = writeln!(text, "Components: {}", written.components.join(" "));
+    if !repository.components.is_empty() {
+        let _ = writeln!(text, "Components: {}", repository.components.join(" "));
     }
     if let Some(file) = repository.key_file() {
         let _ = writeln!(text, "Signed-By: /etc/apt/keyrings/{file}");
     }
-    if written.trusted {
+    if repository.trusted {
         text += "Trusted: yes\n";
     }
     text
 }
 
-fn same(one: &str, other: &str) -> bool {
+fn is_same_uri(one: &str, other: &str) -> bool {
     one.trim_end_matches('/') == other.trim_end_matches('/')
 }
 
@@ -347,15 +346,12 @@ file /etc/apt/mirrors/debian.list
 
     fn repository(uri: &str, suite: &str, trusted: bool) -> Repository {
         Repository {
-            plan: crate::plan::Repository {
-                name: "tools".to_owned(),
-                uri: uri.to_owned(),
-                suites: vec![suite.to_owned()],
-                components: vec!["main".to_owned()],
-                key: None,
-                trusted,
-                keep: true,
-            },
+            name: "tools".to_owned(),
+            uri: uri.to_owned(),
+            suites: vec![suite.to_owned()],
+            components: vec!["main".to_owned()],
+            trusted,
+            keep: true,
             key: (!trusted).then(|| b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n".to_vec()),
         }
     }
@@ -391,7 +387,7 @@ file /etc/apt/mirrors/debian.list
     }
 
     #[test]
-    fn a_source_that_asks_to_be_believed_blindly_is_refused() {
+    fn an_unsigned_source_is_refused() {
         let trusting = [repository("http://example.org/x", "a", true)];
         for (line, trusted, good) in [
             ("deb http://example.org/x a main", &[][..], true),
@@ -446,7 +442,7 @@ file /etc/apt/mirrors/debian.list
         let source = Source::of(&repository, "/private");
         assert!(source.private().contains("Signed-By: /private/tools.asc\n"));
         assert_eq!(
-            kept(&repository),
+            source_file(&repository),
             "Types: deb\nURIs: https://example.org/tools\nSuites: stable\nComponents: main\nSigned-By: /etc/apt/keyrings/tools.asc\n"
         );
     }

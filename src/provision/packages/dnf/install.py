@@ -1,5 +1,5 @@
-# Brings the machine's packages to what the lock says, without network: the package files are in $KARAT_DIRECTORY.
-# `asked` says what is declared and what is removed.
+# Installs and removes packages as locked, without network: the package files are in $KARAT_DIRECTORY.
+# `asked` holds the declared packages and the removals.
 # Exit codes: 73 installing and removing, 75 not as locked.
 import glob
 
@@ -10,7 +10,7 @@ declared = {word.partition("=")[0] for word in asked["install"]}
 had = {name for name, _, _ in installed()}
 
 if files or asked["remove"]:
-    # Only the history of what was asked for stays; that is dnf's own.
+    # dnf keeps only its own transaction history.
     base = start("install")
     base.fill_sack(load_system_repo=True, load_available_repos=False)
     coming = base.add_remote_rpms(files, strict=True)
@@ -20,7 +20,7 @@ if files or asked["remove"]:
         try:
             base.remove(name)
         except dnf.exceptions.MarkingError:
-            pass  # It is not installed.
+            pass  # not installed
     try:
         base.resolve(allow_erasing=True)
     except dnf.exceptions.DepsolveError as error:

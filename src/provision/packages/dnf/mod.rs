@@ -1,5 +1,5 @@
-//! dnf 4, of Fedora, RHEL and their kin. Its scripts are Python, run by the one that dnf itself runs in: only there can it
-//! be asked what it would do, in a form that is not meant for people.
+//! dnf 4 of Fedora, RHEL and their derivatives. Its scripts are Python and run in dnf's own interpreter, because only dnf's
+//! API gives a machine-readable answer.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Asked, Installed, PackageError, PackageManager, Pin, Repository, Resolution, Script, Sources,
-    Upstream, plain,
+    DeclaredPackages, InstalledPackage, PackageError, PackageManager, PinnedVersion, Repository,
+    Resolution, Script, Sources, Upstream, to_http,
 };
 use crate::digest::Digest;
 use crate::provision::ProvisionError;
@@ -29,18 +29,18 @@ const SHARED: &str = include_str!("shared.py");
 const RESOLVE: &str = include_str!("resolve.py");
 const INSTALL: &str = include_str!("install.py");
 
-/// The package manager of RPM's distributions.
+/// Package manager of RPM distributions.
 pub(super) struct Dnf;
 
-/// A repository as the machine has it configured.
+/// A repository configured in the machine.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Configured {
     name: String,
     uris: Vec<String>,
-    /// A list of mirrors, which a host cannot choose from as dnf would.
+    /// URL of a mirror list, from which the host cannot choose as dnf does.
     mirrors: String,
-    /// Its index has a signature that is checked.
+    /// True if the signature of its index is checked.
     signed: bool,
 }
 
@@ -80,7 +80,12 @@ impl PackageManager for Dnf {
         SURVEY
     }
 
-    fn sources(&self, survey: &str, asked: &Asked, _: &str) -> Result<Sources, PackageError> {
+    fn sources(
+        &self,
+        survey: &str,
+        declared: &DeclaredPackages,
+        _: &str,
+    ) -> Result<Sources, PackageError> {
         if let Some(said) = survey.lines().find_map(|line| line.strip_prefix("karat: ")) {
             return Err(PackageError::NoManager(said.to_owned()));
         }
@@ -88,15 +93,15 @@ impl PackageManager for Dnf {
             .lines()
             .filter_map(|line| line.strip_prefix(DATA).map(str::to_owned))
             .collect();
-        let own = &asked.repositories;
+        let own = &declared.repositories;
         let mut upstreams = Vec::new();
-        for configured in behind::<Configured>(&lines, "repository")? {
-            // The template's own of that name takes its place.
-            if !own.iter().any(|own| own.plan.name == configured.name) {
-                upstreams.push(upstream(&configured)?);
+        for configured in parse_lines::<Configured>(&lines, "repository")? {
+            // A repository of the template with the same name replaces it.
+            if !own.iter().any(|own| own.name == configured.name) {
+                upstreams.push(configured_upstream(&configured)?);
             }
         }
-        upstreams.extend(own.iter().map(|own| upstream_at(&own.plan.uri)));
+        upstreams.extend(own.iter().map(|own| upstream_at(&own.uri)));
         let files = own
             .iter()
             .filter_map(|own| Some((own.key_file()?, own.key.clone()?)));
@@ -106,18 +111,18 @@ impl PackageManager for Dnf {
         })
     }
 
-    fn resolve(&self, asked: &Asked, pins: &[Pin], proxy: &str) -> Script {
+    fn resolve(&self, declared: &DeclaredPackages, pins: &[PinnedVersion], proxy: &str) -> Script {
         let repository = |own: &Repository| {
-            let (name, uri) = (&own.plan.name, &own.plan.uri);
+            let (name, uri) = (&own.name, &own.uri);
             json!({ "name": name, "uri": uri.trim_end_matches('/'), "key": own.key_file() })
         };
-        let pin = |pin: &Pin| json!({ "name": pin.name, "version": pin.version });
+        let pin = |pin: &PinnedVersion| json!({ "name": pin.name, "version": pin.version });
         let asked = json!({
             "proxy": proxy,
-            "install": asked.install,
-            "remove": asked.remove,
-            "recommends": asked.recommends,
-            "repositories": asked.repositories.iter().map(repository).collect::<Vec<_>>(),
+            "install": declared.install,
+            "remove": declared.remove,
+            "recommends": declared.recommends,
+            "repositories": declared.repositories.iter().map(repository).collect::<Vec<_>>(),
             "pins": pins.iter().map(pin).collect::<Vec<_>>(),
         });
         script(
@@ -132,7 +137,7 @@ impl PackageManager for Dnf {
         &self,
         data: &[String],
         sources: &Sources,
-        _: &Asked,
+        _: &DeclaredPackages,
     ) -> Result<Resolution, PackageError> {
         let known = |uri: &str| sources.upstreams.iter().any(|upstream| upstream.uri == uri);
         let archive = |index: Index| Archive {
@@ -172,28 +177,31 @@ impl PackageManager for Dnf {
             })
         };
         Ok(Resolution {
-            archives: behind(data, "archive")?.into_iter().map(archive).collect(),
-            removals: behind::<Removal>(data, "removal")?,
-            packages: behind(data, "package")?
+            archives: parse_lines(data, "archive")?
+                .into_iter()
+                .map(archive)
+                .collect(),
+            removals: parse_lines::<Removal>(data, "removal")?,
+            packages: parse_lines(data, "package")?
                 .into_iter()
                 .map(package)
                 .collect::<Result<_, _>>()?,
         })
     }
 
-    fn install(&self, asked: &Asked, lock: &Lock) -> Script {
+    fn install(&self, declared: &DeclaredPackages, lock: &Lock) -> Script {
         let removals = lock.removals.iter().map(|removal| removal.name.as_str());
         let asked = json!({
-            "install": asked.install,
+            "install": declared.install,
             "remove": removals.collect::<Vec<_>>(),
         });
         script("mkdir -p \"$KARAT_DIRECTORY\"", ":", INSTALL, &asked)
     }
 
-    fn kept(&self, asked: &Asked) -> Vec<(String, Vec<u8>)> {
+    fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
-        for own in asked.repositories.iter().filter(|own| own.plan.keep) {
-            let (name, uri) = (&own.plan.name, &own.plan.uri);
+        for own in declared.repositories.iter().filter(|own| own.keep) {
+            let (name, uri) = (&own.name, &own.uri);
             let key = format!("/etc/pki/rpm-gpg/RPM-GPG-KEY-{name}");
             let proof = match &own.key {
                 Some(bytes) => {
@@ -208,18 +216,18 @@ impl PackageManager for Dnf {
         files
     }
 
-    fn installed(&self, data: &[String]) -> (Vec<Installed>, Vec<Installed>) {
-        let of = |when| {
-            // A line that cannot be read is a package that is missing, and that is told.
-            let present = behind::<Present>(data, when).unwrap_or_default();
-            let installed = |present: Present| Installed {
+    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>) {
+        let packages = |when| {
+            // An unparsable line shows up as a missing package, which is reported.
+            let present = parse_lines::<Present>(data, when).unwrap_or_default();
+            let installed = |present: Present| InstalledPackage {
                 name: present.name,
                 version: present.version,
                 arch: present.architecture,
             };
             present.into_iter().map(installed).collect()
         };
-        (of("before"), of("after"))
+        (packages("before"), packages("after"))
     }
 
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError {
@@ -235,13 +243,13 @@ impl PackageManager for Dnf {
             (Some(77), Some(words), _) => return PackageError::NoManager(words.to_owned()).into(),
             (Some(71), ..) => (
                 "reading the package repositories",
-                "dnf's own words are above; the repository must be reachable from this host, and have a signed index \
+                "see dnf's messages above; this host must reach the repository, which needs a signed index \
                  (repodata/repomd.xml.asc)",
             ),
-            (Some(73), ..) => ("dnf", "dnf's own words are above"),
+            (Some(73), ..) => ("dnf", "see dnf's messages above"),
             _ => (
-                "the package work",
-                "the machine needs dnf 4, as Fedora up to 40 and RHEL 8 and 9 have it",
+                "the package operation",
+                "the machine needs dnf 4, as in Fedora up to 40 and RHEL 8 and 9",
             ),
         };
         ProvisionError::Apt {
@@ -252,9 +260,9 @@ impl PackageManager for Dnf {
     }
 }
 
-/// Python in a directory of its own, which is made by `make`, filled by `fill`, and removed in any case.
+/// Wraps a Python program: `make` creates its directory, `fill` fills it, and a trap removes it.
 fn script(make: &str, fill: &str, program: &str, asked: &serde_json::Value) -> Script {
-    // Nothing in it can be taken for a part of a program, neither of the shell's nor of Python's.
+    // Base64, so that neither the shell nor Python interprets any of it.
     let asked = BASE64.encode(asked.to_string().as_bytes());
     let asked = format!("asked = json.loads(base64.b64decode(\"{asked}\"))\n");
     let text = format!(
@@ -268,8 +276,11 @@ fn script(make: &str, fill: &str, program: &str, asked: &serde_json::Value) -> S
     }
 }
 
-/// The data lines of one kind.
-fn behind<'l, T: Deserialize<'l>>(lines: &'l [String], kind: &str) -> Result<Vec<T>, PackageError> {
+/// Parses the data lines of one kind.
+fn parse_lines<'l, T: Deserialize<'l>>(
+    lines: &'l [String],
+    kind: &str,
+) -> Result<Vec<T>, PackageError> {
     let of_kind = lines
         .iter()
         .filter_map(|line| Some((line, line.strip_prefix(kind)?.strip_prefix(' ')?)));
@@ -280,9 +291,9 @@ fn behind<'l, T: Deserialize<'l>>(lines: &'l [String], kind: &str) -> Result<Vec
         .collect()
 }
 
-fn upstream(configured: &Configured) -> Result<Upstream, PackageError> {
+fn configured_upstream(configured: &Configured) -> Result<Upstream, PackageError> {
     let place = format!("repository {}", configured.name);
-    let is_web = |uri: &&String| plain(uri).starts_with("http://");
+    let is_web = |uri: &&String| to_http(uri).starts_with("http://");
     let Some(uri) = configured.uris.first().filter(is_web) else {
         let mirrors = Some(&configured.mirrors).filter(|mirrors| !mirrors.is_empty());
         let uri = configured

@@ -1,5 +1,5 @@
-# Asks the machine's own dnf what the template's packages mean, and changes nothing: everything that dnf keeps of it is
-# in $KARAT_DIRECTORY. `asked` says what is asked.
+# Resolves the template's packages with the machine's own dnf and changes nothing: dnf writes only to $KARAT_DIRECTORY.
+# `asked` holds the request.
 # Exit codes: 71 a repository cannot be read, 73 no resolution, 75 not as declared.
 import hashlib
 import subprocess
@@ -12,7 +12,7 @@ base.read_all_repos()
 
 
 def plain(uri):
-    """The proxy asks by https where the repository has that."""
+    """Returns the URI to request from the proxy, which itself uses https where declared."""
     return "http://" + uri[len("https://"):] if uri.startswith("https://") else uri
 
 
@@ -42,7 +42,7 @@ except dnf.exceptions.RepoError as error:
 
 
 def signers(repo, directory):
-    """Whose signature of the index is good, by gpg's own word. dnf has checked that there is one, and does not tell."""
+    """Returns the fingerprints of the index's valid signatures. dnf checks the signature, but does not report the key."""
     home = os.path.join(directory, "pubring")
     index = os.path.join(directory, "repodata", "repomd.xml")
     command = ["gpg", "--homedir", home, "--batch", "--no-autostart", "--status-fd", "1", "--verify", index + ".asc", index]

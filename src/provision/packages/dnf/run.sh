@@ -1,4 +1,4 @@
-# Finds the Python that the machine's dnf runs in. $absent is the exit code when there is none.
+# Finds the Python that the machine's dnf runs in. $absent is the exit code if there is no dnf 4.
 set -eu
 dnf=$(command -v dnf) || {
     echo 'karat: the machine has no dnf'

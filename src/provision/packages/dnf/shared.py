@@ -1,5 +1,5 @@
-# What every script of dnf begins with. It is run by the Python that dnf itself runs in, in $KARAT_DIRECTORY, which is
-# gone afterwards. Lines that begin with a record separator are karat's to read, not the user's.
+# First part of every dnf script. Runs in dnf's own Python, in $KARAT_DIRECTORY, which is removed afterwards. Lines that begin
+# with a record separator are for karat, and users do not see them.
 import base64
 import json
 import os
@@ -21,7 +21,7 @@ def fail(code, *words):
 
 
 def release():
-    """dnf asks a package for it, which systems of another kind do not have."""
+    """Returns the release version. dnf reads it from a package that other distributions do not have."""
     found = dnf.rpm.detect_releasever("/")
     if found is None and os.path.exists("/etc/os-release"):
         with open("/etc/os-release") as lines:
@@ -33,7 +33,7 @@ def release():
 
 
 def start(private=None):
-    """A dnf that asks nothing and, with a private directory, keeps all that it remembers there."""
+    """Returns a dnf without questions; with a private directory, it keeps its state there."""
     base = dnf.Base()
     conf = base.conf
     conf.read()
@@ -51,7 +51,7 @@ def start(private=None):
 
 
 def installed():
-    """Every package of the machine: name, version and architecture."""
+    """Lists the installed packages: name, version and architecture."""
     for header in rpm.TransactionSet("/").dbMatch():
         if header["name"] != "gpg-pubkey":
             yield header["name"], evr(header["epoch"], header["version"], header["release"]), header["arch"]

@@ -1,4 +1,4 @@
-# Tells which repositories the machine has, with the variables in their addresses replaced.
+# Lists the machine's repositories, with the variables in their URIs replaced.
 base = start()
 base.read_all_repos()
 tell("machine", architecture=base.conf.basearch)

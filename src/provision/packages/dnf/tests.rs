@@ -1,25 +1,22 @@
 use super::*;
 use crate::record::lock::Manager;
 
-fn asked() -> Asked {
-    let plan = crate::plan::Repository {
+fn declared() -> DeclaredPackages {
+    let repository = Repository {
         name: "tools".to_owned(),
         uri: "https://example.org/rpm/".to_owned(),
         suites: vec![],
         components: vec![],
-        key: None,
+        key: Some(b"-----BEGIN PGP".to_vec()),
         trusted: false,
         keep: true,
     };
-    Asked {
+    DeclaredPackages {
         manager: Manager::Dnf,
         install: vec!["hello".to_owned()],
         remove: vec![],
         recommends: false,
-        repositories: vec![Repository {
-            plan,
-            key: Some(b"-----BEGIN PGP".to_vec()),
-        }],
+        repositories: vec![repository],
     }
 }
 
@@ -41,28 +38,28 @@ fn only_repositories_with_an_address_and_a_signed_index_are_used() {
         (
             r#"{"name":"own","uris":[],"mirrors":"https://example.org/list","signed":true}"#,
             Err(
-                "the machine's package source https://example.org/list (repository own) is not one that a host can fetch from",
+                "the host cannot fetch from the machine's package source https://example.org/list (repository own)",
             ),
         ),
         (
             r#"{"name":"own","uris":["file:///srv"],"mirrors":"","signed":true}"#,
             Err(
-                "the machine's package source file:///srv (repository own) is not one that a host can fetch from",
+                "the host cannot fetch from the machine's package source file:///srv (repository own)",
             ),
         ),
         (
             r#"{"name":"own","uris":["http://example.org"],"mirrors":"","signed":false}"#,
             Err(
-                "the package source http://example.org (repository own) is to be believed without a signature (`repo_gpgcheck=0`)",
+                "the package source http://example.org (repository own) is trusted without a signature (`repo_gpgcheck=0`)",
             ),
         ),
     ] {
-        let sources = Dnf.sources(&survey(repository), &asked(), "/d");
+        let sources = Dnf.sources(&survey(repository), &declared(), "/d");
         let found = sources.map(|sources| sources.upstreams.len());
         let found = found.map_err(|error| error.to_string());
         assert_eq!(found, expected.map_err(str::to_owned), "{repository}");
     }
-    let error = Dnf.sources("karat: the machine has no dnf\n", &asked(), "/d");
+    let error = Dnf.sources("karat: the machine has no dnf\n", &declared(), "/d");
     assert_eq!(error.err().unwrap().to_string(), "the machine has no dnf");
 }
 
@@ -75,14 +72,14 @@ fn an_answer_is_taken_as_it_is_or_refused() {
         r#"archive {{"uri":"https://example.org/rpm","in_release":"{}","date":1700000000,"signed_by":["AB"]}}"#,
         Digest::of(b"index")
     );
-    let sources = Dnf.sources("", &asked(), "/d").unwrap();
+    let sources = Dnf.sources("", &declared(), "/d").unwrap();
     let resolve = |package: String| {
         let lines = [
             index.clone(),
             package,
             r#"removal {"name":"old","version":"1-1"}"#.to_owned(),
         ];
-        Dnf.resolution(&lines, &sources, &asked())
+        Dnf.resolution(&lines, &sources, &declared())
     };
     let resolution = resolve(package.clone()).unwrap();
     let locked = &resolution.packages[0];
@@ -100,14 +97,18 @@ fn an_answer_is_taken_as_it_is_or_refused() {
         (
             "example.org/rpm",
             "example.org/other",
-            "hello is in none of the declared",
+            "hello is not in any declared",
         ),
-        ("Packages/h", "../h", "does not understand: ../h"),
-        ("sha256", "sha1", "has no SHA-256 of hello"),
+        (
+            "Packages/h",
+            "../h",
+            "cannot parse the package manager's output: ../h",
+        ),
+        ("sha256", "sha1", "has no SHA-256 digest of hello"),
         (
             "noarch",
             "noarch\",\"odd\":\"x",
-            "does not understand: package {",
+            "cannot parse the package manager's output: package {",
         ),
     ] {
         let error = resolve(package.replace(from, to)).unwrap_err().to_string();
@@ -117,7 +118,7 @@ fn an_answer_is_taken_as_it_is_or_refused() {
 
 #[test]
 fn what_stays_in_the_image_checks_signatures() {
-    let kept = Dnf.kept(&asked());
+    let kept = Dnf.kept(&declared());
     let names: Vec<_> = kept.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
@@ -144,20 +145,20 @@ fn an_error_says_what_to_do() {
         (
             73,
             "karat: unknown hello jq=2",
-            "dnf has no such package in the declared repositories: hello, jq=2",
+            "dnf does not know these packages: hello, jq=2",
         ),
         (73, "karat: nothing provides x", "dnf failed"),
         (
             75,
             "karat: a would not be installed",
-            "not as declared after the packages were installed: a would not be installed",
+            "the installed packages differ from the declared ones: a would not be installed",
         ),
         (
             77,
             "karat: the machine has no dnf",
             "the machine has no dnf",
         ),
-        (1, "", "the package work failed"),
+        (1, "", "the package operation failed"),
     ] {
         let ended = Ended {
             code: Some(code),

@@ -1,4 +1,4 @@
-//! Archives, read from front to end: what their files are called decides which rules look at them.
+//! Archives, read from front to end. The paths of their files decide which rules apply.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,17 +6,17 @@ use flate2::bufread::DeflateDecoder;
 
 use super::source::Source;
 use super::{Stop, Unpack};
-use crate::scan::secrets::rule::WITHIN;
+use crate::scan::secrets::rule::ARCHIVE_SEPARATOR;
 
-/// A name is no longer: the limit of Linux for paths.
-const LONGEST_NAME: u64 = 4096;
-/// The header of a file in a cpio archive of the "new" kind.
-const CPIO: usize = 110;
-/// The header of a file in a zip archive, behind its mark.
-const ZIP: usize = 26;
+/// Maximum length of a path on Linux.
+const MAX_NAME_BYTES: u64 = 4096;
+/// Size of a file's header in a cpio archive of the "new" kind.
+const CPIO_HEADER_BYTES: usize = 110;
+/// Size of a file's header in a zip archive, after its signature.
+const ZIP_HEADER_BYTES: usize = 26;
 
 impl Unpack {
-    pub(super) fn tar(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    pub(super) fn search_tar(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
         let mut archive = tar::Archive::new(source);
         let Ok(entries) = archive.entries() else {
             return self.damaged();
@@ -26,8 +26,8 @@ impl Unpack {
                 return self.damaged();
             };
             if entry.header().entry_type().is_file() {
-                let name = within(path, &entry.path_bytes());
-                self.stream(&name, &mut self.counted(&mut entry), depth + 1);
+                let name = join(path, &entry.path_bytes());
+                self.search_stream(&name, &mut self.counted(&mut entry), depth + 1);
             }
             if self.left.get() == 0 {
                 break;
@@ -36,8 +36,8 @@ impl Unpack {
         false
     }
 
-    /// The newer kind of cpio, which initramfs images are made of; another part may follow.
-    pub(super) fn cpio(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    /// Searches a cpio archive of the newer kind, as in an initramfs; another part may follow.
+    pub(super) fn search_cpio(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
         while self.left.get() > 0 {
             let Some((name, size)) = cpio_header(source) else {
                 return self.damaged();
@@ -46,8 +46,8 @@ impl Unpack {
                 return true;
             }
             let mut content = source.take(size);
-            let name = within(path, &name);
-            self.stream(&name, &mut self.counted(&mut content), depth + 1);
+            let name = join(path, &name);
+            self.search_stream(&name, &mut self.counted(&mut content), depth + 1);
             let padding = size.wrapping_neg() % 4;
             if !(skip(&mut content, u64::MAX) && skip(source, padding)) {
                 return self.damaged();
@@ -56,30 +56,36 @@ impl Unpack {
         false
     }
 
-    /// A zip archive by the headers in front of its files: the list at its end is not needed.
-    pub(super) fn zip(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    /// Searches a zip archive by the headers of its files; the directory at its end is not needed.
+    pub(super) fn search_zip(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
         while self.left.get() > 0 {
-            let mut mark = [0; 4];
-            if source.read_exact(&mut mark).is_err() {
+            let mut signature = [0; 4];
+            if source.read_exact(&mut signature).is_err() {
                 return self.damaged();
             }
-            // The list of files, or of what is needed to check them.
-            if &mark != b"PK\x03\x04" {
+            // The central directory, or a record in front of it.
+            if &signature != b"PK\x03\x04" {
                 return false;
             }
             let Some(entry) = ZipEntry::read(source) else {
                 return self.damaged();
             };
-            if !self.zipped(path, source, &entry, depth) {
+            if !self.search_zip_entry(path, source, &entry, depth) {
                 return false;
             }
         }
         false
     }
 
-    /// Looks at one file of a zip archive; says whether the next can be found.
-    fn zipped(&self, path: &[u8], source: &mut Source, entry: &ZipEntry, depth: usize) -> bool {
-        let name = within(path, &entry.name);
+    /// Searches one file of a zip archive; returns whether the next can be found.
+    fn search_zip_entry(
+        &self,
+        path: &[u8],
+        source: &mut Source,
+        entry: &ZipEntry,
+        depth: usize,
+    ) -> bool {
+        let name = join(path, &entry.name);
         if entry.flags & 1 != 0 {
             self.stop(Stop::Encrypted);
         }
@@ -88,22 +94,22 @@ impl Unpack {
             _ if entry.flags & 1 != 0 => {}
             0 if known => {
                 let mut content = source.take(entry.packed);
-                self.stream(&name, &mut self.counted(&mut content), depth + 1);
+                self.search_stream(&name, &mut self.counted(&mut content), depth + 1);
                 return skip(&mut content, u64::MAX);
             }
             8 if known => {
                 let mut content = source.take(entry.packed);
-                let ended = self.decoded(&name, DeflateDecoder::new(&mut content), depth);
+                let ended = self.search_decoded(&name, DeflateDecoder::new(&mut content), depth);
                 return skip(&mut content, u64::MAX) && (ended || self.left.get() > 0);
             }
-            // A directory, or a file with nothing in it.
+            // A directory or an empty file.
             0 if source.head().starts_with(b"PK") => {
-                return !source.head().starts_with(b"PK\x07\x08") || descriptor(source);
+                return !source.head().starts_with(b"PK\x07\x08") || skip_descriptor(source);
             }
             8 => {
-                // Where it ends only it says itself; its length follows.
-                return self.decoded(&name, DeflateDecoder::new(&mut *source), depth)
-                    && descriptor(source);
+                // Only the data itself tells where it ends; its length follows.
+                return self.search_decoded(&name, DeflateDecoder::new(&mut *source), depth)
+                    && skip_descriptor(source);
             }
             _ => self.stop(Stop::Unknown("other zip")),
         }
@@ -111,34 +117,34 @@ impl Unpack {
     }
 }
 
-/// Where a file of an archive is.
-fn within(path: &[u8], name: &[u8]) -> Vec<u8> {
+/// Joins the path of an archive and that of a file in it.
+fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     let name = name.strip_prefix(b"./").unwrap_or(name);
     let name = name.strip_prefix(b"/").unwrap_or(name);
-    [path, WITHIN, name].concat()
+    [path, ARCHIVE_SEPARATOR, name].concat()
 }
 
-/// Leaves out so many bytes, or all; says whether they were there.
+/// Skips `count` bytes, or all for `u64::MAX`; returns whether they were there.
 fn skip(input: &mut dyn Read, count: u64) -> bool {
     let copied = io::copy(&mut input.take(count), &mut io::sink());
     copied.is_ok_and(|copied| copied == count || count == u64::MAX)
 }
 
 fn cpio_header(source: &mut Source) -> Option<(Vec<u8>, u64)> {
-    let mut header = [0; CPIO];
+    let mut header = [0; CPIO_HEADER_BYTES];
     source.read_exact(&mut header).ok()?;
     let field = |number: usize| {
         let digits = std::str::from_utf8(header.get(6 + number * 8..)?.get(..8)?).ok()?;
         u64::from_str_radix(digits, 16).ok()
     };
     let (size, length) = (field(6)?, field(11)?);
-    if !header.starts_with(b"07070") || length == 0 || length > LONGEST_NAME {
+    if !header.starts_with(b"07070") || length == 0 || length > MAX_NAME_BYTES {
         return None;
     }
     let mut name = Vec::new();
     source.take(length).read_to_end(&mut name).ok()?;
     name.pop_if(|byte| *byte == 0);
-    let padding = (CPIO as u64 + length).wrapping_neg() % 4;
+    let padding = (CPIO_HEADER_BYTES as u64 + length).wrapping_neg() % 4;
     skip(source, padding).then_some((name, size))
 }
 
@@ -151,7 +157,7 @@ struct ZipEntry {
 
 impl ZipEntry {
     fn read(source: &mut Source) -> Option<Self> {
-        let mut header = [0; ZIP];
+        let mut header = [0; ZIP_HEADER_BYTES];
         source.read_exact(&mut header).ok()?;
         let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
         let packed = u32::from_le_bytes([header[14], header[15], header[16], header[17]]);
@@ -167,9 +173,9 @@ impl ZipEntry {
     }
 }
 
-/// Leaves out sum and lengths, which are behind a file of which they were not known before: 12 or 20 bytes, with or
-/// without a mark.
-fn descriptor(source: &mut Source) -> bool {
+/// Skips the checksum and lengths after a file for which the header does not have them: 12 or 20 bytes, with or without
+/// a signature.
+fn skip_descriptor(source: &mut Source) -> bool {
     let head = source.head();
     let length = [16, 24, 12, 20]
         .into_iter()

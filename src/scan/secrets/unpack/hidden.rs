@@ -1,8 +1,8 @@
-//! How a file hides its text, by its first bytes.
+//! Detects formats that hide text, by the first bytes of a file.
 
 use std::io::{self, BufRead, Read};
 
-/// How a file hides its text.
+/// A format that hides text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::scan::secrets) enum Hidden {
     Gzip,
@@ -11,19 +11,19 @@ pub(in crate::scan::secrets) enum Hidden {
     Tar,
     Zip,
     Cpio,
-    /// The first byte of each pair is the one that counts, or the second.
+    /// Little-endian or big-endian UTF-16.
     Utf16 {
         low_first: bool,
     },
     Journal,
     Sqlite,
-    /// In a way that is not known here.
+    /// A format that is not supported, by name.
     Unknown(&'static str),
 }
 
 impl Hidden {
-    /// What the start of a file says.
-    pub(in crate::scan::secrets) fn of(head: &[u8]) -> Option<Self> {
+    /// Returns the format of a file by its first bytes.
+    pub(in crate::scan::secrets) fn detect(head: &[u8]) -> Option<Self> {
         if head.get(257..262) == Some(b"ustar") {
             return Some(Self::Tar);
         }
@@ -47,7 +47,7 @@ impl Hidden {
     }
 }
 
-/// Text of the Latin alphabet without a mark in front: every other byte is zero.
+/// Detects UTF-16 without a byte order mark: in Latin text every other byte is zero.
 fn utf16_without_mark(head: &[u8]) -> Option<Hidden> {
     let pairs = head.len() / 2;
     let zero = |first: usize| {
@@ -68,7 +68,7 @@ fn utf16_without_mark(head: &[u8]) -> Option<Hidden> {
     }
 }
 
-/// UTF-16 as bytes: what is not Latin becomes `?`, which is in no secret's form.
+/// Converts UTF-16 to bytes. Characters beyond Latin-1 become `?`, which no rule accepts in a secret.
 pub(super) struct Narrow<R> {
     wide: R,
     low_first: bool,

@@ -1,48 +1,47 @@
-//! The rows of a database of `SQLite`: in the file one column follows the other without anything between them, and long
-//! rows are torn apart.
+//! Rows of an `SQLite` database. In the file, columns follow each other without separators, and long rows are split.
 
 use super::Unpack;
 use super::source::Source;
 use crate::distro::sqlite;
-use crate::scan::secrets::text::{Part, search};
+use crate::scan::secrets::text::{Window, search};
 
-/// What may be the name of a setting, whose value is in the next column.
-const LONGEST_NAME: usize = 64;
+/// Maximum length of the name of a setting whose value is in the next column.
+const MAX_NAME_BYTES: usize = 64;
 
 impl Unpack {
-    pub(super) fn rows(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
-        let Some(bytes) = self.whole(source) else {
+    pub(super) fn search_rows(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+        let Some(bytes) = self.read_rest(source) else {
             return false;
         };
         if depth > 0 {
-            self.plain(path, &mut &bytes[..]);
+            self.search_plain(path, &mut &bytes[..]);
         }
         let mut text = Vec::new();
         let most = bytes.len() * 2;
         sqlite::every_row(&bytes, &mut |columns| {
             if text.len() < most {
-                write(columns, &mut text);
+                write_row(columns, &mut text);
             }
         });
-        let (mut found, all) = search(path, &mut &text[..], Part::ALL);
-        for one in &mut found {
-            one.line = None;
-            one.inside = Some("a row".to_owned());
+        let (mut found, complete) = search(path, &mut &text[..], Window::ALL);
+        for secret in &mut found {
+            secret.line = None;
+            secret.inside = Some("a row".to_owned());
         }
-        self.add(found, all, path);
+        self.add(found, complete, path);
         false
     }
 }
 
-/// Each text on a line, and what may be a setting with its name.
-fn write(columns: &[&[u8]], text: &mut Vec<u8>) {
+/// Writes each text on a line of its own; a text after a possible name becomes `name=text`.
+fn write_row(columns: &[&[u8]], text: &mut Vec<u8>) {
     let is_text = |column: &[u8]| {
         !column.is_empty()
             && std::str::from_utf8(column)
                 .is_ok_and(|text| !text.contains(|c: char| c.is_control() && !c.is_whitespace()))
     };
     let is_name = |column: &[u8]| {
-        column.len() <= LONGEST_NAME
+        column.len() <= MAX_NAME_BYTES
             && column
                 .iter()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte))

@@ -1,13 +1,13 @@
-//! An input whose start can be seen before it is read.
+//! An input with a look at its next bytes before they are consumed.
 
 use std::io::{self, BufRead, Read};
 
-/// What is seen: the mark of a tar archive is behind its first 257 bytes.
-const HEAD: usize = 512;
-/// What is read in one go.
-const PIECE: usize = 64 << 10;
+/// Bytes to look ahead: the signature of a tar archive is at offset 257.
+const HEAD_BYTES: usize = 512;
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes, some of them read ahead.
+/// A reader with a buffer of bytes read ahead.
 pub(super) struct Source<'a> {
     input: &'a mut dyn Read,
     ahead: Vec<u8>,
@@ -23,13 +23,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The next bytes, without reading them; fewer at the end, which is also where the input fails.
+    /// Returns the next bytes without consuming them: fewer at the end, or where the input fails.
     pub(super) fn head(&mut self) -> &[u8] {
-        if self.ahead.len() - self.at < HEAD {
+        if self.ahead.len() - self.at < HEAD_BYTES {
             self.ahead.drain(..self.at);
             self.at = 0;
-            let missing = (HEAD - self.ahead.len()) as u64;
-            // Who gives the bytes has noted why it could not.
+            let missing = (HEAD_BYTES - self.ahead.len()) as u64;
+            // The input itself has recorded the error.
             let _ = (&mut *self.input)
                 .take(missing)
                 .read_to_end(&mut self.ahead);
@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
         &self.ahead[self.at..]
     }
 
-    /// Leaves out the zeros between two parts; says whether there is anything behind them.
+    /// Skips the zeros between two parts; returns whether anything follows.
     pub(super) fn skip_zeros(&mut self) -> bool {
         loop {
             let Ok(bytes) = self.fill_buf() else {
@@ -68,7 +68,7 @@ impl Read for Source<'_> {
 impl BufRead for Source<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.ahead.len() {
-            self.ahead.resize(PIECE, 0);
+            self.ahead.resize(CHUNK_BYTES, 0);
             self.at = 0;
             let read = self.input.read(&mut self.ahead);
             self.ahead.truncate(*read.as_ref().unwrap_or(&0));

@@ -90,7 +90,7 @@ fn an_answer_that_is_incomplete_is_refused() {
         (
             "'http://example.org/debian/",
             "'http://example.org/other/",
-            "none of the declared",
+            "is not in any declared",
         ),
         ("libecho_1%3a", "libecho_2%3a", "names no file"),
         (
@@ -99,8 +99,16 @@ fn an_answer_that_is_incomplete_is_refused() {
             "nothing was read of bookworm",
         ),
         ("Sat, 10 Jan 2026 10:00:00 UTC", "yesterday", "has no date"),
-        ("(1:0.63-4 Debian", "1:0.63-4 Debian", "does not understand"),
-        ("exim4 [4.96-15]", "exim4", "does not understand"),
+        (
+            "(1:0.63-4 Debian",
+            "1:0.63-4 Debian",
+            "cannot parse the package manager's output",
+        ),
+        (
+            "exim4 [4.96-15]",
+            "exim4",
+            "cannot parse the package manager's output",
+        ),
     ] {
         let lines = answer()
             .iter()

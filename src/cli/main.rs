@@ -1,0 +1,290 @@
+//! The command line: arguments, signals, one exit path.
+
+use std::io::{self, IsTerminal, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::shared::stdout::Stdout;
+use super::shared::store_args::StoreArgs;
+use super::shared::syslog_forward;
+use super::{
+    CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
+    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
+    rollback, scan, show, sign, store, validate, verify, wait,
+};
+use crate::ui::{Mode, Ui, Verbosity};
+
+/// Heading of the options that all verbs have.
+pub(super) const GLOBAL: &str = "Global options";
+
+/// Exit code of a verb that a signal has ended.
+const CANCELLED: u8 = 130;
+
+/// Build golden machine images whose contents can be verified
+#[derive(Parser)]
+#[command(name = "karat", version)]
+struct Cli {
+    /// Print warnings and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
+    quiet: bool,
+
+    /// Print every detail
+    #[arg(long, short, global = true, help_heading = GLOBAL)]
+    verbose: bool,
+
+    /// Format of the log on stderr: text, or one JSON object per line
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = GLOBAL)]
+    log_format: LogFormat,
+
+    #[command(flatten)]
+    forward: syslog_forward::ForwardArgs,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Init(init::InitArgs),
+    Validate(validate::ValidateArgs),
+    Plan(plan::PlanArgs),
+    Lock(lock::LockArgs),
+    Build(build::BuildArgs),
+    Rebuild(rebuild::RebuildArgs),
+    Scan(scan::ScanArgs),
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Diff(diff::DiffArgs),
+    Outdated(outdated::OutdatedArgs),
+    Publish(publish::PublishArgs),
+    IamPolicy(iam_policy::IamPolicyArgs),
+    Promote(promote::PromoteArgs),
+    Rollback(rollback::RollbackArgs),
+    History(history::HistoryArgs),
+    Wait(wait::WaitArgs),
+    Revoke(revoke::RevokeArgs),
+    Children(lineage::ChildrenArgs),
+    Parents(lineage::ParentsArgs),
+    Verify(verify::VerifyArgs),
+    Sign(sign::SignArgs),
+    Attest(attest::AttestArgs),
+    Audit(audit::AuditArgs),
+    Keys(keys::KeysArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
+    Prune(prune::PruneArgs),
+    Store(store::StoreVerbArgs),
+    Db(db::DbArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+impl Verb {
+    /// Returns the store that the verb may change, so that its audit log is forwarded afterwards.
+    fn changed_store(&self) -> Option<&StoreArgs> {
+        match self {
+            Self::Build(args) => Some(&args.store),
+            Self::Scan(args) => Some(&args.store),
+            Self::Publish(args) => Some(&args.store),
+            Self::Promote(args) => Some(&args.channel_move.store),
+            Self::Rollback(args) => Some(&args.channel_move.store),
+            Self::Revoke(args) => Some(&args.store),
+            Self::Sign(args) => Some(&args.store),
+            Self::Attest(args) => Some(&args.store),
+            Self::Import(args) => Some(&args.store),
+            Self::Pin(args) => Some(&args.store),
+            Self::Unpin(args) => Some(&args.store),
+            Self::Prune(args) => Some(&args.store),
+            Self::Audit(args) => Some(args.store()),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the verb that the command line names. The only place that prints an error or picks the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let color = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let ui = cli.ui(color);
+    match run_and_forward(&cli, &ui) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if let Some(text) = error.render(color) {
+                let _ = writeln!(io::stderr(), "{text}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Runs the verb, then forwards the audit log of the store that it may have changed, even when it failed half-way.
+fn run_and_forward(cli: &Cli, ui: &Ui) -> Result<u8, CommandError> {
+    let server = cli.forward.server()?;
+    let outcome = run(&cli.verb, ui, &mut Stdout::lock());
+    let (Some(server), Some(store)) = (server, cli.verb.changed_store()) else {
+        return outcome;
+    };
+    let cancel = &CancellationToken::new();
+    match until_signal(cancel, syslog_forward::run(store, &server)) {
+        // Forwarding is what `audit` was run for. Other verbs have done their work, and the next run sends the lines.
+        sent if matches!(cli.verb, Verb::Audit(_)) => outcome.and(sent),
+        Err(error) => {
+            ui.warn(&error.to_string());
+            outcome
+        }
+        Ok(_) => outcome,
+    }
+}
+
+fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
+    let cancel = &CancellationToken::new();
+    let success = |()| 0;
+    match verb {
+        Verb::Init(args) => init::run(args, out).map(success),
+        Verb::Validate(args) => validate::run(args, out).map(success),
+        Verb::Plan(args) => plan::run(args, out).map(success),
+        Verb::Lock(args) => with_signals(cancel, lock::run(args, ui, cancel, out)),
+        Verb::Build(args) => with_signals(cancel, build::run(args, ui, cancel, out)),
+        Verb::Rebuild(args) => with_signals(cancel, rebuild::run(args, ui, cancel, out)),
+        Verb::Scan(args) => with_signals(cancel, scan::run(args, ui, cancel, out)),
+        Verb::List(args) => list::run(args, out).map(success),
+        Verb::Show(args) => show::run(args, out).map(success),
+        Verb::Diff(args) => until_signal(cancel, diff::run(args, out)),
+        Verb::Outdated(args) => until_signal(cancel, outdated::run(args, ui, out)),
+        Verb::Publish(args) => with_signals(cancel, publish::run(args, ui, cancel, out)),
+        Verb::IamPolicy(args) => iam_policy::run(args, out).map(success),
+        Verb::Promote(args) => with_signals(cancel, promote::run(args, ui, cancel, out)),
+        Verb::Rollback(args) => with_signals(cancel, rollback::run(args, ui, cancel, out)),
+        Verb::History(args) => history::run(args, out).map(success),
+        Verb::Wait(args) => until_signal(cancel, wait::run(args, ui, out)),
+        Verb::Revoke(args) => until_signal(cancel, revoke::run(args, ui, out)),
+        Verb::Children(args) => lineage::children(args, out).map(success),
+        Verb::Parents(args) => lineage::parents(args, out).map(success),
+        Verb::Verify(args) => until_signal(cancel, verify::run(args, ui, out)),
+        Verb::Sign(args) => until_signal(cancel, sign::run(args, ui)),
+        Verb::Attest(args) => until_signal(cancel, attest::run(args, ui)),
+        Verb::Audit(args) => until_signal(cancel, audit::run(args, ui, out)),
+        Verb::Keys(args) => keys::run(args, ui, out).map(success),
+        Verb::Export(args) => until_signal(cancel, export::run(args, ui)),
+        Verb::Import(args) => until_signal(cancel, import::run(args, ui, out)),
+        Verb::Pin(args) => until_signal(cancel, pin::pin(args, ui)),
+        Verb::Unpin(args) => until_signal(cancel, pin::unpin(args, ui)),
+        Verb::Prune(args) => until_signal(cancel, prune::run(args, ui, out)),
+        Verb::Store(args) => store::run(args, out).map(success),
+        Verb::Db(args) => until_signal(cancel, db::run(args, ui, out)),
+        Verb::Completions(args) => completions::run(args, Cli::command(), out).map(success),
+    }
+}
+
+impl Cli {
+    fn ui(&self, color: bool) -> Ui {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let mode = match self.log_format {
+            LogFormat::Json => Mode::Json,
+            LogFormat::Text if io::stderr().is_terminal() => Mode::Terminal { color },
+            LogFormat::Text => Mode::Plain,
+        };
+        Ui::new(mode, verbosity)
+    }
+}
+
+/// Exit code of a verb that has succeeded: 0, or the one that it returns.
+trait Success {
+    fn code(self) -> u8;
+}
+
+impl Success for () {
+    fn code(self) -> u8 {
+        0
+    }
+}
+
+impl Success for u8 {
+    fn code(self) -> u8 {
+        self
+    }
+}
+
+/// Runs work that may be dropped at any point. The first signal drops it.
+fn until_signal<T: Success>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<u8, CommandError> {
+    with_signals(cancel, async {
+        let done = cancel.run_until_cancelled(work).await;
+        done.map_or(Ok(CANCELLED), |done| done.map(Success::code))
+    })
+}
+
+/// Runs work on this thread, so that children which die with their parent's thread die with karat. The first signal
+/// cancels the work; the second drops it, and with it every process and file that it owns.
+fn with_signals<T: Success>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, CommandError>>,
+) -> Result<u8, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::io("cannot start the async runtime", &error))?;
+    let code = runtime.block_on(async {
+        let mut signals =
+            signals().map_err(|error| CommandError::io("cannot listen for signals", &error))?;
+        tokio::pin!(work);
+        for notice in ["cancelling; repeat to stop immediately", "stopped"] {
+            tokio::select! {
+                done = &mut work => return done.map(Success::code),
+                () = next(&mut signals) => {
+                    cancel.cancel();
+                    let _ = writeln!(io::stderr(), "{notice}");
+                }
+            }
+        }
+        Ok(CANCELLED)
+    });
+    // A hash that still runs on another thread must not keep the process alive.
+    runtime.shutdown_background();
+    code
+}
+
+fn signals() -> io::Result<[Signal; 3]> {
+    Ok([
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    ])
+}
+
+async fn next(signals: &mut [Signal; 3]) {
+    let [interrupt, terminate, hangup] = signals;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

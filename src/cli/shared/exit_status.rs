@@ -1,0 +1,110 @@
+//! Exit codes: 0 success, 1 failure, 2 invalid input, 3 refused by a policy, 4 verification failed, 130 cancelled.
+
+use miette::Diagnostic;
+
+use crate::cli::shared::syslog::SyslogError;
+use crate::disk::DiskError;
+use crate::ec2::client::AwsError;
+use crate::ec2::machine::Ec2Error;
+use crate::ec2::publish::PublishError;
+use crate::fetch::FetchError;
+use crate::pipeline::BuildError;
+use crate::pipeline::rebuild::RebuildError;
+use crate::plan::secrets::MissingSecrets;
+use crate::record::lock::LockError;
+use crate::repository::ArchiveError;
+use crate::scan::ScanError;
+use crate::scan::report::vex::VexError;
+use crate::scan::vulnerability::DbError;
+use crate::sign::{SignError, TrustError};
+use crate::store::{PolicyError, StoreError};
+
+/// An error that decides the exit code of a verb.
+pub(crate) trait ExitStatus: Diagnostic {
+    fn exit_code(&self) -> u8 {
+        1
+    }
+}
+
+impl ExitStatus for ArchiveError {}
+impl ExitStatus for AwsError {}
+impl ExitStatus for DiskError {}
+impl ExitStatus for Ec2Error {}
+impl ExitStatus for RebuildError {}
+impl ExitStatus for ScanError {}
+impl ExitStatus for VexError {}
+
+impl ExitStatus for MissingSecrets {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+impl ExitStatus for PolicyError {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+impl ExitStatus for TrustError {
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+impl ExitStatus for SignError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read { .. } | Self::Form { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl ExitStatus for SyslogError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Address(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl ExitStatus for DbError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Import { .. } | Self::Missing { .. } | Self::NoPlace => 2,
+            Self::Read { .. } | Self::Write { .. } | Self::Damaged { .. } | Self::Fetch { .. } => 1,
+        }
+    }
+}
+
+impl ExitStatus for BuildError {
+    fn exit_code(&self) -> u8 {
+        Self::exit_code(self)
+    }
+}
+
+impl ExitStatus for FetchError {
+    fn exit_code(&self) -> u8 {
+        Self::exit_code(self)
+    }
+}
+
+impl ExitStatus for LockError {
+    fn exit_code(&self) -> u8 {
+        Self::exit_code(self)
+    }
+}
+
+impl ExitStatus for PublishError {
+    fn exit_code(&self) -> u8 {
+        Self::exit_code(self)
+    }
+}
+
+impl ExitStatus for StoreError {
+    fn exit_code(&self) -> u8 {
+        Self::exit_code(self)
+    }
+}

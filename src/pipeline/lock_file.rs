@@ -1,0 +1,231 @@
+//! The lock file of a build: read beside the template, or resolved by the guest's package manager and written there.
+
+use std::path::PathBuf;
+
+use super::{BuildError, Job, phases::Phases};
+use crate::base::{self, BaseDisk};
+use crate::machine::Machine;
+use crate::os::run_dir::RunDir;
+use crate::plan;
+use crate::provision::{DeclaredPackages, PinnedVersion};
+use crate::record::lock::{self, Lock, LockError, Request, Resolution};
+use crate::ui::Ui;
+
+/// Treatment of an existing lock file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Update {
+    /// Keeps a fresh lock; of a stale one, the versions that are still available.
+    #[default]
+    Keep,
+    /// Resolves all packages again.
+    All,
+    /// Resolves these packages again; the others keep their versions if possible.
+    Only(Vec<String>),
+}
+
+/// State of a template's lock file before the build.
+pub(super) struct LockState {
+    path: PathBuf,
+    request: Request,
+    declared: Option<DeclaredPackages>,
+    base: Option<lock::Base>,
+    old: Option<Lock>,
+    update: Update,
+}
+
+impl Job<'_> {
+    /// Reads the lock file. With `--locked`, a lock that is missing or of another template is an error.
+    pub(super) fn read_lock(
+        &self,
+        architecture: &str,
+        update: Update,
+    ) -> Result<LockState, BuildError> {
+        let declared = DeclaredPackages::read(self.plan.packages.as_ref())?;
+        let request = match &declared {
+            Some(declared) => declared.request(Some(architecture)),
+            None => Request::nothing(Some(architecture)),
+        };
+        let path = Lock::path_of(&self.plan.template.path);
+        let old = Lock::read(&path)?;
+        if let Update::Only(names) = &update {
+            let known = |name: &&String| {
+                let mut packages = old.iter().flat_map(|lock| &lock.packages);
+                packages.any(|package| package.name == **name)
+            };
+            let names: Vec<_> = names.iter().filter(|name| !known(name)).cloned().collect();
+            if !names.is_empty() {
+                return Err(LockError::NotLocked { path, names }.into());
+            }
+        }
+        if self.settings.locked {
+            let Some(lock) = &old else {
+                return Err(LockError::Missing(path).into());
+            };
+            let differences = lock.request.differences(&request);
+            if !differences.is_empty() {
+                return Err(LockError::Stale { path, differences }.into());
+            }
+        }
+        Ok(LockState {
+            path,
+            request,
+            declared,
+            base: None,
+            old,
+            update,
+        })
+    }
+
+    /// Returns the lock of this build if no package manager has to resolve it: it is fresh, or the template wants no
+    /// packages. With `--locked`, a lock of another base is an error.
+    pub(super) fn settle_lock(
+        &self,
+        lock_state: &mut LockState,
+        base: lock::Base,
+    ) -> Result<Option<Lock>, BuildError> {
+        let differences = lock_state
+            .old
+            .as_ref()
+            .map(|lock| lock.differences(&lock_state.request, Some(&base)));
+        lock_state.base = Some(base);
+        match differences {
+            Some(differences) if differences.is_empty() && lock_state.update == Update::Keep => {
+                return Ok(lock_state.old.clone());
+            }
+            Some(differences) if self.settings.locked => {
+                let path = lock_state.path.clone();
+                return Err(LockError::Stale { path, differences }.into());
+            }
+            Some(differences) => {
+                for line in &differences {
+                    self.ui.note(&format!(
+                        "{} is out of date: {line}",
+                        lock_state.path.display()
+                    ));
+                }
+            }
+            None => {}
+        }
+        if lock_state.declared.is_some() {
+            return Ok(None);
+        }
+        let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
+        let lock = Lock::new(request, base, Resolution::default());
+        lock.write(&lock_state.path)?;
+        Ok(Some(lock))
+    }
+
+    /// Resolves the packages with the machine's package manager, and writes the lock file.
+    pub(super) async fn resolve_lock<M: Machine>(
+        &self,
+        machine: &mut M,
+        lock_state: &LockState,
+        phases: &mut Phases<'_>,
+    ) -> Result<Lock, BuildError> {
+        let declared = lock_state
+            .declared
+            .as_ref()
+            .expect("a template without packages needs no resolving");
+        let resolution = self
+            .resolve_packages(machine, declared, &lock_state.pins(), phases)
+            .await?;
+        let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
+        let lock = Lock::new(request, base, resolution);
+        lock.write(&lock_state.path)?;
+        let count = lock.packages.len();
+        self.ui.note(&format!(
+            "{}: {count} packages locked",
+            lock_state.path.display()
+        ));
+        Ok(lock)
+    }
+}
+
+impl Job<'_> {
+    /// Updates the lock file and fetches its packages. Boots the base only if its package manager has to resolve them.
+    pub(super) async fn update_lock(
+        &self,
+        guest: &plan::Qemu,
+        update: Update,
+        phases: &mut Phases<'_>,
+    ) -> Result<(Option<Lock>, Lock), BuildError> {
+        let cache = self.settings.cache;
+        let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
+        let mut lock_state = self.read_lock(guest.arch.name(), update)?;
+        let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
+        let obtain =
+            async { Ok(base::obtain(wanted, self.base_places(run.path()), self.ui).await?) };
+        let base = phases.run("base", obtain).await?;
+        let lock = match self.settle_lock(&mut lock_state, base.locked())? {
+            Some(lock) => lock,
+            None => {
+                self.resolve_in_guest(guest, &base, &run, &lock_state, phases)
+                    .await?
+            }
+        };
+        self.fetch_packages(&lock, phases).await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        Ok((lock_state.into_old(), lock))
+    }
+
+    async fn resolve_in_guest(
+        &self,
+        guest: &plan::Qemu,
+        base: &BaseDisk,
+        run: &RunDir,
+        lock_state: &LockState,
+        phases: &mut Phases<'_>,
+    ) -> Result<Lock, BuildError> {
+        let launch = self.launch_guest(guest, &base.disk, None, run.path());
+        let mut machine = phases.run("launch", launch).await?;
+        let lock = async {
+            self.wait_for_guest(&mut machine, phases).await?;
+            self.save_base_packages(machine.session(), &base.digest)
+                .await;
+            self.resolve_lock(&mut machine, lock_state, phases).await
+        }
+        .await;
+        machine.destroy().await;
+        lock
+    }
+}
+
+impl LockState {
+    /// Returns the template's packages and repositories, with their keys.
+    pub(super) fn declared(&self) -> Option<&DeclaredPackages> {
+        self.declared.as_ref()
+    }
+
+    /// Shows the changes from the previous lock.
+    pub(super) fn tell_changes(&self, lock: &Lock, ui: &Ui) {
+        for change in self.old.iter().flat_map(|old| lock::diff(old, lock)) {
+            ui.note(&change.to_string());
+        }
+    }
+
+    /// Returns the AMI of the previous lock, unless everything is to be resolved again.
+    pub(super) fn pinned_ami(&self) -> Option<&lock::Ami> {
+        let base = self.old.as_ref()?.base.as_ref()?;
+        base.ami.as_ref().filter(|_| self.update != Update::All)
+    }
+
+    /// Returns the previous lock.
+    pub(super) fn into_old(self) -> Option<Lock> {
+        self.old
+    }
+
+    /// Returns the versions to keep.
+    fn pins(&self) -> Vec<PinnedVersion> {
+        let packages = self.old.iter().flat_map(|lock| &lock.packages);
+        let kept = packages.filter(|package| match &self.update {
+            Update::Keep => true,
+            Update::All => false,
+            Update::Only(names) => !names.contains(&package.name),
+        });
+        kept.map(|package| PinnedVersion {
+            name: package.name.clone(),
+            version: package.version.clone(),
+        })
+        .collect()
+    }
+}

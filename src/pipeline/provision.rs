@@ -1,0 +1,44 @@
+//! Provisioning of any machine: packages, files, steps.
+
+use super::phases::Phases;
+use super::{BuildError, Job};
+use crate::digest::Digest;
+use crate::machine::{Machine, MachineError};
+use crate::provision::{self, Context, DeclaredPackages};
+use crate::record::lock::Lock;
+use crate::store::Timestamp;
+
+impl Job<'_> {
+    /// Provisions the machine from the lock. Fails as soon as the machine dies.
+    pub(super) async fn provision_machine<M: Machine>(
+        &self,
+        machine: &mut M,
+        declared: Option<&DeclaredPackages>,
+        lock: &Lock,
+        epoch: Option<Timestamp>,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
+        let fetched = |digest: &Digest| self.settings.cache.path(digest);
+        let cx = Context {
+            epoch,
+            ..self.step_context(&fetched)
+        };
+        let mut death = machine.death();
+        let work = async {
+            self.install_packages(machine, declared, lock, phases)
+                .await?;
+            let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
+            phases.run("files", files).await?;
+            for step in &self.plan.steps {
+                let work = async { Ok(provision::step(machine, step, &cx).await?) };
+                phases.run(&step.name, work).await?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            report = death.wait() => Err(MachineError::Died(report).into()),
+            result = work => result,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Template file -> [`Plan`]: reads the files, parses the template, checks the host's files that it names.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::check::host_path;
+use super::make::{MadePlan, PlanInputs, make, publish_only};
+use super::{Plan, PublishEc2, SecretSource, TemplateSource};
+use crate::digest::Digest;
+use crate::template::problem::{Problem, TemplateErrors};
+use crate::template::variables::{GivenVariable, SecretOrigin, parse_var_file};
+use crate::template::{self, Parsed, files};
+
+/// Inputs of a plan besides the template's text.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// Values of `--var name=value`, in order.
+    pub vars: Vec<(String, String)>,
+    /// TOML files of `--var-file`, in order.
+    pub var_files: Vec<PathBuf>,
+    /// Environment variables whose names start with `KARAT_VAR_`.
+    pub environment: BTreeMap<String, String>,
+    /// Home directory, for paths that start with `~/`.
+    pub home: Option<PathBuf>,
+    /// Allows an output that exists.
+    pub force: bool,
+    /// Replacements for paths of host files, by the path in the template.
+    pub moved: BTreeMap<String, PathBuf>,
+}
+
+impl Inputs {
+    /// Takes variables and home directory from the process's environment.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let text = |value: OsString| value.into_string().ok();
+        let variables =
+            env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+        Self {
+            environment: variables
+                .filter(|(name, _)| name.starts_with("KARAT_VAR_"))
+                .collect(),
+            home: env::var_os("HOME")
+                .map(PathBuf::from)
+                .filter(|home| home.is_absolute()),
+            ..Self::default()
+        }
+    }
+}
+
+/// An error while loading a template.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(
+    missing_docs,
+    reason = "the messages explain the variants and their fields"
+)]
+pub enum LoadError {
+    #[error("cannot read {}", path.display())]
+    #[diagnostic(help("give the path of a template; `karat init` writes one to start from"))]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read the variables in {}", path.display())]
+    #[diagnostic(help(
+        "give `--var-file` the path of a TOML file with lines such as `name = \"value\"`"
+    ))]
+    ReadVariables { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Template(#[from] TemplateErrors),
+}
+
+impl LoadError {
+    /// Formats the error with its place in the text, its cause and advice.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        match self {
+            Self::Template(errors) => errors.render(color),
+            Self::Read { source, .. } | Self::ReadVariables { source, .. } => {
+                let help = self.help().map(|help| format!("\n  help: {help}"));
+                format!("error: {self}: {source}{}", help.unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Reads a template and makes its plan. Checks the files that the plan names; reads no secrets and touches no machine.
+///
+/// # Errors
+/// Returns all problems of the template together.
+pub fn load(path: &Path, inputs: &Inputs) -> Result<Plan, LoadError> {
+    let read = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let text = fs::read_to_string(path).map_err(read)?;
+    let mut given = Vec::new();
+    for file in &inputs.var_files {
+        given.extend(read_var_file(file)?);
+    }
+    given.extend(given_variables(
+        "--var",
+        inputs.vars.iter().map(|(name, value)| (name, value)),
+    ));
+    let absolute = std::path::absolute(path).map_err(read)?;
+    let dir = absolute.parent().unwrap_or(&absolute);
+    plan(path, &text, dir, &given, inputs)
+        .map_err(|problems| TemplateErrors::new(path.to_owned(), text, problems).into())
+}
+
+/// Returns the `[publish]` section of a recorded template. `name` stands for its file in errors.
+///
+/// # Errors
+/// Returns all problems of that section together.
+pub fn publication(
+    name: &Path,
+    text: &str,
+    values: &BTreeMap<String, String>,
+) -> Result<Option<PublishEc2>, TemplateErrors> {
+    let wrong = |problems| TemplateErrors::new(name.to_owned(), text.to_owned(), problems);
+    let given: Vec<_> = given_variables("the manifest", values).collect();
+    let Parsed {
+        template,
+        removed,
+        mut problems,
+        ..
+    } = template::parse(text, &BTreeMap::new(), &given).map_err(wrong)?;
+    let (publish, found) = publish_only(&template, Path::new("."), &removed);
+    problems.extend(found);
+    if problems.is_empty() {
+        Ok(publish)
+    } else {
+        Err(wrong(problems))
+    }
+}
+
+fn plan(
+    path: &Path,
+    text: &str,
+    dir: &Path,
+    given: &[GivenVariable],
+    inputs: &Inputs,
+) -> Result<Plan, Vec<Problem>> {
+    let Parsed {
+        template,
+        variables,
+        secrets,
+        removed,
+        mut problems,
+    } = template::parse(text, &inputs.environment, given)?;
+    let home = inputs.home.as_deref();
+    let secrets = secrets.into_iter().map(|(name, origin)| {
+        let source = match origin {
+            SecretOrigin::Env(variable) => SecretSource::Env(variable),
+            SecretOrigin::File(file) => SecretSource::File(host_path(dir, home, &file)),
+        };
+        (name, source)
+    });
+    let MadePlan {
+        plan,
+        needs,
+        problems: found,
+    } = make(
+        &template,
+        PlanInputs {
+            source: TemplateSource {
+                path: path.to_owned(),
+                digest: Digest::of(text.as_bytes()),
+                text: text.to_owned(),
+            },
+            variables,
+            secrets: secrets.collect(),
+            dir,
+            home,
+            moved: &inputs.moved,
+            removed: &removed,
+        },
+    );
+    problems.extend(found);
+    let missing = needs
+        .iter()
+        .filter_map(|need| files::check(need, inputs.force));
+    problems.extend(missing);
+    plan.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+fn given_variables<'a>(
+    origin: &'static str,
+    values: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> impl Iterator<Item = GivenVariable> {
+    values.into_iter().map(move |(name, value)| GivenVariable {
+        origin: origin.to_owned(),
+        name: name.clone(),
+        value: value.clone(),
+    })
+}
+
+fn read_var_file(path: &Path) -> Result<Vec<GivenVariable>, LoadError> {
+    let text = fs::read_to_string(path).map_err(|source| LoadError::ReadVariables {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_var_file(path, &text)
+        .map_err(|problems| TemplateErrors::new(path.to_owned(), text, problems).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEMPLATE: &str = r#"
+[image]
+name = "web"
+[variables.a]
+default = "{{ b }}"
+[variables.b]
+default = 2
+[secrets.s]
+env = "S"
+[builder.qemu]
+memory = "1GiB"
+cpus = "{{ b }}"
+[ssh.jump]
+address = "é"
+[packages.apt]
+install = ["{{ a }}"]
+[[files]]
+content = """{{ s }}
+"""
+destination = "/x"
+[[provision]]
+shell = { inline = ["{{ s }}"], environment = { A = "{{ a }}" } }
+[[provision]]
+pause = { duration = "1s" }
+"#;
+
+    proptest! {
+        /// Any damaged text gives a plan or printable problems.
+        #[test]
+        fn a_damaged_template_never_panics(cut in 0..TEMPLATE.len(), length in 0..40_usize, put in "[\\[\\]{}=\"a\n.é]{0,3}") {
+            let end = (cut + length).min(TEMPLATE.len());
+            if TEMPLATE.is_char_boundary(cut) && TEMPLATE.is_char_boundary(end) {
+                let text = format!("{}{put}{}", &TEMPLATE[..cut], &TEMPLATE[end..]);
+                let path = Path::new("t.toml");
+                match plan(path, &text, Path::new("/nowhere"), &[], &Inputs::default()) {
+                    Ok(plan) => prop_assert!(plan.to_json().is_ok()),
+                    Err(problems) => {
+                        prop_assert!(!problems.is_empty());
+                        let shown = TemplateErrors::new(path.to_owned(), text, problems).render(true);
+                        prop_assert!(shown.contains("error"));
+                    }
+                }
+            }
+        }
+    }
+}

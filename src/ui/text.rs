@@ -1,0 +1,75 @@
+//! Text for people: errors with their causes, terminal-safe text, sizes and counts.
+
+use std::error::Error;
+
+/// Joins an error and its causes with `separator`. Leaves out a cause that the message before it ends with.
+pub(crate) fn join_causes(error: &dyn Error, separator: &str) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let message = cause.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}{separator}{message}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Joins an error and its causes on one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    join_causes(error, ": ")
+}
+
+/// Replaces control characters, so that text from an image or a manifest cannot move the cursor or change colours.
+pub(crate) fn terminal_safe(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// Formats a number of bytes with a binary unit: `1.50 MiB`.
+pub(crate) fn human_size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// Formats a count with a noun: `1 file`, `2 files`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read web.toml")]
+    struct Outer(#[source] io::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("template: {0}")]
+    struct Repeating(#[source] Outer);
+
+    #[test]
+    fn causes_are_joined_once() {
+        let error = Repeating(Outer(io::Error::other("disk full")));
+        assert_eq!(
+            with_causes(&error),
+            "template: cannot read web.toml: disk full"
+        );
+    }
+
+    #[test]
+    fn text_cannot_move_the_cursor() {
+        assert_eq!(terminal_safe("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+
+    #[test]
+    fn nouns_have_a_plural() {
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "file")),
+            ["0 files", "1 file", "2 files"]
+        );
+    }
+}
