@@ -79,7 +79,7 @@ impl BuildOrigin {
         })
     }
 
-    /// Collects the declarations that matter for an image with these facts.
+    /// Collects the declarations that matter for an image with this state.
     fn declared(&self, image: &ObservedState) -> Result<Declared, ScanError> {
         let facts = ObservedState::collect_base(&self.base.root(), image)?;
         let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
