@@ -256,7 +256,7 @@ fn every_planted_secret_is_found_by_its_rule_and_never_shown() {
             .collect();
         let found = found.unwrap_or_else(|| panic!("{id} is missing; there is {others:?}"));
         assert!(found.severity >= Severity::High, "{id}");
-        assert!(!found.mend.is_empty() && found.accept.contains(&id), "{id}");
+        assert!(!found.fix.is_empty() && found.accept.contains(&id), "{id}");
         // The evidence has no long run of the file's characters; the public prefixes of keys are shorter.
         let content = String::from_utf8_lossy(content).replace('\0', "");
         for window in content
