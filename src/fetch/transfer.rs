@@ -37,7 +37,7 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// There was no answer, or the connection dropped.
-    #[error("{}", chain(.0))]
+    #[error("{}", error_chain(.0))]
     Line(reqwest::Error),
     #[error("the server answered {0}")]
     Status(StatusCode),
@@ -71,7 +71,7 @@ impl TransferError {
 /// Joins the messages of an error and its sources. The innermost is the useful one: reqwest's own is only "error sending
 /// request".
 #[must_use]
-pub fn chain(error: &reqwest::Error) -> String {
+pub fn error_chain(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {

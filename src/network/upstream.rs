@@ -193,7 +193,7 @@ pub(super) async fn fetch(
     let answer = request
         .send()
         .await
-        .map_err(|error| format!("karat: cannot fetch {url}: {}", transfer::chain(&error)))?;
+        .map_err(|error| format!("karat: cannot fetch {url}: {}", transfer::error_chain(&error)))?;
     let mut response = Response::builder().status(answer.status());
     if let Some(kept) = response.headers_mut() {
         for (name, value) in answer.headers() {
@@ -213,7 +213,7 @@ pub(super) async fn fetch(
         let (ui, url) = (ui.clone(), url.clone());
         // The guest sees only a dropped connection.
         let stream = answer.bytes_stream().map_err(move |error| {
-            let why = transfer::chain(&error);
+            let why = transfer::error_chain(&error);
             ui.warn(&format!("the transfer of {url} broke off: {why}"));
             io::Error::other(error)
         });

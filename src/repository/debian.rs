@@ -13,7 +13,7 @@ use crate::distro::debian::release::{Listed, Release};
 use crate::fetch::Cache;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
-use crate::record::lock::{Archive, Lock};
+use crate::record::lock::{Lock, LockedArchive};
 use crate::ui::Ui;
 
 /// Names and versions.
@@ -21,7 +21,7 @@ type Locked = BTreeSet<(String, String)>;
 
 /// The newest version of each locked package that the suite has.
 pub(super) async fn offered(
-    archive: &Archive,
+    archive: &LockedArchive,
     lock: &Lock,
     cache: &Cache,
     ui: &Ui,
@@ -55,7 +55,7 @@ fn architectures(lock: &Lock) -> BTreeSet<String> {
     real.cloned().chain(own.map(str::to_owned)).collect()
 }
 
-fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
+fn release(archive: &LockedArchive, path: &Path) -> Result<Release, ArchiveError> {
     let text = std::fs::read(path).unwrap_or_default();
     let parsed = String::from_utf8_lossy(&text).parse();
     parsed.map_err(|source| ArchiveError::Release {
@@ -68,7 +68,7 @@ fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
 /// The indices of the archive's components that were used.
 fn wanted<'r>(
     release: &'r Release,
-    archive: &Archive,
+    archive: &LockedArchive,
     architectures: &BTreeSet<String>,
 ) -> Vec<&'r Listed> {
     let is_used = |listed: &&Listed| {
@@ -97,7 +97,7 @@ fn wanted<'r>(
 async fn fetch(
     listed: &Listed,
     release: &Release,
-    archive: &Archive,
+    archive: &LockedArchive,
     cache: &Cache,
     ui: &Ui,
 ) -> Result<PathBuf, ArchiveError> {

@@ -15,7 +15,7 @@ pub use packages::{Outdated, outdated};
 use crate::digest::Digest;
 use crate::distro::debian::release::InvalidRelease;
 use crate::fetch::{Cache, FetchError};
-use crate::record::lock::{Archive, Lock, Manager};
+use crate::record::lock::{Lock, LockedArchive, Manager};
 
 /// Archives that are asked at once. A template has a handful.
 const AT_ONCE: usize = 8;
@@ -73,7 +73,7 @@ impl ArchiveError {
         }
     }
 
-    fn unpack(archive: &Archive, path: &str) -> impl FnOnce(std::io::Error) -> Self {
+    fn unpack(archive: &LockedArchive, path: &str) -> impl FnOnce(std::io::Error) -> Self {
         let (uri, path) = (archive.uri.clone(), path.to_owned());
         |source| Self::Unpack { uri, path, source }
     }
@@ -83,7 +83,10 @@ impl ArchiveError {
 ///
 /// # Errors
 /// An archive does not answer.
-pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archive>, ArchiveError> {
+pub async fn changed<'l>(
+    lock: &'l Lock,
+    cache: &Cache,
+) -> Result<Vec<&'l LockedArchive>, ArchiveError> {
     let asked = lock.archives.iter().map(async |archive| {
         let (_, digest) = state(archive, lock.request.manager, cache).await?;
         Ok((digest != archive.in_release).then_some(archive))
@@ -94,7 +97,7 @@ pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archiv
 
 /// The signed index of an archive as it is now.
 async fn state(
-    archive: &Archive,
+    archive: &LockedArchive,
     manager: Option<Manager>,
     cache: &Cache,
 ) -> Result<(std::path::PathBuf, Digest), ArchiveError> {
@@ -112,7 +115,7 @@ fn signed_index(manager: Option<Manager>) -> &'static str {
 
 /// The URL of a file that belongs to a suite. A suite that ends with a slash is a path of its own; RPM's archives
 /// have none.
-fn below(archive: &Archive, file: &str) -> String {
+fn below(archive: &LockedArchive, file: &str) -> String {
     let uri = archive.uri.trim_end_matches('/');
     match archive.suite.as_str() {
         "" => format!("{uri}/repodata/{file}"),
@@ -167,7 +170,7 @@ mod tests {
                 "http://a.example.org/rpm/repodata/InRelease",
             ),
         ] {
-            let archive = Archive {
+            let archive = LockedArchive {
                 uri: uri.to_owned(),
                 suite: suite.to_owned(),
                 components: vec![],

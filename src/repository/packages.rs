@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{AT_ONCE, ArchiveError, debian, rpm};
 use crate::distro::debian::index::{self, Newest};
 use crate::fetch::Cache;
-use crate::record::lock::{Lock, Manager, Package};
+use crate::record::lock::{Lock, LockedPackage, Manager};
 use crate::ui::Ui;
 
 /// An index that unpacks to more than this is none: Debian's largest has 60 MiB.
@@ -94,7 +94,7 @@ fn compare(lock: &Lock, answers: &[Newest], is_newer: IsNewer) -> Vec<Outdated> 
 }
 
 /// A package may come to have an architecture, or to have none any more.
-fn is_of(package: &Package, (name, architecture): &(String, String)) -> bool {
+fn is_of(package: &LockedPackage, (name, architecture): &(String, String)) -> bool {
     let none = |architecture: &str| matches!(architecture, "all" | "noarch");
     let (here, there) = (&package.architecture, architecture);
     *name == package.name && (here == there || none(here) || none(there))

@@ -33,9 +33,9 @@ impl Region {
         }
         let answer = self.shared.http.get(ECHO).send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status);
-        let answer = answer.map_err(|error| failed(crate::fetch::chain(&error)))?;
+        let answer = answer.map_err(|error| failed(crate::fetch::error_chain(&error)))?;
         let text = answer.text().await;
-        let text = text.map_err(|error| failed(crate::fetch::chain(&error)))?;
+        let text = text.map_err(|error| failed(crate::fetch::error_chain(&error)))?;
         let text = text.trim();
         text.parse()
             .map_err(|_| failed(format!("{ECHO} says {text:?}")))

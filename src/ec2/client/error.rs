@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::fetch::chain;
+use crate::fetch::error_chain;
 
 /// Why a call of AWS failed.
 #[derive(Debug, Error, Diagnostic)]
@@ -38,7 +38,7 @@ pub enum AwsError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// No answer came.
-    #[error("{action} in {region}: {}", chain(problem))]
+    #[error("{action} in {region}: {}", error_chain(problem))]
     #[diagnostic(help("check the network, the proxy (HTTPS_PROXY) and the region's name"))]
     Line {
         /// The call.

@@ -18,7 +18,7 @@ const GIB: u64 = 1 << 30;
 #[derive(Clone, Debug)]
 pub struct Ami {
     /// Where it is, and what names it for all time.
-    pub pinned: lock::Ami,
+    pub pinned: lock::LockedAmi,
     /// Its own name.
     pub name: String,
     /// Of its root volume, in bytes.
@@ -47,7 +47,7 @@ impl Ami {
         let snapshot = image.root_snapshot();
         let snapshot = snapshot.ok_or_else(|| unfit("its root is not an EBS volume"))?;
         Ok(Self {
-            pinned: lock::Ami {
+            pinned: lock::LockedAmi {
                 region: region.name().to_owned(),
                 id: image.id.clone(),
                 snapshot: snapshot.to_owned(),
@@ -62,9 +62,9 @@ impl Ami {
 
     /// What a lock says of it.
     #[must_use]
-    pub fn locked(&self) -> lock::Base {
+    pub fn locked(&self) -> lock::LockedBase {
         let base = self.recorded();
-        lock::Base {
+        lock::LockedBase {
             digest: base.digest,
             size: base.size,
             ami: Some(self.pinned.clone()),
@@ -74,7 +74,7 @@ impl Ami {
     /// What a manifest says of it.
     #[must_use]
     pub fn recorded(&self) -> manifest::Base {
-        let lock::Ami {
+        let lock::LockedAmi {
             region,
             id,
             snapshot,
@@ -110,7 +110,7 @@ pub async fn find(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
-    of_lock: Option<&lock::Ami>,
+    of_lock: Option<&lock::LockedAmi>,
     locked: Option<&Path>,
     ui: &Ui,
 ) -> Result<Ami, Ec2Error> {
@@ -139,7 +139,7 @@ pub async fn pinned(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
-    of_lock: &lock::Ami,
+    of_lock: &lock::LockedAmi,
 ) -> Result<Option<Ami>, Ec2Error> {
     let Some(image) = still_there(wanted, region, of_lock).await? else {
         return Ok(None);
@@ -175,7 +175,7 @@ fn asked(owners: &[String], filters: &[Filter]) -> String {
 async fn still_there(
     wanted: &plan::Ami,
     region: &Region,
-    pinned: &lock::Ami,
+    pinned: &lock::LockedAmi,
 ) -> Result<Option<Image>, Ec2Error> {
     if pinned.region != region.name() {
         return Ok(None);

@@ -67,7 +67,7 @@ impl Job<'_> {
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
         let about = About {
             name: format!("karat-{}-test", rental.id()),
-            ..About::new(id, &made.manifest, &settings)?
+            ..ChangeDetails::new(id, &made.manifest, &settings)?
         };
         let region = &rental.region;
         let registering = async {
