@@ -190,10 +190,12 @@ pub(super) async fn fetch(
             request = request.header(name, value);
         }
     }
-    let answer = request
-        .send()
-        .await
-        .map_err(|error| format!("karat: cannot fetch {url}: {}", transfer::error_chain(&error)))?;
+    let answer = request.send().await.map_err(|error| {
+        format!(
+            "karat: cannot fetch {url}: {}",
+            transfer::error_chain(&error)
+        )
+    })?;
     let mut response = Response::builder().status(answer.status());
     if let Some(kept) = response.headers_mut() {
         for (name, value) in answer.headers() {
