@@ -1,4 +1,4 @@
-//! Base disks: local files, downloads, images of the store, and bootstrapping.
+//! Base disks: local files, downloads and bootstrapping.
 
 pub mod bootstrap;
 mod file;
@@ -13,10 +13,8 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
-use crate::os::atomic_file;
 use crate::plan;
 use crate::record::lock;
-use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
 /// A disk image to start a build from. It is never written: a build writes to an overlay.
@@ -35,8 +33,8 @@ pub struct BaseDisk {
 impl BaseDisk {
     /// Returns the base as a lock file records it.
     #[must_use]
-    pub fn locked(&self) -> lock::Base {
-        lock::Base {
+    pub fn locked(&self) -> lock::LockedBase {
+        lock::LockedBase {
             digest: self.digest,
             size: self.size,
             ami: None,
@@ -63,15 +61,13 @@ pub enum BaseError {
     },
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
-    #[error("an AMI can only be started at AWS")]
-    Ami,
+    /// An AMI, or an image of the store that was not exported.
+    #[error("the base has no disk on this host")]
+    NotLocal,
     #[error(transparent)]
     #[diagnostic(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
@@ -83,7 +79,6 @@ impl BaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(error) => error.exit_code(),
-            Self::Store(error) => error.exit_code(),
             Self::NotAFile(_) => 2,
             Self::Mismatch { .. } => 4,
             _ => 1,
@@ -93,29 +88,27 @@ impl BaseError {
 
 /// Directories that preparing a base uses.
 #[derive(Clone, Copy)]
-pub(crate) struct Places<'a> {
+pub(crate) struct BaseContext<'a> {
     /// Downloads, and bases that were bootstrapped.
     pub cache: &'a Cache,
-    pub store: &'a Store,
     /// Scratch directory of this run.
     pub run: &'a Path,
 }
 
 /// Prepares the base disk and verifies it. This is the only place that detects its format.
-pub(crate) async fn obtain(
+pub(crate) async fn prepare(
     base: &plan::Base,
-    places: Places<'_>,
+    context: BaseContext<'_>,
     ui: &Ui,
 ) -> Result<BaseDisk, BaseError> {
-    let Places { cache, store, run } = places;
+    let BaseContext { cache, run } = context;
     let (path, digest, size) = match base {
         plan::Base::File { path, sha256 } => {
             let (digest, size) = file::check(path, *sha256, cache, ui).await?;
             (path.clone(), digest, size)
         }
         plan::Base::Url { url, checksum } => url::fetch(url, checksum, cache, ui).await?,
-        plan::Base::Manifest(name) => image(name, cache, store, ui).await?,
-        plan::Base::Ami(_) => return Err(BaseError::Ami),
+        plan::Base::Manifest(_) | plan::Base::Ami(_) => return Err(BaseError::NotLocal),
         plan::Base::Bootstrap(bootstrap) => {
             let path = bootstrap::bootstrap(bootstrap, cache.root(), run, ui).await?;
             let (digest, size) = file::check(&path, None, cache, ui).await?;
@@ -134,46 +127,24 @@ pub(crate) async fn obtain(
     })
 }
 
-/// Exports an image of the store to the cache, unless it is there.
-async fn image(
-    name: &str,
-    cache: &Cache,
-    store: &Store,
-    ui: &Ui,
-) -> Result<(PathBuf, Digest, u64), BaseError> {
-    let stored = store.manifest(store.resolve(name)?)?;
-    let image = &stored.manifest.outputs.image;
-    let path = cache.path(&image.digest);
-    if !path.is_file() {
-        let directory = atomic_file::directory_of(&path);
-        std::fs::create_dir_all(directory).map_err(|source| BaseError::Read {
-            path: directory.to_owned(),
-            source,
-        })?;
-        store.export(&stored.manifest, &path, true, ui).await?;
-    }
-    let (digest, size) = file::check(&path, Some(image.digest), cache, ui).await?;
-    Ok((path, digest, size))
-}
-
-/// Like [`obtain`], but returns `None` if the base would have to be downloaded or bootstrapped.
-pub(crate) async fn at_hand(
+/// Like [`prepare`], but returns `None` if the base would have to be downloaded or bootstrapped.
+pub(crate) async fn find_local(
     base: &plan::Base,
-    places: Places<'_>,
+    context: BaseContext<'_>,
     ui: &Ui,
 ) -> Result<Option<BaseDisk>, BaseError> {
-    let cache = places.cache;
-    let is_at_hand = match base {
-        plan::Base::File { .. } | plan::Base::Manifest(_) => true,
-        plan::Base::Ami(_) => false,
+    let cache = context.cache;
+    let is_local = match base {
+        plan::Base::File { .. } => true,
+        plan::Base::Manifest(_) | plan::Base::Ami(_) => false,
         plan::Base::Url { url, checksum } => {
             let digest = cache.expected(url, checksum).await?;
             cache.path(&digest).is_file()
         }
         plan::Base::Bootstrap(plan) => bootstrap::path(plan, cache.root())?.is_file(),
     };
-    if is_at_hand {
-        obtain(base, places, ui).await.map(Some)
+    if is_local {
+        prepare(base, context, ui).await.map(Some)
     } else {
         Ok(None)
     }
@@ -214,12 +185,11 @@ mod tests {
                 Some(2),
             ),
         ] {
-            let places = Places {
+            let context = BaseContext {
                 cache: &cache,
-                store: &Store::new(scratch.path().join("store")),
                 run: scratch.path(),
             };
-            let outcome = obtain(&base, places, &Ui::default()).await;
+            let outcome = prepare(&base, context, &Ui::default()).await;
             match (outcome, code) {
                 (Ok(disk), None) => {
                     assert_eq!(

@@ -14,7 +14,7 @@ use super::shared::signature_policy::judge;
 use super::shared::stdout::{Rows, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
-use crate::record::audit::{Line, Log, NAMESPACE, SignedCheckpoint};
+use crate::record::audit::{AuditLog, AuditRecord, NAMESPACE, SignedCheckpoint};
 use crate::record::manifest::ManifestId;
 use crate::sign::Trust;
 use crate::store::{self, Store, StoreError};
@@ -148,7 +148,7 @@ fn list(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> 
     Ok(())
 }
 
-fn text(line: &Line) -> String {
+fn text(line: &AuditRecord) -> String {
     let ids: Vec<_> = line.ids.iter().map(ManifestId::short).collect();
     let details = [&line.subject, &Some(ids.join(" ")), &line.reason];
     let details = details.into_iter().flatten();
@@ -202,7 +202,7 @@ fn verify(args: &VerifyLogArgs, out: &mut Stdout) -> Result<(), CommandError> {
 /// Reports a log that contradicts its checkpoint, and channels that have moved without a line in it.
 pub(super) fn faults(
     store: &Store,
-    log: &Log,
+    log: &AuditLog,
     trust: Option<&Trust>,
 ) -> Result<Vec<String>, StoreError> {
     let mut faults = store.unlogged(log)?;
@@ -214,7 +214,7 @@ pub(super) fn faults(
 }
 
 fn checkpoint_fault(
-    log: &Log,
+    log: &AuditLog,
     checkpoint: &SignedCheckpoint,
     [log_path, checkpoint_path]: [&PathBuf; 2],
     trust: Option<&Trust>,

@@ -26,7 +26,7 @@ use crate::record::manifest::ManifestId;
 use crate::scan::run::Check;
 use crate::sign::Signer;
 use crate::store::predicate;
-use crate::store::{Store, Stored};
+use crate::store::{Store, StoredManifest};
 use crate::ui::Ui;
 use crate::ui::text::{human_duration, human_size};
 
@@ -264,7 +264,7 @@ impl BuildJob<'_> {
     }
 
     /// Exports an unchanged image to `output.path`, unless that file exists.
-    async fn export_unchanged(&self, stored: &Stored) -> Result<(), CommandError> {
+    async fn export_unchanged(&self, stored: &StoredManifest) -> Result<(), CommandError> {
         if let Some(path) = &self.plan.output.path
             && !path.exists()
         {

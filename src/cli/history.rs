@@ -5,7 +5,7 @@ use clap::Args;
 use super::CommandError;
 use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
-use crate::record::channel::{ChannelName, Direction, Entry, Move};
+use crate::record::channel::{ChannelName, Direction, Move, SignedMove};
 use crate::store::{Store, StoreError};
 use crate::ui::text::terminal_safe;
 
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &HistoryArgs, out: &mut Stdout) -> Result<(), CommandErr
         Some(name) => moves(&store, name)?,
         None => heads(&store)?,
     };
-    for Entry { entry, .. } in entries {
+    for SignedMove { entry, .. } in entries {
         out.record(OutputFormat::new(args.json), &entry, || text(&entry))?;
     }
     Ok(())
@@ -55,7 +55,7 @@ fn text(entry: &Move) -> String {
 }
 
 /// Returns the moves of a channel, newest first.
-fn moves(store: &Store, name: &ChannelName) -> Result<Vec<Entry>, StoreError> {
+fn moves(store: &Store, name: &ChannelName) -> Result<Vec<SignedMove>, StoreError> {
     let mut moves = store.channel(name)?.moves;
     if moves.is_empty() {
         return Err(StoreError::NoChannel(name.clone()));
@@ -65,7 +65,7 @@ fn moves(store: &Store, name: &ChannelName) -> Result<Vec<Entry>, StoreError> {
 }
 
 /// Returns the last move of each channel.
-fn heads(store: &Store) -> Result<Vec<Entry>, StoreError> {
+fn heads(store: &Store) -> Result<Vec<SignedMove>, StoreError> {
     let mut heads = Vec::new();
     for name in store.channels()? {
         heads.extend(store.channel(&name)?.moves.pop());

@@ -21,7 +21,7 @@ use crate::record::manifest::{
     self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs,
 };
 use crate::scan::{self, inventory};
-use crate::store::{Blob, Run, Store};
+use crate::store::{Blob, BuildRun, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 use crate::ui::text::{terminal_safe, with_causes};
@@ -135,7 +135,7 @@ async fn record_file(
         writing.add_text(listing.packed())?;
     }
     let manifest = manifest(args, name, info, blob, system);
-    let run = Run {
+    let run = BuildRun {
         started,
         finished: Timestamp::now(),
         phases: [].into(),

@@ -17,7 +17,7 @@ use crate::machine::qemu;
 use crate::os::run_dir::RunDir;
 use crate::record::manifest::ManifestId;
 use crate::size::parse_duration;
-use crate::store::{Keep, Pruning, Store};
+use crate::store::{Pruning, Retention, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 use crate::ui::text::{counted, human_size};
@@ -84,8 +84,8 @@ pub(crate) struct KeepArgs {
 }
 
 impl KeepArgs {
-    pub(crate) fn keep(&self) -> Keep {
-        Keep {
+    pub(crate) fn keep(&self) -> Retention {
+        Retention {
             // The store keeps the current image of a channel even with 0.
             per_channel: self.per_channel,
             within: self.keep_within,

@@ -14,7 +14,7 @@ use crate::ec2::publish::prune::{Fate, Pruned, Rules, prune};
 use crate::ec2::publish::{leftover, publication};
 use crate::fetch::Cache;
 use crate::record::manifest::ManifestId;
-use crate::store::{Keep, Store};
+use crate::store::{Retention, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
@@ -22,7 +22,7 @@ pub(super) struct Ec2Options<'a> {
     pub(super) store: &'a StoreArgs,
     /// Regions to prune in, besides those where images were published.
     pub(super) regions: &'a [String],
-    pub(super) keep: Keep,
+    pub(super) keep: Retention,
     /// Time between the deprecation and the removal of an AMI.
     pub(super) grace: Duration,
     pub(super) dry_run: bool,

@@ -11,7 +11,7 @@ use crate::record::manifest::{
 };
 use crate::scan::report::LeftOut;
 use crate::sign::{MANIFEST, Signature, fingerprint};
-use crate::store::{Record, Store, StoreError, Stored, Tombstone};
+use crate::store::{BuildInfo, Store, StoreError, StoredManifest, Tombstone};
 use crate::ui::text::{counted, human_size};
 
 /// Show the contents and inputs of an image
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ShowArgs, out: &mut Stdout) -> Result<(), CommandError>
     out.text(&rows.into_text())
 }
 
-fn add_image(rows: &mut Rows, stored: &Stored, records: &[Record]) {
+fn add_image(rows: &mut Rows, stored: &StoredManifest, records: &[BuildInfo]) {
     let Manifest {
         inputs, outputs, ..
     } = &stored.manifest;
@@ -141,7 +141,11 @@ fn add_scan(rows: &mut Rows, store: &Store, id: ManifestId) -> Result<(), StoreE
 }
 
 /// Adds the signing keys. `karat verify` decides whether they are trusted.
-fn add_signatures(rows: &mut Rows, store: &Store, stored: &Stored) -> Result<(), StoreError> {
+fn add_signatures(
+    rows: &mut Rows,
+    store: &Store,
+    stored: &StoredManifest,
+) -> Result<(), StoreError> {
     for signature in store.signatures_of(stored.id)? {
         let verified = Signature::parse(&signature.text)
             .and_then(|signature| signature.verify(MANIFEST, &stored.bytes));
@@ -202,7 +206,7 @@ fn fetched(request: &Request) -> String {
     format!("{}{status}{digest}", request.url)
 }
 
-fn built(record: &Record) -> String {
+fn built(record: &BuildInfo) -> String {
     format!(
         "{} on {} ({}) by karat {}",
         record.finished, record.host, record.accelerator, record.karat

@@ -9,7 +9,7 @@ use super::CommandError;
 use super::prune::KeepArgs;
 use super::shared::stdout::{Rows, Stdout};
 use super::shared::store_args::StoreArgs;
-use crate::store::{ImageStatus, Status};
+use crate::store::{ImageStatus, StoreStatus};
 use crate::time::Timestamp;
 use crate::ui::text::{human_size, terminal_safe};
 
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &StoreVerbArgs, out: &mut Stdout) -> Result<(), CommandE
     }
 }
 
-fn as_text(status: &Status) -> String {
+fn as_text(status: &StoreStatus) -> String {
     let mut rows = Rows::default();
     let removed = match status.removed {
         0 => String::new(),
@@ -107,7 +107,7 @@ fn holders(image: &ImageStatus) -> String {
     }
 }
 
-fn as_json(status: &Status) -> serde_json::Value {
+fn as_json(status: &StoreStatus) -> serde_json::Value {
     let images = status.images.iter().map(|image| {
         let holders: Vec<_> = image.holders.iter().map(ToString::to_string).collect();
         let mut row = json!({

@@ -21,7 +21,7 @@ use crate::os::hash_stream;
 use crate::record::channel::{ChannelName, NAMESPACE};
 use crate::record::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::sign::{Trust, fingerprint};
-use crate::store::{ChannelPolicy, Checked, Store, StoreError};
+use crate::store::{ChannelPolicy, CheckReport, Store, StoreError};
 use crate::ui::Ui;
 use crate::ui::text::{human_size, terminal_safe, with_causes};
 
@@ -273,7 +273,7 @@ pub(super) async fn check(
     store: &Store,
     id: Option<ManifestId>,
     ui: &Ui,
-) -> Result<Checked, CommandError> {
+) -> Result<CheckReport, CommandError> {
     let bar = ui.bar("reading the store", None);
     let path = store.root().to_owned();
     let store = store.clone();
@@ -290,7 +290,7 @@ pub(super) async fn check(
 /// Results of a verification.
 struct Report {
     subject: Subject,
-    checked: Checked,
+    checked: CheckReport,
     signed: Vec<JudgedManifest>,
     attested: Vec<Attested>,
     ec2: Ec2Report,
@@ -309,7 +309,7 @@ impl Report {
     /// Reads every byte of the subject.
     async fn check(store: &Store, subject: Subject, ui: &Ui) -> Result<Self, CommandError> {
         let checked = match &subject {
-            Subject::File(_) => Checked::default(),
+            Subject::File(_) => CheckReport::default(),
             Subject::Stored(id) | Subject::Image(id, _) => check(store, Some(*id), ui).await?,
             Subject::Store => check(store, None, ui).await?,
         };

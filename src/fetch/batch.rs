@@ -12,7 +12,8 @@ use reqwest::{Client, Url};
 
 use super::partial::Partial;
 use super::transfer::{self, Redirects, TransferError};
-use super::{Cache, FetchError, attempt, failed};
+use super::{Cache, FetchError, MAX_PAUSE, PAUSE_FACTOR, attempt, failed};
+use crate::backoff::Backoff;
 use crate::digest::Digest;
 use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream;
@@ -27,7 +28,7 @@ const MAX_ROUNDS: u32 = 3;
 
 /// A file to download.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wanted {
+pub struct FileRequest {
     /// Name that messages use.
     pub name: String,
     pub digest: Digest,
@@ -41,7 +42,7 @@ pub struct Wanted {
 
 /// Sources of files besides the cache and their archives.
 #[derive(Clone, Copy, Default)]
-pub struct Places<'a> {
+pub struct FileSources<'a> {
     /// Returns the path that a file would have in the store.
     pub store: Option<&'a dyn Fn(&Digest) -> PathBuf>,
     /// Mirrors, in order of preference.
@@ -57,14 +58,14 @@ pub enum Mirror {
 
 /// A file that no source has.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Missing {
+pub struct MissingFile {
     pub name: String,
     pub digest: Digest,
     /// Sources that were tried, with the result of each.
     pub reasons: Vec<String>,
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -98,7 +99,7 @@ impl FromStr for Mirror {
 
 impl Mirror {
     /// Returns URLs that the mirror may have a file at: by path in the archive, by name, or by digest.
-    fn candidates(&self, wanted: &Wanted) -> Vec<Url> {
+    fn candidates(&self, wanted: &FileRequest) -> Vec<Url> {
         let hex = wanted.digest.hex();
         let name = wanted.path.rsplit('/').next().unwrap_or_default();
         let paths = [wanted.path.as_str(), name, &hex];
@@ -150,7 +151,7 @@ struct Source {
 struct Shared<'a> {
     client: Client,
     bar: Bar,
-    places: Places<'a>,
+    places: FileSources<'a>,
     /// Number of requests in a row that each server did not answer.
     silent: RefCell<HashMap<String, u32>>,
 }
@@ -184,8 +185,8 @@ impl Cache {
     /// the file. The error lists all files that no source has.
     pub(crate) async fn fetch_all(
         &self,
-        wanted: &[Wanted],
-        places: Places<'_>,
+        wanted: &[FileRequest],
+        places: FileSources<'_>,
         ui: &Ui,
     ) -> Result<(), FetchError> {
         if wanted.is_empty() {
@@ -219,10 +220,10 @@ impl Cache {
     /// Downloads a file. Returns it if no source has it.
     async fn fetch_file(
         &self,
-        wanted: &Wanted,
+        wanted: &FileRequest,
         shared: &Shared<'_>,
         ui: &Ui,
-    ) -> Result<Option<Missing>, FetchError> {
+    ) -> Result<Option<MissingFile>, FetchError> {
         let name = format!("{} {}", wanted.name, wanted.digest);
         let Some((target, lock)) = self.claim(wanted.digest, &name, ui).await? else {
             shared.bar.advance(wanted.size);
@@ -255,7 +256,7 @@ impl Cache {
         if reasons.is_empty() {
             reasons.push(format!("{} is not a URL", wanted.url));
         }
-        Ok(Some(Missing {
+        Ok(Some(MissingFile {
             name: wanted.name.clone(),
             digest: wanted.digest,
             reasons,
@@ -270,9 +271,10 @@ impl Cache {
         mut partial: Partial,
         shared: &Shared<'_>,
     ) -> Result<(Partial, bool), FetchError> {
+        let mut pauses = Backoff::new(self.pause, PAUSE_FACTOR, MAX_PAUSE);
         for round in 0..MAX_ROUNDS {
             if round > 0 && sources.iter().any(|source| !source.is_out) {
-                tokio::time::sleep(self.pause * 2_u32.pow(round - 1)).await;
+                tokio::time::sleep(pauses.next_delay()).await;
             }
             for source in sources.iter_mut().filter(|source| !source.is_out) {
                 if shared.is_silent(&source.url) {
@@ -352,7 +354,7 @@ impl Cache {
     }
 }
 
-fn sources(wanted: &Wanted, mirrors: &[Mirror]) -> Vec<Source> {
+fn sources(wanted: &FileRequest, mirrors: &[Mirror]) -> Vec<Source> {
     let source = |url| Source {
         url,
         reason: None,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::batch::Missing;
+use super::batch::MissingFile;
 use super::checksums::NotListed;
 use super::transfer::TransferError;
 use crate::digest::Digest;
@@ -59,7 +59,7 @@ pub enum FetchError {
     #[diagnostic(help(
         "the digests are those of the lock file: name a mirror that still has the files with `--mirror`, or resolve again with `karat lock --update`"
     ))]
-    Missing { missing: Vec<Missing> },
+    Missing { missing: Vec<MissingFile> },
     #[error("cannot set up HTTP")]
     NoClient(#[source] TransferError),
     #[error("cannot locate the cache: neither XDG_CACHE_HOME nor HOME is set")]
@@ -74,7 +74,7 @@ fn count(files: usize) -> String {
     }
 }
 
-fn lines(missing: &[Missing]) -> String {
+fn lines(missing: &[MissingFile]) -> String {
     let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
     lines.join("\n  ")
 }

@@ -20,16 +20,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use reqwest::{Client, Url};
 
+use crate::backoff::Backoff;
 use crate::digest::Digest;
 use crate::os::file_lock::FileLock;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
 use crate::ui::Ui;
-pub(crate) use batch::{Mirror, Places, Wanted};
+pub(crate) use batch::{FileRequest, FileSources, Mirror};
 pub(crate) use error::FetchError;
 use partial::Partial;
 use transfer::{Redirects, TransferError};
-pub(crate) use unverified::plainly;
+pub(crate) use unverified::download_unverified;
 
 /// Maximum number of tries for a download. A restarting server or a dropped connection is back within the 15 s that the pauses
 /// add up to.
@@ -37,6 +38,9 @@ const MAX_TRIES: u32 = 5;
 
 /// Pause after the first failed try. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_FACTOR: f64 = 2.0;
+/// The last pause of [`MAX_TRIES`].
+const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// Far above the size of any checksum file.
 const MAX_CHECKSUM_FILE_BYTES: usize = 4 << 20;
@@ -271,12 +275,15 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> FetchError + use<> {
 /// Counts failed tries and pauses between them.
 struct Tries {
     failed: u32,
-    pause: Duration,
+    pauses: Backoff,
 }
 
 impl Tries {
     fn new(pause: Duration) -> Self {
-        Self { failed: 0, pause }
+        Self {
+            failed: 0,
+            pauses: Backoff::new(pause, PAUSE_FACTOR, MAX_PAUSE),
+        }
     }
 
     async fn pause_after(&mut self, url: &Url, source: TransferError) -> Result<(), FetchError> {
@@ -288,7 +295,7 @@ impl Tries {
                 source,
             });
         }
-        tokio::time::sleep(self.pause * 2_u32.pow(self.failed - 1)).await;
+        tokio::time::sleep(self.pauses.next_delay()).await;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use super::transfer::{self, Redirects, TransferError};
 use super::{FetchError, parse};
 
 /// Downloads `url` to a new file. Fails if the file exists, or the transfer ends early.
-pub async fn plainly(url: &str, to: &Path) -> Result<(), FetchError> {
+pub async fn download_unverified(url: &str, to: &Path) -> Result<(), FetchError> {
     let parsed = parse(url)?;
     let failed = |source| FetchError::Transfer {
         url: url.to_owned(),

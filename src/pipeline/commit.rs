@@ -16,7 +16,7 @@ use crate::record::directory_listing;
 use crate::record::lock::Lock;
 use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
 use crate::scan::report::sbom::Subject;
-use crate::store::{Run, StoreError, Timestamp, Writing};
+use crate::store::{BuildRun, StoreError, Timestamp, Transaction};
 use crate::ui::Ui;
 
 /// Facts about this run, which are not in the manifest.
@@ -68,7 +68,7 @@ pub(super) async fn commit_image(
         };
         writing.add_scan(id, &about, contents, report)?;
     }
-    let run = Run {
+    let run = BuildRun {
         started: run.started,
         finished: Timestamp::now(),
         phases: run
@@ -82,7 +82,7 @@ pub(super) async fn commit_image(
 }
 
 /// Stores the base. A file of the cache is hard-linked; a file of the user is copied, since the user may change it.
-async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
+async fn add_base(writing: &Transaction, base: &BaseDisk, plan: &Plan) -> Result<(), BuildError> {
     match plan.base {
         // AWS keeps it, and its digest is not the digest of the bytes read from it.
         Some(plan::Base::Ami(_)) => {}
@@ -97,7 +97,7 @@ async fn add_base(writing: &Writing, base: &BaseDisk, plan: &Plan) -> Result<(),
 
 /// Stores a file of the template; a directory as its listing and its files.
 async fn add_source(
-    writing: &Writing,
+    writing: &Transaction,
     path: &Path,
     source: manifest::Source,
 ) -> Result<(), BuildError> {

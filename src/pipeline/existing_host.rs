@@ -6,7 +6,7 @@ use crate::machine::Machine as _;
 use crate::machine::host::HostMachine;
 use crate::plan;
 use crate::provision::DeclaredPackages;
-use crate::record::lock::{Lock, LockError, Request, Resolution};
+use crate::record::lock::{Lock, LockError, PackageRequest, Resolution};
 
 impl Job<'_> {
     pub(super) async fn provision_existing_host(
@@ -36,7 +36,7 @@ impl Job<'_> {
         declared: Option<&DeclaredPackages>,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
-        let (mut request, mut resolution) = (Request::nothing(None), Resolution::default());
+        let (mut request, mut resolution) = (PackageRequest::nothing(None), Resolution::default());
         if let Some(declared) = declared {
             request = declared.request(None);
             resolution = self

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::{BuildError, Job, phases::Phases};
-use crate::base::{self, BaseDisk};
+use crate::base::BaseDisk;
 use crate::machine::Machine;
 use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision::{DeclaredPackages, PinnedVersion};
-use crate::record::lock::{self, Lock, LockError, Request, Resolution};
+use crate::record::lock::{self, Lock, LockError, PackageRequest, Resolution};
 use crate::ui::Ui;
 
 /// Treatment of an existing lock file.
@@ -26,9 +26,9 @@ pub(crate) enum Update {
 /// State of a template's lock file before the build.
 pub(super) struct LockState {
     path: PathBuf,
-    request: Request,
+    request: PackageRequest,
     declared: Option<DeclaredPackages>,
-    base: Option<lock::Base>,
+    base: Option<lock::LockedBase>,
     old: Option<Lock>,
     update: Update,
 }
@@ -43,7 +43,7 @@ impl Job<'_> {
         let declared = DeclaredPackages::read(self.plan.packages.as_ref())?;
         let request = match &declared {
             Some(declared) => declared.request(Some(architecture)),
-            None => Request::nothing(Some(architecture)),
+            None => PackageRequest::nothing(Some(architecture)),
         };
         let path = Lock::path_of(&self.plan.template.path);
         let old = Lock::read(&path)?;
@@ -81,7 +81,7 @@ impl Job<'_> {
     pub(super) fn settle_lock(
         &self,
         lock_state: &mut LockState,
-        base: lock::Base,
+        base: lock::LockedBase,
     ) -> Result<Option<Lock>, BuildError> {
         let differences = lock_state
             .old
@@ -170,9 +170,8 @@ impl Job<'_> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
         let mut lock_state = self.read_lock(guest.arch.name(), update)?;
         let run = RunDir::create(&cache.runs()).map_err(BuildError::RunDirectory)?;
-        let obtain =
-            async { Ok(base::obtain(wanted, self.base_places(run.path()), self.ui).await?) };
-        let base = phases.run("base", obtain).await?;
+        let base = self.prepare_base(wanted, run.path());
+        let base = phases.run("base", base).await?;
         let lock = match self.settle_lock(&mut lock_state, base.locked())? {
             Some(lock) => lock,
             None => {
@@ -221,7 +220,7 @@ impl LockState {
     }
 
     /// Returns the AMI of the previous lock, unless everything is to be resolved again.
-    pub(super) fn pinned_ami(&self) -> Option<&lock::Ami> {
+    pub(super) fn pinned_ami(&self) -> Option<&lock::LockedAmi> {
         let base = self.old.as_ref()?.base.as_ref()?;
         base.ami.as_ref().filter(|_| self.update != Update::All)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{self, BaseDisk};
+use crate::base::{BaseContext, BaseDisk};
 use crate::digest::Digest;
 use crate::disk;
 use crate::ec2::publish::Publication;
@@ -17,9 +17,10 @@ use crate::provision::Context;
 use crate::record::lock::{Lock, LockError};
 use crate::record::manifest::{self, Inputs, Manifest, ManifestId};
 use crate::secret::Secrets;
-use crate::store::{Store, Stored, Timestamp};
+use crate::store::{Store, StoredManifest, Timestamp};
 use crate::ui::Ui;
 
+mod base_disk;
 pub(crate) mod base_packages;
 mod commit;
 pub(crate) mod compare;
@@ -87,7 +88,7 @@ pub(crate) enum RevokedBase {
 pub(crate) enum Built {
     Image(Box<Image>),
     /// The newest image is up to date: no build ran.
-    Unchanged(Box<Stored>),
+    Unchanged(Box<StoredManifest>),
     /// An existing host was provisioned, without an image.
     Host,
 }
@@ -168,12 +169,11 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn base_places<'p>(&'p self, run: &'p Path) -> base::Places<'p> {
-        base::Places {
-            cache: self.settings.cache,
-            store: self.settings.store,
-            run,
-        }
+    /// Prepares the base of the plan.
+    async fn prepare_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
+        let Settings { cache, store, .. } = *self.settings;
+        let context = BaseContext { cache, run };
+        base_disk::prepare(wanted, store, context, self.ui).await
     }
 
     async fn build_image(
@@ -288,7 +288,7 @@ impl Job<'_> {
     async fn obtain_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
         match self.settings.base {
             Some(base) => Ok(base.clone()),
-            None => Ok(base::obtain(wanted, self.base_places(run), self.ui).await?),
+            None => self.prepare_base(wanted, run).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The packages of a build: resolved by the machine's package manager, fetched, installed.
 
 use super::{BuildError, Job, phases::Phases};
-use crate::fetch::{Places, Wanted};
+use crate::fetch::{FileRequest, FileSources};
 use crate::machine::Machine;
 use crate::provision::{self, DeclaredPackages, PinnedVersion};
 use crate::record::lock::{Lock, Resolution};
@@ -35,7 +35,7 @@ impl Job<'_> {
         let wanted: Vec<_> = lock
             .packages
             .iter()
-            .map(|package| Wanted {
+            .map(|package| FileRequest {
                 name: format!(
                     "{} {} {}",
                     package.name, package.version, package.architecture
@@ -47,7 +47,7 @@ impl Job<'_> {
             })
             .collect();
         let store = |digest: &_| self.settings.store.blob(digest);
-        let places = Places {
+        let places = FileSources {
             store: Some(&store),
             mirrors: self.settings.mirrors,
         };

@@ -1,6 +1,7 @@
 //! `--if-changed`: comparison of a build's inputs with those of the newest image in the store.
 
-use crate::base;
+use super::base_disk;
+use crate::base::BaseContext;
 use crate::ec2::machine;
 use crate::ec2::publish::publication;
 use crate::os::hash_stream::{self, Stop};
@@ -8,10 +9,10 @@ use crate::os::run_dir::RunDir;
 use crate::pipeline::Settings;
 use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
 use crate::provision::DeclaredPackages;
-use crate::record::lock::{self, Lock, Request};
+use crate::record::lock::{self, Lock, PackageRequest};
 use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
-use crate::store::{Store, StoreError, Stored};
+use crate::store::{Store, StoreError, StoredManifest};
 use crate::ui::Ui;
 use crate::ui::text::with_causes;
 
@@ -19,7 +20,7 @@ use crate::ui::text::with_causes;
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// A build would make the newest image of this name again.
-    Unchanged(Box<Stored>),
+    Unchanged(Box<StoredManifest>),
     /// An input has changed or cannot be compared, for this reason.
     Changed(String),
     /// Only a package archive or an AMI is newer, for this reason: the build has to resolve again to get it.
@@ -49,7 +50,7 @@ async fn compare(
     settings: &Settings<'_>,
     locked: bool,
     ui: &Ui,
-) -> Result<(Stored, Option<String>), String> {
+) -> Result<(StoredManifest, Option<String>), String> {
     let store = settings.store;
     let stored =
         or_reason(newest(store, &plan.image.name))?.ok_or("the store has no image of that name")?;
@@ -81,11 +82,11 @@ async fn compare_inputs(
     plan: &Plan,
     lock: &Lock,
     start: &Start,
-    stored: &Stored,
+    stored: &StoredManifest,
 ) -> Result<(), String> {
     let architecture = Some(start.arch.name());
     let request = or_reason(DeclaredPackages::read(plan.packages.as_ref()))?.map_or_else(
-        || Request::nothing(architecture),
+        || PackageRequest::nothing(architecture),
         |asked| asked.request(architecture),
     );
     let differences = lock.differences(&request, Some(&start.locked));
@@ -107,7 +108,7 @@ async fn compare_inputs(
 
 /// Base and machine that a build would start from.
 struct Start {
-    locked: lock::Base,
+    locked: lock::LockedBase,
     recorded: manifest::Base,
     arch: Arch,
     firmware: Firmware,
@@ -124,13 +125,12 @@ async fn start_of_guest(
     let cache = settings.cache;
     let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
     let run = or_reason(RunDir::create(&cache.runs()))?;
-    let places = base::Places {
+    let context = BaseContext {
         cache,
-        store: settings.store,
         run: run.path(),
     };
-    let base = or_reason(base::at_hand(wanted, places, ui).await)?
-        .ok_or("the base is not in the cache")?;
+    let base = base_disk::find_local(wanted, settings.store, context, ui).await;
+    let base = or_reason(base)?.ok_or("the base is not in the cache")?;
     Ok(Start {
         locked: base.locked(),
         recorded: super::manifest_inputs::base_of(wanted, &base),
@@ -144,7 +144,7 @@ async fn start_of_instance(
     plan: &Plan,
     ec2: &plan::Ec2,
     lock: &Lock,
-    stored: &Stored,
+    stored: &StoredManifest,
     settings: &Settings<'_>,
     locked: bool,
 ) -> Result<Start, String> {
@@ -187,7 +187,7 @@ async fn start_of_instance(
 }
 
 /// Returns the last built image of this name.
-fn newest(store: &Store, name: &str) -> Result<Option<Stored>, StoreError> {
+fn newest(store: &Store, name: &str) -> Result<Option<StoredManifest>, StoreError> {
     let mut newest = None;
     for id in store.ids()? {
         let stored = store.manifest(id)?;
@@ -203,7 +203,7 @@ fn newest(store: &Store, name: &str) -> Result<Option<Stored>, StoreError> {
 }
 
 /// Compares architecture, firmware and format: a template that omits them takes the host's.
-fn is_same_kind(stored: &Stored, start: &Start, plan: &Plan) -> bool {
+fn is_same_kind(stored: &StoredManifest, start: &Start, plan: &Plan) -> bool {
     let outputs = &stored.manifest.outputs;
     outputs.arch == start.arch.name()
         && outputs.firmware == start.firmware.name()

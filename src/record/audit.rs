@@ -25,7 +25,7 @@ pub const NAMESPACE: &str = "karat-audit@v1";
 /// Kind of change to a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum AuditEvent {
     /// A manifest and its image are added.
     Record,
     /// A scan result is added.
@@ -51,7 +51,7 @@ pub enum Event {
     Remove,
 }
 
-impl Event {
+impl AuditEvent {
     /// Returns the name in the log.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -74,7 +74,7 @@ impl Event {
 
 /// Details of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct About {
+pub struct ChangeDetails {
     pub ids: Vec<ManifestId>,
     /// Name of the channel, the image, or the type of the attestation.
     pub subject: Option<String>,
@@ -86,7 +86,7 @@ pub struct About {
 /// A line of the log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
+pub struct AuditRecord {
     pub schema: String,
     pub number: u64,
     pub at: Timestamp,
@@ -95,7 +95,7 @@ pub struct Line {
     pub host: String,
     /// Verb of karat that made the change.
     pub command: String,
-    pub event: Event,
+    pub event: AuditEvent,
     pub ids: Vec<ManifestId>,
     /// Name of the channel, the image, or the type of the attestation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,10 +130,15 @@ pub enum AuditError {
     Unrepresentable(#[from] Unrepresentable),
 }
 
-impl Line {
+impl AuditRecord {
     /// Returns the line after the one whose number and digest are `before`.
     #[must_use]
-    pub fn after(before: Option<(u64, Digest)>, actor: &Actor, event: Event, about: About) -> Self {
+    pub fn after(
+        before: Option<(u64, Digest)>,
+        actor: &Actor,
+        event: AuditEvent,
+        about: ChangeDetails,
+    ) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             number: before.map_or(0, |(number, _)| number) + 1,
@@ -173,14 +178,14 @@ impl Line {
 
 /// A log whose chain was verified.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Log {
+pub struct AuditLog {
     /// Lines with their digests, in order.
-    pub lines: Vec<(Line, Digest)>,
+    pub lines: Vec<(AuditRecord, Digest)>,
     /// Set if the file ends with a partial line: its writer was killed before it made the change. The next change removes it.
     pub torn: bool,
 }
 
-impl Log {
+impl AuditLog {
     /// Parses a log and verifies its chain.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AuditError> {
         let mut log = Self::default();
@@ -193,7 +198,7 @@ impl Log {
         for text in bytes[..complete].split_inclusive(|byte| *byte == b'\n') {
             let text = &text[..text.len() - 1];
             let number = chain.next_number();
-            let line = Line::from_bytes(text, number)?;
+            let line = AuditRecord::from_bytes(text, number)?;
             let digest = Digest::of(text);
             chain
                 .push(line.number, line.before, digest)
@@ -274,13 +279,13 @@ mod tests {
         let mut bytes = Vec::new();
         let mut before = None;
         for number in 1..=count {
-            let about = About {
+            let about = ChangeDetails {
                 ids: vec![ManifestId::of(&number.to_be_bytes())],
                 subject: Some("web/stable".to_owned()),
                 reason: Some("grün \"line\"\nend".to_owned()),
-                ..About::default()
+                ..ChangeDetails::default()
             };
-            let line = Line::after(before, &actor, Event::Promote, about);
+            let line = AuditRecord::after(before, &actor, AuditEvent::Promote, about);
             let text = line.to_bytes().unwrap();
             before = Some((number, Digest::of(&text)));
             bytes.extend(text);
@@ -289,7 +294,7 @@ mod tests {
         bytes
     }
 
-    fn last(log: &Log) -> (u64, Digest) {
+    fn last(log: &AuditLog) -> (u64, Digest) {
         let (line, digest) = log.lines.last().unwrap();
         (line.number, *digest)
     }
@@ -297,32 +302,32 @@ mod tests {
     #[test]
     fn lines_follow_from_each_other() {
         let bytes = log(4);
-        let read = Log::from_bytes(&bytes).unwrap();
+        let read = AuditLog::from_bytes(&bytes).unwrap();
         assert_eq!((read.lines.len(), read.torn), (4, false));
         assert_eq!(last(&read).0, 4);
-        assert_eq!(Log::from_bytes(b"").unwrap(), Log::default());
-        let torn = Log::from_bytes(&bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(AuditLog::from_bytes(b"").unwrap(), AuditLog::default());
+        let torn = AuditLog::from_bytes(&bytes[..bytes.len() - 1]).unwrap();
         assert_eq!((torn.lines.len(), torn.torn), (3, true));
     }
 
     #[test]
     fn a_changed_byte_or_a_removed_line_is_noticed() {
         let bytes = log(3);
-        let (number, digest) = last(&Log::from_bytes(&bytes).unwrap());
+        let (number, digest) = last(&AuditLog::from_bytes(&bytes).unwrap());
         let point = Checkpoint::new(number, digest);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            let seen = match Log::from_bytes(&changed) {
+            let seen = match AuditLog::from_bytes(&changed) {
                 Ok(read) => read.torn || read.contradicts(&point).is_some(),
                 Err(_) => true,
             };
             assert!(seen, "byte {at}");
         }
         let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
-        assert!(Log::from_bytes(&[lines[0], lines[2]].concat()).is_err());
-        assert!(Log::from_bytes(&[lines[1], lines[2]].concat()).is_err());
-        let cut = Log::from_bytes(lines[0]).unwrap();
+        assert!(AuditLog::from_bytes(&[lines[0], lines[2]].concat()).is_err());
+        assert!(AuditLog::from_bytes(&[lines[1], lines[2]].concat()).is_err());
+        let cut = AuditLog::from_bytes(lines[0]).unwrap();
         let said = cut.contradicts(&point).unwrap();
         assert!(
             said.contains("has 1 lines") && said.contains("had 3"),
@@ -330,7 +335,7 @@ mod tests {
         );
         let other = Checkpoint::new(2, digest);
         assert!(
-            Log::from_bytes(&bytes)
+            AuditLog::from_bytes(&bytes)
                 .unwrap()
                 .contradicts(&other)
                 .is_some()
@@ -341,7 +346,7 @@ mod tests {
     fn a_future_schema_is_refused() {
         let text = String::from_utf8(log(1)).unwrap();
         let text = text.replace("karat.audit/1", "karat.audit/2");
-        let error = Log::from_bytes(text.as_bytes()).unwrap_err();
+        let error = AuditLog::from_bytes(text.as_bytes()).unwrap_err();
         assert!(matches!(error, AuditError::Schema { number: 1, .. }));
     }
 }

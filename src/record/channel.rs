@@ -38,11 +38,11 @@ pub struct ChannelName {
 #[diagnostic(help(
     "both parts consist of the letters a to z, digits and `-`, for example web/stable"
 ))]
-pub struct InvalidName(pub String);
+pub struct InvalidChannelName(pub String);
 
 impl FromStr for ChannelName {
-    type Err = InvalidName;
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
+    type Err = InvalidChannelName;
+    fn from_str(text: &str) -> Result<Self, InvalidChannelName> {
         let is_part = |part: &str| {
             let fits = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-');
             (1..=MAX_PART_BYTES).contains(&part.len())
@@ -54,14 +54,14 @@ impl FromStr for ChannelName {
                 image: image.to_owned(),
                 channel: channel.to_owned(),
             }),
-            _ => Err(InvalidName(text.to_owned())),
+            _ => Err(InvalidChannelName(text.to_owned())),
         }
     }
 }
 
 impl TryFrom<String> for ChannelName {
-    type Error = InvalidName;
-    fn try_from(text: String) -> Result<Self, InvalidName> {
+    type Error = InvalidChannelName;
+    fn try_from(text: String) -> Result<Self, InvalidChannelName> {
         text.parse()
     }
 }
@@ -127,7 +127,7 @@ impl Move {
 /// A move with its signature.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct SignedMove {
     /// The move, which is signed.
     pub entry: Move,
     /// Armored SSHSIG of the move.
@@ -135,7 +135,7 @@ pub struct Entry {
     pub signature: Option<String>,
 }
 
-impl Entry {
+impl SignedMove {
     /// Returns the SHA-256 of the entry in canonical JSON.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ pub struct Channel {
     /// Name and version of the format, always [`SCHEMA`].
     pub schema: String,
     /// All moves, oldest first.
-    pub moves: Vec<Entry>,
+    pub moves: Vec<SignedMove>,
     /// Digest of the last entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Digest>,
@@ -262,7 +262,7 @@ impl Channel {
     ///
     /// # Errors
     /// A value cannot be represented in canonical JSON.
-    pub fn push(&mut self, kept: Entry) -> Result<(), Unrepresentable> {
+    pub fn push(&mut self, kept: SignedMove) -> Result<(), Unrepresentable> {
         self.last = Some(kept.digest()?);
         self.moves.push(kept);
         Ok(())
@@ -305,7 +305,7 @@ mod tests {
             };
             let entry = channel.next(&name, direction, id(manifest));
             channel
-                .push(Entry {
+                .push(SignedMove {
                     entry,
                     signature: None,
                 })

@@ -13,7 +13,7 @@ use crate::distro::debian::release::{ListedFile, Release};
 use crate::fetch::Cache;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
-use crate::record::lock::{Archive, Lock};
+use crate::record::lock::{Lock, LockedArchive};
 use crate::ui::Ui;
 
 /// Names and versions of locked packages.
@@ -21,7 +21,7 @@ type Locked = BTreeSet<(String, String)>;
 
 /// Returns the newest version of each locked package that the suite has.
 pub(super) async fn offered(
-    archive: &Archive,
+    archive: &LockedArchive,
     lock: &Lock,
     cache: &Cache,
     ui: &Ui,
@@ -56,7 +56,7 @@ fn architectures(lock: &Lock) -> BTreeSet<String> {
     real.cloned().chain(own.map(str::to_owned)).collect()
 }
 
-fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
+fn release(archive: &LockedArchive, path: &Path) -> Result<Release, ArchiveError> {
     let text = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     text.parse().map_err(|source| ArchiveError::Release {
@@ -69,7 +69,7 @@ fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
 /// Returns the indices of the components that the lock uses.
 fn used_indices<'r>(
     release: &'r Release,
-    archive: &Archive,
+    archive: &LockedArchive,
     architectures: &BTreeSet<String>,
 ) -> Vec<&'r ListedFile> {
     let is_used = |listed: &&ListedFile| {
@@ -99,7 +99,7 @@ fn used_indices<'r>(
 async fn fetch(
     listed: &ListedFile,
     release: &Release,
-    archive: &Archive,
+    archive: &LockedArchive,
     cache: &Cache,
     ui: &Ui,
 ) -> Result<PathBuf, ArchiveError> {

@@ -15,7 +15,7 @@ pub use packages::{Outdated, outdated};
 use crate::digest::Digest;
 use crate::distro::debian::release::InvalidRelease;
 use crate::fetch::{Cache, FetchError};
-use crate::record::lock::{Archive, Lock, Manager};
+use crate::record::lock::{Lock, LockedArchive, Manager};
 
 /// A template has a handful of archives.
 const PARALLEL_ARCHIVES: usize = 8;
@@ -60,14 +60,17 @@ impl ArchiveError {
         }
     }
 
-    fn unpack(archive: &Archive, path: &str) -> impl FnOnce(std::io::Error) -> Self {
+    fn unpack(archive: &LockedArchive, path: &str) -> impl FnOnce(std::io::Error) -> Self {
         let (uri, path) = (archive.uri.clone(), path.to_owned());
         |source| Self::Unpack { uri, path, source }
     }
 }
 
 /// Returns the archives of a lock that changed since it was made: one request to each, in parallel.
-pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archive>, ArchiveError> {
+pub async fn changed<'l>(
+    lock: &'l Lock,
+    cache: &Cache,
+) -> Result<Vec<&'l LockedArchive>, ArchiveError> {
     let asked = lock.archives.iter().map(async |archive| {
         let (_, digest) = state(archive, lock.request.manager, cache).await?;
         Ok((digest != archive.in_release).then_some(archive))
@@ -81,7 +84,7 @@ pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archiv
 
 /// Fetches the current signed index of an archive.
 async fn state(
-    archive: &Archive,
+    archive: &LockedArchive,
     manager: Option<Manager>,
     cache: &Cache,
 ) -> Result<(std::path::PathBuf, Digest), ArchiveError> {
@@ -100,7 +103,7 @@ fn signed_index(manager: Option<Manager>) -> &'static str {
 }
 
 /// Returns the URL of a file of a suite. A suite that ends with a slash is a path; RPM repositories have no suite.
-fn below(archive: &Archive, file: &str) -> String {
+fn below(archive: &LockedArchive, file: &str) -> String {
     let uri = archive.uri.trim_end_matches('/');
     match archive.suite.as_str() {
         "" => format!("{uri}/repodata/{file}"),
@@ -155,7 +158,7 @@ mod tests {
                 "http://a.example.org/rpm/repodata/InRelease",
             ),
         ] {
-            let archive = Archive {
+            let archive = LockedArchive {
                 uri: uri.to_owned(),
                 suite: suite.to_owned(),
                 components: vec![],

@@ -11,7 +11,7 @@ use super::{ArchiveError, PARALLEL_ARCHIVES, debian, rpm};
 use crate::distro::debian::compressed;
 use crate::distro::debian::index::{self, Newest};
 use crate::fetch::Cache;
-use crate::record::lock::{Lock, Manager, Package};
+use crate::record::lock::{Lock, LockedPackage, Manager};
 use crate::ui::Ui;
 
 /// Debian's largest index has 60 MiB.

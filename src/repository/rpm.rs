@@ -11,7 +11,7 @@ use crate::distro::rpm::version::Version;
 use crate::fetch::Cache;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
-use crate::record::lock::{Archive, Lock};
+use crate::record::lock::{Lock, LockedArchive};
 use crate::ui::Ui;
 
 pub(super) fn is_newer(offered: &str, have: &str) -> bool {
@@ -20,7 +20,7 @@ pub(super) fn is_newer(offered: &str, have: &str) -> bool {
 
 /// Returns the newest version of each locked package that the repository has.
 pub(super) async fn offered(
-    archive: &Archive,
+    archive: &LockedArchive,
     lock: &Lock,
     cache: &Cache,
     ui: &Ui,

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::layout::{entries, parse_stem, read_verified};
 use super::predicate::{REVOCATION, Revocation};
 use super::sidecar::add_sidecar;
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
 use crate::record::attestation::{AttestError, Envelope, Statement};
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::manifest::ManifestId;
 
@@ -23,7 +23,7 @@ pub struct Attestation {
 
 /// A revoked image and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Revoked {
+pub struct RevokedImage {
     pub id: ManifestId,
     pub revocation: Revocation,
 }
@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     /// An attestation is damaged.
-    pub fn revoked(&self, id: ManifestId) -> Result<Option<Revoked>, StoreError> {
+    pub fn revoked(&self, id: ManifestId) -> Result<Option<RevokedImage>, StoreError> {
         let mut revocations = Vec::new();
         for Attestation {
             path, statement, ..
@@ -86,7 +86,7 @@ impl Store {
         }
         revocations.sort_by_key(|revocation| revocation.revoked);
         let first = revocations.into_iter().next();
-        Ok(first.map(|revocation| Revoked { id, revocation }))
+        Ok(first.map(|revocation| RevokedImage { id, revocation }))
     }
 
     /// Fails if an image is revoked. `unless` is the help text: how to use the image in spite of it.
@@ -105,7 +105,7 @@ impl Store {
     }
 }
 
-impl Writing {
+impl Transaction {
     /// Adds an attestation. Does nothing if the store has it already.
     pub fn add_attestation(
         &self,
@@ -121,11 +121,11 @@ impl Writing {
             return Ok(());
         }
         let (event, subject) = if statement.kind == REVOCATION {
-            (Event::Revoke, None)
+            (AuditEvent::Revoke, None)
         } else {
-            (Event::Attest, Some(statement.kind.clone()))
+            (AuditEvent::Attest, Some(statement.kind.clone()))
         };
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![id],
             subject,
             digest: Some(digest),

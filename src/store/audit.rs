@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use super::checksummed::{self, REPLACEABLE};
 use super::layout::read_optional;
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
 use crate::os::user;
-use crate::record::audit::{About, AuditError, Event, Line, Log, SignedCheckpoint};
+use crate::record::audit::{
+    AuditError, AuditEvent, AuditLog, AuditRecord, ChangeDetails, SignedCheckpoint,
+};
 
 /// Bytes that are read at first to find the last line. Most lines have a few hundred.
 const TAIL_BYTES: u64 = 4 << 10;
@@ -27,13 +29,13 @@ impl Store {
     ///
     /// # Errors
     /// The log cannot be read, or its chain is broken.
-    pub fn audit(&self) -> Result<Log, StoreError> {
+    pub fn audit(&self) -> Result<AuditLog, StoreError> {
         let path = self.audit_path();
         match read_optional(&path)? {
             Some(bytes) => {
-                Log::from_bytes(&bytes).map_err(|source| StoreError::Audit { path, source })
+                AuditLog::from_bytes(&bytes).map_err(|source| StoreError::Audit { path, source })
             }
-            None => Ok(Log::default()),
+            None => Ok(AuditLog::default()),
         }
     }
 
@@ -56,10 +58,10 @@ impl Store {
 
     /// Returns the moves of channels that are missing in the log, a message each. The moves of a channel before its first move in
     /// the log are not expected there. Damaged channels are left out.
-    pub(crate) fn unlogged(&self, log: &Log) -> Result<Vec<String>, StoreError> {
+    pub(crate) fn unlogged(&self, log: &AuditLog) -> Result<Vec<String>, StoreError> {
         let mut logged: BTreeMap<&str, BTreeSet<Digest>> = BTreeMap::new();
         for (line, _) in &log.lines {
-            if let (Event::Promote | Event::Rollback, Some(name), Some(digest)) =
+            if let (AuditEvent::Promote | AuditEvent::Rollback, Some(name), Some(digest)) =
                 (line.event, &line.subject, line.digest)
             {
                 logged.entry(name).or_default().insert(digest);
@@ -100,9 +102,9 @@ pub(crate) fn read_checkpoint(bytes: &[u8], path: &Path) -> Result<SignedCheckpo
     })
 }
 
-impl Writing {
+impl Transaction {
     /// Appends a line for a change that is about to be made. If this fails, the change must not be made.
-    pub(super) fn log(&self, event: Event, about: About) -> Result<(), StoreError> {
+    pub(super) fn log(&self, event: AuditEvent, about: ChangeDetails) -> Result<(), StoreError> {
         let path = self.store().audit_path();
         let _lock = lock(self.store())?;
         let is_new = !path.exists();
@@ -116,7 +118,7 @@ impl Writing {
             .open(&path)
             .map_err(StoreError::io("write", &path))?;
         let (before, length) = read_last(&mut file, &path)?;
-        let line = Line::after(before, &user::of_process(), event, about);
+        let line = AuditRecord::after(before, &user::of_process(), event, about);
         let mut bytes = line.to_bytes()?;
         bytes.push(b'\n');
         let write = |file: &mut File| {
@@ -193,7 +195,7 @@ fn read_last(file: &mut File, path: &Path) -> Result<(Option<(u64, Digest)>, u64
             continue;
         }
         let text = &tail[first.map_or(0, |at| at + 1)..last];
-        let line = Line::from_bytes(text, 0).map_err(|_| find_fault(path))?;
+        let line = AuditRecord::from_bytes(text, 0).map_err(|_| find_fault(path))?;
         let end = from + last as u64 + 1;
         return Ok((Some((line.number, Digest::of(text))), end));
     }
@@ -202,7 +204,7 @@ fn read_last(file: &mut File, path: &Path) -> Result<(Option<(u64, Digest)>, u64
 /// Reads a log whose last line is invalid from its start, for an error with the number of the first invalid line.
 fn find_fault(path: &Path) -> StoreError {
     let path = path.to_owned();
-    match fs::read(&path).map(|bytes| Log::from_bytes(&bytes)) {
+    match fs::read(&path).map(|bytes| AuditLog::from_bytes(&bytes)) {
         Ok(Err(source)) => StoreError::Audit { path, source },
         Ok(Ok(_)) => {
             StoreError::io("read", &path)(io::Error::other("it changed while it was read"))

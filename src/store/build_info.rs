@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::sidecar::{add_sidecar, read_sidecars};
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
 use crate::os::user;
 use crate::record::canonical;
@@ -17,7 +17,7 @@ const SCHEMA: &str = "karat.record/1";
 /// One build of a manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
+pub struct BuildInfo {
     pub schema: String,
     pub manifest: ManifestId,
     pub started: Timestamp,
@@ -32,9 +32,9 @@ pub struct Record {
     pub karat: String,
 }
 
-/// Facts about a build that the builder knows and a [`Record`] keeps.
+/// Facts about a build that the builder knows and a [`BuildInfo`] keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Run {
+pub struct BuildRun {
     /// Start of the build.
     pub started: Timestamp,
     /// Time at which the image was complete.
@@ -45,9 +45,9 @@ pub struct Run {
     pub accelerator: String,
 }
 
-impl Record {
+impl BuildInfo {
     /// Returns the record of a build by this karat on this host.
-    pub fn new(manifest: ManifestId, run: Run) -> Self {
+    pub fn new(manifest: ManifestId, run: BuildRun) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             manifest,
@@ -66,16 +66,16 @@ impl Store {
     ///
     /// # Errors
     /// A record is damaged.
-    pub fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
-        let records = read_sidecars(&self.records(), id, |record: &Record| record.manifest)?;
+    pub fn records_of(&self, id: ManifestId) -> Result<Vec<BuildInfo>, StoreError> {
+        let records = read_sidecars(&self.records(), id, |record: &BuildInfo| record.manifest)?;
         let mut records: Vec<_> = records.into_iter().map(|(record, _)| record).collect();
         records.sort_by_key(|record| (record.finished, record.started));
         Ok(records)
     }
 }
 
-impl Writing {
-    pub(super) fn add_record(&self, record: &Record) -> Result<(), StoreError> {
+impl Transaction {
+    pub(super) fn add_record(&self, record: &BuildInfo) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(record)?;
         let directory = self.store().records().join(record.manifest.to_string());
         let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));

@@ -12,13 +12,13 @@ use thiserror::Error;
 
 use super::checksummed::REPLACEABLE;
 use super::layout::{entries, read_optional};
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
 use crate::plan::is_region;
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
-use crate::record::channel::{Channel, ChannelName, Direction, Entry};
+use crate::record::channel::{Channel, ChannelName, Direction, SignedMove};
 use crate::size::parse_duration;
 
 impl Store {
@@ -156,9 +156,9 @@ fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error>
     Ok(Some(age))
 }
 
-impl Writing {
+impl Transaction {
     /// Appends a move to its channel. Fails if the channel was moved since `entry` was made.
-    pub async fn move_channel(&self, entry: Entry) -> Result<(), StoreError> {
+    pub async fn move_channel(&self, entry: SignedMove) -> Result<(), StoreError> {
         let name = entry.entry.channel.clone();
         let path = self.store().channel_path(&name);
         let directory = atomic_file::directory_of(&path).to_owned();
@@ -183,10 +183,10 @@ impl Writing {
             });
         }
         let event = match entry.entry.direction {
-            Direction::Promote => Event::Promote,
-            Direction::Rollback => Event::Rollback,
+            Direction::Promote => AuditEvent::Promote,
+            Direction::Rollback => AuditEvent::Rollback,
         };
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![entry.entry.manifest],
             subject: Some(name.to_string()),
             digest: Some(entry.digest()?),

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::Revoked;
+use super::RevokedImage;
 use crate::digest::Digest;
 use crate::record::attestation::AttestError;
 use crate::record::audit::AuditError;
-use crate::record::channel::{ChannelError, ChannelName, InvalidName};
+use crate::record::channel::{ChannelError, ChannelName, InvalidChannelName};
 use crate::record::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
 
 /// Failure of a store operation.
@@ -76,7 +76,7 @@ pub enum StoreError {
     },
     #[error(transparent)]
     #[diagnostic(transparent)]
-    NotAChannel(#[from] InvalidName),
+    NotAChannel(#[from] InvalidChannelName),
     #[error("no channel {0} in the store")]
     #[diagnostic(help("`karat promote ID {0}` creates it; `karat history` lists all channels"))]
     NoChannel(ChannelName),
@@ -91,7 +91,7 @@ pub enum StoreError {
     /// The second field tells how to proceed in spite of the revocation.
     #[error("{} was revoked by {} on {}: {}", .0.id.short(), .0.revocation.by, .0.revocation.revoked, .0.revocation.reason)]
     #[diagnostic(help("choose another image (`karat list`); {}", .1))]
-    Revoked(Box<Revoked>, &'static str),
+    Revoked(Box<RevokedImage>, &'static str),
     #[error("the image {0} is not in the store")]
     #[diagnostic(help("build it again"))]
     NoImage(Digest),

@@ -18,7 +18,7 @@ use crate::record::manifest::{Manifest, ManifestId};
 
 /// Result of a verification.
 #[derive(Debug, Default)]
-pub struct Checked {
+pub struct CheckReport {
     pub manifests: usize,
     /// Number of build records that were read.
     pub records: usize,
@@ -69,7 +69,7 @@ impl Store {
         id: ManifestId,
         stop: &Stop,
         progress: &dyn Fn(u64),
-    ) -> io::Result<Checked> {
+    ) -> io::Result<CheckReport> {
         let mut check = Check::new(self, stop, progress);
         let Some(manifest) = check.manifest(id) else {
             return Ok(check.result);
@@ -93,7 +93,7 @@ impl Store {
     ///
     /// # Errors
     /// The work was stopped.
-    pub fn check_all(&self, stop: &Stop, progress: &dyn Fn(u64)) -> io::Result<Checked> {
+    pub fn check_all(&self, stop: &Stop, progress: &dyn Fn(u64)) -> io::Result<CheckReport> {
         let mut check = Check::new(self, stop, progress);
         let mut ids = check.manifests();
         check.audit();
@@ -144,7 +144,7 @@ struct Check<'a> {
     stop: &'a Stop,
     progress: &'a dyn Fn(u64),
     hashed: BTreeSet<Digest>,
-    result: Checked,
+    result: CheckReport,
 }
 
 impl<'a> Check<'a> {
@@ -154,7 +154,7 @@ impl<'a> Check<'a> {
             stop,
             progress,
             hashed: BTreeSet::new(),
-            result: Checked::default(),
+            result: CheckReport::default(),
         }
     }
 

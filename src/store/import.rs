@@ -3,11 +3,11 @@
 use super::layout::{entries, read_verified};
 use super::materials::uploads;
 use super::sidecar::add_sidecar;
-use super::{Store, StoreError, Writing};
-use crate::record::audit::{About, Event};
+use super::{Store, StoreError, Transaction};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::manifest::{Manifest, ManifestId};
 
-impl Writing {
+impl Transaction {
     /// Imports a manifest whose image is in this store already: with records, scans, signatures, attestations, and those
     /// materials of a rebuild that the other store has.
     pub(crate) async fn take(
@@ -30,12 +30,12 @@ impl Writing {
                 self.add_copy(&path, digest).await?;
             }
         }
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![id],
             subject: Some(manifest.inputs.image.name.clone()),
-            ..About::default()
+            ..ChangeDetails::default()
         };
-        self.log(Event::Record, about)?;
+        self.log(AuditEvent::Record, about)?;
         for (theirs, ours) in [
             (from.records(), store.records()),
             (from.scans(), store.scans()),

@@ -1,17 +1,17 @@
 //! Manifests, and resolving the names that users give them.
 
-use super::build_info::{Record, Run};
+use super::build_info::{BuildInfo, BuildRun};
 use super::layout::{entries, parse_stem, read_verified};
 use super::transaction::READ_ONLY;
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::os::atomic_file;
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::channel::ChannelName;
 use crate::record::manifest::{IdPrefix, Manifest, ManifestId};
 
 /// A manifest read from the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stored {
+pub struct StoredManifest {
     pub id: ManifestId,
     pub manifest: Manifest,
     /// The bytes that the id is the digest of.
@@ -61,11 +61,11 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read, has other bytes, or is not a manifest.
-    pub fn manifest(&self, id: ManifestId) -> Result<Stored, StoreError> {
+    pub fn manifest(&self, id: ManifestId) -> Result<StoredManifest, StoreError> {
         let path = self.manifest_path(&id);
         let bytes = read_verified(&path)?;
         match Manifest::from_bytes(&bytes) {
-            Ok(manifest) => Ok(Stored {
+            Ok(manifest) => Ok(StoredManifest {
                 id,
                 manifest,
                 bytes,
@@ -75,26 +75,26 @@ impl Store {
     }
 }
 
-impl Writing {
+impl Transaction {
     /// Stores a manifest and the record of its build. The image must be in the store already. A manifest that is in the
     /// store already gets one more record.
     ///
     /// # Errors
     /// The image is not in the store, or the store cannot be written.
-    pub fn commit(&self, manifest: &Manifest, run: Run) -> Result<ManifestId, StoreError> {
+    pub fn commit(&self, manifest: &Manifest, run: BuildRun) -> Result<ManifestId, StoreError> {
         let image = &manifest.outputs.image;
         if self.store().image(&image.digest)?.size() != image.size {
             return Err(StoreError::NoImage(image.digest));
         }
         let bytes = manifest.to_bytes()?;
         let id = ManifestId::of(&bytes);
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![id],
             subject: Some(manifest.inputs.image.name.clone()),
-            ..About::default()
+            ..ChangeDetails::default()
         };
-        self.log(Event::Record, about)?;
-        self.add_record(&Record::new(id, run))?;
+        self.log(AuditEvent::Record, about)?;
+        self.add_record(&BuildInfo::new(id, run))?;
         self.write_manifest(id, &bytes)?;
         Ok(id)
     }

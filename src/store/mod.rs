@@ -23,7 +23,7 @@
 //! Every file but the replaceable ones is named by the SHA-256 of its bytes, which is verified when the file is read. Files are
 //! written beside their target, synced, then renamed.
 //!
-//! Each file of this module holds one noun: its type, and the methods of [`Store`] (reading) and [`Writing`] (writing)
+//! Each file of this module holds one noun: its type, and the methods of [`Store`] (reading) and [`Transaction`] (writing)
 //! for it. All paths are in `layout.rs`.
 
 mod attestations;
@@ -60,24 +60,24 @@ mod transaction;
 use std::path::{Path, PathBuf};
 
 pub(crate) use crate::time::Timestamp;
-pub(crate) use attestations::{Attestation, Revoked};
+pub(crate) use attestations::{Attestation, RevokedImage};
 pub(crate) use audit::read_checkpoint;
-pub(crate) use build_info::Record;
-pub use build_info::Run;
+pub(crate) use build_info::BuildInfo;
+pub use build_info::BuildRun;
 pub(crate) use channels::{ChannelPolicy, Ec2Targets, PolicyError};
 pub use error::StoreError;
-pub(crate) use fsck::Checked;
+pub(crate) use fsck::CheckReport;
 pub use fsck::Fault;
 pub(crate) use image::Image;
 pub use image_disk::ImageDisk;
 pub(crate) use lineage::Relative;
-pub(crate) use manifests::Stored;
+pub(crate) use manifests::StoredManifest;
 pub(crate) use pins::Pin;
 pub(crate) use prune::{Pruning, Tombstone};
-pub(crate) use retention::Keep;
+pub(crate) use retention::Retention;
 pub(crate) use scans::ScanRecord;
-pub(crate) use status::{ImageStatus, Status};
-pub(crate) use transaction::Writing;
+pub(crate) use status::{ImageStatus, StoreStatus};
+pub(crate) use transaction::Transaction;
 
 use crate::digest::Digest;
 use crate::os::xdg;

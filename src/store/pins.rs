@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{entries, parse_name};
 use super::sidecar::{add_sidecar, read_sidecars};
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
 use crate::os::atomic_file;
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
@@ -66,17 +66,17 @@ impl Store {
     }
 }
 
-impl Writing {
+impl Transaction {
     pub fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(pin)?;
         let digest = Digest::of(&bytes);
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![pin.manifest],
             digest: Some(digest),
             reason: Some(pin.reason.clone()),
-            ..About::default()
+            ..ChangeDetails::default()
         };
-        self.log(Event::Pin, about)?;
+        self.log(AuditEvent::Pin, about)?;
         let directory = self.store().pins().join(pin.manifest.to_string());
         add_sidecar(&directory.join(format!("{}.json", digest.hex())), &bytes)
     }
@@ -89,11 +89,11 @@ impl Writing {
         if paths.is_empty() {
             return Ok(false);
         }
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![id],
-            ..About::default()
+            ..ChangeDetails::default()
         };
-        self.log(Event::Unpin, about)?;
+        self.log(AuditEvent::Unpin, about)?;
         for path in &paths {
             fs::remove_file(path).map_err(StoreError::io("remove", path))?;
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Record, ScanRecord};
+use super::{BuildInfo, ScanRecord};
 use crate::digest::Digest;
 use crate::record::lock::Lock;
 use crate::record::manifest::{BaseKind, Inputs, Manifest, ManifestId};
@@ -46,7 +46,7 @@ pub struct Git {
 pub fn provenance(
     manifest: &Manifest,
     lock: Option<&Lock>,
-    record: &Record,
+    record: &BuildInfo,
     around: &Surroundings,
 ) -> Value {
     let inputs = &manifest.inputs;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::retention::{Held, Keep};
-use super::{Store, StoreError, Writing, checksummed};
+use super::retention::{HeldImages, Retention};
+use super::{Store, StoreError, Transaction, checksummed};
 use crate::digest::Digest;
 use crate::os::atomic_file;
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
@@ -118,7 +118,7 @@ impl Store {
     /// Plans a pruning run. Fails if the store is damaged, because it is then unknown which blobs are needed.
     pub(crate) fn pruning(
         &self,
-        held: &Held,
+        held: &HeldImages,
         grace: Duration,
         now: Timestamp,
     ) -> Result<Pruning, StoreError> {
@@ -226,7 +226,7 @@ impl Store {
     /// Marks images that nothing holds, and removes those whose grace period is over. Calls `waiting` if it waits for writers.
     pub(crate) async fn prune(
         &self,
-        keep: Keep,
+        keep: Retention,
         grace: Duration,
         waiting: impl FnOnce(),
     ) -> Result<Pruning, StoreError> {
@@ -252,18 +252,18 @@ impl Store {
     }
 }
 
-impl Writing {
+impl Transaction {
     /// Carries out a plan that was made under this exclusive access. If this fails, what was removed so far is marked so.
     fn apply_pruning(&self, plan: &Pruning) -> Result<(), StoreError> {
         for (event, ids) in [
-            (Event::Condemn, &plan.condemned),
-            (Event::Spare, &plan.spared),
-            (Event::Remove, &plan.removed),
+            (AuditEvent::Condemn, &plan.condemned),
+            (AuditEvent::Spare, &plan.spared),
+            (AuditEvent::Remove, &plan.removed),
         ] {
             if !ids.is_empty() {
-                let about = About {
+                let about = ChangeDetails {
                     ids: ids.clone(),
-                    ..About::default()
+                    ..ChangeDetails::default()
                 };
                 self.log(event, about)?;
             }

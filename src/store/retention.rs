@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// Retention settings of a pruning run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Keep {
+pub struct Retention {
     /// Number of images to keep for each channel: its current target, and those before it.
     pub per_channel: usize,
     /// Age up to which every image is kept.
@@ -20,13 +20,13 @@ pub struct Keep {
 
 /// Reason to keep an image.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Holder {
+pub enum RetentionReason {
     /// A channel points at it.
     Head(ChannelName),
     /// A channel pointed at it, and may be rolled back to it.
     Before(ChannelName),
     Pin,
-    /// It was built within [`Keep::within`].
+    /// It was built within [`Retention::within`].
     Young,
     /// It is the newest image of its name.
     Last,
@@ -34,7 +34,7 @@ pub enum Holder {
     Child(ManifestId),
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(name) => write!(f, "{name}"),
@@ -48,37 +48,41 @@ impl fmt::Display for Holder {
 }
 
 /// Images that are kept, with the reasons.
-pub type Held = BTreeMap<ManifestId, BTreeSet<Holder>>;
+pub type HeldImages = BTreeMap<ManifestId, BTreeSet<RetentionReason>>;
 
-fn hold(held: &mut Held, id: ManifestId, holder: Holder) {
+fn hold(held: &mut HeldImages, id: ManifestId, holder: RetentionReason) {
     held.entry(id).or_default().insert(holder);
 }
 
 impl Store {
     /// Returns the images that are kept. A revoked image is kept only if something names it: a channel that points at it, a pin,
     /// or an image built on it. If this fails, nothing may be removed.
-    pub(crate) fn held(&self, keep: Keep, now: Timestamp) -> Result<Held, StoreError> {
-        let mut held = Held::new();
+    pub(crate) fn held(&self, keep: Retention, now: Timestamp) -> Result<HeldImages, StoreError> {
+        let mut held = HeldImages::new();
         self.hold_by_channels(keep.per_channel, &mut held)?;
         for id in self.pinned()? {
-            hold(&mut held, id, Holder::Pin);
+            hold(&mut held, id, RetentionReason::Pin);
         }
         self.hold_by_age(keep.within, now, &mut held)?;
         let lineage = self.lineage()?;
         for id in held.keys().copied().collect::<Vec<_>>() {
             for parent in lineage.parents(id) {
-                hold(&mut held, parent.id, Holder::Child(id));
+                hold(&mut held, parent.id, RetentionReason::Child(id));
             }
         }
         Ok(held)
     }
 
-    fn hold_by_channels(&self, per_channel: usize, held: &mut Held) -> Result<(), StoreError> {
+    fn hold_by_channels(
+        &self,
+        per_channel: usize,
+        held: &mut HeldImages,
+    ) -> Result<(), StoreError> {
         for name in self.channels()? {
             let mut line = self.channel(&name)?.line();
             line.dedup();
             if let Some(head) = line.pop() {
-                hold(held, head, Holder::Head(name.clone()));
+                hold(held, head, RetentionReason::Head(name.clone()));
             }
             let mut left = per_channel.saturating_sub(1);
             for id in line.into_iter().rev() {
@@ -86,7 +90,7 @@ impl Store {
                     break;
                 }
                 if self.revoked(id)?.is_none() {
-                    hold(held, id, Holder::Before(name.clone()));
+                    hold(held, id, RetentionReason::Before(name.clone()));
                     left -= 1;
                 }
             }
@@ -99,7 +103,7 @@ impl Store {
         &self,
         within: Duration,
         now: Timestamp,
-        held: &mut Held,
+        held: &mut HeldImages,
     ) -> Result<(), StoreError> {
         let within = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
         let mut newest: BTreeMap<String, (Option<Timestamp>, ManifestId)> = BTreeMap::new();
@@ -111,13 +115,13 @@ impl Store {
             let built = self.records_of(id)?.pop().map(|record| record.finished);
             let age = built.map(|built| now.seconds().saturating_sub(built.seconds()));
             if age.is_some_and(|age| age <= within) {
-                hold(held, id, Holder::Young);
+                hold(held, id, RetentionReason::Young);
             }
             let entry = newest.entry(name).or_insert((built, id));
             *entry = (*entry).max((built, id));
         }
         for (_, id) in newest.into_values() {
-            hold(held, id, Holder::Last);
+            hold(held, id, RetentionReason::Last);
         }
         Ok(())
     }

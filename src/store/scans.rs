@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::layout::read_verified;
 use super::sidecar::{add_sidecar, read_sidecars};
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::manifest::{ManifestError, ManifestId};
 use crate::scan::report::sbom::{self, Subject};
@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-impl Writing {
+impl Transaction {
     /// Adds the result of a scan, with the inventory and the bills of materials.
     pub fn add_scan(
         &self,
@@ -130,12 +130,12 @@ impl Writing {
         };
         let bytes = canonical::to_bytes(&record)?;
         let digest = Digest::of(&bytes);
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![id],
             digest: Some(digest),
-            ..About::default()
+            ..ChangeDetails::default()
         };
-        self.log(Event::Scan, about)?;
+        self.log(AuditEvent::Scan, about)?;
         let path = directory.join(format!("{}.json", digest.hex()));
         add_sidecar(&path, &bytes)?;
         Ok(record)

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::layout::{entries, parse_stem, read_verified};
 use super::sidecar::add_sidecar;
-use super::{Store, StoreError, Writing};
+use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
-use crate::record::audit::{About, Event};
+use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::manifest::ManifestId;
 use crate::sign;
 
@@ -35,7 +35,7 @@ impl Store {
     }
 }
 
-impl Writing {
+impl Transaction {
     /// Adds a signature of a manifest. Does nothing if the store has it already.
     pub fn add_signature(&self, id: ManifestId, text: &str) -> Result<(), StoreError> {
         debug_assert!(text.len() <= sign::LARGEST);
@@ -45,12 +45,12 @@ impl Writing {
         if path.exists() {
             return Ok(());
         }
-        let about = About {
+        let about = ChangeDetails {
             ids: vec![id],
             digest: Some(digest),
-            ..About::default()
+            ..ChangeDetails::default()
         };
-        self.log(Event::Sign, about)?;
+        self.log(AuditEvent::Sign, about)?;
         add_sidecar(&path, text.as_bytes())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use super::retention::{Held, Holder};
+use super::retention::{HeldImages, RetentionReason};
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// Disk usage of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Status {
+pub struct StoreStatus {
     /// Images whose bytes are in the store, the largest by its own bytes first.
     pub images: Vec<ImageStatus>,
     /// Number of manifests whose image was removed.
@@ -37,15 +37,15 @@ pub struct ImageStatus {
     /// Bytes that no other manifest needs: the space that its removal frees.
     pub own: u64,
     /// Reasons to keep it. Empty if pruning would mark it.
-    pub holders: BTreeSet<Holder>,
+    pub holders: BTreeSet<RetentionReason>,
     /// Time at which it was marked for removal.
     pub condemned: Option<Timestamp>,
 }
 
 impl Store {
     /// Measures the disk usage. Fails if the store is damaged.
-    pub(crate) fn status(&self, held: &Held) -> Result<Status, StoreError> {
-        let mut status = Status::default();
+    pub(crate) fn status(&self, held: &HeldImages) -> Result<StoreStatus, StoreError> {
+        let mut status = StoreStatus::default();
         let sizes = self.blob_sizes()?;
         status.blobs = sizes.len();
         let tombstones = self.tombstones()?;

@@ -11,8 +11,8 @@ use crate::record::manifest::tests::example;
 use crate::scan;
 use crate::ui::Ui;
 
-fn run() -> Run {
-    Run {
+fn run() -> BuildRun {
+    BuildRun {
         started: "2026-01-31T23:50:00Z".parse().unwrap(),
         finished: "2026-01-31T23:59:59Z".parse().unwrap(),
         phases: [("provision".to_owned(), 1234)].into(),

@@ -25,7 +25,7 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// Shared (or, for pruning, exclusive) write access. While a process holds it, no other process removes files.
 #[derive(Debug)]
-pub struct Writing {
+pub struct Transaction {
     store: Store,
     _lock: FileLock,
 }
@@ -35,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// The store cannot be created or locked.
-    pub async fn begin(&self) -> Result<Writing, StoreError> {
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
         for directory in [self.blobs(), self.manifests(), self.records()] {
             atomic_file::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
         }
@@ -49,7 +49,7 @@ impl Store {
             drop(exclusive);
             let shared = FileLock::try_shared(&path).map_err(StoreError::io("lock", &path))?;
             if let Some(lock) = shared {
-                return Ok(Writing {
+                return Ok(Transaction {
                     store: self.clone(),
                     _lock: lock,
                 });
@@ -62,7 +62,7 @@ impl Store {
     pub(super) async fn begin_exclusive(
         &self,
         waiting: impl FnOnce(),
-    ) -> Result<Writing, StoreError> {
+    ) -> Result<Transaction, StoreError> {
         if !self.root.exists() {
             return self.begin().await;
         }
@@ -71,7 +71,7 @@ impl Store {
             .await
             .map_err(StoreError::io("lock", &path))?;
         self.sweep()?;
-        Ok(Writing {
+        Ok(Transaction {
             store: self.clone(),
             _lock: lock,
         })
@@ -102,7 +102,7 @@ pub(super) fn is_unfinished(path: &Path) -> bool {
     name.starts_with(UNFINISHED.as_bytes())
 }
 
-impl Writing {
+impl Transaction {
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

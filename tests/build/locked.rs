@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use karat::record::lock::{Lock, Reason};
+use karat::record::lock::{InstallReason, Lock};
 
 use crate::dnf::Server;
 use crate::site::{Site, guests_in};
@@ -139,8 +139,8 @@ fn packages_are_locked_and_installed_offline_and_built_again_without_their_archi
         .map(|package| (package.name.as_str(), package.reason))
         .collect();
     let expected = [
-        ("karat-lib", Reason::Dependency),
-        ("karat-hello", Reason::Declared),
+        ("karat-lib", InstallReason::Dependency),
+        ("karat-hello", InstallReason::Declared),
     ];
     assert_eq!(packages, expected, "in the order of installation");
     let newest = first.archives.iter().map(|archive| archive.date).max();

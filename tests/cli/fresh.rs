@@ -9,9 +9,9 @@ use karat::os::hash_stream::Stop;
 use karat::pipeline::manifest_inputs;
 use karat::plan;
 use karat::provision::DeclaredPackages;
-use karat::record::lock::{self, Lock, Package, Reason, Resolution};
+use karat::record::lock::{self, InstallReason, Lock, LockedPackage, Resolution};
 use karat::record::manifest::{self, Manifest, ManifestId};
-use karat::store::{Run, Store};
+use karat::store::{BuildRun, Store};
 use karat::ui::Ui;
 
 use crate::archive::Archive;
@@ -59,12 +59,12 @@ fn site() -> Site {
     site
 }
 
-fn package(name: &str, version: &str, archive: &Archive) -> Package {
-    Package {
+fn package(name: &str, version: &str, archive: &Archive) -> LockedPackage {
+    LockedPackage {
         name: name.to_owned(),
         version: version.to_owned(),
         architecture: "amd64".to_owned(),
-        reason: Reason::Declared,
+        reason: InstallReason::Declared,
         archive: archive.uri.clone(),
         path: format!("pool/{name}.deb"),
         size: 1,
@@ -73,18 +73,18 @@ fn package(name: &str, version: &str, archive: &Archive) -> Package {
 }
 
 /// Writes the lock that the site's template would get from the archive as it is now.
-fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<Package>) -> Lock {
+fn lock(site: &Site, archive: &Archive, suites: &[&str], packages: Vec<LockedPackage>) -> Lock {
     let plan = plan::load(&site.path("web.toml"), &plan::Inputs::default()).unwrap();
     let declared = DeclaredPackages::read(plan.packages.as_ref())
         .unwrap()
         .unwrap();
     let bytes = std::fs::read(site.path("base.raw")).unwrap();
-    let base = lock::Base {
+    let base = lock::LockedBase {
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
         ami: None,
     };
-    let state = |suite: &&str| lock::Archive {
+    let state = |suite: &&str| lock::LockedArchive {
         uri: archive.uri.clone(),
         suite: (*suite).to_owned(),
         components: vec!["main".to_owned()],
@@ -143,7 +143,7 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
         finish: None,
         packages: vec![],
     };
-    let run = Run {
+    let run = BuildRun {
         started: finished.parse().unwrap(),
         finished: finished.parse().unwrap(),
         phases: std::collections::BTreeMap::default(),
@@ -393,14 +393,14 @@ fn newer_versions_of_rpm_are_listed() {
     ] {
         let architecture = "x86_64".to_owned();
         let package = package(name, version, &archive);
-        locked.push(Package {
+        locked.push(LockedPackage {
             architecture,
             ..package
         });
     }
     let index = archive.put_rpm(&[("nginx", "1.0"), ("jq", "1.7"), ("curl", "8.0")]);
     let mut lock = lock(&site, &archive, &[], locked);
-    lock.archives = vec![lock::Archive {
+    lock.archives = vec![lock::LockedArchive {
         uri: archive.uri.clone(),
         suite: String::new(),
         components: vec![],
@@ -452,7 +452,7 @@ fn what_a_base_has_too_much_is_listed() {
         site.karat(["plan", "--unneeded", "web.toml"])
     );
     let deb = deb("Package: nginx\nVersion: 1.0-1\nArchitecture: amd64\nDepends: libpcre\n");
-    let nginx = Package {
+    let nginx = LockedPackage {
         sha256: Digest::of(&deb),
         ..package("nginx", "1.0-1", &archive)
     };

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use karat::digest::Digest;
-use karat::record::lock::{Base, Lock, Manager, Package, Reason, Request, Resolution};
+use karat::record::lock::{
+    InstallReason, Lock, LockedBase, LockedPackage, Manager, PackageRequest, Resolution,
+};
 
 use crate::site::{IMAGE, Site};
 
@@ -21,12 +23,12 @@ fn site(more: &str) -> Site {
     site
 }
 
-fn package(name: &str, archive: &str) -> Package {
-    Package {
+fn package(name: &str, archive: &str) -> LockedPackage {
+    LockedPackage {
         name: name.to_owned(),
         version: "1.0-1".to_owned(),
         architecture: "all".to_owned(),
-        reason: Reason::Declared,
+        reason: InstallReason::Declared,
         archive: archive.to_owned(),
         path: format!("pool/{name}_1.0-1_all.deb"),
         size: 9,
@@ -36,12 +38,12 @@ fn package(name: &str, archive: &str) -> Package {
 
 /// A lock of these packages in the site's base, from an archive that is not there.
 fn lock(install: &[&str]) -> Lock {
-    let request = Request {
+    let request = PackageRequest {
         manager: Some(Manager::Apt),
         install: install.iter().map(|name| (*name).to_owned()).collect(),
         ..Request::nothing(Some("x86_64"))
     };
-    let base = Base {
+    let base = LockedBase {
         digest: Digest::of(DISK),
         size: DISK.len() as u64,
         ami: None,

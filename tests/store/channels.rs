@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use karat::digest::Digest;
 use karat::record::canonical;
-use karat::record::channel::{Channel, ChannelName, Direction, Entry};
+use karat::record::channel::{Channel, ChannelName, Direction, SignedMove};
 use karat::record::manifest::ManifestId;
 use karat::scan::report::policy::Verdict;
 use serde_json::Value;
@@ -276,7 +276,7 @@ fn a_move_that_somebody_else_has_written_down_is_noticed() {
     ] {
         let mut channel = forged.clone();
         channel
-            .push(Entry {
+            .push(SignedMove {
                 entry: entry.clone(),
                 signature,
             })

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use karat::digest::Digest;
 use karat::record::manifest::{Manifest, ManifestId};
-use karat::store::{Run, Store};
+use karat::store::{BuildRun, Store};
 use karat::ui::Ui;
 use serde_json::json;
 
@@ -92,8 +92,8 @@ fn put_as(store: &Store, scratch: &Path, manifest: &Manifest, image: &[u8]) -> M
 }
 
 /// A run whose times follow from the image, so that a list has an order.
-fn run(image: &[u8]) -> Run {
-    Run {
+fn run(image: &[u8]) -> BuildRun {
+    BuildRun {
         started: "2026-01-31T12:00:00Z".parse().unwrap(),
         finished: format!("2026-01-31T12:00:{:02}Z", image.len() % 60)
             .parse()

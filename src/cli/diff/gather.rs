@@ -14,7 +14,7 @@ use crate::record::manifest::Manifest;
 use crate::scan::report::policy::Kind;
 use crate::scan::run::Contents;
 use crate::scan::{Finding, Opened, Packaged, integrity};
-use crate::store::{ScanRecord, Store, StoreError, Stored};
+use crate::store::{ScanRecord, Store, StoreError, StoredManifest};
 use crate::ui::text::with_causes;
 
 /// Limits of a changelog; the largest have some hundred KiB, and some MiB unpacked.
@@ -23,7 +23,7 @@ const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 
 /// Records of an image in the store.
 struct Recorded {
-    stored: Stored,
+    stored: StoredManifest,
     listing: Option<Listing>,
     scan: Option<(ScanRecord, Vec<(Kind, Finding)>)>,
     contents: Option<Contents>,

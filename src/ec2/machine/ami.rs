@@ -18,7 +18,7 @@ const GIB: u64 = 1 << 30;
 #[derive(Clone, Debug)]
 pub struct Ami {
     /// Region, id and snapshot, which identify it for good.
-    pub pinned: lock::Ami,
+    pub pinned: lock::LockedAmi,
     pub name: String,
     /// Size of its root volume, in bytes.
     pub size: u64,
@@ -44,7 +44,7 @@ impl Ami {
             return Err(unfit("its root is not an EBS volume"));
         };
         Ok(Self {
-            pinned: lock::Ami {
+            pinned: lock::LockedAmi {
                 region: region.name().to_owned(),
                 id: image.id.clone(),
                 snapshot: snapshot.to_owned(),
@@ -58,9 +58,9 @@ impl Ami {
     }
 
     /// Returns its entry in a lock file.
-    pub fn locked(&self) -> lock::Base {
+    pub fn locked(&self) -> lock::LockedBase {
         let base = self.recorded();
-        lock::Base {
+        lock::LockedBase {
             digest: base.digest,
             size: base.size,
             ami: Some(self.pinned.clone()),
@@ -69,7 +69,7 @@ impl Ami {
 
     /// Returns its entry in a manifest.
     pub fn recorded(&self) -> manifest::Base {
-        let lock::Ami {
+        let lock::LockedAmi {
             region,
             id,
             snapshot,
@@ -101,7 +101,7 @@ pub async fn find_ami(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
-    of_lock: Option<&lock::Ami>,
+    of_lock: Option<&lock::LockedAmi>,
     locked: Option<&Path>,
     ui: &Ui,
 ) -> Result<Ami, Ec2Error> {
@@ -128,7 +128,7 @@ pub async fn pinned_ami(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
-    of_lock: &lock::Ami,
+    of_lock: &lock::LockedAmi,
 ) -> Result<Option<Ami>, Ec2Error> {
     match find_pinned(wanted, region, of_lock).await? {
         Some(image) => Ami::from_image(check_architecture(image, arch)?, region).map(Some),
@@ -160,7 +160,7 @@ fn describe_search(owners: &[String], filters: &[Filter]) -> String {
 async fn find_pinned(
     wanted: &plan::Ami,
     region: &Region,
-    pinned: &lock::Ami,
+    pinned: &lock::LockedAmi,
 ) -> Result<Option<Image>, Ec2Error> {
     if pinned.region != region.name() {
         return Ok(None);

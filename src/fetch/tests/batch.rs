@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn wanted(name: &str, bytes: &[u8], url: &str) -> Wanted {
-    Wanted {
+fn wanted(name: &str, bytes: &[u8], url: &str) -> FileRequest {
+    FileRequest {
         name: name.to_owned(),
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
@@ -42,9 +42,9 @@ async fn a_source_that_lies_stalls_or_is_gone_does_not_matter_while_another_has_
         );
         let liar = Server::start(b"a lie", &[Reply::Whole]).await;
         let mirrors = [root(&liar), root(&bad)];
-        let places = Places {
+        let places = FileSources {
             mirrors: &mirrors,
-            ..Places::default()
+            ..FileSources::default()
         };
         let (_scratch, cache) = impatient();
         let files = [wanted("a", &body, &good.url)];
@@ -68,7 +68,7 @@ async fn missing_files_are_named_with_their_digests_and_the_rest_is_kept() {
         wanted("unserved", b"unserved", "http://127.0.0.1:1/x"),
     ];
     let error = cache
-        .fetch_all(&files, Places::default(), &Ui::default())
+        .fetch_all(&files, FileSources::default(), &Ui::default())
         .await
         .unwrap_err();
     let text = error.to_string();
@@ -99,7 +99,7 @@ async fn a_server_that_never_answers_is_not_asked_for_every_file() {
         })
         .collect();
     let error = cache
-        .fetch_all(&files, Places::default(), &Ui::default())
+        .fetch_all(&files, FileSources::default(), &Ui::default())
         .await
         .unwrap_err();
     assert_eq!(error.to_string().lines().count(), 101);
@@ -128,7 +128,7 @@ async fn stores_and_directories_come_first_and_the_digest_decides() {
         std::fs::write(&file, &body).unwrap();
         let store = |_: &Digest| directory.join("store");
         let mirrors = [Mirror::Directory(directory.clone())];
-        let places = Places {
+        let places = FileSources {
             store: Some(&store),
             mirrors: &mirrors,
         };

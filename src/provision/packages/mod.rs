@@ -17,7 +17,7 @@ use crate::machine::Machine;
 use crate::network::{Proxy, ProxyPurpose, UrlRule, UrlRules};
 use crate::plan::{self, PackageSet};
 use crate::provision::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
-use crate::record::lock::{self, Lock, Manager, Request, Resolution};
+use crate::record::lock::{self, Lock, Manager, PackageRequest, Resolution};
 use crate::ssh::{UploadContent, UploadItem, quote};
 use crate::ui::text::human_duration;
 
@@ -158,7 +158,7 @@ impl DeclaredPackages {
 
     /// Converts to the form recorded in a lock file.
     #[must_use]
-    pub fn request(&self, architecture: Option<&str>) -> Request {
+    pub fn request(&self, architecture: Option<&str>) -> PackageRequest {
         let repository = |repository: &Repository| lock::Repository {
             name: repository.name.clone(),
             uri: repository.uri.clone(),
@@ -167,7 +167,7 @@ impl DeclaredPackages {
             key: repository.key.as_deref().map(Digest::of),
             trusted: repository.trusted,
         };
-        Request {
+        PackageRequest {
             manager: Some(self.manager),
             architecture: architecture.map(str::to_owned),
             install: self.install.clone(),
@@ -434,7 +434,7 @@ fn unpack_function(files: &[(String, Vec<u8>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::lock::{Reason, Removal};
+    use crate::record::lock::{InstallReason, Removal};
 
     fn installed(words: &[&str]) -> Vec<InstalledPackage> {
         let package = |word: &&str| {
@@ -449,11 +449,11 @@ mod tests {
     }
 
     fn lock(packages: &[&str], removals: &[&str]) -> Lock {
-        let package = |package: InstalledPackage| lock::Package {
+        let package = |package: InstalledPackage| lock::LockedPackage {
             name: package.name,
             version: package.version,
             architecture: package.arch,
-            reason: Reason::Dependency,
+            reason: InstallReason::Dependency,
             archive: "http://example.org".to_owned(),
             path: "x.deb".to_owned(),
             size: 1,
@@ -468,7 +468,7 @@ mod tests {
             removals: removals.iter().map(removal).collect(),
             packages: installed(packages).into_iter().map(package).collect(),
         };
-        Lock::new(Request::nothing(None), None, resolution)
+        Lock::new(PackageRequest::nothing(None), None, resolution)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Lock, Package};
+use super::{Lock, LockedPackage};
 
 /// Change of a package from one lock file to the next.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -16,7 +16,7 @@ pub struct Change {
     pub new: Option<String>,
 }
 
-type Versions<'a> = BTreeMap<(&'a str, &'a str), &'a Package>;
+type Versions<'a> = BTreeMap<(&'a str, &'a str), &'a LockedPackage>;
 
 /// Returns the changed packages, sorted by name.
 #[must_use]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use change::{Change, diff};
 pub(crate) use error::LockError;
 pub(crate) use request::Repository;
-pub use request::{Manager, Request};
+pub use request::{Manager, PackageRequest};
 
 use crate::digest::Digest;
 use crate::time::Timestamp;
@@ -35,38 +35,38 @@ pub struct Lock {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Timestamp>,
     /// The request that was resolved.
-    pub request: Request,
+    pub request: PackageRequest,
     /// The base that the request was resolved in; `None` for an existing host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<Base>,
+    pub base: Option<LockedBase>,
     /// State of the archives, sorted by URI and suite.
     #[serde(default, rename = "archive", skip_serializing_if = "Vec::is_empty")]
-    pub archives: Vec<Archive>,
+    pub archives: Vec<LockedArchive>,
     /// Packages to remove, sorted by name.
     #[serde(default, rename = "removal", skip_serializing_if = "Vec::is_empty")]
     pub removals: Vec<Removal>,
     /// Packages to install, in order.
     #[serde(default, rename = "package", skip_serializing_if = "Vec::is_empty")]
-    pub packages: Vec<Package>,
+    pub packages: Vec<LockedPackage>,
 }
 
 /// The base disk that packages were resolved for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Base {
+pub struct LockedBase {
     /// SHA-256 of the file.
     pub digest: Digest,
     /// Size of the file in bytes.
     pub size: u64,
     /// The AMI that the base is. Later builds start from the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ami: Option<Ami>,
+    pub ami: Option<LockedAmi>,
 }
 
 /// An EC2 image that is used as base.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ami {
+pub struct LockedAmi {
     /// AWS region, such as `eu-central-1`.
     pub region: String,
     /// Id of the image: `ami-…`.
@@ -78,7 +78,7 @@ pub struct Ami {
 /// State of a suite of an archive.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Archive {
+pub struct LockedArchive {
     /// URI of the archive, as the package source has it.
     pub uri: String,
     /// Suite. Empty for RPM repositories.
@@ -109,7 +109,7 @@ pub struct Removal {
 /// A package to install.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Package {
+pub struct LockedPackage {
     /// Name of the package.
     pub name: String,
     /// Version to install, without ranges.
@@ -117,7 +117,7 @@ pub struct Package {
     /// Architecture as the package manager names it.
     pub architecture: String,
     /// Reason to install it.
-    pub reason: Reason,
+    pub reason: InstallReason,
     /// URI of the archive.
     pub archive: String,
     /// Path of the file below that URI.
@@ -132,7 +132,7 @@ pub struct Package {
 /// Reason to install a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum InstallReason {
     /// The template names it.
     Declared,
     /// A declared package depends on it.
@@ -143,17 +143,17 @@ pub enum Reason {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resolution {
     /// State of the archives that were used.
-    pub archives: Vec<Archive>,
+    pub archives: Vec<LockedArchive>,
     /// Packages that the request removes.
     pub removals: Vec<Removal>,
     /// Packages to install, in order.
-    pub packages: Vec<Package>,
+    pub packages: Vec<LockedPackage>,
 }
 
 impl Lock {
     /// Returns the lock file of a resolution.
     #[must_use]
-    pub fn new(request: Request, base: Option<Base>, resolution: Resolution) -> Self {
+    pub fn new(request: PackageRequest, base: Option<LockedBase>, resolution: Resolution) -> Self {
         let Resolution {
             mut archives,
             mut removals,
@@ -191,10 +191,12 @@ impl Lock {
     /// Returns the differences between the lock file and a request and base, one line each. The lock file is up to date if there
     /// are none. New packages in an archive are not noticed.
     #[must_use]
-    pub fn differences(&self, request: &Request, base: Option<&Base>) -> Vec<String> {
+    pub fn differences(&self, request: &PackageRequest, base: Option<&LockedBase>) -> Vec<String> {
         let mut lines = self.request.differences(request);
         if self.base.as_ref() != base {
-            let show = |base: Option<&Base>| base.map_or_else(|| "none".to_owned(), Base::describe);
+            let show = |base: Option<&LockedBase>| {
+                base.map_or_else(|| "none".to_owned(), LockedBase::describe)
+            };
             let (was, is) = (show(self.base.as_ref()), show(base));
             lines.push(format!("the base was {was} and is {is}"));
         }
@@ -207,7 +209,7 @@ impl Lock {
     }
 }
 
-impl Base {
+impl LockedBase {
     /// Describes the base for messages. The id of an AMI is more useful than its digest.
     fn describe(&self) -> String {
         match &self.ami {
@@ -217,7 +219,7 @@ impl Base {
     }
 }
 
-impl Package {
+impl LockedPackage {
     /// Returns the URL of the package in its archive.
     #[must_use]
     pub fn url(&self) -> String {

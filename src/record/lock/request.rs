@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Base, SCHEMA};
+use super::{LockedBase, SCHEMA};
 use crate::digest::Digest;
 
 /// Package manager of a distribution.
@@ -18,7 +18,7 @@ pub enum Manager {
 /// Packages that a template declares.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct PackageRequest {
     /// Package manager; `None` if no packages are declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<Manager>,
@@ -61,7 +61,7 @@ pub struct Repository {
     pub trusted: bool,
 }
 
-impl Request {
+impl PackageRequest {
     /// Returns the request of a template without packages.
     #[must_use]
     pub fn nothing(architecture: Option<&str>) -> Self {
@@ -82,7 +82,7 @@ impl Request {
     /// # Panics
     /// Never: JSON can represent the fields.
     #[must_use]
-    pub fn digest(&self, base: Option<&Base>) -> Digest {
+    pub fn digest(&self, base: Option<&LockedBase>) -> Digest {
         let all = serde_json::to_vec(&(SCHEMA, self, base));
         Digest::of(&all.expect("the fields are text, numbers and lists of them"))
     }

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use super::*;
 
-fn package(name: &str, version: &str, reason: Reason) -> Package {
-    Package {
+fn package(name: &str, version: &str, reason: InstallReason) -> LockedPackage {
+    LockedPackage {
         name: name.to_owned(),
         version: version.to_owned(),
         architecture: "amd64".to_owned(),
@@ -15,8 +15,8 @@ fn package(name: &str, version: &str, reason: Reason) -> Package {
     }
 }
 
-fn request(install: &[&str]) -> Request {
-    Request {
+fn request(install: &[&str]) -> PackageRequest {
+    PackageRequest {
         manager: Some(Manager::Apt),
         architecture: Some("x86_64".to_owned()),
         install: install.iter().map(|name| (*name).to_owned()).collect(),
@@ -33,16 +33,16 @@ fn request(install: &[&str]) -> Request {
     }
 }
 
-fn base() -> Base {
-    Base {
+fn base() -> LockedBase {
+    LockedBase {
         digest: Digest::of(b"base"),
         size: 1 << 30,
         ami: None,
     }
 }
 
-fn archive(suite: &str, date: &str) -> Archive {
-    Archive {
+fn archive(suite: &str, date: &str) -> LockedArchive {
+    LockedArchive {
         uri: "https://example.org/debian".to_owned(),
         suite: suite.to_owned(),
         components: vec!["main".to_owned()],
@@ -66,8 +66,8 @@ fn lock() -> Lock {
                 version: "4.96-15".to_owned(),
             }],
             packages: vec![
-                package("libnginx", "1:2.0~rc1", Reason::Dependency),
-                package("nginx", "1.22.1-9+deb12u2", Reason::Declared),
+                package("libnginx", "1:2.0~rc1", InstallReason::Dependency),
+                package("nginx", "1.22.1-9+deb12u2", InstallReason::Declared),
             ],
         },
     )
@@ -88,7 +88,7 @@ fn a_lock_reads_back_and_its_epoch_is_the_newest_date() {
     assert_eq!(lock.epoch, Some("2026-01-02T00:00:00Z".parse().unwrap()));
     assert_eq!(lock.archives[0].suite, "bookworm", "in order");
 
-    let empty = Request {
+    let empty = PackageRequest {
         manager: None,
         repositories: vec![],
         ..request(&[])
@@ -181,11 +181,11 @@ fn a_lock_is_stale_when_what_it_depends_on_has_changed() {
     let same = request(&["nginx", "curl=7.88.1-10"]);
     let base = base();
     assert!(lock.differences(&same, Some(&base)).is_empty());
-    let other = Base {
+    let other = LockedBase {
         size: 1,
         ..base.clone()
     };
-    let changed = |change: fn(&mut Request)| {
+    let changed = |change: fn(&mut PackageRequest)| {
         let mut request = same.clone();
         change(&mut request);
         request
@@ -255,8 +255,8 @@ fn changes_are_listed_from_old_to_new() {
     let old = lock();
     let mut new = old.clone();
     new.packages = vec![
-        package("libnginx", "1:2.1", Reason::Dependency),
-        package("curl", "8", Reason::Declared),
+        package("libnginx", "1:2.1", InstallReason::Dependency),
+        package("curl", "8", InstallReason::Declared),
     ];
     let lines: Vec<_> = diff(&old, &new).iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -303,7 +303,7 @@ proptest::proptest! {
     ) {
         proptest::prop_assume!(path.split('/').all(|step| !step.starts_with(['.', '-'])));
         let mut lock = lock();
-        lock.packages.push(Package { path, size, ..package(&name, &version, Reason::Declared) });
+        lock.packages.push(LockedPackage { path, size, ..package(&name, &version, InstallReason::Declared) });
         let read = Lock::from_toml(&lock.to_toml(), Path::new("x"));
         proptest::prop_assert_eq!(read.unwrap(), lock);
     }

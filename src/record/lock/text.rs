@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serializer};
 
-use super::{Lock, LockError, Package, SCHEMA};
+use super::{Lock, LockError, LockedPackage, SCHEMA};
 use crate::digest::Digest;
 use crate::os::atomic_file;
 
@@ -96,7 +96,7 @@ impl Lock {
 }
 
 /// Checks what becomes file names and arguments: a lock file comes from a repository that many people can write to.
-fn check(package: &Package) -> Result<(), &'static str> {
+fn check(package: &LockedPackage) -> Result<(), &'static str> {
     let is_plain = |text: &str, more: &[u8]| {
         text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text

@@ -17,10 +17,10 @@ use super::store_args::StoreArgs;
 use crate::cli::{CommandError, verify};
 use crate::ec2::channel_target::Change;
 use crate::os::user;
-use crate::record::channel::{self, ChannelName, Direction, Entry, Move};
+use crate::record::channel::{self, ChannelName, Direction, Move, SignedMove};
 use crate::record::manifest::ManifestId;
 use crate::sign::{Signer, Trust};
-use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Writing};
+use crate::store::{ChannelPolicy, ScanRecord, Store, StoreError, Transaction};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 use crate::ui::text::{terminal_safe, with_causes};
@@ -106,7 +106,7 @@ struct VerifiedMove {
     is_recorded: bool,
     signer: Option<Signer>,
     /// `None` in a dry run.
-    transaction: Option<Writing>,
+    transaction: Option<Transaction>,
     targets: Option<Targets>,
     /// Changes of the targets at AWS.
     changes: Vec<Change>,
@@ -388,7 +388,7 @@ fn vulnerabilities(scan: &ScanRecord) -> BTreeSet<String> {
 }
 
 async fn record(
-    transaction: &Writing,
+    transaction: &Transaction,
     entry: &Move,
     signer: Option<&Signer>,
 ) -> Result<(), CommandError> {
@@ -400,7 +400,9 @@ async fn record(
         None => None,
     };
     let entry = entry.clone();
-    Ok(transaction.move_channel(Entry { entry, signature }).await?)
+    Ok(transaction
+        .move_channel(SignedMove { entry, signature })
+        .await?)
 }
 
 pub(in crate::cli) fn print(

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::digest::Digest;
 use crate::provision::packages::{PackageError, Upstream, to_http};
-use crate::record::lock::{Archive, Package, Reason, Removal, Resolution};
+use crate::record::lock::{InstallReason, LockedArchive, LockedPackage, Removal, Resolution};
 use crate::time::Timestamp;
 
 /// A line of apt's simulation.
@@ -146,7 +146,7 @@ fn package(
     file: &File,
     upstreams: &[Upstream],
     install: &[String],
-) -> Result<Package, PackageError> {
+) -> Result<LockedPackage, PackageError> {
     let below = |upstream: &&Upstream| {
         let rest = file.url.strip_prefix(to_http(&upstream.uri).as_str());
         rest.is_some_and(|rest| rest.starts_with('/'))
@@ -163,14 +163,14 @@ fn package(
         let word = word.split('=').next().unwrap_or_default();
         word.split(':').next() == Some(&name)
     });
-    Ok(Package {
+    Ok(LockedPackage {
         name,
         version,
         architecture,
         reason: if declared {
-            Reason::Declared
+            InstallReason::Declared
         } else {
-            Reason::Dependency
+            InstallReason::Dependency
         },
         archive: upstream.uri.clone(),
         path,
@@ -236,8 +236,8 @@ fn archives(
     upstreams: &[Upstream],
     releases: &BTreeMap<String, Release>,
     signers: &BTreeMap<String, Vec<String>>,
-) -> Result<Vec<Archive>, PackageError> {
-    let mut archives: Vec<Archive> = Vec::new();
+) -> Result<Vec<LockedArchive>, PackageError> {
+    let mut archives: Vec<LockedArchive> = Vec::new();
     for upstream in upstreams {
         let file = |name: &str| list_file(&upstream.uri, &upstream.suite, name);
         let (inline, detached) = (file("InRelease"), file("Release"));
@@ -259,7 +259,7 @@ fn archives(
             archive.components.dedup();
             continue;
         }
-        archives.push(Archive {
+        archives.push(LockedArchive {
             uri: upstream.uri.clone(),
             suite: upstream.suite.clone(),
             components: upstream.components.clone(),

@@ -7,7 +7,7 @@ use super::{
 use crate::plan::PackageSet;
 use crate::provision::remote::Ended;
 use crate::provision::{ProvisionError, Tail};
-use crate::record::lock::{Lock, Reason};
+use crate::record::lock::{InstallReason, Lock};
 
 mod answer;
 mod sources;
@@ -84,7 +84,7 @@ impl PackageManager for Apt {
                 "all" => package.name.clone(),
                 architecture => format!("{}:{architecture}", package.name),
             };
-            (package.reason == Reason::Dependency).then_some(name)
+            (package.reason == InstallReason::Dependency).then_some(name)
         });
         Script {
             text: format!("{SHARED}{INSTALL}"),

@@ -14,7 +14,7 @@ use super::{
 use crate::digest::Digest;
 use crate::provision::ProvisionError;
 use crate::provision::remote::{DATA, Ended};
-use crate::record::lock::{Archive, Lock, Package, Reason, Removal};
+use crate::record::lock::{InstallReason, Lock, LockedArchive, LockedPackage, Removal};
 
 const SURVEY: &str = concat!(
     "absent=0\n",
@@ -140,7 +140,7 @@ impl PackageManager for Dnf {
         _: &DeclaredPackages,
     ) -> Result<Resolution, PackageError> {
         let known = |uri: &str| sources.upstreams.iter().any(|upstream| upstream.uri == uri);
-        let archive = |index: Index| Archive {
+        let archive = |index: Index| LockedArchive {
             uri: index.uri,
             suite: String::new(),
             components: Vec::new(),
@@ -161,15 +161,15 @@ impl PackageManager for Dnf {
             }
             let sha256 = coming.digest.parse().ok();
             let sha256 = sha256.filter(|_| coming.algorithm == "sha256");
-            Ok(Package {
+            Ok(LockedPackage {
                 sha256: sha256.ok_or_else(|| PackageError::NoDigest(coming.name.clone()))?,
                 name: coming.name,
                 version: coming.version,
                 architecture: coming.architecture,
                 reason: if coming.declared {
-                    Reason::Declared
+                    InstallReason::Declared
                 } else {
-                    Reason::Dependency
+                    InstallReason::Dependency
                 },
                 archive: coming.archive,
                 path: coming.path,

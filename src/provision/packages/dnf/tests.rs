@@ -86,7 +86,7 @@ fn an_answer_is_taken_as_it_is_or_refused() {
     assert_eq!(locked.url(), "https://example.org/rpm/Packages/h/hello.rpm");
     assert_eq!(
         (locked.version.as_str(), locked.reason),
-        ("1:2-3", Reason::Declared)
+        ("1:2-3", InstallReason::Declared)
     );
     assert_eq!(
         resolution.archives[0].date.to_string(),

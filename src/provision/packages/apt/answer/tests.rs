@@ -52,7 +52,7 @@ fn an_answer_becomes_a_resolution() {
     };
     assert_eq!(common.version, "1.22.1-9+deb12u2");
     assert_eq!(common.architecture, "all");
-    assert_eq!(common.reason, Reason::Declared);
+    assert_eq!(common.reason, InstallReason::Declared);
     assert_eq!(common.archive, "http://example.org/debian-security");
     assert_eq!(common.path, "pool/n/nginx-common_1.22.1-9+deb12u2_all.deb");
     assert_eq!((common.size, common.sha256.hex().as_str()), (115_544, HEX));
@@ -60,7 +60,7 @@ fn an_answer_becomes_a_resolution() {
         (echo.name.as_str(), echo.version.as_str()),
         ("libecho", "1:0.63-4")
     );
-    assert_eq!(echo.reason, Reason::Dependency);
+    assert_eq!(echo.reason, InstallReason::Dependency);
     assert_eq!(
         echo.archive, "https://example.org/debian",
         "as it was declared"
