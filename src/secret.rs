@@ -46,8 +46,8 @@ impl Secrets {
 const MIN_LINE_CHARS: usize = 4;
 /// Fewer characters of base64 would be found in unrelated data.
 const MIN_BASE64_CHARS: usize = 6;
-/// The characters that RFC 3986 leaves unescaped.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+/// Characters to percent-encode: all but the unreserved ones of RFC 3986, 2.3.
+pub(crate) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')

@@ -1,27 +1,27 @@
-//! Two JSON values, walked together.
+//! Changes between two JSON values.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What tells the things of a list from each other, the first one that they have.
+/// Keys that identify an item of a list; the first one present counts.
 const NAMES: [&str; 3] = ["name", "url", "destination"];
 
-/// Something that is not the same in both.
+/// A value that differs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Change {
-    /// Keys of the manifest, and names of things in its lists, that lead to it from where it is listed.
+    /// Path to the value: manifest keys and names of list items, relative to the list that holds this change.
     pub what: Vec<String>,
-    /// What the first has. Absent when it has none.
+    /// Value in the first image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Value>,
-    /// What the second has. Absent when it has none.
+    /// Value in the second image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
 }
 
-/// The keys of two tables whose values differ, with how. `text` and the like can be left out.
+/// Returns the changes between two tables by key, without the keys in `left_out`.
 pub(super) fn by_key(
     first: &impl Serialize,
     second: &impl Serialize,
@@ -32,7 +32,7 @@ pub(super) fn by_key(
     let keys = keys.filter(|key| !left_out.contains(&key.as_str()));
     let changed = keys.map(|key| {
         let (first, second) = (first.get(key), second.get(key));
-        // A table that one of them does not have is compared like one with nothing in it.
+        // A missing table compares like an empty one.
         let none = Value::Object(Map::new());
         let or_none = |one: Option<&Value>, other: Option<&Value>| match (one, other) {
             (None, Some(Value::Object(_))) => Some(none.clone()),
@@ -44,7 +44,7 @@ pub(super) fn by_key(
     changed.filter(|(_, changes)| !changes.is_empty()).collect()
 }
 
-/// What differs between two values.
+/// Returns the changes between two values.
 pub(super) fn changes(first: Option<&Value>, second: Option<&Value>) -> Vec<Change> {
     let mut found = Vec::new();
     walk(&mut Vec::new(), first, second, &mut found);
@@ -79,7 +79,7 @@ fn walk(
         (Some(Value::Array(first)), Some(Value::Array(second))) => {
             lists(what, first, second, found);
         }
-        // Lists that are empty are left out of a manifest.
+        // A manifest omits empty lists.
         (Some(Value::Array(first)), None) => lists(what, first, &[], found),
         (None, Some(Value::Array(second))) => lists(what, &[], second, found),
         (from, to) => found.push(Change {
@@ -90,7 +90,7 @@ fn walk(
     }
 }
 
-/// Things of one name belong together wherever they are, so that one more step is not a change of all that follow.
+/// Compares list items by name, so that an inserted step does not change all that follow.
 fn lists(what: &mut Vec<String>, first: &[Value], second: &[Value], found: &mut Vec<Change>) {
     let (first, second) = (named(first), named(second));
     let value_of = |list: &[(String, &Value)], name: &str| {
@@ -121,7 +121,7 @@ fn lists(what: &mut Vec<String>, first: &[Value], second: &[Value], found: &mut 
     }
 }
 
-/// Each thing of a list with its name; a second one of the same name is told so.
+/// Pairs each item of a list with its name, numbered if the name repeats.
 fn named(list: &[Value]) -> Vec<(String, &Value)> {
     let mut seen = BTreeMap::new();
     let named = list.iter().map(|value| {
@@ -193,10 +193,14 @@ mod tests {
                 ],
             ),
         ] {
-            let text = |value: Option<Value>| value.map_or("-".to_owned(), |it| it.to_string());
+            let text =
+                |value: Option<Value>| value.map_or("-".to_owned(), |value| value.to_string());
             let found = changes(Some(&first), Some(&second)).into_iter();
             let found: Vec<_> = found
-                .map(|it| format!("{} {} {}", it.what.join("."), text(it.from), text(it.to)))
+                .map(|change| {
+                    let what = change.what.join(".");
+                    format!("{what} {} {}", text(change.from), text(change.to))
+                })
                 .collect();
             assert_eq!(found, expected, "{first} {second}");
         }

@@ -1,4 +1,4 @@
-//! The changelog of a Debian package.
+//! CVEs in the changelog of a Debian package.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -7,22 +7,21 @@ use regex::Regex;
 
 use crate::distro::debian::version::Version;
 
-/// CVEs that the entries of a changelog name which are newer than a version. Newest first, as Debian writes them; what
-/// comes after the version is not looked at. `None` where it is no changelog.
-#[must_use]
+/// Returns the CVEs that changelog entries newer than `since` name, or `None` for text that is not a changelog. Entries
+/// are expected newest first, as Debian writes them; reading stops at `since`.
 pub fn cves(changelog: &str, since: &str) -> Option<BTreeSet<String>> {
     static HEAD: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^[a-z0-9][a-z0-9+.-]+ \(([^() ]+)\)").expect("the pattern is one")
+        Regex::new(r"^[a-z0-9][a-z0-9+.-]+ \(([^() ]+)\)").expect("the pattern is valid")
     });
     static CVE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?-u:\b)CVE-[0-9]{4}-[0-9]{4,}(?-u:\b)").expect("the pattern is one")
+        Regex::new(r"(?-u:\b)CVE-[0-9]{4}-[0-9]{4,}(?-u:\b)").expect("the pattern is valid")
     });
     let since = Version::parse(since).ok()?;
     let (mut found, mut entries) = (BTreeSet::new(), 0);
     for line in changelog.lines() {
         if let Some(head) = HEAD.captures(line) {
             entries += 1;
-            // One that dpkg would refuse is older than its rules.
+            // A version that dpkg rejects is older than its rules.
             if Version::parse(&head[1]).is_ok_and(|version| version <= since) {
                 break;
             }
@@ -55,7 +54,7 @@ tool (1:2.0-1) bookworm; urgency=medium
 ";
 
     #[test]
-    fn entries_that_are_newer_name_what_was_mended() {
+    fn newer_entries_name_what_was_fixed() {
         for (since, expected) in [
             ("1:2.0-3", Some("")),
             ("1:2.0-2+b1", Some("CVE-2026-00004 CVE-2026-0003")),
@@ -71,7 +70,7 @@ tool (1:2.0-1) bookworm; urgency=medium
             ("no version", None),
         ] {
             let found = cves(TEXT, since);
-            let found = found.map(|it| it.into_iter().collect::<Vec<_>>().join(" "));
+            let found = found.map(|cves| cves.into_iter().collect::<Vec<_>>().join(" "));
             assert_eq!(found.as_deref(), expected, "{since}");
         }
         assert_eq!(cves("A link to a web page\nCVE-2026-0001\n", "1"), None);

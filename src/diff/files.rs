@@ -1,4 +1,4 @@
-//! Files of two images, by the package that has them.
+//! Files that differ between two images, grouped by owner.
 
 use std::collections::BTreeMap;
 
@@ -8,78 +8,69 @@ use serde_json::{Map, Value};
 use super::change::{Change, changes};
 use crate::disk::tree::{Line, Listing, Pair, pairs};
 
-/// What a path is called, not what is there.
+/// Keys that name a path.
 const NAMES: [&str; 2] = ["path", "path_hex"];
-/// Follows from the day on which an image was made.
+/// Keys that depend on the build date.
 const TIMES: [&str; 2] = ["mtime", "mtime_ns"];
 
-/// Paths that are not the same in both.
+/// Changed paths of two images.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Files {
-    /// By package: first those by name, then those that no package has.
+    /// Paths by owner: packages by name, then the others.
     pub groups: Vec<Group>,
-    /// How many paths differ in nothing but the time of their last change; they are not among the groups.
+    /// Number of paths that differ only in their modification time; they are in no group.
     pub touched: usize,
 }
 
-/// Paths of one package.
+/// Changed paths of one owner.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Group {
-    /// Who has them.
     #[serde(flatten)]
     pub owner: Owner,
-    /// The paths in order.
     pub files: Vec<FileChange>,
 }
 
-/// Who has a path.
+/// Owner of a path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "owner")]
 pub enum Owner {
-    /// A package.
     Package {
-        /// Its name.
         package: String,
     },
-    /// The template put it there.
+    /// Copied by the template.
     Template,
-    /// No package.
+    /// Neither a package's nor the template's.
     Nobody,
-    /// The image is not in the store any more, or cannot be read.
+    /// The image is no longer in the store, or unreadable.
     Unknown,
 }
 
-/// A path that is not the same in both.
+/// A path that differs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct FileChange {
-    /// The path; what is no text in it is replaced.
+    /// Path, with invalid UTF-8 replaced.
     pub path: String,
-    /// The path in hexadecimal, where it is no text.
+    /// Hexadecimal path, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
-    /// What became of it.
     pub change: FileKind,
-    /// What about it changed: `sha256`, `size`, `mode`, `uid`, `gid`, `target` and the other keys of a list of files.
+    /// Changed keys of the directory listing: `sha256`, `size`, `mode`, `uid`, `gid`, `target` and so on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
 }
 
-/// What became of a path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
-    /// It was not there.
     Added,
-    /// It is gone.
     Removed,
-    /// It is another.
     Changed,
 }
 
-/// Tells whose a path is.
+/// Returns the owner of a path.
 type OwnerOf<'a> = &'a dyn Fn(&[u8]) -> Owner;
 
-/// The paths that differ. `owner` tells whose a path is, in the first image or in the second one.
+/// Returns the paths that differ, and the number of paths of each image. `owner` holds a function for each image.
 pub(super) fn files(
     first: &Listing,
     second: &Listing,
@@ -116,10 +107,10 @@ pub(super) fn files(
             .or_default()
             .push(file(&line, change, changes));
     }
+    let groups = groups.into_iter();
     let groups = groups
-        .into_iter()
-        .map(|(owner, files)| Group { owner, files });
-    let groups = groups.collect();
+        .map(|(owner, files)| Group { owner, files })
+        .collect();
     (Files { groups, touched }, counts)
 }
 
@@ -133,7 +124,7 @@ fn file(line: &Line, change: FileKind, changes: Vec<Change>) -> FileChange {
     }
 }
 
-/// What differs but times.
+/// Returns the changes except those of times.
 fn changed(mut one: Map<String, Value>, mut other: Map<String, Value>) -> Vec<Change> {
     for key in NAMES.iter().chain(&TIMES) {
         one.remove(*key);
@@ -147,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_grouped_by_who_has_them_and_times_are_only_counted() {
+    fn paths_are_grouped_by_owner_and_times_are_only_counted() {
         let first = "{\"mode\":\"0644\",\"path\":\"/a\",\"sha256\":\"1\",\"uid\":0}\n\
             {\"path\":\"/gone\"}\n{\"mtime\":1,\"path\":\"/old\"}\n{\"path\":\"/same\"}\n";
         let second = "{\"mode\":\"0600\",\"path\":\"/a\",\"sha256\":\"2\",\"uid\":7}\n\
@@ -168,9 +159,13 @@ mod tests {
         let (found, counts) = files(&one, &other, [&of_first, &of_second]);
         assert_eq!((found.touched, counts), (1, [4, 4]));
         let told = found.groups.iter().map(|group| {
-            let files = group.files.iter().map(|it| {
-                let changes: Vec<_> = it.changes.iter().map(|it| it.what.join(".")).collect();
-                format!("{} {:?} {}", it.path, it.change, changes.join(" "))
+            let files = group.files.iter().map(|file| {
+                let changes: Vec<_> = file
+                    .changes
+                    .iter()
+                    .map(|change| change.what.join("."))
+                    .collect();
+                format!("{} {:?} {}", file.path, file.change, changes.join(" "))
             });
             format!(
                 "{:?}: {}",

@@ -1,5 +1,6 @@
-//! What two scans found.
+//! Findings that differ between two scans.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -11,34 +12,28 @@ use crate::scan::report::policy::{self, Kind};
 use crate::scan::run::Check;
 use crate::time::Timestamp;
 
-/// The last scan of an image.
+/// Last scan of an image.
 #[derive(Clone, Copy)]
 pub struct Scan<'a> {
-    /// When it was made.
     pub scanned: Timestamp,
-    /// What it says.
     pub report: &'a Json,
-    /// What it found.
     pub found: &'a [(Kind, Finding)],
 }
 
 /// Findings that only one of two scans has.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Findings {
-    /// When the first was scanned.
     pub first_scanned: Timestamp,
-    /// When the second was scanned.
     pub second_scanned: Timestamp,
-    /// Whether both scans knew the same vulnerabilities. Where they did not, what one of them does not have may only
-    /// not have been known.
+    /// Both scans used the same database. If not, a finding may be missing only because it was not known yet.
     pub same_database: bool,
-    /// What only the scan of the first image has.
+    /// Findings of the first scan only.
     pub fixed: Vec<Finding>,
-    /// What only the scan of the second image has.
+    /// Findings of the second scan only.
     pub introduced: Vec<Finding>,
 }
 
-/// The findings that differ, of the checks that were made in both scans; the worst first.
+/// Returns the findings that differ, of checks that both scans ran; most severe first.
 pub(super) fn findings(
     first: Scan<'_>,
     second: Scan<'_>,
@@ -50,24 +45,28 @@ pub(super) fn findings(
             if missing.insert(left_out.check) {
                 not_compared.push(NotCompared {
                     what: left_out.check.name().to_owned(),
-                    because: format!("left out of the scan of the {which}: {}", left_out.because),
+                    because: format!("skipped in the scan of the {which}: {}", left_out.because),
                 });
             }
         }
     }
     let only_in = |one: Scan<'_>, other: Scan<'_>| {
-        let known: BTreeSet<_> = other.found.iter().map(|(_, it)| policy::key(it)).collect();
+        let known: BTreeSet<_> = other
+            .found
+            .iter()
+            .map(|(_, known)| policy::key(known))
+            .collect();
         let is_compared = |kind| check(kind).is_none_or(|check| !missing.contains(&check));
         let only = one
             .found
             .iter()
-            .filter(|(kind, it)| is_compared(*kind) && !known.contains(&policy::key(it)));
-        let mut only: Vec<_> = only.map(|(_, it)| it.clone()).collect();
-        only.sort_by_cached_key(|it| (std::cmp::Reverse(it.severity), policy::key(it)));
-        only.dedup_by_key(|it| policy::key(it));
+            .filter(|(kind, finding)| is_compared(*kind) && !known.contains(&policy::key(finding)));
+        let mut only: Vec<_> = only.map(|(_, finding)| finding.clone()).collect();
+        only.sort_by_cached_key(|finding| (Reverse(finding.severity), policy::key(finding)));
+        only.dedup_by_key(|finding| policy::key(finding));
         only
     };
-    let database = |scan: Scan<'_>| scan.report.database.as_ref().map(|it| it.digest.clone());
+    let database = |scan: Scan<'_>| Some(scan.report.database.as_ref()?.digest.clone());
     Findings {
         first_scanned: first.scanned,
         second_scanned: second.scanned,
@@ -77,7 +76,7 @@ pub(super) fn findings(
     }
 }
 
-/// The check that has findings of this kind.
+/// Returns the check that reports findings of this kind.
 fn check(kind: Kind) -> Option<Check> {
     match kind {
         Kind::Secret => Some(Check::Secrets),

@@ -1,4 +1,4 @@
-//! What changed between two images. Pure: values in, value out.
+//! Differences between two images. Pure: values in, value out.
 
 mod change;
 mod changelog;
@@ -12,100 +12,85 @@ use serde::Serialize;
 
 pub use change::Change;
 pub use changelog::cves;
-pub use files::{FileChange, FileKind, Files, Group, Owner};
+pub use files::{FileChange, FileKind, Files, Owner};
 pub use findings::{Findings, Scan};
 pub use packages::{PackageChange, PackageKind};
 
 use crate::disk::tree::Listing;
 use crate::record::manifest::{Action, Manifest, ManifestId};
+use crate::scan::Finding;
 
-/// Name and version of the form of a difference.
+/// Name and version of the JSON format.
 pub const SCHEMA: &str = "karat.diff/1";
 
-/// What changed from one image to another.
+/// Difference between two images.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Diff {
-    /// Always [`SCHEMA`].
     pub schema: &'static str,
-    /// The image that was given first.
     pub first: Side,
-    /// The image that was given second.
     pub second: Side,
-    /// Both have the same manifest: nothing differs.
+    /// Both images have the same manifest.
     pub identical: bool,
-    /// What they were made from, by key of the manifest's `inputs`; only those that differ. The text of a template is
-    /// told by its digest.
+    /// Changed inputs, by key of the manifest's `inputs`. The text of a template is represented by its digest.
     pub inputs: BTreeMap<String, Vec<Change>>,
-    /// Packages that differ, by name.
+    /// Changed packages, sorted by name.
     pub packages: Vec<PackageChange>,
-    /// Files that differ. Absent when the lists of files are not known.
+    /// Changed files, unless a directory listing is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Files>,
-    /// What their last scans found. Absent when one has no scan.
+    /// Findings that differ, unless a scan is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Findings>,
-    /// What else they are, by key of the manifest's `outputs`; only those that differ.
+    /// Other changed outputs, by key of the manifest's `outputs`.
     pub outputs: BTreeMap<String, Vec<Change>>,
-    /// How large they are.
     pub size: Sizes,
-    /// What could not be compared, and why.
     pub not_compared: Vec<NotCompared>,
 }
 
-/// One of two images.
+/// One of the two images.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Side {
-    /// The id of its manifest.
     pub id: ManifestId,
-    /// Its name.
     pub name: String,
 }
 
-/// A number of both images.
+/// A number in the first and in the second image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Numbers {
-    /// Of the first.
     pub from: u64,
-    /// Of the second.
     pub to: u64,
 }
 
-/// How large two images are.
+/// Sizes of two images.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Sizes {
-    /// Bytes of the image file.
+    /// Image file in bytes.
     pub image: Numbers,
-    /// Bytes of the disk that a guest sees.
+    /// Virtual disk in bytes.
     pub virtual_size: Numbers,
-    /// Paths. Absent when the lists of files are not known.
+    /// Number of paths, unless a directory listing is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Numbers>,
 }
 
-/// Something that could not be compared.
+/// A part of the images that could not be compared.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct NotCompared {
-    /// What.
     pub what: String,
-    /// Why.
     pub because: String,
 }
 
-/// Tells the package that has a path.
+/// Returns the package that owns a path.
 pub type PackageOf<'a> = &'a dyn Fn(&[u8]) -> Option<String>;
 
-/// What is known of an image.
+/// An image to compare.
 #[derive(Clone, Copy)]
 pub struct Known<'a> {
-    /// The id of its manifest.
     pub id: ManifestId,
-    /// Its manifest.
     pub manifest: &'a Manifest,
-    /// Its files.
     pub listing: Option<&'a Listing>,
-    /// Its last scan.
     pub scan: Option<Scan<'a>>,
-    /// Tells the package that has a path. Absent when its database of packages cannot be read.
+    /// Returns the package that owns a path, unless the package database is unreadable.
     pub owner: Option<PackageOf<'a>>,
 }
 
@@ -121,7 +106,7 @@ impl Known<'_> {
         }
     }
 
-    /// Whether the template has put a file there, or a directory above it.
+    /// Returns whether the template copied a file to this path, or a directory above it.
     fn puts(&self, path: &[u8]) -> bool {
         let inputs = &self.manifest.inputs;
         let steps = inputs.steps.iter().filter_map(|step| match &step.action {
@@ -130,14 +115,13 @@ impl Known<'_> {
         });
         inputs.files.iter().chain(steps).any(|file| {
             let rest = path.strip_prefix(file.destination.as_bytes());
-            // Only a directory keeps the modes of what is in it.
+            // Only a directory is copied without a mode.
             rest.is_some_and(|rest| rest.is_empty() || file.mode.is_none() && rest[0] == b'/')
         })
     }
 }
 
-/// Compares two images. `changelog` tells the CVEs that a package's changelog names between two versions.
-#[must_use]
+/// Compares two images. `changelog` returns the CVEs that a package's changelog names between the two versions.
 pub fn diff(
     first: &Known<'_>,
     second: &Known<'_>,
@@ -160,7 +144,7 @@ pub fn diff(
             let which = if one.is_none() { "first" } else { "second" };
             missing(
                 "files",
-                format!("the {which} has no list of its files in the store"),
+                format!("the {which} image has no directory listing in the store"),
             );
             (None, None)
         }
@@ -171,7 +155,7 @@ pub fn diff(
             let which = if one.is_none() { "first" } else { "second" };
             missing(
                 "findings",
-                format!("the {which} has no scan that can be read"),
+                format!("the {which} image has no readable scan"),
             );
             None
         }
@@ -180,14 +164,13 @@ pub fn diff(
     for package in &mut packages {
         package.changelog = changelog(package);
         if let Some(findings) = &findings {
-            let about = |all: &[crate::scan::Finding]| -> BTreeSet<String> {
-                let of = all
-                    .iter()
-                    .filter(|it| it.package.as_ref() == Some(&package.name));
-                of.map(|it| it.id.clone()).collect()
+            let ids = |findings: &[Finding]| -> BTreeSet<String> {
+                let about = |finding: &&Finding| finding.package.as_ref() == Some(&package.name);
+                let findings = findings.iter().filter(about);
+                findings.map(|finding| finding.id.clone()).collect()
             };
-            (package.fixed, package.introduced) =
-                (about(&findings.fixed), about(&findings.introduced));
+            package.fixed = ids(&findings.fixed);
+            package.introduced = ids(&findings.introduced);
         }
     }
     let numbers = |of: fn(&Manifest) -> u64| Numbers {
@@ -209,15 +192,15 @@ pub fn diff(
         findings,
         outputs: change::by_key(&one.outputs, &other.outputs, &["packages"]),
         size: Sizes {
-            image: numbers(|it| it.outputs.image.size),
-            virtual_size: numbers(|it| it.outputs.image.virtual_size),
+            image: numbers(|manifest| manifest.outputs.image.size),
+            virtual_size: numbers(|manifest| manifest.outputs.image.virtual_size),
             files: counts,
         },
         not_compared,
     }
 }
 
-/// What differs between two values, for tests.
+/// Describes the changes between two values, for tests.
 #[cfg(test)]
 pub(crate) fn explain(first: &serde_json::Value, second: &serde_json::Value) -> String {
     format!("{:?}", change::changes(Some(first), Some(second)))

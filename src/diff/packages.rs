@@ -1,4 +1,4 @@
-//! Packages of two images.
+//! Packages that differ between two images.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,58 +10,48 @@ use crate::record::manifest::{Manifest, Origin, Package};
 use crate::scan::inventory::Manager;
 use crate::scan::vulnerability;
 
-/// A package that is not the same in both.
+/// A package that differs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct PackageChange {
-    /// Its name.
     pub name: String,
-    /// Its architecture, in the second where it is there.
+    /// Architecture in the second image, else in the first.
     pub arch: String,
-    /// What became of it.
     pub change: PackageKind,
-    /// Its version in the first.
+    /// Version in the first image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Its version in the second.
+    /// Version in the second image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// Why it is there: in the second, else in the first.
+    /// Origin in the second image, else in the first.
     pub origin: Origin,
-    /// What else about it is not the same; the digest of its file only where the version is,
-    /// and both digests are known.
+    /// Other changes. The digest of the package file is compared only for equal versions with known digests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
-    /// CVEs that its changelog names between the two versions: mended by an upgrade, back again after a downgrade. Absent
-    /// when it is not known, as in an image without changelogs.
+    /// CVEs that the changelog names between the two versions: fixed by an upgrade, reintroduced by a downgrade. Absent
+    /// if unknown, as in an image without changelogs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changelog: Option<BTreeSet<String>>,
-    /// Findings about it that only the first image's last scan has.
+    /// Findings about the package in the first scan only.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub fixed: BTreeSet<String>,
-    /// Findings about it that only the second image's last scan has.
+    /// Findings about the package in the second scan only.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub introduced: BTreeSet<String>,
 }
 
-/// What became of a package.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PackageKind {
-    /// It is newer.
     Upgraded,
-    /// It is older.
     Downgraded,
-    /// It is another one of the same version, or nobody can say which version is newer.
+    /// Same version with other properties, or versions without an order.
     Changed,
-    /// It was not there.
     Added,
-    /// It is gone.
     Removed,
 }
 
 impl PackageKind {
-    /// As in JSON.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Upgraded => "upgraded",
@@ -73,7 +63,7 @@ impl PackageKind {
     }
 }
 
-/// The packages that differ, by name.
+/// Returns the packages that differ, sorted by name.
 pub(super) fn packages(first: &Manifest, second: &Manifest) -> Vec<PackageChange> {
     let mut names: BTreeMap<&str, [Vec<&Package>; 2]> = BTreeMap::new();
     for (side, manifest) in [first, second].into_iter().enumerate() {
@@ -84,26 +74,22 @@ pub(super) fn packages(first: &Manifest, second: &Manifest) -> Vec<PackageChange
     let manager = manager(second);
     let mut found = Vec::new();
     for [mut from, mut to] in names.into_values() {
-        // Several versions and architectures of one name may be installed.
+        // Several versions and architectures of a name may be installed.
         take_pairs(&mut from, &mut to, |one, other| one == other);
         let same_arch = take_pairs(&mut from, &mut to, |one, other| one.arch == other.arch);
         let any = take_pairs(&mut from, &mut to, |_, _| true);
         let both = same_arch.into_iter().chain(any);
-        let both = both.map(|(one, other)| moved(manager, one, other));
-        found.extend(both.filter(|it| it.from != it.to || !it.changes.is_empty()));
-        found.extend(
-            from.into_iter()
-                .map(|one| change(PackageKind::Removed, Some(one), None)),
-        );
-        found.extend(
-            to.into_iter()
-                .map(|one| change(PackageKind::Added, None, Some(one))),
-        );
+        let both = both.map(|(one, other)| compare(manager, one, other));
+        found.extend(both.filter(|change| change.from != change.to || !change.changes.is_empty()));
+        let removed = from.into_iter();
+        found.extend(removed.map(|one| change(PackageKind::Removed, Some(one), None)));
+        let added = to.into_iter();
+        found.extend(added.map(|one| change(PackageKind::Added, None, Some(one))));
     }
     found
 }
 
-/// Takes out of both lists what belongs together.
+/// Removes the pairs of packages that match from both lists.
 fn take_pairs<'a>(
     from: &mut Vec<&'a Package>,
     to: &mut Vec<&'a Package>,
@@ -118,14 +104,14 @@ fn take_pairs<'a>(
     pairs
 }
 
-fn moved(manager: Manager, one: &Package, other: &Package) -> PackageChange {
+fn compare(manager: Manager, one: &Package, other: &Package) -> PackageChange {
     let kind = match vulnerability::compare(manager, &one.version, &other.version) {
         Some(Ordering::Less) => PackageKind::Upgraded,
         Some(Ordering::Greater) => PackageKind::Downgraded,
         Some(Ordering::Equal) | None => PackageKind::Changed,
     };
     let mut left_out = vec!["name", "version"];
-    // Of another version it is another file, of course; and where only one is known, none has changed.
+    // Another version is another file anyway; and a digest that is not known cannot have changed.
     let same = one.version == other.version && one.sha256.is_some() && other.sha256.is_some();
     if !same {
         left_out.push("sha256");
@@ -146,12 +132,12 @@ fn moved(manager: Manager, one: &Package, other: &Package) -> PackageChange {
 fn change(kind: PackageKind, one: Option<&Package>, other: Option<&Package>) -> PackageChange {
     let package = other.or(one);
     PackageChange {
-        name: package.map(|it| it.name.clone()).unwrap_or_default(),
-        arch: package.map(|it| it.arch.clone()).unwrap_or_default(),
+        name: package.map(|known| known.name.clone()).unwrap_or_default(),
+        arch: package.map(|known| known.arch.clone()).unwrap_or_default(),
         change: kind,
-        from: one.map(|it| it.version.clone()),
-        to: other.map(|it| it.version.clone()),
-        origin: package.map_or(Origin::Base, |it| it.origin),
+        from: one.map(|package| package.version.clone()),
+        to: other.map(|package| package.version.clone()),
+        origin: package.map_or(Origin::Base, |known| known.origin),
         changes: Vec::new(),
         changelog: None,
         fixed: BTreeSet::new(),
@@ -159,10 +145,12 @@ fn change(kind: PackageKind, one: Option<&Package>, other: Option<&Package>) -> 
     }
 }
 
-/// Whose versions these are. RPM has the kernel's word for an architecture, dpkg for most its own.
+/// Returns the package manager of an image. RPM names architectures as the kernel does; dpkg has names of its own for
+/// most.
 fn manager(manifest: &Manifest) -> Manager {
-    let of_rpm = |it: &Package| it.arch == "noarch" || it.arch == manifest.outputs.arch;
-    if manifest.outputs.packages.iter().any(of_rpm) {
+    let arch = &manifest.outputs.arch;
+    let is_rpm = |package: &Package| package.arch == "noarch" || package.arch == *arch;
+    if manifest.outputs.packages.iter().any(is_rpm) {
         Manager::Rpm
     } else {
         Manager::Dpkg
@@ -184,7 +172,7 @@ mod tests {
                 version: parts[1].to_owned(),
                 arch: parts[2].to_owned(),
                 origin: Origin::Base,
-                sha256: parts.get(3).map(|it| Digest::of(it.as_bytes())),
+                sha256: parts.get(3).map(|text| Digest::of(text.as_bytes())),
             }
         };
         let words = packages.split(", ").filter(|word| !word.is_empty());
@@ -223,20 +211,12 @@ mod tests {
             ("b 1 all, a 1 all", "", "a removed 1 -, b removed 1 -"),
         ] {
             let found = packages(&image(first), &image(second)).into_iter();
-            let told = found.map(|it| {
+            let told = found.map(|package| {
                 let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-                let mut told = format!(
-                    "{} {} {} {}",
-                    it.name,
-                    it.change.name(),
-                    or_none(it.from),
-                    or_none(it.to)
-                );
-                told.extend(
-                    it.changes
-                        .iter()
-                        .map(|it| format!(" {}", it.what.join("."))),
-                );
+                let (from, to) = (or_none(package.from), or_none(package.to));
+                let mut told = format!("{} {} {from} {to}", package.name, package.change.name());
+                let changes = package.changes.iter();
+                told.extend(changes.map(|change| format!(" {}", change.what.join("."))));
                 told
             });
             let told: Vec<_> = told.collect();

@@ -1,5 +1,3 @@
-//! Whole differences.
-
 use super::*;
 use crate::digest::Digest;
 use crate::record::manifest::Package;
@@ -25,40 +23,47 @@ fn compared(first: &Manifest, second: &Manifest) -> Diff {
 
 #[test]
 fn every_input_that_differs_is_told_under_its_key() {
-    type Mend = fn(&mut Manifest);
-    let cases: [(Mend, &str); 11] = [
+    type Edit = fn(&mut Manifest);
+    let cases: [(Edit, &str); 11] = [
         (|_| (), ""),
         (
-            |it| it.inputs.template.digest = Digest::of(b""),
+            |manifest| manifest.inputs.template.digest = Digest::of(b""),
             "template.digest",
         ),
-        (|it| it.inputs.template.text.push('#'), ""),
-        (|it| it.inputs.base.size = 5, "base.size"),
-        (|it| it.inputs.lock = None, "lock.digest"),
+        (|manifest| manifest.inputs.template.text.push('#'), ""),
+        (|manifest| manifest.inputs.base.size = 5, "base.size"),
+        (|manifest| manifest.inputs.lock = None, "lock.digest"),
         (
-            |it| it.inputs.steps[4].name = "wait".to_owned(),
+            |manifest| manifest.inputs.steps[4].name = "wait".to_owned(),
             "steps.step (5) steps.wait",
         ),
         (
-            |it| it.inputs.steps[0].creates.clear(),
+            |manifest| manifest.inputs.steps[0].creates.clear(),
             "steps.step.creates.x",
         ),
-        (|it| it.inputs.secrets.clear(), "secrets.token"),
-        (|it| it.inputs.network.open = false, "network.open"),
+        (|manifest| manifest.inputs.secrets.clear(), "secrets.token"),
         (
-            |it| it.inputs.finish = None,
+            |manifest| manifest.inputs.network.open = false,
+            "network.open",
+        ),
+        (
+            |manifest| manifest.inputs.finish = None,
             "finish.drop./srv/cache/* finish.rebuild",
         ),
-        (|it| it.inputs.hermetic = true, "hermetic"),
+        (|manifest| manifest.inputs.hermetic = true, "hermetic"),
     ];
     let first = example("web", "x", b"image");
-    for (mend, expected) in cases {
+    for (edit, expected) in cases {
         let mut second = first.clone();
-        mend(&mut second);
+        edit(&mut second);
         let diff = compared(&first, &second);
         assert_eq!(diff.identical, first == second);
         let told = diff.inputs.iter().flat_map(|(key, changes)| {
-            let path = |it: &Change| [std::slice::from_ref(key), &it.what[..]].concat().join(".");
+            let path = |change: &Change| {
+                [std::slice::from_ref(key), &change.what[..]]
+                    .concat()
+                    .join(".")
+            };
             changes.iter().map(path)
         });
         assert_eq!(told.collect::<Vec<_>>().join(" "), expected);
@@ -69,10 +74,10 @@ fn every_input_that_differs_is_told_under_its_key() {
 fn findings_are_told_by_package_and_only_of_checks_that_both_scans_made() {
     let mut first = example("web", "x", b"image");
     let mut second = first.clone();
-    let version = |it: &mut Manifest, version: &str| {
-        it.outputs.packages[0] = Package {
+    let version = |manifest: &mut Manifest, version: &str| {
+        manifest.outputs.packages[0] = Package {
             version: version.to_owned(),
-            ..it.outputs.packages[0].clone()
+            ..manifest.outputs.packages[0].clone()
         };
     };
     version(&mut first, "1");
@@ -113,7 +118,7 @@ fn findings_are_told_by_package_and_only_of_checks_that_both_scans_made() {
         vec![vulnerable("CVE-2"), vulnerable("CVE-3")],
         Some(Check::Secrets),
     );
-    let found = [&one, &other].map(|it| it.found().unwrap());
+    let found = [&one, &other].map(|report| report.found().unwrap());
     let scan = |report, found| Scan {
         scanned: "2026-01-31T12:00:00Z".parse().unwrap(),
         report,
@@ -134,21 +139,17 @@ fn findings_are_told_by_package_and_only_of_checks_that_both_scans_made() {
     assert_eq!(package.introduced, set("CVE-3"));
     assert_eq!(package.changelog, Some(set("CVE of nginx-light")));
     let findings = told.findings.unwrap();
-    assert_eq!(
-        findings.fixed.len(),
-        1,
-        "a check that was left out found nothing anew"
-    );
+    assert_eq!(findings.fixed.len(), 1, "a skipped check found nothing new");
     let not: Vec<_> = told
         .not_compared
         .iter()
-        .map(|it| it.what.as_str())
+        .map(|part| part.what.as_str())
         .collect();
     assert_eq!(not, ["files", "secrets"]);
 }
 
 #[test]
-fn a_path_is_its_packages_then_the_templates_then_nobodys() {
+fn a_path_is_owned_by_its_package_else_by_the_template() {
     let mut made = example("web", "x", b"image");
     let mut directory = made.inputs.files[0].clone();
     directory.destination = "/srv/app".to_owned();

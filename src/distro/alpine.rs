@@ -1,17 +1,17 @@
-//! Alpine's versions and their order, as `apk version --test` has it.
+//! Alpine versions, in the order of `apk version --test`.
 
 use std::cmp::Ordering;
 
 const BEFORE: [&str; 4] = ["alpha", "beta", "pre", "rc"];
 const AFTER: [&str; 5] = ["cvs", "svn", "git", "hg", "p"];
 
-/// More digits than this do not fit apk's number.
-const MOST_DIGITS: usize = 17;
+/// Longest number that fits apk's integer.
+const MAX_DIGITS: usize = 17;
 
-/// What may come next; in the order in which a version has them, which decides where one version ends before another.
+/// Kind of the next part. The order is that of a version's parts, and decides if one version ends before the other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Part {
-    /// Behind a dot: a leading zero makes it a fraction.
+    /// After a dot: a leading zero makes it a fraction.
     Component,
     Digits,
     Letter,
@@ -19,12 +19,11 @@ enum Part {
     SuffixNumber,
     Revision,
     End,
-    /// Behind the end: what apk does not understand makes a version older.
+    /// Sorts after the end: an invalid part makes a version older.
     Invalid,
 }
 
-/// The order of two versions; every text is one, and what apk does not understand ends a version.
-#[must_use]
+/// Compares two versions. Any text is accepted; an invalid part ends a version.
 pub fn compare(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (Reader::new(left), Reader::new(right));
     let (mut one, mut other) = (0, 0);
@@ -36,7 +35,7 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     if one != other {
         return one.cmp(&other);
     }
-    // All is equal up to where one ends. The longer one is newer, unless what it has more says that it came before.
+    // Equal up to where one ends. The longer one is newer, unless it continues with a pre-release suffix.
     if left.next != right.next {
         if left.next == Part::Suffix && left.clone().take() < 0 {
             return Ordering::Less;
@@ -62,7 +61,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value of the next part.
+    /// Takes the value of the next part.
     fn take(&mut self) -> i64 {
         let Some(&first) = self.rest.first() else {
             self.next = Part::End;
@@ -82,7 +81,7 @@ impl<'a> Reader<'a> {
             Part::Component | Part::Digits | Part::SuffixNumber | Part::Revision => {
                 let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit());
                 let length = digits.clone().count();
-                if length > MOST_DIGITS {
+                if length > MAX_DIGITS {
                     return self.fail();
                 }
                 let number = digits.fold(0, |value, byte| value * 10 + i64::from(byte - b'0'));
@@ -100,7 +99,7 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// What is next, where the other version has something else: a number that is announced must be there.
+    /// Returns the kind of the next part if the other version has another one: an announced number must follow.
     fn found(&self) -> Part {
         let announced = matches!(self.next, Part::Component | Part::Revision);
         match self.rest.first() {
@@ -114,7 +113,7 @@ impl<'a> Reader<'a> {
         -1
     }
 
-    /// Finds out what comes behind a part, and passes over what announces it.
+    /// Determines the kind of the next part and skips its separator.
     fn advance(&mut self) {
         let Some(&first) = self.rest.first() else {
             self.next = Part::End;
@@ -144,7 +143,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The weight of a suffix, below 0 for what comes before the version itself, and its length.
+/// Returns the weight of a suffix, negative for a pre-release, and its length.
 fn suffix(text: &[u8]) -> Option<(i64, usize)> {
     let before = BEFORE.iter().zip(-4..);
     before

@@ -1,22 +1,20 @@
-//! As much of the file format of `SQLite` as it takes to read every row of one table. Each page is read once at most and all
-//! sizes are bounded: a hostile file gives an error, never a hang.
+//! A reader of `SQLite` tables. Each page is read at most once and all sizes are bounded: a hostile file yields an
+//! error, never a hang.
 
 use crate::disk::read::ReadError;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// The header of the file, before the tree of the first page.
+/// Size of the file header, which precedes the B-tree of the first page.
 const FILE_HEADER: usize = 100;
 const LEAF: u8 = 0x0d;
 const INNER: u8 = 0x05;
-/// RPM's headers have some MiB where a package has very many files.
-const MOST_PAYLOAD: u64 = 64 << 20;
+/// RPM headers of packages with very many files have some MiB.
+const MAX_PAYLOAD_BYTES: u64 = 64 << 20;
 
-/// Why a table could not be read.
 #[derive(Debug)]
 pub enum SqliteError {
-    /// The file's bytes could not be had.
     Read(ReadError),
-    /// They are not a database, or a damaged one.
+    /// The file is not a database, or invalid.
     Damaged(&'static str),
 }
 
@@ -29,10 +27,10 @@ impl From<&'static str> for SqliteError {
 /// Reads bytes at an offset; fewer only at the end of the file.
 pub type Fetch<'a> = dyn Fn(u64, &mut [u8]) -> Result<usize, ReadError> + 'a;
 
-/// What is done with the last column of a row.
+/// Receives the payload or last column of a row.
 pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), &'static str> + 'a;
 
-/// Hands the last column of each row of a table to `take`.
+/// Passes the last column of each row of a table to `take`.
 pub fn rows(
     fetch: &Fetch<'_>,
     size: u64,
@@ -42,7 +40,7 @@ pub fn rows(
     let file = File::open(fetch, size)?;
     let mut root = None;
     file.walk(1, &mut |payload| {
-        let columns = columns(payload).ok_or("the list of tables cannot be understood")?;
+        let columns = columns(payload).ok_or("invalid table list")?;
         if let [kind, name, _, page, ..] = columns[..]
             && kind == b"table"
             && name.eq_ignore_ascii_case(table.as_bytes())
@@ -51,15 +49,15 @@ pub fn rows(
         }
         Ok(())
     })?;
-    let root = root.ok_or("it has no table of packages")?;
+    let root = root.ok_or("no package table")?;
     file.walk(root, &mut |payload| {
-        let columns = columns(payload).ok_or("a row cannot be understood")?;
+        let columns = columns(payload).ok_or("invalid row")?;
         take(columns.last().copied().unwrap_or_default())
     })
 }
 
-/// Hands the columns of each row of a database in memory to `take`, table by table or not, as its pages lie in the file.
-/// What is damaged is left out.
+/// Passes the columns of every row of a database in memory to `take`, in the order of the file's pages. Damaged rows
+/// are left out.
 pub fn every_row(bytes: &[u8], take: &mut dyn FnMut(&[&[u8]])) {
     let fetch = |at: u64, buffer: &mut [u8]| {
         let rest = usize::try_from(at)
@@ -95,7 +93,7 @@ pub fn every_row(bytes: &[u8], take: &mut dyn FnMut(&[&[u8]])) {
 struct File<'a> {
     fetch: &'a Fetch<'a>,
     page: usize,
-    /// Bytes of a page without those that are reserved at its end.
+    /// Size of a page without the bytes reserved at its end.
     usable: usize,
     pages: u64,
 }
@@ -105,7 +103,7 @@ impl<'a> File<'a> {
         let mut header = [0; FILE_HEADER];
         let filled = fetch(0, &mut header).map_err(SqliteError::Read)?;
         if filled < FILE_HEADER || !header.starts_with(MAGIC) {
-            return Err("it is no SQLite database".into());
+            return Err("not a SQLite database".into());
         }
         let page = match u16::from_be_bytes([header[16], header[17]]) {
             1 => 1 << 16,
@@ -113,12 +111,12 @@ impl<'a> File<'a> {
         };
         let usable = page.saturating_sub(usize::from(header[20]));
         if !page.is_power_of_two() || page < 512 || usable < 480 {
-            return Err("its pages have an impossible size".into());
+            return Err("invalid page size".into());
         }
         let stated = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
         let pages = size / page as u64;
         if u64::from(stated) > pages {
-            return Err("it is cut short".into());
+            return Err("truncated file".into());
         }
         Ok(Self {
             fetch,
@@ -130,49 +128,49 @@ impl<'a> File<'a> {
 
     fn read(&self, number: u64) -> Result<Vec<u8>, SqliteError> {
         if number == 0 || number > self.pages {
-            return Err("a page is named that it does not have".into());
+            return Err("reference to a missing page".into());
         }
         let mut page = vec![0; self.page];
         let at = (number - 1) * self.page as u64;
         let filled = (self.fetch)(at, &mut page).map_err(SqliteError::Read)?;
         if filled < page.len() {
-            return Err("it is cut short".into());
+            return Err("truncated file".into());
         }
         page.truncate(self.usable);
         Ok(page)
     }
 
-    /// Hands the payload of each row to `take`, in the order of their numbers.
+    /// Passes the payload of each row to `take`, in row order.
     fn walk(&self, root: u64, take: &mut Take<'_>) -> Result<(), SqliteError> {
         let (mut todo, mut visited) = (vec![root], 0);
         while let Some(number) = todo.pop() {
             visited += 1;
             if visited > self.pages {
-                return Err("its pages lead in a circle".into());
+                return Err("page loop".into());
             }
             let page = self.read(number)?;
             let start = if number == 1 { FILE_HEADER } else { 0 };
-            let node = Node::read(&page, start).ok_or("a page cannot be understood")?;
+            let node = Node::read(&page, start).ok_or("invalid page")?;
             if node.is_leaf {
                 for cell in &node.cells {
                     let payload = self.payload(&page, usize::from(*cell))?;
                     take(&payload)?;
                 }
             } else {
-                todo.extend(node.children(&page).ok_or("a page cannot be understood")?);
+                todo.extend(node.children(&page).ok_or("invalid page")?);
             }
         }
         Ok(())
     }
 
-    /// The payload of a cell with what did not fit into its page.
+    /// Returns the payload of a cell, including overflow pages.
     fn payload(&self, page: &[u8], cell: usize) -> Result<Vec<u8>, SqliteError> {
-        let broken = || SqliteError::Damaged("a row lies outside of its page");
+        let broken = || SqliteError::Damaged("row outside of its page");
         let mut rest = page.get(cell..).ok_or_else(broken)?;
         let size = varint(&mut rest).ok_or_else(broken)?;
         varint(&mut rest).ok_or_else(broken)?;
-        if size > MOST_PAYLOAD.min(self.pages * self.page as u64) {
-            return Err("a row is far too large".into());
+        if size > MAX_PAYLOAD_BYTES.min(self.pages * self.page as u64) {
+            return Err("row too large".into());
         }
         let size = usize::try_from(size).map_err(|_| broken())?;
         let local = self.local(size);
@@ -181,7 +179,7 @@ impl<'a> File<'a> {
             .then(|| word(rest, local).ok_or_else(broken))
             .transpose()?
             .unwrap_or(0);
-        // Each page adds some bytes, so that a circle comes to its end too.
+        // Each page adds bytes, so a loop ends, too.
         while payload.len() < size {
             let page = self.read(next)?;
             next = word(&page, 0).ok_or_else(broken)?;
@@ -191,7 +189,7 @@ impl<'a> File<'a> {
         Ok(payload)
     }
 
-    /// How much of a payload is in the page of its row, by the rule of the format.
+    /// Returns the part of a payload that is stored in its row's page, by the rule of the file format.
     fn local(&self, size: usize) -> usize {
         let most = self.usable - 35;
         if size <= most {
@@ -206,7 +204,7 @@ impl<'a> File<'a> {
 struct Node {
     is_leaf: bool,
     cells: Vec<u16>,
-    /// The last child of an inner page.
+    /// Last child of an inner page.
     last: u64,
 }
 
@@ -229,7 +227,7 @@ impl Node {
         })
     }
 
-    /// The pages below, the last one first.
+    /// Returns the child pages, last one first.
     fn children(&self, page: &[u8]) -> Option<Vec<u64>> {
         let below = self.cells.iter().rev();
         let below = below.map(|cell| word(page, usize::from(*cell)));
@@ -237,7 +235,7 @@ impl Node {
     }
 }
 
-/// The values of a row's columns, as they lie in the file.
+/// Returns the stored values of a row's columns.
 fn columns(payload: &[u8]) -> Option<Vec<&[u8]>> {
     let mut rest = payload;
     let size = usize::try_from(varint(&mut rest)?).ok()?;
@@ -261,7 +259,7 @@ fn columns(payload: &[u8]) -> Option<Vec<&[u8]>> {
     Some(columns)
 }
 
-/// A number of as many bytes as it needs; none of a page is negative.
+/// Decodes a big-endian number of up to 8 bytes; page numbers are never negative.
 fn integer(bytes: &[u8]) -> u64 {
     let take = bytes.iter().take(8);
     take.fold(0, |value, byte| value << 8 | u64::from(*byte))

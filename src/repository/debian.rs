@@ -1,4 +1,4 @@
-//! What a suite of a Debian archive offers.
+//! Packages that a suite of a Debian archive offers.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::plan::Checksum;
 use crate::record::lock::{Archive, Lock};
 use crate::ui::Ui;
 
-/// Names and versions.
+/// Names and versions of locked packages.
 type Locked = BTreeSet<(String, String)>;
 
-/// The newest version of each locked package that the suite has.
+/// Returns the newest version of each locked package that the suite has.
 pub(super) async fn offered(
     archive: &Archive,
     lock: &Lock,
@@ -32,10 +32,11 @@ pub(super) async fn offered(
     let (path, _) = state(archive, lock.request.manager, cache).await?;
     let release = release(archive, &path)?;
     let mut offered = Newest::new();
-    for listed in wanted(&release, archive, &architectures(lock)) {
+    for listed in used_indices(&release, archive, &architectures(lock)) {
         let path = fetch(listed, &release, archive, cache, ui).await?;
-        let found = search(path, listed, &locked, release.not_automatic).await;
-        let found = found.map_err(ArchiveError::unpack(archive, &listed.path))?;
+        let found = search(path, listed, &locked, release.not_automatic)
+            .await
+            .map_err(ArchiveError::unpack(archive, &listed.path))?;
         for ((name, architecture), version) in &found {
             index::keep(&mut offered, (name, architecture), version);
         }
@@ -43,7 +44,7 @@ pub(super) async fn offered(
     Ok(offered)
 }
 
-/// Debian's names for what the lock needs indices of.
+/// Returns the architectures whose indices the lock needs, by their Debian names.
 fn architectures(lock: &Lock) -> BTreeSet<String> {
     let own = match lock.request.architecture.as_deref() {
         Some("x86_64") => Some("amd64"),
@@ -57,16 +58,16 @@ fn architectures(lock: &Lock) -> BTreeSet<String> {
 
 fn release(archive: &Archive, path: &Path) -> Result<Release, ArchiveError> {
     let text = std::fs::read(path).unwrap_or_default();
-    let parsed = String::from_utf8_lossy(&text).parse();
-    parsed.map_err(|source| ArchiveError::Release {
+    let text = String::from_utf8_lossy(&text);
+    text.parse().map_err(|source| ArchiveError::Release {
         uri: archive.uri.clone(),
         suite: archive.suite.clone(),
         source,
     })
 }
 
-/// The indices of the archive's components that were used.
-fn wanted<'r>(
+/// Returns the indices of the components that the lock uses.
+fn used_indices<'r>(
     release: &'r Release,
     archive: &Archive,
     architectures: &BTreeSet<String>,
@@ -93,7 +94,8 @@ fn wanted<'r>(
     all
 }
 
-/// An archive may replace its indices while they are fetched; many keep the old ones for a while, by their digest.
+/// Fetches an index, by digest if its name fails: an archive may replace its indices meanwhile, and many keep the old
+/// ones for a while.
 async fn fetch(
     listed: &Listed,
     release: &Release,
@@ -112,7 +114,7 @@ async fn fetch(
             .map_or("", |(directory, _)| directory);
         let path = format!("{directory}/by-hash/SHA256/{}", listed.digest.hex());
         let url = below(archive, path.trim_start_matches('/'));
-        // When this fails too, the first failure is the one to tell.
+        // If this fails too, the first failure is reported.
         fetched = cache.fetch(&url, &checksum, ui).await.or(fetched);
     }
     let (path, _) = fetched.map_err(ArchiveError::fetch(&archive.uri))?;
@@ -127,10 +129,10 @@ async fn search(
 ) -> io::Result<Newest> {
     let (name, locked) = (listed.path.clone(), Arc::clone(locked));
     hash_stream::blocking(move |stop| {
-        let bytes = unpack(&File::open(path)?, &name)?;
+        let bytes = unpack(File::open(path)?, &name)?;
         stop.check()?;
         let text = String::from_utf8_lossy(&bytes);
-        // apt takes nothing of such an archive (backports) unasked, but goes on with what was taken from it.
+        // apt never installs from such an archive (backports) unasked, but upgrades packages that came from it.
         let names = if not_automatic {
             index::offering(&text, &locked)
         } else {

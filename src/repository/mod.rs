@@ -1,5 +1,5 @@
-//! What the archives of a lock hold now. No machine is booted and no signature is checked: what is found here tells
-//! whether to look again, never what is installed.
+//! Current state of the package archives of a lock. No machine is booted and no signature is verified: the answer tells
+//! whether to lock again, never what to install.
 
 mod debian;
 mod packages;
@@ -17,50 +17,37 @@ use crate::distro::debian::release::InvalidRelease;
 use crate::fetch::{Cache, FetchError};
 use crate::record::lock::{Archive, Lock, Manager};
 
-/// Archives that are asked at once. A template has a handful.
-const AT_ONCE: usize = 8;
+/// A template has a handful of archives.
+const PARALLEL_ARCHIVES: usize = 8;
 
-/// Why the archives do not tell.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ArchiveError {
-    /// An archive did not answer, or not with what it should.
-    #[error("cannot ask the archive {uri}")]
-    #[diagnostic(help(
-        "what is locked is not touched by this; check the network, or try again later"
-    ))]
+    #[error("cannot query the archive {uri}")]
+    #[diagnostic(help("the lock file is unchanged; check the network, or try again later"))]
     Fetch {
-        /// Where it is.
         uri: String,
-        /// Why.
         source: Box<FetchError>,
     },
-    /// What it answered is no release file.
-    #[error("the archive {uri} has no release file of the suite {suite:?}")]
-    #[diagnostic(help("does the URI in the machine's package sources lead to an archive?"))]
+    #[error("the archive {uri} has no release file for suite {suite:?}")]
+    #[diagnostic(help("check that the URI in the machine's package sources points to an archive"))]
     Release {
-        /// Where it is.
         uri: String,
-        /// Which suite was looked for.
         suite: String,
-        /// Why.
         source: InvalidRelease,
     },
-    /// An index cannot be unpacked.
     #[error("cannot unpack {path} of the archive {uri}")]
     #[diagnostic(help(
-        "it has the digest that the archive names, so the archive itself is broken"
+        "the file has the digest that the archive lists, so the archive itself is broken"
     ))]
     Unpack {
-        /// Where it is.
         uri: String,
-        /// Which index.
         path: String,
-        /// Why.
         source: std::io::Error,
     },
-    /// An index of RPM that names no list of packages.
-    #[error("the repository {0} has no index of packages with a SHA-256")]
-    #[diagnostic(help("does the address lead to a repository, above `repodata`?"))]
+    #[error("the repository {0} has no package index with a SHA-256")]
+    #[diagnostic(help(
+        "check that the URI points to a repository, the directory above `repodata`"
+    ))]
     Repository(String),
 }
 
@@ -79,28 +66,30 @@ impl ArchiveError {
     }
 }
 
-/// The archives of a lock that are no longer as they were when it was made: one question to each, all at once.
-///
-/// # Errors
-/// An archive does not answer.
+/// Returns the archives of a lock that changed since it was made: one request to each, in parallel.
 pub async fn changed<'l>(lock: &'l Lock, cache: &Cache) -> Result<Vec<&'l Archive>, ArchiveError> {
     let asked = lock.archives.iter().map(async |archive| {
         let (_, digest) = state(archive, lock.request.manager, cache).await?;
         Ok((digest != archive.in_release).then_some(archive))
     });
-    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let answers: Vec<_> = stream::iter(asked)
+        .buffered(PARALLEL_ARCHIVES)
+        .collect()
+        .await;
     answers.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// The signed index of an archive as it is now.
+/// Fetches the current signed index of an archive.
 async fn state(
     archive: &Archive,
     manager: Option<Manager>,
     cache: &Cache,
 ) -> Result<(std::path::PathBuf, Digest), ArchiveError> {
     let url = below(archive, signed_index(manager));
-    let current = cache.current(&url).await;
-    current.map_err(ArchiveError::fetch(&archive.uri))
+    cache
+        .current(&url)
+        .await
+        .map_err(ArchiveError::fetch(&archive.uri))
 }
 
 fn signed_index(manager: Option<Manager>) -> &'static str {
@@ -110,8 +99,7 @@ fn signed_index(manager: Option<Manager>) -> &'static str {
     }
 }
 
-/// The URL of a file that belongs to a suite. A suite that ends with a slash is a path of its own; RPM's archives
-/// have none.
+/// Returns the URL of a file of a suite. A suite that ends with a slash is a path; RPM repositories have no suite.
 fn below(archive: &Archive, file: &str) -> String {
     let uri = archive.uri.trim_end_matches('/');
     match archive.suite.as_str() {

@@ -1,4 +1,4 @@
-//! Newer versions of what is locked, out of the archives' own indices.
+//! Newer versions of locked packages, from the archives' indices.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -7,35 +7,29 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 
-use super::{AT_ONCE, ArchiveError, debian, rpm};
+use super::{ArchiveError, PARALLEL_ARCHIVES, debian, rpm};
+use crate::distro::debian::compressed;
 use crate::distro::debian::index::{self, Newest};
 use crate::fetch::Cache;
 use crate::record::lock::{Lock, Manager, Package};
 use crate::ui::Ui;
 
-/// An index that unpacks to more than this is none: Debian's largest has 60 MiB.
-const LARGEST_INDEX: u64 = 1 << 30;
+/// Debian's largest index has 60 MiB.
+const MAX_INDEX_BYTES: u64 = 1 << 30;
 
-/// A locked package that has a newer version.
+/// A locked package with a newer version in the archives.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct Outdated {
-    /// Its name.
     pub name: String,
-    /// Its architecture, as it is locked.
     pub architecture: String,
-    /// The version that is locked.
     pub locked: String,
-    /// The newest version of the archives.
     pub newest: String,
 }
 
-/// Whether the first of two versions is newer.
+/// Compares versions: `true` if the first is newer.
 type IsNewer = fn(&str, &str) -> bool;
 
-/// Finds the locked packages that have newer versions, in order of name.
-///
-/// # Errors
-/// See [`ArchiveError`].
+/// Returns the locked packages with newer versions, sorted by name.
 pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdated>, ArchiveError> {
     let is_newer: IsNewer = match lock.request.manager {
         Some(Manager::Dnf) => rpm::is_newer,
@@ -48,39 +42,35 @@ pub async fn outdated(lock: &Lock, cache: &Cache, ui: &Ui) -> Result<Vec<Outdate
             Some(Manager::Dnf) => rpm::offered(archive, lock, cache, ui).await,
             Some(Manager::Apt) | None => debian::offered(archive, lock, cache, ui).await,
         });
-    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let answers: Vec<_> = stream::iter(asked)
+        .buffered(PARALLEL_ARCHIVES)
+        .collect()
+        .await;
     let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(compare(lock, &answers, is_newer))
 }
 
-/// The bytes of an index, as the ending of its name says.
+/// Decompresses an index by its file name extension.
 pub(super) fn unpack(packed: impl Read, name: &str) -> io::Result<Vec<u8>> {
-    let reader: Box<dyn Read> = match Path::new(name)
-        .extension()
-        .and_then(|ending| ending.to_str())
-    {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(packed)),
-        Some("xz") => Box::new(lzma_rust2::XzReader::new(packed, true)),
-        Some("zst") => Box::new(zstd::Decoder::new(packed)?),
-        _ => Box::new(packed),
-    };
+    let extension = Path::new(name).extension().unwrap_or_default();
+    let reader = compressed::reader(packed, extension.to_str().unwrap_or_default())?;
     let mut bytes = Vec::new();
-    reader.take(LARGEST_INDEX).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == LARGEST_INDEX {
-        return Err(io::Error::other("it is longer than any index"));
+    reader.take(MAX_INDEX_BYTES).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == MAX_INDEX_BYTES {
+        return Err(io::Error::other("the index is larger than 1 GiB"));
     }
     Ok(bytes)
 }
 
-/// What the archives offer, against what is locked.
+/// Compares the offered versions with the locked ones.
 fn compare(lock: &Lock, answers: &[Newest], is_newer: IsNewer) -> Vec<Outdated> {
     let outdated = lock.packages.iter().filter_map(|package| {
-        let offered = answers
+        let newest = answers
             .iter()
             .flatten()
-            .filter(|(key, _)| is_of(package, key));
-        let offered = offered.map(|(_, version)| version.as_str());
-        let newest = offered.reduce(|a, b| if is_newer(b, a) { b } else { a })?;
+            .filter(|(key, _)| is_of(package, key))
+            .map(|(_, version)| version.as_str())
+            .reduce(|a, b| if is_newer(b, a) { b } else { a })?;
         is_newer(newest, &package.version).then(|| Outdated {
             name: package.name.clone(),
             architecture: package.architecture.clone(),
@@ -93,7 +83,7 @@ fn compare(lock: &Lock, answers: &[Newest], is_newer: IsNewer) -> Vec<Outdated> 
     outdated
 }
 
-/// A package may come to have an architecture, or to have none any more.
+/// A package may change between `all` and a real architecture.
 fn is_of(package: &Package, (name, architecture): &(String, String)) -> bool {
     let none = |architecture: &str| matches!(architecture, "all" | "noarch");
     let (here, there) = (&package.architecture, architecture);

@@ -1,6 +1,7 @@
-//! What an RPM repository offers.
+//! Packages that an RPM repository offers.
 
 use std::fs::File;
+use std::io;
 
 use super::packages::unpack;
 use super::{ArchiveError, state};
@@ -13,12 +14,11 @@ use crate::plan::Checksum;
 use crate::record::lock::{Archive, Lock};
 use crate::ui::Ui;
 
-/// Whether `offered` is newer than `have` to RPM.
 pub(super) fn is_newer(offered: &str, have: &str) -> bool {
     Version::new(offered) > Version::new(have)
 }
 
-/// The newest version of each locked package that the repository has.
+/// Returns the newest version of each locked package that the repository has.
 pub(super) async fn offered(
     archive: &Archive,
     lock: &Lock,
@@ -27,25 +27,27 @@ pub(super) async fn offered(
 ) -> Result<Newest, ArchiveError> {
     let (path, _) = state(archive, lock.request.manager, cache).await?;
     let repomd = std::fs::read(path).unwrap_or_default();
-    let primary = repository::primary(&String::from_utf8_lossy(&repomd));
-    let primary = primary.ok_or_else(|| ArchiveError::Repository(archive.uri.clone()))?;
+    let primary = repository::primary(&String::from_utf8_lossy(&repomd))
+        .ok_or_else(|| ArchiveError::Repository(archive.uri.clone()))?;
     let url = format!("{}/{}", archive.uri.trim_end_matches('/'), primary.path);
-    let fetched = cache
-        .fetch(&url, &Checksum::Sha256(primary.digest), ui)
-        .await;
-    let (path, _) = fetched.map_err(ArchiveError::fetch(&archive.uri))?;
+    let checksum = Checksum::Sha256(primary.digest);
+    let (path, _) = cache
+        .fetch(&url, &checksum, ui)
+        .await
+        .map_err(ArchiveError::fetch(&archive.uri))?;
     let (name, packages) = (primary.path.clone(), lock.packages.clone());
     let found = hash_stream::blocking(move |stop| {
-        let bytes = unpack(&File::open(path)?, &name)?;
+        let bytes = unpack(File::open(path)?, &name)?;
         stop.check()?;
-        let text = String::from_utf8_lossy(&bytes);
+        let offered = repository::packages(&String::from_utf8_lossy(&bytes))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let mut newest = Newest::new();
-        for (name, architecture, version) in repository::packages(&text) {
-            if packages.iter().any(|package| package.name == name) {
-                let key = (name.to_owned(), architecture.to_owned());
-                let known = newest.entry(key).or_insert_with(|| version.clone());
-                if is_newer(&version, known) {
-                    *known = version;
+        for package in offered {
+            if packages.iter().any(|locked| locked.name == package.name) {
+                let key = (package.name, package.architecture);
+                let known = newest.entry(key).or_insert_with(|| package.version.clone());
+                if is_newer(&package.version, known) {
+                    *known = package.version;
                 }
             }
         }

@@ -8,63 +8,38 @@ use super::vulnerability::CheckError;
 use crate::disk::DiskError;
 use crate::disk::read::ReadError;
 
-/// Why a scan cannot do its work. It never turns into "0 findings".
+/// Failure of a check. It never turns into "0 findings".
 #[derive(Debug, Error, Diagnostic)]
 pub enum ScanError {
-    /// The disk or directory cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Read(ReadError),
-    /// Whoever scans may not read all of it.
     #[error("cannot read {what}")]
     #[diagnostic(help(
-        "scan as a user who may read everything, as root: what is not read may hold anything"
+        "scan as a user with access to every file, such as root: an unread file may hold anything"
     ))]
-    NotAllowed {
-        /// The file.
-        what: String,
-        /// What the host says.
-        source: io::Error,
-    },
-    /// The image is in a container that cannot be opened.
+    NotAllowed { what: String, source: io::Error },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
-    /// Vulnerabilities cannot be checked.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Vulnerability(#[from] CheckError),
-    /// There is nothing to scan on a disk.
-    #[error("{} has {found}: there is no root file system that karat can scan", path.display())]
+    #[error("{} has no root file system that karat can scan: found {found}", path.display())]
     #[diagnostic(help(
-        "mount it on a machine that can, and scan the directory; or give a disk whose root is ext4"
+        "mount it and scan the directory, or use a disk whose root file system is ext4"
     ))]
-    NoRoot {
-        /// The image.
-        path: PathBuf,
-        /// What is there instead.
-        found: String,
-    },
-    /// A file that a check must read is far larger than any of its kind.
-    #[error("{} has {size} bytes, more than any file of its kind", path.display())]
-    #[diagnostic(help("look at what wrote it, and mend or remove it"))]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size in bytes.
-        size: u64,
-    },
-    /// A file that a check must understand is damaged.
+    NoRoot { path: PathBuf, found: String },
+    /// A file that a check must read is far larger than any file of its kind.
+    #[error("{} is too large to scan: {size} bytes", path.display())]
+    #[diagnostic(help("find out what wrote the file, then fix or remove it"))]
+    TooLarge { path: PathBuf, size: u64 },
+    /// A file that a check must parse is invalid.
     #[error("{}: {problem}", path.display())]
     #[diagnostic(help(
-        "a scan that cannot read it would prove nothing; mend the file, and scan again"
+        "a scan without this file would prove nothing; repair the file and scan again"
     ))]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Damaged { path: PathBuf, problem: String },
 }
 
 impl From<ReadError> for ScanError {

@@ -1,56 +1,54 @@
-//! One thing that a scan reports.
-
 use serde::{Deserialize, Serialize};
 
 use crate::record::severity::Severity;
 
-/// What a check found: where, how bad, how to mend it, how to accept it. Never the text of a secret.
+/// A problem that a check found: its location, severity, fix and exception. Never contains a secret.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Finding {
-    /// The check that found it, as in `ssh-host-key` or `vulnerability`: what a policy names.
+    /// Name of the check, as policies use it: `ssh-host-key`, `vulnerability`.
     pub check: String,
-    /// What it is, the same in every scan of the same disk: a CVE, or the check with what it is about.
+    /// Stable id, the same in every scan of a disk: a CVE, or the check and its subject.
     pub id: String,
-    /// How bad it is.
+    /// Severity of the problem.
     pub severity: Severity,
-    /// What it is, in one line.
+    /// Title in one line.
     pub title: String,
-    /// The file, where it is about one: absolute in the image.
+    /// Absolute path in the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The package, where it is about one.
+    /// Binary package, if the finding concerns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub package: Option<String>,
-    /// The package's version.
+    /// Version of the binary package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The source package.
+    /// Source package of the binary package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The source package's version.
+    /// Version of the source package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_version: Option<String>,
-    /// The first version without it, where there is one.
+    /// First version that fixes the problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<String>,
-    /// Advisories and other names of it.
+    /// Advisories and other ids of the vulnerability.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advisories: Vec<String>,
-    /// What the distribution does about it.
+    /// The distribution's handling of the vulnerability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// What shows it, in words that hold no secret.
+    /// Observation that shows the problem, without secrets.
     pub evidence: String,
-    /// How to mend it.
+    /// Advice to fix the problem.
     pub mend: String,
-    /// How to accept it, as lines of a template.
+    /// Template lines that accept the finding.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub accept: String,
 }
 
 impl Finding {
-    /// A finding about nothing in particular; the fields say the rest.
+    /// Creates a finding with only these fields set.
     #[must_use]
     pub fn new(
         check: &str,
@@ -78,24 +76,24 @@ impl Finding {
     }
 }
 
-/// What a distribution does about a vulnerability of its own package.
+/// A distribution's handling of a vulnerability in its package.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// There is a version without it.
+    /// A fixed version exists.
     Fixed,
-    /// There is none yet.
+    /// Affected and not fixed yet.
     Open,
-    /// Too small for an advisory of its own; may come with a point release.
+    /// Too minor for an advisory; may be fixed in a point release.
     NoDsa,
-    /// It will not be mended in this release.
+    /// Will not be fixed in this release.
     Ignored,
-    /// It will be mended with the next advisory.
+    /// Will be fixed with the next advisory.
     Postponed,
-    /// The distribution sees no danger in it.
+    /// Considered harmless by the distribution.
     Unimportant,
-    /// Nobody mends this package in this release any more.
+    /// The package is no longer supported in this release.
     EndOfLife,
-    /// Nobody knows yet whether it is affected.
+    /// Not analyzed by the distribution yet.
     Undetermined,
 }

@@ -1,10 +1,10 @@
-//! Looks at a finished disk from outside: one walk of its tree, several checks, a list of [findings](Finding).
+//! Scans a finished disk from outside: one walk of its tree, several checks, a list of [findings](Finding).
 //!
 //! ```text
 //! disk image | directory | recorded image -> tree -> checks -> findings -> policy -> report
 //! ```
 //!
-//! The guest is never asked. A check that cannot do its work is a [`ScanError`], never "nothing found".
+//! The guest is not involved. A check that cannot run fails with a `ScanError`; it never reports "nothing found".
 
 mod error;
 mod finding;
@@ -22,8 +22,8 @@ pub(crate) mod undeclared;
 pub mod vulnerability;
 
 pub use crate::record::severity::Severity;
-pub use error::ScanError;
+pub(crate) use error::ScanError;
 pub use finding::{Finding, State};
-pub use integrity::Packaged;
-pub use open::{Opened, open};
-pub use root::Root;
+pub(crate) use integrity::Packaged;
+pub(crate) use open::{Opened, open};
+pub(crate) use root::Root;

@@ -1,4 +1,4 @@
-//! What is scanned: an image file, an unpacked root, or an image of the store.
+//! Opens an image file, an unpacked root directory or an image of the store.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,9 +15,9 @@ use crate::disk::read::qcow2::{Layer, Qcow2, open_chain};
 use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice, foreign};
 use crate::disk::{self, tree::Tree};
 
-/// How the files of other containers than qcow2 and raw begin, as far as they can be told from a raw disk. A fixed VHD
-/// is a raw disk with 512 bytes after it.
-const OTHERS: [(usize, &[u8]); 6] = [
+/// Offsets and magic numbers of disk formats besides qcow2 and raw. A fixed VHD cannot be told from a raw disk, and is
+/// one with 512 extra bytes.
+const OTHER_FORMATS: [(usize, &[u8]); 6] = [
     (0, b"KDMV"),
     (0, b"COWD"),
     (0, b"# Disk DescriptorFile"),
@@ -25,29 +25,26 @@ const OTHERS: [(usize, &[u8]); 6] = [
     (0, b"vhdxfile"),
     (0x40, b"\x7f\x10\xda\xbe"),
 ];
-/// Enough of a file to tell.
-const HEAD: u64 = 512;
-/// What every root of a system has.
-const OF_ROOT: [&[u8]; 2] = [b"etc", b"usr"];
+/// Bytes that the magic numbers are looked up in.
+const HEAD_BYTES: u64 = 512;
+/// Directories that every root file system has.
+const ROOT_DIRECTORIES: [&[u8]; 2] = [b"etc", b"usr"];
 
-/// A system that was opened to be scanned.
+/// An opened root file system.
 pub struct Opened {
     files: Box<dyn FileSystem>,
     tree: Tree,
     disk: Option<Arc<dyn BlockRead>>,
-    /// Removed with this value; read until then.
+    /// Temporary raw disk, removed with this value.
     _converted: Option<TempPath>,
 }
 
 impl Opened {
-    /// What checks look at.
-    #[must_use]
     pub fn root(&self) -> super::Root<'_> {
         super::Root::new(&self.tree, &*self.files)
     }
 
-    /// The whole disk; a directory has none.
-    #[must_use]
+    /// Returns the whole disk, or `None` for a directory.
     pub fn disk(&self) -> Option<&Arc<dyn BlockRead>> {
         self.disk.as_ref()
     }
@@ -65,10 +62,7 @@ impl Opened {
     }
 }
 
-/// Opens the root file system in a directory or an image file, in any format that karat or `qemu-img` reads.
-///
-/// # Errors
-/// There is no such file, or no system that can be read in it.
+/// Opens the root file system in a directory or image file, in any format that karat or `qemu-img` reads.
 pub async fn open(path: &Path) -> Result<Opened, ScanError> {
     if path.is_dir() {
         return Opened::new(Box::new(Directory::open(path)?), None);
@@ -82,7 +76,7 @@ pub async fn open(path: &Path) -> Result<Opened, ScanError> {
     if head.starts_with(b"QFI\xfb") {
         return disk(&Layer::Qcow2(path.to_owned()));
     }
-    if OTHERS.iter().any(is_other) {
+    if OTHER_FORMATS.iter().any(is_other) {
         let raw = converted(path).await?;
         let opened = disk(&Layer::Raw(raw.to_path_buf()))?;
         return Ok(Opened {
@@ -93,10 +87,7 @@ pub async fn open(path: &Path) -> Result<Opened, ScanError> {
     disk(&Layer::Raw(path.to_owned()))
 }
 
-/// Opens an image of the store, in the format that its manifest has: what the guest wrote does not decide how it is read.
-///
-/// # Errors
-/// It has no system that can be read.
+/// Opens an image of the store in its manifest's format: bytes that the guest wrote must not decide how it is read.
 pub async fn recorded(path: &Path, format: &str) -> Result<Opened, ScanError> {
     match format {
         "qcow2" => disk(&Layer::Qcow2(path.to_owned())),
@@ -105,10 +96,7 @@ pub async fn recorded(path: &Path, format: &str) -> Result<Opened, ScanError> {
     }
 }
 
-/// Opens an image that is no file of its own but can be read like one, and is called `name`: qcow2, or else a raw disk.
-///
-/// # Errors
-/// It has no system that can be read.
+/// Opens a qcow2 or raw image that is not a file of its own; errors call it `name`.
 pub fn bytes(
     image: impl BlockRead + 'static,
     is_qcow2: bool,
@@ -130,7 +118,7 @@ fn system(disk: Arc<dyn BlockRead>, path: &Path) -> Result<Opened, ScanError> {
     Opened::new(Box::new(root), Some(disk))
 }
 
-/// The one ext4 file system of a disk that has what a root has.
+/// Finds the only ext4 file system of a disk that has the directories of a root file system.
 fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> {
     let table = partitions::read(disk)?;
     let whole = Extent {
@@ -156,7 +144,7 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
         let files = Ext4::open(Arc::new(part))?;
         let entries = files.read_dir(files.root())?;
         let has = |name: &&[u8]| entries.iter().any(|entry| *entry.name == **name);
-        if OF_ROOT.iter().all(has) {
+        if ROOT_DIRECTORIES.iter().all(has) {
             roots.push(files);
         } else {
             others += 1;
@@ -173,18 +161,20 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
 
 fn head(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    File::open(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
     Ok(head)
 }
 
-/// The disk in another container, as a raw one that is removed with the value.
+/// Converts a disk of another format into a temporary raw disk.
 async fn converted(path: &Path) -> Result<TempPath, ScanError> {
-    let raw = tempfile::Builder::new().prefix("karat-scan-").tempfile();
-    let raw = raw.map_err(|source| disk::DiskError::Write {
-        path: PathBuf::from("a temporary file"),
-        source,
-    })?;
-    let raw = raw.into_temp_path();
+    let raw = tempfile::Builder::new()
+        .prefix("karat-scan-")
+        .tempfile()
+        .map_err(|source| disk::DiskError::Write {
+            path: PathBuf::from("a temporary file"),
+            source,
+        })?
+        .into_temp_path();
     disk::to_raw(path, &raw).await?;
     Ok(raw)
 }

@@ -1,4 +1,4 @@
-//! What a scan reads: the tree of an image, walked once for all checks.
+//! File access for checks: the tree of an image, walked once.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,42 +8,35 @@ use super::ScanError;
 use crate::disk::read::{FileSystem, Kind, ReadError};
 use crate::disk::tree::{Content, File, Tree};
 
-/// Links that are followed on the way to one file, as Linux does it.
-const MOST_LINKS: usize = 40;
+/// Symbolic links followed for one path: Linux's limit.
+const MAX_LINKS: usize = 40;
 
-/// An image's files: the tree in memory, contents where they are.
+/// Files of an image: the tree in memory, contents on the disk.
 pub struct Root<'a> {
     tree: &'a Tree,
     files: &'a dyn FileSystem,
 }
 
 impl<'a> Root<'a> {
-    /// What is in `tree`, which was read from `files`.
-    #[must_use]
+    /// Combines a tree with the file system that it was read from.
     pub fn new(tree: &'a Tree, files: &'a dyn FileSystem) -> Self {
         Self { tree, files }
     }
 
-    /// Every path with its file.
-    #[must_use]
     pub fn tree(&self) -> &'a Tree {
         self.tree
     }
 
-    /// Where contents are.
-    #[must_use]
     pub fn files(&self) -> &'a dyn FileSystem {
         self.files
     }
 
-    /// What is at a path, a link itself.
-    #[must_use]
+    /// Returns the file at a path without following links.
     pub fn get(&self, path: &[u8]) -> Option<&'a File> {
         Some(&self.tree.files()[self.tree.find(path)?])
     }
 
-    /// The path without links that a path leads to within the image; `None` where there is nothing.
-    #[must_use]
+    /// Follows the links of a path within the image; `None` if it leads nowhere.
     pub fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         todo.reverse();
@@ -59,7 +52,7 @@ impl<'a> Root<'a> {
             here.extend(&name);
             if let Content::Link(target) = &self.get(&here)?.content {
                 links += 1;
-                if links > MOST_LINKS {
+                if links > MAX_LINKS {
                     return None;
                 }
                 here.truncate(if target.starts_with(b"/") { 0 } else { before });
@@ -73,31 +66,27 @@ impl<'a> Root<'a> {
         Some(here)
     }
 
-    /// The content of the file that a path leads to; `None` where there is no regular file.
+    /// Reads the regular file that a path leads to; `None` if there is none.
     ///
-    /// # Errors
-    /// It cannot be read, or has more than `most` bytes.
-    pub fn read(&self, path: &[u8], most: u64) -> Result<Option<Vec<u8>>, ScanError> {
+    /// Fails for a file of more than `max_bytes`.
+    pub fn read(&self, path: &[u8], max_bytes: u64) -> Result<Option<Vec<u8>>, ScanError> {
         let Some(path) = self.resolve(path) else {
             return Ok(None);
         };
         match self.get(&path) {
-            Some(file) if file.kind == Kind::File => self.content(&path, file, most).map(Some),
+            Some(file) if file.kind == Kind::File => self.content(&path, file, max_bytes).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// The content of a file that is at hand; `path` is what an error calls it.
-    ///
-    /// # Errors
-    /// It cannot be read, or has more than `most` bytes.
-    pub fn content(&self, path: &[u8], file: &File, most: u64) -> Result<Vec<u8>, ScanError> {
+    /// Reads a file of at most `max_bytes`; errors call it `path`.
+    pub fn content(&self, path: &[u8], file: &File, max_bytes: u64) -> Result<Vec<u8>, ScanError> {
         let size = file.content.size();
         let too_large = || ScanError::TooLarge {
             path: shown(path),
             size,
         };
-        if size > most {
+        if size > max_bytes {
             return Err(too_large());
         }
         let mut bytes = vec![0; usize::try_from(size).map_err(|_| too_large())?];
@@ -106,10 +95,7 @@ impl<'a> Root<'a> {
         Ok(bytes)
     }
 
-    /// Fills the buffer with what a file has from `offset` on; less only at its end.
-    ///
-    /// # Errors
-    /// It cannot be read.
+    /// Fills the buffer from `offset` on; returns fewer bytes only at the end of the file.
     pub fn read_at(&self, file: &File, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -125,7 +111,7 @@ impl<'a> Root<'a> {
         Ok(filled)
     }
 
-    /// What is directly in the directory at a path without links: path and file, sorted.
+    /// Returns the direct children of a directory whose path has no links, sorted by path.
     pub fn children<'p>(
         &self,
         directory: &'p [u8],
@@ -142,8 +128,7 @@ impl<'a> Root<'a> {
     }
 }
 
-/// A path of an image as one of this system's, for messages.
-#[must_use]
+/// Converts a path of an image for messages.
 pub fn shown(path: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(path))
 }

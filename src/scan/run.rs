@@ -1,7 +1,6 @@
-//! All checks of one system, in one go.
+//! Runs all checks on one system.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ use crate::record::lock::Lock;
 use crate::record::manifest::{Action, Inputs};
 use crate::secret::Secrets;
 
-/// A part of a scan that can be left out.
+/// A check that a scan can skip.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, ValueEnum, Serialize, Deserialize,
 )]
@@ -26,16 +25,16 @@ use crate::secret::Secrets;
 pub enum Check {
     /// Known vulnerabilities of packages
     Vulnerabilities,
-    /// Left-overs and weaknesses, and packaged files that were changed
+    /// Leftovers, weak settings and modified package files
     Hygiene,
     /// Credentials in files, and the template's own secrets anywhere on the disk
     Secrets,
-    /// What nobody has declared
+    /// Files, packages and accounts that the template does not declare
     Undeclared,
 }
 
 impl Check {
-    /// All of them.
+    /// Every check, in the order of reports.
     pub const ALL: [Self; 4] = [
         Self::Vulnerabilities,
         Self::Hygiene,
@@ -43,7 +42,7 @@ impl Check {
         Self::Undeclared,
     ];
 
-    /// As on the command line.
+    /// Name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,29 +54,24 @@ impl Check {
     }
 }
 
-/// What an image was made from.
-pub struct Origin {
-    /// The disk that it began as.
+/// Inputs of the build that made an image.
+pub(crate) struct Origin {
     pub base: Opened,
-    /// The packages that were installed.
     pub lock: Lock,
-    /// Everything else.
+    /// All other inputs of the manifest.
     pub inputs: Inputs,
-    /// What is in the directories among the inputs: their [listings](crate::pipeline::manifest_inputs::listing), by digest.
+    /// [Listings](crate::pipeline::manifest_inputs::listing) of input directories, by digest.
     pub listings: HashMap<Digest, Vec<u8>>,
 }
 
 impl Origin {
-    /// Where directories were put as a whole, with what was in them.
+    /// Returns the destination and listing of every input directory.
     fn directories(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let steps = self
-            .inputs
-            .steps
-            .iter()
-            .filter_map(|step| match &step.action {
-                Action::File(file) => Some(file),
-                _ => None,
-            });
+        let steps = self.inputs.steps.iter();
+        let steps = steps.filter_map(|step| match &step.action {
+            Action::File(file) => Some(file),
+            _ => None,
+        });
         let files = self.inputs.files.iter().chain(steps);
         files.filter_map(|file| {
             let listing = self.listings.get(&file.digest)?;
@@ -85,7 +79,7 @@ impl Origin {
         })
     }
 
-    /// What is declared, as far as it matters for an image with such facts.
+    /// Collects the declarations that matter for an image with this state.
     fn declared(&self, image: &ObservedState) -> Result<Declared, ScanError> {
         let facts = ObservedState::collect_base(&self.base.root(), image)?;
         let mut declared = Declared::new(facts, Some(&self.lock), &self.inputs);
@@ -96,76 +90,73 @@ impl Origin {
     }
 }
 
-/// What a scan has to go by.
-pub struct Wanted<'a> {
-    /// Checks that are not made, and why.
+/// Checks to run, and their inputs.
+pub(crate) struct Wanted<'a> {
+    /// Checks to skip, with the reasons.
     pub left_out: Vec<LeftOut>,
-    /// The database; needed unless vulnerabilities are left out.
+    /// Vulnerability database; required unless that check is skipped.
     pub database: Option<&'a Database>,
-    /// How vulnerabilities are checked.
+    /// Options of the vulnerability check.
     pub options: Options,
-    /// What the image was made from; needed unless what is undeclared is left out.
+    /// Build inputs; required unless the check for undeclared content is skipped.
     pub origin: Option<&'a Origin>,
-    /// The template's own secrets.
+    /// Values of the template's secrets.
     pub values: &'a Secrets,
 }
 
-/// What is installed, for later scans without the image.
+/// Installed packages and their licences, stored for later scans without the image.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contents {
-    /// What is installed.
+    /// Packages of the image.
     pub inventory: Inventory,
-    /// Its licences.
+    /// Licences of the packages.
     pub licenses: Licenses,
 }
 
-/// What a scan has found, before it is judged.
+/// Result of a scan before a policy judges the findings.
 #[derive(Clone, Debug)]
-pub struct Scanned {
-    /// What is installed.
+pub(crate) struct Scanned {
+    /// Installed packages and their licences.
     pub contents: Contents,
-    /// What was found.
+    /// Findings of all checks.
     pub findings: Vec<(Kind, Finding)>,
-    /// Checks that were not made, and why.
+    /// Skipped checks, with the reasons.
     pub left_out: Vec<LeftOut>,
 }
 
 impl Wanted<'_> {
     fn wants(&self, check: Check) -> bool {
-        !self.left_out.iter().any(|it| it.check == check)
+        !self.left_out.iter().any(|skipped| skipped.check == check)
     }
 }
 
-/// Makes every check that is wanted of a system that was opened.
-///
-/// # Errors
-/// A check cannot do its work.
-pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+/// Runs the wanted checks on an opened system.
+pub(crate) fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     let root = opened.root();
-    let files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
-    let by_files = files.into_iter().any(|check| wanted.wants(check));
-    // Files are hashed while everything is looked at that does not depend on it.
-    let (packaged, listed) = std::thread::scope(|scope| {
-        let verify = || integrity::verify(&root, threads());
-        let verified = by_files.then(|| scope.spawn(verify));
-        let listed = listed(&root, &wanted);
-        (verified.map_or(Ok(Packaged::default()), joined), listed)
-    });
-    let (contents, mut findings) = listed?;
+    let of_files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
+    let verify = || {
+        if of_files.iter().any(|check| wanted.wants(*check)) {
+            integrity::verify(&root)
+        } else {
+            Ok(Packaged::default())
+        }
+    };
+    // Hashing files takes longest; checks that do not depend on it run meanwhile.
+    let (packaged, read) = rayon::join(verify, || read(&root, &wanted));
+    let (contents, mut findings) = read?;
     let packaged = packaged?;
-    let undeclared = wanted.origin.filter(|_| wanted.wants(Check::Undeclared));
-    if undeclared.is_none() && wanted.wants(Check::Hygiene) {
+    let origin = wanted.origin.filter(|_| wanted.wants(Check::Undeclared));
+    if origin.is_none() && wanted.wants(Check::Hygiene) {
         findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
     }
-    let (undeclared, secrets) = std::thread::scope(|scope| {
-        let compared = undeclared.map(|origin| {
-            let compare = || nobodys(&root, &packaged, origin);
-            scope.spawn(compare)
-        });
-        let secrets = secrets(opened, &packaged, &wanted);
-        (compared.map_or(Ok(Vec::new()), joined), secrets)
-    });
+    let (undeclared, secrets) = rayon::join(
+        || {
+            let compared = origin.map(|origin| undeclared_findings(&root, &packaged, origin));
+            compared.unwrap_or(Ok(Vec::new()))
+        },
+        || secret_findings(opened, &packaged, &wanted),
+    );
     findings.extend(of_kind(Kind::Undeclared, undeclared?));
     findings.extend(secrets?);
     Ok(Scanned {
@@ -175,18 +166,12 @@ pub fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     })
 }
 
-/// A check's result, or its panic.
-fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    let ended = thread.join();
-    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 fn of_kind(kind: Kind, found: Vec<Finding>) -> impl Iterator<Item = (Kind, Finding)> {
     found.into_iter().map(move |finding| (kind, finding))
 }
 
-/// What is installed, and what is found without a look at all files.
-fn listed(
+/// Reads the installed packages and runs the checks that need no file checksums.
+fn read(
     root: &Root<'_>,
     wanted: &Wanted<'_>,
 ) -> Result<(Contents, Vec<(Kind, Finding)>), ScanError> {
@@ -203,7 +188,7 @@ fn listed(
     Ok((contents, findings))
 }
 
-fn nobodys(
+fn undeclared_findings(
     root: &Root<'_>,
     packaged: &Packaged,
     origin: &Origin,
@@ -213,7 +198,7 @@ fn nobodys(
     undeclared::check(root, packaged, &now, &declared)
 }
 
-fn secrets(
+fn secret_findings(
     opened: &Opened,
     packaged: &Packaged,
     wanted: &Wanted<'_>,
@@ -226,19 +211,17 @@ fn secrets(
     if let Some(disk) = opened.disk() {
         found.extend(secrets::search_disk(&root, disk, wanted.values)?);
     }
-    // Where nothing could be looked for, there is no secret that was found.
-    let kind = |it: &Finding| match it.check.as_ref() {
+    // The check also reports files that it could not search; those are no secrets.
+    let kind = |finding: &Finding| match finding.check.as_ref() {
         "secret" => Kind::Secret,
         _ => Kind::Hygiene,
     };
-    Ok(found.into_iter().map(|it| (kind(&it), it)).collect())
+    let found = found.into_iter();
+    Ok(found.map(|finding| (kind(&finding), finding)).collect())
 }
 
-/// Checks what was stored of an image: nothing but vulnerabilities can be found without the image.
-///
-/// # Errors
-/// The check cannot do its work.
-pub fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+/// Checks the stored contents of an image. Without the image, only vulnerabilities can be found.
+pub(crate) fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
     Ok(Scanned {
         findings: vulnerabilities(&contents.inventory, &wanted)?,
         contents,
@@ -250,24 +233,17 @@ fn vulnerabilities(
     inventory: &Inventory,
     wanted: &Wanted<'_>,
 ) -> Result<Vec<(Kind, Finding)>, ScanError> {
-    let database = match wanted.database {
-        Some(database) if wanted.wants(Check::Vulnerabilities) => database,
-        _ => return Ok(Vec::new()),
-    };
-    let found = vulnerability::check(inventory, database, &wanted.options)?;
-    let found = found.into_iter();
-    Ok(found
-        .map(|finding| (Kind::Vulnerability, finding))
-        .collect())
+    match wanted.database {
+        Some(database) if wanted.wants(Check::Vulnerabilities) => {
+            let found = vulnerability::check(inventory, database, &wanted.options)?;
+            Ok(of_kind(Kind::Vulnerability, found).collect())
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
-
-/// Which database it is.
-#[must_use]
-pub fn facts(database: &Database) -> DatabaseFacts {
+/// Describes a database for reports.
+pub(crate) fn facts(database: &Database) -> DatabaseFacts {
     DatabaseFacts {
         digest: database.digest().to_string(),
         date: database.head().date,

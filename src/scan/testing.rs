@@ -1,6 +1,5 @@
-//! Trees for tests of checks: files that are planted one by one.
+//! File trees and damaged inputs for tests.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Root;
@@ -8,29 +7,25 @@ use crate::disk::read::{Flags, Kind, Time};
 use crate::disk::tree::testing::InTree;
 use crate::disk::tree::{Content, File, Tree};
 
-/// A tree to plant files in; directories above them are made.
+/// A tree built file by file, with the directories above them.
 #[derive(Default)]
 pub struct Planted(Tree);
 
 impl Planted {
-    /// A regular file of root's.
     pub fn file(self, path: &str, mode: u16, content: impl Into<Vec<u8>>) -> Self {
         let content = Content::Bytes(content.into());
         self.with(path, of(Kind::File, mode, content))
     }
 
-    /// An empty directory of root's.
     pub fn directory(self, path: &str, mode: u16) -> Self {
         self.with(path, of(Kind::Directory, mode, Content::None))
     }
 
-    /// A symbolic link.
     pub fn link(self, path: &str, target: &str) -> Self {
         let target = Content::Link(target.as_bytes().to_vec());
         self.with(path, of(Kind::Link, 0o777, target))
     }
 
-    /// Anything.
     pub fn with(mut self, path: &str, file: File) -> Self {
         for (end, _) in path.match_indices('/') {
             let above = if end == 0 { "/" } else { &path[..end] };
@@ -43,33 +38,18 @@ impl Planted {
         self
     }
 
-    /// What a check looks at.
     pub fn root(&self) -> Root<'_> {
         Root::new(&self.0, &InTree)
     }
 }
 
-/// Where a file or folder of the reference data is: in `KARAT_SCANDATA`, else beside the crate on machines that have it.
-/// Never silently: whoever runs the tests sees what was not there.
-pub fn reference(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("KARAT_SCANDATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/scandata"),
-        PathBuf::from,
-    );
-    let path = root.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    // Straight to the descriptor: the test harness captures what `eprintln!` prints.
-    let _ = writeln!(
-        std::io::stderr(),
-        "SKIPPED: no reference data at {}",
-        path.display()
-    );
-    None
+/// Returns the path of a file or directory of `tests/data`.
+pub fn test_data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
 }
 
-/// Numbers by chance that are the same every time.
 struct Random(u64);
 
 impl Random {
@@ -112,21 +92,21 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
             4 => drop(bytes.drain(at..end)),
             5 => {
                 let to = random.below(bytes.len());
-                let piece = bytes[at..end].to_vec();
-                bytes.splice(to..to, piece);
+                let copied = bytes[at..end].to_vec();
+                bytes.splice(to..to, copied);
             }
             _ => bytes.truncate(at.max(1)),
         }
     }
 }
 
-/// Damages bytes in many ways, the same every time, and has each read: there is an answer, never a panic. `make soak` does many
-/// rounds with `KARAT_SOAK_ROUNDS`.
+/// Damages bytes in many deterministic ways and checks that `read` never panics. `make soak` raises the number of rounds
+/// with `KARAT_SOAK_ROUNDS`.
 pub fn soak(name: &str, bytes: &[u8], read: fn(&[u8]) -> bool) {
     let rounds = std::env::var("KARAT_SOAK_ROUNDS").ok();
     let rounds = rounds.and_then(|rounds| rounds.parse::<u64>().ok());
     let rounds = rounds.map_or(300, |rounds| rounds * 50);
-    assert!(read(bytes), "{name}: cannot be read without damage");
+    assert!(read(bytes), "{name}: undamaged input was rejected");
     let (mut good, mut bad) = (0, 0);
     for round in 0..rounds {
         let mut damaged = bytes.to_vec();
@@ -138,11 +118,11 @@ pub fn soak(name: &str, bytes: &[u8], read: fn(&[u8]) -> bool) {
             bad += 1;
         }
     }
-    assert!(bad > 0, "{name}: no damage was seen in {rounds} rounds");
-    eprintln!("{name}: {rounds} rounds, {good} could be read and {bad} could not");
+    assert!(bad > 0, "{name}: no damage was detected in {rounds} rounds");
+    eprintln!("{name}: {rounds} rounds, {good} accepted and {bad} rejected");
 }
 
-/// A file of root's with nothing special about it, to be changed.
+/// Returns an ordinary file owned by root, to be modified.
 pub fn of(kind: Kind, mode: u16, content: Content) -> File {
     File {
         kind,

@@ -292,7 +292,7 @@ fn what_has_changed_is_said_and_built() {
     archive.clear();
     let said = verdict(&site);
     let expected = format!(
-        "building: cannot ask the archive {uri}: cannot download {uri}/dists/stable/InRelease: the server answered 404 Not Found"
+        "building: cannot query the archive {uri}: cannot download {uri}/dists/stable/InRelease: the server answered 404 Not Found"
     );
     assert_eq!(said, expected);
     std::fs::remove_file(site.path("web.lock.toml")).unwrap();

@@ -147,7 +147,7 @@ impl System {
         };
         let opened = open_image(found, &image.format).await;
         let opened = opened.map_err(|error| error.to_string())?;
-        let packaged = integrity::verify_some(&opened.root(), 1, |_| false);
+        let packaged = integrity::verify_some(&opened.root(), |_| false);
         let packaged = packaged.map_err(|error| with_causes(&error))?;
         Ok(Self { opened, packaged })
     }

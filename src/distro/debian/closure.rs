@@ -1,12 +1,12 @@
-//! Which packages of a machine nothing needs.
+//! Packages of a machine that nothing depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::relation::{self, Alternative};
 use super::status::Package;
 
-/// What a machine cannot be without, whatever a template declares: it would not boot, or karat could not get in.
-/// A `*` at the end stands for any rest of the name. Essential packages need no line here.
+/// Packages that a machine keeps whatever a template declares: without them it would not boot, or karat could not log
+/// in. A trailing `*` matches any suffix. Essential packages need no entry.
 const ROOTS: &[&str] = &[
     // The kernel.
     "linux-image-*",
@@ -16,13 +16,13 @@ const ROOTS: &[&str] = &[
     "shim-*",
     "systemd-boot*",
     "extlinux",
-    // Init, and what it mounts the disk with.
+    // Init and file system tools.
     "init",
     "systemd-sysv",
     "sysvinit-core",
     "runit-init",
     "e2fsprogs",
-    // The way in, with what brings the network up and grows the disk.
+    // Login, network and disk growth.
     "openssh-server",
     "sudo",
     "cloud-init",
@@ -34,28 +34,26 @@ const ROOTS: &[&str] = &[
     "dhcpcd-base",
     "network-manager",
     "systemd-resolved",
-    // What installs what is declared.
+    // Package installation.
     "apt",
     "debian-archive-keyring",
     "ubuntu-keyring",
 ];
 
-/// What is declared.
 #[derive(Clone, Copy, Debug)]
 pub struct Declared<'a> {
-    /// Names of the packages, with or without `=version` and `:architecture`.
+    /// Package names, with or without `=version` and `:architecture`.
     pub names: &'a [String],
-    /// The packages that are to be installed, with what they need.
+    /// Packages to be installed, with their dependencies.
     pub coming: &'a [Package<'a>],
-    /// Whether a package needs what it recommends.
+    /// Treats recommendations as dependencies.
     pub recommends: bool,
 }
 
-/// The packages of `installed` that neither the machine nor anything declared needs, in order of name.
+/// Returns the packages of `installed` that neither the machine nor a declared package depends on, sorted by name.
 ///
-/// Whatever might be needed stays: of alternatives all that are installed, and a name without regard to its version
-/// when no version that is there will do.
-#[must_use]
+/// In doubt a package is kept: all installed alternatives of a dependency, and every version of a name if no installed
+/// version satisfies it.
 pub fn unneeded<'a>(installed: &'a [Package<'a>], declared: Declared<'_>) -> Vec<&'a Package<'a>> {
     let machine = Machine::new(installed);
     let mut needed = BTreeSet::new();
@@ -93,7 +91,7 @@ fn is_root(name: &str, root: &str) -> bool {
     }
 }
 
-/// The installed packages by every name that they go by.
+/// Installed packages, by their names and the names they provide.
 struct Machine<'a> {
     installed: &'a [Package<'a>],
     by_name: BTreeMap<String, Vec<usize>>,
@@ -104,7 +102,7 @@ impl<'a> Machine<'a> {
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, package) in installed.iter().enumerate() {
             let provided = relation::read(&package.provides);
-            let names = provided.iter().flatten().map(|one| one.name);
+            let names = provided.iter().flatten().map(|provided| provided.name);
             for name in names.chain([package.name]) {
                 by_name.entry(name.to_owned()).or_default().push(index);
             }
@@ -119,8 +117,8 @@ impl<'a> Machine<'a> {
         alternatives.flat_map(|asked| self.all(asked)).collect()
     }
 
-    /// All packages that will do; when none will, all of that name: dpkg may have been forced, or the one that will do
-    /// is still to come and takes its place.
+    /// Returns the packages that satisfy a dependency. If there are none, returns all packages of its name: dpkg may have
+    /// been forced, or the satisfying package is still to be installed.
     fn all(&self, asked: &Alternative<'_>) -> Vec<usize> {
         let of_that_name = self.by_name.get(asked.name).map_or(&[][..], Vec::as_slice);
         let good: Vec<_> = of_that_name

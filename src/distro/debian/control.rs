@@ -1,10 +1,10 @@
-//! Paragraphs of fields: the form of `Packages`, of `Release` and of dpkg's status.
+//! Control paragraphs: the syntax of `Packages`, `Release` and dpkg's status.
 
-/// One paragraph: lines of `Field: value`, each with its continuation lines.
+/// A paragraph: lines of `Field: value`, each with its continuation lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Paragraph<'a>(&'a str);
 
-/// The paragraphs of a file, in order. Empty ones are left out.
+/// Splits a file into its paragraphs, in order and without empty ones.
 pub fn paragraphs(text: &str) -> impl Iterator<Item = Paragraph<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -33,7 +33,7 @@ pub fn paragraphs(text: &str) -> impl Iterator<Item = Paragraph<'_>> {
     })
 }
 
-/// With its end; empty only at the end of the text.
+/// Returns the first line with its line end; empty only at the end of the text.
 fn first_line(text: &str) -> &str {
     match text.find('\n') {
         Some(end) => &text[..=end],
@@ -42,25 +42,25 @@ fn first_line(text: &str) -> &str {
 }
 
 impl<'a> Paragraph<'a> {
-    /// The first line of a field's value, trimmed. Names are compared without case, as dpkg does; of several fields of
-    /// one name the first counts.
+    /// Returns the first line of a field's value, trimmed. Names are compared without case, as dpkg does; of several
+    /// fields of one name the first counts.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'a str> {
         self.lines_of(name).next()
     }
 
-    /// Every line of a field's value, trimmed. The first one is what stands behind the colon, and is often empty.
+    /// Returns every line of a field's value, trimmed. The first line, after the colon, is often empty.
     pub fn lines_of(&self, name: &str) -> impl Iterator<Item = &'a str> {
         let mut lines = self.0.lines();
         let first = lines.find_map(|line| value(line, name));
         let more = lines
             .take_while(|line| line.starts_with([' ', '\t']))
             .map(str::trim_ascii);
-        // Without the field `lines` is at its end, so there is no more either.
+        // Without the field, `lines` is exhausted.
         first.into_iter().chain(more)
     }
 
-    /// A field's value as one line, as relations between packages are to be read.
+    /// Joins a field's value into one line, as package relations are parsed.
     #[must_use]
     pub fn folded(&self, name: &str) -> Option<std::borrow::Cow<'a, str>> {
         let mut lines = self.lines_of(name);
@@ -124,7 +124,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_is_too_odd(text in "([A-Z]: ?[a-z\u{e9}]{0,3}|[ \t]?|\u{fffd}:)(\n([A-Z]: ?[a-z]{0,3}|[ \t:]{0,2})){0,8}") {
+        fn no_text_panics(text in "([A-Z]: ?[a-z\u{e9}]{0,3}|[ \t]?|\u{fffd}:)(\n([A-Z]: ?[a-z]{0,3}|[ \t:]{0,2})){0,8}") {
             for paragraph in paragraphs(&text) {
                 assert!(paragraph.field("A").is_none_or(|value| !value.contains('\n')));
                 assert!(paragraph.folded("\u{fffd}").is_none_or(|value| !value.contains('\n')));

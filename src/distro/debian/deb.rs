@@ -1,22 +1,20 @@
-//! The control file of a `.deb`: an `ar` archive with a packed `tar` archive in it.
+//! The control file of a `.deb`: an `ar` archive that holds a compressed `tar` archive.
 
 use std::io::{self, Read};
 
-/// What every `.deb` begins with.
+use super::compressed;
+
 const MAGIC: &[u8] = b"!<arch>\n";
 
-/// More than any control member has; the largest of Debian are lists of a million digests.
-const LIMIT: u64 = 256 << 20;
+/// Larger than any control member; the largest of Debian are lists of a million digests.
+const MAX_CONTROL_BYTES: u64 = 256 << 20;
 
-/// Reads the control file, which has the fields that the package's paragraph in an index has.
-///
-/// # Errors
-/// The file cannot be read, or is no `.deb`.
+/// Reads the control file; its fields are those of the package's paragraph in an index.
 pub fn control(mut deb: impl Read) -> io::Result<String> {
     let mut magic = [0; MAGIC.len()];
     deb.read_exact(&mut magic)?;
     if magic != MAGIC {
-        return Err(odd("it does not begin as an archive does"));
+        return Err(invalid("not an ar archive"));
     }
     loop {
         let mut head = [0; 60];
@@ -24,29 +22,23 @@ pub fn control(mut deb: impl Read) -> io::Result<String> {
         let name = text(&head[..16])?;
         let size: u64 = text(&head[48..58])?
             .parse()
-            .map_err(|_| odd("a member has no size"))?;
+            .map_err(|_| invalid("invalid size of an archive member"))?;
         let mut member = (&mut deb).take(size);
-        if let Some(kind) = name.trim_end_matches('/').strip_prefix("control.tar") {
-            return find(unpack(member, kind)?);
+        if let Some(extension) = name.trim_end_matches('/').strip_prefix("control.tar") {
+            let extension = extension.strip_prefix('.').unwrap_or(extension);
+            if !extension.is_empty() && !compressed::EXTENSIONS.contains(&extension) {
+                return Err(invalid("unsupported compression of the control archive"));
+            }
+            return find(compressed::reader(member, extension)?);
         }
         io::copy(&mut member, &mut io::sink())?;
-        // Members begin at even places.
+        // Members begin at even offsets.
         io::copy(&mut (&mut deb).take(size % 2), &mut io::sink())?;
     }
 }
 
-fn unpack<'a>(member: impl Read + 'a, kind: &str) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match kind {
-        "" => Box::new(member),
-        ".gz" => Box::new(flate2::read::GzDecoder::new(member)),
-        ".xz" => Box::new(lzma_rust2::XzReader::new(member, true)),
-        ".zst" => Box::new(zstd::Decoder::new(member)?),
-        _ => return Err(odd("its control member is packed in an unknown way")),
-    })
-}
-
 fn find(tar: impl Read) -> io::Result<String> {
-    let mut archive = tar::Archive::new(tar.take(LIMIT));
+    let mut archive = tar::Archive::new(tar.take(MAX_CONTROL_BYTES));
     for entry in archive.entries()? {
         let mut entry = entry?;
         if [b"./control".as_slice(), b"control"].contains(&&*entry.path_bytes()) {
@@ -55,15 +47,16 @@ fn find(tar: impl Read) -> io::Result<String> {
             return Ok(String::from_utf8_lossy(&bytes).into_owned());
         }
     }
-    Err(odd("it has no control file"))
+    Err(invalid("no control file found"))
 }
 
 fn text(field: &[u8]) -> io::Result<&str> {
-    let text = std::str::from_utf8(field).map_err(|_| odd("a member has no name"))?;
+    let text =
+        std::str::from_utf8(field).map_err(|_| invalid("invalid name of an archive member"))?;
     Ok(text.trim_ascii_end())
 }
 
-fn odd(why: &'static str) -> io::Error {
+fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

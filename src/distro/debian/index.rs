@@ -1,15 +1,15 @@
-//! `Packages`: what an archive offers.
+//! `Packages`: the packages that an archive offers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::control;
 use super::version::Version;
 
-/// Of the packages that are asked about, the newest version in an index: name and architecture → version.
+/// Newest versions, by package name and architecture.
 pub type Newest = BTreeMap<(String, String), String>;
 
-/// Looks every package of an index up in `wanted` (by name and architecture) and keeps the newest version of each.
-/// Paragraphs that have no version, or none that dpkg would take, count as not there.
+/// Returns the newest version of each package of an index for whose name and architecture `wanted` holds. Paragraphs
+/// without a version that dpkg accepts are ignored.
 #[must_use]
 pub fn newest(index: &str, wanted: impl Fn(&str, &str) -> bool) -> Newest {
     let mut newest = Newest::new();
@@ -29,9 +29,12 @@ pub fn newest(index: &str, wanted: impl Fn(&str, &str) -> bool) -> Newest {
     newest
 }
 
-/// The names of packages that the index has in one of these versions.
+/// Returns the names of the packages that the index has in one of the `wanted` versions.
 #[must_use]
-pub fn offering<'w>(index: &str, wanted: &'w BTreeSet<(String, String)>) -> BTreeSet<&'w str> {
+pub(crate) fn offering<'w>(
+    index: &str,
+    wanted: &'w BTreeSet<(String, String)>,
+) -> BTreeSet<&'w str> {
     let offered: BTreeSet<_> = control::paragraphs(index)
         .filter_map(|paragraph| Some((paragraph.field("Package")?, paragraph.field("Version")?)))
         .collect();
@@ -41,8 +44,8 @@ pub fn offering<'w>(index: &str, wanted: &'w BTreeSet<(String, String)>) -> BTre
     found.map(|(name, _)| name.as_str()).collect()
 }
 
-/// Takes a version in where it is newer than the one that is known.
-pub fn keep(newest: &mut Newest, (name, architecture): (&str, &str), version: &str) {
+/// Records a version if it is newer than the known one.
+pub(crate) fn keep(newest: &mut Newest, (name, architecture): (&str, &str), version: &str) {
     let Ok(offered) = Version::parse(version) else {
         return;
     };
@@ -54,9 +57,8 @@ pub fn keep(newest: &mut Newest, (name, architecture): (&str, &str), version: &s
     }
 }
 
-/// Whether `offered` is newer than `have` to dpkg. What is no version is not newer.
-#[must_use]
-pub fn is_newer(offered: &str, have: &str) -> bool {
+/// Returns whether `offered` is newer than `have` in dpkg's order. Invalid versions are never newer.
+pub(crate) fn is_newer(offered: &str, have: &str) -> bool {
     match (Version::parse(offered), Version::parse(have)) {
         (Ok(offered), Ok(have)) => offered > have,
         _ => false,

@@ -1,7 +1,8 @@
-//! What Debian's archives and machines say about packages. Pure: bytes in, values out; nothing here
-//! fetches or opens a file.
+//! Debian's package formats: archive indices, release files, `.deb` files and dpkg's status. Pure: nothing here fetches
+//! or opens a file.
 
 pub(crate) mod closure;
+pub(crate) mod compressed;
 pub mod control;
 pub(crate) mod deb;
 pub mod index;

@@ -1,19 +1,18 @@
-//! Relations between packages: `Depends`, `Recommends`, `Provides`.
+//! Package relations: `Depends`, `Recommends`, `Provides`.
 
 use std::cmp::Ordering;
 
 use super::version::Version;
 
-/// A package that would do, as in `libc6:any (>= 2.36)`.
+/// A package that satisfies a relation, as in `libc6:any (>= 2.36)`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Alternative<'a> {
-    /// Its name, real or virtual.
+    /// Real or virtual name.
     pub name: &'a str,
-    /// The versions that will do; any when there is none.
+    /// Accepted versions; all of them for `None`.
     pub wanted: Option<Wanted<'a>>,
 }
 
-/// Which versions will do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted<'a> {
     relation: Relation,
@@ -30,8 +29,6 @@ enum Relation {
 }
 
 impl Wanted<'_> {
-    /// Whether this version will do.
-    #[must_use]
     pub fn accepts(&self, version: &Version<'_>) -> bool {
         let order = version.cmp(&self.version);
         match self.relation {
@@ -43,18 +40,16 @@ impl Wanted<'_> {
         }
     }
 
-    /// The one version that will do, as `Provides` names it.
-    #[must_use]
+    /// Returns the version of an `=` constraint, as used in `Provides`.
     pub fn exact(&self) -> Option<Version<'_>> {
         (self.relation == Relation::Same).then_some(self.version)
     }
 }
 
-/// Reads a field: all of the outer list are needed, of each inner one any will do.
+/// Parses a relation field: every group of the outer list must be satisfied, by any of its alternatives.
 ///
-/// What cannot be read is left out: text of a package must not stop anything, and whoever counts needs has then one
-/// name less, never a wrong one.
-#[must_use]
+/// Invalid alternatives are left out: a package's text must not abort anything, and a missing dependency is safer than
+/// a wrong one.
 pub fn read(field: &str) -> Vec<Vec<Alternative<'_>>> {
     let groups = field
         .split(',')
@@ -68,7 +63,7 @@ fn alternative(text: &str) -> Option<Alternative<'_>> {
         .find(|c: char| c.is_ascii_whitespace() || matches!(c, '(' | '[' | '<'))
         .unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
-    // `:any` and `:arch` narrow down the architecture, and one name has one architecture in nearly every image.
+    // `:any` and `:arch` restrict the architecture, and nearly every image has one architecture per name.
     let name = name.split(':').next().filter(|name| !name.is_empty())?;
     let constraint = rest.trim_ascii_start().strip_prefix('(');
     let wanted = match constraint {
@@ -86,7 +81,7 @@ fn wanted(text: &str) -> Option<Wanted<'_>> {
     let (relation, version) = text.split_at(end);
     let relation = match relation {
         "<<" => Relation::Earlier,
-        // One sign alone means what two would not: dpkg kept it so from its first days.
+        // A single sign includes equality: dpkg's original syntax, still accepted.
         "<=" | "<" => Relation::EarlierOrSame,
         "=" => Relation::Same,
         ">=" | ">" => Relation::LaterOrSame,
@@ -104,7 +99,7 @@ mod tests {
     /// `a|b c` for the names of alternatives and groups.
     fn names(field: &str) -> String {
         let groups = read(field).into_iter().map(|group| {
-            let names: Vec<_> = group.iter().map(|one| one.name).collect();
+            let names: Vec<_> = group.iter().map(|alternative| alternative.name).collect();
             names.join("|")
         });
         groups.collect::<Vec<_>>().join(" ")
@@ -131,7 +126,7 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_asked() {
-        // Whether 1.0, 2.0 and 3.0 will do.
+        // Acceptance of 1.0, 2.0 and 3.0.
         for (relation, expected) in [
             ("<< 2.0", [true, false, false]),
             ("<= 2.0", [true, true, false]),
@@ -153,7 +148,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_is_too_odd(field in "[a-z(),|:<>=\\[\\] \u{e9}]{0,40}") {
+        fn no_text_panics(field in "[a-z(),|:<>=\\[\\] \u{e9}]{0,40}") {
             for alternative in read(&field).iter().flatten() {
                 assert!(!alternative.name.is_empty());
             }

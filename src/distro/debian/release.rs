@@ -1,4 +1,4 @@
-//! `InRelease` and `Release`: what an archive says of its indices.
+//! `InRelease` and `Release`: the list of an archive's indices.
 
 use std::str::FromStr;
 
@@ -8,43 +8,43 @@ use thiserror::Error;
 use super::control;
 use crate::digest::Digest;
 
-/// What is read of a release file.
+/// A parsed release file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Release {
-    /// When it was made, as it is written.
+    /// Creation date as written.
     pub date: Option<String>,
-    /// Whether indices are found by their digest too, where they stay for a while after they were replaced.
+    /// Indices can be fetched by digest, even for a while after they were replaced.
     pub by_hash: bool,
-    /// apt never chooses a version of this archive by itself (backports).
+    /// apt never chooses a version of this archive on its own (backports).
     pub not_automatic: bool,
-    /// What has no architecture has an index of its own; otherwise it is in the index of every architecture.
+    /// Packages of architecture `all` have an index of their own instead of being in the index of every architecture.
     pub separate_all: bool,
-    /// The indices that it names with a SHA-256.
+    /// Files listed with a SHA-256.
     pub files: Vec<Listed>,
 }
 
-/// A file that a release names.
+/// A file listed in a release file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
-    /// Path below the release.
+    /// Path relative to the release file.
     pub path: String,
-    /// Size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of the file.
     pub digest: Digest,
 }
 
-/// Text that is no release file.
+/// A release file that cannot be parsed.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
-#[error("this is no release file of a package archive: {0}")]
-#[diagnostic(help("does the URI in the machine's package sources lead to an archive?"))]
+#[error("invalid release file of a package archive: {0}")]
+#[diagnostic(help("check that the URI in the machine's package sources points to an archive"))]
 pub struct InvalidRelease(&'static str);
 
-/// More than this is no list of an archive: Debian's own has about 5,000 files.
-const MOST_FILES: usize = 1_000_000;
+/// Debian's own release file lists about 5,000 files.
+const MAX_FILES: usize = 1_000_000;
 
 impl Release {
-    /// The index of an architecture in every component, each in the form that is cheapest to unpack.
+    /// Returns an architecture's index of every component, each with the compression that is cheapest to unpack.
     #[must_use]
     pub fn indices(&self, architecture: &str) -> Vec<&Listed> {
         let directory = format!("binary-{architecture}/Packages");
@@ -82,15 +82,15 @@ fn stem(path: &str) -> &str {
 impl FromStr for Release {
     type Err = InvalidRelease;
 
-    /// Reads the text of either file. Its signature is not looked at: that is apt's work in the machine.
+    /// Parses either file. The signature is not verified: apt does that in the machine.
     fn from_str(text: &str) -> Result<Self, InvalidRelease> {
         let text = match text.strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") {
-            Some(signed) => body(signed).ok_or(InvalidRelease("its signature is cut off"))?,
+            Some(signed) => body(signed).ok_or(InvalidRelease("truncated signature"))?,
             None => text,
         };
         let paragraph = control::paragraphs(text)
             .next()
-            .ok_or(InvalidRelease("it is empty"))?;
+            .ok_or(InvalidRelease("empty file"))?;
         let yes = |name| {
             paragraph
                 .field(name)
@@ -98,16 +98,16 @@ impl FromStr for Release {
         };
         let has = |name, word| {
             let value = paragraph.field(name).unwrap_or_default();
-            value.split_ascii_whitespace().any(|one| one == word)
+            value.split_ascii_whitespace().any(|item| item == word)
         };
         let files = paragraph
             .lines_of("SHA256")
             .skip(1)
-            .take(MOST_FILES)
-            .map(|line| listed(line).ok_or(InvalidRelease("a line of its SHA256 list is odd")));
+            .take(MAX_FILES)
+            .map(|line| listed(line).ok_or(InvalidRelease("invalid line in the SHA256 list")));
         let files = files.collect::<Result<Vec<_>, _>>()?;
         if files.is_empty() {
-            return Err(InvalidRelease("it lists no SHA-256 digests"));
+            return Err(InvalidRelease("no SHA-256 digests listed"));
         }
         Ok(Self {
             date: paragraph.field("Date").map(str::to_owned),
@@ -120,7 +120,8 @@ impl FromStr for Release {
     }
 }
 
-/// Between the armour's headers and the signature. Lines that begin with `-` would be escaped; none of a release does.
+/// Returns the text between the armor's headers and the signature. Lines beginning with `-` would be escaped; a release
+/// file has none.
 fn body(signed: &str) -> Option<&str> {
     let (headers, rest) = signed
         .split_once("\n\n")
@@ -134,7 +135,7 @@ fn listed(line: &str) -> Option<Listed> {
     let digest = words.next()?.parse().ok()?;
     let size = words.next()?.parse().ok()?;
     let path = words.next()?;
-    // It becomes a part of a URL below the archive's.
+    // The path becomes part of a URL below the archive's.
     let plain =
         path.split('/').all(|name| !matches!(name, "" | "." | "..")) && words.next().is_none();
     plain.then(|| Listed {
@@ -220,20 +221,20 @@ mod tests {
     fn what_is_no_release_is_refused() {
         let good = text(&["Packages"]);
         for (text, why) in [
-            (String::new(), "it is empty"),
-            ("<html>".to_owned(), "it lists no SHA-256 digests"),
-            (good.replace(HEX, "12"), "a line of its SHA256 list is odd"),
+            (String::new(), "empty file"),
+            ("<html>".to_owned(), "no SHA-256 digests listed"),
+            (good.replace(HEX, "12"), "invalid line in the SHA256 list"),
             (
                 good.replace(" Packages", " ../Packages"),
-                "a line of its SHA256 list is odd",
+                "invalid line in the SHA256 list",
             ),
             (
                 good.replace(" Packages", " /Packages"),
-                "a line of its SHA256 list is odd",
+                "invalid line in the SHA256 list",
             ),
             (
                 good.replace("BEGIN PGP SIGNATURE", "x"),
-                "its signature is cut off",
+                "truncated signature",
             ),
         ] {
             assert_eq!(text.parse::<Release>(), Err(InvalidRelease(why)), "{text}");

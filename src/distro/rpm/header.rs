@@ -1,4 +1,4 @@
-//! One package's header: an index of tags, then their values. All of it comes from the guest.
+//! RPM package header: an index of tags, then their values. All of it comes from the guest.
 
 pub const NAME: u32 = 1000;
 pub const VERSION: u32 = 1001;
@@ -23,13 +23,13 @@ pub const DIRECTORIES: u32 = 1118;
 pub const DIGEST_ALGORITHM: u32 = 5011;
 pub const RECOMMENDS: u32 = 5046;
 
+/// Size of an index entry.
 const ENTRY: usize = 16;
-/// No system has a longer path.
-const MOST_PATH: usize = 4096;
+/// Linux's limit, `PATH_MAX`.
+const MAX_PATH_BYTES: usize = 4096;
 /// RPM's own limit of tags in a header.
-const MOST_TAGS: usize = 0xffff;
+const MAX_TAGS: usize = 0xffff;
 
-/// Types of values.
 const CHAR: u32 = 1;
 const INT8: u32 = 2;
 const INT16: u32 = 3;
@@ -41,25 +41,25 @@ const TRANSLATED: u32 = 9;
 /// A file of a package.
 pub struct Entry<'a> {
     pub path: String,
-    /// In hexadecimal digits; empty for what is no regular file.
+    /// Hexadecimal digest; empty unless it is a regular file.
     pub digest: &'a str,
     pub flags: u32,
-    /// Zero for one that is in place.
+    /// Zero for an installed file.
     pub state: u8,
 }
 
-/// A header whose index lies within its bytes.
+/// A header with a valid index.
 pub struct Header<'a> {
     index: &'a [u8],
     data: &'a [u8],
 }
 
 impl<'a> Header<'a> {
-    /// `None` where it is no header.
+    /// Parses a header; `None` if it is invalid.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let tags = usize::try_from(word(bytes, 0)?).ok()?;
         let size = usize::try_from(word(bytes, 4)?).ok()?;
-        if tags > MOST_TAGS {
+        if tags > MAX_TAGS {
             return None;
         }
         let (index, data) = bytes.get(8..)?.split_at_checked(tags * ENTRY)?;
@@ -67,7 +67,7 @@ impl<'a> Header<'a> {
         Some(Self { index, data })
     }
 
-    /// Type, count and values of a tag.
+    /// Returns type, count and values of a tag.
     fn find(&self, tag: u32) -> Option<(u32, usize, &'a [u8])> {
         let entry = self
             .index
@@ -78,27 +78,25 @@ impl<'a> Header<'a> {
         Some((word(entry, 4)?, count, self.data.get(offset..)?))
     }
 
-    /// The text of a tag, the first where it has several.
+    /// Returns the first text of a tag.
     pub fn text(&self, tag: u32) -> Option<&'a str> {
         let (kind, _, data) = self.find(tag)?;
         let text = [STRING, STRINGS, TRANSLATED].contains(&kind);
         strings(data).next().filter(|_| text)
     }
 
-    /// The number of a tag.
     pub fn number(&self, tag: u32) -> Option<u32> {
         let (kind, count, data) = self.find(tag)?;
         word(data, 0).filter(|_| kind == INT32 && count > 0)
     }
 
-    /// The texts of a tag.
     pub fn texts(&self, tag: u32) -> impl Iterator<Item = &'a str> {
         let found = self.find(tag).filter(|(kind, ..)| *kind == STRINGS);
         let (count, data) = found.map_or((0, &[][..]), |(_, count, data)| (count, data));
         strings(data).take(count)
     }
 
-    /// The values of a tag, as they are stored.
+    /// Returns the stored values of a tag.
     pub fn bytes(&self, tag: u32) -> Option<&'a [u8]> {
         let (kind, count, data) = self.find(tag)?;
         let each = match kind {
@@ -114,12 +112,12 @@ impl<'a> Header<'a> {
         data.get(..count.checked_mul(each)?)
     }
 
-    /// Hands the path of each of its files to `take`.
+    /// Passes the path of every file to `take`.
     pub fn files(&self, take: &mut dyn FnMut(&str)) {
         self.entries(&mut |entry| take(&entry.path));
     }
 
-    /// Hands each of its files to `take`.
+    /// Passes every file to `take`.
     pub fn entries(&self, take: &mut dyn FnMut(Entry<'a>)) {
         let directories: Vec<_> = self.texts(DIRECTORIES).collect();
         let indices = self.bytes(DIRECTORY_INDICES).unwrap_or_default();
@@ -130,8 +128,8 @@ impl<'a> Header<'a> {
             let digest = digests.next().unwrap_or_default();
             let index = word(indices, number * 4).and_then(|index| usize::try_from(index).ok());
             let directory = index.and_then(|index| directories.get(index));
-            let possible = |it: &&&str| it.len() + name.len() <= MOST_PATH;
-            if let Some(directory) = directory.filter(possible) {
+            let fits = |directory: &&&str| directory.len() + name.len() <= MAX_PATH_BYTES;
+            if let Some(directory) = directory.filter(fits) {
                 take(Entry {
                     path: format!("{directory}{name}"),
                     digest,
@@ -143,7 +141,6 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Texts that each end with a zero.
 fn strings(data: &[u8]) -> impl Iterator<Item = &str> {
     let mut rest = data;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! What RPM's repositories say about packages. Pure: text in, values out.
+//! RPM repository metadata and version order. Pure: text in, values out.
 
 pub(crate) mod header;
 pub(crate) mod repository;

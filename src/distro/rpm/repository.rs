@@ -1,92 +1,110 @@
-//! `repomd.xml` and `primary.xml`. Both are written by programs, a tag at a time, so that a scan for tags will do: text
-//! between tags has no `<` in it, and nothing that is looked for can be elsewhere.
+//! `repomd.xml` and `primary.xml`: the index of an RPM repository, and its packages.
+
+use quick_xml::DeError;
+use serde::Deserialize;
 
 use crate::digest::Digest;
 
-/// The index of packages that a `repomd.xml` names.
+/// Package index that a `repomd.xml` names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Primary {
-    /// Path below the repository.
+    /// Path relative to the repository.
     pub path: String,
-    /// SHA-256 of its bytes.
     pub digest: Digest,
 }
 
-/// Finds the index of packages; `None` when there is none with a SHA-256 and a plain path.
-#[must_use]
+/// A package of a `primary.xml`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Package {
+    pub name: String,
+    pub architecture: String,
+    /// Formatted as `[epoch:]version-release`.
+    pub version: String,
+}
+
+#[derive(Deserialize)]
+struct Repomd {
+    #[serde(default)]
+    data: Vec<Data>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(rename = "@type")]
+    kind: Option<String>,
+    checksum: Option<Checksum>,
+    location: Option<Location>,
+}
+
+#[derive(Deserialize)]
+struct Checksum {
+    #[serde(rename = "@type")]
+    kind: Option<String>,
+    #[serde(rename = "$text", default)]
+    digits: String,
+}
+
+#[derive(Deserialize)]
+struct Location {
+    #[serde(rename = "@href")]
+    href: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    package: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    name: Option<String>,
+    arch: Option<String>,
+    version: Option<Evr>,
+}
+
+#[derive(Deserialize)]
+struct Evr {
+    #[serde(rename = "@epoch")]
+    epoch: Option<String>,
+    #[serde(rename = "@ver")]
+    version: Option<String>,
+    #[serde(rename = "@rel")]
+    release: Option<String>,
+}
+
+/// Returns the package index, or `None` without one that has a SHA-256 and a plain relative path.
 pub fn primary(repomd: &str) -> Option<Primary> {
-    let data =
-        elements(repomd, "data").find(|data| attribute(data.head, "type") == Some("primary"))?;
-    let checksum = elements(data.body, "checksum").next()?;
-    let sha256 = attribute(checksum.head, "type") == Some("sha256");
-    let digest = checksum.body.trim_ascii().parse().ok().filter(|_| sha256)?;
-    let path = attribute(elements(data.body, "location").next()?.head, "href")?;
-    let plain = |name: &str| !matches!(name, "" | "." | "..");
-    path.split('/').all(plain).then(|| Primary {
-        path: path.to_owned(),
-        digest,
-    })
+    let repomd: Repomd = quick_xml::de::from_str(repomd).ok()?;
+    let mut indices = repomd.data.into_iter();
+    let data = indices.find(|data| data.kind.as_deref() == Some("primary"))?;
+    let checksum = data.checksum?;
+    let is_sha256 = checksum.kind.as_deref() == Some("sha256");
+    let digest = checksum.digits.trim_ascii().parse().ok();
+    let digest = digest.filter(|_| is_sha256)?;
+    let path = data.location?.href?;
+    let is_plain = |name: &str| !matches!(name, "" | "." | "..");
+    path.split('/')
+        .all(is_plain)
+        .then_some(Primary { path, digest })
 }
 
-/// Name, architecture and version (`[epoch:]version-release`) of every package of a `primary.xml`.
-pub fn packages(primary: &str) -> impl Iterator<Item = (&str, &str, String)> {
-    elements(primary, "package").filter_map(|package| {
-        let text = |name| Some(elements(package.body, name).next()?.body.trim_ascii());
-        let version = elements(package.body, "version").next()?.head;
-        let epoch = attribute(version, "epoch").filter(|epoch| !matches!(*epoch, "" | "0"));
+/// Reads every package of a `primary.xml`; incomplete ones are left out.
+pub fn packages(primary: &str) -> Result<Vec<Package>, DeError> {
+    let metadata: Metadata = quick_xml::de::from_str(primary)?;
+    let packages = metadata.package.into_iter().filter_map(|entry| {
+        let version = entry.version?;
+        let epoch = version
+            .epoch
+            .filter(|epoch| !epoch.is_empty() && epoch != "0");
         let epoch = epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
-        let (number, release) = (attribute(version, "ver")?, attribute(version, "rel")?);
-        Some((
-            text("name")?,
-            text("arch")?,
-            format!("{epoch}{number}-{release}"),
-        ))
-    })
-}
-
-struct Element<'a> {
-    /// What stands in the opening tag behind the name.
-    head: &'a str,
-    /// What stands between opening and closing tag.
-    body: &'a str,
-}
-
-/// The elements of that name, in order; none of them holds another of its own name.
-fn elements<'a>(text: &'a str, name: &'static str) -> impl Iterator<Item = Element<'a>> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            rest = rest.split_once('<')?.1;
-            let Some(behind) = rest.strip_prefix(name) else {
-                continue;
-            };
-            if !behind.starts_with(|c: char| c.is_ascii_whitespace() || matches!(c, '>' | '/')) {
-                continue;
-            }
-            let (head, after) = behind.split_once('>')?;
-            if let Some(head) = head.strip_suffix('/') {
-                rest = after;
-                return Some(Element { head, body: "" });
-            }
-            let end = after.find(&format!("</{name}>"))?;
-            rest = &after[end..];
-            let body = &after[..end];
-            return Some(Element { head, body });
-        }
-    })
-}
-
-fn attribute<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let mut rest = head;
-    loop {
-        let (key, value) = rest.split_once('=')?;
-        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        let (value, behind) = value[1..].split_once(quote)?;
-        if key.trim_ascii() == name {
-            return Some(value);
-        }
-        rest = behind;
-    }
+        Some(Package {
+            name: entry.name?.trim_ascii().to_owned(),
+            architecture: entry.arch?.trim_ascii().to_owned(),
+            version: format!("{epoch}{}-{}", version.version?, version.release?),
+        })
+    });
+    Ok(packages.collect())
 }
 
 #[cfg(test)]
@@ -118,6 +136,8 @@ mod tests {
         ] {
             assert_eq!(primary(&text), None, "{text}");
         }
+        let found = primary(&text("primary", "sha256", "repodata/a&amp;b.xml.gz")).unwrap();
+        assert_eq!(found.path, "repodata/a&b.xml.gz");
     }
 
     #[test]
@@ -128,20 +148,25 @@ mod tests {
             <format><rpm:requires><rpm:entry name=\"b\" ver=\"7\"/></rpm:requires></format></package>\
             <package type=\"rpm\">\n <name>b</name>\n <arch>x86_64</arch>\n <version rel=\"1\" ver=\"3~rc1\" epoch=\"2\"/></package>\
             <package type=\"rpm\"><name>c</name></package></metadata>";
-        let found: Vec<_> = packages(text).collect();
+        let package = |name: &str, architecture: &str, version: &str| Package {
+            name: name.to_owned(),
+            architecture: architecture.to_owned(),
+            version: version.to_owned(),
+        };
         assert_eq!(
-            found,
+            packages(text).unwrap(),
             [
-                ("a", "noarch", "1-2".to_owned()),
-                ("b", "x86_64", "2:3~rc1-1".to_owned())
+                package("a", "noarch", "1-2"),
+                package("b", "x86_64", "2:3~rc1-1")
             ]
         );
+        packages(&text[..text.len() - 1]).unwrap_err();
     }
 
     proptest::proptest! {
         #[test]
-        fn no_text_is_too_odd(text in "(<|>|/|=|\"|'|package|version|name| |\u{e9}|a){0,40}") {
-            packages(&text).for_each(drop);
+        fn no_text_panics(text in "(<|>|/|=|\"|'|package|version|name| |\u{e9}|a){0,40}") {
+            let _ = packages(&text);
             let _ = primary(&text);
         }
     }

@@ -1,8 +1,8 @@
-//! RPM's versions and their order, as `rpmvercmp` has it.
+//! RPM versions, in the order of `rpmvercmp`.
 
 use std::cmp::Ordering;
 
-/// `[epoch:]version[-release]`. Every text is one. Two are equal when RPM holds neither for newer.
+/// `[epoch:]version[-release]`. Any text is valid. Versions are equal if RPM considers neither newer.
 #[derive(Clone, Copy, Debug)]
 pub struct Version<'a> {
     epoch: u64,
@@ -11,7 +11,7 @@ pub struct Version<'a> {
 }
 
 impl<'a> Version<'a> {
-    /// Takes a version apart. What stands before a colon and is no number belongs to the version.
+    /// Splits a version. A prefix before a colon that is not a number belongs to the version.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let epoch = text.split_once(':').and_then(|(epoch, rest)| {
@@ -58,7 +58,7 @@ impl PartialEq for Version<'_> {
 
 impl Eq for Version<'_> {}
 
-/// Segments of digits and of letters, in turns; all else only parts them, but for `~` and `^`.
+/// Compares segments of digits and of letters in turn. Other characters only separate them, except `~` and `^`.
 fn compare(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
     loop {
@@ -84,7 +84,7 @@ fn compare(left: &str, right: &str) -> Ordering {
     }
 }
 
-/// `~` comes before everything, also before the end; `^` comes after the end, and before everything else.
+/// `~` sorts before everything, including the end; `^` sorts after the end and before everything else.
 fn rank(rest: &[u8]) -> u8 {
     match rest.first() {
         Some(b'~') => 0,
@@ -102,7 +102,7 @@ fn skip(bytes: &[u8]) -> &[u8] {
 fn segments(left: &mut &[u8], right: &mut &[u8], number: bool) -> Ordering {
     let (left, right) = (segment(left, number), segment(right, number));
     if number {
-        // Of any length, so they are compared as text: without leading zeros, the longer one is the greater.
+        // Numbers have any length, so they are compared as text: without leading zeros, the longer one is greater.
         left.len().cmp(&right.len()).then_with(|| left.cmp(right))
     } else {
         left.cmp(right)
@@ -119,9 +119,6 @@ fn segment<'a>(bytes: &mut &'a [u8], number: bool) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::path::Path;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -150,49 +147,6 @@ mod tests {
             let order = Version::new(right).cmp(&Version::new(left));
             assert_eq!(order, expected.reverse(), "{right} against {left}");
         }
-    }
-
-    #[test]
-    fn the_order_is_that_of_the_reference_table() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../shared/scandata/versions/redhat-versions.txt");
-        let table = match std::fs::read_to_string(&path) {
-            Ok(table) => table,
-            Err(error) => {
-                // Straight to the descriptor: the test harness captures what `eprintln!` prints.
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "SKIPPED: the order of RPM's versions is not checked against {}: {error}",
-                    path.display()
-                );
-                return;
-            }
-        };
-        // What is no number is no epoch to RPM; the table's authors have an order for such, too.
-        let odd = |text: &str| {
-            let epoch = text.split_once(':').map(|(epoch, _)| epoch);
-            epoch.is_some_and(|epoch| epoch.parse::<u64>().is_err())
-        };
-        let mut checked = 0;
-        for line in table.lines().filter(|line| !line.starts_with('#')) {
-            let fields: Vec<_> = line.split(' ').collect();
-            let [left, relation, right] = fields[..] else {
-                continue;
-            };
-            if odd(left) || odd(right) {
-                continue;
-            }
-            let order = Version::new(left).cmp(&Version::new(right));
-            let holds = match relation {
-                "<" => order.is_lt(),
-                ">" => order.is_gt(),
-                "=" => order.is_eq(),
-                other => panic!("{other:?} is no relation"),
-            };
-            assert!(holds, "{line}");
-            checked += 1;
-        }
-        assert!(checked > 100, "only {checked} rows");
     }
 
     proptest! {

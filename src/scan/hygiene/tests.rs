@@ -533,7 +533,7 @@ proptest::proptest! {
         // A configuration of sshd that includes itself is an error.
         let checked = check(&root);
         proptest::prop_assert!(matches!(checked, Ok(_) | Err(ScanError::Damaged { .. })), "{checked:?}");
-        if let Ok(packaged) = crate::scan::integrity::verify(&root, 1) {
+        if let Ok(packaged) = crate::scan::integrity::verify(&root) {
             let declared = crate::scan::undeclared::Declared::default();
             let now = crate::scan::undeclared::ObservedState::collect(&root, &packaged).unwrap();
             let _ = crate::scan::undeclared::check(&root, &packaged, &now, &declared).unwrap();

@@ -1,4 +1,4 @@
-//! Alpine's database: which paths packages have, with the digests of their files.
+//! Paths and file checksums from Alpine's package database.
 
 use data_encoding::BASE64;
 use md5::{Digest as _, Md5};
@@ -8,7 +8,7 @@ use super::hash::{Algorithm, Checksum};
 use super::{Root, SHARED, ScanError};
 use crate::scan::inventory::{self, apk};
 
-/// Reads it; a tree without apk has nothing in it.
+/// Adds Alpine's packages, if the tree has any.
 pub fn read<'a>(
     root: &Root<'a>,
     database: &mut Database,
@@ -31,8 +31,10 @@ pub fn read<'a>(
             let text = lines.find_map(|line| line.strip_prefix(letter)?.strip_prefix(':'));
             text.unwrap_or_default().split_whitespace()
         };
-        // A conflict is no need.
-        let needs = field("D").filter(|it| !it.starts_with('!')).map(bare);
+        let is_conflict = |relation: &&str| relation.starts_with('!');
+        let needs = field("D")
+            .filter(|relation| !is_conflict(relation))
+            .map(bare);
         let provides = field("p").map(bare).chain([package.name.clone()]);
         database.text += relations.add(provides, needs);
         database.packages.push(Package {
@@ -79,7 +81,7 @@ impl Database {
     }
 }
 
-/// `Q1` and a SHA-1, `Q2` and a SHA-256, in base64; what is cut short of either is no whole checksum.
+/// Parses a base64 checksum: SHA-1 after `Q1`, SHA-256 after `Q2`. Truncated digests are rejected.
 fn checksum(text: &str) -> Option<Checksum> {
     let (algorithm, digits) = match text.split_at_checked(2)? {
         ("Q1", digits) => (Algorithm::Sha1, digits),
@@ -89,7 +91,7 @@ fn checksum(text: &str) -> Option<Checksum> {
     Checksum::new(algorithm, &BASE64.decode(digits.as_bytes()).ok()?)
 }
 
-/// What is asked for or provided, without a version.
+/// Removes the version of a relation.
 fn bare(relation: &str) -> String {
     let name = relation.split(['=', '<', '>', '~']).next();
     name.unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! The databases of packages in one form: what is installed, which paths it has, and the checksums of its files.
+//! Package databases in one form: installed packages, their paths and the checksums of their files.
 
 use std::collections::HashMap;
 
@@ -7,28 +7,24 @@ use super::{Root, ScanError, apk, dpkg, rpm};
 use crate::scan::inventory;
 use crate::scan::root::shown;
 
-/// Paths of all packages together; the largest of systems have a million.
-const MOST_PATHS: usize = 4 << 20;
+/// Paths of all packages. The largest systems have a million.
+const MAX_PATHS: usize = 4 << 20;
+/// Memory for texts of RPM and apk packages: a hundred times what a server needs.
+const MAX_TEXT_BYTES: usize = 384 << 20;
+/// Memory overhead of each text.
+const TEXT_OVERHEAD_BYTES: usize = 64;
 
-/// What RPM and apk keep of packages, with what it takes to keep it here; a hundred times what a server has.
-const MOST_TEXT: usize = 384 << 20;
-/// Of each text.
-const OVERHEAD: usize = 64;
-
-/// A package that is there in any way.
+/// A package in any state of installation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Package {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
-    /// Its architecture, `all` for none.
     pub architecture: String,
-    /// Names of packages that it depends on or recommends.
+    /// Names of the packages that it depends on or recommends.
     pub needs: Vec<String>,
 }
 
-/// What a package says that a file has.
+/// Expected checksum of a packaged file.
 pub struct Claim {
     pub path: Box<[u8]>,
     pub sum: Checksum,
@@ -37,22 +33,20 @@ pub struct Claim {
     pub obsolete: bool,
 }
 
-/// What a database keeps of a package, where it keeps all packages in one file.
+/// A package's record in a database that keeps all packages in one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// The file.
+    /// Path of the database.
     pub path: Box<[u8]>,
-    /// The package's name.
     pub package: String,
-    /// Its version and architecture: several of a name may be installed.
+    /// Version and architecture: several packages of a name may be installed.
     pub version: String,
-    /// MD5 of what must not change while the version is the same.
+    /// MD5 of the parts that stay the same while the version is installed.
     pub sum: Sum,
-    /// What is run as the package is installed.
     pub scripts: String,
 }
 
-/// All of it.
+/// Content of all package databases of a system.
 #[derive(Default)]
 pub struct Database {
     pub packages: Vec<Package>,
@@ -60,13 +54,13 @@ pub struct Database {
     pub claims: Vec<Claim>,
     pub names: Vec<String>,
     pub owners: HashMap<Box<[u8]>, usize>,
-    /// Bytes that are kept of what need not be as large in the database itself.
+    /// Bytes of memory for texts that may be smaller in the database itself.
     pub text: usize,
     numbers: HashMap<String, usize>,
 }
 
 impl Database {
-    /// Reads all that there are; a tree without packages has nothing in it.
+    /// Reads all databases; empty for a tree without packages.
     pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
         let mut database = Self::default();
         let mut places = Places::new(root);
@@ -76,28 +70,28 @@ impl Database {
         Ok(database)
     }
 
-    /// Fails once there are more paths than any system has; `path` is what was read last.
+    /// Fails if the databases are larger than any system's; `path` was read last.
     pub fn check_size(&self, path: &[u8]) -> Result<(), ScanError> {
         let paths = self.owners.len().max(self.claims.len());
-        if paths > MOST_PATHS {
-            let problem = format!("with it packages have more than {MOST_PATHS} paths");
+        if paths > MAX_PATHS {
+            let problem = format!("the packages have more than {MAX_PATHS} paths");
             return Err(damaged(path, problem));
         }
-        if self.text > MOST_TEXT {
-            let problem = "with it there is more text than packages of any system have";
+        if self.text > MAX_TEXT_BYTES {
+            let problem = "the package databases are larger than any system's";
             return Err(damaged(path, problem.to_owned()));
         }
         Ok(())
     }
 
-    /// Says that a package has a path, and gives the path back.
+    /// Records the owner of a path and returns the path.
     pub fn own(&mut self, path: Box<[u8]>, package: usize) -> Box<[u8]> {
-        self.text += 2 * (path.len() + OVERHEAD);
+        self.text += 2 * (path.len() + TEXT_OVERHEAD_BYTES);
         self.owners.insert(path.clone(), package);
         path
     }
 
-    /// The number of a package.
+    /// Returns the index of a package name, adding it if it is new.
     pub fn number(&mut self, name: &str) -> usize {
         if let Some(&number) = self.numbers.get(name) {
             return number;
@@ -107,7 +101,8 @@ impl Database {
         self.names.len() - 1
     }
 
-    /// Puts into the packages from `first` on the names of what provides what they require; a path is provided by who has it.
+    /// Fills in the `needs` of the packages from `first` on: the names of the providers of each required capability. A
+    /// required path is provided by its owner.
     pub fn resolve(&mut self, first: usize, relations: &Relations, places: &mut Places<'_>) {
         for (package, required) in &relations.required {
             let mut needs = Vec::new();
@@ -128,24 +123,24 @@ impl Database {
     }
 }
 
-/// What packages require and provide, where that is not names of packages alone.
+/// Provided and required capabilities, where these are not just package names.
 #[derive(Default)]
 pub struct Relations {
-    /// Capabilities, with the packages that have them.
+    /// Providers of each capability.
     pub provided: HashMap<String, Vec<usize>>,
-    /// Packages, with the capabilities that they ask for.
+    /// Required capabilities of each package.
     pub required: Vec<(usize, Vec<String>)>,
 }
 
 impl Relations {
-    /// Adds those of one more package, which is the next one. The bytes that this takes.
+    /// Adds the relations of the next package and returns the memory they take, in bytes.
     pub fn add(
         &mut self,
         provided: impl IntoIterator<Item = String>,
         required: impl IntoIterator<Item = String>,
     ) -> usize {
         let (package, mut taken) = (self.required.len(), 0);
-        let mut size = |capability: &String| taken += capability.len() + OVERHEAD;
+        let mut size = |capability: &String| taken += capability.len() + TEXT_OVERHEAD_BYTES;
         for capability in provided {
             size(&capability);
             self.provided.entry(capability).or_default().push(package);
@@ -156,18 +151,17 @@ impl Relations {
     }
 }
 
-/// Version and architecture of a package, by which it is known among others of its name.
+/// Returns the version and architecture, which identify a package among others of its name.
 pub fn exact(package: &inventory::Package) -> String {
     format!("{}.{}", package.version, package.architecture)
 }
 
-/// Where a path is moved to, and the package that has it moved.
+/// Target of a diversion, and the package that made it.
 type Diversion = (Box<[u8]>, String);
 
-/// Where the files of packages really are.
+/// Resolves packaged paths to their real locations.
 pub struct Places<'a> {
     root: &'a Root<'a>,
-    /// What is moved, and everybody but whom it is moved for.
     diversions: HashMap<Box<[u8]>, Diversion>,
     directories: HashMap<Box<[u8]>, Option<Vec<u8>>>,
 }
@@ -181,13 +175,13 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Says that a path of every package but `by` is moved.
+    /// Diverts a path for every package but `by`.
     pub fn divert(&mut self, from: &[u8], to: &[u8], by: String) {
         let (from, to) = (self.resolve(from), self.resolve(to));
         self.diversions.insert(from, (to, by));
     }
 
-    /// Where a package's path is.
+    /// Returns the real location of a package's path.
     pub fn of(&mut self, path: &[u8], package: &str) -> Box<[u8]> {
         let path = self.resolve(path);
         match self.diversions.get(&path) {
@@ -196,7 +190,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The same path without links on the way: `/lib/x` is `/usr/lib/x` where `/lib` leads to `usr/lib`.
+    /// Resolves symbolic links in the directory of a path: `/lib/x` is `/usr/lib/x` if `/lib` links to `usr/lib`.
     pub fn resolve(&mut self, path: &[u8]) -> Box<[u8]> {
         let Some(slash) = path.iter().rposition(|&byte| byte == b'/') else {
             return path.into();
@@ -217,7 +211,6 @@ impl<'a> Places<'a> {
     }
 }
 
-/// An error that tells what is wrong with a file.
 pub fn damaged(path: &[u8], problem: String) -> ScanError {
     ScanError::Damaged {
         path: shown(path),

@@ -1,4 +1,4 @@
-//! dpkg's own record: what is installed, which paths it has, and the checksums of its files.
+//! Paths and file checksums from dpkg's database.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -10,38 +10,38 @@ use super::hash::{Checksum, Sum};
 use super::{Root, ScanError};
 use crate::distro::debian::{control, status};
 
-/// Lists of paths and checksums.
+/// Path lists and checksums.
 const INFO: &[u8] = b"/var/lib/dpkg/info";
-/// The same of images without dpkg itself, beside one status for each package.
+/// Checksums and one status file per package, in images without dpkg.
 const STATUS_D: &[u8] = b"/var/lib/dpkg/status.d";
 const STATUS: &[u8] = b"/var/lib/dpkg/status";
 const DIVERSIONS: &[u8] = b"/var/lib/dpkg/diversions";
-/// A status of five thousand packages has 8 MiB, the longest list of any package 5 MiB.
-const LARGEST: u64 = 64 << 20;
+/// A status of five thousand packages has 8 MiB, the longest path list of any package 5 MiB.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Reads it; a tree without dpkg has nothing in it.
+/// Adds dpkg's packages, if the tree has any.
 pub fn read<'a>(
     root: &Root<'a>,
     database: &mut Database,
     places: &mut Places<'a>,
 ) -> Result<(), ScanError> {
-    let text = root.read(DIVERSIONS, LARGEST)?.unwrap_or_default();
+    let text = root.read(DIVERSIONS, MAX_FILE_BYTES)?.unwrap_or_default();
     let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
-    // Three lines each; what is behind the last line end is empty.
-    for three in lines.chunks_exact(3) {
-        let by = String::from_utf8_lossy(three[2]).into_owned();
-        places.divert(three[0], three[1], by);
+    // Three lines each; the text after the last line end is empty.
+    for diversion in lines.chunks_exact(3) {
+        let by = String::from_utf8_lossy(diversion[2]).into_owned();
+        places.divert(diversion[0], diversion[1], by);
     }
     let mut conffiles = HashSet::new();
     for (path, text) in statuses(root)? {
         database.add_status(&path, &text, places, &mut conffiles)?;
     }
-    // All lists first: a path in the checksums of a package may have become another's, which only lists know.
+    // All lists first: a path in a package's checksums may have moved to another package, which only the lists show.
     for directory in [INFO, STATUS_D] {
         for (path, file) in root.children(directory) {
             if let Some(name) = path[directory.len() + 1..].strip_suffix(b".list") {
                 let package = database.number(&name_of(name));
-                database.add_list(&root.content(path, file, LARGEST)?, package, places);
+                database.add_list(&root.content(path, file, MAX_FILE_BYTES)?, package, places);
                 database.check_size(path)?;
             }
         }
@@ -50,7 +50,7 @@ pub fn read<'a>(
         for (path, file) in root.children(directory) {
             if let Some(name) = path[directory.len() + 1..].strip_suffix(b".md5sums") {
                 let package = database.number(&name_of(name));
-                let text = root.content(path, file, LARGEST)?;
+                let text = root.content(path, file, MAX_FILE_BYTES)?;
                 database.add_sums(path, &text, package, places, &conffiles)?;
                 database.check_size(path)?;
             }
@@ -70,7 +70,7 @@ impl Database {
         let installed = if file == STATUS {
             status::installed(text)
         } else {
-            // One package for each file, and no states.
+            // One package per file, without a state.
             status::offered(text)
         };
         self.packages
@@ -93,14 +93,14 @@ impl Database {
                     }
                     [more, path, sum] => (format!("{more} {path}").into(), sum, ""),
                     [path, sum] => (path.into(), sum, ""),
-                    _ => return Err(damaged(file, format!("no conffile: {line:?}"))),
+                    _ => return Err(damaged(file, format!("invalid conffile: {line:?}"))),
                 };
-                // One that was never unpacked, or whose hash nobody has taken.
+                // Never unpacked, or without a checksum.
                 if flag == "remove-on-upgrade" || sum == "newconffile" {
                     continue;
                 }
                 let sum = parse_sum(sum.as_bytes())
-                    .ok_or_else(|| damaged(file, format!("no checksum: {line:?}")))?;
+                    .ok_or_else(|| damaged(file, format!("invalid checksum: {line:?}")))?;
                 let package = self.number(name);
                 let path = places.of(path.as_bytes(), name);
                 conffiles.insert(path.clone());
@@ -137,15 +137,15 @@ impl Database {
             .split(|&byte| byte == b'\n')
             .filter(|line| !line.is_empty())
         {
-            // 32 digits, a space, a space or `*` for binary, the path without its first slash.
+            // 32 digits, a space, a space or `*` (binary), and the path without its leading slash.
             let claim = line.get(..32).and_then(parse_sum).zip(line.get(34..));
             let Some((sum, path)) = claim.filter(|(_, path)| !path.is_empty()) else {
                 let line = String::from_utf8_lossy(line).into_owned();
-                return Err(damaged(file, format!("no checksum: {line:?}")));
+                return Err(damaged(file, format!("invalid checksum: {line:?}")));
             };
             let path = path.strip_prefix(b"./").unwrap_or(path);
             let path = places.of(&[b"/", path].concat(), &self.names[package]);
-            // What it was replaced by is another package's.
+            // A replaced file belongs to the replacing package.
             let owner = *self.owners.entry(path.clone()).or_insert(package);
             if owner == package && !conffiles.contains(&path) {
                 self.claims.push(Claim {
@@ -161,45 +161,43 @@ impl Database {
     }
 }
 
-/// A package's name in the lists, which may have an architecture.
+/// Returns the package name of a list, without the architecture.
 fn name_of(list: &[u8]) -> String {
     let name = String::from_utf8_lossy(list);
     name.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// The names in relations, whatever the versions.
+/// Returns the names in relations, without versions.
 fn names(depends: &str, recommends: &str) -> Vec<String> {
-    let all = depends
-        .split([',', '|'])
-        .chain(recommends.split([',', '|']));
-    let names =
-        all.filter_map(|relation| relation.split([' ', ':', '(']).find(|it| !it.is_empty()));
+    let relations = [depends, recommends].into_iter();
+    let relations = relations.flat_map(|field| field.split([',', '|']));
+    let names = relations.filter_map(|relation| {
+        let mut words = relation.split([' ', ':', '(']);
+        words.find(|word| !word.is_empty())
+    });
     names.map(str::to_owned).collect()
 }
 
-/// Every file that has states of packages.
+/// Returns every status file with its text.
 fn statuses(root: &Root<'_>) -> Result<Vec<(Vec<u8>, String)>, ScanError> {
     let mut all = Vec::new();
-    if let Some(bytes) = root.read(STATUS, LARGEST)? {
+    if let Some(bytes) = root.read(STATUS, MAX_FILE_BYTES)? {
         all.push((STATUS.to_vec(), bytes));
     }
-    let mut together = 0;
+    let mut total = 0;
     for (path, file) in root.children(STATUS_D) {
         if !path.ends_with(b".md5sums") {
-            together += file.content.size();
-            if together > LARGEST {
-                return Err(damaged(
-                    path,
-                    "with it all states are larger than any system's".to_owned(),
-                ));
+            total += file.content.size();
+            if total > MAX_FILE_BYTES {
+                let problem = "the status files are larger than any system's";
+                return Err(damaged(path, problem.to_owned()));
             }
-            all.push((path.to_vec(), root.content(path, file, LARGEST)?));
+            all.push((path.to_vec(), root.content(path, file, MAX_FILE_BYTES)?));
         }
     }
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let all = all.into_iter();
     Ok(all
-        .into_iter()
-        .map(|(path, bytes)| (path, text(bytes)))
+        .map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned()))
         .collect())
 }
 

@@ -1,6 +1,6 @@
-//! What packages have put on the disk, compared with the packages' own checksums.
+//! Integrity of packaged files: what is on the disk, compared with the checksums of the package databases.
 //!
-//! A file that is byte-identical to its package's needs no further look. One that differs was changed by somebody.
+//! A file that is byte-identical to its package's needs no further check.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,16 +11,15 @@ mod apk;
 mod database;
 mod dpkg;
 mod hash;
-mod md5;
 mod rpm;
 
 use database::Database;
 pub use database::{Package, Record};
+pub use hash::Checksum;
 use hash::checksums;
 pub(super) use hash::sums;
-pub use hash::{Algorithm, Checksum, Sum};
 
-/// Configuration that a package has at first and every other one adds its own to; accounts are
+/// Configuration files of one package that other packages add lines to. Accounts are
 /// [compared](super::undeclared) line by line.
 const SHARED: [&str; 7] = [
     "/etc/passwd",
@@ -32,53 +31,50 @@ const SHARED: [&str; 7] = [
     "/etc/shells",
 ];
 
-/// What is known of every packaged file.
+/// Result of the comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Packaged {
-    /// Files, as indices of the tree's, that are byte-identical to what their package has.
+    /// Indices of the tree's files that are byte-identical to their package's.
     pub identical: HashSet<usize>,
-    /// Files that are not, sorted by path.
+    /// Files that differ, sorted by path.
     pub modified: Vec<Modified>,
-    /// What is installed, half-installed packages included.
+    /// Installed packages, half-installed ones included.
     pub packages: Vec<Package>,
-    /// What RPM and apk keep of each.
+    /// Database records of RPM and apk packages.
     pub records: Vec<Record>,
     names: Vec<String>,
     owners: HashMap<Box<[u8]>, usize>,
 }
 
-/// A packaged file with another content than its package's.
+/// A packaged file whose content differs from its package's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Modified {
-    /// Where it is, without links on the way.
+    /// Path without symbolic links on the way.
     pub path: Box<[u8]>,
-    /// The package that has it, without architecture.
+    /// Name of the package that owns the file, without architecture.
     pub package: String,
-    /// What it has.
+    /// Checksum of the actual content.
     pub sum: Checksum,
-    /// It is configuration: meant to be changed, but by something that is declared.
+    /// Marks configuration: it may be changed, but only by something declared.
     pub conffile: bool,
 }
 
 impl Packaged {
-    /// The package that has a path without links on the way to it; its name without architecture.
-    #[must_use]
+    /// Returns the name, without architecture, of the package that owns a path without symbolic links on the way.
     pub fn owner(&self, path: &[u8]) -> Option<&str> {
         self.owners
             .get(path)
             .map(|&package| self.names[package].as_str())
     }
 
-    /// What differs, as findings; [undeclared](super::undeclared) says which of them nobody has declared.
-    #[must_use]
+    /// Returns a finding for every modified file; [undeclared](super::undeclared) drops those that are declared.
     pub fn findings(&self) -> Vec<Finding> {
         self.modified.iter().map(Modified::finding).collect()
     }
 }
 
 impl Modified {
-    /// The finding: high, for configuration medium.
-    #[must_use]
+    /// Returns a finding of high severity, or medium for configuration.
     pub fn finding(&self) -> Finding {
         let path = String::from_utf8_lossy(&self.path).into_owned();
         let (severity, what) = if self.conffile {
@@ -90,14 +86,14 @@ impl Modified {
             "modified-package-file",
             format!("modified-package-file:{path}"),
             severity,
-            format!("{what} of the package {} was changed", self.package),
+            format!("{what} of package {} was modified", self.package),
         );
         finding.evidence = format!(
-            "its {} is not the one that the package's own list of checksums has",
+            "its {} differs from the package's recorded checksum",
             self.sum.algorithm()
         );
         finding.mend = format!(
-            "find out what changed it, and reinstall {} or declare the file with `[[files]]`",
+            "find out what modified it, then reinstall {} or declare the file with `[[files]]`",
             self.package
         );
         finding.path = Some(path);
@@ -106,35 +102,30 @@ impl Modified {
     }
 }
 
-/// Reads every packaged file once, by so many threads, and compares it with what its package says.
-///
-/// # Errors
-/// The package database or a file cannot be read, or makes no sense.
-pub fn verify(root: &Root<'_>, threads: usize) -> Result<Packaged, ScanError> {
-    verify_some(root, threads, |_| true)
+/// Reads every packaged file once and compares it with its package's checksum.
+pub fn verify(root: &Root<'_>) -> Result<Packaged, ScanError> {
+    verify_some(root, |_| true)
 }
 
-/// The same of those paths alone that somebody wants to know of; the others are neither identical nor modified.
-///
-/// # Errors
-/// As for [`verify`].
+/// Verifies only the paths for which `is_wanted` holds. Other files are neither identical nor modified.
 pub fn verify_some(
     root: &Root<'_>,
-    threads: usize,
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Packaged, ScanError> {
     let database = Database::read(root)?;
     let files = root.tree().files();
-    let claims = database.claims.iter().filter(|it| is_wanted(&it.path));
-    let claims = claims.filter_map(|claim| {
-        let index = root.tree().find(&claim.path)?;
-        (files[index].kind == Kind::File).then_some((index, claim))
-    });
-    let claims: Vec<_> = claims.collect();
+    let claims = database.claims.iter();
+    let claims: Vec<_> = claims
+        .filter(|claim| is_wanted(&claim.path))
+        .filter_map(|claim| {
+            let index = root.tree().find(&claim.path)?;
+            (files[index].kind == Kind::File).then_some((index, claim))
+        })
+        .collect();
     let wanted = claims
         .iter()
         .map(|(index, claim)| (*index, claim.sum.algorithm()));
-    let sums = checksums(root, &wanted.collect(), threads)?;
+    let sums = checksums(root, &wanted.collect())?;
     let mut packaged = Packaged {
         packages: database.packages,
         records: database.records,
@@ -155,15 +146,12 @@ pub fn verify_some(
             });
         }
     }
-    // Two packages may have the same file for several architectures; one of them is enough.
-    let modified = std::mem::take(&mut packaged.modified);
-    packaged.modified = modified
-        .into_iter()
-        .filter(|it| {
-            let index = root.tree().find(&it.path);
-            index.is_none_or(|index| !packaged.identical.contains(&index))
-        })
-        .collect();
+    // Two packages may claim a file for several architectures; one match is enough.
+    let identical = &packaged.identical;
+    packaged.modified.retain(|modified| {
+        let index = root.tree().find(&modified.path);
+        index.is_none_or(|index| !identical.contains(&index))
+    });
     packaged.modified.sort();
     packaged.modified.dedup();
     Ok(packaged)

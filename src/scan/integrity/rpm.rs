@@ -1,4 +1,4 @@
-//! RPM's database: which paths packages have, with the digests of their files, in the header of each package.
+//! Paths and file checksums from RPM's package headers.
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use md5::{Digest as _, Md5};
@@ -10,12 +10,12 @@ use crate::distro::rpm::header;
 use crate::scan::inventory;
 use crate::scan::inventory::rpm::{self, Header};
 
-/// Flags and states of files: `rpmfiles.h`.
+/// `RPMFILE_CONFIG` and `RPMFILE_STATE_NORMAL` of `rpmfiles.h`.
 const CONFIG: u32 = 1;
 const NORMAL: u8 = 0;
 
-/// What of a header stays the same while a package is installed; the others are states and times.
-const LASTING: [u32; 10] = [
+/// Tags that stay the same while a package is installed; the others hold states and times.
+const LASTING_TAGS: [u32; 10] = [
     header::DIRECTORIES,
     header::BASE_NAMES,
     header::DIRECTORY_INDICES,
@@ -28,7 +28,7 @@ const LASTING: [u32; 10] = [
     header::AFTER_REMOVAL,
 ];
 
-/// Reads it; a tree without RPM has nothing in it.
+/// Adds RPM's packages, if the tree has any.
 pub fn read<'a>(
     root: &Root<'a>,
     database: &mut Database,
@@ -41,13 +41,10 @@ pub fn read<'a>(
             return Ok(()); // a key
         };
         database.add_header(path, header, &package, places);
-        let both = [header::REQUIRES, header::RECOMMENDS];
-        database.text += relations.add(
-            header.texts(header::PROVIDES).map(str::to_owned),
-            both.iter()
-                .flat_map(|tag| header.texts(*tag))
-                .map(str::to_owned),
-        );
+        let provided = header.texts(header::PROVIDES);
+        let needed = [header::REQUIRES, header::RECOMMENDS].into_iter();
+        let needed = needed.flat_map(|tag| header.texts(tag));
+        database.text += relations.add(provided.map(str::to_owned), needed.map(str::to_owned));
         database.packages.push(Package {
             name: package.name,
             version: package.version,
@@ -72,13 +69,13 @@ impl Database {
             None | Some(1) => Some(Algorithm::Md5),
             Some(2) => Some(Algorithm::Sha1),
             Some(8) => Some(Algorithm::Sha256),
-            // Nobody has packages with one of these; their files are neither unchanged nor changed.
+            // Not used in practice; such files are neither verified nor modified.
             Some(_) => None,
         };
         let package = self.number(&of.name);
         header.entries(&mut |entry| {
             let path = places.resolve(entry.path.as_bytes());
-            // A file that another package has replaced is that one's.
+            // A replaced file belongs to the replacing package.
             if entry.state != NORMAL {
                 self.owners.entry(path).or_insert(package);
                 return;
@@ -99,7 +96,7 @@ impl Database {
             }
         });
         let mut md5 = Md5::new();
-        for tag in LASTING {
+        for tag in LASTING_TAGS {
             let bytes = header.bytes(tag).unwrap_or_default();
             md5.update((bytes.len() as u64).to_be_bytes());
             md5.update(bytes);

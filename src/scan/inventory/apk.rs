@@ -1,37 +1,34 @@
-//! Alpine's database: `P:name`, `V:version`, `o:origin` and so on, with a blank line behind each package.
+//! Alpine's package database: lines of `P:name`, `V:version`, `o:origin` and so on, with a blank line after each package.
 
 use super::{Manager, Package};
 use crate::scan::root::shown;
 use crate::scan::{Root, ScanError};
 
-/// All packages of Alpine together have a database of this size.
-const MOST: u64 = 256 << 20;
+/// Size of a database with all packages of Alpine.
+const MAX_DATABASE_BYTES: u64 = 256 << 20;
+/// Linux's limit, `PATH_MAX`.
+const MAX_PATH_BYTES: usize = 4096;
 
-/// No system has a longer path.
-const MOST_PATH: usize = 4096;
+/// Paths of the database; the second since the merge of `/lib` into `/usr/lib`.
+pub const PATHS: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/installed"];
 
-/// Where it is; the second since the merge of `/lib` into `/usr/lib`.
-pub const PLACES: [&[u8]; 2] = [b"/lib/apk/db/installed", b"/usr/lib/apk/db/installed"];
-
-/// Every installed package; `None` without a database.
+/// Reads the installed packages; `None` without a database.
 pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     Ok(database(root)?.map(|database| database.packages))
 }
 
-/// The database and what it was read from.
+/// Alpine's database with its text.
 pub struct Database {
-    /// Where it is.
     pub path: &'static [u8],
-    /// All of it.
     pub text: String,
-    /// One for each paragraph.
+    /// Packages in the order of the paragraphs.
     pub packages: Vec<Package>,
 }
 
 /// Reads the database; `None` without one.
 pub fn database(root: &Root<'_>) -> Result<Option<Database>, ScanError> {
-    for path in PLACES {
-        if let Some(bytes) = root.read(path, MOST)? {
+    for path in PATHS {
+        if let Some(bytes) = root.read(path, MAX_DATABASE_BYTES)? {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let packages = parse(&text).map_err(|problem| ScanError::Damaged {
                 path: shown(path),
@@ -47,15 +44,15 @@ pub fn database(root: &Root<'_>) -> Result<Option<Database>, ScanError> {
     Ok(None)
 }
 
-/// The paragraphs of a database: one for each of its packages.
+/// Splits a database into the paragraphs of its packages.
 pub fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
     let paragraphs = text.split("\n\n");
-    paragraphs.filter(|it| !it.trim_ascii().is_empty())
+    paragraphs.filter(|paragraph| !paragraph.trim_ascii().is_empty())
 }
 
 fn parse(text: &str) -> Result<Vec<Package>, String> {
     if !text.is_empty() && !text.ends_with('\n') {
-        return Err("it is cut short".to_owned());
+        return Err("truncated file".to_owned());
     }
     let mut packages = Vec::new();
     for paragraph in paragraphs(text) {
@@ -63,8 +60,8 @@ fn parse(text: &str) -> Result<Vec<Package>, String> {
             let mut lines = paragraph.lines();
             lines.find_map(|line| line.strip_prefix(letter)?.strip_prefix(':'))
         };
-        let name = field('P').ok_or("a package has no name")?;
-        let version = field('V').ok_or_else(|| format!("{name} has no version"))?;
+        let name = field('P').ok_or("package without a name")?;
+        let version = field('V').ok_or_else(|| format!("package {name} has no version"))?;
         packages.push(Package {
             manager: Manager::Apk,
             name: name.to_owned(),
@@ -81,13 +78,12 @@ fn parse(text: &str) -> Result<Vec<Package>, String> {
 
 /// A file of a package.
 pub struct Entry<'a> {
-    /// Where it is, with the slash before it.
     pub path: String,
-    /// Its checksum, where the database has one.
+    /// Encoded checksum, if recorded.
     pub sum: Option<&'a str>,
 }
 
-/// Every file that a part of the database has.
+/// Returns every file in a part of the database.
 pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
     let mut directory = "";
     let mut lines = text.lines().peekable();
@@ -100,10 +96,10 @@ pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
             let Some(name) = line.strip_prefix("R:") else {
                 continue;
             };
-            if directory.len() + name.len() > MOST_PATH {
+            if directory.len() + name.len() > MAX_PATH_BYTES {
                 continue;
             }
-            // What a file has follows it, in lines with small letters but for the checksum.
+            // A file's attributes and checksum follow its name.
             let mut sum = None;
             while let Some(line) =
                 lines.next_if(|line| line.starts_with("a:") || line.starts_with("Z:"))
@@ -137,7 +133,7 @@ mod tests {
         assert_eq!(musl.source, "musl");
         assert_eq!(
             entries(DATABASE)
-                .map(|it| (it.path, it.sum))
+                .map(|entry| (entry.path, entry.sum))
                 .collect::<Vec<_>>(),
             [("/usr/lib/libcrypto.so.3".to_owned(), Some("Q1"))]
         );
@@ -146,9 +142,9 @@ mod tests {
     #[test]
     fn a_database_that_is_cut_short_is_an_error() {
         for (text, problem) in [
-            (&DATABASE[..15], "it is cut short"),
-            (&DATABASE[..20], "libcrypto3 has no version"),
-            ("C:Q1\n", "a package has no name"),
+            (&DATABASE[..15], "truncated file"),
+            (&DATABASE[..20], "package libcrypto3 has no version"),
+            ("C:Q1\n", "package without a name"),
         ] {
             assert_eq!(parse(text).unwrap_err(), problem, "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! dpkg's database: the status file, and one file for each package in images without dpkg (`status.d`).
+//! dpkg's database: the status file, or one file per package in images without dpkg (`status.d`).
 
 use std::collections::HashSet;
 
@@ -7,31 +7,31 @@ use crate::distro::debian::control::{self, Paragraph};
 use crate::scan::root::shown;
 use crate::scan::{Root, ScanError};
 
-/// All packages of Debian together have a status of this size.
-const MOST: u64 = 256 << 20;
+/// Size of a status file with all packages of Debian.
+const MAX_STATUS_BYTES: u64 = 256 << 20;
 
 const STATUS: &[u8] = b"/var/lib/dpkg/status";
-const PIECES: &[u8] = b"/var/lib/dpkg/status.d";
+const STATUS_D: &[u8] = b"/var/lib/dpkg/status.d";
 pub const INFO: &[u8] = b"/var/lib/dpkg/info";
 
-/// Every package whose files are on the disk in any way; `None` without a database.
+/// Reads the packages whose files are on the disk, in any state; `None` without a database.
 pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     let (mut packages, mut found) = (Vec::new(), false);
-    if let Some(bytes) = root.read(STATUS, MOST)? {
+    if let Some(bytes) = root.read(STATUS, MAX_STATUS_BYTES)? {
         found = true;
         let text = String::from_utf8_lossy(&bytes);
         let known = parse(&text, "", &mut packages).map_err(|problem| damaged(STATUS, problem))?;
-        all_are_known(root, &known)?;
+        check_complete(root, &known)?;
     }
-    if let Some(directory) = root.resolve(PIECES) {
+    if let Some(directory) = root.resolve(STATUS_D) {
         for (path, file) in root.children(&directory) {
             if path.ends_with(b".md5sums") || file.kind != crate::disk::read::Kind::File {
                 continue;
             }
             found = true;
-            let bytes = root.content(path, file, MOST)?;
+            let bytes = root.content(path, file, MAX_STATUS_BYTES)?;
             let text = String::from_utf8_lossy(&bytes);
-            // What is here is installed; there is no program that would say so.
+            // Every package here is installed; no program records a state.
             parse(&text, "install ok installed", &mut packages)
                 .map_err(|problem| damaged(path, problem))?;
         }
@@ -46,31 +46,31 @@ fn damaged(path: &[u8], problem: String) -> ScanError {
     }
 }
 
-/// Adds the packages of a status; the answer is the names of all that it mentions. Whatever makes dpkg refuse the file
-/// is an error here too, because a file that was cut short must not pass for one with fewer packages.
+/// Adds the packages of a status file and returns all names that it mentions. A file that dpkg rejects is an error here,
+/// too: a truncated file must not pass for one with fewer packages.
 fn parse<'t>(
     text: &'t str,
     default: &str,
     packages: &mut Vec<Package>,
 ) -> Result<HashSet<&'t str>, String> {
     if !text.is_empty() && !text.ends_with('\n') {
-        return Err("it is cut short".to_owned());
+        return Err("truncated file".to_owned());
     }
     let mut known = HashSet::new();
     for paragraph in control::paragraphs(text) {
         let name = paragraph.field("Package").filter(|name| !name.is_empty());
-        let name = name.ok_or("a paragraph has no field Package")?;
+        let name = name.ok_or("paragraph without a Package field")?;
         known.insert(name);
         let status = paragraph.field("Status").unwrap_or(default);
-        if is_there(status) {
+        if is_on_disk(status) {
             let package = package(&paragraph, name, status);
-            packages.push(package.ok_or_else(|| format!("{name} has no version"))?);
+            packages.push(package.ok_or_else(|| format!("package {name} has no version"))?);
         }
     }
     Ok(known)
 }
 
-fn is_there(status: &str) -> bool {
+fn is_on_disk(status: &str) -> bool {
     let state = status.split_ascii_whitespace().nth(2);
     !matches!(state, None | Some("not-installed" | "config-files"))
 }
@@ -103,8 +103,8 @@ fn package(paragraph: &Paragraph<'_>, name: &str, status: &str) -> Option<Packag
     })
 }
 
-/// A status that was cut short between two paragraphs looks whole; the lists of files beside it still show what is missing.
-fn all_are_known(root: &Root<'_>, known: &HashSet<&str>) -> Result<(), ScanError> {
+/// Compares the status with the file lists beside it, which reveal a file truncated between two paragraphs.
+fn check_complete(root: &Root<'_>, known: &HashSet<&str>) -> Result<(), ScanError> {
     let Some(directory) = root.resolve(INFO) else {
         return Ok(());
     };
@@ -115,7 +115,7 @@ fn all_are_known(root: &Root<'_>, known: &HashSet<&str>) -> Result<(), ScanError
         let name = String::from_utf8_lossy(name);
         let name = name.split(':').next().unwrap_or_default();
         if !known.contains(name) {
-            let problem = format!("it does not know {name}, whose list of files is there");
+            let problem = format!("package {name} is missing, but its file list exists");
             return Err(damaged(STATUS, problem));
         }
     }

@@ -1,5 +1,4 @@
-//! What an inventory makes of bytes that may be anything: what fuzzers and the soak drive. Each answers whether they could be
-//! read; the targets for cargo-fuzz in `tests/fuzz` are one line each.
+//! Entry points of the fuzz targets in `tests/fuzz` and of `make soak`. Each returns whether the bytes were accepted.
 
 use super::{read, rpm};
 use crate::disk::read::{
@@ -8,62 +7,62 @@ use crate::disk::read::{
 use crate::disk::tree::{Content, File, Tree};
 use crate::scan::{Root, integrity};
 
-/// The status file of dpkg.
+/// Reads a status file of dpkg.
 #[must_use]
 pub fn status(bytes: &[u8]) -> bool {
-    alone("/var/lib/dpkg/status", bytes)
+    has_packages("/var/lib/dpkg/status", bytes)
 }
 
-/// Alpine's database.
+/// Reads Alpine's package database.
 #[must_use]
 pub fn apk(bytes: &[u8]) -> bool {
-    alone("/lib/apk/db/installed", bytes)
+    has_packages("/lib/apk/db/installed", bytes)
 }
 
-/// RPM's database, which is one of `SQLite`.
+/// Reads RPM's database, a `SQLite` file.
 #[must_use]
 pub fn sqlite(bytes: &[u8]) -> bool {
-    alone("/var/lib/rpm/rpmdb.sqlite", bytes)
+    has_packages("/var/lib/rpm/rpmdb.sqlite", bytes)
 }
 
-/// The header of one package in it.
+/// Reads an RPM package header.
 #[must_use]
 pub fn header(bytes: &[u8]) -> bool {
     rpm::of_header(bytes).is_some()
 }
 
-/// A program, which may say what it was made from.
+/// Reads the build information of an executable.
 #[must_use]
 pub fn program(bytes: &[u8]) -> bool {
-    says_something("/usr/local/bin/program", bytes)
+    has_language_package("/usr/local/bin/program", bytes)
 }
 
-/// What a Python package says of itself.
+/// Reads the metadata of a Python package.
 #[must_use]
 pub fn python(bytes: &[u8]) -> bool {
-    says_something("/x.dist-info/METADATA", bytes)
+    has_language_package("/x.dist-info/METADATA", bytes)
 }
 
-/// What an npm package says of itself.
+/// Reads the metadata of an npm package.
 #[must_use]
 pub fn npm(bytes: &[u8]) -> bool {
-    says_something("/node_modules/x/package.json", bytes)
+    has_language_package("/node_modules/x/package.json", bytes)
 }
 
-fn alone(path: &str, bytes: &[u8]) -> bool {
+fn has_packages(path: &str, bytes: &[u8]) -> bool {
     let tree = tree(path, bytes);
     let root = Root::new(&tree, &Nothing);
-    // The paths and checksums in it are another reader's.
-    let verified = integrity::verify(&root, 1).is_ok();
+    // Paths and checksums are parsed by another reader.
+    let verified = integrity::verify(&root).is_ok();
     verified && read(&root).is_ok_and(|found| !found.packages.is_empty())
 }
 
-fn says_something(path: &str, bytes: &[u8]) -> bool {
+fn has_language_package(path: &str, bytes: &[u8]) -> bool {
     let tree = tree(path, bytes);
     read(&Root::new(&tree, &Nothing)).is_ok_and(|found| !found.language.is_empty())
 }
 
-/// One file in its directories.
+/// Builds a tree of one file and its directories.
 fn tree(path: &str, bytes: &[u8]) -> Tree {
     let mut tree = Tree::default();
     for (end, _) in path.match_indices('/') {
@@ -93,14 +92,14 @@ fn file(kind: Kind, content: Content) -> File {
     }
 }
 
-/// A file system that has nothing: all there is is in the tree.
+/// An empty file system: all content is in the tree.
 struct Nothing;
 
 impl Nothing {
     fn none<T>() -> Result<T, ReadError> {
         Err(ReadError::Damaged {
             part: "file system",
-            problem: "there is none".to_owned(),
+            problem: "empty".to_owned(),
         })
     }
 }
@@ -133,23 +132,12 @@ impl FileSystem for Nothing {
 mod tests {
     use super::super::{language, rpm};
     use super::*;
-    use crate::scan::testing::{reference, soak};
-
-    /// What Debian's dpkg has really written, from the reference data or from this machine.
-    fn real_status() -> Vec<u8> {
-        let places = [
-            reference("debian12-docker/root/var/lib/dpkg/status"),
-            Some("/var/lib/dpkg/status".into()),
-        ];
-        let mut read = places.into_iter().flatten().map(std::fs::read);
-        read.find_map(Result::ok).unwrap_or_else(|| {
-            b"Package: hello\nStatus: install ok installed\nVersion: 2.10-3\n".to_vec()
-        })
-    }
+    use crate::scan::testing::{soak, test_data};
 
     #[test]
     fn damaged_databases_of_packages_give_packages_or_an_error() {
-        soak("dpkg status", &real_status(), status);
+        let real = std::fs::read(test_data("dpkg/debian12.status")).unwrap();
+        soak("dpkg status", &real, status);
         let paragraph = "C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\no:musl\nF:lib\nR:ld.so\n\n";
         soak("apk", paragraph.repeat(9).as_bytes(), apk);
         soak("rpm database", &rpm::tests::sample(), sqlite);

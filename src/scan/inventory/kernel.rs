@@ -1,10 +1,10 @@
-//! Which kernel boots, by what the boot loader was told.
+//! The kernel that boots, according to the boot loader's configuration.
 
 use crate::distro::debian::version::Version;
 use crate::scan::{Root, ScanError};
 
-/// A boot menu is far smaller.
-const MOST: u64 = 4 << 20;
+/// Far larger than any boot menu.
+const MAX_MENU_BYTES: u64 = 4 << 20;
 const MENUS: [&str; 3] = [
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",
@@ -12,10 +12,11 @@ const MENUS: [&str; 3] = [
 ];
 const PREFIX: &str = "vmlinuz-";
 
-/// The release of the kernel that boots: the first of the boot menu, else what `/vmlinuz` leads to, else the newest.
+/// Returns the release of the kernel that boots: the first of the boot menu, else the target of `/vmlinuz`, else the
+/// newest.
 pub fn boots(root: &Root<'_>) -> Result<Option<String>, ScanError> {
     for menu in MENUS {
-        if let Some(bytes) = root.read(menu.as_bytes(), MOST)?
+        if let Some(bytes) = root.read(menu.as_bytes(), MAX_MENU_BYTES)?
             && let Some(first) = first_of_menu(&String::from_utf8_lossy(&bytes))
         {
             return Ok(Some(first));

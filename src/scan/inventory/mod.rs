@@ -1,5 +1,5 @@
-//! What is installed on a disk, by its own records: the packages of dpkg, rpm and apk, the packages of languages that
-//! none of them owns, and which kernel boots.
+//! Inventory of a disk, from its own records: packages of dpkg, rpm and apk, language packages that none of them owns,
+//! and the kernel that boots.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use super::{Root, ScanError};
 
 pub(super) mod apk;
 mod dpkg;
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod kernel;
 mod language;
@@ -18,125 +19,122 @@ pub(crate) mod support;
 #[cfg(test)]
 mod tests;
 
-/// Everything that is installed; kept as a blob, so that a later scan needs no disk.
+/// Installed software; stored as a blob for later scans without the disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inventory {
-    /// What `os-release` says, where there is one.
+    /// Distribution and release, from `os-release`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
-    /// What the system's package manager has, in the order of its database.
+    /// System packages, in the order of the package database.
     pub packages: Vec<Package>,
-    /// Packages of languages that no system package owns, sorted by path.
+    /// Language packages that no system package owns, sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub language: Vec<Language>,
-    /// The kernel that boots, as in `6.1.0-28-amd64`.
+    /// Release of the kernel that boots, as in `6.1.0-28-amd64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boots: Option<String>,
-    /// What the image's own `debian-security-support` says of its packages.
+    /// Entries of the image's `debian-security-support` lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub support: Vec<Support>,
 }
 
-/// Which system it is.
+/// Distribution and release of a system.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// `ID`, as in `debian`.
     pub id: String,
-    /// `VERSION_ID`, as in `12`; empty for a rolling release.
+    /// `VERSION_ID`, as in `12`; empty for rolling releases.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// `VERSION_CODENAME`, as in `bookworm`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub codename: String,
-    /// `ID_LIKE`: what it is made from, nearest first.
+    /// `ID_LIKE`: parent distributions, closest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub like: Vec<String>,
 }
 
-/// A package of the system.
+/// A package of the distribution.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// Whose database it is in.
+    /// Package manager whose database has it.
     pub manager: Manager,
-    /// Its name.
+    /// Name of the package.
     pub name: String,
-    /// Its version, with its epoch where it has one.
+    /// Version, including the epoch.
     pub version: String,
-    /// Its architecture; empty where the database has none.
+    /// Architecture; empty if the database has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub architecture: String,
-    /// The source package that it was made from; its own name for want of one.
+    /// Source package; the package's own name if the database has none.
     pub source: String,
-    /// The version of that source package.
+    /// Version of the source package.
     pub source_version: String,
-    /// The database's own word for how far it is installed, where it is not simply `install ok installed`.
+    /// Installation state as the database has it, unless `install ok installed`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub status: String,
-    /// Its licence, where the database has it (rpm and apk).
+    /// Licence, if the database has it (rpm and apk).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub license: String,
 }
 
-/// A package manager of a system.
+/// A system's package manager.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Manager {
-    /// Debian and what is made from it.
+    /// Debian and its derivatives.
     Dpkg,
-    /// Red Hat and what is made from it, SUSE.
+    /// Red Hat and derivatives, SUSE.
     Rpm,
-    /// Alpine.
+    /// Alpine Linux and its derivatives.
     Apk,
 }
 
-/// A package of a language.
+/// A package of a programming language.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Language {
-    /// Where it says so: absolute in the image.
+    /// Absolute path of its metadata or executable.
     pub path: String,
-    /// The language's registry as package URLs name it: `pypi`, `npm`, `golang`, `cargo`.
+    /// Package URL type of its registry: `pypi`, `npm`, `golang` or `cargo`.
     pub kind: String,
-    /// Its name.
+    /// Name of the package.
     pub name: String,
-    /// Its version.
+    /// Version of the package.
     pub version: String,
-    /// Its licence, where it says one.
+    /// Licence that the metadata states.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub license: String,
 }
 
-/// A source package that the distribution does not, or not fully, mend any more.
+/// A source package with ended or limited support.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Support {
-    /// The source package; `.*` at its end stands for anything.
+    /// Source package; a trailing `.*` matches any suffix.
     pub source: String,
-    /// The last version that was mended and the day when that ended; `None` where support is only limited.
+    /// End of support; `None` if support is only limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
-    /// Why, in the distribution's words.
+    /// Reason given by the distribution.
     pub reason: String,
 }
 
-/// The end of a package's support.
+/// End of a package's support.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ended {
-    /// The last version that was mended.
+    /// Last version that was supported.
     pub version: String,
-    /// The day, as in `2026-06-12`.
+    /// Date, as in `2026-06-12`.
     pub day: String,
 }
 
-/// Reads what is installed.
-///
-/// # Errors
-/// A database cannot be read, is damaged, or is missing in a tree that plainly is a system with one.
-pub fn read(root: &Root<'_>) -> Result<Inventory, ScanError> {
+/// Reads the inventory. A package database that is missing in a system that must have one is an error.
+pub(crate) fn read(root: &Root<'_>) -> Result<Inventory, ScanError> {
     let release = os_release::read(root)?;
     let mut owners = Vec::new();
     let mut packages = Vec::new();
@@ -152,7 +150,7 @@ pub fn read(root: &Root<'_>) -> Result<Inventory, ScanError> {
         packages.extend(found);
     }
     if packages.is_empty() {
-        must_have_none(root, release.as_ref())?;
+        check_without_packages(root, release.as_ref())?;
     }
     Ok(Inventory {
         language: language::read(root, &owners)?,
@@ -166,7 +164,7 @@ pub fn read(root: &Root<'_>) -> Result<Inventory, ScanError> {
 /// Reads one package manager's database; `None` where there is none.
 type Reader = fn(&Root<'_>) -> Result<Option<Vec<Package>>, ScanError>;
 
-/// Systems by their `ID` and `ID_LIKE`, with the file that says the same and the database that must be there.
+/// Distributions by `ID` and `ID_LIKE`, with a file that identifies them and the package database they must have.
 const SYSTEMS: [(&[&str], &str, &str); 3] = [
     (
         &["debian", "ubuntu"],
@@ -190,8 +188,8 @@ const SYSTEMS: [(&[&str], &str, &str); 3] = [
     (&["alpine"], "/etc/alpine-release", "/lib/apk/db/installed"),
 ];
 
-/// A tree that says of itself what it is has packages; that none are found shows that the database is gone.
-fn must_have_none(root: &Root<'_>, release: Option<&Release>) -> Result<(), ScanError> {
+/// Fails for a tree without packages that identifies itself as a distribution: its database is missing.
+fn check_without_packages(root: &Root<'_>, release: Option<&Release>) -> Result<(), ScanError> {
     for (names, file, database) in SYSTEMS {
         let named = release.is_some_and(|release| {
             names.contains(&release.id.as_str())
@@ -203,7 +201,7 @@ fn must_have_none(root: &Root<'_>, release: Option<&Release>) -> Result<(), Scan
         if named || root.get(file.as_bytes()).is_some() {
             return Err(ScanError::Damaged {
                 path: PathBuf::from(database),
-                problem: "the database of packages is missing or has no packages, in a system that has some".to_owned(),
+                problem: "the package database is missing or empty".to_owned(),
             });
         }
     }

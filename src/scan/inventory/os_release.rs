@@ -1,15 +1,15 @@
-//! `os-release`: which system it is.
+//! `os-release`: distribution and release of a system.
 
 use super::Release;
 use crate::scan::{Root, ScanError};
 
-/// Far more than any distribution writes.
-const MOST: u64 = 64 << 10;
+/// Far larger than any distribution's file.
+const MAX_BYTES: u64 = 64 << 10;
 
-/// What the first of the two places says.
+/// Reads the first existing file.
 pub fn read(root: &Root<'_>) -> Result<Option<Release>, ScanError> {
     for path in ["/etc/os-release", "/usr/lib/os-release"] {
-        if let Some(bytes) = root.read(path.as_bytes(), MOST)? {
+        if let Some(bytes) = root.read(path.as_bytes(), MAX_BYTES)? {
             return Ok(Some(parse(&String::from_utf8_lossy(&bytes))));
         }
     }
@@ -22,7 +22,7 @@ fn parse(text: &str) -> Release {
         let Some((name, value)) = line.trim_ascii().split_once('=') else {
             continue;
         };
-        // Shell words; one that is cut short is taken as it stands.
+        // Shell words; an unterminated one is used as it is.
         let value = shlex::split(value).map_or_else(|| value.to_owned(), |words| words.join(" "));
         match name {
             "ID" => release.id = value.to_ascii_lowercase(),

@@ -1,24 +1,23 @@
-//! Which packages a release does not, or not fully, mend: the lists of Debian's package `debian-security-support`.
+//! Packages with ended or limited support: the lists of Debian's package `debian-security-support`.
 
 use super::{Ended, Release, Support};
 use crate::scan::{Root, ScanError};
 
 const DIRECTORY: &str = "/usr/share/debian-security-support";
 /// The lists have a few dozen lines.
-const MOST: u64 = 1 << 20;
+const MAX_LIST_BYTES: u64 = 1 << 20;
 
-/// What a name of such a list says that it is.
+/// Kind of a list, by its file name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum List {
-    /// Support has ended, in the release of this number.
+    /// Ended support in this release.
     Ended(String),
-    /// Support is limited, in every release or in the one of this number.
+    /// Limited support in this release, or in all.
     Limited(Option<String>),
 }
 
 impl List {
-    /// The list that a file of this name is.
-    #[must_use]
+    /// Returns the kind of the file `name`, or `None` for any other file.
     pub fn of(name: &str) -> Option<Self> {
         if let Some(release) = name.strip_prefix("security-support-ended.deb") {
             return Some(Self::Ended(release.to_owned()));
@@ -30,8 +29,7 @@ impl List {
         }
     }
 
-    /// What is in it. Lines that cannot be understood are passed over, as the package itself does.
-    #[must_use]
+    /// Parses a list. Invalid lines are skipped, as the package itself does.
     pub fn parse(&self, text: &str) -> Vec<Support> {
         let lines = text.lines().map(str::trim_ascii);
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -55,15 +53,14 @@ fn ended(line: &str) -> Option<Support> {
     let (source, rest) = word(line);
     let (version, rest) = word(rest);
     let (day, reason) = word(rest);
-    Some(Support {
+    (!day.is_empty()).then(|| Support {
         source: source.to_owned(),
-        ended: (!day.is_empty()).then(|| Ended {
+        ended: Some(Ended {
             version: version.to_owned(),
             day: day.to_owned(),
         }),
         reason: reason.to_owned(),
     })
-    .filter(|support| support.ended.is_some())
 }
 
 fn limited(line: &str) -> Support {
@@ -76,9 +73,8 @@ fn limited(line: &str) -> Support {
 }
 
 impl Support {
-    /// Whether it is about this source package. `.*` at the end stands for anything, as in Debian's lists.
-    #[must_use]
-    pub fn is_of(&self, source: &str) -> bool {
+    /// Returns whether the entry covers this source package.
+    pub(crate) fn is_of(&self, source: &str) -> bool {
         match self.source.strip_suffix(".*") {
             Some(start) => source.starts_with(start),
             None => self.source == source,
@@ -86,10 +82,7 @@ impl Support {
     }
 }
 
-/// The lists that the image itself has for its release.
-///
-/// # Errors
-/// They cannot be read.
+/// Reads the image's own lists for its release.
 pub fn read(root: &Root<'_>, release: Option<&Release>) -> Result<Vec<Support>, ScanError> {
     let Some(release) = release.filter(|release| release.id == "debian") else {
         return Ok(Vec::new());
@@ -102,7 +95,9 @@ pub fn read(root: &Root<'_>, release: Option<&Release>) -> Result<Vec<Support>, 
         format!("security-support-limited.deb{number}"),
     ] {
         let path = format!("{DIRECTORY}/{name}");
-        if let (Some(bytes), Some(list)) = (root.read(path.as_bytes(), MOST)?, List::of(&name)) {
+        if let (Some(bytes), Some(list)) =
+            (root.read(path.as_bytes(), MAX_LIST_BYTES)?, List::of(&name))
+        {
             all.extend(list.parse(&String::from_utf8_lossy(&bytes)));
         }
     }

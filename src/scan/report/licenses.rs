@@ -1,15 +1,15 @@
-//! Licences of packages: what their databases say, and Debian's machine-readable copyright files.
+//! Licences of packages, from package databases and Debian's machine-readable copyright files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scan::inventory::{Inventory, Manager};
 use crate::scan::{Root, ScanError};
 
-/// The largest copyright file of Debian (Chromium's, Linux's) is a few MiB.
-const MOST: u64 = 16 << 20;
-/// More different licences than this say nothing any more.
-const MOST_LICENSES: usize = 64;
-/// Debian's short names (`copyright-format/1.0`) whose SPDX identifiers are others.
+/// The largest copyright files of Debian (Chromium's, Linux's) have a few MiB.
+const MAX_COPYRIGHT_BYTES: u64 = 16 << 20;
+/// A longer list of licences is meaningless.
+const MAX_LICENSES: usize = 64;
+/// SPDX identifiers of Debian's short names (`copyright-format/1.0`).
 const SPDX: [(&str, &str); 30] = [
     ("Apache-2", "Apache-2.0"),
     ("Apache-2.0", "Apache-2.0"),
@@ -43,13 +43,10 @@ const SPDX: [(&str, &str); 30] = [
     ("Zlib", "Zlib"),
 ];
 
-/// Names of licences, by package; sorted.
+/// Licence names by package, sorted.
 pub type Licenses = BTreeMap<String, BTreeSet<String>>;
 
-/// Reads the licences of the packages of an inventory. A package without a file that machines read has none here.
-///
-/// # Errors
-/// A copyright file cannot be read.
+/// Reads the licences of the packages of an inventory. Packages without a machine-readable copyright file are left out.
 pub fn read(root: &Root<'_>, inventory: &Inventory) -> Result<Licenses, ScanError> {
     let mut licenses = Licenses::new();
     for package in &inventory.packages {
@@ -58,7 +55,9 @@ pub fn read(root: &Root<'_>, inventory: &Inventory) -> Result<Licenses, ScanErro
             names.insert(package.license.clone());
         } else if package.manager == Manager::Dpkg {
             let path = format!("/usr/share/doc/{}/copyright", package.name);
-            let text = root.read(path.as_bytes(), MOST)?.unwrap_or_default();
+            let text = root
+                .read(path.as_bytes(), MAX_COPYRIGHT_BYTES)?
+                .unwrap_or_default();
             names = of_copyright(&String::from_utf8_lossy(&text));
         }
         if !names.is_empty() {
@@ -68,8 +67,7 @@ pub fn read(root: &Root<'_>, inventory: &Inventory) -> Result<Licenses, ScanErro
     Ok(licenses)
 }
 
-/// The SPDX identifier of a licence that goes by this name in Debian.
-#[must_use]
+/// Returns the SPDX identifier of a licence by its Debian name.
 pub fn spdx(name: &str) -> Option<&'static str> {
     let found = SPDX
         .iter()
@@ -77,7 +75,7 @@ pub fn spdx(name: &str) -> Option<&'static str> {
     found.map(|(_, id)| *id)
 }
 
-/// The licences of the fields `License` of a copyright file, choices and exceptions taken apart.
+/// Returns the licences of the `License` fields of a copyright file, with choices split.
 fn of_copyright(text: &str) -> BTreeSet<String> {
     let machine_readable = text.lines().next().is_some_and(|line| {
         let field = line
@@ -93,10 +91,10 @@ fn of_copyright(text: &str) -> BTreeSet<String> {
         name.eq_ignore_ascii_case("license").then_some(value)
     });
     let names = fields.flat_map(names);
-    names.take(MOST_LICENSES).collect()
+    names.take(MAX_LICENSES).collect()
 }
 
-/// `GPL-2+ or Artistic, and Expat` is three; what comes `with` an exception keeps it.
+/// Splits a field: `GPL-2+ or Artistic, and Expat` names three licences. Exceptions (`with`) stay with their licence.
 fn names(field: &str) -> Vec<String> {
     let (mut names, mut name) = (Vec::new(), Vec::new());
     for word in field.split_whitespace() {

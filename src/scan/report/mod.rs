@@ -1,4 +1,4 @@
-//! A scan for people and for programs.
+//! Reports of a scan, as text and JSON.
 
 pub(crate) mod licenses;
 pub mod policy;
@@ -6,72 +6,74 @@ pub(crate) mod purl;
 pub(crate) mod sarif;
 pub mod sbom;
 pub(crate) mod vex;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::policy::{Judged, Kind, Verdict};
+use self::policy::{Judged, Kind, Verdict};
 use super::run::{Check, Scanned};
 use super::{Finding, Severity, State};
 use crate::digest::Digest;
 use crate::time::Timestamp;
+use crate::ui::text::{counted, terminal_safe};
 
-/// Name and version of the form of reports.
+/// Name and version of the JSON format.
 pub const SCHEMA: &str = "karat.scan/1";
-/// Vulnerabilities that are named for each package; `--json` has them all.
-const MOST_NAMED: usize = 4;
+/// Vulnerabilities named per package in the text; JSON has all.
+const MAX_NAMED: usize = 4;
 
-/// What was scanned with what, and what became of it.
+/// Judged result of a scan.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// What was scanned.
+    /// Scanned image, file or directory.
     pub subject: Subject,
-    /// Checks that were made.
+    /// Checks that were run.
     pub checks: Vec<Check>,
-    /// Checks that were not, and why.
+    /// Skipped checks, with the reasons.
     pub left_out: Vec<LeftOut>,
-    /// The database of vulnerabilities, where one was used.
+    /// Vulnerability database, if used.
     pub database: Option<DatabaseFacts>,
-    /// Packages that were looked at.
+    /// Number of packages that were checked.
     pub packages: usize,
-    /// What was found.
+    /// Findings with the policy's decisions.
     pub findings: Vec<Judged>,
 }
 
-/// What was scanned.
+/// Scanned image, file or directory.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
-    /// The file or directory that was given, or the image's name.
+    /// Given path, or name of the image.
     pub name: String,
-    /// The manifest's id, for an image of the store.
+    /// Manifest id of an image of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The image file's digest, where it is known.
+    /// Digest of the image file, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
 
-/// A check that was not made.
+/// A check that did not run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftOut {
-    /// The check.
+    /// Check that did not run.
     pub check: Check,
-    /// Why.
+    /// Reason for skipping it.
     pub because: String,
 }
 
-/// Which database was used.
+/// Identity of the vulnerability database.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseFacts {
-    /// Its digest.
+    /// SHA-256 of its contents.
     pub digest: String,
-    /// When its newest record was changed.
+    /// Modification date of the newest record.
     pub date: Timestamp,
-    /// Its records.
+    /// Number of records it holds.
     pub records: u64,
 }
 
@@ -79,65 +81,59 @@ pub struct DatabaseFacts {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Json {
-    /// Always [`SCHEMA`].
+    /// Format name, always [`SCHEMA`].
     pub schema: String,
-    /// Version of karat.
+    /// Version of karat that scanned.
     pub karat: String,
-    /// What was scanned.
+    /// Scanned image, file or directory.
     pub subject: Subject,
-    /// Checks that were made.
+    /// Checks that were run.
     pub checks: Vec<Check>,
-    /// Checks that were not.
+    /// Skipped checks, with the reasons.
     pub left_out: Vec<LeftOut>,
-    /// The database of vulnerabilities.
+    /// Vulnerability database, if used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseFacts>,
-    /// How many of what.
+    /// Numbers of packages and findings.
     pub counts: Counts,
-    /// What was found.
+    /// Findings with kind, verdict and reason.
     pub findings: Vec<serde_json::Value>,
 }
 
-/// How many findings there are.
+/// Numbers of packages and findings.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
-    /// Packages that were looked at.
+    /// Packages that were checked.
     pub packages: usize,
-    /// All findings.
+    /// Findings, including accepted ones.
     pub findings: usize,
-    /// Those that the policy does not let pass.
+    /// Findings that fail the scan.
     pub failing: usize,
-    /// Those that are accepted.
+    /// Findings accepted by the policy.
     pub accepted: usize,
-    /// All but the accepted ones, by severity.
+    /// Findings that are not accepted, by severity.
     pub severities: BTreeMap<Severity, usize>,
 }
 
 impl Json {
-    /// What its findings go by when another scan is compared with it.
-    ///
-    /// # Errors
-    /// A finding is none.
-    pub fn keys(&self) -> serde_json::Result<BTreeSet<String>> {
+    /// Returns the [keys](policy::key) of its findings, to compare another scan with.
+    pub(crate) fn keys(&self) -> serde_json::Result<BTreeSet<String>> {
         let found = self.found()?;
         Ok(found
             .iter()
-            .map(|(_, it)| super::report::policy::key(it))
+            .map(|(_, finding)| policy::key(finding))
             .collect())
     }
 
-    /// What was found, however it was judged.
-    ///
-    /// # Errors
-    /// A finding is none.
-    pub fn found(&self) -> serde_json::Result<Vec<(Kind, Finding)>> {
+    /// Returns all findings without the policy's decisions.
+    pub(crate) fn found(&self) -> serde_json::Result<Vec<(Kind, Finding)>> {
         let read = |value: &serde_json::Value| {
             let mut value = value.clone();
             let kind = serde_json::from_value(value["kind"].take())?;
             if let Some(object) = value.as_object_mut() {
-                for ours in ["kind", "verdict", "reason"] {
-                    object.remove(ours);
+                for key in ["kind", "verdict", "reason"] {
+                    object.remove(key);
                 }
             }
             Ok((kind, serde_json::from_value(value)?))
@@ -147,22 +143,24 @@ impl Json {
 }
 
 impl Report {
-    /// The report of a scan whose findings were judged.
-    #[must_use]
-    pub fn new(
+    /// Creates the report of a scan from its judged findings.
+    pub(crate) fn new(
         subject: Subject,
         scanned: &Scanned,
         database: Option<DatabaseFacts>,
         findings: Vec<Judged>,
     ) -> Self {
-        let left_out = |check: &Check| scanned.left_out.iter().any(|it| it.check == *check);
+        let mut checks = Check::ALL.to_vec();
+        checks.retain(|check| {
+            scanned
+                .left_out
+                .iter()
+                .all(|skipped| skipped.check != *check)
+        });
         let inventory = &scanned.contents.inventory;
         Self {
             subject,
-            checks: Check::ALL
-                .into_iter()
-                .filter(|check| !left_out(check))
-                .collect(),
+            checks,
             left_out: scanned.left_out.clone(),
             database,
             packages: inventory.packages.len() + inventory.language.len(),
@@ -170,15 +168,13 @@ impl Report {
         }
     }
 
-    /// Findings that the policy does not let pass.
-    pub fn failing(&self) -> impl Iterator<Item = &Judged> {
+    /// Returns the findings that fail the scan.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = &Judged> {
         let fails = |judged: &&Judged| judged.verdict == Verdict::Fails;
         self.findings.iter().filter(fails)
     }
 
-    /// How many of what.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts {
             packages: self.packages,
             findings: self.findings.len(),
@@ -198,7 +194,7 @@ impl Report {
         counts
     }
 
-    /// The report for programs: the same scan gives the same JSON.
+    /// Returns the report as JSON; the same scan gives the same JSON.
     #[must_use]
     pub fn json(&self) -> Json {
         Json {
@@ -213,11 +209,10 @@ impl Report {
         }
     }
 
-    /// The report for people, grouped by what to do.
-    #[must_use]
-    pub fn text(&self) -> String {
+    /// Returns the report as text, grouped by what to do.
+    pub(crate) fn text(&self) -> String {
         let mut page = String::new();
-        for (title, fails) in [("must be mended", true), ("for your information", false)] {
+        for (title, fails) in [("FIX REQUIRED", true), ("INFORMATIONAL", false)] {
             let chosen: Vec<_> = self
                 .findings
                 .iter()
@@ -229,7 +224,7 @@ impl Report {
                 .collect();
             if !chosen.is_empty() {
                 // Writing to a String cannot fail.
-                let _ = writeln!(page, "{} ({})\n", title.to_uppercase(), chosen.len());
+                let _ = writeln!(page, "{title} ({})\n", chosen.len());
                 packages(&chosen, &mut page);
                 others(&chosen, &mut page);
                 unfixed(&chosen, fails, &mut page);
@@ -254,14 +249,8 @@ impl Report {
         }
         let _ = writeln!(page, "ACCEPTED ({})\n", accepted.len());
         for (finding, reason) in accepted {
-            let about = about(finding);
-            let _ = writeln!(
-                page,
-                "  {} {}  {}",
-                finding.id,
-                plain(&about),
-                plain(reason)
-            );
+            let (about, reason) = (terminal_safe(&about(finding)), terminal_safe(reason));
+            let _ = writeln!(page, "  {} {about}  {reason}", finding.id);
         }
         page.push('\n');
     }
@@ -272,16 +261,14 @@ impl Report {
         let severities: Vec<_> = severities
             .map(|(name, count)| format!("{count} {name}"))
             .collect();
-        let severities = match severities.as_slice() {
-            [] => String::new(),
-            some => format!(": {}", some.join(", ")),
-        };
+        let separator = if severities.is_empty() { "" } else { ": " };
         let _ = writeln!(
             page,
-            "{}: {}, {}{severities}; {} accepted, {} refused by the policy",
-            plain(&self.subject.name),
-            number(counts.packages, "package"),
-            number(counts.findings, "finding"),
+            "{}: {}, {}{separator}{}; {} accepted, {} failing",
+            terminal_safe(&self.subject.name),
+            counted(counts.packages, "package"),
+            counted(counts.findings, "finding"),
+            severities.join(", "),
             counts.accepted,
             counts.failing
         );
@@ -309,7 +296,7 @@ fn json(judged: &Judged) -> serde_json::Value {
     value
 }
 
-/// What an update mends: one line a source package.
+/// Writes vulnerabilities with a fix: one line per source package.
 fn packages(chosen: &[&Judged], page: &mut String) {
     let mut sources: BTreeMap<(&str, &str), Vec<&Finding>> = BTreeMap::new();
     for judged in chosen {
@@ -332,58 +319,62 @@ fn packages(chosen: &[&Judged], page: &mut String) {
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let mut fixed: Vec<_> = findings
             .iter()
-            .filter_map(|it| it.fixed.as_deref())
+            .filter_map(|finding| finding.fixed.as_deref())
             .collect();
         fixed.sort_unstable();
         fixed.dedup();
-        let mut ids: Vec<_> = findings.iter().map(|it| it.id.as_str()).collect();
-        // One CVE may be in several binary packages.
+        let mut ids: Vec<_> = findings.iter().map(|finding| finding.id.as_str()).collect();
+        // A CVE may affect several binary packages.
         let mut seen = BTreeSet::new();
         ids.retain(|id| seen.insert(*id));
-        let more = match ids.len().saturating_sub(MOST_NAMED) {
+        let more = match ids.len().saturating_sub(MAX_NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        ids.truncate(MOST_NAMED);
+        ids.truncate(MAX_NAMED);
         let _ = writeln!(
             page,
             "    {:<10} {} {} -> {}  {}{more}",
             findings[0].severity,
-            plain(name),
-            plain(version),
-            plain(&fixed.join(", ")),
-            plain(&ids.join(", "))
+            terminal_safe(name),
+            terminal_safe(version),
+            terminal_safe(&fixed.join(", ")),
+            terminal_safe(&ids.join(", "))
         );
     }
     page.push('\n');
 }
 
-/// Everything that is no vulnerability: one group for each check, with how to mend it.
+/// Writes findings other than vulnerabilities: one group per check and fix.
 fn others(chosen: &[&Judged], page: &mut String) {
     let mut checks: BTreeMap<(Kind, &str, &str), Vec<&Finding>> = BTreeMap::new();
-    for judged in chosen.iter().filter(|it| it.kind != Kind::Vulnerability) {
+    for judged in chosen
+        .iter()
+        .filter(|judged| judged.kind != Kind::Vulnerability)
+    {
         let finding = &judged.finding;
         let key = (judged.kind, finding.check.as_str(), finding.mend.as_str());
         checks.entry(key).or_default().push(finding);
     }
     for ((_, check, mend), findings) in checks {
-        let _ = writeln!(page, "  {check}: {}", plain(mend));
+        let _ = writeln!(page, "  {check}: {}", terminal_safe(mend));
         for finding in findings {
             let _ = writeln!(
                 page,
                 "    {:<10} {}  {}",
                 finding.severity,
-                plain(&about(finding)),
-                plain(&finding.evidence)
+                terminal_safe(&about(finding)),
+                terminal_safe(&finding.evidence)
             );
         }
         page.push('\n');
     }
 }
 
-/// Vulnerabilities that nobody can mend by an update: named where they fail, else counted.
+/// Writes vulnerabilities without a fix: named if they fail, else counted.
 fn unfixed(chosen: &[&Judged], named: bool, page: &mut String) {
-    let unfixed = |it: &&&Judged| it.kind == Kind::Vulnerability && it.finding.fixed.is_none();
+    let unfixed =
+        |judged: &&&Judged| judged.kind == Kind::Vulnerability && judged.finding.fixed.is_none();
     let mut states: BTreeMap<Option<State>, Vec<&Finding>> = BTreeMap::new();
     for judged in chosen.iter().filter(unfixed) {
         states
@@ -401,9 +392,9 @@ fn unfixed(chosen: &[&Judged], named: bool, page: &mut String) {
                 page,
                 "    {:<10} {} {}  {}",
                 finding.severity,
-                plain(&about(finding)),
+                terminal_safe(&about(finding)),
                 finding.id,
-                plain(&finding.title)
+                terminal_safe(&finding.title)
             );
         }
         page.push('\n');
@@ -412,18 +403,18 @@ fn unfixed(chosen: &[&Judged], named: bool, page: &mut String) {
 
 fn words(state: Option<State>) -> &'static str {
     match state {
-        Some(State::Fixed) => "vulnerabilities that are mended elsewhere",
-        Some(State::NoDsa) => "vulnerabilities that wait for a point release",
-        Some(State::Ignored) => "vulnerabilities that the distribution will not mend",
-        Some(State::Postponed) => "vulnerabilities that will be mended with the next advisory",
-        Some(State::Unimportant) => "vulnerabilities in which the distribution sees no danger",
+        Some(State::Fixed) => "vulnerabilities fixed elsewhere",
+        Some(State::NoDsa) => "vulnerabilities waiting for a point release",
+        Some(State::Ignored) => "vulnerabilities that the distribution will not fix",
+        Some(State::Postponed) => "vulnerabilities to be fixed with the next advisory",
+        Some(State::Unimportant) => "vulnerabilities that the distribution considers harmless",
         Some(State::EndOfLife) => "no longer supported",
-        Some(State::Undetermined) => "vulnerabilities of which nobody knows yet",
-        Some(State::Open) | None => "vulnerabilities without an update yet",
+        Some(State::Undetermined) => "vulnerabilities not analyzed yet",
+        Some(State::Open) | None => "vulnerabilities without a fix yet",
     }
 }
 
-/// What a finding is about: a path, or a package with its version.
+/// Returns the subject of a finding: a path, or a package with its version.
 fn about(finding: &Finding) -> String {
     let package = || {
         let version = finding.version.as_deref().unwrap_or_default();
@@ -438,19 +429,6 @@ fn about(finding: &Finding) -> String {
         .clone()
         .or_else(package)
         .unwrap_or_else(|| finding.id.clone())
-}
-
-/// So many of something.
-#[must_use]
-pub fn number(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
-
-/// Text of an image that cannot move the cursor or change colours.
-fn plain(text: &str) -> String {
-    let shown = |it: char| if it.is_control() { '\u{fffd}' } else { it };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
@@ -500,7 +478,7 @@ mod tests {
         assert_eq!(
             report().text(),
             "\
-MUST BE MENDED (2)
+FIX REQUIRED (2)
 
   update packages
     critical   openssl 3.0 -> 3.1  CVE-1
@@ -508,15 +486,15 @@ MUST BE MENDED (2)
   ssh-host-key: remove it
     high       /etc/ssh/\u{fffd}[2J  it is there
 
-FOR YOUR INFORMATION (1)
+INFORMATIONAL (1)
 
-  vulnerabilities that wait for a point release: 1
+  vulnerabilities waiting for a point release: 1
 
 ACCEPTED (1)
 
   k /etc/ssh/\u{fffd}[2J  a test
 
-web.qcow2: 3 packages, 4 findings: 1 critical, 1 high, 1 low; 1 accepted, 2 refused by the policy
+web.qcow2: 3 packages, 4 findings: 1 critical, 1 high, 1 low; 1 accepted, 2 failing
 not checked: undeclared (there is no template)
 "
         );

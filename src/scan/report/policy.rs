@@ -1,4 +1,4 @@
-//! Findings → what becomes of them. Pure: the time, the earlier findings and the VEX documents are arguments.
+//! Judges findings by a policy. Pure: the time, the earlier findings and the VEX documents are arguments.
 
 use std::collections::BTreeSet;
 
@@ -9,59 +9,58 @@ use crate::plan::{Ignore, Policy};
 use crate::scan::{Finding, Severity};
 use crate::time::Timestamp;
 
-/// Which part of a scan found it; in the order of reports.
+/// Kind of a finding, in the order of reports.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A secret that was left.
+    /// Secret left in the image.
     Secret,
-    /// Something that nobody declared.
+    /// Content that the template does not declare.
     Undeclared,
-    /// A left-over or a weakness.
+    /// Leftover of the build or weak setting.
     Hygiene,
-    /// A known vulnerability, or the end of support.
+    /// Known vulnerability, or end of support.
     Vulnerability,
-    /// About the policy itself.
+    /// Problem of the policy itself.
     Policy,
 }
 
-/// What becomes of a finding.
+/// Decision of the policy about a finding.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The image must not be used with it.
+    /// Makes the scan fail.
     Fails,
-    /// It is told.
+    /// Reported without failing the scan.
     Told,
-    /// It is accepted, for this reason.
+    /// Accepted, for this reason.
     Accepted(String),
 }
 
-/// A finding with what becomes of it.
+/// A finding with the policy's decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Judged {
-    /// Which part of the scan found it.
+    /// Kind of check that found it.
     pub kind: Kind,
-    /// The finding.
+    /// Finding as the check reported it.
     pub finding: Finding,
-    /// What becomes of it.
+    /// Decision of the policy.
     pub verdict: Verdict,
 }
 
-/// What a finding is judged by, besides the policy.
+/// Facts besides the policy that a judgement depends on.
 #[derive(Clone, Debug, Default)]
-pub struct Given<'a> {
-    /// What VEX documents say.
+pub(crate) struct Given<'a> {
+    /// Statements of VEX documents.
     pub statements: &'a [Statement],
-    /// Findings that the image before had, as [`key`] makes them of each; `None` where there is none to compare with.
+    /// [Keys](key) of the previous image's findings; `None` without a previous image.
     pub before: Option<BTreeSet<String>>,
-    /// Every check was made: only then is an exception unused that fits nothing.
+    /// Every check ran: only then is an exception without a match unused.
     pub whole: bool,
 }
 
-/// Judges findings, adds those about the policy itself, and sorts: what fails first, the worst first.
-#[must_use]
-pub fn judge(
+/// Judges findings, adds those about the policy itself, and sorts them: failing ones first, then by severity.
+pub(crate) fn judge(
     policy: &Policy,
     findings: Vec<(Kind, Finding)>,
     given: &Given<'_>,
@@ -96,7 +95,7 @@ pub fn judge(
         })
         .collect();
     for (ignore, used) in policy.ignore.iter().zip(used) {
-        let finding = about(ignore, used || !given.whole, now);
+        let finding = exception_finding(ignore, used || !given.whole, now);
         judged.extend(finding.map(|finding| Judged {
             verdict: if finding.severity >= policy.fail_on {
                 Verdict::Fails
@@ -111,17 +110,13 @@ pub fn judge(
     judged
 }
 
-/// What tells a finding from others, from scan to scan.
-#[must_use]
-pub fn key(finding: &Finding) -> String {
-    let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    [
-        finding.check.clone(),
-        finding.id.clone(),
-        part(&finding.package),
-        part(&finding.path),
-    ]
-    .join("\n")
+/// Returns the identity of a finding across scans.
+pub(crate) fn key(finding: &Finding) -> String {
+    let optional = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+    let (package, path) = (optional(&finding.package), optional(&finding.path));
+    [&finding.check, &finding.id, &package, &path]
+        .map(String::as_str)
+        .join("\n")
 }
 
 fn order(judged: &Judged) -> impl Ord + use<> {
@@ -149,14 +144,11 @@ fn fails(policy: &Policy, kind: Kind, finding: &Finding, given: &Given<'_>) -> b
 }
 
 fn fits(ignore: &Ignore, finding: &Finding) -> bool {
-    let id = |id: &String| {
-        let names = [&finding.id, &finding.check].into_iter();
-        names.chain(&finding.advisories).any(|name| name == id)
-    };
+    let id =
+        |id: &String| *id == finding.id || *id == finding.check || finding.advisories.contains(id);
     let package = |package: &String| {
-        [&finding.package, &finding.source]
-            .into_iter()
-            .any(|it| it.as_ref() == Some(package))
+        let names = [&finding.package, &finding.source];
+        names.into_iter().flatten().any(|name| name == package)
     };
     let path = |glob: &String| {
         let path = finding.path.as_ref();
@@ -167,8 +159,8 @@ fn fits(ignore: &Ignore, finding: &Finding) -> bool {
         && ignore.path.as_ref().is_none_or(path)
 }
 
-/// What is wrong with an exception.
-fn about(ignore: &Ignore, used: bool, now: Timestamp) -> Option<Finding> {
+/// Returns a finding about an expired or unused exception.
+fn exception_finding(ignore: &Ignore, used: bool, now: Timestamp) -> Option<Finding> {
     let what = [&ignore.id, &ignore.package, &ignore.path];
     let what: Vec<_> = what.into_iter().flatten().map(String::as_str).collect();
     let what = what.join(" ");
@@ -176,16 +168,16 @@ fn about(ignore: &Ignore, used: bool, now: Timestamp) -> Option<Finding> {
         Some(until) => (
             "expired-exception",
             Severity::Medium,
-            "an exception of the policy has expired",
+            "a policy exception has expired",
             format!("it was accepted until {until}: {}", ignore.reason),
-            "mend what was accepted, or think it over and give it a new day",
+            "fix the accepted problem, or review the exception and set a new date",
         ),
         None if !used => (
             "unused-exception",
             Severity::Low,
-            "an exception of the policy fits nothing",
-            format!("nothing was found that it accepts: {}", ignore.reason),
-            "take it out of the template: it could accept something else one day",
+            "a policy exception matches nothing",
+            format!("no finding matches it: {}", ignore.reason),
+            "remove it from the template: it could accept another problem later",
         ),
         None => return None,
     };
@@ -195,13 +187,13 @@ fn about(ignore: &Ignore, used: bool, now: Timestamp) -> Option<Finding> {
     Some(finding)
 }
 
-/// The lines of a template that accept a finding.
+/// Returns the template lines that accept a finding.
 fn acceptance(finding: &Finding) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut lines = vec!["[[policy.ignore]]".to_owned()];
     lines.push(format!("id = {}", quoted(&finding.id)));
-    let package = finding.package.as_ref().map(|it| ("package", it));
-    let path = finding.path.as_ref().map(|it| ("path", it));
+    let package = finding.package.as_ref().map(|package| ("package", package));
+    let path = finding.path.as_ref().map(|path| ("path", path));
     if let Some((key, value)) = package.or(path) {
         lines.push(format!("{key} = {}", quoted(value)));
     }
@@ -235,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_policy_is_strict_where_somebody_can_do_something() {
+    fn the_default_policy_fails_only_on_what_can_be_fixed() {
         use Severity::{Critical, High, Low, Medium, Unknown};
         let policy = Policy::default();
         for (kind, severity, fixed, fails) in [
@@ -304,10 +296,14 @@ mod tests {
             };
             let found = vec![(Kind::Secret, finding("CVE-1", Severity::High, true))];
             let judged = judge(&policy, found, &given, now());
-            let secret = judged.iter().find(|it| it.kind == Kind::Secret).unwrap();
+            let secret = judged
+                .iter()
+                .find(|judged| judged.kind == Kind::Secret)
+                .unwrap();
             let reason = Verdict::Accepted("not reachable".to_owned());
             assert_eq!(secret.verdict == reason, accepted, "{ignore:?}");
-            let about: Vec<_> = judged.iter().filter(|it| it.kind == Kind::Policy).collect();
+            let is_about_policy = |judged: &&Judged| judged.kind == Kind::Policy;
+            let about: Vec<_> = judged.iter().filter(is_about_policy).collect();
             assert_eq!(about.len(), usize::from(!accepted), "{ignore:?}: {about:?}");
         }
     }

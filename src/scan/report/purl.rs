@@ -1,19 +1,18 @@
-//! Package URLs: one name for a package in every tool.
+//! Package URLs.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::scan::inventory::{Language, Manager, Package, Release};
 
-/// What stays as it is in a package URL; a colon does, whatever it stands for.
-const ODD: &AsciiSet = &NON_ALPHANUMERIC
+/// Characters that are encoded in a package URL; a colon never is.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~')
     .remove(b':');
 
-/// The URL of a system's package, as in `pkg:deb/debian/nginx@1.22.1-9?arch=amd64&distro=debian-12`.
-#[must_use]
+/// Returns the URL of a system package, as in `pkg:deb/debian/nginx@1.22.1-9?arch=amd64&distro=debian-12`.
 pub fn of_package(package: &Package, release: Option<&Release>) -> String {
     let kind = match package.manager {
         Manager::Dpkg => "deb",
@@ -21,31 +20,28 @@ pub fn of_package(package: &Package, release: Option<&Release>) -> String {
         Manager::Apk => "apk",
     };
     let vendor = release.map_or("", |release| release.id.as_str());
-    // The version of an rpm has its epoch elsewhere.
+    // The epoch of an RPM is a qualifier.
     let (epoch, version) = match package.version.split_once(':') {
         Some((epoch, version)) if package.manager == Manager::Rpm => (epoch, version),
         _ => ("", package.version.as_str()),
     };
-    let distro = release.map(|release| {
-        let mut distro = release.id.clone();
-        if !release.version.is_empty() {
-            distro = format!("{distro}-{}", release.version);
-        }
-        distro
-    });
-    let upstream = (package.source != package.name || package.source_version != package.version)
-        .then(|| format!("{}@{}", package.source, package.source_version));
-    // In the order of their names, empty ones left out, as the specification wants it.
+    let distro = match release {
+        Some(release) if release.version.is_empty() => release.id.clone(),
+        Some(release) => format!("{}-{}", release.id, release.version),
+        None => String::new(),
+    };
+    let is_own_source = package.source == package.name && package.source_version == package.version;
+    let upstream = if is_own_source || package.source.is_empty() {
+        String::new()
+    } else {
+        format!("{}@{}", package.source, package.source_version)
+    };
+    // Sorted by name and without empty ones, as the specification requires.
     let qualifiers = [
         ("arch", package.architecture.clone()),
-        ("distro", distro.unwrap_or_default()),
+        ("distro", distro),
         ("epoch", epoch.to_owned()),
-        (
-            "upstream",
-            upstream
-                .filter(|_| !package.source.is_empty())
-                .unwrap_or_default(),
-        ),
+        ("upstream", upstream),
     ];
     let qualifiers = qualifiers.iter().filter(|(_, value)| !value.is_empty());
     let qualifiers: Vec<_> = qualifiers
@@ -64,11 +60,10 @@ pub fn of_package(package: &Package, release: Option<&Release>) -> String {
     url
 }
 
-/// The URL of a language's package, as in `pkg:npm/%40scope/name@1.0.0`.
-#[must_use]
+/// Returns the URL of a language package, as in `pkg:npm/%40scope/name@1.0.0`.
 pub fn of_language(package: &Language) -> String {
     let name = match package.kind.as_str() {
-        // A registry for which `Foo_Bar` and `foo-bar` are one.
+        // PyPI treats `Foo_Bar` and `foo-bar` as equal.
         "pypi" => package.name.to_lowercase().replace('_', "-"),
         _ => package.name.clone(),
     };
@@ -81,7 +76,7 @@ pub fn of_language(package: &Language) -> String {
 }
 
 fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ODD).to_string()
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use super::policy::{Judged, Kind, Verdict};
 use crate::digest::Digest;
 use crate::scan::{Finding, Severity};
 
-/// What a path of a URI may not have as it is (RFC 3986), `/` kept.
-const ODD: &AsciiSet = &CONTROLS
+/// Characters that must be encoded in a URI path (RFC 3986); `/` is kept.
+const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -27,27 +27,30 @@ const ODD: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-/// The name that the image's root goes by.
+/// Base id of the image's root directory.
 const ROOT: &str = "IMAGE";
 
 impl Report {
-    /// The report as SARIF; the same scan gives the same text.
-    #[must_use]
-    pub fn sarif(&self) -> Value {
+    /// Returns the report as SARIF; the same scan gives the same text.
+    pub(crate) fn sarif(&self) -> Value {
         let mut rules: BTreeMap<&str, (usize, &Judged)> = BTreeMap::new();
         for judged in &self.findings {
             rules.entry(rule(judged)).or_insert((0, judged));
         }
-        for (index, (_, place)) in rules.iter_mut().enumerate() {
-            place.0 = index;
+        for (index, rule) in rules.values_mut().enumerate() {
+            rule.0 = index;
         }
         let results = self
             .findings
             .iter()
             .map(|judged| result(judged, rules[rule(judged)].0));
         let results: Vec<_> = results.collect();
-        let left_out = self.left_out.iter().map(|it| {
-            let text = format!("not checked: {} ({})", it.check.name(), it.because);
+        let left_out = self.left_out.iter().map(|skipped| {
+            let text = format!(
+                "not checked: {} ({})",
+                skipped.check.name(),
+                skipped.because
+            );
             json!({"level": "warning", "message": {"text": text}})
         });
         json!({
@@ -71,7 +74,7 @@ impl Report {
     }
 }
 
-/// A vulnerability is a rule of its own; other findings go by their check.
+/// Returns the rule id: a vulnerability is its own rule, other findings share that of their check.
 fn rule(judged: &Judged) -> &str {
     match judged.kind {
         Kind::Vulnerability => &judged.finding.id,
@@ -122,12 +125,12 @@ fn result(judged: &Judged, index: usize) -> Value {
 
 fn location(finding: &Finding) -> Value {
     let mut location = json!({});
-    // Whoever shows results wants a file: a package is in its manager's database.
+    // Viewers expect a file.
     let path = finding.path.as_deref().unwrap_or("/");
     let relative = path.trim_start_matches('/');
     let uri = if relative.is_empty() { "." } else { relative };
     location["physicalLocation"] = json!({"artifactLocation": {
-        "uri": utf8_percent_encode(uri, ODD).to_string(),
+        "uri": utf8_percent_encode(uri, ENCODED).to_string(),
         "uriBaseId": ROOT,
     }});
     if let Some(package) = &finding.package {
@@ -141,7 +144,7 @@ fn location(finding: &Finding) -> Value {
     location
 }
 
-/// SARIF wants text that is not empty.
+/// Replaces empty text, which SARIF does not allow.
 fn filled<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
@@ -154,7 +157,7 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// A number in the middle of the severity's range in CVSS, as code hosts sort by it.
+/// Returns the middle of the severity's CVSS range; code hosts sort by it.
 fn score(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "9.5",

@@ -1,6 +1,6 @@
-//! `OpenVEX` documents: somebody's word on which vulnerabilities do not affect a product.
+//! `OpenVEX` documents: statements on which vulnerabilities do not affect a product.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use miette::Diagnostic;
 use serde_json::Value;
@@ -8,50 +8,36 @@ use thiserror::Error;
 
 use crate::scan::Finding;
 
-/// What one statement says of one vulnerability.
+/// A statement about one vulnerability.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// Names of the vulnerability.
+    /// Id and aliases of the vulnerability.
     ids: Vec<String>,
-    /// The packages that it is about.
     products: Vec<Product>,
-    /// Why it does not affect them; `None` where it does, or nobody knows.
+    /// Reason why the products are not affected; `None` if they are affected or under investigation.
     harmless: Option<String>,
 }
 
-/// A package, as its URL names it.
+/// A package named by its package URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Product {
     name: String,
     version: Option<String>,
 }
 
-/// Why a VEX document cannot be used.
 #[derive(Debug, Error, Diagnostic)]
 pub enum VexError {
-    /// It cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// It is no such document.
-    #[error("{} is no OpenVEX document: {problem}", path.display())]
-    #[diagnostic(help("see the OpenVEX specification, or make it anew with `vexctl create`"))]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
+    #[error("invalid OpenVEX document {}: {problem}", path.display())]
+    #[diagnostic(help("see the OpenVEX specification, or create it with `vexctl create`"))]
+    Invalid { path: PathBuf, problem: String },
 }
 
-/// Reads documents.
-///
-/// # Errors
-/// One cannot be read, or is none.
+/// Reads the statements of all documents.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Statement>, VexError> {
     let mut statements = Vec::new();
     for path in paths {
@@ -59,33 +45,35 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Statement>, VexError> {
             path: path.clone(),
             source,
         })?;
-        statements.extend(parse(&text).map_err(|problem| invalid(path, problem))?);
+        statements.extend(parse(&text).map_err(|problem| VexError::Invalid {
+            path: path.clone(),
+            problem,
+        })?);
     }
     Ok(statements)
 }
 
-/// Why a finding does no harm, by the last statement about it.
-#[must_use]
+/// Returns the reason why a finding does no harm, according to the last statement about it.
 pub fn justification(statements: &[Statement], finding: &Finding) -> Option<String> {
     let about = |statement: &&Statement| {
         let known = |id: &String| finding.id == *id || finding.advisories.contains(id);
         let mut products = statement.products.iter();
         statement.ids.iter().any(known) && products.any(|product| product.is_of(finding))
     };
-    let last = statements.iter().rev().find(about)?;
-    last.harmless.clone()
+    statements.iter().rev().find(about)?.harmless.clone()
 }
 
 impl Product {
     fn is_of(&self, finding: &Finding) -> bool {
-        let one = |name: &Option<String>, version: &Option<String>| {
+        let matches = |name: &Option<String>, version: &Option<String>| {
             name.as_deref() == Some(&self.name)
                 && (self.version.is_none() || self.version == *version)
         };
-        one(&finding.package, &finding.version) || one(&finding.source, &finding.source_version)
+        matches(&finding.package, &finding.version)
+            || matches(&finding.source, &finding.source_version)
     }
 
-    /// `pkg:deb/debian/nginx@1.22.1-9?arch=amd64`
+    /// Parses a package URL, as in `pkg:deb/debian/nginx@1.22.1-9?arch=amd64`.
     fn from_purl(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("pkg:")?;
         let rest = rest.split(['?', '#']).next()?;
@@ -95,7 +83,7 @@ impl Product {
         };
         let (kind, name) = path.split_once('/')?;
         let name = match kind {
-            // The name of an npm package has its scope, that of a Go module its host.
+            // The name of an npm package includes its scope, that of a Go module its host.
             "npm" | "golang" => name,
             _ => name.rsplit('/').next()?,
         };
@@ -114,23 +102,24 @@ fn parse(text: &[u8]) -> Result<Vec<Statement>, String> {
     let document: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let context = document["@context"].as_str().unwrap_or_default();
     if !context.contains("openvex") {
-        return Err("`@context` names no OpenVEX".to_owned());
+        return Err("`@context` does not name OpenVEX".to_owned());
     }
     let statements = document["statements"]
         .as_array()
         .ok_or("`statements` is missing")?;
-    let statements = statements.iter().enumerate();
     let mut read = statements
+        .iter()
+        .enumerate()
         .map(|(index, statement)| {
             let time = statement["timestamp"]
                 .as_str()
                 .or(document["timestamp"].as_str());
-            let read = self::statement(statement);
-            let read = read.map_err(|problem| format!("statement {}: {problem}", index + 1))?;
+            let read = self::statement(statement)
+                .map_err(|problem| format!("statement {}: {problem}", index + 1))?;
             Ok((time.unwrap_or_default().to_owned(), read))
         })
         .collect::<Result<Vec<_>, String>>()?;
-    // The last word counts.
+    // The latest statement counts.
     read.sort_by(|one, other| one.0.cmp(&other.0));
     Ok(read.into_iter().map(|(_, statement)| statement).collect())
 }
@@ -146,22 +135,26 @@ fn statement(statement: &Value) -> Result<Statement, String> {
         .map(str::to_owned)
         .collect();
     if ids.is_empty() {
-        return Err("it names no vulnerability".to_owned());
+        return Err("no vulnerability named".to_owned());
     }
     let mut products = Vec::new();
     for product in statement["products"].as_array().into_iter().flatten() {
-        // A part of a product is what is vulnerable, where one is named.
-        let parts = product["subcomponents"]
+        // Subcomponents, if named, are what is vulnerable.
+        let components = product["subcomponents"]
             .as_array()
-            .filter(|parts| !parts.is_empty());
-        for part in parts.map_or(std::slice::from_ref(product), Vec::as_slice) {
-            let purl = [part, &part["@id"], &part["identifiers"]["purl"]];
+            .filter(|components| !components.is_empty());
+        for component in components.map_or(std::slice::from_ref(product), Vec::as_slice) {
+            let purl = [
+                component,
+                &component["@id"],
+                &component["identifiers"]["purl"],
+            ];
             let mut purl = purl.into_iter().filter_map(Value::as_str);
             products.extend(purl.find_map(Product::from_purl));
         }
     }
     if products.is_empty() {
-        return Err("it names no package by its package URL".to_owned());
+        return Err("no package URL in `products`".to_owned());
     }
     let reason = ["justification", "impact_statement"].map(|key| statement[key].as_str());
     let reason: Vec<_> = reason.into_iter().flatten().collect();
@@ -180,7 +173,7 @@ fn statement(statement: &Value) -> Result<Statement, String> {
                 .join(": "),
         ),
         Some("affected" | "under_investigation") => None,
-        Some(other) => return Err(format!("`{other}` is no status")),
+        Some(other) => return Err(format!("unknown status `{other}`")),
         None => return Err("`status` is missing".to_owned()),
     };
     Ok(Statement {
@@ -188,13 +181,6 @@ fn statement(statement: &Value) -> Result<Statement, String> {
         products,
         harmless,
     })
-}
-
-fn invalid(path: &Path, problem: String) -> VexError {
-    VexError::Invalid {
-        path: path.to_owned(),
-        problem,
-    }
 }
 
 #[cfg(test)]
@@ -252,7 +238,7 @@ mod tests {
         assert_eq!(
             justification(&statements, &finding),
             None,
-            "the last word counts"
+            "the latest statement counts"
         );
     }
 
@@ -262,15 +248,15 @@ mod tests {
         for (statement, problem) in [
             (
                 json!({"products": product, "status": "fixed"}),
-                "names no vulnerability",
+                "no vulnerability named",
             ),
             (
                 json!({"vulnerability": "CVE-1", "status": "fixed"}),
-                "names no package",
+                "no package URL",
             ),
             (
                 json!({"vulnerability": "CVE-1", "products": [{"@id": "web"}], "status": "fixed"}),
-                "names no package",
+                "no package URL",
             ),
             (
                 json!({"vulnerability": "CVE-1", "products": product}),
@@ -278,7 +264,7 @@ mod tests {
             ),
             (
                 json!({"vulnerability": "CVE-1", "products": product, "status": "fine"}),
-                "no status",
+                "unknown status",
             ),
             (
                 json!({"vulnerability": "CVE-1", "products": product, "status": "not_affected"}),

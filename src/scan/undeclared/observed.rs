@@ -8,8 +8,6 @@ use crate::disk::tree::{Content, File};
 use crate::scan::integrity::{Checksum, Package, Packaged, sums, verify_some};
 use crate::scan::{Root, ScanError};
 
-/// Number of threads that compute checksums.
-const THREADS: usize = 2;
 /// Directory of the scripts and checksums that dpkg keeps of each package.
 const DATABASE: &[u8] = b"/var/lib/dpkg/info/";
 /// Extended attribute with the capabilities of a file.
@@ -74,7 +72,7 @@ impl ObservedState {
     /// # Errors
     /// Fails if a file cannot be read.
     pub fn collect_base(root: &Root<'_>, image: &Self) -> Result<Self, ScanError> {
-        let packaged = verify_some(root, THREADS, |path| image.paths.contains_key(path))?;
+        let packaged = verify_some(root, |path| image.paths.contains_key(path))?;
         Self::collect(root, &packaged)
     }
 
@@ -101,7 +99,7 @@ impl ObservedState {
         }
         hashed.sort_unstable();
         hashed.dedup();
-        let known: HashMap<usize, Checksum> = sums(root, hashed, THREADS)?;
+        let known: HashMap<usize, Checksum> = sums(root, hashed)?;
         for (path, index) in root.tree().paths() {
             let file = &files[index];
             if let Some(&sum) = known.get(&index).filter(|_| is_database(path)) {

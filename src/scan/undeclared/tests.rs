@@ -133,7 +133,7 @@ fn inputs() -> Inputs {
 fn declared() -> Declared {
     let tree = base();
     let root = tree.root();
-    let facts = ObservedState::collect(&root, &verify(&root, 2).unwrap()).unwrap();
+    let facts = ObservedState::collect(&root, &verify(&root).unwrap()).unwrap();
     let mut declared = Declared::new(facts, None, &inputs());
     // With the version from a lock file.
     declared.packages[0].exact = Some(("2".to_owned(), "amd64".to_owned()));
@@ -142,7 +142,7 @@ fn declared() -> Declared {
 
 fn found(tree: &Planted, declared: &Declared) -> BTreeMap<String, String> {
     let root = tree.root();
-    let packaged = verify(&root, 2).unwrap();
+    let packaged = verify(&root).unwrap();
     let now = ObservedState::collect(&root, &packaged).unwrap();
     let findings = check(&root, &packaged, &now, declared).unwrap();
     // Of the base no more need be known than what the image asks for.
@@ -416,11 +416,11 @@ fn what_an_rpm_brings_is_declared_with_it() {
     let base = rpm_base(&key);
     let found = |tree: &Planted, exact: &str| {
         let root = base.root();
-        let facts = ObservedState::collect(&root, &verify(&root, 1).unwrap()).unwrap();
+        let facts = ObservedState::collect(&root, &verify(&root).unwrap()).unwrap();
         let mut declared = Declared::new(facts, None, &inputs());
         declared.packages[0].exact = Some((exact.to_owned(), "noarch".to_owned()));
         let root = tree.root();
-        let packaged = verify(&root, 1).unwrap();
+        let packaged = verify(&root).unwrap();
         let now = ObservedState::collect(&root, &packaged).unwrap();
         let found = check(&root, &packaged, &now, &declared).unwrap();
         found
@@ -457,10 +457,10 @@ fn what_an_rpm_brings_is_declared_with_it() {
 fn what_rpm_keeps_of_a_package_of_the_base_stays_as_it_is() {
     let [base, tree] = [&["web"][..], &[]].map(|programs| rpm_system(programs, ""));
     let root = base.root();
-    let facts = ObservedState::collect(&root, &verify(&root, 1).unwrap()).unwrap();
+    let facts = ObservedState::collect(&root, &verify(&root).unwrap()).unwrap();
     let declared = Declared::new(facts, None, &inputs());
     let root = tree.root();
-    let packaged = verify(&root, 1).unwrap();
+    let packaged = verify(&root).unwrap();
     let now = ObservedState::collect(&root, &packaged).unwrap();
     let found = check(&root, &packaged, &now, &declared).unwrap();
     let found: Vec<_> = found

@@ -1,4 +1,4 @@
-//! What `cargo auditable` writes into an executable: the crates that it was made from, as JSON that zlib has compressed.
+//! Crates of an executable built with `cargo auditable`: zlib-compressed JSON in a section.
 
 use std::io::Read as _;
 
@@ -9,47 +9,46 @@ use super::elf::Elf;
 use crate::disk::read::ReadError;
 
 const SECTION: &[u8] = b".dep-v0";
-/// What readers of the format take by default; the largest programs have some hundred KiB.
-const MOST: u64 = 8 << 20;
+/// Default limit of readers of the format; the largest programs have some hundred KiB.
+const MAX_BYTES: u64 = 8 << 20;
 
 #[derive(Deserialize)]
 struct Crates {
     packages: Vec<Crate>,
 }
 
-/// One crate.
 #[derive(Deserialize)]
 pub struct Crate {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
-    /// `build` where it only helped to build; `runtime` where nothing is said.
+    /// `build` for build dependencies; `runtime` by default.
     #[serde(default)]
     kind: String,
 }
 
-/// The crates that are in an executable; none where it does not say. What it unpacks to is taken from `left`, so that a
-/// disk full of such sections is not unpacked for hours.
+/// Returns the crates of an executable, if it lists any. The unpacked size is subtracted from `left`, which bounds the
+/// work for a disk full of such sections.
 pub fn crates(elf: &Elf<'_>, left: &mut u64) -> Result<Vec<Crate>, ReadError> {
-    let section = elf.section(SECTION, MOST)?;
-    let crates = section.and_then(|bytes| parse(&bytes, left));
-    Ok(crates.unwrap_or_default())
+    let section = elf.section(SECTION, MAX_BYTES)?;
+    Ok(section
+        .and_then(|bytes| parse(&bytes, left))
+        .unwrap_or_default())
 }
 
 fn parse(bytes: &[u8], left: &mut u64) -> Option<Vec<Crate>> {
     let mut json = Vec::new();
     let read = ZlibDecoder::new(bytes)
-        .take(MOST + 1)
+        .take(MAX_BYTES + 1)
         .read_to_end(&mut json);
     let size = json.len() as u64;
     *left = left.saturating_sub(size);
-    if read.is_err() || size > MOST {
+    if read.is_err() || size > MAX_BYTES {
         return None;
     }
     let crates: Crates = serde_json::from_slice(&json).ok()?;
-    let all = crates.packages.into_iter();
-    Some(all.filter(|one| one.kind != "build").collect())
+    let mut crates = crates.packages;
+    crates.retain(|package| package.kind != "build");
+    Some(crates)
 }
 
 #[cfg(test)]
@@ -65,7 +64,7 @@ pub mod tests {
     }
 
     #[test]
-    fn crates_that_only_helped_to_build_are_left_out() {
+    fn build_dependencies_are_left_out() {
         let json = br#"{"packages":[{"name":"app","version":"0.1.0","source":"local","root":true,"dependencies":[2]},
             {"name":"cc","version":"1.0.1","source":"crates.io","kind":"build"},
             {"name":"serde","version":"1.0.2","source":"crates.io","kind":"runtime"}],"format":1}"#;
@@ -80,7 +79,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_damaged_or_unpacks_without_end_gives_nothing() {
+    fn damaged_or_huge_sections_give_nothing() {
         let mut left = 10 << 20;
         for bytes in [
             Vec::new(),

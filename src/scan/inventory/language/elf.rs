@@ -1,26 +1,24 @@
-//! As much of ELF as it takes to find a named section, and bytes by their address. All of it comes from the guest: every size
-//! is bounded, and whatever does not fit gives nothing.
+//! The parts of an ELF file that build information is found by: named sections, and bytes at a virtual address.
+//!
+//! All of it comes from the guest. Sizes are capped, and a damaged file yields nothing.
+
+use object::elf::{FileHeader32, FileHeader64, PF_W, PT_LOAD};
+use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
+use object::{Endianness, Pod, pod};
 
 use crate::disk::read::ReadError;
 
 /// Reads bytes at an offset; fewer only at the end of the file.
 pub type Fetch<'a> = dyn Fn(u64, &mut [u8]) -> Result<usize, ReadError> + 'a;
 
-/// The format's own limit of sections that are counted in the header.
-const MOST_HEADERS: u64 = 0xff00;
-/// Far more than either kind of header has.
-const MOST_HEADER: u64 = 256;
-/// Names of sections; an executable with debugging symbols has some hundred bytes.
-const MOST_NAMES: u64 = 1 << 20;
-
-const LOADED: u64 = 1;
-const WRITABLE: u64 = 2;
+/// Format limit of the section count in the file header (`SHN_LORESERVE`).
+const MAX_HEADERS: u16 = 0xff00;
+/// Section names. An executable with debugging symbols has some hundred bytes.
+const MAX_NAMES_BYTES: u64 = 1 << 20;
 
 /// An executable or a library.
 pub struct Elf<'a> {
     fetch: &'a Fetch<'a>,
-    is_wide: bool,
-    is_big: bool,
     sections: Vec<Section>,
     segments: Vec<Segment>,
 }
@@ -38,189 +36,141 @@ struct Segment {
     is_writable: bool,
 }
 
-/// Where a header has what: offsets for 32 and for 64 bits.
-type Place = [usize; 2];
-
 impl<'a> Elf<'a> {
-    /// `None` where it is none, or a damaged one.
+    /// Returns `None` for a file that is not ELF or is damaged.
     pub fn open(fetch: &'a Fetch<'a>) -> Result<Option<Self>, ReadError> {
-        let mut header = [0; 64];
+        let mut header = [0; size_of::<FileHeader64<Endianness>>()];
         let filled = fetch(0, &mut header)?;
-        let (is_wide, is_big) = match &header[..6] {
-            [0x7f, b'E', b'L', b'F', class @ 1..=2, order @ 1..=2] => (*class == 2, *order == 2),
-            _ => return Ok(None),
-        };
-        if filled < if is_wide { 64 } else { 52 } {
-            return Ok(None);
+        let header = &header[..filled];
+        if let Ok(header) = FileHeader64::<Endianness>::parse(header) {
+            Self::read(fetch, header)
+        } else if let Ok(header) = FileHeader32::<Endianness>::parse(header) {
+            Self::read(fetch, header)
+        } else {
+            Ok(None)
         }
-        let mut elf = Self {
-            fetch,
-            is_wide,
-            is_big,
-            sections: Vec::new(),
-            segments: Vec::new(),
-        };
-        let whole = elf.read_sections(&header)?.is_some() & elf.read_segments(&header)?.is_some();
-        Ok(whole.then_some(elf))
     }
 
-    /// A section's bytes; `None` where there is no such section, or it has more than `most`.
-    pub fn section(&self, name: &[u8], most: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    fn read<H>(fetch: &'a Fetch<'a>, header: &H) -> Result<Option<Self>, ReadError>
+    where
+        H: FileHeader<Endian = Endianness>,
+    {
+        let Ok(endian) = header.endian() else {
+            return Ok(None);
+        };
+        let (offset, count) = (header.e_shoff(endian).into(), header.e_shnum(endian));
+        let sections = table::<H::SectionHeader>(fetch, offset, count, header.e_shentsize(endian))?;
+        let (offset, count) = (header.e_phoff(endian).into(), header.e_phnum(endian));
+        let segments = table::<H::ProgramHeader>(fetch, offset, count, header.e_phentsize(endian))?;
+        let (Some(sections), Some(segments)) = (sections, segments) else {
+            return Ok(None);
+        };
+        let names = match sections.get(usize::from(header.e_shstrndx(endian).0)) {
+            Some(names) if names.sh_size(endian).into() <= MAX_NAMES_BYTES => bytes(
+                fetch,
+                names.sh_offset(endian).into(),
+                names.sh_size(endian).into(),
+            )?,
+            None if sections.is_empty() => Some(Vec::new()),
+            _ => None,
+        };
+        let Some(names) = names else {
+            return Ok(None);
+        };
+        let sections = sections.iter().filter_map(|section| {
+            let name = names.get(usize::try_from(section.sh_name(endian)).ok()?..)?;
+            let end = name.iter().position(|&byte| byte == 0)?;
+            Some(Section {
+                name: name[..end].to_vec(),
+                offset: section.sh_offset(endian).into(),
+                size: section.sh_size(endian).into(),
+            })
+        });
+        let loaded = |segment: &&H::ProgramHeader| segment.p_type(endian) == PT_LOAD;
+        let segments = segments.iter().filter(loaded).map(|segment| Segment {
+            address: segment.p_vaddr(endian).into(),
+            offset: segment.p_offset(endian).into(),
+            size: segment.p_filesz(endian).into(),
+            is_writable: segment.p_flags(endian).0 & PF_W.0 != 0,
+        });
+        Ok(Some(Self {
+            fetch,
+            sections: sections.collect(),
+            segments: segments.collect(),
+        }))
+    }
+
+    /// Returns the bytes of a section, or `None` if it is missing or larger than `max_bytes`.
+    pub fn section(&self, name: &[u8], max_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let section = self.sections.iter().find(|section| section.name == name);
-        match section.filter(|section| section.size <= most) {
-            Some(section) => self.bytes(section.offset, section.size),
+        match section.filter(|section| section.size <= max_bytes) {
+            Some(section) => bytes(self.fetch, section.offset, section.size),
             None => Ok(None),
         }
     }
 
-    /// The beginning of the first segment that is written to, where there are no sections that would be named.
-    pub fn data(&self, most: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    /// Returns the beginning of the first writable segment of a file without sections.
+    pub fn data(&self, max_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let mut segments = self.segments.iter().filter(|segment| segment.is_writable);
         match segments.next().filter(|_| self.sections.is_empty()) {
-            Some(segment) => self.bytes(segment.offset, segment.size.min(most)),
+            Some(segment) => bytes(self.fetch, segment.offset, segment.size.min(max_bytes)),
             None => Ok(None),
         }
     }
 
-    /// So many bytes at an address of memory.
+    /// Returns `size` bytes at a virtual address.
     pub fn at(&self, address: u64, size: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let found = self.segments.iter().find_map(|segment| {
             let from = address.checked_sub(segment.address)?;
             (size <= segment.size.checked_sub(from)?).then_some(segment.offset.checked_add(from)?)
         });
         match found {
-            Some(offset) => self.bytes(offset, size),
+            Some(offset) => bytes(self.fetch, offset, size),
             None => Ok(None),
         }
     }
-
-    fn read_sections(&mut self, header: &[u8]) -> Result<Option<()>, ReadError> {
-        let Some((table, size)) = self.table(header, [32, 40], [46, 58])? else {
-            return Ok(None);
-        };
-        if size == 0 {
-            return Ok(Some(()));
-        }
-        let names = self.number(header, [50, 62], [2, 2]);
-        let places: Option<Vec<_>> = table
-            .chunks_exact(size)
-            .map(|entry| {
-                let offset = self.number(entry, [16, 24], [4, 8])?;
-                let size = self.number(entry, [20, 32], [4, 8])?;
-                Some((self.number(entry, [0, 0], [4, 4])?, offset, size))
-            })
-            .collect();
-        let Some((places, names)) = places.zip(names) else {
-            return Ok(None);
-        };
-        let names = usize::try_from(names).ok().and_then(|at| places.get(at));
-        let Some(&(_, offset, size)) = names.filter(|(.., size)| *size <= MOST_NAMES) else {
-            return Ok(None);
-        };
-        let Some(names) = self.bytes(offset, size)? else {
-            return Ok(None);
-        };
-        let sections = places.into_iter().filter_map(|(at, offset, size)| {
-            let name = names.get(usize::try_from(at).ok()?..)?;
-            let end = name.iter().position(|&byte| byte == 0)?;
-            Some(Section {
-                name: name[..end].to_vec(),
-                offset,
-                size,
-            })
-        });
-        self.sections = sections.collect();
-        Ok(Some(()))
-    }
-
-    fn read_segments(&mut self, header: &[u8]) -> Result<Option<()>, ReadError> {
-        let Some((table, size)) = self.table(header, [28, 32], [42, 54])? else {
-            return Ok(None);
-        };
-        if size == 0 {
-            return Ok(Some(()));
-        }
-        let segments = table.chunks_exact(size).filter_map(|entry| {
-            let loaded = self.number(entry, [0, 0], [4, 4])? == LOADED;
-            let flags = self.number(entry, [24, 4], [4, 4])?;
-            loaded.then_some(Segment {
-                offset: self.number(entry, [4, 8], [4, 8])?,
-                address: self.number(entry, [8, 16], [4, 8])?,
-                size: self.number(entry, [16, 32], [4, 8])?,
-                is_writable: flags & WRITABLE != 0,
-            })
-        });
-        self.segments = segments.collect();
-        Ok(Some(()))
-    }
-
-    /// A table of headers and the size of each, by where the file's header says that it is, and how large.
-    fn table(
-        &self,
-        header: &[u8],
-        offset: Place,
-        sizes: Place,
-    ) -> Result<Option<(Vec<u8>, usize)>, ReadError> {
-        let offset = self.number(header, offset, [4, 8]);
-        let size = self.number(header, sizes, [2, 2]);
-        let count = self.number(header, [sizes[0] + 2, sizes[1] + 2], [2, 2]);
-        let (Some(offset), Some(size), Some(count)) = (offset, size, count) else {
-            return Ok(None);
-        };
-        if count == 0 || offset == 0 {
-            return Ok(Some((Vec::new(), 0)));
-        }
-        if count > MOST_HEADERS || size == 0 || size > MOST_HEADER {
-            return Ok(None);
-        }
-        let table = self.bytes(offset, size * count)?;
-        let size = usize::try_from(size).unwrap_or_default();
-        Ok(table.map(|table| (table, size)))
-    }
-
-    fn bytes(&self, offset: u64, size: u64) -> Result<Option<Vec<u8>>, ReadError> {
-        let Ok(size) = usize::try_from(size) else {
-            return Ok(None);
-        };
-        let mut bytes = vec![0; size];
-        let mut filled = 0;
-        while filled < size {
-            let Some(at) = offset.checked_add(filled as u64) else {
-                return Ok(None);
-            };
-            match (self.fetch)(at, &mut bytes[filled..])? {
-                0 => return Ok(None),
-                count => filled += count,
-            }
-        }
-        Ok(Some(bytes))
-    }
-
-    /// A number in a header.
-    fn number(&self, bytes: &[u8], at: Place, length: Place) -> Option<u64> {
-        let wide = usize::from(self.is_wide);
-        number(bytes.get(at[wide]..)?.get(..length[wide])?, self.is_big)
-    }
 }
 
-/// A number of up to eight bytes.
-pub fn number(bytes: &[u8], is_big: bool) -> Option<u64> {
-    let mut whole = [0; 8];
-    if is_big {
-        whole
-            .get_mut(8 - bytes.len().min(8)..)?
-            .copy_from_slice(bytes);
-        return Some(u64::from_be_bytes(whole));
+/// Reads a table of `count` headers of `size` bytes.
+fn table<T: Pod>(
+    fetch: &Fetch<'_>,
+    offset: u64,
+    count: u16,
+    size: u16,
+) -> Result<Option<Vec<T>>, ReadError> {
+    if count == 0 || offset == 0 {
+        return Ok(Some(Vec::new()));
     }
-    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(u64::from_le_bytes(whole))
+    if count > MAX_HEADERS || usize::from(size) != size_of::<T>() {
+        return Ok(None);
+    }
+    let bytes = bytes(fetch, offset, u64::from(size) * u64::from(count))?;
+    Ok(bytes.and_then(|bytes| Some(pod::slice_from_all_bytes(&bytes).ok()?.to_vec())))
+}
+
+fn bytes(fetch: &Fetch<'_>, offset: u64, size: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    let Ok(size) = usize::try_from(size) else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; size];
+    let mut filled = 0;
+    while filled < size {
+        let Some(at) = offset.checked_add(filled as u64) else {
+            return Ok(None);
+        };
+        match fetch(at, &mut bytes[filled..])? {
+            0 => return Ok(None),
+            count => filled += count,
+        }
+    }
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
 pub mod testing {
-    //! Programs with nothing in them but what tests look for.
+    //! Minimal programs for tests.
 
-    /// 64 bits, low byte first: sections, and one segment that is written to at an address, which has `data`.
+    /// Builds a little-endian 64-bit file with these sections and one writable segment: its address and bytes.
     pub fn program(sections: &[(&str, &[u8])], data: (u64, &[u8])) -> Vec<u8> {
         let (mut bytes, mut names) = (vec![0; 64 + 56], vec![0]);
         let mut table = vec![0; 64];
@@ -252,7 +202,7 @@ pub mod testing {
         let segment = segment.concat();
         bytes[64..64 + segment.len()].copy_from_slice(&segment);
         bytes.extend(data.1);
-        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
         bytes[32] = 64;
         if !sections.is_empty() {
             bytes[40..48].copy_from_slice(&at.to_le_bytes());
@@ -263,7 +213,6 @@ pub mod testing {
         bytes
     }
 
-    /// Reads from memory.
     pub fn fetch(bytes: &[u8]) -> impl Fn(u64, &mut [u8]) -> Result<usize, super::ReadError> {
         move |at, buffer| {
             let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..));

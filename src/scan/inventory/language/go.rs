@@ -1,32 +1,32 @@
-//! What Go's linker writes into an executable: its own version and the modules that it was made from.
+//! Go version and modules of an executable, as written by Go's linker.
 //!
-//! The blob begins with a magic text, the size of a pointer and flags. Since Go 1.18 the two texts follow, each behind its
-//! length; before, pointers to Go's strings.
+//! The blob begins with a magic text, the pointer size and flags. Since Go 1.18 the two texts follow, each preceded by its
+//! length; older versions have pointers to Go strings instead.
 
 use memchr::memmem;
 
-use super::elf::{Elf, number};
+use super::elf::Elf;
 use crate::disk::read::ReadError;
 
 const SECTION: &[u8] = b".go.buildinfo";
 const MAGIC: &[u8] = b"\xff Go buildinf:";
-/// The texts begin here.
+/// Offset of the texts.
 const HEAD: usize = 32;
 const BIG: u8 = 1;
 const INLINE: u8 = 2;
-/// Before and behind the list of modules, to find it in memory.
+/// Size of the marker before and after the module list.
 const FENCE: usize = 16;
-/// The largest programs have a list of some hundred KiB.
-const MOST: u64 = 4 << 20;
+/// The module lists of the largest programs have some hundred KiB.
+const MAX_BYTES: u64 = 4 << 20;
 
-/// A module with its version; the standard library is one.
+/// Path and version of a module; the standard library is one.
 pub type Module = (String, String);
 
-/// The modules of an executable, the main one first; none where it is not Go's.
+/// Returns the modules of a Go executable, the main one first; empty for other executables.
 pub fn modules(elf: &Elf<'_>) -> Result<Vec<Module>, ReadError> {
-    let bytes = match elf.section(SECTION, MOST)? {
+    let bytes = match elf.section(SECTION, MAX_BYTES)? {
         Some(bytes) => Some(bytes),
-        None => elf.data(MOST)?,
+        None => elf.data(MAX_BYTES)?,
     };
     let blob = bytes.as_deref().and_then(|bytes| {
         let blob = &bytes[memmem::find(bytes, MAGIC)?..];
@@ -55,7 +55,7 @@ pub fn modules(elf: &Elf<'_>) -> Result<Vec<Module>, ReadError> {
     }))
 }
 
-/// A text behind its length.
+/// Takes a text preceded by its length.
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (mut length, mut shift) = (0_usize, 0);
     loop {
@@ -72,7 +72,7 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
-/// A string that the blob's pointer of this number leads to: itself a pointer and a length.
+/// Follows one of the blob's pointers to a Go string: a pointer and a length.
 fn pointed(
     elf: &Elf<'_>,
     blob: &[u8],
@@ -81,8 +81,13 @@ fn pointed(
     is_big: bool,
 ) -> Result<Option<Vec<u8>>, ReadError> {
     let word = |bytes: &[u8], which: usize| {
-        let bytes = bytes.get(which * size..)?.get(..size)?;
-        number(bytes, is_big)
+        let bytes = bytes.get(which * size..)?.get(..size)?.iter();
+        let push = |value, byte: &u8| value << 8 | u64::from(*byte);
+        Some(if is_big {
+            bytes.fold(0, push)
+        } else {
+            bytes.rev().fold(0, push)
+        })
     };
     if ![4, 8].contains(&size) {
         return Ok(None);
@@ -94,20 +99,20 @@ fn pointed(
         return Ok(None);
     };
     match word(&header, 0).zip(word(&header, 1)) {
-        Some((address, length)) if length <= MOST => elf.at(address, length),
+        Some((address, length)) if length <= MAX_BYTES => elf.at(address, length),
         _ => Ok(None),
     }
 }
 
-/// The list without its fences; nothing where they are not there.
+/// Returns the list without its markers; empty without markers.
 fn within(list: &[u8]) -> &[u8] {
     let end = list.len().saturating_sub(FENCE);
     let inner = list.get(FENCE..end).unwrap_or_default();
     if inner.ends_with(b"\n") { inner } else { b"" }
 }
 
-/// `mod` is the main module, `dep` one that it needs, `=>` what stands in for the one before. What was made without modules
-/// has only the `path` of its main package, and no version.
+/// Parses the module list: `mod` is the main module, `dep` a dependency, `=>` the replacement of the previous one. A
+/// program built without modules has only the `path` of its main package, without a version.
 fn parse(version: &str, list: &str) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
     let mut main = None;
@@ -121,7 +126,7 @@ fn parse(version: &str, list: &str) -> Vec<Module> {
         match kind {
             Some("path") if name != "command-line-arguments" => main = Some(module),
             Some("mod" | "dep") => modules.push(module),
-            // A directory that stands in for a module has neither name nor version; the module keeps its own.
+            // A replacement directory has neither name nor version; the module keeps its own.
             Some("=>") if !name.starts_with(['.', '/']) => {
                 if let Some(last) = modules.last_mut() {
                     *last = module;
@@ -169,7 +174,7 @@ mod tests {
             read(&program(&[(".go.buildinfo", &inline)], (0, b""))),
             expected
         );
-        // Without sections it is in the first segment that is written to.
+        // Without sections, the blob is in the first writable segment.
         let padded = [&[0; 32][..], &inline].concat();
         assert_eq!(read(&program(&[], (0x5000, &padded))), expected);
         for end in 0..inline.len() {
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_for_a_module_is_what_is_there() {
+    fn a_replacement_is_listed_instead_of_its_module() {
         let list = "path\texample.org/app/cmd\nmod\texample.org/app\t(devel)\t\ndep\texample.org/one\tv1.0.0\th1:x\n\
             dep\texample.org/two\tv2.0.0\n=>\texample.org/fork\tv2.0.1\th1:y\ndep\texample.org/three\tv3.0.0\n=>\t./three\t(devel)\t\n\
             build\t-compiler=gc\n\n=>\n";
@@ -230,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_fences_are_checked() {
+    fn lengths_and_markers_are_checked() {
         assert_eq!(take(&mut &b"\x03abcd"[..]), Some(&b"abc"[..]));
         assert_eq!(
             take(&mut &[&[0x80, 1][..], &[7; 128]].concat()[..]),

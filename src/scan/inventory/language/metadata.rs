@@ -1,16 +1,15 @@
-//! What packages say of themselves.
+//! Metadata files of Python and npm packages.
 
 use serde_json::Value;
 
-/// Name, version and licence.
-pub struct Described {
+pub struct Metadata {
     pub name: String,
     pub version: String,
     pub license: String,
 }
 
-/// Python's `METADATA` and `PKG-INFO`: fields as in a mail, up to the first blank line.
-pub fn python(bytes: &[u8]) -> Option<Described> {
+/// Parses Python's `METADATA` or `PKG-INFO`: mail header fields, up to the first blank line.
+pub fn python(bytes: &[u8]) -> Option<Metadata> {
     let text = String::from_utf8_lossy(bytes);
     let head = text
         .lines()
@@ -24,25 +23,24 @@ pub fn python(bytes: &[u8]) -> Option<Described> {
         match field {
             "Name" => name = Some(value.to_owned()),
             "Version" => version = Some(value.to_owned()),
-            // The newer field is an expression; the older one may hold a whole licence.
+            // The newer field is an expression; the older one may hold a full licence text.
             "License-Expression" => license = Some(value.to_owned()),
             "License" if license.is_none() => license = Some(value.to_owned()),
             _ => {}
         }
     }
-    Some(Described {
+    Some(Metadata {
         name: name?,
         version: version?,
         license: license.unwrap_or_default(),
     })
 }
 
-/// npm's `package.json`.
-pub fn npm(bytes: &[u8]) -> Option<Described> {
+pub fn npm(bytes: &[u8]) -> Option<Metadata> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let license = &value["license"];
-    Some(Described {
+    Some(Metadata {
         name: text(&value["name"])?,
         version: text(&value["version"])?,
         license: text(license)

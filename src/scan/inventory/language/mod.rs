@@ -1,5 +1,4 @@
-//! Packages of languages beside the packages of the system: what `pip` and `npm` have put there, and what programs of Go and
-//! Rust say that they were made from.
+//! Language packages that no system package owns: installed by `pip` and `npm`, or compiled into Go and Rust programs.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -18,16 +17,15 @@ mod elf;
 mod go;
 mod metadata;
 
-/// A list of a package's files; the largest have some MiB.
-const MOST_LIST: u64 = 64 << 20;
-/// What a package says of itself.
-const MOST_METADATA: u64 = 8 << 20;
-/// Packages of languages; an image of machine learning with everything in it has some thousands.
-const MOST_PACKAGES: usize = 200_000;
-/// What all executables together may unpack to.
-const MOST_UNPACKED: u64 = 1 << 30;
+/// The largest file lists of a package have some MiB.
+const MAX_LIST_BYTES: u64 = 64 << 20;
+const MAX_METADATA_BYTES: u64 = 8 << 20;
+/// An image for machine learning with everything in it has some thousands.
+const MAX_PACKAGES: usize = 200_000;
+/// Unpacked size of the build information of all executables.
+const MAX_UNPACKED_BYTES: u64 = 1 << 30;
 
-/// Where Python packages say what they are: wheels, then the older forms, as a directory, as a file, within an egg.
+/// Metadata of Python packages: wheels, then the older forms as a directory, as a file, and within an egg.
 const PYTHON: [&[u8]; 4] = [
     b".dist-info/METADATA",
     b".egg-info/PKG-INFO",
@@ -35,18 +33,18 @@ const PYTHON: [&[u8]; 4] = [
     b".egg/EGG-INFO/PKG-INFO",
 ];
 
-/// How to read a file that describes a package.
-type Reader = fn(&[u8]) -> Option<metadata::Described>;
+/// Parses a metadata file.
+type Reader = fn(&[u8]) -> Option<metadata::Metadata>;
 
-/// What a file may say of packages.
+/// A file that may describe packages.
 enum Candidate {
-    /// What one package says of itself.
+    /// Metadata of a package, with its package URL type.
     Text(&'static str, Reader),
-    /// What went into an executable.
+    /// Executable or library with build information.
     Binary,
 }
 
-/// Every such package that is in no package of the system.
+/// Reads the language packages that none of the package managers owns.
 pub fn read(root: &Root<'_>, managers: &[Manager]) -> Result<Vec<Language>, ScanError> {
     let mut candidates = candidates(root);
     if !candidates.is_empty() {
@@ -57,28 +55,28 @@ pub fn read(root: &Root<'_>, managers: &[Manager]) -> Result<Vec<Language>, Scan
             })?;
         }
     }
-    let (mut found, mut left, mut seen) = (Vec::new(), MOST_UNPACKED, HashSet::new());
+    let (mut found, mut left, mut seen) = (Vec::new(), MAX_UNPACKED_BYTES, HashSet::new());
     for (path, (candidate, index)) in candidates {
         let file = &root.tree().files()[index];
         match candidate {
-            // Other names of the same file are no other program.
+            // Hard links are the same program.
             Candidate::Binary if seen.insert(index) => {
                 found.extend(in_binary(root, path, file, &mut left)?);
             }
-            Candidate::Text(kind, reader) if file.content.size() <= MOST_METADATA => {
-                let bytes = root.content(path, file, MOST_METADATA)?;
-                found.extend(reader(&bytes).map(|described| Language {
+            Candidate::Text(kind, reader) if file.content.size() <= MAX_METADATA_BYTES => {
+                let bytes = root.content(path, file, MAX_METADATA_BYTES)?;
+                found.extend(reader(&bytes).map(|metadata| Language {
                     path: String::from_utf8_lossy(path).into_owned(),
                     kind: kind.to_owned(),
-                    name: described.name,
-                    version: described.version,
-                    license: described.license,
+                    name: metadata.name,
+                    version: metadata.version,
+                    license: metadata.license,
                 }));
             }
             _ => {}
         }
-        if found.len() > MOST_PACKAGES || left == 0 {
-            let problem = "with it, there is more about packages of languages than any system has";
+        if found.len() > MAX_PACKAGES || left == 0 {
+            let problem = "the system has more language packages than karat can list";
             return Err(ScanError::Damaged {
                 path: shown(path),
                 problem: problem.to_owned(),
@@ -88,7 +86,7 @@ pub fn read(root: &Root<'_>, managers: &[Manager]) -> Result<Vec<Language>, Scan
     Ok(found)
 }
 
-/// Files that may say something, by their names and modes.
+/// Returns the candidates by path, selected by name and mode.
 fn candidates<'a>(root: &Root<'a>) -> BTreeMap<&'a [u8], (Candidate, usize)> {
     let tree = root.tree();
     let files = tree.paths().filter_map(|(path, index)| {
@@ -109,7 +107,7 @@ fn candidates<'a>(root: &Root<'a>) -> BTreeMap<&'a [u8], (Candidate, usize)> {
     files.collect()
 }
 
-/// What an executable says that it was made from.
+/// Reads the build information of an executable.
 fn in_binary(
     root: &Root<'_>,
     path: &[u8],
@@ -130,14 +128,14 @@ fn in_binary(
     let modules = go::modules(&elf)?.into_iter();
     let modules = modules.map(|(name, version)| language("golang", name, version));
     let crates = cargo::crates(&elf, left)?.into_iter();
-    let crates = crates.map(|one| language("cargo", one.name, one.version));
+    let crates = crates.map(|package| language("cargo", package.name, package.version));
     let mut all: Vec<_> = modules.chain(crates).collect();
     all.sort();
     all.dedup();
     Ok(all)
 }
 
-/// Directories that are links now: a package's `/bin/x` is `/usr/bin/x` in the tree.
+/// Top-level directories that are symbolic links: a package's `/bin/x` is `/usr/bin/x` in the tree.
 struct Moved(Vec<(String, String)>);
 
 impl Moved {
@@ -165,7 +163,7 @@ fn kind_of(path: &[u8]) -> Option<(&'static str, Reader)> {
         return Some(("pypi", metadata::python));
     }
     let directory = path.strip_suffix(b"/package.json")?;
-    // Only what was installed: a package's own parts have such files too.
+    // Installed packages only: subdirectories of a package have such files, too.
     let mut names = directory.rsplit(|&byte| byte == b'/');
     let (_, mut above) = (names.next()?, names.next()?);
     if above.starts_with(b"@") {
@@ -174,7 +172,7 @@ fn kind_of(path: &[u8]) -> Option<(&'static str, Reader)> {
     (above == b"node_modules").then_some(("npm", metadata::npm as Reader))
 }
 
-/// Hands every file of the system's packages to `owned`.
+/// Passes every file of the package manager's packages to `owned`.
 fn without_owned(
     root: &Root<'_>,
     manager: Manager,
@@ -183,9 +181,9 @@ fn without_owned(
     match manager {
         Manager::Rpm => rpm::files(root, owned)?,
         Manager::Apk => {
-            for path in apk::PLACES {
-                let bytes = root.read(path, MOST_LIST)?.unwrap_or_default();
-                apk::entries(&String::from_utf8_lossy(&bytes)).for_each(|it| owned(&it.path));
+            for path in apk::PATHS {
+                let bytes = root.read(path, MAX_LIST_BYTES)?.unwrap_or_default();
+                apk::entries(&String::from_utf8_lossy(&bytes)).for_each(|entry| owned(&entry.path));
             }
         }
         Manager::Dpkg => {
@@ -194,7 +192,7 @@ fn without_owned(
             };
             for (path, file) in root.children(&directory) {
                 if path.ends_with(b".list") && file.kind == Kind::File {
-                    let bytes = root.content(path, file, MOST_LIST)?;
+                    let bytes = root.content(path, file, MAX_LIST_BYTES)?;
                     let list = String::from_utf8_lossy(&bytes);
                     list.lines().for_each(&mut *owned);
                 }
@@ -209,7 +207,7 @@ pub mod tests {
     use super::*;
     use crate::scan::testing::Planted;
 
-    /// A program of Go whose main module is this.
+    /// Builds a Go program with this main module.
     pub fn go_program(name: &str) -> Vec<u8> {
         let fence = [7_u8; 16];
         let list = [&fence[..], b"mod\t", name.as_bytes(), b"\tv1.0.0\n", &fence].concat();
@@ -219,7 +217,7 @@ pub mod tests {
         elf::testing::program(&[(".go.buildinfo", &bytes)], (0, b""))
     }
 
-    /// A program that `cargo auditable` has built.
+    /// Builds a program as `cargo auditable` does.
     pub fn rust_program() -> Vec<u8> {
         let json =
             br#"{"packages":[{"name":"app","version":"0.1.0","source":"local","root":true}]}"#;

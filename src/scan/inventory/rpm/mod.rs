@@ -1,4 +1,4 @@
-//! RPM's database: a table of package headers in a file of `SQLite`.
+//! RPM's database: a table of package headers in a `SQLite` file.
 
 use super::{Manager, Package};
 use crate::distro::sqlite;
@@ -7,13 +7,13 @@ use crate::scan::{Root, ScanError};
 
 pub use crate::distro::rpm::header::Header;
 
-/// Where it is; the first since RPM 4.17 on most systems.
-const PLACES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
+/// Directories of the database; the first since RPM 4.17 on most systems.
+const DIRECTORIES: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
 const TABLE: &str = "Packages";
-/// Names of databases of older kinds, which cannot be read here.
-const OTHERS: [&str; 2] = ["Packages", "Packages.db"];
+/// File names of the older, unsupported formats.
+const OLD_DATABASES: [&str; 2] = ["Packages", "Packages.db"];
 
-/// Every installed package; `None` without a database.
+/// Reads the installed packages; `None` without a database.
 pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     let mut packages = Vec::new();
     let found = each(root, &mut |_, header| {
@@ -23,7 +23,7 @@ pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     Ok(found.then_some(packages))
 }
 
-/// Hands every file that a package owns to `file`.
+/// Passes every file that a package owns to `file`.
 pub fn files(root: &Root<'_>, file: &mut dyn FnMut(&str)) -> Result<(), ScanError> {
     let mut each_file = |_: &[u8], header: &Header<'_>| {
         header.files(file);
@@ -32,15 +32,12 @@ pub fn files(root: &Root<'_>, file: &mut dyn FnMut(&str)) -> Result<(), ScanErro
     each(root, &mut each_file).map(drop)
 }
 
-/// What is done with a header of the database at a path.
+/// Receives the path of the database and a header.
 pub type Take<'a> = dyn FnMut(&[u8], &Header<'_>) -> Result<(), ScanError> + 'a;
 
-/// Hands every header of the database to `take`; whether there is a database.
-///
-/// # Errors
-/// It cannot be read whole, or `take` fails.
+/// Passes every header to `take` and returns whether there is a database.
 pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
-    for directory in PLACES {
+    for directory in DIRECTORIES {
         let place = |name: &str| root.resolve(format!("{directory}/{name}").as_bytes());
         let damaged = |path: &[u8], problem: &str| ScanError::Damaged {
             path: shown(path),
@@ -52,13 +49,14 @@ pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
             };
             let log = place("rpmdb.sqlite-wal").and_then(|path| root.get(&path));
             if log.is_some_and(|log| log.content.size() > 0) {
-                let problem = "changes that were not written back lie beside it (rpmdb.sqlite-wal); the system was not shut down in order";
+                let problem =
+                    "uncommitted changes in rpmdb.sqlite-wal: the system was not shut down cleanly";
                 return Err(damaged(&path, problem));
             }
             let fetch = |at: u64, buffer: &mut [u8]| root.read_at(file, at, buffer);
             let mut failed = None;
             let mut seen = |row: &[u8]| {
-                let header = Header::read(row).ok_or("a package's header cannot be understood")?;
+                let header = Header::read(row).ok_or("invalid package header")?;
                 take(&path, &header).map_err(|error| {
                     failed = Some(error);
                     "see the error above"
@@ -74,15 +72,16 @@ pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
             })?;
             return Ok(true);
         }
-        if let Some(path) = OTHERS.iter().find_map(|name| place(name)) {
-            let problem = "the database is of an older kind than SQLite; `rpmdb --rebuilddb` of a newer RPM turns it into one";
+        if let Some(path) = OLD_DATABASES.iter().find_map(|name| place(name)) {
+            let problem = "unsupported database format; `rpmdb --rebuilddb` of RPM 4.17 or newer converts it to SQLite";
             return Err(damaged(&path, problem));
         }
     }
     Ok(false)
 }
 
-/// The package of a header, with its files looked at.
+/// Reads the package and the files of a header, for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
 pub fn of_header(bytes: &[u8]) -> Option<Package> {
     let header = Header::read(bytes)?;
     header.files(&mut |path| {
@@ -91,7 +90,7 @@ pub fn of_header(bytes: &[u8]) -> Option<Package> {
     package(&header)
 }
 
-/// The package of a header. Keys that signatures are checked with are in the same table, and are no packages.
+/// Returns the package of a header, or `None` for a signing key, which is stored in the same table.
 pub fn package(header: &Header<'_>) -> Option<Package> {
     let name = header
         .text(crate::distro::rpm::header::NAME)

@@ -1,5 +1,5 @@
-//! Bills of materials: the inventory as CycloneDX 1.6 and SPDX 2.3. Nothing in them is from a clock or from chance: the
-//! same subject and inventory give the same document.
+//! Software bills of materials: the inventory as CycloneDX 1.6 and SPDX 2.3. They depend neither on the clock nor on
+//! random numbers: the same subject and inventory give the same document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,28 +11,28 @@ use crate::digest::Digest;
 use crate::scan::inventory::Inventory;
 use crate::time::Timestamp;
 
-/// What a document is about.
+/// Image that a document describes.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The image's name.
+    /// Name of the image.
     pub name: String,
-    /// What the document's own identifier is made from: the image's digest, where it is known.
+    /// Image digest, from which the document's identifier is derived.
     pub digest: Option<Digest>,
-    /// When the document was made, for it says so: for an image of karat's own, the day of its inputs.
+    /// Creation date of the document; for an image built by karat, the date of its inputs.
     pub created: Timestamp,
 }
 
-/// One package of whatever kind.
-struct Entry {
+/// A system or language package.
+struct Component {
     purl: String,
     name: String,
     version: String,
     licenses: BTreeSet<String>,
-    /// Where it says what it is, for packages of languages.
+    /// Metadata file of a language package.
     path: Option<String>,
 }
 
-/// The inventory as CycloneDX 1.6.
+/// Returns the inventory as CycloneDX 1.6.
 #[must_use]
 pub fn cyclonedx(subject: &Subject, inventory: &Inventory, licenses: &Licenses) -> Value {
     let entries = entries(inventory, licenses);
@@ -85,7 +85,7 @@ pub fn cyclonedx(subject: &Subject, inventory: &Inventory, licenses: &Licenses) 
     })
 }
 
-/// The inventory as SPDX 2.3.
+/// Returns the inventory as SPDX 2.3.
 #[must_use]
 pub fn spdx_2_3(subject: &Subject, inventory: &Inventory, licenses: &Licenses) -> Value {
     let entries = entries(inventory, licenses);
@@ -154,21 +154,19 @@ fn related(from: &str, how: &str, to: &str) -> Value {
     json!({"spdxElementId": from, "relationshipType": how, "relatedSpdxElement": to})
 }
 
-/// An SPDX expression; licences that SPDX does not know become references, which the document explains.
+/// Returns an SPDX expression; licences unknown to SPDX become references that the document explains.
 fn declared(licenses: &BTreeSet<String>, own: &mut BTreeMap<String, String>) -> String {
     let names = licenses.iter().map(|name| {
         if let Some(id) = spdx(name) {
             return id.to_owned();
         }
-        let safe = |it: char| {
-            if it.is_ascii_alphanumeric() || ".-".contains(it) {
-                it
-            } else {
-                '-'
-            }
+        let safe = |c: char| match c {
+            '.' | '-' => c,
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '-',
         };
         let readable: String = name.chars().take(40).map(safe).collect();
-        // Two names may look alike without their odd characters.
+        // Names may differ only in the replaced characters.
         let id = format!(
             "LicenseRef-{readable}-{}",
             &Digest::of(name.as_bytes()).hex()[..8]
@@ -183,21 +181,21 @@ fn declared(licenses: &BTreeSet<String>, own: &mut BTreeMap<String, String>) -> 
     names.into_iter().collect::<Vec<_>>().join(" AND ")
 }
 
-/// Every package once, by a name that is unique in the document.
-fn entries(inventory: &Inventory, licenses: &Licenses) -> BTreeMap<String, Entry> {
-    let system = inventory.packages.iter().map(|package| Entry {
+/// Returns every package once, by a name that is unique in the document.
+fn entries(inventory: &Inventory, licenses: &Licenses) -> BTreeMap<String, Component> {
+    let system = inventory.packages.iter().map(|package| Component {
         purl: purl::of_package(package, inventory.release.as_ref()),
         name: package.name.clone(),
         version: package.version.clone(),
         licenses: licenses.get(&package.name).cloned().unwrap_or_default(),
         path: None,
     });
-    let language = inventory.language.iter().map(|package| Entry {
+    let language = inventory.language.iter().map(|package| Component {
         purl: purl::of_language(package),
         name: package.name.clone(),
         version: package.version.clone(),
         licenses: Some(package.license.clone())
-            .filter(|it| !it.is_empty())
+            .filter(|license| !license.is_empty())
             .into_iter()
             .collect(),
         path: Some(package.path.clone()),
@@ -209,7 +207,7 @@ fn entries(inventory: &Inventory, licenses: &Licenses) -> BTreeMap<String, Entry
     named.collect()
 }
 
-/// A UUID (version 8) made from the image's digest; without one, from what is in it.
+/// Returns a UUID (version 8) derived from the image digest or else from the inventory.
 fn uuid(form: &str, subject: &Subject, inventory: &Inventory) -> String {
     let seed = match &subject.digest {
         Some(digest) => digest.hex(),

@@ -124,13 +124,13 @@ fn an_spdx_document_keeps_the_rules_of_its_schema() {
     let own = document["hasExtractedLicensingInfos"].as_array().unwrap();
     let own: BTreeSet<_> = own
         .iter()
-        .map(|it| it["licenseId"].as_str().unwrap())
+        .map(|license| license["licenseId"].as_str().unwrap())
         .collect();
     assert_eq!(own.len(), 2, "names that look alike stay apart");
     for package in packages {
         let id = package["SPDXID"].as_str().unwrap();
         assert!(ids.insert(id) && id.starts_with("SPDXRef-"), "{id}");
-        let valid = |it: u8| it.is_ascii_alphanumeric() || b".-".contains(&it);
+        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
         assert!(id["SPDXRef-".len()..].bytes().all(valid), "{id}");
         assert!(package["downloadLocation"].is_string());
         let declared = package["licenseDeclared"].as_str().unwrap();
@@ -149,8 +149,8 @@ fn an_spdx_document_keeps_the_rules_of_its_schema() {
     }
 }
 
-/// With the real schemas, where `cyclonedx-python-lib[json-validation]` and `spdx-tools` of `PyPI` are installed. Nothing is
-/// installed here; what is missing is said, and the tests above still hold the documents to the rules.
+/// Validates against the real schemas, if `cyclonedx-python-lib[json-validation]` and `spdx-tools` of `PyPI` are
+/// installed. Without them the test says so; the tests above check the rules all the same.
 #[test]
 fn documents_are_valid_for_the_tools_of_others_where_those_are_installed() {
     let scratch = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn documents_are_valid_for_the_tools_of_others_where_those_are_installed() {
         };
         let there = python(&["-c", &format!("import {module}")]);
         if !there.is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED: {name} is not validated by its own tools: python3 has no {module}");
+            eprintln!("SKIPPED: {name} is not validated by its own tools: python3 lacks {module}");
             continue;
         }
         let path = scratch.path().join(format!("bom.{name}.json"));
@@ -194,7 +194,7 @@ fn assert_uuid(text: &str) {
     assert_eq!(groups, [8, 4, 4, 4, 12], "{text}");
     assert!(
         text.bytes()
-            .all(|it| it == b'-' || b"0123456789abcdef".contains(&it)),
+            .all(|byte| byte == b'-' || b"0123456789abcdef".contains(&byte)),
         "{text}"
     );
 }

@@ -1,4 +1,4 @@
-//! The address that the caller's traffic comes from.
+//! Address that the caller's traffic comes from.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,45 +8,40 @@ use super::endpoint::Service;
 use super::{AwsError, Region};
 use crate::ui::text::with_causes;
 
-/// AWS's own echo of an address; no API has one.
-const ECHO: &str = "https://checkip.amazonaws.com/";
+/// AWS's address echo; no API has one.
+const ECHO_URL: &str = "https://checkip.amazonaws.com/";
 
 impl Region {
-    /// The address that hosts outside see.
-    ///
-    /// When somebody has said where AWS is (`AWS_ENDPOINT_URL`), it is the address from which that is reached.
-    ///
-    /// # Errors
-    /// It cannot be found out.
+    /// Returns the address that hosts on the internet see, or, if an endpoint is configured (`AWS_ENDPOINT_URL`), the address
+    /// that the endpoint is reached from.
     pub async fn own_address(&self) -> Result<IpAddr, AwsError> {
         let failed = |problem: String| AwsError::OwnAddress { problem };
-        if self.shared.endpoints.is_asked(Service::Ec2) {
+        let http_failed = |error: reqwest::Error| failed(with_causes(&error));
+        if self.shared.endpoints.is_configured(Service::Ec2) {
             let url = self.shared.endpoints.url(Service::Ec2, &self.name);
             let url = reqwest::Url::parse(&url).map_err(|error| failed(error.to_string()))?;
-            let addresses = url.socket_addrs(|| None);
-            let addresses = addresses.map_err(|error| failed(error.to_string()))?;
-            let address = addresses.first().copied();
-            let address =
-                address.ok_or_else(|| failed("the endpoint has no address".to_owned()))?;
-            return address_towards(address)
+            let addresses = url
+                .socket_addrs(|| None)
+                .map_err(|error| failed(error.to_string()))?;
+            let Some(address) = addresses.first() else {
+                return Err(failed("the endpoint has no address".to_owned()));
+            };
+            return address_towards(*address)
                 .await
                 .map_err(|error| failed(error.to_string()));
         }
-        let answer = self.shared.http.get(ECHO).send().await;
-        let answer = answer.and_then(reqwest::Response::error_for_status);
-        let answer = answer.map_err(|error| failed(with_causes(&error)))?;
-        let text = answer.text().await;
-        let text = text.map_err(|error| failed(with_causes(&error)))?;
+        let response = self.shared.http.get(ECHO_URL).send().await;
+        let response = response
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(http_failed)?;
+        let text = response.text().await.map_err(http_failed)?;
         let text = text.trim();
         text.parse()
-            .map_err(|_| failed(format!("{ECHO} says {text:?}")))
+            .map_err(|_| failed(format!("{ECHO_URL} answered {text:?}")))
     }
 }
 
-/// The address of this machine from which another one is reached. Nothing is sent.
-///
-/// # Errors
-/// There is no way to it.
+/// Returns the address of this machine from which another one is reached. Nothing is sent.
 pub async fn address_towards(other: SocketAddr) -> std::io::Result<IpAddr> {
     let any = if other.is_ipv4() {
         "0.0.0.0:0"
