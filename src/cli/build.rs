@@ -246,7 +246,7 @@ impl BuildJob<'_> {
         ui.hide(&secrets);
         let mut update = Update::Keep;
         if self.if_changed {
-            let verdict = up_to_date::verdict(plan, settings, settings.locked, ui);
+            let verdict = up_to_date::verdict(plan, settings, ui);
             match cancel.run_until_cancelled(verdict).await {
                 Some(Verdict::Unchanged(stored)) => {
                     self.export_unchanged(&stored).await?;
