@@ -51,9 +51,7 @@ pub(crate) struct AttestArgs {
 struct NoScan(ManifestId);
 
 impl ExitStatus for NoScan {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 pub(crate) async fn run(args: &AttestArgs, ui: &Ui) -> Result<(), CommandError> {

@@ -135,27 +135,12 @@ pub(crate) async fn run(
     let signer = args.key.signer()?;
     let store = args.store.open().map_err(CommandError::failure)?;
     let cache = Cache::of_user()?;
-    let settings = Settings {
-        cache: &cache,
-        store: &store,
-        force: args.force,
-        on_error: args.on_error,
-        locked: args.locked,
-        mirrors: &args.mirrors.mirrors,
-        twice: args.twice,
-        revoked_base: if args.allow_revoked {
-            RevokedBase::Allow
-        } else {
-            RevokedBase::Refuse
-        },
-        base: None,
-        scan: &ScanSettings {
-            database: args.db.clone(),
-            without: args.without.clone(),
-            keep_failed: args.keep_failed,
-        },
+    let scan = ScanSettings {
+        database: args.db.clone(),
+        without: args.without.clone(),
+        keep_failed: args.keep_failed,
     };
-
+    let settings = settings(args, &cache, &store, &scan);
     let several = plans.len() > 1;
     let jobs = plans.iter().map(async |plan| {
         let ui = if several {
@@ -189,6 +174,30 @@ pub(crate) async fn run(
         }
     }
     Ok(code)
+}
+
+fn settings<'a>(
+    args: &'a BuildArgs,
+    cache: &'a Cache,
+    store: &'a Store,
+    scan: &'a ScanSettings,
+) -> Settings<'a> {
+    Settings {
+        cache,
+        store,
+        force: args.force,
+        on_error: args.on_error,
+        locked: args.locked,
+        mirrors: &args.mirrors.mirrors,
+        twice: args.twice,
+        revoked_base: if args.allow_revoked {
+            RevokedBase::Allow
+        } else {
+            RevokedBase::Refuse
+        },
+        base: None,
+        scan,
+    }
 }
 
 /// The build of one template.
@@ -246,7 +255,7 @@ impl BuildJob<'_> {
         ui.hide(&secrets);
         let mut update = Update::Keep;
         if self.if_changed {
-            let verdict = up_to_date::verdict(plan, settings, settings.locked, ui);
+            let verdict = up_to_date::verdict(plan, settings, ui);
             match cancel.run_until_cancelled(verdict).await {
                 Some(Verdict::Unchanged(stored)) => {
                     self.export_unchanged(&stored).await?;

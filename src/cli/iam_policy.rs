@@ -53,9 +53,7 @@ pub(crate) struct IamPolicyArgs {
 struct NoAwsError(PathBuf);
 
 impl ExitStatus for NoAwsError {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 pub(crate) fn run(args: &IamPolicyArgs, out: &mut Stdout) -> Result<(), CommandError> {

@@ -142,9 +142,7 @@ struct MirrorArgs {
 struct NotLocked(PathBuf);
 
 impl ExitStatus for NotLocked {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 /// Reads the lock file of a template.

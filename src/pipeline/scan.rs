@@ -14,11 +14,12 @@ use crate::plan::Format;
 use crate::record::manifest::SourceKind;
 use crate::scan::report::policy::{JudgeContext, Kind, Verdict, judge};
 use crate::scan::report::vex;
-use crate::scan::report::{self, LeftOut, Report, Subject};
+use crate::scan::report::{LeftOut, Report, Subject};
 use crate::scan::run::{self, BuildOrigin, Check, Contents, ScanRequest};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::scan::{self, ScanError};
 use crate::time::Timestamp;
+use crate::ui::text::counted;
 
 /// Options of the scan.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +146,7 @@ impl Job<'_> {
             .filter(|finding| finding.verdict == Verdict::Told)
             .count();
         if tolerated > 0 {
-            let findings = report::count_noun(tolerated, "finding");
+            let findings = counted(tolerated, "finding");
             self.ui
                 .note(&format!("scan: {findings} that the policy accepts"));
         }

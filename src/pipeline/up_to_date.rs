@@ -29,15 +29,10 @@ pub(crate) enum Verdict {
 
 /// Compares the inputs of a build with those of the newest image of this name.
 ///
-/// With `locked` the lock file alone decides, and no archive is asked. An input that cannot be compared counts as changed.
+/// With `Settings::locked` the lock file alone decides, and no archive is asked. An input that cannot be compared counts as changed.
 /// The values of secrets are not recorded, so changes of them are not detected.
-pub(crate) async fn verdict(
-    plan: &Plan,
-    settings: &Settings<'_>,
-    locked: bool,
-    ui: &Ui,
-) -> Verdict {
-    match compare(plan, settings, locked, ui).await {
+pub(crate) async fn verdict(plan: &Plan, settings: &Settings<'_>, ui: &Ui) -> Verdict {
+    match compare(plan, settings, ui).await {
         Ok((stored, None)) => Verdict::Unchanged(Box::new(stored)),
         Ok((_, Some(reason))) => Verdict::Moved(reason),
         Err(reason) => Verdict::Changed(reason),
@@ -48,7 +43,6 @@ pub(crate) async fn verdict(
 async fn compare(
     plan: &Plan,
     settings: &Settings<'_>,
-    locked: bool,
     ui: &Ui,
 ) -> Result<(StoredManifest, Option<String>), String> {
     let store = settings.store;
@@ -60,13 +54,13 @@ async fn compare(
     let start = match &plan.builder {
         Builder::Qemu(guest) => start_of_guest(plan, guest, settings, ui).await?,
         Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
-        Builder::Ec2(ec2) => start_of_instance(plan, ec2, &lock, &stored, settings, locked).await?,
+        Builder::Ec2(ec2) => start_of_instance(plan, ec2, &lock, &stored, settings).await?,
     };
     if let Some(reason) = unpredictable(&stored.manifest.inputs.network) {
         return Err(reason);
     }
     compare_inputs(plan, &lock, &start, &stored).await?;
-    if start.newer.is_some() || locked {
+    if start.newer.is_some() || settings.locked {
         return Ok((stored, start.newer));
     }
     let changed = or_reason(repository::changed(&lock, settings.cache).await)?;
@@ -146,7 +140,6 @@ async fn start_of_instance(
     lock: &Lock,
     stored: &StoredManifest,
     settings: &Settings<'_>,
-    locked: bool,
 ) -> Result<Start, String> {
     let Some(plan::Base::Ami(wanted)) = &plan.base else {
         unreachable!("a plan for EC2 has an AMI");
@@ -172,7 +165,7 @@ async fn start_of_instance(
         ));
     }
     let mut newer = None;
-    if !locked {
+    if !settings.locked {
         let newest = or_reason(machine::newest_ami(wanted, ec2.arch, &region).await)?;
         let other = newest.pinned.id;
         newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));

@@ -121,9 +121,7 @@ enum ArgumentError {
 }
 
 impl ExitStatus for ArgumentError {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 struct ScanOutcome {

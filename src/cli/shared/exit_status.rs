@@ -21,8 +21,11 @@ use crate::store::{PolicyError, StoreError};
 
 /// An error that decides the exit code of a verb.
 pub(crate) trait ExitStatus: Diagnostic {
+    /// Exit code of all errors of the type, unless `exit_code` tells them apart.
+    const EXIT_CODE: u8 = 1;
+
     fn exit_code(&self) -> u8 {
-        1
+        Self::EXIT_CODE
     }
 }
 
@@ -35,21 +38,15 @@ impl ExitStatus for ScanError {}
 impl ExitStatus for VexError {}
 
 impl ExitStatus for MissingSecrets {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 impl ExitStatus for PolicyError {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 impl ExitStatus for TrustError {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 impl ExitStatus for SignError {

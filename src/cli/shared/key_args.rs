@@ -42,9 +42,7 @@ pub(crate) struct TrustArgs {
 pub(crate) struct NoConfiguration;
 
 impl ExitStatus for NoConfiguration {
-    fn exit_code(&self) -> u8 {
-        2
-    }
+    const EXIT_CODE: u8 = 2;
 }
 
 impl KeyArgs {

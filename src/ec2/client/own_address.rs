@@ -6,6 +6,7 @@ use tokio::net::UdpSocket;
 
 use super::endpoint::Service;
 use super::{AwsError, Region};
+use crate::ui::text::with_causes;
 
 /// AWS's address echo; no API has one.
 const ECHO_URL: &str = "https://checkip.amazonaws.com/";
@@ -15,7 +16,7 @@ impl Region {
     /// that the endpoint is reached from.
     pub async fn own_address(&self) -> Result<IpAddr, AwsError> {
         let failed = |problem: String| AwsError::OwnAddress { problem };
-        let http_failed = |error: reqwest::Error| failed(crate::ui::text::with_causes(&error));
+        let http_failed = |error: reqwest::Error| failed(with_causes(&error));
         if self.shared.endpoints.is_configured(Service::Ec2) {
             let url = self.shared.endpoints.url(Service::Ec2, &self.name);
             let url = reqwest::Url::parse(&url).map_err(|error| failed(error.to_string()))?;

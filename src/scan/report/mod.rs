@@ -17,6 +17,7 @@ use super::run::{Check, ScanResult};
 use super::{Finding, Severity, State};
 use crate::digest::Digest;
 use crate::time::Timestamp;
+use crate::ui::text::{counted, terminal_safe};
 
 /// Name and version of the JSON format.
 pub const SCHEMA: &str = "karat.scan/1";
@@ -249,8 +250,8 @@ impl Report {
         let _ = writeln!(page, "ACCEPTED ({})\n", accepted.len());
         for (finding, reason) in accepted {
             let (about, reason) = (
-                without_controls(&subject_of(finding)),
-                without_controls(reason),
+                terminal_safe(&subject_of(finding)),
+                terminal_safe(reason),
             );
             let _ = writeln!(page, "  {} {about}  {reason}", finding.id);
         }
@@ -267,9 +268,9 @@ impl Report {
         let _ = writeln!(
             page,
             "{}: {}, {}{separator}{}; {} accepted, {} failing",
-            without_controls(&self.subject.name),
-            count_noun(counts.packages, "package"),
-            count_noun(counts.findings, "finding"),
+            terminal_safe(&self.subject.name),
+            counted(counts.packages, "package"),
+            counted(counts.findings, "finding"),
             severities.join(", "),
             counts.accepted,
             counts.failing
@@ -338,10 +339,10 @@ fn fixed_vulnerabilities(chosen: &[&Judged], page: &mut String) {
             page,
             "    {:<10} {} {} -> {}  {}{more}",
             findings[0].severity,
-            without_controls(name),
-            without_controls(version),
-            without_controls(&fixed.join(", ")),
-            without_controls(&ids.join(", "))
+            terminal_safe(name),
+            terminal_safe(version),
+            terminal_safe(&fixed.join(", ")),
+            terminal_safe(&ids.join(", "))
         );
     }
     page.push('\n');
@@ -359,14 +360,14 @@ fn other_findings(chosen: &[&Judged], page: &mut String) {
         checks.entry(key).or_default().push(finding);
     }
     for ((_, check, fix), findings) in checks {
-        let _ = writeln!(page, "  {check}: {}", without_controls(fix));
+        let _ = writeln!(page, "  {check}: {}", terminal_safe(fix));
         for finding in findings {
             let _ = writeln!(
                 page,
                 "    {:<10} {}  {}",
                 finding.severity,
-                without_controls(&subject_of(finding)),
-                without_controls(&finding.evidence)
+                terminal_safe(&subject_of(finding)),
+                terminal_safe(&finding.evidence)
             );
         }
         page.push('\n');
@@ -394,9 +395,9 @@ fn unfixed_vulnerabilities(chosen: &[&Judged], named: bool, page: &mut String) {
                 page,
                 "    {:<10} {} {}  {}",
                 finding.severity,
-                without_controls(&subject_of(finding)),
+                terminal_safe(&subject_of(finding)),
                 finding.id,
-                without_controls(&finding.title)
+                terminal_safe(&finding.title)
             );
         }
         page.push('\n');
@@ -431,18 +432,6 @@ fn subject_of(finding: &Finding) -> String {
         .clone()
         .or_else(package)
         .unwrap_or_else(|| finding.id.clone())
-}
-
-/// Formats a count with its noun.
-pub(crate) fn count_noun(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
-
-/// Replaces control characters, which could move the cursor or change colors.
-fn without_controls(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]
