@@ -33,7 +33,7 @@ pub(crate) struct IamPolicyArgs {
     #[arg(long = "region", value_name = "REGION", value_parser = region)]
     regions: Vec<String>,
 
-    /// PublishOptions allow `promote` and `rollback` to update SSM parameters and launch templates
+    /// Also allow `promote` and `rollback` to update SSM parameters and launch templates
     #[arg(long)]
     channels: bool,
 
@@ -41,7 +41,7 @@ pub(crate) struct IamPolicyArgs {
     #[arg(long = "parameter", value_name = "NAME", requires = "channels")]
     parameters: Vec<String>,
 
-    /// PublishOptions allow `prune --ec2` to deprecate AMIs and to remove unused ones
+    /// Also allow `prune --ec2` to deprecate AMIs and to remove unused ones
     #[arg(long)]
     prune: bool,
 }

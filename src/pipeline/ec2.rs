@@ -20,7 +20,7 @@ use crate::base::BaseDisk;
 use crate::disk::{self, clean::Owners};
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
 use crate::ec2::machine::{
-    Ami, Ec2Error, Ec2Machine, InstanceNetwork, ResourceGuard, SnapshotKind, begin_snapshot,
+    BaseAmi, Ec2Error, Ec2Machine, InstanceNetwork, ResourceGuard, SnapshotKind, begin_snapshot,
     find_ami, launch, read_snapshot, set_up, tear_down,
 };
 use crate::machine::Machine as _;
@@ -37,7 +37,7 @@ const NOT_NORMALIZED: &str = "it was made on EC2, where its disk is not written 
 /// AMI, resources and run directory of a build.
 struct Site<'a> {
     ec2: &'a plan::Ec2,
-    ami: Ami,
+    ami: BaseAmi,
     resources: ResourceGuard,
     run: &'a RunDir,
     started: Timestamp,
@@ -180,7 +180,7 @@ impl Job<'_> {
     async fn launch_instance(
         &self,
         site: &Site<'_>,
-        ami: &Ami,
+        ami: &BaseAmi,
         name: &str,
         run: &Path,
         phases: &mut Phases<'_>,
@@ -287,7 +287,7 @@ impl Job<'_> {
         &self,
         ec2: &plan::Ec2,
         lock_state: &LockState,
-    ) -> Result<(Region, Ami), BuildError> {
+    ) -> Result<(Region, BaseAmi), BuildError> {
         let region = region(ec2).await?;
         let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
             unreachable!("a plan for EC2 has an AMI");

@@ -16,7 +16,7 @@ const GIB: u64 = 1 << 30;
 
 /// AMI to start a build from.
 #[derive(Clone, Debug)]
-pub struct Ami {
+pub struct BaseAmi {
     /// Region, id and snapshot, which identify it for good.
     pub pinned: lock::LockedAmi,
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Ami {
     pub manifest: Option<ManifestId>,
 }
 
-impl Ami {
+impl BaseAmi {
     /// Extracts what a launch needs. Refuses an AMI that is not available or whose root is not an EBS volume.
     pub fn from_image(image: Image, region: &Region) -> Result<Self, Ec2Error> {
         let unfit = |problem: &str| Ec2Error::Unfit {
@@ -104,7 +104,7 @@ pub async fn find_ami(
     of_lock: Option<&lock::LockedAmi>,
     locked: Option<&Path>,
     ui: &Ui,
-) -> Result<Ami, Ec2Error> {
+) -> Result<BaseAmi, Ec2Error> {
     if let Some(of_lock) = of_lock {
         if let Some(ami) = pinned_ami(wanted, arch, region, of_lock).await? {
             return Ok(ami);
@@ -129,15 +129,19 @@ pub async fn pinned_ami(
     arch: Arch,
     region: &Region,
     of_lock: &lock::LockedAmi,
-) -> Result<Option<Ami>, Ec2Error> {
+) -> Result<Option<BaseAmi>, Ec2Error> {
     match find_pinned(wanted, region, of_lock).await? {
-        Some(image) => Ami::from_image(check_architecture(image, arch)?, region).map(Some),
+        Some(image) => BaseAmi::from_image(check_architecture(image, arch)?, region).map(Some),
         None => Ok(None),
     }
 }
 
 /// Returns the AMI that the template names, or the newest that matches it, regardless of a lock file.
-pub async fn newest_ami(wanted: &plan::Ami, arch: Arch, region: &Region) -> Result<Ami, Ec2Error> {
+pub async fn newest_ami(
+    wanted: &plan::Ami,
+    arch: Arch,
+    region: &Region,
+) -> Result<BaseAmi, Ec2Error> {
     let image = match wanted {
         plan::Ami::Id(id) => region.images().get(id).await?,
         plan::Ami::Newest { owners, filters } => {
@@ -149,7 +153,7 @@ pub async fn newest_ami(wanted: &plan::Ami, arch: Arch, region: &Region) -> Resu
             })?
         }
     };
-    Ami::from_image(check_architecture(image, arch)?, region)
+    BaseAmi::from_image(check_architecture(image, arch)?, region)
 }
 
 fn describe_search(owners: &[String], filters: &[Filter]) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::setup::{InstanceNetwork, SSH_PORT};
-use super::{Ami, Ec2Error, Ec2Machine, InstanceHandle, ResourceGuard};
+use super::{BaseAmi, Ec2Error, Ec2Machine, InstanceHandle, ResourceGuard};
 use crate::ec2::client::ec2::{Instance, NewInstance, NewVolume};
 use crate::ec2::client::{AwsError, eventually, token};
 use crate::machine::guest::{Guest, Keys};
@@ -39,7 +39,7 @@ const NO_CAPACITY: [&str; 8] = [
 pub async fn launch(
     plan: &plan::Plan,
     ec2: &plan::Ec2,
-    ami: &Ami,
+    ami: &BaseAmi,
     network: &InstanceNetwork,
     resources: &ResourceGuard,
     run: &Path,

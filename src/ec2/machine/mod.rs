@@ -28,7 +28,7 @@ mod snapshot;
 mod snapshot_reader;
 mod teardown;
 
-pub use ami::{Ami, find_ami, newest_ami, pinned_ami};
+pub use ami::{BaseAmi, find_ami, newest_ami, pinned_ami};
 pub use error::Ec2Error;
 pub use launch::launch;
 pub use leftover::{find_expired, read_leftover};

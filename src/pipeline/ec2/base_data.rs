@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Site;
 use crate::base::BaseDisk;
 use crate::disk;
-use crate::ec2::machine::{Ami, Ec2Error, Ec2Machine, SnapshotKind, begin_snapshot};
+use crate::ec2::machine::{BaseAmi, Ec2Error, Ec2Machine, SnapshotKind, begin_snapshot};
 use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job};
 use crate::scan::run::Check;
@@ -108,7 +108,7 @@ impl Job<'_> {
         }
     }
 
-    fn cached_base(&self, ami: &Ami) -> PathBuf {
+    fn cached_base(&self, ami: &BaseAmi) -> PathBuf {
         let digest = ami.locked().digest;
         self.settings.cache.root().join("ami").join(digest.hex())
     }

@@ -2,7 +2,7 @@
 
 use super::Site;
 use crate::digest::Digest;
-use crate::ec2::machine::{Ami, Ec2Error, tear_down};
+use crate::ec2::machine::{BaseAmi, Ec2Error, tear_down};
 use crate::ec2::publish::{AmiMetadata, register};
 use crate::machine::Machine as _;
 use crate::pipeline::phases::Phases;
@@ -58,7 +58,7 @@ impl Job<'_> {
         site: &Site<'_>,
         made: &Made,
         snapshot: &str,
-    ) -> Result<Ami, BuildError> {
+    ) -> Result<BaseAmi, BuildError> {
         let resources = &site.resources;
         let settings = Self::registered(site, self.plan.publish.as_ref());
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
@@ -74,7 +74,7 @@ impl Job<'_> {
         let image = resources.create(self.cancel, registering).await?;
         let available = region.images().wait_available(&image);
         let available = self.cancel.run_until_cancelled(available).await;
-        Ok(Ami::from_image(
+        Ok(BaseAmi::from_image(
             available.ok_or(BuildError::Cancelled)??,
             region,
         )?)
