@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 use karat::scan::inventory::{Inventory, Manager, Package, Release};
-use karat::scan::vulnerability::import::{Origin, import};
+use karat::scan::vulnerability::import::{ImportSource, import};
 use karat::scan::vulnerability::{self, Database, Options};
 use karat::time::Timestamp;
 
@@ -76,7 +76,7 @@ fn imported(from: &Path, to: &Path) -> (f64, f64, f64) {
         // Forgets the peak so far.
         fs::write("/proc/self/clear_refs", "5").unwrap();
         let (began, busy) = (Instant::now(), processor_time());
-        let origin = Origin {
+        let origin = ImportSource {
             name: from.display().to_string(),
             path: from.to_owned(),
         };

@@ -80,3 +80,6 @@ pub(crate) mod size;
 
 // SHA-256 digests.
 pub mod digest;
+
+// Percent encoding of paths in URLs.
+pub(crate) mod url_path;

@@ -46,8 +46,8 @@ impl Secrets {
 const MIN_LINE_CHARS: usize = 4;
 /// Fewer characters of base64 would be found in unrelated data.
 const MIN_BASE64_CHARS: usize = 6;
-/// The characters that RFC 3986 leaves unescaped.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+/// Characters to percent-encode: all but the unreserved ones of RFC 3986, 2.3.
+pub(crate) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
@@ -65,6 +65,9 @@ pub struct Redactor {
 
 impl Redactor {
     /// Returns a redactor for these secrets.
+    ///
+    /// # Panics
+    /// If the secrets are larger than 2 GiB.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
         let (mut patterns, mut replacements) = (Vec::new(), Vec::new());
@@ -75,7 +78,7 @@ impl Redactor {
             patterns.extend(values.flat_map(disguises).collect::<BTreeSet<_>>());
             replacements.resize(patterns.len(), format!("<secret {name}>"));
         }
-        let build = || AhoCorasick::new(&patterns).expect("secrets are far below 2 GiB");
+        let build = || AhoCorasick::new(&patterns).expect("secrets are smaller than 2 GiB");
         Self {
             patterns: (!patterns.is_empty()).then(build),
             replacements,

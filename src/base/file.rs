@@ -8,7 +8,7 @@ use crate::fetch::{Cache, digest_cache};
 use crate::os::hash_stream;
 use crate::ui::Ui;
 
-/// Computes the digest of the file, and compares it when one is expected. Returns it with the file's size.
+/// Hashes the file, and compares the digest with `expected` if that is given. Returns digest and size.
 pub(super) async fn check(
     path: &Path,
     expected: Option<Digest>,

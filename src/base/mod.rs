@@ -1,4 +1,4 @@
-//! Where a build's base disk comes from.
+//! Base disks: local files, downloads, images of the store, and bootstrapping.
 
 pub mod bootstrap;
 mod file;
@@ -19,10 +19,10 @@ use crate::record::lock;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
-/// A disk image to start from. It is only ever read: a build writes to an overlay.
+/// A disk image to start a build from. It is never written: a build writes to an overlay.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BaseDisk {
-    /// The image file and its format.
+    /// Path and format of the image file.
     pub disk: disk::Base,
     /// SHA-256 of the file.
     pub digest: Digest,
@@ -33,7 +33,7 @@ pub struct BaseDisk {
 }
 
 impl BaseDisk {
-    /// What a lock says of it.
+    /// Returns the base as a lock file records it.
     #[must_use]
     pub fn locked(&self) -> lock::Base {
         lock::Base {
@@ -44,58 +44,41 @@ impl BaseDisk {
     }
 }
 
-/// Why there is no base.
+/// A base that cannot be prepared.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum BaseError {
-    /// The file cannot be read.
     #[error("cannot read the base {}", path.display())]
     #[diagnostic(help("check `path` in `[base.file]`; it is relative to the template"))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A directory, device or pipe.
+    Read { path: PathBuf, source: io::Error },
     #[error("the base {} is not a regular file", .0.display())]
     #[diagnostic(help("give a disk image; a device can be copied with `qemu-img convert`"))]
     NotAFile(PathBuf),
-    /// The file is not the expected one.
     #[error("the base {} is {actual}, not {expected}", path.display())]
-    #[diagnostic(help(
-        "either the file has changed, or `sha256` in `[base.file]` is that of another one"
-    ))]
+    #[diagnostic(help("either the file has changed, or `sha256` in `[base.file]` is wrong"))]
     Mismatch {
-        /// The file.
         path: PathBuf,
-        /// What it should hash to.
         expected: Digest,
-        /// What it hashes to.
         actual: Digest,
     },
-    /// The image is not in the store, or not as it was stored.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
-    /// The download failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Fetch(#[from] FetchError),
-    /// The image cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
-    /// Only AWS can start it.
-    #[error("an AMI has no disk that could be started here")]
+    #[error("an AMI can only be started at AWS")]
     Ami,
-    /// No base could be made from a package archive.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
 }
 
 impl BaseError {
-    /// The exit code when it is not 1.
+    /// Returns the process exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -108,22 +91,22 @@ impl BaseError {
     }
 }
 
-/// Where a base is looked for.
+/// Directories that preparing a base uses.
 #[derive(Clone, Copy)]
-pub struct Places<'a> {
-    /// Downloads, and bases that were made.
+pub(crate) struct Places<'a> {
+    /// Downloads, and bases that were bootstrapped.
     pub cache: &'a Cache,
-    /// Images.
     pub store: &'a Store,
-    /// For scratch files.
+    /// Scratch directory of this run.
     pub run: &'a Path,
 }
 
-/// Gets the base disk, checked, with its format detected for the first and last time.
-///
-/// # Errors
-/// See [`BaseError`].
-pub async fn obtain(base: &plan::Base, places: Places<'_>, ui: &Ui) -> Result<BaseDisk, BaseError> {
+/// Prepares the base disk and verifies it. This is the only place that detects its format.
+pub(crate) async fn obtain(
+    base: &plan::Base,
+    places: Places<'_>,
+    ui: &Ui,
+) -> Result<BaseDisk, BaseError> {
     let Places { cache, store, run } = places;
     let (path, digest, size) = match base {
         plan::Base::File { path, sha256 } => {
@@ -151,7 +134,7 @@ pub async fn obtain(base: &plan::Base, places: Places<'_>, ui: &Ui) -> Result<Ba
     })
 }
 
-/// Puts an image of the store together in the cache, every byte compared, unless it is there.
+/// Exports an image of the store to the cache, unless it is there.
 async fn image(
     name: &str,
     cache: &Cache,
@@ -173,17 +156,14 @@ async fn image(
     Ok((path, digest, size))
 }
 
-/// The base disk as [`obtain`] gives it, where that takes no work: nothing is downloaded or made for it.
-///
-/// # Errors
-/// See [`BaseError`].
-pub async fn at_hand(
+/// Like [`obtain`], but returns `None` if the base would have to be downloaded or bootstrapped.
+pub(crate) async fn at_hand(
     base: &plan::Base,
     places: Places<'_>,
     ui: &Ui,
 ) -> Result<Option<BaseDisk>, BaseError> {
     let cache = places.cache;
-    let there = match base {
+    let is_at_hand = match base {
         plan::Base::File { .. } | plan::Base::Manifest(_) => true,
         plan::Base::Ami(_) => false,
         plan::Base::Url { url, checksum } => {
@@ -192,7 +172,7 @@ pub async fn at_hand(
         }
         plan::Base::Bootstrap(plan) => bootstrap::path(plan, cache.root())?.is_file(),
     };
-    if there {
+    if is_at_hand {
         obtain(base, places, ui).await.map(Some)
     } else {
         Ok(None)

@@ -1,4 +1,4 @@
-//! A base that is downloaded, once, into the cache.
+//! A base that is downloaded to the cache.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::fetch::Cache;
 use crate::plan::Checksum;
 use crate::ui::Ui;
 
-/// Fetches the image; returns where it is, its digest and its size.
+/// Downloads the image. Returns its path, digest and size.
 pub(super) async fn fetch(
     url: &str,
     checksum: &Checksum,

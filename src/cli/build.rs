@@ -27,8 +27,8 @@ use crate::scan::run::Check;
 use crate::sign::Signer;
 use crate::store::predicate;
 use crate::store::{Store, Stored};
-use crate::ui::text::human_size;
-use crate::ui::{Ui, human};
+use crate::ui::Ui;
+use crate::ui::text::{human_duration, human_size};
 
 /// Build images from templates and record them in the store
 ///
@@ -349,12 +349,12 @@ fn summarise(image: &Image, ui: &Ui, store: &Store) {
         rows.push(("ami", format!("{} in {}", made.image, made.region)));
     }
     let total = image.phases.iter().map(|(_, took)| *took).sum();
-    rows.push(("time", human(total)));
+    rows.push(("time", human_duration(total)));
     for (name, value) in rows {
         ui.note(&format!("{name:>10}  {value}"));
     }
     for (name, took) in &image.phases {
-        ui.note(&format!("{:>10}  {:>9}  {name}", "", human(*took)));
+        ui.note(&format!("{:>10}  {:>9}  {name}", "", human_duration(*took)));
     }
 }
 

@@ -11,8 +11,8 @@ use super::shared::stdout::{OutputFormat, Stdout};
 use crate::digest::Digest;
 use crate::fetch;
 use crate::scan::vulnerability::DbError;
-use crate::scan::vulnerability::database::{Database, Head, Source};
-use crate::scan::vulnerability::import::{self, Imported, Origin};
+use crate::scan::vulnerability::database::{Database, Head, SourceStats};
+use crate::scan::vulnerability::import::{self, ImportSource, Imported};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
@@ -92,7 +92,7 @@ async fn import(args: &ImportArgs, ui: &Ui) -> Result<(), CommandError> {
             PathBuf::from(source)
         };
         let name = source.clone();
-        origins.push(Origin { name, path });
+        origins.push(ImportSource { name, path });
     }
     let target = path.clone();
     let work = move || import::import(&origins, &target, Timestamp::now());
@@ -147,7 +147,7 @@ struct Status<'a> {
     imported: Timestamp,
     records: usize,
     releases: Vec<ReleaseLine<'a>>,
-    sources: &'a [Source],
+    sources: &'a [SourceStats],
 }
 
 #[derive(Serialize)]

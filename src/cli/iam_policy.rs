@@ -9,9 +9,7 @@ use thiserror::Error;
 use super::publish::region;
 use super::shared::stdout::Stdout;
 use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
-use crate::ec2::iam::Policy;
-use crate::ec2::iam::machine as builder;
-use crate::ec2::iam::publish::{self, Also};
+use crate::ec2::iam::{Policy, PublishOptions, for_build, for_publication};
 use crate::plan::{self, Builder, Plan, PublishEc2};
 
 /// Print a least-privilege IAM policy for a template
@@ -35,7 +33,7 @@ pub(crate) struct IamPolicyArgs {
     #[arg(long = "region", value_name = "REGION", value_parser = region)]
     regions: Vec<String>,
 
-    /// Also allow `promote` and `rollback` to update SSM parameters and launch templates
+    /// PublishOptions allow `promote` and `rollback` to update SSM parameters and launch templates
     #[arg(long)]
     channels: bool,
 
@@ -43,7 +41,7 @@ pub(crate) struct IamPolicyArgs {
     #[arg(long = "parameter", value_name = "NAME", requires = "channels")]
     parameters: Vec<String>,
 
-    /// Also allow `prune --ec2` to deprecate AMIs and to remove unused ones
+    /// PublishOptions allow `prune --ec2` to deprecate AMIs and to remove unused ones
     #[arg(long)]
     prune: bool,
 }
@@ -76,7 +74,7 @@ fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NoAwsError> {
     {
         settings.regions.clone_from(&args.regions);
     }
-    let mut also = Also {
+    let mut options = PublishOptions {
         uploads: true,
         channels: args.channels,
         parameters: args.parameters.clone(),
@@ -87,10 +85,10 @@ fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NoAwsError> {
             Some(region) => vec![region.clone()],
             None => args.regions.clone(),
         };
-        statements.extend(builder::statements(plan, ec2, &home));
+        statements.extend(for_build(plan, ec2, &home));
         // An image that is built on EC2 becomes an AMI in its own region, and is uploaded to the others.
         let settings = published.get_or_insert_default();
-        also.uploads = settings.regions.iter().any(|region| !home.contains(region));
+        options.uploads = settings.regions.iter().any(|region| !home.contains(region));
         if home.is_empty() {
             settings.regions.clear();
         }
@@ -99,7 +97,7 @@ fn policy_of(args: &IamPolicyArgs, plan: &Plan) -> Result<Policy, NoAwsError> {
         regions.extend(home);
     }
     if let Some(settings) = published {
-        statements.extend(publish::statements(&plan.image.name, &settings, &also));
+        statements.extend(for_publication(&plan.image.name, &settings, &options));
     }
     if statements.is_empty() {
         return Err(NoAwsError(args.template.clone()));

@@ -200,7 +200,7 @@ async fn prune_runs(at_ec2: RunsAtEc2, ui: &Ui, out: &mut Stdout) -> Result<(), 
             ui.note(&format!("stopped the guest of {}", path.display()));
         }
         if let Some(run) =
-            machine::leftover(&path).map_err(cannot("cannot read a run directory"))?
+            machine::read_leftover(&path).map_err(cannot("cannot read a run directory"))?
         {
             if at_ec2 == RunsAtEc2::Keep {
                 // The run directory is the only record of resources that cost money.

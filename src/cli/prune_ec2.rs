@@ -111,7 +111,7 @@ pub(super) async fn prune_runs(
     for name in names {
         let region = aws.region(&name);
         print_removed(&name, &leftover::sweep_region(&region, ui).await?, out)?;
-        match machine::expired(&region).await {
+        match machine::find_expired(&region).await {
             Ok(expired) => {
                 for run in expired {
                     print_removed(&name, &run.remove(ui).await?, out)?;
@@ -148,7 +148,7 @@ fn regions(
     names.extend(aws.own_region().map(str::to_owned));
     if let Some(store) = store {
         for id in store.ids()? {
-            let published = publication::of(store, id)?.into_iter();
+            let published = publication::list(store, id)?.into_iter();
             names.extend(published.map(|published| published.publication.region));
         }
     }

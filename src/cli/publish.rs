@@ -14,7 +14,7 @@ use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::client::{Aws, Settings};
-use crate::ec2::publish::{Job, Outcome, Publication, publication};
+use crate::ec2::publish::{Publication, PublishJob, RegionOutcome, publication};
 use crate::fetch::Cache;
 use crate::plan::{self, LoadError, PublishEc2, is_region};
 use crate::record::manifest::{Manifest, ManifestId};
@@ -169,7 +169,7 @@ pub(super) async fn publish(
         region: None,
     };
     let aws = Aws::connect(&connection).await?;
-    let job = Job {
+    let job = PublishJob {
         aws: &aws,
         store,
         cache: cache.root().to_owned(),
@@ -181,7 +181,7 @@ pub(super) async fn publish(
         cancel,
     };
     let mut code = 0;
-    for Outcome { region, ended } in job.run().await? {
+    for RegionOutcome { region, ended } in job.run().await? {
         match ended {
             Ok((ami, existing)) => {
                 attest(&ami, id, manifest, signer, store).await?;
@@ -246,8 +246,8 @@ pub(super) async fn attest(
     signer: Option<&Signer>,
     store: &Store,
 ) -> Result<(), CommandError> {
-    let is_attested = publication::of(store, id)?.iter().any(|known| {
-        let is_signed = !known.said.envelope.signatures.is_empty();
+    let is_attested = publication::list(store, id)?.iter().any(|known| {
+        let is_signed = !known.attestation.envelope.signatures.is_empty();
         known.publication == *ami && (is_signed || signer.is_none())
     });
     if is_attested {

@@ -126,7 +126,7 @@ async fn compare(
         return Ok(vec![fault]);
     }
     let region = aws.region(&publication.region);
-    let faults = ami_check::faults(&region, publication).await?;
+    let faults = ami_check::differences(&region, publication).await?;
     if !faults.is_empty() {
         return Ok(faults);
     }

@@ -85,7 +85,7 @@ pub type PackageOf<'a> = &'a dyn Fn(&[u8]) -> Option<String>;
 
 /// An image to compare.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct DiffInput<'a> {
     pub id: ManifestId,
     pub manifest: &'a Manifest,
     pub listing: Option<&'a Listing>,
@@ -94,7 +94,7 @@ pub struct Known<'a> {
     pub owner: Option<PackageOf<'a>>,
 }
 
-impl Known<'_> {
+impl DiffInput<'_> {
     fn owner(&self, path: &[u8]) -> Owner {
         let Some(owner) = self.owner else {
             return Owner::Unknown;
@@ -123,8 +123,8 @@ impl Known<'_> {
 
 /// Compares two images. `changelog` returns the CVEs that a package's changelog names between the two versions.
 pub fn diff(
-    first: &Known<'_>,
-    second: &Known<'_>,
+    first: &DiffInput<'_>,
+    second: &DiffInput<'_>,
     changelog: impl Fn(&PackageChange) -> Option<BTreeSet<String>>,
 ) -> Diff {
     let (one, other) = (first.manifest, second.manifest);
@@ -206,7 +206,7 @@ pub(crate) fn explain(first: &serde_json::Value, second: &serde_json::Value) -> 
     format!("{:?}", change::changes(Some(first), Some(second)))
 }
 
-fn side(known: &Known<'_>) -> Side {
+fn side(known: &DiffInput<'_>) -> Side {
     Side {
         id: known.id,
         name: known.manifest.inputs.image.name.clone(),

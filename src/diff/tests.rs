@@ -7,8 +7,8 @@ use crate::scan::report::{LeftOut, Report, Subject};
 use crate::scan::run::Check;
 use crate::scan::{Finding, Severity};
 
-fn known(manifest: &Manifest) -> Known<'_> {
-    Known {
+fn known(manifest: &Manifest) -> DiffInput<'_> {
+    DiffInput {
         id: ManifestId::of(&manifest.to_bytes().unwrap()),
         manifest,
         listing: None,

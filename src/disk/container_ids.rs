@@ -1,4 +1,5 @@
-//! What qemu-img makes up for each image of some formats, put to what the disk's content says: the same for the same disk.
+//! Identifiers that qemu-img generates for VMDK and VHD images, replaced by ones derived from the disk's content: equal
+//! disks give equal files.
 
 use std::fs::File;
 use std::io;
@@ -7,27 +8,26 @@ use std::os::unix::fs::FileExt as _;
 use crate::digest::Digest;
 use crate::plan::Format;
 
-/// A footer of VHD: "Virtual Hard Disk Image Format Specification", version 1.0, "Hard Disk Footer Format".
+/// Bytes of a VHD footer: "Virtual Hard Disk Image Format Specification", version 1.0, "Hard Disk Footer Format".
 const FOOTER: usize = 512;
 const COOKIE: &[u8] = b"conectix";
 const TIME: std::ops::Range<usize> = 24..28;
 const CHECKSUM: std::ops::Range<usize> = 64..68;
 const UUID: std::ops::Range<usize> = 68..84;
-/// The descriptor of VMDK is near the start: "Virtual Disk Format 5.0", "The Descriptor File".
+/// Bytes at the start of a VMDK image that contain its descriptor: "Virtual Disk Format 5.0", "The Descriptor File".
 const DESCRIPTOR: usize = 64 << 10;
-/// Where the header says where it is and how long, in sectors: "Hosted Sparse Extent Header".
+/// Header fields with the position of the descriptor, in sectors: "Hosted Sparse Extent Header".
 const DESCRIPTOR_OFFSET: std::ops::Range<usize> = 28..36;
 const DESCRIPTOR_LENGTH: std::ops::Range<usize> = 36..44;
 const SECTOR: u64 = 512;
 const DESCRIPTION: &[u8] = b"# Disk DescriptorFile";
 const CONTENT_ID: &[u8] = b"\nCID=";
-/// The only extent is this very file. qemu-img notes the name that it had while it was written, which is another each time;
-/// nobody looks for it.
+/// The only extent is the file itself. qemu-img writes the temporary name of the file here; readers ignore it.
 const EXTENT: &[u8] = b" SPARSE \"";
 const EXTENT_NAME: &[u8] = b"image.vmdk";
 const CONTENT_ID_DIGITS: usize = 8;
 
-/// Rewrites the identity of an image file; formats without one are left alone.
+/// Replaces the generated identifiers of an image file, if its format has any.
 pub(super) fn settle(file: &File, format: Format, content: Digest) -> io::Result<()> {
     match format {
         Format::Vmdk => vmdk(file, content),
@@ -49,8 +49,7 @@ fn vmdk(file: &File, content: Digest) -> io::Result<()> {
     let (at, end) = place
         .filter(|(at, end)| *end <= length && start[*at..*end].starts_with(DESCRIPTION))
         .ok_or_else(|| missing("descriptor"))?;
-    // Behind its text there may be the rest of a longer one: qemu-img writes another content id over the first, and does not
-    // write leading zeros.
+    // The text can be followed by the rest of a longer one: qemu-img overwrites its first content id, without leading zeros.
     let size = start[at..end].iter().position(|byte| *byte == 0);
     let size = size.ok_or_else(|| missing("end of its descriptor"))?;
     let mut text = start[at..at + size].to_vec();
@@ -69,7 +68,7 @@ fn vmdk(file: &File, content: Digest) -> io::Result<()> {
     file.write_all_at(&text, at as u64)
 }
 
-/// Puts other bytes between what comes before and the byte that comes after.
+/// Replaces the bytes between `before` and the next `after`.
 fn replace(text: &mut Vec<u8>, before: &[u8], after: u8, new: &[u8]) -> Option<()> {
     let start = text.windows(before.len()).position(|part| part == before)? + before.len();
     let length = text[start..].iter().position(|byte| *byte == after)?;
@@ -77,7 +76,7 @@ fn replace(text: &mut Vec<u8>, before: &[u8], after: u8, new: &[u8]) -> Option<(
     Some(())
 }
 
-/// The footer is at the end, and once more at the start of a disk that grows.
+/// Rewrites the footer at the end, and its copy at the start of a dynamic disk.
 fn vhd(file: &File, content: Digest) -> io::Result<()> {
     let end = file.metadata()?.len().saturating_sub(FOOTER as u64);
     for offset in [0, end] {
@@ -125,7 +124,8 @@ mod tests {
         };
         let mut shorter = std::fs::read(&path).unwrap();
         let expected = settled();
-        // As qemu-img does it: the text with the new id ends earlier, and the last bytes of the old one stay.
+        // Like qemu-img: the text with the new id is shorter, and the last bytes of the old one stay.
+
         let start = shorter.windows(5).position(|part| part == CONTENT_ID);
         let id = start.unwrap() + CONTENT_ID.len();
         let size = shorter[id..].iter().position(|byte| *byte == 0).unwrap();

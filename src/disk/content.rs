@@ -1,16 +1,16 @@
-//! The digest of a disk's content, whatever container it is in.
+//! Digests of disk contents, which do not depend on the container format.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
 
-/// The part of a disk that is hashed by itself.
+/// Bytes of a disk that are hashed by themselves.
 pub const CHUNK: usize = 1 << 20;
 
-/// SHA-256 over the SHA-256 of every MiB of the disk, the last one as long as it is.
+/// Computes SHA-256 over the SHA-256 of every MiB of a disk; the last chunk may be shorter.
 ///
-/// One hash over all of a disk of 20 GiB would take longer than everything else together, mostly for zeros. This one is made
-/// by all threads, and for a MiB of zeros it is known.
+/// One hash over all of a disk of 20 GiB would take longer than everything else together, mostly for zeros. This one is
+/// computed by all threads, and the digest of a MiB of zeros is known.
 pub struct Content {
     hasher: Sha256,
     at: u64,
@@ -19,7 +19,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// Of a disk of this size.
+    /// Starts the digest of a disk of `size` bytes.
     #[must_use]
     pub fn new(size: u64) -> Self {
         let zeros = Sha256::digest(vec![0; CHUNK]).into();
@@ -31,7 +31,7 @@ impl Content {
         }
     }
 
-    /// Adds the digest of the MiB at `offset`; those before it that were not added are zeros.
+    /// Adds the digest of the chunk at `offset`; chunks before it that were not added count as zeros.
     pub fn add(&mut self, offset: u64, digest: [u8; 32]) {
         self.skip_to(offset);
         self.hasher.update(digest);
@@ -45,11 +45,12 @@ impl Content {
         }
     }
 
-    /// What it is; everything behind the last MiB that was added is zeros.
+    /// Returns the digest; everything after the last added chunk counts as zeros.
     #[must_use]
     pub fn finish(mut self) -> Digest {
         self.skip_to(self.size);
-        // The last part of a disk that is no multiple of a MiB.
+        // The last chunk of a disk whose size is not a multiple of a MiB.
+
         if let Some(rest) = self.size.checked_sub(self.at)
             && let Ok(rest) = usize::try_from(rest)
             && rest > 0

@@ -1,26 +1,24 @@
-//! From the overlay of a guest that was shut down to a standalone, compact image with its digest.
+//! Converts the overlay of a stopped guest to a standalone, compact image file with its digest.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-
-use sha2::{Digest as _, Sha256};
-use tempfile::TempPath;
-use tokio::task::spawn_blocking;
+use std::path::Path;
 
 use super::qemu_img::{QemuImg, run_with};
 use super::{DiskError, absolute, look};
 use crate::digest::Digest;
+use crate::os::atomic_file::Unfinished;
+use crate::os::hash_stream;
 use crate::plan::Format;
 use crate::ui::{Bar, Ui};
 
-/// Large reads keep the hash, not the system calls, the limit.
-const PIECE: usize = 1 << 20;
-/// qemu-img takes no more than this for `-m`.
-const MOST_COROUTINES: usize = 16;
+/// Upper limit of `qemu-img convert -m`.
+const MAX_COROUTINES: usize = 16;
+/// Permission bits of an image file: an image holds no secrets.
+const IMAGE_MODE: u32 = 0o644;
 
-/// A finished image.
+/// Sizes and digest of a finished image file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Finished {
     /// Size of the disk that a guest sees, in bytes.
@@ -33,7 +31,7 @@ pub struct Finished {
 
 /// Writes the disk that `overlay` (qcow2) and its base make together to a new file `to`.
 ///
-/// It is written beside its target, synced, then renamed: a broken run leaves nothing under the final name.
+/// The image is written beside its target, synced, then renamed: a failed run leaves nothing under the final name.
 ///
 /// # Errors
 /// `to` exists, the disk is full, or `qemu-img` fails.
@@ -52,116 +50,91 @@ pub async fn finish(
             path: to.to_owned(),
         });
     }
-    let total = look(overlay, Some("qcow2")).await?.virtual_size;
-    let scratch = scratch(to).map_err(write)?;
-    convert(
-        overlay,
-        format,
-        &scratch,
-        to,
-        &ui.bar("writing the image", Some(total)),
-        total,
-    )
-    .await?;
-    let size = scratch.metadata().map_err(write)?.len();
-    let digest = hash(
-        scratch.to_path_buf(),
-        ui.bar("hashing the image", Some(size)),
-    )
+    let virtual_size = look(overlay, Some("qcow2")).await?.virtual_size;
+    let file = create(to)?;
+    let mut call = QemuImg::new("convert", to);
+    // karat made the overlay, and a guest cannot reach its header, so the base that it names can be trusted.
+    call.args(["-p", "-f", "qcow2"]);
+    call.args(options(format).iter().copied());
+    call.args(["-m", &coroutines().to_string()]);
+    call.arg(absolute(overlay)?).arg(absolute(file.path())?);
+    let bar = ui.bar("writing the image", Some(virtual_size));
+    run_convert(call, &bar, virtual_size).await?;
+    drop(bar);
+    let size = file.path().metadata().map_err(write)?.len();
+    let bar = ui.bar("hashing the image", Some(size));
+    let path = file.path().to_owned();
+    let (digest, size) = hash_stream::blocking(move |stop| {
+        let mut written = File::open(path)?;
+        let hashed = hash_stream::digest(&mut written, stop, |bytes| bar.advance(bytes))?;
+        written.sync_all()?;
+        Ok(hashed)
+    })
     .await
     .map_err(write)?;
-    // Not on another thread: whoever gives up while it waited for that would find the file all the same.
-    place(scratch, to)?;
+    // On this thread: a rename on another one could still happen after the caller was cancelled.
+    place(file, to)?;
     Ok(Finished {
-        virtual_size: total,
+        virtual_size,
         size,
         digest,
     })
 }
 
-/// Gives a file that was written beside its target the target's name, without clobbering: another build may have finished
-/// under the same name meanwhile.
-pub(super) fn place(scratch: TempPath, target: &Path) -> Result<(), DiskError> {
-    let placed = scratch
-        .persist_noclobber(target)
-        .map_err(|error| error.error)
-        .and_then(|()| sync_directory(target));
+/// Creates an empty file beside `to`, which is removed unless it gets that name.
+pub(super) fn create(to: &Path) -> Result<Unfinished, DiskError> {
+    Unfinished::create(to, IMAGE_MODE).map_err(|source| DiskError::Write {
+        path: to.to_owned(),
+        source,
+    })
+}
+
+/// Renames a file to its target unless that exists: another build may have finished under the same name meanwhile.
+pub(super) fn place(file: Unfinished, target: &Path) -> Result<(), DiskError> {
     let path = target.to_owned();
-    placed.map_err(|source| match source.kind() {
+    file.finish_new().map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => DiskError::Exists { path },
         _ => DiskError::Write { path, source },
     })
 }
 
-/// An empty file beside the target that is removed unless it gets the target's name.
-pub(super) fn scratch(to: &Path) -> io::Result<TempPath> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let to = std::path::absolute(to)?;
-    let directory = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(tempfile::Builder::new()
-        .prefix(".karat-")
-        .suffix(".part")
-        // An image is no secret, and a temporary file would be readable by its owner alone.
-        .permissions(std::fs::Permissions::from_mode(0o644))
-        .tempfile_in(directory)?
-        .into_temp_path())
-}
-
-async fn convert(
-    overlay: &Path,
-    format: Format,
-    scratch: &Path,
-    to: &Path,
-    bar: &Bar,
-    total: u64,
-) -> Result<(), DiskError> {
-    let mut call = QemuImg::new("convert", to);
-    // The overlay was made by us and its header is out of the guest's reach, so its own word on the base is good.
-    call.args(["-p", "-f", "qcow2"]);
-    call.args(options(format).iter().copied());
-    call.args(["-m", &coroutines().to_string()]);
-    call.arg(absolute(overlay)?).arg(absolute(scratch)?);
-    let mut progress = Progress::default();
-    run_with(call, &mut |bytes| bar.advance(progress.push(bytes, total))).await
-}
-
-/// Puts a raw disk into another format, in order: in parallel, the bytes would differ from time to time.
+/// Converts a raw disk of `size` bytes to another format, sequentially: in parallel, the bytes would differ between runs.
 pub(super) async fn repack(
     raw: &Path,
     format: Format,
-    scratch: &Path,
+    file: &Path,
     to: &Path,
     bar: &Bar,
-    total: u64,
+    size: u64,
 ) -> Result<(), DiskError> {
     let mut call = QemuImg::new("convert", to);
-    // One piece of work at a time: with more, the order of what is written depends on which is ready first.
+    // One coroutine: with more, the order of the writes depends on which of them is ready first.
     call.args(["-p", "-m", "1", "-f", "raw"]);
-    call.args(
-        options(format)
-            .iter()
-            .copied()
-            .filter(|option| *option != "-W"),
-    );
-    call.arg(absolute(raw)?).arg(absolute(scratch)?);
+    let sequential = options(format).iter().filter(|option| **option != "-W");
+    call.args(sequential.copied());
+    call.arg(absolute(raw)?).arg(absolute(file)?);
+    run_convert(call, bar, size).await
+}
+
+async fn run_convert(call: QemuImg, bar: &Bar, total: u64) -> Result<(), DiskError> {
     let mut progress = Progress::default();
     run_with(call, &mut |bytes| bar.advance(progress.push(bytes, total))).await
 }
 
-/// How each format is written: compressed where it can be, sparse where not.
+/// Returns the options for a format: compressed where the format can be, else sparse.
 fn options(format: Format) -> &'static [&'static str] {
     match format {
         // -W: clusters are compressed in parallel and written in the order in which they are ready.
         Format::Qcow2 => &["-O", "qcow2", "-c", "-W", "-o", "compression_type=zstd"],
         Format::Raw => &["-O", "raw", "-W"],
-        // What VMware's and the clouds' import tools take; it can only be written in order.
+        // The subformat that the import tools of VMware and the clouds accept; it can only be written sequentially.
         Format::Vmdk => &["-O", "vmdk", "-o", "subformat=streamOptimized"],
         // Without `force_size` the disk would be rounded to a geometry, and the backup partition table be misplaced.
         Format::Vhd => &["-O", "vpc", "-W", "-o", "subformat=dynamic,force_size=on"],
     }
 }
 
-/// QEMU's name for a format.
+/// Returns QEMU's name of a format.
 #[must_use]
 pub fn driver(format: Format) -> &'static str {
     match format {
@@ -174,10 +147,10 @@ pub fn driver(format: Format) -> &'static str {
 
 fn coroutines() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    (processors * 2).clamp(2, MOST_COROUTINES)
+    (processors * 2).clamp(2, MAX_COROUTINES)
 }
 
-/// Reads `qemu-img convert -p`: `    (12.34/100%)`, each followed by a carriage return.
+/// Parses the output of `qemu-img convert -p`: `    (12.34/100%)`, each followed by a carriage return.
 #[derive(Default)]
 struct Progress {
     line: Vec<u8>,
@@ -185,7 +158,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// How many more bytes of `total` are done.
+    /// Adds output and returns the number of bytes of `total` that it reports as newly done.
     fn push(&mut self, bytes: &[u8], total: u64) -> u64 {
         let before = self.done;
         for &byte in bytes {
@@ -203,7 +176,7 @@ impl Progress {
     }
 }
 
-/// Hundredths of a percent in one line of progress.
+/// Returns the hundredths of a percent in one line of progress.
 fn hundredths(line: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(line)
         .ok()?
@@ -215,41 +188,10 @@ fn hundredths(line: &[u8]) -> Option<u64> {
     Some(whole.parse::<u64>().ok()? * 100 + fraction)
 }
 
-/// Hashes a file and syncs it, off the main thread.
-async fn hash(path: PathBuf, bar: Bar) -> io::Result<Digest> {
-    let (progress, mut progressed) = tokio::sync::mpsc::unbounded_channel();
-    let hashing = spawn_blocking(move || {
-        let mut file = File::open(&path)?;
-        let mut hasher = Sha256::new();
-        let mut piece = vec![0; PIECE];
-        loop {
-            let length = file.read(&mut piece)?;
-            if length == 0 {
-                break;
-            }
-            hasher.update(&piece[..length]);
-            // When nobody listens any more the build was cancelled.
-            if progress.send(length as u64).is_err() {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-        }
-        file.sync_all()?;
-        Ok(Digest::from_hasher(hasher))
-    });
-    while let Some(length) = progressed.recv().await {
-        bar.advance(length);
-    }
-    hashing.await.map_err(io::Error::other)?
-}
-
-fn sync_directory(target: &Path) -> io::Result<()> {
-    let target = std::path::absolute(target)?;
-    File::open(target.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
     use std::process::Command;
 
     use super::super::{Base, inspect, overlay};
@@ -371,7 +313,8 @@ mod tests {
         let (overlay, _) = disk(directory.path()).await;
         let outputs = tempfile::tempdir().unwrap();
         let to = outputs.path().join("image.qcow2");
-        // The child is about to make its file at one moment or another.
+        // The child creates its file at an unpredictable moment.
+
         for millis in [1, 2, 3, 5, 7, 10, 15, 20, 30] {
             let ui = Ui::default();
             let finishing = finish(&overlay, Format::Qcow2, &to, &ui);

@@ -1,26 +1,25 @@
-//! A GUID partition table as bytes. Pure.
+//! GUID partition tables as bytes, and the table of a bootstrapped base.
 
-/// Bytes of a sector.
-pub(crate) const SECTOR: u64 = 512;
-/// Sectors that the table takes at either end: the header and 128 entries of 128 bytes.
-const TABLE_SECTORS: u64 = 33;
-const ENTRIES: usize = 128;
-const ENTRY_BYTES: usize = 128;
+use super::read::partitions::{Gpt, GptPartition, boot, crc32, entry, header};
+pub(crate) use super::read::partitions::{Guid, SECTOR};
+use super::write::fields::{Fields, low32};
 
-/// A GUID in the order in which it is written as text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Guid(pub [u8; 16]);
-
-/// Where GRUB's core image is.
+/// Partition type of GRUB's core image.
 pub(crate) const BIOS_BOOT: Guid = guid(0x2168_6148_6449_6e6f_744e_6565_6445_4649);
-/// The EFI system partition.
+/// Partition type of an EFI system partition.
 pub(crate) const ESP: Guid = guid(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b);
-/// The root file system of x86-64, as the Discoverable Partitions Specification has it.
+/// Partition type of an x86-64 root file system, from the Discoverable Partitions Specification.
 pub(crate) const ROOT_X86_64: Guid = guid(0x4f68_bce3_e8cd_4db1_96e7_fbca_f984_b709);
-/// The root file system of 64-bit Arm.
+/// Partition type of a 64-bit Arm root file system.
 pub(crate) const ROOT_AARCH64: Guid = guid(0xb921_b045_1df0_41c3_af44_4c6f_280d_3fae);
 
-/// One partition, its bounds in sectors.
+/// The sizes that every firmware and partitioning tool expects: 128 entries of 128 bytes.
+const ENTRIES: u32 = 128;
+const ENTRY_BYTES: u32 = 128;
+/// Sectors before the first partition: protective MBR, header and entries.
+const FIRST_USABLE: u64 = 34;
+
+/// A partition with its bounds in sectors.
 #[derive(Clone, Debug)]
 pub(crate) struct Partition {
     pub name: &'static str,
@@ -30,127 +29,132 @@ pub(crate) struct Partition {
     pub sectors: u64,
 }
 
+/// Returns the last sector that a partition may use: the backup is as long as the table at the start without its MBR.
+pub(crate) const fn last_usable(disk_sectors: u64) -> u64 {
+    disk_sectors - FIRST_USABLE
+}
+
 const fn guid(text: u128) -> Guid {
     Guid(text.to_be_bytes())
 }
 
-impl Guid {
-    /// The first three groups of a GUID are stored little-endian.
-    fn on_disk(self) -> [u8; 16] {
-        let mut bytes = self.0;
-        bytes[0..4].reverse();
-        bytes[4..6].reverse();
-        bytes[6..8].reverse();
-        bytes
-    }
-
-    /// The text of a GUID or UUID.
-    pub(crate) fn text(self) -> String {
-        let hex = data_encoding::HEXLOWER.encode(&self.0);
-        let groups = [
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..],
-        ];
-        groups.join("-")
-    }
-}
-
-/// The last sector that a partition may use.
-pub(crate) const fn last_usable(disk_sectors: u64) -> u64 {
-    disk_sectors - TABLE_SECTORS - 1
-}
-
-/// The sectors at the start of a disk (protective MBR without boot code, header, entries) and those at its end.
+/// Returns the sectors at the start of a disk (protective MBR without boot code, header, entries) and those at its end.
 pub(crate) fn tables(
     disk_sectors: u64,
     disk: Guid,
     partitions: &[Partition],
 ) -> (Vec<u8>, Vec<u8>) {
-    let entries = entries(partitions);
-    let last = disk_sectors - 1;
-    let mut start = protective_mbr(disk_sectors);
-    start.extend(header(1, last, 2, disk_sectors, disk, &entries));
-    start.extend(&entries);
-    let mut end = entries.clone();
-    end.extend(header(
-        last,
-        1,
-        disk_sectors - TABLE_SECTORS,
-        disk_sectors,
+    let partitions = (1..)
+        .zip(partitions)
+        .map(|(number, partition)| GptPartition {
+            number,
+            kind: partition.kind,
+            id: partition.id,
+            first: partition.first,
+            last: partition.first + partition.sectors - 1,
+            attributes: 0,
+            name: partition.name.encode_utf16().collect(),
+        });
+    let table = Gpt {
         disk,
-        &entries,
-    ));
-    (start, end)
+        first_usable: FIRST_USABLE,
+        last_usable: last_usable(disk_sectors),
+        entries: ENTRIES,
+        entry_size: ENTRY_BYTES,
+        from_backup: false,
+        partitions: partitions.collect(),
+    };
+    let copies = serialize(&table, disk_sectors);
+    let start = [protective_mbr(disk_sectors), copies.primary].concat();
+    (start, copies.backup)
 }
 
 fn protective_mbr(disk_sectors: u64) -> Vec<u8> {
-    let mut mbr = vec![0; 512];
-    let size = u32::try_from(disk_sectors - 1).unwrap_or(u32::MAX);
-    mbr[446..462].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0]);
-    mbr[458..462].copy_from_slice(&size.to_le_bytes());
-    mbr[510..].copy_from_slice(&[0x55, 0xaa]);
-    mbr
+    let mut mbr = Fields::new(SECTOR_BYTES);
+    let sectors = u32::try_from(disk_sectors - 1).unwrap_or(u32::MAX);
+    let entry = boot::entry(0);
+    // From cylinder 0, head 0, sector 2 to the largest address.
+    mbr.put(entry + boot::FIRST_CHS, &[0, 2, 0]);
+    mbr.put8(entry + boot::TYPE, boot::PROTECTIVE);
+    mbr.put(entry + boot::LAST_CHS, &[0xff, 0xff, 0xff]);
+    mbr.put32(entry + boot::FIRST, 1);
+    mbr.put32(entry + boot::SECTORS, sectors);
+    mbr.put16(boot::SIGNATURE, boot::SIGNATURE_VALUE);
+    mbr.into_bytes()
 }
 
-fn entries(partitions: &[Partition]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(ENTRIES * ENTRY_BYTES);
-    for partition in partitions {
-        let mut name = [0; 72];
-        for (place, unit) in name.chunks_exact_mut(2).zip(partition.name.encode_utf16()) {
-            place.copy_from_slice(&unit.to_le_bytes());
-        }
-        bytes.extend(partition.kind.on_disk());
-        bytes.extend(partition.id.on_disk());
-        bytes.extend(partition.first.to_le_bytes());
-        bytes.extend((partition.first + partition.sectors - 1).to_le_bytes());
-        bytes.extend(0u64.to_le_bytes());
-        bytes.extend(name);
+const SECTOR_BYTES: usize = 512;
+
+/// The two copies of a table.
+pub(super) struct GptCopies {
+    /// Header and entries, from the second sector on.
+    pub primary: Vec<u8>,
+    /// Entries and header, up to the end of the disk.
+    pub backup: Vec<u8>,
+}
+
+/// Returns the number of sectors of each copy of a table: entries and header.
+pub(super) fn table_sectors(table: &Gpt) -> u64 {
+    entry_sectors(table) + 1
+}
+
+fn entry_sectors(table: &Gpt) -> u64 {
+    (u64::from(table.entries) * u64::from(table.entry_size)).div_ceil(SECTOR)
+}
+
+/// Serializes a table for a disk of `sectors`; the last usable sector follows from that, whatever the table says.
+pub(super) fn serialize(table: &Gpt, sectors: u64) -> GptCopies {
+    let entries = entries(table);
+    let used = table.entry_size as usize * table.entries as usize;
+    let checksum = crc32(&entries[..used]);
+    let last = sectors - 1;
+    let header = |positions| header_sector(table, positions, sectors, checksum);
+    GptCopies {
+        primary: [header([1, last, 2]), entries.clone()].concat(),
+        backup: [entries, header([last, 1, last - entry_sectors(table)])].concat(),
     }
-    bytes.resize(ENTRIES * ENTRY_BYTES, 0);
-    bytes
 }
 
-fn header(
-    own: u64,
-    other: u64,
-    table: u64,
-    disk_sectors: u64,
-    disk: Guid,
-    entries: &[u8],
+fn entries(table: &Gpt) -> Vec<u8> {
+    let size = table.entry_size as usize;
+    let mut entries = Fields::new((size * table.entries as usize).next_multiple_of(SECTOR_BYTES));
+    for partition in &table.partitions {
+        let at = (partition.number.max(1) as usize - 1) * size;
+        entries.put(at + entry::TYPE, &partition.kind.to_disk());
+        entries.put(at + entry::ID, &partition.id.to_disk());
+        entries.put64(at + entry::FIRST, partition.first);
+        entries.put64(at + entry::LAST, partition.last);
+        entries.put64(at + entry::ATTRIBUTES, partition.attributes);
+        let units = partition.name.iter().take((size - entry::NAME) / 2);
+        for (unit, value) in units.enumerate() {
+            entries.put16(at + entry::NAME + 2 * unit, *value);
+        }
+    }
+    entries.into_bytes()
+}
+
+fn header_sector(
+    table: &Gpt,
+    [own, other, entries_at]: [u64; 3],
+    sectors: u64,
+    entries_checksum: u32,
 ) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.extend(b"EFI PART");
-    bytes.extend(0x0001_0000_u32.to_le_bytes());
-    bytes.extend(92u32.to_le_bytes());
-    bytes.extend([0; 8]); // this header's checksum, below; reserved
-    bytes.extend(own.to_le_bytes());
-    bytes.extend(other.to_le_bytes());
-    bytes.extend((TABLE_SECTORS + 1).to_le_bytes());
-    bytes.extend(last_usable(disk_sectors).to_le_bytes());
-    bytes.extend(disk.on_disk());
-    bytes.extend(table.to_le_bytes());
-    bytes.extend(128u32.to_le_bytes());
-    bytes.extend(128u32.to_le_bytes());
-    bytes.extend(crc32(entries).to_le_bytes());
-    let checksum = crc32(&bytes);
-    bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
-    bytes.resize(512, 0);
-    bytes
-}
-
-/// CRC-32 as in Ethernet and zlib; two dozen kilobytes a disk, so bit by bit is quick enough.
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    !crc
+    let mut sector = Fields::new(SECTOR_BYTES);
+    sector.put(0, header::SIGNATURE);
+    sector.put32(header::REVISION, 0x0001_0000);
+    sector.put32(header::SIZE, low32(header::LENGTH as u64));
+    sector.put64(header::OWN, own);
+    sector.put64(header::OTHER, other);
+    sector.put64(header::FIRST_USABLE, table.first_usable);
+    sector.put64(header::LAST_USABLE, sectors - 1 - table_sectors(table));
+    sector.put(header::DISK_ID, &table.disk.to_disk());
+    sector.put64(header::ENTRIES, entries_at);
+    sector.put32(header::ENTRY_COUNT, table.entries);
+    sector.put32(header::ENTRY_SIZE, table.entry_size);
+    sector.put32(header::ENTRIES_CHECKSUM, entries_checksum);
+    let checksum = crc32(&sector.bytes()[..header::LENGTH]);
+    sector.put32(header::CHECKSUM, checksum);
+    sector.into_bytes()
 }
 
 #[cfg(test)]
@@ -159,22 +163,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-
-    #[test]
-    fn checksums_are_the_usual_crc() {
-        for (text, crc) in [("", 0), ("123456789", 0xcbf4_3926), ("a", 0xe8b7_be43)] {
-            assert_eq!(crc32(text.as_bytes()), crc, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn guids_are_written_as_everyone_does() {
-        assert_eq!(ESP.text(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
-        assert_eq!(
-            ESP.on_disk()[..8],
-            [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]
-        );
-    }
 
     #[test]
     fn sfdisk_finds_nothing_wrong_with_a_table() {

@@ -1,6 +1,5 @@
-//! Disk images, by way of `qemu-img`: look at one, put an overlay on it, turn an overlay into a standalone image.
+//! Disk images: probe, overlay and convert them with `qemu-img`; read, normalize and write them natively.
 
-pub(crate) mod gpt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -8,6 +7,7 @@ use serde::Deserialize;
 mod container_ids;
 mod convert;
 mod error;
+pub(crate) mod gpt;
 pub mod normalize;
 mod qcow2_probe;
 mod qemu_img;
@@ -23,32 +23,32 @@ pub use error::DiskError;
 pub use normalize::{Anew, AnewError, Renewed, made, renew, renew_raw};
 use qemu_img::{QemuImg, run};
 
-/// An image to start from. Its format was detected once, when it came in, and is fixed from then on: what a guest writes into
-/// a disk never decides again how the disk is read.
+/// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
+/// never decide how the disk is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Base {
-    /// The image file.
+    /// Path of the image file.
     pub path: PathBuf,
     /// `qemu-img`'s name of its format, as in `qcow2`, `raw`, `vmdk`, `vpc`.
     pub format: String,
 }
 
-/// What an image file is.
+/// Properties of an image file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Info {
     /// `qemu-img`'s name of its format.
     pub format: String,
-    /// The size that a guest sees, in bytes.
+    /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
-    /// What it needs besides itself: a backing file, an external data file, an extent, a key.
+    /// A dependency outside of the file: a backing file, an external data file, an extent, a key.
     pub needs: Option<String>,
 }
 
 impl Info {
-    /// Refuses an image that needs another file: whoever made it could name any file of this host.
+    /// Refuses an image that needs another file: its author could name any file of this host.
     ///
     /// # Errors
-    /// It needs another file.
+    /// The image needs another file.
     pub fn require_standalone(self, path: &Path) -> Result<Self, DiskError> {
         match self.needs {
             Some(other) => Err(DiskError::NotStandalone {
@@ -60,7 +60,7 @@ impl Info {
     }
 }
 
-/// What `qemu-img info` says, as far as it is needed here.
+/// The part of the output of `qemu-img info` that is needed here.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct RawInfo {
@@ -72,17 +72,17 @@ struct RawInfo {
     format_specific: Option<serde_json::Value>,
 }
 
-/// Looks at an image that comes from outside and whose format is not known yet: a whole disk, or refused.
+/// Inspects an untrusted image of unknown format, and refuses one that is not a whole disk.
 ///
 /// # Errors
-/// `qemu-img` is missing or cannot read the file, or the file is only a part of a disk.
+/// `qemu-img` is missing or cannot read the file, or the image needs another file.
 pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
-    // Looked at before qemu-img is: it would open the other file, wherever the image says that is.
-    let header = qcow2_probe::read(path).map_err(|source| DiskError::Read {
+    // Before qemu-img, which would open the other file, wherever the image says that is.
+    let needs = qcow2_probe::needs(path).map_err(|source| DiskError::Read {
         path: path.to_owned(),
         source,
     })?;
-    if let Some(other) = qcow2_probe::needs(&header) {
+    if let Some(other) = needs {
         return Err(DiskError::NotStandalone {
             path: path.to_owned(),
             other: other.to_owned(),
@@ -92,7 +92,7 @@ pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
 }
 
 async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
-    // -U: a build that runs on the same base must not be in the way.
+    // -U: ignore the lock of a build that runs on the same base.
     let mut command = QemuImg::new("info", path);
     command.args(["--output=json", "-U"]);
     if let Some(format) = format {
@@ -104,7 +104,7 @@ async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
     parse(&output, &path)
 }
 
-/// Reads what `qemu-img info` says.
+/// Parses the output of `qemu-img info`.
 fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
     let info: RawInfo = serde_json::from_str(output).map_err(|source| DiskError::Answer {
         path: path.to_owned(),
@@ -135,7 +135,7 @@ fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
     })
 }
 
-/// Makes a qcow2 overlay at `to` that takes all writes; the base is only read. `size` grows the disk.
+/// Creates a qcow2 overlay at `to` that takes all writes; the base is only read. `size` grows the disk.
 ///
 /// # Errors
 /// The base cannot be read, needs another file or is larger than `size`; or the overlay cannot be written.
@@ -158,10 +158,10 @@ pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), Di
     run(command).await.map(drop)
 }
 
-/// Writes the disk in an image that comes from outside to the file `raw`.
+/// Converts an untrusted image to the raw file `raw`.
 ///
 /// # Errors
-/// The image is only a part of a disk, or `qemu-img` cannot read it.
+/// The image needs another file, or `qemu-img` cannot read it.
 pub async fn to_raw(path: &Path, raw: &Path) -> Result<(), DiskError> {
     let info = inspect(path).await?;
     let mut command = QemuImg::new("convert", path);
@@ -170,7 +170,8 @@ pub async fn to_raw(path: &Path, raw: &Path) -> Result<(), DiskError> {
     run(command).await.map(drop)
 }
 
-/// An absolute path is never taken for an option or a protocol (`nbd:...`).
+/// Makes a path absolute: `qemu-img` never takes such a path for an option or a protocol (`nbd:...`).
+
 fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
     std::path::absolute(path).map_err(|source| DiskError::Write {
         path: path.to_owned(),
@@ -250,7 +251,7 @@ mod tests {
             if let Some(expected) = expected {
                 let info = look(&to, Some("qcow2")).await.unwrap();
                 assert_eq!(info.virtual_size, expected);
-                assert!(inspect(&to).await.is_err(), "an overlay is no base");
+                assert!(inspect(&to).await.is_err(), "an overlay is not a base");
             }
         }
     }

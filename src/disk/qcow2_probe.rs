@@ -1,40 +1,19 @@
-//! The header of a qcow2 image, read without qemu-img, which would open what it points at.
+//! Probes a file for a qcow2 header without qemu-img, which would open the files that the header names.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Bytes of a qcow2 header that say whether other files are involved.
-const LENGTH: usize = 80;
+use super::read::qcow2::external_file;
 
-/// Incompatible feature bit 2 of qcow2: guest data is in another file.
-const EXTERNAL_DATA: u64 = 1 << 2;
+/// Enough of a qcow2 header to tell whether other files are involved.
+const PROBE_BYTES: usize = 80;
 
-/// The first bytes of the file.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(LENGTH);
+/// Returns the other file that the image at `path` needs, if it is a qcow2 image that needs one.
+pub(super) fn needs(path: &Path) -> io::Result<Option<&'static str>> {
+    let mut bytes = Vec::with_capacity(PROBE_BYTES);
     File::open(path)?
-        .take(LENGTH as u64)
+        .take(PROBE_BYTES as u64)
         .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// What else an image with this qcow2 header needs (layout: docs/interop/qcow2 of QEMU).
-pub(super) fn needs(header: &[u8]) -> Option<&'static str> {
-    let number = |at: usize| {
-        let bytes = header.get(at..at + 8)?.try_into().ok()?;
-        Some(u64::from_be_bytes(bytes))
-    };
-    if !header.starts_with(b"QFI\xfb") {
-        return None;
-    }
-    // Version 2 has no feature bits: there these bytes belong to something else.
-    let has_features = header.get(4..8)? != [0, 0, 0, 2];
-    if number(8)? != 0 {
-        Some("a backing file")
-    } else if has_features && number(72)? & EXTERNAL_DATA != 0 {
-        Some("a data file")
-    } else {
-        None
-    }
+    Ok(external_file(&bytes))
 }

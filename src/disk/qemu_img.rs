@@ -1,4 +1,4 @@
-//! Runs `qemu-img` so that it cannot outlive karat.
+//! Runs `qemu-img` as a child that cannot outlive karat.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,10 +11,10 @@ use tokio::process::Command;
 use super::DiskError;
 use crate::os::child::{self, Reaped};
 
-/// The end of stderr that an error carries.
-const STDERR_KEPT: usize = 4 << 10;
+/// Bytes from the end of stderr that an error quotes.
+const MAX_STDERR_BYTES: usize = 4 << 10;
 
-/// A call of `qemu-img`.
+/// Command line of a call of `qemu-img`.
 #[derive(Debug)]
 pub(super) struct QemuImg {
     command: Command,
@@ -23,11 +23,11 @@ pub(super) struct QemuImg {
 }
 
 impl QemuImg {
-    /// A call that does `action` with the image at `path`, for messages.
+    /// Starts a call of the subcommand `action`; `path` names the image in messages.
     pub fn new(action: &'static str, path: &Path) -> Self {
         let mut command = child::command("qemu-img");
         command.arg(action);
-        // Its messages are read by people and by tests, so they come in one language.
+        // Messages in one language, as errors quote them and tests read them.
         command.env("LC_ALL", "C");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self {
@@ -48,14 +48,14 @@ impl QemuImg {
     }
 }
 
-/// Runs it and returns its stdout.
+/// Runs a call and returns its stdout.
 pub(super) async fn run(call: QemuImg) -> Result<String, DiskError> {
     let mut stdout = Vec::new();
     run_with(call, &mut |bytes| stdout.extend_from_slice(bytes)).await?;
     Ok(String::from_utf8_lossy(&stdout).into_owned())
 }
 
-/// Runs it and hands on its stdout as it comes. Dropping the future kills it.
+/// Runs a call and passes its stdout on as it comes. Dropping the future kills the child.
 pub(super) async fn run_with(
     mut call: QemuImg,
     output: &mut dyn FnMut(&[u8]),
@@ -75,7 +75,7 @@ pub(super) async fn run_with(
     let mut problem = Vec::new();
     let mut keep = |bytes: &[u8]| {
         problem.extend_from_slice(bytes);
-        let excess = problem.len().saturating_sub(STDERR_KEPT);
+        let excess = problem.len().saturating_sub(MAX_STDERR_BYTES);
         problem.drain(..excess);
     };
     tokio::try_join!(pump(stdout, output), pump(stderr, &mut keep)).map_err(failed)?;
@@ -83,7 +83,7 @@ pub(super) async fn run_with(
     if status.success() {
         return Ok(());
     }
-    // setpriv's own code for a program that is not there.
+    // The exit code of setpriv for a missing program.
     if status.code() == Some(127) {
         return Err(DiskError::NoProgram {
             program: "qemu-img",
@@ -105,11 +105,11 @@ pub(super) async fn run_with(
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, to: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-    let mut piece = [0; 4096];
+    let mut buffer = [0; 4096];
     loop {
-        match from.read(&mut piece).await? {
+        match from.read(&mut buffer).await? {
             0 => return Ok(()),
-            length => to(&piece[..length]),
+            length => to(&buffer[..length]),
         }
     }
 }

@@ -10,7 +10,7 @@ const MAX_DIGITS: usize = 17;
 
 /// Kind of the next part. The order is that of a version's parts, and decides if one version ends before the other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Part {
+enum PartKind {
     /// After a dot: a leading zero makes it a fraction.
     Component,
     Digits,
@@ -27,7 +27,9 @@ enum Part {
 pub fn compare(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (Reader::new(left), Reader::new(right));
     let (mut one, mut other) = (0, 0);
-    while left.next == right.next && !matches!(left.next, Part::End | Part::Invalid) && one == other
+    while left.next == right.next
+        && !matches!(left.next, PartKind::End | PartKind::Invalid)
+        && one == other
     {
         one = left.take();
         other = right.take();
@@ -37,10 +39,10 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     }
     // Equal up to where one ends. The longer one is newer, unless it continues with a pre-release suffix.
     if left.next != right.next {
-        if left.next == Part::Suffix && left.clone().take() < 0 {
+        if left.next == PartKind::Suffix && left.clone().take() < 0 {
             return Ordering::Less;
         }
-        if right.next == Part::Suffix && right.clone().take() < 0 {
+        if right.next == PartKind::Suffix && right.clone().take() < 0 {
             return Ordering::Greater;
         }
     }
@@ -50,35 +52,38 @@ pub fn compare(left: &str, right: &str) -> Ordering {
 #[derive(Clone)]
 struct Reader<'a> {
     rest: &'a [u8],
-    next: Part,
+    next: PartKind,
 }
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
         Self {
             rest: text.as_bytes(),
-            next: Part::Digits,
+            next: PartKind::Digits,
         }
     }
 
     /// Takes the value of the next part.
     fn take(&mut self) -> i64 {
         let Some(&first) = self.rest.first() else {
-            self.next = Part::End;
+            self.next = PartKind::End;
             return 0;
         };
         let (value, length) = match self.next {
-            Part::Component if first == b'0' => {
+            PartKind::Component if first == b'0' => {
                 let zeros = self.rest.iter().take_while(|&&byte| byte == b'0').count();
                 self.rest = &self.rest[zeros..];
                 self.next = if self.rest.is_empty() {
-                    Part::End
+                    PartKind::End
                 } else {
-                    Part::Digits
+                    PartKind::Digits
                 };
                 return i64::try_from(zeros).map_or(i64::MIN, |zeros| -zeros);
             }
-            Part::Component | Part::Digits | Part::SuffixNumber | Part::Revision => {
+            PartKind::Component
+            | PartKind::Digits
+            | PartKind::SuffixNumber
+            | PartKind::Revision => {
                 let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit());
                 let length = digits.clone().count();
                 if length > MAX_DIGITS {
@@ -87,12 +92,12 @@ impl<'a> Reader<'a> {
                 let number = digits.fold(0, |value, byte| value * 10 + i64::from(byte - b'0'));
                 (number, length)
             }
-            Part::Letter => (i64::from(first), 1),
-            Part::Suffix => match suffix(self.rest) {
+            PartKind::Letter => (i64::from(first), 1),
+            PartKind::Suffix => match suffix(self.rest) {
                 Some(found) => found,
                 None => return self.fail(),
             },
-            Part::Invalid | Part::End => return self.fail(),
+            PartKind::Invalid | PartKind::End => return self.fail(),
         };
         self.rest = &self.rest[length..];
         self.advance();
@@ -100,45 +105,45 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the kind of the next part if the other version has another one: an announced number must follow.
-    fn found(&self) -> Part {
-        let announced = matches!(self.next, Part::Component | Part::Revision);
+    fn found(&self) -> PartKind {
+        let announced = matches!(self.next, PartKind::Component | PartKind::Revision);
         match self.rest.first() {
-            Some(byte) if announced && !byte.is_ascii_digit() => Part::Invalid,
+            Some(byte) if announced && !byte.is_ascii_digit() => PartKind::Invalid,
             _ => self.next,
         }
     }
 
     fn fail(&mut self) -> i64 {
-        self.next = Part::Invalid;
+        self.next = PartKind::Invalid;
         -1
     }
 
     /// Determines the kind of the next part and skips its separator.
     fn advance(&mut self) {
         let Some(&first) = self.rest.first() else {
-            self.next = Part::End;
+            self.next = PartKind::End;
             return;
         };
         let (next, length) = match (self.next, first) {
-            (Part::Component | Part::Digits, b'a'..=b'z') => (Part::Letter, 0),
-            (Part::Letter, b'0'..=b'9') => (Part::Digits, 0),
-            (Part::Suffix, b'0'..=b'9') => (Part::SuffixNumber, 0),
-            (_, b'.') => (Part::Component, 1),
-            (_, b'_') => (Part::Suffix, 1),
-            (_, b'-') if self.rest.get(1) == Some(&b'r') => (Part::Revision, 2),
-            _ => (Part::Invalid, 1),
+            (PartKind::Component | PartKind::Digits, b'a'..=b'z') => (PartKind::Letter, 0),
+            (PartKind::Letter, b'0'..=b'9') => (PartKind::Digits, 0),
+            (PartKind::Suffix, b'0'..=b'9') => (PartKind::SuffixNumber, 0),
+            (_, b'.') => (PartKind::Component, 1),
+            (_, b'_') => (PartKind::Suffix, 1),
+            (_, b'-') if self.rest.get(1) == Some(&b'r') => (PartKind::Revision, 2),
+            _ => (PartKind::Invalid, 1),
         };
         self.rest = &self.rest[length..];
         let back = matches!(
             (self.next, next),
-            (Part::Digits, Part::Component)
-                | (Part::SuffixNumber, Part::Suffix)
-                | (Part::Letter, Part::Digits)
+            (PartKind::Digits, PartKind::Component)
+                | (PartKind::SuffixNumber, PartKind::Suffix)
+                | (PartKind::Letter, PartKind::Digits)
         );
         self.next = if next >= self.next || back {
             next
         } else {
-            Part::Invalid
+            PartKind::Invalid
         };
     }
 }

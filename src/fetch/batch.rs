@@ -1,4 +1,4 @@
-//! Many files at once, each by its digest, from whatever has it: the cache, a store, mirrors, its archive.
+//! Batch download: many files, each by its digest, from the cache, a store, mirrors or its archive.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,64 +8,59 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use futures_util::{StreamExt, stream};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::{Client, Url};
 
 use super::partial::Partial;
 use super::transfer::{self, Redirects, TransferError};
-use super::{Cache, FetchError, failed, receive};
+use super::{Cache, FetchError, attempt, failed};
 use crate::digest::Digest;
 use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream;
 use crate::ui::{Bar, Ui};
+use crate::url_path;
 
-/// Downloads at once. More do not fill a line better, and some archives refuse more from one address.
-const AT_ONCE: usize = 8;
+/// Parallel downloads. More do not use the bandwidth better, and some archives refuse more from one address.
+const MAX_PARALLEL: usize = 8;
 
-/// How often each source of a file is asked; between the rounds there is a pause.
-const ROUNDS: u32 = 3;
+/// Number of tries with each source of a file. There is a pause between the rounds.
+const MAX_ROUNDS: u32 = 3;
 
-/// A file to fetch.
+/// A file to download.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// What it is, for messages.
+    /// Name that messages use.
     pub name: String,
-    /// What it must hash to.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// Where its archive has it.
+    /// URL in its archive.
     pub url: String,
-    /// Its path in the archive.
+    /// Path below the archive's URL.
     pub path: String,
 }
 
-/// Where files are looked for besides the cache and their archives.
+/// Sources of files besides the cache and their archives.
 #[derive(Clone, Copy, Default)]
 pub struct Places<'a> {
-    /// Where a store would have the file.
+    /// Returns the path that a file would have in the store.
     pub store: Option<&'a dyn Fn(&Digest) -> PathBuf>,
-    /// Mirrors, the first to be asked first.
+    /// Mirrors, in order of preference.
     pub mirrors: &'a [Mirror],
 }
 
-/// A copy of an archive, or a heap of files of it: `--mirror`.
+/// A copy of an archive, or an unordered collection of its files: `--mirror`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Mirror {
-    /// A directory on this host.
     Directory(PathBuf),
-    /// A server.
     Url(Url),
 }
 
-/// A file that nothing has.
+/// A file that no source has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Missing {
-    /// What it is.
     pub name: String,
-    /// Its digest.
     pub digest: Digest,
-    /// Who was asked and what came of it.
+    /// Sources that were tried, with the result of each.
     pub reasons: Vec<String>,
 }
 
@@ -95,14 +90,14 @@ impl FromStr for Mirror {
             "file" => url
                 .to_file_path()
                 .map(Self::Directory)
-                .map_err(|()| "this names no directory of this host".to_owned()),
+                .map_err(|()| "a `file` URL must name a directory of this host".to_owned()),
             _ => Err("give a directory, or an `http` or `https` URL".to_owned()),
         }
     }
 }
 
 impl Mirror {
-    /// Where it may have a file: by its path in the archive, by its name, or by its digest.
+    /// Returns URLs that the mirror may have a file at: by path in the archive, by name, or by digest.
     fn candidates(&self, wanted: &Wanted) -> Vec<Url> {
         let hex = wanted.digest.hex();
         let name = wanted.path.rsplit('/').next().unwrap_or_default();
@@ -120,7 +115,11 @@ impl Mirror {
             }
             Self::Url(url) => {
                 let below = |path: &str| {
-                    let text = format!("{}/{}", url.as_str().trim_end_matches('/'), encode(path));
+                    let text = format!(
+                        "{}/{}",
+                        url.as_str().trim_end_matches('/'),
+                        url_path::encode(path)
+                    );
                     Url::parse(&text).ok()
                 };
                 paths.into_iter().filter_map(below).collect()
@@ -138,20 +137,21 @@ impl fmt::Display for Mirror {
     }
 }
 
-/// One place that may have a file, and why it did not.
+/// A URL that may have a file.
 struct Source {
     url: Url,
+    /// Result of the last try.
     reason: Option<String>,
-    /// It is not worth another try.
+    /// Set if it is not worth another try.
     is_out: bool,
 }
 
-/// What all downloads of one call share.
+/// State of a batch.
 struct Shared<'a> {
     client: Client,
     bar: Bar,
     places: Places<'a>,
-    /// How often in a row each server did not answer at all.
+    /// Number of requests in a row that each server did not answer.
     silent: RefCell<HashMap<String, u32>>,
 }
 
@@ -160,9 +160,10 @@ impl Shared<'_> {
         self.silent
             .borrow()
             .get(&server(url))
-            .is_some_and(|times| *times >= ROUNDS)
+            .is_some_and(|times| *times >= MAX_ROUNDS)
     }
 
+    /// Counts requests without an answer.
     fn note(&self, url: &Url, outcome: &Result<(), TransferError>) {
         let mut silent = self.silent.borrow_mut();
         match outcome {
@@ -174,34 +175,14 @@ impl Shared<'_> {
     }
 }
 
-/// A path as a part of a URL. `+` too, which some servers take for a space.
-pub(crate) fn encode(path: &str) -> String {
-    const ODD: &AsciiSet = &CONTROLS
-        .add(b' ')
-        .add(b'"')
-        .add(b'#')
-        .add(b'%')
-        .add(b'+')
-        .add(b'<')
-        .add(b'>')
-        .add(b'?')
-        .add(b'`')
-        .add(b'{')
-        .add(b'}');
-    utf8_percent_encode(path, ODD).to_string()
-}
-
 fn server(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
 impl Cache {
-    /// Fetches all files, several at once, with one bar. A source that lies, stalls or is gone does not matter while
-    /// another has the file.
-    ///
-    /// # Errors
-    /// Names every file that nothing has, with its digest; or the cache cannot be used.
-    pub async fn fetch_all(
+    /// Downloads files in parallel, with one bar. A source with wrong bytes, a stalled or a missing one does no harm while another has
+    /// the file. The error lists all files that no source has.
+    pub(crate) async fn fetch_all(
         &self,
         wanted: &[Wanted],
         places: Places<'_>,
@@ -220,8 +201,9 @@ impl Cache {
             places,
             silent: RefCell::default(),
         };
-        let mut fetching = stream::iter(wanted.iter().map(|file| self.one_of(file, &shared, ui)))
-            .buffer_unordered(AT_ONCE);
+        let mut fetching =
+            stream::iter(wanted.iter().map(|file| self.fetch_file(file, &shared, ui)))
+                .buffer_unordered(MAX_PARALLEL);
         let mut missing = Vec::new();
         while let Some(outcome) = fetching.next().await {
             missing.extend(outcome?);
@@ -234,7 +216,8 @@ impl Cache {
         }
     }
 
-    async fn one_of(
+    /// Downloads a file. Returns it if no source has it.
+    async fn fetch_file(
         &self,
         wanted: &Wanted,
         shared: &Shared<'_>,
@@ -247,16 +230,47 @@ impl Cache {
         };
         if let Some(store) = shared.places.store
             && self
-                .take_from(store(&wanted.digest), wanted.digest, &target)
+                .copy_from_store(store(&wanted.digest), wanted.digest, &target)
                 .await?
         {
             shared.bar.advance(wanted.size);
             lock.remove().map_err(failed(&target))?;
             return Ok(None);
         }
-        let mut partial = self.partial(&target, lock).await?;
+        let partial = self.partial(&target, lock).await?;
         let mut sources = sources(wanted, shared.places.mirrors);
-        for round in 0..ROUNDS {
+        let (partial, is_complete) = self
+            .try_sources(&mut sources, wanted.digest, partial, shared)
+            .await?;
+        if is_complete {
+            return self.finish(partial, &target).await.map(|()| None);
+        }
+        if partial.size() == 0 {
+            partial.discard().map_err(failed(&target))?;
+        }
+        let mut reasons: Vec<String> = sources
+            .into_iter()
+            .filter_map(|source| source.reason)
+            .collect();
+        if reasons.is_empty() {
+            reasons.push(format!("{} is not a URL", wanted.url));
+        }
+        Ok(Some(Missing {
+            name: wanted.name.clone(),
+            digest: wanted.digest,
+            reasons,
+        }))
+    }
+
+    /// Tries all sources in several rounds. Returns whether the file is complete.
+    async fn try_sources(
+        &self,
+        sources: &mut [Source],
+        digest: Digest,
+        mut partial: Partial,
+        shared: &Shared<'_>,
+    ) -> Result<(Partial, bool), FetchError> {
+        for round in 0..MAX_ROUNDS {
             if round > 0 && sources.iter().any(|source| !source.is_out) {
                 tokio::time::sleep(self.pause * 2_u32.pow(round - 1)).await;
             }
@@ -268,67 +282,41 @@ impl Cache {
                     source.is_out = true;
                     continue;
                 }
-                let outcome;
-                (partial, outcome) = self.attempt(source, wanted.digest, partial, shared).await?;
-                if outcome {
-                    return self.finish(partial, &target).await.map(|()| None);
+                let is_complete;
+                (partial, is_complete) = self.try_source(source, digest, partial, shared).await?;
+                if is_complete {
+                    return Ok((partial, true));
                 }
             }
         }
-        if partial.size() == 0 {
-            partial.discard().map_err(failed(&target))?;
-        }
-        let mut reasons: Vec<String> = sources
-            .into_iter()
-            .filter_map(|source| source.reason)
-            .collect();
-        if reasons.is_empty() {
-            reasons.push(format!("{} cannot be a URL", wanted.url));
-        }
-        Ok(Some(Missing {
-            name: wanted.name.clone(),
-            digest: wanted.digest,
-            reasons,
-        }))
+        Ok((partial, false))
     }
 
-    /// One try with one source; whether the file is complete now.
-    async fn attempt(
+    /// Tries a source once. Returns whether the file is complete.
+    async fn try_source(
         &self,
         source: &mut Source,
         digest: Digest,
-        mut partial: Partial,
+        partial: Partial,
         shared: &Shared<'_>,
     ) -> Result<(Partial, bool), FetchError> {
         let path = self.path(&digest);
-        let answer = transfer::request(&shared.client, &source.url, partial.size()).await;
-        let mut resumed = partial.size() > 0;
-        let outcome = match answer {
-            Ok(answer) => {
-                if answer.offset != partial.size() {
-                    partial.restart().map_err(failed(&path))?;
-                    resumed = false;
-                }
-                let outcome;
-                (partial, outcome) = receive(answer.body, partial, &shared.bar)
-                    .await
-                    .map_err(failed(&path))?;
-                outcome
-            }
-            Err(error) => Err(error),
-        };
-        shared.note(&source.url, &outcome);
+        let (mut partial, attempt) =
+            attempt::attempt(&shared.client, &source.url, partial, |_, _| &shared.bar)
+                .await
+                .map_err(failed(&path))?;
+        shared.note(&source.url, &attempt.outcome);
         let actual = partial.digest();
         if actual == digest {
             return Ok((partial, true));
         }
-        source.reason = Some(match &outcome {
+        source.reason = Some(match &attempt.outcome {
             Err(error) => format!("{}: {error}", source.url),
             Ok(()) => format!("{} is {actual}", source.url),
         });
-        match outcome {
-            // What another source began may be at fault: this one is asked for the whole before it is called a liar.
-            Ok(()) => source.is_out = !resumed,
+        match attempt.outcome {
+            // Bytes of another source may be wrong, so this source is asked for the whole file before it is given up.
+            Ok(()) => source.is_out = !attempt.resumed,
             Err(TransferError::PastEnd) => {}
             Err(error) => {
                 source.is_out = !error.is_passing();
@@ -339,15 +327,15 @@ impl Cache {
         Ok((partial, false))
     }
 
-    /// Whether a store has the file, unharmed; then it is in the cache too.
-    async fn take_from(
+    /// Copies a blob of a store to `target` and verifies it. Returns whether the store has it.
+    async fn copy_from_store(
         &self,
         blob: PathBuf,
         digest: Digest,
         target: &Path,
     ) -> Result<bool, FetchError> {
         let to = target.to_owned();
-        let taken = hash_stream::blocking(move |stop| {
+        let copied = hash_stream::blocking(move |stop| {
             let from = std::fs::File::open(blob)?;
             let mut unfinished = Unfinished::create(&to, 0o644)?;
             let (actual, _) = hash_stream::copy(from, unfinished.file(), stop, |_| {})?;
@@ -357,9 +345,9 @@ impl Cache {
                 Ok(false)
             }
         });
-        match taken.await {
+        match copied.await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            taken => taken.map_err(failed(target)),
+            copied => copied.map_err(failed(target)),
         }
     }
 }
@@ -377,7 +365,10 @@ fn sources(wanted: &Wanted, mirrors: &[Mirror]) -> Vec<Source> {
             && let Mirror::Directory(path) = mirror
             && let Ok(url) = Url::from_file_path(path)
         {
-            let reason = Some(format!("{} has it under none of its names", path.display()));
+            let reason = Some(format!(
+                "{} does not have the file under any of its names",
+                path.display()
+            ));
             all.push(Source {
                 url,
                 reason,

@@ -1,23 +1,20 @@
-//! Checksum files: which digest they give to a file name.
+//! Checksum files: the digest of a file name.
 
 use crate::digest::Digest;
 
-/// Why a checksum file gives no digest to a name.
+/// Reason why a checksum file has no digest for a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotListed {
-    /// No line is about the name.
+    /// No line has the name.
     Missing,
-    /// Lines about the name disagree.
+    /// Lines with the name disagree.
     Contradictory,
 }
 
 /// Finds the SHA-256 of `name` in the text of a `SHA256SUMS` file.
 ///
-/// Lines are `<hex>  name`, `<hex> *name` or `SHA256 (name) = <hex>`; a file that holds one digest and nothing else
-/// is about any name. Other lines (comments, other algorithms) are passed over.
-///
-/// # Errors
-/// No line is about the name, or lines disagree.
+/// Lines are `<hex>  name`, `<hex> *name` or `SHA256 (name) = <hex>`. A file that holds only one digest applies to any name. Other
+/// lines (comments, other algorithms) are skipped.
 pub fn find(text: &str, name: &str) -> Result<Digest, NotListed> {
     if let Some(digest) = bare_hex(text.trim()) {
         return Ok(digest);

@@ -1,4 +1,4 @@
-//! Digests of big files that were hashed before, remembered for as long as the file is untouched.
+//! Digest cache: digests of large local files, valid while the file is unchanged.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -12,13 +12,13 @@ use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::os::hash_stream::{self, Stop};
 
-/// A file that changed this recently may change again within one tick of the file system's clock, unseen.
-const SETTLED: Duration = Duration::from_secs(2);
+/// A file that changed this recently may change again within one tick of the file system's clock, which would go unnoticed.
+const MIN_AGE: Duration = Duration::from_secs(2);
 
-/// Below this, hashing costs no more than looking the digest up.
-const SMALL: u64 = 1 << 20;
+/// A smaller file is hashed as fast as its digest is looked up.
+const MIN_BYTES: u64 = 1 << 20;
 
-/// What was known about a file when it was hashed.
+/// State of a file when it was hashed.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     path: PathBuf,
@@ -30,10 +30,7 @@ struct Note {
     digest: Digest,
 }
 
-/// The digest and size of a file, from the notes in directory `notes` when the file is as it was then.
-///
-/// # Errors
-/// The file cannot be read, or the work was told to stop. Notes that cannot be kept are no error.
+/// Returns digest and size of a file, from directory `notes` if the file is unchanged. Failure to write a note is ignored.
 pub fn digest(
     notes: &Path,
     path: &Path,
@@ -44,7 +41,7 @@ pub fn digest(
     let mut file = File::open(&path)?;
     let before = file.metadata()?;
     let note = notes.join(Digest::of(path.as_os_str().as_encoded_bytes()).hex());
-    if before.len() >= SMALL
+    if before.len() >= MIN_BYTES
         && let Some(known) = recall(&note)
         && known == Note::new(&path, &before, known.digest)
     {
@@ -53,7 +50,7 @@ pub fn digest(
     }
     let (digest, size) = hash_stream::digest(&mut file, stop, progress)?;
     let after = Note::new(&path, &file.metadata()?, digest);
-    if size >= SMALL && after == Note::new(&path, &before, digest) && settled(&before) {
+    if size >= MIN_BYTES && after == Note::new(&path, &before, digest) && settled(&before) {
         drop(remember(notes, &note, &after));
     }
     Ok((digest, size))
@@ -62,7 +59,7 @@ pub fn digest(
 fn settled(metadata: &Metadata) -> bool {
     let seconds = metadata.mtime().max(metadata.ctime());
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs());
-    changed.elapsed().is_ok_and(|age| age > SETTLED)
+    changed.elapsed().is_ok_and(|age| age > MIN_AGE)
 }
 
 fn recall(note: &Path) -> Option<Note> {
@@ -107,10 +104,10 @@ mod tests {
         let bytes = vec![1; 3 << 20];
         std::fs::write(&path, &bytes).unwrap();
         let written = path.metadata().unwrap().modified().unwrap();
-        // Too fresh to be remembered: each look hashes its three blocks.
+        // Too new to be remembered: each call hashes its three blocks.
         assert_eq!((digest(), hashes.get()), (Digest::of(&bytes), 3));
         assert_eq!((digest(), hashes.get()), (Digest::of(&bytes), 3));
-        std::thread::sleep(SETTLED + Duration::from_millis(1100));
+        std::thread::sleep(MIN_AGE + Duration::from_millis(1100));
         assert_eq!((digest(), hashes.get()), (Digest::of(&bytes), 3));
         assert_eq!((digest(), hashes.get()), (Digest::of(&bytes), 1));
 

@@ -1,11 +1,13 @@
-//! URL → content-addressed cache, with digest, resume, retry and progress.
+//! Content-addressed cache of downloads, with verification, resume, retry and progress.
 //!
-//! `<cache>/sha256/<hex>` is only ever made by renaming a file whose digest was compared, so a file of that name has
-//! that digest. Several processes may share a cache: a lock per entry lets the second find what the first fetched.
+//! `<cache>/sha256/<hex>` is only created by renaming a file whose digest was verified. Several processes may share a cache: each
+//! entry has a lock, so the second process waits for the download of the first.
 
+mod attempt;
 mod batch;
 mod checksums;
 pub(crate) mod digest_cache;
+mod error;
 mod partial;
 mod revalidate;
 pub(crate) mod transfer;
@@ -16,182 +18,56 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use miette::Diagnostic;
 use reqwest::{Client, Url};
-use thiserror::Error;
-use tokio::sync::mpsc;
 
 use crate::digest::Digest;
 use crate::os::file_lock::FileLock;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
-use crate::ui::{Bar, Ui};
-pub(crate) use batch::encode;
-pub use batch::{Mirror, Missing, Places, Wanted};
-use checksums::NotListed;
+use crate::ui::Ui;
+pub(crate) use batch::{Mirror, Places, Wanted};
+pub(crate) use error::FetchError;
 use partial::Partial;
-pub use transfer::chain;
 use transfer::{Redirects, TransferError};
-pub use unverified::plainly;
+pub(crate) use unverified::plainly;
 
-/// Tries for one download. A restarting server or a dropped line is back within the 15 s that the pauses add up to.
-const TRIES: u32 = 5;
+/// Maximum number of tries for a download. A restarting server or a dropped connection is back within the 15 s that the pauses
+/// add up to.
+const MAX_TRIES: u32 = 5;
 
-/// Pause after the first failed try; doubled after each further one.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pause after the first failed try. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// More than any checksum file has.
-const CHECKSUM_FILE_LIMIT: usize = 4 << 20;
+/// Far above the size of any checksum file.
+const MAX_CHECKSUM_FILE_BYTES: usize = 4 << 20;
 
-/// The directory of downloads.
+/// A directory of downloads.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    /// Pause after the first failed try.
     pause: Duration,
+    /// Time without a byte after which a connection is given up.
     stalled: Duration,
 }
 
-/// Why something could not be fetched.
-#[derive(Debug, Error, Diagnostic)]
-pub enum FetchError {
-    /// The text is no URL, or of a kind that cannot be fetched.
-    #[error("cannot fetch {url:?}: {reason}")]
-    #[diagnostic(help("give an `http`, `https` or `file` URL"))]
-    Url {
-        /// The text.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// All tries failed, or one failed in a way that no retry mends.
-    #[error("cannot download {url}{}", after(*tries))]
-    #[diagnostic(help(
-        "check the URL and the network; what has arrived is kept, and the next try goes on from there. \
-         An `https` URL needs the certificates of the system (package ca-certificates)"
-    ))]
-    Transfer {
-        /// What was asked for.
-        url: String,
-        /// How often.
-        tries: u32,
-        /// The last failure.
-        source: TransferError,
-    },
-    /// The download is not what was expected.
-    #[error("the download of {url} is {actual}, not {expected}")]
-    #[diagnostic(help(
-        "nothing was kept; either the file at the URL has changed, or the expected digest is wrong"
-    ))]
-    Mismatch {
-        /// What was asked for.
-        url: String,
-        /// What it should hash to.
-        expected: Digest,
-        /// What it hashes to.
-        actual: Digest,
-    },
-    /// The checksum file is of no use for this download.
-    #[error("{url} has {} for {name:?}", problem(*why))]
-    #[diagnostic(help(
-        "it must hold SHA-256 digests, one `<hex>  <name>` a line; or give the digest itself as `sha256`"
-    ))]
-    Checksums {
-        /// URL of the checksum file.
-        url: String,
-        /// File name that was looked up.
-        name: String,
-        /// What is wrong.
-        why: NotListed,
-    },
-    /// The checksum file is no text, or far too long.
-    #[error("{url} is not a checksum file")]
-    #[diagnostic(help("`sha256_url` must point at a text file like SHA256SUMS"))]
-    NotChecksums {
-        /// URL of the checksum file.
-        url: String,
-    },
-    /// The cache cannot be used.
-    #[error("cannot write to the cache at {}", path.display())]
-    #[diagnostic(help("free some space there, or choose another place with KARAT_CACHE"))]
-    Cache {
-        /// File or directory of the cache.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Files that were looked for everywhere.
-    #[error("{} nowhere to be had:\n  {}", several(missing.len()), lines(missing))]
-    #[diagnostic(help(
-        "the digests are those of the lock: give a place that still has the files with `--mirror`, or resolve anew with `karat lock --update`"
-    ))]
-    Missing {
-        /// Each with the reasons.
-        missing: Vec<Missing>,
-    },
-    /// No HTTP at all.
-    #[error("cannot fetch anything over HTTP")]
-    NoClient(#[source] TransferError),
-    /// There is no place for a cache.
-    #[error("no place for the cache: neither XDG_CACHE_HOME nor HOME is set")]
-    #[diagnostic(help("set KARAT_CACHE to a directory"))]
-    NoPlace,
-}
-
-fn several(count: usize) -> String {
-    if count == 1 {
-        return "a file is".to_owned();
-    }
-    format!("{count} files are")
-}
-
-fn lines(missing: &[Missing]) -> String {
-    let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
-    lines.join("\n  ")
-}
-
-fn after(tries: u32) -> String {
-    if tries > 1 {
-        return format!(" after {tries} tries");
-    }
-    String::new()
-}
-
-fn problem(why: NotListed) -> &'static str {
-    match why {
-        NotListed::Missing => "no SHA-256 digest",
-        NotListed::Contradictory => "several SHA-256 digests",
-    }
-}
-
-impl FetchError {
-    /// The exit code when it is not 1.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Url { .. } => 2,
-            Self::Mismatch { .. } => 4,
-            _ => 1,
-        }
-    }
-}
-
 impl Cache {
-    /// A cache in this directory, which is made when something is put into it.
+    /// Returns the cache in directory `root`, which the first download creates.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            pause: PAUSE,
-            stalled: transfer::STALLED,
+            pause: FIRST_PAUSE,
+            stalled: transfer::STALL_TIMEOUT,
         }
     }
 
-    /// The cache of this user: `KARAT_CACHE`, else `karat` in the XDG cache directory.
+    /// Returns the user's cache: `KARAT_CACHE`, else `karat` in the XDG cache directory.
     ///
     /// # Errors
-    /// The environment names no place.
+    /// The environment names neither.
     pub fn of_user() -> Result<Self, FetchError> {
-        // A relative directory of XDG's is ignored; ours is what the user wrote.
+        // KARAT_CACHE may be relative. The XDG specification ignores relative directories.
         std::env::var_os("KARAT_CACHE")
             .and_then(|path| std::path::absolute(path).ok())
             .or_else(|| Some(crate::os::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
@@ -199,34 +75,30 @@ impl Cache {
             .ok_or(FetchError::NoPlace)
     }
 
-    /// The directory.
+    /// Returns the directory of the cache.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where run directories are made (see [`crate::os::run_dir::RunDir`]).
+    /// Returns the parent of [run directories](crate::os::run_dir::RunDir).
     #[must_use]
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
 
-    /// Where digests of local files are remembered (see [`known`]).
-    #[must_use]
-    pub fn known(&self) -> PathBuf {
+    /// Returns the directory of remembered digests of local files (see [`digest_cache`]).
+    pub(crate) fn known(&self) -> PathBuf {
         self.root.join("known")
     }
 
-    /// Where a download with this digest is, once it is there.
+    /// Returns the path of the download with this digest, which may not exist.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.root.join("sha256").join(digest.hex())
     }
 
-    /// Fetches what `checksum` tells the digest of; returns where it is and that digest.
-    ///
-    /// # Errors
-    /// See [`FetchError`].
+    /// Downloads `url` unless the cache has it. Returns its path and its digest, which `checksum` gives.
     pub async fn fetch(
         &self,
         url: &str,
@@ -237,11 +109,12 @@ impl Cache {
         Ok((self.fetch_known(&parse(url)?, digest, ui).await?, digest))
     }
 
-    /// What a download of `url` must hash to.
-    ///
-    /// # Errors
-    /// The checksum file cannot be had, or does not tell.
-    pub async fn expected(&self, url: &str, checksum: &Checksum) -> Result<Digest, FetchError> {
+    /// Returns the digest that `checksum` gives for `url`. Downloads the checksum file if there is one.
+    pub(crate) async fn expected(
+        &self,
+        url: &str,
+        checksum: &Checksum,
+    ) -> Result<Digest, FetchError> {
         let url = parse(url)?;
         match checksum {
             Checksum::Sha256(digest) => Ok(*digest),
@@ -249,7 +122,7 @@ impl Cache {
         }
     }
 
-    /// Gets the digest of the file that `url` names out of a checksum file.
+    /// Looks up the file name of `url` in the checksum file at `sums`.
     async fn look_up(&self, sums: &Url, url: &Url) -> Result<Digest, FetchError> {
         let client = client(sums, Redirects::Secure)?;
         let mut tries = Tries::new(self.pause);
@@ -280,7 +153,7 @@ impl Cache {
         Ok(target)
     }
 
-    /// The entry of a digest, locked, for who is going to fill it; `None` when the cache has the file.
+    /// Locks the entry of a digest in order to fill it. Returns its path and lock, or `None` if the cache has the file.
     async fn claim(
         &self,
         digest: Digest,
@@ -302,7 +175,7 @@ impl Cache {
         Ok(Some((target, lock)))
     }
 
-    /// What an earlier try left of an entry, or a new beginning.
+    /// Opens the partial download of an entry, or starts one.
     async fn partial(&self, target: &Path, lock: FileLock) -> Result<Partial, FetchError> {
         let path = target.with_extension("partial");
         let open = {
@@ -319,7 +192,7 @@ impl Cache {
             .map_err(failed(target))
     }
 
-    /// Whether the cache has the file, unharmed. One that rotted on disk is removed.
+    /// Returns whether the cache has the file with its digest. Removes a damaged file.
     async fn holds(&self, target: &Path, digest: Digest) -> io::Result<bool> {
         let (known, path) = (self.known(), target.to_owned());
         let actual =
@@ -346,30 +219,27 @@ impl Cache {
             path: self.path(&digest).with_extension("partial"),
             source,
         };
+        let bar = |total, size| {
+            let bar = ui.bar(&format!("fetching {}", file_name(url)), total);
+            bar.advance(size);
+            bar
+        };
         loop {
-            // What an earlier run left may be of another file that was at the URL; then one whole download decides.
-            let mut resumed = partial.size() > 0;
-            let outcome = match transfer::request(&client, url, partial.size()).await {
-                Ok(answer) => {
-                    if answer.offset != partial.size() {
-                        partial.restart().map_err(cannot_write)?;
-                        resumed = false;
-                    }
-                    let bar = ui.bar(&format!("fetching {}", file_name(url)), answer.total);
-                    bar.advance(partial.size());
-                    let outcome;
-                    (partial, outcome) = receive(answer.body, partial, &bar)
-                        .await
-                        .map_err(cannot_write)?;
-                    outcome
-                }
-                Err(error) => Err(error),
-            };
+            let attempt;
+            (partial, attempt) = attempt::attempt(&client, url, partial, bar)
+                .await
+                .map_err(cannot_write)?;
             let actual = partial.digest();
-            match outcome {
-                // Complete, whatever the server said about its length.
-                _ if actual == digest => return Ok(partial),
-                Ok(()) if resumed => partial.restart().map_err(cannot_write)?,
+            // The digest decides whether the file is complete, whatever length the server announced.
+            if actual == digest {
+                return Ok(partial);
+            }
+            let error = match attempt.outcome {
+                // The bytes of an earlier run may be of another file, so a whole download decides.
+                Ok(()) if attempt.resumed => {
+                    partial.restart().map_err(cannot_write)?;
+                    continue;
+                }
                 Ok(()) => {
                     partial.discard().map_err(cannot_write)?;
                     return Err(FetchError::Mismatch {
@@ -378,17 +248,16 @@ impl Cache {
                         actual,
                     });
                 }
-                Err(error) => {
-                    if matches!(error, TransferError::PastEnd) {
-                        partial.restart().map_err(cannot_write)?;
-                    }
-                    if let Err(error) = tries.pause_after(url, error).await {
-                        if partial.size() == 0 {
-                            partial.discard().map_err(cannot_write)?;
-                        }
-                        return Err(error);
-                    }
+                Err(error) => error,
+            };
+            if matches!(error, TransferError::PastEnd) {
+                partial.restart().map_err(cannot_write)?;
+            }
+            if let Err(error) = tries.pause_after(url, error).await {
+                if partial.size() == 0 {
+                    partial.discard().map_err(cannot_write)?;
                 }
+                return Err(error);
             }
         }
     }
@@ -399,7 +268,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> FetchError + use<> {
     move |source| FetchError::Cache { path, source }
 }
 
-/// Counts failed tries and waits between them.
+/// Counts failed tries and pauses between them.
 struct Tries {
     failed: u32,
     pause: Duration,
@@ -412,7 +281,7 @@ impl Tries {
 
     async fn pause_after(&mut self, url: &Url, source: TransferError) -> Result<(), FetchError> {
         self.failed += 1;
-        if self.failed == TRIES || !source.is_passing() {
+        if self.failed == MAX_TRIES || !source.is_passing() {
             return Err(FetchError::Transfer {
                 url: url.to_string(),
                 tries: self.failed,
@@ -424,42 +293,13 @@ impl Tries {
     }
 }
 
-/// Writes the body to the partial file on another thread, so that hashing and the network overlap.
-async fn receive(
-    mut body: transfer::Body,
-    mut partial: Partial,
-    bar: &Bar,
-) -> io::Result<(Partial, Result<(), TransferError>)> {
-    let (sender, mut receiver) = mpsc::channel::<tokio_util::bytes::Bytes>(64);
-    let writing = hash_stream::blocking(move |stop| {
-        while let Some(bytes) = receiver.blocking_recv() {
-            stop.check()?;
-            partial.append(&bytes)?;
-        }
-        Ok(partial)
-    });
-    let reading = async move {
-        while let Some(next) = body.next().await {
-            let bytes = next?;
-            bar.advance(bytes.len() as u64);
-            // The writer is gone only when it failed, and then its own error is the one to report.
-            if sender.send(bytes).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    let (partial, outcome) = tokio::join!(writing, reading);
-    partial.map(|partial| (partial, outcome))
-}
-
-/// The text of a small file; `None` when it is not text or not small.
+/// Downloads a small text file; `None` if it is too large or not text.
 async fn read_text(client: &Client, url: &Url) -> Result<Option<String>, TransferError> {
     let mut body = transfer::request(client, url, 0).await?.body;
     let mut bytes = Vec::new();
     while let Some(next) = body.next().await {
         bytes.extend_from_slice(&next?);
-        if bytes.len() > CHECKSUM_FILE_LIMIT {
+        if bytes.len() > MAX_CHECKSUM_FILE_BYTES {
             return Ok(None);
         }
     }
@@ -482,11 +322,11 @@ fn parse(text: &str) -> Result<Url, FetchError> {
     let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
     match url.scheme() {
         "http" | "https" | "file" => Ok(url),
-        other => Err(invalid(format!("`{other}` is not known"))),
+        other => Err(invalid(format!("the scheme `{other}` is not supported"))),
     }
 }
 
-/// The last name of a URL's path, as it is on disk.
+/// Returns the last component of a URL's path, decoded.
 fn file_name(url: &Url) -> String {
     let name = url.path().rsplit('/').next().unwrap_or_default();
     percent_encoding::percent_decode_str(name)

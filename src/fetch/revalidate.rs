@@ -1,5 +1,5 @@
-//! What is at a URL now, when its digest is not known: asked for with the validators of the last answer, so that an
-//! unchanged file costs one short answer.
+//! Revalidation: the current file at a URL whose digest is not known. The request carries the validators of the last answer, so
+//! an unchanged file costs one short answer.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::os::hash_stream;
 
-/// Longer than a live archive takes for a short answer, short enough that somebody who waits stays.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than a working archive takes for a short answer, and short enough for a user who waits.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More than any file has that tells whether something changed: Debian's largest is a quarter of a megabyte.
-const LIMIT: usize = 32 << 20;
+/// Far above the size of any index of an archive: Debian's largest is a quarter of a megabyte.
+const MAX_FILE_BYTES: usize = 32 << 20;
 
-/// What the last answer for a URL was.
+/// The last answer for a URL.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     url: String,
@@ -31,11 +31,8 @@ struct Note {
 }
 
 impl Cache {
-    /// Asks once for what is at `url`; returns where the cache has it now, and its digest.
-    ///
-    /// # Errors
-    /// No answer within 10 s, one that is no file, or the cache cannot be written.
-    pub async fn current(&self, url: &str) -> Result<(PathBuf, Digest), FetchError> {
+    /// Returns path and digest of the current file at `url`. Asks once, for at most 10 s.
+    pub(crate) async fn current(&self, url: &str) -> Result<(PathBuf, Digest), FetchError> {
         let url = parse(url)?;
         let failed = |source| FetchError::Transfer {
             url: url.to_string(),
@@ -45,7 +42,7 @@ impl Cache {
         let known = self.recall(&url);
         let response = ask(&url, known.as_ref()).await.map_err(failed)?;
         if response.status() == StatusCode::NOT_MODIFIED {
-            // An answer that was not asked for is none.
+            // Without validators in the request this answer is an error.
             let digest = known.map(|note| note.digest);
             let digest = digest.ok_or(TransferError::Status(StatusCode::NOT_MODIFIED));
             return digest
@@ -71,7 +68,7 @@ impl Cache {
                 std::fs::create_dir_all(atomic_file::directory_of(path))?;
             }
             atomic_file::write(&target, 0o644, &bytes)?;
-            // The file first: a note promises that it is there.
+            // The file comes first because the note refers to it.
             atomic_file::write(&note_path, 0o600, &serde_json::to_vec(&note)?)
         });
         kept.await.map_err(|source| FetchError::Cache {
@@ -81,7 +78,7 @@ impl Cache {
         Ok((path, digest))
     }
 
-    /// The note of the last answer, if the file that came with it is still what it was.
+    /// Returns the note of the last answer, if the cache still has its file.
     fn recall(&self, url: &Url) -> Option<Note> {
         let note: Note = serde_json::from_slice(&std::fs::read(self.note_of(url)).ok()?).ok()?;
         let bytes = std::fs::read(self.path(&note.digest)).ok()?;
@@ -96,7 +93,7 @@ impl Cache {
 
 async fn ask(url: &Url, known: Option<&Note>) -> Result<Response, TransferError> {
     let client = transfer::client(Redirects::Secure)?;
-    let mut request = client.get(url.clone()).timeout(PATIENCE);
+    let mut request = client.get(url.clone()).timeout(REQUEST_TIMEOUT);
     if let Some(note) = known {
         for (name, value) in [
             (IF_NONE_MATCH, &note.etag),
@@ -115,7 +112,7 @@ fn validators(response: &Response) -> (Option<String>, Option<String>) {
         let value = response.headers().get(name)?.to_str().ok()?;
         Some(value.to_owned())
     };
-    // A file that was changed in the second of the answer may change once more in it, and then have the same date.
+    // A file that was changed in the second of the answer may change again in that second, with the same date.
     let modified = header(LAST_MODIFIED).filter(|modified| header(DATE).as_ref() != Some(modified));
     (header(ETAG), modified)
 }
@@ -125,8 +122,8 @@ async fn read(response: Response) -> Result<Vec<u8>, TransferError> {
     let mut body = response.bytes_stream();
     while let Some(block) = body.try_next().await.map_err(TransferError::Line)? {
         bytes.extend_from_slice(&block);
-        if bytes.len() > LIMIT {
-            return Err(TransferError::TooLong(LIMIT));
+        if bytes.len() > MAX_FILE_BYTES {
+            return Err(TransferError::TooLong(MAX_FILE_BYTES));
         }
     }
     Ok(bytes)
@@ -139,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers every request with the same head and body; returns its URL and, one by one, what it was asked.
+    /// Answers every request with the same head and body. Returns its URL and the requests.
     async fn serve(head: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/InRelease", listener.local_addr().unwrap());
@@ -161,14 +158,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_tells_for_sure_is_asked_with() {
+    async fn only_strong_validators_are_sent() {
         for (head, expected) in [
             ("200 OK\r\nETag: \"x\"\r\n", Some("if-none-match: \"x\"")),
             (
                 "200 OK\r\nDate: Sat, 11 Jul 2026 10:16:37 GMT\r\nLast-Modified: Sat, 11 Jul 2026 10:16:36 GMT\r\n",
                 Some("if-modified-since: sat, 11 jul 2026 10:16:36 gmt"),
             ),
-            // It may change once more within that second.
+            // The file may change again within that second.
             (
                 "200 OK\r\nDate: Sat, 11 Jul 2026 10:16:37 GMT\r\nLast-Modified: Sat, 11 Jul 2026 10:16:37 GMT\r\n",
                 None,
@@ -186,7 +183,7 @@ mod tests {
                 let line = request.lines().find(|line| line.starts_with("if-"));
                 assert_eq!(line, expected.filter(|_| turn == 1), "{head}");
             }
-            // What the note is about has gone.
+            // Without the file the note is not used.
             std::fs::remove_file(cache.path(&Digest::of(b"abc"))).unwrap();
             cache.current(&url).await.unwrap();
             assert!(!asked.recv().await.unwrap().contains("\nif-"), "{head}");
@@ -194,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_file_is_an_error() {
+    async fn an_answer_without_a_file_is_an_error() {
         for (head, said) in [
             ("404 Not Found\r\n", "the server answered 404 Not Found"),
             (

@@ -1,4 +1,4 @@
-//! Downloads from a real server on loopback that fails in all the ways that servers fail.
+//! Downloads from a server on loopback that fails in all the ways that servers fail.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,35 +9,35 @@ use super::*;
 
 mod batch;
 
-/// What the server does with one request.
+/// Behavior of the server for one request.
 #[derive(Clone, Copy, Debug)]
 enum Reply {
-    /// Serves ranges.
+    /// Serves ranges, as requested.
     Ranged,
     /// Always serves the whole.
     Whole,
     /// Answers with this status and nothing else.
     Status(u16),
-    /// Serves ranges and drops the line after so many bytes.
+    /// Serves ranges and drops the connection after this number of bytes.
     DropAfter(usize),
-    /// Ignores ranges, promises so many bytes and sends what it has.
+    /// Ignores ranges, announces this number of bytes and sends the file.
     Promise(usize),
-    /// Closes at once.
+    /// Closes the connection at once.
     HangUp,
-    /// Sends so many bytes, then nothing more.
+    /// Sends this number of bytes, then nothing more.
     StallAfter(usize),
-    /// Serves the asked length from the wrong place.
+    /// Serves the requested length from the wrong offset.
     WrongRange,
 }
 
 struct Server {
     url: String,
-    /// Offsets that were asked for.
+    /// Offsets that were requested.
     asked: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Server {
-    /// Plays `script` request by request; its last reply goes on for ever.
+    /// Answers with one reply of `script` after the other, then always with the last.
     async fn start(body: &[u8], script: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/disk%20one.img", listener.local_addr().unwrap());
@@ -53,7 +53,7 @@ impl Server {
                 log.lock().unwrap().push(offset);
                 let reply = script[turn.min(script.len() - 1)];
                 let body = body.clone();
-                // The client may be gone already; that is part of some tests.
+                // In some tests the client is gone already.
                 tokio::spawn(async move { drop(answer(line, &body, offset, reply).await) });
             }
         });
@@ -65,7 +65,7 @@ impl Server {
     }
 }
 
-/// The offset that is asked for; `None` when this is no HTTP.
+/// Returns the requested offset; `None` if the request is not HTTP.
 async fn read_request(line: &mut TcpStream) -> Option<usize> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -127,12 +127,12 @@ fn cache() -> (tempfile::TempDir, Cache) {
     let cache = Cache {
         root: scratch.path().to_owned(),
         pause: Duration::from_millis(2),
-        stalled: transfer::STALLED,
+        stalled: transfer::STALL_TIMEOUT,
     };
     (scratch, cache)
 }
 
-/// The names in the cache's directory of downloads; every final name is checked to have its digest.
+/// Returns the names in the cache's directory of downloads. Checks that every final name is the digest of its file.
 fn names(cache: &Cache) -> Vec<String> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(cache.root.join("sha256")).unwrap() {
@@ -160,7 +160,7 @@ async fn every_way_a_server_fails_ends_in_the_right_bytes_or_in_nothing() {
     let all = body.len();
     let digest = Digest::of(&body);
     let half = all / 2;
-    // (script, offsets asked for, the end of the error's text if it must fail)
+    // (script, requested offsets, part of the error if it must fail)
     let cases: &[(&[Reply], &[usize], Option<&str>)] = &[
         (&[Whole], &[0], None),
         (&[Ranged], &[0], None),
@@ -169,9 +169,9 @@ async fn every_way_a_server_fails_ends_in_the_right_bytes_or_in_nothing() {
         (&[DropAfter(half), Ranged], &[0, half], None),
         (&[DropAfter(half), Whole], &[0, half], None),
         (&[DropAfter(half), WrongRange, Ranged], &[0, half, 0], None),
-        // Promises too much: the digest, not the server, says when it is complete.
+        // Announces too much: the digest, not the server, says when it is complete.
         (&[Promise(all + 5)], &[0], None),
-        // Promises too little: cut short, so never what was asked for.
+        // Announces too little: cut short, so the digest never matches.
         (&[Promise(half)], &[0], Some("is sha256:")),
         (&[Status(404)], &[0], Some("404 Not Found")),
         (&[Status(429), Ranged], &[0, 0], None),
@@ -223,7 +223,7 @@ async fn a_mismatch_names_both_digests_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn an_interrupted_download_goes_on_where_it_stopped() {
+async fn an_interrupted_download_is_resumed() {
     let body = body();
     let digest = Digest::of(&body);
     let checksum = Checksum::Sha256(digest);
@@ -244,13 +244,13 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
     cache.fetch(&server.url, &checksum, &ui).await.unwrap();
     assert_eq!(server.asked(), [0, 100_000]);
     assert_eq!(names(&cache), [digest.hex()]);
-    // Found without asking again.
+    // Found without a request.
     cache.fetch(&server.url, &checksum, &ui).await.unwrap();
     assert_eq!(server.asked().len(), 2);
 }
 
 #[tokio::test]
-async fn what_an_earlier_run_left_is_not_believed() {
+async fn a_leftover_of_an_earlier_run_is_not_trusted() {
     let body = body();
     let digest = Digest::of(&body);
     let longer = [&body[..], b"more"].concat();
@@ -377,7 +377,7 @@ async fn cancelling_in_a_pause_returns_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_tls_is_no_https_server() {
+async fn a_server_without_tls_is_refused_for_https() {
     let server = Server::start(b"bytes", &[Reply::Ranged]).await;
     let (_scratch, cache) = cache();
     let checksum = Checksum::Sha256(Digest::of(b"bytes"));
@@ -386,7 +386,13 @@ async fn a_server_that_does_not_speak_tls_is_no_https_server() {
         .fetch(&url, &checksum, &Ui::default())
         .await
         .unwrap_err();
-    assert!(matches!(error, FetchError::Transfer { tries: TRIES, .. }));
+    assert!(matches!(
+        error,
+        FetchError::Transfer {
+            tries: MAX_TRIES,
+            ..
+        }
+    ));
     assert!(names(&cache).is_empty());
 }
 

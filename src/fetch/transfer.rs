@@ -1,4 +1,4 @@
-//! One try to get bytes from a URL, over HTTP or from a file, from an offset on.
+//! A single request for the bytes of a URL from an offset, over HTTP or from a file.
 
 use std::io::SeekFrom;
 use std::path::PathBuf;
@@ -12,55 +12,51 @@ use tokio::io::AsyncSeekExt;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
-/// A server that accepts and then says nothing is given up after this long; a retry resumes.
-pub const STALLED: Duration = Duration::from_mins(1);
+use crate::ui::text::with_causes;
+
+/// Time without a byte after which a connection is given up. A retry resumes the download.
+pub const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Long enough for a lost SYN or two.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Same as `curl` uses by default in distribution scripts; a loop is found quickly.
-const REDIRECTS: usize = 10;
+/// The limit that `curl` has by default in distribution scripts; a loop is noticed quickly.
+const MAX_REDIRECTS: usize = 10;
 
-/// Bytes as they arrive.
+/// Stream of the bytes.
 pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, TransferError>> + Send>>;
 
-/// What a source answered.
+/// Answer to a request.
 pub struct Answer {
-    /// Offset of the first byte of `body`: zero when the source cannot skip.
+    /// Offset of the first byte of `body`: zero if the server does not support ranges.
     pub offset: u64,
-    /// Size of the whole, when the source says it.
+    /// Size of the whole file, if the server announces it.
     pub total: Option<u64>,
-    /// The bytes.
     pub body: Body,
 }
 
-/// Why one try failed.
+/// Failure of one request.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// No answer, or the line dropped.
-    #[error("{}", chain(.0))]
+    /// There was no answer, or the connection dropped.
+    #[error("{}", with_causes(.0))]
     Line(reqwest::Error),
-    /// The server refused.
     #[error("the server answered {0}")]
     Status(StatusCode),
-    /// The server has nothing from the asked offset on.
-    #[error("the server has fewer bytes than were fetched before")]
+    /// The server has no bytes at the requested offset.
+    #[error("the server has fewer bytes than were downloaded before")]
     PastEnd,
-    /// More than what was asked for can have.
     #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
-    /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
 }
 
 impl TransferError {
-    /// Whether the same request may succeed a little later.
+    /// Returns whether the same request may succeed a little later.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Line(error) => !error.is_builder() && !error.is_redirect(),
@@ -74,53 +70,37 @@ impl TransferError {
     }
 }
 
-/// The innermost reason is the useful one; reqwest's own text is only "error sending request".
-#[must_use]
-pub fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
-}
-
-/// Which redirects to follow.
+/// Policy for HTTP redirects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Redirects {
-    /// All: the digest of what comes is known.
+    /// All: the digest of the file is known.
     Any,
-    /// None from `https` to `http`: what comes is believed because of where it came from.
+    /// None from `https` to `http`: the file is trusted because of its origin.
     Secure,
 }
 
-/// An HTTP client.
 pub fn client(redirects: Redirects) -> Result<Client, TransferError> {
-    client_within(redirects, STALLED)
+    client_within(redirects, STALL_TIMEOUT)
 }
 
-/// An HTTP client that waits so long for the next bytes.
+/// Returns an HTTP client that gives up after `stalled` without a byte.
 pub fn client_within(redirects: Redirects, stalled: Duration) -> Result<Client, TransferError> {
-    // Fails when one is installed already, which is as good.
+    // Fails if a provider is installed already, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let builder = || {
         let policy = match redirects {
-            Redirects::Any => redirect::Policy::limited(REDIRECTS),
+            Redirects::Any => redirect::Policy::limited(MAX_REDIRECTS),
             Redirects::Secure => redirect::Policy::custom(stay_secure),
         };
         Client::builder()
             .user_agent(concat!("karat/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(stalled)
             .redirect(policy)
     };
     builder()
         .build()
-        // A minimal system has no certificates at all; plain http works there all the same.
+        // Without any certificates, as on a minimal system, plain http still works.
         .or_else(|_| builder().tls_certs_only([]).build())
         .map_err(TransferError::Line)
 }
@@ -133,13 +113,13 @@ fn stay_secure(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if was_secure && attempt.url().scheme() != "https" {
         return attempt.error("redirected from https to http");
     }
-    if attempt.previous().len() > REDIRECTS {
+    if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error("too many redirects");
     }
     attempt.follow()
 }
 
-/// Asks for the bytes of `url` from `offset` on.
+/// Requests the bytes of `url` from `offset`.
 pub async fn request(client: &Client, url: &Url, offset: u64) -> Result<Answer, TransferError> {
     if url.scheme() == "file" {
         return read(url, offset).await;
@@ -161,7 +141,7 @@ pub async fn request(client: &Client, url: &Url, offset: u64) -> Result<Answer, 
                 total,
                 body: body(response),
             }),
-            // Bytes from another place than the asked one are of no use.
+            // Bytes from another offset are useless.
             _ => Err(TransferError::PastEnd),
         },
         StatusCode::RANGE_NOT_SATISFIABLE => Err(TransferError::PastEnd),
@@ -173,7 +153,7 @@ fn body(response: Response) -> Body {
     Box::pin(response.bytes_stream().map_err(TransferError::Line))
 }
 
-/// First offset and total of `Content-Range: bytes 100-199/200`.
+/// Parses first offset and total of `Content-Range: bytes 100-199/200`.
 fn content_range(response: &Response) -> Option<(u64, Option<u64>)> {
     let value = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;

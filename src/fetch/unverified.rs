@@ -1,5 +1,4 @@
-//! What is at a URL, as it comes, into a file: for what is believed because of where it comes from and checked by what it
-//! says.
+//! Download without a digest, for files that the caller verifies by their content.
 
 use std::path::Path;
 
@@ -9,10 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::transfer::{self, Redirects, TransferError};
 use super::{FetchError, parse};
 
-/// Fetches `url` into a new file.
-///
-/// # Errors
-/// No answer, one that is no file or ends early, or the file cannot be written.
+/// Downloads `url` to a new file. Fails if the file exists, or the transfer ends early.
 pub async fn plainly(url: &str, to: &Path) -> Result<(), FetchError> {
     let parsed = parse(url)?;
     let failed = |source| FetchError::Transfer {

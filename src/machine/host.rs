@@ -1,4 +1,4 @@
-//! An existing host as a machine: provisioned the same way, never launched and never destroyed.
+//! Existing host as a machine: provisioned like a guest, but never launched nor destroyed.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use super::{Death, Machine, MachineError};
 use crate::plan;
 use crate::ssh::{Auth, RejectedKey, Session, Target, connect_with};
 
-/// A host that was there before, and stays.
+/// Connection to an existing host.
 #[derive(Debug)]
 pub struct HostMachine {
     target: Target,
     session: Session,
-    /// Kept, so that the death that nobody announces is never taken for one.
+    /// Sender that is never used: karat does not watch whether the host lives.
     never: watch::Sender<Option<String>>,
 }
 
 impl HostMachine {
-    /// Logs in. A refused key is an error at once, because nothing is going to change on the host by itself.
+    /// Logs in. A refused key is an error at once, because the host is not about to change.
     ///
     /// # Errors
-    /// Not reachable, another host key, or no login.
+    /// The host cannot be reached, has another key, or refuses the login.
     pub async fn connect(host: &plan::Host, ssh: &plan::Ssh) -> Result<Self, MachineError> {
         let target = target(host, ssh);
         let session = connect_with(&target, ssh.timeout, RejectedKey::IsFinal).await?;
@@ -59,7 +59,6 @@ impl Machine for HostMachine {
     }
 }
 
-/// Where the plan says the host is.
 fn target(host: &plan::Host, ssh: &plan::Ssh) -> Target {
     Target {
         address: host.address.clone(),
@@ -72,7 +71,7 @@ fn target(host: &plan::Host, ssh: &plan::Ssh) -> Target {
     }
 }
 
-/// The jump host of a plan.
+/// Returns how to connect to the jump host of a plan.
 pub(crate) fn through(jump: &plan::Jump) -> Target {
     Target {
         address: jump.address.clone(),
@@ -85,7 +84,7 @@ pub(crate) fn through(jump: &plan::Jump) -> Target {
     }
 }
 
-/// A named key file, else the agent: a host has no key of the build's own.
+/// Returns the named key file, or else the agent: an existing host does not authorize a key of the build.
 fn auth(key_file: Option<&std::path::PathBuf>) -> Auth {
     key_file.map_or(Auth::Agent, |path| Auth::KeyFile(path.clone()))
 }

@@ -17,8 +17,8 @@ use tokio_util::io::ReaderStream;
 
 use super::log::{Log, ServedBody, ServedRequest};
 use crate::digest::Digest;
-use crate::fetch::transfer;
 use crate::ui::Ui;
+use crate::ui::text::with_causes;
 
 /// Hop-by-hop headers, and headers that would turn a response into less than the whole file: the logged digest is that of the
 /// whole file.
@@ -193,7 +193,7 @@ pub(super) async fn fetch(
     let answer = request
         .send()
         .await
-        .map_err(|error| format!("karat: cannot fetch {url}: {}", transfer::chain(&error)))?;
+        .map_err(|error| format!("karat: cannot fetch {url}: {}", with_causes(&error)))?;
     let mut response = Response::builder().status(answer.status());
     if let Some(kept) = response.headers_mut() {
         for (name, value) in answer.headers() {
@@ -213,7 +213,7 @@ pub(super) async fn fetch(
         let (ui, url) = (ui.clone(), url.clone());
         // The guest sees only a dropped connection.
         let stream = answer.bytes_stream().map_err(move |error| {
-            let why = transfer::chain(&error);
+            let why = with_causes(&error);
             ui.warn(&format!("the transfer of {url} broke off: {why}"));
             io::Error::other(error)
         });

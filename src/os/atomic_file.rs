@@ -63,6 +63,13 @@ pub fn write(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     unfinished.finish()
 }
 
+/// Syncs a file, and renames it to `target` in the same file system.
+pub(crate) fn publish(file: &File, path: &Path, target: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    std::fs::rename(path, target)?;
+    sync_directory(directory_of(target))
+}
+
 /// Creates a directory and its missing parents. Other users cannot write to them, whatever the umask.
 pub fn make_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()

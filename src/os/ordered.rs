@@ -1,212 +1,186 @@
-//! A disk's data passed through several threads, and taken in the order in which it lies on the disk: what comes out does not
-//! depend on how many threads there are.
+//! Work spread over threads: with results in the order of the items, or as they come.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
-use crate::disk::read::{BlockRead, ReadError};
-use crate::disk::tree::Watch;
-use crate::disk::write::WriteError;
-
-/// Bytes that a thread takes at once: a multiple of every cluster and block.
-pub(crate) use crate::disk::content::CHUNK;
-/// Results that a thread may have ready before they are taken.
-const READY: usize = 3;
-
-/// Where the chunks with data start.
-pub(crate) fn chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
-    let chunk = CHUNK as u64;
-    let (mut at, mut found) = (0, Vec::new());
-    while at < disk.len() {
-        let span = disk.span(at)?;
-        let end = at + span.length.max(1);
-        if !span.zero {
-            let first = at / chunk * chunk;
-            let first = if found.last() == Some(&first) {
-                first + chunk
-            } else {
-                first
-            };
-            found.extend((first..end).step_by(CHUNK));
-        }
-        at = end;
-    }
-    Ok(found)
-}
-
-/// Reads every chunk, passes it to `work`, and what that makes of it to `sink`, in order.
-pub(crate) fn in_order<S, T: Send>(
-    disk: &dyn BlockRead,
-    threads: usize,
-    watch: Watch<'_>,
-    state: impl Fn() -> Result<S, WriteError> + Sync,
-    work: impl Fn(&mut S, Vec<u8>) -> Result<T, WriteError> + Sync,
-    mut sink: impl FnMut(u64, T) -> Result<(), WriteError>,
-) -> Result<(), WriteError> {
-    let chunks = chunks(disk)?;
-    let threads = threads.clamp(1, chunks.len().max(1));
-    let turn = |own: usize, sender: &SyncSender<Result<T, WriteError>>| {
+/// Passes every item through `work` on one of `threads` threads, and the results to `sink` in the order of the items.
+///
+/// The calling thread takes the items from the iterator and runs `sink`. Each thread has its own `state`, and at most `ahead`
+/// items that `sink` has not seen yet: memory is bounded, and the results do not depend on the number of threads.
+///
+/// # Errors
+/// The first error of the iterator, `state`, `work` or `sink` ends the work.
+pub(crate) fn map_in_order<I: Send, S, T: Send, E: Send>(
+    items: impl IntoIterator<Item = Result<I, E>>,
+    (threads, ahead): (usize, usize),
+    state: impl Fn() -> Result<S, E> + Sync,
+    work: impl Fn(&mut S, I) -> Result<T, E> + Sync,
+    mut sink: impl FnMut(T) -> Result<(), E>,
+) -> Result<(), E> {
+    let threads = threads.max(1);
+    let turn = |items: Receiver<I>, results: SyncSender<Result<T, E>>| {
         let mut state = state();
-        for offset in chunks.iter().skip(own).step_by(threads) {
-            let done = match &mut state {
-                Ok(state) => read(disk, *offset, watch).and_then(|bytes| work(state, bytes)),
+        for item in items {
+            let result = match &mut state {
+                Ok(state) => work(state, item),
                 Err(_) => break,
             };
-            let failed = done.is_err();
-            // Nobody takes results any more: another thread has failed.
-            if sender.send(done).is_err() || failed {
+            let failed = result.is_err();
+            // Fails when another thread has failed, and the caller has left.
+            if results.send(result).is_err() || failed {
                 return;
             }
         }
         if let Err(error) = state {
-            let _nobody_waits = sender.send(Err(error));
+            let _caller_has_left = results.send(Err(error));
         }
     };
     std::thread::scope(|scope| {
-        // Dropped before the threads are waited for, so that they end when the sink fails.
-        let mut receivers: Vec<Receiver<_>> = Vec::with_capacity(threads);
-        for own in 0..threads {
-            let (sender, receiver) = sync_channel(READY);
-            receivers.push(receiver);
+        // Dropped before the scope joins the threads, so that they end when this fails.
+        let mut pipes: Vec<(SyncSender<I>, Receiver<Result<T, E>>)> = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let (sender, items) = sync_channel(ahead);
+            let (results, receiver) = sync_channel(ahead);
             let turn = &turn;
-            scope.spawn(move || turn(own, &sender));
+            scope.spawn(move || turn(items, results));
+            pipes.push((sender, receiver));
         }
-        for (offset, receiver) in chunks.iter().zip((0..threads).cycle()) {
-            // A thread that ends without a result has panicked, and the scope panics with it.
-            let Ok(done) = receivers[receiver].recv() else {
+        let mut pending: VecDeque<usize> = VecDeque::with_capacity(threads * ahead);
+        for (number, item) in items.into_iter().enumerate() {
+            if pending.len() == threads * ahead
+                && let Some(thread) = pending.pop_front()
+            {
+                // A thread that ends without a result has panicked, and the scope panics with it.
+                let Ok(result) = pipes[thread].1.recv() else {
+                    return Ok(());
+                };
+                sink(result?)?;
+            }
+            let thread = number % threads;
+            // A thread that has failed takes no more items; its error is in the queue of its results.
+            let _may_have_failed = pipes[thread].0.send(item?);
+            pending.push_back(thread);
+        }
+        for thread in pending {
+            let Ok(result) = pipes[thread].1.recv() else {
                 break;
             };
-            sink(*offset, done?)?;
+            sink(result?)?;
         }
         Ok(())
     })
 }
 
-fn read(disk: &dyn BlockRead, offset: u64, watch: Watch<'_>) -> Result<Vec<u8>, WriteError> {
-    watch.check()?;
-    let left = usize::try_from(disk.len() - offset).unwrap_or(CHUNK);
-    let mut bytes = vec![0; CHUNK.min(left)];
-    disk.read_at(offset, &mut bytes)?;
-    (watch.progress)(bytes.len() as u64);
-    Ok(bytes)
+/// Passes every item through `work` on several threads, each with its own `state`, and hands the results to `sink` in any order.
+///
+/// # Errors
+/// The error of a thread whose `work` failed; the others then stop after the item at hand.
+pub(crate) fn for_each<I: Sync, S, T: Send, E: Send>(
+    items: &[I],
+    threads: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &I) -> Result<T, E> + Sync,
+    sink: impl FnMut(T) + Send,
+) -> Result<(), E> {
+    /// Results per lock of `sink`: large enough to avoid contention, small enough to hold little memory.
+    const BATCH: usize = 256;
+    let next = AtomicUsize::new(0);
+    let sink = Mutex::new(sink);
+    let deliver = |results: &mut Vec<T>| {
+        let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+        results.drain(..).for_each(&mut *sink);
+    };
+    let turn = || {
+        let mut state = state();
+        let mut results = Vec::with_capacity(BATCH);
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = work(&mut state, item);
+            if result.is_err() {
+                next.store(items.len(), Ordering::Relaxed);
+            }
+            results.push(result?);
+            if results.len() == BATCH {
+                deliver(&mut results);
+            }
+        }
+        deliver(&mut results);
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(turn)).collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
-    use crate::disk::read::{Memory, Span};
-    use crate::os::hash_stream::Stop;
 
-    /// Data in every second chunk; one of them cannot be read.
-    struct Disk {
-        chunks: u64,
-        broken: Option<u64>,
-    }
-
-    impl BlockRead for Disk {
-        fn len(&self) -> u64 {
-            self.chunks * CHUNK as u64
-        }
-
-        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-            if Some(offset / CHUNK as u64) == self.broken {
-                let source = io::Error::other("broken");
-                return Err(ReadError::Io {
-                    what: "the disk".to_owned(),
-                    source,
-                });
-            }
-            buffer.fill(1);
-            Ok(())
-        }
-
-        fn span(&self, offset: u64) -> Result<Span, ReadError> {
-            let length = CHUNK as u64 - offset % CHUNK as u64;
-            Ok(Span {
-                length,
-                zero: offset / CHUNK as u64 % 2 == 1,
-            })
-        }
-    }
-
-    fn pass(disk: &dyn BlockRead, threads: usize, full_after: usize) -> Result<Vec<u64>, String> {
-        let stop = Stop::default();
-        let watch = Watch {
-            stop: &stop,
-            progress: &|_| {},
-        };
+    fn pass(broken: Option<u32>, threads: usize, full_after: usize) -> Result<Vec<u32>, String> {
         let mut taken = Vec::new();
-        let sink = |offset, (): ()| {
-            if taken.len() == full_after {
-                let source = io::Error::other("full");
-                return Err(WriteError::Io {
-                    path: "image".into(),
-                    source,
-                });
+        let items = (0..40).map(Ok);
+        let work = |done: &mut u32, item| {
+            *done += 1;
+            if Some(item) == broken {
+                return Err("broken".to_owned());
             }
-            taken.push(offset / CHUNK as u64);
+            Ok(item)
+        };
+        let sink = |item| {
+            if taken.len() == full_after {
+                return Err("full".to_owned());
+            }
+            taken.push(item);
             Ok(())
         };
-        let done = in_order(disk, threads, watch, || Ok(()), |(), _| Ok(()), sink);
-        done.map(|()| taken).map_err(|error| error.to_string())
+        map_in_order(items, (threads, 3), || Ok(0), work, sink).map(|()| taken)
     }
 
     #[test]
-    fn chunks_come_in_order_and_failures_end_it() {
-        for threads in [1, 2, 7, 100] {
-            let disk = |broken| Disk { chunks: 40, broken };
-            let every_second: Vec<_> = (0..40).step_by(2).collect();
+    fn results_come_in_order_and_a_failure_ends_the_work() {
+        for threads in [0, 1, 2, 7, 100] {
+            let all = (0..40).collect();
+            assert_eq!(pass(None, threads, 99), Ok(all), "{threads} threads");
+            let broken = Err("broken".to_owned());
+            assert_eq!(pass(Some(14), threads, 99), broken, "{threads} threads");
             assert_eq!(
-                pass(&disk(None), threads, 99),
-                Ok(every_second),
+                pass(None, threads, 3),
+                Err("full".to_owned()),
                 "{threads} threads"
             );
-            let read = Err("cannot read the disk of the guest".to_owned());
-            assert_eq!(
-                pass(&disk(Some(14)), threads, 99),
-                read,
-                "{threads} threads"
-            );
-            let write = Err("cannot write the image image".to_owned());
-            assert_eq!(pass(&disk(None), threads, 3), write, "{threads} threads");
         }
-        assert_eq!(
-            pass(&Memory(Vec::new()), 2, 99),
-            Ok(Vec::new()),
-            "no disk at all"
-        );
     }
 
     #[test]
-    fn spans_within_a_chunk_are_one_chunk() {
-        /// Data and zeros in turns of a length that has nothing to do with chunks.
-        struct Turns(u64);
-        impl BlockRead for Turns {
-            fn len(&self) -> u64 {
-                5 * CHUNK as u64 + 7
-            }
-            fn read_at(&self, _: u64, _: &mut [u8]) -> Result<(), ReadError> {
-                Ok(())
-            }
-            fn span(&self, offset: u64) -> Result<Span, ReadError> {
-                let length = (self.0 - offset % self.0).min(self.len() - offset);
-                Ok(Span {
-                    length,
-                    zero: (offset / self.0).is_multiple_of(2),
-                })
-            }
+    fn errors_of_items_and_states_end_the_work() {
+        let work = |(): &mut (), item: u32| Ok(item);
+        let items = [Ok(1), Ok(2), Err("item")];
+        let result = map_in_order(items, (2, 1), || Ok(()), work, |_| Ok(()));
+        assert_eq!(result, Err("item"));
+        let result = map_in_order(items, (2, 1), || Err("state"), work, |_| Ok(()));
+        assert_eq!(result, Err("state"));
+    }
+
+    #[test]
+    fn every_item_is_worked_on_once() {
+        let items: Vec<u32> = (0..1000).collect();
+        for threads in [0, 1, 3] {
+            let mut all = Vec::new();
+            let work = |(): &mut (), item: &u32| Ok::<_, ()>(*item);
+            for_each(&items, threads, || (), work, |item| all.push(item)).unwrap();
+            all.sort_unstable();
+            assert_eq!(all, items, "{threads} threads");
         }
-        let chunk = CHUNK as u64;
-        for (turn, expected) in [
-            (1000, vec![0, 1, 2, 3, 4]),
-            (2 * chunk, vec![2, 3]),
-            (2 * chunk + 1, vec![2, 3, 4]),
-            (3 * chunk - 1, vec![2, 3, 4, 5]),
-        ] {
-            let found = chunks(&Turns(turn)).unwrap();
-            let numbers: Vec<_> = found.iter().map(|offset| offset / chunk).collect();
-            assert_eq!(numbers, expected, "turns of {turn}");
-        }
+        let work = |(): &mut (), item: &u32| if *item == 7 { Err("seven") } else { Ok(()) };
+        assert_eq!(for_each(&items, 2, || (), work, |()| ()), Err("seven"));
     }
 }

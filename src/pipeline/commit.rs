@@ -12,6 +12,7 @@ use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Plan};
 use crate::provision::{AttributedPackage, PackageOrigin};
+use crate::record::directory_listing;
 use crate::record::lock::Lock;
 use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
 use crate::scan::report::sbom::Subject;
@@ -106,7 +107,7 @@ async fn add_source(
     let root = path.to_owned();
     let listing = hash_stream::blocking(move |stop| manifest_inputs::listing(&root, stop)).await?;
     writing.add_text(&listing)?;
-    for file in manifest_inputs::listed(&listing).flatten() {
+    for file in directory_listing::listed(&listing).flatten() {
         if let Some(digest) = file.digest {
             writing.add_copy(&path.join(file.path), digest).await?;
         }

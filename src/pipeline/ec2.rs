@@ -1,9 +1,10 @@
-//! Plan → AMI: the one screen of a build on EC2, with what is its own; all else is as for a guest of QEMU.
+//! Builds on EC2: the steps from a plan to an AMI, as far as they differ from a build with QEMU.
 //!
-//! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like any
-//! other; what the policy refuses was never an AMI. Whatever ends the build removes all that it has made at AWS.
+//! The image is a snapshot of an instance's disk. It is read back before anything is registered, and scanned and recorded like
+//! any other; an image that the policy refuses never becomes an AMI. A build that fails removes all resources it has created at
+//! AWS.
 
-mod bytes;
+mod base_data;
 mod lock;
 mod register;
 mod test;
@@ -19,7 +20,8 @@ use crate::base::BaseDisk;
 use crate::disk::{self, clean::Owners};
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
 use crate::ec2::machine::{
-    self, Ami, Ec2Error, Ec2Machine, Part, Place, Rental, begin_snapshot, launch, read, set_up,
+    Ami, Ec2Error, Ec2Machine, InstanceNetwork, ResourceGuard, SnapshotKind, begin_snapshot,
+    find_ami, launch, read_snapshot, set_up, tear_down,
 };
 use crate::machine::Machine as _;
 use crate::os::run_dir::RunDir;
@@ -29,19 +31,19 @@ use crate::record::lock::Lock;
 use crate::record::manifest::{self, Inputs};
 use crate::store::Timestamp;
 
-/// Why its bytes are not the same twice.
-const NOT_ANEW: &str = "it was made on EC2, where its disk is not written anew";
+/// Reason why the image is not reproducible bit for bit. It is part of manifests, so another text would change their ids.
+const NOT_NORMALIZED: &str = "it was made on EC2, where its disk is not written anew";
 
-/// Where a build happens, and what it has there.
+/// AMI, resources and run directory of a build.
 struct Site<'a> {
     ec2: &'a plan::Ec2,
     ami: Ami,
-    rental: Rental,
+    resources: ResourceGuard,
     run: &'a RunDir,
     started: Timestamp,
 }
 
-/// What came of provisioning.
+/// Result of provisioning an instance.
 struct Provisioned {
     lock: Lock,
     packages: Vec<provision::AttributedPackage>,
@@ -75,11 +77,10 @@ impl Job<'_> {
         if let Some(lock) = &known {
             self.fetch_packages(lock, &mut phases).await?;
         }
-        let rental = self.rental(region, ec2, run.path())?;
         let site = Site {
             ec2,
             ami,
-            rental,
+            resources: self.resources(region, ec2, run.path())?,
             run: &run,
             started,
         };
@@ -90,7 +91,7 @@ impl Job<'_> {
                 Ok(Built::Image(Box::new(image)))
             }
             Err(error) => {
-                site.rental.release(self.ui).await;
+                site.resources.release(self.ui).await;
                 Err(error)
             }
         }
@@ -117,7 +118,7 @@ impl Job<'_> {
         let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
         let id = phases.run("record", recorded).await?;
         self.export_image(&made.manifest, phases).await?;
-        // The last thing: what is offered to others is not removed again.
+        // Comes last: a published AMI is not removed again.
         let published = phases
             .run_to_end("register", self.register(site, id, &made, &snapshot))
             .await?;
@@ -129,7 +130,7 @@ impl Job<'_> {
         })
     }
 
-    /// From the plan to a completed snapshot, with the image that was read of it in the run directory.
+    /// Provisions an instance, takes a snapshot of its disk, and reads the image back into the run directory.
     async fn make_ami(
         &self,
         site: &Site<'_>,
@@ -138,13 +139,10 @@ impl Job<'_> {
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<(Made, String), BuildError> {
-        let Site {
-            ec2, ami, rental, ..
-        } = site;
-        let (ami_of_base, run) = (&site.ami, site.run.path());
-        let launched = self.launch_instance(site, ami_of_base, "build", run, phases);
-        let (place, mut machine) = launched.await?;
-        let bytes = self.bytes_of_base(site, &machine, phases).await;
+        let (ec2, ami, resources) = (site.ec2, &site.ami, &site.resources);
+        let launched = self.launch_instance(site, ami, "build", site.run.path(), phases);
+        let (network, mut machine) = launched.await?;
+        let base_data = self.find_base_data(site, &machine, phases).await;
         let provisioned = self.provision_instance(&mut machine, site, lock_state, known, phases);
         let done = match provisioned.await {
             Ok(done) => done,
@@ -158,8 +156,8 @@ impl Job<'_> {
                 .await?;
         }
         let name = &self.plan.image.name;
-        let begin = begin_snapshot(&machine, Part::Image, name, rental);
-        let snapshot = async { Ok(rental.make(self.cancel, begin).await?) };
+        let begin = begin_snapshot(&machine, SnapshotKind::Image, name, resources);
+        let snapshot = async { Ok(resources.create(self.cancel, begin).await?) };
         let snapshot = phases.run_to_end("snapshot", snapshot).await?;
         let id = machine.id().to_owned();
         machine.destroy().await;
@@ -167,9 +165,9 @@ impl Job<'_> {
         let raw = site.run.path().join("disk");
         let bytes_of_disk = ec2.volume_size.unwrap_or(ami.size);
         let read_back = async {
-            let end = machine::end(&rental.region, &id, &place, self.ui);
-            let image = self.read_snapshot(&rental.region, &snapshot, bytes_of_disk, &raw);
-            let base = self.read_base(site, bytes);
+            let end = tear_down(&resources.region, &id, &network, self.ui);
+            let image = self.read_snapshot(&resources.region, &snapshot, bytes_of_disk, &raw);
+            let base = self.read_base(site, base_data);
             let ((), image, base) = tokio::join!(end, image, base);
             image?;
             Ok(base)
@@ -186,35 +184,20 @@ impl Job<'_> {
         name: &str,
         run: &Path,
         phases: &mut Phases<'_>,
-    ) -> Result<(Place, Ec2Machine), BuildError> {
-        let (rental, cancel) = (&site.rental, self.cancel);
-        let set_up = async { Ok(set_up(self.plan, site.ec2, rental, name, cancel).await?) };
-        let place = phases.run_to_end("set up", set_up).await?;
+    ) -> Result<(InstanceNetwork, Ec2Machine), BuildError> {
+        let (resources, cancel) = (&site.resources, self.cancel);
+        let set_up = async { Ok(set_up(self.plan, site.ec2, resources, name, cancel).await?) };
+        let network = phases.run_to_end("set up", set_up).await?;
         let launch = launch(
-            self.plan, site.ec2, ami, &place, rental, run, self.ui, cancel,
+            self.plan, site.ec2, ami, &network, resources, run, self.ui, cancel,
         );
         let machine = phases
             .run_to_end("launch", async { Ok(launch.await?) })
             .await?;
-        Ok((place, machine))
+        Ok((network, machine))
     }
 
-    async fn wait_for_instance(
-        &self,
-        machine: &mut Ec2Machine,
-        phases: &mut Phases<'_>,
-    ) -> Result<(), BuildError> {
-        let ready = async {
-            machine.wait_ready(self.plan.ssh.timeout, self.ui).await?;
-            match self.new_seal()? {
-                Some(seal) => Ok(machine.seal_with(seal).await?),
-                None => Ok(()),
-            }
-        };
-        phases.run("wait for SSH", ready).await
-    }
-
-    /// As [`Self::provision_guest`], but that the clock stays as it is: AWS and the guest's own time service mind it.
+    /// As [`Self::provision_guest`], but without setting the clock, which AWS and the guest's own time service control.
     async fn provision_instance(
         &self,
         machine: &mut Ec2Machine,
@@ -223,18 +206,13 @@ impl Job<'_> {
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Provisioned, BuildError> {
-        self.wait_for_instance(machine, phases).await?;
+        self.wait_for_guest(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.save_base_packages(machine.session(), &site.ami.locked().digest)
             .await;
-        let lock = if let Some(lock) = known {
-            lock
-        } else {
-            let lock = self.resolve_lock(machine, lock_state, phases).await?;
-            lock_state.tell_changes(&lock, self.ui);
-            self.fetch_packages(&lock, phases).await?;
-            lock
-        };
+        let lock = self
+            .known_or_resolved_lock(machine, lock_state, known, phases)
+            .await?;
         self.provision_machine(machine, lock_state.declared(), &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
@@ -256,11 +234,11 @@ impl Job<'_> {
         size: u64,
         to: &Path,
     ) -> Result<(), Ec2Error> {
-        region.snapshot_completed(snapshot).await?;
-        read(region, snapshot, size, to, self.ui).await
+        region.snapshots().wait_completed(snapshot).await?;
+        read_snapshot(region, snapshot, size, to, self.ui).await
     }
 
-    /// The image of a disk that was read, with its manifest.
+    /// Makes the image from the disk that was read back, with its manifest.
     async fn made(
         &self,
         site: &Site<'_>,
@@ -277,7 +255,7 @@ impl Job<'_> {
         };
         disk::overlay(&disk, &overlay, None).await?;
         let file = site.run.path().join("image");
-        let finished = self.convert_disk(&overlay, &file, NOT_ANEW).await?;
+        let finished = self.convert_disk(&overlay, &file, NOT_NORMALIZED).await?;
         let arch = site.ec2.arch;
         let kind = (arch, site.ami.firmware(arch));
         let manifest =
@@ -293,9 +271,16 @@ impl Job<'_> {
         })
     }
 
-    fn rental(&self, region: Region, ec2: &plan::Ec2, run: &Path) -> Result<Rental, BuildError> {
+    fn resources(
+        &self,
+        region: Region,
+        ec2: &plan::Ec2,
+        run: &Path,
+    ) -> Result<ResourceGuard, BuildError> {
         let (image, profile) = (&self.plan.image.name, ec2.profile.as_deref());
-        Ok(Rental::begin(region, image, &ec2.tags, profile, run)?)
+        Ok(ResourceGuard::begin(
+            region, image, &ec2.tags, profile, run,
+        )?)
     }
 
     async fn find_ami(
@@ -310,12 +295,12 @@ impl Job<'_> {
         let path = Lock::path_of(&self.plan.template.path);
         let locked = self.settings.locked.then_some(path.as_path());
         let pinned = lock_state.pinned_ami();
-        let ami = machine::find(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
+        let ami = find_ami(wanted, ec2.arch, &region, pinned, locked, self.ui).await?;
         Ok((region, ami))
     }
 }
 
-/// Where an image is built.
+/// Returns the region that an image is built in.
 pub(super) async fn region(ec2: &plan::Ec2) -> Result<Region, AwsError> {
     let settings = Settings {
         profile: ec2.profile.clone(),

@@ -9,6 +9,7 @@ use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::disk;
 use crate::machine::Machine as _;
+use crate::machine::guest::{Backend, Guest};
 use crate::machine::qemu::{self, QemuMachine};
 use crate::os::run_dir::RunDir;
 use crate::plan;
@@ -29,9 +30,10 @@ impl Job<'_> {
         Ok(qemu::launch(guest, ssh, network, disk, clock, run, self.ui).await?)
     }
 
-    pub(super) async fn wait_for_guest(
+    /// Waits until a guest can be provisioned, and seals it.
+    pub(super) async fn wait_for_guest<B: Backend>(
         &self,
-        machine: &mut QemuMachine,
+        machine: &mut Guest<B>,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
         let timeout = self.plan.ssh.timeout;
@@ -62,14 +64,9 @@ impl Job<'_> {
         let before = provision::installed_packages(machine.session()).await?;
         self.save_base_packages(machine.session(), &base.digest)
             .await;
-        let lock = if let Some(lock) = known {
-            lock
-        } else {
-            let lock = self.resolve_lock(machine, lock_state, phases).await?;
-            lock_state.tell_changes(&lock, self.ui);
-            self.fetch_packages(&lock, phases).await?;
-            lock
-        };
+        let lock = self
+            .known_or_resolved_lock(machine, lock_state, known, phases)
+            .await?;
         let epoch = epoch(&lock, base);
         if let Some(epoch) = epoch {
             machine.set_clock(epoch).await?;

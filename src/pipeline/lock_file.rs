@@ -115,6 +115,23 @@ impl Job<'_> {
         Ok(Some(lock))
     }
 
+    /// Returns the known lock, or resolves one in the machine and fetches its packages.
+    pub(super) async fn known_or_resolved_lock<M: Machine>(
+        &self,
+        machine: &mut M,
+        lock_state: &LockState,
+        known: Option<Lock>,
+        phases: &mut Phases<'_>,
+    ) -> Result<Lock, BuildError> {
+        if let Some(lock) = known {
+            return Ok(lock);
+        }
+        let lock = self.resolve_lock(machine, lock_state, phases).await?;
+        lock_state.tell_changes(&lock, self.ui);
+        self.fetch_packages(&lock, phases).await?;
+        Ok(lock)
+    }
+
     /// Resolves the packages with the machine's package manager, and writes the lock file.
     pub(super) async fn resolve_lock<M: Machine>(
         &self,

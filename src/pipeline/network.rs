@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{BuildError, Job};
-use crate::machine::qemu::QemuMachine;
+use crate::machine::guest::{Backend, Guest};
 use crate::network::{EgressError, EgressProxy, ProxyPurpose, ServedRequest, UrlRule, UrlRules};
 use crate::plan::OnRefused;
 use crate::record::manifest::Request;
@@ -14,7 +14,10 @@ const OK: u16 = 200;
 
 impl Job<'_> {
     /// Seals a machine, unless the template opens the network.
-    pub(super) async fn seal_guest(&self, machine: &mut QemuMachine) -> Result<(), BuildError> {
+    pub(super) async fn seal_guest<B: Backend>(
+        &self,
+        machine: &mut Guest<B>,
+    ) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal).await?),
             None => Ok(()),
@@ -22,9 +25,9 @@ impl Job<'_> {
     }
 
     /// Seals a machine that runs the finished image: a refused request does not fail its tests.
-    pub(super) async fn seal_test_guest(
+    pub(super) async fn seal_test_guest<B: Backend>(
         &self,
-        machine: &mut QemuMachine,
+        machine: &mut Guest<B>,
     ) -> Result<(), BuildError> {
         match self.new_seal()? {
             Some(seal) => Ok(machine.seal_with(seal.tolerant()).await?),
@@ -32,7 +35,7 @@ impl Job<'_> {
         }
     }
 
-    pub(super) fn new_seal(&self) -> Result<Option<EgressProxy>, EgressError> {
+    fn new_seal(&self) -> Result<Option<EgressProxy>, EgressError> {
         let network = &self.plan.network;
         if network.open {
             return Ok(None);

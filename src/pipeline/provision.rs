@@ -35,6 +35,7 @@ impl Job<'_> {
             }
             Ok(())
         };
+        // Not `Death::or`, which would double the size of this large future.
         tokio::select! {
             biased;
             report = death.wait() => Err(MachineError::Died(report).into()),

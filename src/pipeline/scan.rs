@@ -12,10 +12,10 @@ use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs::{self, InputError};
 use crate::plan::Format;
 use crate::record::manifest::SourceKind;
-use crate::scan::report::policy::{Given, Kind, Verdict, judge};
+use crate::scan::report::policy::{JudgeContext, Kind, Verdict, judge};
 use crate::scan::report::vex;
 use crate::scan::report::{self, LeftOut, Report, Subject};
-use crate::scan::run::{self, Check, Contents, Origin, Wanted};
+use crate::scan::run::{self, BuildOrigin, Check, Contents, ScanRequest};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::scan::{self, ScanError};
 use crate::time::Timestamp;
@@ -114,7 +114,7 @@ impl Job<'_> {
         let origin = self.origin(made).await?;
         let values = self.secrets.clone();
         let scanned = hash_stream::blocking(move |_| {
-            let wanted = Wanted {
+            let wanted = ScanRequest {
                 left_out,
                 database: database.as_ref(),
                 options,
@@ -124,7 +124,7 @@ impl Job<'_> {
             run::scan(&opened, wanted)
         })
         .await?;
-        let given = Given {
+        let given = JudgeContext {
             statements: &statements,
             before: self.previous_findings(),
             whole: scanned.left_out.is_empty(),
@@ -145,7 +145,7 @@ impl Job<'_> {
             .filter(|finding| finding.verdict == Verdict::Told)
             .count();
         if tolerated > 0 {
-            let findings = report::number(tolerated, "finding");
+            let findings = report::count_noun(tolerated, "finding");
             self.ui
                 .note(&format!("scan: {findings} that the policy accepts"));
         }
@@ -174,11 +174,11 @@ impl Job<'_> {
     }
 
     /// Collects the inputs of the image, for the check of undeclared content.
-    async fn origin(&self, made: &Made) -> Result<Option<Origin>, GateError> {
+    async fn origin(&self, made: &Made) -> Result<Option<BuildOrigin>, GateError> {
         let Some(base) = made.base.as_ref().filter(|_| self.checks_undeclared()) else {
             return Ok(None);
         };
-        Ok(Some(Origin {
+        Ok(Some(BuildOrigin {
             base: scan::open::recorded(&base.disk.path, &base.disk.format).await?,
             lock: made.lock.clone(),
             inputs: made.manifest.inputs.clone(),

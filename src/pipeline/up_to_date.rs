@@ -157,15 +157,15 @@ async fn start_of_instance(
         .and_then(|base| base.ami.as_ref())
         .ok_or("the lock file names no AMI")?;
     let region = or_reason(super::ec2::region(ec2).await)?;
-    let ami = or_reason(machine::pinned(wanted, ec2.arch, &region, pinned).await)?
+    let ami = or_reason(machine::pinned_ami(wanted, ec2.arch, &region, pinned).await)?
         .ok_or("the locked AMI is gone, or the template selects another one")?;
-    let published = or_reason(publication::of(settings.store, stored.id))?;
+    let published = or_reason(publication::list(settings.store, stored.id))?;
     let published = published
         .iter()
         .map(|published| &published.publication)
         .rfind(|publication| publication.region == region.name())
         .ok_or("no AMI was made of the last image")?;
-    if region.image(&published.image).await.is_err() {
+    if region.images().get(&published.image).await.is_err() {
         return Err(format!(
             "{}, the AMI of the last image, is gone",
             published.image
@@ -173,7 +173,7 @@ async fn start_of_instance(
     }
     let mut newer = None;
     if !locked {
-        let newest = or_reason(machine::newest(wanted, ec2.arch, &region).await)?;
+        let newest = or_reason(machine::newest_ami(wanted, ec2.arch, &region).await)?;
         let other = newest.pinned.id;
         newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));
     }

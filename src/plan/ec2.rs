@@ -1,4 +1,4 @@
-//! `[builder.ec2]`, `[base.ami]`, and what the other tables have for them.
+//! Checks of `[builder.ec2]`, `[base.ami]`, and the settings of other tables that go with them.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,36 @@ use serde::Serialize;
 use toml::Spanned;
 
 use super::check::Checker;
-use super::publish::is_region;
+use super::publish::{is_account, is_region};
 use super::{Arch, Base};
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
 
 const GIB: u64 = 1 << 30;
-/// `[builder.ec2]`
+
+/// Checked table `[builder.ec2]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ec2 {
-    /// Where; `None` takes what the environment or the profile says.
+    /// Region; `None` is that of the environment or the profile.
     pub region: Option<String>,
-    /// A profile of `~/.aws/config`; `None` is the environment's.
+    /// Profile of `~/.aws/config`; `None` is the environment's.
     pub profile: Option<String>,
     /// Architecture of the instance. Default `x86_64`.
     pub arch: Arch,
-    /// Types to try in this order while AWS has no room. Default `t3.small`, or `t4g.small` on `aarch64`.
+    /// Instance types to try in this order while AWS has no capacity. Default `t3.small`, or `t4g.small` on `aarch64`.
     pub instance_types: Vec<String>,
-    /// Take spare capacity, which is cheaper and may be taken away. Default false.
+    /// Use spot capacity, which is cheaper, but AWS may interrupt the instance. Default false.
     pub spot: bool,
-    /// A subnet to launch into.
+    /// Subnet to launch into.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnet: Option<String>,
-    /// A VPC, any of whose subnets will do; the default one for want of both.
+    /// VPC to launch into, in any of its subnets. Without a subnet either, it is the default VPC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc: Option<String>,
-    /// Security groups that are there, instead of a temporary one.
+    /// Existing security groups, instead of a temporary one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_groups: Vec<String>,
-    /// From where the temporary security group lets SSH in; `None` is the caller's own address.
+    /// Addresses that the temporary security group allows SSH from; `None` is the caller's own address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress: Option<String>,
     /// Name or ARN of an instance profile.
@@ -47,43 +48,43 @@ pub struct Ec2 {
     pub volume_type: String,
     /// Encrypt the root volume, and so the snapshot and the AMI. Default false.
     pub encrypted: bool,
-    /// The key to encrypt with; `None` is the account's.
+    /// KMS key to encrypt with; `None` is the account's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
-    /// Tags of everything that the build makes, besides karat's own.
+    /// Tags of all resources that the build creates, besides karat's own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
 }
 
-/// `[base.ami]`
+/// Checked table `[base.ami]`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ami {
-    /// This one.
+    /// The AMI with this id.
     Id(String),
-    /// The newest of these.
+    /// The newest AMI that matches.
     Newest {
-        /// Accounts, or `amazon`, `self`, ...: anybody can give an AMI any name.
+        /// Accounts, or `amazon`, `self`, ...: AMIs of other owners may have any name.
         owners: Vec<String>,
-        /// What it is searched by: the names of EC2's filters, with values that may have `*`.
+        /// Names of EC2's filters, with values that may have `*`.
         filters: BTreeMap<String, Vec<String>>,
     },
 }
 
-/// By which way an instance is reached.
+/// Way to reach an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interface {
-    /// Its public address.
+    /// By its public address.
     PublicIp,
-    /// Its address in its own network.
+    /// By its address inside the VPC.
     PrivateIp,
-    /// A session of AWS Systems Manager.
+    /// Through a session of AWS Systems Manager.
     Ssm,
 }
 
 impl Interface {
-    /// The name in templates.
+    /// Returns its name in templates.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -98,49 +99,50 @@ impl Checker<'_> {
     pub(super) fn ec2(&mut self, ec2: &schema::Ec2, arch: Arch) -> Ec2 {
         if let (Some(subnet), Some(vpc)) = (&ec2.subnet, &ec2.vpc) {
             let problem = Problem::at(vpc.span(), "`subnet` and `vpc` exclude each other");
-            self.report(problem.and(subnet.span(), "the subnet, which is in a VPC, is here"));
+            self.report(problem.and(
+                subnet.span(),
+                "the subnet, which determines the VPC, is here",
+            ));
         }
         if let (Some(ingress), Some(group)) = (&ec2.ingress, ec2.security_groups.first()) {
-            let what = "`ingress` is for the temporary security group, and there is none";
+            let what = "`ingress` configures the temporary security group, which is not created";
             let problem = Problem::at(ingress.span(), what);
-            self.report(problem.and(group.span(), "because these are used instead"));
+            self.report(problem.and(group.span(), "these groups are used instead"));
         }
         let encrypted = ec2.encrypted.as_ref();
-        if let (Some(flag), Some(key)) = (encrypted.filter(|it| !it.get_ref().0), &ec2.kms_key) {
-            let problem = Problem::at(key.span(), "a key for a volume that is not encrypted");
-            self.report(problem.and(flag.span(), "it is said here"));
+        if let (Some(flag), Some(key)) = (encrypted.filter(|flag| !flag.get_ref().0), &ec2.kms_key)
+        {
+            let problem = Problem::at(key.span(), "`kms_key` needs an encrypted volume");
+            self.report(problem.and(flag.span(), "encryption is turned off here"));
         }
-        let ids: Vec<_> = ec2.security_groups.iter().collect();
         Ec2 {
-            region: ec2.region.as_ref().map(|it| self.region_name(it)),
-            profile: ec2.profile.as_ref().map(|it| {
-                self.filled(
-                    "profile",
-                    it,
-                    "leave it out for the environment's credentials",
-                )
+            region: (ec2.region.as_ref()).map(|region| self.region_name(region)),
+            profile: (ec2.profile.as_ref()).map(|name| {
+                let help = "leave it out to use the environment's credentials";
+                self.filled("profile", name, help)
             }),
             arch,
             instance_types: self.instance_types(ec2.instance_types.as_ref(), arch),
-            spot: ec2.spot.is_some_and(|it| it.0),
-            subnet: ec2.subnet.as_ref().map(|it| self.aws_id("subnet", it)),
-            vpc: ec2.vpc.as_ref().map(|it| self.aws_id("vpc", it)),
-            security_groups: ids.into_iter().map(|it| self.aws_id("sg", it)).collect(),
-            ingress: ec2.ingress.as_ref().map(|it| self.ingress(it)),
-            instance_profile: ec2
-                .instance_profile
-                .as_ref()
-                .map(|it| self.filled("instance_profile", it, "write the profile's name or ARN")),
+            spot: ec2.spot.is_some_and(|flag| flag.0),
+            subnet: (ec2.subnet.as_ref()).map(|id| self.aws_id("subnet", id)),
+            vpc: ec2.vpc.as_ref().map(|id| self.aws_id("vpc", id)),
+            security_groups: (ec2.security_groups.iter())
+                .map(|id| self.aws_id("sg", id))
+                .collect(),
+            ingress: (ec2.ingress.as_ref()).map(|range| self.ingress(range)),
+            instance_profile: (ec2.instance_profile.as_ref()).map(|profile| {
+                self.filled("instance_profile", profile, "set the profile's name or ARN")
+            }),
             volume_size: self.volume_size(ec2),
             volume_type: ec2.volume_type.as_ref().map_or_else(
                 || "gp3".to_owned(),
-                |it| self.filled("volume_type", it, "leave it out for `gp3`"),
+                |kind| self.filled("volume_type", kind, "leave it out to use `gp3`"),
             ),
-            encrypted: encrypted.map_or(ec2.kms_key.is_some(), |it| it.get_ref().0),
-            kms_key: ec2
-                .kms_key
-                .as_ref()
-                .map(|it| self.filled("kms_key", it, "leave it out for the account's own key")),
+            encrypted: encrypted.map_or(ec2.kms_key.is_some(), |flag| flag.get_ref().0),
+            kms_key: (ec2.kms_key.as_ref()).map(|key| {
+                let help = "leave it out to use the account's own key";
+                self.filled("kms_key", key, help)
+            }),
             tags: self.tags(&ec2.tags),
         }
     }
@@ -149,7 +151,7 @@ impl Checker<'_> {
         let text = region.get_ref();
         if !is_region(text) {
             let problem = Problem::at(region.span(), format!("{text:?} is not a region"));
-            self.report(problem.help("write it as in \"eu-central-1\""));
+            self.report(problem.help("use a region code such as \"eu-central-1\""));
         }
         text.clone()
     }
@@ -163,8 +165,8 @@ impl Checker<'_> {
             return vec![usual.to_owned()];
         };
         if types.get_ref().is_empty() {
-            let problem = Problem::at(types.span(), "`instance_types` names no type");
-            self.report(problem.help("leave it out for the default"));
+            let problem = Problem::at(types.span(), "`instance_types` is empty");
+            self.report(problem.help("leave it out to use the default"));
         }
         let valid = |text: &str| {
             let good = |part: &str| {
@@ -175,24 +177,24 @@ impl Checker<'_> {
             text.split_once('.')
                 .is_some_and(|(family, size)| good(family) && good(size))
         };
-        for kind in types.get_ref().iter().filter(|it| !valid(it.get_ref())) {
+        for kind in types.get_ref().iter().filter(|kind| !valid(kind.get_ref())) {
             let what = format!("{:?} is not an instance type", kind.get_ref());
-            self.report(Problem::at(kind.span(), what).help("write it as in \"t3.small\""));
+            self.report(Problem::at(kind.span(), what).help("use a type such as \"t3.small\""));
         }
         types
             .get_ref()
             .iter()
-            .map(|it| it.get_ref().clone())
+            .map(|kind| kind.get_ref().clone())
             .collect()
     }
 
-    /// An id that AWS gave to something: `KIND-0123456789abcdef0`.
+    /// Checks an id of AWS: `KIND-0123456789abcdef0`.
     fn aws_id(&mut self, kind: &str, id: &Str) -> String {
         let text = id.get_ref();
         let digits = text
             .strip_prefix(kind)
             .and_then(|rest| rest.strip_prefix('-'));
-        let good = |it: &str| it.len() >= 8 && it.bytes().all(|b| b.is_ascii_hexdigit());
+        let good = |text: &str| text.len() >= 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
         if !digits.is_some_and(good) {
             let what = match kind {
                 "sg" => "a security group",
@@ -201,15 +203,15 @@ impl Checker<'_> {
                 _ => "a subnet",
             };
             let problem = Problem::at(id.span(), format!("{text:?} is not the id of {what}"));
-            self.report(problem.help(format!("it starts with `{kind}-`, as AWS shows it")));
+            self.report(problem.help(format!("ids of this kind start with `{kind}-`")));
         }
         text.clone()
     }
 
-    /// SSH is never opened to the world.
+    /// Checks the addresses that SSH is allowed from: never the whole internet.
     fn ingress(&mut self, ingress: &Str) -> String {
         let text = ingress.get_ref();
-        let help = "name whoever builds, as in \"203.0.113.7/32\"; without it only the caller's own address is let in";
+        let help = "use the address of the machine that builds, such as \"203.0.113.7/32\"; by default only the caller's own address is allowed";
         match text.parse::<IpNet>() {
             Err(_) => {
                 let what = format!("invalid address range {text:?}");
@@ -228,7 +230,10 @@ impl Checker<'_> {
         let written = ec2.volume_size.as_ref()?;
         let size = self.size("volume_size", Some(written))?;
         if size % GIB != 0 {
-            let problem = Problem::at(written.span(), "a volume has whole GiB");
+            let problem = Problem::at(
+                written.span(),
+                "the size of a volume is a whole number of GiB",
+            );
             self.report(problem.help(format!("write \"{}GiB\"", size.div_ceil(GIB))));
         }
         Some(size)
@@ -248,40 +253,40 @@ impl Checker<'_> {
                 filters.first_key_value().map(|(key, _)| key.span()),
             ];
             if let Some(other) = others.into_iter().flatten().next() {
-                let problem = Problem::at(other, "`id` names one AMI, and this searches for some");
+                let problem = Problem::at(other, "`id` names an AMI, so this search has no effect");
                 self.report(problem.and(id.span(), "the id is here"));
             }
             return Some(Base::Ami(Ami::Id(self.aws_id("ami", id))));
         }
-        let help = "add `owners = [\"136693071363\"]`: anybody can give an AMI any name";
+        let help = "add `owners = [\"136693071363\"]`: AMIs of other owners may have any name";
         let Some(owners) = owners else {
             self.missing(table, "owners", help);
             return None;
         };
         if owners.get_ref().is_empty() {
-            self.report(Problem::at(owners.span(), "`owners` names nobody").help(help));
+            self.report(Problem::at(owners.span(), "`owners` is empty").help(help));
         }
         for owner in owners.get_ref() {
             let text = owner.get_ref();
-            let is_account = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-            if !is_account && !["self", "amazon", "aws-marketplace"].contains(&text.as_str()) {
+            if !is_account(text) && !["self", "amazon", "aws-marketplace"].contains(&text.as_str())
+            {
                 let what = format!("{text:?} is not an owner");
-                let help = "write the twelve digits of an account, or \"amazon\", \"self\"";
+                let help = "use an account id of twelve digits, or \"amazon\", \"self\"";
                 self.report(Problem::at(owner.span(), what).help(help));
             }
         }
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, values) in filters {
-            let texts = values.get_ref().iter().map(|it| it.get_ref().clone());
+            let texts = values.get_ref().iter().map(|text| text.get_ref().clone());
             all.insert(key.get_ref().clone(), texts.collect());
             if values.get_ref().is_empty() {
-                self.report(Problem::at(values.span(), "this filter lets nothing pass"));
+                self.report(Problem::at(values.span(), "this filter has no values"));
             }
         }
         if let Some(name) = name {
-            let text = self.filled("name", name, "write it as in \"debian-12-amd64-*\"");
+            let text = self.filled("name", name, "use a name such as \"debian-12-amd64-*\"");
             if all.insert("name".to_owned(), vec![text]).is_some() {
-                self.report(Problem::at(name.span(), "`name` is in `filters` too"));
+                self.report(Problem::at(name.span(), "`filters` sets `name` too"));
             }
         }
         if all.is_empty() {
@@ -291,70 +296,70 @@ impl Checker<'_> {
                 "add `name = \"debian-12-amd64-*\"`, or `filters`",
             );
         }
-        let owners = owners.get_ref().iter().map(|it| it.get_ref().clone());
+        let owners = owners.get_ref().iter().map(|owner| owner.get_ref().clone());
         Some(Base::Ami(Ami::Newest {
             owners: owners.collect(),
             filters: all,
         }))
     }
 
-    /// The snapshot is encrypted as the instance's volume is, and no second copy is made of it.
+    /// Checks `[publish.ec2]`: the snapshot is encrypted as the instance's volume is, since no second copy is made of it.
     fn ec2_publication(&mut self, template: &Template, ec2: &Ec2) {
         let publish = template.publish.as_ref();
-        let Some(publish) = publish.and_then(|it| it.get_ref().ec2.as_ref()) else {
+        let Some(publish) = publish.and_then(|publish| publish.get_ref().ec2.as_ref()) else {
             return;
         };
         let (span, publish) = (publish.span(), publish.get_ref());
-        if publish.encrypted.is_some_and(|it| it.0) && !ec2.encrypted {
-            let what = "an image that is built on EC2 is encrypted when its instance is launched";
+        if publish.encrypted.is_some_and(|flag| flag.0) && !ec2.encrypted {
+            let what = "an image built on EC2 is encrypted only if its instance is";
             let problem = Problem::at(span.clone(), what);
             self.report(problem.help("add `encrypted = true` to [builder.ec2]"));
         }
         let shared = !publish.accounts.is_empty() || !publish.organizations.is_empty();
         if shared && ec2.encrypted && ec2.kms_key.is_none() {
-            let what = "an image that is encrypted with the account's own key cannot be shared";
+            let what = "an image encrypted with the account's own key cannot be shared";
             let problem = Problem::at(span, what);
-            self.report(problem.help("name a key of yours with `kms_key` in [builder.ec2]"));
+            self.report(problem.help("set a customer-managed key with `kms_key` in [builder.ec2]"));
         }
     }
 
-    /// `ssh.interface`, which an instance has and nothing else.
+    /// Checks `ssh.interface`, which only instances have.
     pub(super) fn interface(&mut self, ssh: &schema::Ssh, ec2: Option<&Ec2>) -> Option<Interface> {
         let Some(ec2) = ec2 else {
             if let Some(interface) = &ssh.interface {
-                let problem = Problem::at(interface.span(), "`interface` is for `ec2`");
+                let problem = Problem::at(interface.span(), "`interface` requires [builder.ec2]");
                 self.report(problem.help("remove it, or build with [builder.ec2]"));
             }
             return None;
         };
         let choices = [Interface::PublicIp, Interface::PrivateIp, Interface::Ssm];
-        let choices = choices.map(|it| (it.name(), it));
+        let choices = choices.map(|choice| (choice.name(), choice));
         let chosen = self.choice("interface", ssh.interface.as_ref(), &choices, choices[0].1);
         if let (Interface::Ssm, Some(jump), Some(written)) = (chosen, &ssh.jump, &ssh.interface) {
-            let problem = Problem::at(jump.span(), "a session of SSM goes through no jump host");
-            self.report(problem.and(written.span(), "it is asked for here"));
+            let problem = Problem::at(jump.span(), "a session of SSM cannot use a jump host");
+            self.report(problem.and(written.span(), "SSM is selected here"));
         }
         if let (Some(jump), None, true) = (&ssh.jump, &ec2.ingress, ec2.security_groups.is_empty())
             && chosen != Interface::Ssm
         {
-            let what = "through a jump host, the instance is reached from that one's address";
-            let help = "add `ingress = \"10.0.0.7/32\"` to [builder.ec2] with the address that the instance sees";
+            let what = "with a jump host, SSH comes from an address that karat does not know";
+            let help = "add `ingress = \"10.0.0.7/32\"` to [builder.ec2], with the jump host's address as the instance sees it";
             self.report(Problem::at(jump.span(), what).help(help));
         }
         Some(chosen)
     }
 
-    /// What makes no sense with a disk that is not written anew, and with an image that is a snapshot.
+    /// Checks the tables that have no effect on a snapshot, whose disk is not normalized.
     pub(super) fn ec2_tables(&mut self, template: &Template, ec2: &Ec2) {
         self.ec2_publication(template, ec2);
         let finish = template.finish.as_ref();
         let exceptions = finish
             .into_iter()
-            .flat_map(|it| it.drop.iter().chain(&it.keep));
+            .flat_map(|finish| finish.drop.iter().chain(&finish.keep));
         if let Some(exception) = exceptions.into_iter().next() {
-            let what =
-                "nothing is dropped or kept here: the disk of an instance is not written anew";
-            let help = "remove it in a step, or build with [builder.qemu] and publish the image";
+            let what = "[finish] has no effect on EC2: the disk of an instance is not normalized";
+            let help =
+                "delete the files in a step, or build with [builder.qemu] and publish the image";
             self.report(Problem::at(exception.span(), what).help(help));
         }
     }

@@ -150,6 +150,7 @@ impl Checker<'_> {
                 arch: *arch,
             }));
         };
+        self.one_kind(&base.span(), "the base", &base_kinds(base.get_ref()));
         let schema::Base {
             file,
             url,
@@ -157,14 +158,6 @@ impl Checker<'_> {
             manifest,
             ami,
         } = base.get_ref();
-        let kinds = [
-            ("file", file.as_ref().map(Spanned::span)),
-            ("url", url.as_ref().map(Spanned::span)),
-            ("bootstrap", bootstrap.as_ref().map(Spanned::span)),
-            ("manifest", manifest.as_ref().map(Spanned::span)),
-            ("ami", ami.as_ref().map(Spanned::span)),
-        ];
-        self.one_kind(&base.span(), "the base", &kinds);
         if let Some(ami) = ami {
             let problem = Problem::at(ami.span(), "an AMI works only with [builder.ec2]");
             self.report(problem.help("use [builder.ec2], or start from a file or URL"));
@@ -437,26 +430,21 @@ impl Checker<'_> {
     }
 }
 
-/// The kind inside says more than the table around it, which is often not written at all.
+fn base_kinds(base: &schema::Base) -> [(&'static str, Option<Span>); 5] {
+    [
+        ("file", base.file.as_ref().map(Spanned::span)),
+        ("url", base.url.as_ref().map(Spanned::span)),
+        ("bootstrap", base.bootstrap.as_ref().map(Spanned::span)),
+        ("manifest", base.manifest.as_ref().map(Spanned::span)),
+        ("ami", base.ami.as_ref().map(Spanned::span)),
+    ]
+}
+
+/// Returns the span of the kind inside `[base]`: the table around it is often not written at all.
 fn base_span(base: &Spanned<schema::Base>) -> Span {
-    let schema::Base {
-        file,
-        url,
-        bootstrap,
-        manifest,
-        ami,
-    } = base.get_ref();
-    let kinds = [
-        file.as_ref().map(Spanned::span),
-        url.as_ref().map(Spanned::span),
-        bootstrap.as_ref().map(Spanned::span),
-        manifest.as_ref().map(Spanned::span),
-        ami.as_ref().map(Spanned::span),
-    ];
+    let mut kinds = base_kinds(base.get_ref()).into_iter();
     kinds
-        .into_iter()
-        .flatten()
-        .next()
+        .find_map(|(_, span)| span)
         .unwrap_or_else(|| base.span())
 }
 

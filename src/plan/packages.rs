@@ -138,10 +138,7 @@ impl Checker<'_> {
         apt.or(dnf)
     }
 
-    fn apt(&mut self, apt: &schema::Apt) -> PackageSet {
-        let install = self.package_names(&apt.install, DEB_NAMES, Some(DEB_VERSIONS));
-        let remove = self.package_names(&apt.remove, DEB_NAMES, None);
-        self.contradictions(&apt.install, &apt.remove);
+    fn apt(&mut self, apt: &schema::PackageTable<schema::Repository>) -> PackageSet {
         let mut repositories = Vec::new();
         for repository in &apt.repositories {
             let (table, written) = (repository.span(), repository.get_ref());
@@ -157,19 +154,10 @@ impl Checker<'_> {
             (checked.suites, checked.components) = self.suites(&table, written);
             repositories.push(checked);
         }
-        PackageSet {
-            manager: Manager::Apt,
-            install,
-            remove,
-            recommends: apt.recommends.is_some_and(|flag| flag.0),
-            repositories,
-        }
+        self.package_set(Manager::Apt, apt, repositories)
     }
 
-    fn dnf(&mut self, dnf: &schema::Dnf) -> PackageSet {
-        let install = self.package_names(&dnf.install, RPM_NAMES, Some(RPM_VERSIONS));
-        let remove = self.package_names(&dnf.remove, RPM_NAMES, None);
-        self.contradictions(&dnf.install, &dnf.remove);
+    fn dnf(&mut self, dnf: &schema::PackageTable<schema::DnfRepository>) -> PackageSet {
         let mut repositories = Vec::new();
         for repository in &dnf.repositories {
             let written = repository.get_ref();
@@ -184,11 +172,25 @@ impl Checker<'_> {
             let checked = self.source(&source, &repositories);
             repositories.push(checked);
         }
+        self.package_set(Manager::Dnf, dnf, repositories)
+    }
+
+    fn package_set<R>(
+        &mut self,
+        manager: Manager,
+        table: &schema::PackageTable<R>,
+        repositories: Vec<Repository>,
+    ) -> PackageSet {
+        let (names, versions) = match manager {
+            Manager::Apt => (DEB_NAMES, DEB_VERSIONS),
+            Manager::Dnf => (RPM_NAMES, RPM_VERSIONS),
+        };
+        self.contradictions(&table.install, &table.remove);
         PackageSet {
-            manager: Manager::Dnf,
-            install,
-            remove,
-            recommends: dnf.recommends.is_some_and(|flag| flag.0),
+            manager,
+            install: self.package_names(&table.install, names, Some(versions)),
+            remove: self.package_names(&table.remove, names, None),
+            recommends: table.recommends.is_some_and(|flag| flag.0),
             repositories,
         }
     }

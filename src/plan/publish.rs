@@ -1,4 +1,4 @@
-//! Where an image is put for those who launch it.
+//! Checks of `[publish]`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use crate::size::{show_duration, show_size};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str};
 
-/// How many tags a resource of AWS can have, without those that karat puts on each
+/// Number of tags that a resource of AWS can have, minus those that karat adds
 /// (<https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html>).
-const MOST_TAGS: usize = 50 - 7;
-/// A volume is made of whole GiB.
+const MAX_TAGS: usize = 50 - 7;
+/// Unit of the size of a volume.
 const GIB: u64 = 1 << 30;
 
-/// `[publish.ec2]`
+/// Checked table `[publish.ec2]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PublishEc2 {
-    /// A profile of `~/.aws/config`. Default: what the environment says.
+    /// Profile of `~/.aws/config`. Default: the environment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// Where AMIs are made. Empty: in the region that the environment names.
+    /// Regions to create AMIs in. Empty: the region of the environment.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<String>,
-    /// How the names of AMIs begin; the beginning of the manifest's id follows. Default: the image's name.
+    /// Prefix of the names of AMIs; the short id of the manifest follows. Default: the image's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Of AMIs and snapshots. Default: the image's.
+    /// Description of AMIs and snapshots. Default: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// On AMIs and snapshots.
+    /// Tags of AMIs and snapshots.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// Accounts that may launch the AMIs.
@@ -41,22 +41,22 @@ pub struct PublishEc2 {
     /// Organisations and organisational units that may launch the AMIs, by ARN.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub organizations: Vec<String>,
-    /// How long after its publication an AMI is deprecated.
+    /// Time from the publication of an AMI to its deprecation.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "age")]
     pub deprecate_after: Option<Duration>,
     /// Protect AMIs from being deregistered. Default false.
     pub protect: bool,
     /// Encrypt snapshots at rest. Default false.
     pub encrypted: bool,
-    /// With which key: `alias/NAME`, a key's id, or its ARN. Default: the account's own for EBS.
+    /// KMS key to encrypt with: `alias/NAME`, a key's id, or its ARN. Default: the account's own for EBS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_key: Option<String>,
-    /// Of the volumes of instances. Default `gp3`.
+    /// Type of the volumes of instances. Default `gp3`.
     pub volume_type: String,
-    /// Of the volumes of instances, in GiB. Default: the disk's size.
+    /// Size of the volumes of instances, in GiB. Default: the disk's size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_size: Option<u64>,
-    /// How instances boot. Default: as the guest did that the image was built in.
+    /// Boot mode of instances. Default: that of the guest that the image was built in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot_mode: Option<BootMode>,
 }
@@ -82,20 +82,20 @@ impl Default for PublishEc2 {
     }
 }
 
-/// How an instance boots.
+/// Boot mode of an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BootMode {
-    /// By the BIOS.
+    /// Boots with the BIOS.
     LegacyBios,
-    /// By UEFI.
+    /// Boots with UEFI only.
     Uefi,
-    /// By UEFI where the instance type has it.
+    /// Boots with UEFI where the instance type supports it.
     UefiPreferred,
 }
 
 impl BootMode {
-    /// AWS's name.
+    /// Returns AWS's name of it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -111,22 +111,27 @@ fn age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(&show_duration(age.unwrap_or_default()))
 }
 
-/// Whether this may name a region, such as `eu-central-1`, `us-gov-west-1`.
+/// Returns whether a text has the form of a region code, such as `eu-central-1` or `us-gov-west-1`.
 #[must_use]
 pub fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_lowercase());
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
     match parts.split_last() {
         Some((number, words)) if words.len() >= 2 => {
             words.iter().all(is_word)
                 && (1..=2).contains(&number.len())
-                && number.bytes().all(|it| it.is_ascii_digit())
+                && number.bytes().all(|b| b.is_ascii_digit())
         }
         _ => false,
     }
 }
 
-/// For people.
+/// Returns whether a text has the form of an account id: twelve digits.
+pub(super) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Lines of `karat plan`.
 pub(super) fn show(publish: &PublishEc2) -> Vec<String> {
     let mut lines = Vec::new();
     lines.push(if publish.regions.is_empty() {
@@ -151,20 +156,20 @@ pub(super) fn show(publish: &PublishEc2) -> Vec<String> {
     for (key, value) in &publish.tags {
         lines.push(format!("tag: {key} = {value:?}"));
     }
-    for who in publish.accounts.iter().chain(&publish.organizations) {
-        lines.push(format!("shared with {who}"));
+    for grantee in publish.accounts.iter().chain(&publish.organizations) {
+        lines.push(format!("shared with {grantee}"));
     }
     if let Some(after) = publish.deprecate_after {
         lines.push(format!("deprecated after {}", show_duration(after)));
     }
     if publish.protect {
-        lines.push("protected from being deregistered".to_owned());
+        lines.push("protected from deregistration".to_owned());
     }
     lines
 }
 
 impl Checker<'_> {
-    /// `[publish]`
+    /// Checks the table `[publish]`.
     pub(super) fn publish(
         &mut self,
         publish: Option<&Spanned<schema::Publish>>,
@@ -177,31 +182,24 @@ impl Checker<'_> {
         };
         let span = ec2.span();
         let ec2 = ec2.get_ref();
-        let flag = |flag: Option<&crate::template::scalar::Flag>| flag.is_some_and(|it| it.0);
+        let flag = |flag: Option<&crate::template::scalar::Flag>| flag.is_some_and(|flag| flag.0);
         let made = PublishEc2 {
-            profile: ec2
-                .profile
-                .as_ref()
-                .map(|it| self.filled("profile", it, "name a profile, or leave it out")),
+            profile: (ec2.profile.as_ref())
+                .map(|name| self.filled("profile", name, "set a profile, or leave it out")),
             regions: self.regions(ec2.regions.as_ref()),
-            name: ec2.name.as_ref().map(|it| self.ami_name(it)),
-            description: ec2.description.as_ref().map(|it| self.ami_description(it)),
+            name: ec2.name.as_ref().map(|name| self.ami_name(name)),
+            description: (ec2.description.as_ref()).map(|text| self.ami_description(text)),
             tags: self.tags(&ec2.tags),
-            accounts: ec2.accounts.iter().map(|it| self.account(it)).collect(),
-            organizations: ec2
-                .organizations
-                .iter()
-                .map(|it| self.organization(it))
+            accounts: ec2.accounts.iter().map(|id| self.account(id)).collect(),
+            organizations: (ec2.organizations.iter())
+                .map(|arn| self.organization(arn))
                 .collect(),
             deprecate_after: self.duration(ec2.deprecate_after.as_ref()),
             protect: flag(ec2.protect.as_ref()),
             encrypted: flag(ec2.encrypted.as_ref()),
-            kms_key: ec2.kms_key.as_ref().map(|it| {
-                self.filled(
-                    "kms_key",
-                    it,
-                    "name a key, or leave it out for the account's own",
-                )
+            kms_key: (ec2.kms_key.as_ref()).map(|key| {
+                let help = "set a key, or leave it out to use the account's own";
+                self.filled("kms_key", key, help)
             }),
             volume_type: self.volume_type(ec2.volume_type.as_ref()),
             volume_size: self
@@ -211,18 +209,16 @@ impl Checker<'_> {
         };
         if let Some(key) = &ec2.kms_key {
             if !made.encrypted {
-                let problem = Problem::at(key.span(), "a key without encryption");
+                let problem = Problem::at(key.span(), "`kms_key` needs encryption");
                 self.report(problem.help("add `encrypted = true`, or remove `kms_key`"));
             }
             if key.get_ref().starts_with("arn:") && made.regions.len() > 1 {
-                let problem = Problem::at(key.span(), "a key's ARN is of one region");
-                self.report(
-                    problem.help("write `alias/NAME`, which each region has its own key for"),
-                );
+                let problem = Problem::at(key.span(), "a key's ARN is valid in one region only");
+                self.report(problem.help("use `alias/NAME`, which can name a key in each region"));
             }
         } else if made.encrypted && !(made.accounts.is_empty() && made.organizations.is_empty()) {
-            let what = "an image that is encrypted with the account's own key cannot be shared";
-            self.report(Problem::at(span, what).help("name a key of yours with `kms_key`"));
+            let what = "an image encrypted with the account's own key cannot be shared";
+            self.report(Problem::at(span, what).help("set a customer-managed key with `kms_key`"));
         }
         Some(made)
     }
@@ -234,7 +230,7 @@ impl Checker<'_> {
         if list.get_ref().is_empty() {
             let problem = Problem::at(list.span(), "`regions` is empty");
             self.report(
-                problem.help("name one, or leave it out for the region of the environment"),
+                problem.help("add a region, or leave it out to use the region of the environment"),
             );
         }
         let mut names: Vec<String> = Vec::new();
@@ -242,12 +238,12 @@ impl Checker<'_> {
             let name = region.get_ref();
             if !is_region(name) {
                 let problem = Problem::at(region.span(), format!("{name:?} is not a region"));
-                self.report(problem.help("write a region's code, such as \"eu-central-1\""));
+                self.report(problem.help("use a region code such as \"eu-central-1\""));
             }
             if names.contains(name) {
                 self.report(Problem::at(
                     region.span(),
-                    format!("{name:?} is there twice"),
+                    format!("{name:?} is listed twice"),
                 ));
             }
             names.push(name.clone());
@@ -255,14 +251,17 @@ impl Checker<'_> {
         names
     }
 
-    /// Letters, digits and some more, as `RegisterImage` wants names; karat's own end needs 13.
+    /// Checks the characters and length that `RegisterImage` allows in names, minus the 13 characters that karat appends.
     fn ami_name(&mut self, name: &Str) -> String {
         let text = name.get_ref();
-        let fits = |it: char| it.is_ascii_alphanumeric() || "()[] ./-'@_".contains(it);
+        let fits = |c: char| c.is_ascii_alphanumeric() || "()[] ./-'@_".contains(c);
         if text.trim().is_empty() || text.len() > 128 - 13 || !text.chars().all(fits) {
-            let problem = Problem::at(name.span(), format!("{text:?} cannot name an AMI"));
+            let problem = Problem::at(
+                name.span(),
+                format!("{text:?} is not a valid name of an AMI"),
+            );
             self.report(
-                problem.help("names have at most 115 letters, digits, spaces and ()[]./-'@_; the manifest's id follows"),
+                problem.help("use at most 115 letters, digits, spaces and ()[]./-'@_; the manifest's id is appended"),
             );
         }
         text.clone()
@@ -270,9 +269,12 @@ impl Checker<'_> {
 
     fn ami_description(&mut self, description: &Str) -> String {
         let text = description.get_ref();
-        if text.len() > 255 || !text.chars().all(|it| it.is_ascii_graphic() || it == ' ') {
-            let problem = Problem::at(description.span(), "this cannot describe an AMI");
-            self.report(problem.help("AWS takes at most 255 ASCII characters, all in one line"));
+        if text.len() > 255 || !text.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+            let problem = Problem::at(
+                description.span(),
+                "this is not a valid description of an AMI",
+            );
+            self.report(problem.help("AWS accepts at most 255 ASCII characters, in one line"));
         }
         text.clone()
     }
@@ -282,22 +284,21 @@ impl Checker<'_> {
             let name = key.get_ref();
             let reserved = ["aws:", "karat:"]
                 .iter()
-                .any(|it| name.to_lowercase().starts_with(it));
+                .any(|prefix| name.to_lowercase().starts_with(prefix));
             if name.is_empty() || name.chars().count() > 128 || reserved {
-                let problem = Problem::at(key.span(), format!("{name:?} cannot name a tag"));
+                let problem =
+                    Problem::at(key.span(), format!("{name:?} is not a valid name of a tag"));
                 self.report(problem.help(
-                    "names have 1 to 128 characters; `aws:` and `karat:` are not for templates",
+                    "names have 1 to 128 characters; the prefixes `aws:` and `karat:` are reserved",
                 ));
             }
             if value.get_ref().chars().count() > 256 {
-                let problem = Problem::at(value.span(), "this is too long for a tag");
+                let problem = Problem::at(value.span(), "the value of a tag is too long");
                 self.report(problem.help("values have at most 256 characters"));
             }
-            if at == MOST_TAGS {
-                let problem = Problem::at(key.span(), "these are too many tags");
-                self.report(
-                    problem.help(format!("AWS has room for {MOST_TAGS} besides karat's own")),
-                );
+            if at == MAX_TAGS {
+                let problem = Problem::at(key.span(), "too many tags");
+                self.report(problem.help(format!("AWS allows {MAX_TAGS} besides karat's own")));
             }
         }
         let pair = |(key, value): (&Str, &Str)| (key.get_ref().clone(), value.get_ref().clone());
@@ -306,9 +307,9 @@ impl Checker<'_> {
 
     fn account(&mut self, account: &Str) -> String {
         let text = account.get_ref();
-        if text.len() != 12 || !text.bytes().all(|it| it.is_ascii_digit()) {
-            let problem = Problem::at(account.span(), format!("{text:?} is not an account"));
-            self.report(problem.help("write its twelve digits in quotes, as in \"123456789012\""));
+        if !is_account(text) {
+            let problem = Problem::at(account.span(), format!("{text:?} is not an account id"));
+            self.report(problem.help("use its twelve digits in quotes, such as \"123456789012\""));
         }
         text.clone()
     }
@@ -321,15 +322,15 @@ impl Checker<'_> {
         if !is_arn {
             let what = format!("{text:?} is not the ARN of an organisation or one of its units");
             self.report(Problem::at(organization.span(), what).help(
-                "write \"arn:aws:organizations::123456789012:organization/o-...\", or \"...:ou/o-.../ou-...\"",
+                "use \"arn:aws:organizations::123456789012:organization/o-...\", or \"...:ou/o-.../ou-...\"",
             ));
         }
         text.clone()
     }
 
     fn volume_type(&mut self, kind: Option<&Str>) -> String {
-        // Those that need no further figures.
-        let kinds = ["gp3", "gp2", "standard"].map(|it| (it, it));
+        // Other types need further parameters.
+        let kinds = ["gp3", "gp2", "standard"].map(|kind| (kind, kind));
         self.choice("volume_type", kind, &kinds, "gp3").to_owned()
     }
 
@@ -339,7 +340,7 @@ impl Checker<'_> {
             BootMode::Uefi,
             BootMode::UefiPreferred,
         ];
-        let modes = modes.map(|it| (it.name(), Some(it)));
+        let modes = modes.map(|mode| (mode.name(), Some(mode)));
         self.choice("boot_mode", mode, &modes, None)
     }
 }

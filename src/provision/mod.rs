@@ -15,6 +15,7 @@ use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::text::with_causes;
 
 mod download;
 mod error;
@@ -107,12 +108,12 @@ pub async fn on_error<M: Machine>(
         if let Err(error) = reopen(machine).await {
             cx.ui.warn(&format!(
                 "cannot run the on_error steps: {}",
-                causes(&error)
+                with_causes(&error)
             ));
             return;
         }
         if let Err(error) = run_with_retries(machine, step, &more, OnRefusal::Ignore, cx).await {
-            cx.ui.warn(&format!("on_error: {}", causes(&error)));
+            cx.ui.warn(&format!("on_error: {}", with_causes(&error)));
         }
     }
 }
@@ -173,7 +174,7 @@ async fn run_with_retries<M: Machine>(
                 cx.ui.warn(&format!(
                     "{}: try {tries} of {of} failed: {}",
                     step.name,
-                    causes(error)
+                    with_causes(error)
                 ));
             }
             again
@@ -240,13 +241,4 @@ async fn reopen<M: Machine>(machine: &mut M) -> Result<(), ProvisionError> {
     } else {
         Ok(machine.reconnect(RECONNECT_TIMEOUT).await?)
     }
-}
-
-/// Formats an error and its causes in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

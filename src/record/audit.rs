@@ -1,11 +1,10 @@
-//! The audit log: one line for every change of a store. Pure: the [store](crate::store) keeps it.
+//! The audit log: one line for every change of a store. Pure.
 //!
-//! Lines are numbered from 1 without a gap, and each carries the digest of the one before, so that none can be changed, taken
-//! out or put in later. What that cannot show is that the last lines were cut off: a signed [checkpoint](Checkpoint) holds
-//! how many there were.
+//! The lines are a [hash chain](crate::record::hash_chain). It cannot show that the last lines were cut off; for that a signed
+//! [checkpoint](Checkpoint) holds the length of the log.
 //!
-//! A line is written before the change that it tells of. So there is no change without its line; a line whose change never
-//! came, because the process was killed between the two, does no harm.
+//! A line is written before the change that it describes, so no change is without its line. A line whose change was never made,
+//! because the process was killed in between, does no harm.
 
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
@@ -13,49 +12,47 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::os::user::Actor;
-use crate::record::canonical;
-use crate::record::manifest::{ManifestId, Unrepresentable};
+use crate::record::canonical::{self, Unrepresentable};
+use crate::record::hash_chain::HashChain;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// Name and version of the form of lines.
 pub const SCHEMA: &str = "karat.audit/1";
-/// Name and version of the form of checkpoints.
 pub const CHECKPOINT_SCHEMA: &str = "karat.checkpoint/1";
-/// What signatures of checkpoints are for.
+/// SSHSIG namespace of checkpoints.
 pub const NAMESPACE: &str = "karat-audit@v1";
 
-/// What is done to a store.
+/// Kind of change to a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// An image is recorded.
+    /// A manifest and its image are added.
     Record,
-    /// The result of a scan is put beside a manifest.
+    /// A scan result is added.
     Scan,
-    /// A manifest is signed.
+    /// A signature is added.
     Sign,
-    /// A statement about a manifest is put beside it.
+    /// An attestation is added.
     Attest,
-    /// A manifest is forbidden.
+    /// A manifest is revoked.
     Revoke,
-    /// A channel goes forward.
+    /// A channel is promoted.
     Promote,
-    /// A channel goes back.
+    /// A channel is rolled back.
     Rollback,
-    /// A manifest is kept whatever happens.
     Pin,
-    /// It is not any more.
+    /// The pins of a manifest are removed.
     Unpin,
     /// Images are marked for removal.
     Condemn,
-    /// Images that were marked are kept after all.
+    /// The marks of images are taken away.
     Spare,
     /// The bytes of images are removed.
     Remove,
 }
 
 impl Event {
-    /// As it is written.
+    /// Returns the name in the log.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -75,92 +72,66 @@ impl Event {
     }
 }
 
-/// What a change is about.
+/// Details of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct About {
-    /// The manifests.
     pub ids: Vec<ManifestId>,
-    /// The channel that moves, or another name.
+    /// Name of the channel, the image, or the type of the attestation.
     pub subject: Option<String>,
-    /// SHA-256 of what is written.
+    /// SHA-256 of the record that is written.
     pub digest: Option<Digest>,
-    /// Why, as whoever did it says.
     pub reason: Option<String>,
 }
 
-/// One line.
+/// A line of the log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// Always [`SCHEMA`].
     pub schema: String,
-    /// From 1.
     pub number: u64,
-    /// When.
     pub at: Timestamp,
-    /// The user.
+    /// Name of the user.
     pub actor: String,
-    /// The machine.
     pub host: String,
-    /// The verb of karat.
+    /// Verb of karat that made the change.
     pub command: String,
-    /// What is done.
     pub event: Event,
-    /// The manifests that it is about.
     pub ids: Vec<ManifestId>,
-    /// The channel that moves, or another name.
+    /// Name of the channel, the image, or the type of the attestation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// SHA-256 of what is written.
+    /// SHA-256 of the record that is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// SHA-256 of the line before, without its end.
+    /// SHA-256 of the line before, without its newline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Digest>,
 }
 
-/// What is wrong with a log.
+/// Invalid audit log or checkpoint.
 #[derive(Debug, Error, Diagnostic)]
 pub enum AuditError {
-    /// A line cannot be read.
-    #[error("line {number} has no form of one")]
+    #[error("line {number} is not a valid audit record")]
     Form {
-        /// Which.
         number: u64,
-        /// Why.
         source: serde_json::Error,
     },
-    /// A newer karat wrote it.
-    #[error("the form of line {number} is {schema:?}, which this karat does not know")]
+    #[error("line {number} has the schema {schema:?}, which this karat does not support")]
     #[diagnostic(help("use the karat that wrote it, or a newer one"))]
-    Schema {
-        /// Which.
-        number: u64,
-        /// What it says.
-        schema: String,
-    },
-    /// The checkpoint cannot be read.
-    #[error("it has no form of a checkpoint")]
+    Schema { number: u64, schema: String },
+    #[error("it is not a checkpoint")]
     Checkpoint(#[source] serde_json::Error),
-    /// A line does not follow from the one before.
     #[error("line {number} {problem}")]
-    Broken {
-        /// Which.
-        number: u64,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A value that cannot be written.
+    Broken { number: u64, problem: &'static str },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
 }
 
 impl Line {
-    /// The line that comes after another; the first where there is none. `before` is the digest of that one's bytes.
+    /// Returns the line after the one whose number and digest are `before`.
     #[must_use]
     pub fn after(before: Option<(u64, Digest)>, actor: &Actor, event: Event, about: About) -> Self {
         Self {
@@ -174,23 +145,17 @@ impl Line {
             ids: about.ids,
             subject: about.subject,
             digest: about.digest,
-            reason: about.reason.filter(|it| !it.is_empty()),
+            reason: about.reason.filter(|reason| !reason.is_empty()),
             before: before.map(|(_, digest)| digest),
         }
     }
 
-    /// Its bytes, without the end of the line.
-    ///
-    /// # Errors
-    /// A value is outside what canonical JSON can hold.
+    /// Returns the line without its newline.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Unrepresentable> {
         canonical::to_bytes(self)
     }
 
-    /// Reads a line; `number` is for the error alone.
-    ///
-    /// # Errors
-    /// It has no form of one, or is written otherwise than karat writes it.
+    /// Parses a line, which must be canonical JSON. `number` is for errors.
     pub fn from_bytes(bytes: &[u8], number: u64) -> Result<Self, AuditError> {
         let line: Self =
             serde_json::from_slice(bytes).map_err(|source| AuditError::Form { number, source })?;
@@ -206,52 +171,39 @@ impl Line {
     }
 }
 
-/// A log that was read whole.
+/// A log whose chain was verified.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Log {
-    /// Lines with the digest of each, in order.
+    /// Lines with their digests, in order.
     pub lines: Vec<(Line, Digest)>,
-    /// The last line has no end: whoever wrote it was killed before its change. The next change takes it away.
+    /// Set if the file ends with a partial line: its writer was killed before it made the change. The next change removes it.
     pub torn: bool,
 }
 
 impl Log {
-    /// Reads a log, and checks that every line follows from the one before.
-    ///
-    /// # Errors
-    /// See [`AuditError`].
+    /// Parses a log and verifies its chain.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, AuditError> {
         let mut log = Self::default();
-        let whole = bytes
+        let mut chain = HashChain::default();
+        let complete = bytes
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |at| at + 1);
-        log.torn = whole < bytes.len();
-        for text in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
+        log.torn = complete < bytes.len();
+        for text in bytes[..complete].split_inclusive(|byte| *byte == b'\n') {
             let text = &text[..text.len() - 1];
-            let number = log.lines.len() as u64 + 1;
+            let number = chain.next_number();
             let line = Line::from_bytes(text, number)?;
-            let broken = |problem| Err(AuditError::Broken { number, problem });
-            if line.number != number {
-                return broken("has another number");
-            }
-            if line.before != log.last().map(|(_, digest)| digest) {
-                return broken("does not follow from the one before");
-            }
-            log.lines.push((line, Digest::of(text)));
+            let digest = Digest::of(text);
+            chain
+                .push(line.number, line.before, digest)
+                .map_err(|problem| AuditError::Broken { number, problem })?;
+            log.lines.push((line, digest));
         }
         Ok(log)
     }
 
-    /// Number and digest of the last line.
-    #[must_use]
-    pub fn last(&self) -> Option<(u64, Digest)> {
-        self.lines
-            .last()
-            .map(|(line, digest)| (line.number, *digest))
-    }
-
-    /// What a checkpoint says against this log; `None` when they agree.
+    /// Returns how a checkpoint contradicts this log; `None` if they agree.
     #[must_use]
     pub fn contradicts(&self, point: &Checkpoint) -> Option<String> {
         let number = point.number;
@@ -259,11 +211,11 @@ impl Log {
         match self.lines.get(at) {
             Some((_, digest)) if *digest == point.digest => None,
             Some(_) => Some(format!(
-                "line {number} of the audit log is not the one that a checkpoint of {} has signed",
+                "line {number} of the audit log is not the line that the checkpoint of {} signs",
                 point.at
             )),
             None => Some(format!(
-                "the audit log has {} lines, and had {number} when a checkpoint of {} was signed: lines were cut off",
+                "the audit log has {} lines, but had {number} when the checkpoint of {} was signed: lines were cut off",
                 self.lines.len(),
                 point.at,
             )),
@@ -271,22 +223,19 @@ impl Log {
     }
 }
 
-/// How long a log was at some time.
+/// Length of a log at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
-    /// Always [`CHECKPOINT_SCHEMA`].
     pub schema: String,
-    /// So many lines.
     pub number: u64,
-    /// SHA-256 of the last of them.
+    /// SHA-256 of the last line.
     pub digest: Digest,
-    /// When.
     pub at: Timestamp,
 }
 
 impl Checkpoint {
-    /// The checkpoint of a log that ends so.
+    /// Returns the checkpoint of a log with this number of lines and this digest of the last one.
     #[must_use]
     pub fn new(number: u64, digest: Digest) -> Self {
         Self {
@@ -297,22 +246,18 @@ impl Checkpoint {
         }
     }
 
-    /// What is signed.
-    ///
-    /// # Errors
-    /// A value is outside what canonical JSON can hold.
+    /// Returns the bytes to sign.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Unrepresentable> {
         canonical::to_bytes(self)
     }
 }
 
-/// A checkpoint as it is kept.
+/// A checkpoint with its signature.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedCheckpoint {
-    /// What is signed.
     pub checkpoint: Checkpoint,
-    /// The armored signature.
+    /// Armored SSHSIG of the checkpoint.
     pub signature: String,
 }
 
@@ -344,21 +289,26 @@ mod tests {
         bytes
     }
 
+    fn last(log: &Log) -> (u64, Digest) {
+        let (line, digest) = log.lines.last().unwrap();
+        (line.number, *digest)
+    }
+
     #[test]
     fn lines_follow_from_each_other() {
         let bytes = log(4);
         let read = Log::from_bytes(&bytes).unwrap();
         assert_eq!((read.lines.len(), read.torn), (4, false));
-        assert_eq!(read.last().unwrap().0, 4);
+        assert_eq!(last(&read).0, 4);
         assert_eq!(Log::from_bytes(b"").unwrap(), Log::default());
         let torn = Log::from_bytes(&bytes[..bytes.len() - 1]).unwrap();
         assert_eq!((torn.lines.len(), torn.torn), (3, true));
     }
 
     #[test]
-    fn any_byte_that_is_changed_and_any_line_that_is_taken_out_is_seen() {
+    fn a_changed_byte_or_a_removed_line_is_noticed() {
         let bytes = log(3);
-        let (number, digest) = Log::from_bytes(&bytes).unwrap().last().unwrap();
+        let (number, digest) = last(&Log::from_bytes(&bytes).unwrap());
         let point = Checkpoint::new(number, digest);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -369,7 +319,7 @@ mod tests {
             };
             assert!(seen, "byte {at}");
         }
-        let lines: Vec<_> = bytes.split_inclusive(|it| *it == b'\n').collect();
+        let lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
         assert!(Log::from_bytes(&[lines[0], lines[2]].concat()).is_err());
         assert!(Log::from_bytes(&[lines[1], lines[2]].concat()).is_err());
         let cut = Log::from_bytes(lines[0]).unwrap();
@@ -388,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_form_is_told() {
+    fn a_future_schema_is_refused() {
         let text = String::from_utf8(log(1)).unwrap();
         let text = text.replace("karat.audit/1", "karat.audit/2");
         let error = Log::from_bytes(text.as_bytes()).unwrap_err();

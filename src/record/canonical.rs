@@ -10,21 +10,21 @@ use thiserror::Error;
 /// Above this, a reader that keeps numbers as IEEE doubles (JavaScript, `jq`) would round.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// A value that has no canonical form here.
+/// A value without a canonical form.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{what} cannot be recorded")]
 #[diagnostic(help(
-    "found at `{at}`; records hold text, lists, tables with ASCII keys, true and false, \
+    "found at `{at}`; records may hold text, lists, tables with ASCII keys, true and false, \
      and whole numbers below 2^53"
 ))]
 pub struct Unrepresentable {
-    /// What it is.
+    /// Description of the value.
     pub what: String,
-    /// Keys that lead to it, joined with dots.
+    /// Path of keys to it, joined with dots.
     pub at: String,
 }
 
-/// The canonical bytes of a value.
+/// Returns the canonical JSON of a value.
 ///
 /// # Errors
 /// A part of the value is outside the subset.
@@ -36,7 +36,7 @@ pub fn to_bytes(value: &impl Serialize) -> Result<Vec<u8>, Unrepresentable> {
     value_to_bytes(&value)
 }
 
-/// The canonical bytes of what is JSON already.
+/// Returns the canonical JSON of a JSON value.
 ///
 /// # Errors
 /// A part of the value is outside the subset.
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_readers_would_lose_is_refused() {
+    fn values_that_other_readers_would_lose_are_refused() {
         for (value, at) in [
             (json!({"a": {"b": null}}), "a.b"),
             (json!({"a": [1.5]}), "a"),

@@ -1,7 +1,6 @@
-//! A channel: a named pointer to a manifest, with every move that it ever made. Pure: the [store](crate::store) keeps it.
+//! A channel: a named pointer to a manifest, with the history of its moves. Pure.
 //!
-//! Moves are numbered from 1 without a gap, and each carries the digest of the one before, so that none can be taken out or
-//! put in later. Going back is a new move to an old manifest.
+//! The moves are a hash chain. A rollback is a new move to an old manifest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,32 +10,33 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::record::canonical;
-use crate::record::manifest::{ManifestId, Unrepresentable};
+use crate::record::canonical::{self, Unrepresentable};
+use crate::record::hash_chain::HashChain;
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// Name and version of the form.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "karat.channel/1";
-/// What signatures of moves are for.
+/// SSHSIG namespace of moves.
 pub const NAMESPACE: &str = "karat-channel@v1";
-/// The longest part of a name.
-const LONGEST: usize = 63;
+/// Maximum length of each part of a name.
+const MAX_PART_BYTES: usize = 63;
 
-/// `web/stable`: the image that it points to the builds of, and what it is called among its channels.
+/// Name of a channel: `IMAGE/CHANNEL`, for example `web/stable`. The channel points at builds of the image.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ChannelName {
-    /// The image's name.
+    /// Name of the image.
     pub image: String,
-    /// Its own.
+    /// Name among the channels of the image.
     pub channel: String,
 }
 
-/// Text that names no channel.
+/// Text that is not a channel name.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
-#[error("{0:?} is no name of a channel")]
+#[error("invalid channel name {0:?}: expected IMAGE/CHANNEL")]
 #[diagnostic(help(
-    "write IMAGE/CHANNEL, such as web/stable, with the letters a to z, digits and `-`"
+    "both parts consist of the letters a to z, digits and `-`, for example web/stable"
 ))]
 pub struct InvalidName(pub String);
 
@@ -45,7 +45,9 @@ impl FromStr for ChannelName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let is_part = |part: &str| {
             let fits = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-');
-            (1..=LONGEST).contains(&part.len()) && part.bytes().all(fits) && !part.starts_with('-')
+            (1..=MAX_PART_BYTES).contains(&part.len())
+                && part.bytes().all(fits)
+                && !part.starts_with('-')
         };
         match text.split_once('/') {
             Some((image, channel)) if is_part(image) && is_part(channel) => Ok(Self {
@@ -76,108 +78,99 @@ impl fmt::Display for ChannelName {
     }
 }
 
-/// Which way it went.
+/// Direction of a move through the history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// Forward.
+    /// To a new manifest.
     Promote,
-    /// Back.
+    /// To a manifest that the channel pointed at before.
     Rollback,
 }
 
-/// One move.
+/// A move of a channel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Move {
-    /// The channel that moved.
+    /// Name of the channel.
     pub channel: ChannelName,
-    /// From 1.
+    /// Number of the move, from 1.
     pub number: u64,
-    /// Which way.
+    /// Promotion (forward) or rollback (back).
     pub direction: Direction,
-    /// Where it points since then.
+    /// Target of the channel after the move.
     pub manifest: ManifestId,
-    /// Where it pointed before.
+    /// Target of the channel before the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<ManifestId>,
-    /// When.
+    /// Time of the move.
     pub moved: Timestamp,
-    /// Who.
+    /// User who moved the channel.
     pub by: String,
-    /// Why.
+    /// Reason that the user gave.
     pub reason: String,
-    /// The digest of the [entry](Entry::digest) before this one.
+    /// [Digest](Entry::digest) of the entry before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Digest>,
 }
 
 impl Move {
-    /// What is signed.
+    /// Returns the bytes to sign.
     ///
     /// # Errors
-    /// A value is outside what canonical JSON can hold.
+    /// A value cannot be represented in canonical JSON.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Unrepresentable> {
         canonical::to_bytes(self)
     }
 }
 
-/// A move as it is kept.
+/// A move with its signature.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// What happened.
+    /// The move, which is signed.
     pub entry: Move,
-    /// Who vouches for it, armored.
+    /// Armored SSHSIG of the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
 
 impl Entry {
-    /// SHA-256 of its canonical bytes.
+    /// Returns the SHA-256 of the entry in canonical JSON.
     ///
     /// # Errors
-    /// A value is outside what canonical JSON can hold.
+    /// A value cannot be represented in canonical JSON.
     pub fn digest(&self) -> Result<Digest, Unrepresentable> {
         canonical::to_bytes(self).map(|bytes| Digest::of(&bytes))
     }
 }
 
-/// All moves of a channel.
+/// History of a channel.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
-    /// Always [`SCHEMA`].
+    /// Name and version of the format, always [`SCHEMA`].
     pub schema: String,
-    /// The first one first.
+    /// All moves, oldest first.
     pub moves: Vec<Entry>,
-    /// The digest of the last one.
+    /// Digest of the last entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Digest>,
 }
 
-/// What is wrong with a channel's file.
+/// Reason why a channel file is refused.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum ChannelError {
-    /// It cannot be read.
-    #[error("it has no form of a channel")]
+    #[error("it is not a channel")]
     Form(#[source] serde_json::Error),
-    /// A newer karat wrote it.
-    #[error("its form is {0:?}, which this karat does not know")]
+    #[error("it has the schema {0:?}, which this karat does not support")]
     #[diagnostic(help("use the karat that wrote it, or a newer one"))]
     Schema(String),
-    /// It is written otherwise than karat writes it.
     #[error("it is not in canonical form")]
     NotCanonical,
-    /// A move does not follow from the one before.
     #[error("move {number} {problem}")]
-    Broken {
-        /// Which.
-        number: u64,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A value that cannot be written.
+    Broken { number: u64, problem: &'static str },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
@@ -194,10 +187,10 @@ impl Default for Channel {
 }
 
 impl Channel {
-    /// Reads the file of a channel, and checks that every move follows from the one before.
+    /// Parses a channel file and verifies the chain of moves.
     ///
     /// # Errors
-    /// See [`ChannelError`].
+    /// The file is malformed, the chain is broken, or it is that of another channel.
     pub fn from_bytes(bytes: &[u8], name: &ChannelName) -> Result<Self, ChannelError> {
         let channel: Self = serde_json::from_slice(bytes).map_err(ChannelError::Form)?;
         if channel.schema != SCHEMA {
@@ -206,51 +199,50 @@ impl Channel {
         if canonical::to_bytes(&channel)? != bytes {
             return Err(ChannelError::NotCanonical);
         }
-        let mut before: Option<(Digest, ManifestId)> = None;
-        for (at, kept) in channel.moves.iter().enumerate() {
-            let number = at as u64 + 1;
-            let broken = |problem| Err(ChannelError::Broken { number, problem });
-            let entry = &kept.entry;
+        let mut chain = HashChain::default();
+        let mut previous = None;
+        for kept in &channel.moves {
+            let (entry, number) = (&kept.entry, chain.next_number());
+            let broken = |problem| ChannelError::Broken { number, problem };
             if entry.channel != *name {
-                return broken("is another channel's");
+                return Err(broken("belongs to another channel"));
             }
-            if entry.number != number {
-                return broken("has another number");
+            chain
+                .push(entry.number, entry.before, kept.digest()?)
+                .map_err(broken)?;
+            if entry.previous != previous {
+                return Err(broken("does not start where the one before ended"));
             }
-            if entry.before != before.map(|(digest, _)| digest)
-                || entry.previous != before.map(|(_, manifest)| manifest)
-            {
-                return broken("does not follow from the one before");
-            }
-            before = Some((kept.digest()?, entry.manifest));
+            previous = Some(entry.manifest);
         }
-        let number = channel.moves.len() as u64;
-        if channel.last != before.map(|(digest, _)| digest) {
-            let problem = "is not as it was recorded";
-            return Err(ChannelError::Broken { number, problem });
+        if channel.last != chain.last() {
+            return Err(ChannelError::Broken {
+                number: channel.number(),
+                problem: "does not match the digest of the last move",
+            });
         }
         Ok(channel)
     }
 
-    /// The last move; `None` before the first.
+    /// Returns the last move.
     #[must_use]
     pub fn head(&self) -> Option<&Move> {
         self.moves.last().map(|kept| &kept.entry)
     }
 
-    /// How many moves there were.
+    /// Returns the number of moves.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.moves.len() as u64
     }
 
-    /// Whether it ever pointed to a manifest.
+    /// Returns whether the channel ever pointed at a manifest.
     #[must_use]
     pub fn had(&self, id: ManifestId) -> bool {
         self.moves.iter().any(|kept| kept.entry.manifest == id)
     }
 
-    /// The move that comes next.
+    /// Returns the next move. The caller fills in `by` and `reason`.
     #[must_use]
     pub fn next(&self, name: &ChannelName, direction: Direction, manifest: ManifestId) -> Move {
         Move {
@@ -266,25 +258,24 @@ impl Channel {
         }
     }
 
-    /// Adds a move.
+    /// Appends a move.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// A value cannot be represented in canonical JSON.
     pub fn push(&mut self, kept: Entry) -> Result<(), Unrepresentable> {
         self.last = Some(kept.digest()?);
         self.moves.push(kept);
         Ok(())
     }
 
-    /// Manifests that it went forward over and did not leave by going back, the oldest first; the last one is where it
-    /// points now.
+    /// Returns the promoted manifests that were not rolled back, oldest first. The last one is the current target.
     #[must_use]
     pub fn line(&self) -> Vec<ManifestId> {
         let mut line: Vec<ManifestId> = Vec::new();
         for kept in &self.moves {
             let id = kept.entry.manifest;
             if kept.entry.direction == Direction::Rollback
-                && let Some(at) = line.iter().position(|it| *it == id)
+                && let Some(at) = line.iter().position(|earlier| *earlier == id)
             {
                 line.truncate(at);
             }
@@ -344,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn going_back_leaves_what_it_goes_back_from() {
+    fn a_rollback_drops_the_manifests_after_its_target() {
         for (moves, line) in [
             ("", ""),
             ("a", "a"),
@@ -362,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_changed_in_the_file_is_noticed() {
+    fn a_changed_byte_or_a_removed_move_is_noticed() {
         let name: ChannelName = "web/stable".parse().unwrap();
         let bytes = canonical::to_bytes(&channel("a b <a")).unwrap();
         assert_eq!(Channel::from_bytes(&bytes, &name).unwrap().number(), 3);

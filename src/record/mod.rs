@@ -4,6 +4,8 @@ pub(crate) mod attestation;
 pub(crate) mod audit;
 pub mod canonical;
 pub mod channel;
+pub(crate) mod directory_listing;
+pub(crate) mod hash_chain;
 pub mod lock;
 pub mod manifest;
 pub mod severity;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::packages::unpack;
 use super::{ArchiveError, below, state};
 use crate::distro::debian::index::{self, Newest};
-use crate::distro::debian::release::{Listed, Release};
+use crate::distro::debian::release::{ListedFile, Release};
 use crate::fetch::Cache;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
@@ -38,7 +38,7 @@ pub(super) async fn offered(
             .await
             .map_err(ArchiveError::unpack(archive, &listed.path))?;
         for ((name, architecture), version) in &found {
-            index::keep(&mut offered, (name, architecture), version);
+            index::record_version(&mut offered, (name, architecture), version);
         }
     }
     Ok(offered)
@@ -71,8 +71,8 @@ fn used_indices<'r>(
     release: &'r Release,
     archive: &Archive,
     architectures: &BTreeSet<String>,
-) -> Vec<&'r Listed> {
-    let is_used = |listed: &&Listed| {
+) -> Vec<&'r ListedFile> {
+    let is_used = |listed: &&ListedFile| {
         let component = listed.path.split("/binary-").next().unwrap_or_default();
         // A source may write `updates/main` where the release has `main`, as in Debian's security archive.
         archive.components.is_empty()
@@ -97,7 +97,7 @@ fn used_indices<'r>(
 /// Fetches an index, by digest if its name fails: an archive may replace its indices meanwhile, and many keep the old
 /// ones for a while.
 async fn fetch(
-    listed: &Listed,
+    listed: &ListedFile,
     release: &Release,
     archive: &Archive,
     cache: &Cache,
@@ -123,7 +123,7 @@ async fn fetch(
 
 async fn search(
     path: PathBuf,
-    listed: &Listed,
+    listed: &ListedFile,
     locked: &Arc<Locked>,
     not_automatic: bool,
 ) -> io::Result<Newest> {

@@ -41,7 +41,8 @@ pub struct Finding {
     /// Observation that shows the problem, without secrets.
     pub evidence: String,
     /// Advice to fix the problem.
-    pub mend: String,
+    #[serde(rename = "mend")]
+    pub fix: String,
     /// Template lines that accept the finding.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub accept: String,
@@ -70,7 +71,7 @@ impl Finding {
             advisories: Vec::new(),
             state: None,
             evidence: String::new(),
-            mend: String::new(),
+            fix: String::new(),
             accept: String::new(),
         }
     }

@@ -83,7 +83,7 @@ impl<'a> Root<'a> {
     pub fn content(&self, path: &[u8], file: &File, max_bytes: u64) -> Result<Vec<u8>, ScanError> {
         let size = file.content.size();
         let too_large = || ScanError::TooLarge {
-            path: shown(path),
+            path: display_path(path),
             size,
         };
         if size > max_bytes {
@@ -129,7 +129,7 @@ impl<'a> Root<'a> {
 }
 
 /// Converts a path of an image for messages.
-pub fn shown(path: &[u8]) -> PathBuf {
+pub fn display_path(path: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(path))
 }
 

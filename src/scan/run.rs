@@ -55,16 +55,16 @@ impl Check {
 }
 
 /// Inputs of the build that made an image.
-pub(crate) struct Origin {
+pub(crate) struct BuildOrigin {
     pub base: Opened,
     pub lock: Lock,
     /// All other inputs of the manifest.
     pub inputs: Inputs,
-    /// [Listings](crate::pipeline::manifest_inputs::listing) of input directories, by digest.
+    /// [Listings](crate::record::directory_listing) of input directories, by digest.
     pub listings: HashMap<Digest, Vec<u8>>,
 }
 
-impl Origin {
+impl BuildOrigin {
     /// Returns the destination and listing of every input directory.
     fn directories(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let steps = self.inputs.steps.iter();
@@ -91,7 +91,7 @@ impl Origin {
 }
 
 /// Checks to run, and their inputs.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct ScanRequest<'a> {
     /// Checks to skip, with the reasons.
     pub left_out: Vec<LeftOut>,
     /// Vulnerability database; required unless that check is skipped.
@@ -99,7 +99,7 @@ pub(crate) struct Wanted<'a> {
     /// Options of the vulnerability check.
     pub options: Options,
     /// Build inputs; required unless the check for undeclared content is skipped.
-    pub origin: Option<&'a Origin>,
+    pub origin: Option<&'a BuildOrigin>,
     /// Values of the template's secrets.
     pub values: &'a Secrets,
 }
@@ -116,7 +116,7 @@ pub struct Contents {
 
 /// Result of a scan before a policy judges the findings.
 #[derive(Clone, Debug)]
-pub(crate) struct Scanned {
+pub(crate) struct ScanResult {
     /// Installed packages and their licences.
     pub contents: Contents,
     /// Findings of all checks.
@@ -125,29 +125,31 @@ pub(crate) struct Scanned {
     pub left_out: Vec<LeftOut>,
 }
 
-impl Wanted<'_> {
-    fn wants(&self, check: Check) -> bool {
+impl ScanRequest<'_> {
+    fn includes(&self, check: Check) -> bool {
         !self.left_out.iter().any(|skipped| skipped.check == check)
     }
 }
 
-/// Runs the wanted checks on an opened system.
-pub(crate) fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
+/// Runs the requested checks on an opened system.
+pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     let root = opened.root();
     let of_files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
     let verify = || {
-        if of_files.iter().any(|check| wanted.wants(*check)) {
+        if of_files.iter().any(|check| request.includes(*check)) {
             integrity::verify(&root)
         } else {
             Ok(Packaged::default())
         }
     };
     // Hashing files takes longest; checks that do not depend on it run meanwhile.
-    let (packaged, read) = rayon::join(verify, || read(&root, &wanted));
+    let (packaged, read) = rayon::join(verify, || read(&root, &request));
     let (contents, mut findings) = read?;
     let packaged = packaged?;
-    let origin = wanted.origin.filter(|_| wanted.wants(Check::Undeclared));
-    if origin.is_none() && wanted.wants(Check::Hygiene) {
+    let origin = request
+        .origin
+        .filter(|_| request.includes(Check::Undeclared));
+    if origin.is_none() && request.includes(Check::Hygiene) {
         findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
     }
     let (undeclared, secrets) = rayon::join(
@@ -155,14 +157,14 @@ pub(crate) fn scan(opened: &Opened, wanted: Wanted<'_>) -> Result<Scanned, ScanE
             let compared = origin.map(|origin| undeclared_findings(&root, &packaged, origin));
             compared.unwrap_or(Ok(Vec::new()))
         },
-        || secret_findings(opened, &packaged, &wanted),
+        || secret_findings(opened, &packaged, &request),
     );
     findings.extend(of_kind(Kind::Undeclared, undeclared?));
     findings.extend(secrets?);
-    Ok(Scanned {
+    Ok(ScanResult {
         contents,
         findings,
-        left_out: wanted.left_out,
+        left_out: request.left_out,
     })
 }
 
@@ -173,11 +175,11 @@ fn of_kind(kind: Kind, found: Vec<Finding>) -> impl Iterator<Item = (Kind, Findi
 /// Reads the installed packages and runs the checks that need no file checksums.
 fn read(
     root: &Root<'_>,
-    wanted: &Wanted<'_>,
+    request: &ScanRequest<'_>,
 ) -> Result<(Contents, Vec<(Kind, Finding)>), ScanError> {
     let inventory = inventory::read(root)?;
-    let mut findings = vulnerabilities(&inventory, wanted)?;
-    if wanted.wants(Check::Hygiene) {
+    let mut findings = vulnerabilities(&inventory, request)?;
+    if request.includes(Check::Hygiene) {
         findings.extend(of_kind(Kind::Hygiene, hygiene::check(root)?));
     }
     let licenses = licenses::read(root, &inventory)?;
@@ -191,7 +193,7 @@ fn read(
 fn undeclared_findings(
     root: &Root<'_>,
     packaged: &Packaged,
-    origin: &Origin,
+    origin: &BuildOrigin,
 ) -> Result<Vec<Finding>, ScanError> {
     let now = ObservedState::collect(root, packaged)?;
     let declared = origin.declared(&now)?;
@@ -201,15 +203,15 @@ fn undeclared_findings(
 fn secret_findings(
     opened: &Opened,
     packaged: &Packaged,
-    wanted: &Wanted<'_>,
+    request: &ScanRequest<'_>,
 ) -> Result<Vec<(Kind, Finding)>, ScanError> {
-    if !wanted.wants(Check::Secrets) {
+    if !request.includes(Check::Secrets) {
         return Ok(Vec::new());
     }
     let root = opened.root();
     let mut found = secrets::search_files(&root, &packaged.identical)?;
     if let Some(disk) = opened.disk() {
-        found.extend(secrets::search_disk(&root, disk, wanted.values)?);
+        found.extend(secrets::search_disk(&root, disk, request.values)?);
     }
     // The check also reports files that it could not search; those are no secrets.
     let kind = |finding: &Finding| match finding.check.as_ref() {
@@ -221,21 +223,24 @@ fn secret_findings(
 }
 
 /// Checks the stored contents of an image. Without the image, only vulnerabilities can be found.
-pub(crate) fn scan_contents(contents: Contents, wanted: Wanted<'_>) -> Result<Scanned, ScanError> {
-    Ok(Scanned {
-        findings: vulnerabilities(&contents.inventory, &wanted)?,
+pub(crate) fn scan_contents(
+    contents: Contents,
+    request: ScanRequest<'_>,
+) -> Result<ScanResult, ScanError> {
+    Ok(ScanResult {
+        findings: vulnerabilities(&contents.inventory, &request)?,
         contents,
-        left_out: wanted.left_out,
+        left_out: request.left_out,
     })
 }
 
 fn vulnerabilities(
     inventory: &Inventory,
-    wanted: &Wanted<'_>,
+    request: &ScanRequest<'_>,
 ) -> Result<Vec<(Kind, Finding)>, ScanError> {
-    match wanted.database {
-        Some(database) if wanted.wants(Check::Vulnerabilities) => {
-            let found = vulnerability::check(inventory, database, &wanted.options)?;
+    match request.database {
+        Some(database) if request.includes(Check::Vulnerabilities) => {
+            let found = vulnerability::check(inventory, database, &request.options)?;
             Ok(of_kind(Kind::Vulnerability, found).collect())
         }
         _ => Ok(Vec::new()),

@@ -1,61 +1,57 @@
-//! Attestations: kept beside a manifest, since they are made later and by others. Whose signatures count is not asked here.
+//! Attestations. They are sidecars because they are added later. This module does not decide whose signatures are trusted.
 
 use std::path::PathBuf;
 
-use super::sidecar::add_beside;
-use super::{Store, StoreError, Writing, entries, intact, name_of};
+use super::layout::{entries, parse_stem, read_verified};
+use super::predicate::{REVOCATION, Revocation};
+use super::sidecar::add_sidecar;
+use super::{Store, StoreError, Writing};
 use crate::digest::Digest;
 use crate::record::attestation::{AttestError, Envelope, Statement};
 use crate::record::audit::{About, Event};
 use crate::record::canonical;
 use crate::record::manifest::ManifestId;
-use crate::store::predicate::{REVOCATION, Revocation};
 
-/// An attestation as it is stored.
+/// An attestation and the file it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attestation {
-    /// Where it is.
     pub path: PathBuf,
-    /// With signatures.
+    /// The statement with its signatures.
     pub envelope: Envelope,
-    /// What it says.
     pub statement: Statement,
 }
 
-/// Why nothing may be done with an image.
+/// A revoked image and the reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Revoked {
-    /// The image.
     pub id: ManifestId,
-    /// What was said.
     pub revocation: Revocation,
 }
 
 impl Store {
-    /// The attestations of a manifest, in order of their digests.
+    /// Returns the attestations of a manifest, in order of their digests. Fails if one is about another manifest.
     ///
     /// # Errors
-    /// One cannot be read, was tampered with, or is about something else.
+    /// An attestation is damaged, or is about another manifest.
     pub fn attestations_of(&self, id: ManifestId) -> Result<Vec<Attestation>, StoreError> {
         let mut attestations = Vec::new();
         for path in entries(&self.attestations().join(id.to_string()))? {
-            if name_of::<ManifestId>(&path, "json").is_none() {
+            if parse_stem::<ManifestId>(&path, "json").is_none() {
                 continue;
             }
-            let bytes = intact(&path)?;
-            let read = Envelope::from_bytes(&bytes).and_then(|(envelope, statement)| {
-                if statement.is_about(id) {
-                    Ok((envelope, statement))
-                } else {
-                    Err(AttestError::Elsewhere)
+            let bytes = read_verified(&path)?;
+            match Envelope::from_bytes(&bytes) {
+                Ok((envelope, statement)) if statement.is_about(id) => {
+                    attestations.push(Attestation {
+                        path,
+                        envelope,
+                        statement,
+                    });
                 }
-            });
-            match read {
-                Ok((envelope, statement)) => attestations.push(Attestation {
-                    path,
-                    envelope,
-                    statement,
-                }),
+                Ok(_) => {
+                    let source = AttestError::Elsewhere;
+                    return Err(StoreError::Attestation { path, source });
+                }
                 Err(source) => return Err(StoreError::Attestation { path, source }),
             }
         }
@@ -63,14 +59,14 @@ impl Store {
         Ok(attestations)
     }
 
-    /// Why an image is forbidden: the first thing that anybody said. `None` when it is not.
+    /// Returns the first revocation of an image; `None` if it is not revoked.
     ///
-    /// Whoever said it need not be trusted: to refuse an image by mistake is the lesser harm.
+    /// The revocation counts even if its signer is not trusted: to refuse an image by mistake is the lesser harm.
     ///
     /// # Errors
-    /// Attestations of it cannot be read.
+    /// An attestation is damaged.
     pub fn revoked(&self, id: ManifestId) -> Result<Option<Revoked>, StoreError> {
-        let mut said = Vec::new();
+        let mut revocations = Vec::new();
         for Attestation {
             path, statement, ..
         } in self.attestations_of(id)?
@@ -81,46 +77,36 @@ impl Store {
                         let source = AttestError::Form(error);
                         StoreError::Attestation { path, source }
                     })?;
-                // It is shown on terminals, whoever wrote it.
+                // The texts are untrusted, and are shown on a terminal.
                 for text in [&mut revocation.by, &mut revocation.reason] {
                     text.retain(|letter| !letter.is_control());
                 }
-                said.push(revocation);
+                revocations.push(revocation);
             }
         }
-        said.sort_by_key(|it| it.revoked);
-        let first = said.into_iter().next();
+        revocations.sort_by_key(|revocation| revocation.revoked);
+        let first = revocations.into_iter().next();
         Ok(first.map(|revocation| Revoked { id, revocation }))
     }
 
-    /// Says no when an image is forbidden. `unless` tells how to do it all the same.
-    ///
-    /// # Errors
-    /// It is, or what was said about it cannot be read.
-    pub fn allow(&self, id: ManifestId, unless: &'static str) -> Result<(), StoreError> {
+    /// Fails if an image is revoked. `unless` is the help text: how to use the image in spite of it.
+    pub(crate) fn allow(&self, id: ManifestId, unless: &'static str) -> Result<(), StoreError> {
         match self.revoked(id)? {
             Some(revoked) => Err(StoreError::Revoked(Box::new(revoked), unless)),
             None => Ok(()),
         }
     }
 
-    /// Says no when a disk to build on is an image that is forbidden.
-    ///
-    /// # Errors
-    /// It is, or the store cannot be read.
-    pub fn allow_base(&self, disk: Digest, unless: &'static str) -> Result<(), StoreError> {
-        let lineage = self.lineage()?;
-        lineage
+    /// Fails if a base disk is a revoked image of this store. `unless` is as in [`Self::allow`].
+    pub(crate) fn allow_base(&self, disk: Digest, unless: &'static str) -> Result<(), StoreError> {
+        self.lineage()?
             .of_image(disk)
             .try_for_each(|id| self.allow(id, unless))
     }
 }
 
 impl Writing {
-    /// Puts a statement beside a manifest; one that is there already stays.
-    ///
-    /// # Errors
-    /// The store cannot be written.
+    /// Adds an attestation. Does nothing if the store has it already.
     pub fn add_attestation(
         &self,
         id: ManifestId,
@@ -134,20 +120,18 @@ impl Writing {
         if path.exists() {
             return Ok(());
         }
-        let is_revocation = statement.kind == REVOCATION;
-        let reason = statement.predicate["reason"].as_str();
+        let (event, subject) = if statement.kind == REVOCATION {
+            (Event::Revoke, None)
+        } else {
+            (Event::Attest, Some(statement.kind.clone()))
+        };
         let about = About {
             ids: vec![id],
-            subject: (!is_revocation).then(|| statement.kind.clone()),
+            subject,
             digest: Some(digest),
-            reason: reason.map(str::to_owned),
-        };
-        let event = if is_revocation {
-            Event::Revoke
-        } else {
-            Event::Attest
+            reason: statement.predicate["reason"].as_str().map(str::to_owned),
         };
         self.log(event, about)?;
-        add_beside(&path, &bytes)
+        add_sidecar(&path, &bytes)
     }
 }

@@ -1,22 +1,21 @@
-//! A file that is put on the disk while the rest of it is still being written: what has to be waited for at the end is little.
+//! Flushes a file in the background while it is written, so the final sync is short.
 
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-/// Bytes that are written between two of them. With 16 MiB an export takes a fifth longer.
-const STEP: u64 = 4 << 20;
+/// Bytes written between two flushes. With 16 MiB an export takes a fifth longer.
+const FLUSH_BYTES: u64 = 4 << 20;
 
-/// Syncs a file from time to time, on a thread of its own.
-pub(super) struct Behind {
+/// Flushes a file on a thread of its own.
+pub(super) struct BackgroundSync {
     sender: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
     written: u64,
 }
 
-impl Behind {
-    /// For this file.
+impl BackgroundSync {
     pub(super) fn new(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (sender, receiver) = sync_channel(1);
@@ -28,23 +27,24 @@ impl Behind {
         })
     }
 
-    /// So many bytes more were written.
+    /// Counts written bytes, and starts a flush when there are enough.
     pub(super) fn advance(&mut self, bytes: u64) {
         self.written += bytes;
-        if self.written >= STEP {
+        if self.written >= FLUSH_BYTES {
             match self.sender.try_send(()) {
                 Ok(()) => self.written = 0,
-                // It is behind as far as it may be, or has failed, which is said at the end.
+                // A flush is still running, or has failed: `finish` reports that.
                 Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
             }
         }
     }
 
-    /// Waits for it. The host tells of a failure only once, so that it must not be lost here.
+    /// Waits for the last flush. The kernel reports a write error to one sync only, so the result must not be ignored.
     pub(super) fn finish(self) -> io::Result<()> {
         drop(self.sender);
-        let joined = self.thread.join();
-        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

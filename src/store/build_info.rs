@@ -1,54 +1,52 @@
-//! What differs from run to run: when, where, how fast. Kept beside a manifest, never in it.
+//! Build records: time, host and duration of one build. They differ from build to build, so they are not part of the manifest.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::sidecar::{add_sidecar, read_sidecars};
+use super::{Store, StoreError, Writing};
+use crate::digest::Digest;
 use crate::os::user;
+use crate::record::canonical;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// Name and version of the form of records.
-pub const SCHEMA: &str = "karat.record/1";
+const SCHEMA: &str = "karat.record/1";
 
-/// How one build of a manifest went.
+/// One build of a manifest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Always [`SCHEMA`].
     pub schema: String,
-    /// The manifest that this is about.
     pub manifest: ManifestId,
-    /// When the build began.
     pub started: Timestamp,
-    /// When the image was finished.
     pub finished: Timestamp,
     /// Milliseconds for each phase.
     pub phases: BTreeMap<String, u64>,
-    /// Name of the machine that built.
+    /// Name of the machine that karat ran on.
     pub host: String,
-    /// What ran the guest's instructions: `kvm`, `tcg`.
+    /// QEMU accelerator: `kvm`, `tcg`.
     pub accelerator: String,
-    /// Version of karat.
+    /// Version of karat that made the build.
     pub karat: String,
 }
 
-/// What a build knows about its own run.
+/// Facts about a build that the builder knows and a [`Record`] keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// When it began.
+    /// Start of the build.
     pub started: Timestamp,
-    /// When the image was finished.
+    /// Time at which the image was complete.
     pub finished: Timestamp,
     /// Milliseconds for each phase.
     pub phases: BTreeMap<String, u64>,
-    /// What ran the guest's instructions: `kvm`, `tcg`.
+    /// QEMU accelerator: `kvm`, `tcg`.
     pub accelerator: String,
 }
 
 impl Record {
-    /// The record of a run on this host by this karat.
-    #[must_use]
+    /// Returns the record of a build by this karat on this host.
     pub fn new(manifest: ManifestId, run: Run) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -60,5 +58,27 @@ impl Record {
             accelerator: run.accelerator,
             karat: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+}
+
+impl Store {
+    /// Returns the build records of a manifest, oldest first.
+    ///
+    /// # Errors
+    /// A record is damaged.
+    pub fn records_of(&self, id: ManifestId) -> Result<Vec<Record>, StoreError> {
+        let records = read_sidecars(&self.records(), id, |record: &Record| record.manifest)?;
+        let mut records: Vec<_> = records.into_iter().map(|(record, _)| record).collect();
+        records.sort_by_key(|record| (record.finished, record.started));
+        Ok(records)
+    }
+}
+
+impl Writing {
+    pub(super) fn add_record(&self, record: &Record) -> Result<(), StoreError> {
+        let bytes = canonical::to_bytes(record)?;
+        let directory = self.store().records().join(record.manifest.to_string());
+        let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
+        add_sidecar(&path, &bytes)
     }
 }

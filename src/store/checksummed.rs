@@ -1,53 +1,44 @@
-//! Small files that change, and so cannot be called by their digest: they hold it beside what they say.
+//! Small files that are replaced, so they cannot be named by their digest: they contain it.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::layout::read_optional;
 use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::record::canonical;
 
-/// Others may read it.
-const MODE: u32 = 0o644;
+/// Permission bits of files that are replaced: the owner may write.
+pub(super) const REPLACEABLE: u32 = 0o644;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sealed<T> {
+struct Checksummed<T> {
     content: T,
     digest: Digest,
 }
 
-/// Reads such a file; `None` when there is none.
-///
-/// # Errors
-/// It cannot be read, or was changed.
+/// Reads a checksummed file and verifies it; `None` if it does not exist.
 pub(super) fn read<T: Serialize + DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(StoreError::io("read", path))?,
+    let Some(bytes) = read_optional(path)? else {
+        return Ok(None);
     };
-    if let Ok(sealed) = serde_json::from_slice::<Sealed<T>>(&bytes)
-        && Digest::of(&canonical::to_bytes(&sealed.content)?) == sealed.digest
-        && canonical::to_bytes(&sealed)? == bytes
+    if let Ok(file) = serde_json::from_slice::<Checksummed<T>>(&bytes)
+        && Digest::of(&canonical::to_bytes(&file.content)?) == file.digest
+        && canonical::to_bytes(&file)? == bytes
     {
-        return Ok(Some(sealed.content));
+        return Ok(Some(file.content));
     }
-    let actual = Digest::of(&bytes);
-    let path = path.to_owned();
+    let (path, actual) = (path.to_owned(), Digest::of(&bytes));
     Err(StoreError::Tampered { path, actual })
 }
 
-/// Replaces such a file whole.
-///
-/// # Errors
-/// It cannot be written.
+/// Replaces a checksummed file.
 pub(super) fn write<T: Serialize>(path: &Path, content: T) -> Result<(), StoreError> {
     let digest = Digest::of(&canonical::to_bytes(&content)?);
-    let bytes = canonical::to_bytes(&Sealed { content, digest })?;
-    atomic_file::write(path, MODE, &bytes).map_err(StoreError::io("write", path))
+    let bytes = canonical::to_bytes(&Checksummed { content, digest })?;
+    atomic_file::write(path, REPLACEABLE, &bytes).map_err(StoreError::io("write", path))
 }

@@ -1,102 +1,95 @@
-//! How an image is put together again: `images/<image>/<digest of recipe>.json`.
+//! Chunk indexes: `images/<image>/<digest of the index>.json` lists the chunks that an image is assembled from.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Store, StoreError, entries, intact};
+use super::layout::{entries, parse_stem, read_verified};
+use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::record::canonical;
 use crate::record::manifest::{ManifestError, Unrepresentable};
 
-/// Name and version of the form of recipes.
 const SCHEMA: &str = "karat.chunks/1";
-/// No chunk is longer: far more than is ever cut, and little enough for memory.
-const LONGEST: u64 = 16 << 20;
+/// Maximum length of a chunk: far above what the chunker makes, and small enough for memory.
+const MAX_CHUNK_BYTES: u64 = 16 << 20;
 
-/// The parts of an image, in order.
+/// Chunks of an image, in order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Recipe {
+pub(super) struct ChunkIndex {
     schema: String,
-    /// The image.
     pub(super) image: Digest,
-    /// Its bytes.
+    /// Size of the image in bytes.
     pub(super) size: u64,
-    /// Its parts.
     pub(super) chunks: Vec<Chunk>,
 }
 
-/// A part of an image. Written as `[digest, length, kind]`: there are thousands.
+/// A chunk of an image. Serialized as `[digest, length, kind]` because an index has thousands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(try_from = "(String, u64, u8)", into = "(String, u64, u8)")]
 pub(super) struct Chunk {
-    /// Bytes of the image.
+    /// Number of bytes in the image.
     pub(super) length: u64,
-    /// Where they are.
-    pub(super) kept: Kept,
+    pub(super) encoding: Encoding,
 }
 
-/// How a part of an image is kept.
+/// Storage form of the bytes of a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kept {
-    /// Nowhere: they are zeros.
+pub(super) enum Encoding {
+    /// All zeros: needs no blob.
     Zeros,
-    /// As this blob.
     Plain(Digest),
-    /// As this blob, which is compressed.
     Zstd(Digest),
 }
 
-/// Kinds as they are written.
+/// Kinds in the serialized form.
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 const ZEROS: u8 = 2;
 
-/// A part that is not known.
 #[derive(Debug, Error)]
-#[error("[{0:?}, {1}, {2}] is no chunk")]
-pub(super) struct NoChunk(String, u64, u8);
+#[error("[{0:?}, {1}, {2}] is not a chunk")]
+pub(super) struct InvalidChunk(String, u64, u8);
 
 impl TryFrom<(String, u64, u8)> for Chunk {
-    type Error = NoChunk;
+    type Error = InvalidChunk;
 
-    fn try_from((digest, length, kind): (String, u64, u8)) -> Result<Self, NoChunk> {
-        let kept = match (kind, digest.parse()) {
-            (ZEROS, _) if digest.is_empty() && length > 0 => Some(Kept::Zeros),
-            (PLAIN, Ok(digest)) if (1..=LONGEST).contains(&length) => Some(Kept::Plain(digest)),
-            (ZSTD, Ok(digest)) if (1..=LONGEST).contains(&length) => Some(Kept::Zstd(digest)),
-            _ => None,
+    fn try_from((digest, length, kind): (String, u64, u8)) -> Result<Self, InvalidChunk> {
+        let is_valid = (1..=MAX_CHUNK_BYTES).contains(&length);
+        let encoding = match (kind, digest.parse()) {
+            (ZEROS, _) if digest.is_empty() && length > 0 => Encoding::Zeros,
+            (PLAIN, Ok(digest)) if is_valid => Encoding::Plain(digest),
+            (ZSTD, Ok(digest)) if is_valid => Encoding::Zstd(digest),
+            _ => return Err(InvalidChunk(digest, length, kind)),
         };
-        let kept = kept.ok_or(NoChunk(digest, length, kind))?;
-        Ok(Self { length, kept })
+        Ok(Self { length, encoding })
     }
 }
 
 impl From<Chunk> for (String, u64, u8) {
     fn from(chunk: Chunk) -> Self {
-        let (digest, kind) = match chunk.kept {
-            Kept::Zeros => (String::new(), ZEROS),
-            Kept::Plain(digest) => (digest.hex(), PLAIN),
-            Kept::Zstd(digest) => (digest.hex(), ZSTD),
+        let (digest, kind) = match chunk.encoding {
+            Encoding::Zeros => (String::new(), ZEROS),
+            Encoding::Plain(digest) => (digest.hex(), PLAIN),
+            Encoding::Zstd(digest) => (digest.hex(), ZSTD),
         };
         (digest, chunk.length, kind)
     }
 }
 
 impl Chunk {
-    /// The blob that it needs.
+    /// Returns the blob that holds the chunk.
     pub(super) fn blob(&self) -> Option<Digest> {
-        match self.kept {
-            Kept::Zeros => None,
-            Kept::Plain(digest) | Kept::Zstd(digest) => Some(digest),
+        match self.encoding {
+            Encoding::Zeros => None,
+            Encoding::Plain(digest) | Encoding::Zstd(digest) => Some(digest),
         }
     }
 }
 
-impl Recipe {
-    /// The recipe of an image that has been cut.
+impl ChunkIndex {
     pub(super) fn new(image: Digest, size: u64, chunks: Vec<Chunk>) -> Self {
         let schema = SCHEMA.to_owned();
         Self {
@@ -107,14 +100,14 @@ impl Recipe {
         }
     }
 
-    /// Its bytes, and the file that they belong into.
+    /// Returns the path and the content of the index file.
     pub(super) fn to_file(&self, store: &Store) -> Result<(PathBuf, Vec<u8>), Unrepresentable> {
         let bytes = canonical::to_bytes(self)?;
         let name = format!("{}.json", Digest::of(&bytes).hex());
         Ok((store.recipes_of(&self.image).join(name), bytes))
     }
 
-    /// Whether all of it fits together, for this image.
+    /// Returns whether the index is consistent and belongs to `image`.
     fn is_of(&self, image: &Digest) -> bool {
         let lengths = self.chunks.iter().map(|chunk| chunk.length);
         let size = lengths.fold(0, u64::saturating_add);
@@ -123,28 +116,19 @@ impl Recipe {
 }
 
 impl Store {
-    /// Where recipes are, in a directory for each image.
-    pub(super) fn images_directory(&self) -> PathBuf {
-        self.root().join("images")
-    }
-
-    pub(super) fn recipes_of(&self, image: &Digest) -> PathBuf {
-        self.images_directory().join(image.hex())
-    }
-
-    /// Every recipe of an image that has its name, in the order of their names; what is wrong with the others.
-    pub(super) fn recipes(
+    /// Reads the chunk indexes of an image, in order of their names. Each may fail on its own.
+    pub(super) fn chunk_indexes(
         &self,
         image: &Digest,
-    ) -> Result<Vec<Result<Recipe, StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<ChunkIndex, StoreError>>, StoreError> {
         let mut paths = entries(&self.recipes_of(image))?;
-        paths.retain(|path| super::name_of::<Digest>(path, "json").is_some());
+        paths.retain(|path| parse_stem::<Digest>(path, "json").is_some());
         paths.sort();
         let read = |path: PathBuf| {
-            let bytes = intact(&path)?;
-            match serde_json::from_slice::<Recipe>(&bytes) {
-                Ok(recipe) if recipe.is_of(image) => Ok(recipe),
-                // A sound recipe of another image, moved here, would pass that one off as this one.
+            let bytes = read_verified(&path)?;
+            match serde_json::from_slice::<ChunkIndex>(&bytes) {
+                Ok(index) if index.is_of(image) => Ok(index),
+                // A valid index that was moved here from another image would substitute that image for this one.
                 Ok(_) => {
                     let actual = Digest::of(&bytes);
                     Err(StoreError::Tampered { path, actual })
@@ -164,16 +148,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recipe_is_compact_and_read_back() {
+    fn a_chunk_index_is_compact_and_read_back() {
         let digest = Digest::of(b"x");
-        let chunk = |length, kept| Chunk { length, kept };
+        let chunk = |length, encoding| Chunk { length, encoding };
         let chunks = vec![
-            chunk(65_536, Kept::Zstd(digest)),
-            chunk(7, Kept::Plain(digest)),
-            chunk(1 << 40, Kept::Zeros),
+            chunk(65_536, Encoding::Zstd(digest)),
+            chunk(7, Encoding::Plain(digest)),
+            chunk(1 << 40, Encoding::Zeros),
         ];
-        let recipe = Recipe::new(digest, (1 << 40) + 65_543, chunks);
-        let bytes = canonical::to_bytes(&recipe).unwrap();
+        let index = ChunkIndex::new(digest, (1 << 40) + 65_543, chunks);
+        let bytes = canonical::to_bytes(&index).unwrap();
         let hex = digest.hex();
         assert_eq!(
             String::from_utf8_lossy(&bytes),
@@ -181,13 +165,13 @@ mod tests {
                 r#"{{"chunks":[["{hex}",65536,1],["{hex}",7,0],["",1099511627776,2]],"image":"sha256:{hex}","schema":"karat.chunks/1","size":1099511693319}}"#
             )
         );
-        let back: Recipe = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(back, recipe);
+        let back: ChunkIndex = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(back, index);
         assert!(back.is_of(&digest) && !back.is_of(&Digest::of(b"y")));
     }
 
     #[test]
-    fn what_is_no_chunk_is_refused() {
+    fn an_invalid_chunk_is_refused() {
         let hex = Digest::of(b"x").hex();
         for (text, good) in [
             (format!(r#"["{hex}", 1, 0]"#), true),

@@ -1,8 +1,8 @@
-//! An image's parts, read ahead by several threads and taken in order.
+//! Reads the segments of an image on several threads, and delivers them in order.
 //!
-//! Every byte of them is compared once: a chunk that is kept as it is with the digest of the image that it is a part of, a
-//! compressed one with its own. Hashing everything twice would take longer than writing it. When the image is not what it
-//! must be, a second look at every chunk says which one is to blame.
+//! Every byte is verified once: an uncompressed chunk as part of the digest of the image, a compressed one by its own digest.
+//! Hashing everything twice would take longer than writing it. If the image does not have its digest, a second pass verifies
+//! each chunk to find the damaged one.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -11,32 +11,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use sha2::{Digest as _, Sha256};
 use zstd::bulk::Decompressor;
 
-use super::chunk_index::{Chunk, Kept};
+use super::chunk_index::{Chunk, Encoding};
 use super::image::Image;
 use super::{Blob, StoreError};
 use crate::digest::Digest;
-use crate::os::hash_stream::{Sparse, Stop};
+use crate::os::hash_stream::{Sparse, Stop, StreamHash};
 
-/// Parts that a thread may have ready before they are taken: a few MiB at most.
-const READY: usize = 8;
-/// Zeros that are given at once.
+/// Segments that a thread may read ahead: a few MiB at most.
+const READ_AHEAD: usize = 8;
+/// Zeros that are delivered at once.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
-/// A part of an image, and where it is.
+/// A segment of an image, and where its bytes are.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Part {
-    /// So many zeros.
+pub(super) enum Segment {
+    /// A number of zero bytes.
     Zeros(u64),
-    /// A chunk.
     Chunk(Chunk),
-    /// From this offset on, so many bytes of a blob that is all of the image.
+    /// Offset and length in the blob that is the whole image.
     Range(u64, u64),
 }
 
-impl Part {
+impl Segment {
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Zeros(length) | Self::Range(_, length) => *length,
@@ -45,17 +43,17 @@ impl Part {
     }
 }
 
-/// The bytes of a part.
+/// The bytes of a segment. A run of zeros may be larger than memory.
 #[derive(Clone)]
 enum Bytes {
     Zeros(u64),
-    Here(Arc<Vec<u8>>),
+    Loaded(Arc<Vec<u8>>),
 }
 
 impl Bytes {
-    fn each<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn try_for_each<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         match self {
-            Self::Here(bytes) => take(bytes),
+            Self::Loaded(bytes) => take(bytes),
             Self::Zeros(length) => {
                 let mut left = *length;
                 while left > 0 {
@@ -71,99 +69,105 @@ impl Bytes {
 }
 
 impl Image {
-    /// Gives its bytes to `sink`, in order, and compares every chunk and the whole with their digests.
-    ///
-    /// # Errors
-    /// A part of it is missing or was changed, `sink` failed, or the work was told to stop.
+    /// Writes the bytes of the image to `sink`, in order, and verifies them. The bytes are not to be used if this fails.
     pub fn read(
         &self,
         stop: &Stop,
         mut sink: impl FnMut(&[u8]) -> Result<(), StoreError>,
     ) -> Result<Blob, StoreError> {
-        let parts = self.parts();
+        let segments = self.segments();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.clamp(1, parts.len().max(1));
-        let stopped = || stop.check().map_err(StoreError::io("read", &self.place()));
+        let threads = threads.clamp(1, segments.len().max(1));
+        let check_stop = || {
+            stop.check()
+                .map_err(StoreError::io("read", &self.location()))
+        };
         let actual = std::thread::scope(|scope| {
             let mut ahead = Vec::with_capacity(threads);
             for own in 0..threads {
-                let (sender, receiver) = sync_channel(READY);
+                let (sender, receiver) = sync_channel(READ_AHEAD);
                 ahead.push(receiver);
-                let own = parts.iter().skip(own).step_by(threads);
+                let own = segments.iter().skip(own).step_by(threads);
                 scope.spawn(move || self.read_ahead(own, &sender));
             }
-            // On a thread of its own: hashing and writing take about as long as each other.
-            let (to_hash, hashed) = sync_channel(READY);
+            // Hashing has a thread of its own because it takes about as long as writing.
+            let (to_hash, hashed) = sync_channel(READ_AHEAD);
             let hashing = scope.spawn(move || hash(&hashed));
-            for number in 0..parts.len() {
-                stopped()?;
+            for number in 0..segments.len() {
+                check_stop()?;
                 // A thread that ends without a result has panicked, and the scope panics with it.
                 let Ok(read) = ahead[number % threads].recv() else {
                     break;
                 };
                 let bytes: Bytes = read?;
-                // It hashes until there is nothing more.
+                // The hashing thread receives until the sender is dropped.
                 let _sent = to_hash.send(bytes.clone());
-                bytes.each(|bytes| {
-                    stopped()?;
+                bytes.try_for_each(|bytes| {
+                    check_stop()?;
                     sink(bytes)
                 })?;
             }
             drop(to_hash);
-            let joined = hashing.join();
-            let joined = joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok::<_, StoreError>(joined)
+            let digest = hashing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, StoreError>(digest)
         })?;
         let (digest, size) = (self.digest(), self.size());
         if actual != digest {
-            return Err(self.blame(&parts, actual));
+            return Err(self.find_damage(&segments, actual));
         }
         Ok(Blob { digest, size })
     }
 
-    /// Writes its bytes to a new, empty file, with holes where there are only zeros. `path` is for errors.
-    ///
-    /// # Errors
-    /// Those of [`Self::read`], or the file cannot be written.
+    /// Writes the image to a new, empty file, with holes for zeros. `path` is for errors.
     pub fn write_to(&self, file: &mut File, path: &Path, stop: &Stop) -> Result<Blob, StoreError> {
         let mut sparse = Sparse::new(file);
         let blob = self.read(stop, |bytes| {
-            let written = sparse.write_all(bytes);
-            written.map_err(StoreError::io("write", path))
+            sparse
+                .write_all(bytes)
+                .map_err(StoreError::io("write", path))
         })?;
         sparse.finish().map_err(StoreError::io("write", path))?;
         Ok(blob)
     }
 
-    /// Which chunk makes an image another one.
-    fn blame(&self, parts: &[Part], actual: Digest) -> StoreError {
-        let look = || {
-            let mut loader = Loader::new(self, Check::Each)?;
-            for part in parts.iter().filter(|part| matches!(part, Part::Chunk(_))) {
-                loader.load(part)?;
+    /// Verifies each chunk of an image whose digest is `actual`, and returns the error of the first damaged one.
+    fn find_damage(&self, segments: &[Segment], actual: Digest) -> StoreError {
+        let verify = || {
+            let mut loader = Loader::new(self, Verify::EachChunk)?;
+            for segment in segments {
+                if let Segment::Chunk(_) = segment {
+                    loader.load(segment)?;
+                }
             }
-            let path = self.place();
-            Err::<(), _>(StoreError::Tampered { path, actual })
+            Ok(())
         };
-        look().err().unwrap_or(StoreError::NoImage(self.digest()))
+        let path = self.location();
+        verify()
+            .err()
+            .unwrap_or(StoreError::Tampered { path, actual })
     }
 
-    fn read_ahead<'p>(
+    fn read_ahead<'s>(
         &self,
-        parts: impl Iterator<Item = &'p Part>,
+        segments: impl Iterator<Item = &'s Segment>,
         sender: &SyncSender<Result<Bytes, StoreError>>,
     ) {
-        let mut loader = match Loader::new(self, Check::Whole) {
+        let mut loader = match Loader::new(self, Verify::Image) {
             Ok(loader) => loader,
             Err(error) => {
-                let _nobody_waits = sender.send(Err(error));
+                // The receiver is gone only if another thread failed first.
+                let _ = sender.send(Err(error));
                 return;
             }
         };
-        for part in parts {
-            let bytes = match part {
-                Part::Zeros(length) => Ok(Bytes::Zeros(*length)),
-                part => loader.load(part).map(|bytes| Bytes::Here(Arc::new(bytes))),
+        for segment in segments {
+            let bytes = match segment {
+                Segment::Zeros(length) => Ok(Bytes::Zeros(*length)),
+                segment => loader
+                    .load(segment)
+                    .map(|bytes| Bytes::Loaded(Arc::new(bytes))),
             };
             let failed = bytes.is_err();
             if sender.send(bytes).is_err() || failed {
@@ -173,70 +177,71 @@ impl Image {
     }
 }
 
-fn hash(parts: &Receiver<Bytes>) -> Digest {
-    let mut hasher = Sha256::new();
-    for bytes in parts {
-        let update = |bytes: &[u8]| {
-            hasher.update(bytes);
-            Ok::<_, std::convert::Infallible>(())
-        };
-        let Ok(()) = bytes.each(update);
+fn hash(segments: &Receiver<Bytes>) -> Digest {
+    let mut hash = StreamHash::default();
+    for bytes in segments {
+        match bytes {
+            Bytes::Zeros(count) => hash.update_zeros(count),
+            Bytes::Loaded(bytes) => hash.update(&bytes),
+        }
     }
-    Digest::from_hasher(hasher)
+    hash.digest()
 }
 
-/// What the bytes of a chunk that is kept as it is are compared with.
+/// Digest that uncompressed chunks are verified by. Compressed chunks are always verified by their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Check {
-    /// Its own digest.
-    Each,
-    /// Nothing yet: the caller hashes the whole image.
-    Whole,
+pub(super) enum Verify {
+    /// The chunk's own, when it is loaded.
+    EachChunk,
+    /// The image's: the caller computes it.
+    Image,
 }
 
-/// Reads parts of one image.
+/// Loads segments of one image.
 pub(super) struct Loader<'a> {
     image: &'a Image,
-    check: Check,
+    verify: Verify,
     whole: Option<(File, PathBuf)>,
     decompressor: Decompressor<'static>,
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(image: &'a Image, check: Check) -> Result<Self, StoreError> {
+    pub(super) fn new(image: &'a Image, verify: Verify) -> Result<Self, StoreError> {
         let open = |path: &Path| {
             let file = File::open(path).map_err(StoreError::io("read", path))?;
             Ok::<_, StoreError>((file, path.to_owned()))
         };
         Ok(Self {
             image,
-            check,
+            verify,
             whole: image.path().map(open).transpose()?,
-            decompressor: Decompressor::new().map_err(StoreError::io("unpack", &image.place()))?,
+            decompressor: Decompressor::new()
+                .map_err(StoreError::io("unpack", &image.location()))?,
         })
     }
 
-    /// The bytes of a part.
-    pub(super) fn load(&mut self, part: &Part) -> Result<Vec<u8>, StoreError> {
-        match (part, &self.whole) {
-            (Part::Chunk(chunk), _) => self.chunk(chunk),
-            (Part::Range(from, length), Some((file, path))) => {
-                let mut bytes = vec![0; index(*length)];
-                let read = file.read_exact_at(&mut bytes, *from);
-                read.map_err(StoreError::io("read", path))?;
+    pub(super) fn load(&mut self, segment: &Segment) -> Result<Vec<u8>, StoreError> {
+        match (segment, &self.whole) {
+            (Segment::Chunk(chunk), _) => self.load_chunk(chunk),
+            (Segment::Range(from, length), Some((file, path))) => {
+                let mut bytes = vec![0; memory_size(*length)];
+                file.read_exact_at(&mut bytes, *from)
+                    .map_err(StoreError::io("read", path))?;
                 Ok(bytes)
             }
-            (Part::Zeros(length) | Part::Range(_, length), _) => Ok(vec![0; index(*length)]),
+            (Segment::Zeros(length) | Segment::Range(_, length), _) => {
+                Ok(vec![0; memory_size(*length)])
+            }
         }
     }
 
-    fn chunk(&mut self, chunk: &Chunk) -> Result<Vec<u8>, StoreError> {
-        let (Kept::Plain(digest) | Kept::Zstd(digest)) = chunk.kept else {
-            return Ok(vec![0; index(chunk.length)]);
+    fn load_chunk(&mut self, chunk: &Chunk) -> Result<Vec<u8>, StoreError> {
+        let (Encoding::Plain(digest) | Encoding::Zstd(digest)) = chunk.encoding else {
+            return Ok(vec![0; memory_size(chunk.length)]);
         };
         let (path, image) = (self.image.store().blob(&digest), self.image.digest());
-        let mut stored = Vec::with_capacity(index(chunk.length) + 1);
-        // One that has grown is not read to its end: no memory would be large enough for that.
+        let mut stored = Vec::with_capacity(memory_size(chunk.length) + 1);
+        // A blob that has grown is not read to its end: it may be larger than memory.
         let mut read = || {
             File::open(&path)?
                 .take(chunk.length + 1)
@@ -248,8 +253,8 @@ impl<'a> Loader<'a> {
             }
             read => read.map_err(StoreError::io("read", &path))?,
         };
-        let is_plain = chunk.kept == Kept::Plain(digest);
-        if is_plain && self.check == Check::Whole && stored.len() as u64 == chunk.length {
+        let is_plain = chunk.encoding == Encoding::Plain(digest);
+        if is_plain && self.verify == Verify::Image && stored.len() as u64 == chunk.length {
             return Ok(stored);
         }
         let actual = Digest::of(&stored);
@@ -263,12 +268,13 @@ impl<'a> Loader<'a> {
         if is_plain {
             return Ok(stored);
         }
-        let bytes = self.decompressor.decompress(&stored, index(chunk.length));
-        bytes.map_err(StoreError::io("unpack", &path))
+        self.decompressor
+            .decompress(&stored, memory_size(chunk.length))
+            .map_err(StoreError::io("unpack", &path))
     }
 }
 
-/// What fits into memory, as a chunk does.
-fn index(length: u64) -> usize {
+/// Converts a length that fits into memory, as that of a chunk does.
+fn memory_size(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }

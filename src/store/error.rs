@@ -1,4 +1,4 @@
-//! What can go wrong with a store.
+//! Errors of the store.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,191 +13,111 @@ use crate::record::audit::AuditError;
 use crate::record::channel::{ChannelError, ChannelName, InvalidName};
 use crate::record::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
 
-/// Why the store did not do what was asked.
+/// Failure of a store operation.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum StoreError {
-    /// There is no place for a store.
-    #[error("no place for the store: neither XDG_DATA_HOME nor HOME is set")]
-    #[diagnostic(help("give one with `--store` or KARAT_STORE"))]
+    #[error("cannot locate the store: neither XDG_DATA_HOME nor HOME is set")]
+    #[diagnostic(help("give its directory with `--store` or KARAT_STORE"))]
     NoPlace,
-    /// A file or directory of the store cannot be used.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help(
         "check its permissions and free space, or use another store with `--store`"
     ))]
     Io {
-        /// What was tried.
         action: &'static str,
-        /// The file or directory.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
-    /// The text is no id.
     #[error(transparent)]
     #[diagnostic(transparent)]
     NotAnId(#[from] InvalidId),
-    /// No manifest has an id like this.
-    #[error("there is no manifest {prefix} in the store at {}", store.display())]
-    #[diagnostic(help("see `karat list` for those that there are"))]
-    Unknown {
-        /// What was given.
-        prefix: IdPrefix,
-        /// Where it was looked for.
-        store: PathBuf,
-    },
-    /// Several manifests have an id like this.
-    #[error("{prefix} may be {}", list(matches))]
+    #[error("no manifest {prefix} in the store at {}", store.display())]
+    #[diagnostic(help("`karat list` shows the manifests of the store"))]
+    Unknown { prefix: IdPrefix, store: PathBuf },
+    #[error("{prefix} is ambiguous: it may be {}", list(matches))]
     #[diagnostic(help("give more digits"))]
     Ambiguous {
-        /// What was given.
         prefix: IdPrefix,
-        /// Ids that begin like it.
         matches: Vec<ManifestId>,
     },
-    /// A file of the store is not what its name says.
-    #[error("{} was changed after it was stored: it is {actual}", path.display())]
+    #[error("{} was changed after it was stored: its digest is now {actual}", path.display())]
     #[diagnostic(help(
-        "its name is the SHA-256 of what it held; restore it from a backup, or remove it and build again"
+        "the file name is the SHA-256 of the original content; restore it from a backup, or delete it and build again"
     ))]
-    Tampered {
-        /// The file.
-        path: PathBuf,
-        /// Its digest now.
-        actual: Digest,
-    },
-    /// A file of the store is what its name says and still cannot be read.
+    Tampered { path: PathBuf, actual: Digest },
+    /// The file has the expected digest, but its content cannot be parsed.
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help("{}", mend(source)))]
+    #[diagnostic(help("{}", unreadable_help(source)))]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: ManifestError,
     },
-    /// A channel's file was changed by hand.
-    #[error("{} is not as it was recorded", path.display())]
+    #[error("channel file {} failed verification", path.display())]
     #[diagnostic(help(
-        "restore it from a backup; every move is chained to the one before, so that none can be changed"
+        "restore it from a backup; each move carries the digest of the move before, so an edit breaks the chain"
     ))]
-    Channel {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: ChannelError,
-    },
-    /// The audit log was changed by hand.
-    #[error("{} is not as it was recorded", path.display())]
+    Channel { path: PathBuf, source: ChannelError },
+    #[error("{} failed verification", path.display())]
     #[diagnostic(help(
-        "nothing is changed without a line in it: restore it from a backup, or keep it elsewhere as evidence and take it away, and a new one begins"
+        "restore it from a backup, or move it elsewhere as evidence: the next change then starts a new log"
     ))]
-    Audit {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: AuditError,
-    },
-    /// A statement is what its name says and still cannot be read.
+    Audit { path: PathBuf, source: AuditError },
     #[error("cannot read the attestation {}", path.display())]
-    #[diagnostic(help(
-        "another version of karat may have written it, or it was put there by hand"
-    ))]
-    Attestation {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: AttestError,
-    },
-    /// Somebody else moved a channel first.
-    #[error("{name} has moved meanwhile: move {number} by {by}")]
-    #[diagnostic(help("see `karat history {name}`, and decide again; nothing was changed"))]
+    #[diagnostic(help("it was written by another version of karat, or by hand"))]
+    Attestation { path: PathBuf, source: AttestError },
+    /// Another process moved the channel first.
+    #[error("channel {name} was moved meanwhile: move {number} by {by}")]
+    #[diagnostic(help("see `karat history {name}` and decide again; nothing was changed"))]
     Moved {
-        /// The channel.
         name: ChannelName,
-        /// Who.
         by: String,
-        /// The number of the move.
         number: u64,
     },
-    /// The text is no name of a channel.
     #[error(transparent)]
     #[diagnostic(transparent)]
     NotAChannel(#[from] InvalidName),
-    /// There is no such channel.
-    #[error("there is no channel {0} in the store")]
-    #[diagnostic(help(
-        "`karat promote ID {0}` makes it; see `karat history` for those that there are"
-    ))]
+    #[error("no channel {0} in the store")]
+    #[diagnostic(help("`karat promote ID {0}` creates it; `karat history` lists all channels"))]
     NoChannel(ChannelName),
-    /// Others can change the store.
-    #[error("others can write to {} (mode {mode:04o})", path.display())]
+    #[error("other users can write to {} (mode {mode:04o})", path.display())]
     #[diagnostic(help(
-        "`chmod -R go-w` the store, and think about whether somebody has changed it (`karat verify`)"
+        "run `chmod -R go-w` on the store, and check that it was not changed with `karat verify`"
     ))]
-    Writable {
-        /// The file or directory.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// It is somebody else's.
-    #[error("{} belongs to another user (number {owner})", path.display())]
+    Writable { path: PathBuf, mode: u32 },
+    #[error("{} belongs to another user (uid {owner})", path.display())]
     #[diagnostic(help("use the store as its owner, or make it yours with `chown -R`"))]
-    Foreign {
-        /// The file or directory.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
-    /// The image is forbidden.
+    Foreign { path: PathBuf, owner: u32 },
+    /// The second field tells how to proceed in spite of the revocation.
     #[error("{} was revoked by {} on {}: {}", .0.id.short(), .0.revocation.by, .0.revocation.revoked, .0.revocation.reason)]
-    #[diagnostic(help("take another image (`karat list`); {}", .1))]
+    #[diagnostic(help("choose another image (`karat list`); {}", .1))]
     Revoked(Box<Revoked>, &'static str),
-    /// A manifest names an image that is not in the store.
     #[error("the image {0} is not in the store")]
     #[diagnostic(help("build it again"))]
     NoImage(Digest),
-    /// A chunk of an image is gone.
-    #[error("{} is missing, which is a part of the image {image}", path.display())]
+    #[error("{} is missing: it is a chunk of the image {image}", path.display())]
     #[diagnostic(help("copy the file from another store that has it, or build the image again"))]
-    MissingChunk {
-        /// The image.
-        image: Digest,
-        /// The blob.
-        path: PathBuf,
-    },
-    /// A chunk of an image has other bytes.
-    #[error("{} was changed after it was stored: it is {actual}, and a part of the image {image}", path.display())]
+    MissingChunk { image: Digest, path: PathBuf },
+    #[error("{} was changed after it was stored: its digest is now {actual}, and it is a chunk of the image {image}", path.display())]
     #[diagnostic(help("copy the file from another store that has it, or build the image again"))]
     DamagedChunk {
-        /// The image.
         image: Digest,
-        /// The blob.
         path: PathBuf,
-        /// Its digest now.
         actual: Digest,
     },
-    /// Something cannot be written down.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
-    /// The file to export to cannot be written.
     #[error("cannot export to {}", path.display())]
-    #[diagnostic(help("check that its directory exists, can be written and has room"))]
-    Export {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file to export to is there already.
-    #[error("{} exists already", .0.display())]
-    #[diagnostic(help("choose another name, or replace it with `--force`"))]
+    #[diagnostic(help("check that its directory exists, is writable and has enough space"))]
+    Export { path: PathBuf, source: io::Error },
+    #[error("{} already exists", .0.display())]
+    #[diagnostic(help("choose another name, or replace the file with `--force`"))]
     Exists(PathBuf),
 }
 
 impl StoreError {
-    /// The exit code when it is not 1.
+    /// Returns the process exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -231,11 +151,12 @@ impl StoreError {
     }
 }
 
-/// A later form says itself what to do.
-fn mend(source: &ManifestError) -> String {
-    let default = "another version of karat may have written it, or it was put there by hand";
-    let help = source.help().map(|help| help.to_string());
-    help.unwrap_or_else(|| default.to_owned())
+/// Prefers the help of the source: that of a newer schema names the remedy.
+fn unreadable_help(source: &ManifestError) -> String {
+    source.help().map_or_else(
+        || "it was written by another version of karat, or by hand".to_owned(),
+        |help| help.to_string(),
+    )
 }
 
 fn list(matches: &[ManifestId]) -> String {

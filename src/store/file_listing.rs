@@ -2,21 +2,19 @@
 
 use std::io;
 
-use super::{Store, StoreError, intact};
+use super::layout::read_verified;
+use super::{Store, StoreError};
 use crate::disk::tree::Listing;
 use crate::record::manifest::Manifest;
 
 impl Store {
-    /// The list of an image's files; `None` when the image has none, or the store has it no more.
-    ///
-    /// # Errors
-    /// It cannot be read, or is not the one that the manifest names.
-    pub fn listing_of(&self, manifest: &Manifest) -> Result<Option<Listing>, StoreError> {
+    /// Returns the list of an image's files; `None` if the manifest names none, or the store does not have it.
+    pub(crate) fn listing_of(&self, manifest: &Manifest) -> Result<Option<Listing>, StoreError> {
         let Some(tree) = manifest.outputs.tree else {
             return Ok(None);
         };
         let path = self.blob(&tree.listing);
-        let packed = match intact(&path) {
+        let packed = match read_verified(&path) {
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
             }

@@ -1,84 +1,69 @@
-//! Whether what is stored is what was stored: every byte is read.
+//! Full verification: every file of the store, or of one manifest, is read and compared with its digest.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{Image, Store, StoreError, entries, name_of};
+use super::layout::{entries, parse_name, parse_stem};
+use super::materials::uploads;
+use super::transaction::is_unfinished;
+use super::{Image, Store, StoreError};
 use crate::digest::Digest;
-use crate::os::atomic_file::UNFINISHED;
 use crate::os::hash_stream::{self, Stop};
-use crate::pipeline::manifest_inputs::listed;
-use crate::record::lock::Lock;
-use crate::record::manifest::{Action, Manifest, ManifestId, SourceKind};
+use crate::record::manifest::{Manifest, ManifestId};
 
-/// What was read, and what was wrong with it.
+/// Result of a verification.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Manifests.
     pub manifests: usize,
-    /// Records of builds.
+    /// Number of build records that were read.
     pub records: usize,
-    /// Results of scans.
     pub scans: usize,
-    /// Statements about manifests.
     pub attestations: usize,
-    /// Lines of the audit log.
+    /// Number of lines of the audit log.
     pub lines: usize,
-    /// Moves of channels.
+    /// Number of moves of channels.
     pub moves: usize,
-    /// Blobs that were hashed.
+    /// Number of blobs that were hashed.
     pub blobs: usize,
-    /// Their bytes.
+    /// Bytes that were hashed.
     pub bytes: u64,
-    /// What an image was made from and is not here: only a rebuild needs it. Empty for a check of the whole store.
+    /// Materials that are not in the store: only a rebuild needs them. Empty for a check of the whole store.
     pub missing: Vec<(String, Digest)>,
-    /// What is wrong.
     pub faults: Vec<Fault>,
 }
 
-/// Something that is not as it was stored.
+/// A file that failed verification.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum Fault {
-    /// A file has other bytes, or cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
-    /// A blob is missing.
     #[error("{what} is not in the store: {digest}")]
     #[diagnostic(help("copy the blob from another store that has it, or build again"))]
-    Missing {
-        /// What it is.
-        what: String,
-        /// Its digest.
-        digest: Digest,
-    },
-    /// A blob has another size than the manifest says.
-    #[error("{} has {actual} bytes, and the manifest says {expected}", path.display())]
+    Missing { what: String, digest: Digest },
+    #[error("{} has {actual} bytes, but the manifest says {expected}", path.display())]
     #[diagnostic(help("copy the blob from another store that has it, or build again"))]
     Size {
-        /// The blob.
         path: PathBuf,
-        /// Its size.
         actual: u64,
-        /// What it should be.
         expected: u64,
     },
-    /// There is a file that nothing stores.
-    #[error("{} is no file of a store", .0.display())]
-    #[diagnostic(help("move it away; somebody has put it there by hand"))]
+    #[error("{} does not belong to the store", .0.display())]
+    #[diagnostic(help("karat did not write it; move it elsewhere"))]
     Stranger(PathBuf),
 }
 
 impl Store {
-    /// Reads a manifest and everything that it refers to.
+    /// Verifies a manifest and everything that it refers to. Problems are in the result.
     ///
     /// # Errors
-    /// The work was told to stop. What is wrong with the store is in the result.
+    /// The work was stopped.
     pub fn check_one(
         &self,
         id: ManifestId,
@@ -87,64 +72,42 @@ impl Store {
     ) -> io::Result<Checked> {
         let mut check = Check::new(self, stop, progress);
         let Some(manifest) = check.manifest(id) else {
-            return Ok(check.checked);
+            return Ok(check.result);
         };
         let image = &manifest.outputs.image;
         check.image(&image.digest, image.size)?;
-        check.beside(id);
+        check.sidecars(id);
         check.audit();
         check.tombstones();
         for (what, digest) in self.materials(&manifest) {
             check.blob(&what, &digest, Need::Rebuild)?;
         }
-        // Some of these were downloaded and are blobs, some were in the template itself.
-        for digest in put_in(&manifest) {
-            check.blob("a file", &digest, Need::Never)?;
+        // Uploads that were downloaded are blobs; those that are part of the template are not.
+        for digest in uploads(&manifest) {
+            check.blob("a file", &digest, Need::Optional)?;
         }
-        Ok(check.checked)
+        Ok(check.result)
     }
 
-    /// Reads every file of the store.
+    /// Verifies every file of the store. Problems are in the result.
     ///
     /// # Errors
-    /// The work was told to stop. What is wrong with the store is in the result.
+    /// The work was stopped.
     pub fn check_all(&self, stop: &Stop, progress: &dyn Fn(u64)) -> io::Result<Checked> {
         let mut check = Check::new(self, stop, progress);
-        let mut ids = BTreeSet::new();
-        for path in check.entries(&self.manifests()) {
-            if let Some(id) = name_of::<ManifestId>(&path, "json") {
-                ids.insert(id);
-            } else {
-                check.stranger(path);
-            }
-        }
-        let removed = check.tombstones();
-        for &id in &ids {
-            if let Some(manifest) = check.manifest(id) {
-                let image = &manifest.outputs.image;
-                if removed.contains(&id) {
-                    continue;
-                }
-                if let Some(found) = check.found(&image.digest) {
-                    check.size(&found, image.size);
-                }
-            }
-        }
+        let mut ids = check.manifests();
         check.audit();
-        for directory in self.kinds() {
+        for directory in self.sidecar_directories() {
             for path in check.entries(&directory) {
-                // What a manifest is about that was never recorded is no harm, and is read all the same.
-                match path
-                    .file_name()
-                    .and_then(|name| name.to_str()?.parse().ok())
-                {
+                // A sidecar whose manifest was never recorded does no harm, and is read all the same.
+                match parse_name(&path) {
                     Some(id) => drop(ids.insert(id)),
                     None => check.stranger(path),
                 }
             }
         }
         for id in ids {
-            check.beside(id);
+            check.sidecars(id);
         }
         for directory in check.entries(&self.channels_directory()) {
             let image = directory.file_name().unwrap_or_default().to_string_lossy();
@@ -153,74 +116,35 @@ impl Store {
                 check.channel(&image, path);
             }
         }
-        check.recipes();
+        check.chunk_indexes();
         for path in check.entries(&self.blobs()) {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let digest: Option<Digest> = name.and_then(|name| name.parse().ok());
-            match digest {
+            match parse_name::<Digest>(&path) {
                 Some(digest) => check.blob("a blob", &digest, Need::Always)?,
                 None => check.stranger(path),
             }
         }
-        Ok(check.checked)
-    }
-
-    /// What an image was made from, with what each is.
-    pub(super) fn materials(&self, manifest: &Manifest) -> Vec<(String, Digest)> {
-        let (inputs, outputs) = (&manifest.inputs, &manifest.outputs);
-        let mut all = vec![("the base".to_owned(), inputs.base.digest)];
-        if let Some(lock) = inputs.lock {
-            all.push(("the lock".to_owned(), lock.digest));
-            let text = fs::read_to_string(self.blob(&lock.digest)).unwrap_or_default();
-            // One that is damaged is named by its own digest.
-            let lock = Lock::from_toml(&text, &self.blob(&lock.digest));
-            let packages = lock.map(|lock| lock.packages);
-            let packages = packages.unwrap_or_default().into_iter();
-            all.extend(packages.map(|it| (format!("the package {}", it.name), it.sha256)));
-        }
-        if let Some(tree) = outputs.tree {
-            all.push(("the list of files".to_owned(), tree.listing));
-        }
-        for (path, source) in &inputs.sources {
-            all.push((path.clone(), source.digest));
-            if source.kind == SourceKind::Directory {
-                let listing = fs::read(self.blob(&source.digest)).unwrap_or_default();
-                let files = listed(&listing).flatten();
-                let digests = files.filter_map(|it| Some((it.path, it.digest?)));
-                all.extend(
-                    digests.map(|(file, digest)| (format!("{path}/{}", file.display()), digest)),
-                );
-            }
-        }
-        all
+        Ok(check.result)
     }
 }
 
-/// The files that were put into an image.
-pub(super) fn put_in(manifest: &Manifest) -> impl Iterator<Item = Digest> {
-    let steps = manifest.inputs.steps.iter();
-    let steps = steps.filter_map(|step| match &step.action {
-        Action::File(file) => Some(file),
-        _ => None,
-    });
-    let files = manifest.inputs.files.iter().chain(steps);
-    files.map(|file| file.digest)
-}
-
-/// What cannot be done without a blob.
+/// Meaning of a missing blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Need {
+    /// The store is damaged.
     Always,
+    /// The image cannot be rebuilt, which is reported but not a fault.
     Rebuild,
-    Never,
+    /// The blob need not be in the store.
+    Optional,
 }
 
+/// State of a verification.
 struct Check<'a> {
     store: &'a Store,
     stop: &'a Stop,
     progress: &'a dyn Fn(u64),
     hashed: BTreeSet<Digest>,
-    checked: Checked,
+    result: Checked,
 }
 
 impl<'a> Check<'a> {
@@ -230,76 +154,79 @@ impl<'a> Check<'a> {
             stop,
             progress,
             hashed: BTreeSet::new(),
-            checked: Checked::default(),
+            result: Checked::default(),
         }
     }
 
     fn fault(&mut self, fault: impl Into<Fault>) {
-        self.checked.faults.push(fault.into());
+        self.result.faults.push(fault.into());
     }
 
-    /// A file that has no name of the store's; one that is just being written may have a passing one.
+    /// Records the fault of a result that is an error.
+    fn or_fault<T>(&mut self, result: Result<T, StoreError>) -> Option<T> {
+        result.map_err(|error| self.fault(error)).ok()
+    }
+
+    /// Reports a file whose name the store does not use. Another process may be writing a temporary file.
     fn stranger(&mut self, path: PathBuf) {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if !name.starts_with(UNFINISHED.as_bytes()) {
+        if !is_unfinished(&path) {
             self.fault(Fault::Stranger(path));
         }
     }
 
     fn entries(&mut self, directory: &Path) -> Vec<PathBuf> {
-        let mut found = entries(directory).unwrap_or_else(|error| {
-            self.fault(error);
-            Vec::new()
-        });
-        found.sort();
-        found
+        let mut paths = self.or_fault(entries(directory)).unwrap_or_default();
+        paths.sort();
+        paths
     }
 
     fn manifest(&mut self, id: ManifestId) -> Option<Manifest> {
-        match self.store.manifest(id) {
-            Ok(stored) => {
-                self.checked.manifests += 1;
-                Some(stored.manifest)
-            }
-            Err(error) => {
-                self.fault(error);
-                None
-            }
-        }
+        let stored = self.or_fault(self.store.manifest(id))?;
+        self.result.manifests += 1;
+        Some(stored.manifest)
     }
 
-    /// Records, scans and signatures of a manifest.
-    fn beside(&mut self, id: ManifestId) {
-        let store = self.store;
-        match store.records_of(id) {
-            Ok(records) => self.checked.records += records.len(),
-            Err(error) => self.fault(error),
-        }
-        match store.scans_of(id) {
-            Ok(scans) => {
-                self.checked.scans += scans.len();
-                for scan in scans {
-                    for digest in scan.blobs() {
-                        // Whoever is told to stop hears it at the next blob.
-                        let _ = self.blob("what a scan found", &digest, Need::Always);
-                    }
-                }
+    /// Checks all manifests, and that their images exist unless pruning removed them. Returns their ids.
+    fn manifests(&mut self) -> BTreeSet<ManifestId> {
+        let mut ids = BTreeSet::new();
+        for path in self.entries(&self.store.manifests()) {
+            match parse_stem::<ManifestId>(&path, "json") {
+                Some(id) => drop(ids.insert(id)),
+                None => self.stranger(path),
             }
-            Err(error) => self.fault(error),
         }
-        if let Err(error) = store.signatures_of(id) {
-            self.fault(error);
+        let removed = self.tombstones();
+        for &id in &ids {
+            if let Some(manifest) = self.manifest(id)
+                && !removed.contains(&id)
+                && let Some(image) = self.find_image(&manifest.outputs.image.digest)
+            {
+                self.size(&image, manifest.outputs.image.size);
+            }
         }
-        match store.attestations_of(id) {
-            Ok(attestations) => self.checked.attestations += attestations.len(),
-            Err(error) => self.fault(error),
+        ids
+    }
+
+    fn sidecars(&mut self, id: ManifestId) {
+        let store = self.store;
+        if let Some(records) = self.or_fault(store.records_of(id)) {
+            self.result.records += records.len();
         }
-        if let Err(error) = store.pins_of(id) {
-            self.fault(error);
+        for scan in self.or_fault(store.scans_of(id)).unwrap_or_default() {
+            self.result.scans += 1;
+            for digest in scan.blobs() {
+                // A stop is reported by the next blob.
+                let _ = self.blob("a scan result", &digest, Need::Always);
+            }
         }
-        for directory in store.kinds() {
+        self.or_fault(store.signatures_of(id));
+        if let Some(attestations) = self.or_fault(store.attestations_of(id)) {
+            self.result.attestations += attestations.len();
+        }
+        self.or_fault(store.pins_of(id));
+        for directory in store.sidecar_directories() {
             for path in self.entries(&directory.join(id.to_string())) {
-                let is = |extension| name_of::<ManifestId>(&path, extension).is_some();
+                let is = |extension| parse_stem::<ManifestId>(&path, extension).is_some();
                 if !is("json") && !is("sig") {
                     self.stranger(path);
                 }
@@ -307,67 +234,54 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Images whose bytes were removed by pruning, and pins.
+    /// Returns the images whose bytes were removed by pruning.
     fn tombstones(&mut self) -> BTreeSet<ManifestId> {
-        match self.store.tombstones() {
-            Ok(tombstones) => {
-                let images = tombstones.images.into_iter();
-                let removed = images.filter(|(_, mark)| mark.removed.is_some());
-                removed.map(|(id, _)| id).collect()
-            }
-            Err(error) => {
-                self.fault(error);
-                BTreeSet::new()
-            }
-        }
+        let tombstones = self.or_fault(self.store.tombstones()).unwrap_or_default();
+        let images = tombstones.images.into_iter();
+        let removed = images.filter(|(_, mark)| mark.removed.is_some());
+        removed.map(|(id, _)| id).collect()
     }
 
-    /// The log of all changes.
+    /// Checks the audit log, its checkpoint, and the state of its forwarding.
     fn audit(&mut self) {
-        match self.store.audit() {
-            Ok(log) => self.checked.lines = log.lines.len(),
-            Err(error) => self.fault(error),
+        if let Some(log) = self.or_fault(self.store.audit()) {
+            self.result.lines = log.lines.len();
         }
-        if let Err(error) = self.store.checkpoint() {
-            self.fault(error);
-        }
-        if let Err(error) = self.store.forwarded() {
-            self.fault(error);
-        }
+        self.or_fault(self.store.checkpoint());
+        self.or_fault(self.store.forwarded());
     }
 
-    /// A channel and the rules of who may move it.
+    /// Checks a file in the directory of an image's channels.
     fn channel(&mut self, image: &str, path: PathBuf) {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let channel = file.strip_suffix(".json");
         let name = channel.and_then(|channel| format!("{image}/{channel}").parse().ok());
         match name {
-            Some(name) => match self.store.channel(&name) {
-                Ok(channel) => self.checked.moves += channel.moves.len(),
-                Err(error) => self.fault(error),
-            },
+            Some(name) => {
+                if let Some(channel) = self.or_fault(self.store.channel(&name)) {
+                    self.result.moves += channel.moves.len();
+                }
+            }
             None if file.ends_with(".toml") || file.ends_with(".lock") => {}
             None => self.stranger(path),
         }
     }
 
-    /// An image with all that it is put together from.
-    fn found(&mut self, digest: &Digest) -> Option<Image> {
+    fn find_image(&mut self, digest: &Digest) -> Option<Image> {
         match self.store.image(digest) {
-            Ok(image) => return Some(image),
             Err(StoreError::NoImage(digest)) => {
                 let what = "the image".to_owned();
                 self.fault(Fault::Missing { what, digest });
+                None
             }
-            Err(error) => self.fault(error),
+            found => self.or_fault(found),
         }
-        None
     }
 
     fn size(&mut self, image: &Image, expected: u64) {
         let actual = image.size();
         if actual != expected {
-            let path = image.place();
+            let path = image.location();
             self.fault(Fault::Size {
                 path,
                 actual,
@@ -376,9 +290,9 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Puts an image together, and compares it.
+    /// Assembles an image and verifies it.
     fn image(&mut self, digest: &Digest, size: u64) -> io::Result<()> {
-        let Some(image) = self.found(digest) else {
+        let Some(image) = self.find_image(digest) else {
             return Ok(());
         };
         self.size(&image, size);
@@ -389,8 +303,8 @@ impl<'a> Check<'a> {
         });
         match read {
             Ok(read) => {
-                self.checked.blobs += blobs.len();
-                self.checked.bytes += read.size;
+                self.result.blobs += blobs.len();
+                self.result.bytes += read.size;
                 self.hashed.extend(blobs);
             }
             Err(error) => {
@@ -401,31 +315,26 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Reads every recipe. Whether blobs are what they are called is looked at once for each of them.
-    fn recipes(&mut self) {
+    /// Checks every chunk index. The chunks themselves are verified as blobs.
+    fn chunk_indexes(&mut self) {
         for directory in self.entries(&self.store.images_directory()) {
-            let name = directory.file_name().and_then(|name| name.to_str());
-            let Some(image) = name.and_then(|name| name.parse::<Digest>().ok()) else {
+            let Some(image) = parse_name::<Digest>(&directory) else {
                 self.stranger(directory);
                 continue;
             };
-            match self.store.recipes(&image) {
-                Ok(recipes) => {
-                    for error in recipes.into_iter().filter_map(Result::err) {
-                        self.fault(error);
-                    }
-                }
-                Err(error) => self.fault(error),
+            let indexes = self.or_fault(self.store.chunk_indexes(&image));
+            for error in indexes.into_iter().flatten().filter_map(Result::err) {
+                self.fault(error);
             }
             for path in self.entries(&directory) {
-                if name_of::<Digest>(&path, "json").is_none() {
+                if parse_stem::<Digest>(&path, "json").is_none() {
                     self.stranger(path);
                 }
             }
         }
     }
 
-    /// Hashes a blob, each once.
+    /// Hashes a blob, unless it was hashed before.
     fn blob(&mut self, what: &str, digest: &Digest, need: Need) -> io::Result<()> {
         if !self.hashed.insert(*digest) {
             return Ok(());
@@ -437,22 +346,22 @@ impl<'a> Check<'a> {
         };
         match read() {
             Ok((actual, size)) => {
-                self.checked.blobs += 1;
-                self.checked.bytes += size;
+                self.result.blobs += 1;
+                self.result.bytes += size;
                 if actual != *digest {
                     self.fault(StoreError::Tampered { path, actual });
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // A base can be an image of the store.
+                // A base may be an image that is stored in chunks.
                 if let Ok(image) = self.store.image(digest) {
                     return self.image(digest, image.size());
                 }
                 let (what, digest) = (what.to_owned(), *digest);
                 match need {
                     Need::Always => self.fault(Fault::Missing { what, digest }),
-                    Need::Rebuild => self.checked.missing.push((what, digest)),
-                    Need::Never => {}
+                    Need::Rebuild => self.result.missing.push((what, digest)),
+                    Need::Optional => {}
                 }
             }
             Err(error) => {

@@ -1,19 +1,20 @@
-//! An image in the store: one blob, as older versions stored it, or chunks with the recipe that puts them together.
+//! An image in the store: chunks with an index, or one blob, as older versions stored it.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::chunk_index::{Chunk, Kept};
-use super::chunk_reader::Part;
+use super::chunk_index::{Chunk, Encoding};
+use super::chunk_reader::Segment;
+use super::layout::entries;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 
-/// Bytes that are read of a whole blob at once.
-const PIECE: u64 = 1 << 18;
+/// Bytes of a whole blob that are read at once.
+const READ_BYTES: usize = 1 << 18;
 
-/// An image that can be read.
+/// An image of the store, ready to be read.
 #[derive(Clone, Debug)]
 pub struct Image {
     store: Store,
@@ -29,10 +30,11 @@ enum Form {
 }
 
 impl Store {
-    /// Finds an image. Of several recipes it takes one whose chunks are all there.
+    /// Finds an image. Of several chunk indexes it uses one whose chunks all exist. The error of an incomplete image names its
+    /// first missing or damaged file.
     ///
     /// # Errors
-    /// It is not in the store, or a part of it is missing or was changed: the first one that is, is named.
+    /// The image is not in the store, or a file of it is missing or damaged.
     pub fn image(&self, digest: &Digest) -> Result<Image, StoreError> {
         let mut problem = StoreError::NoImage(*digest);
         let image = |size, form| Image {
@@ -41,73 +43,88 @@ impl Store {
             size,
             form,
         };
-        for recipe in self.recipes(digest)?.into_iter().rev() {
-            let found = recipe.and_then(|recipe| {
-                self.present(digest, &recipe.chunks)?;
-                Ok(recipe)
+        for index in self.chunk_indexes(digest)?.into_iter().rev() {
+            let complete = index.and_then(|index| {
+                self.check_chunks_exist(digest, &index.chunks)?;
+                Ok(index)
             });
-            match found {
-                Ok(recipe) => return Ok(image(recipe.size, Form::Chunks(recipe.chunks))),
+            match complete {
+                Ok(index) => return Ok(image(index.size, Form::Chunks(index.chunks))),
                 Err(error) => problem = error,
             }
         }
         let path = self.blob(digest);
         match fs::metadata(&path) {
-            Ok(found) => Ok(image(found.len(), Form::Whole(path))),
+            Ok(metadata) => Ok(image(metadata.len(), Form::Whole(path))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
     }
 
-    /// The blobs that an image needs: its chunks by every recipe of it, or the image itself if that is one blob.
+    /// Returns the blobs of an image: the chunks of all its indexes, and the image itself if it is one blob.
     ///
     /// # Errors
-    /// The image is not in the store, or a recipe cannot be read or was changed.
-    pub fn chunks_of(&self, image: &Digest) -> Result<Vec<Digest>, StoreError> {
-        let mut needed = Vec::new();
-        if self.blob(image).exists() {
-            needed.push(*image);
-        }
-        for recipe in self.recipes(image)? {
-            needed.extend(recipe?.chunks.iter().filter_map(Chunk::blob));
-        }
-        if needed.is_empty() && self.recipes(image)?.is_empty() {
+    /// The image is not in the store, or an index of it is damaged.
+    pub fn chunks_of(&self, image: &Digest) -> Result<BTreeSet<Digest>, StoreError> {
+        let indexes = self.chunk_indexes(image)?;
+        let is_blob = self.blob(image).exists();
+        if indexes.is_empty() && !is_blob {
             return Err(StoreError::NoImage(*image));
         }
-        needed.sort_unstable();
-        needed.dedup();
-        Ok(needed)
+        let mut blobs: BTreeSet<_> = is_blob.then_some(*image).into_iter().collect();
+        for index in indexes {
+            blobs.extend(index?.chunks.iter().filter_map(Chunk::blob));
+        }
+        Ok(blobs)
     }
 
-    fn present(&self, image: &Digest, chunks: &[Chunk]) -> Result<(), StoreError> {
+    /// Like [`Self::chunks_of`]; empty if the image is not in the store.
+    pub(super) fn image_blobs(&self, image: &Digest) -> Result<BTreeSet<Digest>, StoreError> {
+        match self.chunks_of(image) {
+            Err(StoreError::NoImage(_)) => Ok(BTreeSet::new()),
+            blobs => blobs,
+        }
+    }
+
+    /// Returns whether the store has an image, complete or not.
+    pub(super) fn has_image(&self, image: &Digest) -> Result<bool, StoreError> {
+        Ok(self.blob(image).exists() || !entries(&self.recipes_of(image))?.is_empty())
+    }
+
+    /// Removes the chunk indexes of an image.
+    pub(super) fn remove_chunk_indexes(&self, image: &Digest) -> Result<(), StoreError> {
+        let directory = self.recipes_of(image);
+        for path in entries(&directory)? {
+            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        }
+        match fs::remove_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(StoreError::io("remove", &directory)),
+        }
+    }
+
+    fn check_chunks_exist(&self, image: &Digest, chunks: &[Chunk]) -> Result<(), StoreError> {
         let blobs = chunks.iter().filter_map(Chunk::blob);
         let mut paths = blobs.map(|digest| self.blob(&digest));
+        let image = *image;
         match paths.find(|path| !path.exists()) {
-            Some(path) => Err(missing(*image, path)),
+            Some(path) => Err(StoreError::MissingChunk { image, path }),
             None => Ok(()),
         }
     }
 }
 
-fn missing(image: Digest, path: PathBuf) -> StoreError {
-    StoreError::MissingChunk { image, path }
-}
-
 impl Image {
-    /// Its digest.
-    #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Its bytes.
-    #[must_use]
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The file that it is, if it is one.
-    #[must_use]
+    /// Returns the file of an image that is a single blob.
     pub fn path(&self) -> Option<&Path> {
         match &self.form {
             Form::Whole(path) => Some(path),
@@ -115,25 +132,26 @@ impl Image {
         }
     }
 
-    /// What its bytes are, in order.
-    pub(super) fn parts(&self) -> Vec<Part> {
+    /// Returns the segments of the image, in order.
+    pub(super) fn segments(&self) -> Vec<Segment> {
         match &self.form {
             Form::Whole(_) => {
-                let starts = (0..self.size).step_by(1 << 18);
-                let part = |from| Part::Range(from, PIECE.min(self.size - from));
-                starts.map(part).collect()
+                let starts = (0..self.size).step_by(READ_BYTES);
+                let segment =
+                    |from| Segment::Range(from, (READ_BYTES as u64).min(self.size - from));
+                starts.map(segment).collect()
             }
             Form::Chunks(chunks) => {
-                let part = |chunk: &Chunk| match chunk.kept {
-                    Kept::Zeros => Part::Zeros(chunk.length),
-                    Kept::Plain(_) | Kept::Zstd(_) => Part::Chunk(*chunk),
+                let segment = |chunk: &Chunk| match chunk.encoding {
+                    Encoding::Zeros => Segment::Zeros(chunk.length),
+                    Encoding::Plain(_) | Encoding::Zstd(_) => Segment::Chunk(*chunk),
                 };
-                chunks.iter().map(part).collect()
+                chunks.iter().map(segment).collect()
             }
         }
     }
 
-    /// The blobs that it is put together from, each once.
+    /// Returns the blobs that are read to assemble the image.
     pub(super) fn blobs(&self) -> BTreeSet<Digest> {
         match &self.form {
             Form::Whole(_) => BTreeSet::from([self.digest]),
@@ -141,15 +159,14 @@ impl Image {
         }
     }
 
-    /// Where it is: its file, or the directory of its recipes.
-    pub(super) fn place(&self) -> PathBuf {
+    /// Returns the path to name in errors: the blob, or the directory of chunk indexes.
+    pub(super) fn location(&self) -> PathBuf {
         match &self.form {
             Form::Whole(path) => path.clone(),
             Form::Chunks(_) => self.store.recipes_of(&self.digest),
         }
     }
 
-    /// The store that it is in.
     pub(super) fn store(&self) -> &Store {
         &self.store
     }

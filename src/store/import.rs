@@ -1,18 +1,16 @@
-//! Taking over what another store has recorded.
+//! Import of a manifest from another store.
 
-use super::sidecar::add_beside;
-use super::{Store, StoreError, Writing, entries, intact};
-use crate::os::atomic_file;
+use super::layout::{entries, read_verified};
+use super::materials::uploads;
+use super::sidecar::add_sidecar;
+use super::{Store, StoreError, Writing};
 use crate::record::audit::{About, Event};
 use crate::record::manifest::{Manifest, ManifestId};
 
 impl Writing {
-    /// Takes over a manifest whose image is in this store already, with records, scans, signatures, attestations, and what a
-    /// rebuild needs as far as it is there.
-    ///
-    /// # Errors
-    /// The other store cannot be read or was changed, or this one not written.
-    pub async fn take(
+    /// Imports a manifest whose image is in this store already: with records, scans, signatures, attestations, and those
+    /// materials of a rebuild that the other store has.
+    pub(crate) async fn take(
         &self,
         from: &Store,
         manifest: &Manifest,
@@ -25,7 +23,7 @@ impl Writing {
                 .into_iter()
                 .map(|(_, digest)| digest),
         );
-        blobs.extend(super::fsck::put_in(manifest));
+        blobs.extend(uploads(manifest));
         for digest in blobs {
             let path = from.blob(&digest);
             if path.exists() {
@@ -38,26 +36,22 @@ impl Writing {
             ..About::default()
         };
         self.log(Event::Record, about)?;
-        let kinds = [
+        for (theirs, ours) in [
             (from.records(), store.records()),
             (from.scans(), store.scans()),
             (from.signatures(), store.signatures()),
             (from.attestations(), store.attestations()),
-        ];
-        for (theirs, ours) in kinds {
+        ] {
             for path in entries(&theirs.join(id.to_string()))? {
                 let Some(name) = path.file_name() else {
                     continue;
                 };
                 let target = ours.join(id.to_string()).join(name);
                 if !target.exists() {
-                    add_beside(&target, &intact(&path)?)?;
+                    add_sidecar(&target, &read_verified(&path)?)?;
                 }
             }
         }
-        let path = store.manifest_path(&id);
-        let bytes = from.manifest(id)?.bytes;
-        atomic_file::write(&path, super::transaction::READ_ONLY, &bytes)
-            .map_err(StoreError::io("write", &path))
+        self.write_manifest(id, &from.manifest(id)?.bytes)
     }
 }

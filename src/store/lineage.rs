@@ -1,4 +1,4 @@
-//! Which images are built on which: the base of one is the file of another.
+//! Lineage of images: the base of one is the image file of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,29 +6,24 @@ use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
 
-/// All images of a store, by what they are built on.
+/// Bases of all images of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Lineage {
     /// Name, base and image of each manifest.
     images: BTreeMap<ManifestId, (String, Digest, Digest)>,
 }
 
-/// An image in a line of descent.
+/// An ancestor or descendant of an image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Relative {
-    /// Its manifest.
     pub id: ManifestId,
-    /// Its name.
     pub name: String,
-    /// Steps from the image that was asked for, from 1.
+    /// Number of generations, from 1.
     pub distance: usize,
 }
 
 impl Store {
-    /// Reads all manifests for what they are built on. One that is damaged is left out.
-    ///
-    /// # Errors
-    /// The store cannot be read.
+    /// Reads the lineage from all manifests. Damaged manifests are left out.
     pub fn lineage(&self) -> Result<Lineage, StoreError> {
         let mut lineage = Lineage::default();
         for id in self.ids()? {
@@ -47,42 +42,41 @@ impl Store {
 }
 
 impl Lineage {
-    /// Adds an image.
     pub fn add(&mut self, id: ManifestId, name: String, base: Digest, image: Digest) {
         self.images.insert(id, (name, base, image));
     }
 
-    /// Images that are this file.
+    /// Returns the manifests of an image file.
     pub fn of_image(&self, digest: Digest) -> impl Iterator<Item = ManifestId> {
         let images = self.images.iter();
         images.filter_map(move |(id, (_, _, image))| (*image == digest).then_some(*id))
     }
 
-    /// What an image is built on, the nearest first.
-    #[must_use]
+    /// Returns the ancestors of an image, the nearest first.
     pub fn parents(&self, id: ManifestId) -> Vec<Relative> {
         self.walk(id, |id| {
             let base = self.images.get(&id).map(|(_, base, _)| *base);
-            base.into_iter().flat_map(|it| self.of_image(it)).collect()
+            base.into_iter()
+                .flat_map(|base| self.of_image(base))
+                .collect()
         })
     }
 
-    /// What is built on an image, each followed by what is built on it.
-    #[must_use]
+    /// Returns the descendants of an image, each followed by its own descendants.
     pub fn children(&self, id: ManifestId) -> Vec<Relative> {
         self.walk(id, |id| {
             let image = self.images.get(&id).map(|(_, _, image)| *image);
             let images = self.images.iter();
-            let on_it = images.filter(|(_, (_, base, _))| Some(*base) == image);
-            on_it.map(|(id, _)| *id).collect()
+            let children = images.filter(|(_, (_, base, _))| Some(*base) == image);
+            children.map(|(id, _)| *id).collect()
         })
     }
 
-    /// Depth first, each image once: one that is its own base is no endless line.
+    /// Walks depth first and visits each image once, so an image that is its own base ends the walk.
     fn walk(&self, id: ManifestId, next: impl Fn(ManifestId) -> Vec<ManifestId>) -> Vec<Relative> {
         let mut seen = BTreeSet::from([id]);
         let mut found = Vec::new();
-        let mut open: Vec<_> = next(id).into_iter().rev().map(|it| (it, 1)).collect();
+        let mut open: Vec<_> = next(id).into_iter().rev().map(|id| (id, 1)).collect();
         while let Some((id, distance)) = open.pop() {
             if !seen.insert(id) {
                 continue;
@@ -93,7 +87,7 @@ impl Lineage {
                 name: name.unwrap_or_default(),
                 distance,
             });
-            open.extend(next(id).into_iter().rev().map(|it| (it, distance + 1)));
+            open.extend(next(id).into_iter().rev().map(|id| (id, distance + 1)));
         }
         found
     }
@@ -118,7 +112,10 @@ mod tests {
             lineage.add(id(name), name.to_owned(), digest(base), digest(name));
         }
         let names = |found: Vec<Relative>| {
-            let mut names: Vec<_> = found.into_iter().map(|it| (it.name, it.distance)).collect();
+            let mut names: Vec<_> = found
+                .into_iter()
+                .map(|found| (found.name, found.distance))
+                .collect();
             names.sort();
             names
         };

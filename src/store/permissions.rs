@@ -1,39 +1,20 @@
-//! Whether others could have changed a store: what is believed because of where it lies must be its owner's alone.
+//! Owner and permission check: what is trusted because of where it is stored must not be writable for other users.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::{Store, StoreError, entries};
+use super::layout::entries;
+use super::{Store, StoreError};
 
 /// Write permission of the group and of others.
-const OTHERS: u32 = 0o022;
+const OTHERS_WRITE: u32 = 0o022;
 
 impl Store {
-    /// Checks owner and permissions of the store's directories, its channels and its log. Blobs and manifests are called by their
-    /// digests, and need no such trust.
-    ///
-    /// # Errors
-    /// Somebody else could change them, or they cannot be looked at.
-    pub fn guard(&self) -> Result<(), StoreError> {
-        let user = rustix::process::geteuid().as_raw();
-        let check = |path: &Path| {
-            let found = match fs::metadata(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                found => found.map_err(StoreError::io("read", path))?,
-            };
-            let path = path.to_owned();
-            if found.uid() != user && found.uid() != 0 {
-                let owner = found.uid();
-                return Err(StoreError::Foreign { path, owner });
-            }
-            let mode = found.mode() & 0o7777;
-            if mode & OTHERS != 0 {
-                return Err(StoreError::Writable { path, mode });
-            }
-            Ok(())
-        };
+    /// Checks owner and permissions of the store's directories, its channels and its log. Blobs and manifests are named by
+    /// their digests and need no such trust.
+    pub(crate) fn guard(&self) -> Result<(), StoreError> {
         check(self.root())?;
         for path in entries(self.root())? {
             check(&path)?;
@@ -46,4 +27,20 @@ impl Store {
         }
         check(&self.blobs())
     }
+}
+
+fn check(path: &Path) -> Result<(), StoreError> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.map_err(StoreError::io("read", path))?,
+    };
+    let (path, owner) = (path.to_owned(), metadata.uid());
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::Foreign { path, owner });
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & OTHERS_WRITE != 0 {
+        return Err(StoreError::Writable { path, mode });
+    }
+    Ok(())
 }

@@ -1,11 +1,12 @@
-//! Pins: images that are kept whatever happens to channels.
+//! Pins: images that pruning keeps regardless of channels.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::sidecar::add_beside;
-use super::{Store, StoreError, Writing, entries};
+use super::layout::{entries, parse_name};
+use super::sidecar::{add_sidecar, read_sidecars};
+use super::{Store, StoreError, Writing};
 use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::record::audit::{About, Event};
@@ -13,28 +14,22 @@ use crate::record::canonical;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// Name and version of the form of pins.
 const SCHEMA: &str = "karat.pin/1";
 
-/// Why an image is kept.
+/// A request to keep an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// Always `karat.pin/1`.
     pub schema: String,
-    /// The image.
     pub manifest: ManifestId,
-    /// Who wants it.
+    /// User who pinned the image.
     pub by: String,
-    /// Since when.
     pub pinned: Timestamp,
-    /// What for.
     pub reason: String,
 }
 
 impl Pin {
-    /// A pin from now on.
-    #[must_use]
+    /// Returns a pin that is made now.
     pub fn new(manifest: ManifestId, by: String, reason: String) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -47,28 +42,23 @@ impl Pin {
 }
 
 impl Store {
-    /// The pins of an image.
-    ///
-    /// # Errors
-    /// One cannot be read, or was tampered with.
-    pub fn pins_of(&self, id: ManifestId) -> Result<Vec<Pin>, StoreError> {
-        let pins = Self::beside(&self.pins(), id, |it: &Pin| it.manifest)?;
+    /// Returns the pins of an image, oldest first.
+    pub(crate) fn pins_of(&self, id: ManifestId) -> Result<Vec<Pin>, StoreError> {
+        let pins = read_sidecars(&self.pins(), id, |pin: &Pin| pin.manifest)?;
         let mut pins: Vec<_> = pins.into_iter().map(|(pin, _)| pin).collect();
         pins.sort_by_key(|pin| pin.pinned);
         Ok(pins)
     }
 
-    /// Images that have a pin.
+    /// Returns the images that are pinned.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The directory of pins cannot be read.
     pub fn pinned(&self) -> Result<Vec<ManifestId>, StoreError> {
         let mut ids = Vec::new();
         for directory in entries(&self.pins())? {
-            let name = directory.file_name().and_then(|name| name.to_str());
-            let id: Option<ManifestId> = name.and_then(|name| name.parse().ok());
             if !entries(&directory)?.is_empty() {
-                ids.extend(id);
+                ids.extend(parse_name::<ManifestId>(&directory));
             }
         }
         ids.sort();
@@ -77,10 +67,6 @@ impl Store {
 }
 
 impl Writing {
-    /// Keeps an image.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
         let bytes = canonical::to_bytes(pin)?;
         let digest = Digest::of(&bytes);
@@ -92,13 +78,10 @@ impl Writing {
         };
         self.log(Event::Pin, about)?;
         let directory = self.store().pins().join(pin.manifest.to_string());
-        add_beside(&directory.join(format!("{}.json", digest.hex())), &bytes)
+        add_sidecar(&directory.join(format!("{}.json", digest.hex())), &bytes)
     }
 
-    /// Takes the pins of an image away; says whether there were any.
-    ///
-    /// # Errors
-    /// The store cannot be written.
+    /// Removes all pins of an image. Returns whether it had any.
     pub fn unpin(&self, id: ManifestId) -> Result<bool, StoreError> {
         let pins = self.store().pins();
         let directory = pins.join(id.to_string());
@@ -114,7 +97,7 @@ impl Writing {
         for path in &paths {
             fs::remove_file(path).map_err(StoreError::io("remove", path))?;
         }
-        // Whether the empty directory goes too does not matter.
+        // An empty directory does no harm.
         let _ = fs::remove_dir(&directory);
         atomic_file::sync_directory(&pins).map_err(StoreError::io("write", &pins))?;
         Ok(true)

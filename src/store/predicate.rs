@@ -1,47 +1,47 @@
-//! What attestations say: where an image comes from, what a scan found, where it was published, that it is forbidden.
+//! Predicates of attestations: provenance, scan result, publication, revocation.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::{Record, ScanRecord};
 use crate::digest::Digest;
 use crate::record::lock::Lock;
-use crate::record::manifest::{BaseKind, Manifest, ManifestId};
-use crate::store::{Record, ScanRecord};
+use crate::record::manifest::{BaseKind, Inputs, Manifest, ManifestId};
 use crate::time::Timestamp;
 
-/// Where an image comes from: <https://slsa.dev/spec/v1.0/provenance>.
+/// Predicate type of provenance: <https://slsa.dev/spec/v1.0/provenance>.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-/// What a scan found.
+/// Predicate type of scan results.
 pub const SCAN: &str = "urn:karat:scan:1";
-/// Where an image was put.
+/// Predicate type of publications.
 pub const PUBLICATION: &str = "urn:karat:publication:1";
-/// That an image is forbidden.
+/// Predicate type of revocations.
 pub const REVOCATION: &str = "urn:karat:revocation:1";
 
-/// What SLSA calls the way that something is built.
+/// SLSA `buildType`: names the meaning of the build's parameters.
 const BUILD_TYPE: &str = "urn:karat:build:1";
 
-/// What a build knows of where it runs.
+/// Facts about the environment of a build.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Surroundings {
-    /// The working copy that the template is in.
+    /// Working copy that contains the template.
     pub git: Option<Git>,
-    /// The address or name of the run of a CI system.
+    /// Address or name of the run of a CI system.
     pub run: Option<String>,
 }
 
-/// A working copy.
+/// A Git working copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Git {
-    /// Where it was cloned from, without any password.
+    /// URL it was cloned from, without a password.
     pub remote: Option<String>,
     /// The commit that is checked out.
     pub commit: String,
-    /// Files differ from that commit.
+    /// Set if files differ from that commit.
     pub dirty: bool,
 }
 
-/// SLSA's provenance of an image.
+/// Returns the SLSA provenance of an image.
 #[must_use]
 pub fn provenance(
     manifest: &Manifest,
@@ -50,54 +50,6 @@ pub fn provenance(
     around: &Surroundings,
 ) -> Value {
     let inputs = &manifest.inputs;
-    let mut dependencies = vec![json!({
-        "name": "template",
-        "digest": {"sha256": inputs.template.digest.hex()},
-    })];
-    let mut base = json!({"name": "base", "digest": {"sha256": inputs.base.digest.hex()}});
-    if let Some(url) = &inputs.base.url {
-        base["uri"] = url.clone().into();
-    }
-    if inputs.base.kind == BaseKind::Bootstrap {
-        let of = [&inputs.base.distribution, &inputs.base.suite];
-        let words: Vec<_> = of.into_iter().flatten().cloned().collect();
-        base["annotations"] = json!({"bootstrap": words.join(" ")});
-    }
-    if let Some((ami, region)) = inputs.base.ami.as_ref().zip(inputs.base.region.as_ref()) {
-        // Its digest in the manifest is that of its name: nobody else could check one of its bytes.
-        base = json!({
-            "name": "base",
-            "uri": format!("aws:ec2:{region}:{ami}"),
-            "annotations": {"snapshot": inputs.base.snapshot},
-        });
-    }
-    dependencies.push(base);
-    if let Some(lock) = &inputs.lock {
-        dependencies.push(json!({"name": "lock", "digest": {"sha256": lock.digest.hex()}}));
-    }
-    let packages = lock.map_or(&[][..], |lock| &lock.packages);
-    dependencies.extend(packages.iter().map(|it| {
-        json!({
-            "name": it.name,
-            "uri": format!("{}/{}", it.archive.trim_end_matches('/'), it.path),
-            "digest": {"sha256": it.sha256.hex()},
-            "annotations": {"version": it.version, "architecture": it.architecture},
-        })
-    }));
-    for (path, source) in &inputs.sources {
-        dependencies.push(json!({"name": path, "digest": {"sha256": source.digest.hex()}}));
-    }
-    if let Some(git) = &around.git {
-        let mut source = json!({
-            "name": "source",
-            "digest": {"gitCommit": git.commit},
-            "annotations": {"dirty": git.dirty},
-        });
-        if let Some(remote) = &git.remote {
-            source["uri"] = format!("git+{remote}").into();
-        }
-        dependencies.push(source);
-    }
     let mut metadata = json!({
         "startedOn": record.started.to_string(),
         "finishedOn": record.finished.to_string(),
@@ -117,7 +69,7 @@ pub fn provenance(
                 "accelerator": record.accelerator,
                 "hermetic": inputs.hermetic,
             },
-            "resolvedDependencies": dependencies,
+            "resolvedDependencies": dependencies(inputs, lock, around.git.as_ref()),
         },
         "runDetails": {
             "builder": {
@@ -129,7 +81,65 @@ pub fn provenance(
     })
 }
 
-/// What the last scan of an image found. `digest` is that of the scan's record.
+/// Returns the SLSA `resolvedDependencies`: everything that the image was built from.
+fn dependencies(inputs: &Inputs, lock: Option<&Lock>, git: Option<&Git>) -> Vec<Value> {
+    let named =
+        |name: &str, digest: &Digest| json!({"name": name, "digest": {"sha256": digest.hex()}});
+    let mut dependencies = vec![
+        named("template", &inputs.template.digest),
+        base_dependency(inputs),
+    ];
+    dependencies.extend(inputs.lock.iter().map(|lock| named("lock", &lock.digest)));
+    let packages = lock.map_or(&[][..], |lock| &lock.packages);
+    dependencies.extend(packages.iter().map(|package| {
+        json!({
+            "name": package.name,
+            "uri": format!("{}/{}", package.archive.trim_end_matches('/'), package.path),
+            "digest": {"sha256": package.sha256.hex()},
+            "annotations": {"version": package.version, "architecture": package.architecture},
+        })
+    }));
+    let sources = inputs.sources.iter();
+    dependencies.extend(sources.map(|(path, source)| named(path, &source.digest)));
+    dependencies.extend(git.map(git_dependency));
+    dependencies
+}
+
+fn base_dependency(inputs: &Inputs) -> Value {
+    let base = &inputs.base;
+    if let Some((ami, region)) = base.ami.as_ref().zip(base.region.as_ref()) {
+        // The manifest's digest of an AMI is that of its name, which says nothing about its bytes.
+        return json!({
+            "name": "base",
+            "uri": format!("aws:ec2:{region}:{ami}"),
+            "annotations": {"snapshot": base.snapshot},
+        });
+    }
+    let mut dependency = json!({"name": "base", "digest": {"sha256": base.digest.hex()}});
+    if let Some(url) = &base.url {
+        dependency["uri"] = url.clone().into();
+    }
+    if base.kind == BaseKind::Bootstrap {
+        let words = [&base.distribution, &base.suite].into_iter().flatten();
+        let words: Vec<_> = words.map(String::as_str).collect();
+        dependency["annotations"] = json!({"bootstrap": words.join(" ")});
+    }
+    dependency
+}
+
+fn git_dependency(git: &Git) -> Value {
+    let mut dependency = json!({
+        "name": "source",
+        "digest": {"gitCommit": git.commit},
+        "annotations": {"dirty": git.dirty},
+    });
+    if let Some(remote) = &git.remote {
+        dependency["uri"] = format!("git+{remote}").into();
+    }
+    dependency
+}
+
+/// Returns the result of the last scan of an image. `digest` is that of the scan record.
 #[must_use]
 pub fn scan(scan: &ScanRecord, digest: &Digest) -> Value {
     let counts = &scan.report.counts;
@@ -148,7 +158,7 @@ pub fn scan(scan: &ScanRecord, digest: &Digest) -> Value {
     predicate
 }
 
-/// Where an image was put.
+/// Returns the publication of an image at `location`, now.
 #[must_use]
 pub fn publication(location: &str, digest: &Digest) -> Value {
     json!({
@@ -158,17 +168,15 @@ pub fn publication(location: &str, digest: &Digest) -> Value {
     })
 }
 
-/// That an image is forbidden.
+/// Revocation of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
-    /// Why.
     pub reason: String,
-    /// Who said it.
+    /// User who revoked the image.
     pub by: String,
-    /// When.
     pub revoked: Timestamp,
-    /// The image that this one was built on, which is why this one is forbidden too.
+    /// Revoked image that this one was built on, if that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because_of: Option<ManifestId>,
 }

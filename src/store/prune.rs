@@ -1,167 +1,210 @@
-//! Removing the bytes of images that nothing holds, in two steps: first they are marked, and only when they have been so for
-//! some time they go. Manifests, signatures, inventories and the log stay for ever.
+//! Garbage collection in two steps: images that nothing holds are marked, and their bytes are removed when the mark has a
+//! certain age. Manifests, signatures, inventories and the log are kept forever.
 //!
-//! Whoever prunes has the store alone; writers share it. So nothing is removed under a build or a promotion: what they have
-//! put in or proved is held by the time that pruning goes on.
+//! Pruning has exclusive access, and writers share it. So nothing is removed during a build or a promotion: what they have
+//! added or verified is held by the time pruning starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::retention::{Held, Keep};
-use super::{ScanRecord, Store, StoreError, Writing, checksummed, entries};
+use super::{Store, StoreError, Writing, checksummed};
 use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::record::audit::{About, Event};
-use crate::record::manifest::{Manifest, ManifestId};
+use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// Name and version of the form of the marks.
 const SCHEMA: &str = "karat.tombstones/1";
 
-/// What is marked for removal, and what was removed.
+/// Images and blobs that are marked for removal, and images that were removed.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tombstones {
     schema: String,
-    /// Images.
     pub images: BTreeMap<ManifestId, Tombstone>,
-    /// Blobs that no manifest is about, with when that was seen.
+    /// Blobs that no manifest refers to, with the time at which that was noticed.
     pub blobs: BTreeMap<Digest, Timestamp>,
 }
 
-/// The mark of an image.
+/// Mark of an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tombstone {
-    /// When it was marked.
+    /// Time at which the image was marked.
     pub since: Timestamp,
-    /// When its bytes were removed.
+    /// Time at which its bytes were removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
 }
 
-/// What pruning does, or would do.
+/// Plan of a pruning run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pruning {
     /// Images that are marked now.
     pub condemned: Vec<ManifestId>,
     /// Images whose mark is taken away.
     pub spared: Vec<ManifestId>,
-    /// Images that are marked and whose time has not come.
+    /// Images that stay marked because their grace period is not over.
     pub waiting: Vec<ManifestId>,
     /// Images whose bytes are removed.
     pub removed: Vec<ManifestId>,
     /// Blobs that are removed.
     pub blobs: Vec<Digest>,
-    /// Bytes of these.
+    /// Total size of these blobs.
     pub bytes: u64,
-    /// Images that are not in the store afterwards.
+    /// Images whose chunk indexes are removed.
     forgotten: BTreeSet<Digest>,
-    /// The marks afterwards.
+    /// All marks after the run.
     tombstones: Tombstones,
 }
 
-/// Everything in the store that can be removed, by who needs it.
+/// Blobs in the store by the manifests that need them.
+#[derive(Default)]
 struct Needs {
-    /// Blobs of images, with everything that a rebuild needs.
+    /// Blobs of each image and its rebuild.
     images: BTreeMap<ManifestId, BTreeSet<Digest>>,
-    /// Blobs that stay for ever: inventories, locks, lists of files.
+    /// Blobs that are kept forever: inventories, lock files, lists of files.
     always: BTreeSet<Digest>,
     /// Images that are in the store.
     present: BTreeMap<ManifestId, Digest>,
 }
 
+/// Transition of an image in a pruning run.
+enum Transition {
+    /// The image is held and not marked.
+    Keep,
+    /// The image is held and loses its mark.
+    Spare,
+    /// The image is held, but its bytes were removed before: its mark stays.
+    KeepMark,
+    /// The image is not held, and is marked now.
+    Condemn,
+    /// The image is marked, and its grace period is not over.
+    Wait,
+    /// The grace period is over: the bytes are removed.
+    Remove,
+    /// The bytes were removed by an earlier run.
+    Removed,
+}
+
+impl Transition {
+    fn new(mark: Option<Tombstone>, is_held: bool, is_present: bool, is_over: bool) -> Self {
+        match (mark, is_held) {
+            (None, true) => Self::Keep,
+            (Some(_), true) if is_present => Self::Spare,
+            (Some(_), true) => Self::KeepMark,
+            (None, false) => Self::Condemn,
+            (Some(mark), false) if mark.removed.is_some() => Self::Removed,
+            (Some(_), false) if is_over => Self::Remove,
+            (Some(_), false) => Self::Wait,
+        }
+    }
+}
+
 impl Store {
-    /// The marks of what is to be removed.
+    /// Reads the marks of images and blobs.
     ///
     /// # Errors
-    /// They cannot be read, or were changed.
+    /// The file is damaged.
     pub fn tombstones(&self) -> Result<Tombstones, StoreError> {
         Ok(checksummed::read(&self.tombstones_path())?.unwrap_or_default())
     }
 
-    /// What pruning would do at this time. Changes nothing.
-    ///
-    /// # Errors
-    /// The store cannot be read, or something in it is damaged: then it cannot be told what is needed.
-    pub fn pruning(
+    /// Plans a pruning run. Fails if the store is damaged, because it is then unknown which blobs are needed.
+    pub(crate) fn pruning(
         &self,
         held: &Held,
         grace: Duration,
         now: Timestamp,
     ) -> Result<Pruning, StoreError> {
-        let needs = self.needs()?;
-        let before = self.tombstones()?;
-        let mut plan = Pruning::default();
-        SCHEMA.clone_into(&mut plan.tombstones.schema);
         let is_over = |since: Timestamp| {
             let age = now.seconds().saturating_sub(since.seconds());
             u64::try_from(age).is_ok_and(|age| age >= grace.as_secs())
         };
-        let mut may_go = BTreeSet::new();
+        let needs = self.needs()?;
+        let before = self.tombstones()?;
+        let mut plan = Pruning::default();
+        SCHEMA.clone_into(&mut plan.tombstones.schema);
+        let mut removable = BTreeSet::new();
         for &id in needs.images.keys() {
-            let mark = before.images.get(&id).copied();
-            let mark = match mark {
-                // Built again since.
-                Some(Tombstone {
-                    removed: Some(at), ..
-                }) if self.built_since(id, at)? => None,
-                mark => mark,
+            let mark = self.current_mark(id, &before)?;
+            let is_held = held.contains_key(&id);
+            let is_present = needs.present.contains_key(&id);
+            let is_over = mark.is_some_and(|mark| is_over(mark.since));
+            let transition = Transition::new(mark, is_held, is_present, is_over);
+            match transition {
+                Transition::Spare => plan.spared.push(id),
+                Transition::Condemn => plan.condemned.push(id),
+                Transition::Wait => plan.waiting.push(id),
+                Transition::Remove => plan.removed.push(id),
+                Transition::Keep | Transition::KeepMark | Transition::Removed => {}
+            }
+            if matches!(transition, Transition::Remove | Transition::Removed) {
+                removable.insert(id);
+            }
+            let mark = match transition {
+                Transition::Keep | Transition::Spare => None,
+                Transition::Condemn => Some(Tombstone {
+                    since: now,
+                    removed: None,
+                }),
+                Transition::Remove => mark.map(|mark| Tombstone {
+                    removed: Some(now),
+                    ..mark
+                }),
+                Transition::KeepMark | Transition::Wait | Transition::Removed => mark,
             };
-            if held.contains_key(&id) {
-                if mark.is_some() && needs.present.contains_key(&id) {
-                    plan.spared.push(id);
-                } else if let Some(mark) = mark {
-                    plan.tombstones.images.insert(id, mark);
-                }
-                continue;
-            }
-            match mark {
-                Some(mark) if mark.removed.is_some() => {
-                    may_go.insert(id);
-                    plan.tombstones.images.insert(id, mark);
-                }
-                Some(mark) if is_over(mark.since) => {
-                    may_go.insert(id);
-                    let removed = Some(now);
-                    let mark = Tombstone { removed, ..mark };
-                    plan.tombstones.images.insert(id, mark);
-                    plan.removed.push(id);
-                }
-                Some(mark) => {
-                    plan.tombstones.images.insert(id, mark);
-                    plan.waiting.push(id);
-                }
-                None => {
-                    let mark = Tombstone {
-                        since: now,
-                        removed: None,
-                    };
-                    plan.tombstones.images.insert(id, mark);
-                    plan.condemned.push(id);
-                }
-            }
+            plan.tombstones.images.extend(mark.map(|mark| (id, mark)));
         }
-        let staying = needs.images.iter().filter(|(id, _)| !may_go.contains(id));
-        let mut live: BTreeSet<_> = staying.flat_map(|(_, blobs)| blobs).collect();
-        live.extend(&needs.always);
-        let images = |goes: bool| {
+        let images = |is_removed: bool| {
             let present = needs.present.iter();
-            let of = present.filter(|(id, _)| may_go.contains(id) == goes);
-            of.map(|(_, image)| *image).collect::<BTreeSet<_>>()
+            let chosen = present.filter(|(id, _)| removable.contains(id) == is_removed);
+            chosen.map(|(_, image)| *image).collect::<BTreeSet<_>>()
         };
         plan.forgotten = &images(true) - &images(false);
+        self.plan_blobs(&needs, &removable, &before, now, is_over, &mut plan)?;
+        Ok(plan)
+    }
+
+    /// Returns the mark of an image; `None` if the image was built again after it was removed.
+    fn current_mark(
+        &self,
+        id: ManifestId,
+        before: &Tombstones,
+    ) -> Result<Option<Tombstone>, StoreError> {
+        let mark = before.images.get(&id).copied();
+        if let Some(removed) = mark.and_then(|mark| mark.removed) {
+            let records = self.records_of(id)?;
+            if records.iter().any(|record| record.finished >= removed) {
+                return Ok(None);
+            }
+        }
+        Ok(mark)
+    }
+
+    /// Plans the removal of blobs that only `removable` images need, and of blobs that have had no manifest for long enough.
+    fn plan_blobs(
+        &self,
+        needs: &Needs,
+        removable: &BTreeSet<ManifestId>,
+        before: &Tombstones,
+        now: Timestamp,
+        is_over: impl Fn(Timestamp) -> bool,
+        plan: &mut Pruning,
+    ) -> Result<(), StoreError> {
+        let staying = needs
+            .images
+            .iter()
+            .filter(|(id, _)| !removable.contains(id));
+        let mut live: BTreeSet<_> = staying.flat_map(|(_, blobs)| blobs).collect();
+        live.extend(&needs.always);
         let named: BTreeSet<_> = needs.images.values().flatten().collect();
-        for path in entries(&self.blobs())? {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let Some(digest) = name.and_then(|name| name.parse::<Digest>().ok()) else {
-                continue;
-            };
+        for (digest, path) in self.blob_paths()? {
             if live.contains(&digest) {
                 continue;
             }
@@ -177,33 +220,25 @@ impl Store {
                 .len();
             plan.blobs.push(digest);
         }
-        Ok(plan)
+        Ok(())
     }
 
-    /// Marks images that nothing holds, and removes those that were marked long enough ago.
-    ///
-    /// # Errors
-    /// The store cannot be read or written, or something in it is damaged: then it cannot be told what is needed.
-    pub async fn prune(
+    /// Marks images that nothing holds, and removes those whose grace period is over. Calls `waiting` if it waits for writers.
+    pub(crate) async fn prune(
         &self,
         keep: Keep,
         grace: Duration,
         waiting: impl FnOnce(),
     ) -> Result<Pruning, StoreError> {
-        let alone = Writing::alone(self, waiting).await?;
+        let writing = self.begin_exclusive(waiting).await?;
         let now = Timestamp::now();
         let plan = self.pruning(&self.held(keep, now)?, grace, now)?;
-        alone.prune(&plan)?;
+        writing.apply_pruning(&plan)?;
         Ok(plan)
     }
 
-    /// Blobs by the images that need them.
     fn needs(&self) -> Result<Needs, StoreError> {
-        let mut needs = Needs {
-            images: BTreeMap::new(),
-            always: BTreeSet::new(),
-            present: BTreeMap::new(),
-        };
+        let mut needs = Needs::default();
         for id in self.ids()? {
             let manifest = self.manifest(id)?.manifest;
             needs.always.extend(self.inventories(id, &manifest)?);
@@ -215,79 +250,11 @@ impl Store {
         }
         Ok(needs)
     }
-
-    /// Blobs that stay for ever: what scans found, the lock, the list of files.
-    pub(super) fn inventories(
-        &self,
-        id: ManifestId,
-        manifest: &Manifest,
-    ) -> Result<Vec<Digest>, StoreError> {
-        let mut blobs: Vec<_> = self
-            .scans_of(id)?
-            .iter()
-            .flat_map(ScanRecord::blobs)
-            .collect();
-        blobs.extend(manifest.inputs.lock.map(|it| it.digest));
-        blobs.extend(manifest.outputs.tree.map(|it| it.listing));
-        Ok(blobs)
-    }
-
-    /// All blobs that an image and its rebuild need.
-    pub(super) fn blobs_of(&self, manifest: &Manifest) -> Result<BTreeSet<Digest>, StoreError> {
-        let mut blobs = self.parts_of(&manifest.outputs.image.digest)?;
-        // A base may be an image that is here in parts.
-        blobs.extend(self.parts_of(&manifest.inputs.base.digest)?);
-        blobs.extend(
-            self.materials(manifest)
-                .into_iter()
-                .map(|(_, digest)| digest),
-        );
-        blobs.extend(super::fsck::put_in(manifest));
-        Ok(blobs)
-    }
-
-    /// The blobs that an image is put together from; none when it is not here.
-    pub(super) fn parts_of(&self, image: &Digest) -> Result<BTreeSet<Digest>, StoreError> {
-        match self.chunks_of(image) {
-            Ok(chunks) => Ok(chunks.into_iter().collect()),
-            Err(StoreError::NoImage(_)) => Ok(BTreeSet::new()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether there is anything of an image, whole or not.
-    pub(super) fn has_image(&self, image: &Digest) -> Result<bool, StoreError> {
-        Ok(self.blob(image).exists() || !entries(&self.recipes_of(image))?.is_empty())
-    }
-
-    /// Removes what says how an image is put together.
-    fn forget_image(&self, image: &Digest) -> Result<(), StoreError> {
-        let directory = self.recipes_of(image);
-        for path in entries(&directory)? {
-            fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        }
-        match fs::remove_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(StoreError::io("remove", &directory)),
-        }
-    }
-
-    fn built_since(&self, id: ManifestId, at: Timestamp) -> Result<bool, StoreError> {
-        let records = self.records_of(id)?;
-        Ok(records.iter().any(|record| record.finished >= at))
-    }
-
-    fn tombstones_path(&self) -> PathBuf {
-        self.root().join("tombstones.json")
-    }
 }
 
 impl Writing {
-    /// Does what [`Store::pruning`] says. Only for who has the store alone, and made the plan while it had.
-    ///
-    /// # Errors
-    /// The store cannot be written. What was removed by then is marked as such.
-    pub(super) fn prune(&self, plan: &Pruning) -> Result<(), StoreError> {
+    /// Carries out a plan that was made under this exclusive access. If this fails, what was removed so far is marked so.
+    fn apply_pruning(&self, plan: &Pruning) -> Result<(), StoreError> {
         for (event, ids) in [
             (Event::Condemn, &plan.condemned),
             (Event::Spare, &plan.spared),
@@ -305,7 +272,7 @@ impl Writing {
             checksummed::write(&self.store().tombstones_path(), &plan.tombstones)?;
         }
         for image in &plan.forgotten {
-            self.store().forget_image(image)?;
+            self.store().remove_chunk_indexes(image)?;
         }
         for digest in &plan.blobs {
             let path = self.store().blob(digest);

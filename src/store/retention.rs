@@ -1,4 +1,4 @@
-//! What holds an image in the store: whatever nothing holds may be removed.
+//! Retention: which images pruning keeps, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,29 +9,28 @@ use crate::record::channel::ChannelName;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// How much is kept.
+/// Retention settings of a pruning run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {
-    /// So many images of each channel: where it points, and those before it.
+    /// Number of images to keep for each channel: its current target, and those before it.
     pub per_channel: usize,
-    /// Images that were built within this time.
+    /// Age up to which every image is kept.
     pub within: Duration,
 }
 
-/// Why an image is kept.
+/// Reason to keep an image.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Holder {
-    /// A channel points to it.
+    /// A channel points at it.
     Head(ChannelName),
-    /// A channel pointed to it, and may go back.
+    /// A channel pointed at it, and may be rolled back to it.
     Before(ChannelName),
-    /// Somebody has pinned it.
     Pin,
-    /// It is young.
+    /// It was built within [`Keep::within`].
     Young,
-    /// It is the last one of its name.
+    /// It is the newest image of its name.
     Last,
-    /// An image that is kept is built on it.
+    /// An image that is kept was built on it.
     Child(ManifestId),
 }
 
@@ -48,65 +47,78 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Images that are kept, with what keeps each.
+/// Images that are kept, with the reasons.
 pub type Held = BTreeMap<ManifestId, BTreeSet<Holder>>;
 
+fn hold(held: &mut Held, id: ManifestId, holder: Holder) {
+    held.entry(id).or_default().insert(holder);
+}
+
 impl Store {
-    /// What holds which image. One that is revoked is held by what names it alone: channels that point to it, pins, images
-    /// built on it.
-    ///
-    /// # Errors
-    /// The store cannot be read. Nothing may be removed then.
-    pub fn held(&self, keep: Keep, now: Timestamp) -> Result<Held, StoreError> {
+    /// Returns the images that are kept. A revoked image is kept only if something names it: a channel that points at it, a pin,
+    /// or an image built on it. If this fails, nothing may be removed.
+    pub(crate) fn held(&self, keep: Keep, now: Timestamp) -> Result<Held, StoreError> {
         let mut held = Held::new();
-        let mut keep_by = |id: ManifestId, holder| {
-            held.entry(id).or_default().insert(holder);
-        };
+        self.hold_by_channels(keep.per_channel, &mut held)?;
+        for id in self.pinned()? {
+            hold(&mut held, id, Holder::Pin);
+        }
+        self.hold_by_age(keep.within, now, &mut held)?;
+        let lineage = self.lineage()?;
+        for id in held.keys().copied().collect::<Vec<_>>() {
+            for parent in lineage.parents(id) {
+                hold(&mut held, parent.id, Holder::Child(id));
+            }
+        }
+        Ok(held)
+    }
+
+    fn hold_by_channels(&self, per_channel: usize, held: &mut Held) -> Result<(), StoreError> {
         for name in self.channels()? {
-            let channel = self.channel(&name)?;
-            let mut line = channel.line();
+            let mut line = self.channel(&name)?.line();
             line.dedup();
             if let Some(head) = line.pop() {
-                keep_by(head, Holder::Head(name.clone()));
+                hold(held, head, Holder::Head(name.clone()));
             }
-            let mut left = keep.per_channel.saturating_sub(1);
+            let mut left = per_channel.saturating_sub(1);
             for id in line.into_iter().rev() {
                 if left == 0 {
                     break;
                 }
                 if self.revoked(id)?.is_none() {
-                    keep_by(id, Holder::Before(name.clone()));
+                    hold(held, id, Holder::Before(name.clone()));
                     left -= 1;
                 }
             }
         }
-        for id in self.pinned()? {
-            keep_by(id, Holder::Pin);
-        }
-        let mut last: BTreeMap<String, (Option<Timestamp>, ManifestId)> = BTreeMap::new();
+        Ok(())
+    }
+
+    /// Holds images that are young, and the newest image of each name.
+    fn hold_by_age(
+        &self,
+        within: Duration,
+        now: Timestamp,
+        held: &mut Held,
+    ) -> Result<(), StoreError> {
+        let within = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
+        let mut newest: BTreeMap<String, (Option<Timestamp>, ManifestId)> = BTreeMap::new();
         for id in self.ids()? {
             if self.revoked(id)?.is_some() {
                 continue;
             }
             let name = self.manifest(id)?.manifest.inputs.image.name;
             let built = self.records_of(id)?.pop().map(|record| record.finished);
-            let age = built.map(|it| now.seconds().saturating_sub(it.seconds()));
-            let within = i64::try_from(keep.within.as_secs()).unwrap_or(i64::MAX);
+            let age = built.map(|built| now.seconds().saturating_sub(built.seconds()));
             if age.is_some_and(|age| age <= within) {
-                keep_by(id, Holder::Young);
+                hold(held, id, Holder::Young);
             }
-            let entry = last.entry(name).or_insert((built, id));
+            let entry = newest.entry(name).or_insert((built, id));
             *entry = (*entry).max((built, id));
         }
-        for (_, id) in last.into_values() {
-            keep_by(id, Holder::Last);
+        for (_, id) in newest.into_values() {
+            hold(held, id, Holder::Last);
         }
-        let lineage = self.lineage()?;
-        for id in held.keys().copied().collect::<Vec<_>>() {
-            for parent in lineage.parents(id) {
-                held.entry(parent.id).or_default().insert(Holder::Child(id));
-            }
-        }
-        Ok(held)
+        Ok(())
     }
 }

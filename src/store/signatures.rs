@@ -1,36 +1,34 @@
-//! Signatures of manifests: kept beside them, since anybody may add one later. Whether one counts is not asked here.
+//! Signatures of manifests. They are sidecars because they are added later. This module does not decide whether one is trusted.
 
 use std::path::PathBuf;
 
-use super::sidecar::add_beside;
-use super::{Store, StoreError, Writing, entries, intact, name_of};
+use super::layout::{entries, parse_stem, read_verified};
+use super::sidecar::add_sidecar;
+use super::{Store, StoreError, Writing};
 use crate::digest::Digest;
 use crate::record::audit::{About, Event};
 use crate::record::manifest::ManifestId;
 use crate::sign;
 
-/// A signature as it is stored: armored text.
+/// An armored signature and the file it was read from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredSignature {
-    /// Where it is.
     pub path: PathBuf,
-    /// Its text.
     pub text: Vec<u8>,
 }
 
 impl Store {
-    /// The signatures of a manifest, in order of their digests.
+    /// Returns the signatures of a manifest, in order of their digests.
     ///
     /// # Errors
-    /// One cannot be read, or was tampered with.
+    /// A signature is damaged.
     pub fn signatures_of(&self, id: ManifestId) -> Result<Vec<StoredSignature>, StoreError> {
         let mut signatures = Vec::new();
         for path in entries(&self.signatures().join(id.to_string()))? {
-            if name_of::<ManifestId>(&path, "sig").is_none() {
-                continue;
+            if parse_stem::<ManifestId>(&path, "sig").is_some() {
+                let text = read_verified(&path)?;
+                signatures.push(StoredSignature { path, text });
             }
-            let text = intact(&path)?;
-            signatures.push(StoredSignature { path, text });
         }
         signatures.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(signatures)
@@ -38,10 +36,7 @@ impl Store {
 }
 
 impl Writing {
-    /// Puts a signature beside a manifest; one that is there already stays.
-    ///
-    /// # Errors
-    /// The store cannot be written.
+    /// Adds a signature of a manifest. Does nothing if the store has it already.
     pub fn add_signature(&self, id: ManifestId, text: &str) -> Result<(), StoreError> {
         debug_assert!(text.len() <= sign::LARGEST);
         let directory = self.store().signatures().join(id.to_string());
@@ -56,6 +51,6 @@ impl Writing {
             ..About::default()
         };
         self.log(Event::Sign, about)?;
-        add_beside(&path, text.as_bytes())
+        add_sidecar(&path, text.as_bytes())
     }
 }

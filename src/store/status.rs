@@ -1,71 +1,58 @@
-//! How large a store is, what it saves, and what holds what.
+//! Disk usage of a store, by image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use super::retention::{Held, Holder};
-use super::{Store, StoreError, entries};
+use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// A store in numbers.
+/// Disk usage of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Status {
-    /// Images whose bytes are here, the largest by its own bytes first.
+    /// Images whose bytes are in the store, the largest by its own bytes first.
     pub images: Vec<ImageStatus>,
-    /// Images whose bytes were removed; their manifests are here.
+    /// Number of manifests whose image was removed.
     pub removed: usize,
-    /// Bytes of all images, each counted whole.
+    /// Total size of all images, without deduplication.
     pub logical: u64,
     /// Bytes that the images take.
     pub stored: u64,
-    /// Bytes of what rebuilds need: bases, packages, files.
+    /// Bytes that only rebuilds need: bases, packages, files.
     pub materials: u64,
-    /// Bytes that no manifest is about.
+    /// Bytes that no manifest refers to.
     pub loose: u64,
-    /// Files.
     pub blobs: usize,
 }
 
-/// An image in numbers.
+/// Disk usage of an image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImageStatus {
-    /// The manifest.
     pub id: ManifestId,
-    /// Its name.
     pub name: String,
-    /// Bytes of the image.
+    /// Size of the image in bytes.
     pub size: u64,
-    /// Bytes that no other manifest needs: what its removal frees.
+    /// Bytes that no other manifest needs: the space that its removal frees.
     pub own: u64,
-    /// What holds it; nothing when pruning would mark it.
+    /// Reasons to keep it. Empty if pruning would mark it.
     pub holders: BTreeSet<Holder>,
-    /// Since when it is marked for removal.
+    /// Time at which it was marked for removal.
     pub condemned: Option<Timestamp>,
 }
 
 impl Store {
-    /// Counts what is in the store.
-    ///
-    /// # Errors
-    /// The store cannot be read, or something in it is damaged.
-    pub fn status(&self, held: &Held) -> Result<Status, StoreError> {
+    /// Measures the disk usage. Fails if the store is damaged.
+    pub(crate) fn status(&self, held: &Held) -> Result<Status, StoreError> {
         let mut status = Status::default();
-        let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
-        for path in entries(&self.blobs())? {
-            let name = path.file_name().and_then(|name| name.to_str());
-            if let Some(digest) = name.and_then(|name| name.parse().ok()) {
-                let length = fs::metadata(&path).map_err(StoreError::io("read", &path))?;
-                sizes.insert(digest, length.len());
-            }
-        }
+        let sizes = self.blob_sizes()?;
         status.blobs = sizes.len();
         let tombstones = self.tombstones()?;
         let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
         let (mut in_images, mut named) = (BTreeSet::new(), BTreeSet::new());
         let mut counted = BTreeSet::new();
-        let mut found = Vec::new();
+        let mut present = Vec::new();
         for id in self.ids()? {
             let manifest = self.manifest(id)?.manifest;
             let blobs = self.blobs_of(&manifest)?;
@@ -73,43 +60,51 @@ impl Store {
                 *users.entry(*digest).or_default() += 1;
             }
             named.extend(self.inventories(id, &manifest)?);
+            named.extend(&blobs);
             let image = manifest.outputs.image;
             if self.has_image(&image.digest)? {
                 if counted.insert(image.digest) {
                     status.logical += image.size;
                 }
-                in_images.extend(self.parts_of(&image.digest)?);
-                found.push((id, manifest.inputs.image.name, image.size, blobs));
+                in_images.extend(self.image_blobs(&image.digest)?);
+                present.push((id, manifest.inputs.image.name, image.size, blobs));
             } else {
                 status.removed += 1;
-                named.extend(blobs);
             }
         }
-        let size = |digest: &Digest| sizes.get(digest).copied().unwrap_or(0);
-        for (id, name, whole, blobs) in found {
-            let own = blobs.iter().filter(|it| users.get(it) == Some(&1));
+        let size_of = |digest: &Digest| sizes.get(digest).copied().unwrap_or(0);
+        for (id, name, size, blobs) in present {
+            let own = blobs.iter().filter(|digest| users.get(digest) == Some(&1));
             status.images.push(ImageStatus {
                 id,
                 name,
-                size: whole,
-                own: own.map(size).sum(),
+                size,
+                own: own.map(size_of).sum(),
                 holders: held.get(&id).cloned().unwrap_or_default(),
                 condemned: tombstones.images.get(&id).map(|mark| mark.since),
             });
-            named.extend(blobs);
         }
         status.images.sort_by(|one, other| {
             (other.own, &one.name, one.id).cmp(&(one.own, &other.name, other.id))
         });
-        for (digest, length) in &sizes {
+        for (digest, size) in &sizes {
             if in_images.contains(digest) {
-                status.stored += length;
+                status.stored += size;
             } else if named.contains(digest) {
-                status.materials += length;
+                status.materials += size;
             } else {
-                status.loose += length;
+                status.loose += size;
             }
         }
         Ok(status)
+    }
+
+    fn blob_sizes(&self) -> Result<BTreeMap<Digest, u64>, StoreError> {
+        let mut sizes = BTreeMap::new();
+        for (digest, path) in self.blob_paths()? {
+            let metadata = fs::metadata(&path).map_err(StoreError::io("read", &path))?;
+            sizes.insert(digest, metadata.len());
+        }
+        Ok(sizes)
     }
 }

@@ -1,9 +1,15 @@
-//! Stores that are written, spoilt and read.
+//! Stores that are written, damaged and read.
 
+use std::fs;
+
+use super::layout::entries;
 use super::*;
+use crate::os::atomic_file::UNFINISHED;
 use crate::record::canonical;
+use crate::record::manifest::ManifestId;
 use crate::record::manifest::tests::example;
 use crate::scan;
+use crate::ui::Ui;
 
 fn run() -> Run {
     Run {
@@ -14,7 +20,7 @@ fn run() -> Run {
     }
 }
 
-/// Stores an image of these bytes, taken from directory `from`.
+/// Writes an image to directory `from`, then moves it into the store.
 async fn put(store: &Store, from: &Path, image: &[u8]) -> ManifestId {
     let path = from.join(Digest::of(image).hex());
     fs::write(&path, image).unwrap();
@@ -39,12 +45,12 @@ fn only_file(directory: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_read_back() {
+async fn a_stored_image_is_read_back() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::new(scratch.path().join("store"));
     assert!(store.ids().unwrap().is_empty());
     let id = put(&store, scratch.path(), b"image").await;
-    // The same once more: nothing is there twice.
+    // The same image again: nothing is stored twice.
     assert_eq!(put(&store, scratch.path(), b"image").await, id);
     assert_eq!(store.ids().unwrap(), [id]);
     let stored = store.manifest(id).unwrap();
@@ -85,8 +91,8 @@ async fn the_last_scan_of_one_second_is_the_last() {
     let order = scans
         .iter()
         .map(|scan| (scan.number, scan.report.counts.packages));
-    assert!(order.eq((1..=8).map(|it| (it, usize::try_from(it).unwrap()))));
-    // A record from before there were numbers is read, and is the first.
+    assert!(order.eq((1..=8).map(|number| (number, usize::try_from(number).unwrap()))));
+    // A record of an older version has no number, and comes first.
     let directory = store.scans().join(id.to_string());
     let text = fs::read_to_string(&entries(&directory).unwrap()[0]).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -102,7 +108,7 @@ async fn the_last_scan_of_one_second_is_the_last() {
 async fn an_image_from_another_file_system_is_copied() {
     let scratch = tempfile::tempdir().unwrap();
     let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
-        eprintln!("not tried: no second file system at /dev/shm");
+        eprintln!("skipped: no second file system at /dev/shm");
         return;
     };
     let store = Store::new(scratch.path().join("store"));
@@ -137,7 +143,7 @@ async fn a_file_that_was_changed_is_refused() {
     replace(&record, text.replace("tcg", "kvm").as_bytes());
     assert_eq!(store.records_of(id).unwrap_err().exit_code(), 4);
     replace(&record, &sound);
-    // A sound record of another manifest is no record of this one.
+    // A valid record of another manifest is refused.
     let moved = records(other).join(record.file_name().unwrap());
     fs::rename(&record, moved).unwrap();
     assert_eq!(store.records_of(other).unwrap_err().exit_code(), 4);
@@ -154,14 +160,14 @@ async fn a_file_that_was_changed_is_refused() {
     let ui = Ui::default();
     let error = store.export(&sound, &target, false, &ui).await.unwrap_err();
     assert_eq!((error.exit_code(), target.exists()), (4, false));
-    // Built again, it is sound again.
+    // Another build repairs the image.
     put(&store, scratch.path(), b"other image").await;
     store.export(&sound, &target, false, &ui).await.unwrap();
     assert_eq!(fs::read(&target).unwrap(), b"other image");
 }
 
 #[tokio::test]
-async fn an_ambiguous_beginning_lists_what_it_may_be() {
+async fn an_ambiguous_prefix_lists_the_matches() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::new(scratch.path());
     fs::create_dir_all(store.manifests()).unwrap();
@@ -179,7 +185,7 @@ async fn an_ambiguous_beginning_lists_what_it_may_be() {
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_swept_by_the_next_writer_that_is_alone() {
+async fn leftovers_of_a_crash_are_removed_by_the_next_exclusive_writer() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::new(scratch.path());
     let first = store.begin().await.unwrap();

@@ -1,32 +1,105 @@
-//! Putting an image and its manifest into the store.
+//! Write access to the store, and adding blobs.
 //!
-//! The order is image, record, manifest, and each is whole under its final name before the next is begun. So whatever
-//! has a manifest is complete, and a crash between any two leaves only what no manifest refers to.
+//! A build writes image, record, manifest in this order, and each is complete under its final name before the next is begun. So
+//! a manifest in the store always has its image, and a crash leaves only files that no manifest refers to.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
-use super::sidecar::add_beside;
-use super::{Blob, Record, Run, Store, StoreError, chunker};
+use super::layout::entries;
+use super::{Blob, Store, StoreError, chunker};
 use crate::digest::Digest;
-use crate::os::atomic_file::{self, Unfinished};
+use crate::os::atomic_file::{self, UNFINISHED, Unfinished};
 use crate::os::file_lock::FileLock;
 use crate::os::hash_stream::{self, Sparse};
-use crate::record::audit::{About, Event};
-use crate::record::canonical;
-use crate::record::manifest::{Manifest, ManifestId};
 use crate::ui::Ui;
 
-/// Nobody changes what is stored; without the write permission not even by accident.
+/// Permission bits of files that are written once: not even the owner can change them by accident.
 pub(super) const READ_ONLY: u32 = 0o444;
 
-/// The right to write. While any process has it, nothing is removed from the store.
+/// Interval between attempts to lock the store.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// Shared (or, for pruning, exclusive) write access. While a process holds it, no other process removes files.
 #[derive(Debug)]
 pub struct Writing {
     store: Store,
     _lock: FileLock,
+}
+
+impl Store {
+    /// Acquires shared write access, and creates the store's directories.
+    ///
+    /// # Errors
+    /// The store cannot be created or locked.
+    pub async fn begin(&self) -> Result<Writing, StoreError> {
+        for directory in [self.blobs(), self.manifests(), self.records()] {
+            atomic_file::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
+        }
+        let path = self.root.join("lock");
+        loop {
+            let exclusive =
+                FileLock::try_exclusive(&path).map_err(StoreError::io("lock", &path))?;
+            if exclusive.is_some() {
+                self.sweep()?;
+            }
+            drop(exclusive);
+            let shared = FileLock::try_shared(&path).map_err(StoreError::io("lock", &path))?;
+            if let Some(lock) = shared {
+                return Ok(Writing {
+                    store: self.clone(),
+                    _lock: lock,
+                });
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+    }
+
+    /// Acquires exclusive write access. Calls `waiting` if another process has access.
+    pub(super) async fn begin_exclusive(
+        &self,
+        waiting: impl FnOnce(),
+    ) -> Result<Writing, StoreError> {
+        if !self.root.exists() {
+            return self.begin().await;
+        }
+        let path = self.root.join("lock");
+        let lock = FileLock::exclusive(&path, waiting)
+            .await
+            .map_err(StoreError::io("lock", &path))?;
+        self.sweep()?;
+        Ok(Writing {
+            store: self.clone(),
+            _lock: lock,
+        })
+    }
+
+    /// Removes temporary files of crashed writers. The caller has exclusive access.
+    fn sweep(&self) -> Result<(), StoreError> {
+        let mut directories = vec![self.root.clone(), self.blobs(), self.manifests()];
+        for parent in self.sidecar_directories() {
+            directories.extend(entries(&parent)?);
+        }
+        directories.extend(entries(&self.channels_directory())?);
+        directories.extend(entries(&self.images_directory())?);
+        for directory in directories {
+            for path in entries(&directory)? {
+                if is_unfinished(&path) {
+                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether a file has a temporary name.
+pub(super) fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(UNFINISHED.as_bytes())
 }
 
 impl Writing {
@@ -34,58 +107,18 @@ impl Writing {
         &self.store
     }
 
-    pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
-        for directory in [store.blobs(), store.manifests(), store.records()] {
-            atomic_file::make_directory(&directory).map_err(StoreError::io("make", &directory))?;
-        }
-        let path = store.root().join("lock");
-        loop {
-            // Whoever is alone clears up what a crash left.
-            if let Some(alone) =
-                FileLock::try_exclusive(&path).map_err(StoreError::io("lock", &path))?
-            {
-                store.sweep()?;
-                drop(alone);
-            }
-            if let Some(lock) =
-                FileLock::try_shared(&path).map_err(StoreError::io("lock", &path))?
-            {
-                let store = store.clone();
-                return Ok(Self { store, _lock: lock });
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Gets the right to write, and that nobody else has it.
-    pub(super) async fn alone(store: &Store, waiting: impl FnOnce()) -> Result<Self, StoreError> {
-        let root = store.root();
-        if !root.exists() {
-            return Self::begin(store).await;
-        }
-        let path = root.join("lock");
-        let lock = FileLock::exclusive(&path, waiting).await;
-        let lock = lock.map_err(StoreError::io("lock", &path))?;
-        store.sweep()?;
-        let store = store.clone();
-        Ok(Self { store, _lock: lock })
-    }
-
-    /// Moves an image file into the store, in chunks; what another image has too is there already. Its digest is computed
-    /// here, from the bytes that are kept.
+    /// Moves an image file into the store, in chunks. Chunks that the store has already are not written again. The digest is
+    /// computed here, from the bytes that are stored. If this fails, the file is still at `image`.
     ///
     /// # Errors
-    /// The file cannot be read, or the store not written. The file is then still at `image`.
+    /// The file cannot be read, or the store cannot be written.
     pub async fn add_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
         let blob = self.copy_image(image, ui).await?;
         fs::remove_file(image).map_err(StoreError::io("remove", image))?;
         Ok(blob)
     }
 
-    /// Puts an image into the store like [`Self::add_image`]; the file stays where it is.
-    ///
-    /// # Errors
-    /// The file cannot be read, or the store not written.
+    /// Like [`Self::add_image`], but keeps the file.
     pub async fn copy_image(&self, image: &Path, ui: &Ui) -> Result<Blob, StoreError> {
         let size = fs::metadata(image)
             .map_err(StoreError::io("read", image))?
@@ -99,10 +132,7 @@ impl Writing {
         .await
     }
 
-    /// Puts a small text into the store.
-    ///
-    /// # Errors
-    /// The store cannot be written.
+    /// Adds a blob from memory.
     pub fn add_text(&self, text: &[u8]) -> Result<Blob, StoreError> {
         let digest = Digest::of(text);
         let path = self.store.blob(&digest);
@@ -111,11 +141,8 @@ impl Writing {
         Ok(Blob { digest, size })
     }
 
-    /// Puts a file of the cache into the store, which stays where it is: a second name for it within a file system,
-    /// else a copy. The cache vouches for its digest; a copy is compared.
-    ///
-    /// # Errors
-    /// The file cannot be read, or the store not written.
+    /// Adds a file of the cache as a blob: as a hard link if possible, else as a copy. The cache has verified its digest; a copy
+    /// is verified again.
     pub async fn add_file(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let blob = self.store.blob(&digest);
         let link = || {
@@ -130,10 +157,7 @@ impl Writing {
         }
     }
 
-    /// Puts a copy of somebody's file into the store, unless it has those bytes already.
-    ///
-    /// # Errors
-    /// The file cannot be read or has changed since its digest was taken, or the store cannot be written.
+    /// Adds a copy of a file as a blob, unless the store has those bytes already. Fails if the file's digest is not `digest`.
     pub async fn add_copy(&self, file: &Path, digest: Digest) -> Result<(), StoreError> {
         let (file, blob) = (file.to_owned(), self.store.blob(&digest));
         let store = self.store.clone();
@@ -148,7 +172,7 @@ impl Writing {
                 sparse.finish()?;
                 if actual != digest {
                     return Err(io::Error::other(format!(
-                        "it is {actual} now, and was {digest}"
+                        "the file has changed: its digest was {digest} and is now {actual}"
                     )));
                 }
                 unfinished.finish()
@@ -156,37 +180,5 @@ impl Writing {
             copy().map_err(StoreError::io("store", &file))
         })
         .await
-    }
-
-    /// Records a manifest whose image is in the store, with how its build went. A manifest that is there already
-    /// only gets one more record.
-    ///
-    /// # Errors
-    /// The image is not in the store, or the store cannot be written.
-    pub fn commit(&self, manifest: &Manifest, run: Run) -> Result<ManifestId, StoreError> {
-        let image = &manifest.outputs.image;
-        if self.store.image(&image.digest)?.size() != image.size {
-            return Err(StoreError::NoImage(image.digest));
-        }
-        let bytes = manifest.to_bytes()?;
-        let id = ManifestId::of(&bytes);
-        let about = About {
-            ids: vec![id],
-            subject: Some(manifest.inputs.image.name.clone()),
-            ..About::default()
-        };
-        self.log(Event::Record, about)?;
-        self.record(&Record::new(id, run))?;
-        let path = self.store.manifest_path(&id);
-        // The name is the digest of the bytes, so a file that has it can only be this one, or a spoilt one.
-        atomic_file::write(&path, READ_ONLY, &bytes).map_err(StoreError::io("write", &path))?;
-        Ok(id)
-    }
-
-    fn record(&self, record: &Record) -> Result<(), StoreError> {
-        let bytes = canonical::to_bytes(record)?;
-        let directory = self.store.records().join(record.manifest.to_string());
-        let path = directory.join(format!("{}.json", Digest::of(&bytes).hex()));
-        add_beside(&path, &bytes)
     }
 }

@@ -1,6 +1,7 @@
 //! Values that may also be written as strings, because a variable is always a string.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
@@ -28,26 +29,24 @@ impl<'de> Deserialize<'de> for Scalar {
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let scalar = deserializer.deserialize_any(ScalarVisitor)?;
-        let number = scalar.text.parse().map_err(|_| {
-            D::Error::custom(format!(
-                "{:?} is not an integer from 0 to {}",
-                scalar.text,
-                u32::MAX
-            ))
-        })?;
-        Ok(Self(number))
+        let expected = format!("an integer from 0 to {}", u32::MAX);
+        parsed(deserializer, &expected).map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let scalar = deserializer.deserialize_any(ScalarVisitor)?;
-        let flag = scalar.text.parse().map_err(|_| {
-            D::Error::custom(format!("{:?} is neither true nor false", scalar.text))
-        })?;
-        Ok(Self(flag))
+        parsed(deserializer, "true or false").map(Self)
     }
+}
+
+fn parsed<'de, T: FromStr, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &str,
+) -> Result<T, D::Error> {
+    let text = deserializer.deserialize_any(ScalarVisitor)?.text;
+    text.parse()
+        .map_err(|_| D::Error::custom(format!("{text:?} is not {expected}")))
 }
 
 struct ScalarVisitor;

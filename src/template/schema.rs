@@ -229,32 +229,21 @@ pub struct Allow {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
-    pub apt: Option<Apt>,
-    pub dnf: Option<Spanned<Dnf>>,
+    pub apt: Option<PackageTable<Repository>>,
+    pub dnf: Option<Spanned<PackageTable<DnfRepository>>>,
 }
 
+/// `[packages.apt]` or `[packages.dnf]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Apt {
+#[serde(deny_unknown_fields, bound = "R: Deserialize<'de>")]
+pub struct PackageTable<R> {
     #[serde(default)]
     pub install: Vec<Str>,
     #[serde(default)]
     pub remove: Vec<Str>,
     pub recommends: Option<Flag>,
     #[serde(default)]
-    pub repositories: Vec<Spanned<Repository>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Dnf {
-    #[serde(default)]
-    pub install: Vec<Str>,
-    #[serde(default)]
-    pub remove: Vec<Str>,
-    pub recommends: Option<Flag>,
-    #[serde(default)]
-    pub repositories: Vec<Spanned<DnfRepository>>,
+    pub repositories: Vec<Spanned<R>>,
 }
 
 #[derive(Debug, Deserialize)]

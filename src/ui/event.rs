@@ -59,30 +59,3 @@ fn seconds<S: serde::Serializer>(
     let seconds = took.unwrap_or_default().as_secs_f64();
     serializer.serialize_f64((seconds * 1000.0).round() / 1000.0)
 }
-
-/// Formats a duration for people: `4.2 s`, `3 min 05 s`.
-pub(crate) fn human(took: Duration) -> String {
-    let seconds = took.as_secs();
-    if seconds < 60 {
-        format!("{:.1} s", took.as_secs_f64())
-    } else {
-        format!("{} min {:02} s", seconds / 60, seconds % 60)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_well() {
-        for (millis, text) in [
-            (0, "0.0 s"),
-            (4_240, "4.2 s"),
-            (59_900, "59.9 s"),
-            (185_000, "3 min 05 s"),
-        ] {
-            assert_eq!(human(Duration::from_millis(millis)), text);
-        }
-    }
-}

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use super::Printer;
-use super::event::{Event, human};
+use super::event::Event;
+use super::text::{human_duration, human_size};
 
 /// Prints one line of text an event.
 pub(super) struct Plain;
@@ -14,7 +15,7 @@ pub(super) struct Json;
 impl Printer for Plain {
     fn print(&self, event: &Event<'_>) {
         let text = event.labelled();
-        let took = human(event.took.unwrap_or_default());
+        let took = human_duration(event.took.unwrap_or_default());
         let line = match event.kind {
             "started" => format!("==> {text}"),
             "done" => format!("    {text}: done in {took}"),
@@ -31,7 +32,7 @@ impl Printer for Plain {
 
 fn bar_line(event: &Event<'_>, text: &str) -> String {
     match event.total {
-        Some(bytes) => format!("    {text} ({})", indicatif::HumanBytes(bytes)),
+        Some(bytes) => format!("    {text} ({})", human_size(bytes)),
         None => format!("    {text}"),
     }
 }

@@ -12,8 +12,6 @@ mod lines;
 mod terminal;
 pub(crate) mod text;
 
-pub(crate) use event::human;
-
 use event::Event;
 
 /// Form of the output.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Printer;
-use super::event::{Event, human};
+use super::event::Event;
+use super::text::human_duration;
 
 /// Lines of output shown below a running step.
 const TAIL_LINES: usize = 3;
@@ -89,7 +90,7 @@ impl Terminal {
         self.line(&format!(
             "{mark} {}  {}",
             event.labelled(),
-            self.paint("2", &human(event.took.unwrap_or_default()))
+            self.paint("2", &human_duration(event.took.unwrap_or_default()))
         ));
     }
 

@@ -1,6 +1,7 @@
-//! Text for people: errors with their causes, terminal-safe text, sizes and counts.
+//! Text for people: errors with their causes, terminal-safe text, sizes, durations and counts.
 
 use std::error::Error;
+use std::time::Duration;
 
 /// Joins an error and its causes with `separator`. Leaves out a cause that the message before it ends with.
 pub(crate) fn join_causes(error: &dyn Error, separator: &str) -> String {
@@ -29,6 +30,16 @@ pub(crate) fn terminal_safe(text: &str) -> String {
 /// Formats a number of bytes with a binary unit: `1.50 MiB`.
 pub(crate) fn human_size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// Formats a duration: `4.2 s`, `3 min 05 s`.
+pub(crate) fn human_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
 }
 
 /// Formats a count with a noun: `1 file`, `2 files`.
@@ -63,6 +74,18 @@ mod tests {
     #[test]
     fn text_cannot_move_the_cursor() {
         assert_eq!(terminal_safe("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (4_240, "4.2 s"),
+            (59_900, "59.9 s"),
+            (185_000, "3 min 05 s"),
+        ] {
+            assert_eq!(human_duration(Duration::from_millis(millis)), text);
+        }
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn packages_of_dnf_are_locked_and_installed_without_a_network() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(4), "{said}");
     assert!(
-        said.contains("`install` has karat-doc, and the lock has not"),
+        said.contains("`install` has karat-doc, but the lock file does not"),
         "{said}"
     );
     site.assert_nothing_left();

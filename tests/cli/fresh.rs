@@ -277,7 +277,7 @@ fn what_has_changed_is_said_and_built() {
             "web.lock.toml",
             text.replace("karat.lock/1", "karat.lock/9"),
             &text,
-            "web.lock.toml has the form",
+            "web.lock.toml has the schema",
         ),
     ] {
         changed(file, &with, back, expected);

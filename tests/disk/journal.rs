@@ -176,7 +176,7 @@ fn a_journal_with_old_checksums_is_refused_when_it_is_dirty() {
             .map(|error| error.to_string())
             .unwrap_or_default();
         assert_eq!(
-            error.contains("checksums of the first kind"),
+            error.contains("checksums of version 1"),
             refused,
             "{commands}: {error}"
         );

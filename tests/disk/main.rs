@@ -1,5 +1,8 @@
 //! File systems of every kind, made and mounted by the kernel, are read offline and compared with what the mount shows.
 
+#[expect(dead_code, reason = "the soak reads whole disks and images only")]
+#[path = "../support/explore.rs"]
+mod explore;
 mod fat;
 mod hostile;
 mod journal;

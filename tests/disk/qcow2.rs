@@ -172,7 +172,7 @@ fn what_karat_cannot_read_says_so() {
     );
     let plain = fs::read(site.path("plain")).unwrap();
     for (at, byte, expected) in [
-        (0, 0, "does not start like one"),
+        (0, 0, "the magic number is missing"),
         (7, 4, "version 4"),
         (23, 40, "2^40"),
         (35, 1, "encryption"),

@@ -1,12 +1,11 @@
-//! Disks with random damage: each gives files or errors, never a panic. Damage follows from a number, so each case can be had again.
+//! Disks with random damage: each gives files or errors, never a panic. Damage follows from a number, so each case is reproducible.
 //!
 //! `make soak` does many rounds, in a process of its own whose memory is looked at.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use karat::disk::read::fuzzing::{self, Explored};
-
+use super::explore::{self, Explored};
 use super::populate::{noise, plain_small};
 use super::site::{Site, success};
 
@@ -185,10 +184,10 @@ fn damaged_disks_give_errors_and_no_panic() {
         .map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let site = Site::new();
     for (name, bytes) in disks(&site) {
-        soak(&name, &bytes, rounds, fuzzing::disk);
+        soak(&name, &bytes, rounds, explore::disk);
     }
     for (name, bytes) in images(&site) {
-        soak(&name, &bytes, rounds, fuzzing::qcow2);
+        soak(&name, &bytes, rounds, explore::qcow2);
     }
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let most = status

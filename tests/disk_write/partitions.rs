@@ -200,7 +200,7 @@ fn what_cannot_be_written_is_refused() {
     assert_eq!(
         refused.map(|error| error.to_string()).as_deref(),
         Some(
-            "the base has partitions that overlap each other or their table, which karat cannot write anew"
+            "cannot normalize the disk: the base has partitions that overlap each other or their table"
         )
     );
     let none = scratch.path().join("none");
@@ -208,19 +208,19 @@ fn what_cannot_be_written_is_refused() {
     for (disk, expected) in [
         (
             several,
-            "the base has several ext4 file systems, which karat cannot write anew",
+            "cannot normalize the disk: the base has several ext4 file systems",
         ),
         (
             old,
-            "the base has a file system without extents (ext2 or ext3), which karat cannot write anew",
+            "cannot normalize the disk: the base has a file system without extents (ext2 or ext3)",
         ),
         (
             quota,
-            "the base has the read-only compatible feature 0x100, which karat cannot write anew",
+            "cannot normalize the disk: the base has the read-only compatible feature 0x100",
         ),
         (
             none,
-            "the base has no ext4 file system, which karat cannot write anew",
+            "cannot normalize the disk: the base has no ext4 file system",
         ),
     ] {
         let refused = Source::open(Arc::new(RawFile::open(&disk).unwrap())).err();
@@ -241,7 +241,7 @@ fn file_systems_that_are_not_read_are_named_and_never_carried_along_as_if_they_w
         let whole = scratch.path().join("whole");
         File::create(&whole).unwrap().set_len(400 * MIB).unwrap();
         run(tool, &[arguments, &[whole.to_str().unwrap()]].concat());
-        let expected = format!("the base has {what}, which karat cannot write anew");
+        let expected = format!("cannot normalize the disk: the base has {what}");
         let refused = |disk: &Path| {
             let opened = Source::open(Arc::new(RawFile::open(disk).unwrap()));
             opened.err().map(|error| error.to_string())

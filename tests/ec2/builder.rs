@@ -221,7 +221,7 @@ fn other_types_are_tried_when_there_is_no_room() {
         scene.account.fault("ec2:RunInstances", nth, full.clone());
     }
     let (_, said) = scene.fails();
-    assert!(said.contains("no room for t3.small"), "{said}");
+    assert!(said.contains("no capacity for t3.small"), "{said}");
     let calls = scene.account.calls();
     let types: BTreeSet<_> = calls
         .iter()
@@ -234,7 +234,7 @@ fn other_types_are_tried_when_there_is_no_room() {
     scene.account.fault("ec2:RunInstances", 0, full);
     let (code, said) = scene.fails();
     assert_eq!(code, Some(1));
-    assert!(said.contains("AWS has no room"), "{said}");
+    assert!(said.contains("AWS has no capacity"), "{said}");
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn with_locked_no_other_ami_will_do() {
     scene.template("");
     let ran = scene.site.karat(&["build", "web.toml", "--locked"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
-    assert!(ran.stderr.contains("the AMI that the lock"), "{ran:?}");
+    assert!(ran.stderr.contains("the AMI in lock file"), "{ran:?}");
     assert_eq!(scene.account.count("ec2:RunInstances"), 1);
 }
 

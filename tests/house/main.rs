@@ -13,7 +13,7 @@ const MAX_MARKED_PERCENT: f64 = 5.0;
 const MIN_DOC_WORDS: usize = 4;
 /// Largest number of packages in `Cargo.lock`, for all platforms and development. Raise it in the commit that says what
 /// the new dependency saves.
-const MAX_PACKAGES: usize = 410;
+const MAX_PACKAGES: usize = 420;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

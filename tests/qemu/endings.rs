@@ -98,7 +98,11 @@ async fn a_reset_is_no_death_and_a_silent_guest_is_told_with_its_console() {
         .unwrap_err();
     let text = error.to_string();
     assert!(
-        matches!(error, MachineError::Qemu(QemuError::NotReady { .. })),
+        matches!(
+            &error,
+            MachineError::Backend(error)
+                if matches!(error.downcast_ref(), Some(QemuError::NotReady { .. }))
+        ),
         "{error:?}"
     );
     assert!(text.contains("again"), "{text}");

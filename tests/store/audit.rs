@@ -86,11 +86,11 @@ fn a_log_that_was_cut_off_or_changed_is_found() {
     };
     broken(&lines[..lines.len() - 1].concat(), "lines were cut off");
     broken("", "lines were cut off");
-    broken(&lines[1..].concat(), "line 1 has another number");
+    broken(&lines[1..].concat(), "line 1 has the wrong number");
     broken(&before.replace("green", "grown"), "is not the one that");
     broken(&before.replacen("record", "remove", 1), "does not follow");
     let middle = [&lines[..1], &lines[2..]].concat().concat();
-    broken(&middle, "line 2 has another number");
+    broken(&middle, "line 2 has the wrong number");
     // Whoever takes the checkpoint away too is found by one that was kept elsewhere.
     fs::write(&path, lines[..2].concat()).unwrap();
     fs::remove_file(site.store.checkpoint_path()).unwrap();
@@ -133,7 +133,10 @@ fn half_a_line_is_taken_away_by_the_next_change() {
     // A whole line that is none is not written over.
     fs::write(&path, format!("{before}{{}}\n")).unwrap();
     let (exit, error) = code(&site, &["pin", &id.short()]);
-    assert!(exit == 4 && error.contains("has no form of one"), "{error}");
+    assert!(
+        exit == 4 && error.contains("is not a valid audit record"),
+        "{error}"
+    );
 }
 
 #[test]

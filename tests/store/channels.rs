@@ -327,7 +327,7 @@ fn of_many_at_once_every_move_is_recorded_or_refused() {
         match output.status.code() {
             Some(0) if output.stdout.is_empty() => there += 1,
             Some(0) => moved += 1,
-            Some(1) if error.contains("has moved meanwhile") => refused += 1,
+            Some(1) if error.contains("was moved meanwhile") => refused += 1,
             code => panic!("{code:?}: {error}"),
         }
     }

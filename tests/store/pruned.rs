@@ -240,7 +240,9 @@ fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
         .outputs
         .image
         .digest;
-    let blob = site.store.blob(&site.store.chunks_of(&digest).unwrap()[0]);
+    let blob = site
+        .store
+        .blob(site.store.chunks_of(&digest).unwrap().first().unwrap());
     fs::remove_file(&blob).unwrap();
     fs::write(&blob, "the mall").unwrap();
     let id = damaged.short();
@@ -273,7 +275,7 @@ fn a_store_that_others_can_change_is_refused() {
         for arguments in [&["verify"][..], &["show", &id], &["promote", &id, "web/x"]] {
             let (exit, error) = code(&site, arguments);
             assert!(
-                exit == 2 && error.contains("others can write to"),
+                exit == 2 && error.contains("other users can write to"),
                 "{error}"
             );
         }

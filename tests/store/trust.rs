@@ -268,7 +268,7 @@ fn what_is_missing_or_does_not_belong_there_is_named() {
         fs::write(&path, "x").unwrap();
         let (code, error) = code(&site, &["verify"]);
         assert!(
-            code == 4 && error.contains("is no file of a store"),
+            code == 4 && error.contains("does not belong to the store"),
             "{stranger}: {error}"
         );
         fs::remove_file(path).unwrap();

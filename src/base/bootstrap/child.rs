@@ -1,4 +1,4 @@
-//! Programs that bootstrapping runs: their output is shown as it comes.
+//! Running the programs of a bootstrap, with their output shown as it comes.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -10,16 +10,16 @@ use tokio::process::Command;
 
 use crate::ui::Ui;
 
-/// How much of a failed program's output an error carries.
-const TAIL_BYTES: usize = 4096;
+/// Size of the end of a failed program's output that an error carries.
+const MAX_TAIL_BYTES: usize = 4096;
 
-/// How a program ended, with the end of its output.
+/// Exit status of a program, and the end of its output.
 pub(super) struct Ended {
     pub status: ExitStatus,
     pub tail: String,
 }
 
-/// Runs to the end, showing each line of both outputs.
+/// Runs a program and shows each line of stdout and stderr.
 pub(super) async fn run(command: &mut Command, ui: &Ui) -> io::Result<Ended> {
     let mut child = command
         .stdout(Stdio::piped())
@@ -45,7 +45,7 @@ async fn each_line(from: Option<impl AsyncRead + Unpin>, show: &impl Fn(String))
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).await? > 0 {
         let text = String::from_utf8_lossy(&line);
-        // A progress line is overwritten by carriage returns; its last state counts.
+        // A carriage return overwrites a progress line, so only its last state is shown.
         let last = text.trim_end().rsplit('\r').next().unwrap_or_default();
         if !last.is_empty() {
             show(last.to_owned());
@@ -65,7 +65,7 @@ impl Tail {
     fn push(&mut self, line: String) {
         self.bytes += line.len() + 1;
         self.lines.push_back(line);
-        while self.bytes > TAIL_BYTES && self.lines.len() > 1 {
+        while self.bytes > MAX_TAIL_BYTES && self.lines.len() > 1 {
             self.bytes -= self.lines.pop_front().map_or(0, |line| line.len() + 1);
         }
     }
@@ -81,7 +81,7 @@ pub(super) fn search_path() -> String {
     format!("{own}:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
-/// Whether a program is found.
+/// Returns whether a program is installed.
 pub(super) fn exists(program: impl AsRef<OsStr>) -> bool {
     env::split_paths(&search_path()).any(|directory| directory.join(program.as_ref()).is_file())
 }
@@ -124,7 +124,7 @@ mod tests {
         }
         let text = tail.text();
         assert!(
-            text.len() <= TAIL_BYTES && text.ends_with("line 9999"),
+            text.len() <= MAX_TAIL_BYTES && text.ends_with("line 9999"),
             "{}",
             text.len()
         );

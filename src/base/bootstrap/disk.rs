@@ -1,6 +1,6 @@
-//! What surrounds the root file system on a disk: partition table, EFI system partition, GRUB for BIOS.
+//! The disk around the root file system: partition table, EFI system partition, GRUB for BIOS.
 //!
-//! Written straight into the raw disk, without a loop device or a mount, neither of which an ordinary user has.
+//! They are written directly into the raw disk: an ordinary user has neither loop devices nor mounts.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,26 +14,26 @@ use fatfs::{
 use crate::disk::gpt::{self, Guid, Partition, SECTOR};
 use crate::plan::Arch;
 
-/// Bytes of the whole disk. Small enough for any `disk_size`; the first boot grows the root to what it finds.
+/// Size of the disk in bytes. Small enough for any `disk_size`; the first boot grows the root partition.
 pub(super) const DISK_SIZE: u64 = 3 << 30;
 const BIOS_FIRST: u64 = 2048;
 const BIOS_SECTORS: u64 = 2048;
 const ESP_FIRST: u64 = 4096;
-/// 64 MiB: FAT32 needs 65,525 clusters, and firmware need not read anything smaller.
+/// 64 MiB: FAT32 needs 65,525 clusters, and firmware need not support smaller FATs.
 const ESP_SECTORS: u64 = 131_072;
 const ROOT_FIRST: u64 = ESP_FIRST + ESP_SECTORS;
 /// Offset of the root file system in bytes.
 pub(super) const ROOT_OFFSET: u64 = ROOT_FIRST * SECTOR;
-/// Bytes of the root file system: up to the second table, in whole MiB.
+/// Size of the root file system in bytes: up to the backup partition table, in whole MiB.
 pub(super) const ROOT_SIZE: u64 = (DISK_SIZE - ROOT_OFFSET - (1 << 20)) & !0xf_ffff;
 
-// Where grub-bios-setup would patch (include/grub/i386/pc/boot.h, diskboot.h).
+// Offsets that grub-bios-setup patches (include/grub/i386/pc/boot.h, diskboot.h).
 const KERNEL_SECTOR: usize = 0x5c;
 const DRIVE_CHECK: usize = 0x66;
 const BOOT_CODE: usize = 440;
 const FIRST_BLOCK: usize = 512 - 12;
 
-/// Every identity on the disk, so that the same inputs give the same.
+/// All random ids of the disk, derived from its inputs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ids {
     pub disk: Guid,
@@ -43,7 +43,7 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Version 4 GUIDs out of a seed.
+    /// Derives version 4 GUIDs from a seed.
     pub(super) fn from_seed(seed: &str) -> Self {
         let id = |name: &str| {
             let hex = crate::digest::Digest::of(format!("{seed} {name}").as_bytes()).hex();
@@ -60,13 +60,13 @@ impl Ids {
         }
     }
 
-    /// The EFI system partition's serial number as `/etc/fstab` names it.
+    /// Returns the serial number of the EFI system partition as `/etc/fstab` names it.
     pub(super) fn esp_text(&self) -> String {
         format!("{:04X}-{:04X}", self.esp >> 16, self.esp & 0xffff)
     }
 }
 
-/// Completes `disk.raw` in `scratch`, which holds the root file system already, with what the recipe left beside it.
+/// Completes `disk.raw` in `scratch`, which has the root file system already, with the boot loaders that the recipe left beside it.
 pub(super) fn complete(scratch: &Path, arch: Arch, ids: &Ids) -> io::Result<()> {
     let mut disk = OpenOptions::new()
         .read(true)
@@ -108,21 +108,21 @@ fn partitions(arch: Arch, ids: &Ids) -> [Partition; 3] {
     [
         partition("bios", gpt::BIOS_BOOT, bios_id, BIOS_FIRST, BIOS_SECTORS),
         partition("esp", gpt::ESP, esp_id, ESP_FIRST, ESP_SECTORS),
-        // Last, so that it can grow.
+        // The root partition is the last one because it grows.
         partition("root", root, root_id, ROOT_FIRST, ROOT_SIZE / SECTOR),
     ]
 }
 
-/// Does what grub-bios-setup does for a BIOS boot partition, which wants a device to work on.
+/// Patches GRUB like grub-bios-setup, which needs a block device.
 fn patch_grub(boot: &mut [u8], core: &mut [u8]) -> io::Result<()> {
     if boot.len() != 512 || core.len() < 1024 || core.len() as u64 > BIOS_SECTORS * SECTOR {
         let sizes = format!("boot.img has {} bytes, core.img {}", boot.len(), core.len());
         return Err(io::Error::new(io::ErrorKind::InvalidData, sizes));
     }
     boot[KERNEL_SECTOR..KERNEL_SECTOR + 8].copy_from_slice(&BIOS_FIRST.to_le_bytes());
-    // Trust the drive number in DL only if it names a hard disk: no jump over that check.
+    // Remove the jump over the check that the drive number in DL names a hard disk.
     boot[DRIVE_CHECK..DRIVE_CHECK + 2].copy_from_slice(&[0x90, 0x90]);
-    // The core's first sector loads the others: grub-mkimage filled in how many, not from where.
+    // The first sector of the core loads the others: grub-mkimage filled in their number, but not their position.
     core[FIRST_BLOCK..FIRST_BLOCK + 8].copy_from_slice(&(BIOS_FIRST + 1).to_le_bytes());
     Ok(())
 }
@@ -147,7 +147,7 @@ fn write_esp(disk: &mut File, arch: Arch, serial: u32, grub: &[u8]) -> io::Resul
     volume.unmount()
 }
 
-/// FAT's first day, whatever the day: the same inputs give the same bytes.
+/// Time stamps for FAT: always its first day, so that the same inputs give the same bytes.
 #[derive(Debug)]
 struct NoClock;
 
@@ -173,7 +173,7 @@ impl TimeProvider for NoClock {
     }
 }
 
-/// The EFI system partition's bytes of a disk.
+/// The EFI system partition of a disk as a file.
 struct Window<'a> {
     disk: &'a mut File,
     position: u64,
@@ -314,7 +314,7 @@ mod tests {
         );
         assert_eq!(one.root, same.root);
         assert_ne!(one.root, other.root);
-        assert_eq!(&one.root.text()[14..15], "4");
+        assert_eq!(&one.root.to_string()[14..15], "4");
         assert_eq!(one.esp_text().len(), 9);
     }
 }

@@ -1,8 +1,8 @@
 //! A Debian or Ubuntu base disk made from a package archive with mmdebstrap.
 //!
-//! Nothing is mounted on the host and no guest is booted: the tree is made in namespaces of its own, `mke2fs -d` turns
-//! it into a file system, and partition table, EFI system partition and GRUB are written into the file by karat. Then the
-//! disk is cleaned and written anew like an image, so that the same packages give the same bytes on any day and host.
+//! Nothing is mounted on the host and no guest is booted: the tree is made in namespaces of its own, `mke2fs -d` turns it into a
+//! file system, and karat writes partition table, EFI system partition and GRUB into the file. Then the disk is cleaned and
+//! normalized like an image, so the same packages give the same bytes on any day and host.
 
 mod child;
 mod disk;
@@ -23,10 +23,11 @@ use thiserror::Error;
 use self::disk::Ids;
 use self::recipe::Recipe;
 use crate::disk::{AnewError, renew_raw};
+use crate::os::atomic_file;
 use crate::plan;
 use crate::ui::Ui;
 
-/// Programs that bootstrapping needs, and the packages that have them.
+/// Programs that bootstrapping needs, and their packages.
 const TOOLS: [(&str, &str); 4] = [
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
@@ -34,102 +35,77 @@ const TOOLS: [(&str, &str); 4] = [
     ("setpriv", "util-linux"),
 ];
 
-/// Why a base could not be bootstrapped.
+/// Failure to bootstrap a base.
 #[derive(Debug, Error, Diagnostic)]
-#[non_exhaustive]
+#[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum BootstrapError {
-    /// Neither Debian nor Ubuntu.
     #[error("cannot bootstrap {0:?}")]
     #[diagnostic(help("`base.bootstrap.distribution` is `debian` or `ubuntu`"))]
     Distribution(String),
-    /// The host's apt configuration does not have the release.
     #[error("no apt source of this machine has {distribution} {suite}")]
     #[diagnostic(help(
         "name an archive with `base.bootstrap.mirror`, as a URL or as whole `deb` lines of a sources.list"
     ))]
-    NoSources {
-        /// Distribution wanted.
-        distribution: String,
-        /// Release wanted.
-        suite: String,
-    },
-    /// The archive's signatures cannot be checked.
+    NoSources { distribution: String, suite: String },
     #[error("the archive's keyring {} is missing", path.display())]
     #[diagnostic(help("install it: `apt-get install {package}`"))]
     NoKeyring {
-        /// Where it was looked for.
         path: PathBuf,
         /// The package that has it.
         package: String,
     },
-    /// A program is not installed.
-    #[error("{} not found, and bootstrapping a base needs it", names.join(", "))]
+    #[error("bootstrapping a base needs {}", names.join(", "))]
     #[diagnostic(help("install it: `apt-get install {}`", packages.join(" ")))]
     MissingTools {
-        /// The programs.
         names: Vec<&'static str>,
-        /// Their packages.
         packages: Vec<&'static str>,
     },
-    /// The host cannot run programs of that architecture.
-    #[error("this machine cannot run {arch} programs, and a base of that architecture needs it")]
+    /// The host cannot run programs of that architecture, in Debian's name.
+    #[error(
+        "this machine cannot run {arch} programs, which bootstrapping a base of that architecture needs"
+    )]
     #[diagnostic(help("install the emulator: `apt-get install qemu-user-static binfmt-support`"))]
-    ForeignArch {
-        /// Debian's name of the architecture.
-        arch: &'static str,
-    },
-    /// The host's apt configuration is not readable.
+    ForeignArch { arch: &'static str },
     #[error("cannot read this machine's apt sources")]
     #[diagnostic(help("name an archive with `base.bootstrap.mirror`"))]
     Sources(#[source] io::Error),
-    /// A program failed.
     #[error("{program} failed ({status}) while bootstrapping {what}:\n{tail}")]
     #[diagnostic(help(
         "check the archive and its suite; an ordinary user also needs unprivileged user namespaces and a range in \
          /etc/subuid and /etc/subgid (package uidmap)"
     ))]
     Failed {
-        /// The program.
         program: &'static str,
-        /// Distribution and release.
+        /// Distribution, release and architecture.
         what: String,
-        /// How it ended.
         status: String,
         /// The end of its output.
         tail: String,
     },
-    /// What was made cannot be written as a base.
     #[error("cannot pack the base disk {}", path.display())]
     #[diagnostic(help("a base needs about 4 GiB of free space there"))]
     Pack {
-        /// The base.
         path: PathBuf,
-        /// Why not.
         #[diagnostic_source]
         source: AnewError,
     },
-    /// A file could not be written or a program not started.
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help("a base needs about 4 GiB of free space there"))]
     Io {
-        /// What was tried.
         action: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
 }
 
-/// Returns the path of a standalone qcow2 for `plan`: from `cache`, or made now and put there.
+/// Returns the path of a standalone qcow2 for `plan` in `cache`, and makes it if it is not there.
 ///
-/// `run` is a scratch directory that the caller owns and removes. Processes that want the same base wait for the one
-/// that makes it. A process that is killed leaves scratch alone: files below `run`, and one `.partial` in the cache
-/// that the next one overwrites.
+/// `run` is a scratch directory that the caller removes. Processes that need the same base wait for the one that makes it. A
+/// process that is killed leaves files below `run`, and one `.partial` in the cache that the next process overwrites.
 ///
 /// # Errors
 ///
-/// When the host lacks something, the archive does not answer, or the disk is full; see [`BootstrapError`].
+/// The host lacks a tool, the archive does not answer, or the disk is full.
 pub async fn bootstrap(
     plan: &plan::Bootstrap,
     cache: &Path,
@@ -154,17 +130,13 @@ pub async fn bootstrap(
     let scratch = scratch.canonicalize().map_err(failed("open", &scratch))?;
     make_raw(&recipe, &scratch, ui).await?;
     publish(&scratch.join("disk.raw"), &base, ui).await?;
-    // The scratch is the caller's, but gigabytes need not wait for the end of the build.
+    // The caller removes the scratch directory at the end of the build; gigabytes should not wait for that.
     let _ = fs::remove_dir_all(&scratch);
     Ok(base)
 }
 
-/// Where in `cache` the disk for `plan` is, once it was made.
-///
-/// # Errors
-///
-/// When it could not be made here.
-pub fn path(plan: &plan::Bootstrap, cache: &Path) -> Result<PathBuf, BootstrapError> {
+/// Returns the path of the disk for `plan` in `cache`, which may not exist. Fails if this host could not make it.
+pub(crate) fn path(plan: &plan::Bootstrap, cache: &Path) -> Result<PathBuf, BootstrapError> {
     Ok(cache.join("bootstrap").join(recipe(plan)?.file_name()))
 }
 
@@ -191,8 +163,8 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
     }
     let what = describe(&recipe.plan);
     ui.note(&format!("bootstrapping {what} with mmdebstrap"));
-    // mmdebstrap has namespaces of its own, but its mounts stay when it is killed in its root mode, and its unshare
-    // mode needs a scratch directory that other users can enter. As the root of these namespaces it has neither trouble.
+    // mmdebstrap can make namespaces of its own. But if it is killed in root mode its mounts stay, and its unshare mode needs a
+    // scratch directory that other users can enter. As the root of these namespaces it has neither problem.
     let mut command = crate::os::child::command("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user", "--map-auto"]);
@@ -218,7 +190,7 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
         .map_err(failed("write", &scratch.join("disk.raw")))
 }
 
-/// Writes the disk anew beside the target, syncs, renames.
+/// Normalizes the disk into a file beside the target, syncs and renames it.
 async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError> {
     let partial = base.with_extension("partial");
     renew_raw(raw, &partial, ui)
@@ -228,13 +200,8 @@ async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError>
             source,
         })?;
     let (from, to) = (partial, base.to_owned());
-    let renamed = tokio::task::spawn_blocking(move || {
-        File::open(&from)?.sync_all()?;
-        fs::rename(&from, &to)?;
-        to.parent()
-            .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    });
-    renamed
+    let publish = move || atomic_file::publish(&File::open(&from)?, &from, &to);
+    tokio::task::spawn_blocking(publish)
         .await
         .map_err(io::Error::other)
         .and_then(|result| result)
@@ -271,7 +238,7 @@ fn describe(plan: &plan::Bootstrap) -> String {
     )
 }
 
-/// One process makes a base; others that want the same wait here. Freed by the kernel when its holder dies.
+/// Locks a base that is to be made. Other processes that need it wait here. The kernel releases the lock of a process that dies.
 async fn lock(path: &Path, ui: &Ui) -> Result<File, BootstrapError> {
     let file = File::create(path).map_err(failed("create", path))?;
     let mut told = false;
@@ -282,7 +249,7 @@ async fn lock(path: &Path, ui: &Ui) -> Result<File, BootstrapError> {
             Err(error) => return Err(failed("lock", path)(error.into())),
         }
         if !told {
-            ui.note("waiting for another karat that makes the same base");
+            ui.note("waiting for another karat that is making the same base");
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -318,7 +285,7 @@ fn check_arch(arch: plan::Arch) -> Result<(), BootstrapError> {
     })
 }
 
-/// The host's proxies and its patience with old snapshots: without them its own archive may be out of reach.
+/// Returns the host's settings for proxies and for old snapshots: without them its own archive may be out of reach.
 async fn apt_settings() -> String {
     let mut command = crate::os::child::command("apt-config");
     command.args([

@@ -1,5 +1,4 @@
-//! What goes into a base: sources, keyring, packages, and the text that all of it amounts to. Pure but for the
-//! existence of keyrings, which the caller answers.
+//! Inputs of a base: sources, keyring, packages, and their digest. Pure: the caller tells whether a keyring exists.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +8,20 @@ use super::sources::{self, HostSources};
 use crate::digest::Digest;
 use crate::plan::{self, Arch};
 
-/// Makes the file system; see its head.
+/// Script that makes the file system; its head documents it.
 pub(super) const SCRIPT: &str = include_str!("recipe.sh");
-/// Configures the tree, called by the above.
+/// Hook of [`SCRIPT`] that configures the tree.
 pub(super) const HOOK: &str = include_str!("configure.sh");
-/// Raised when what is made of the same inputs and scripts changes.
+/// To be incremented when the result changes for the same inputs and scripts.
 const VERSION: u32 = 3;
 
-/// Everything that decides what a base is.
+/// Inputs that determine a base.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
     pub plan: plan::Bootstrap,
     /// Lines of `sources.list` for this host's mmdebstrap.
     pub host_lines: Vec<String>,
-    /// The same for the guest.
+    /// Lines of `sources.list` for the guest.
     pub guest_lines: Vec<String>,
     pub keyring: PathBuf,
     guest_keyring: PathBuf,
@@ -82,7 +81,7 @@ impl Recipe {
         })
     }
 
-    /// What two bases must have in common to be the same base.
+    /// Returns the digest of the inputs: bases with the same key are the same.
     pub(super) fn key(&self) -> Digest {
         let plan::Bootstrap {
             distribution,
@@ -100,7 +99,7 @@ impl Recipe {
         Digest::of(inputs.as_bytes())
     }
 
-    /// The file name of the base in the cache.
+    /// Returns the file name of the base in the cache.
     pub(super) fn file_name(&self) -> String {
         let plan::Bootstrap {
             distribution,
@@ -119,7 +118,7 @@ impl Recipe {
         )
     }
 
-    /// What the scripts read, besides `SCRATCH`.
+    /// Returns the environment of the scripts, except `SCRATCH`.
     pub(super) fn environment(&self, ids: &Ids) -> Vec<(&'static str, String)> {
         let x86 = self.plan.arch == Arch::X86_64;
         vec![
@@ -128,7 +127,7 @@ impl Recipe {
             ("KEYRING", self.keyring.display().to_string()),
             ("GUEST_KEYRING", self.guest_keyring.display().to_string()),
             ("PACKAGES", self.packages.join(",")),
-            ("ROOT_UUID", ids.root.text()),
+            ("ROOT_UUID", ids.root.to_string()),
             ("ESP_UUID", ids.esp_text()),
             ("GRUB_BIOS", if x86 { "yes" } else { "" }.to_owned()),
             (
@@ -151,7 +150,7 @@ impl Recipe {
     }
 }
 
-/// Debian's name for an architecture.
+/// Returns Debian's name of an architecture.
 pub(super) fn debian_arch(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "amd64",
@@ -176,7 +175,7 @@ fn packages(distribution: &str, suite: &str, arch: Arch) -> Vec<&'static str> {
         "udev",
         "zstd",
     ];
-    // The kernel for virtual machines: a third of the size, virtio and NVMe, no drivers for hardware.
+    // The kernel for virtual machines: a third of the size, with virtio and NVMe but without drivers for hardware.
     packages.push(match (distribution, arch) {
         ("ubuntu", _) => "linux-image-virtual",
         (_, Arch::X86_64) => "linux-image-cloud-amd64",
@@ -186,7 +185,7 @@ fn packages(distribution: &str, suite: &str, arch: Arch) -> Vec<&'static str> {
         Arch::X86_64 => &["grub-pc-bin", "grub-efi-amd64-bin"][..],
         Arch::Aarch64 => &["grub-efi-arm64-bin"],
     });
-    // Older releases have it inside the systemd package.
+    // In older releases it is part of the systemd package.
     if !["buster", "bullseye", "focal", "jammy"].contains(&suite) {
         packages.push("systemd-resolved");
     }
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_bootstrapped_is_said_with_its_remedy() {
+    fn a_base_that_cannot_be_bootstrapped_is_refused_with_a_remedy() {
         for (distribution, mirror, has_keyring, expected, remedy) in [
             (
                 "fedora",

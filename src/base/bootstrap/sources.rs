@@ -1,25 +1,25 @@
-//! The machine's own apt sources, read to find the archive that a base is made from. Pure but for [`read_host`].
+//! The host's apt sources, and the archive that a base is made from. Pure but for [`read_host`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// One archive line: where, which suite, which components, signed by whom.
+/// One suite of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Source {
     pub uri: String,
     pub suite: String,
     pub components: Vec<String>,
-    /// A keyring file; `None` when the source names none, or carries its key in its own text.
+    /// Keyring file; `None` if the source names none, or contains its key.
     pub signed_by: Option<PathBuf>,
 }
 
-/// What the host is, and the sources it uses.
+/// Distribution, release and apt sources of the host.
 #[derive(Clone, Default, Debug)]
 pub(super) struct HostSources {
-    /// `ID` of `/etc/os-release`.
+    /// Value of `ID` in `/etc/os-release`.
     pub distribution: String,
-    /// `VERSION_CODENAME` of `/etc/os-release`.
+    /// Value of `VERSION_CODENAME` in `/etc/os-release`.
     pub suite: String,
     pub sources: Vec<Source>,
 }
@@ -66,7 +66,7 @@ fn os_release(text: &str, key: &str) -> String {
         .to_owned()
 }
 
-/// Reads the one-line format: `deb [options] uri suite component...`.
+/// Parses the one-line format: `deb [options] uri suite component...`.
 pub(super) fn parse_list(text: &str) -> Vec<Source> {
     text.lines().filter_map(parse_line).collect()
 }
@@ -96,7 +96,7 @@ fn parse_line(line: &str) -> Option<Source> {
     })
 }
 
-/// Reads the deb822 format: stanzas of `Field: value`, continued by indented lines.
+/// Parses the deb822 format: stanzas of `Field: value`, continued by indented lines.
 pub(super) fn parse_deb822(text: &str) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut stanza: BTreeMap<String, String> = BTreeMap::new();
@@ -150,14 +150,14 @@ fn stanza_sources(stanza: &BTreeMap<String, String>) -> Vec<Source> {
     sources
 }
 
-/// A `Signed-By` that is a file; a fingerprint or a key's own text is not.
+/// Returns the first file of a `Signed-By`. A fingerprint or a key itself is not a file.
 fn keyring(value: &str) -> Option<PathBuf> {
     let first = value.split([',', ' ', '\n']).next()?;
     first.starts_with('/').then(|| PathBuf::from(first))
 }
 
-/// The sources for a base of `suite`: the host's own for that release and its updates, with the code name replaced
-/// when the host runs another release of the same distribution.
+/// Selects the sources for a base of `suite`: those of the host for that release and its updates. If the host runs another release
+/// of the same distribution, its code name is replaced.
 pub(super) fn select(host: &HostSources, distribution: &str, suite: &str) -> Vec<Source> {
     let chosen = matching(host, suite, suite);
     if !chosen.is_empty() || host.distribution != distribution || host.suite.is_empty() {
@@ -186,14 +186,14 @@ fn matching(host: &HostSources, from: &str, to: &str) -> Vec<Source> {
             chosen.push(source);
         }
     }
-    // Updates alone are no release.
+    // Updates without the release itself are not enough.
     if !chosen.iter().any(|source| source.suite == to) {
         chosen.clear();
     }
     chosen
 }
 
-/// The sources that a template's `mirror` means: whole `deb` lines, or the URL of an archive.
+/// Returns the sources of a template's `mirror`: whole `deb` lines, or the URL of an archive.
 pub(super) fn from_mirror(mirror: &str, distribution: &str, suite: &str) -> Vec<Source> {
     if mirror.trim_start().starts_with("deb ") || mirror.trim_start().starts_with("deb\t") {
         return parse_list(mirror);
@@ -201,7 +201,7 @@ pub(super) fn from_mirror(mirror: &str, distribution: &str, suite: &str) -> Vec<
     let (pockets, components): (&[&str], &[&str]) = match (distribution, suite) {
         ("ubuntu", _) => (&["", "-updates", "-security"], &["main", "universe"]),
         (_, "sid" | "unstable" | "testing") => (&[""], &["main"]),
-        // Debian's security archive is another archive, whose place a mirror's URL does not tell.
+        // Debian's security updates are in another archive, whose URL does not follow from the mirror's.
         _ => (&["", "-updates"], &["main"]),
     };
     pockets
@@ -216,7 +216,7 @@ pub(super) fn from_mirror(mirror: &str, distribution: &str, suite: &str) -> Vec<
 }
 
 impl Source {
-    /// The line of `sources.list`, signed by the keyring at `keyring`.
+    /// Returns the line of `sources.list`, signed by `keyring`.
     pub(super) fn line(&self, keyring: &Path) -> String {
         let Self { uri, suite, .. } = self;
         let components = self.components.join(" ");

@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::cli::CommandError;
 use crate::cli::shared::open_image::open_image;
-use crate::diff::{self, Diff, Known, NotCompared, PackageChange, PackageKind, Scan};
+use crate::diff::{self, Diff, DiffInput, NotCompared, PackageChange, PackageKind, Scan};
 use crate::disk::tree::Listing;
 use crate::distro::python::source_of_compiled;
 use crate::record::manifest::Manifest;
@@ -103,8 +103,8 @@ impl Recorded {
         })
     }
 
-    fn known(&self) -> Known<'_> {
-        Known {
+    fn known(&self) -> DiffInput<'_> {
+        DiffInput {
             id: self.stored.id,
             manifest: &self.stored.manifest,
             listing: self.listing.as_ref(),

@@ -17,10 +17,10 @@ use crate::os::hash_stream;
 use crate::plan::{self, Policy};
 use crate::record::manifest::ManifestId;
 use crate::scan::Severity;
-use crate::scan::report::policy::{Given, judge};
+use crate::scan::report::policy::{JudgeContext, judge};
 use crate::scan::report::{Json, Report, Subject};
 use crate::scan::report::{sbom, vex};
-use crate::scan::run::{self, Check, Contents, Scanned, Wanted};
+use crate::scan::run::{self, Check, Contents, ScanRequest, ScanResult};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::secret::Secrets;
 use crate::time::Timestamp;
@@ -128,7 +128,7 @@ impl ExitStatus for ArgumentError {
 
 struct ScanOutcome {
     subject: sbom::Subject,
-    scanned: Scanned,
+    scanned: ScanResult,
     report: Report,
     /// Id of a recorded image.
     id: Option<ManifestId>,
@@ -179,7 +179,7 @@ async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
         ..Options::at(now)
     };
     let scanned = hash_stream::blocking(move |_| {
-        let wanted = Wanted {
+        let wanted = ScanRequest {
             left_out,
             database: database.as_ref(),
             options,
@@ -195,7 +195,7 @@ async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
         }
     })
     .await?;
-    let given = Given {
+    let given = JudgeContext {
         statements: &statements,
         before,
         whole: args.without.is_empty() && scanned.left_out.is_empty(),

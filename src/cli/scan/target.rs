@@ -12,14 +12,14 @@ use crate::record::lock::Lock;
 use crate::record::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
 use crate::scan::report::LeftOut;
 use crate::scan::report::sbom;
-use crate::scan::run::{Check, Contents, Origin};
+use crate::scan::run::{BuildOrigin, Check, Contents};
 use crate::scan::{self, Opened};
 use crate::store::{Store, StoreError};
 use crate::time::Timestamp;
 
 pub(super) enum Target {
     /// A system, and its inputs if they are known.
-    Opened(Opened, Option<Box<Origin>>),
+    Opened(Opened, Option<Box<BuildOrigin>>),
     /// The stored inventory of an image that was pruned.
     Contents(Contents),
 }
@@ -79,7 +79,7 @@ async fn origin(
     store: &Store,
     inputs: &manifest::Inputs,
     lock: Option<Lock>,
-) -> Result<Option<Origin>, CommandError> {
+) -> Result<Option<BuildOrigin>, CommandError> {
     let base = match store.image(&inputs.base.digest) {
         Err(StoreError::NoImage(_)) => return Ok(None),
         found => found?,
@@ -87,7 +87,7 @@ async fn origin(
     let Some(lock) = lock else {
         return Ok(None);
     };
-    Ok(Some(Origin {
+    Ok(Some(BuildOrigin {
         base: open_image(base, &inputs.base.format).await?,
         lock,
         inputs: inputs.clone(),

@@ -14,7 +14,7 @@ use crate::sign::{Signer, fingerprint};
 use crate::store::predicate::{self, Git, Surroundings};
 use crate::store::{Store, StoreError};
 
-/// Variables in which CI systems pass the URL of a run: GitLab, Jenkins, Buildkite, CircleCI.
+/// Variables in which CI systems pass the URL of a run: GitLab, Jenkins, Buildkite, Circle.
 const RUN_URL_VARIABLES: [&str; 4] = [
     "CI_JOB_URL",
     "BUILD_URL",

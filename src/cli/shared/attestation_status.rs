@@ -128,11 +128,11 @@ pub(in crate::cli) fn trusted_publications(
     id: ManifestId,
     trust: Option<&Trust>,
 ) -> Result<Vec<Published>, StoreError> {
-    let mut published = publication::of(store, id)?;
+    let mut published = publication::list(store, id)?;
     if let Some(trust) = trust {
-        published.retain(|publication| is_trusted(&publication.said, trust));
+        published.retain(|publication| is_trusted(&publication.attestation, trust));
     }
-    Ok(publication::last_ones(published))
+    Ok(publication::latest_per_region(published))
 }
 
 /// Returns whether a trusted signer has signed an attestation.

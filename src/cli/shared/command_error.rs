@@ -55,14 +55,14 @@ impl CommandError {
         Self::message(1, format!("{what}{CAUSE}{error}"), None)
     }
 
-    pub(in crate::cli) fn stdout(error: io::Error) -> Self {
+    pub(crate) fn stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 exit_code: 0,
                 report: Report::ClosedPipe,
             };
         }
-        Self::io("cannot write to stdout", &error)
+        Self::io("cannot write to stdout", error)
     }
 
     fn message(exit_code: u8, text: String, help: Option<String>) -> Self {

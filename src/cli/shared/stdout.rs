@@ -32,7 +32,7 @@ impl Stdout {
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
         let written = self.0.write_all(bytes).and_then(|()| self.0.flush());
-        written.map_err(CommandError::stdout)
+        written.map_err(|error| CommandError::stdout(&error))
     }
 
     pub(crate) fn text(&mut self, text: &str) -> Result<(), CommandError> {
@@ -57,7 +57,7 @@ impl Stdout {
         &mut self,
         text: serde_json::Result<String>,
     ) -> Result<(), CommandError> {
-        self.line(text.map_err(|error| CommandError::stdout(error.into()))?)
+        self.line(text.map_err(|error| CommandError::stdout(&error.into()))?)
     }
 
     /// Prints `value` as one indented JSON document, or as text.

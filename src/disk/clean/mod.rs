@@ -1,7 +1,7 @@
-//! Takes out of a tree what a machine writes about itself, by one table of [rules], and clamps its times.
+//! Removes machine-specific state from a tree by a table of [rules], and clamps its times.
 //!
-//! What is left depends on the template and its lock, not on the day, the host or the run. Nothing that the package
-//! database has is ever taken away.
+//! The result depends on the template and its lock, not on the day, the host or the run. Files of the package database are
+//! never removed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -23,68 +23,57 @@ pub(crate) mod rules;
 pub use owned::Owners;
 use rules::{Action, RULES, Rule, VERSION};
 
-/// More of a file than any that is rewritten has: `/etc/shadow` of a hundred thousand users, the largest module of Python.
-const LARGEST: u64 = 32 << 20;
+/// Larger than every file that is rewritten: `/etc/shadow` of a hundred thousand users, the largest module of Python.
+const MAX_REWRITTEN_BYTES: u64 = 32 << 20;
 
-/// What only the author of a template knows: `[[finish.drop]]` and `[[finish.keep]]`.
+/// The template's own rules: `[[finish.drop]]` and `[[finish.keep]]`.
 #[derive(Clone, Default, Debug)]
 pub struct Own {
-    /// Globs of what goes, besides what the rules name.
+    /// Globs of paths to remove, in addition to the rules.
     pub drop: Vec<String>,
-    /// Globs of what stays as it is, whatever a rule says.
+    /// Globs of paths to keep as they are, whatever a rule says.
     pub keep: Vec<String>,
 }
 
-/// What was done.
+/// Effects of a clean-up.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cleaned {
-    /// For each rule that did something, on how many paths.
+    /// Number of changed paths by rule.
     pub rules: BTreeMap<String, u64>,
-    /// How many files had a time later than the epoch.
+    /// Number of files whose time was later than the epoch.
     pub clamped: u64,
 }
 
-/// Why a tree cannot be cleaned.
+/// A tree that cannot be cleaned.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages document the variants")]
 pub enum CleanError {
-    /// The disk cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Read(#[from] ReadError),
-    /// A rule would take away what a package has.
-    #[error("the rule {rule:?} would take {} away, which belongs to the package {package}", path.display())]
+    #[error("the rule {rule:?} would remove {}, which belongs to the package {package}", path.display())]
     #[diagnostic(help("keep it: `[[finish.keep]] path = \"{}\"`", path.display()))]
     Owned {
-        /// The rule.
         rule: String,
-        /// The file.
         path: PathBuf,
-        /// Its package.
         package: String,
     },
-    /// A file that has to be rewritten is far larger than any of its kind.
-    #[error("{} has {size} bytes, more than any file of its kind", path.display())]
-    #[diagnostic(help("look at what wrote it; `[[finish.keep]]` leaves it as it is"))]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-    },
+    #[error("{} has {size} bytes, too many for a file of its kind", path.display())]
+    #[diagnostic(help(
+        "check the program that wrote it, or keep it as it is with `[[finish.keep]]`"
+    ))]
+    TooLarge { path: PathBuf, size: u64 },
 }
 
-/// The digest of the table of rules, for the manifest.
-///
-/// # Panics
-/// Never: the table holds text and small numbers, which have a canonical form.
+/// Returns the digest of the table of rules, for the manifest.
 #[must_use]
-pub fn digest() -> Digest {
+pub(crate) fn digest() -> Digest {
     let table = (VERSION, RULES);
-    Digest::of(&canonical::to_bytes(&table).expect("the table holds text and small numbers"))
+    Digest::of(&canonical::to_bytes(&table).expect("text and small numbers have a canonical form"))
 }
 
-/// Cleans a tree, and clamps every time that is later than `epoch` (seconds since 1970). `owned` is what its packages have.
+/// Cleans a tree, and clamps every time later than `epoch` (seconds since 1970).
 ///
 /// # Errors
 /// See [`CleanError`].
@@ -107,14 +96,13 @@ pub fn clean(
     Ok(cleaner.cleaned)
 }
 
-/// What the rules would still do to a tree: the proof that it is clean, or that it is not. In order of path; what is in a
-/// directory that would go is not listed besides it. What a package has is no left-over.
+/// Returns the changes that the rules would still make to a tree, sorted by path; a clean tree has none. Entries of a directory
+/// that would be removed are not listed, nor are files of packages.
 ///
-/// The epoch is the newest time that anything in the tree has, so that only what is newer than all files counts as the
-/// build's day.
+/// The epoch is the newest time in the tree, so that only times later than all files count as traces of the build.
 ///
 /// # Errors
-/// It cannot be read.
+/// A file cannot be read.
 pub fn left_over(
     tree: &Tree,
     files: &dyn FileSystem,
@@ -143,63 +131,58 @@ pub fn left_over(
         other => other,
     })?;
     found.sort();
-    let all: HashSet<Box<[u8]>> = found.iter().map(|it| it.path.clone()).collect();
-    let slashes = |path: &[u8]| -> Vec<usize> {
-        let all = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        all.map(|(at, _)| at).collect()
-    };
-    found.retain(|it| {
-        !slashes(&it.path)
-            .into_iter()
-            .any(|at| all.contains(&it.path[..at]))
+    let all: HashSet<Box<[u8]>> = found.iter().map(|left| left.path.clone()).collect();
+    found.retain(|left| {
+        let path = &left.path;
+        let is_listed = |at| path[at] == b'/' && all.contains(&path[..at]);
+        !(0..path.len()).any(is_listed)
     });
     Ok(found)
 }
 
-/// Something that a rule would still do.
+/// A change that a rule would still make.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct LeftOver {
-    /// Where.
+    /// Path in the tree.
     pub path: Box<[u8]>,
-    /// The rule's id.
+    /// Id of the rule.
     pub rule: &'static str,
 }
 
-/// A pattern; what it begins with spares most of the matching.
+/// A glob with its literal prefix, which spares most of the matching.
 struct Glob<'a> {
     pattern: &'a str,
-    inside: String,
-    start: &'a str,
+    /// Matches everything below a match of the pattern.
+    below: String,
+    prefix: &'a str,
 }
 
 impl<'a> Glob<'a> {
     fn new(pattern: &'a str) -> Self {
-        let start = pattern
-            .find(['*', '?', '[', '{', '\\'])
-            .map_or(pattern, |wild| &pattern[..wild]);
+        let wildcard = pattern.find(['*', '?', '[', '{', '\\']);
         Self {
             pattern,
-            inside: format!("{pattern}/**"),
-            start,
+            below: format!("{pattern}/**"),
+            prefix: wildcard.map_or(pattern, |at| &pattern[..at]),
         }
     }
 
-    /// Whether it names the path itself.
-    fn is(&self, path: &[u8]) -> bool {
-        path.starts_with(self.start.as_bytes()) && fast_glob::glob_match(self.pattern, path)
+    /// Returns whether the glob matches the path itself.
+    fn matches(&self, path: &[u8]) -> bool {
+        path.starts_with(self.prefix.as_bytes()) && fast_glob::glob_match(self.pattern, path)
     }
 
-    /// Whether it names the path or a directory that the path is in.
-    fn has(&self, path: &[u8]) -> bool {
-        self.is(path)
-            || (path.starts_with(self.start.as_bytes())
-                && fast_glob::glob_match(&self.inside, path))
+    /// Returns whether the glob matches the path or a directory above it.
+    fn covers(&self, path: &[u8]) -> bool {
+        self.matches(path)
+            || (path.starts_with(self.prefix.as_bytes())
+                && fast_glob::glob_match(&self.below, path))
     }
 
-    fn names(&self, path: &[u8], action: Action) -> bool {
+    fn applies(&self, path: &[u8], action: Action) -> bool {
         match action {
-            Action::Remove => self.has(path),
-            _ => self.is(path),
+            Action::Remove => self.covers(path),
+            _ => self.matches(path),
         }
     }
 }
@@ -213,45 +196,45 @@ struct Cleaner<'a> {
 }
 
 impl Cleaner<'_> {
-    /// Applies every rule to every path that it names. `watch` sees what came of it and may think otherwise of it.
+    /// Applies every rule to every path that it matches. `watch` sees each result, and can replace it.
     fn apply_all(
         &mut self,
         own: &Own,
         mut watch: impl FnMut(&'static str, &[u8], Result<bool, CleanError>) -> Result<bool, CleanError>,
     ) -> Result<(), CleanError> {
-        // From the end: what is in a directory comes after it, and goes first.
         let drop: Vec<_> = own.drop.iter().map(|glob| Glob::new(glob)).collect();
         let keep: Vec<_> = own.keep.iter().map(|glob| Glob::new(glob)).collect();
         let globs = |rule: &'static Rule| rule.paths.iter().map(|glob| Glob::new(glob)).collect();
         let table: Vec<(&Rule, Vec<Glob<'_>>)> =
             RULES.iter().map(|rule| (rule, globs(rule))).collect();
         let mut path = Vec::new();
+        // From the end, so that the entries of a directory come before it.
         for number in (0..self.tree.numbers()).rev() {
             path.clear();
             match self.tree.path(number) {
-                Some(there) => path.extend(there),
+                Some(bytes) => path.extend(bytes),
                 None => continue,
             }
             let path = path.as_slice();
-            if keep.iter().any(|glob| glob.has(path)) {
+            if keep.iter().any(|glob| glob.covers(path)) {
                 continue;
             }
             for (rule, globs) in &table {
-                if globs.iter().any(|glob| glob.names(path, rule.action)) {
+                if globs.iter().any(|glob| glob.applies(path, rule.action)) {
                     let done = self.apply(rule.id, rule.action, path);
                     if watch(rule.id, path, done)? {
                         break;
                     }
                 }
             }
-            if drop.iter().any(|glob| glob.has(path)) {
+            if drop.iter().any(|glob| glob.covers(path)) {
                 self.apply("finish.drop", Action::Remove, path)?;
             }
         }
         Ok(())
     }
 
-    /// Does what a rule says to a path that it names. False when there is nothing for it to do.
+    /// Applies a rule to a path that it matches. Returns whether it changed anything.
     fn apply(&mut self, rule: &str, action: Action, path: &[u8]) -> Result<bool, CleanError> {
         let Some(index) = self.tree.find(path) else {
             return Ok(false);
@@ -260,9 +243,9 @@ impl Cleaner<'_> {
         let (kind, size) = (file.kind, file.content.size());
         let done = match action {
             Action::Remove if kind == Kind::Directory => {
-                // A package's own directory, or one with something in it that stays, stays too.
-                let goes = self.owned.of(path).is_none() && !self.tree.has_children(path);
-                goes && self.tree.remove(path)
+                // Directories of packages, and directories with entries that are kept, are kept too.
+                let is_removable = self.owned.of(path).is_none() && !self.tree.has_children(path);
+                is_removable && self.tree.remove(path)
             }
             Action::RemoveFile if kind != Kind::File => false,
             Action::Remove | Action::RemoveFile => {
@@ -275,17 +258,18 @@ impl Cleaner<'_> {
                 true
             }
             Action::Unlink(name) => {
-                let leads = matches!(&file.content, Content::Link(target) if ends_in(target, name));
-                leads && self.tree.remove(path)
+                let matches =
+                    matches!(&file.content, Content::Link(target) if ends_in(target, name));
+                matches && self.tree.remove(path)
             }
             Action::RemoveSocket => kind == Kind::Socket && self.tree.remove(path),
             Action::ShadowDays if kind == Kind::File => {
-                self.rewrite(path, index, |text, epoch, _| {
-                    rewrite::shadow_days(text, epoch)
-                })?
+                let epoch = self.epoch;
+                self.rewrite(path, index, |text| rewrite::shadow_days(text, epoch))?
             }
             Action::UpdateStamp if kind == Kind::File => {
-                self.rewrite(path, index, rewrite::update_stamp)?
+                let usr = self.usr_time();
+                self.rewrite(path, index, |text| rewrite::update_stamp(text, usr))?
             }
             Action::Empty | Action::ShadowDays | Action::UpdateStamp => false,
         };
@@ -300,36 +284,34 @@ impl Cleaner<'_> {
             None => Ok(()),
             Some(package) => Err(CleanError::Owned {
                 rule: rule.to_owned(),
-                path: shown(path),
+                path: to_path(path),
                 package: package.to_owned(),
             }),
         }
     }
 
-    /// Gives a file other bytes. `change` gets its text, the epoch, and the time that `/usr` gets.
+    /// Replaces the content of a file, unless `change` returns `None`.
     fn rewrite(
         &mut self,
         path: &[u8],
         index: usize,
-        change: impl FnOnce(&[u8], i64, Time) -> Option<Vec<u8>>,
+        change: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
     ) -> Result<bool, CleanError> {
-        let bytes = content(self.tree, self.files, path, index)?;
-        let usr = self
-            .tree
-            .find(b"/usr")
-            .map(|usr| self.tree.files()[usr].mtime);
-        let usr = clamped(
-            usr.unwrap_or(Time {
-                seconds: self.epoch,
-                nanoseconds: 0,
-            }),
-            self.epoch,
-        );
-        let Some(changed) = change(&bytes, self.epoch, usr) else {
-            return Ok(false);
-        };
-        self.put(index, changed);
-        Ok(true)
+        let changed = change(&content(self.tree, self.files, path, index)?);
+        let is_changed = changed.is_some();
+        if let Some(bytes) = changed {
+            self.put(index, bytes);
+        }
+        Ok(is_changed)
+    }
+
+    /// Returns the time that `/usr` will have.
+    fn usr_time(&self) -> Time {
+        let usr = self.tree.find(b"/usr");
+        let time = usr.map_or(Time::from_seconds(self.epoch), |usr| {
+            self.tree.files()[usr].mtime
+        });
+        clamped(time, self.epoch)
     }
 
     fn put(&mut self, index: usize, bytes: Vec<u8>) {
@@ -338,7 +320,7 @@ impl Cleaner<'_> {
         }
     }
 
-    /// Clamps all times; compiled Python follows the times of its sources, or it would be compiled again at every start.
+    /// Clamps all times. Compiled Python follows the times of its sources, or Python would compile them again at every start.
     fn clamp(&mut self) -> Result<(), CleanError> {
         let stale = python::compiled_after(self.tree, self.files, self.epoch)?;
         for (index, bytes) in stale {
@@ -357,18 +339,12 @@ impl Cleaner<'_> {
     }
 }
 
-/// No later than the epoch.
+/// Returns a time no later than the epoch.
 fn clamped(time: Time, epoch: i64) -> Time {
-    if (time.seconds, time.nanoseconds) > (epoch, 0) {
-        return Time {
-            seconds: epoch,
-            nanoseconds: 0,
-        };
-    }
-    time
+    time.min(Time::from_seconds(epoch))
 }
 
-/// All of a file, when it is no larger than such a file may be.
+/// Reads all of a file that may be rewritten.
 fn content(
     tree: &Tree,
     files: &dyn FileSystem,
@@ -378,12 +354,12 @@ fn content(
     match &tree.files()[index].content {
         Content::None => Ok(Vec::new()),
         Content::Bytes(bytes) | Content::Link(bytes) => Ok(bytes.clone()),
-        Content::Inode { size, .. } if *size > LARGEST => Err(CleanError::TooLarge {
-            path: shown(path),
+        Content::Inode { size, .. } if *size > MAX_REWRITTEN_BYTES => Err(CleanError::TooLarge {
+            path: to_path(path),
             size: *size,
         }),
         Content::Inode { inode, size } => {
-            let mut bytes = vec![0; usize::try_from(*size).expect("checked: it is small")];
+            let mut bytes = vec![0; usize::try_from(*size).expect("the limit fits into memory")];
             files.read_at(*inode, 0, &mut bytes)?;
             Ok(bytes)
         }
@@ -394,7 +370,7 @@ fn ends_in(target: &[u8], name: &str) -> bool {
     target.rsplit(|&byte| byte == b'/').next() == Some(name.as_bytes())
 }
 
-fn shown(path: &[u8]) -> PathBuf {
+fn to_path(path: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     std::ffi::OsStr::from_bytes(path).into()
 }

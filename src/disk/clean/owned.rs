@@ -1,4 +1,4 @@
-//! Which paths the package database has.
+//! The owners of paths by the package database.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -8,25 +8,22 @@ use crate::disk::tree::{Content, Tree};
 
 const INFO: &[u8] = b"/var/lib/dpkg/info/";
 
-/// Paths by package, as dpkg's lists have them.
+/// Packages by path, from the file lists of dpkg.
 #[derive(Clone, Default, Debug)]
 pub struct Owners {
     packages: Vec<String>,
-    /// Hashes of paths with the indices of their packages, sorted: there can be half a million, and two of so many have the
-    /// same 64 bits in one of a hundred million systems. A path then would seem to have an owner and stay.
+    /// Hashes of paths with the indices of their packages, sorted. A system has up to half a million paths, and a collision in
+    /// 64 bits in one of a hundred million systems; a path then seems to have an owner, and is kept.
     paths: Vec<(u64, u32)>,
 }
 
 impl Owners {
-    /// Reads dpkg's lists. A tree without dpkg has none.
+    /// Reads the file lists of dpkg. A tree without dpkg has no owners.
     ///
     /// # Errors
     /// A list cannot be read.
     pub fn read(tree: &Tree, files: &dyn FileSystem) -> Result<Self, CleanError> {
-        let mut owned = Self {
-            packages: Vec::new(),
-            paths: Vec::new(),
-        };
+        let mut owners = Self::default();
         let lists: Vec<_> = tree
             .paths()
             .filter(|(path, _)| path.starts_with(INFO) && path.ends_with(b".list"))
@@ -35,24 +32,24 @@ impl Owners {
             let name =
                 String::from_utf8_lossy(&path[INFO.len()..path.len() - ".list".len()]).into_owned();
             let text = content(tree, files, path, index)?;
-            // There are as many as files in a directory.
-            let package = u32::try_from(owned.packages.len()).unwrap_or(u32::MAX);
+            // At most as many as entries in a directory.
+            let package = u32::try_from(owners.packages.len()).unwrap_or(u32::MAX);
             for line in text
                 .split(|&byte| byte == b'\n')
                 .filter(|line| !line.is_empty() && *line != b"/.")
             {
-                owned.paths.push((hash(&resolve(tree, line)), package));
+                owners.paths.push((hash(&resolve(tree, line)), package));
             }
-            owned.packages.push(name);
+            owners.packages.push(name);
         }
-        // A directory is of the last package that has it.
-        owned.paths.sort_unstable_by(|one, other| other.cmp(one));
-        owned.paths.dedup_by_key(|(path, _)| *path);
-        owned.paths.shrink_to_fit();
-        Ok(owned)
+        // A directory of several packages belongs to the last one.
+        owners.paths.sort_unstable_by(|one, other| other.cmp(one));
+        owners.paths.dedup_by_key(|(path, _)| *path);
+        owners.paths.shrink_to_fit();
+        Ok(owners)
     }
 
-    /// The package that has this path.
+    /// Returns the package that owns a path.
     #[must_use]
     pub fn of(&self, path: &[u8]) -> Option<&str> {
         let path = hash(path);
@@ -68,7 +65,8 @@ fn hash(path: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The path behind a link at the top: `/lib/x` is `/usr/lib/x` where `/lib` leads to `usr/lib`.
+/// Resolves a link in the top directory: `/lib/x` is `/usr/lib/x` if `/lib` is a link to `usr/lib`.
+
 fn resolve(tree: &Tree, path: &[u8]) -> Box<[u8]> {
     let end = path
         .iter()

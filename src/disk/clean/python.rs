@@ -1,7 +1,7 @@
-//! Compiled Python whose sources get another time.
+//! Compiled Python modules whose sources are clamped.
 //!
-//! A `.pyc` begins with a magic number, flags, the source's time of change and its size, four bytes each in little endian
-//! (PEP 552); with flags of zero Python uses it only while time and size are those of the source.
+//! A `.pyc` starts with a magic number, flags, and time and size of its source, four little-endian bytes each (PEP 552). With
+//! flags of zero, Python uses the module only if time and size match the source.
 
 use super::{CleanError, content};
 use crate::disk::read::{FileSystem, Kind};
@@ -12,7 +12,7 @@ const HEADER: usize = 16;
 const FLAGS: std::ops::Range<usize> = 4..8;
 const TIME: std::ops::Range<usize> = 8..12;
 
-/// Every compiled module whose source is newer than the epoch, with the bytes that fit the clamped source.
+/// Returns every compiled module whose source is newer than the epoch, with the bytes that match the clamped source.
 pub(super) fn compiled_after(
     tree: &Tree,
     files: &dyn FileSystem,
@@ -31,7 +31,7 @@ pub(super) fn compiled_after(
             continue;
         }
         let mut bytes = content(tree, files, path, index)?;
-        if fits(&bytes, written) {
+        if is_current(&bytes, written) {
             bytes[TIME].copy_from_slice(&low_bits(epoch));
             stale.push((index, bytes));
         }
@@ -39,8 +39,8 @@ pub(super) fn compiled_after(
     Ok(stale)
 }
 
-/// Whether the module was compiled from a source of this time.
-fn fits(bytes: &[u8], written: i64) -> bool {
+/// Returns whether the module was compiled from a source with this time.
+fn is_current(bytes: &[u8], written: i64) -> bool {
     bytes.len() >= HEADER && bytes[FLAGS] == [0; 4] && bytes[TIME] == low_bits(written)
 }
 

@@ -1,12 +1,12 @@
-//! Files that stay, with the traces of the day taken out. Pure.
+//! Removes traces of the day of the build from files that are kept. Pure.
 
 use crate::disk::read::Time;
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// `/etc/shadow` with no change of a password later than the epoch's day. `None` when nothing is to be changed.
+/// Clamps the days of password changes in `/etc/shadow` to the day of the epoch. `None` if nothing changes.
 ///
-/// The third of the fields between colons is the day, counted from 1970 (shadow(5)). Zero asks for a new password and stays.
+/// The third field between colons is the day, counted from 1970 (shadow(5)). Zero forces a new password, and is kept.
 pub(super) fn shadow_days(text: &[u8], epoch: i64) -> Option<Vec<u8>> {
     let latest = epoch.div_euclid(DAY);
     let mut changed = false;
@@ -28,8 +28,8 @@ pub(super) fn shadow_days(text: &[u8], epoch: i64) -> Option<Vec<u8>> {
     changed.then(|| lines.join(&b'\n'))
 }
 
-/// The note of `systemd-update-done(8)` with the time that `/usr` gets. `None` when it has that, or no time at all.
-pub(super) fn update_stamp(text: &[u8], _epoch: i64, usr: Time) -> Option<Vec<u8>> {
+/// Sets the timestamp of `systemd-update-done(8)` to the time of `/usr`. `None` if it has that time, or none.
+pub(super) fn update_stamp(text: &[u8], usr: Time) -> Option<Vec<u8>> {
     const KEY: &[u8] = b"TIMESTAMP_NSEC=";
     let nanoseconds = i128::from(usr.seconds) * 1_000_000_000 + i128::from(usr.nanoseconds);
     let lines: Vec<Vec<u8>> = text
@@ -60,8 +60,8 @@ mod tests {
                 "root:*:20001:0:99999:7:::\nweb:!:0:0:99999:7:::\n",
                 Some("root:*:20000:0:99999:7:::\nweb:!:0:0:99999:7:::\n"),
             ),
-            ("web:!:20400::::", Some("web:!:20000::::")),
-            ("web:!::::\nnonsense\n", None),
+            ("web:!:20400::::::", Some("web:!:20000::::::")),
+            ("web:!::::::\nnonsense\n", None),
             ("", None),
         ] {
             let changed =
@@ -76,9 +76,9 @@ mod tests {
             seconds: 17,
             nanoseconds: 5,
         };
-        let changed = update_stamp(b"# a note\nTIMESTAMP_NSEC=99\n", 0, usr).unwrap();
+        let changed = update_stamp(b"# a note\nTIMESTAMP_NSEC=99\n", usr).unwrap();
         assert_eq!(changed, b"# a note\nTIMESTAMP_NSEC=17000000005\n");
-        assert_eq!(update_stamp(&changed, 0, usr), None);
-        assert_eq!(update_stamp(b"", 0, usr), None);
+        assert_eq!(update_stamp(&changed, usr), None);
+        assert_eq!(update_stamp(b"", usr), None);
     }
 }

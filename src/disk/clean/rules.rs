@@ -1,46 +1,40 @@
-//! The table: what a machine writes about itself, and what becomes of it. In order: the first rule that names a path has it.
+//! The table of clean-up rules. The first rule that matches a path and changes it wins.
 //!
-//! Raise [`VERSION`] with every change: the digest of the table is in the manifest.
+//! Raise [`VERSION`] with every change, that of a reason included: the digest of the table is in the manifest.
 
 use serde::Serialize;
 
-/// Version of the table.
-pub const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 2;
 
-/// One rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Rule {
-    /// What it is called, in reports and manifests.
+    /// Name in reports and manifests.
     pub id: &'static str,
-    /// Which paths: globs (`*` within a name, `**` across names, `[...]`, `{a,b}`).
+    /// Globs of paths (`*` within a name, `**` across names, `[...]`, `{a,b}`).
     pub paths: &'static [&'static str],
-    /// What becomes of them.
     pub action: Action,
-    /// Why.
     pub reason: &'static str,
 }
 
-/// What becomes of a path.
+/// Effect of a rule on a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// It goes, with everything in it. Directories that a package has stay, empty.
+    /// Removes the path and everything below it. Directories of packages are kept, empty.
     Remove,
-    /// A regular file goes; a link, which has nothing of its own, stays.
+    /// Removes a regular file; a link, which has no content of its own, is kept.
     RemoveFile,
-    /// The file stays, with owner and mode, and has nothing in it.
+    /// Truncates the file, and keeps its owner and mode.
     Empty,
-    /// A symbolic link with this file name at its end goes.
+    /// Removes a symbolic link whose target has this file name.
     Unlink(&'static str),
-    /// A socket goes.
     RemoveSocket,
-    /// Days of a password's change that are later than the epoch become the epoch's.
+    /// Clamps the days of password changes to the epoch.
     ShadowDays,
-    /// systemd's note of the age of `/usr` follows the time that `/usr` gets.
+    /// Sets systemd's timestamp of `/usr` to the time of `/usr`.
     UpdateStamp,
 }
 
-/// All rules.
 pub const RULES: &[Rule] = &[
     Rule {
         id: "machine-id",

@@ -122,7 +122,7 @@ impl FileSystem for Fake {
     }
 }
 
-/// What is left of each path: `None` when it is gone, else its bytes.
+/// Returns the content of a path after the clean-up, or `None` if it was removed.
 fn left(tree: &Tree, files: &Fake, path: &str) -> Option<String> {
     let index = tree.find(path.as_bytes())?;
     let bytes = content(tree, files, path.as_bytes(), index).unwrap();
@@ -378,7 +378,7 @@ fn sockets_links_and_stamps_are_seen_to() {
     files.file("/etc/.updated", "TIMESTAMP_NSEC=1\n");
     files.file(
         "/etc/shadow",
-        &format!("root:*:{}:0:::\n", EPOCH / 86_400 + 3),
+        &format!("root:*:{}:0:::::\n", EPOCH / 86_400 + 3),
     );
     let (tree, cleaned) = files.clean(&Own::default()).unwrap();
     for (path, there) in [
@@ -395,7 +395,7 @@ fn sockets_links_and_stamps_are_seen_to() {
     );
     assert_eq!(
         left(&tree, &files, "/etc/shadow").unwrap(),
-        format!("root:*:{}:0:::\n", EPOCH / 86_400)
+        format!("root:*:{}:0:::::\n", EPOCH / 86_400)
     );
     assert_eq!(cleaned.rules.len(), 4, "{cleaned:?}");
 }
@@ -416,7 +416,7 @@ fn what_is_left_over_is_what_cleaning_would_do() {
     let found = left_over(&tree, &fake, &owners).unwrap();
     let found: Vec<_> = found
         .iter()
-        .map(|it| (str::from_utf8(&it.path).unwrap(), it.rule))
+        .map(|left| (str::from_utf8(&left.path).unwrap(), left.rule))
         .collect();
     let expected = [
         ("/etc/machine-id", "machine-id"),

@@ -1,20 +1,22 @@
-//! From the disk of a guest that was shut down to an image that is the same for the same inputs.
+//! Normalizes the disk of a stopped guest: equal inputs give equal image files.
 //!
 //! ```text
-//! overlay + base -> partitions -> ext4 -> tree -> clean -> ext4, written anew -> image -> read back
+//! overlay + base -> partitions -> ext4 -> tree -> clean -> new ext4 -> image -> read back
 //! ```
 
 pub mod source;
+
 use std::fs::File;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
+use self::source::{Container, Source};
 use super::clean::{self, CleanError, Cleaned, Own, Owners};
-use super::convert::{Finished, place, repack, scratch};
-use super::normalize::source::{Container, Source};
+use super::convert::{Finished, create, place, repack};
 use super::read::ext4::Superblock;
 use super::read::qcow2::{Layer, open_chain};
 use super::read::{ReadError, Slice, partitions};
@@ -22,63 +24,61 @@ use super::tree::{Listing, Watch};
 use super::write::{WriteError, Written, find_root};
 use super::{Base, DiskError, container_ids};
 use crate::digest::Digest;
+use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream::{self, Stop};
 use crate::plan;
 use crate::ui::Ui;
 
-/// What is to be made of which disk.
+/// A disk to normalize, and how.
 #[derive(Clone, Debug)]
 pub struct Anew {
     /// The guest's disk: a qcow2 overlay.
     pub overlay: PathBuf,
-    /// What it is an overlay of.
+    /// The image below the overlay.
     pub base: Base,
     /// Format of the image.
     pub format: plan::Format,
-    /// No file is younger: seconds since 1970.
+    /// Latest allowed time of a file, in seconds since 1970; later times are clamped to it.
     pub epoch: i64,
-    /// What the template's author knows.
+    /// The template's own rules.
     pub own: Own,
 }
 
-/// An image that was written anew.
+/// A normalized image, with the records about it.
 #[derive(Debug)]
 pub struct Renewed {
-    /// The image file.
+    /// Sizes and digest of the image file.
     pub finished: Finished,
-    /// Digest of the disk's content, whatever container it is in: SHA-256 over the SHA-256 of every MiB, in order.
+    /// Digest of the disk's content, whatever its container: SHA-256 over the SHA-256 of every MiB, in order.
     pub content: Digest,
-    /// What the rules did.
+    /// Effects of the clean-up rules.
     pub cleaned: Cleaned,
-    /// One canonical JSON line a path.
+    /// Listing of the tree: one canonical JSON line for each path.
     pub listing: Listing,
-    /// Which package has which path.
+    /// The packages that own paths.
     pub owners: Owners,
 }
 
-/// Why a disk was not written anew.
+/// A disk that cannot be normalized.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages document the variants")]
 pub enum AnewError {
-    /// It cannot be cleaned.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Clean(#[from] CleanError),
-    /// It cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Read(#[from] ReadError),
-    /// It cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Write(#[from] WriteError),
-    /// The image file cannot be made.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
 }
 
 impl AnewError {
-    /// Why such a disk can only be kept as it is, if that is so: it is of a kind that karat does not write.
+    /// Returns the feature that karat cannot write, if that is why the disk can only be kept as it is.
     #[must_use]
     pub fn unknown(&self) -> Option<&str> {
         match self {
@@ -88,8 +88,7 @@ impl AnewError {
     }
 }
 
-/// When the file system of a base was made, in seconds since 1970: the same for the same base. `None` where there is none
-/// that karat can read.
+/// Returns the creation time of a base's file system in seconds since 1970, if karat can read the file system.
 #[must_use]
 pub fn made(base: &Base) -> Option<u64> {
     let disk = open_chain(&[layer(base).ok()?]).ok()?;
@@ -98,33 +97,44 @@ pub fn made(base: &Base) -> Option<u64> {
     Some(superblock.made)
 }
 
-/// Writes a disk anew as the new file `to`.
+/// Normalizes a disk to the new file `to`.
 ///
 /// # Errors
-/// See [`AnewError`]. Nothing is left at `to` then.
+/// See [`AnewError`]; nothing is left at `to`.
 pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
     let (target, on_screen, format) = (to.to_owned(), ui.clone(), job.format);
-    let (renewed, file) = hash_stream::blocking(move |stop| {
-        let file = scratch(&target).map_err(broken(&target))?;
-        let source = open(&job)?;
-        let clamp = (job.epoch, &job.own);
-        let renewed = write(source, clamp, format, &file, stop, &on_screen)?;
-        Ok::<_, AnewError>((renewed, file))
+    let (normalized, file) = hash_stream::blocking(move |stop| {
+        let mut file = create(&target)?;
+        let normalizer = Normalizer {
+            source: open(&job)?,
+            epoch: job.epoch,
+            own: &job.own,
+            stop,
+            ui: &on_screen,
+        };
+        // qemu-img converts a raw disk to the other formats.
+        let container = match format {
+            plan::Format::Qcow2 => Container::Qcow2,
+            _ => Container::Raw,
+        };
+        let path = file.path().to_owned();
+        let normalized = normalizer.write(container, file.file(), &path)?;
+        Ok::<_, AnewError>((normalized, file))
     })
     .await?;
     match format {
         plan::Format::Qcow2 | plan::Format::Raw => {
             place(file, to)?;
-            Ok(renewed)
+            Ok(normalized)
         }
-        plan::Format::Vmdk | plan::Format::Vhd => packed(renewed, &file, format, to, ui).await,
+        plan::Format::Vmdk | plan::Format::Vhd => convert(normalized, file, format, to, ui).await,
     }
 }
 
-/// Writes a raw disk anew as the qcow2 `to`, which is overwritten: its own time of making is the epoch.
+/// Normalizes a raw disk to the qcow2 file `to`, which is overwritten. The epoch is the creation time of its file system.
 ///
 /// # Errors
-/// See [`AnewError`]. What is at `to` then is of no use.
+/// See [`AnewError`]; the file at `to` is then incomplete.
 pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
     let base = Base {
         path: raw.to_owned(),
@@ -133,131 +143,66 @@ pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewEr
     let (to, ui) = (to.to_owned(), ui.clone());
     hash_stream::blocking(move |stop| {
         let epoch = made(&base).and_then(|made| i64::try_from(made).ok());
-        let source = Source::open(open_chain(&[layer(&base)?])?)?;
-        let epoch = epoch.unwrap_or_default();
-        File::create(&to).map_err(broken(&to))?;
-        write(
-            source,
-            (epoch, &Own::default()),
-            plan::Format::Qcow2,
-            &to,
+        let normalizer = Normalizer {
+            source: Source::open(open_chain(&[layer(&base)?])?)?,
+            epoch: epoch.unwrap_or_default(),
+            own: &Own::default(),
             stop,
-            &ui,
-        )
+            ui: &ui,
+        };
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&to).map_err(write_error(&to))?;
+        normalizer.write(Container::Qcow2, &file, &to)
     })
     .await
 }
 
-/// Puts a raw disk into a container that only qemu-img writes.
-async fn packed(
-    renewed: Renewed,
-    raw: &Path,
+/// Converts a normalized raw disk to a format that only qemu-img writes.
+async fn convert(
+    normalized: Renewed,
+    raw: Unfinished,
     format: plan::Format,
     to: &Path,
     ui: &Ui,
 ) -> Result<Renewed, AnewError> {
-    let file = scratch(to).map_err(broken(to))?;
-    let size = renewed.finished.virtual_size;
-    repack(
-        raw,
-        format,
-        &file,
-        to,
-        &ui.bar("packing the image", Some(size)),
-        size,
-    )
-    .await?;
-    let (target, content) = (to.to_owned(), renewed.content);
-    let ((digest, size), file) = hash_stream::blocking(move |stop| {
-        let hash = || {
-            let opened = File::options().read(true).write(true).open(&file)?;
-            container_ids::settle(&opened, format, content)?;
-            opened.sync_all()?;
-            hash_stream::digest(File::open(&file)?, stop, |_| {})
+    let file = create(to)?;
+    let size = normalized.finished.virtual_size;
+    let bar = ui.bar("converting the image", Some(size));
+    repack(raw.path(), format, file.path(), to, &bar, size).await?;
+    drop((bar, raw));
+    let content = normalized.content;
+    let (hashed, file) = hash_stream::blocking(move |stop| {
+        let hash = |file: &Unfinished| {
+            let written = File::options().read(true).write(true).open(file.path())?;
+            container_ids::settle(&written, format, content)?;
+            written.sync_all()?;
+            hash_stream::digest(written, stop, |_| {})
         };
-        let hashed = hash().map_err(broken(&target))?;
-        Ok::<_, AnewError>((hashed, file))
+        (hash(&file), file)
     })
-    .await?;
+    .await;
+    let (digest, size) = hashed.map_err(write_error(to))?;
     place(file, to)?;
-    let finished = Finished {
-        size,
-        digest,
-        ..renewed.finished
-    };
     Ok(Renewed {
-        finished,
-        ..renewed
+        finished: Finished {
+            size,
+            digest,
+            ..normalized.finished
+        },
+        ..normalized
     })
 }
 
-fn broken(path: &Path) -> impl FnOnce(std::io::Error) -> DiskError {
+fn write_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     let path = path.to_owned();
     move |source| DiskError::Write { path, source }
 }
 
 fn open(job: &Anew) -> Result<Source, AnewError> {
-    let below = layer(&job.base)?;
-    let disk = open_chain(&[Layer::Qcow2(job.overlay.clone()), below.clone()])?;
-    Ok(Source::open_over(disk, &open_chain(&[below])?)?)
-}
-
-/// Writes the source's cleaned tree into the empty file `to`.
-fn write(
-    source: Source,
-    (epoch, own): (i64, &Own),
-    format: plan::Format,
-    to: &Path,
-    stop: &Stop,
-    ui: &Ui,
-) -> Result<Renewed, AnewError> {
-    let size = source.size();
-    let mut tree = source.tree()?;
-    let owners = Owners::read(&tree, source.files())?;
-    let cleaned = clean::clean(&mut tree, source.files(), &owners, epoch, own)?;
-
-    let sizes = tree
-        .paths()
-        .map(|(_, file)| tree.files()[file].content.size());
-    let contents: u64 = sizes.sum();
-    let bar = ui.bar("writing the image", Some(contents + size));
-    let watch = Watch {
-        stop,
-        progress: &|bytes| bar.advance(bytes),
-    };
-    let file = File::options().read(true).write(true).open(to);
-    let file = file.map_err(broken(to))?;
-    // Other containers are made of the raw disk.
-    let container = match format {
-        plan::Format::Qcow2 => Container::Qcow2,
-        _ => Container::Raw,
-    };
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let rewritten = source.write(&tree, size, (container, &file, to), threads, watch)?;
-    // Their memory is wanted for what reads the image back.
-    drop((bar, tree, source));
-    let bar = ui.bar("reading the image back", Some(contents));
-    let watch = Watch {
-        stop,
-        progress: &|bytes| bar.advance(bytes),
-    };
-    let Written {
-        virtual_size,
-        size,
-        digest,
-        content,
-    } = rewritten.check((container, &file, to), threads, watch)?;
-    Ok(Renewed {
-        finished: Finished {
-            virtual_size,
-            size,
-            digest,
-        },
-        content,
-        cleaned,
-        listing: rewritten.listing,
-        owners,
-    })
+    let base = layer(&job.base)?;
+    let disk = open_chain(&[Layer::Qcow2(job.overlay.clone()), base.clone()])?;
+    Ok(Source::open_over(disk, &open_chain(&[base])?)?)
 }
 
 fn layer(base: &Base) -> Result<Layer, WriteError> {
@@ -267,5 +212,62 @@ fn layer(base: &Base) -> Result<Layer, WriteError> {
         other => Err(WriteError::Unknown {
             what: format!("the format {other}"),
         }),
+    }
+}
+
+/// Writes the cleaned tree of a source.
+struct Normalizer<'a> {
+    source: Source,
+    epoch: i64,
+    own: &'a Own,
+    stop: &'a Stop,
+    ui: &'a Ui,
+}
+
+impl Normalizer<'_> {
+    /// Writes to an empty file and reads it back.
+    fn write(self, container: Container, file: &File, path: &Path) -> Result<Renewed, AnewError> {
+        let source = self.source;
+        let size = source.size();
+        let mut tree = source.tree()?;
+        let owners = Owners::read(&tree, source.files())?;
+        let cleaned = clean::clean(&mut tree, source.files(), &owners, self.epoch, self.own)?;
+
+        let sizes = tree
+            .paths()
+            .map(|(_, file)| tree.files()[file].content.size());
+        let contents: u64 = sizes.sum();
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let image = (container, file, path);
+        let bar = self.ui.bar("writing the image", Some(contents + size));
+        let watch = Watch {
+            stop: self.stop,
+            progress: &|bytes| bar.advance(bytes),
+        };
+        let rewritten = source.write(&tree, size, image, threads, watch)?;
+        // Reading the image back needs their memory.
+        drop((bar, tree, source));
+        let bar = self.ui.bar("reading the image back", Some(contents));
+        let watch = Watch {
+            stop: self.stop,
+            progress: &|bytes| bar.advance(bytes),
+        };
+        let Written {
+            virtual_size,
+            size,
+            digest,
+            content,
+        } = rewritten.check(image, threads, watch)?;
+        Ok(Renewed {
+            finished: Finished {
+                virtual_size,
+                size,
+                digest,
+            },
+            content,
+            cleaned,
+            listing: rewritten.listing,
+            owners,
+        })
     }
 }

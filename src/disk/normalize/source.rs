@@ -1,7 +1,7 @@
-//! From the disk of a guest that was shut down to an image that is the same every time.
+//! The source of a normalized image: a guest's disk, opened offline. Its tree becomes a new disk, which is read back.
 //!
 //! ```text
-//! disk -> partitions -> ext4 -> tree -> (clean-up) -> contents -> disk anew -> image -> read back and compared, and hashed
+//! disk -> partitions -> ext4 -> tree -> (clean-up) -> contents -> new disk -> image -> read back, compare, hash
 //! ```
 
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::disk::write::{
     self, Base, Format, Unhashed, WriteError, Written, find_root, write_qcow2, write_raw,
 };
 
-/// What an image is written as.
+/// Container formats that karat writes natively.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Container {
     /// A raw disk with holes.
@@ -27,14 +27,14 @@ pub enum Container {
     Qcow2,
 }
 
-/// An image with what is meant to be in it.
+/// An image that was written, with the expected content of its root file system.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rewritten {
     image: Unhashed,
-    /// The listing of its root file system.
+    /// Listing of its root file system.
     pub listing: Listing,
-    /// What its tree has to give when it is read back.
-    meant: Digest,
+    /// Fingerprint that its tree must have when it is read back.
+    expected: Digest,
 }
 
 /// A guest's disk, opened for reading.
@@ -47,20 +47,20 @@ pub struct Source {
 }
 
 impl Source {
-    /// Finds the root file system of a disk.
+    /// Opens the root file system of a disk.
     ///
     /// # Errors
-    /// The disk is damaged, or has something that is not known.
+    /// The disk is damaged, or has an unsupported feature.
     pub fn open(disk: Arc<dyn BlockRead>) -> Result<Self, WriteError> {
         let base = Arc::clone(&disk);
         Self::open_over(disk, &base)
     }
 
-    /// The same for a disk that was made of a base: partitions and the identity of the file system are the base's, which
-    /// no guest has written to.
+    /// Opens a disk that is an overlay of `base`. Partitions and the identity of the file system come from the base, which no
+    /// guest has written to.
     ///
     /// # Errors
-    /// A disk is damaged, has something that is not known, or its root is not where the base's is.
+    /// A disk is damaged or has an unsupported feature, or the overlay's root is not where the base's is.
     pub fn open_over(disk: Arc<dyn BlockRead>, base: &dyn BlockRead) -> Result<Self, WriteError> {
         let table = partitions::read(base)?;
         let root = find_root(base, &table)?;
@@ -80,19 +80,19 @@ impl Source {
         })
     }
 
-    /// Bytes of the disk.
+    /// Returns the size of the disk in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.disk.len()
     }
 
-    /// Its root file system.
+    /// Returns the root file system.
     #[must_use]
     pub fn files(&self) -> &dyn FileSystem {
         &self.files
     }
 
-    /// Its file tree.
+    /// Reads the file tree.
     ///
     /// # Errors
     /// The file system is damaged.
@@ -100,10 +100,10 @@ impl Source {
         Tree::read(&self.files)
     }
 
-    /// Writes a tree that was read from it to a new, empty file, as a disk of `size` bytes.
+    /// Writes a tree that was read from this disk to a new, empty file, as a disk of `size` bytes.
     ///
     /// # Errors
-    /// A file cannot be read or written, the tree does not fit, or the work was told to stop.
+    /// A file cannot be read or written, the tree does not fit, or the work was cancelled.
     pub fn write(
         &self,
         tree: &Tree,
@@ -114,7 +114,7 @@ impl Source {
     ) -> Result<Rewritten, WriteError> {
         let contents = Contents::read(tree, &self.files, self.format.block_size(), threads, watch)?;
         let listing = Listing::of(tree, &contents)?;
-        let meant = fingerprint(tree, contents.checks());
+        let expected = fingerprint(tree, contents.checks());
         let contents = contents.only_runs();
         let base = Base {
             disk: &self.disk,
@@ -131,16 +131,16 @@ impl Source {
         Ok(Rewritten {
             image,
             listing,
-            meant,
+            expected,
         })
     }
 }
 
 impl Rewritten {
-    /// Reads the file back, compares the tree in it with what was meant, and hashes the file meanwhile.
+    /// Reads the image back, compares its tree with the expected one, and hashes the file meanwhile.
     ///
     /// # Errors
-    /// It is damaged, or something else is in it.
+    /// The image is damaged, or its tree differs.
     pub fn check(
         &self,
         (container, file, path): (Container, &File, &Path),
@@ -173,20 +173,20 @@ impl Rewritten {
         let image = Source::open(image)?;
         let tree = image.tree()?;
         let checks = Checks::read(&tree, &image.files, threads, watch)?;
-        if fingerprint(&tree, &checks) == self.meant {
+        if fingerprint(&tree, &checks) == self.expected {
             return Ok(());
         }
-        // Something is wrong: now it matters what.
+        // Only for the message: list the whole tree to find the first difference.
         let size = image.format.block_size();
         let contents = Contents::read(&tree, &image.files, size, threads, watch)?;
-        let found = listing(&tree, &contents)?;
-        let found = found.split(|byte| *byte == b'\n');
-        let different = self.listing.lines().zip(found).find_map(|(meant, found)| {
-            let (meant, found) = (meant.ok()?, String::from_utf8_lossy(found));
-            (meant != found).then(|| format!("{found} was to be {meant}"))
+        let actual = listing(&tree, &contents)?;
+        let actual = actual.split(|byte| *byte == b'\n');
+        let mut lines = self.listing.lines().zip(actual);
+        let difference = lines.find_map(|(expected, actual)| {
+            let (expected, actual) = (expected.ok()?, String::from_utf8_lossy(actual));
+            (expected != actual).then(|| format!("{actual} instead of {expected}"))
         });
-        let problem =
-            different.unwrap_or_else(|| "files are missing, or there are more".to_owned());
+        let problem = difference.unwrap_or_else(|| "files are missing or added".to_owned());
         Err(WriteError::ReadBack { problem })
     }
 }

@@ -1,4 +1,4 @@
-//! A disk as bytes at offsets.
+//! Disks as bytes at offsets.
 
 use super::fields::to_index;
 use std::fs::File;
@@ -14,22 +14,23 @@ use super::ReadError;
 /// Bytes at offsets: a raw disk, a qcow2 chain, a partition of either.
 #[expect(
     clippy::len_without_is_empty,
-    reason = "a disk of no bytes is not a case anyone asks for"
+    reason = "no caller distinguishes an empty disk"
 )]
 pub trait BlockRead: Send + Sync {
-    /// Its size in bytes.
+    /// Returns the size in bytes.
     fn len(&self) -> u64;
 
-    /// Fills the buffer with what is at `offset`.
+    /// Fills the buffer with the bytes at `offset`.
     ///
     /// # Errors
-    /// Some of it is outside, damaged, or the host cannot read it.
+    /// The range reaches outside of the disk, is damaged, or the host cannot read it.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
 
-    /// What is known of the bytes from `offset` on without reading them, so that holes cost nothing. Never empty before the end.
+    /// Returns the span of bytes at `offset` that are known to be zero, or may be data, without reading them: holes cost
+    /// nothing. A span is never empty before the end of the disk.
     ///
     /// # Errors
-    /// A table that says so is damaged, or the host cannot read it.
+    /// A table of the image is damaged, or the host cannot read it.
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
         Ok(Span {
             length: self.len().saturating_sub(offset),
@@ -38,12 +39,12 @@ pub trait BlockRead: Send + Sync {
     }
 }
 
-/// Bytes of one kind.
+/// Bytes that are known to be zero, or may be data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span {
-    /// How many follow; after them there may be more of the same kind.
+    /// Number of bytes; the next span may be of the same kind.
     pub length: u64,
-    /// Known to be zero. Others may be, too.
+    /// Known to be zero. Other spans may be zero, too.
     pub zero: bool,
 }
 
@@ -76,8 +77,7 @@ impl<B: BlockRead + ?Sized> BlockRead for &B {
 }
 
 /// Fails unless the bytes are within the first `size`.
-pub(super) fn check(offset: u64, length: usize, size: u64) -> Result<(), ReadError> {
-    let length = length as u64;
+pub(super) fn check(offset: u64, length: u64, size: u64) -> Result<(), ReadError> {
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(()),
         _ => Err(ReadError::Outside {
@@ -88,7 +88,7 @@ pub(super) fn check(offset: u64, length: usize, size: u64) -> Result<(), ReadErr
     }
 }
 
-/// A raw disk in a file, or a device.
+/// A raw disk in a file, or a block device.
 #[derive(Debug)]
 pub struct RawFile {
     file: File,
@@ -97,7 +97,7 @@ pub struct RawFile {
 }
 
 impl RawFile {
-    /// Opens a file for reading.
+    /// Opens a file or block device for reading.
     ///
     /// # Errors
     /// It cannot be opened, or has no size.
@@ -123,7 +123,7 @@ impl RawFile {
         }
     }
 
-    /// Where the next data or hole starts.
+    /// Returns the offset of the next data or hole.
     fn next(&self, whence: SeekFrom) -> Result<Option<u64>, ReadError> {
         match seek(&self.file, whence) {
             Ok(offset) => Ok(Some(offset)),
@@ -139,7 +139,7 @@ impl BlockRead for RawFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        check(offset, buffer.len(), self.length)?;
+        check(offset, buffer.len() as u64, self.length)?;
         self.file
             .read_exact_at(buffer, offset)
             .map_err(|source| self.error(source))
@@ -177,7 +177,7 @@ impl BlockRead for Memory {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        check(offset, buffer.len(), self.len())?;
+        check(offset, buffer.len() as u64, self.len())?;
         let start = to_index(offset);
         if let Some(bytes) = self
             .0
@@ -190,7 +190,7 @@ impl BlockRead for Memory {
     }
 }
 
-/// A part of a disk, as a partition is.
+/// A part of a disk, such as a partition.
 #[derive(Clone, Debug)]
 pub struct Slice<B> {
     disk: B,
@@ -199,24 +199,18 @@ pub struct Slice<B> {
 }
 
 impl<B: BlockRead> Slice<B> {
-    /// The `length` bytes of `disk` from `start` on.
+    /// Takes the `length` bytes of `disk` from `start` on.
     ///
     /// # Errors
-    /// Some of them are outside of the disk.
+    /// The range reaches outside of the disk.
+
     pub fn new(disk: B, start: u64, length: u64) -> Result<Self, ReadError> {
-        let size = disk.len();
-        match start.checked_add(length) {
-            Some(end) if end <= size => Ok(Self {
-                disk,
-                start,
-                length,
-            }),
-            _ => Err(ReadError::Outside {
-                offset: start,
-                length,
-                size,
-            }),
-        }
+        check(start, length, disk.len())?;
+        Ok(Self {
+            disk,
+            start,
+            length,
+        })
     }
 }
 
@@ -226,7 +220,7 @@ impl<B: BlockRead> BlockRead for Slice<B> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        check(offset, buffer.len(), self.length)?;
+        check(offset, buffer.len() as u64, self.length)?;
         self.disk.read_at(self.start + offset, buffer)
     }
 

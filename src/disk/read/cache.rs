@@ -1,16 +1,16 @@
-//! What was read lately: bounded, shared between threads.
+//! A bounded cache that threads share.
 
 use super::fields::to_index;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// As many locks, so that threads seldom wait for each other.
+/// Number of locks, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// Values by number; those that were not used for longest go first.
+/// Least-recently-used values by number.
 pub(crate) struct Cache<V: ?Sized> {
     shards: Vec<Mutex<Shard<V>>>,
-    room: usize,
+    shard_capacity: usize,
 }
 
 struct Shard<V: ?Sized> {
@@ -19,8 +19,8 @@ struct Shard<V: ?Sized> {
 }
 
 impl<V: ?Sized> Cache<V> {
-    /// For about `room` values.
-    pub fn new(room: usize) -> Self {
+    /// Makes a cache for about `capacity` values.
+    pub fn new(capacity: usize) -> Self {
         let shard = || {
             Mutex::new(Shard {
                 values: HashMap::new(),
@@ -29,11 +29,11 @@ impl<V: ?Sized> Cache<V> {
         };
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            room: (room / SHARDS).max(1),
+            shard_capacity: (capacity / SHARDS).max(1),
         }
     }
 
-    /// The value, or what `make` gives, which is then kept. Two threads may make the same one.
+    /// Returns a cached value, or calls `make` and caches the result. Two threads may make the same value.
     pub fn get<E>(
         &self,
         number: u64,
@@ -47,7 +47,7 @@ impl<V: ?Sized> Cache<V> {
         Ok(value)
     }
 
-    /// The value, if it is still there.
+    /// Returns a value that is still cached.
     pub fn recall(&self, number: u64) -> Option<Arc<V>> {
         let shard = &mut *self
             .shard(number)?
@@ -68,8 +68,9 @@ impl<V: ?Sized> Cache<V> {
             return;
         };
         let shard = &mut *shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if shard.values.len() >= self.room {
-            // A few dozen at most: looking at all of them is nothing beside reading one.
+        if shard.values.len() >= self.shard_capacity {
+            // A few dozen at most: comparing all of them is cheap beside reading one.
+
             let oldest = shard
                 .values
                 .iter()
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_used_for_longest_goes_first() {
+    fn the_least_recently_used_value_goes_first() {
         let cache = Cache::<u64>::new(2 * SHARDS);
         let step = SHARDS as u64;
         let get = |number| cache.get(number, || Ok::<_, ()>(Arc::new(number))).unwrap();

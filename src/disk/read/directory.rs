@@ -1,4 +1,4 @@
-//! A directory of the host as a file system: the root of an image that was unpacked, or is mounted.
+//! A directory of the host as a file system: the root of an unpacked or mounted image.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -12,20 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 
-use super::walk::MOST_PATHS;
+use super::walk::MAX_PATHS;
 use super::{Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr};
 
-/// What errors call it.
 const PART: &str = "directory";
-/// The kernel has no larger attribute (`XATTR_SIZE_MAX`), and no larger list of names.
-const MOST_XATTR: usize = 1 << 16;
-/// As many pieces as a file of an ext4 may have.
-const MOST_RUNS: usize = 1 << 20;
-/// Files that stay open: a few threads read eight files each, piece by piece.
-const MOST_OPEN: usize = 40;
-/// File systems that show the host's kernel, by `statfs`: proc, sysfs, cgroup 1 and 2, debugfs, tracefs, securityfs,
-/// configfs, bpf, efivarfs, devpts. They are never part of an image.
-const OF_KERNEL: [u64; 11] = [
+/// The kernel's limit for an attribute (`XATTR_SIZE_MAX`), and for a list of names.
+const MAX_XATTR_BYTES: usize = 1 << 16;
+/// The limit for a file of an ext4, too.
+const MAX_RUNS: usize = 1 << 20;
+/// Files that stay open: a few threads read eight files each, part by part.
+const MAX_OPEN_FILES: usize = 40;
+/// Magic numbers (`statfs`) of file systems that expose the host's kernel: proc, sysfs, cgroup 1 and 2, debugfs, tracefs,
+/// securityfs, configfs, bpf, efivarfs, devpts. They are never part of an image.
+const KERNEL_FILE_SYSTEMS: [u64; 11] = [
     0x9fa0,
     0x6265_6572,
     0x0027_e0eb,
@@ -39,8 +38,8 @@ const OF_KERNEL: [u64; 11] = [
     0x1cd1,
 ];
 
-/// A directory of the host. No link is followed, devices and sockets are seen and never opened, and what the host's
-/// kernel has mounted into it (`/proc` and the like) is empty.
+/// A directory of the host. Links are not followed, devices and sockets are listed but never opened, and file systems of the
+/// host's kernel (`/proc` and the like) appear empty.
 pub struct Directory {
     root: OwnedFd,
     path: PathBuf,
@@ -55,10 +54,10 @@ struct State {
     open: VecDeque<(Inode, Arc<File>)>,
 }
 
-/// What was found under a number.
+/// A file that was found and given a number.
 #[derive(Clone)]
 struct Known {
-    /// Below the root; empty for the root itself.
+    /// Path below the root; empty for the root itself.
     path: Arc<[u8]>,
     metadata: Metadata,
     device: u64,
@@ -67,10 +66,10 @@ struct Known {
 }
 
 impl Directory {
-    /// Opens a directory; a link to one will do.
+    /// Opens a directory, or a link to one.
     ///
     /// # Errors
-    /// It is none, or cannot be read.
+    /// The path is not a directory, or cannot be read.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let error = |errno: rustix::io::Errno| ReadError::Io {
             what: path.display().to_string(),
@@ -84,41 +83,41 @@ impl Directory {
             path: path.to_owned(),
             state: Mutex::default(),
         };
-        let known = Known::new(Vec::new(), &stat, None).ok_or_else(|| this.strange(b""))?;
+        let known = Known::new(Vec::new(), &stat, None).ok_or_else(|| this.unknown_kind(b""))?;
         this.state().known.push(known);
         Ok(this)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of it is whole by itself.
+        // Every change of the state is complete by itself, so a poisoned lock is harmless.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, inode: Inode) -> Result<Known, ReadError> {
         let index = usize::try_from(inode.0).unwrap_or(usize::MAX);
         let known = self.state().known.get(index).cloned();
-        known.ok_or_else(|| damaged(format!("there is no inode {}", inode.0)))
+        known.ok_or_else(|| damaged(format!("inode {} does not exist", inode.0)))
     }
 
-    fn shown(&self, path: &[u8]) -> PathBuf {
+    fn host_path(&self, path: &[u8]) -> PathBuf {
         self.path.join(OsStr::from_bytes(path))
     }
 
     fn io(&self, path: &[u8], error: impl Into<io::Error>) -> ReadError {
         ReadError::Io {
-            what: self.shown(path).display().to_string(),
+            what: self.host_path(path).display().to_string(),
             source: error.into(),
         }
     }
 
-    fn strange(&self, path: &[u8]) -> ReadError {
+    fn unknown_kind(&self, path: &[u8]) -> ReadError {
         damaged(format!(
-            "{} is of no known kind",
-            self.shown(path).display()
+            "{} is of an unknown kind",
+            self.host_path(path).display()
         ))
     }
 
-    /// Opens what was found, and nothing else: no component may be a link, and it must still be the same file.
+    /// Opens a known file again: no component of its path may be a link, and it must still be the same file.
     fn reopen(&self, known: &Known, flags: OFlags) -> Result<OwnedFd, ReadError> {
         let path: &[u8] = if known.path.is_empty() {
             b"."
@@ -136,9 +135,9 @@ impl Directory {
         if (stat.st_dev, stat.st_ino) == (known.device, known.inode) {
             return Ok(file);
         }
-        let path = self.shown(&known.path);
+        let path = self.host_path(&known.path);
         Err(damaged(format!(
-            "{} was replaced while it was read",
+            "{} was replaced during the read",
             path.display()
         )))
     }
@@ -146,7 +145,7 @@ impl Directory {
     fn file(&self, inode: Inode) -> Result<Arc<File>, ReadError> {
         let known = self.known(inode)?;
         if known.metadata.kind != Kind::File {
-            return Err(damaged(format!("inode {} is no file", inode.0)));
+            return Err(damaged(format!("inode {} is not a regular file", inode.0)));
         }
         let open = |state: &State| {
             let mut open = state.open.iter();
@@ -158,15 +157,15 @@ impl Directory {
         }
         let file = Arc::new(File::from(self.reopen(&known, OFlags::empty())?));
         let mut state = self.state();
-        if state.open.len() >= MOST_OPEN {
+        if state.open.len() >= MAX_OPEN_FILES {
             state.open.pop_front();
         }
         state.open.push_back((inode, Arc::clone(&file)));
         Ok(file)
     }
 
-    /// One name of a directory, with what is there.
-    fn found(&self, directory: (&Known, &OwnedFd), name: &[u8]) -> Result<Known, ReadError> {
+    /// Looks up one name of a directory.
+    fn look_up(&self, directory: (&Known, &OwnedFd), name: &[u8]) -> Result<Known, ReadError> {
         let mut path = directory.0.path.to_vec();
         if !path.is_empty() {
             path.push(b'/');
@@ -178,27 +177,28 @@ impl Directory {
         let target = is_link.then(|| rustix::fs::readlinkat(directory.1, name, Vec::new()));
         let target = target.transpose().map_err(|errno| self.io(&path, errno))?;
         let target = target.map(std::ffi::CString::into_bytes);
-        Known::new(path.clone(), &stat, target).ok_or_else(|| self.strange(&path))
+        Known::new(path.clone(), &stat, target).ok_or_else(|| self.unknown_kind(&path))
     }
 
-    /// Whether a directory shows the host's kernel.
-    fn of_kernel(&self, known: &Known, file: &OwnedFd) -> Result<bool, ReadError> {
+    /// Returns whether a directory is in a file system of the host's kernel.
+    fn is_of_kernel(&self, known: &Known, file: &OwnedFd) -> Result<bool, ReadError> {
         if known.path.is_empty() {
             return Ok(false);
         }
         let kind = rustix::fs::fstatfs(file).map_err(|errno| self.io(&known.path, errno))?;
-        // Its width and sign differ from machine to machine; the numbers have 32 bits.
+        // Width and sign of the field differ between machines; the numbers have 32 bits.
         let kind = i128::from(kind.f_type) & 0xffff_ffff;
-        Ok(OF_KERNEL.iter().any(|magic| i128::from(*magic) == kind))
+        Ok(KERNEL_FILE_SYSTEMS
+            .iter()
+            .any(|magic| i128::from(*magic) == kind))
     }
 }
 
 impl State {
-    /// A number for what was found: the one that it has under another name, or a new one.
+    /// Returns the number of a file: the one that it has under another name, or a new one.
     fn number(&mut self, known: Known) -> Inode {
         let next = Inode(self.known.len() as u64);
-        let several = known.metadata.links > 1 && known.metadata.kind != Kind::Directory;
-        if several {
+        if known.metadata.links > 1 && known.metadata.kind != Kind::Directory {
             let key = (known.device, known.inode);
             let inode = *self.linked.entry(key).or_insert(next);
             if inode != next {
@@ -252,7 +252,7 @@ impl FileSystem for Directory {
     fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
         let known = self.known(inode)?;
         let file = self.reopen(&known, OFlags::DIRECTORY)?;
-        if self.of_kernel(&known, &file)? {
+        if self.is_of_kernel(&known, &file)? {
             return Ok(Vec::new());
         }
         let error = |errno: rustix::io::Errno| self.io(&known.path, errno);
@@ -263,18 +263,17 @@ impl FileSystem for Directory {
             if [&b"."[..], b".."].contains(&name) {
                 continue;
             }
-            let found = self.found((&known, &file), name)?;
+            let found = self.look_up((&known, &file), name)?;
             let kind = Some(found.metadata.kind);
             let mut state = self.state();
-            if state.known.len().max(entries.len()) >= MOST_PATHS {
-                return Err(ReadError::TooLarge {
-                    part: PART,
-                    problem: format!("it has more than {MOST_PATHS} names"),
-                });
+            if state.known.len().max(entries.len()) >= MAX_PATHS {
+                return Err(too_large(format!("it has more than {MAX_PATHS} names")));
             }
-            let inode = state.number(found);
-            let name = name.into();
-            entries.push(Entry { name, inode, kind });
+            entries.push(Entry {
+                name: name.into(),
+                inode: state.number(found),
+                kind,
+            });
         }
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
@@ -282,13 +281,13 @@ impl FileSystem for Directory {
 
     fn read_link(&self, inode: Inode) -> Result<Vec<u8>, ReadError> {
         let target = self.known(inode)?.target;
-        target.ok_or_else(|| damaged(format!("inode {} is no link", inode.0)))
+        target.ok_or_else(|| damaged(format!("inode {} is not a link", inode.0)))
     }
 
     fn xattrs(&self, inode: Inode) -> Result<Vec<Xattr>, ReadError> {
         let known = self.known(inode)?;
-        let path = self.shown(&known.path);
-        let mut names = vec![0; MOST_XATTR];
+        let path = self.host_path(&known.path);
+        let mut names = vec![0; MAX_XATTR_BYTES];
         let length = match rustix::fs::llistxattr(&path, &mut names) {
             Ok(length) => length,
             Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
@@ -297,10 +296,10 @@ impl FileSystem for Directory {
         let mut xattrs = Vec::new();
         let names = names[..length].split(|byte| *byte == 0);
         for name in names.filter(|name| !name.is_empty()) {
-            let mut value = vec![0; MOST_XATTR];
+            let mut value = vec![0; MAX_XATTR_BYTES];
             match rustix::fs::lgetxattr(&path, name, &mut value) {
                 Ok(length) => value.truncate(length),
-                // Gone meanwhile, or only shown to others.
+                // Removed meanwhile, or hidden from this user.
                 Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => continue,
                 Err(errno) => return Err(self.io(&known.path, errno)),
             }
@@ -334,13 +333,12 @@ impl FileSystem for Directory {
                     length: end - start,
                 });
             }
-            if runs.len() > MOST_RUNS {
-                return Err(ReadError::TooLarge {
-                    part: PART,
-                    problem: format!("a file is in more than {MOST_RUNS} pieces"),
-                });
+            if runs.len() > MAX_RUNS {
+                return Err(too_large(format!(
+                    "a file has more than {MAX_RUNS} runs of data"
+                )));
             }
-            // A file that is cut short meanwhile must not keep us here.
+            // Progress, even if the file is truncated meanwhile.
             at = end.max(at + 1);
         }
         Ok(runs)
@@ -350,8 +348,8 @@ impl FileSystem for Directory {
         let file = self.file(inode)?;
         let mut filled = 0;
         while filled < buffer.len() {
-            let piece = &mut buffer[filled..];
-            match file.read_at(piece, offset.saturating_add(filled as u64)) {
+            let rest = &mut buffer[filled..];
+            match file.read_at(rest, offset.saturating_add(filled as u64)) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -369,8 +367,15 @@ fn damaged(problem: String) -> ReadError {
     }
 }
 
+fn too_large(problem: String) -> ReadError {
+    ReadError::TooLarge {
+        part: PART,
+        problem,
+    }
+}
+
 fn kind_bits(stat: &Stat) -> u16 {
-    // The file type and the twelve bits of permissions are all that Linux has in it.
+    // On Linux these are all bits: the file type and twelve bits of permissions.
     u16::try_from(stat.st_mode & 0xffff).unwrap_or(0)
 }
 
@@ -439,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_in_place_of_a_file_is_not_read() {
+    fn a_replacement_of_a_file_is_not_read() {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join("root").join(name);
         fs::create_dir_all(at("etc")).unwrap();
@@ -453,10 +458,10 @@ mod tests {
         symlink("../host", at("etc")).unwrap();
         let read = files.read_at(passwd, 0, &mut [0; 8]);
         assert!(matches!(read, Err(ReadError::Io { .. })), "{read:?}");
-        assert!(files.stat(Inode(99)).is_err(), "there is none");
+        assert!(files.stat(Inode(99)).is_err(), "unknown inode");
         assert!(
             Directory::open(&scratch.path().join("host/passwd")).is_err(),
-            "no directory"
+            "not a directory"
         );
     }
 }

@@ -1,34 +1,25 @@
-//! Why a disk cannot be read.
+//! Errors of reading a disk.
 
 use std::io;
 
 use miette::Diagnostic;
 use thiserror::Error;
 
-/// Why a disk, a partition table or a file system cannot be read.
+/// A disk, partition table or file system that cannot be read.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages document the variants")]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The host could not read.
     #[error("cannot read {what}")]
     Io {
-        /// The file, or the part of the disk.
+        /// A file, or a part of the disk.
         what: String,
-        /// Why.
         source: io::Error,
     },
-    /// Bytes outside of the disk, the partition or the file system were asked for.
     #[error("{length} bytes at {offset} are outside of a disk or partition of {size} bytes")]
-    #[diagnostic(help("the disk is damaged or cut off: check it, or build it again"))]
-    Outside {
-        /// Where they would start.
-        offset: u64,
-        /// How many.
-        length: u64,
-        /// What there is.
-        size: u64,
-    },
-    /// What is there contradicts itself or its checksum.
+    #[diagnostic(help("the disk is damaged or truncated: check it, or build it again"))]
+    Outside { offset: u64, length: u64, size: u64 },
+    /// The data contradicts itself or its checksum.
     #[error("the {part} is damaged: {problem}")]
     #[diagnostic(help(
         "check it (`qemu-img check`, `sfdisk --verify`, `e2fsck -fn`), or build the disk again"
@@ -36,27 +27,22 @@ pub enum ReadError {
     Damaged {
         /// As in `ext4 file system`.
         part: &'static str,
-        /// What is wrong, and where.
         problem: String,
     },
-    /// It may be good, but karat does not know it.
     #[error("the {part} has {feature}, which karat cannot read")]
     #[diagnostic(help("{help}"))]
     Unsupported {
         /// As in `ext4 file system`.
         part: &'static str,
-        /// What is not known.
         feature: String,
-        /// What to do.
         help: &'static str,
     },
-    /// It is beyond any sensible disk: reading it would take unbounded time or memory.
-    #[error("the {part} is not read: {problem}")]
+    /// Reading it would take unbounded time or memory.
+    #[error("the {part} exceeds a limit: {problem}")]
     #[diagnostic(help("no system image needs this; a disk that claims it is damaged or hostile"))]
     TooLarge {
         /// As in `ext4 file system`.
         part: &'static str,
-        /// Which limit it breaks.
         problem: String,
     },
 }

@@ -1,17 +1,16 @@
-//! Numbers in structures of a disk.
+//! Numbers in on-disk structures.
 
-/// The numbers of a structure whose size was checked when it was read. Beyond its end there are zeros, as on an older version
-/// of the same structure; nothing here can panic.
+/// The fields of a structure whose size was checked when it was read. Fields beyond its end are zero, as in an older version of
+/// the structure. Nothing here can panic.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// `N` bytes.
     pub fn array<const N: usize>(self, at: usize) -> [u8; N] {
         self.bytes(at, N).try_into().unwrap_or([0; N])
     }
 
-    /// As many bytes as are there, at most `length`.
+    /// Returns `length` bytes, or none if they reach past the end.
     pub fn bytes(self, at: usize, length: usize) -> &'a [u8] {
         let rest = self.0.get(at..).unwrap_or_default();
         rest.get(..length).unwrap_or_default()
@@ -46,7 +45,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A length or an index in memory. What does not fit becomes larger than anything there is.
+/// Converts a length or an index; a number that does not fit becomes the largest index.
+
 pub(super) fn to_index(number: impl Into<u64>) -> usize {
     usize::try_from(number.into()).unwrap_or(usize::MAX)
 }

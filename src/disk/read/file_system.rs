@@ -1,76 +1,72 @@
-//! What every file system shows, whatever it looks like on the disk.
+//! The view of a file system that is the same for all formats.
 
 use super::ReadError;
 
-/// A file system read offline, by inodes. Shared between threads.
+/// A file system that is read offline, by inodes, and shared between threads.
 ///
 /// Names, link targets and attributes are bytes, as the guest's kernel sees them.
 pub trait FileSystem: Send + Sync {
-    /// The root directory.
+    /// Returns the root directory.
     fn root(&self) -> Inode;
 
-    /// What `stat` shows.
+    /// Returns the metadata of an inode.
     ///
     /// # Errors
-    /// There is no such inode, or it is damaged.
+    /// The inode does not exist, or is damaged.
     fn stat(&self, inode: Inode) -> Result<Metadata, ReadError>;
 
-    /// The entries of a directory, sorted by the bytes of their names, without `.` and `..`; no name twice.
+    /// Returns the entries of a directory, sorted by the bytes of their names, without `.`, `..` and duplicates.
     ///
     /// # Errors
-    /// It is damaged, no directory, or beyond any sensible size.
+    /// The inode is damaged, not a directory, or too large.
     fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError>;
 
-    /// The target of a symbolic link.
+    /// Returns the target of a symbolic link.
     ///
     /// # Errors
-    /// It is damaged, or no link.
+    /// The inode is damaged, or not a link.
     fn read_link(&self, inode: Inode) -> Result<Vec<u8>, ReadError>;
 
-    /// The extended attributes as `listxattr` and `getxattr` show them to root, sorted by the bytes of their names.
+    /// Returns the extended attributes as `listxattr` and `getxattr` show them to root, sorted by the bytes of their names.
     ///
     /// # Errors
-    /// They are damaged.
+    /// An attribute is damaged.
     fn xattrs(&self, inode: Inode) -> Result<Vec<Xattr>, ReadError>;
 
-    /// Where a file has data, in order, within its size, joined where they touch. What lies between reads as zeros.
+    /// Returns the runs of data of a file within its size, in order, joined where they touch. Bytes between them are zero.
     ///
     /// # Errors
-    /// The file's map is damaged, or claims more than there is.
+    /// The file's map is damaged, or claims more than the file system has.
     fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError>;
 
-    /// Fills the buffer with a file's bytes from `offset` on and says how many there are: fewer than asked for only at its end.
+    /// Fills the buffer with a file's bytes from `offset` on. Returns their number, which is smaller only at the file's end.
     ///
     /// # Errors
-    /// It is damaged, or no file.
+    /// The inode is damaged, or not a regular file.
     fn read_at(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError>;
 }
 
-/// An inode's number.
+/// Number of an inode.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Inode(pub u64);
 
-/// The kind of an inode.
+/// Kind of an inode.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
-    /// A regular file.
+    /// A regular file, and no other kind.
     File,
-    /// A directory.
     Directory,
-    /// A symbolic link.
+    /// A symbolic link; hard links are names of one inode.
     Link,
-    /// A character device.
     CharDevice,
-    /// A block device.
     BlockDevice,
-    /// A named pipe.
     Fifo,
-    /// A socket.
     Socket,
 }
 
 impl Kind {
-    /// The kind in the high bits of `st_mode`.
+    /// Returns the kind in the high bits of `st_mode`.
     #[must_use]
     pub fn from_mode(mode: u16) -> Option<Self> {
         Some(match mode & 0xf000 {
@@ -85,7 +81,7 @@ impl Kind {
         })
     }
 
-    /// The high bits of `st_mode`.
+    /// Returns the high bits of `st_mode`.
     #[must_use]
     pub fn mode_bits(self) -> u16 {
         match self {
@@ -100,40 +96,51 @@ impl Kind {
     }
 }
 
-/// A moment: seconds since 1970, before it negative, and nanoseconds after that second.
+/// A point in time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Time {
-    /// Seconds since 1970.
+    /// Seconds since 1970; negative before that.
     pub seconds: i64,
     /// Nanoseconds after that second.
     pub nanoseconds: u32,
 }
 
-/// What `chattr` sets and the file system keeps.
+impl Time {
+    /// Returns the start of a second.
+    pub(crate) fn from_seconds(seconds: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds: 0,
+        }
+    }
+}
+
+/// Attributes of `chattr` that the file system stores.
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent flags")]
 pub struct Flags {
-    /// `i`: nobody can change it.
+    /// `i`: cannot be changed.
     pub immutable: bool,
-    /// `a`: it can only be added to.
+    /// `a`: can only be appended to.
     pub append: bool,
-    /// `d`: dump leaves it out.
+    /// `d`: skipped by dump.
     pub no_dump: bool,
-    /// `A`: reading does not change its access time.
+    /// `A`: reads do not update the access time.
     pub no_atime: bool,
-    /// `S`: written at once.
+    /// `S`: written synchronously.
     pub sync: bool,
-    /// `D`: a directory written at once.
+    /// `D`: a directory with synchronous updates.
     pub dir_sync: bool,
-    /// `j`: its data goes through the journal, too.
+    /// `j`: data is journaled, too.
     pub journal_data: bool,
-    /// `F`: names in the directory do not differ by case alone.
+    /// `F`: a case-insensitive directory.
     pub casefold: bool,
-    /// `P`: new files in it get its project.
+    /// `P`: new files inherit the project of the directory.
     pub project_inherit: bool,
-    /// `V`: fs-verity checks its data; its hash tree is not among its bytes.
+    /// `V`: protected by fs-verity, whose hash tree is not part of the content.
     pub verity: bool,
-    /// `x`: DAX.
+    /// `x`: direct access (DAX).
     pub dax: bool,
     /// `T`: a directory at the top of a hierarchy.
     pub top_dir: bool,
@@ -141,62 +148,62 @@ pub struct Flags {
     pub no_tail: bool,
 }
 
-/// What `stat` shows.
+/// Metadata of an inode, as `stat` shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
-    /// What it is.
+    /// Kind of the inode.
     pub kind: Kind,
     /// Permissions with set-user-id, set-group-id and sticky bit: the low 12 bits of `st_mode`.
     pub mode: u16,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group id of the owner.
     pub gid: u32,
-    /// Bytes; of a link, the length of its target.
+    /// Size in bytes; of a link, the length of its target.
     pub size: u64,
-    /// Hard links.
+    /// Number of hard links.
     pub links: u32,
-    /// Last access.
+    /// Time of the last access.
     pub atime: Time,
-    /// Last change of the content.
+    /// Time of the last change of the content.
     pub mtime: Time,
-    /// Last change of the inode.
+    /// Time of the last change of the inode.
     pub ctime: Time,
-    /// When it was made, where the file system knows.
+    /// Creation time, if the file system stores it.
     pub crtime: Option<Time>,
     /// Major and minor number of a device.
     pub rdev: Option<(u32, u32)>,
-    /// What `chattr` set.
+    /// Attributes that `chattr` sets.
     pub flags: Flags,
-    /// Project for quotas; 0 where there are none.
+    /// Project for quotas, or 0.
     pub project: u32,
 }
 
-/// One name in a directory.
+/// A name in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Neither empty nor `.` or `..`; no `/`, no NUL.
+    /// Not empty, `.` or `..`; without `/` and NUL.
     pub name: Box<[u8]>,
-    /// What it names.
+    /// Inode of the name.
     pub inode: Inode,
-    /// What the directory says of its kind, if it says anything; `stat` has the last word.
+    /// Kind as the directory records it, if it does; the kind of the inode is authoritative.
     pub kind: Option<Kind>,
 }
 
-/// One extended attribute.
+/// An extended attribute with its value.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Xattr {
-    /// With its namespace, as in `security.capability`.
+    /// Name with its namespace, as in `security.capability`.
     pub name: Vec<u8>,
-    /// As `getxattr` gives it: an ACL in the form that user space sees.
+    /// Value as `getxattr` returns it: an ACL in the form that user space sees.
     pub value: Vec<u8>,
 }
 
-/// A part of a file that has data on the disk.
+/// A part of a file with data on the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// Where it starts in the file.
+    /// Offset in the file.
     pub offset: u64,
-    /// Bytes, at least one.
+    /// Number of bytes, at least one.
     pub length: u64,
 }

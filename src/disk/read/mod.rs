@@ -1,6 +1,6 @@
-//! Disks read offline by the host: no root, no mount, no kernel. Blocks → partitions → a file system behind [`FileSystem`].
+//! Reads disks offline, without root, mount or kernel: blocks → partitions → a file system behind [`FileSystem`].
 //!
-//! All of it reads bytes that a guest wrote. Every access is checked and every size is bounded: a hostile disk gives a
+//! Every byte read here was written by a guest. Every access is checked and every size is bounded: a hostile disk gives a
 //! [`ReadError`], never a panic, a hang or unbounded memory.
 
 mod blocks;
@@ -14,12 +14,51 @@ mod walk;
 pub(crate) mod directory;
 pub mod ext4;
 pub mod fat;
-pub mod fuzzing;
 pub mod partitions;
 pub mod qcow2;
 
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
 pub use file_system::{Entry, FileSystem, Flags, Inode, Kind, Metadata, Run, Time, Xattr};
-pub use unsupported::foreign;
+pub(crate) use unsupported::foreign;
 pub use walk::walk;
+
+use ext4::Superblock;
+use partitions::{Extent, Table};
+
+/// File systems of a disk, by their magic numbers.
+pub(crate) struct FileSystems {
+    /// Positions of ext2, ext3 and ext4 file systems.
+    pub ext4: Vec<Extent>,
+    /// Name of the first file system that karat knows and cannot read.
+    pub unsupported: Option<&'static str>,
+}
+
+/// Finds the file systems in the partitions of a disk, or on the whole of a disk without a table.
+pub(crate) fn find_file_systems(
+    disk: &dyn BlockRead,
+    table: &Table,
+) -> Result<FileSystems, ReadError> {
+    let whole = Extent {
+        number: 0,
+        offset: 0,
+        length: disk.len(),
+    };
+    let extents = match table {
+        Table::None => vec![whole],
+        table => table.extents(),
+    };
+    let mut found = FileSystems {
+        ext4: Vec::new(),
+        unsupported: None,
+    };
+    for extent in extents {
+        let partition = Slice::new(disk, extent.offset, extent.length)?;
+        if Superblock::is_at(&partition) {
+            found.ext4.push(extent);
+        } else if found.unsupported.is_none() {
+            found.unsupported = foreign(&partition)?;
+        }
+    }
+    Ok(found)
+}

@@ -8,29 +8,88 @@ use super::{BlockRead, ReadError};
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
-/// Bytes of a sector, to read one.
 const SECTOR_BYTES: usize = 512;
-/// What errors call it.
 const PART: &str = "partition table";
-/// The standard wants room for 128; nobody has more.
-const MOST_ENTRIES: u32 = 1024;
-/// An entry may grow, but none ever did.
-const MOST_ENTRY_BYTES: u32 = 4096;
-/// Logical partitions are a chain over the disk: it has to end somewhere.
-const MOST_LOGICAL: u32 = 128;
+/// The standard asks for room for 128.
+const MAX_ENTRIES: u32 = 1024;
+/// The standard allows larger entries than 128 bytes; no tool makes them.
+const MAX_ENTRY_BYTES: u32 = 4096;
+/// Bound on the chain of logical partitions.
+const MAX_LOGICAL: u32 = 128;
 
-/// A GUID in the order in which it is written as text.
+/// The boot sector: offsets of its fields, and values that they have.
+pub(in crate::disk) mod boot {
+    pub const DISK_ID: usize = 440;
+    pub const ENTRIES: usize = 446;
+    pub const ENTRY_BYTES: usize = 16;
+    pub const SIGNATURE: usize = 510;
+    pub const SIGNATURE_VALUE: u16 = 0xaa55;
+    /// Offsets within an entry.
+    pub const STATUS: usize = 0;
+    pub const FIRST_CHS: usize = 1;
+    pub const TYPE: usize = 4;
+    pub const LAST_CHS: usize = 5;
+    pub const FIRST: usize = 8;
+    pub const SECTORS: usize = 12;
+    /// Type of the entry that stands for a GPT.
+    pub const PROTECTIVE: u8 = 0xee;
+    /// Types of partitions that contain logical ones.
+    pub const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+
+    /// Returns the offset of the entry with this index.
+    pub const fn entry(index: usize) -> usize {
+        ENTRIES + index * ENTRY_BYTES
+    }
+}
+
+/// The header of a GPT: offsets of its fields.
+pub(in crate::disk) mod header {
+    pub const SIGNATURE: &[u8] = b"EFI PART";
+    pub const REVISION: usize = 8;
+    pub const SIZE: usize = 12;
+    pub const CHECKSUM: usize = 16;
+    pub const OWN: usize = 24;
+    pub const OTHER: usize = 32;
+    pub const FIRST_USABLE: usize = 40;
+    pub const LAST_USABLE: usize = 48;
+    pub const DISK_ID: usize = 56;
+    pub const ENTRIES: usize = 72;
+    pub const ENTRY_COUNT: usize = 80;
+    pub const ENTRY_SIZE: usize = 84;
+    pub const ENTRIES_CHECKSUM: usize = 88;
+    /// Bytes that the checksum covers in revision 1.0.
+    pub const LENGTH: usize = 92;
+}
+
+/// An entry of a GPT: offsets of its fields.
+pub(in crate::disk) mod entry {
+    pub const TYPE: usize = 0;
+    pub const ID: usize = 16;
+    pub const FIRST: usize = 32;
+    pub const LAST: usize = 40;
+    pub const ATTRIBUTES: usize = 48;
+    pub const NAME: usize = 56;
+    pub const NAME_BYTES: usize = 72;
+}
+
+/// A GUID, its bytes in the order of its text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Guid(pub [u8; 16]);
 
 impl Guid {
-    /// As it lies on a disk: the first three groups are little-endian.
+    /// Reads a GUID as it is stored on disk, with the first three groups in little-endian order.
     #[must_use]
     pub fn from_disk(mut bytes: [u8; 16]) -> Self {
         bytes[0..4].reverse();
         bytes[4..6].reverse();
         bytes[6..8].reverse();
         Self(bytes)
+    }
+
+    /// Returns the bytes as they are stored on disk.
+    pub(crate) fn to_disk(self) -> [u8; 16] {
+        // The conversion is its own inverse.
+        Self::from_disk(self.0).0
     }
 }
 
@@ -47,92 +106,92 @@ impl fmt::Display for Guid {
     }
 }
 
-/// How a disk is divided.
+/// The partition table of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Table {
     /// A GUID partition table.
     Gpt(Gpt),
     /// A table in the boot sector.
     Mbr(Mbr),
-    /// None: the disk may be one file system.
+    /// A disk without a table, which may be a single file system.
     None,
 }
 
 /// A GUID partition table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Gpt {
-    /// The disk's GUID.
+    /// GUID of the disk.
     pub disk: Guid,
-    /// The first sector that a partition may use.
+    /// First sector that a partition may use.
     pub first_usable: u64,
-    /// The last one.
+    /// Last sector that a partition may use.
     pub last_usable: u64,
-    /// Entries that the table has room for.
+    /// Number of entries that the table has room for.
     pub entries: u32,
-    /// Bytes of an entry.
+    /// Size of an entry in bytes.
     pub entry_size: u32,
-    /// The first table was damaged: this is what the backup at the end says.
+    /// Set if the table at the start was damaged, and this is the backup at the end.
     pub from_backup: bool,
-    /// The partitions in the table's order.
+    /// Partitions in the order of the table.
     pub partitions: Vec<GptPartition>,
 }
 
 /// A partition of a GPT.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GptPartition {
-    /// From 1, as the kernel counts.
+    /// Number from 1, as the kernel counts.
     pub number: u32,
-    /// Its type.
+    /// GUID of the partition type.
     pub kind: Guid,
-    /// Its own GUID.
+    /// GUID of the partition.
     pub id: Guid,
-    /// The first sector.
+    /// First sector of the partition.
     pub first: u64,
-    /// The last sector.
+    /// Last sector of the partition.
     pub last: u64,
-    /// Attribute bits.
+    /// Attribute bits, copied as they are.
     pub attributes: u64,
-    /// The name's UTF-16 units without the zeros after it: nothing makes them valid.
+    /// UTF-16 units of the name without trailing zeros; they may be invalid UTF-16.
     pub name: Vec<u16>,
 }
 
 /// A table in the boot sector.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mbr {
-    /// The disk's identifier, the first half of `PARTUUID`s.
+    /// Identifier of the disk: the first half of its `PARTUUID`s.
     pub disk: u32,
-    /// The partitions, primary ones first.
+    /// Partitions, primary ones first.
     pub partitions: Vec<MbrPartition>,
 }
 
-/// A partition of an MBR; extended ones, which only hold others, are left out.
+/// A primary or logical partition of an MBR.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MbrPartition {
-    /// From 1; logical ones from 5.
+    /// Number from 1; logical partitions from 5.
     pub number: u32,
-    /// Its type.
+    /// Type byte of the partition.
     pub kind: u8,
-    /// The boot flag.
+    /// Set if the boot flag is.
     pub active: bool,
-    /// The first sector.
+    /// First sector of the partition.
     pub first: u64,
-    /// Sectors.
+    /// Number of its sectors.
     pub sectors: u64,
 }
 
-/// Where a partition is, whatever the table.
+/// Position of a partition in any kind of table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Extent {
-    /// As the kernel counts.
+    /// Number as the kernel counts; 0 for a whole disk.
     pub number: u32,
-    /// The first byte.
+    /// Offset on the disk in bytes.
     pub offset: u64,
-    /// Bytes.
+    /// Length of the partition in bytes.
     pub length: u64,
 }
 
 impl Table {
-    /// Where the partitions are. They may overlap: that is for whoever uses them to judge.
+    /// Returns the positions of the partitions. They may overlap; the caller has to check.
     #[must_use]
     pub fn extents(&self) -> Vec<Extent> {
         let extent = |number, first: u64, sectors: u64| Extent {
@@ -166,23 +225,23 @@ pub fn read(disk: &dyn BlockRead) -> Result<Table, ReadError> {
     }
     let boot = sectors(disk, 0, SECTOR_BYTES)?;
     let fields = Fields(&boot);
-    if fields.le16(510) != 0xaa55 {
+    if fields.le16(boot::SIGNATURE) != boot::SIGNATURE_VALUE {
         return Ok(Table::None);
     }
     let entries = primary(fields);
-    if entries.iter().any(|entry| entry.kind == 0xee) {
+    if entries.iter().any(|entry| entry.kind == boot::PROTECTIVE) {
         return gpt(disk).map(Table::Gpt);
     }
-    // A boot sector of FAT or another file system has the same mark, and code where the table would be.
-    let plausible = |at: usize| matches!(fields.u8(at), 0 | 0x80);
-    if entries.is_empty() || ![446, 462, 478, 494].into_iter().all(plausible) {
+    // The boot sector of FAT or another file system has the same signature, and code in place of the table.
+    let mut statuses = (0..4).map(|index| fields.u8(boot::entry(index) + boot::STATUS));
+    let is_outside = |entry: &MbrPartition| entry.first + entry.sectors > disk.len() / SECTOR;
+    if entries.is_empty()
+        || !statuses.all(|status| matches!(status, 0 | 0x80))
+        || entries.iter().any(is_outside)
+    {
         return Ok(Table::None);
     }
-    let inside = |entry: &&MbrPartition| entry.first + entry.sectors > disk.len() / SECTOR;
-    if entries.iter().find(inside).is_some() {
-        return Ok(Table::None);
-    }
-    mbr(disk, fields.le32(440), entries).map(Table::Mbr)
+    mbr(disk, fields.le32(boot::DISK_ID), entries).map(Table::Mbr)
 }
 
 fn damaged(problem: impl Into<String>) -> ReadError {
@@ -198,110 +257,114 @@ fn sectors(disk: &dyn BlockRead, first: u64, bytes: usize) -> Result<Vec<u8>, Re
     Ok(buffer)
 }
 
-fn gpt(disk: &dyn BlockRead) -> Result<Gpt, ReadError> {
-    let first = table_at(disk, 1, false);
-    let Err(problem) = first else { return first };
-    let last = (disk.len() / SECTOR).saturating_sub(1);
-    // What is wrong with the first is what a person wants to know.
-    table_at(disk, last, true).map_err(|_| problem)
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TableCopy {
+    Primary,
+    Backup,
 }
 
-fn table_at(disk: &dyn BlockRead, own: u64, from_backup: bool) -> Result<Gpt, ReadError> {
-    let header = sectors(disk, own, SECTOR_BYTES)?;
-    let fields = Fields(&header);
-    let length = fields.le32(12);
-    let covered = usize::try_from(length)
-        .ok()
-        .and_then(|length| header.get(..length));
-    let (Some(covered), true) = (covered, header.starts_with(b"EFI PART") && length >= 92) else {
-        return Err(damaged("there is no GPT header"));
+fn gpt(disk: &dyn BlockRead) -> Result<Gpt, ReadError> {
+    // If both are damaged, the error of the first is the one to report.
+    table_at(disk, TableCopy::Primary)
+        .or_else(|problem| table_at(disk, TableCopy::Backup).map_err(|_| problem))
+}
+
+fn table_at(disk: &dyn BlockRead, copy: TableCopy) -> Result<Gpt, ReadError> {
+    let own = match copy {
+        TableCopy::Primary => 1,
+        TableCopy::Backup => (disk.len() / SECTOR).saturating_sub(1),
+    };
+    let sector = sectors(disk, own, SECTOR_BYTES)?;
+    let fields = Fields(&sector);
+    let length = to_index(fields.le32(header::SIZE));
+    let has_header = sector.starts_with(header::SIGNATURE) && length >= header::LENGTH;
+    let (Some(covered), true) = (sector.get(..length), has_header) else {
+        return Err(damaged("the GPT header is missing"));
     };
     let mut covered = covered.to_vec();
-    covered.splice(16..20, [0; 4]);
-    if crc32(&covered) != fields.le32(16) {
-        return Err(damaged("the GPT header's checksum is wrong"));
+    covered.splice(header::CHECKSUM..header::CHECKSUM + 4, [0; 4]);
+    if crc32(&covered) != fields.le32(header::CHECKSUM) {
+        return Err(damaged("the checksum of the GPT header is wrong"));
     }
-    if fields.le64(24) != own {
-        return Err(damaged("the GPT header is not where it says"));
+    if fields.le64(header::OWN) != own {
+        return Err(damaged("the GPT header names another position"));
     }
-    let (count, size) = (fields.le32(80), fields.le32(84));
-    if count > MOST_ENTRIES || !(128..=MOST_ENTRY_BYTES).contains(&size) || !size.is_multiple_of(8)
-    {
+    let count = fields.le32(header::ENTRY_COUNT);
+    let size = fields.le32(header::ENTRY_SIZE);
+    if count > MAX_ENTRIES || !(128..=MAX_ENTRY_BYTES).contains(&size) || !size.is_multiple_of(8) {
         return Err(damaged(format!("it has {count} entries of {size} bytes")));
     }
-    // Both are small, see above.
-    let (count_bytes, size_bytes) = (to_index(count), to_index(size));
-    let entries = sectors(disk, fields.le64(72), count_bytes * size_bytes)?;
-    if crc32(&entries) != fields.le32(88) {
-        return Err(damaged("the checksum of the GPT's entries is wrong"));
+    // Both are small, as was checked above.
+    let bytes = to_index(count) * to_index(size);
+    let entries = sectors(disk, fields.le64(header::ENTRIES), bytes)?;
+    if crc32(&entries) != fields.le32(header::ENTRIES_CHECKSUM) {
+        return Err(damaged("the checksum of the GPT entries is wrong"));
     }
-    let mut table = Gpt {
-        disk: Guid::from_disk(fields.array(56)),
-        first_usable: fields.le64(40),
-        last_usable: fields.le64(48),
+    let disk_sectors = disk.len() / SECTOR;
+    let partitions = (1..)
+        .zip(entries.chunks_exact(to_index(size)))
+        .filter_map(|(number, entry)| gpt_entry(number, Fields(entry), disk_sectors).transpose());
+    Ok(Gpt {
+        disk: Guid::from_disk(fields.array(header::DISK_ID)),
+        first_usable: fields.le64(header::FIRST_USABLE),
+        last_usable: fields.le64(header::LAST_USABLE),
         entries: count,
         entry_size: size,
-        from_backup,
-        partitions: Vec::new(),
-    };
-    for (number, entry) in (1..).zip(entries.chunks_exact(size_bytes)) {
-        table
-            .partitions
-            .extend(gpt_entry(number, Fields(entry), disk.len() / SECTOR)?);
-    }
-    Ok(table)
+        from_backup: copy == TableCopy::Backup,
+        partitions: partitions.collect::<Result<_, _>>()?,
+    })
 }
 
 fn gpt_entry(number: u32, entry: Fields, sectors: u64) -> Result<Option<GptPartition>, ReadError> {
-    let kind = Guid::from_disk(entry.array(0));
+    let kind = Guid::from_disk(entry.array(entry::TYPE));
     if kind.0 == [0; 16] {
         return Ok(None);
     }
-    let (first, last) = (entry.le64(32), entry.le64(40));
+    let (first, last) = (entry.le64(entry::FIRST), entry.le64(entry::LAST));
     if first > last || last >= sectors {
         return Err(damaged(format!(
             "partition {number} ({first} to {last}) is not within {sectors} sectors"
         )));
     }
     let units = entry
-        .bytes(56, 72)
+        .bytes(entry::NAME, entry::NAME_BYTES)
         .chunks_exact(2)
         .map(|unit| Fields(unit).le16(0));
     Ok(Some(GptPartition {
         number,
         kind,
-        id: Guid::from_disk(entry.array(16)),
+        id: Guid::from_disk(entry.array(entry::ID)),
         first,
         last,
-        attributes: entry.le64(48),
+        attributes: entry.le64(entry::ATTRIBUTES),
         name: units.take_while(|unit| *unit != 0).collect(),
     }))
 }
 
-/// CRC-32 as in Ethernet and zlib.
+/// CRC-32 of Ethernet and zlib.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()
 }
 
-/// The entries in use of a boot sector or of a link in the chain of logical partitions.
+/// Returns the entries in use of a boot sector, or of a link in the chain of logical partitions.
 fn primary(sector: Fields) -> Vec<MbrPartition> {
     (1..)
-        .zip([446, 462, 478, 494])
+        .zip((0..4).map(boot::entry))
         .map(|(number, at)| MbrPartition {
             number,
-            kind: sector.u8(at + 4),
-            active: sector.u8(at) & 0x80 != 0,
-            first: sector.le32(at + 8).into(),
-            sectors: sector.le32(at + 12).into(),
+            kind: sector.u8(at + boot::TYPE),
+            active: sector.u8(at + boot::STATUS) & 0x80 != 0,
+            first: sector.le32(at + boot::FIRST).into(),
+            sectors: sector.le32(at + boot::SECTORS).into(),
         })
         .filter(|entry| entry.kind != 0 && entry.sectors != 0)
         .collect()
 }
 
 fn is_extended(entry: &MbrPartition) -> bool {
-    matches!(entry.kind, 0x05 | 0x0f | 0x85)
+    boot::EXTENDED.contains(&entry.kind)
 }
 
 fn mbr(disk: &dyn BlockRead, id: u32, entries: Vec<MbrPartition>) -> Result<Mbr, ReadError> {
@@ -320,8 +383,8 @@ fn mbr(disk: &dyn BlockRead, id: u32, entries: Vec<MbrPartition>) -> Result<Mbr,
     })
 }
 
-/// Follows the chain of logical partitions; each link's places are relative, its own partition's to the link, the next link's
-/// to the start of the chain.
+/// Follows the chain of logical partitions. Positions are relative: that of a link's partition to the link, that of the next
+/// link to the start of the chain.
 fn logical(
     disk: &dyn BlockRead,
     start: u64,
@@ -331,11 +394,11 @@ fn logical(
     let mut next = Some(start);
     let mut number = 5;
     while let Some(link) = next {
-        if !seen.insert(link) || number >= 5 + MOST_LOGICAL {
+        if !seen.insert(link) || number >= 5 + MAX_LOGICAL {
             return Err(damaged("the chain of logical partitions does not end"));
         }
         let sector = sectors(disk, link, SECTOR_BYTES)?;
-        if Fields(&sector).le16(510) != 0xaa55 {
+        if Fields(&sector).le16(boot::SIGNATURE) != boot::SIGNATURE_VALUE {
             return Err(damaged("the chain of logical partitions is broken"));
         }
         let entries = primary(Fields(&sector));
@@ -359,4 +422,26 @@ fn logical(
             .map(|entry| start + entry.first);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_the_usual_crc() {
+        for (text, crc) in [("", 0), ("123456789", 0xcbf4_3926), ("a", 0xe8b7_be43)] {
+            assert_eq!(crc32(text.as_bytes()), crc, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn guids_are_written_as_everyone_does() {
+        let esp = Guid(0xc12a_7328_f81f_11d2_ba4b_00a0_c93e_c93b_u128.to_be_bytes());
+        assert_eq!(esp.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+        assert_eq!(
+            esp.to_disk()[..8],
+            [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]
+        );
+    }
 }

@@ -1,29 +1,26 @@
-//! File systems that karat knows of and does not read.
+//! File systems that karat recognizes and cannot read.
 //!
-//! There are crates for both, made for boot loaders (`lamxfs` 0.1, `lambutter` 0.5): neither says what a listing needs, the times,
-//! devices and extended attributes of files, XFS not even their owners. Half a listing would be worse than none.
+//! The crates for both are made for boot loaders (`lamxfs` 0.1, `lambutter` 0.5). They lack what a listing needs: times, devices
+//! and extended attributes, for XFS even owners. Half a listing would be worse than none.
 
 use super::{BlockRead, ReadError};
 
-/// What each begins with: its name, where the mark is, and the mark.
-const MARKS: [(&str, u64, &[u8]); 2] = [
+/// Names of file systems with offset and value of their magic numbers.
+const MAGICS: [(&str, u64, &[u8]); 2] = [
     ("an XFS file system", 0, b"XFSB"),
-    // The superblock is at 64 KiB, and the mark in it behind checksum, id, address and flags.
+    // The superblock is at 64 KiB; its magic number follows checksum, id, address and flags.
     ("a btrfs file system", (64 << 10) + 0x40, b"_BHRfS_M"),
 ];
 
-/// The name of such a file system, if it fills `disk`.
-///
-/// # Errors
-/// The disk cannot be read.
-pub fn foreign(disk: &dyn BlockRead) -> Result<Option<&'static str>, ReadError> {
-    for (name, at, mark) in MARKS {
+/// Returns the name of the unsupported file system that fills `disk`, if it is one.
+pub(crate) fn foreign(disk: &dyn BlockRead) -> Result<Option<&'static str>, ReadError> {
+    for (name, at, magic) in MAGICS {
         let mut found = [0; 8];
-        let found = &mut found[..mark.len()];
-        if disk.len() >= at + mark.len() as u64 {
+        let found = &mut found[..magic.len()];
+        if disk.len() >= at + magic.len() as u64 {
             disk.read_at(at, found)?;
         }
-        if found == mark {
+        if found == magic {
             return Ok(Some(name));
         }
     }
@@ -36,10 +33,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_looked_for_where_they_are() {
-        let disk = |at: usize, mark: &[u8]| {
+    fn magic_numbers_count_only_at_their_offsets() {
+        let disk = |at: usize, magic: &[u8]| {
             let mut bytes = vec![0; 128 << 10];
-            bytes[at..at + mark.len()].copy_from_slice(mark);
+            bytes[at..at + magic.len()].copy_from_slice(magic);
+
             bytes
         };
         for (bytes, expected) in [

@@ -1,22 +1,21 @@
-//! Every path of a file system, once.
+//! Visits every path of a file system once.
 
 use std::collections::HashSet;
 use std::vec;
 
 use super::{Entry, FileSystem, Inode, Kind, Metadata, ReadError};
 
-/// What errors call it.
 const PART: &str = "file system";
-/// A path of the kernel's system calls has 4096 bytes; nothing deep enough to need more belongs into an image.
-const MOST_PATH: usize = 1 << 14;
-/// A system image has 20,000 to 500,000. What keeps all of them, and a copy to work on, takes half a KiB for each.
-pub(super) const MOST_PATHS: usize = 1_250_000;
+/// Paths of system calls have at most 4096 bytes; images contain nothing so deep that it needs more.
+const MAX_PATH_BYTES: usize = 1 << 14;
+/// A system image has 20,000 to 500,000. Keeping all of them, and a copy to work on, takes half a KiB for each.
+pub(super) const MAX_PATHS: usize = 1_250_000;
 
-/// Calls `visit` with every path below the root and the root itself (an empty path), a directory before what is in it, names in
-/// the order of their bytes. Paths have no `/` in front.
+/// Calls `visit` for the root, whose path is empty, and for every path below it: directories before their entries, names in
+/// byte order. Paths do not start with `/`.
 ///
 /// # Errors
-/// The file system is damaged, so deep or so large that no image would be, a directory has two names, or `visit` fails.
+/// The file system is damaged or exceeds the limits, a directory has two names, or `visit` fails.
 pub fn walk<E: From<ReadError>>(
     file_system: &dyn FileSystem,
     mut visit: impl FnMut(&[u8], Inode, &Metadata) -> Result<(), E>,
@@ -44,11 +43,11 @@ pub fn walk<E: From<ReadError>>(
 
 struct Walk<'a> {
     file_system: &'a dyn FileSystem,
-    /// Those that were entered: a second name for one would make the tree endless.
+    /// Directories that were entered: a second name for one could make the tree endless.
     directories: HashSet<Inode>,
     paths: usize,
     path: Vec<u8>,
-    /// The directories on the way to here: what is left in each, and how long its own path is.
+    /// The directories of `path`: the remaining entries of each, and the length of its own path.
     open: Vec<(vec::IntoIter<Entry>, usize)>,
 }
 
@@ -62,16 +61,14 @@ impl Walk<'_> {
         }
         let entries = self.file_system.read_dir(directory)?;
         self.paths += entries.len();
-        if self.paths > MOST_PATHS {
-            return Err(Self::too_large(format!(
-                "it has more than {MOST_PATHS} names"
-            )));
+        if self.paths > MAX_PATHS {
+            return Err(too_large(format!("it has more than {MAX_PATHS} names")));
         }
         self.open.push((entries.into_iter(), self.path.len()));
         Ok(())
     }
 
-    /// The next entry; `path` is its own then.
+    /// Returns the next entry, and sets `path` to its path.
     fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         while let Some((entries, length)) = self.open.last_mut() {
             self.path.truncate(*length);
@@ -83,20 +80,20 @@ impl Walk<'_> {
                 self.path.push(b'/');
             }
             self.path.extend(&entry.name);
-            if self.path.len() > MOST_PATH {
-                return Err(Self::too_large(format!(
-                    "a path has more than {MOST_PATH} bytes"
+            if self.path.len() > MAX_PATH_BYTES {
+                return Err(too_large(format!(
+                    "a path has more than {MAX_PATH_BYTES} bytes"
                 )));
             }
             return Ok(Some(entry));
         }
         Ok(None)
     }
+}
 
-    fn too_large(problem: String) -> ReadError {
-        ReadError::TooLarge {
-            part: PART,
-            problem,
-        }
+fn too_large(problem: String) -> ReadError {
+    ReadError::TooLarge {
+        part: PART,
+        problem,
     }
 }

@@ -1,4 +1,4 @@
-//! Whether two trees are the same.
+//! Fingerprints of trees, to compare them.
 
 use std::hash::{Hash as _, Hasher};
 
@@ -8,12 +8,12 @@ use super::{Checks, Content, Tree};
 use crate::digest::Digest;
 use crate::disk::read::Kind;
 
-/// A digest of all that a listing says of a tree, with the checks of its files in place of their digests. It is for a
-/// comparison within one run of karat, and is written nowhere.
+/// Returns a digest of everything that the listing of a tree contains, with the checksums of files in place of their digests.
+/// It is for comparisons within one run of karat, and is never stored.
 #[must_use]
 pub fn fingerprint(tree: &Tree, checks: &Checks) -> Digest {
     let mut all = Feed(Sha256::new());
-    // Files by number in the order of their first names: which names are the same file is part of a tree.
+    // Numbers of files in the order of their first names: they make hard links part of the digest.
     let mut numbers = vec![u32::MAX; tree.files().len()];
     let mut next = 0;
     for (path, index) in tree.paths() {
@@ -35,7 +35,8 @@ pub fn fingerprint(tree: &Tree, checks: &Checks) -> Digest {
     Digest::from_hasher(all.0)
 }
 
-/// Passes on what `Hash` feeds a hasher, lengths of lists included.
+/// Feeds the output of `Hash`, lengths of lists included, to SHA-256.
+
 struct Feed(Sha256);
 
 impl Hasher for Feed {

@@ -1,5 +1,5 @@
-//! A tree as text: one canonical JSON line a path, sorted by bytes. Years later it says what was in an image, without the
-//! image; its digest is the tree's.
+//! Listings of trees: one canonical JSON line for each path, sorted by bytes. A listing records the contents of an image even
+//! after the image is gone; its digest is the digest of the tree.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 
@@ -14,25 +14,24 @@ use crate::digest::Digest;
 use crate::disk::read::{Flags, Kind};
 use crate::record::canonical::{self, Unrepresentable};
 
-/// Level of its compression. Higher ones take tens of megabytes of memory for a few percent.
+/// Compression level. Higher ones take tens of megabytes of memory for a few percent.
 const LEVEL: i32 = 6;
 
-/// The listing of a tree, compressed: as text, that of half a million files has a hundred megabytes.
+/// The listing of a tree, compressed: the text of half a million files has a hundred megabytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listing {
     digest: Digest,
     packed: Vec<u8>,
 }
 
-/// Why a tree cannot be listed.
+/// A tree that cannot be listed.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages document the variants")]
 pub enum ListingError {
-    /// A number in it is too large.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
-    /// Its listing cannot be compressed.
-    #[error("the list of the files cannot be compressed")]
+    #[error("cannot compress the listing of files")]
     Pack(#[from] io::Error),
 }
 
@@ -57,10 +56,10 @@ impl Listing {
         })
     }
 
-    /// Takes a listing as it was stored.
+    /// Parses a listing as it is stored.
     ///
     /// # Errors
-    /// It is not compressed.
+    /// The listing cannot be decompressed.
     pub fn from_packed(packed: Vec<u8>) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut text = BufReader::new(zstd::Decoder::new(packed.as_slice())?);
@@ -79,25 +78,24 @@ impl Listing {
         })
     }
 
-    /// Packs lines.
     #[cfg(test)]
     pub(crate) fn of_text(text: &str) -> Self {
         Self::from_packed(zstd::encode_all(text.as_bytes(), LEVEL).unwrap()).unwrap()
     }
 
-    /// SHA-256 of its text: the digest of the tree.
+    /// Returns the SHA-256 of the text: the digest of the tree.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// As it is stored.
+    /// Returns the compressed text, as it is stored.
     #[must_use]
     pub fn packed(&self) -> &[u8] {
         &self.packed
     }
 
-    /// Its lines.
+    /// Decompresses the lines one by one.
     pub fn lines(&self) -> impl Iterator<Item = io::Result<String>> {
         let text = zstd::Decoder::new(self.packed.as_slice());
         let (text, broken) = match text {
@@ -108,8 +106,8 @@ impl Listing {
     }
 }
 
-/// The lines of a tree. What a file does not have is left out of its line: times before the epoch and sizes beyond 2^53 are
-/// numbers all the same, bytes that are no UTF-8 are a key of their own that ends in `_hex`.
+/// Returns the lines of a tree as text. Properties that a file does not have are omitted. Bytes that are not UTF-8 are in
+/// hexadecimal, under a key that ends in `_hex`.
 ///
 /// # Errors
 /// A number is beyond 2^53.
@@ -200,7 +198,8 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// The letters of `chattr`.
+/// Returns the letters of `chattr`.
+
 fn flags(flags: Flags) -> String {
     [
         (flags.append, 'a'),

@@ -1,4 +1,4 @@
-//! Two listings side by side.
+//! The merge join of two listings.
 
 use std::cmp::Ordering;
 
@@ -10,11 +10,11 @@ use super::Listing;
 /// A line of a listing.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Line {
-    /// The path.
+    /// Path as raw bytes.
     pub path: Vec<u8>,
-    /// The path as the line has it: in hexadecimal, where it is no text.
+    /// Path as the line has it: in hexadecimal if it is not UTF-8.
     pub name: String,
-    /// All that the line has, the path too.
+    /// All keys of the line, the path included.
     pub keys: Map<String, Value>,
 }
 
@@ -33,7 +33,7 @@ impl Line {
     }
 }
 
-/// What two listings have of one path.
+/// The lines of one path in two listings.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Pair {
     /// Only the first has it.
@@ -44,7 +44,7 @@ pub enum Pair {
     Both(Line, Line),
 }
 
-/// Every path of two listings in order. Both are sorted by the bytes of their paths, and no more lines are held than two.
+/// Joins two listings by path, in order. Both are sorted by the bytes of their paths, so that only two lines are in memory.
 pub fn pairs(first: &Listing, second: &Listing) -> impl Iterator<Item = Pair> {
     let (mut first, mut second) = (lines(first).peekable(), lines(second).peekable());
     std::iter::from_fn(move || {
@@ -63,7 +63,8 @@ pub fn pairs(first: &Listing, second: &Listing) -> impl Iterator<Item = Pair> {
 }
 
 fn lines(listing: &Listing) -> impl Iterator<Item = Line> {
-    // It was read to its end once, so it can be read.
+    // Every listing was decompressed once when it was made, so no line is broken.
+
     let lines = listing.lines().map_while(Result::ok);
     lines.filter_map(|line| Line::read(&line))
 }

@@ -1,4 +1,4 @@
-//! A file tree in memory: what a guest left, to be cleaned, listed and written anew. Contents stay where they are.
+//! A file tree in memory: read from a guest's disk, then cleaned, listed and written. Contents stay on the disk.
 
 use std::collections::HashMap;
 
@@ -19,62 +19,61 @@ pub use merge_join::{Line, Pair, pairs};
 use paths::Paths;
 
 /// Bytes of all paths together: a million files.
-const ALL_PATHS: usize = 96 << 20;
-/// Bytes of all attributes and targets of links together. Many files can share one attribute on the disk, and do not here.
-const ALL_BESIDES: usize = 64 << 20;
-/// What errors call it.
+const MAX_PATH_BYTES: usize = 96 << 20;
+/// Bytes of all attributes and link targets together. On the disk, many files can share one attribute.
+const MAX_ATTRIBUTE_BYTES: usize = 64 << 20;
 const PART: &str = "file tree";
 
-/// Every path of a file system.
+/// All paths of a file system, with their files.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     files: Vec<File>,
     paths: Paths,
 }
 
-/// A file of any kind, once, however many names it has.
+/// A file of any kind; all its hard links share one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct File {
-    /// What it is.
+    /// Kind of the file.
     pub kind: Kind,
     /// Permissions with set-user-id, set-group-id and sticky bit.
     pub mode: u16,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group id of the owner.
     pub gid: u32,
-    /// Last change of the content: the only one of its times that is kept.
+    /// Time of the last change of the content: the only time that is kept.
     pub mtime: Time,
-    /// What `chattr` set.
+    /// Attributes that `chattr` sets.
     pub flags: Flags,
     /// Major and minor number of a device.
     pub rdev: Option<(u32, u32)>,
     /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
-    /// What is in it.
+    /// Content, or a reference to it.
     pub content: Content,
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Content {
-    /// Nothing, as in directories and devices.
+    /// No content, as in directories and devices.
     None,
-    /// What the file system that was read has in an inode.
+    /// The content of an inode of the file system that was read.
     Inode {
-        /// The inode.
+        /// Inode with the content.
         inode: Inode,
-        /// Its size in bytes.
+        /// Size of the content in bytes.
         size: u64,
     },
-    /// Bytes that were put in its place.
+    /// Bytes that replace the original content.
     Bytes(Vec<u8>),
     /// The target of a link.
     Link(Vec<u8>),
 }
 
 impl Content {
-    /// Bytes in it.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         match self {
@@ -84,10 +83,10 @@ impl Content {
         }
     }
 
-    /// Fills the buffer with what a file has from `offset` on and says how much that is.
+    /// Fills the buffer with the content from `offset` on, and returns the number of bytes read.
     ///
     /// # Errors
-    /// It is damaged.
+    /// The file is damaged.
     pub fn read_at(
         &self,
         files: &dyn FileSystem,
@@ -115,30 +114,28 @@ impl Content {
 }
 
 impl Tree {
-    /// Reads all of a file system but the contents of its files.
+    /// Reads a file system without the contents of its files.
     ///
     /// # Errors
-    /// It is damaged, a directory has two names, or its paths are beyond any sensible length.
+    /// The file system is damaged or exceeds the limits, or a directory has two names.
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
+        let too_large = |what| ReadError::TooLarge {
+            part: PART,
+            problem: format!("its {what} are longer than any system's"),
+        };
         let mut tree = Self::default();
-        let (mut seen, mut besides) = (HashMap::new(), 0);
+        let (mut seen, mut attribute_bytes) = (HashMap::new(), 0);
         walk(files, |path, inode, metadata| {
-            if tree.paths.bytes() + path.len() > ALL_PATHS {
-                return Err(ReadError::TooLarge {
-                    part: PART,
-                    problem: "its paths are longer than any system's".to_owned(),
-                });
+            if tree.paths.bytes() + path.len() > MAX_PATH_BYTES {
+                return Err(too_large("paths"));
             }
             let index = if let Some(index) = seen.get(&inode) {
                 *index
             } else {
                 let file = file(files, inode, metadata)?;
-                besides += file.besides();
-                if besides > ALL_BESIDES {
-                    return Err(ReadError::TooLarge {
-                        part: PART,
-                        problem: "its attributes and links are longer than any system's".to_owned(),
-                    });
+                attribute_bytes += file.attribute_bytes();
+                if attribute_bytes > MAX_ATTRIBUTE_BYTES {
+                    return Err(too_large("attributes and links"));
                 }
                 tree.files.push(file);
                 seen.insert(inode, tree.files.len() - 1);
@@ -152,41 +149,41 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Every file; [`Tree::paths`] says where.
+    /// Returns all files; [`Tree::paths`] refers to them by index.
     #[must_use]
     pub fn files(&self) -> &[File] {
         &self.files
     }
 
-    /// Every path with the index of its file, sorted by bytes: a directory comes before what is in it.
+    /// Returns every path with the index of its file, sorted by bytes: a directory comes before its entries.
     pub fn paths(&self) -> impl Iterator<Item = (&[u8], usize)> {
         (0..self.paths.len()).filter_map(|number| self.paths.get(number))
     }
 
-    /// The index of the file at a path.
+    /// Returns the index of the file at a path.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<usize> {
         self.paths.find(path)
     }
 
-    /// A file, to be changed. Its other names show the change, too.
+    /// Returns a file to change, under all its names.
     pub fn file_mut(&mut self, file: usize) -> Option<&mut File> {
         self.files.get_mut(file)
     }
 
-    /// Puts a file at a path, in place of what was there.
+    /// Puts a file at a path, and replaces a file there.
     pub fn insert(&mut self, path: &[u8], file: File) {
         self.files.push(file);
         self.paths.insert(path, self.files.len() - 1);
     }
 
-    /// Whether anything is in a directory.
+    /// Returns whether a directory has entries.
     #[must_use]
     pub fn has_children(&self, path: &[u8]) -> bool {
         self.below(path).next().is_some()
     }
 
-    /// Every path below a directory, with the index of its file, sorted by bytes.
+    /// Returns every path below a directory with the index of its file, sorted by bytes.
     pub fn below<'p>(
         &self,
         directory: &'p [u8],
@@ -196,37 +193,39 @@ impl Tree {
             .filter(move |(path, _)| *path != directory)
     }
 
-    /// Takes a path away, and if it is a directory, everything in it. Says whether there was anything.
+    /// Removes a path and everything below it. Returns whether it existed.
     pub fn remove(&mut self, path: &[u8]) -> bool {
         self.paths.remove(path)
     }
 
-    /// One more than the number of any path.
+    /// Returns the upper limit of the numbers of paths.
     pub(in crate::disk) fn numbers(&self) -> usize {
         self.paths.len()
     }
 
-    /// The path of a number, if it is still there: numbers are in the order of paths, and stay while none is put in.
+    /// Returns the path with a number, unless it was removed. Numbers are in the order of paths; only insertions change them.
     pub(in crate::disk) fn path(&self, number: usize) -> Option<&[u8]> {
         self.numbered(number).map(|(path, _)| path)
     }
 
-    /// The same with the index of its file.
+    /// Returns the path with a number and the index of its file.
     pub(in crate::disk) fn numbered(&self, number: usize) -> Option<(&[u8], usize)> {
         self.paths.get(number)
     }
 }
 
 impl File {
-    /// Bytes that its attributes and the target of a link take.
-    fn besides(&self) -> usize {
-        let attributes = self.xattrs.iter();
-        let attributes = attributes.map(|it| it.name.len() + it.value.len());
+    /// Returns the number of bytes of the attributes and the link target.
+    fn attribute_bytes(&self) -> usize {
         let target = match &self.content {
             Content::Link(target) => target.len(),
             _ => 0,
         };
-        attributes.sum::<usize>() + target
+        let sizes = self
+            .xattrs
+            .iter()
+            .map(|xattr| xattr.name.len() + xattr.value.len());
+        sizes.sum::<usize>() + target
     }
 }
 
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_goes_with_what_is_in_it_and_nothing_else() {
+    fn a_path_is_removed_with_everything_below_it_and_nothing_else() {
         let all = ["/", "/a", "/a-b", "/a/b", "/a/b/c", "/ab"];
         for (path, left) in [
             ("/a", &["/", "/a-b", "/ab"][..]),

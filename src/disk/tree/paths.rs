@@ -1,7 +1,7 @@
-//! The paths of a tree, in little memory: there can be hundreds of thousands.
+//! The paths of a tree in a compact form, as there can be hundreds of thousands.
 
-/// Stands for the file of a path that was taken away.
-const NONE: u32 = u32::MAX;
+/// File index of a removed path.
+const REMOVED: u32 = u32::MAX;
 
 /// Paths with the indices of their files, sorted by bytes.
 #[derive(Clone, Debug, Default)]
@@ -19,12 +19,12 @@ struct Name {
 }
 
 impl Paths {
-    /// How many there are, those that were taken away included.
+    /// Returns the number of paths, removed ones included.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Bytes of all together.
+    /// Returns the number of bytes of all paths.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -33,22 +33,22 @@ impl Paths {
         &self.bytes[name.start as usize..][..name.length as usize]
     }
 
-    /// The path of a number and its file, unless it was taken away.
+    /// Returns the path with a number and its file, unless it was removed.
     pub fn get(&self, number: usize) -> Option<(&[u8], usize)> {
-        let name = self.names.get(number).filter(|name| name.file != NONE)?;
+        let name = self.names.get(number).filter(|name| name.file != REMOVED)?;
         Some((self.text(name), name.file as usize))
     }
 
-    /// Adds a path at the end, to be sorted later.
+    /// Appends a path; the caller has to [`sort`](Self::sort) later.
     pub fn push(&mut self, path: &[u8], file: usize) {
         let name = self.name(path, file);
         self.names.push(name);
     }
 
-    /// # Panics
-    /// There are more than 4 GiB of paths, or files, which a reader of trees refuses long before.
     fn name(&mut self, path: &[u8], file: usize) -> Name {
-        let small = |number: usize| u32::try_from(number).expect("a tree has less than 2^32 of it");
+        let small = |number: usize| {
+            u32::try_from(number).expect("reading a tree is limited to fewer paths and files")
+        };
         let start = small(self.bytes.len());
         self.bytes.extend(path);
         Name {
@@ -58,7 +58,7 @@ impl Paths {
         }
     }
 
-    /// Brings what was pushed into order.
+    /// Sorts the appended paths.
     pub fn sort(&mut self) {
         let bytes = &self.bytes;
         let text = |name: &Name| &bytes[name.start as usize..][..name.length as usize];
@@ -68,55 +68,55 @@ impl Paths {
         self.bytes.shrink_to_fit();
     }
 
-    fn place(&self, path: &[u8]) -> Result<usize, usize> {
+    fn search(&self, path: &[u8]) -> Result<usize, usize> {
         self.names
             .binary_search_by(|name| self.text(name).cmp(path))
     }
 
-    /// The file at a path.
+    /// Returns the file at a path.
     pub fn find(&self, path: &[u8]) -> Option<usize> {
-        let (_, file) = self.get(self.place(path).ok()?)?;
+        let (_, file) = self.get(self.search(path).ok()?)?;
         Some(file)
     }
 
-    /// Puts a file at a path, in place of what was there.
+    /// Puts a file at a path, and replaces a file there.
     pub fn insert(&mut self, path: &[u8], file: usize) {
-        let place = self.place(path);
+        let index = self.search(path);
         let name = self.name(path, file);
-        match place {
+        match index {
             Ok(at) => self.names[at] = name,
             Err(at) => self.names.insert(at, name),
         }
     }
 
-    /// The numbers of a path and of what is in it, and of some that only begin alike.
-    fn alike(&self, path: &[u8]) -> std::ops::Range<usize> {
-        let (Ok(start) | Err(start)) = self.place(path);
-        let alike = self.names[start..].partition_point(|name| self.text(name).starts_with(path));
-        start..start + alike
+    /// Returns the numbers of all paths that start with `path`: it, everything below it, and some others.
+    fn with_prefix(&self, path: &[u8]) -> std::ops::Range<usize> {
+        let (Ok(start) | Err(start)) = self.search(path);
+        let count = self.names[start..].partition_point(|name| self.text(name).starts_with(path));
+        start..start + count
     }
 
-    /// A path and everything in it, as far as it is there.
+    /// Returns a path and everything below it.
     pub fn inside<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = (&[u8], usize)> + use<'_, 'p> {
-        let paths = self.alike(path).filter_map(|number| self.get(number));
+        let paths = self.with_prefix(path).filter_map(|number| self.get(number));
         paths.filter(move |(other, _)| is_in(path, other))
     }
 
-    /// Takes a path away, and everything in it. Says whether there was anything.
+    /// Removes a path and everything below it. Returns whether it existed.
     pub fn remove(&mut self, path: &[u8]) -> bool {
-        let mut any = false;
-        for number in self.alike(path) {
+        let mut existed = false;
+        for number in self.with_prefix(path) {
             let name = self.names[number];
-            if name.file != NONE && is_in(path, self.text(&name)) {
-                self.names[number].file = NONE;
-                any = true;
+            if name.file != REMOVED && is_in(path, self.text(&name)) {
+                self.names[number].file = REMOVED;
+                existed = true;
             }
         }
-        any
+        existed
     }
 }
 
-/// Whether a path that begins with another is that, or in it.
+/// Returns whether `path`, which starts with `directory`, is that directory or below it.
 fn is_in(directory: &[u8], path: &[u8]) -> bool {
     directory == b"/" || matches!(path.get(directory.len()), None | Some(b'/'))
 }

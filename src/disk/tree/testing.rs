@@ -1,8 +1,9 @@
-//! For tests of trees whose contents are all in the tree itself.
+//! Support for tests of trees that contain all their contents.
 
 use crate::disk::read::{Entry, FileSystem, Inode, Metadata, ReadError, Run, Xattr};
 
-/// A file system that is not asked for anything.
+/// A file system that is never read.
+
 pub struct InTree;
 
 impl FileSystem for InTree {

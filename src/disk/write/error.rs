@@ -1,4 +1,4 @@
-//! Why a disk cannot be written anew.
+//! Errors of writing a disk.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,86 +9,55 @@ use thiserror::Error;
 use crate::disk::read::ReadError;
 use crate::disk::tree::ListingError;
 
-/// Why a disk cannot be written anew.
+/// A disk that cannot be normalized.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages document the variants")]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The root file system or the partition table is of a kind that is not written.
-    #[error("the base has {what}, which karat cannot write anew")]
+    /// Root file system or partition table are of a kind that karat does not write.
+    #[error("cannot normalize the disk: the base has {what}")]
     #[diagnostic(help(
-        "use another base, or set `rebuild = false` under `[finish]`: the image then is not reproducible"
+        "use another base, or set `rebuild = false` under `[finish]`: the image is then not reproducible"
     ))]
-    Unknown {
-        /// What it has.
-        what: String,
-    },
-    /// A file cannot be written.
-    #[error("{path:?} cannot be written: {problem}")]
+    Unknown { what: String },
+    #[error("cannot write {path:?} to the image: {problem}")]
     #[diagnostic(help(
         "remove it in a step of the template, or set `rebuild = false` under `[finish]`"
     ))]
     File {
-        /// Its path, as text as far as it is text.
+        /// The path in the guest; invalid UTF-8 is replaced.
         path: String,
-        /// Why not.
         problem: String,
     },
-    /// The disk is too small for any file system.
     #[error("{bytes} bytes are too few for the root file system")]
     #[diagnostic(help("raise `disk_size`"))]
-    TooSmall {
-        /// What there is for it.
-        bytes: u64,
-    },
-    /// The tree does not fit.
+    TooSmall { bytes: u64 },
     #[error("the files do not fit into the {blocks} blocks of the root file system")]
     #[diagnostic(help("raise `disk_size`, or leave out packages or files"))]
-    Full {
-        /// Blocks of the file system.
-        blocks: u64,
-    },
-    /// There are more files than inodes.
+    Full { blocks: u64 },
     #[error("there are {files} files, but the root file system has {inodes} inodes")]
     #[diagnostic(help("raise `disk_size`, or leave out packages or files"))]
-    Inodes {
-        /// Files of the tree.
-        files: u64,
-        /// What there is for them.
-        inodes: u64,
-    },
-    /// The disk of the guest cannot be read.
-    #[error("cannot read the disk of the guest")]
+    Inodes { files: u64, inodes: u64 },
+    #[error("cannot read the guest's disk")]
     Read(
         #[from]
         #[diagnostic_source]
         ReadError,
     ),
-    /// The image cannot be written.
     #[error("cannot write the image {}", path.display())]
-    #[diagnostic(help("free some space there, or choose another place"))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A cluster could not be compressed.
+    #[diagnostic(help("free some space there, or choose another path"))]
+    Io { path: PathBuf, source: io::Error },
     #[error("cannot compress the image")]
-    Compress {
-        /// Why.
-        source: io::Error,
-    },
-    /// The listing of the tree cannot be written.
+    Compress { source: io::Error },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Listing(#[from] ListingError),
-    /// What was written reads back as something else.
-    #[error("the image that was written does not read back as it was meant: {problem}")]
+    #[error("the image reads back differently from what was written: {problem}")]
     #[diagnostic(help(
-        "this is a bug in karat or a fault of this machine; set `rebuild = false` under `[finish]` meanwhile"
+        "this is a bug in karat or a hardware fault; until it is solved, set `rebuild = false` under `[finish]`"
     ))]
     ReadBack {
-        /// The first difference.
+        /// The first difference between the listings.
         problem: String,
     },
 }

@@ -1,51 +1,55 @@
-//! A disk that is not there yet: its bytes are made when they are read.
+//! A disk as a list of regions, whose bytes are generated when they are read.
 
 use super::WriteError;
 use crate::disk::read::{BlockRead, FileSystem, ReadError, Span};
 use crate::disk::tree::Tree;
 
-/// Bytes that are compressed at once: so much is decompressed for any of them.
-pub(super) const PACKED: usize = 1 << 16;
-/// Fast: nobody sees it.
-const PACKED_LEVEL: i32 = 1;
+/// Maximal uncompressed size of a compressed region, which is decompressed as a whole for each read.
+pub(super) const MAX_COMPRESSED_BYTES: usize = 1 << 16;
+/// Fastest: the compressed bytes stay in memory.
+const COMPRESSION_LEVEL: i32 = 1;
 
-/// Bytes at an offset. Between pieces there are zeros.
+/// Bytes of a disk at an offset. Between regions the disk is zero.
 #[derive(Debug)]
-pub(super) struct Piece {
+pub(super) struct Region {
     pub(super) at: u64,
     pub(super) length: u64,
     pub(super) source: Source,
 }
 
-/// Where bytes come from.
+/// Origin of a region's bytes.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// Metadata.
-    Here(Box<[u8]>),
-    /// Metadata of which there can be much, compressed.
-    Packed(Box<[u8]>),
+    Memory(Box<[u8]>),
+    /// Compressed, as there can be much metadata.
+    Compressed(Box<[u8]>),
     /// A file of the tree, from an offset on.
-    File { file: usize, offset: u64 },
-    /// The disk that is read, from an offset on.
-    Carried { offset: u64 },
+    File {
+        file: usize,
+        offset: u64,
+    },
+    /// The base's disk, from an offset on.
+    Base {
+        offset: u64,
+    },
 }
 
-impl Piece {
-    pub(super) fn here(at: u64, bytes: Vec<u8>) -> Self {
+impl Region {
+    pub(super) fn in_memory(at: u64, bytes: Vec<u8>) -> Self {
         Self {
             at,
             length: bytes.len() as u64,
-            source: Source::Here(bytes.into_boxed_slice()),
+            source: Source::Memory(bytes.into_boxed_slice()),
         }
     }
 
-    /// At most [`PACKED`] bytes.
-    pub(super) fn packed(at: u64, bytes: &[u8]) -> std::io::Result<Self> {
-        let packed = zstd::bulk::compress(bytes, PACKED_LEVEL)?;
+    /// Compresses at most [`MAX_COMPRESSED_BYTES`].
+    pub(super) fn compressed(at: u64, bytes: &[u8]) -> std::io::Result<Self> {
+        let compressed = zstd::bulk::compress(bytes, COMPRESSION_LEVEL)?;
         Ok(Self {
             at,
             length: bytes.len() as u64,
-            source: Source::Packed(packed.into_boxed_slice()),
+            source: Source::Compressed(compressed.into_boxed_slice()),
         })
     }
 
@@ -54,68 +58,67 @@ impl Piece {
     }
 }
 
-/// A disk made of pieces. Reading it reads files of the tree through the file system that they come from.
+/// A disk made of regions. Reading it reads files of the tree through the file system that they come from.
 pub struct Disk<'a> {
     size: u64,
-    pieces: Vec<Piece>,
+    regions: Vec<Region>,
     tree: &'a Tree,
     files: &'a dyn FileSystem,
-    carried: &'a dyn BlockRead,
+    base: &'a dyn BlockRead,
 }
 
 impl<'a> Disk<'a> {
-    /// Puts pieces together, which must not overlap.
+    /// Makes a disk of regions, which must not overlap.
     pub(super) fn new(
         size: u64,
-        mut pieces: Vec<Piece>,
+        mut regions: Vec<Region>,
         tree: &'a Tree,
         files: &'a dyn FileSystem,
-        carried: &'a dyn BlockRead,
+        base: &'a dyn BlockRead,
     ) -> Result<Self, WriteError> {
-        pieces.retain(|piece| piece.length > 0);
-        pieces.sort_by_key(|piece| piece.at);
-        let ends = pieces.iter().map(Piece::end);
-        let next = pieces.iter().skip(1).map(|piece| piece.at).chain([size]);
+        regions.retain(|region| region.length > 0);
+        regions.sort_by_key(|region| region.at);
+        let ends = regions.iter().map(Region::end);
+        let next = regions.iter().skip(1).map(|region| region.at).chain([size]);
         if ends.zip(next).any(|(end, next)| end > next) {
-            // Those of a file system never do, but a guest can write any table of partitions.
+            // Regions of a file system never overlap, but a guest can write any partition table.
             return Err(WriteError::Unknown {
                 what: "partitions that overlap each other or their table".to_owned(),
             });
         }
         Ok(Self {
             size,
-            pieces,
+            regions,
             tree,
             files,
-            carried,
+            base,
         })
     }
 
-    /// The first piece that ends behind an offset.
+    /// Returns the index of the first region that ends after an offset.
     fn first_after(&self, offset: u64) -> usize {
-        self.pieces.partition_point(|piece| piece.end() <= offset)
+        let is_before = |region: &Region| region.end() <= offset;
+        self.regions.partition_point(is_before)
     }
 
-    fn fill(&self, piece: &Piece, from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        match &piece.source {
-            Source::Here(bytes) => {
-                // Pieces in memory are smaller than it.
-                let from = usize::try_from(from).unwrap_or(usize::MAX);
-                buffer.copy_from_slice(&bytes[from..from + buffer.len()]);
-                Ok(())
-            }
-            Source::Packed(packed) => {
-                let bytes = zstd::bulk::decompress(packed, PACKED);
-                let bytes = bytes.map_err(|source| ReadError::Io {
-                    what: "what is to be written".to_owned(),
+    fn fill(&self, region: &Region, from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let mut copy = |bytes: &[u8]| {
+            // Regions in memory are smaller than it.
+            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            buffer.copy_from_slice(&bytes[from..from + buffer.len()]);
+            Ok(())
+        };
+        match &region.source {
+            Source::Memory(bytes) => copy(bytes),
+            Source::Compressed(compressed) => {
+                let bytes = zstd::bulk::decompress(compressed, MAX_COMPRESSED_BYTES);
+                copy(&bytes.map_err(|source| ReadError::Io {
+                    what: "compressed metadata of the new file system".to_owned(),
                     source,
-                })?;
-                let from = usize::try_from(from).unwrap_or(usize::MAX);
-                buffer.copy_from_slice(&bytes[from..from + buffer.len()]);
-                Ok(())
+                })?)
             }
             Source::File { file, offset } => self.fill_from_file(*file, offset + from, buffer),
-            Source::Carried { offset } => self.carried.read_at(offset + from, buffer),
+            Source::Base { offset } => self.base.read_at(offset + from, buffer),
         }
     }
 
@@ -144,13 +147,14 @@ impl BlockRead for Disk<'_> {
         // The difference of two offsets within the buffer.
         let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
         let mut at = offset;
-        for piece in &self.pieces[self.first_after(offset)..] {
-            if piece.at >= end {
+        for region in &self.regions[self.first_after(offset)..] {
+            if region.at >= end {
                 break;
             }
-            let (from, to) = (piece.at.max(offset), piece.end().min(end));
+            let (from, to) = (region.at.max(offset), region.end().min(end));
             buffer[index(at)..index(from)].fill(0);
-            self.fill(piece, from - piece.at, &mut buffer[index(from)..index(to)])?;
+            let part = &mut buffer[index(from)..index(to)];
+            self.fill(region, from - region.at, part)?;
             at = to;
         }
         buffer[index(at)..].fill(0);
@@ -158,28 +162,23 @@ impl BlockRead for Disk<'_> {
     }
 
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
-        let Some(piece) = self.pieces.get(self.first_after(offset)) else {
-            return Ok(Span {
-                length: self.size.saturating_sub(offset),
-                zero: true,
-            });
+        let zeros = |length| Span { length, zero: true };
+        let Some(region) = self.regions.get(self.first_after(offset)) else {
+            return Ok(zeros(self.size.saturating_sub(offset)));
         };
-        if piece.at > offset {
-            return Ok(Span {
-                length: piece.at - offset,
-                zero: true,
-            });
+        if region.at > offset {
+            return Ok(zeros(region.at - offset));
         }
-        let left = piece.end() - offset;
-        match &piece.source {
-            Source::Carried { offset: from } => {
-                let span = self.carried.span(from + (offset - piece.at))?;
+        let left = region.end() - offset;
+        match &region.source {
+            Source::Base { offset: from } => {
+                let span = self.base.span(from + (offset - region.at))?;
                 Ok(Span {
                     length: span.length.min(left),
                     ..span
                 })
             }
-            Source::Here(_) | Source::Packed(_) | Source::File { .. } => Ok(Span {
+            Source::Memory(_) | Source::Compressed(_) | Source::File { .. } => Ok(Span {
                 length: left,
                 zero: false,
             }),

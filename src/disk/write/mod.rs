@@ -1,14 +1,15 @@
-//! A tree written anew as a disk: the same tree and base give the same bytes, on any machine and day.
+//! Writes a tree as a new disk: the same tree and base give the same bytes, on any machine and day.
 //!
 //! ```text
-//! tree + contents -> ext4 -> partition table of the base -> disk (made as it is read) -> raw | zstd qcow2, with digests
+//! tree + contents -> ext4 -> partition table of the base -> disk (generated as it is read) -> raw | zstd qcow2, with digests
 //! ```
 //!
-//! What a guest deleted, and what its journal held, is not in the tree and so not in the image.
+//! Deleted files and the content of the journal are not in the tree, and so not in the image.
 
+mod chunks;
 mod error;
 mod ext4;
-mod fields;
+pub(super) mod fields;
 mod layout;
 mod partitions;
 mod qcow2;
@@ -17,6 +18,8 @@ mod raw;
 pub use error::WriteError;
 pub use ext4::Format;
 pub use layout::Disk;
+use layout::Region;
+
 pub use qcow2::write_qcow2;
 pub use raw::write_raw;
 
@@ -24,14 +27,13 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::read::ext4::Superblock;
 use super::read::partitions::{Extent, Table};
-use super::read::{BlockRead, FileSystem, Slice, foreign};
+use super::read::{BlockRead, FileSystem, find_file_systems};
 use super::tree::{Contents, Tree, Watch};
 use crate::digest::Digest;
 use crate::os::hash_stream;
 
-/// An image that was written.
+/// Sizes and digests of an image that was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Written {
     /// Size of the disk that a guest sees, in bytes.
@@ -40,25 +42,25 @@ pub struct Written {
     pub size: u64,
     /// SHA-256 of the file.
     pub digest: Digest,
-    /// Digest of the disk's content, whatever container it is in: SHA-256 over the SHA-256 of every MiB, in order.
+    /// Digest of the disk's content, whatever its container: SHA-256 over the SHA-256 of every MiB, in order.
     pub content: Digest,
 }
 
-/// An image that was written; what its file's digest is, takes a look at all of it.
+/// An image that was written, whose file may still have to be hashed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unhashed {
     virtual_size: u64,
     size: u64,
     content: Digest,
-    /// Where it was known without another look.
+    /// Set if the file was hashed while it was written.
     digest: Option<Digest>,
 }
 
 impl Unhashed {
-    /// Reads the file and hashes it, unless that was done while it was written.
+    /// Reads and hashes the file, unless it was hashed while it was written.
     ///
     /// # Errors
-    /// The file cannot be read, or the work was told to stop.
+    /// The file cannot be read, or the work was cancelled.
     pub fn hash(self, file: &File, path: &Path, watch: Watch<'_>) -> Result<Written, WriteError> {
         let failed = |source| WriteError::Io {
             path: path.to_owned(),
@@ -82,61 +84,42 @@ impl Unhashed {
     }
 }
 
-/// The base's disk and what of it is to be kept.
+/// The base's disk, and the parts of it that a new disk keeps.
 #[derive(Clone, Copy)]
 pub struct Base<'a> {
-    /// The disk.
+    /// The disk to copy boot code and other partitions from.
     pub disk: &'a dyn BlockRead,
-    /// How it is divided.
+    /// Partition table of the disk.
     pub table: &'a Table,
-    /// The partition of the root file system.
+    /// Partition of the root file system.
     pub root: Extent,
-    /// What the file system has in common with the base's.
+    /// Identity, features and policy of the root file system.
     pub format: &'a Format,
 }
 
-/// Finds the root: the only partition with an ext4 file system, or the whole disk.
+/// Finds the root file system: the only ext4 in a partition, or on a disk without a table.
 ///
 /// # Errors
-/// There is none, there are several or one that is not read beside it, or the disk cannot be read.
+/// The disk cannot be read, or has no ext4, several, or one beside an unsupported file system.
 pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteError> {
-    let whole = Extent {
-        number: 0,
-        offset: 0,
-        length: disk.len(),
+    let found = find_file_systems(disk, table)?;
+    let problem = match (found.unsupported, &found.ext4[..]) {
+        // This is the root, and an ext4 beside it holds the kernels: the root would be left as the guest wrote it.
+        (Some(unsupported), _) => unsupported,
+        (None, [root]) => return Ok(*root),
+        (None, []) => "no ext4 file system",
+        (None, _) => "several ext4 file systems",
     };
-    let candidates = if *table == Table::None {
-        vec![whole]
-    } else {
-        table.extents()
-    };
-    let mut found = Vec::new();
-    for extent in candidates {
-        let part = Slice::new(disk, extent.offset, extent.length)?;
-        if Superblock::is_at(&part) {
-            found.push(extent);
-        } else if let Some(what) = foreign(&part)? {
-            // It is the root, and an ext4 beside it holds the kernels: its files would be left as the guest wrote them.
-            let what = what.to_owned();
-            return Err(WriteError::Unknown { what });
-        }
-    }
-    match found[..] {
-        [root] => Ok(root),
-        [] => Err(WriteError::Unknown {
-            what: "no ext4 file system".to_owned(),
-        }),
-        _ => Err(WriteError::Unknown {
-            what: "several ext4 file systems".to_owned(),
-        }),
-    }
+    Err(WriteError::Unknown {
+        what: problem.to_owned(),
+    })
 }
 
-/// Lays out a disk of `size` bytes with the root file system made of a tree, whose contents `files` has, and everything else
-/// as in the base.
+/// Lays out a disk of `size` bytes: a root file system with the tree, whose contents are in `files`, and everything else from
+/// the base.
 ///
 /// # Errors
-/// The base has what is not known, the tree does not fit, or a file of it cannot be written.
+/// The base has an unsupported feature, the tree does not fit, or a file of it cannot be written.
 pub fn disk<'a>(
     base: Base<'a>,
     size: u64,
@@ -144,13 +127,13 @@ pub fn disk<'a>(
     contents: &Contents,
     files: &'a dyn FileSystem,
 ) -> Result<Disk<'a>, WriteError> {
-    let surroundings = partitions::carry(base.disk, base.table, base.root, size)?;
-    let partition = (surroundings.root, surroundings.space);
-    let laid = ext4::lay(base.format, partition, tree, contents)?;
-    let mut pieces = surroundings.pieces;
-    pieces.extend(laid.into_iter().map(|mut piece| {
-        piece.at += surroundings.root;
-        piece
+    let surroundings = partitions::carry_over(&base, size)?;
+    let mut regions = surroundings.regions;
+    let partition = (base.root.offset, surroundings.root_bytes);
+    let root = ext4::lay_out(base.format, partition, tree, contents)?;
+    regions.extend(root.into_iter().map(|region| Region {
+        at: base.root.offset + region.at,
+        ..region
     }));
-    Disk::new(size, pieces, tree, files, base.disk)
+    Disk::new(size, regions, tree, files, base.disk)
 }

@@ -1,7 +1,7 @@
-//! qcow2 with clusters compressed by zstd, in the order in which they lie on the disk.
+//! qcow2 images with clusters compressed by zstd, in the order in which they lie on the disk.
 //!
-//! The file: header, first table, clusters, second tables, counts of references, their table. What comes before the clusters has
-//! a size that follows from the disk's; what comes behind them is written last.
+//! The file: header, first table, clusters, second tables, reference counts, their table. The size of everything before the
+//! clusters follows from the disk's; everything after them is written last.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
@@ -11,39 +11,39 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 
+use super::chunks::{CHUNK, map_chunks};
 use super::{Unhashed, WriteError};
 use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
-use crate::os::ordered::{CHUNK, in_order};
 
-/// Bytes of a cluster: qemu's default.
-const CLUSTER: usize = 1 << CLUSTER_BITS;
+/// The default of qemu.
 const CLUSTER_BITS: u32 = 16;
-/// Entries of 8 bytes in a cluster.
+const CLUSTER: usize = 1 << CLUSTER_BITS;
+/// Entries of a table in a cluster, 8 bytes each.
 const ENTRIES: usize = CLUSTER / 8;
-/// Counts of 2 bytes in a cluster.
+/// Reference counts in a cluster, 2 bytes each.
 const COUNTS: usize = CLUSTER / 2;
-/// Fixed, as the level decides the bytes: zstd's default, and qemu's.
+/// Fixed, as the bytes depend on the level: the default of zstd and of qemu.
 const LEVEL: i32 = 3;
-/// Set in an entry whose cluster is used once, so that it may be written in place.
+/// Flag of an entry whose cluster has one reference, so that it may be written in place.
 const COPIED: u64 = 1 << 63;
-/// Set in an entry of a compressed cluster.
+/// Flag of the entry of a compressed cluster.
 const COMPRESSED: u64 = 1 << 62;
-/// Bits of such an entry that hold the offset; those above count sectors.
+/// Bits of such an entry for the offset; the bits above count sectors.
 const OFFSET_BITS: u32 = 62 - (CLUSTER_BITS - 8);
-/// Bytes of the header, with the kind of compression and its padding.
+/// Bytes of the header, with the type of compression and its padding.
 const HEADER: u32 = 112;
 
-/// One cluster of the disk.
 enum Cluster {
     Zero,
     Plain,
-    Packed(usize),
+    /// Compressed to this number of bytes.
+    Compressed(usize),
 }
 
-/// What a thread makes of a chunk.
-struct Packed {
+/// A chunk of the disk as clusters of the image.
+struct CompressedChunk {
     digest: [u8; 32],
     clusters: Vec<Cluster>,
     compressed: Vec<u8>,
@@ -53,7 +53,7 @@ struct Packed {
 /// Writes a disk to a new, empty file.
 ///
 /// # Errors
-/// The disk cannot be read, the file cannot be written, or the work was told to stop.
+/// The disk cannot be read, the file cannot be written, or the work was cancelled.
 pub fn write_qcow2(
     disk: &dyn BlockRead,
     file: &File,
@@ -68,12 +68,12 @@ pub fn write_qcow2(
     let compress = |source| WriteError::Compress { source };
     let mut image = Image::new(file, disk.len()).map_err(failed)?;
     let mut content = Content::new(disk.len());
-    in_order(
+    map_chunks(
         disk,
         threads,
         watch,
         || Compressor::new(LEVEL).map_err(compress),
-        |compressor, bytes| pack(compressor, bytes).map_err(compress),
+        |compressor, bytes| compress_chunk(compressor, bytes).map_err(compress),
         |offset, chunk| {
             content.add(offset, chunk.digest);
             image.add(offset, &chunk).map_err(failed)
@@ -84,12 +84,15 @@ pub fn write_qcow2(
         virtual_size: disk.len(),
         size,
         content: content.finish(),
-        // Its first bytes were known last.
+        // Unknown, as the first bytes of the file were written last.
         digest: None,
     })
 }
 
-fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packed> {
+fn compress_chunk(
+    compressor: &mut Compressor<'_>,
+    mut bytes: Vec<u8>,
+) -> io::Result<CompressedChunk> {
     static ZEROS: [u8; CLUSTER] = [0; CLUSTER];
     let digest = Sha256::digest(&bytes).into();
     // A disk may end within a cluster.
@@ -106,12 +109,12 @@ fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packe
         let length = compressor.compress_to_buffer(cluster, &mut buffer)?;
         if length < CLUSTER {
             compressed.extend(&buffer);
-            clusters.push(Cluster::Packed(length));
+            clusters.push(Cluster::Compressed(length));
         } else {
             clusters.push(Cluster::Plain);
         }
     }
-    Ok(Packed {
+    Ok(CompressedChunk {
         digest,
         clusters,
         compressed,
@@ -119,15 +122,15 @@ fn pack(compressor: &mut Compressor<'_>, mut bytes: Vec<u8>) -> io::Result<Packe
     })
 }
 
-/// A file on its way to an image.
+/// An image under construction.
 struct Image<'f> {
     file: &'f File,
     size: u64,
-    /// Where the next cluster goes.
+    /// Offset of the next cluster.
     end: u64,
-    /// Entries of the second tables, by table; none where a table would be empty.
+    /// Second tables; `None` where a table would be empty.
     tables: Vec<Option<Box<[u64]>>>,
-    /// How often each cluster of the file is used.
+    /// Reference counts of the file's clusters.
     counts: Vec<u16>,
 }
 
@@ -146,21 +149,21 @@ impl<'f> Image<'f> {
         })
     }
 
-    fn add(&mut self, offset: u64, chunk: &Packed) -> io::Result<()> {
+    fn add(&mut self, offset: u64, chunk: &CompressedChunk) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(CHUNK);
-        let mut packed = chunk.compressed.as_slice();
+        let mut compressed = chunk.compressed.as_slice();
         let plain = chunk.plain.chunks_exact(CLUSTER);
         for (number, (cluster, plain)) in
             (offset / CLUSTER as u64..).zip(chunk.clusters.iter().zip(plain))
         {
             match cluster {
                 Cluster::Zero => {}
-                Cluster::Packed(length) => {
-                    let (own, rest) = packed.split_at(*length);
-                    packed = rest;
+                Cluster::Compressed(length) => {
+                    let (own, rest) = compressed.split_at(*length);
+                    compressed = rest;
                     let at = self.end;
                     let last = at + *length as u64 - 1;
-                    // Sectors beside the one that the first byte is in.
+                    // Sectors after the one with the first byte.
                     let sectors = last / 512 - at / 512;
                     self.enter(number, COMPRESSED | sectors << OFFSET_BITS | at);
                     self.count(at..=last);
@@ -194,13 +197,13 @@ impl<'f> Image<'f> {
         if self.counts.len() <= last {
             self.counts.resize(last + 1, 0);
         }
-        // A compressed cluster has a dozen bytes at least: fewer than 2^16 fit into one of the file.
+        // A compressed cluster has at least a dozen bytes, so a cluster of the file has fewer than 2^16 of them.
         self.counts[first..=last]
             .iter_mut()
             .for_each(|count| *count += 1);
     }
 
-    /// Writes everything behind the clusters, then what is before them, and says how large the file is.
+    /// Writes everything after the clusters, then everything before them, and returns the size of the file.
     fn finish(mut self) -> io::Result<u64> {
         let cluster = CLUSTER as u64;
         let mut tail = Vec::new();
@@ -223,8 +226,8 @@ impl<'f> Image<'f> {
         self.counts.resize(index(total), 1);
         tail.extend(self.counts.iter().flat_map(|count| count.to_be_bytes()));
         tail.resize(index(counts_at - start + blocks * cluster), 0);
-        let places = (0..blocks).map(|block| counts_at + block * cluster);
-        tail.extend(places.flat_map(u64::to_be_bytes));
+        let offsets = (0..blocks).map(|block| counts_at + block * cluster);
+        tail.extend(offsets.flat_map(u64::to_be_bytes));
         tail.resize(index(total * cluster - start), 0);
         self.file.write_all_at(&tail, start)?;
         self.file.write_all_at(&first_table, cluster)?;
@@ -234,37 +237,39 @@ impl<'f> Image<'f> {
     }
 
     fn header(&self, counts_table: u64, counts_clusters: u64) -> Vec<u8> {
-        /// The kind of compression is not zlib.
-        const OTHER_COMPRESSION: u64 = 1 << 3;
+        /// Incompatible feature: the type of compression is not zlib.
+        const COMPRESSION_TYPE: u64 = 1 << 3;
         const ZSTD: u8 = 1;
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
         let mut header = b"QFI\xfb".to_vec();
         header.extend(3_u32.to_be_bytes());
-        // No backing file.
+        // Backing file.
         header.extend([0; 12]);
         header.extend(CLUSTER_BITS.to_be_bytes());
         header.extend(self.size.to_be_bytes());
-        // No encryption.
+        // Encryption.
         header.extend([0; 4]);
         header.extend(small(self.tables.len() as u64));
         header.extend((CLUSTER as u64).to_be_bytes());
         header.extend(counts_table.to_be_bytes());
         header.extend(small(counts_clusters));
-        // No snapshots.
+        // Snapshots.
         header.extend([0; 12]);
-        header.extend(OTHER_COMPRESSION.to_be_bytes());
+        header.extend(COMPRESSION_TYPE.to_be_bytes());
+        // Compatible and autoclear features.
         header.extend([0; 16]);
-        // Counts of 2^4 bits.
+        // Reference counts have 2^4 bits.
         header.extend(4_u32.to_be_bytes());
         header.extend(HEADER.to_be_bytes());
         header.extend([ZSTD, 0, 0, 0, 0, 0, 0, 0]);
-        // The end of extensions, of which there are none.
+        // The end of header extensions.
         header.extend([0; 8]);
         header
     }
 }
 
-/// Clusters for the counts of `used` clusters, of themselves, and of the table that lists them; and those of the table.
+/// Returns the number of clusters with reference counts, for `used` clusters, themselves and the table that lists them, and
+/// the number of clusters of the table.
 fn count_blocks(used: u64) -> (u64, u64) {
     let (mut blocks, mut table) = (0, 0);
     loop {
@@ -278,7 +283,7 @@ fn count_blocks(used: u64) -> (u64, u64) {
     }
 }
 
-/// What fits into memory as a table has an index.
+/// Converts an index of a table in memory.
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,29 +1,30 @@
-//! A raw disk in a file, with holes where it is zero.
+//! Raw image files with holes where the disk is zero.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use sha2::{Digest as _, Sha256};
 
+use super::chunks::map_chunks;
 use super::{Unhashed, WriteError};
 use crate::digest::Digest;
 use crate::disk::content::Content;
 use crate::disk::read::BlockRead;
 use crate::disk::tree::Watch;
-use crate::os::ordered::{CHUNK, in_order};
+use crate::os::hash_stream::StreamHash;
 
 /// Blocks of zeros this large become holes.
 const HOLE: usize = 1 << 16;
-/// Chunks that wait for being hashed.
-const WAITING: usize = 4;
+/// Chunks queued for hashing.
+const MAX_QUEUED: usize = 4;
 
 /// Writes a disk to a new, empty file.
 ///
 /// # Errors
-/// The disk cannot be read, the file cannot be written, or the work was told to stop.
+/// The disk cannot be read, the file cannot be written, or the work was cancelled.
 pub fn write_raw(
     disk: &dyn BlockRead,
     file: &File,
@@ -38,11 +39,11 @@ pub fn write_raw(
     file.set_len(disk.len()).map_err(failed)?;
     let mut content = Content::new(disk.len());
     let digest = std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = sync_channel(MAX_QUEUED);
         let hashing = scope.spawn(|| hash(receiver, disk.len(), watch));
         let work =
             |(): &mut (), bytes: Vec<u8>| Ok((<[u8; 32]>::from(Sha256::digest(&bytes)), bytes));
-        in_order(
+        map_chunks(
             disk,
             threads,
             watch,
@@ -51,7 +52,7 @@ pub fn write_raw(
             |offset, (digest, bytes)| {
                 content.add(offset, digest);
                 put(file, offset, &bytes).map_err(failed)?;
-                // It waits for chunks as long as there is a sender, so it is there.
+                // The hashing thread ends early only when the work was cancelled.
                 sender
                     .send((offset, bytes))
                     .map_err(|_| failed(io::Error::other("cancelled")))
@@ -82,23 +83,15 @@ fn put(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Hashes chunks as they come, and the zeros between them.
 fn hash(chunks: Receiver<(u64, Vec<u8>)>, size: u64, watch: Watch<'_>) -> io::Result<Digest> {
-    let zeros = vec![0; CHUNK];
-    let mut hasher = Sha256::new();
-    let mut at = 0;
-    let skip = |hasher: &mut Sha256, at: &mut u64, to: u64| {
-        while *at < to {
-            watch.stop.check()?;
-            let length = usize::try_from(to - *at).map_or(CHUNK, |left| left.min(CHUNK));
-            hasher.update(&zeros[..length]);
-            *at += length as u64;
-        }
-        Ok::<_, io::Error>(())
+    let mut hash = StreamHash::default();
+    let fill = |hash: &mut StreamHash, offset: u64| match offset - hash.length() {
+        0 => Ok(()),
+        gap => hash.read(io::repeat(0).take(gap), watch.stop, |_| {}),
     };
     for (offset, bytes) in chunks {
-        skip(&mut hasher, &mut at, offset)?;
-        hasher.update(&bytes);
-        at += bytes.len() as u64;
+        fill(&mut hash, offset)?;
+        hash.update(&bytes);
     }
-    skip(&mut hasher, &mut at, size)?;
-    Ok(Digest::from_hasher(hasher))
+    fill(&mut hash, size)?;
+    Ok(hash.digest())
 }

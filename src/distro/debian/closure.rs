@@ -65,7 +65,10 @@ pub fn unneeded<'a>(installed: &'a [Package<'a>], declared: Declared<'_>) -> Vec
     }
     for name in declared.names {
         let name = name.split(['=', ':']).next().unwrap_or_default();
-        queue.extend(machine.all(&Alternative { name, wanted: None }));
+        queue.extend(machine.all(&Alternative {
+            name,
+            constraint: None,
+        }));
     }
     for package in declared.coming {
         queue.extend(machine.needs_of(package, declared.recommends));
@@ -101,7 +104,7 @@ impl<'a> Machine<'a> {
     fn new(installed: &'a [Package<'a>]) -> Self {
         let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, package) in installed.iter().enumerate() {
-            let provided = relation::read(&package.provides);
+            let provided = relation::parse(&package.provides);
             let names = provided.iter().flatten().map(|provided| provided.name);
             for name in names.chain([package.name]) {
                 by_name.entry(name.to_owned()).or_default().push(index);
@@ -112,7 +115,7 @@ impl<'a> Machine<'a> {
 
     fn needs_of(&self, package: &Package<'_>, recommends: bool) -> Vec<usize> {
         let recommended = if recommends { &package.recommends } else { "" };
-        let groups = [&package.depends, recommended].map(relation::read);
+        let groups = [&package.depends, recommended].map(relation::parse);
         let alternatives = groups.iter().flatten().flatten();
         alternatives.flat_map(|asked| self.all(asked)).collect()
     }

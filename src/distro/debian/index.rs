@@ -23,7 +23,7 @@ pub fn newest(index: &str, wanted: impl Fn(&str, &str) -> bool) -> Newest {
             continue;
         }
         if let Some(version) = paragraph.field("Version") {
-            keep(&mut newest, (name, architecture), version);
+            record_version(&mut newest, (name, architecture), version);
         }
     }
     newest
@@ -45,7 +45,11 @@ pub(crate) fn offering<'w>(
 }
 
 /// Records a version if it is newer than the known one.
-pub(crate) fn keep(newest: &mut Newest, (name, architecture): (&str, &str), version: &str) {
+pub(crate) fn record_version(
+    newest: &mut Newest,
+    (name, architecture): (&str, &str),
+    version: &str,
+) {
     let Ok(offered) = Version::parse(version) else {
         return;
     };

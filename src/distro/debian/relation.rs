@@ -10,11 +10,11 @@ pub struct Alternative<'a> {
     /// Real or virtual name.
     pub name: &'a str,
     /// Accepted versions; all of them for `None`.
-    pub wanted: Option<Wanted<'a>>,
+    pub constraint: Option<VersionConstraint<'a>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wanted<'a> {
+pub struct VersionConstraint<'a> {
     relation: Relation,
     version: Version<'a>,
 }
@@ -28,7 +28,7 @@ enum Relation {
     Later,
 }
 
-impl Wanted<'_> {
+impl VersionConstraint<'_> {
     pub fn accepts(&self, version: &Version<'_>) -> bool {
         let order = version.cmp(&self.version);
         match self.relation {
@@ -50,7 +50,7 @@ impl Wanted<'_> {
 ///
 /// Invalid alternatives are left out: a package's text must not abort anything, and a missing dependency is safer than
 /// a wrong one.
-pub fn read(field: &str) -> Vec<Vec<Alternative<'_>>> {
+pub fn parse(field: &str) -> Vec<Vec<Alternative<'_>>> {
     let groups = field
         .split(',')
         .map(|group| group.split('|').filter_map(alternative).collect());
@@ -65,15 +65,15 @@ fn alternative(text: &str) -> Option<Alternative<'_>> {
     let (name, rest) = text.split_at(end);
     // `:any` and `:arch` restrict the architecture, and nearly every image has one architecture per name.
     let name = name.split(':').next().filter(|name| !name.is_empty())?;
-    let constraint = rest.trim_ascii_start().strip_prefix('(');
-    let wanted = match constraint {
-        Some(text) => Some(wanted(text.split(')').next()?)?),
+    let text = rest.trim_ascii_start().strip_prefix('(');
+    let constraint = match text {
+        Some(text) => Some(parse_constraint(text.split(')').next()?)?),
         None => None,
     };
-    Some(Alternative { name, wanted })
+    Some(Alternative { name, constraint })
 }
 
-fn wanted(text: &str) -> Option<Wanted<'_>> {
+fn parse_constraint(text: &str) -> Option<VersionConstraint<'_>> {
     let text = text.trim_ascii();
     let end = text
         .find(|c: char| !matches!(c, '<' | '>' | '='))
@@ -89,7 +89,7 @@ fn wanted(text: &str) -> Option<Wanted<'_>> {
         _ => return None,
     };
     let version = Version::parse(version).ok()?;
-    Some(Wanted { relation, version })
+    Some(VersionConstraint { relation, version })
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
 
     /// `a|b c` for the names of alternatives and groups.
     fn names(field: &str) -> String {
-        let groups = read(field).into_iter().map(|group| {
+        let groups = parse(field).into_iter().map(|group| {
             let names: Vec<_> = group.iter().map(|alternative| alternative.name).collect();
             names.join("|")
         });
@@ -137,19 +137,19 @@ mod tests {
             (">>2.0", [false, false, true]),
         ] {
             let field = format!("a ({relation})");
-            let groups = read(&field);
-            let wanted = groups[0][0].wanted.as_ref().unwrap();
-            let accepted =
-                ["1.0", "2.0", "3.0"].map(|text| wanted.accepts(&Version::parse(text).unwrap()));
+            let groups = parse(&field);
+            let constraint = groups[0][0].constraint.as_ref().unwrap();
+            let accepted = ["1.0", "2.0", "3.0"]
+                .map(|text| constraint.accepts(&Version::parse(text).unwrap()));
             assert_eq!(accepted, expected, "{relation}");
-            assert_eq!(wanted.exact().is_some(), relation == "= 2.0");
+            assert_eq!(constraint.exact().is_some(), relation == "= 2.0");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_panics(field in "[a-z(),|:<>=\\[\\] \u{e9}]{0,40}") {
-            for alternative in read(&field).iter().flatten() {
+            for alternative in parse(&field).iter().flatten() {
                 assert!(!alternative.name.is_empty());
             }
         }

@@ -20,12 +20,12 @@ pub struct Release {
     /// Packages of architecture `all` have an index of their own instead of being in the index of every architecture.
     pub separate_all: bool,
     /// Files listed with a SHA-256.
-    pub files: Vec<Listed>,
+    pub files: Vec<ListedFile>,
 }
 
 /// A file listed in a release file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listed {
+pub struct ListedFile {
     /// Path relative to the release file.
     pub path: String,
     /// Size of the file in bytes.
@@ -46,7 +46,7 @@ const MAX_FILES: usize = 1_000_000;
 impl Release {
     /// Returns an architecture's index of every component, each with the compression that is cheapest to unpack.
     #[must_use]
-    pub fn indices(&self, architecture: &str) -> Vec<&Listed> {
+    pub fn indices(&self, architecture: &str) -> Vec<&ListedFile> {
         let directory = format!("binary-{architecture}/Packages");
         let mut stems: Vec<&str> = self
             .files
@@ -130,7 +130,7 @@ fn body(signed: &str) -> Option<&str> {
     (!headers.contains("-----")).then_some(body)
 }
 
-fn listed(line: &str) -> Option<Listed> {
+fn listed(line: &str) -> Option<ListedFile> {
     let mut words = line.split_ascii_whitespace();
     let digest = words.next()?.parse().ok()?;
     let size = words.next()?.parse().ok()?;
@@ -138,7 +138,7 @@ fn listed(line: &str) -> Option<Listed> {
     // The path becomes part of a URL below the archive's.
     let plain =
         path.split('/').all(|name| !matches!(name, "" | "." | "..")) && words.next().is_none();
-    plain.then(|| Listed {
+    plain.then(|| ListedFile {
         path: path.to_owned(),
         size,
         digest,

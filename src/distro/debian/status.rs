@@ -1,7 +1,7 @@
 //! Packages of a machine (dpkg's status) or an archive (`Packages`), with their relations.
 
 use super::control::{self, Paragraph};
-use super::relation::{self, Alternative, Wanted};
+use super::relation::{self, Alternative, VersionConstraint};
 use super::version::Version;
 
 /// Fields of a package paragraph.
@@ -72,24 +72,26 @@ impl Package<'_> {
     /// Returns whether this package is, or provides, the requested one.
     pub(crate) fn satisfies(&self, asked: &Alternative<'_>) -> bool {
         let accepts = |version: &Version<'_>| {
-            let wanted = asked.wanted.as_ref();
-            wanted.is_none_or(|wanted| wanted.accepts(version))
+            let constraint = asked.constraint.as_ref();
+            constraint.is_none_or(|constraint| constraint.accepts(version))
         };
         if self.name == asked.name {
             // dpkg installs only valid versions; an invalid one is matched by name alone.
             return Version::parse(self.version)
-                .map_or(asked.wanted.is_none(), |own| accepts(&own));
+                .map_or(asked.constraint.is_none(), |own| accepts(&own));
         }
-        let provided = relation::read(&self.provides);
+        let provided = relation::parse(&self.provides);
         let mut of_that_name = provided
             .iter()
             .flatten()
             .filter(|one| one.name == asked.name);
-        of_that_name.any(|one| match one.wanted.as_ref().and_then(Wanted::exact) {
-            Some(version) => accepts(&version),
-            // A name provided without a version never satisfies a versioned relation.
-            None => asked.wanted.is_none(),
-        })
+        of_that_name.any(
+            |one| match one.constraint.as_ref().and_then(VersionConstraint::exact) {
+                Some(version) => accepts(&version),
+                // A name provided without a version never satisfies a versioned relation.
+                None => asked.constraint.is_none(),
+            },
+        )
     }
 }
 
@@ -148,7 +150,7 @@ Protected: yes
             ("exim (>= 5)", false),
             ("exim4", false),
         ] {
-            let groups = relation::read(asked);
+            let groups = relation::parse(asked);
             assert_eq!(
                 exim.satisfies(&groups[0][0]),
                 expected,

@@ -39,7 +39,7 @@ const STRINGS: u32 = 8;
 const TRANSLATED: u32 = 9;
 
 /// A file of a package.
-pub struct Entry<'a> {
+pub struct PackageFile<'a> {
     pub path: String,
     /// Hexadecimal digest; empty unless it is a regular file.
     pub digest: &'a str,
@@ -114,11 +114,11 @@ impl<'a> Header<'a> {
 
     /// Passes the path of every file to `take`.
     pub fn files(&self, take: &mut dyn FnMut(&str)) {
-        self.entries(&mut |entry| take(&entry.path));
+        self.package_files(&mut |entry| take(&entry.path));
     }
 
     /// Passes every file to `take`.
-    pub fn entries(&self, take: &mut dyn FnMut(Entry<'a>)) {
+    pub fn package_files(&self, take: &mut dyn FnMut(PackageFile<'a>)) {
         let directories: Vec<_> = self.texts(DIRECTORIES).collect();
         let indices = self.bytes(DIRECTORY_INDICES).unwrap_or_default();
         let flags = self.bytes(FILE_FLAGS).unwrap_or_default();
@@ -130,7 +130,7 @@ impl<'a> Header<'a> {
             let directory = index.and_then(|index| directories.get(index));
             let fits = |directory: &&&str| directory.len() + name.len() <= MAX_PATH_BYTES;
             if let Some(directory) = directory.filter(fits) {
-                take(Entry {
+                take(PackageFile {
                     path: format!("{directory}{name}"),
                     digest,
                     flags: word(flags, number * 4).unwrap_or_default(),

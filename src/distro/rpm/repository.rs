@@ -53,11 +53,11 @@ struct Location {
 #[derive(Deserialize)]
 struct Metadata {
     #[serde(default)]
-    package: Vec<Entry>,
+    package: Vec<PackageElement>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct PackageElement {
     name: Option<String>,
     arch: Option<String>,
     version: Option<Evr>,
@@ -92,15 +92,15 @@ pub fn primary(repomd: &str) -> Option<Primary> {
 /// Reads every package of a `primary.xml`; incomplete ones are left out.
 pub fn packages(primary: &str) -> Result<Vec<Package>, DeError> {
     let metadata: Metadata = quick_xml::de::from_str(primary)?;
-    let packages = metadata.package.into_iter().filter_map(|entry| {
-        let version = entry.version?;
+    let packages = metadata.package.into_iter().filter_map(|element| {
+        let version = element.version?;
         let epoch = version
             .epoch
             .filter(|epoch| !epoch.is_empty() && epoch != "0");
         let epoch = epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
         Some(Package {
-            name: entry.name?.trim_ascii().to_owned(),
-            architecture: entry.arch?.trim_ascii().to_owned(),
+            name: element.name?.trim_ascii().to_owned(),
+            architecture: element.arch?.trim_ascii().to_owned(),
             version: format!("{epoch}{}-{}", version.version?, version.release?),
         })
     });
@@ -145,7 +145,7 @@ mod tests {
         let text = "<metadata packages=\"3\">\
             <package type=\"rpm\"><name>a</name><arch>noarch</arch><version epoch=\"0\" ver=\"1\" rel=\"2\"/>\
             <packager>x &lt;version epoch=\"9\"&gt;</packager>\
-            <format><rpm:requires><rpm:entry name=\"b\" ver=\"7\"/></rpm:requires></format></package>\
+            <format><rpm:requires><rpm:element name=\"b\" ver=\"7\"/></rpm:requires></format></package>\
             <package type=\"rpm\">\n <name>b</name>\n <arch>x86_64</arch>\n <version rel=\"1\" ver=\"3~rc1\" epoch=\"2\"/></package>\
             <package type=\"rpm\"><name>c</name></package></metadata>";
         let package = |name: &str, architecture: &str, version: &str| Package {

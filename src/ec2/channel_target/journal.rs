@@ -1,4 +1,4 @@
-//! What a move at AWS is about to do, written down before it is done: whoever comes next ends it or puts it back.
+//! Undo journal of a channel move at AWS, written before the move begins: the next run completes the move or undoes it.
 
 use std::fs;
 use std::io;
@@ -10,25 +10,23 @@ use super::Change;
 use crate::os::atomic_file;
 use crate::record::manifest::ManifestId;
 
-/// Name and version of the form.
+/// Name and version of the format.
 const SCHEMA: &str = "karat.ec2-move/1";
 
-/// A move that has begun.
+/// Move that has begun.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Journal {
     schema: String,
-    /// The move's number in the channel.
+    /// Number of the move in the channel.
     pub number: u64,
-    /// Where the channel goes.
+    /// Manifest that the channel is to point at.
     pub manifest: ManifestId,
-    /// What is done at AWS.
+    /// Changes to make at AWS.
     pub changes: Vec<Change>,
 }
 
 impl Journal {
-    /// Of a move that begins now.
-    #[must_use]
     pub fn new(number: u64, manifest: ManifestId, changes: Vec<Change>) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
@@ -38,10 +36,7 @@ impl Journal {
         }
     }
 
-    /// The journal of a move that did not end; `None` when there is none.
-    ///
-    /// # Errors
-    /// It cannot be read, or has another form.
+    /// Reads the journal of an unfinished move; `None` if there is none.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -49,26 +44,20 @@ impl Journal {
         };
         let journal: Self = serde_json::from_slice(&bytes)?;
         if journal.schema != SCHEMA {
-            let form = format!("its form is {:?}, not {SCHEMA:?}", journal.schema);
-            return Err(io::Error::other(form));
+            let problem = format!("its schema is {:?}, not {SCHEMA:?}", journal.schema);
+            return Err(io::Error::other(problem));
         }
         Ok(Some(journal))
     }
 
-    /// Writes it down, so that it is there whatever happens next.
-    ///
-    /// # Errors
-    /// It cannot be written.
+    /// Writes and syncs the journal.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self)?;
         atomic_file::make_directory(atomic_file::directory_of(path))?;
         atomic_file::write(path, 0o644, &bytes)
     }
 
-    /// The move has ended.
-    ///
-    /// # Errors
-    /// The file cannot be removed.
+    /// Removes the journal of a finished move.
     pub fn end(path: &Path) -> io::Result<()> {
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

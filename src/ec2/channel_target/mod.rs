@@ -1,4 +1,4 @@
-//! What a channel moves at AWS: a parameter and the default version of a launch template, in every region.
+//! Targets of a channel at AWS: a parameter and the default version of a launch template in each region.
 
 mod journal;
 
@@ -11,62 +11,58 @@ use crate::ui::Ui;
 
 pub use journal::Journal;
 
-/// One thing that moves.
+/// Change of a target.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// Where.
     pub region: String,
-    /// The AMI that it names then.
+    /// AMI that the target is to name.
     pub image: String,
-    /// What moves.
-    pub what: What,
+    /// Target, with its state before the change.
+    #[serde(rename = "what")]
+    pub target: Target,
 }
 
-/// What moves, and where it pointed before.
+/// Target of a change, with its state before the change.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum What {
-    /// A parameter; it may not have been there.
+pub enum Target {
     Parameter {
-        /// Its name.
         name: String,
-        /// What it said.
+        /// Its value; `None` if it did not exist.
         before: Option<String>,
     },
-    /// The default version of a launch template.
+    /// Default version of a launch template.
     LaunchTemplate {
         /// `lt-...`
         id: String,
-        /// Its name.
         name: String,
-        /// The version that was the default.
+        /// Number of its default version.
         before: u64,
-        /// What its new version is known by.
+        /// Description that identifies the new version.
         description: String,
-        /// With the same one it is made once.
+        /// Client token: AWS creates one version for each.
         token: String,
     },
 }
 
 impl Change {
-    /// For people.
-    #[must_use]
+    /// Name of the target in messages.
     pub fn name(&self) -> String {
-        match &self.what {
-            What::Parameter { name, .. } => format!("{} parameter {name}", self.region),
-            What::LaunchTemplate { name, .. } => format!("{} launch template {name}", self.region),
+        match &self.target {
+            Target::Parameter { name, .. } => format!("{} parameter {name}", self.region),
+            Target::LaunchTemplate { name, .. } => {
+                format!("{} launch template {name}", self.region)
+            }
         }
     }
 }
 
-/// How the descriptions of launch templates' versions begin that karat makes.
-pub const OURS: &str = "karat ";
+/// Prefix of the descriptions of launch template versions that karat creates.
+pub const DESCRIPTION_PREFIX: &str = "karat ";
 
-/// What has to be done so that all targets of a region name this AMI. `note` says why, for the versions of launch templates.
-///
-/// # Errors
-/// There is no such launch template, or a call failed.
+/// Returns the changes after which all targets of a region name this AMI. `note` becomes part of the description of launch
+/// template versions.
 pub async fn changes(
     region: &Region,
     targets: &Ec2Targets,
@@ -74,76 +70,73 @@ pub async fn changes(
     note: &str,
 ) -> Result<Vec<Change>, AwsError> {
     let mut changes = Vec::new();
-    let change = |what| Change {
+    let change = |target| Change {
         region: region.name().to_owned(),
         image: image.to_owned(),
-        what,
+        target,
     };
     if let Some(name) = &targets.parameter {
-        let now = region.parameter(name).await?.map(|it| it.value);
+        let now = region.parameters().get(name).await?;
         if now.as_deref() != Some(image) {
-            changes.push(change(What::Parameter {
+            changes.push(change(Target::Parameter {
                 name: name.clone(),
                 before: now,
             }));
         }
     }
     if let Some(name) = &targets.launch_template {
-        let template = region.launch_template(name).await?;
+        let template = region.launch_templates().get(name).await?;
         if default_image(region, &template.id).await?.as_deref() != Some(image) {
-            let token = token();
-            changes.push(change(What::LaunchTemplate {
+            changes.push(change(Target::LaunchTemplate {
                 id: template.id,
                 name: name.clone(),
                 before: template.default,
-                description: format!("{OURS}{note}"),
-                token,
+                description: format!("{DESCRIPTION_PREFIX}{note}"),
+                token: token(),
             }));
         }
     }
     Ok(changes)
 }
 
-/// Makes all changes, and reads each back.
-///
-/// # Errors
-/// The first failure; others may have been made.
+/// Makes all changes and reads each back. After a failure, other changes may have been made.
 pub async fn apply(aws: &Aws, changes: &[Change]) -> Result<(), AwsError> {
-    let made = changes.iter().map(|it| make(aws, it));
+    let made = changes.iter().map(|change| make(aws, change));
     join_all(made).await.into_iter().collect()
 }
 
-/// Puts everything back that was changed. Returns whether all of it is as it was; what is not is said.
+/// Undoes all changes. Returns whether everything is as it was before, and reports what is not.
 pub async fn undo(aws: &Aws, changes: &[Change], ui: &Ui) -> bool {
-    let undone = join_all(changes.iter().map(|it| unmake(aws, it, ui))).await;
-    let mut is_whole = true;
+    let undone = join_all(changes.iter().map(|change| unmake(aws, change, ui))).await;
+    let mut is_complete = true;
     for (change, undone) in changes.iter().zip(undone) {
         if let Err(error) = undone {
-            is_whole = false;
-            ui.error(&format!("{} could not be put back: {error}", change.name()));
+            is_complete = false;
+            ui.error(&format!(
+                "could not undo the change of {}: {error}",
+                change.name()
+            ));
         }
     }
-    is_whole
+    is_complete
 }
 
 async fn make(aws: &Aws, change: &Change) -> Result<(), AwsError> {
     let region = aws.region(&change.region);
-    match &change.what {
-        What::Parameter { name, .. } => {
-            region.put_image_parameter(name, &change.image).await?;
-            region.parameter_says(name, &change.image).await
-        }
-        What::LaunchTemplate {
+    match &change.target {
+        Target::Parameter { name, .. } => set_parameter(&region, name, &change.image).await,
+        Target::LaunchTemplate {
             id,
             before,
             description,
             token,
             ..
         } => {
-            let version =
-                region.new_launch_template_version(id, *before, &change.image, description, token);
-            let number = version.await?.number;
-            region.default_launch_template_version(id, number).await?;
+            let templates = region.launch_templates();
+            let version = templates
+                .create_version(id, *before, &change.image, description, token)
+                .await?;
+            templates.set_default_version(id, version.number).await?;
             if default_image(&region, id).await?.as_deref() == Some(&change.image) {
                 return Ok(());
             }
@@ -151,62 +144,56 @@ async fn make(aws: &Aws, change: &Change) -> Result<(), AwsError> {
                 what: format!("the default version of {id}"),
                 region: change.region.clone(),
                 state: "another one".to_owned(),
-                because: Some("somebody else changes it".to_owned()),
+                reason: Some("another process changes it".to_owned()),
             })
         }
     }
 }
 
-/// Puts a change back, whether it was made or not. What somebody else has changed since stays.
+/// Undoes a change, whether it was made or not. Later changes by others stay.
 async fn unmake(aws: &Aws, change: &Change, ui: &Ui) -> Result<(), AwsError> {
     let region = aws.region(&change.region);
-    match &change.what {
-        What::Parameter { name, before } => {
-            let now = region.parameter(name).await?.map(|it| it.value);
+    match &change.target {
+        Target::Parameter { name, before } => {
+            let now = region.parameters().get(name).await?;
             match before {
                 _ if now == *before => Ok(()),
-                // AWS may still be looking at the AMI that was put last.
-                Some(before) => {
-                    region.put_image_parameter(name, before).await?;
-                    region.parameter_says(name, before).await
-                }
-                None => region.delete_parameter(name).await,
+                // AWS may still be checking the AMI that was set last.
+                Some(before) => set_parameter(&region, name, before).await,
+                None => region.parameters().delete(name).await,
             }
         }
-        What::LaunchTemplate {
+        Target::LaunchTemplate {
             id,
             before,
             description,
             ..
         } => {
-            let versions = region.launch_template_versions(id, &[]).await?;
-            let ours = versions
-                .iter()
-                .filter(|it| it.description == *description && it.number != *before);
-            let ours: Vec<u64> = ours.map(|it| it.number).collect();
-            if versions
-                .iter()
-                .any(|it| it.is_default && ours.contains(&it.number))
-            {
-                region.default_launch_template_version(id, *before).await?;
+            let templates = region.launch_templates();
+            let versions = templates.versions(id, &[]).await?;
+            let ours = || {
+                let ours = versions
+                    .iter()
+                    .filter(|version| version.description == *description);
+                ours.filter(|version| version.number != *before)
+            };
+            if ours().any(|version| version.is_default) {
+                templates.set_default_version(id, *before).await?;
             }
-            // One that is left is in nobody's way.
-            if let Err(error) = region.delete_launch_template_versions(id, &ours).await {
-                let left = format!(
-                    "{} keeps a version that nobody uses: {error}",
+            let numbers: Vec<u64> = ours().map(|version| version.number).collect();
+            // A version that stays does no harm.
+            if let Err(error) = templates.delete_versions(id, &numbers).await {
+                ui.warn(&format!(
+                    "{} keeps an unused version: {error}",
                     change.name()
-                );
-                ui.warn(&left);
+                ));
             }
             Ok(())
         }
     }
 }
 
-/// What differs from what a channel says: targets of a region that name another AMI.
-///
-/// # Errors
-/// A call failed.
+/// Describes the targets of a region that do not name the channel's AMI.
 pub async fn drift(
     region: &Region,
     targets: &Ec2Targets,
@@ -217,24 +204,30 @@ pub async fn drift(
         Err(error) if error.is_not_found() => return Ok(vec![error.to_string()]),
         Err(error) => return Err(error),
     };
-    let told = changes.iter().map(|change| match &change.what {
-        What::Parameter { before: None, .. } => {
+    let described = changes.iter().map(|change| match &change.target {
+        Target::Parameter { before: None, .. } => {
             format!("{} is gone; it should be {image}", change.name())
         }
-        What::Parameter {
+        Target::Parameter {
             before: Some(now), ..
         } => format!("{} is {now}, and should be {image}", change.name()),
-        What::LaunchTemplate { .. } => {
+        Target::LaunchTemplate { .. } => {
             format!("{} launches another image than {image}", change.name())
         }
     });
-    Ok(told.collect())
+    Ok(described.collect())
+}
+
+async fn set_parameter(region: &Region, name: &str, image: &str) -> Result<(), AwsError> {
+    region.parameters().put_image(name, image).await?;
+    region.parameters().wait_value(name, image).await
 }
 
 async fn default_image(region: &Region, template: &str) -> Result<Option<String>, AwsError> {
     let versions = region
-        .launch_template_versions(template, &["$Default"])
+        .launch_templates()
+        .versions(template, &["$Default"])
         .await?;
     let first = versions.into_iter().next();
-    Ok(first.and_then(|it| it.image().map(str::to_owned)))
+    Ok(first.and_then(|version| version.image().map(str::to_owned)))
 }

@@ -1,4 +1,4 @@
-//! Auto Scaling: which AMIs groups launch.
+//! Auto Scaling: the AMIs that groups launch.
 
 use serde::Deserialize;
 
@@ -8,14 +8,14 @@ use super::{AwsError, Region};
 
 const VERSION: &str = "2011-01-01";
 
-/// What a group launches its instances of.
+/// Launch settings of a group.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Launches {
-    /// The group.
+pub struct GroupLaunch {
+    /// Name of the group.
     pub group: String,
-    /// `lt-...` with the version, which may be `$Default` or `$Latest`.
+    /// Launch templates, as pairs of `lt-...` and a version, which may be `$Default` or `$Latest`.
     pub templates: Vec<(String, String)>,
-    /// The name of a launch configuration.
+    /// Name of a launch configuration.
     pub configuration: Option<String>,
 }
 
@@ -86,8 +86,8 @@ struct Specification {
 }
 
 impl Specification {
-    fn named(self) -> Option<(String, String)> {
-        // Without a version it is the default one.
+    fn id_and_version(self) -> Option<(String, String)> {
+        // Without a version, the group launches the default one.
         let version = self.version.unwrap_or_else(|| "$Default".to_owned());
         Some((self.launch_template_id?, version))
     }
@@ -110,46 +110,56 @@ struct Configuration {
     image_id: String,
 }
 
-impl From<Group> for Launches {
+impl From<Group> for GroupLaunch {
     fn from(group: Group) -> Self {
-        let mixed = group.mixed_instances_policy;
-        let mixed = mixed.and_then(|it| it.launch_template);
-        let mixed = mixed.and_then(|it| it.launch_template_specification);
+        let mixed = group
+            .mixed_instances_policy
+            .and_then(|policy| policy.launch_template)
+            .and_then(|template| template.launch_template_specification);
         let templates = [group.launch_template, mixed].into_iter().flatten();
         Self {
             group: group.auto_scaling_group_name,
-            templates: templates.filter_map(Specification::named).collect(),
+            templates: templates
+                .filter_map(Specification::id_and_version)
+                .collect(),
             configuration: group.launch_configuration_name,
         }
     }
 }
 
+/// Calls of Auto Scaling.
+#[derive(Clone, Copy)]
+pub struct AutoScaling<'r>(&'r Region);
+
 impl Region {
-    /// What every group launches.
-    ///
-    /// # Errors
-    /// The principal may not ask.
-    pub async fn auto_scaling_groups(&self) -> Result<Vec<Launches>, AwsError> {
+    pub fn auto_scaling(&self) -> AutoScaling<'_> {
+        AutoScaling(self)
+    }
+}
+
+impl AutoScaling<'_> {
+    /// Lists the launch settings of all groups.
+    pub async fn groups(self) -> Result<Vec<GroupLaunch>, AwsError> {
         let query = Query::new(Service::AutoScaling, "DescribeAutoScalingGroups", VERSION);
         let take = |page: Answer<Groups>| {
-            let found = page.result.auto_scaling_groups.member.into_iter();
-            (found.map(Launches::from).collect(), page.result.next_token)
+            let groups = page.result.auto_scaling_groups.member.into_iter();
+            (
+                groups.map(GroupLaunch::from).collect(),
+                page.result.next_token,
+            )
         };
-        self.pages(query, take).await
+        self.0.pages(query, take).await
     }
 
-    /// Launch configurations, each with its AMI.
-    ///
-    /// # Errors
-    /// The principal may not ask.
-    pub async fn launch_configurations(&self) -> Result<Vec<(String, String)>, AwsError> {
+    /// Lists launch configurations, as pairs of name and AMI.
+    pub async fn launch_configurations(self) -> Result<Vec<(String, String)>, AwsError> {
         let action = "DescribeLaunchConfigurations";
         let query = Query::new(Service::AutoScaling, action, VERSION);
         let take = |page: Answer<Configurations>| {
             let found = page.result.launch_configurations.member.into_iter();
-            let found = found.map(|it| (it.launch_configuration_name, it.image_id));
+            let found = found.map(|found| (found.launch_configuration_name, found.image_id));
             (found.collect(), page.result.next_token)
         };
-        self.pages(query, take).await
+        self.0.pages(query, take).await
     }
 }

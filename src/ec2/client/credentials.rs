@@ -1,4 +1,4 @@
-//! Who calls: the usual places in the usual order, as every AWS tool looks for them.
+//! Credentials, from the places and in the order that all AWS tools use.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,39 +14,40 @@ use tokio::sync::Mutex;
 use super::endpoint::Endpoints;
 use super::{Aws, AwsError, Shared, request};
 
-/// Credentials that end within this time are asked for anew: a request is signed, sent and checked in less.
-const EARLY: Duration = Duration::from_mins(2);
+/// Remaining lifetime below which credentials are renewed: a request is signed, sent and checked in less.
+const MIN_LIFETIME: Duration = Duration::from_mins(2);
 
-/// What decides who calls, besides the environment.
+/// Profile and region that override the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// A profile of `~/.aws/config`.
+    /// Name of a profile in `~/.aws/config`.
     pub profile: Option<String>,
-    /// Wins over the environment's.
     pub region: Option<String>,
 }
 
-/// Credentials that are asked for when they are needed, and kept while they are good.
+/// Credentials, loaded on first use and cached until they expire.
 #[derive(Debug)]
 pub(super) struct Keys {
     pub(super) provider: Option<SharedCredentialsProvider>,
-    pub(super) known: Mutex<Option<Credentials>>,
+    pub(super) cached: Mutex<Option<Credentials>>,
 }
 
 impl Keys {
-    /// Credentials that are good for a while.
+    /// Returns credentials that stay valid for at least [`MIN_LIFETIME`].
     pub(super) async fn get(&self) -> Result<Credentials, AwsError> {
-        let mut known = self.known.lock().await;
-        let soon = SystemTime::now() + EARLY;
-        if let Some(good) = &*known
-            && good.expiry().is_none_or(|end| end > soon)
+        let mut cached = self.cached.lock().await;
+        let soon = SystemTime::now() + MIN_LIFETIME;
+        if let Some(valid) = &*cached
+            && valid.expiry().is_none_or(|end| end > soon)
         {
-            return Ok(good.clone());
+            return Ok(valid.clone());
         }
         let provider = self.provider.as_ref().ok_or(AwsError::NoProvider)?;
-        let fresh = provider.provide_credentials().await;
-        let fresh = fresh.map_err(|error| AwsError::Credentials(Box::new(error)))?;
-        *known = Some(fresh.clone());
+        let fresh = provider
+            .provide_credentials()
+            .await
+            .map_err(|error| AwsError::Credentials(Box::new(error)))?;
+        *cached = Some(fresh.clone());
         Ok(fresh)
     }
 }
@@ -54,10 +55,10 @@ impl Keys {
 pub(super) async fn connect(settings: &Settings) -> Result<Aws, AwsError> {
     let http = request::client()?;
     // With ring, which the rest of karat uses too, and the system's certificates.
-    let own = Builder::new()
+    let client = Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(own);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }
@@ -69,9 +70,9 @@ pub(super) async fn connect(settings: &Settings) -> Result<Aws, AwsError> {
         http,
         keys: Keys {
             provider: config.credentials_provider(),
-            known: Mutex::new(None),
+            cached: Mutex::new(None),
         },
-        endpoints: Endpoints::of(&config),
+        endpoints: Endpoints::from_config(&config),
         region: config.region().map(ToString::to_string),
         calls: AtomicU64::new(0),
     })))

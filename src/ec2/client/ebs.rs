@@ -1,55 +1,64 @@
-//! The EBS direct APIs: blocks of snapshots, without any instance.
+//! EBS direct APIs: reading and writing blocks of snapshots without an instance.
 
 use data_encoding::BASE64;
 use futures_util::stream::{self, Stream, StreamExt as _};
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use reqwest::Method;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
 use serde_json::json;
 use tokio_util::bytes::Bytes;
 
 use super::ec2::Tags;
 use super::endpoint::Service;
+use super::query::all_pages;
 use super::request::{Answer, Request};
-use super::retry::Again;
+use super::retry::Retry;
 use super::{AwsError, Region};
 use crate::digest::Digest;
 
-/// Bytes of every block: the EBS direct APIs know no other size.
-pub const BLOCK: usize = 512 << 10;
+/// Size of every block: the EBS direct APIs know no other.
+pub const BLOCK_BYTES: usize = 512 << 10;
 
-/// Blocks that are on their way at once: enough to fill a line of 10 Gbit/s over 25 ms, with 32 MiB of memory.
-pub const IN_FLIGHT: usize = 64;
+/// Number of blocks in transfer at a time: enough to fill a line of 10 Gbit/s over 25 ms, with 32 MiB of memory.
+pub const MAX_IN_FLIGHT: usize = 64;
 
-/// Minutes after which AWS gives a snapshot up that nobody writes to. The default, an hour, is the life of a run that may be
-/// taken up again.
-const ABANDONED: u32 = 60;
+/// Minutes without a write after which AWS discards an unfinished snapshot. The default, an hour, is how long an interrupted
+/// run can be resumed.
+const IDLE_TIMEOUT_MINUTES: u32 = 60;
 
-/// A snapshot to write.
+/// Snapshot to write block by block.
 #[derive(Clone, Debug)]
 pub struct NewSnapshot<'a> {
-    /// Of the volume, in GiB.
+    /// Size of the volume, in GiB.
     pub size: u64,
-    /// What it differs from.
+    /// Snapshot whose blocks it inherits.
     pub parent: Option<&'a str>,
-    /// Free text.
     pub description: &'a str,
-    /// Tags from its first moment on.
     pub tags: &'a Tags,
-    /// Encrypt at rest, with this key or the account's. A snapshot with a parent is as that is.
-    pub encrypted: Option<Option<&'a str>>,
-    /// With the same one it happens once.
+    /// Encryption at rest. A snapshot with a parent is encrypted as its parent.
+    pub encryption: Encryption<'a>,
+    /// Client token: AWS begins one snapshot for each.
     pub token: &'a str,
 }
 
-/// A block of a snapshot.
+/// Encryption of a snapshot at rest.
+#[derive(Clone, Copy, Debug)]
+pub enum Encryption<'a> {
+    Off,
+    /// With the account's own key.
+    AccountKey,
+    /// With a KMS key, by ARN.
+    Key(&'a str),
+}
+
+/// Block of a snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub struct Block {
-    /// Which, from 0.
+    /// Number, counted from 0.
     #[serde(rename = "BlockIndex")]
     pub index: u64,
-    /// What it is asked for with.
+    /// Token that a request for its data needs.
     #[serde(rename = "BlockToken")]
     pub token: String,
 }
@@ -62,7 +71,7 @@ struct Started {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct BlockPage {
     #[serde(default)]
     blocks: Vec<Block>,
     #[serde(default)]
@@ -71,59 +80,55 @@ struct Listed {
     block_size: Option<u64>,
 }
 
+/// Calls about blocks of snapshots.
+#[derive(Clone, Copy)]
+pub struct Ebs<'r>(&'r Region);
+
 impl Region {
-    /// Begins a snapshot.
-    ///
-    /// # Errors
-    /// The parent is not there, or the principal may not.
-    pub async fn start_snapshot(&self, new: &NewSnapshot<'_>) -> Result<String, AwsError> {
-        let tags = new.tags.iter();
-        let tags: Vec<_> = tags
-            .map(|(key, value)| json!({"Key": key, "Value": value}))
-            .collect();
+    pub fn ebs(&self) -> Ebs<'_> {
+        Ebs(self)
+    }
+}
+
+impl<'r> Ebs<'r> {
+    /// Begins a snapshot and returns its id.
+    pub async fn start_snapshot(self, new: &NewSnapshot<'_>) -> Result<String, AwsError> {
+        let tag = |(key, value): (&String, &String)| json!({"Key": key, "Value": value});
         let mut body = json!({
             "VolumeSize": new.size,
             "Description": new.description,
-            "Tags": tags,
+            "Tags": new.tags.iter().map(tag).collect::<Vec<_>>(),
             "ClientToken": new.token,
-            "Timeout": ABANDONED,
+            "Timeout": IDLE_TIMEOUT_MINUTES,
         });
-        match (new.parent, new.encrypted) {
+        match (new.parent, new.encryption) {
             (Some(parent), _) => body["ParentSnapshotId"] = parent.into(),
-            (None, Some(key)) => {
+            (None, Encryption::Off) => {}
+            (None, Encryption::AccountKey) => body["Encrypted"] = true.into(),
+            (None, Encryption::Key(key)) => {
                 body["Encrypted"] = true.into();
-                if let Some(key) = key {
-                    body["KmsKeyArn"] = key.into();
-                }
+                body["KmsKeyArn"] = key.into();
             }
-            (None, None) => {}
         }
-        let request = rest(
-            "StartSnapshot",
-            Method::POST,
-            "/snapshots".to_owned(),
-            &body,
-        );
-        let started: Started = self.read(&request).await?;
+        let request = Request {
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: body.to_string().into(),
+            ..request("StartSnapshot", Method::POST, "/snapshots".to_owned())
+        };
+        let started: Started = self.0.send_json(&request).await?;
         Ok(started.snapshot_id)
     }
 
-    /// Writes a block; to write the same one again changes nothing.
-    ///
-    /// # Errors
-    /// The snapshot is not being written, the block is outside of it, or the principal may not.
+    /// Writes a block. Writing the same block again changes nothing.
     pub async fn put_block(
-        &self,
+        self,
         snapshot: &str,
         index: u64,
         data: Bytes,
         digest: &Digest,
     ) -> Result<(), AwsError> {
+        let path = format!("/snapshots/{snapshot}/blocks/{index}");
         let request = Request {
-            service: Service::Ebs,
-            action: "PutSnapshotBlock",
-            method: Method::PUT,
-            path: format!("/snapshots/{snapshot}/blocks/{index}"),
             headers: vec![
                 ("content-type", "application/octet-stream".to_owned()),
                 ("x-amz-data-length", data.len().to_string()),
@@ -131,130 +136,93 @@ impl Region {
                 ("x-amz-checksum-algorithm", "SHA256".to_owned()),
             ],
             body: data,
-            // As the SDKs have it for this call alone: the digest above is signed, and it is the body's.
+            // As the SDKs do for this call alone: the digest above is signed, and it is the body's.
             sign_body: false,
-            again: Again::Passing,
+            ..request("PutSnapshotBlock", Method::PUT, path)
         };
-        self.send(&request).await.map(drop)
+        self.0.send(&request).await.map(drop)
     }
 
-    /// Ends a snapshot. `aggregate` is the digest of the digests of all blocks that were written, in the order of their numbers.
-    ///
-    /// # Errors
-    /// Blocks are missing or different, or the principal may not.
+    /// Completes a snapshot. `aggregate` is the digest of the digests of all written blocks, ordered by block number.
     pub async fn complete_snapshot(
-        &self,
+        self,
         snapshot: &str,
         blocks: u64,
         aggregate: &Digest,
     ) -> Result<(), AwsError> {
-        let mut request = rest(
-            "CompleteSnapshot",
-            Method::POST,
-            format!("/snapshots/completion/{snapshot}"),
-            &json!({}),
-        );
-        request.body = Bytes::new();
-        request.headers = vec![
-            ("x-amz-changedblockscount", blocks.to_string()),
-            ("x-amz-checksum", BASE64.encode(aggregate.bytes())),
-            ("x-amz-checksum-algorithm", "SHA256".to_owned()),
-            ("x-amz-checksum-aggregation-method", "LINEAR".to_owned()),
-        ];
-        self.send(&request).await.map(drop)
+        let path = format!("/snapshots/completion/{snapshot}");
+        let request = Request {
+            headers: vec![
+                ("x-amz-changedblockscount", blocks.to_string()),
+                ("x-amz-checksum", BASE64.encode(aggregate.bytes())),
+                ("x-amz-checksum-algorithm", "SHA256".to_owned()),
+                ("x-amz-checksum-aggregation-method", "LINEAR".to_owned()),
+            ],
+            ..request("CompleteSnapshot", Method::POST, path)
+        };
+        self.0.send(&request).await.map(drop)
     }
 
-    /// All blocks of a snapshot that were ever written, in order.
-    ///
-    /// # Errors
-    /// There is no such snapshot, it is not completed, or the principal may not.
-    pub async fn blocks(&self, snapshot: &str) -> Result<Vec<Block>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
+    /// Lists the blocks of a completed snapshot that were ever written, in order.
+    pub async fn list_blocks(self, snapshot: &str) -> Result<Vec<Block>, AwsError> {
+        let page = |token: Option<String>| async move {
             let mut path = format!("/snapshots/{snapshot}/blocks?maxResults=10000");
-            if let Some(token) = &from {
+            if let Some(token) = token {
                 path += "&pageToken=";
-                path.extend(percent_encoding::utf8_percent_encode(
-                    token,
-                    percent_encoding::NON_ALPHANUMERIC,
-                ));
+                path.extend(encoded(&token));
             }
-            let request = get("ListSnapshotBlocks", path);
-            let page: Listed = self.read(&request).await?;
-            if let Some(size) = page.block_size.filter(|size| *size != BLOCK as u64) {
+            let request = request("ListSnapshotBlocks", Method::GET, path);
+            let page: BlockPage = self.0.send_json(&request).await?;
+            if let Some(size) = page.block_size.filter(|size| *size != BLOCK_BYTES as u64) {
                 let problem = format!("blocks of {size} bytes");
-                return Err(self.not_understood(&request, &problem));
+                return Err(self.0.not_understood(&request, &problem));
             }
-            all.extend(page.blocks);
-            match page.next_token.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
-        }
+            Ok((page.blocks, page.next_token))
+        };
+        all_pages(page).await
     }
 
-    /// What is in a block; compared with the digest that comes with it.
-    ///
-    /// # Errors
-    /// There is no such block, its bytes are not what AWS says they are, or the principal may not.
-    pub async fn block(&self, snapshot: &str, block: &Block) -> Result<Bytes, AwsError> {
-        let token =
-            percent_encoding::utf8_percent_encode(&block.token, percent_encoding::NON_ALPHANUMERIC);
-        let index = block.index;
+    /// Reads a block and verifies it against the digest in the response.
+    pub async fn get_block(self, snapshot: &str, block: &Block) -> Result<Bytes, AwsError> {
+        let (index, token) = (block.index, encoded(&block.token));
         let path = format!("/snapshots/{snapshot}/blocks/{index}?blockToken={token}");
-        let request = get("GetSnapshotBlock", path);
-        let Answer { headers, body } = self.send(&request).await?;
-        let said = headers
-            .get("x-amz-checksum")
-            .and_then(|it| it.to_str().ok());
-        if said != Some(&BASE64.encode(Digest::of(&body).bytes())) {
-            let problem = format!("block {index} is not what its checksum says");
-            return Err(self.not_understood(&request, &problem));
+        let request = request("GetSnapshotBlock", Method::GET, path);
+        let Answer { headers, body } = self.0.send(&request).await?;
+        let digest = BASE64.encode(Digest::of(&body).bytes());
+        if headers.get("x-amz-checksum").map(HeaderValue::as_bytes) != Some(digest.as_bytes()) {
+            let problem = format!("block {index} does not match its checksum");
+            return Err(self.0.not_understood(&request, &problem));
         }
         Ok(body)
     }
 
-    /// All blocks of a snapshot in order, with what is in them.
-    ///
-    /// # Errors
-    /// Those of [`Self::blocks`]; in the stream, those of [`Self::block`].
-    pub async fn contents<'a>(
-        &'a self,
-        snapshot: &'a str,
-    ) -> Result<impl Stream<Item = Result<(u64, Bytes), AwsError>> + 'a, AwsError> {
-        let blocks = self.blocks(snapshot).await?;
-        let get = async move |block: Block| {
-            let data = self.block(snapshot, &block).await?;
+    /// Streams the blocks of a completed snapshot in order, with their data.
+    pub async fn read_blocks(
+        self,
+        snapshot: &'r str,
+    ) -> Result<impl Stream<Item = Result<(u64, Bytes), AwsError>> + 'r, AwsError> {
+        let blocks = self.list_blocks(snapshot).await?;
+        let get = move |block: Block| async move {
+            let data = self.get_block(snapshot, &block).await?;
             Ok((block.index, data))
         };
-        Ok(stream::iter(blocks).map(get).buffered(IN_FLIGHT))
-    }
-
-    async fn read<T: DeserializeOwned>(&self, request: &Request) -> Result<T, AwsError> {
-        let answer = self.send(request).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| self.not_understood(request, &error))
+        Ok(stream::iter(blocks).map(get).buffered(MAX_IN_FLIGHT))
     }
 }
 
-fn rest(action: &'static str, method: Method, path: String, body: &impl Serialize) -> Request {
-    let body = serde_json::to_vec(body).expect("a value made by `json!` has text keys");
+fn encoded(token: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(token, NON_ALPHANUMERIC)
+}
+
+fn request(action: &'static str, method: Method, path: String) -> Request {
     Request {
         service: Service::Ebs,
         action,
         method,
         path,
-        headers: vec![("content-type", "application/json".to_owned())],
-        body: body.into(),
-        sign_body: true,
-        again: Again::Passing,
-    }
-}
-
-fn get(action: &'static str, path: String) -> Request {
-    Request {
-        body: Bytes::new(),
         headers: Vec::new(),
-        ..rest(action, Method::GET, path, &())
+        body: Bytes::new(),
+        sign_body: true,
+        retry: Retry::Transient,
     }
 }

@@ -1,11 +1,11 @@
-//! Where calls go: `AWS_ENDPOINT_URL` and its kin, or the region's own host.
+//! Endpoints: `AWS_ENDPOINT_URL`, its variants for each service, or the region's own host.
 
 use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 
-/// A service that karat calls.
+/// Service that karat calls.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Service {
     Ec2,
@@ -24,7 +24,7 @@ impl Service {
         Self::AutoScaling,
     ];
 
-    /// The first label of its hosts, and what requests are signed for.
+    /// First label of its hosts, and name of the service in signatures.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ec2 => "ec2",
@@ -35,7 +35,7 @@ impl Service {
         }
     }
 
-    /// What it is called in `AWS_ENDPOINT_URL_...` and in configuration files.
+    /// Name in `AWS_ENDPOINT_URL_...` and in configuration files.
     fn id(self) -> &'static str {
         match self {
             Self::Ec2 => "EC2",
@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// How the regions of other partitions begin, and the domain of their hosts: `partitions.json` of botocore.
+/// Prefixes of the regions of other partitions, with the domains of their hosts: `partitions.json` of botocore.
 const PARTITIONS: [(&str, &str); 5] = [
     ("cn-", "amazonaws.com.cn"),
     ("us-iso-", "c2s.ic.gov"),
@@ -56,38 +56,42 @@ const PARTITIONS: [(&str, &str); 5] = [
     ("eusc-", "amazonaws.eu"),
 ];
 
-/// Addresses that somebody asked for.
+/// Configured endpoints, by service.
 #[derive(Debug)]
 pub(super) struct Endpoints(pub(super) BTreeMap<Service, String>);
 
 impl Endpoints {
-    /// What the environment and the configuration files say.
-    pub(super) fn of(config: &SdkConfig) -> Self {
-        let asked = Service::ALL.into_iter().filter_map(|service| {
+    /// Reads the endpoints in the environment and the configuration files.
+    pub(super) fn from_config(config: &SdkConfig) -> Self {
+        let configured = Service::ALL.into_iter().filter_map(|service| {
             let key = ServiceConfigKey::builder()
                 .service_id(service.id())
                 .env("AWS_ENDPOINT_URL")
                 .profile("endpoint_url")
                 .build();
-            let own = config.service_config().zip(key.ok());
-            let own = own.and_then(|(source, key)| source.load_config(key));
-            let url = own.or_else(|| config.endpoint_url().map(str::to_owned))?;
+            let url = config
+                .service_config()
+                .zip(key.ok())
+                .and_then(|(source, key)| source.load_config(key))
+                .or_else(|| config.endpoint_url().map(str::to_owned))?;
             Some((service, url.trim_end_matches('/').to_owned()))
         });
-        Self(asked.collect())
+        Self(configured.collect())
     }
 
-    /// Whether somebody has said where a service is.
-    pub(super) fn is_asked(&self, service: Service) -> bool {
+    /// Returns whether the endpoint of a service is configured.
+    pub(super) fn is_configured(&self, service: Service) -> bool {
         self.0.contains_key(&service)
     }
 
-    /// The address of a service in a region, without a slash at its end.
+    /// Returns the URL of a service in a region, without a trailing slash.
     pub(super) fn url(&self, service: Service, region: &str) -> String {
         if let Some(url) = self.0.get(&service) {
             return url.clone();
         }
-        let other = PARTITIONS.iter().find(|(of, _)| region.starts_with(of));
+        let other = PARTITIONS
+            .iter()
+            .find(|(prefix, _)| region.starts_with(prefix));
         let domain = other.map_or("amazonaws.com", |(_, domain)| domain);
         format!("https://{}.{region}.{domain}", service.name())
     }

@@ -1,21 +1,23 @@
-//! A thin client of AWS: the few calls that karat needs, typed by hand over one signed request.
+//! Thin client of AWS: the few calls that karat needs, typed by hand over one signed request.
 //!
-//! Credentials, profiles, SSO, web identity and instance roles are `aws-config`'s work, signatures `aws-sigv4`'s. The whole SDK
-//! of EC2 would compile for ten minutes; this costs a hundredth of it.
+//! Calls are methods of a [`Region`], grouped by resource: `region.images().list(…)` is in `ec2/images.rs`. `aws-config`
+//! provides credentials (profiles, SSO, web identity, instance roles) and `aws-sigv4` signatures. The SDK of EC2 would take ten
+//! minutes to compile; this client takes a hundredth of that.
 
 pub(crate) mod autoscaling;
-pub(crate) mod caller;
 mod credentials;
 pub(crate) mod ebs;
 pub(crate) mod ec2;
 mod endpoint;
 mod error;
+pub(crate) mod own_address;
 mod query;
 mod request;
 mod retry;
 pub(crate) mod run_tags;
 pub(crate) mod ssm;
 pub(crate) mod sts;
+pub(crate) mod sweep;
 mod wait;
 
 use std::sync::Arc;
@@ -28,7 +30,7 @@ pub use wait::{Poll, eventually};
 use credentials::Keys;
 use endpoint::Endpoints;
 
-/// A principal at AWS, and where its calls go.
+/// Principal at AWS, with the endpoints of its calls.
 #[derive(Clone, Debug)]
 pub struct Aws(Arc<Shared>);
 
@@ -42,22 +44,16 @@ struct Shared {
 }
 
 impl Aws {
-    /// Whom the environment, the files in `~/.aws` or the machine's own role make it.
-    ///
-    /// # Errors
-    /// The settings cannot be read. Credentials are asked for with the first call.
+    /// Reads the settings; credentials are loaded by the first call.
     pub async fn connect(settings: &Settings) -> Result<Self, AwsError> {
         credentials::connect(settings).await
     }
 
-    /// The region that the environment names.
-    #[must_use]
+    /// Returns the region that the environment names.
     pub fn own_region(&self) -> Option<&str> {
         self.0.region.as_deref()
     }
 
-    /// Calls in this region.
-    #[must_use]
     pub fn region(&self, name: &str) -> Region {
         Region {
             shared: Arc::clone(&self.0),
@@ -65,14 +61,13 @@ impl Aws {
         }
     }
 
-    /// How many requests were sent until now, with those that were tried again.
-    #[must_use]
+    /// Returns the number of requests sent so far, including retries.
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Ordering::Relaxed)
     }
 }
 
-/// One region of AWS.
+/// Region of AWS, for calls in it.
 #[derive(Clone, Debug)]
 pub struct Region {
     shared: Arc<Shared>,
@@ -80,15 +75,13 @@ pub struct Region {
 }
 
 impl Region {
-    /// `eu-central-1`.
-    #[must_use]
+    /// Returns its code, such as `eu-central-1`.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// What makes a call happen once, however often it is sent: any text that no other call has.
-#[must_use]
+/// Returns a unique client token: AWS carries calls with the same token out once.
 pub fn token() -> String {
     format!("karat-{:032x}", fastrand::u128(..))
 }

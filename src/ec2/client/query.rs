@@ -1,50 +1,43 @@
-//! The Query protocol of EC2, STS and Auto Scaling: a form goes, XML comes back.
+//! Query protocol of EC2, STS and Auto Scaling: form in, XML out.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::Service;
 use super::request::Request;
-use super::retry::Again;
+use super::retry::Retry;
 use super::{AwsError, Region};
+use crate::secret::UNRESERVED;
 
-/// What is not encoded: RFC 3986, 2.3.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// A call with its parameters.
+/// Call with its parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
     service: Service,
     action: &'static str,
-    again: Again,
+    retry: Retry,
     form: String,
 }
 
 impl Query {
-    /// A call that changes nothing, or that makes something of which there can be one only.
+    /// Call that AWS may receive repeatedly: it changes nothing, or creates something that can exist only once.
     pub(super) fn new(service: Service, action: &'static str, version: &str) -> Self {
         Self {
             service,
             action,
-            again: Again::Passing,
+            retry: Retry::Transient,
             form: format!("Action={action}&Version={version}"),
         }
     }
 
-    /// The same, for a call that makes something new whenever it is carried out.
+    /// Marks the call as one that creates something new each time it is carried out.
     pub(super) fn once(self) -> Self {
         Self {
-            again: Again::Refused,
+            retry: Retry::NotCarriedOut,
             ..self
         }
     }
 
-    /// Adds a parameter.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "numbers and literals are handed over as they are"
@@ -54,7 +47,7 @@ impl Query {
         self
     }
 
-    /// Adds a parameter if there is one.
+    /// Adds a parameter that has a value.
     pub(super) fn with_some(self, name: &str, value: Option<impl ToString>) -> Self {
         match value {
             Some(value) => self.with(name, value),
@@ -62,7 +55,7 @@ impl Query {
         }
     }
 
-    /// Adds a list: `NAME.1`, `NAME.2`, ...
+    /// Adds the parameters `NAME.1`, `NAME.2`, ...
     pub(super) fn with_all<T: ToString>(
         mut self,
         name: &str,
@@ -74,7 +67,6 @@ impl Query {
         self
     }
 
-    /// Adds a parameter.
     pub(super) fn set(&mut self, name: &str, value: &(impl ToString + ?Sized)) {
         let value = value.to_string();
         self.form += "&";
@@ -85,7 +77,7 @@ impl Query {
 }
 
 impl Region {
-    /// Sends a call, and reads what comes back.
+    /// Sends a call and parses its response.
     pub(super) async fn query<T: DeserializeOwned>(&self, query: Query) -> Result<T, AwsError> {
         let request = Request {
             service: query.service,
@@ -98,31 +90,43 @@ impl Region {
             )],
             body: query.form.into(),
             sign_body: true,
-            again: query.again,
+            retry: query.retry,
         };
         let answer = self.send(&request).await?;
         quick_xml::de::from_reader(&*answer.body)
             .map_err(|error| self.not_understood(&request, &error))
     }
-}
 
-impl Region {
-    /// Sends a call that is answered page by page. `take` tells what is in a page, and what the next one is asked for with.
+    /// Sends a call for each page of its response. `take` returns the items of a page and the token of the next page.
     pub(super) async fn pages<P: DeserializeOwned, T>(
         &self,
         query: Query,
         take: impl Fn(P) -> (Vec<T>, Option<String>),
     ) -> Result<Vec<T>, AwsError> {
-        let mut all = Vec::new();
-        let mut from: Option<String> = None;
-        loop {
-            let page = query.clone().with_some("NextToken", from.as_ref());
-            let (found, next) = take(self.query(page).await?);
-            all.extend(found);
-            match next.filter(|token| !token.is_empty()) {
-                Some(token) => from = Some(token),
-                None => return Ok(all),
-            }
+        let (query, take) = (&query, &take);
+        all_pages(|token| async move {
+            let page = query.clone().with_some("NextToken", token);
+            Ok(take(self.query(page).await?))
+        })
+        .await
+    }
+}
+
+/// Collects the items of all pages. `page` gets the token of a page, and returns its items and the token of the next page.
+pub(super) async fn all_pages<T, F>(
+    mut page: impl FnMut(Option<String>) -> F,
+) -> Result<Vec<T>, AwsError>
+where
+    F: Future<Output = Result<(Vec<T>, Option<String>), AwsError>>,
+{
+    let mut all = Vec::new();
+    let mut token = None;
+    loop {
+        let (items, next) = page(token).await?;
+        all.extend(items);
+        token = next.filter(|token| !token.is_empty());
+        if token.is_none() {
+            return Ok(all);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One signed request, sent until it is answered.
+//! Signed request, sent until AWS answers it.
 
 #[cfg(test)]
 mod verified;
@@ -12,35 +12,35 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4::SigningParams;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
+use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 use tokio_util::bytes::Bytes;
 
 use super::endpoint::Service;
-use super::retry::{Again, BUDGET, pause};
+use super::retry::{Backoff, RETRY_TIMEOUT, Retry};
 use super::{AwsError, Region};
 
-/// No answer of those that karat asks for takes longer.
-const ANSWER: Duration = Duration::from_mins(1);
-/// Long enough for a lost SYN or two.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Timeout of an attempt: none of the calls that karat makes takes longer.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// Timeout of a connection, which allows for the loss of a SYN or two.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A call.
+/// Call of a service.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) service: Service,
-    /// AWS's name of it.
     pub(super) action: &'static str,
     pub(super) method: Method,
-    /// What comes after the host, encoded.
+    /// Path and query, encoded.
     pub(super) path: String,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
-    /// The signature covers the body. Blocks of a disk carry a digest of their own instead.
+    /// Include the body in the signature. Blocks of a disk carry a digest of their own instead.
     pub(super) sign_body: bool,
-    pub(super) again: Again,
+    pub(super) retry: Retry,
 }
 
-/// What came back, when it was a success.
+/// Headers and body of a successful response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
@@ -48,41 +48,40 @@ pub(super) struct Answer {
 }
 
 pub(super) fn client() -> Result<Client, AwsError> {
-    // Fails when one is installed already, which is as good.
+    // Fails if a provider is installed already, which serves as well.
     drop(rustls::crypto::ring::default_provider().install_default());
     let builder = || {
         Client::builder()
             .user_agent(concat!("karat/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
     };
     builder()
         .build()
-        // A minimal system has no certificates at all; plain http works there all the same.
+        // A minimal system has no certificates, and plain http works there without them.
         .or_else(|_| builder().tls_certs_only([]).build())
         .map_err(AwsError::Client)
 }
 
 impl Region {
-    /// Sends a call until it is answered, refused for good, or its time is up; the last failure is told.
+    /// Sends a call until it is answered, refused for good or out of time; returns the last failure.
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, AwsError> {
         let begun = Instant::now();
-        let mut failures = 0;
+        let mut backoff = Backoff::of_call();
         loop {
             let error = match self.try_once(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let again = match request.again {
-                Again::Passing => error.is_passing(),
-                Again::Refused => error.is_throttled(),
+            let may_retry = match request.retry {
+                Retry::Transient => error.is_transient(),
+                Retry::NotCarriedOut => error.was_not_carried_out(),
             };
-            let pause = pause(failures);
-            if !again || begun.elapsed() + pause > BUDGET {
+            let pause = backoff.next_jittered();
+            if !may_retry || begun.elapsed() + pause > RETRY_TIMEOUT {
                 return Err(error);
             }
-            failures += 1;
             sleep(pause).await;
         }
     }
@@ -97,25 +96,25 @@ impl Region {
             builder = builder.header(name, value);
         }
         self.shared.calls.fetch_add(1, Ordering::Relaxed);
-        let failed = |problem| AwsError::Line {
+        let failed = |problem| AwsError::Transport {
             action: request.name(),
             region: self.name.clone(),
             problem,
         };
-        let response = builder.body(request.body.clone()).send();
-        let response = response.await.map_err(failed)?;
+        let sent = builder.body(request.body.clone()).send().await;
+        let response = sent.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(failed)?;
         if status.is_success() {
             return Ok(Answer { headers, body });
         }
-        let (code, message) = complaint(&headers, &body);
+        let (code, message) = error_in(&headers, &body);
         Err(AwsError::Refused {
             action: request.name(),
             region: self.name.clone(),
             status: status.as_u16(),
             code: code.unwrap_or_else(|| format!("HTTP {}", status.as_u16())),
-            message: message.unwrap_or_else(|| "it gives no reason".to_owned()),
+            message: message.unwrap_or_else(|| "no reason given".to_owned()),
         })
     }
 
@@ -124,16 +123,16 @@ impl Region {
         request: &Request,
         url: &str,
     ) -> Result<Vec<(&'static str, String)>, AwsError> {
-        let failed = |source| AwsError::Sign {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| AwsError::Sign {
             action: request.name(),
             source,
         };
         let identity = self.shared.keys.get().await?.into();
-        // Over plain http the signature covers everything, as in the SDKs: nothing else guards it.
+        // Over plain http the signature covers the body, as in the SDKs: nothing else protects it there.
         let sign_body = request.sign_body || !url.starts_with("https:");
         let mut settings = SigningSettings::default();
         if !sign_body {
-            // Whoever looks at the signature has to know that the body is not under it.
+            // The server has to know that the signature does not cover the body.
             settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         }
         let parameters = SigningParams::builder()
@@ -143,26 +142,37 @@ impl Region {
             .time(SystemTime::now())
             .settings(settings)
             .build()
-            .map_err(|error| failed(Box::new(error)))?
+            .map_err(|error| failed(error.into()))?
             .into();
         let body = if sign_body {
             SignableBody::Bytes(&request.body)
         } else {
             SignableBody::UnsignedPayload
         };
-        let headers = request.headers.iter();
-        let headers = headers.map(|(name, value)| (*name, value.as_str()));
+        let headers = request
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
         let signable = SignableRequest::new(request.method.as_str(), url, headers, body)
-            .map_err(|error| failed(Box::new(error)))?;
-        let signed = sign(signable, &parameters).map_err(|error| failed(Box::new(error)))?;
+            .map_err(|error| failed(error.into()))?;
+        let signed = sign(signable, &parameters).map_err(|error| failed(error.into()))?;
         let (headers, _) = signed.into_parts().0.into_parts();
-        let headers = headers.into_iter();
-        Ok(headers
-            .map(|it| (it.name(), it.value().to_owned()))
-            .collect())
+        let owned = headers
+            .into_iter()
+            .map(|header| (header.name(), header.value().to_owned()));
+        Ok(owned.collect())
     }
 
-    /// An answer of another form than the documented one.
+    /// Sends a call and parses its JSON response.
+    pub(super) async fn send_json<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+    ) -> Result<T, AwsError> {
+        let answer = self.send(request).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| self.not_understood(request, &error))
+    }
+
+    /// Error for a response that does not have the documented form.
     pub(super) fn not_understood(&self, request: &Request, problem: &impl ToString) -> AwsError {
         AwsError::Answer {
             action: request.name(),
@@ -173,14 +183,14 @@ impl Region {
 }
 
 impl Request {
-    /// As policies name it: `ec2:RegisterImage`.
+    /// Name of the call in policies, such as `ec2:RegisterImage`.
     pub(super) fn name(&self) -> String {
         format!("{}:{}", self.service.name(), self.action)
     }
 }
 
-/// Code and text of an error, in any of the forms that services have for it.
-fn complaint(headers: &HeaderMap, body: &[u8]) -> (Option<String>, Option<String>) {
+/// Extracts code and text of an error, in any of the forms that services use.
+fn error_in(headers: &HeaderMap, body: &[u8]) -> (Option<String>, Option<String>) {
     let text = String::from_utf8_lossy(body);
     if text.trim_start().starts_with('<') {
         return (element(&text, "Code"), element(&text, "Message"));
@@ -188,9 +198,11 @@ fn complaint(headers: &HeaderMap, body: &[u8]) -> (Option<String>, Option<String
     let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let field = |names: [&str; 2]| names.iter().find_map(|name| json[*name].as_str());
     let header = headers.get("x-amzn-errortype");
-    let code = header.and_then(|it| it.to_str().ok());
-    let code = code.or_else(|| field(["__type", "code"])).map(|code| {
-        // `com.amazon.coral#Name`, `Name:http://...`
+    let code = header
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| field(["__type", "code"]));
+    // `com.amazon.coral#Name`, `Name:http://...`
+    let code = code.map(|code| {
         let code = code.split(':').next().unwrap_or(code);
         code.rsplit('#').next().unwrap_or(code).to_owned()
     });
@@ -198,7 +210,7 @@ fn complaint(headers: &HeaderMap, body: &[u8]) -> (Option<String>, Option<String
     (code, message)
 }
 
-/// The text of the first element of this name. Errors have no attributes, and nothing is nested in these two.
+/// Returns the text of the first element of this name. In errors, these elements have neither attributes nor children.
 fn element(xml: &str, name: &str) -> Option<String> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
@@ -234,7 +246,7 @@ mod tests {
             (&none, "", None, None),
         ] {
             let expected = (code.map(str::to_owned), message.map(str::to_owned));
-            assert_eq!(complaint(headers, body.as_bytes()), expected, "{body}");
+            assert_eq!(error_in(headers, body.as_bytes()), expected, "{body}");
         }
     }
 }

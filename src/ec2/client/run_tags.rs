@@ -1,47 +1,45 @@
-//! Tags by which what karat makes is found again, whatever became of the karat that made it.
+//! Tags that identify the resources of a run, so that a later run finds them even if karat was killed.
 
 use std::time::Duration;
 
 use super::ec2::Tags;
 use crate::time::Timestamp;
 
-/// The run that made it.
+/// Id of the run that created the resource.
 pub const RUN: &str = "karat:run";
-/// When that run is over, dead or alive, in RFC 3339.
+/// Time after which that run no longer exists, in RFC 3339.
 pub const EXPIRES: &str = "karat:expires";
-/// The image's name.
+/// Name of the image.
 pub const IMAGE: &str = "karat:image";
-/// The id of the manifest.
+/// Id of the manifest.
 pub const MANIFEST: &str = "karat:manifest";
-/// When it was ready for others, in RFC 3339. Without it, it is of a run that has not ended, or was killed.
+/// Time of publication, in RFC 3339. A resource without it belongs to a run that has not ended, or was killed.
 pub const PUBLISHED: &str = "karat:published";
 
-/// Since when nothing holds it, in RFC 3339.
+/// Time since which the store no longer needs it, in RFC 3339.
 pub const CONDEMNED: &str = "karat:condemned";
 
-/// No run takes longer.
-const LONGEST: Duration = Duration::from_hours(6);
+/// Longest run: resources that are older are left over.
+const MAX_RUN: Duration = Duration::from_hours(6);
 
-/// One run of karat, for all that it makes at AWS.
+/// Run of karat, as the owner of resources at AWS.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// Sixteen digits that no other run has.
+    /// Unique id of sixteen hexadecimal digits.
     pub id: String,
     expires: Timestamp,
 }
 
 impl Run {
-    /// A run that begins now.
-    #[must_use]
+    /// Begins a run with a new id.
     pub fn begin() -> Self {
         Self {
             id: format!("{:016x}", fastrand::u64(..)),
-            expires: after(LONGEST),
+            expires: after(MAX_RUN),
         }
     }
 
-    /// What everything that it makes is tagged with.
-    #[must_use]
+    /// Returns the tags of all resources that it creates.
     pub fn tags(&self, image: &str) -> Tags {
         Tags::from([
             ("Name".to_owned(), format!("karat {image}")),
@@ -52,15 +50,13 @@ impl Run {
     }
 }
 
-/// Whether the run whose tag [`EXPIRES`] has this value is over; unreadable ones are not known to be.
-#[must_use]
+/// Returns whether a run is over, by the value of its tag [`EXPIRES`]. A missing or unreadable value counts as not over.
 pub fn is_over(expires: Option<&str>) -> bool {
     let time = expires.and_then(|text| text.parse::<Timestamp>().ok());
     time.is_some_and(|time| time < Timestamp::now())
 }
 
-/// The time so long from now.
-#[must_use]
+/// Returns the time `time` from now.
 pub fn after(time: Duration) -> Timestamp {
     let now = u64::try_from(Timestamp::now().seconds()).unwrap_or_default();
     Timestamp::from_seconds(now.saturating_add(time.as_secs()))

@@ -1,36 +1,22 @@
-//! SSM parameters: names under which others find an AMI.
+//! SSM parameters, which name an AMI to those who launch it.
 
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::endpoint::Service;
 use super::request::Request;
-use super::retry::Again;
+use super::retry::Retry;
 use super::{AwsError, Poll, Region};
 
-/// AWS looks at an AMI within seconds.
-const TAKEN: Duration = Duration::from_mins(1);
+/// Longest wait for AWS to check the AMI of a parameter, which takes seconds.
+const ACCEPT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The type of a parameter whose value is checked to be an AMI that the account can use.
-pub const IMAGE: &str = "aws:ec2:image";
-
-/// A parameter.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Parameter {
-    /// What it says.
-    pub value: String,
-    /// From 1; every change makes the next one.
-    #[serde(default)]
-    pub version: u64,
-    /// `text`, or [`IMAGE`].
-    #[serde(default)]
-    pub data_type: String,
-}
+/// Data type of a parameter whose value AWS checks: an AMI that the account can use.
+const IMAGE: &str = "aws:ec2:image";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -39,31 +25,38 @@ struct Found {
 }
 
 #[derive(Debug, Deserialize)]
-struct Nothing {}
+#[serde(rename_all = "PascalCase")]
+struct Parameter {
+    value: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Done {}
+
+/// Calls about parameters of Systems Manager.
+#[derive(Clone, Copy)]
+pub struct Parameters<'r>(&'r Region);
 
 impl Region {
-    /// What a parameter says; `None` when there is none.
-    ///
-    /// # Errors
-    /// The principal may not ask.
-    pub async fn parameter(&self, name: &str) -> Result<Option<Parameter>, AwsError> {
+    pub fn parameters(&self) -> Parameters<'_> {
+        Parameters(self)
+    }
+}
+
+impl Parameters<'_> {
+    /// Returns the value of a parameter; `None` if it does not exist.
+    pub async fn get(self, name: &str) -> Result<Option<String>, AwsError> {
         let body = json!({ "Name": name });
-        match self
-            .json::<Found>("GetParameter", Again::Passing, &body)
-            .await
-        {
-            Ok(found) => Ok(Some(found.parameter)),
+        match self.call::<Found>("GetParameter", &body).await {
+            Ok(found) => Ok(Some(found.parameter.value)),
             Err(error) if error.error_code() == Some("ParameterNotFound") => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Lets a parameter name an AMI. AWS looks at the AMI afterwards: what it takes shows only when it is read again.
-    ///
-    /// # Errors
-    /// The principal may not.
-    pub async fn put_image_parameter(&self, name: &str, image: &str) -> Result<(), AwsError> {
-        // To say the same twice changes nothing but the version's number.
+    /// Sets a parameter to an AMI. AWS checks the AMI after this returns: use [`Self::wait_value`] to see whether it is accepted.
+    pub async fn put_image(self, name: &str, image: &str) -> Result<(), AwsError> {
+        // A repeated call changes only the number of the version.
         let body = json!({
             "Name": name,
             "Value": image,
@@ -71,47 +64,37 @@ impl Region {
             "DataType": IMAGE,
             "Overwrite": true,
         });
-        let done = self.json::<Nothing>("PutParameter", Again::Passing, &body);
-        done.await.map(drop)
+        self.call::<Done>("PutParameter", &body).await.map(drop)
     }
 
-    /// Waits until a parameter says this: AWS looks at an AMI before it takes it.
-    ///
-    /// # Errors
-    /// It does not say so within a minute: AWS did not take the AMI.
-    pub(crate) async fn parameter_says(&self, name: &str, value: &str) -> Result<(), AwsError> {
+    /// Waits until a parameter has this value, which shows that AWS accepted the AMI.
+    pub async fn wait_value(self, name: &str, value: &str) -> Result<(), AwsError> {
         let what = format!("parameter {name}");
-        self.wait_for(&what, TAKEN, async || {
-            let now = self.parameter(name).await?.map(|it| it.value);
-            Ok(match now {
-                Some(now) if now == value => Poll::Ready(()),
-                Some(now) => Poll::Pending(now),
-                None => Poll::Pending("not there".to_owned()),
+        self.0
+            .wait_for(&what, ACCEPT_TIMEOUT, async || {
+                Ok(match self.get(name).await? {
+                    Some(now) if now == value => Poll::Ready(()),
+                    Some(now) => Poll::Pending(now),
+                    None => Poll::Pending("not there".to_owned()),
+                })
             })
-        })
-        .await
+            .await
     }
 
-    /// Removes a parameter.
-    ///
-    /// # Errors
-    /// The principal may not.
-    pub async fn delete_parameter(&self, name: &str) -> Result<(), AwsError> {
+    /// Deletes a parameter. One that does not exist counts as deleted.
+    pub async fn delete(self, name: &str) -> Result<(), AwsError> {
         let body = json!({ "Name": name });
-        let done = self.json::<Nothing>("DeleteParameter", Again::Passing, &body);
-        match done.await {
+        match self.call::<Done>("DeleteParameter", &body).await {
             Err(error) if error.error_code() != Some("ParameterNotFound") => Err(error),
             _ => Ok(()),
         }
     }
 
-    async fn json<T: DeserializeOwned>(
-        &self,
+    async fn call<T: DeserializeOwned>(
+        self,
         action: &'static str,
-        again: Again,
-        body: &impl Serialize,
+        body: &serde_json::Value,
     ) -> Result<T, AwsError> {
-        let body = serde_json::to_vec(body).expect("a value made by `json!` has text keys");
         let request = Request {
             service: Service::Ssm,
             action,
@@ -121,11 +104,10 @@ impl Region {
                 ("content-type", "application/x-amz-json-1.1".to_owned()),
                 ("x-amz-target", format!("AmazonSSM.{action}")),
             ],
-            body: body.into(),
+            body: body.to_string().into(),
             sign_body: true,
-            again,
+            retry: Retry::Transient,
         };
-        let answer = self.send(&request).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| self.not_understood(&request, &error))
+        self.0.send_json(&request).await
     }
 }

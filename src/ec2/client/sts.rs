@@ -1,4 +1,4 @@
-//! STS: who the caller is.
+//! STS: the caller's identity.
 
 use serde::Deserialize;
 
@@ -6,13 +6,13 @@ use super::endpoint::Service;
 use super::query::Query;
 use super::{AwsError, Region};
 
-/// Who calls.
+/// Identity of the caller.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Caller {
-    /// Its account, by its twelve digits.
+    /// Account id of twelve digits.
     pub account: String,
-    /// The user or role.
+    /// ARN of the user or role.
     pub arn: String,
 }
 
@@ -23,10 +23,7 @@ struct Answer {
 }
 
 impl Region {
-    /// Who calls.
-    ///
-    /// # Errors
-    /// The credentials are not valid, or the call failed.
+    /// Returns the identity of the caller.
     pub async fn caller(&self) -> Result<Caller, AwsError> {
         let query = Query::new(Service::Sts, "GetCallerIdentity", "2011-06-15");
         let answer: Answer = self.query(query).await?;

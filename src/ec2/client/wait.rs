@@ -1,53 +1,50 @@
-//! Waiting for what AWS does in its own time.
+//! Waiting for what AWS completes after a call has returned.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::retry::Backoff;
 use super::{AwsError, Region};
 
-/// Between the first two looks.
-const FIRST: Duration = Duration::from_secs(1);
-/// Between any two looks at most: most things take minutes, and calls are counted.
-const LONGEST: Duration = Duration::from_secs(5);
-/// What was just made is known everywhere within this time; AWS names no figure, and says to back off for minutes
-/// ("Eventual consistency in the Amazon EC2 API").
-const KNOWN: Duration = Duration::from_mins(1);
+/// Pause after the first look.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between two looks. Most things take minutes, and AWS limits the rate of calls.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Time within which all of AWS knows a new resource. AWS names no figure, and says to back off for minutes ("Eventual
+/// consistency in the Amazon EC2 API").
+const CONSISTENCY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What a look has shown.
+/// State of what is waited for.
 #[derive(Debug)]
 pub enum Poll<T> {
-    /// It is ready.
     Ready(T),
-    /// It is in this state, from which it goes on.
+    /// Not ready, in this state.
     Pending(String),
-    /// It is in this state, from which it does not; AWS may say why.
+    /// Failed for good, in this state, with the reason if AWS gives one.
     Failed(String, Option<String>),
 }
 
 impl Region {
-    /// Looks until something is ready.
-    ///
-    /// # Errors
-    /// A look failed, it has failed, or it took longer than `within`.
+    /// Polls until `what` is ready, has failed, or `within` is over.
     pub(super) async fn wait_for<T>(
         &self,
         what: &str,
         within: Duration,
-        mut look: impl AsyncFnMut() -> Result<Poll<T>, AwsError>,
+        mut poll: impl AsyncFnMut() -> Result<Poll<T>, AwsError>,
     ) -> Result<T, AwsError> {
         let begun = Instant::now();
-        let mut pause = FIRST;
+        let mut backoff = Backoff::new(FIRST_PAUSE, 1.3, MAX_PAUSE);
         loop {
-            let state = match eventually(&mut look).await? {
+            let state = match eventually(&mut poll).await? {
                 Poll::Ready(value) => return Ok(value),
                 Poll::Pending(state) => state,
-                Poll::Failed(state, because) => {
+                Poll::Failed(state, reason) => {
                     return Err(AwsError::Failed {
                         what: what.to_owned(),
                         region: self.name.clone(),
                         state,
-                        because,
+                        reason,
                     });
                 }
             };
@@ -59,26 +56,21 @@ impl Region {
                     minutes: within.as_secs() / 60,
                 });
             }
-            sleep(pause).await;
-            pause = pause.mul_f64(1.3).min(LONGEST);
+            sleep(backoff.next_pause()).await;
         }
     }
 }
 
-/// Does `attempt` until what it is about is known.
-///
-/// # Errors
-/// It failed otherwise, or is not known after a minute.
+/// Repeats `attempt` while AWS does not know the resource it is about, for up to a minute after its creation.
 pub async fn eventually<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, AwsError>,
 ) -> Result<T, AwsError> {
     let begun = Instant::now();
-    let mut pause = FIRST / 4;
+    let mut backoff = Backoff::new(FIRST_PAUSE / 4, 2.0, MAX_PAUSE);
     loop {
         match attempt().await {
-            Err(error) if error.is_not_found() && begun.elapsed() < KNOWN => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST);
+            Err(error) if error.is_not_found() && begun.elapsed() < CONSISTENCY_TIMEOUT => {
+                sleep(backoff.next_pause()).await;
             }
             done => return done,
         }

@@ -1,17 +1,19 @@
-//! IAM policies: who may do what with which resources. Pure.
+//! IAM policies: documents that allow calls on resources. Pure.
 
-pub(crate) mod machine;
-pub(crate) mod publish;
+mod permissions;
+
+pub use permissions::{PublishOptions, for_build, for_publication};
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
 use super::client::run_tags::{IMAGE, RUN};
 
-/// The language that policies are written in; AWS has named no later one.
+/// Version of the policy language; AWS has published no later one.
 const LANGUAGE: &str = "2012-10-17";
 
-/// How regions of other partitions begin, and what ARNs there begin with: `partitions.json` of botocore.
+/// Prefixes of the regions of other partitions, with the partitions' names in ARNs: `partitions.json` of botocore.
 const PARTITIONS: [(&str, &str); 6] = [
     ("cn-", "aws-cn"),
     ("us-gov-", "aws-us-gov"),
@@ -21,7 +23,7 @@ const PARTITIONS: [(&str, &str); 6] = [
     ("eusc-", "aws-eusc"),
 ];
 
-/// A policy.
+/// Policy document.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Policy {
@@ -31,8 +33,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy that allows this, and nothing else.
-    #[must_use]
+    /// Makes a policy that allows these statements and nothing else.
     pub fn new(statements: Vec<Statement>) -> Self {
         let mut policy = Self {
             version: LANGUAGE,
@@ -44,12 +45,12 @@ impl Policy {
         policy
     }
 
-    /// IAM wants every statement to have a name of its own.
+    /// Adds a statement, unless it is there, and renames it if its id is taken: IAM requires unique ids.
     fn add(&mut self, mut statement: Statement) {
         if self.statements.contains(&statement) {
             return;
         }
-        let is_taken = |sid: &str| self.statements.iter().any(|it| it.sid == sid);
+        let is_taken = |sid: &str| self.statements.iter().any(|other| other.sid == sid);
         let name = statement.sid.clone();
         let mut number = 1;
         while is_taken(&statement.sid) {
@@ -60,7 +61,7 @@ impl Policy {
     }
 }
 
-/// What may be done with some resources, and when.
+/// Statement that allows calls on resources under conditions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Statement {
@@ -74,7 +75,7 @@ pub struct Statement {
     conditions: BTreeMap<&'static str, BTreeMap<String, Values>>,
 }
 
-/// What a condition compares with. One value is written without a list, which `Bool` and `Null` want.
+/// Values that a condition compares with. A single value is written without a list, which `Bool` and `Null` require.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Values(Vec<String>);
 
@@ -88,8 +89,7 @@ impl Serialize for Values {
 }
 
 impl Statement {
-    /// Allows these calls with these resources.
-    #[must_use]
+    /// Makes a statement that allows these calls on these resources.
     pub fn allow(sid: &str, actions: &[&'static str], resources: Vec<String>) -> Self {
         Self {
             sid: sid.to_owned(),
@@ -100,14 +100,30 @@ impl Statement {
         }
     }
 
-    /// The calls.
-    #[must_use]
-    pub fn actions(&self) -> &[&'static str] {
+    /// Adds calls that are not allowed yet.
+    fn add_actions(&mut self, actions: impl Iterator<Item = &'static str>) {
+        for action in actions {
+            if !self.actions.contains(&action) {
+                self.actions.push(action);
+            }
+        }
+    }
+
+    /// Adds resources that are not covered yet.
+    fn add_resources(&mut self, resources: impl Iterator<Item = String>) {
+        for resource in resources {
+            if !self.resources.contains(&resource) {
+                self.resources.push(resource);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    fn actions(&self) -> &[&'static str] {
         &self.actions
     }
 
-    /// Only while `operator` is true of what the request has under `key`, and these values.
-    #[must_use]
+    /// Adds the condition that `operator` holds for the value of `key` in the request and these values.
     pub fn when<T: Into<String>>(
         mut self,
         operator: &'static str,
@@ -120,21 +136,18 @@ impl Statement {
         self
     }
 
-    /// Only for what is made with karat's tags for this image.
-    #[must_use]
+    /// Restricts it to the creation of resources with karat's tags for this image.
     pub fn making(self, image: &str) -> Self {
         self.when("StringEquals", format!("aws:RequestTag/{IMAGE}"), [image])
             .when("Null", format!("aws:RequestTag/{RUN}"), ["false"])
     }
 
-    /// Only for what karat has made for this image.
-    #[must_use]
+    /// Restricts it to resources that karat has created for this image.
     pub fn made_for(self, image: &str) -> Self {
         self.when("StringEquals", format!("aws:ResourceTag/{IMAGE}"), [image])
     }
 
-    /// Only in these regions; anywhere when none are named. For calls that AWS lets nobody limit to some resources.
-    #[must_use]
+    /// Restricts it to these regions, unless none are named. For calls that cannot be restricted to resources.
     pub fn within(self, regions: &[String]) -> Self {
         if regions.is_empty() {
             return self;
@@ -143,15 +156,13 @@ impl Statement {
     }
 }
 
-/// Every resource, for calls that AWS lets nobody limit to some.
-#[must_use]
+/// Returns the resource that stands for all, for calls that cannot be restricted to resources.
 pub fn any() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-/// The ARNs of a kind of resource in each of these regions; in any, when none are named. EC2's images and snapshots have no
-/// account in theirs, and that of others is not known: `account` is `""` or `"*"`.
-#[must_use]
+/// Returns the ARNs of a kind of resource in each of these regions; in any region if none are named. The ARNs of images and
+/// snapshots have no account, and the account of other resources is not known: `account` is `""` or `"*"`.
 pub fn arns(service: &str, regions: &[String], account: &str, resource: &str) -> Vec<String> {
     let arn = |region: &str| {
         let partition = partition(region);
@@ -164,7 +175,9 @@ pub fn arns(service: &str, regions: &[String], account: &str, resource: &str) ->
 }
 
 fn partition(region: &str) -> &'static str {
-    let other = PARTITIONS.iter().find(|(of, _)| region.starts_with(of));
+    let other = PARTITIONS
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix));
     other.map_or("aws", |(_, partition)| partition)
 }
 
@@ -217,7 +230,11 @@ mod tests {
         let one = Statement::allow("Use", &["a:B"], any());
         let other = Statement::allow("Use", &["a:C"], any());
         let policy = Policy::new(vec![one.clone(), one.clone(), other, one]);
-        let names: Vec<_> = policy.statements.iter().map(|it| &*it.sid).collect();
+        let names: Vec<_> = policy
+            .statements
+            .iter()
+            .map(|statement| &*statement.sid)
+            .collect();
         assert_eq!(names, ["Use", "Use2"]);
     }
 }

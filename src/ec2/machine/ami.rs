@@ -1,4 +1,4 @@
-//! Which AMI a build starts from: the one that the template or the lock names, or the newest that will do.
+//! AMI that a build starts from: the one that the template or the lock file names, or the newest that matches.
 
 use std::path::Path;
 
@@ -14,29 +14,25 @@ use crate::ui::Ui;
 
 const GIB: u64 = 1 << 30;
 
-/// An AMI to start from.
+/// AMI to start a build from.
 #[derive(Clone, Debug)]
 pub struct Ami {
-    /// Where it is, and what names it for all time.
+    /// Region, id and snapshot, which identify it for good.
     pub pinned: lock::Ami,
-    /// Its own name.
     pub name: String,
-    /// Of its root volume, in bytes.
+    /// Size of its root volume, in bytes.
     pub size: u64,
-    /// The device that its system is on.
+    /// Device that holds its system.
     pub root_device: String,
-    /// AWS's name of it.
+    /// AWS's name of its boot mode.
     pub boot_mode: Option<String>,
-    /// The image of a store that it was made of, as karat has tagged it.
+    /// Id of the karat image that it was made from, by its tag.
     pub manifest: Option<ManifestId>,
 }
 
 impl Ami {
-    /// What a launch needs to know of an image.
-    ///
-    /// # Errors
-    /// It is not ready, or its root is not an EBS volume.
-    pub fn of(image: Image, region: &Region) -> Result<Self, Ec2Error> {
+    /// Extracts what a launch needs. Refuses an AMI that is not available or whose root is not an EBS volume.
+    pub fn from_image(image: Image, region: &Region) -> Result<Self, Ec2Error> {
         let unfit = |problem: &str| Ec2Error::Unfit {
             ami: image.id.clone(),
             problem: problem.to_owned(),
@@ -44,15 +40,16 @@ impl Ami {
         if image.state != "available" {
             return Err(unfit(&format!("it is {}", image.state)));
         }
-        let snapshot = image.root_snapshot();
-        let snapshot = snapshot.ok_or_else(|| unfit("its root is not an EBS volume"))?;
+        let Some(snapshot) = image.root_snapshot() else {
+            return Err(unfit("its root is not an EBS volume"));
+        };
         Ok(Self {
             pinned: lock::Ami {
                 region: region.name().to_owned(),
                 id: image.id.clone(),
                 snapshot: snapshot.to_owned(),
             },
-            manifest: image.tag(MANIFEST).and_then(|id| id.parse().ok()),
+            manifest: image.tags.get(MANIFEST).and_then(|id| id.parse().ok()),
             size: image.root_size().unwrap_or_default() * GIB,
             name: image.name,
             root_device: image.root_device_name,
@@ -60,8 +57,7 @@ impl Ami {
         })
     }
 
-    /// What a lock says of it.
-    #[must_use]
+    /// Returns its entry in a lock file.
     pub fn locked(&self) -> lock::Base {
         let base = self.recorded();
         lock::Base {
@@ -71,8 +67,7 @@ impl Ami {
         }
     }
 
-    /// What a manifest says of it.
-    #[must_use]
+    /// Returns its entry in a manifest.
     pub fn recorded(&self) -> manifest::Base {
         let lock::Ami {
             region,
@@ -82,19 +77,17 @@ impl Ami {
         manifest_inputs::base_of_ami(region, id, snapshot, self.size)
     }
 
-    /// How its instances boot.
-    #[must_use]
+    /// Returns the firmware that its instances boot with.
     pub fn firmware(&self, arch: Arch) -> Firmware {
         match (arch, self.boot_mode.as_deref()) {
             (Arch::X86_64, None | Some("legacy-bios")) => Firmware::Bios,
-            // Instances of today's types boot by UEFI where that is preferred.
+            // Current instance types boot with UEFI where that is preferred.
             _ => Firmware::Uefi,
         }
     }
 }
 
-/// AWS's name of an architecture.
-#[must_use]
+/// Returns AWS's name of an architecture.
 pub fn architecture(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "x86_64",
@@ -102,11 +95,9 @@ pub fn architecture(arch: Arch) -> &'static str {
     }
 }
 
-/// Finds the AMI. `pinned` is the one of the lock; with `locked` no other will do.
-///
-/// # Errors
-/// None will do, or the principal may not ask.
-pub async fn find(
+/// Finds the AMI to build on: the locked one while it matches the template, or else the newest that does. With `locked`, the
+/// path of the lock file, only the locked one is accepted.
+pub async fn find_ami(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
@@ -115,7 +106,7 @@ pub async fn find(
     ui: &Ui,
 ) -> Result<Ami, Ec2Error> {
     if let Some(of_lock) = of_lock {
-        if let Some(ami) = pinned(wanted, arch, region, of_lock).await? {
+        if let Some(ami) = pinned_ami(wanted, arch, region, of_lock).await? {
             return Ok(ami);
         }
         let ami = format!("{} in {}", of_lock.id, of_lock.region);
@@ -123,56 +114,50 @@ pub async fn find(
             let path = path.to_owned();
             return Err(Ec2Error::NotLocked { path, ami });
         }
-        let text = "the lock names, is gone or not what [base.ami] asks for: another one is taken";
-        ui.note(&format!("{ami}, which {text}"));
+        ui.note(&format!(
+            "the locked AMI {ami} is gone or does not match [base.ami]: using another one"
+        ));
     }
-    let ami = newest(wanted, arch, region).await?;
+    let ami = newest_ami(wanted, arch, region).await?;
     ui.note(&format!("base: {} ({})", ami.pinned.id, ami.name));
     Ok(ami)
 }
 
-/// The AMI of a lock, while it is there and what the template asks for.
-///
-/// # Errors
-/// It is for other machines, or the principal may not ask.
-pub async fn pinned(
+/// Returns the locked AMI if it still exists and matches the template.
+pub async fn pinned_ami(
     wanted: &plan::Ami,
     arch: Arch,
     region: &Region,
     of_lock: &lock::Ami,
 ) -> Result<Option<Ami>, Ec2Error> {
-    let Some(image) = still_there(wanted, region, of_lock).await? else {
-        return Ok(None);
-    };
-    Ami::of(check(image, arch)?, region).map(Some)
+    match find_pinned(wanted, region, of_lock).await? {
+        Some(image) => Ami::from_image(check_architecture(image, arch)?, region).map(Some),
+        None => Ok(None),
+    }
 }
 
-/// The AMI that the template names, or the newest that it asks for, whatever a lock says.
-///
-/// # Errors
-/// None will do, or the principal may not ask.
-pub async fn newest(wanted: &plan::Ami, arch: Arch, region: &Region) -> Result<Ami, Ec2Error> {
+/// Returns the AMI that the template names, or the newest that matches it, regardless of a lock file.
+pub async fn newest_ami(wanted: &plan::Ami, arch: Arch, region: &Region) -> Result<Ami, Ec2Error> {
     let image = match wanted {
-        plan::Ami::Id(id) => region.image(id).await?,
+        plan::Ami::Id(id) => region.images().get(id).await?,
         plan::Ami::Newest { owners, filters } => {
-            let filters = searched(filters, arch);
+            let filters = search_filters(filters, arch);
             let found = newest_of(owners, &filters, region).await?;
             found.ok_or_else(|| Ec2Error::NoAmi {
                 region: region.name().to_owned(),
-                asked: asked(owners, &filters),
+                asked: describe_search(owners, &filters),
             })?
         }
     };
-    Ami::of(check(image, arch)?, region)
+    Ami::from_image(check_architecture(image, arch)?, region)
 }
 
-fn asked(owners: &[String], filters: &[Filter]) -> String {
+fn describe_search(owners: &[String], filters: &[Filter]) -> String {
     let filters: Vec<_> = filters.iter().map(ToString::to_string).collect();
     format!("owner {}, {}", owners.join(" or "), filters.join(", "))
 }
 
-/// The AMI of a lock, while it is still what the template asks for.
-async fn still_there(
+async fn find_pinned(
     wanted: &plan::Ami,
     region: &Region,
     pinned: &lock::Ami,
@@ -182,7 +167,7 @@ async fn still_there(
     }
     let found = match wanted {
         plan::Ami::Id(id) if *id != pinned.id => return Ok(None),
-        plan::Ami::Id(id) => match region.image(id).await {
+        plan::Ami::Id(id) => match region.images().get(id).await {
             Err(error) if error.is_not_found() => None,
             image => Some(image?),
         },
@@ -193,27 +178,37 @@ async fn still_there(
                 .collect();
             narrowed.push(Filter::new("image-id", [&pinned.id]));
             let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-            region.images(&owners, &narrowed).await?.into_iter().next()
+            region
+                .images()
+                .list(&owners, &narrowed)
+                .await?
+                .into_iter()
+                .next()
         }
     };
-    Ok(found.filter(|it| {
-        it.state == "available" && it.root_snapshot() == Some(pinned.snapshot.as_str())
+    Ok(found.filter(|image| {
+        image.state == "available" && image.root_snapshot() == Some(pinned.snapshot.as_str())
     }))
 }
 
-/// What is searched by: what the template says, and that it can be launched here.
-fn searched(filters: &std::collections::BTreeMap<String, Vec<String>>, arch: Arch) -> Vec<Filter> {
+/// Adds to the filters of the template that the AMI can be launched here.
+fn search_filters(
+    filters: &std::collections::BTreeMap<String, Vec<String>>,
+    arch: Arch,
+) -> Vec<Filter> {
     let own = [
         ("state", "available"),
         ("architecture", architecture(arch)),
         ("root-device-type", "ebs"),
     ];
-    let own = own.iter().filter(|(name, _)| !filters.contains_key(*name));
-    let own = own.map(|(name, value)| Filter::new(*name, [*value]));
-    let asked = filters
+    let own = own
+        .iter()
+        .filter(|(name, _)| !filters.contains_key(*name))
+        .map(|(name, value)| Filter::new(*name, [*value]));
+    let of_template = filters
         .iter()
         .map(|(name, values)| Filter::new(name, values));
-    asked.chain(own).collect()
+    of_template.chain(own).collect()
 }
 
 async fn newest_of(
@@ -222,13 +217,13 @@ async fn newest_of(
     region: &Region,
 ) -> Result<Option<Image>, Ec2Error> {
     let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-    let found = region.images(&owners, filters).await?.into_iter();
-    // All dates have the same form. Two of one second are told apart by id, so that two builds choose the same.
-    let age = |it: &Image| (it.creation_date.clone(), it.id.clone());
+    let found = region.images().list(&owners, filters).await?.into_iter();
+    // All dates have the same form. The id decides between two of the same second, so that two builds choose the same AMI.
+    let age = |image: &Image| (image.creation_date.clone(), image.id.clone());
     Ok(found.max_by_key(age))
 }
 
-fn check(image: Image, arch: Arch) -> Result<Image, Ec2Error> {
+fn check_architecture(image: Image, arch: Arch) -> Result<Image, Ec2Error> {
     if image.architecture == architecture(arch) {
         return Ok(image);
     }

@@ -1,6 +1,6 @@
-# What is taken out of a disk that is written anew on the host, and has to go in the instance here, before all else of the clean-up.
+# Removes data that normalization on the host removes from other images. Runs in the instance, before the rest of the clean-up.
 
-# The host's key and the login are in what cloud-init was told: overwritten, so that freed blocks do not have them.
+# The host key and the login key are in cloud-init's user data: overwrite them, so that freed blocks do not contain them.
 for file in /etc/ssh/ssh_host_*_key /var/lib/cloud/instances/*/user-data.txt* /var/lib/cloud/instances/*/cloud-config.txt \
     /var/lib/cloud/instances/*/obj.pkl /var/lib/cloud/instances/*/vendor-data*.txt*; do
     if [ -f "$file" ] && [ ! -L "$file" ]; then
@@ -14,11 +14,11 @@ rm -f /var/lib/dhcp3/*.leases /var/lib/dhclient/*.lease /var/lib/dhcpcd/*.lease*
     /var/lib/NetworkManager/secret_key /var/lib/NetworkManager/timestamps /var/lib/NetworkManager/seen-bssids
 rm -f /var/lib/logrotate/status /var/lib/logrotate.status
 rm -f /etc/ssh/ssh_host_key /etc/ssh/ssh_host_key.pub
-# The agent of Systems Manager: its registration is this instance's own.
+# Registration of the agent of Systems Manager, which belongs to this instance.
 rm -rf /var/lib/amazon/ssm/Vault /var/lib/amazon/ssm/runtimeconfig /var/lib/amazon/ssm/ipc /var/lib/amazon/ssm/i-*
 rm -f /var/lib/amazon/ssm/registration /run/amazon/*.json
 rm -rf /var/log/amazon/ssm/*
-# State before the last change, caches that are never twice the same, and what the build's machine did last.
+# Backups of state files, caches that are never the same twice, and traces of the build's machine.
 rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/.pwd.lock
 rm -rf /var/backups/* /var/lib/ucf/*.[0-9] /var/cache/ldconfig/aux-cache /var/cache/fontconfig/* /var/cache/man/* \
     /var/lib/mlocate/*.db /var/lib/plocate/*.db /root/.cache /home/*/.cache

@@ -1,5 +1,5 @@
-# Brings the disk of an instance that cannot be stopped to rest, as the last thing of the clean-up: the kernel writes everything and
-# makes all file systems read-only, as it does before a crash dump.
+# Brings the disk of an instance that cannot be stopped to rest, at the end of the clean-up: the kernel flushes all data and remounts
+# all file systems read-only, as it does before a crash dump.
 sync
 echo s >/proc/sysrq-trigger
 echo u >/proc/sysrq-trigger

@@ -1,25 +1,24 @@
-//! A place and an AMI → an instance.
+//! Launch of an instance from an AMI, where AWS has capacity.
 
 use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::setup::Place;
-use super::{Ami, Ec2Error, Ec2Machine, Rental};
+use super::setup::{InstanceNetwork, SSH_PORT};
+use super::{Ami, Ec2Error, Ec2Machine, InstanceHandle, ResourceGuard};
 use crate::ec2::client::ec2::{Instance, NewInstance, NewVolume};
 use crate::ec2::client::{AwsError, eventually, token};
-use crate::machine::guest::{Keys, UserData};
+use crate::machine::guest::{Guest, Keys};
 use crate::machine::host;
-use crate::plan::{self, HostKey, Interface};
+use crate::plan::{self, Interface};
 use crate::ssh::Target;
 use crate::ui::Ui;
 
 const GIB: u64 = 1 << 30;
-const SSH: u16 = 22;
-/// In instances the datasource needs the network, so everything is done in the stage after it.
+/// Stages of cloud-init after the one that handles the user data: the datasource of instances needs the network.
 const LATER_STAGES: &str = "cloud-config.service cloud-final.service";
-/// What AWS says when another type or zone may have what this one has not.
-const NO_ROOM: [&str; 8] = [
+/// Error codes after which another instance type or zone may have capacity.
+const NO_CAPACITY: [&str; 8] = [
     "InsufficientInstanceCapacity",
     "InsufficientHostCapacity",
     "InsufficientCapacity",
@@ -32,10 +31,7 @@ const NO_ROOM: [&str; 8] = [
 
 /// Launches an instance.
 ///
-/// Returns as soon as it exists, so that a cancel always has something to destroy; then comes [`Ec2Machine::wait_ready`].
-///
-/// # Errors
-/// AWS has no room in any of the places, or the principal may not.
+/// Returns as soon as it exists, so that a cancel always has something to destroy. [`Ec2Machine::wait_ready`] comes next.
 #[expect(
     clippy::too_many_arguments,
     reason = "what a launch needs comes from as many places"
@@ -44,35 +40,28 @@ pub async fn launch(
     plan: &plan::Plan,
     ec2: &plan::Ec2,
     ami: &Ami,
-    place: &Place,
-    rental: &Rental,
+    network: &InstanceNetwork,
+    resources: &ResourceGuard,
     run: &Path,
     ui: &Ui,
     cancel: &CancellationToken,
 ) -> Result<Ec2Machine, Ec2Error> {
     let keys = Keys::prepare(&plan.ssh, run)?;
-    let authorized: Vec<String> = keys.authorized.iter().cloned().collect();
-    let user_data = UserData {
-        user: &plan.ssh.user,
-        authorized: &authorized,
-        host_key_private: keys.host.private_openssh(),
-        host_key_public: keys.host.public_line(),
-        later_stages: LATER_STAGES,
-    };
+    let user_data = keys.user_data(&plan.ssh.user, LATER_STAGES).text();
     let interface = plan.ssh.interface.unwrap_or(Interface::PublicIp);
     let new = NewInstance {
         image: &ami.pinned.id,
         kind: "",
         subnet: "",
-        groups: &place.groups,
+        groups: &network.groups,
         public_address: match interface {
             Interface::PublicIp => Some(true),
             Interface::PrivateIp => Some(false),
-            // The agent has to get out by some way, which the subnet knows.
+            // The agent needs some way out, which the subnet decides on.
             Interface::Ssm => None,
         },
         profile: ec2.instance_profile.as_deref(),
-        user_data: &user_data.text(),
+        user_data: &user_data,
         root_device: &ami.root_device,
         volume: NewVolume {
             size: ec2.volume_size.map(|size| size / GIB),
@@ -81,47 +70,38 @@ pub async fn launch(
             kms_key: ec2.kms_key.as_deref(),
         },
         spot: ec2.spot,
-        tags: rental.tags(),
+        tags: resources.tags(),
         token: "",
     };
-    let instance = somewhere(&new, ec2, place, rental, ui, cancel).await?;
+    let instance = try_places(&new, ec2, network, resources, ui, cancel).await?;
     ui.detail(&format!("launched {}", instance.id));
+    let proxy = (interface == Interface::Ssm).then(|| session(&instance.id, ec2, resources));
+    let jump = plan.ssh.jump.as_ref();
     let target = Target {
-        // Known later.
+        // Replaced once the address is known.
         address: instance.id.clone(),
-        port: SSH,
+        port: SSH_PORT,
         user: plan.ssh.user.clone(),
+        host_key: keys.host_key(),
         auth: keys.auth,
-        host_key: HostKey::Key(keys.host.public_line().to_owned()),
-        jump: plan
-            .ssh
-            .jump
-            .as_ref()
-            .map(|jump| Box::new(host::through(jump))),
-        proxy: (interface == Interface::Ssm).then(|| session(&instance.id, ec2, rental)),
+        jump: jump.map(|jump| Box::new(host::through(jump))),
+        proxy,
     };
-    let region = rental.region.clone();
-    let id = instance.id;
-    Ok(Ec2Machine::new(
-        region,
-        id,
-        interface,
-        target,
-        keys.authorized,
-    ))
+    let handle = InstanceHandle::new(resources.region.clone(), instance.id, interface);
+    Ok(Guest::new(handle, target, keys.authorized))
 }
 
-/// Tries every type in every subnet, until AWS has room.
-async fn somewhere(
+/// Tries every instance type in every subnet until AWS has capacity.
+async fn try_places(
     new: &NewInstance<'_>,
     ec2: &plan::Ec2,
-    place: &Place,
-    rental: &Rental,
+    network: &InstanceNetwork,
+    resources: &ResourceGuard,
     ui: &Ui,
     cancel: &CancellationToken,
 ) -> Result<Instance, Ec2Error> {
     let types = ec2.instance_types.iter();
-    let tries = types.flat_map(|kind| place.subnets.iter().map(move |subnet| (kind, subnet)));
+    let tries = types.flat_map(|kind| network.subnets.iter().map(move |subnet| (kind, subnet)));
     let mut last = None;
     for (kind, subnet) in tries {
         let token = token();
@@ -132,35 +112,34 @@ async fn somewhere(
             ..new.clone()
         };
         let launch = async {
-            // The security group is only just made.
-            let instance = eventually(async || rental.region.run_instance(&new).await).await?;
-            rental.know(&instance.id);
+            // AWS may not know the new security group yet.
+            let launch = async || resources.region.instances().launch(&new).await;
+            let instance = eventually(launch).await?;
+            resources.remember(&instance.id);
             Ok(instance)
         };
-        match rental.make(cancel, launch).await {
+        match resources.create(cancel, launch).await {
             Err(Ec2Error::Aws(error))
                 if error
                     .error_code()
-                    .is_some_and(|code| NO_ROOM.contains(&code)) =>
+                    .is_some_and(|code| NO_CAPACITY.contains(&code)) =>
             {
-                ui.note(&format!("no room for {kind} in {}: {error}", subnet.id));
+                ui.note(&format!("no capacity for {kind} in {}: {error}", subnet.id));
                 last = Some(error);
             }
             done => return done,
         }
     }
-    let source = last
-        .expect("a plan has a type, and a place a subnet")
-        .into();
+    let source = last.expect("a plan has a type, and a place a subnet");
     Err(Ec2Error::NoRoom {
-        region: rental.region.name().to_owned(),
+        region: resources.region.name().to_owned(),
         tried: ec2.instance_types.join(", "),
-        source,
+        source: source.into(),
     })
 }
 
-/// As the documentation of Systems Manager has it for `ProxyCommand`.
-fn session(instance: &str, ec2: &plan::Ec2, rental: &Rental) -> Vec<String> {
+/// Returns the command that carries SSH through Systems Manager, as its documentation gives it for `ProxyCommand`.
+fn session(instance: &str, ec2: &plan::Ec2, resources: &ResourceGuard) -> Vec<String> {
     let mut command: Vec<String> = [
         "aws",
         "ssm",
@@ -172,7 +151,7 @@ fn session(instance: &str, ec2: &plan::Ec2, rental: &Rental) -> Vec<String> {
         "--parameters",
         "portNumber=22",
         "--region",
-        rental.region.name(),
+        resources.region.name(),
     ]
     .map(str::to_owned)
     .to_vec();
@@ -182,14 +161,11 @@ fn session(instance: &str, ec2: &plan::Ec2, rental: &Rental) -> Vec<String> {
     command
 }
 
-/// The volume that an instance's system is on, which AWS names within seconds.
-///
-/// # Errors
-/// The call failed, or there is none after a minute.
+/// Returns the volume that holds the system of an instance, which AWS names within seconds of its launch.
 pub(super) async fn root_volume(machine: &Ec2Machine) -> Result<String, Ec2Error> {
     let region = machine.region();
     let look = async || {
-        let instance = region.instance(machine.id()).await?;
+        let instance = region.instances().get(machine.id()).await?;
         let volume = instance.root_volume().map(str::to_owned);
         volume.ok_or_else(|| AwsError::Gone {
             what: format!("root volume of {}", machine.id()),

@@ -1,4 +1,4 @@
-//! What a killed run has left at AWS, and how it is found.
+//! Resources that a killed run has left at AWS.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,14 +6,14 @@ use std::io;
 use std::path::Path;
 
 use super::Ec2Error;
-use super::resources::{RECORD, Record};
+use super::resources::{RECORD_FILE, RunRecord};
 use super::teardown::remove;
 use crate::ec2::client::ec2::Filter;
 use crate::ec2::client::run_tags::{EXPIRES, RUN, is_over};
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
 use crate::ui::Ui;
 
-/// A run whose karat is gone.
+/// Run whose karat was killed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Leftover {
     profile: Option<String>,
@@ -21,18 +21,15 @@ pub struct Leftover {
     run: String,
 }
 
-/// The run of a run directory whose karat is gone; `None` when it has made nothing at AWS.
-///
-/// # Errors
-/// The record cannot be read.
-pub fn leftover(run: &Path) -> io::Result<Option<Leftover>> {
-    let text = match fs::read(run.join(RECORD)) {
+/// Reads the run that a run directory belongs to; `None` if it has created nothing at AWS.
+pub fn read_leftover(run: &Path) -> io::Result<Option<Leftover>> {
+    let text = match fs::read(run.join(RECORD_FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    // One that was cut short by the crash was written before anything was made.
-    let record = serde_json::from_slice::<Record>(&text).ok();
+    // A record that the crash truncated was written before anything was created.
+    let record = serde_json::from_slice::<RunRecord>(&text).ok();
     Ok(record.map(|record| Leftover {
         profile: record.profile,
         region: record.region,
@@ -40,24 +37,21 @@ pub fn leftover(run: &Path) -> io::Result<Option<Leftover>> {
     }))
 }
 
-/// Runs of anybody in this account and region that are over, dead or alive, and have left an instance or what one needs.
-///
-/// # Errors
-/// The principal may not ask.
-pub async fn expired(region: &Region) -> Result<Vec<Leftover>, AwsError> {
+/// Finds runs of any machine that are over, and have left instances, security groups or volumes in this account and region.
+pub async fn find_expired(region: &Region) -> Result<Vec<Leftover>, AwsError> {
     let tagged = [Filter::tagged(RUN)];
     let (instances, groups, volumes) = tokio::try_join!(
-        region.instances(&tagged),
-        region.security_groups(&tagged),
-        region.volumes(&tagged),
+        region.instances().list(&tagged),
+        region.security_groups().list(&tagged),
+        region.volumes().list(&tagged),
     )?;
-    let instances = instances.iter().filter(|it| !it.is_gone());
-    let instances = instances.map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
-    let groups = groups.iter().map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
-    let volumes = volumes.iter().map(|it| [it.tag(RUN), it.tag(EXPIRES)]);
-    let all = instances.chain(groups).chain(volumes);
-    let runs: BTreeMap<&str, Option<&str>> = all
-        .filter_map(|[run, expires]| Some((run?, expires)))
+    let instances = instances.iter().filter(|instance| !instance.is_gone());
+    let tags = instances
+        .map(|instance| &instance.tags)
+        .chain(groups.iter().map(|group| &group.tags))
+        .chain(volumes.iter().map(|volume| &volume.tags));
+    let runs: BTreeMap<&str, Option<&str>> = tags
+        .filter_map(|tags| Some((tags.get(RUN)?, tags.get(EXPIRES))))
         .collect();
     let over = runs.into_iter().filter(|(_, expires)| is_over(*expires));
     let over = over.map(|(run, _)| Leftover {
@@ -69,16 +63,11 @@ pub async fn expired(region: &Region) -> Result<Vec<Leftover>, AwsError> {
 }
 
 impl Leftover {
-    /// Where it has.
-    #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// Removes what the run has left; returns what that was.
-    ///
-    /// # Errors
-    /// There are no credentials. What cannot be removed is said.
+    /// Removes what the run has left and returns the ids. Warns of what cannot be removed.
     pub async fn remove(&self, ui: &Ui) -> Result<Vec<String>, Ec2Error> {
         let settings = Settings {
             profile: self.profile.clone(),

@@ -1,23 +1,22 @@
-//! Instances of EC2: [`set_up`] a place, [`launch`], wait until the instance is ready, provision it, clean it up, bring its disk to
-//! rest, and take a snapshot of that.
+//! Instances of EC2: [`set_up`] a place, [`launch`] an instance, wait until it is ready, provision it, clean it up, bring its
+//! disk to rest, and take a snapshot of that.
 //!
-//! Everything that is made belongs to a [`Rental`], which removes it all.
+//! All resources that a run creates belong to its [`ResourceGuard`], which removes them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ec2::client::Region;
 use crate::ec2::client::ec2::Instance;
-use crate::machine::{Death, Machine, MachineError, guest};
-use crate::network::EgressProxy;
+use crate::machine::guest::{Backend, Guest};
+use crate::machine::{Death, MachineError};
 use crate::plan::Interface;
-use crate::ssh::{self, Session, Target, quote};
-use crate::ui::Ui;
+use crate::ssh::{Session, SshError};
 
 mod ami;
 mod error;
@@ -29,163 +28,125 @@ mod snapshot;
 mod snapshot_reader;
 mod teardown;
 
-pub use ami::{Ami, find, newest, pinned};
+pub use ami::{Ami, find_ami, newest_ami, pinned_ami};
 pub use error::Ec2Error;
 pub use launch::launch;
-pub use leftover::{Leftover, expired, leftover};
-pub use resources::Rental;
-pub use setup::{Place, set_up};
-pub use snapshot::{Part, begin_snapshot, end};
-pub use snapshot_reader::read;
+pub use leftover::{find_expired, read_leftover};
+pub use resources::ResourceGuard;
+pub use setup::{InstanceNetwork, set_up};
+pub use snapshot::{SnapshotKind, begin_snapshot, tear_down};
+pub use snapshot_reader::read_snapshot;
 
-const SEALED: &str = include_str!("sealed.sh");
-const CLEAN: &str = include_str!("clean.sh");
-const FREEZE: &str = include_str!("freeze.sh");
-/// Between two looks whether an instance is still there.
-const ALIVE: Duration = Duration::from_secs(5);
-/// As much of a console as fits on a screen.
+const CLEAN_UP: &str = include_str!("clean.sh");
+const FREEZE_DISK: &str = include_str!("freeze.sh");
+/// Interval between two checks of whether an instance still exists.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// Lines of a console that an error shows: as many as fit on a screen.
 const CONSOLE_LINES: usize = 20;
 
-/// An instance that runs. Whoever has its [`Rental`] ends it.
+/// Guest on an instance. The owner of its [`ResourceGuard`] terminates the instance.
+pub type Ec2Machine = Guest<InstanceHandle>;
+
+/// Running instance, which a task watches.
 #[derive(Debug)]
-pub struct Ec2Machine {
+pub struct InstanceHandle {
     region: Region,
     id: String,
     interface: Interface,
-    session: Option<Session>,
-    seal: Option<EgressProxy>,
-    target: Target,
-    /// The public key that cloud-init lets in.
-    authorized: Option<String>,
     death: watch::Receiver<Option<String>>,
-    /// It is to end now.
+    /// Set before karat ends the instance: its end is not a death then.
     ending: Arc<AtomicBool>,
     _watch: AbortOnDropHandle<()>,
 }
 
-impl Ec2Machine {
-    fn new(
-        region: Region,
-        id: String,
-        interface: Interface,
-        target: Target,
-        authorized: Option<String>,
-    ) -> Self {
+impl InstanceHandle {
+    fn new(region: Region, id: String, interface: Interface) -> Self {
         let (announce, death) = watch::channel(None);
         let ending = Arc::new(AtomicBool::new(false));
-        let watch = stays(region.clone(), id.clone(), announce, Arc::clone(&ending));
+        let watch = watch_instance(region.clone(), id.clone(), announce, Arc::clone(&ending));
         Self {
             region,
             id,
             interface,
-            session: None,
-            seal: None,
-            target,
-            authorized,
             death,
             ending,
             _watch: AbortOnDropHandle::new(tokio::spawn(watch)),
         }
     }
+}
 
-    /// `i-...`
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
+impl Backend for InstanceHandle {
+    const SEALED_SCRIPT: &'static str = include_str!("sealed.sh");
+
+    fn death(&self) -> Death {
+        Death::new(self.death.clone())
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn region(&self) -> &Region {
-        &self.region
+    async fn address(&self, within: Duration) -> Result<Option<String>, MachineError> {
+        let address = |instance: &Instance| address(instance, self.interface);
+        let found = self
+            .region
+            .instances()
+            .wait_address(&self.id, within, address);
+        Ok(Some(found.await.map_err(Ec2Error::from)?))
     }
 
-    /// Waits until the instance answers SSH and cloud-init has done its work.
-    ///
-    /// # Errors
-    /// The instance ended, did not answer in time, or cloud-init failed.
-    pub async fn wait_ready(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
-        let deadline = Instant::now() + within;
-        let left = || deadline.saturating_duration_since(Instant::now());
-        let interface = self.interface;
-        let address = |it: &Instance| address(it, interface);
-        let found = self.region.instance_addressed(&self.id, within, address);
-        self.target.address = found.await.map_err(Ec2Error::from)?;
-        self.reconnect(left()).await?;
-        let mut death = self.death();
-        tokio::select! {
-            biased;
-            report = death.wait() => Err(MachineError::Died(report)),
-            done = guest::cloud_init(self.session(), left(), ui) => done,
-        }
-    }
-
-    /// Waits until the guest has started its services, [`Self::wait_ready`] done.
-    ///
-    /// # Errors
-    /// The line dropped, or the instance ended. Services that fail or never start are warnings.
-    pub async fn wait_booted(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
-        let mut death = self.death();
-        tokio::select! {
-            biased;
-            report = death.wait() => Err(MachineError::Died(report)),
-            settled = guest::settled(self.session(), within, ui) => settled,
-        }
-    }
-
-    /// Keeps it from the network from now on, also after reboots. Comes after [`Self::wait_ready`].
-    ///
-    /// # Errors
-    /// The line dropped, or the guest's sshd forwards no port and there is something to serve.
-    pub async fn seal_with(&mut self, mut seal: EgressProxy) -> Result<(), MachineError> {
-        guest::attach(&mut seal, self.session(), SEALED).await?;
-        self.seal = Some(seal);
-        Ok(())
-    }
-
-    /// Removes the way in and what a machine writes about itself. After this, nobody can log in anew. With `freeze`, its disk
-    /// is at rest then.
-    ///
-    /// # Errors
-    /// The script failed, the line dropped, or the instance ended.
-    pub async fn clean_up(&self, freeze: bool) -> Result<(), MachineError> {
-        let authorized = self.authorized.as_deref();
-        let last = if freeze { FREEZE } else { "" };
-        guest::clean_up(self.session(), self.death(), authorized, CLEAN, last).await
-    }
-
-    /// Stops the instance, so that its disk is at rest.
-    ///
-    /// # Errors
-    /// It does not stop, or the principal may not.
-    pub async fn stop(&mut self) -> Result<(), Ec2Error> {
-        self.ending.store(true, Ordering::Relaxed);
-        self.session = None;
-        self.region.stop_instance(&self.id).await?;
-        self.region.instance_stopped(&self.id).await?;
-        Ok(())
-    }
-
-    async fn not_reached(&self, source: ssh::SshError) -> MachineError {
-        // Asked once more: it may have ended since the last look.
-        if let Ok(instance) = self.region.instance(&self.id).await
+    async fn explain_unreachable(&self, error: SshError) -> MachineError {
+        // Checked once more: the instance may have ended since the last poll.
+        if let Ok(instance) = self.region.instances().get(&self.id).await
             && let Some(report) = end_of(&instance)
         {
             return MachineError::Died(report);
         }
-        let console = self.region.console_of(&self.id).await;
+        let console = self.region.instances().console(&self.id).await;
         let lines: Vec<&str> = console.lines().collect();
         let from = lines.len().saturating_sub(CONSOLE_LINES);
         Ec2Error::NotReady {
             instance: self.id.clone(),
             console: lines[from..].join("\n"),
-            source: Box::new(source),
+            source: Box::new(error),
         }
         .into()
     }
+
+    /// Closes the connection. The [`ResourceGuard`] terminates the instance.
+    async fn destroy(self, session: Option<Session>) {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(session) = session {
+            session.close().await;
+        }
+    }
 }
 
-/// What an instance is reached by, once it has that.
+impl Ec2Machine {
+    /// Returns the id, `i-...`.
+    pub fn id(&self) -> &str {
+        &self.backend.id
+    }
+
+    pub fn region(&self) -> &Region {
+        &self.backend.region
+    }
+
+    /// Removes build credentials and what a machine writes about itself. From then on, new logins fail. With `freeze`, its disk
+    /// is at rest afterwards.
+    pub async fn clean_up(&self, freeze: bool) -> Result<(), MachineError> {
+        let last = if freeze { FREEZE_DISK } else { "" };
+        self.clean_up_between(CLEAN_UP, last).await
+    }
+
+    /// Stops the instance, so that its disk is at rest.
+    pub async fn stop(&mut self) -> Result<(), Ec2Error> {
+        self.backend.ending.store(true, Ordering::Relaxed);
+        self.session = None;
+        let instances = self.backend.region.instances();
+        instances.stop(&self.backend.id).await?;
+        instances.wait_stopped(&self.backend.id).await?;
+        Ok(())
+    }
+}
+
+/// Returns the address of an instance, if it has one yet.
 fn address(instance: &Instance, interface: Interface) -> Option<String> {
     let address = match interface {
         Interface::PublicIp => instance.public_address(),
@@ -195,7 +156,7 @@ fn address(instance: &Instance, interface: Interface) -> Option<String> {
     address.map(str::to_owned)
 }
 
-/// What is known of the end of an instance that does not run any more.
+/// Describes the end of an instance that no longer runs.
 fn end_of(instance: &Instance) -> Option<String> {
     if matches!(instance.state(), "pending" | "running") {
         return None;
@@ -206,94 +167,24 @@ fn end_of(instance: &Instance) -> Option<String> {
     Some(format!("the instance {id} is {state}{reason}"))
 }
 
-/// Announces when an instance is going or gone. A look that fails says nothing.
-async fn stays(
+/// Announces the end of an instance. A failed poll is ignored.
+async fn watch_instance(
     region: Region,
     id: String,
     announce: watch::Sender<Option<String>>,
     ending: Arc<AtomicBool>,
 ) {
     loop {
-        sleep(ALIVE).await;
-        let Ok(instance) = region.instance(&id).await else {
+        sleep(ALIVE_INTERVAL).await;
+        let Ok(instance) = region.instances().get(&id).await else {
             continue;
         };
         if ending.load(Ordering::Relaxed) {
-            // Kept open: a death that nobody announces is none.
-            announce.closed().await;
             return;
         }
         if let Some(report) = end_of(&instance) {
-            let _nobody_listens = announce.send(Some(report));
-            announce.closed().await;
+            let _no_receiver = announce.send(Some(report));
             return;
-        }
-    }
-}
-
-impl Machine for Ec2Machine {
-    fn session(&self) -> &Session {
-        self.session
-            .as_ref()
-            .expect("`wait_ready` comes before the first use")
-    }
-
-    async fn reconnect(&mut self, within: Duration) -> Result<(), MachineError> {
-        self.session = None;
-        let mut death = self.death();
-        let connected = tokio::select! {
-            biased;
-            report = death.wait() => return Err(MachineError::Died(report)),
-            connected = ssh::connect(&self.target, within) => connected,
-        };
-        let session = match connected {
-            Ok(session) => session,
-            Err(error) => return Err(self.not_reached(error).await),
-        };
-        let session = self.session.insert(session);
-        match &mut self.seal {
-            Some(seal) => Ok(guest::attach_again(seal, session, SEALED).await?),
-            None => Ok(()),
-        }
-    }
-
-    fn egress(&self) -> Option<&EgressProxy> {
-        self.seal.as_ref()
-    }
-
-    fn death(&self) -> Death {
-        Death::new(self.death.clone())
-    }
-
-    fn login(&self) -> String {
-        let Target {
-            address,
-            port,
-            user,
-            auth,
-            proxy,
-            ..
-        } = &self.target;
-        let key = match auth {
-            ssh::Auth::KeyFile(path) => format!("-i {} ", quote(&path.to_string_lossy())),
-            ssh::Auth::Agent => String::new(),
-        };
-        let proxy = proxy.as_ref().map(|command| {
-            let command: Vec<_> = command.iter().map(|word| quote(word)).collect();
-            format!("-o ProxyCommand={} ", quote(&command.join(" ")))
-        });
-        let proxy = proxy.unwrap_or_default();
-        // The host key is this build's own and in no known_hosts file.
-        format!(
-            "ssh {key}{proxy}-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p {port} {user}@{address}"
-        )
-    }
-
-    /// The connection ends; the instance does with its [`Rental`].
-    async fn destroy(self) {
-        self.ending.store(true, Ordering::Relaxed);
-        if let Some(session) = self.session {
-            session.close().await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a run has at AWS, from the moment before the first of it is made until nothing is left.
+//! Owner of the resources that a run creates at AWS.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -16,40 +16,36 @@ use crate::ec2::client::ec2::Tags;
 use crate::ec2::client::run_tags::Run;
 use crate::ui::Ui;
 
-/// Its name inside the run directory.
-pub(super) const RECORD: &str = "ec2.json";
-/// A call that makes something is not dropped when the user ends the build: what it makes would be known to nobody. AWS answers
-/// within seconds; beyond this its answer is taken for lost.
-const ANSWER: Duration = Duration::from_secs(15);
+/// Name of the run's record in the run directory.
+pub(super) const RECORD_FILE: &str = "ec2.json";
+/// Time that a call which creates something gets to complete after the user cancels: dropped at once, the id of the new
+/// resource would be lost. AWS answers within seconds.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Which run has made something, and where: enough for another karat to find it.
+/// Run and region in which resources were created: enough for another karat to find them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Record {
+pub(super) struct RunRecord {
     pub(super) run: String,
     pub(super) region: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<String>,
 }
 
-/// A run's hold on AWS. Whatever it makes has its tags.
+/// Owner of a run's resources at AWS, all of which have its tags. [`Self::release`] removes them.
 #[derive(Debug)]
-pub struct Rental {
-    /// Where.
+pub struct ResourceGuard {
     pub region: Region,
     run: Run,
     tags: Tags,
-    /// Ids of what it has made: tags of new things are not known everywhere at once.
+    /// Ids of its resources: searches by tag do not find new ones at once.
     known: RefCell<Vec<String>>,
-    /// Something may have been made that nobody was told of.
+    /// Set once the id of a resource may have been lost.
     uncertain: Cell<bool>,
 }
 
-impl Rental {
-    /// Begins a run. That it exists is written into `run_directory` before anything is made.
-    ///
-    /// # Errors
-    /// The file cannot be written.
+impl ResourceGuard {
+    /// Begins a run, and records it in `run_directory` before anything is created.
     pub fn begin(
         region: Region,
         image: &str,
@@ -58,12 +54,12 @@ impl Rental {
         run_directory: &Path,
     ) -> Result<Self, Ec2Error> {
         let run = Run::begin();
-        let record = Record {
+        let record = RunRecord {
             run: run.id.clone(),
             region: region.name().to_owned(),
             profile: profile.map(str::to_owned),
         };
-        let path = run_directory.join(RECORD);
+        let path = run_directory.join(RECORD_FILE);
         let text = serde_json::json!(record).to_string();
         fs::write(&path, text).map_err(|source| Ec2Error::Write { path, source })?;
         let mut all = tags.clone();
@@ -77,28 +73,24 @@ impl Rental {
         })
     }
 
-    /// What everything that it makes is tagged with.
-    #[must_use]
+    /// Returns the tags of its resources.
     pub fn tags(&self) -> &Tags {
         &self.tags
     }
 
-    /// The run's id.
-    #[must_use]
+    /// Returns the id of the run.
     pub fn id(&self) -> &str {
         &self.run.id
     }
 
-    /// Remembers what was made.
-    pub(super) fn know(&self, id: &str) {
+    /// Remembers the id of a new resource.
+    pub(super) fn remember(&self, id: &str) {
         self.known.borrow_mut().push(id.to_owned());
     }
 
-    /// Makes something: `work` is not dropped when the build is cancelled, but waited for, so that what it made is known.
-    ///
-    /// # Errors
-    /// Those of `work`, or cancelled.
-    pub async fn make<T>(
+    /// Does `work`, which creates a resource. When the build is cancelled, the work may finish first, so that the id of the
+    /// resource is known.
+    pub async fn create<T>(
         &self,
         cancel: &CancellationToken,
         work: impl Future<Output = Result<T, Ec2Error>>,
@@ -110,7 +102,7 @@ impl Rental {
         let done = tokio::select! {
             biased;
             done = &mut work => Some(done),
-            () = cancel.cancelled() => timeout(ANSWER, work).await.ok(),
+            () = cancel.cancelled() => timeout(CANCEL_TIMEOUT, work).await.ok(),
         };
         match done {
             Some(Err(error)) => {
@@ -128,9 +120,9 @@ impl Rental {
         }
     }
 
-    /// Removes everything that the run has made and that is not offered to others. What cannot be removed is said.
+    /// Removes all resources of the run, except published AMIs. Warns of what cannot be removed.
     pub async fn release(&self, ui: &Ui) {
-        let phase = ui.phase("remove what was made at AWS");
+        let phase = ui.phase("remove resources at AWS");
         let known = self.known.borrow().clone();
         let removed = remove(&self.region, self.id(), &known, self.uncertain.get(), ui).await;
         for what in removed {

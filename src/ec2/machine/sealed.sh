@@ -1,8 +1,8 @@
-# Makes whatever would leave a sealed instance fail at once; its security group lets nothing out, and without this it waits for
-# answers that never come. What a security group does not see (name service, metadata, time) is closed too.
-# Only whoever is at the other end of this connection is reached. Rules rather than routes, since a DHCP client may set its route
-# later. They are in the kernel alone: nothing is on the disk, and a reboot forgets them. `protocol kernel`: systemd-networkd
-# removes rules of others.
+# Makes outbound connections of a sealed instance fail at once. Its security group blocks them, but programs would wait for answers
+# that never come. Services that security groups do not control (name service, metadata, time) are blocked too.
+# Only the other end of this SSH connection is reachable. Rules rather than routes, since a DHCP client may set its route later.
+# They exist only in the kernel: nothing is written to the disk, and a reboot removes them. `protocol kernel`: systemd-networkd
+# removes rules of other protocols.
 set -u
 peer=${SSH_CONNECTION%% *}
 case $peer in
@@ -13,6 +13,6 @@ rules() {
         printf 'rule %s pref %s%s\n' "$1" "$rule" "$2"
     done
 }
-# Those of a connection before this one.
+# Rules of an earlier connection.
 rules del '' | ip -4 -force -batch - >/dev/null 2>&1
 rules add ' protocol kernel' | ip -4 -batch - >/dev/null 2>&1 || rules add '' | ip -4 -force -batch -

@@ -1,149 +1,198 @@
-//! What an instance needs before it is launched: somewhere to be, and a way in.
+//! Network of an instance: the subnets to launch into, and a security group that allows SSH.
 
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ec2Error, Rental};
-use crate::ec2::client::caller::address_towards;
+use super::{Ec2Error, ResourceGuard};
 use crate::ec2::client::ec2::{Filter, NewSecurityGroup, Subnet};
+use crate::ec2::client::own_address::address_towards;
 use crate::ec2::client::{AwsError, Region, eventually};
 use crate::plan::{self, Interface};
 
-const SSH: u16 = 22;
-/// The agent of Systems Manager asks for work there.
-const HTTPS: u16 = 443;
+pub(super) const SSH_PORT: u16 = 22;
+/// Port at which the agent of Systems Manager polls for work.
+const HTTPS_PORT: u16 = 443;
 
-/// Where an instance is launched, and what lets SSH in to it.
+/// Network that an instance is launched into.
 #[derive(Debug)]
-pub struct Place {
-    /// Subnets to try, the best first.
+pub struct InstanceNetwork {
+    /// Subnets to try, in order of preference.
     pub(super) subnets: Vec<Subnet>,
-    /// Security groups.
+    /// Ids of its security groups.
     pub(super) groups: Vec<String>,
-    /// The one among them that is the run's own.
+    /// Security group created for this instance.
     pub(super) temporary: Option<String>,
-    /// The VPC's own security group, which takes an instance that has stopped.
+    /// Default security group of the VPC, to which an instance moves before the temporary one is deleted.
     pub(super) default_group: Option<String>,
 }
 
-/// Looks up and makes what an instance needs; what does not depend on each other at the same time. `name` tells its security group
-/// from others of the run.
-///
-/// # Errors
-/// Something is not there, or the principal may not.
+/// Finds the subnets and security groups of an instance, or creates a security group for it. `name` distinguishes the group from
+/// others of the run.
 pub async fn set_up(
     plan: &plan::Plan,
     ec2: &plan::Ec2,
-    rental: &Rental,
+    resources: &ResourceGuard,
     name: &str,
     cancel: &CancellationToken,
-) -> Result<Place, Ec2Error> {
-    let interface = plan.ssh.interface.unwrap_or(Interface::PublicIp);
-    let region = &rental.region;
-    let look = async {
-        let subnets = subnets(ec2, interface, region);
-        let public = async {
-            let asks = ec2.ingress.is_none()
-                && ec2.security_groups.is_empty()
-                && interface == Interface::PublicIp;
-            Ok::<_, Ec2Error>(if asks {
-                Some(IpNet::from(region.own_address().await?))
-            } else {
-                None
-            })
-        };
-        let existing = existing(ec2, plan.network.open, region);
-        let (subnets, public, ()) = tokio::try_join!(subnets, public, existing)?;
-        let vpc = subnets[0].vpc.clone();
-        let default = async {
-            let filters = [
-                Filter::new("vpc-id", [&vpc]),
-                Filter::new("group-name", ["default"]),
-            ];
-            // Only a short cut: without it, the group is waited for.
-            let found = region.security_groups(&filters).await.unwrap_or_default();
-            Ok::<_, Ec2Error>(found.into_iter().next().map(|it| it.id))
-        };
-        let from = async {
-            Ok(match (&ec2.ingress, public, interface) {
-                (Some(ingress), _, _) => Some(ingress.clone()),
-                (None, Some(public), _) => Some(public.to_string()),
-                (None, None, Interface::Ssm) => None,
-                (None, None, _) => Some(towards(&subnets[0]).await?.to_string()),
-            })
-        };
-        let agent = async {
-            let sealed = interface == Interface::Ssm && !plan.network.open;
-            Ok(if sealed {
-                Some(region.addresses_of_vpc(&vpc).await?)
-            } else {
-                None
-            })
-        };
-        let (default, from, agent) = tokio::try_join!(default, from, agent)?;
-        Ok::<_, Ec2Error>((subnets, vpc, default, from, agent))
+) -> Result<InstanceNetwork, Ec2Error> {
+    let setup = Setup {
+        ec2,
+        interface: plan.ssh.interface.unwrap_or(Interface::PublicIp),
+        sealed: !plan.network.open,
+        region: &resources.region,
     };
-    let found = cancel.run_until_cancelled(look).await;
-    let (subnets, vpc, default_group, from, agent) = found.unwrap_or(Err(Ec2Error::Cancelled))?;
+    let found = cancel.run_until_cancelled(setup.look_up()).await;
+    let found = found.unwrap_or(Err(Ec2Error::Cancelled))?;
     if !ec2.security_groups.is_empty() {
-        return Ok(Place {
-            subnets,
+        return Ok(InstanceNetwork {
+            subnets: found.subnets,
             groups: ec2.security_groups.clone(),
             temporary: None,
-            default_group,
+            default_group: found.default_group,
         });
     }
-    let group = rental.make(cancel, make_group(&vpc, name, rental)).await?;
-    let rules = async {
-        let sealed = !plan.network.open;
-        let closed = async {
-            if sealed {
-                eventually(async || region.let_nothing_out(&group).await).await
-            } else {
-                Ok(())
-            }
-        };
-        let opened = async {
-            match &from {
-                Some(from) => eventually(async || region.let_in(&group, SSH, from).await).await,
-                None => Ok(()),
-            }
-        };
-        let agent = async {
-            match &agent {
-                Some(to) => eventually(async || region.let_out(&group, HTTPS, to).await).await,
-                None => Ok(()),
-            }
-        };
-        tokio::try_join!(closed, opened, agent)?;
-        Ok::<_, Ec2Error>(())
-    };
-    let done = cancel.run_until_cancelled(rules).await;
-    done.unwrap_or(Err(Ec2Error::Cancelled))?;
-    Ok(Place {
-        subnets,
+    let create = create_group(&found.subnets[0].vpc, name, resources);
+    let group = resources.create(cancel, create).await?;
+    let rules = cancel.run_until_cancelled(setup.set_rules(&group, &found));
+    rules.await.unwrap_or(Err(Ec2Error::Cancelled))?;
+    Ok(InstanceNetwork {
+        subnets: found.subnets,
         groups: vec![group.clone()],
         temporary: Some(group),
-        default_group,
+        default_group: found.default_group,
     })
 }
 
-async fn make_group(vpc: &str, name: &str, rental: &Rental) -> Result<String, Ec2Error> {
-    let name = format!("karat-{}-{name}", rental.id());
+/// Settings of the network.
+struct Setup<'a> {
+    ec2: &'a plan::Ec2,
+    interface: Interface,
+    /// The security group must not allow outbound traffic.
+    sealed: bool,
+    region: &'a Region,
+}
+
+/// Existing network, with the address ranges for the rules of a new security group.
+struct Found {
+    subnets: Vec<Subnet>,
+    default_group: Option<String>,
+    /// Addresses that SSH is allowed from.
+    ssh_from: Option<String>,
+    /// Addresses at which the agent of Systems Manager reaches its endpoint.
+    agent_to: Option<String>,
+}
+
+impl Setup<'_> {
+    /// Looks everything up, as far as possible in parallel.
+    async fn look_up(&self) -> Result<Found, Ec2Error> {
+        let groups = check_groups(self.ec2, self.sealed, self.region);
+        let subnets = subnets(self.ec2, self.interface, self.region);
+        let (subnets, own_address, ()) = tokio::try_join!(subnets, self.own_address(), groups)?;
+        let vpc = &subnets[0].vpc;
+        let (default_group, ssh_from, agent_to) = tokio::try_join!(
+            self.default_group(vpc),
+            self.ssh_from(own_address, &subnets[0]),
+            self.agent_to(vpc)
+        )?;
+        Ok(Found {
+            subnets,
+            default_group,
+            ssh_from,
+            agent_to,
+        })
+    }
+
+    /// Returns the caller's address on the internet, if a rule for SSH needs it.
+    async fn own_address(&self) -> Result<Option<IpNet>, Ec2Error> {
+        let is_needed = self.ec2.ingress.is_none()
+            && self.ec2.security_groups.is_empty()
+            && self.interface == Interface::PublicIp;
+        if !is_needed {
+            return Ok(None);
+        }
+        Ok(Some(IpNet::from(self.region.own_address().await?)))
+    }
+
+    async fn default_group(&self, vpc: &str) -> Result<Option<String>, Ec2Error> {
+        let filters = [
+            Filter::new("vpc-id", [vpc]),
+            Filter::new("group-name", ["default"]),
+        ];
+        // Only an optimization: without it, the end of the build waits until the temporary group is unused.
+        let found = self.region.security_groups().list(&filters).await;
+        Ok(found
+            .unwrap_or_default()
+            .into_iter()
+            .next()
+            .map(|group| group.id))
+    }
+
+    async fn ssh_from(
+        &self,
+        own_address: Option<IpNet>,
+        subnet: &Subnet,
+    ) -> Result<Option<String>, Ec2Error> {
+        Ok(match (&self.ec2.ingress, own_address, self.interface) {
+            (Some(ingress), _, _) => Some(ingress.clone()),
+            (None, Some(own), _) => Some(own.to_string()),
+            (None, None, Interface::Ssm) => None,
+            (None, None, _) => Some(address_seen_by(subnet).await?.to_string()),
+        })
+    }
+
+    async fn agent_to(&self, vpc: &str) -> Result<Option<String>, Ec2Error> {
+        if self.interface != Interface::Ssm || !self.sealed {
+            return Ok(None);
+        }
+        Ok(Some(self.region.vpc_addresses(vpc).await?))
+    }
+
+    /// Sets the rules of a new security group, which allows all outbound traffic at first.
+    async fn set_rules(&self, group: &str, found: &Found) -> Result<(), Ec2Error> {
+        let groups = self.region.security_groups();
+        let outbound = async {
+            if !self.sealed {
+                return Ok(());
+            }
+            eventually(async || groups.deny_outbound(group).await).await
+        };
+        let ssh = async {
+            let Some(from) = &found.ssh_from else {
+                return Ok(());
+            };
+            eventually(async || groups.allow_inbound(group, SSH_PORT, from).await).await
+        };
+        let agent = async {
+            let Some(to) = &found.agent_to else {
+                return Ok(());
+            };
+            eventually(async || groups.allow_outbound(group, HTTPS_PORT, to).await).await
+        };
+        tokio::try_join!(outbound, ssh, agent)?;
+        Ok(())
+    }
+}
+
+async fn create_group(
+    vpc: &str,
+    name: &str,
+    resources: &ResourceGuard,
+) -> Result<String, Ec2Error> {
+    let name = format!("karat-{}-{name}", resources.id());
     let new = NewSecurityGroup {
         name: &name,
         description: "SSH to an instance that karat builds an image on",
         vpc,
-        tags: rental.tags(),
+        tags: resources.tags(),
     };
-    let group = rental.region.create_security_group(&new).await?;
-    rental.know(&group);
+    let group = resources.region.security_groups().create(&new).await?;
+    resources.remember(&group);
     Ok(group)
 }
 
-/// The subnet of the template, or those of its VPC or the default one.
+/// Finds the subnet of the template, or those of its VPC or the default VPC.
 async fn subnets(
     ec2: &plan::Ec2,
     interface: Interface,
@@ -158,9 +207,9 @@ async fn subnets(
         ),
     };
     let mut found = region.subnets(&[filter]).await?;
-    // In a VPC with both kinds, a public address leads nowhere from the private ones, and the other way round.
+    // In a VPC with both kinds, public addresses do not work in private subnets, nor private addresses in public ones.
     let wants_public = interface == Interface::PublicIp;
-    found.sort_by_key(|it| (it.is_public != wants_public, it.id.clone()));
+    found.sort_by_key(|subnet| (subnet.is_public != wants_public, subnet.id.clone()));
     if found.is_empty() {
         let region = region.name().to_owned();
         return Err(Ec2Error::NoSubnet { region, place });
@@ -168,24 +217,25 @@ async fn subnets(
     Ok(found)
 }
 
-/// Looks whether the security groups of the template are there, and let nothing out of a sealed network.
-async fn existing(ec2: &plan::Ec2, open: bool, region: &Region) -> Result<(), Ec2Error> {
+/// Checks that the security groups of the template exist, and allow no outbound traffic if the network is sealed.
+async fn check_groups(ec2: &plan::Ec2, sealed: bool, region: &Region) -> Result<(), Ec2Error> {
     let wanted = &ec2.security_groups;
     if wanted.is_empty() {
         return Ok(());
     }
     let found = region
-        .security_groups(&[Filter::new("group-id", wanted)])
+        .security_groups()
+        .list(&[Filter::new("group-id", wanted)])
         .await?;
     for id in wanted {
-        match found.iter().find(|it| it.id == *id) {
+        match found.iter().find(|group| group.id == *id) {
             None => {
                 return Err(Ec2Error::NoGroup {
                     group: id.clone(),
                     region: region.name().to_owned(),
                 });
             }
-            Some(group) if !open && group.lets_out() => {
+            Some(group) if sealed && group.allows_outbound() => {
                 return Err(Ec2Error::LetsOut { group: id.clone() });
             }
             Some(_) => {}
@@ -194,13 +244,15 @@ async fn existing(ec2: &plan::Ec2, open: bool, region: &Region) -> Result<(), Ec
     Ok(())
 }
 
-/// This machine's address as a subnet sees it.
-async fn towards(subnet: &Subnet) -> Result<IpNet, AwsError> {
+/// Returns this machine's address as a subnet sees it.
+async fn address_seen_by(subnet: &Subnet) -> Result<IpNet, AwsError> {
     let failed = |problem: String| AwsError::OwnAddress { problem };
-    let range = subnet.addresses.parse::<IpNet>();
-    let range = range.map_err(|error| failed(error.to_string()))?;
-    let address = address_towards(SocketAddr::new(range.addr(), SSH)).await;
+    let range = subnet
+        .addresses
+        .parse::<IpNet>()
+        .map_err(|error| failed(error.to_string()))?;
+    let address = address_towards(SocketAddr::new(range.addr(), SSH_PORT)).await;
     address
         .map(IpNet::from)
-        .map_err(|error| failed(format!("there is no way to {}: {error}", subnet.addresses)))
+        .map_err(|error| failed(format!("no route to {}: {error}", subnet.addresses)))
 }

@@ -1,76 +1,72 @@
-//! A disk at rest → a snapshot, and the end of the instance that it was of.
+//! Snapshot of an instance's disk, and the end of the instance.
 
 use std::time::Duration;
 
 use super::launch::root_volume;
-use super::setup::Place;
-use super::teardown::{FREED, group_gone, left, terminate};
-use super::{Ec2Error, Ec2Machine, Rental};
+use super::setup::InstanceNetwork;
+use super::teardown::{
+    DELETE_GROUP, RELEASE_TIMEOUT, TERMINATE, delete_group, terminate, warn_left,
+};
+use super::{Ec2Error, Ec2Machine, ResourceGuard};
 use crate::ec2::client::Region;
 use crate::ui::Ui;
 
-/// Which of the snapshots of a run one is.
-const PART: &str = "karat:part";
+/// Tag that distinguishes the snapshots of a run.
+const KIND_TAG: &str = "karat:part";
 
-/// What a snapshot is of.
+/// Content of a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
-    /// The disk that the instance starts from.
+pub enum SnapshotKind {
+    /// Disk as it was when the instance started.
     Base,
-    /// The finished disk.
+    /// Disk of the finished image.
     Image,
 }
 
-/// Begins a snapshot of an instance's disk.
-///
-/// # Errors
-/// The principal may not.
+/// Begins a snapshot of an instance's disk and returns its id.
 pub async fn begin_snapshot(
     machine: &Ec2Machine,
-    part: Part,
+    kind: SnapshotKind,
     image: &str,
-    rental: &Rental,
+    resources: &ResourceGuard,
 ) -> Result<String, Ec2Error> {
     let volume = root_volume(machine).await?;
-    let name = match part {
-        Part::Base => "base",
-        Part::Image => "image",
+    let name = match kind {
+        SnapshotKind::Base => "base",
+        SnapshotKind::Image => "image",
     };
-    let mut tags = rental.tags().clone();
-    tags.insert(PART.to_owned(), name.to_owned());
+    let mut tags = resources.tags().clone();
+    tags.insert(KIND_TAG.to_owned(), name.to_owned());
     let description = format!("karat {image}, {name}");
-    let made = rental
+    let made = resources
         .region
-        .create_snapshot(&volume, &description, &tags)
+        .snapshots()
+        .create(&volume, &description, &tags)
         .await?;
-    rental.know(&made);
+    resources.remember(&made);
     Ok(made)
 }
 
-/// Ends an instance whose disk is in a snapshot, and the security group that was made for it. What is left over is said.
+/// Terminates an instance whose disk is in a snapshot, and deletes the security group created for it. Warns of what is left over.
 ///
-/// Nobody waits for the instance: put into the VPC's own security group, it sets the other one free at once.
-pub async fn end(region: &Region, instance: &str, place: &Place, ui: &Ui) {
-    if let (Some(_), Some(default)) = (&place.temporary, &place.default_group) {
-        // When that may not be, the group is waited for below.
-        let _moved = region.regroup_instance(instance, &[default.as_str()]).await;
+/// Does not wait for the instance: moving it to the VPC's default security group releases the temporary one at once.
+pub async fn tear_down(region: &Region, instance: &str, network: &InstanceNetwork, ui: &Ui) {
+    if let (Some(_), Some(default)) = (&network.temporary, &network.default_group) {
+        // Without the permission, the deletion below waits until the group is unused.
+        let _moved = region
+            .instances()
+            .set_security_groups(instance, &[default.as_str()])
+            .await;
     }
-    // Nothing becomes free of an instance that stays.
-    let mut within = FREED;
+    // An instance that stays does not release anything.
+    let mut within = RELEASE_TIMEOUT;
     if let Err(error) = terminate(region, instance).await {
         within = Duration::ZERO;
-        let command = "terminate-instances --instance-ids";
-        left(region, instance, &error, command, ui);
+        warn_left(region, instance, &error, TERMINATE, ui);
     }
-    if let Some(group) = &place.temporary
-        && let Err(error) = group_gone(region, group, within).await
+    if let Some(group) = &network.temporary
+        && let Err(error) = delete_group(region, group, within).await
     {
-        left(
-            region,
-            group,
-            &error,
-            "delete-security-group --group-id",
-            ui,
-        );
+        warn_left(region, group, &error, DELETE_GROUP, ui);
     }
 }

@@ -1,4 +1,4 @@
-//! A snapshot → a local file, through the EBS direct APIs.
+//! Download of a snapshot into a file, through the EBS direct APIs.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,15 +10,12 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::Ec2Error;
 use crate::ec2::client::Region;
-use crate::ec2::client::ebs::{BLOCK, Block, IN_FLIGHT};
+use crate::ec2::client::ebs::{BLOCK_BYTES, Block, MAX_IN_FLIGHT};
 use crate::ui::Ui;
 
-/// Reads a snapshot of a disk of `size` bytes into the new file `to`, which has holes where nothing was ever written, or zeros
-/// were.
-///
-/// # Errors
-/// The snapshot cannot be read, or the file not be written.
-pub async fn read(
+/// Reads a snapshot of a disk of `size` bytes into the new file `to`. Blocks that were never written, or hold zeros, become
+/// holes.
+pub async fn read_snapshot(
     region: &Region,
     snapshot: &str,
     size: u64,
@@ -29,31 +26,35 @@ pub async fn read(
         path: to.to_owned(),
         source,
     };
-    let blocks = region.blocks(snapshot).await?;
-    let file = OpenOptions::new().write(true).create_new(true).open(to);
-    let file = file.and_then(|file| file.set_len(size).map(|()| file));
-    let file = Arc::new(file.map_err(failed)?);
+    let blocks = region.ebs().list_blocks(snapshot).await?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(to)
+        .map_err(failed)?;
+    file.set_len(size).map_err(failed)?;
+    let file = Arc::new(file);
     let bar = ui.bar(
         &format!("reading {snapshot}"),
-        Some(blocks.len() as u64 * BLOCK as u64),
+        Some(blocks.len() as u64 * BLOCK_BYTES as u64),
     );
     let get = async |block: Block| {
-        let data = region.block(snapshot, &block).await?;
+        let data = region.ebs().get_block(snapshot, &block).await?;
         let file = Arc::clone(&file);
-        let offset = block.index * BLOCK as u64;
-        // The last block may reach over the end.
-        let length = usize::try_from(size.saturating_sub(offset)).map_or(BLOCK, |it| it.min(BLOCK));
+        let offset = block.index * BLOCK_BYTES as u64;
+        // The last block may extend beyond the end of the disk.
+        let length = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let written = tokio::task::spawn_blocking(move || {
             write(&file, offset, &data[..length.min(data.len())])
         });
-        let written = written.await.map_err(io::Error::other);
-        written.and_then(|done| done).map_err(failed)?;
-        bar.advance(BLOCK as u64);
+        let written = written.await.map_err(io::Error::other).flatten();
+        written.map_err(failed)?;
+        bar.advance(BLOCK_BYTES as u64);
         Ok::<_, Ec2Error>(())
     };
     stream::iter(blocks)
         .map(get)
-        .buffer_unordered(IN_FLIGHT)
+        .buffer_unordered(MAX_IN_FLIGHT)
         .try_collect()
         .await
 }

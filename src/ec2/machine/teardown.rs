@@ -1,4 +1,4 @@
-//! A run's tag → nothing left that has it.
+//! Removal of all resources of a run, found by its tag.
 
 use std::time::Duration;
 
@@ -7,27 +7,33 @@ use tokio::time::{Instant, sleep};
 
 use crate::ec2::client::ec2::Filter;
 use crate::ec2::client::run_tags::RUN;
+use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{AwsError, Region};
-use crate::ec2::publish::sweep;
 use crate::ui::Ui;
 
-/// What was just made is not known everywhere at once. After a call whose answer was lost, it is looked for so long.
-const APPEARS: Duration = Duration::from_secs(20);
-/// A security group is held by a network interface for some time after its instance is gone.
-pub(super) const FREED: Duration = Duration::from_mins(5);
-const PAUSE: Duration = Duration::from_secs(2);
-/// What AWS says while something is used by another thing.
-const USED: [&str; 4] = [
+/// Time in which a resource appears in searches after its creation. After a call whose response was lost, karat searches this
+/// long.
+const APPEAR_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest wait for a resource to become unused: a network interface uses a security group for some time after its instance is
+/// gone.
+pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_mins(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Error codes of calls that would delete a resource in use.
+const IN_USE: [&str; 4] = [
     "DependencyViolation",
     "InvalidGroup.InUse",
     "VolumeInUse",
     "IncorrectState",
 ];
+/// Commands of `aws ec2` that remove a resource by hand.
+pub(super) const TERMINATE: &str = "terminate-instances --instance-ids";
+pub(super) const DELETE_GROUP: &str = "delete-security-group --group-id";
 
-/// Removes the instances, security groups, AMIs, snapshots and volumes of a run, but for AMIs that are offered to others. Returns
-/// what was removed; what was not is said, with the command that does it.
+/// Removes the instances, security groups, unpublished AMIs, snapshots and volumes of a run, and returns their ids. Warns of what
+/// cannot be removed, with the command that removes it.
 ///
-/// With `uncertain`, things are waited for that may not be known yet.
+/// `known` are ids of resources that searches may not find yet. With `uncertain`, resources are searched for until they would
+/// appear.
 pub(super) async fn remove(
     region: &Region,
     run: &str,
@@ -36,31 +42,35 @@ pub(super) async fn remove(
     ui: &Ui,
 ) -> Vec<String> {
     let mut removed = Vec::new();
-    let until = Instant::now() + APPEARS;
+    let until = Instant::now() + APPEAR_TIMEOUT;
     loop {
-        let (ended, all) = instances(region, run, known, ui).await;
-        removed.extend(ended);
-        // Nothing becomes free of an instance that stays.
-        let within = if all { FREED } else { Duration::ZERO };
+        let (terminated, all_gone) = terminate_instances(region, run, known, ui).await;
+        removed.extend(terminated);
+        // An instance that stays does not release anything.
+        let within = if all_gone {
+            RELEASE_TIMEOUT
+        } else {
+            Duration::ZERO
+        };
         removed.extend(sweep(region, run, ui).await);
-        for id in of_kind(known, "snap-")
+        let missed: Vec<_> = of_kind(known, "snap-")
             .filter(|id| !removed.contains(id))
-            .collect::<Vec<_>>()
-        {
-            match region.delete_snapshot(&id).await {
+            .collect();
+        for id in missed {
+            match region.snapshots().delete(&id).await {
                 Ok(()) => removed.push(id),
                 Err(error) if error.is_not_found() => {}
-                Err(error) => left(region, &id, &error, "delete-snapshot --snapshot-id", ui),
+                Err(error) => warn_left(region, &id, &error, "delete-snapshot --snapshot-id", ui),
             }
         }
-        removed.extend(groups(region, run, known, within, ui).await);
-        removed.extend(volumes(region, run, within, ui).await);
+        removed.extend(delete_groups(region, run, known, within, ui).await);
+        removed.extend(delete_volumes(region, run, within, ui).await);
         if !uncertain || Instant::now() > until {
             removed.sort();
             removed.dedup();
             return removed;
         }
-        sleep(PAUSE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -71,38 +81,46 @@ fn of_kind<'k>(known: &'k [String], prefix: &'k str) -> impl Iterator<Item = Str
         .cloned()
 }
 
-/// Ends instances, and waits until they are gone: before that, nothing that they use can be removed. Tells whether all are.
-async fn instances(region: &Region, run: &str, known: &[String], ui: &Ui) -> (Vec<String>, bool) {
+/// Terminates the instances of a run and waits until they are gone: before that, nothing that they use can be deleted. Also
+/// returns whether all of them are gone.
+async fn terminate_instances(
+    region: &Region,
+    run: &str,
+    known: &[String],
+    ui: &Ui,
+) -> (Vec<String>, bool) {
     let mut ids: Vec<String> = of_kind(known, "i-").collect();
-    match region.instances(&[Filter::tag(RUN, run)]).await {
+    match region.instances().list(&[Filter::tag(RUN, run)]).await {
         Ok(found) => {
-            let there = found.into_iter().filter(|it| it.state() != "terminated");
-            ids.extend(there.map(|it| it.id));
+            let existing = found
+                .into_iter()
+                .filter(|instance| instance.state() != "terminated");
+            ids.extend(existing.map(|instance| instance.id));
         }
-        Err(error) => unknown(region, "instances", &error, ui),
+        Err(error) => warn_not_searched(region, "instances", &error, ui),
     }
     ids.sort();
     ids.dedup();
     let ended = ids.iter().map(async |id| {
         let end = async {
             terminate(region, id).await?;
-            region.instance_terminated(id).await
+            region.instances().wait_terminated(id).await
         };
         match end.await {
             Ok(()) => Ok(Some(id.clone())),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => {
-                left(region, id, &error, "terminate-instances --instance-ids", ui);
+                warn_left(region, id, &error, TERMINATE, ui);
                 Err(())
             }
         }
     });
     let ended = join_all(ended).await;
-    let all = ended.iter().all(Result::is_ok);
-    (ended.into_iter().flatten().flatten().collect(), all)
+    let all_gone = ended.iter().all(Result::is_ok);
+    (ended.into_iter().flatten().flatten().collect(), all_gone)
 }
 
-async fn groups(
+async fn delete_groups(
     region: &Region,
     run: &str,
     known: &[String],
@@ -110,85 +128,89 @@ async fn groups(
     ui: &Ui,
 ) -> Vec<String> {
     let mut ids: Vec<String> = of_kind(known, "sg-").collect();
-    match region.security_groups(&[Filter::tag(RUN, run)]).await {
-        Ok(found) => ids.extend(found.into_iter().map(|it| it.id)),
-        Err(error) => unknown(region, "security groups", &error, ui),
+    match region
+        .security_groups()
+        .list(&[Filter::tag(RUN, run)])
+        .await
+    {
+        Ok(found) => ids.extend(found.into_iter().map(|group| group.id)),
+        Err(error) => warn_not_searched(region, "security groups", &error, ui),
     }
     ids.sort();
     ids.dedup();
     let mut removed = Vec::new();
     for id in ids {
-        match group_gone(region, &id, within).await {
+        match delete_group(region, &id, within).await {
             Ok(()) => removed.push(id),
-            Err(error) => left(region, &id, &error, "delete-security-group --group-id", ui),
+            Err(error) => warn_left(region, &id, &error, DELETE_GROUP, ui),
         }
     }
     removed
 }
 
-/// Ends an instance, unless it is ending already.
-///
-/// # Errors
-/// The principal may not.
+/// Terminates an instance that is not terminated already.
 pub(super) async fn terminate(region: &Region, id: &str) -> Result<(), AwsError> {
-    let Err(error) = region.terminate_instance(id).await else {
+    let Err(error) = region.instances().terminate(id).await else {
         return Ok(());
     };
-    // An answer may have been lost; to end one that ends is not always a success.
-    match region.instance(id).await {
+    // A response may have been lost, and terminating an instance twice is not always a success.
+    match region.instances().get(id).await {
         Ok(instance) if instance.is_gone() => Ok(()),
         Err(unknown) if unknown.is_not_found() => Ok(()),
         _ => Err(error),
     }
 }
 
-/// Removes a security group as soon as nothing uses it any more.
-///
-/// # Errors
-/// It is still used after this time, or the principal may not.
-pub(super) async fn group_gone(
+/// Deletes a security group as soon as it is unused, waiting up to `within`.
+pub(super) async fn delete_group(
     region: &Region,
     group: &str,
     within: Duration,
 ) -> Result<(), AwsError> {
-    once_free(within, async || region.delete_security_group(group).await).await
+    delete_unused(within, async || {
+        region.security_groups().delete(group).await
+    })
+    .await
 }
 
-async fn volumes(region: &Region, run: &str, within: Duration, ui: &Ui) -> Vec<String> {
-    // Those of a terminated instance go with it. This finds what was detached by hand, or outlived a spot instance.
-    let Ok(found) = region.volumes(&[Filter::tag(RUN, run)]).await else {
-        // Whoever may not ask for volumes has none of karat's but those that go by themselves.
+async fn delete_volumes(region: &Region, run: &str, within: Duration, ui: &Ui) -> Vec<String> {
+    // Volumes of a terminated instance are deleted with it. This finds those detached by hand, or left by a spot instance.
+    let Ok(found) = region.volumes().list(&[Filter::tag(RUN, run)]).await else {
+        // A principal that may not list volumes has only those that AWS deletes with their instances.
         return Vec::new();
     };
     let mut removed = Vec::new();
-    for volume in found.iter().filter(|it| it.state != "deleting") {
-        match once_free(within, async || region.delete_volume(&volume.id).await).await {
-            Ok(()) => removed.push(volume.id.clone()),
-            Err(error) => left(region, &volume.id, &error, "delete-volume --volume-id", ui),
+    for volume in found.iter().filter(|volume| volume.state != "deleting") {
+        let id = &volume.id;
+        match delete_unused(within, async || region.volumes().delete(id).await).await {
+            Ok(()) => removed.push(id.clone()),
+            Err(error) => warn_left(region, id, &error, "delete-volume --volume-id", ui),
         }
     }
     removed
 }
 
-/// Removes something that another thing may still use. One that is gone is as good.
-async fn once_free(
+/// Repeats a deletion while the resource is in use, for up to `within`. A resource that does not exist counts as deleted.
+async fn delete_unused(
     within: Duration,
-    mut work: impl AsyncFnMut() -> Result<(), AwsError>,
+    mut delete: impl AsyncFnMut() -> Result<(), AwsError>,
 ) -> Result<(), AwsError> {
     let until = Instant::now() + within;
     loop {
-        match work().await {
+        match delete().await {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error)
-                if error.error_code().is_some_and(|code| USED.contains(&code))
+                if error
+                    .error_code()
+                    .is_some_and(|code| IN_USE.contains(&code))
                     && Instant::now() < until => {}
             done => return done,
         }
-        sleep(PAUSE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-pub(super) fn left(region: &Region, id: &str, error: &AwsError, command: &str, ui: &Ui) {
+pub(super) fn warn_left(region: &Region, id: &str, error: &AwsError, command: &str, ui: &Ui) {
     let region = region.name();
     ui.warn(&format!(
         "{id} in {region} is left over: {error}; `karat prune --runs --ec2` or `aws ec2 {command} {id} --region {region}` \
@@ -196,7 +218,7 @@ pub(super) fn left(region: &Region, id: &str, error: &AwsError, command: &str, u
     ));
 }
 
-fn unknown(region: &Region, kind: &str, error: &AwsError, ui: &Ui) {
+fn warn_not_searched(region: &Region, kind: &str, error: &AwsError, ui: &Ui) {
     ui.warn(&format!(
         "{kind} of this run may be left over in {}: {error}; `karat prune --runs --ec2` removes them",
         region.name()

@@ -1,38 +1,37 @@
-//! What an AMI of an image is called, and how it boots.
+//! Metadata of an AMI that is made from an image: names, tags, architecture, boot mode.
 
 use super::PublishError;
+use crate::ec2::client::ec2::Tags;
+use crate::ec2::client::run_tags::MANIFEST;
 use crate::plan::{BootMode, PublishEc2};
 use crate::record::manifest::{Manifest, ManifestId};
 
-/// The device that the system is on. EBS volumes are `NVMe` devices in instances of this decade, whatever this says.
+/// Device that holds the system. In current instances EBS volumes are `NVMe` devices, regardless of this name.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
-/// A volume is made of whole GiB.
+/// Unit of the size of a volume.
 const GIB: u64 = 1 << 30;
 
-/// What is the same in every region.
+/// Metadata that is the same in every region.
 #[derive(Clone, Debug)]
-pub struct About {
-    /// The manifest.
+pub struct AmiMetadata {
+    /// Id of the manifest.
     pub id: ManifestId,
-    /// The image's own name.
+    /// Name of the image.
     pub image: String,
-    /// The AMI's, unique in an account and region.
+    /// Name of the AMI, unique in an account and region.
     pub name: String,
-    /// Of AMI and snapshot.
+    /// Description of AMI and snapshot.
     pub description: String,
-    /// AWS's name of it.
+    /// AWS's name of the architecture.
     pub architecture: &'static str,
-    /// AWS's name of it.
+    /// AWS's name of the boot mode.
     pub boot_mode: &'static str,
-    /// Of the snapshot, in GiB.
+    /// Size of the snapshot, in GiB.
     pub size: u64,
 }
 
-impl About {
-    /// What is to be made of an image.
-    ///
-    /// # Errors
-    /// Its architecture or firmware is unknown, or nothing that AWS has.
+impl AmiMetadata {
+    /// Derives the metadata. Refuses an image whose architecture or firmware is unknown or not available at AWS.
     pub fn new(
         id: ManifestId,
         manifest: &Manifest,
@@ -60,6 +59,15 @@ impl About {
             size: outputs.image.virtual_size.div_ceil(GIB).max(1),
         })
     }
+
+    /// Returns the tags of AMI and snapshot: the template's `own`, those of the `run`, and the image's.
+    pub fn tags(&self, own: &Tags, run: &Tags) -> Tags {
+        let mut tags = own.clone();
+        tags.extend(run.clone());
+        tags.insert(MANIFEST.to_owned(), self.id.to_string());
+        tags.insert("Name".to_owned(), self.name.clone());
+        tags
+    }
 }
 
 fn unknown(what: &'static str, found: &str) -> PublishError {
@@ -69,13 +77,13 @@ fn unknown(what: &'static str, found: &str) -> PublishError {
     }
 }
 
-/// What the template says, or else the image's own, as far as AWS takes it: ASCII, 255 characters.
+/// Returns the description of the template, or else of the image, reduced to what AWS accepts: 255 ASCII characters.
 fn description(settings: &PublishEc2, manifest: &Manifest) -> String {
     let own = &manifest.inputs.image.description;
     let text = settings.description.as_ref().unwrap_or(own);
     let ascii = text
         .chars()
-        .map(|it| if it.is_whitespace() { ' ' } else { it });
-    let ascii = ascii.filter(|it| it.is_ascii_graphic() || *it == ' ');
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .filter(|c| c.is_ascii_graphic() || *c == ' ');
     ascii.take(255).collect::<String>().trim().to_owned()
 }

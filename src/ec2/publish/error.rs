@@ -1,4 +1,4 @@
-//! What can go wrong with a publication.
+//! Errors of publications.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,14 +12,12 @@ use crate::disk::read::ReadError;
 use crate::ec2::client::AwsError;
 use crate::store::StoreError;
 
-/// Why an image was not published.
+/// Failure to publish an image.
 #[derive(Debug, Error, Diagnostic)]
 pub enum PublishError {
-    /// A call failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Aws(#[from] AwsError),
-    /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
@@ -27,73 +25,59 @@ pub enum PublishError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Read(#[from] ReadError),
-    /// The image cannot be turned into a raw disk.
+    /// The image cannot be converted to a raw disk.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
-    /// How far an upload is cannot be kept.
-    #[error("cannot keep how far the upload is in {}", path.display())]
+    #[error("cannot record the progress of the upload in {}", path.display())]
     #[diagnostic(help(
         "check the permissions and free space of karat's cache, or use another one with KARAT_CACHE"
     ))]
-    Progress {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another karat uploads the same image to the same place.
-    #[error("another karat uploads this image to {region}")]
-    #[diagnostic(help("wait for it, and publish again: what is there is taken over"))]
-    Busy {
-        /// Where.
-        region: String,
-    },
-    /// The image's architecture or firmware is unknown or has no name at AWS.
-    #[error("an AMI has an architecture and a way to boot, and this image's {what} is {found:?}")]
+    Progress { path: PathBuf, source: io::Error },
+    #[error("another karat process is uploading this image to {region}")]
+    #[diagnostic(help("wait for it, then publish again: karat reuses the AMI that exists then"))]
+    Busy { region: String },
+    /// The manifest does not name an architecture or firmware that AWS has.
+    #[error("an AMI needs an architecture and a boot mode, but this image's {what} is {found:?}")]
     #[diagnostic(help(
-        "images that were imported say theirs with `karat import --arch x86_64 --firmware bios`"
+        "set them when importing an image: `karat import --arch x86_64 --firmware bios`"
     ))]
     Unknown {
-        /// `architecture`, `firmware`.
+        /// `architecture` or `firmware`.
         what: &'static str,
-        /// What the manifest has.
+        /// Value in the manifest.
         found: String,
     },
-    /// The snapshot has other bytes than the image.
+    /// The snapshot differs from the image.
     #[error(
-        "{image} in {region} is not the image that was recorded: its disk is {found}, and should be {wanted}"
+        "{image} in {region} does not match the recorded image: its disk is {found}, expected {wanted}"
     )]
     #[diagnostic(help("do not launch it; remove it, and publish the image again"))]
     Different {
-        /// The AMI or snapshot.
+        /// Id of the AMI or snapshot.
         image: String,
-        /// Where.
         region: String,
-        /// Its disk.
+        /// Digest of its disk.
         found: Digest,
-        /// What it should be.
+        /// Digest of the recorded disk.
         wanted: Digest,
     },
-    /// An AMI is not as it was made.
+    /// An AMI was changed since its publication.
     #[error("{image} in {region} {problem}")]
     #[diagnostic(help("publish the image again"))]
     Changed {
-        /// The AMI.
+        /// Id of the AMI or snapshot.
         image: String,
-        /// Where.
         region: String,
-        /// What is other than it was.
+        /// Difference, as the predicate of a sentence.
         problem: String,
     },
-    /// The user ended it.
-    #[error("cancelled; what was being made in {0} was removed")]
+    #[error("cancelled; unfinished resources in {0} were removed")]
     Cancelled(String),
 }
 
 impl PublishError {
-    /// The exit code: 4 for what is not the recorded image, 2 for wrong input, 130 when cancelled.
-    #[must_use]
+    /// Returns the exit code: 4 if an AMI does not match the recorded image, 2 for wrong input, 130 when cancelled.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Different { .. } | Self::Changed { .. } => 4,

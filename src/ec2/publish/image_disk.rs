@@ -1,4 +1,4 @@
-//! The disk that an image of the store is.
+//! Disk of an image in the store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,19 +17,15 @@ use crate::record::manifest::{self, Manifest};
 use crate::store::{ImageDisk, Store};
 use crate::ui::Ui;
 
-/// A disk that can be read, and is what it was when it was recorded: every part of it is compared when it is read.
-pub struct Source {
-    /// Its bytes.
+/// Readable disk of an image. Each part is verified against its recorded digest when it is read.
+pub struct VerifiedDisk {
     pub disk: Arc<dyn BlockRead>,
-    /// Removed with this value; read until then.
+    /// Converted copy, removed with this value.
     _converted: Option<TempPath>,
 }
 
-impl Source {
-    /// Opens the disk of an image. `scratch` has room for it where its format is read by `qemu-img` alone.
-    ///
-    /// # Errors
-    /// The image is not in the store, or cannot be read.
+impl VerifiedDisk {
+    /// Opens the disk of an image. A format that only `qemu-img` reads is converted into the directory `scratch`.
     pub async fn open(
         store: &Store,
         manifest: &Manifest,
@@ -49,8 +45,9 @@ impl Source {
                 let directory = tempfile::tempdir_in(scratch).map_err(failed)?;
                 let file = directory.path().join("image");
                 store.export(manifest, &file, false, ui).await?;
-                let raw = tempfile::NamedTempFile::new_in(scratch);
-                let raw = raw.map_err(failed)?.into_temp_path();
+                let raw = tempfile::NamedTempFile::new_in(scratch)
+                    .map_err(failed)?
+                    .into_temp_path();
                 disk::to_raw(&file, &raw).await?;
                 return Ok(Self {
                     disk: Arc::new(RawFile::open(&raw)?),
@@ -64,10 +61,7 @@ impl Source {
         })
     }
 
-    /// Digest of the disk: as it was recorded, or else made now.
-    ///
-    /// # Errors
-    /// The disk cannot be read.
+    /// Returns the digest of the disk: the recorded one, or else computed now.
     pub async fn digest(&self, manifest: &Manifest) -> Result<Digest, PublishError> {
         if let Some(digest) = manifest.outputs.image.disk {
             return Ok(digest);

@@ -1,19 +1,18 @@
-//! What uploads have left that were killed.
+//! Resources that killed uploads have left.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::progress::{Claim, Progress};
-use super::register::sweep;
 use crate::ec2::client::ec2::Filter;
 use crate::ec2::client::run_tags::{EXPIRES, PUBLISHED, RUN, is_over};
+use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{AwsError, Region};
 use crate::ui::Ui;
 
-/// Uploads of this cache that nobody goes on with: each with its region, as the names of their files have it.
-#[must_use]
-pub fn uploads(cache: &Path) -> Vec<(String, std::path::PathBuf)> {
+/// Lists the uploads of this cache, as pairs of region and progress file.
+pub fn uploads(cache: &Path) -> Vec<(String, PathBuf)> {
     let files = fs::read_dir(cache.join("uploads")).into_iter().flatten();
     let mut found = Vec::new();
     for file in files.flatten() {
@@ -30,13 +29,12 @@ pub fn uploads(cache: &Path) -> Vec<(String, std::path::PathBuf)> {
     found
 }
 
-/// Removes the AMI and the snapshot of an upload, unless somebody goes on with it just now.
+/// Removes the AMI and the snapshot of an upload, unless another process continues it.
 pub async fn end_upload(region: &Region, path: &Path, ui: &Ui) -> Vec<String> {
-    match Progress::of_dead(path) {
+    match Progress::open_abandoned(path) {
         Ok(Some(progress)) => {
-            let run = progress.beginning.tags.get(RUN).cloned();
-            let removed = match run {
-                Some(run) => sweep(region, &run, ui).await,
+            let removed = match progress.beginning.tags.get(RUN) {
+                Some(run) => sweep(region, run, ui).await,
                 None => Vec::new(),
             };
             if let Err(error) = progress.end().and_then(Claim::end) {
@@ -52,21 +50,18 @@ pub async fn end_upload(region: &Region, path: &Path, ui: &Ui) -> Vec<String> {
     }
 }
 
-/// Removes AMIs and snapshots of runs, of this machine or another, that are over and did not get them ready.
-///
-/// # Errors
-/// They cannot be listed.
+/// Removes unpublished AMIs and snapshots of runs of any machine that are over.
 pub async fn sweep_region(region: &Region, ui: &Ui) -> Result<Vec<String>, AwsError> {
     let of_runs = [Filter::tagged(RUN)];
     let mut runs = BTreeSet::new();
-    for image in region.images(&["self"], &of_runs).await? {
-        if image.tag(PUBLISHED).is_none() && is_over(image.tag(EXPIRES)) {
-            runs.extend(image.tag(RUN).map(str::to_owned));
+    for image in region.images().list(&["self"], &of_runs).await? {
+        if image.tags.get(PUBLISHED).is_none() && is_over(image.tags.get(EXPIRES)) {
+            runs.extend(image.tags.get(RUN).map(str::to_owned));
         }
     }
-    for snapshot in region.own_snapshots(&of_runs).await? {
-        if snapshot.tag(PUBLISHED).is_none() && is_over(snapshot.tag(EXPIRES)) {
-            runs.extend(snapshot.tag(RUN).map(str::to_owned));
+    for snapshot in region.snapshots().list(&of_runs).await? {
+        if snapshot.tags.get(PUBLISHED).is_none() && is_over(snapshot.tags.get(EXPIRES)) {
+            runs.extend(snapshot.tags.get(RUN).map(str::to_owned));
         }
     }
     let mut removed = Vec::new();

@@ -1,4 +1,4 @@
-//! An image of the store → AMIs: written as snapshots through the EBS direct APIs, without any instance, and registered.
+//! Publication of an image as AMIs: uploaded as snapshots through the EBS direct APIs, without any instance, and registered.
 
 pub(crate) mod ami_check;
 mod ami_metadata;
@@ -22,73 +22,66 @@ use tokio_util::sync::CancellationToken;
 use crate::digest::Digest;
 use crate::ec2::client::ec2::{Filter, Image, Tags};
 use crate::ec2::client::run_tags::{self, MANIFEST, Run};
+use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{Aws, AwsError, Region, token};
 use crate::plan::PublishEc2;
 use crate::record::manifest::{Manifest, ManifestId};
 use crate::store::Store;
 use crate::ui::Ui;
 
-pub use ami_metadata::About;
+pub use ami_metadata::AmiMetadata;
 pub use error::PublishError;
-pub use image_disk::Source;
+pub use image_disk::VerifiedDisk;
 use progress::{Beginning, Claim, Progress};
 pub use publication::{Publication, Published};
-pub use register::{offer, register, sweep};
+pub use register::{offer, register};
 use upload::Parent;
 
-/// What AWS says when an AMI of this name is there already.
-const TAKEN: &str = "InvalidAMIName.Duplicate";
+/// Error code for the name of an existing AMI.
+const NAME_TAKEN: &str = "InvalidAMIName.Duplicate";
 
-/// What is published, and how.
-pub struct Job<'a> {
-    /// Whom AWS takes it for.
+/// Publication of an image in several regions.
+pub struct PublishJob<'a> {
     pub aws: &'a Aws,
-    /// Where the image is.
+    /// Store that has the image.
     pub store: &'a Store,
-    /// For what is known of uploads that have begun.
+    /// Directory for the progress of uploads.
     pub cache: PathBuf,
-    /// The image.
+    /// Id of the manifest.
     pub id: ManifestId,
-    /// Its manifest.
     pub manifest: &'a Manifest,
-    /// What the template says of it.
+    /// `[publish.ec2]` of the template.
     pub settings: &'a PublishEc2,
-    /// Read it back from AWS, and compare, before it is registered.
+    /// Read the snapshot back and compare it with the image before it is registered.
     pub verify: bool,
-    /// The screen.
     pub ui: &'a Ui,
-    /// The user ends it.
     pub cancel: &'a CancellationToken,
 }
 
-/// What became of one region.
+/// Result of a region.
 #[derive(Debug)]
-pub struct Outcome {
-    /// Where.
+pub struct RegionOutcome {
     pub region: String,
-    /// The AMI, and whether it was there before.
+    /// The AMI, and whether it existed before.
     pub ended: Result<(Publication, bool), PublishError>,
 }
 
-impl Job<'_> {
-    /// Publishes in all regions at once; one that fails does not disturb the others.
-    ///
-    /// # Errors
-    /// What stops all of them before the first has begun.
-    pub async fn run(&self) -> Result<Vec<Outcome>, PublishError> {
-        let about = About::new(self.id, self.manifest, self.settings)?;
+impl PublishJob<'_> {
+    /// Publishes in all regions in parallel. A region that fails does not affect the others.
+    pub async fn run(&self) -> Result<Vec<RegionOutcome>, PublishError> {
+        let metadata = AmiMetadata::new(self.id, self.manifest, self.settings)?;
         let regions = regions(self.aws, self.settings)?;
         let home = self.aws.region(&regions[0]);
         let caller = home.caller().await?;
-        let source = Source::open(self.store, self.manifest, &self.cache, self.ui).await?;
+        let source = VerifiedDisk::open(self.store, self.manifest, &self.cache, self.ui).await?;
         let digest = source.digest(self.manifest).await?;
         let places = regions.iter().map(|name| {
-            let place = Place {
+            let place = RegionJob {
                 job: self,
                 region: self.aws.region(name),
                 account: &caller.account,
                 key: key(self.settings, name, &caller),
-                about: &about,
+                metadata: &metadata,
                 source: &source,
                 digest,
                 run: Run::begin(),
@@ -96,17 +89,14 @@ impl Job<'_> {
             async move {
                 let region = place.region.name().to_owned();
                 let ended = place.publish().await;
-                Outcome { region, ended }
+                RegionOutcome { region, ended }
             }
         });
         Ok(join_all(places).await)
     }
 }
 
-/// The regions of a template, or that of the environment.
-///
-/// # Errors
-/// There is neither.
+/// Returns the regions of the template, or else that of the environment.
 pub fn regions(aws: &Aws, settings: &PublishEc2) -> Result<Vec<String>, AwsError> {
     if !settings.regions.is_empty() {
         return Ok(settings.regions.clone());
@@ -115,7 +105,7 @@ pub fn regions(aws: &Aws, settings: &PublishEc2) -> Result<Vec<String>, AwsError
     Ok(vec![own.to_owned()])
 }
 
-/// The ARN of the key of a region.
+/// Returns the ARN of the KMS key in a region.
 fn key(
     settings: &PublishEc2,
     region: &str,
@@ -137,35 +127,40 @@ fn key(
     ))
 }
 
-/// One region of a job.
-struct Place<'a> {
-    job: &'a Job<'a>,
+/// Publication in one region.
+struct RegionJob<'a> {
+    job: &'a PublishJob<'a>,
     region: Region,
     account: &'a str,
     key: Option<String>,
-    about: &'a About,
-    source: &'a Source,
+    metadata: &'a AmiMetadata,
+    source: &'a VerifiedDisk,
     digest: Digest,
     run: Run,
 }
 
-impl Place<'_> {
+impl RegionJob<'_> {
     async fn publish(&self) -> Result<(Publication, bool), PublishError> {
-        let name = format!("{}-{}-{}", self.about.id, self.account, self.region.name());
-        let claim = Claim::of(&progress::place(&self.job.cache, &name))?;
-        let claim = claim.ok_or_else(|| PublishError::Busy {
-            region: self.region.name().to_owned(),
-        })?;
-        if let Some(image) = self.there().await? {
-            let taken = self.take_over(image).await?;
-            // Of an upload that was killed when its AMI was made already.
+        let name = format!(
+            "{}-{}-{}",
+            self.metadata.id,
+            self.account,
+            self.region.name()
+        );
+        let Some(claim) = Claim::acquire(&progress::path_of(&self.job.cache, &name))? else {
+            let region = self.region.name().to_owned();
+            return Err(PublishError::Busy { region });
+        };
+        if let Some(image) = self.existing().await? {
+            let reused = self.reuse(image).await?;
+            // The upload may have been killed after its AMI was registered.
             claim.end()?;
-            return Ok((taken, true));
+            return Ok((reused, true));
         }
         let parent = self.parent().await?;
         let begin = || self.beginning(parent.as_ref());
         let mut progress = claim.open(begin)?;
-        if self.is_of_no_use(&progress).await? {
+        if self.is_stale(&progress).await? {
             self.sweep(&progress).await;
             progress = progress.end()?.open(begin)?;
         }
@@ -175,89 +170,87 @@ impl Place<'_> {
         }
         progress.end()?.end()?;
         match made {
-            Err(PublishError::Aws(error)) if error.error_code() == Some(TAKEN) => {
+            Err(PublishError::Aws(error)) if error.error_code() == Some(NAME_TAKEN) => {
                 // Another host was faster.
-                let image = self.there().await?.ok_or(error)?;
-                Ok((self.take_over(image).await?, true))
+                let image = self.existing().await?.ok_or(error)?;
+                Ok((self.reuse(image).await?, true))
             }
             made => Ok((made?, false)),
         }
     }
 
-    /// The AMI that was made of this manifest, ready or not. One that has failed is removed.
-    async fn there(&self) -> Result<Option<Image>, PublishError> {
-        let ours = Filter::tag(MANIFEST, &self.about.id.to_string());
-        let mut there = Vec::new();
-        for image in self.region.images(&["self"], &[ours]).await? {
-            match (image.state.as_str(), image.tag(run_tags::RUN)) {
+    /// Finds the AMI of this manifest, available or not. An AMI that has failed is removed.
+    async fn existing(&self) -> Result<Option<Image>, PublishError> {
+        let ours = Filter::tag(MANIFEST, &self.metadata.id.to_string());
+        let mut found = Vec::new();
+        for image in self.region.images().list(&["self"], &[ours]).await? {
+            match (image.state.as_str(), image.tags.get(run_tags::RUN)) {
                 ("deregistered", _) => {}
                 ("failed" | "error" | "invalid", Some(run)) => {
                     sweep(&self.region, run, self.job.ui).await;
                 }
-                _ => there.push(image),
+                _ => found.push(image),
             }
         }
-        there.sort_by(|one, other| one.creation_date.cmp(&other.creation_date));
-        Ok(there.pop())
+        Ok(found
+            .into_iter()
+            .max_by(|one, other| one.creation_date.cmp(&other.creation_date)))
     }
 
-    /// An AMI that is there already is looked at as if somebody else had made it, unless it is known.
-    async fn take_over(&self, image: Image) -> Result<Publication, PublishError> {
-        let image = self.until_cancelled(self.region.image_available(&image.id));
-        let image = image.await?;
-        let changed = |problem: &str| PublishError::Changed {
-            image: image.id.clone(),
-            region: self.region.name().to_owned(),
-            problem: problem.to_owned(),
+    /// Publishes an existing AMI. Its snapshot is read back, unless the store has a record of it.
+    async fn reuse(&self, image: Image) -> Result<Publication, PublishError> {
+        let available = self.region.images().wait_available(&image.id);
+        let image = self.until_cancelled(available).await?;
+        let Some(snapshot) = image.root_snapshot() else {
+            return Err(PublishError::Changed {
+                image: image.id.clone(),
+                region: self.region.name().to_owned(),
+                problem: "has no snapshot".to_owned(),
+            });
         };
-        let snapshot = image.root_snapshot();
-        let snapshot = snapshot.ok_or_else(|| changed("has no snapshot"))?;
-        let known = publication::of(self.job.store, self.about.id)?;
-        let known = known.iter().map(|it| &it.publication);
-        let is_known = known
-            .filter(|it| it.region == self.region.name())
-            .any(|it| it.image == image.id && it.snapshot == snapshot);
+        let published = publication::list(self.job.store, self.metadata.id)?;
+        let is_known = published
+            .iter()
+            .map(|published| &published.publication)
+            .filter(|publication| publication.region == self.region.name())
+            .any(|publication| publication.image == image.id && publication.snapshot == snapshot);
         if !is_known || self.job.verify {
             self.read_back(&image.id, snapshot).await?;
         }
         offer(&self.region, &image, self.job.settings).await?;
-        let encrypted = self.region.snapshot(snapshot).await?.encrypted;
+        let encrypted = self.region.snapshots().get(snapshot).await?.encrypted;
         Ok(self.publication(&image.id, snapshot, encrypted))
     }
 
     fn beginning(&self, parent: Option<&Parent>) -> Beginning {
-        let mut tags = self.tags();
-        tags.insert("Name".to_owned(), self.about.name.clone());
         Beginning {
             token: token(),
-            tags,
-            size: self.about.size,
-            parent: parent.map(|it| it.snapshot.clone()),
+            tags: self.tags(),
+            size: self.metadata.size,
+            parent: parent.map(|parent| parent.snapshot.clone()),
             encrypted: self.job.settings.encrypted,
             kms_key: self.key.clone(),
         }
     }
 
     fn tags(&self) -> Tags {
-        let mut tags = self.job.settings.tags.clone();
-        tags.extend(self.run.tags(&self.about.image));
-        tags.insert(MANIFEST.to_owned(), self.about.id.to_string());
-        tags
+        let run = self.run.tags(&self.metadata.image);
+        self.metadata.tags(&self.job.settings.tags, &run)
     }
 
-    /// Whether an upload that had begun cannot go on: other settings, a parent that is gone, or given up by AWS.
-    async fn is_of_no_use(&self, progress: &Progress) -> Result<bool, PublishError> {
+    /// Returns whether an upload cannot be resumed: settings have changed, its parent is gone, or AWS has discarded it.
+    async fn is_stale(&self, progress: &Progress) -> Result<bool, PublishError> {
         let beginning = &progress.beginning;
         let same = beginning.encrypted == self.job.settings.encrypted
             && beginning.kms_key == self.key
-            && beginning.size == self.about.size;
+            && beginning.size == self.metadata.size;
         if !same || self.parent_of(beginning.parent.as_deref()).await?.is_none() {
             return Ok(true);
         }
         let Some(snapshot) = &progress.snapshot else {
             return Ok(false);
         };
-        match self.region.snapshot(snapshot).await {
+        match self.region.snapshots().get(snapshot).await {
             Ok(snapshot) => Ok(!["pending", "completed"].contains(&snapshot.state.as_str())),
             Err(error) if error.is_not_found() => Ok(true),
             Err(error) => Err(error.into()),
@@ -269,50 +262,61 @@ impl Place<'_> {
         progress: &mut Progress,
         parent: Option<Parent>,
     ) -> Result<Publication, PublishError> {
-        let (region, about) = (&self.region, self.about);
+        let (region, metadata) = (&self.region, self.metadata);
         let resumed = progress.snapshot.clone();
         self.not_cancelled()?;
-        let description = format!("{} {}", about.name, about.description);
+        let description = format!("{} {}", metadata.name, metadata.description);
         let snapshot = upload::begin(region, progress, &description, self.key.as_deref()).await?;
         let is_written = match resumed {
-            Some(id) => region.snapshot(&id).await?.state == "completed",
+            Some(id) => region.snapshots().get(&id).await?.state == "completed",
             None => false,
         };
         if !is_written {
-            let parent = match &progress.beginning.parent {
-                // What an upload that is taken up differs from was chosen when it began.
-                Some(id) if parent.as_ref().is_none_or(|it| it.snapshot != *id) => {
-                    self.parent_of(Some(id)).await?.flatten()
-                }
-                Some(_) => parent,
-                None => None,
-            };
-            let bar = self.job.ui.bar(&format!("to {}", region.name()), None);
-            let disk = self.source.disk.clone();
-            let parent = parent.map(|it| it.disk);
-            let write = upload::write(region, &snapshot, disk, parent, progress, &bar);
-            let written = self.until_cancelled(write).await?;
-            self.job.ui.detail(&format!(
-                "{}: {} blocks of 512 KiB in {snapshot}",
-                region.name(),
-                written.blocks
-            ));
-            self.until_cancelled(upload::complete(region, &snapshot, written))
-                .await?;
+            self.write(progress, parent, &snapshot).await?;
         }
         if self.job.verify {
             self.read_back(&snapshot, &snapshot).await?;
         }
         self.not_cancelled()?;
-        // Not cancelled within: an answer that nobody hears leaves an AMI that nobody knows.
+        // Not cancelled while registering: with the response lost, the id of the AMI would be too.
         let mut tags = self.tags();
-        tags.insert("Name".to_owned(), about.name.clone());
         let run = progress.beginning.tags.get(run_tags::RUN);
         tags.extend(run.map(|run| (run_tags::RUN.to_owned(), run.clone())));
-        let image = register(region, about, self.job.settings, &snapshot, &tags).await?;
-        let image = self.until_cancelled(region.image_available(&image)).await?;
+        let image = register(region, metadata, self.job.settings, &snapshot, &tags).await?;
+        let available = region.images().wait_available(&image);
+        let image = self.until_cancelled(available).await?;
         offer(region, &image, self.job.settings).await?;
         Ok(self.publication(&image.id, &snapshot, self.job.settings.encrypted))
+    }
+
+    /// Writes all blocks of the snapshot and completes it.
+    async fn write(
+        &self,
+        progress: &Progress,
+        parent: Option<Parent>,
+        snapshot: &str,
+    ) -> Result<(), PublishError> {
+        let region = &self.region;
+        let parent = match &progress.beginning.parent {
+            // A resumed upload keeps the parent that was chosen when it began.
+            Some(id) if parent.as_ref().is_none_or(|parent| parent.snapshot != *id) => {
+                self.parent_of(Some(id)).await?.flatten()
+            }
+            Some(_) => parent,
+            None => None,
+        };
+        let bar = self.job.ui.bar(&format!("to {}", region.name()), None);
+        let disk = self.source.disk.clone();
+        let parent = parent.map(|parent| parent.disk);
+        let write = upload::write(region, snapshot, disk, parent, progress, &bar);
+        let written = self.until_cancelled(write).await?;
+        self.job.ui.detail(&format!(
+            "{}: {} blocks of 512 KiB in {snapshot}",
+            region.name(),
+            written.blocks
+        ));
+        self.until_cancelled(upload::complete(region, snapshot, written))
+            .await
     }
 
     async fn read_back(&self, image: &str, snapshot: &str) -> Result<(), PublishError> {
@@ -350,11 +354,10 @@ impl Place<'_> {
             Some(run) => sweep(&self.region, run, self.job.ui).await,
             None => Vec::new(),
         };
-        // A search may not find what was just begun, or may not be allowed.
+        // A search may not find a snapshot that was just begun, or may not be permitted.
         let begun = progress.snapshot.iter();
-        for snapshot in begun.filter(|it| !removed.contains(it)) {
-            let gone = self.region.delete_snapshot(snapshot).await;
-            if let Err(error) = gone
+        for snapshot in begun.filter(|id| !removed.contains(id)) {
+            if let Err(error) = self.region.snapshots().delete(snapshot).await
                 && !error.is_not_found()
             {
                 self.job.ui.detail(&format!("{snapshot}: {error}"));
@@ -369,7 +372,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// For what may be left in the middle: what it was doing is removed afterwards.
+    /// Does work that may be interrupted, because its unfinished resources are removed afterwards.
     async fn until_cancelled<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>>,

@@ -1,22 +1,24 @@
-//! Which snapshot a new one differs least from: one of an image of the same name, of which the bytes are known.
+//! Choice of the parent of a new snapshot: the snapshot of an image of the same name whose data is in the store.
+
+use std::cmp::Reverse;
 
 use super::publication::{self, Published};
 use super::upload::Parent;
-use super::{Place, PublishError, Source};
+use super::{PublishError, RegionJob, VerifiedDisk};
 use crate::record::channel::ChannelName;
 use crate::record::manifest::ManifestId;
 use crate::store::StoreError;
 
-/// An image that was published here.
+/// Image that was published in this region.
 struct Candidate {
     id: ManifestId,
     published: Published,
-    /// A channel points to it.
+    /// A channel points at it.
     is_head: bool,
 }
 
-impl Place<'_> {
-    /// The best one that is there: where a channel of this image points to, the last one first.
+impl RegionJob<'_> {
+    /// Returns the best usable parent: images that a channel points at come first, then the latest.
     pub(super) async fn parent(&self) -> Result<Option<Parent>, PublishError> {
         for candidate in self.candidates()? {
             if let Some(parent) = self.usable(&candidate).await? {
@@ -26,7 +28,7 @@ impl Place<'_> {
         Ok(None)
     }
 
-    /// The parent with this snapshot, if it can still be had: `None` when it cannot, `Some(None)` when there is none.
+    /// Returns the parent with this snapshot: `None` if it cannot be used now, `Some(None)` for an upload without a parent.
     pub(super) async fn parent_of(
         &self,
         snapshot: Option<&str>,
@@ -35,7 +37,7 @@ impl Place<'_> {
             return Ok(Some(None));
         };
         let mut candidates = self.candidates()?.into_iter();
-        match candidates.find(|it| it.published.publication.snapshot == snapshot) {
+        match candidates.find(|candidate| candidate.published.publication.snapshot == snapshot) {
             Some(candidate) => Ok(self.usable(&candidate).await?.map(Some)),
             None => Ok(None),
         }
@@ -44,38 +46,39 @@ impl Place<'_> {
     fn candidates(&self) -> Result<Vec<Candidate>, StoreError> {
         let store = self.job.store;
         let mut heads = Vec::new();
-        let is_ours = |name: &ChannelName| name.image == self.about.image;
+        let is_ours = |name: &ChannelName| name.image == self.metadata.image;
         for name in store.channels()?.into_iter().filter(is_ours) {
-            heads.extend(store.channel(&name)?.head().map(|it| it.manifest));
+            heads.extend(store.channel(&name)?.head().map(|head| head.manifest));
         }
         let mut found = Vec::new();
         for id in store.ids()? {
-            if id == self.about.id
-                || store.manifest(id)?.manifest.inputs.image.name != self.about.image
+            if id == self.metadata.id
+                || store.manifest(id)?.manifest.inputs.image.name != self.metadata.image
             {
                 continue;
             }
-            let here = publication::of(store, id)?.into_iter().filter(|it| {
-                let it = &it.publication;
-                it.region == self.region.name()
-                    && it.account == self.account
-                    && it.encrypted == self.job.settings.encrypted
-                    && it.kms_key == self.key
-            });
+            let here = publication::list(store, id)?
+                .into_iter()
+                .filter(|published| {
+                    let publication = &published.publication;
+                    publication.region == self.region.name()
+                        && publication.account == self.account
+                        && publication.encrypted == self.job.settings.encrypted
+                        && publication.kms_key == self.key
+                });
             found.extend(here.map(|published| Candidate {
                 id,
                 published,
                 is_head: heads.contains(&id),
             }));
         }
-        found.sort_by(|one, other| {
-            let key = |it: &Candidate| (it.is_head, it.published.when.clone());
-            key(other).cmp(&key(one))
+        found.sort_by_key(|candidate| {
+            Reverse((candidate.is_head, candidate.published.when.clone()))
         });
         Ok(found)
     }
 
-    /// Its bytes are in the store, and its snapshot is at AWS.
+    /// Returns a candidate as parent if the store has its data and AWS its snapshot.
     async fn usable(&self, candidate: &Candidate) -> Result<Option<Parent>, PublishError> {
         let store = self.job.store;
         let manifest = store.manifest(candidate.id)?.manifest;
@@ -86,15 +89,15 @@ impl Place<'_> {
             return Ok(None);
         }
         let id = &candidate.published.publication.snapshot;
-        let snapshot = match self.region.snapshot(id).await {
+        let snapshot = match self.region.snapshots().get(id).await {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        if snapshot.state != "completed" || snapshot.volume_size > self.about.size {
+        if snapshot.state != "completed" || snapshot.volume_size > self.metadata.size {
             return Ok(None);
         }
-        let source = Source::open(store, &manifest, &self.job.cache, self.job.ui).await?;
+        let source = VerifiedDisk::open(store, &manifest, &self.job.cache, self.job.ui).await?;
         Ok(Some(Parent {
             snapshot: id.clone(),
             disk: source.disk,

@@ -1,7 +1,7 @@
-//! How far an upload is, kept in a file, so that the next run goes on where a killed one stopped.
+//! Progress of an upload, kept in a file, so that a later run resumes an upload that was killed.
 //!
-//! One line a fact, added at the end: what is uploaded, the snapshot once it is known, each block that AWS has. A line that was cut
-//! off is of no use, and none of them is needed: without it, a block is sent once more.
+//! Lines are only appended: what is uploaded, the snapshot once it is known, each block that AWS has. A truncated line is
+//! ignored; a block whose line is missing is sent again.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +15,7 @@ use super::PublishError;
 use crate::ec2::client::ec2::Tags;
 use crate::os::file_lock::FileLock;
 
-/// What a snapshot is begun with: a second beginning with the same is the same snapshot.
+/// Parameters that a snapshot is begun with: AWS returns the same snapshot for the same parameters.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Beginning {
     pub(super) token: String,
@@ -26,14 +26,14 @@ pub(super) struct Beginning {
     pub(super) kms_key: Option<String>,
 }
 
-/// The right to upload an image to a place, which one process at a time has, among those that share a cache.
+/// Exclusive right to upload an image to a region, among the processes that share a cache.
 #[derive(Debug)]
 pub(super) struct Claim {
     path: PathBuf,
     lock: FileLock,
 }
 
-/// An upload that has begun.
+/// Upload that has begun.
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) beginning: Beginning,
@@ -43,14 +43,14 @@ pub(super) struct Progress {
     claim: Claim,
 }
 
-/// The files of uploads, among those of other regions and images.
-pub(super) fn place(cache: &Path, name: &str) -> PathBuf {
+/// Returns the path of the progress file of an upload.
+pub(super) fn path_of(cache: &Path, name: &str) -> PathBuf {
     cache.join("uploads").join(name)
 }
 
 impl Claim {
-    /// Takes the upload of this name. `None` while another process has it.
-    pub(super) fn of(path: &Path) -> Result<Option<Self>, PublishError> {
+    /// Claims an upload; `None` while another process has it.
+    pub(super) fn acquire(path: &Path) -> Result<Option<Self>, PublishError> {
         let failed = failed(path);
         let directory = path.parent().unwrap_or(path);
         fs::create_dir_all(directory).map_err(&failed)?;
@@ -59,7 +59,7 @@ impl Claim {
         Ok(lock.map(|lock| Self { path, lock }))
     }
 
-    /// Goes on with the upload where a killed process has stopped, or begins one.
+    /// Resumes the upload of a killed process, or begins one.
     pub(super) fn open(self, begin: impl FnOnce() -> Beginning) -> Result<Progress, PublishError> {
         let known = match fs::read_to_string(&self.path) {
             Ok(text) => read(&text),
@@ -78,16 +78,18 @@ impl Claim {
             claim: self,
         };
         if !is_known {
-            // Whatever was there is of no use.
-            let emptied = progress.file().set_len(0);
-            emptied.map_err(failed(&progress.claim.path))?;
+            // The file, if it existed, is unusable.
+            progress
+                .file()
+                .set_len(0)
+                .map_err(failed(&progress.claim.path))?;
             let line = serde_json::to_string(&progress.beginning).expect("it is made of text");
             progress.add(&line)?;
         }
         Ok(progress)
     }
 
-    /// There is nothing to upload, or no longer.
+    /// Releases the claim, and removes the files of the upload.
     pub(super) fn end(self) -> Result<(), PublishError> {
         self.forget()?;
         let path = &self.path;
@@ -103,48 +105,48 @@ impl Claim {
 }
 
 impl Progress {
-    /// An upload that nobody goes on with; `None` while somebody does, or when there is none.
-    pub(super) fn of_dead(path: &Path) -> Result<Option<Self>, PublishError> {
+    /// Opens an abandoned upload; `None` if another process continues it, or if there is none.
+    pub(super) fn open_abandoned(path: &Path) -> Result<Option<Self>, PublishError> {
         if !path.exists() {
             return Ok(None);
         }
-        let Some(claim) = Claim::of(path)? else {
+        let Some(claim) = Claim::acquire(path)? else {
             return Ok(None);
         };
         match fs::read_to_string(path) {
             Ok(text) if read(&text).is_some() => {
-                claim.open(|| unreachable!("it is known")).map(Some)
+                claim.open(|| unreachable!("the file was read")).map(Some)
             }
-            // Nothing was begun with it.
+            // It has not begun a snapshot.
             _ => claim.end().map(|()| None),
         }
     }
 
-    /// The snapshot has this name.
-    pub(super) fn begun(&mut self, snapshot: String) -> Result<(), PublishError> {
+    /// Records the id of the snapshot.
+    pub(super) fn set_snapshot(&mut self, snapshot: String) -> Result<(), PublishError> {
         self.add(&snapshot)?;
         self.snapshot = Some(snapshot);
         Ok(())
     }
 
-    /// Whether AWS has a block.
+    /// Returns whether AWS has a block.
     pub(super) fn has(&self, block: u64) -> bool {
         self.done.contains(&block)
     }
 
-    /// AWS has a block.
-    pub(super) fn put(&self, block: u64) -> Result<(), PublishError> {
+    /// Records that AWS has a block.
+    pub(super) fn add_block(&self, block: u64) -> Result<(), PublishError> {
         self.add(&block.to_string())
     }
 
-    /// It is over. Another one may begin.
+    /// Ends the upload; another one may begin with the claim.
     pub(super) fn end(self) -> Result<Claim, PublishError> {
         self.claim.forget()?;
         Ok(self.claim)
     }
 
     fn file(&self) -> std::sync::MutexGuard<'_, File> {
-        self.file.lock().expect("nobody panics with it")
+        self.file.lock().expect("no panic while the lock is held")
     }
 
     fn add(&self, line: &str) -> Result<(), PublishError> {
@@ -187,16 +189,16 @@ mod tests {
     #[test]
     fn an_upload_is_taken_up_where_it_stopped() {
         let scratch = tempfile::tempdir().unwrap();
-        let path = place(scratch.path(), "one");
+        let path = path_of(scratch.path(), "one");
         let open = |token| {
-            let claim = Claim::of(&path).unwrap()?;
+            let claim = Claim::acquire(&path).unwrap()?;
             Some(claim.open(|| beginning(token)).unwrap())
         };
         let mut first = open("1").unwrap();
         assert!(open("2").is_none());
-        first.begun("snap-1".to_owned()).unwrap();
-        first.put(7).unwrap();
-        first.put(12).unwrap();
+        first.set_snapshot("snap-1".to_owned()).unwrap();
+        first.add_block(7).unwrap();
+        first.add_block(12).unwrap();
         drop(first);
         // The last line was cut off.
         let text = fs::read_to_string(&path).unwrap();

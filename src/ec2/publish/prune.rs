@@ -1,51 +1,48 @@
-//! AMIs of images that nothing holds: deprecated first, and removed by a later run, with their snapshots, unless something at AWS
-//! uses them. What cannot be looked at is kept.
+//! Pruning of AMIs whose images the store no longer needs. An AMI is deprecated first; a later run deregisters it and deletes its
+//! snapshots, unless something at AWS uses it. An AMI whose use cannot be determined is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::register::deregister;
-use crate::ec2::channel_target::OURS;
+use crate::ec2::channel_target::DESCRIPTION_PREFIX;
+use crate::ec2::client::autoscaling::GroupLaunch;
 use crate::ec2::client::ec2::{Filter, Image, LaunchTemplateVersion, Tags};
 use crate::ec2::client::run_tags::{CONDEMNED, MANIFEST, PUBLISHED, after};
 use crate::ec2::client::{AwsError, Region};
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
 
-/// AWS deprecates by the minute, and not in the past.
-const SOON: Duration = Duration::from_mins(2);
+/// Delay of a deprecation: AWS deprecates by the minute, and not in the past.
+const DEPRECATION_DELAY: Duration = Duration::from_mins(2);
 
-/// What became of an AMI.
+/// AMI or snapshot, with what was done to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pruned {
-    /// Where.
     pub region: String,
-    /// The AMI, or a snapshot that was left of one.
+    /// AMI, or a snapshot whose AMI is gone.
     pub image: String,
-    /// Its manifest.
+    /// Id of its manifest.
     pub id: ManifestId,
-    /// What was done.
     pub fate: Fate,
 }
 
-/// What is done to an AMI.
+/// Action on an AMI.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// It was deprecated, and is removed later.
+    /// Deprecated, to be removed later.
     Deprecated,
-    /// Its time is not over yet.
+    /// Deprecated earlier, within the grace period.
     Waiting,
-    /// Something holds it again.
+    /// No longer deprecated: the store needs it again.
     Restored,
-    /// It is gone, with its snapshots.
+    /// Deregistered, and its snapshots deleted.
     Removed,
-    /// Something uses it, or it cannot be told.
+    /// Kept, for this reason.
     Kept(String),
 }
 
 impl Fate {
-    /// For people and programs.
-    #[must_use]
+    /// Name in messages and JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Deprecated => "deprecated",
@@ -57,50 +54,46 @@ impl Fate {
     }
 }
 
-/// What decides.
+/// Rules that decide which AMIs are pruned.
 pub struct Rules<'a> {
-    /// Whether the store has a manifest; AMIs of other stores are not looked at.
+    /// Returns whether the store has a manifest; AMIs of other stores are ignored.
     pub known: &'a dyn Fn(ManifestId) -> bool,
-    /// Whether something holds it.
+    /// Returns whether the store needs an image.
     pub held: &'a dyn Fn(ManifestId) -> bool,
-    /// How long an AMI is deprecated before it goes.
+    /// Time between deprecation and removal.
     pub grace: Duration,
-    /// Look, and do nothing.
+    /// Report what would be done, and change nothing.
     pub dry_run: bool,
 }
 
-/// Goes over the AMIs of a region.
-///
-/// # Errors
-/// They cannot be listed. What is denied later keeps an AMI.
+/// Prunes the AMIs of a region. An AMI that a permission is missing for is kept.
 pub async fn prune(region: &Region, rules: &Rules<'_>) -> Result<Vec<Pruned>, AwsError> {
     let ours = [Filter::tagged(MANIFEST), Filter::tagged(PUBLISHED)];
-    let mut images = region.images(&["self"], &ours).await?;
+    let mut images = region.images().list(&["self"], &ours).await?;
     images.sort_by(|one, other| one.creation_date.cmp(&other.creation_date));
     let mut done = Vec::new();
-    let mut doomed = Vec::new();
+    let mut due = Vec::new();
     for image in &images {
-        let Some(id) = manifest(image.tag(MANIFEST)).filter(|id| (rules.known)(*id)) else {
+        let Some(id) = manifest(image.tags.get(MANIFEST)).filter(|id| (rules.known)(*id)) else {
             continue;
         };
-        let fate = match (since(image.tag(CONDEMNED)), (rules.held)(id)) {
+        let fate = match (since(image.tags.get(CONDEMNED)), (rules.held)(id)) {
             (None, true) => continue,
-            (Some(_), true) => restore(region, image, rules).await,
-            (None, false) => condemn(region, image, rules).await,
+            (Some(_), true) => attempt(rules, Fate::Restored, restore(region, image)).await,
+            (None, false) => attempt(rules, Fate::Deprecated, condemn(region, image)).await,
             (Some(age), false) if age < rules.grace => Fate::Waiting,
             (Some(_), false) => {
-                doomed.push((image, id));
+                due.push((image, id));
                 continue;
             }
         };
         done.push(pruned(region, &image.id, id, fate));
     }
-    let uses = Uses::of(region, &doomed).await;
-    for (image, id) in doomed {
-        let fate = match uses.of_image(&image.id) {
-            Some(why) => Fate::Kept(why),
-            None if rules.dry_run => Fate::Removed,
-            None => remove(region, image, id, &uses).await,
+    let uses = Uses::of(region, &due).await;
+    for (image, id) in due {
+        let fate = match uses.reason_to_keep(&image.id) {
+            Some(reason) => Fate::Kept(reason),
+            None => attempt(rules, Fate::Removed, remove(region, image, id, &uses)).await,
         };
         done.push(pruned(region, &image.id, id, fate));
     }
@@ -121,7 +114,7 @@ fn manifest(tag: Option<&str>) -> Option<ManifestId> {
     tag?.parse().ok()
 }
 
-/// How long ago something was condemned.
+/// Returns the time since the marking in a [`CONDEMNED`] tag.
 fn since(tag: Option<&str>) -> Option<Duration> {
     let then: Timestamp = tag?.parse().ok()?;
     let age = Timestamp::now().seconds() - then.seconds();
@@ -134,61 +127,59 @@ fn resources(image: &Image) -> Vec<&str> {
     all
 }
 
-async fn condemn(region: &Region, image: &Image, rules: &Rules<'_>) -> Fate {
+/// Does `work`, unless this is a dry run. A failure keeps the AMI.
+async fn attempt(
+    rules: &Rules<'_>,
+    fate: Fate,
+    work: impl Future<Output = Result<(), AwsError>>,
+) -> Fate {
     if rules.dry_run {
-        return Fate::Deprecated;
+        return fate;
     }
-    let condemned = async {
+    work.await
+        .map_or_else(|error| Fate::Kept(error.to_string()), |()| fate)
+}
+
+async fn condemn(region: &Region, image: &Image) -> Result<(), AwsError> {
+    let time = after(DEPRECATION_DELAY).to_string();
+    region.images().deprecate(&image.id, &time).await?;
+    let tag = (CONDEMNED.to_owned(), Timestamp::now().to_string());
+    region.tag(&resources(image), &Tags::from([tag])).await
+}
+
+async fn restore(region: &Region, image: &Image) -> Result<(), AwsError> {
+    region.images().undeprecate(&image.id).await?;
+    region.untag(&resources(image), CONDEMNED).await
+}
+
+async fn remove(
+    region: &Region,
+    image: &Image,
+    id: ManifestId,
+    uses: &Uses,
+) -> Result<(), AwsError> {
+    for (template, numbers) in uses.deletable_versions(&image.id) {
         region
-            .deprecate_image(&image.id, &after(SOON).to_string())
+            .launch_templates()
+            .delete_versions(&template, &numbers)
             .await?;
-        let tag = (CONDEMNED.to_owned(), Timestamp::now().to_string());
-        region.tag(&resources(image), &Tags::from([tag])).await
-    };
-    condemned
-        .await
-        .map_or_else(|error| Fate::Kept(error.to_string()), |()| Fate::Deprecated)
-}
-
-async fn restore(region: &Region, image: &Image, rules: &Rules<'_>) -> Fate {
-    if rules.dry_run {
-        return Fate::Restored;
     }
-    let restored = async {
-        region.undeprecate_image(&image.id).await?;
-        region.untag(&resources(image), CONDEMNED).await
-    };
-    restored
-        .await
-        .map_or_else(|error| Fate::Kept(error.to_string()), |()| Fate::Restored)
+    region.images().remove(&image.id).await?;
+    for snapshot in image.snapshots() {
+        // An image may have volumes from snapshots that karat did not create.
+        let is_ours = match region.snapshots().get(snapshot).await {
+            Ok(snapshot) => manifest(snapshot.tags.get(MANIFEST)) == Some(id),
+            Err(error) if error.is_not_found() => false,
+            Err(error) => return Err(error),
+        };
+        if is_ours {
+            region.snapshots().delete(snapshot).await?;
+        }
+    }
+    Ok(())
 }
 
-async fn remove(region: &Region, image: &Image, id: ManifestId, uses: &Uses) -> Fate {
-    let removed = async {
-        for (template, numbers) in uses.ours(&image.id) {
-            region
-                .delete_launch_template_versions(&template, &numbers)
-                .await?;
-        }
-        deregister(region, &image.id).await?;
-        for snapshot in image.snapshots() {
-            // An image may have volumes that somebody else has made.
-            let is_ours = match region.snapshot(snapshot).await {
-                Ok(snapshot) => manifest(snapshot.tag(MANIFEST)) == Some(id),
-                Err(error) if error.is_not_found() => false,
-                Err(error) => return Err(error),
-            };
-            if is_ours {
-                region.delete_snapshot(snapshot).await?;
-            }
-        }
-        Ok(())
-    };
-    let removed: Result<(), AwsError> = removed.await;
-    removed.map_or_else(|error| Fate::Kept(error.to_string()), |()| Fate::Removed)
-}
-
-/// Snapshots whose AMI is gone: of a run that was killed between the two.
+/// Deletes snapshots whose AMI is gone, because a run was killed between the two steps.
 async fn orphans(
     region: &Region,
     rules: &Rules<'_>,
@@ -197,113 +188,118 @@ async fn orphans(
     let used: BTreeSet<&str> = images.iter().flat_map(Image::snapshots).collect();
     let ours = [Filter::tagged(MANIFEST), Filter::tagged(CONDEMNED)];
     let mut done = Vec::new();
-    for snapshot in region.own_snapshots(&ours).await? {
-        let is_over = since(snapshot.tag(CONDEMNED)).is_some_and(|age| age >= rules.grace);
-        let Some(id) = manifest(snapshot.tag(MANIFEST)).filter(|_| is_over) else {
+    for snapshot in region.snapshots().list(&ours).await? {
+        let is_over = since(snapshot.tags.get(CONDEMNED)).is_some_and(|age| age >= rules.grace);
+        let Some(id) = manifest(snapshot.tags.get(MANIFEST)).filter(|_| is_over) else {
             continue;
         };
         if used.contains(snapshot.id.as_str()) || (rules.held)(id) || !(rules.known)(id) {
             continue;
         }
-        let fate = if rules.dry_run {
-            Fate::Removed
-        } else {
-            match region.delete_snapshot(&snapshot.id).await {
-                Err(error) if !error.is_not_found() => Fate::Kept(error.to_string()),
-                _ => Fate::Removed,
+        let delete = async {
+            match region.snapshots().delete(&snapshot.id).await {
+                Err(error) if !error.is_not_found() => Err(error),
+                _ => Ok(()),
             }
         };
+        let fate = attempt(rules, Fate::Removed, delete).await;
         done.push(pruned(region, &snapshot.id, id, fate));
     }
     Ok(done)
 }
 
-/// What uses some AMIs.
+/// Uses of AMIs at AWS.
 struct Uses {
-    /// By AMI.
+    /// User of each AMI.
     found: BTreeMap<String, String>,
-    /// Versions of launch templates that karat has made and nobody launches: they go with their AMI.
-    ours: Vec<LaunchTemplateVersion>,
-    /// Why it cannot be told.
+    /// Unused versions of launch templates that karat has created: they are deleted with their AMI.
+    deletable: Vec<LaunchTemplateVersion>,
+    /// Reason why the uses could not be determined.
     unknown: Option<String>,
 }
 
 impl Uses {
-    async fn of(region: &Region, doomed: &[(&Image, ManifestId)]) -> Self {
+    async fn of(region: &Region, due: &[(&Image, ManifestId)]) -> Self {
         let mut uses = Self {
             found: BTreeMap::new(),
-            ours: Vec::new(),
+            deletable: Vec::new(),
             unknown: None,
         };
-        let images: Vec<&str> = doomed.iter().map(|(image, _)| image.id.as_str()).collect();
+        let images: Vec<&str> = due.iter().map(|(image, _)| image.id.as_str()).collect();
         if !images.is_empty()
-            && let Err(error) = uses.look(region, &images).await
+            && let Err(error) = uses.search(region, &images).await
         {
-            uses.unknown = Some(format!("what uses it cannot be told: {error}"));
+            uses.unknown = Some(format!("cannot determine what uses it: {error}"));
         }
         uses
     }
 
-    async fn look(&mut self, region: &Region, images: &[&str]) -> Result<(), AwsError> {
-        for instance in region.instances_of(images).await? {
-            let by = format!("instance {}", instance.id);
-            self.found.insert(instance.image, by);
+    async fn search(&mut self, region: &Region, images: &[&str]) -> Result<(), AwsError> {
+        for instance in region.instances().launched_from(images).await? {
+            let user = format!("instance {}", instance.id);
+            self.found.insert(instance.image, user);
         }
-        let groups = region.auto_scaling_groups().await?;
-        let configured = groups.iter().any(|it| it.configuration.is_some());
-        let configurations = if configured {
-            region.launch_configurations().await?
-        } else {
-            Vec::new()
-        };
-        for (name, image) in configurations {
-            let of = |name: &str| format!("launch configuration {name}");
-            self.found.insert(image, of(&name));
-        }
-        for version in region.launch_template_versions_of(images).await? {
-            let Some(image) = version.image().map(str::to_owned) else {
-                continue;
-            };
-            let latest = region
-                .launch_template_versions(&version.template, &["$Latest"])
-                .await?;
-            let is_latest = latest.iter().any(|it| it.number == version.number);
-            let number = version.number.to_string();
-            let group = groups.iter().find(|group| {
-                let names = |(template, wanted): &(String, String)| {
-                    *template == version.template && *wanted == number
-                };
-                group.templates.iter().any(names)
-            });
-            let is_free = version.description.starts_with(OURS)
-                && !version.is_default
-                && !is_latest
-                && group.is_none();
-            if is_free {
-                self.ours.push(version);
-                continue;
+        let groups = region.auto_scaling().groups().await?;
+        if groups.iter().any(|group| group.configuration.is_some()) {
+            for (name, image) in region.auto_scaling().launch_configurations().await? {
+                let user = format!("launch configuration {name}");
+                self.found.insert(image, user);
             }
-            let by = match group {
-                Some(group) => format!("Auto Scaling group {}", group.group),
-                None => format!("launch template {} version {number}", version.template),
-            };
-            self.found.insert(image, by);
+        }
+        let templates = region.launch_templates();
+        for version in templates.versions_launching(images).await? {
+            let latest = templates.versions(&version.template, &["$Latest"]).await?;
+            let is_latest = latest.iter().any(|latest| latest.number == version.number);
+            self.add_version(version, is_latest, &groups);
         }
         Ok(())
     }
 
-    fn of_image(&self, image: &str) -> Option<String> {
+    fn add_version(
+        &mut self,
+        version: LaunchTemplateVersion,
+        is_latest: bool,
+        groups: &[GroupLaunch],
+    ) {
+        let Some(image) = version.image().map(str::to_owned) else {
+            return;
+        };
+        let number = version.number.to_string();
+        let group = groups.iter().find(|group| {
+            let mut templates = group.templates.iter();
+            templates.any(|(id, wanted)| *id == version.template && *wanted == number)
+        });
+        let is_deletable = version.description.starts_with(DESCRIPTION_PREFIX)
+            && !version.is_default
+            && !is_latest
+            && group.is_none();
+        if is_deletable {
+            self.deletable.push(version);
+            return;
+        }
+        let user = match group {
+            Some(group) => format!("Auto Scaling group {}", group.group),
+            None => format!("launch template {} version {number}", version.template),
+        };
+        self.found.insert(image, user);
+    }
+
+    fn reason_to_keep(&self, image: &str) -> Option<String> {
         if let Some(unknown) = &self.unknown {
             return Some(unknown.clone());
         }
-        let by = self.found.get(image)?;
-        Some(format!("{by} uses it"))
+        let user = self.found.get(image)?;
+        Some(format!("{user} uses it"))
     }
 
-    /// Versions that launch an AMI and go with it, by template.
-    fn ours(&self, image: &str) -> BTreeMap<String, Vec<u64>> {
+    /// Returns the versions to delete with an AMI, by template.
+    fn deletable_versions(&self, image: &str) -> BTreeMap<String, Vec<u64>> {
         let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for version in self.ours.iter().filter(|it| it.image() == Some(image)) {
+        for version in self
+            .deletable
+            .iter()
+            .filter(|version| version.image() == Some(image))
+        {
             let numbers = found.entry(version.template.clone()).or_default();
             numbers.push(version.number);
         }

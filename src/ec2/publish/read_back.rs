@@ -1,4 +1,4 @@
-//! What AWS has, read again and compared with what was recorded.
+//! Digest of a snapshot, read back from AWS to compare it with the recorded one.
 
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -7,22 +7,19 @@ use super::PublishError;
 use crate::digest::Digest;
 use crate::disk::content::{CHUNK, Content};
 use crate::ec2::client::Region;
-use crate::ec2::client::ebs::BLOCK;
+use crate::ec2::client::ebs::BLOCK_BYTES;
 
-/// The digest of the disk that a snapshot is of, which has `size` bytes; what is behind them must be zeros.
-///
-/// # Errors
-/// The snapshot cannot be read, or there is data behind the end of the disk.
+/// Returns the digest of the disk in a snapshot. The disk has `size` bytes; data behind its end is an error.
 pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest, PublishError> {
     let mut content = Content::new(size);
     let mut open: Option<(u64, Vec<u8>)> = None;
-    let mut blocks = region.contents(snapshot).await?.boxed_local();
+    let mut blocks = region.ebs().read_blocks(snapshot).await?.boxed_local();
     while let Some(block) = blocks.next().await {
         let (index, data) = block?;
-        let offset = index * BLOCK as u64;
+        let offset = index * BLOCK_BYTES as u64;
         let start = offset - offset % CHUNK as u64;
-        let behind = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        if data.iter().skip(behind).any(|byte| *byte != 0) {
+        let end = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if data.iter().skip(end).any(|byte| *byte != 0) {
             return Err(PublishError::Changed {
                 image: snapshot.to_owned(),
                 region: region.name().to_owned(),
@@ -33,14 +30,14 @@ pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest
             continue;
         }
         let (_, chunk) = match open.take() {
-            Some(open_one) if open_one.0 == start => open.insert(open_one),
-            done => {
-                close(&mut content, done);
+            Some(chunk) if chunk.0 == start => open.insert(chunk),
+            finished => {
+                close(&mut content, finished);
                 let length = usize::try_from(size - start).map_or(CHUNK, |left| left.min(CHUNK));
                 open.insert((start, vec![0; length]))
             }
         };
-        // Less than a MiB.
+        // Fits: it is less than a MiB.
         let at = usize::try_from(offset - start).unwrap_or_default();
         let length = data.len().min(chunk.len().saturating_sub(at));
         if length > 0 {

@@ -1,4 +1,4 @@
-//! A disk → a snapshot, through the EBS direct APIs.
+//! Upload of a disk as a snapshot, through the EBS direct APIs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,40 +13,40 @@ use super::blocks::changed;
 use super::progress::Progress;
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
-use crate::ec2::client::ebs::{IN_FLIGHT, NewSnapshot};
+use crate::ec2::client::ebs::{Encryption, MAX_IN_FLIGHT, NewSnapshot};
 use crate::ec2::client::{AwsError, Region, eventually};
 use crate::os::hash_stream;
 use crate::ui::Bar;
 
-/// A snapshot that was ended already is completed within this time: those that are written through the EBS direct APIs need a minute.
-const SEALED: Duration = Duration::from_mins(5);
-/// What AWS says of a snapshot that cannot be ended: because it was, or because blocks are missing.
-const REFUSED: &str = "ValidationException";
+/// Longest wait for a snapshot whose completion was requested before: one written through the EBS direct APIs takes a minute.
+const COMPLETION_TIMEOUT: Duration = Duration::from_mins(5);
+/// Error code for a snapshot that cannot be completed: it already is, or blocks are missing.
+const NOT_COMPLETABLE: &str = "ValidationException";
 
-/// Blocks that are read before they are wanted.
-const READY: usize = 16;
+/// Number of blocks read ahead.
+const READ_AHEAD: usize = 16;
 
-/// A disk that is there already, with its snapshot.
+/// Uploaded disk that a new snapshot inherits blocks from.
 pub(super) struct Parent {
     pub(super) snapshot: String,
     pub(super) disk: Arc<dyn BlockRead>,
 }
 
-/// A block to write.
+/// Block of the disk to upload.
 struct Block {
     index: u64,
     data: Bytes,
     digest: Digest,
 }
 
-/// What was written.
+/// Number and digest of the written blocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) blocks: u64,
     aggregate: Digest,
 }
 
-/// Begins the snapshot, unless it has begun.
+/// Begins the snapshot, unless the upload has one already.
 pub(super) async fn begin(
     region: &Region,
     progress: &mut Progress,
@@ -62,15 +62,19 @@ pub(super) async fn begin(
         parent: beginning.parent.as_deref(),
         description,
         tags: &beginning.tags,
-        encrypted: beginning.encrypted.then_some(key),
+        encryption: match key {
+            _ if !beginning.encrypted => Encryption::Off,
+            Some(key) => Encryption::Key(key),
+            None => Encryption::AccountKey,
+        },
         token: &beginning.token,
     };
-    let snapshot = region.start_snapshot(&new).await?;
-    progress.begun(snapshot.clone())?;
+    let snapshot = region.ebs().start_snapshot(&new).await?;
+    progress.set_snapshot(snapshot.clone())?;
     Ok(snapshot)
 }
 
-/// Writes all blocks that differ and that AWS does not have yet.
+/// Writes all blocks that differ from the parent and that AWS does not have yet.
 pub(super) async fn write(
     region: &Region,
     snapshot: &str,
@@ -79,7 +83,7 @@ pub(super) async fn write(
     progress: &Progress,
     bar: &Bar,
 ) -> Result<Written, PublishError> {
-    let (blocks, mut ready) = mpsc::channel(READY);
+    let (blocks, mut ready) = mpsc::channel(READ_AHEAD);
     let read = hash_stream::blocking(move |stop| {
         let mut aggregate = Sha256::new();
         let mut count = 0;
@@ -93,9 +97,9 @@ pub(super) async fn write(
                 data,
                 digest,
             };
-            // It fails when nobody waits for it any more; what is returned then is looked at by nobody.
+            // Fails if the receiver is gone, which then reports its own error.
             let sent = blocks.blocking_send(block).is_ok() && stop.check().is_ok();
-            if sent { Ok(()) } else { Err(Ended::Unwanted) }
+            if sent { Ok(()) } else { Err(ReadEnd::Unwanted) }
         })
         .map(|()| Written {
             blocks: count,
@@ -104,17 +108,17 @@ pub(super) async fn write(
     });
     let ready = stream::poll_fn(move |context| ready.poll_recv(context));
     let put = ready.map(Ok::<_, PublishError>).try_for_each_concurrent(
-        IN_FLIGHT,
+        MAX_IN_FLIGHT,
         async |block: Block| {
             let length = block.data.len() as u64;
             if !progress.has(block.index) {
                 let Block { index, digest, .. } = block;
                 let put = async || {
                     let data = block.data.clone();
-                    region.put_block(snapshot, index, data, &digest).await
+                    region.ebs().put_block(snapshot, index, data, &digest).await
                 };
                 eventually(put).await?;
-                progress.put(block.index)?;
+                progress.add_block(block.index)?;
             }
             bar.advance(length);
             Ok(())
@@ -123,45 +127,53 @@ pub(super) async fn write(
     let read = async {
         match read.await {
             Ok(written) => Ok(written),
-            Err(Ended::Read(error)) => Err(PublishError::from(error)),
-            // The other one has failed, and says why.
-            Err(Ended::Unwanted) => std::future::pending().await,
+            Err(ReadEnd::Read(error)) => Err(PublishError::from(error)),
+            // The upload has failed, and reports its own error.
+            Err(ReadEnd::Unwanted) => std::future::pending().await,
         }
     };
     let (written, ()) = tokio::try_join!(read, put)?;
     Ok(written)
 }
 
-/// Why reading ended early.
-enum Ended {
+/// Early end of reading.
+enum ReadEnd {
     Read(crate::disk::read::ReadError),
     Unwanted,
 }
 
-impl From<crate::disk::read::ReadError> for Ended {
+impl From<crate::disk::read::ReadError> for ReadEnd {
     fn from(error: crate::disk::read::ReadError) -> Self {
         Self::Read(error)
     }
 }
 
-/// Ends the snapshot, which AWS takes only when it has what was sent.
+/// Completes the snapshot, which AWS does only if it has all blocks that were sent.
 pub(super) async fn complete(
     region: &Region,
     snapshot: &str,
     written: Written,
 ) -> Result<(), AwsError> {
     let Written { blocks, aggregate } = written;
-    let ended =
-        eventually(async || region.complete_snapshot(snapshot, blocks, &aggregate).await).await;
-    match ended {
-        // It is taken once only: the answer to the first one was lost, or went to a karat that was killed.
-        Err(error) if error.error_code() == Some(REFUSED) => {
-            match region.snapshot_completed_within(snapshot, SEALED).await {
+    let complete = async || {
+        region
+            .ebs()
+            .complete_snapshot(snapshot, blocks, &aggregate)
+            .await
+    };
+    match eventually(complete).await {
+        // AWS accepts it only once: the first response was lost, or went to a karat that was killed.
+        Err(error) if error.error_code() == Some(NOT_COMPLETABLE) => {
+            match region
+                .snapshots()
+                .wait_completed_within(snapshot, COMPLETION_TIMEOUT)
+                .await
+            {
                 Err(AwsError::Slow { .. }) => Err(error),
                 ended => ended.map(drop),
             }
         }
         Err(error) => Err(error),
-        Ok(()) => region.snapshot_completed(snapshot).await.map(drop),
+        Ok(()) => region.snapshots().wait_completed(snapshot).await.map(drop),
     }
 }

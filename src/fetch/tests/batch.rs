@@ -1,4 +1,4 @@
-//! Many files by digest, from sources of which some lie, stall or are gone.
+//! Batches of files from sources of which some lie, stall or are gone.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn wanted(name: &str, bytes: &[u8], url: &str) -> Wanted {
     }
 }
 
-/// The server's address alone: mirrors are given so.
+/// Returns the server as a mirror: its address without a path.
 fn root(server: &Server) -> Mirror {
     let url = server.url.rsplit_once('/').unwrap().0;
     url.parse().unwrap()
@@ -55,7 +55,7 @@ async fn a_source_that_lies_stalls_or_is_gone_does_not_matter_while_another_has_
 }
 
 #[tokio::test]
-async fn what_nothing_has_is_named_with_its_digest_and_the_rest_is_kept() {
+async fn missing_files_are_named_with_their_digests_and_the_rest_is_kept() {
     let body = body();
     let good = Server::start(&body, &[Reply::Ranged]).await;
     let liar = Server::start(b"a lie", &[Reply::Whole]).await;
@@ -72,7 +72,10 @@ async fn what_nothing_has_is_named_with_its_digest_and_the_rest_is_kept() {
         .await
         .unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("3 files are nowhere to be had"), "{text}");
+    assert!(
+        text.starts_with("3 files were not found in the cache, store, mirrors or archive"),
+        "{text}"
+    );
     for (file, reason) in [
         (&files[0], "is sha256:"),
         (&files[2], "404"),
@@ -108,7 +111,7 @@ async fn a_server_that_never_answers_is_not_asked_for_every_file() {
 }
 
 #[tokio::test]
-async fn stores_and_directories_are_asked_first_and_the_digest_decides() {
+async fn stores_and_directories_come_first_and_the_digest_decides() {
     let body = body();
     let digest = Digest::of(&body);
     for place in [

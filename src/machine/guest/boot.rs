@@ -1,4 +1,4 @@
-//! Waits until a guest has started everything that belongs to its boot: sshd answers long before the services are up.
+//! End of a guest's boot: sshd answers long before all services are up.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use crate::machine::MachineError;
 use crate::ssh::Session;
 use crate::ui::Ui;
 
-/// Returns when no start job is left; prints the units that failed. Without systemd there is nothing to ask.
-const SETTLED: &str = "\
+/// Script that waits until no start job is left and prints the units that failed. Without systemd it does nothing.
+const WAIT_SETTLED: &str = "\
 if [ -d /run/systemd/system ]; then
     systemctl is-system-running --wait >/dev/null 2>&1 || :
     systemctl list-units --state=failed --plain --no-legend --no-pager 2>/dev/null || :
 fi";
 
-/// Waits for the end of the boot. Units that failed and a boot that does not end are warnings: the tests decide.
-pub(crate) async fn settled(
+/// Waits for the end of the boot. Failed units and a boot that does not end are warnings: the template's tests decide.
+pub(super) async fn settled(
     session: &Session,
     within: Duration,
     ui: &Ui,
 ) -> Result<(), MachineError> {
-    match timeout(within, session.output(SETTLED)).await {
+    match timeout(within, session.output(WAIT_SETTLED)).await {
         Ok(failed) => {
             for unit in units(&failed?) {
-                ui.warn(&format!("the unit {unit} failed when the guest booted"));
+                ui.warn(&format!("unit {unit} failed when the guest booted"));
             }
         }
         Err(_) => ui.warn(&format!(
@@ -35,7 +35,7 @@ pub(crate) async fn settled(
     Ok(())
 }
 
-/// The first column of `systemctl list-units`.
+/// Returns the first column of `systemctl list-units`.
 fn units(list: &str) -> impl Iterator<Item = &str> {
     list.lines()
         .filter_map(|line| line.split_whitespace().next())

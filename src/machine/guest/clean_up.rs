@@ -1,4 +1,4 @@
-//! The last thing that runs in a guest.
+//! Clean-up of a guest before its disk becomes an image.
 
 use super::{GuestError, said};
 use crate::machine::{Death, MachineError};
@@ -6,21 +6,16 @@ use crate::ssh::{Session, quote};
 
 const SCRIPT: &str = include_str!("cleanup.sh");
 
-/// Removes the way in and what a machine writes about itself, with a script `first` and one as the `last` thing. After this,
-/// nobody can log in anew.
-///
-/// `authorized` is the line of `authorized_keys` that goes.
-///
-/// # Errors
-/// The script failed, the line dropped, or the guest died.
-pub(crate) async fn clean_up(
+/// Removes the line of `authorized_keys` that let karat in and what a machine writes about itself, running the script `first`
+/// before and `last` after that. From then on, new logins fail.
+pub(super) async fn clean_up(
     session: &Session,
-    mut death: Death,
+    death: Death,
     authorized: Option<&str>,
     first: &str,
     last: &str,
 ) -> Result<(), MachineError> {
-    // The second word of the line is the key itself; a comment may have been written differently.
+    // The second word of the line is the key itself; the guest may have written the comment differently.
     let key = authorized.and_then(|line| line.split_whitespace().nth(1));
     let command = format!(
         "sh -c \"$(cat)\" karat-clean-up {}",
@@ -29,11 +24,10 @@ pub(crate) async fn clean_up(
     let script = format!("{first}\n{SCRIPT}\n{last}");
     let mut line = String::new();
     let mut keep = |text: &str| text.clone_into(&mut line);
-    let exit = tokio::select! {
-        biased;
-        report = death.wait() => return Err(MachineError::Died(report)),
-        exit = session.exec(&command, script.as_bytes(), &mut keep) => exit?,
+    let run = async {
+        Ok::<_, MachineError>(session.exec(&command, script.as_bytes(), &mut keep).await?)
     };
+    let exit = death.or(run).await?;
     if exit.code == Some(0) {
         return Ok(());
     }

@@ -1,19 +1,18 @@
 #!/bin/sh
-# Removes the way in, and all that a machine writes about itself, as the last thing before it is shut down.
-# $1: the build's public key, as it stands in authorized_keys.
+# Removes the credentials of the build and what a machine writes about itself, just before it is shut down.
+# $1: the build's public key, as in authorized_keys.
 #
-# What comes after this (the shutdown itself) must not write such things again: the directories that it writes to are covered
-# with memory at the end.
+# The shutdown must not write such data again: at the end, the directories that it writes to are covered with memory.
 set -eu
 
 key=${1:?the public key of the build}
 
-# The login of the build: only its own line goes, keys of the base stay.
+# Login of the build: only its own line is removed, keys of the base stay.
 for home in /root /home/*; do
     file=$home/.ssh/authorized_keys
     [ -f "$file" ] || continue
     if grep -qF -- "$key" "$file"; then
-        # grep says 1 when no line is left, which is fine; writing into the same file keeps owner and mode.
+        # grep exits with 1 if no line is left, which is fine; writing into the same file keeps owner and mode.
         rest=$(grep -vF -- "$key" "$file" || true)
         if [ -n "$rest" ]; then
             printf '%s\n' "$rest" >"$file"
@@ -26,7 +25,7 @@ done
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /etc/ssh/ssh_host_*_key-cert.pub
 rm -f /etc/sudoers.d/90-cloud-init-users
 
-# cloud-init: as if it had never run. The network configuration that it wrote names this machine's own card.
+# State of cloud-init, as if it had never run. The network configuration that it wrote names this machine's network card.
 if [ -d /var/lib/cloud ]; then
     find /var/lib/cloud -mindepth 1 -maxdepth 1 ! -name scripts -exec rm -rf {} +
     rm -f /etc/netplan/50-cloud-init.yaml /etc/network/interfaces.d/50-cloud-init \
@@ -36,7 +35,7 @@ if [ -d /var/lib/cloud ]; then
         /etc/udev/rules.d/70-persistent-net.rules /etc/ssh/sshd_config.d/50-cloud-init.conf
 fi
 
-# Who this machine is. An empty machine-id is filled anew by the next boot, a missing one is not everywhere.
+# Identity of the machine. The next boot fills an empty machine-id, but not everywhere a missing one.
 if [ -f /etc/machine-id ]; then
     : >/etc/machine-id
 fi
@@ -45,12 +44,12 @@ rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/u
 rm -f /var/lib/dhcp/*.leases /var/lib/dhclient/*.leases /var/lib/NetworkManager/*.lease
 rm -rf /var/lib/systemd/timers/* /var/lib/systemd/timesync/* /var/lib/systemd/network/* /run/systemd/netif/leases/*
 
-# The name server of QEMU's user network, where a DHCP client has written it into a plain file.
+# Name server of QEMU's user network, if a DHCP client has written it into a regular file.
 if [ -f /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ] && grep -q '^nameserver 10\.0\.2\.3' /etc/resolv.conf; then
     : >/etc/resolv.conf
 fi
 
-# What people and programs left.
+# Files that users and programs left.
 rm -f /root/.*_history /home/*/.*_history /root/.lesshst /root/.viminfo /root/.wget-hsts /home/*/.wget-hsts
 find /tmp /var/tmp -mindepth 1 -xdev -delete 2>/dev/null || true
 if [ -d /var/lib/apt/lists ]; then
@@ -60,7 +59,7 @@ if [ -d /var/lib/apt/lists ]; then
 fi
 rm -rf /var/cache/dnf/* /var/cache/yum/*
 
-# Logs: the files stay, with owner and mode, because programs expect them; what rotation and the journal made goes.
+# Logs: the files stay, with owner and mode, because programs expect them; rotated files and the journal are deleted.
 for service in rsyslog syslog-ng syslog auditd; do
     if systemctl is-active --quiet "$service" 2>/dev/null; then
         systemctl stop "$service" 2>/dev/null || true
@@ -71,14 +70,14 @@ rm -rf /var/log/journal/* /var/log/apt/* /var/log/installer /var/log/unattended-
 find /var/log -xdev -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.[0-9]' -o -name '*.old' -o -name 'cloud-init*.log' \) -delete
 find /var/log -xdev -type f -size +0 -exec truncate -s 0 {} +
 
-# From here on, what the shutdown writes (logs, the login record, the random seed, timer stamps) goes into memory.
+# From here on, the shutdown writes (logs, the login record, the random seed, timer stamps) into memory.
 for directory in /var/log /var/lib/systemd /var/tmp; do
     if [ -d "$directory" ]; then
         mount -t tmpfs -o mode="$(stat -c %a "$directory")",size=16m karat-cleanup "$directory"
     fi
 done
 
-# Freed blocks are given back, so that the image does not carry them. Not every disk can do that.
+# Discard freed blocks, so that the image does not contain them. Not every disk supports that.
 sync
 fstrim -a 2>/dev/null || true
 sync

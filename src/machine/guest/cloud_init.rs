@@ -1,6 +1,6 @@
-//! cloud-init's own record of how far it is, read in the guest.
+//! Progress of cloud-init, read from the status file that it keeps in the guest.
 //!
-//! `cloud-init status --wait` says the same, but starts Python once more, which takes 4 to 7 seconds under emulation.
+//! `cloud-init status --wait` reports the same, but starts Python once more, which takes 4 to 7 seconds under emulation.
 
 use std::time::Duration;
 
@@ -9,24 +9,23 @@ use tokio::time::{sleep, timeout};
 
 use super::GuestError;
 use crate::machine::MachineError;
-use crate::ssh::Session;
+use crate::ssh::{Session, SshError};
 use crate::ui::Ui;
 
-const PAUSE: Duration = Duration::from_millis(250);
-/// Prints the record; nothing when there is no cloud-init, or when it does not run in this boot.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Script that prints the status file; nothing if cloud-init is not installed or does not run in this boot.
 const STATUS: &str = "\
 if command -v cloud-init >/dev/null 2>&1 && [ ! -e /etc/cloud/cloud-init.disabled ] && [ ! -e /run/cloud-init/disabled ]; then
     cat /run/cloud-init/status.json 2>/dev/null || echo '{}'
 fi";
 
-/// The stages that the seed has cancelled would have written this; without it, `cloud-init status --wait` in somebody's script
-/// would wait for ever.
-const SAY_FINISHED: &str = "\
+/// Script that writes the result file. The stages that the seed cancels would have written it; without it, `cloud-init status
+/// --wait` in a step of the template would wait for ever.
+const WRITE_RESULT: &str = "\
 if [ -d /run/cloud-init ] && [ ! -e /run/cloud-init/result.json ]; then
     echo '{\"v1\": {\"datasource\": \"DataSource\", \"errors\": []}}' >/run/cloud-init/result.json
 fi";
 
-/// How far cloud-init is.
 #[derive(PartialEq, Eq, Debug)]
 enum Progress {
     Running,
@@ -36,25 +35,23 @@ enum Progress {
     },
 }
 
-/// Waits until cloud-init has done what the seed tells it. Problems that it got over are a warning.
-pub(crate) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+/// Waits until cloud-init has done what the user data tells it. Problems that it recovered from are warnings.
+pub(super) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result<(), MachineError> {
     let done = timeout(within, async {
         loop {
             match progress(&session.output(STATUS).await?) {
-                Progress::Running => sleep(PAUSE).await,
+                Progress::Running => sleep(POLL_INTERVAL).await,
                 Progress::Done { errors, warnings } => {
-                    session.output(SAY_FINISHED).await?;
-                    return Ok((errors, warnings));
+                    session.output(WRITE_RESULT).await?;
+                    return Ok::<_, SshError>((errors, warnings));
                 }
             }
         }
-    })
-    .await;
-    let (errors, warnings) = match done {
-        Ok(Ok(problems)) => problems,
-        Ok(Err(error)) => return Err(MachineError::Ssh(error)),
-        Err(_) => return Err(GuestError::CloudInitSlow { within }.into()),
+    });
+    let Ok(problems) = done.await else {
+        return Err(GuestError::CloudInitSlow { within }.into());
     };
+    let (errors, warnings) = problems?;
     for warning in warnings {
         ui.warn(&format!("cloud-init: {warning}"));
     }
@@ -65,7 +62,8 @@ pub(crate) async fn wait(session: &Session, within: Duration, ui: &Ui) -> Result
     Err(GuestError::CloudInit { problems }.into())
 }
 
-/// Reads the record. The seed's work is done in the local stage; a guest that takes it up later says so in a later stage.
+/// Reads the status file. The user data is handled in the local stage; a guest whose datasource needs the network handles it in a
+/// later one.
 fn progress(text: &str) -> Progress {
     if text.trim().is_empty() {
         return Progress::Done {
@@ -73,7 +71,7 @@ fn progress(text: &str) -> Progress {
             warnings: Vec::new(),
         };
     }
-    // It may be read in the moment when it is being replaced.
+    // It may be read while it is being replaced.
     let Ok(status) = serde_json::from_str::<Value>(text) else {
         return Progress::Running;
     };

@@ -1,4 +1,4 @@
-//! Why a guest could not be let in to, or left.
+//! Errors of launched guests.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,43 +7,27 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-/// Why a guest cannot be used.
+/// Failure to prepare a guest or to clean it up.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum GuestError {
-    /// A file of the run directory could not be written.
     #[error("cannot prepare {}", path.display())]
-    Prepare {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A key could not be made or read.
+    Prepare { path: PathBuf, source: io::Error },
     #[error("cannot prepare the build's SSH keys: {0}")]
     Key(String),
-    /// cloud-init did not finish in time.
     #[error("cloud-init did not finish within {within:?}")]
     #[diagnostic(help("raise `ssh.timeout`, or read /var/log/cloud-init-output.log in the guest"))]
-    CloudInitSlow {
-        /// How long was waited.
-        within: Duration,
-    },
-    /// cloud-init failed.
+    CloudInitSlow { within: Duration },
     #[error("cloud-init failed in the guest: {problems}")]
-    CloudInit {
-        /// What it says.
-        problems: String,
-    },
-    /// The clean-up of the way in failed.
+    CloudInit { problems: String },
     #[error("the guest could not be cleaned up: {problem}")]
     CleanUp {
-        /// How the script ended, and what it said last.
+        /// Exit status of the script, with its last line of output.
         problem: String,
     },
 }
 
-/// What a child said, for the end of a message.
+/// Formats a child's stderr as the end of a message.
 pub(crate) fn said(stderr: &str) -> String {
     match stderr.trim() {
         "" => String::new(),

@@ -1,30 +1,30 @@
-//! Who proves what by which key: karat to the guest, and the guest to karat.
+//! SSH keys of a build: the key that karat logs in with, and the host key of the guest.
 
 use std::path::Path;
 
 use russh::keys::load_secret_key;
 
-use super::GuestError;
-use crate::plan;
+use super::{GuestError, UserData};
+use crate::plan::{self, HostKey};
 use crate::ssh::Auth;
 use crate::ssh::keys::KeyPair;
 
-/// Its name inside the run directory.
+/// Name of the private key in the run directory.
 const BUILD_KEY: &str = "key";
 
-/// The keys of one build.
+/// Keys of a build.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    /// How karat logs in.
+    /// Credentials that karat logs in with.
     pub auth: Auth,
-    /// The public key that the guest lets in; `None` when an agent holds keys that the base knows already.
+    /// Public key to authorize in the guest; `None` when an agent holds keys that the base authorizes already.
     pub authorized: Option<String>,
-    /// The guest's own key.
+    /// Host key of the guest.
     pub host: KeyPair,
 }
 
 impl Keys {
-    /// Makes what is missing: the guest's key always, and a build key unless the plan names a key file or the agent.
+    /// Generates a host key, and a login key unless the plan names a key file or the agent.
     pub fn prepare(ssh: &plan::Ssh, run: &Path) -> Result<Self, GuestError> {
         let bad = |error: &dyn std::fmt::Display| GuestError::Key(error.to_string());
         let host = KeyPair::generate("karat-guest").map_err(|error| bad(&error))?;
@@ -52,5 +52,22 @@ impl Keys {
             authorized,
             host,
         })
+    }
+
+    /// Returns the user data that sets these keys up in a guest. `later_stages` are the units of cloud-init's stages that
+    /// follow the one that handles it.
+    pub fn user_data<'a>(&'a self, user: &'a str, later_stages: &'a str) -> UserData<'a> {
+        UserData {
+            user,
+            authorized: self.authorized.as_deref(),
+            host_key_private: self.host.private_openssh(),
+            host_key_public: self.host.public_line(),
+            later_stages,
+        }
+    }
+
+    /// Returns the key that the guest has to present.
+    pub fn host_key(&self) -> HostKey {
+        HostKey::Key(self.host.public_line().to_owned())
     }
 }

@@ -1,29 +1,27 @@
-//! What cloud-init is told: how to let us in.
+//! User data for cloud-init, which gives karat access to the guest.
 
 use serde_json::{Value, json};
 
-/// The `#cloud-config` of a guest.
+/// Values of the `#cloud-config` of a guest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UserData<'a> {
-    /// Login name.
     pub user: &'a str,
-    /// Public keys that may log in, as lines of `authorized_keys`.
-    pub authorized: &'a [String],
-    /// The guest's own key.
+    /// Public key to authorize, as a line of `authorized_keys`.
+    pub authorized: Option<&'a str>,
     pub host_key_private: &'a str,
     pub host_key_public: &'a str,
-    /// The units of cloud-init's stages after the one that does all of this. Each would start Python for nothing, 20 s of an
-    /// emulated boot.
+    /// Units of cloud-init's stages after the one that does all of this. Each would start Python for nothing, 20 s of an emulated
+    /// boot.
     pub later_stages: &'a str,
 }
 
 impl UserData<'_> {
-    /// Every JSON text is YAML, and nothing in it can break out of its place.
+    /// Returns the text. It is JSON, which is valid YAML and quotes every value safely.
     ///
-    /// Only the modules that the build needs run: what cloud-init would do besides (apt sources, locale, mounts, ...) has no place
-    /// in an image, takes much of an emulated boot, and comes anyway when the finished image first boots for its user.
+    /// Only the modules that the build needs run: what cloud-init would do besides (apt sources, locale, mounts, ...) does not
+    /// belong in an image, takes much of an emulated boot, and happens anyway when the finished image first boots for its user.
     pub(crate) fn text(&self) -> String {
-        // One that is gone cannot be cancelled, and not every guest has systemd; neither matters.
+        // A unit that has ended cannot be cancelled, and not every guest has systemd; neither matters.
         let cancel = format!(
             "systemctl stop --no-block {} 2>/dev/null || true",
             self.later_stages
@@ -47,11 +45,11 @@ impl UserData<'_> {
     fn user_entry(&self) -> Value {
         let mut entry = json!({
             "name": self.user,
-            // A new user has no password anyway. Locking that of an existing one, root's even, would stay in the image.
+            // A new user has no password. Locking that of an existing user, even root, would stay in the image.
             "lock_passwd": false,
         });
-        if !self.authorized.is_empty() {
-            entry["ssh_authorized_keys"] = json!(self.authorized);
+        if let Some(key) = self.authorized {
+            entry["ssh_authorized_keys"] = json!([key]);
         }
         if self.user != "root" {
             entry["sudo"] = json!("ALL=(ALL) NOPASSWD:ALL");
@@ -68,7 +66,7 @@ mod tests {
     fn config(user: &str) -> Value {
         let data = UserData {
             user,
-            authorized: &["ssh-ed25519 AAAA \"build\"".into()],
+            authorized: Some("ssh-ed25519 AAAA \"build\""),
             host_key_private: "-----BEGIN\nx\n-----END\n",
             host_key_public: "ssh-ed25519 BBBB",
             later_stages: "cloud-final.service",

@@ -1,4 +1,4 @@
-//! What runs the guest's instructions: KVM where it really works, else software emulation.
+//! Choice of the accelerator that runs the guest's instructions: KVM where it works, else software emulation.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -7,39 +7,38 @@ use std::path::Path;
 use super::QemuError;
 use crate::plan;
 
-/// The choice that was made.
+/// Accelerator that QEMU uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accelerator {
-    /// The host's processor.
+    /// The processor of the host.
     Kvm,
-    /// Software emulation.
+    /// Emulation of the processor in software.
     Tcg,
 }
 
-/// A choice, with the reason why it is not KVM.
+/// Accelerator, with the reason if it is not KVM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Choice {
     pub accelerator: Accelerator,
-    /// Said once to the user, who did not ask for emulation.
+    /// Note for the user, who did not ask for emulation.
     pub note: Option<String>,
 }
 
-/// What the host offers.
+/// Capabilities of the host.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    /// Why `/dev/kvm` cannot be opened.
+    /// Result of opening `/dev/kvm`, with the reason of a failure.
     pub kvm: Result<(), String>,
-    /// The text of `/proc/cpuinfo`.
+    /// Text of the file `/proc/cpuinfo`.
     pub cpuinfo: String,
     pub arch: plan::Arch,
 }
 
 impl Host {
-    /// Looks at this host.
-    pub fn look() -> Self {
+    pub fn detect() -> Self {
         Self {
             kvm: open(Path::new("/dev/kvm"))
-                .map_err(|error| format!("/dev/kvm cannot be opened: {error}")),
+                .map_err(|error| format!("cannot open /dev/kvm: {error}")),
             cpuinfo: fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
             arch: if cfg!(target_arch = "aarch64") {
                 plan::Arch::Aarch64
@@ -58,7 +57,7 @@ fn open(path: &Path) -> io::Result<()> {
         .map(drop)
 }
 
-/// Chooses. Pure.
+/// Chooses the accelerator. Pure.
 pub(super) fn choose(
     wanted: plan::Accelerator,
     guest: plan::Arch,
@@ -70,7 +69,7 @@ pub(super) fn choose(
         (plan::Accelerator::Kvm, Some(reason)) => return Err(QemuError::NoKvm { reason }),
         (plan::Accelerator::Auto, Some(reason)) => {
             let note = format!(
-                "no KVM here ({reason}); the guest is emulated, which is several times slower"
+                "KVM is not available ({reason}); the guest is emulated, which is several times slower"
             );
             (Accelerator::Tcg, Some(note))
         }
@@ -80,13 +79,13 @@ pub(super) fn choose(
 
 fn why_not_kvm(guest: plan::Arch, host: &Host) -> Option<String> {
     if guest != host.arch {
-        return Some("the guest's processor is another kind than this host's".into());
+        return Some("the guest's architecture differs from this host's".into());
     }
     if let Err(reason) = &host.kvm {
         return Some(reason.clone());
     }
-    // A /dev/kvm on a processor that shows no virtualisation opens and answers, and then hangs every real kernel.
-    // Arm has no such flag: there the device alone says it.
+    // On a processor that shows no virtualisation, /dev/kvm opens and answers, and then hangs every real kernel.
+    // Arm has no such flag: there the device alone decides.
     let flagged = || {
         host.cpuinfo
             .lines()
@@ -95,7 +94,7 @@ fn why_not_kvm(guest: plan::Arch, host: &Host) -> Option<String> {
             .any(|flag| flag == "vmx" || flag == "svm")
     };
     (guest == plan::Arch::X86_64 && !flagged())
-        .then(|| "the processor shows neither vmx nor svm".into())
+        .then(|| "the processor has neither vmx nor svm".into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! QEMU's command line. Pure: paths inside the run directory are relative, because QEMU runs there.
+//! QEMU's command line. Pure: paths in the run directory are relative, because QEMU runs there.
 
 use std::path::Path;
 
@@ -10,27 +10,27 @@ use crate::disk;
 use crate::plan::{Arch, Qemu};
 use crate::time::Timestamp;
 
-/// Names inside the run directory.
+/// Names of files in the run directory.
 pub(super) const DISK: &str = "disk.qcow2";
 pub(super) const SEED: &str = "seed.img";
 pub(super) const VARS: &str = "vars.fd";
 pub(super) const CONSOLE: &str = "console.log";
 
-/// Everything that the command line is made of.
+/// Values that determine the command line.
 pub(super) struct Inputs<'a> {
     pub plan: &'a Qemu,
-    /// Whether the guest reaches anything.
+    /// Give the guest access to the network.
     pub open: bool,
-    /// What the guest's clock starts at; the host's time when there is none.
+    /// Start time of the guest's clock; `None` is the host's time.
     pub clock: Option<Timestamp>,
     pub accelerator: Accelerator,
     pub base: &'a disk::Base,
     pub uefi: Option<&'a Uefi>,
-    /// Host port that leads to the guest's SSH; 0 lets QEMU choose.
+    /// Host port forwarded to the guest's SSH; 0 lets QEMU choose.
     pub port: u16,
 }
 
-/// The name of QEMU's program for an architecture, and the package that has it.
+/// Returns QEMU's program for an architecture, and the Debian package of it.
 pub(super) fn program(arch: Arch) -> (&'static str, &'static str) {
     match arch {
         Arch::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
@@ -38,7 +38,7 @@ pub(super) fn program(arch: Arch) -> (&'static str, &'static str) {
     }
 }
 
-/// The arguments, without the program's name.
+/// Returns the arguments, without the program's name.
 pub(super) fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
     let plan = inputs.plan;
     let mut arguments = Arguments::default();
@@ -51,7 +51,7 @@ pub(super) fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
     arguments.pair("-m", &format!("size={}K", plan.memory / 1024));
     arguments.pair("-rtc", &clock(inputs.clock));
     arguments.pair("-display", "none");
-    // The monitor talks over QEMU's own stdin and stdout: no socket path to be too long or left over.
+    // The monitor uses QEMU's own stdin and stdout: a socket's path could be too long, or left over.
     arguments.pair("-chardev", "stdio,id=monitor,signal=off");
     arguments.pair("-mon", "chardev=monitor,mode=control");
     arguments.pair("-chardev", &format!("file,id=console,path={CONSOLE}"));
@@ -80,7 +80,7 @@ impl Arguments {
     }
 }
 
-/// QEMU takes a date in UTC, without its `Z`.
+/// Returns the value of `-rtc`, where QEMU expects a date in UTC without the `Z`.
 fn clock(start: Option<Timestamp>) -> String {
     start.map_or("base=utc".to_owned(), |start| {
         format!("base={}", start.to_string().trim_end_matches('Z'))
@@ -89,7 +89,7 @@ fn clock(start: Option<Timestamp>) -> String {
 
 fn machine(plan: &Qemu) -> String {
     let name = &plan.machine;
-    // What a PC has for VMware's tools: nothing here uses it. Other machines do not know the option.
+    // The port for VMware's tools is unused here. Other machines than PCs do not know the option.
     let is_pc = ["q35", "pc"].contains(&name.as_str()) || name.starts_with("pc-");
     format!("{name}{}", if is_pc { ",vmport=off" } else { "" })
 }
@@ -101,10 +101,10 @@ fn accelerator(accelerator: Accelerator) -> &'static str {
     }
 }
 
-/// A fixed model under emulation, so that a build does not depend on QEMU's newest features. It has all of x86-64-v2, which
-/// current distributions demand, and not what is slow to emulate. It is an AMD, since on an Intel of that age Linux isolates its
-/// page tables, which cost a fifth of the processor time of a boot (42.8 s against 35.4 s). Nested virtualisation would only make
-/// the guest load a hypervisor.
+/// Returns the CPU model. Under emulation it is fixed, so that a build does not depend on QEMU's newest features. It has all of
+/// x86-64-v2, which current distributions require, and nothing that is slow to emulate. It is an AMD: on an Intel of that age
+/// Linux isolates its page tables, which costs a fifth of the processor time of a boot (42.8 s against 35.4 s). Nested
+/// virtualisation would only make the guest load a hypervisor.
 fn cpu(arch: Arch, accelerator: Accelerator) -> &'static str {
     match (accelerator, arch) {
         (Accelerator::Kvm, _) => "host",
@@ -131,8 +131,8 @@ fn firmware(arguments: &mut Arguments, uefi: Option<&Uefi>) {
     arguments.pair("-drive", &drive(1, false, Path::new(VARS)));
 }
 
-/// The disk is thrown away when anything goes wrong, so nothing waits for the host's disk; discarded blocks are freed.
-/// Every format is named, down to the base's: what a guest wrote at the start of a disk never decides how it is read.
+/// Adds the disks. After a failure the overlay is discarded, so no write waits for the host's disk; discarded blocks are freed.
+/// Every format is explicit, down to the base's: data that a guest wrote at the start of a disk never decides how it is read.
 fn disks(arguments: &mut Arguments, base: &disk::Base) {
     let cache = json!({"direct": false, "no-flush": true});
     let overlay = json!({
@@ -155,7 +155,7 @@ fn disks(arguments: &mut Arguments, base: &disk::Base) {
         "file": {"driver": "file", "filename": SEED, "read-only": true},
     });
     arguments.pair("-blockdev", &overlay.to_string());
-    // virtio-blk rather than virtio-scsi: it can discard as well, and its guest driver starts sooner.
+    // virtio-blk rather than virtio-scsi: it supports discard as well, and its guest driver starts sooner.
     arguments.pair(
         "-device",
         "virtio-blk-pci,drive=disk,bootindex=1,serial=karat-disk",
@@ -164,8 +164,8 @@ fn disks(arguments: &mut Arguments, base: &disk::Base) {
     arguments.pair("-device", "virtio-blk-pci,drive=seed,serial=karat-seed");
 }
 
-/// No IPv6: a guest on a host without it would wait for every address of that kind. No boot ROM: nothing boots from the network.
-/// A sealed guest reaches nothing: QEMU passes on only what comes by the forwarded port.
+/// Adds the network. IPv6 is off: a guest on a host without it would wait for each address of that kind. No boot ROM: nothing
+/// boots from the network. A sealed guest reaches nothing: QEMU passes only connections to the forwarded port.
 fn network(arguments: &mut Arguments, open: bool, port: u16) {
     let restrict = if open { "off" } else { "on" };
     arguments.pair(

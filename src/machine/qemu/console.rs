@@ -1,23 +1,23 @@
-//! The guest's serial console, which QEMU writes to a file.
+//! Serial console of the guest, which QEMU writes to a file.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// How much of the end is read: twenty long lines.
+/// Bytes read from the end of the log: twenty long lines.
 const TAIL_BYTES: u64 = 16 << 10;
-/// How many lines an error shows.
+/// Number of lines that an error shows.
 const TAIL_LINES: usize = 20;
-/// What Linux prints when it gives up. Guests whose kernel has no pvpanic driver (yet) say it only here.
+/// Text of a Linux panic. Kernels whose pvpanic driver is missing or not yet loaded report a panic only here.
 const PANIC: &[u8] = b"Kernel panic - not syncing";
-/// The most that is read at one look, so that a guest that floods its console costs little.
-const LOOK_BYTES: u64 = 256 << 10;
+/// Bytes read per poll at most, so that a guest that floods its console costs little.
+const MAX_POLL_BYTES: u64 = 256 << 10;
 
-/// The last lines, without escape sequences.
+/// Returns the last lines, without escape sequences.
 pub(super) fn tail(log: &Path) -> String {
     let text = last_bytes(log).map_or_else(
         |error| format!("(the console log cannot be read: {error})"),
-        |bytes| plain(&String::from_utf8_lossy(&bytes)),
+        |bytes| strip_controls(&String::from_utf8_lossy(&bytes)),
     );
     let lines: Vec<&str> = text
         .lines()
@@ -39,8 +39,8 @@ fn last_bytes(log: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Text without escape sequences and control characters: a guest must not write to the user's terminal.
-fn plain(text: &str) -> String {
+/// Removes escape sequences and control characters: a guest must not control the user's terminal.
+fn strip_controls(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -61,12 +61,12 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Looks through what is new in a console log for a kernel panic.
+/// Search of a growing console log for a kernel panic.
 #[derive(Debug)]
 pub(super) struct PanicWatch {
     log: PathBuf,
     read: u64,
-    /// The end of the last look, in case the words are cut in two.
+    /// End of the text of the previous poll, in case the message is split in two.
     rest: Vec<u8>,
 }
 
@@ -79,9 +79,9 @@ impl PanicWatch {
         }
     }
 
-    /// Whether the kernel has panicked since the last look.
-    pub fn look(&mut self) -> bool {
-        // Without a readable log there is nothing to see; the other watches still work.
+    /// Returns whether the kernel has panicked since the previous poll.
+    pub fn poll(&mut self) -> bool {
+        // An unreadable log shows nothing; the other watches still work.
         self.new_bytes()
             .is_ok_and(|bytes| bytes.windows(PANIC.len()).any(|words| words == PANIC))
     }
@@ -95,7 +95,7 @@ impl PanicWatch {
         file.seek(SeekFrom::Start(self.read))?;
         let mut bytes = std::mem::take(&mut self.rest);
         let kept = bytes.len() as u64;
-        file.take(LOOK_BYTES).read_to_end(&mut bytes)?;
+        file.take(MAX_POLL_BYTES).read_to_end(&mut bytes)?;
         self.read += bytes.len() as u64 - kept;
         self.rest = bytes[bytes.len().saturating_sub(PANIC.len() - 1)..].to_vec();
         Ok(bytes)
@@ -129,7 +129,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("console.log");
         let mut watch = PanicWatch::new(log.clone());
-        assert!(!watch.look(), "no log yet");
+        assert!(!watch.poll(), "no log yet");
         let mut file = fs::File::create(&log).unwrap();
         for (text, seen) in [
             ("booting\nKernel pa", false),
@@ -138,7 +138,7 @@ mod tests {
             ("", false),
         ] {
             file.write_all(text.as_bytes()).unwrap();
-            assert_eq!(watch.look(), seen, "after {text:?}");
+            assert_eq!(watch.poll(), seen, "after {text:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Why a QEMU guest could not be had: what, why, and how to mend it.
+//! Errors of QEMU guests.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,10 +8,11 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::disk::DiskError;
+use crate::machine::MachineError;
 use crate::machine::guest::{GuestError, said};
 use crate::ssh::SshError;
 
-/// Why QEMU could not run the guest.
+/// Failure to run a guest with QEMU.
 #[derive(Debug, Error, Diagnostic)]
 #[non_exhaustive]
 pub enum QemuError {
@@ -19,95 +20,101 @@ pub enum QemuError {
     #[error("{program} is not installed")]
     #[diagnostic(help("install it: `apt install {package}`"))]
     NoProgram {
-        /// Its name.
+        /// Name of the program.
         program: &'static str,
-        /// The Debian package that has it.
+        /// Debian package that has it.
         package: &'static str,
     },
-    /// KVM was asked for and is not there.
+    /// The plan requires KVM, which does not work here.
     #[error("KVM cannot be used: {reason}")]
     #[diagnostic(help(
         "set `accelerator = \"auto\"` to fall back to emulation, or build on a host with KVM"
     ))]
     NoKvm {
-        /// Why.
+        /// Explanation in a few words.
         reason: String,
     },
-    /// There is no UEFI firmware.
-    #[error("no UEFI firmware for the guest was found")]
+    /// The plan requires UEFI firmware, which is not installed.
+    #[error("UEFI firmware for the guest was not found")]
     #[diagnostic(help("install it: `apt install {package}`, or set `firmware = \"bios\"`"))]
     NoFirmware {
-        /// The Debian package that has it.
+        /// Debian package that has it.
         package: &'static str,
     },
-    /// The guest's disk could not be made.
+    /// The guest's disk could not be created.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
-    /// The keys.
+    /// The guest's keys could not be prepared.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Guest(#[from] GuestError),
     /// A file of the run directory could not be read or written.
     #[error("cannot prepare {}", path.display())]
     Prepare {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The process could not be started.
     #[error("cannot start {program}")]
     Spawn {
-        /// What was to be started.
+        /// Path of the program.
         program: String,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// QEMU ended before the guest ran.
     #[error("{program} {status}{}", said(.stderr))]
     #[diagnostic(help("check `machine` and `extra_args` of `[builder.qemu]`"))]
     EndedEarly {
-        /// Which QEMU.
+        /// Path of the program.
         program: String,
-        /// How it ended.
+        /// Exit status in words.
         status: String,
-        /// The end of its stderr.
+        /// End of its stderr.
         stderr: String,
     },
-    /// No host port is free.
-    #[error("all host ports from {first} to {last} are taken")]
-    #[diagnostic(help("widen `ssh.ports`, or leave it out to take any free port"))]
+    /// Other processes use all ports of the plan.
+    #[error("all host ports from {first} to {last} are in use")]
+    #[diagnostic(help("widen `ssh.ports`, or leave it out to use any free port"))]
     NoPort {
-        /// First port that was tried.
+        /// First port of the range.
         first: u16,
-        /// Last port that was tried.
+        /// Last port of the range.
         last: u16,
     },
-    /// QEMU does not obey.
+    /// QEMU's monitor does not answer, or refuses a command.
     #[error("QEMU's monitor: {0}")]
     Monitor(String),
     /// SSH did not come up.
     #[error("the guest did not become reachable; its console ends with:\n{console}")]
     #[diagnostic(help("read the whole console at {}, or raise `ssh.timeout`", log.display()))]
     NotReady {
-        /// The end of the console.
+        /// End of the console.
         console: String,
-        /// The console's log file.
+        /// Log file of the console.
         log: PathBuf,
-        /// The last failure.
+        /// Failure of the last attempt.
         source: Box<SshError>,
     },
-    /// The guest died by itself.
+    /// The guest ended without being told to.
     #[error("the machine died: {0}")]
     Died(String),
     /// The guest did not shut down.
-    #[error("the guest did not shut down within {}s and was ended by force, so its disk is not usable", grace.as_secs())]
-    #[diagnostic(help("a service that does not stop holds it up; the console is in {}", log.display()))]
+    #[error("the guest did not shut down within {}s and was killed, so its disk is not usable", grace.as_secs())]
+    #[diagnostic(help("a service that does not stop delays the shutdown; the console is in {}", log.display()))]
     Forced {
-        /// How long was waited.
+        /// Time that it was given.
         grace: Duration,
-        /// The console's log file.
+        /// Log file of the console.
         log: PathBuf,
     },
+}
+
+impl From<QemuError> for MachineError {
+    fn from(error: QemuError) -> Self {
+        Self::backend(error)
+    }
 }

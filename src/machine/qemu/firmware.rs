@@ -1,18 +1,18 @@
-//! UEFI firmware: where distributions keep it.
+//! UEFI firmware, as distributions install it.
 
 use std::path::{Path, PathBuf};
 
 use super::QemuError;
 use crate::plan::Arch;
 
-/// A read-only program and the template of its variables.
+/// Read-only code and the template of its variables.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Uefi {
     pub code: PathBuf,
     pub vars: PathBuf,
 }
 
-/// Code and variables that belong together, as Debian/Ubuntu, Fedora/RHEL, Arch and openSUSE lay them out.
+/// Pairs of code and variables, as Debian/Ubuntu, Fedora/RHEL, Arch and openSUSE install them.
 const X86_64: [(&str, &str); 6] = [
     (
         "usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -55,13 +55,13 @@ const AARCH64: [(&str, &str); 4] = [
     ),
 ];
 
-/// Finds the firmware under `root` (`/`, but for tests).
+/// Finds the firmware under `root`, which is `/` outside of tests.
 pub(super) fn find(arch: Arch, root: &Path) -> Result<Uefi, QemuError> {
-    let (places, package) = match arch {
+    let (pairs, package) = match arch {
         Arch::X86_64 => (&X86_64[..], "ovmf"),
         Arch::Aarch64 => (&AARCH64[..], "qemu-efi-aarch64"),
     };
-    places
+    pairs
         .iter()
         .map(|(code, vars)| Uefi {
             code: root.join(code),

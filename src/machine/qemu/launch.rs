@@ -1,33 +1,34 @@
-//! From a plan to a running process: programs, disk, seed, port.
+//! Launch of a guest: programs, disk, seed, host port.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::arguments::{DISK, Inputs, SEED, VARS, arguments, program};
+use super::firmware::{self, Uefi};
 use super::process::Process;
 use super::seed::{LATER_STAGES, Seed};
-use super::{QemuError, QemuMachine, accelerator, firmware};
+use super::{Qemu, QemuError, QemuMachine, accelerator};
 use crate::disk;
-use crate::machine::guest::{Keys, UserData};
-use crate::plan::{self, Firmware};
+use crate::machine::guest::{Guest, Keys};
+use crate::plan::{self, Arch, Firmware};
 use crate::ssh::Target;
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
-/// What QEMU says when another process has the port.
+/// QEMU's message when another process uses the port.
 const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 
-/// Launches a guest from an overlay on `base`. The run directory is the caller's: it must exist, belong to this guest alone, and
-/// be removed by the caller when the machine has ended and its disk is no longer needed.
+/// Launches a guest from an overlay on `base`. The run directory must exist and belong to this guest alone; the caller removes
+/// it once the machine has ended and its disk was read.
 ///
-/// The guest's clock starts at `clock`, else at this host's time.
+/// The guest's clock starts at `clock`, or else at this host's time.
 ///
-/// Returns as soon as the process exists, so that a cancel always has something to destroy; then comes
-/// [`QemuMachine::wait_ready`].
+/// Returns as soon as the process exists, so that a cancel always has something to destroy. [`QemuMachine::wait_ready`] comes
+/// next.
 ///
 /// # Errors
-/// A missing program or firmware, KVM that was asked for, a disk that cannot be made, no free port, or QEMU's own complaint.
+/// A program or firmware is missing, KVM is required and does not work, the disk cannot be created, no port is free, or QEMU fails.
 pub async fn launch(
     plan: &plan::Qemu,
     ssh: &plan::Ssh,
@@ -37,16 +38,8 @@ pub async fn launch(
     run: &Path,
     ui: &Ui,
 ) -> Result<QemuMachine, QemuError> {
-    let (name, package) = program(plan.arch);
-    let program = find(name).ok_or(QemuError::NoProgram {
-        program: name,
-        package,
-    })?;
-    find("setpriv").ok_or(QemuError::NoProgram {
-        program: "setpriv",
-        package: "util-linux",
-    })?;
-    let choice = accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::look())?;
+    let program = require_programs(plan.arch)?;
+    let choice = accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::detect())?;
     if let Some(note) = &choice.note {
         ui.note(note);
     }
@@ -55,33 +48,10 @@ pub async fn launch(
         path: canonical(&base.path)?,
         format: base.format.clone(),
     };
-    let uefi = match plan.firmware {
-        Firmware::Bios => None,
-        Firmware::Uefi => Some(firmware::find(plan.arch, Path::new("/"))?),
-    };
-    if let Some(uefi) = &uefi {
-        let path = run.join(VARS);
-        // Read and written rather than copied, which would also take over that the template is read-only.
-        fs::read(&uefi.vars)
-            .and_then(|bytes| fs::write(&path, bytes))
-            .map_err(|source| QemuError::Prepare { path, source })?;
-    }
+    let uefi = prepare_firmware(plan, &run)?;
     disk::overlay(&base, &run.join(DISK), plan.disk_size).await?;
     let keys = Keys::prepare(ssh, &run)?;
-    let authorized: Vec<String> = keys.authorized.iter().cloned().collect();
-    let seed = Seed {
-        instance: &instance(),
-        user_data: UserData {
-            user: &ssh.user,
-            authorized: &authorized,
-            host_key_private: keys.host.private_openssh(),
-            host_key_public: keys.host.public_line(),
-            later_stages: LATER_STAGES,
-        },
-    };
-    let path = run.join(SEED);
-    seed.write(&path)
-        .map_err(|source| QemuError::Prepare { path, source })?;
+    write_seed(&keys, &ssh.user, &run)?;
 
     let inputs = |port| Inputs {
         plan,
@@ -97,21 +67,53 @@ pub async fn launch(
         address: "127.0.0.1".into(),
         port,
         user: ssh.user.clone(),
+        host_key: keys.host_key(),
         auth: keys.auth,
-        host_key: plan::HostKey::Key(keys.host.public_line().to_owned()),
         jump: None,
         proxy: None,
     };
-    Ok(QemuMachine::new(
+    let qemu = Qemu {
         process,
-        target,
-        keys.authorized,
-        choice.accelerator,
+        accelerator: choice.accelerator,
         run,
-    ))
+    };
+    Ok(Guest::new(qemu, target, keys.authorized))
 }
 
-/// Starts QEMU on a free port: one that it chooses itself, or the first of a range that it gets.
+/// Finds QEMU, and checks that the programs are installed which it is started with.
+fn require_programs(arch: Arch) -> Result<PathBuf, QemuError> {
+    let require = |program, package| find(program).ok_or(QemuError::NoProgram { program, package });
+    let (program, package) = program(arch);
+    let program = require(program, package)?;
+    require("setpriv", "util-linux")?;
+    Ok(program)
+}
+
+/// Finds the firmware, and gives the guest variables of its own.
+fn prepare_firmware(plan: &plan::Qemu, run: &Path) -> Result<Option<Uefi>, QemuError> {
+    if plan.firmware == Firmware::Bios {
+        return Ok(None);
+    }
+    let uefi = firmware::find(plan.arch, Path::new("/"))?;
+    let path = run.join(VARS);
+    // Read and written rather than copied: a copy would be read-only like the template.
+    fs::read(&uefi.vars)
+        .and_then(|bytes| fs::write(&path, bytes))
+        .map_err(|source| QemuError::Prepare { path, source })?;
+    Ok(Some(uefi))
+}
+
+fn write_seed(keys: &Keys, user: &str, run: &Path) -> Result<(), QemuError> {
+    let seed = Seed {
+        instance: &new_instance_id(),
+        user_data: keys.user_data(user, LATER_STAGES),
+    };
+    let path = run.join(SEED);
+    seed.write(&path)
+        .map_err(|source| QemuError::Prepare { path, source })
+}
+
+/// Starts QEMU on a free port: one that it chooses itself, or the first of a range that it can bind.
 pub(super) async fn start(
     program: &Path,
     run: &Path,
@@ -124,7 +126,7 @@ pub(super) async fn start(
         let port = process.forwarded_port().await?;
         return Ok((process, port));
     };
-    // Only QEMU's own attempt decides; between a look and that attempt another build could take the port.
+    // Only QEMU's own attempt decides: after a check, another build could still take the port.
     for port in first..=last {
         match Process::start(&program, &arguments(port), run).await {
             Ok(process) => return Ok((process, port)),
@@ -135,7 +137,7 @@ pub(super) async fn start(
     Err(QemuError::NoPort { first, last })
 }
 
-/// A program on `PATH`.
+/// Finds a program on `PATH`.
 fn find(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|directory| directory.join(name))
@@ -149,8 +151,8 @@ fn canonical(path: &Path) -> Result<PathBuf, QemuError> {
     })
 }
 
-/// cloud-init must see each boot as a new machine, also a second one from the same disk.
-fn instance() -> String {
+/// Returns a unique instance id: cloud-init must treat each boot as a new machine, even a second one from the same disk.
+fn new_instance_id() -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a crash can leave behind, and how it is ended.
+//! QEMU processes that a crashed karat has left behind.
 
 use std::fs;
 use std::io;
@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-/// Its name inside the run directory.
+/// Name of the record in the run directory.
 const RECORD: &str = "qemu.json";
-/// A killed process is gone at once, unless the host's disk holds it up.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for the end of a killed process, which only the host's disk can delay.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Which process runs the guest of a run directory.
+/// Identity of the process that runs the guest of a run directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     pid: i32,
-    /// When it started, in clock ticks since boot: a process id is used again, this pair is not.
+    /// Start time, in clock ticks since boot: process ids are reused, pairs of id and start time are not.
     started: u64,
 }
 
-/// Writes down the process, so that a later run can end it.
+/// Records the process, so that a later run can end it.
 pub(super) fn record(run: &Path, pid: Pid) -> io::Result<()> {
     let Some(started) = started(pid) else {
-        // It has ended already: there is nothing to be left over.
+        // It has ended already, so nothing can be left over.
         return Ok(());
     };
     let record = Record {
@@ -35,19 +35,19 @@ pub(super) fn record(run: &Path, pid: Pid) -> io::Result<()> {
     fs::write(run.join(RECORD), serde_json::to_vec(&record)?)
 }
 
-/// Ends the QEMU that a crashed karat has left behind in a run directory; `false` when there is none.
+/// Kills the QEMU that a crashed karat has left behind in a run directory. Returns whether there was one.
 ///
-/// A process is only ended when it started when the record says, and works in that very directory.
+/// A process is killed only if its start time matches the record and its working directory is the run directory.
 ///
 /// # Errors
-/// The record cannot be read, or the process cannot be ended.
+/// The record cannot be read, or the process cannot be killed.
 pub fn end_leftover(run: &Path) -> io::Result<bool> {
     let text = match fs::read(run.join(RECORD)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    // A record that was cut short by the crash names no process; the parent's death has ended that one already.
+    // A record truncated by the crash names no process; that one has ended with its parent already.
     let Ok(record) = serde_json::from_slice::<Record>(&text) else {
         return Ok(false);
     };
@@ -59,12 +59,12 @@ pub fn end_leftover(run: &Path) -> io::Result<bool> {
         Err(rustix::io::Errno::SRCH) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    // Looked at only now: what the descriptor means cannot change any more.
+    // Checked only now: from here on the descriptor refers to the same process.
     if started(pid) != Some(record.started) || !works_in(pid, run)? {
         return Ok(false);
     }
     pidfd_send_signal(&process, Signal::KILL)?;
-    let deadline = Instant::now() + GONE_WITHIN;
+    let deadline = Instant::now() + KILL_TIMEOUT;
     while started(pid) == Some(record.started) {
         if Instant::now() > deadline {
             let message = format!("QEMU (process {}) does not end", record.pid);
@@ -80,10 +80,10 @@ fn works_in(pid: Pid, run: &Path) -> io::Result<bool> {
     Ok(fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).is_ok_and(|cwd| cwd == run))
 }
 
-/// When a living process started. A zombie does not count.
+/// Returns the start time of a living process; `None` for a zombie.
 fn started(pid: Pid) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The name in parentheses may hold anything, also spaces and parentheses.
+    // The name in parentheses may contain anything, even spaces and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     match fields.first()? {

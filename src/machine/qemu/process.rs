@@ -1,4 +1,4 @@
-//! The QEMU process: started so that it cannot outlive karat, watched, and ended step by step.
+//! QEMU process: started so that it cannot outlive karat, watched, and ended step by step.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -18,31 +18,31 @@ use super::{QemuError, arguments, leftover};
 use crate::machine::Death;
 use crate::os::child;
 
-/// QEMU opens its disks and answers its monitor within this, also on a loaded host.
-const START_LIMIT: Duration = Duration::from_secs(30);
-/// How long each step of the ladder gets: `quit` and TERM let QEMU close its files.
-const QUIT_LIMIT: Duration = Duration::from_secs(3);
-const TERM_LIMIT: Duration = Duration::from_secs(2);
+/// Time in which QEMU opens its disks and its monitor answers, also on a loaded host.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeouts of the steps before KILL: `quit` and TERM let QEMU close its files.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(3);
+const TERM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A running QEMU. Dropping it kills it.
+/// Running QEMU. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: Pid,
     commands: Commands,
-    /// Set before we end the guest ourselves: then its end is no death.
+    /// Set before karat ends the guest: its end is not a death then.
     expected: Arc<AtomicBool>,
     death: watch::Receiver<Option<String>>,
     end: watch::Receiver<Option<End>>,
     _watcher: AbortOnDropHandle<()>,
 }
 
-/// How the process ended.
+/// End of the process.
 #[derive(Clone, Debug)]
 pub(super) struct End {
     pub status: ExitStatus,
-    /// The end of its stderr.
+    /// Last bytes of its stderr.
     pub stderr: String,
-    /// The guest itself asked for the power to be switched off.
+    /// The guest itself switched the power off.
     pub powered_off: bool,
 }
 
@@ -65,7 +65,7 @@ impl Process {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .and_then(Pid::from_raw)
-            .expect("a child that was not waited for has an id");
+            .expect("a child that was not reaped has an id");
         leftover::record(run, pid).map_err(|source| QemuError::Prepare {
             path: run.to_owned(),
             source,
@@ -100,15 +100,15 @@ impl Process {
                 end = wait_for_end(ended) => Err(end),
             }
         };
-        match timeout(START_LIMIT, greet).await {
+        match timeout(START_TIMEOUT, greet).await {
             Ok(Ok(())) => {}
             Ok(Err(end)) => return Err(ended_early(program, &end)),
             Err(_) => return Err(QemuError::Monitor("QEMU does not answer".into())),
         }
         match process.commands.run("qmp_capabilities", json!({})).await {
             Ok(_) => Ok(process),
-            // QEMU greets before it has set up everything: what is wrong then is on its stderr.
-            Err(error) => match timeout(TERM_LIMIT, wait_for_end(process.end.clone())).await {
+            // QEMU greets before it has set everything up: a later failure is on its stderr.
+            Err(error) => match timeout(TERM_TIMEOUT, wait_for_end(process.end.clone())).await {
                 Ok(end) => Err(ended_early(program, &end)),
                 Err(_) => Err(error),
             },
@@ -119,7 +119,7 @@ impl Process {
         Death::new(self.death.clone())
     }
 
-    /// The host port that leads to the guest.
+    /// Returns the host port forwarded to the guest.
     pub async fn forwarded_port(&mut self) -> Result<u16, QemuError> {
         let answer = self
             .commands
@@ -134,12 +134,12 @@ impl Process {
             .ok_or_else(|| QemuError::Monitor(format!("no forwarded port in {answer}")))
     }
 
-    /// From now on the guest's end is wanted.
+    /// Marks the end of the guest as wanted.
     pub fn expect_end(&self) {
         self.expected.store(true, Ordering::Relaxed);
     }
 
-    /// Presses the power button.
+    /// Presses the virtual power button.
     pub async fn power_down(&mut self) -> Result<(), QemuError> {
         self.commands
             .run("system_powerdown", json!({}))
@@ -147,7 +147,7 @@ impl Process {
             .map(drop)
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended; `None` after `within`.
     pub async fn ended(&self, within: Duration) -> Option<End> {
         timeout(within, wait_for_end(self.end.clone())).await.ok()
     }
@@ -161,21 +161,21 @@ impl Process {
             let _asked = self.commands.run("quit", json!({})).await;
             wait_for_end(end).await
         };
-        if timeout(QUIT_LIMIT, quit).await.is_ok() {
+        if timeout(QUIT_TIMEOUT, quit).await.is_ok() {
             return;
         }
         self.signal(Signal::TERM);
-        if self.ended(TERM_LIMIT).await.is_some() {
+        if self.ended(TERM_TIMEOUT).await.is_some() {
             return;
         }
         self.signal(Signal::KILL);
-        self.ended(TERM_LIMIT).await;
+        self.ended(TERM_TIMEOUT).await;
     }
 
-    /// Sends a signal to QEMU's process group, unless it has been waited for and its id may be another's.
+    /// Signals QEMU's process group, unless the process was reaped and its id may be reused.
     fn signal(&self, signal: Signal) {
         if self.end.borrow().is_none() && self.end.has_changed().is_ok() {
-            // It may have ended a moment ago, which is as good.
+            // It may have ended a moment ago, which serves as well.
             let _gone = kill_process_group(self.pid, signal);
         }
     }
@@ -196,7 +196,7 @@ async fn wait_for_end(mut end: watch::Receiver<Option<End>>) -> End {
         .and_then(|end| end.clone());
     match ended {
         Some(end) => end,
-        // The watcher is gone only when the runtime is going down.
+        // The watcher ends early only when the runtime shuts down.
         None => std::future::pending().await,
     }
 }
@@ -209,7 +209,7 @@ fn ended_early(program: &str, end: &End) -> QemuError {
     }
 }
 
-/// How a process ended, in words that follow its name.
+/// Describes an exit status in words that follow the name of the process.
 pub(super) fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match (status.code(), status.signal()) {

@@ -1,4 +1,4 @@
-//! QEMU's monitor protocol: one JSON object a line.
+//! QEMU's monitor protocol (QMP): one JSON object per line.
 
 use std::time::Duration;
 
@@ -10,35 +10,35 @@ use tokio::time::timeout;
 
 use super::QemuError;
 
-/// A busy emulator on a busy host still answers well within this.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// Timeout of a command: a busy emulator on a busy host answers well within this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What QEMU sends.
+/// Message that QEMU sends.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Message {
     Greeting,
     Event(Event),
-    /// The answer to a command: what it returned, or why it failed.
+    /// Answer to a command: its result, or the reason of its failure.
     Answer(Result<Value, String>),
 }
 
-/// What happens to the guest. Other events are of no interest here.
+/// Event of the guest. Events that karat does not use are [`Self::Other`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Event {
-    /// The guest, or we, ended the machine.
+    /// The guest or karat ended the machine.
     Shutdown {
         by_guest: bool,
         reason: String,
     },
     Panicked,
-    /// The host's disk does not take the guest's data, so QEMU has paused the guest.
+    /// QEMU has paused the guest because the host's disk does not accept its data.
     DiskStuck {
         reason: String,
     },
     Other(String),
 }
 
-/// Reads one line.
+/// Parses a line of the monitor.
 pub(super) fn parse(line: &str) -> Result<Message, QemuError> {
     let value: Value = serde_json::from_str(line)
         .map_err(|error| QemuError::Monitor(format!("{line:?} is not JSON: {error}")))?;
@@ -53,7 +53,7 @@ pub(super) fn parse(line: &str) -> Result<Message, QemuError> {
     }
     match value.get("return") {
         Some(value) => Ok(Message::Answer(Ok(value.clone()))),
-        None => Err(QemuError::Monitor(format!("it said {line:?}"))),
+        None => Err(QemuError::Monitor(format!("unexpected message {line:?}"))),
     }
 }
 
@@ -66,7 +66,7 @@ fn event(name: &str, data: &Value) -> Event {
         "GUEST_PANICKED" => Event::Panicked,
         "BLOCK_IO_ERROR" if data["action"] == "stop" => Event::DiskStuck {
             reason: if data["nospace"] == true {
-                "no space is left on the host's disk".into()
+                "the host's disk is full".into()
             } else {
                 text(&data["reason"])
             },
@@ -79,7 +79,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or("no reason given").to_owned()
 }
 
-/// Sends commands, one at a time; answers come from the task that reads.
+/// Sender of commands, one at a time. The answers come from the task that reads the monitor.
 #[derive(Debug)]
 pub(super) struct Commands {
     input: ChildStdin,
@@ -91,10 +91,10 @@ impl Commands {
         Self { input, answers }
     }
 
-    /// Runs a command and returns what it returned.
+    /// Runs a command and returns its result.
     pub async fn run(&mut self, command: &str, arguments: Value) -> Result<Value, QemuError> {
         let failed = |reason: String| QemuError::Monitor(format!("`{command}` failed: {reason}"));
-        // An answer that came after its time must not be taken for this command's.
+        // The late answer to a command that timed out must not be taken for this command's.
         while self.answers.try_recv().is_ok() {}
         let mut line = json!({"execute": command, "arguments": arguments}).to_string();
         line.push('\n');
@@ -108,13 +108,13 @@ impl Commands {
                 None => Err(failed("QEMU has ended".into())),
             }
         };
-        timeout(ANSWER_LIMIT, exchange)
+        timeout(ANSWER_TIMEOUT, exchange)
             .await
             .unwrap_or_else(|_| Err(failed("no answer".into())))
     }
 }
 
-/// The host port in the answer to `info usernet`, as QEMU chose it.
+/// Finds the host port that QEMU chose in the answer to `info usernet`.
 pub(super) fn forwarded_port(usernet: &str) -> Option<u16> {
     // TCP[HOST_FORWARD]  12       127.0.0.1 45123       10.0.2.15    22       0     0
     usernet
@@ -160,7 +160,7 @@ mod tests {
             (
                 r#"{"event":"BLOCK_IO_ERROR","data":{"action":"stop","nospace":true,"reason":"x"}}"#,
                 Some(Message::Event(Event::DiskStuck {
-                    reason: "no space is left on the host's disk".into(),
+                    reason: "the host's disk is full".into(),
                 })),
             ),
             (

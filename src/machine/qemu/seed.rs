@@ -1,4 +1,4 @@
-//! The `NoCloud` seed: a small FAT disk labelled `CIDATA` that tells cloud-init how to let us in.
+//! `NoCloud` seed: a small FAT disk labelled `CIDATA`, from which cloud-init reads the user data.
 
 use std::fs::OpenOptions;
 use std::io::{self, Cursor, Write as _};
@@ -10,26 +10,25 @@ use serde_json::json;
 
 use crate::machine::guest::UserData;
 
-/// Room for the files and more; FAT needs little itself.
-const SIZE: usize = 1 << 20;
+/// Size of the disk: room for the files and more; FAT itself needs little.
+const DISK_BYTES: usize = 1 << 20;
 /// cloud-init looks for a disk with this label.
 const LABEL: [u8; 11] = *b"CIDATA     ";
 
-/// All of it is done in the local stage, before the network: nothing needs that.
+/// Stages of cloud-init after the local one, which does everything, since nothing needs the network.
 pub(super) const LATER_STAGES: &str =
     "cloud-init.service cloud-init-network.service cloud-config.service cloud-final.service";
 
-/// What the guest is told.
+/// Content of the seed.
 #[derive(Debug)]
 pub(super) struct Seed<'a> {
-    /// Anything that no boot of the same disk was told before.
+    /// Instance id, which no earlier boot of the same disk may have had.
     pub instance: &'a str,
-    /// How we get in.
     pub user_data: UserData<'a>,
 }
 
 impl Seed<'_> {
-    /// Writes the disk to a new file that only its owner can read: it holds the guest's private key.
+    /// Writes the disk to a new file that only its owner can read: it contains the guest's private host key.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let disk = self.disk()?;
         let mut file = OpenOptions::new()
@@ -41,7 +40,7 @@ impl Seed<'_> {
     }
 
     fn disk(&self) -> io::Result<Vec<u8>> {
-        let mut disk = Cursor::new(vec![0; SIZE]);
+        let mut disk = Cursor::new(vec![0; DISK_BYTES]);
         format_volume(&mut disk, FormatVolumeOptions::new().volume_label(LABEL))?;
         let system = FileSystem::new(&mut disk, FsOptions::new())?;
         for (name, text) in [
@@ -56,7 +55,7 @@ impl Seed<'_> {
         Ok(disk.into_inner())
     }
 
-    /// No host name: the image keeps the one it has.
+    /// Sets no host name: the image keeps the one it has.
     fn meta_data(&self) -> String {
         json!({"instance-id": self.instance, "dsmode": "local"}).to_string()
     }
@@ -77,7 +76,7 @@ mod tests {
             instance: "karat-2",
             user_data: UserData {
                 user: "root",
-                authorized: &[],
+                authorized: None,
                 host_key_private: "private",
                 host_key_public: "public",
                 later_stages: LATER_STAGES,

@@ -1,4 +1,4 @@
-//! Watches a QEMU process: its monitor, its stderr, its console and its end.
+//! Watch of a QEMU process: its monitor, its stderr, its console and its end.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ use super::process::{End, describe};
 use super::qmp::{self, Event, Message};
 use crate::machine::guest::said;
 
-/// A death is told within two seconds; this leaves room for the rest.
-const CONSOLE_LOOK: Duration = Duration::from_millis(500);
-/// After its first line a panic prints where it happened.
-const PANIC_TEXT: Duration = Duration::from_millis(300);
-/// What is still in the pipes of a process that has ended.
-const DRAIN_LIMIT: Duration = Duration::from_millis(500);
-/// The end of stderr that an error carries.
-const STDERR_KEPT: usize = 4 << 10;
+/// Interval between two polls of the console. A death is reported within two seconds; this leaves time for the rest.
+const CONSOLE_INTERVAL: Duration = Duration::from_millis(500);
+/// Time in which a kernel prints the rest of a panic after its first line.
+const PANIC_TEXT_DELAY: Duration = Duration::from_millis(300);
+/// Timeout for reading the rest of the pipes of a process that has ended.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+/// Bytes from the end of stderr that an error carries.
+const MAX_STDERR_BYTES: usize = 4 << 10;
 
-/// Owns the process while it runs.
+/// Owner of the process while it runs.
 pub(super) struct Watcher {
     pub child: Child,
     pub answers: mpsc::UnboundedSender<Result<Value, String>>,
@@ -37,7 +37,7 @@ pub(super) struct Watcher {
     pub console: PathBuf,
 }
 
-/// What has been seen so far.
+/// Observations since the start.
 #[derive(Default)]
 struct Seen {
     panicked: bool,
@@ -46,30 +46,30 @@ struct Seen {
 }
 
 impl Watcher {
-    /// Runs until the process has ended and all that it said is read.
+    /// Runs until the process has ended and all its output is read.
     pub async fn run(mut self) {
         let stdout = self.child.stdout.take().expect("it was piped");
         let mut stderr = self.child.stderr.take().expect("it was piped");
         let mut monitor = BufReader::new(stdout).lines();
         let mut panic = PanicWatch::new(self.console.clone());
-        let mut look = interval(CONSOLE_LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(CONSOLE_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = Seen::default();
         let (mut monitor_open, mut stderr_open) = (true, true);
-        let mut piece = [0; 1024];
+        let mut buffer = [0; 1024];
         let status = loop {
             tokio::select! {
                 line = monitor.next_line(), if monitor_open => match line {
-                    Ok(Some(line)) => self.heard(&line, &mut seen),
+                    Ok(Some(line)) => self.handle(&line, &mut seen),
                     Ok(None) | Err(_) => monitor_open = false,
                 },
-                read = stderr.read(&mut piece), if stderr_open => match read {
+                read = stderr.read(&mut buffer), if stderr_open => match read {
                     Ok(0) | Err(_) => stderr_open = false,
-                    Ok(length) => seen.keep(&piece[..length]),
+                    Ok(length) => seen.keep(&buffer[..length]),
                 },
-                _ = look.tick(), if !seen.panicked => if panic.look() {
+                _ = poll.tick(), if !seen.panicked => if panic.poll() {
                     seen.panicked = true;
-                    sleep(PANIC_TEXT).await;
+                    sleep(PANIC_TEXT_DELAY).await;
                     self.announce("the guest's kernel panicked", &seen);
                 },
                 status = self.child.wait() => break status,
@@ -77,12 +77,12 @@ impl Watcher {
         };
         let rest = async {
             while let Ok(Some(line)) = monitor.next_line().await {
-                self.heard(&line, &mut seen);
+                self.handle(&line, &mut seen);
             }
         };
-        // Whoever inherited the pipes may keep them open; that is not waited for.
-        let _all = timeout(DRAIN_LIMIT, rest).await;
-        let _all = timeout(DRAIN_LIMIT, drain(&mut stderr, &mut seen)).await;
+        // Processes that inherited the pipes may keep them open; do not wait for them.
+        let _all = timeout(DRAIN_TIMEOUT, rest).await;
+        let _all = timeout(DRAIN_TIMEOUT, drain(&mut stderr, &mut seen)).await;
         let Ok(status) = status else { return };
         let cause = match (seen.panicked, seen.powered_off) {
             (true, _) => "the guest's kernel panicked".to_owned(),
@@ -97,12 +97,12 @@ impl Watcher {
         }));
     }
 
-    fn heard(&self, line: &str, seen: &mut Seen) {
+    fn handle(&self, line: &str, seen: &mut Seen) {
         match qmp::parse(line) {
             Ok(Message::Greeting) => {
                 self.greeted.send_replace(true);
             }
-            // Nobody waits for an answer when the machine is being dropped.
+            // The receiver is gone when the machine is being dropped.
             Ok(Message::Answer(answer)) => drop(self.answers.send(answer)),
             Ok(Message::Event(Event::Shutdown { by_guest, reason })) => {
                 seen.powered_off = by_guest && reason == "guest-shutdown";
@@ -115,12 +115,12 @@ impl Watcher {
                 );
             }
             Ok(Message::Event(Event::Other(_))) => {}
-            // Something else than the protocol on its stdout is worth as much as stderr.
+            // Other text on its stdout is as informative as stderr.
             Err(_) => seen.keep(format!("{line}\n").as_bytes()),
         }
     }
 
-    /// Announces a death, unless the end is wanted or was announced before.
+    /// Announces a death, unless the end is wanted or a death was announced before.
     fn announce(&self, cause: &str, seen: &Seen) {
         if self.expected.load(Ordering::Relaxed) {
             return;
@@ -141,7 +141,7 @@ impl Watcher {
 impl Seen {
     fn keep(&mut self, bytes: &[u8]) {
         self.stderr.extend(bytes);
-        let excess = self.stderr.len().saturating_sub(STDERR_KEPT);
+        let excess = self.stderr.len().saturating_sub(MAX_STDERR_BYTES);
         self.stderr.drain(..excess);
     }
 
@@ -152,8 +152,8 @@ impl Seen {
 }
 
 async fn drain(stderr: &mut (impl AsyncRead + Unpin), seen: &mut Seen) {
-    let mut piece = [0; 1024];
-    while let Ok(length @ 1..) = stderr.read(&mut piece).await {
-        seen.keep(&piece[..length]);
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+        seen.keep(&buffer[..length]);
     }
 }

@@ -1,4 +1,4 @@
-//! A lock without an image.
+//! Lock file of a template for EC2, without a build.
 
 use super::Site;
 use crate::machine::Machine as _;
@@ -11,7 +11,7 @@ use crate::record::lock::Lock;
 use crate::store::Timestamp;
 
 impl Job<'_> {
-    /// Launches an instance to ask its package manager, unless the lock is known without.
+    /// Launches an instance to ask its package manager, unless the lock is known already.
     pub(in crate::pipeline) async fn lock_on_ec2(
         &self,
         ec2: &plan::Ec2,
@@ -24,16 +24,15 @@ impl Job<'_> {
         let lock = if let Some(lock) = self.settle_lock(&mut lock_state, ami.locked())? {
             lock
         } else {
-            let rental = self.rental(region, ec2, run.path())?;
             let site = Site {
                 ec2,
                 ami,
-                rental,
+                resources: self.resources(region, ec2, run.path())?,
                 run: &run,
                 started: Timestamp::now(),
             };
             let lock = self.lock_in_instance(&site, &lock_state, phases).await;
-            site.rental.release(self.ui).await;
+            site.resources.release(self.ui).await;
             lock?
         };
         self.fetch_packages(&lock, phases).await?;
@@ -51,7 +50,7 @@ impl Job<'_> {
         let launched = self.launch_instance(site, ami, "lock", run, phases);
         let (_, mut machine) = launched.await?;
         let lock = async {
-            self.wait_for_instance(&mut machine, phases).await?;
+            self.wait_for_guest(&mut machine, phases).await?;
             self.save_base_packages(machine.session(), &site.ami.locked().digest)
                 .await;
             self.resolve_lock(&mut machine, lock_state, phases).await

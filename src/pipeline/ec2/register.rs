@@ -1,15 +1,14 @@
-//! A snapshot whose image is recorded → an AMI that others can launch.
+//! Registration of the AMI of a recorded image.
 
 use super::Site;
-use crate::ec2::client::run_tags::MANIFEST;
-use crate::ec2::machine::{Ec2Error, Rental};
-use crate::ec2::publish::{About, Publication, Source, offer, register};
+use crate::ec2::machine::{Ec2Error, ResourceGuard};
+use crate::ec2::publish::{AmiMetadata, Publication, VerifiedDisk, offer, register};
 use crate::pipeline::{BuildError, Job, Made};
 use crate::plan::{BootMode, PublishEc2};
 use crate::record::manifest::ManifestId;
 
 impl Job<'_> {
-    /// Makes an AMI of a snapshot whose image is recorded.
+    /// Registers and publishes the AMI of a recorded image.
     pub(super) async fn register(
         &self,
         site: &Site<'_>,
@@ -17,20 +16,20 @@ impl Job<'_> {
         made: &Made,
         snapshot: &str,
     ) -> Result<Publication, BuildError> {
-        let rental = &site.rental;
+        let resources = &site.resources;
         let settings = Self::registered(site, self.plan.publish.as_ref());
-        let registered = self.offer(rental, id, made, snapshot, &settings).await;
+        let registered = self.offer(resources, id, made, snapshot, &settings).await;
         registered.map_err(|error| match error {
             BuildError::Cancelled => BuildError::Cancelled,
             error => BuildError::NotRegistered {
                 id,
-                region: rental.region.name().to_owned(),
+                region: resources.region.name().to_owned(),
                 source: Box::new(error),
             },
         })
     }
 
-    /// How AMIs of a build are registered: as the template says, and as the AMI was that it started from.
+    /// Returns the settings of the AMIs of a build: those of the template, with the boot mode of the base AMI.
     pub(super) fn registered(site: &Site<'_>, publish: Option<&PublishEc2>) -> PublishEc2 {
         let mut settings = publish.cloned().unwrap_or_default();
         if site.ami.boot_mode.as_deref() == Some("uefi-preferred") {
@@ -42,32 +41,29 @@ impl Job<'_> {
 
     async fn offer(
         &self,
-        rental: &Rental,
+        resources: &ResourceGuard,
         id: ManifestId,
         made: &Made,
         snapshot: &str,
         settings: &PublishEc2,
     ) -> Result<Publication, BuildError> {
-        let region = &rental.region;
-        let about = About::new(id, &made.manifest, settings)?;
-        let mut tags = settings.tags.clone();
-        tags.extend(rental.tags().clone());
-        tags.insert(MANIFEST.to_owned(), id.to_string());
-        tags.insert("Name".to_owned(), about.name.clone());
+        let region = &resources.region;
+        let metadata = AmiMetadata::new(id, &made.manifest, settings)?;
+        let tags = metadata.tags(&settings.tags, resources.tags());
         region.tag(&[snapshot], &tags).await?;
         let registering = async {
-            let image = register(region, &about, settings, snapshot, &tags).await;
+            let image = register(region, &metadata, settings, snapshot, &tags).await;
             image.map_err(Ec2Error::from)
         };
-        let image = rental.make(self.cancel, registering).await?;
-        let available = region.image_available(&image);
+        let image = resources.create(self.cancel, registering).await?;
+        let available = region.images().wait_available(&image);
         let available = self.cancel.run_until_cancelled(available).await;
         let image = available.ok_or(BuildError::Cancelled)??;
         let (store, scratch) = (self.settings.store, self.settings.cache.runs());
-        let source = Source::open(store, &made.manifest, &scratch, self.ui).await?;
+        let source = VerifiedDisk::open(store, &made.manifest, &scratch, self.ui).await?;
         let digest = source.digest(&made.manifest).await?;
         let caller = region.caller().await?;
-        let encrypted = region.snapshot(snapshot).await?.encrypted;
+        let encrypted = region.snapshots().get(snapshot).await?.encrypted;
         offer(region, &image, settings).await?;
         Ok(Publication {
             region: region.name().to_owned(),

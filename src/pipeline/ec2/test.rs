@@ -1,9 +1,9 @@
-//! The finished image, booted once more for its tests: an AMI that is there for that alone, and an instance of it.
+//! Tests of the finished image, in an instance of a temporary AMI.
 
 use super::Site;
 use crate::digest::Digest;
-use crate::ec2::machine::{self, Ami, Ec2Error};
-use crate::ec2::publish::{About, register};
+use crate::ec2::machine::{Ami, Ec2Error, tear_down};
+use crate::ec2::publish::{AmiMetadata, register};
 use crate::machine::Machine as _;
 use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job, Made};
@@ -12,7 +12,7 @@ use crate::record::manifest::ManifestId;
 use crate::store::StoreError;
 
 impl Job<'_> {
-    /// Launches an instance of the finished snapshot; nothing of that boot reaches the image.
+    /// Launches an instance from the finished snapshot and runs the tests in it. The boot does not change the image.
     pub(super) async fn test_ami(
         &self,
         site: &Site<'_>,
@@ -25,18 +25,15 @@ impl Job<'_> {
         }
         let scratch = site.run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
-        let throw_away = self.throw_away(site, made, snapshot);
-        let ami = phases.run_to_end("register for tests", throw_away).await?;
+        let register = self.temporary_ami(site, made, snapshot);
+        let ami = phases.run_to_end("register for tests", register).await?;
         let launched = self.launch_instance(site, &ami, "test", &scratch, phases);
-        let (place, mut machine) = launched.await?;
+        let (network, mut machine) = launched.await?;
         let within = self.plan.ssh.timeout;
         let boot = async {
             machine.wait_ready(within, self.ui).await?;
             machine.wait_booted(within, self.ui).await?;
-            match self.new_seal()? {
-                Some(seal) => Ok(machine.seal_with(seal.tolerant()).await?),
-                None => Ok(()),
-            }
+            self.seal_test_guest(&mut machine).await
         };
         phases.run("boot the image", boot).await?;
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
@@ -47,36 +44,39 @@ impl Job<'_> {
         }
         let id = machine.id().to_owned();
         machine.destroy().await;
-        let region = &site.rental.region;
+        let region = &site.resources.region;
         let end = async {
-            machine::end(region, &id, &place, self.ui).await;
-            Ok(region.deregister_image(&ami.pinned.id).await?)
+            tear_down(region, &id, &network, self.ui).await;
+            Ok(region.images().deregister(&ami.pinned.id).await?)
         };
         phases.run("end the test", end).await
     }
 
-    /// An AMI of the run alone, which goes with all else that it has made.
-    async fn throw_away(
+    /// Registers an AMI for the tests, which is removed with the other resources of the run.
+    async fn temporary_ami(
         &self,
         site: &Site<'_>,
         made: &Made,
         snapshot: &str,
     ) -> Result<Ami, BuildError> {
-        let rental = &site.rental;
+        let resources = &site.resources;
         let settings = Self::registered(site, self.plan.publish.as_ref());
         let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
-        let about = About {
-            name: format!("karat-{}-test", rental.id()),
-            ..About::new(id, &made.manifest, &settings)?
+        let metadata = AmiMetadata {
+            name: format!("karat-{}-test", resources.id()),
+            ..AmiMetadata::new(id, &made.manifest, &settings)?
         };
-        let region = &rental.region;
+        let region = &resources.region;
         let registering = async {
-            let image = register(region, &about, &settings, snapshot, rental.tags()).await;
+            let image = register(region, &metadata, &settings, snapshot, resources.tags()).await;
             image.map_err(Ec2Error::from)
         };
-        let image = rental.make(self.cancel, registering).await?;
-        let available = region.image_available(&image);
+        let image = resources.create(self.cancel, registering).await?;
+        let available = region.images().wait_available(&image);
         let available = self.cancel.run_until_cancelled(available).await;
-        Ok(Ami::of(available.ok_or(BuildError::Cancelled)??, region)?)
+        Ok(Ami::from_image(
+            available.ok_or(BuildError::Cancelled)??,
+            region,
+        )?)
     }
 }

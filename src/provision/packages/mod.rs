@@ -19,6 +19,7 @@ use crate::plan::{self, PackageSet};
 use crate::provision::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
 use crate::record::lock::{self, Lock, Manager, Request, Resolution};
 use crate::ssh::{UploadContent, UploadItem, quote};
+use crate::ui::text::human_duration;
 
 use super::{Context, ProvisionError};
 
@@ -268,8 +269,8 @@ pub async fn install<M: Machine>(
     let data = run(machine, manager, script, &directory, cx).await?;
     cx.ui.detail(&format!(
         "uploaded in {}, installed in {}",
-        crate::ui::human(uploaded),
-        crate::ui::human(started.elapsed())
+        human_duration(uploaded),
+        human_duration(started.elapsed())
     ));
     let (before, after) = manager.installed(&data);
     match differences(&before, &after, lock, declared) {

@@ -1,8 +1,7 @@
-//! Attestations: signed statements about a manifest. In-toto Statement v1 in a DSSE envelope. Pure: the
-//! [store](crate::store) keeps them.
+//! Attestations: signed statements about a manifest. In-toto Statement v1 in a DSSE envelope. Pure.
 //!
-//! The signature in the envelope is an SSHSIG of DSSE's pre-authentication encoding, by the same keys that sign manifests and for
-//! a purpose of its own: so agents and security keys can make it, and `ssh-keygen -Y verify` checks it.
+//! The signature in the envelope is an SSHSIG of DSSE's pre-authentication encoding, made with the keys that sign manifests in a
+//! namespace of its own. So agents and security keys can make it, and `ssh-keygen -Y verify` can verify it.
 //! (<https://github.com/secure-systems-lab/dsse>, <https://in-toto.io/Statement/v1>)
 
 use data_encoding::BASE64;
@@ -15,30 +14,28 @@ use crate::digest::Digest;
 use crate::record::canonical;
 use crate::record::manifest::{ManifestId, Unrepresentable};
 
-/// What signatures of attestations are for.
+/// SSHSIG namespace of attestations.
 pub const NAMESPACE: &str = "karat-attestation@v1";
-/// DSSE's name for what is inside.
+/// DSSE `payloadType` of an in-toto statement.
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
-/// In-toto's name for the form of statements.
+/// In-toto `_type` of a statement.
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
-/// What the manifest is called among the subjects of a statement.
+/// Name of the manifest among the subjects of a statement.
 const MANIFEST: &str = "manifest";
 
-/// What a statement is about.
+/// An artifact that a statement is about.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subject {
     /// The image's name, or `manifest`.
     pub name: String,
-    /// Digests by algorithm: `sha256` in hex digits.
     pub digest: Sha256,
 }
 
-/// A digest as in-toto writes it.
+/// An in-toto digest set with a SHA-256.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sha256 {
-    /// 64 hex digits.
     pub sha256: ManifestId,
 }
 
@@ -46,15 +43,12 @@ pub struct Sha256 {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
-    /// The form.
     #[serde(rename = "_type")]
     pub form: String,
-    /// The image, and the manifest.
+    /// The manifest, and the image.
     pub subject: Vec<Subject>,
-    /// What kind of statement.
     #[serde(rename = "predicateType")]
     pub kind: String,
-    /// What is said.
     pub predicate: Value,
 }
 
@@ -62,12 +56,10 @@ pub struct Statement {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// The statement's bytes in base 64.
+    /// The statement in base 64.
     payload: String,
-    /// What they are.
     #[serde(rename = "payloadType")]
     payload_type: String,
-    /// Who vouches for it.
     pub signatures: Vec<EnvelopeSignature>,
 }
 
@@ -75,40 +67,31 @@ pub struct Envelope {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvelopeSignature {
-    /// The fingerprint of the key, a hint.
+    /// Fingerprint of the key. Not authenticated: a hint.
     pub keyid: String,
     /// The armored SSHSIG in base 64.
     sig: String,
 }
 
-/// Why something is no attestation.
+/// Reason why an attestation is refused.
 #[derive(Debug, Error, Diagnostic)]
 pub enum AttestError {
-    /// It cannot be read.
-    #[error("it has no form of an attestation")]
+    #[error("it is not an attestation")]
     Form(#[source] serde_json::Error),
-    /// What should be in base 64 is not.
     #[error("it is not in base 64")]
     Base64(#[source] data_encoding::DecodeError),
-    /// It holds something else.
-    #[error("it is {found:?}, not {wanted:?}")]
-    Kind {
-        /// What it is.
-        found: String,
-        /// What it should be.
-        wanted: &'static str,
-    },
-    /// It is about something else.
-    #[error("it is not about this manifest")]
+    /// The payload or the statement has another type.
+    #[error("it has the type {found:?}, not {wanted:?}")]
+    Kind { found: String, wanted: &'static str },
+    #[error("it is about another manifest")]
     Elsewhere,
-    /// A value that cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
 }
 
 impl Statement {
-    /// A statement about a manifest and its image.
+    /// Returns a statement about a manifest and its image.
     #[must_use]
     pub fn new(id: ManifestId, image: (&str, &Digest), kind: &str, predicate: Value) -> Self {
         let subject = |name: &str, sha256| Subject {
@@ -117,8 +100,8 @@ impl Statement {
         };
         let (name, digest) = image;
         let mut subjects = vec![subject(MANIFEST, id)];
-        // Hex digits of a SHA-256 are hex digits of a SHA-256.
-        subjects.extend(digest.hex().parse().map(|it| subject(name, it)));
+        // The hex digits of any SHA-256 parse as a manifest id.
+        subjects.extend(digest.hex().parse().map(|sha256| subject(name, sha256)));
         Self {
             form: STATEMENT.to_owned(),
             subject: subjects,
@@ -127,19 +110,16 @@ impl Statement {
         }
     }
 
-    /// Whether it is about that manifest.
+    /// Returns whether the statement is about a manifest.
     #[must_use]
     pub fn is_about(&self, id: ManifestId) -> bool {
         let mut subjects = self.subject.iter();
-        subjects.any(|it| it.name == MANIFEST && it.digest.sha256 == id)
+        subjects.any(|subject| subject.name == MANIFEST && subject.digest.sha256 == id)
     }
 }
 
 impl Envelope {
-    /// Puts a statement in.
-    ///
-    /// # Errors
-    /// It cannot be written down.
+    /// Returns an envelope of `statement` without signatures.
     pub fn new(statement: &Statement) -> Result<Self, Unrepresentable> {
         Ok(Self {
             payload: BASE64.encode(&canonical::to_bytes(statement)?),
@@ -148,10 +128,7 @@ impl Envelope {
         })
     }
 
-    /// Reads an envelope and what is in it.
-    ///
-    /// # Errors
-    /// See [`AttestError`]. Whether a signature fits is not asked.
+    /// Parses an envelope and its statement. Does not verify signatures.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Statement), AttestError> {
         let envelope: Self = serde_json::from_slice(bytes).map_err(AttestError::Form)?;
         let kind = |found: &str, wanted| {
@@ -168,10 +145,7 @@ impl Envelope {
         Ok((envelope, statement))
     }
 
-    /// What is signed: DSSE's pre-authentication encoding.
-    ///
-    /// # Errors
-    /// The payload is not in base 64.
+    /// Returns the bytes to sign: DSSE's pre-authentication encoding.
     pub fn signed_bytes(&self) -> Result<Vec<u8>, AttestError> {
         let payload = self.payload()?;
         let (kind, length) = (&self.payload_type, payload.len());
@@ -187,16 +161,14 @@ impl Envelope {
     }
 
     fn payload(&self) -> Result<Vec<u8>, AttestError> {
-        let payload = BASE64.decode(self.payload.as_bytes());
-        payload.map_err(AttestError::Base64)
+        BASE64
+            .decode(self.payload.as_bytes())
+            .map_err(AttestError::Base64)
     }
 }
 
 impl EnvelopeSignature {
-    /// The armored signature.
-    ///
-    /// # Errors
-    /// It is not in base 64.
+    /// Decodes the armored signature.
     pub fn armored(&self) -> Result<Vec<u8>, AttestError> {
         BASE64
             .decode(self.sig.as_bytes())
@@ -230,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_attestation_is_told() {
+    fn an_invalid_attestation_is_refused() {
         let statement = Statement::new(
             ManifestId::of(b"manifest"),
             ("web", &Digest::of(b"image")),

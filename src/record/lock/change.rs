@@ -1,24 +1,24 @@
-//! What one lock has that another has not.
+//! Differences between the packages of two lock files.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Lock, Package};
 
-/// How one package differs from one lock to the next.
+/// Change of a package from one lock file to the next.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Change {
-    /// Name, with the architecture where the locks have several.
+    /// Name, with the architecture if the lock files have several.
     pub name: String,
-    /// The version before; `None` when it is new.
+    /// Old version; `None` if the package is new.
     pub old: Option<String>,
-    /// The version after; `None` when it is gone.
+    /// New version; `None` if the package was removed.
     pub new: Option<String>,
 }
 
 type Versions<'a> = BTreeMap<(&'a str, &'a str), &'a Package>;
 
-/// All changes of packages, in order of name.
+/// Returns the changed packages, sorted by name.
 #[must_use]
 pub fn diff(old: &Lock, new: &Lock) -> Vec<Change> {
     let (before, after) = (versions(old), versions(new));

@@ -1,4 +1,4 @@
-//! Why there is no lock to be had from a file.
+//! Errors of lock files.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,80 +8,52 @@ use thiserror::Error;
 
 use super::SCHEMA;
 
-/// Why a lock cannot be read, written or used.
+/// A lock file that cannot be read, written or used.
 #[derive(Debug, Error, Diagnostic)]
 pub enum LockError {
-    /// The file cannot be read.
-    #[error("cannot read the lock {}", path.display())]
+    #[error("cannot read the lock file {}", path.display())]
     #[diagnostic(help("it is beside the template; `karat lock --update` writes a new one"))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file cannot be written.
-    #[error("cannot write the lock {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write the lock file {}", path.display())]
     #[diagnostic(help(
-        "the lock is kept beside the template: make that directory writable, or copy the template"
+        "the lock file is beside the template: make that directory writable, or copy the template"
     ))]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// No TOML, or not of the right form.
-    #[error("{} is not a lock: {reason}", path.display())]
-    #[diagnostic(help("take it from version control again, or remove it and run `karat lock`"))]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{} is not a lock file: {reason}", path.display())]
+    #[diagnostic(help("restore it from version control, or delete it and run `karat lock`"))]
     Form {
-        /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The problem and its line.
         reason: String,
     },
-    /// The form of another version.
-    #[error("{} has the form {found:?}, and this karat reads {SCHEMA:?}", path.display())]
+    #[error("{} has the schema {found:?}, but this karat reads {SCHEMA:?}", path.display())]
     #[diagnostic(help(
-        "use the version of karat that wrote it, or remove it and run `karat lock`"
+        "use the version of karat that wrote it, or delete it and run `karat lock`"
     ))]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        found: String,
-    },
-    /// `--locked`, and there is no lock.
-    #[error("there is no lock {}", .0.display())]
+    Schema { path: PathBuf, found: String },
+    /// `--locked` without a lock file.
+    #[error("lock file {} does not exist", .0.display())]
     #[diagnostic(help("run `karat lock` and commit the file, or build without `--locked`"))]
     Missing(PathBuf),
-    /// `--locked`, and the lock is of something else.
-    #[error("the lock {} is not of this template and base:\n  {}", path.display(), differences.join("\n  "))]
+    /// `--locked` with an outdated lock file.
+    #[error("lock file {} does not match this template and base:\n  {}", path.display(), differences.join("\n  "))]
     #[diagnostic(help("run `karat lock` and commit the file, or build without `--locked`"))]
     Stale {
-        /// The file.
         path: PathBuf,
-        /// What differs.
         differences: Vec<String>,
     },
-    /// `--locked`, and nothing that has a lock.
-    #[error("an existing host has no lock: its packages are resolved anew each time")]
+    /// `--locked` for an existing host.
+    #[error("an existing host has no lock file: its packages are resolved on every run")]
     #[diagnostic(help("leave `--locked` out, or build an image with `[builder.qemu]`"))]
     NoLock,
-    /// `--update` of something that is not there.
-    #[error("not in the lock {}: {}", path.display(), names.join(", "))]
-    #[diagnostic(help("`karat lock --update` without names brings everything up to date"))]
-    NotLocked {
-        /// The file.
-        path: PathBuf,
-        /// What is not in it.
-        names: Vec<String>,
-    },
+    /// `--update` of packages that are not locked.
+    #[error("not in the lock file {}: {}", path.display(), names.join(", "))]
+    #[diagnostic(help("`karat lock --update` without names updates all packages"))]
+    NotLocked { path: PathBuf, names: Vec<String> },
 }
 
 impl LockError {
-    /// The exit code: 4 when a lock is asked for and is not the right one, 2 when it cannot be understood.
-    #[must_use]
+    /// Returns the process exit code: 4 for a missing or outdated lock file, 2 for an invalid one.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing(_) | Self::Stale { .. } => 4,

@@ -1,6 +1,6 @@
-//! The lock file: what a template's packages mean, exactly, for review and for every build after the first. Pure.
+//! The lock file: exact versions and digests of a template's packages, for review and for repeatable builds. Pure.
 //!
-//! `web.toml` has `web.lock.toml` beside it. A lock is fresh while its request and base are those of the plan.
+//! The lock file of `web.toml` is `web.lock.toml` beside it. It is up to date while its request and base are those of the plan.
 
 mod change;
 mod error;
@@ -11,145 +11,147 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{Change, diff};
-pub use error::LockError;
-pub use request::{Manager, Repository, Request};
+pub(crate) use change::{Change, diff};
+pub(crate) use error::LockError;
+pub(crate) use request::Repository;
+pub use request::{Manager, Request};
 
 use crate::digest::Digest;
 use crate::time::Timestamp;
+use crate::url_path;
 
-/// Name and version of the form of locks.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "karat.lock/1";
 
-/// What a template was resolved to.
+/// Content of a lock file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// Always [`SCHEMA`].
+    /// Name and version of the format, always [`SCHEMA`].
     pub schema: String,
-    /// Digest of everything that the resolution depended on: request and base.
+    /// Digest of what the resolution depended on: request and base.
     pub inputs: Digest,
-    /// The newest date of the archives that were used: the time that an image built from this lock has. Never "now".
+    /// Newest date of the archives: the time stamp of an image built from this lock file. Never the current time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Timestamp>,
-    /// What was asked for.
+    /// The request that was resolved.
     pub request: Request,
-    /// The disk it was resolved in; none for an existing host.
+    /// The base that the request was resolved in; `None` for an existing host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
-    /// State of the archives, in order of URI and suite.
+    /// State of the archives, sorted by URI and suite.
     #[serde(default, rename = "archive", skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<Archive>,
-    /// What is removed, in order of name.
+    /// Packages to remove, sorted by name.
     #[serde(default, rename = "removal", skip_serializing_if = "Vec::is_empty")]
     pub removals: Vec<Removal>,
-    /// What is installed, in this order.
+    /// Packages to install, in order.
     #[serde(default, rename = "package", skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<Package>,
 }
 
-/// The disk of a base.
+/// The base disk that packages were resolved for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     /// SHA-256 of the file.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
-    /// The AMI that it is: later builds start from this one too.
+    /// The AMI that the base is. Later builds start from the same one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ami: Option<Ami>,
 }
 
-/// An image of EC2.
+/// An EC2 image that is used as base.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ami {
-    /// `eu-central-1`
+    /// AWS region, such as `eu-central-1`.
     pub region: String,
-    /// `ami-...`
+    /// Id of the image: `ami-…`.
     pub id: String,
-    /// What its root volume is made of: `snap-...`
+    /// Snapshot of its root volume: `snap-…`.
     pub snapshot: String,
 }
 
-/// One suite of an archive, as it was.
+/// State of a suite of an archive.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
-    /// Where it is, as the source has it.
+    /// URI of the archive, as the package source has it.
     pub uri: String,
-    /// Which suite of it; empty where archives have none (RPM).
+    /// Suite. Empty for RPM repositories.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub suite: String,
-    /// Which components of that were looked at; none where a suite is a path.
+    /// Components that were read. Empty if the suite is a path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
     /// SHA-256 of its signed index: `InRelease` (Debian), `repomd.xml` (RPM).
     pub in_release: Digest,
-    /// What that says about its age.
+    /// Date in that index.
     pub date: Timestamp,
-    /// Fingerprints of the keys whose signatures were found good; empty for a trusted source without any.
+    /// Fingerprints of the keys whose signatures were valid. Empty for a trusted source without signatures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signed_by: Vec<String>,
 }
 
-/// A package that is removed, whatever its version.
+/// A package to remove. Any version of it is removed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Removal {
-    /// Name, with `:architecture` where that is not the machine's own.
+    /// Name, with `:architecture` if that is not the native one.
     pub name: String,
-    /// The version that the base has.
+    /// Version in the base.
     pub version: String,
 }
 
-/// A package that is installed.
+/// A package to install.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// Name.
+    /// Name of the package.
     pub name: String,
-    /// Exact version.
+    /// Version to install, without ranges.
     pub version: String,
-    /// Architecture, in the words of the package manager.
+    /// Architecture as the package manager names it.
     pub architecture: String,
-    /// Why it is installed.
+    /// Reason to install it.
     pub reason: Reason,
-    /// URI of the archive that has it.
+    /// URI of the archive.
     pub archive: String,
-    /// Where it is below that.
+    /// Path of the file below that URI.
     pub path: String,
-    /// Size in bytes.
+    /// Size of the file in bytes.
     pub size: u64,
     /// SHA-256 of the file.
     #[serde(serialize_with = "text::bare")]
     pub sha256: Digest,
 }
 
-/// Why a package is installed.
+/// Reason to install a package.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The template names it.
     Declared,
-    /// Something declared needs it.
+    /// A declared package depends on it.
     Dependency,
 }
 
-/// What a package manager makes of a request; with the request and the base it is a lock.
+/// Result of resolving a request. With the request and the base it makes a lock file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resolution {
-    /// The archives that were used.
+    /// State of the archives that were used.
     pub archives: Vec<Archive>,
-    /// What is to be removed.
+    /// Packages that the request removes.
     pub removals: Vec<Removal>,
-    /// What is to be installed, in this order.
+    /// Packages to install, in order.
     pub packages: Vec<Package>,
 }
 
 impl Lock {
-    /// The lock of a resolution.
+    /// Returns the lock file of a resolution.
     #[must_use]
     pub fn new(request: Request, base: Option<Base>, resolution: Resolution) -> Self {
         let Resolution {
@@ -172,47 +174,42 @@ impl Lock {
         }
     }
 
-    /// Where the lock of a template is: `web.toml` has `web.lock.toml`.
+    /// Returns the path of a template's lock file: `web.lock.toml` for `web.toml`.
     #[must_use]
     pub fn path_of(template: &Path) -> PathBuf {
-        let stem = template.file_stem().unwrap_or_default();
-        let mut name = stem.to_owned();
+        let mut name = template.file_stem().unwrap_or_default().to_owned();
         name.push(".lock.toml");
         template.with_file_name(name)
     }
 
-    /// Digest of its text, which is how a manifest and the store know it.
+    /// Returns the digest of its text, which a manifest and the store refer to.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(self.to_toml().as_bytes())
     }
 
-    /// Whether it is what this request would be resolved to in this base, as far as that can be told without asking
-    /// an archive.
-    #[must_use]
-    pub fn is_fresh(&self, request: &Request, base: Option<&Base>) -> bool {
-        self.differences(request, base).is_empty()
-    }
-
-    /// Why it is not fresh: one line each, empty when it is.
+    /// Returns the differences between the lock file and a request and base, one line each. The lock file is up to date if there
+    /// are none. New packages in an archive are not noticed.
     #[must_use]
     pub fn differences(&self, request: &Request, base: Option<&Base>) -> Vec<String> {
         let mut lines = self.request.differences(request);
         if self.base.as_ref() != base {
-            let show = |base: Option<&Base>| base.map_or_else(|| "none".to_owned(), Base::shown);
+            let show = |base: Option<&Base>| base.map_or_else(|| "none".to_owned(), Base::describe);
             let (was, is) = (show(self.base.as_ref()), show(base));
             lines.push(format!("the base was {was} and is {is}"));
         }
         if lines.is_empty() && self.inputs != request.digest(base) {
-            lines.push("`inputs` is not the digest of the lock's own request and base".to_owned());
+            lines.push(
+                "`inputs` is not the digest of the lock file's own request and base".to_owned(),
+            );
         }
         lines
     }
 }
 
 impl Base {
-    /// For messages: an AMI's id says more than its digest.
-    fn shown(&self) -> String {
+    /// Describes the base for messages. The id of an AMI is more useful than its digest.
+    fn describe(&self) -> String {
         match &self.ami {
             Some(ami) => format!("{} in {}", ami.id, ami.region),
             None => self.digest.to_string(),
@@ -221,14 +218,14 @@ impl Base {
 }
 
 impl Package {
-    /// The URL that the package was resolved from.
+    /// Returns the URL of the package in its archive.
     #[must_use]
     pub fn url(&self) -> String {
         let archive = self.archive.trim_end_matches('/');
-        format!("{archive}/{}", crate::fetch::encode(&self.path))
+        format!("{archive}/{}", url_path::encode(&self.path))
     }
 
-    /// The last name of its path.
+    /// Returns the last component of its path.
     #[must_use]
     pub fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()

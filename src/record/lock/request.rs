@@ -1,135 +1,110 @@
-//! What a lock answers: the part of a plan that a resolution depends on, in a form that can be compared line by line.
+//! The request of a lock file: the part of a plan that a resolution depends on.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Base, SCHEMA};
 use crate::digest::Digest;
 
-/// A package manager.
+/// Package manager of a distribution.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Manager {
-    /// Debian's.
+    /// Package manager of Debian and Ubuntu.
     Apt,
-    /// Of RPM's distributions.
+    /// Package manager of RPM distributions.
     Dnf,
 }
 
-/// What is asked of the package manager.
+/// Packages that a template declares.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Who is asked; none when nothing is declared.
+    /// Package manager; `None` if no packages are declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<Manager>,
-    /// The machine's architecture; none for an existing host, which has its own.
+    /// Architecture of the image; `None` for an existing host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
     /// Packages to install, as declared.
     #[serde(default)]
     pub install: Vec<String>,
-    /// Packages to remove.
+    /// Packages to remove, as declared.
     #[serde(default)]
     pub remove: Vec<String>,
-    /// Whether recommended packages are wanted.
+    /// Installs recommended packages, too.
     #[serde(default)]
     pub recommends: bool,
-    /// Package sources of the template, in its order.
+    /// Package repositories of the template, in order.
     #[serde(default, rename = "repository", skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository>,
 }
 
-/// A package source of the template.
+/// A package repository of the template.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
-    /// Its name.
+    /// Name in the template.
     pub name: String,
-    /// Where it is.
+    /// URI of the repository.
     pub uri: String,
-    /// Its suites.
+    /// Suites to read packages from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
-    /// Their components.
+    /// Components of the suites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
     /// SHA-256 of its key file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
-    /// Believed without a signature.
+    /// Allows the repository to be unsigned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trusted: bool,
 }
 
 impl Request {
-    /// What a template without packages asks.
+    /// Returns the request of a template without packages.
     #[must_use]
     pub fn nothing(architecture: Option<&str>) -> Self {
         Self {
-            manager: None,
             architecture: architecture.map(str::to_owned),
-            install: Vec::new(),
-            remove: Vec::new(),
-            recommends: false,
-            repositories: Vec::new(),
+            ..Self::default()
         }
     }
 
-    /// Whether there is anything to ask.
+    /// Returns whether no packages are declared.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.manager.is_none()
     }
 
-    /// Digest of everything that the answer depends on.
+    /// Returns the digest of the request and the base: of everything that a resolution depends on.
     ///
     /// # Panics
-    /// Never: its fields can be written.
+    /// Never: JSON can represent the fields.
     #[must_use]
     pub fn digest(&self, base: Option<&Base>) -> Digest {
         let all = serde_json::to_vec(&(SCHEMA, self, base));
         Digest::of(&all.expect("the fields are text, numbers and lists of them"))
     }
 
-    /// What has changed from this request to another, one line each.
+    /// Returns the differences between this request and a newer one, one line each.
     #[must_use]
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         if self.manager != now.manager {
-            lines.push("the package manager is another one".to_owned());
+            lines.push("the package manager has changed".to_owned());
         }
         if self.architecture != now.architecture {
             let show = |arch: &Option<String>| arch.clone().unwrap_or_else(|| "none".to_owned());
             let (was, is) = (show(&self.architecture), show(&now.architecture));
             lines.push(format!("the architecture was {was} and is {is}"));
         }
-        lines.extend(list("install", &self.install, &now.install));
-        lines.extend(list("remove", &self.remove, &now.remove));
+        lines.extend(list_changes("install", &self.install, &now.install));
+        lines.extend(list_changes("remove", &self.remove, &now.remove));
         if self.recommends != now.recommends {
-            lines.push(format!("`recommends` is {} now", now.recommends));
+            lines.push(format!("`recommends` is now {}", now.recommends));
         }
-        let of_name = |all: &[Repository], name: &str| -> Vec<Repository> {
-            let same = all.iter().filter(|repository| repository.name == name);
-            same.cloned().collect()
-        };
-        let mut names: Vec<&str> = Vec::new();
-        for repository in self.repositories.iter().chain(&now.repositories) {
-            if !names.contains(&repository.name.as_str()) {
-                names.push(&repository.name);
-            }
-        }
-        for name in names {
-            let what = match (
-                of_name(&self.repositories, name),
-                of_name(&now.repositories, name),
-            ) {
-                (was, is) if was == is => continue,
-                (was, _) if was.is_empty() => "is new",
-                (_, is) if is.is_empty() => "is gone",
-                _ => "has changed",
-            };
-            lines.push(format!("the repository `{name}` {what}"));
-        }
+        lines.extend(repository_changes(&self.repositories, &now.repositories));
         if lines.is_empty() && self != now {
             lines.push("the repositories are in another order".to_owned());
         }
@@ -137,8 +112,32 @@ impl Request {
     }
 }
 
-/// What came into a list and what went out of it.
-fn list(key: &str, was: &[String], is: &[String]) -> Vec<String> {
+/// Returns the repositories that were added, removed or changed. A name may be used more than once.
+fn repository_changes(was: &[Repository], is: &[Repository]) -> Vec<String> {
+    let named = |all: &[Repository], name: &str| -> Vec<Repository> {
+        let same = all.iter().filter(|repository| repository.name == name);
+        same.cloned().collect()
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for repository in was.iter().chain(is) {
+        if !names.contains(&repository.name.as_str()) {
+            names.push(&repository.name);
+        }
+    }
+    let changes = names.into_iter().filter_map(|name| {
+        let change = match (named(was, name), named(is, name)) {
+            (was, is) if was == is => return None,
+            (was, _) if was.is_empty() => "is new",
+            (_, is) if is.is_empty() => "was removed",
+            _ => "has changed",
+        };
+        Some(format!("the repository `{name}` {change}"))
+    });
+    changes.collect()
+}
+
+/// Returns the words that were added to a list or removed from it.
+fn list_changes(key: &str, was: &[String], is: &[String]) -> Vec<String> {
     let only_in = |one: &[String], other: &[String]| {
         let words = one.iter().filter(|word| !other.contains(word)).cloned();
         words.collect::<Vec<_>>().join(", ")
@@ -146,11 +145,11 @@ fn list(key: &str, was: &[String], is: &[String]) -> Vec<String> {
     let (more, fewer) = (only_in(is, was), only_in(was, is));
     let mut lines = Vec::new();
     if !more.is_empty() {
-        lines.push(format!("`{key}` has {more}, and the lock has not"));
+        lines.push(format!("`{key}` has {more}, but the lock file does not"));
     }
     if !fewer.is_empty() {
         lines.push(format!(
-            "the lock has `{key}` {fewer}, and the template has not"
+            "the lock file has `{key}` {fewer}, but the template does not"
         ));
     }
     if lines.is_empty() && was != is {

@@ -101,7 +101,7 @@ fn a_lock_reads_back_and_its_epoch_is_the_newest_date() {
 }
 
 #[test]
-fn what_is_wrong_with_a_lock_is_said_with_its_line() {
+fn an_invalid_lock_is_refused_with_its_line() {
     let text = lock().to_toml();
     for (from, to, said) in [
         (
@@ -148,7 +148,10 @@ fn what_is_wrong_with_a_lock_is_said_with_its_line() {
         assert_ne!(broken, text, "{from}");
         let error = Lock::from_toml(&broken, Path::new("web.lock.toml")).unwrap_err();
         let shown = error.to_string();
-        assert!(shown.starts_with("web.lock.toml is not a lock"), "{shown}");
+        assert!(
+            shown.starts_with("web.lock.toml is not a lock file"),
+            "{shown}"
+        );
         assert!(
             shown.contains(said) && shown.contains("line "),
             "{said}: {shown}"
@@ -177,7 +180,7 @@ fn a_lock_is_stale_when_what_it_depends_on_has_changed() {
     let lock = lock();
     let same = request(&["nginx", "curl=7.88.1-10"]);
     let base = base();
-    assert!(lock.is_fresh(&same, Some(&base)));
+    assert!(lock.differences(&same, Some(&base)).is_empty());
     let other = Base {
         size: 1,
         ..base.clone()
@@ -191,12 +194,12 @@ fn a_lock_is_stale_when_what_it_depends_on_has_changed() {
         (
             request(&["nginx"]),
             Some(&base),
-            "the lock has `install` curl=7.88.1-10, and the template has not",
+            "the lock file has `install` curl=7.88.1-10, but the template does not",
         ),
         (
             request(&["nginx", "curl=7.88.1-10", "jq"]),
             Some(&base),
-            "`install` has jq, and the lock has not",
+            "`install` has jq, but the lock file does not",
         ),
         (
             request(&["curl=7.88.1-10", "nginx"]),
@@ -206,17 +209,17 @@ fn a_lock_is_stale_when_what_it_depends_on_has_changed() {
         (
             changed(|r| r.recommends = true),
             Some(&base),
-            "`recommends` is true now",
+            "`recommends` is now true",
         ),
         (
             changed(|r| r.remove.push("x".into())),
             Some(&base),
-            "`remove` has x, and the lock has not",
+            "`remove` has x, but the lock file does not",
         ),
         (
             changed(|r| r.repositories.clear()),
             Some(&base),
-            "the repository `tools` is gone",
+            "the repository `tools` was removed",
         ),
         (
             changed(|r| r.repositories[0].key = None),
@@ -244,11 +247,11 @@ fn a_lock_is_stale_when_what_it_depends_on_has_changed() {
     }
     let mut edited = lock.clone();
     edited.inputs = Digest::of(b"edited");
-    assert!(!edited.is_fresh(&same, Some(&base)));
+    assert!(!edited.differences(&same, Some(&base)).is_empty());
 }
 
 #[test]
-fn changes_are_told_old_to_new() {
+fn changes_are_listed_from_old_to_new() {
     let old = lock();
     let mut new = old.clone();
     new.packages = vec![
@@ -292,7 +295,7 @@ fn an_unwritable_place_leaves_the_old_lock() {
 
 proptest::proptest! {
     #[test]
-    fn whatever_a_package_is_called_a_lock_reads_back(
+    fn a_lock_with_any_package_name_reads_back(
         name in "[a-z0-9][a-z0-9+.-]{1,20}",
         version in "[0-9][A-Za-z0-9.+~:^_-]{0,20}",
         path in "[!-.0-~]{1,9}(/[a-zA-Z0-9~+%\"'\\\\][!-.0-~]{0,9}){0,3}",

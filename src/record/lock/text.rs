@@ -1,4 +1,4 @@
-//! Locks as TOML: strict to read, stable to write, one block for each package.
+//! Lock files as TOML: strict to read, stable to write, one block for each package.
 
 use std::io;
 use std::path::Path;
@@ -14,18 +14,18 @@ const HEADER: &str = "# What `karat build` installs, exactly. Written by karat; 
 
 ";
 
-/// A digest as 64 hex digits alone, where the key says what it is.
+/// Serializes a digest as 64 hex digits, without the prefix: the key says that it is a SHA-256.
 pub(super) fn bare<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&digest.hex())
 }
 
 impl Lock {
-    /// Reads a lock, strictly. `path` is for messages.
+    /// Parses a lock file strictly.
     ///
     /// # Errors
-    /// Unknown keys, wrong values and another schema, with the line.
+    /// The text is invalid; the error names `path` and the line.
     pub fn from_toml(text: &str, path: &Path) -> Result<Self, LockError> {
-        /// Read first: another version may well have other keys.
+        /// Parsed first: another version may have other keys.
         #[derive(Deserialize)]
         struct Version {
             schema: String,
@@ -54,20 +54,20 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Its text: the same lock always gives the same.
+    /// Returns the text of the lock file. Equal lock files have equal texts.
     ///
     /// # Panics
-    /// Never: its fields can be written.
+    /// Never: TOML can represent its fields.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let body = toml::to_string_pretty(self);
-        format!("{HEADER}{}", body.expect("text, numbers and lists of them"))
+        let body = toml::to_string_pretty(self).expect("text, numbers and lists of them");
+        format!("{HEADER}{body}")
     }
 
-    /// Reads a template's lock; `None` when there is none.
+    /// Reads a lock file; `None` if it does not exist.
     ///
     /// # Errors
-    /// As [`Self::from_toml`], and when the file cannot be read.
+    /// The file cannot be read or is invalid.
     pub fn read(path: &Path) -> Result<Option<Self>, LockError> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::from_toml(&text, path).map(Some),
@@ -79,10 +79,10 @@ impl Lock {
         }
     }
 
-    /// Writes the lock whole, in place of one that is there. The same text is not written again.
+    /// Replaces the lock file, unless it has the same text already.
     ///
     /// # Errors
-    /// The file cannot be written; an old one is as it was.
+    /// The file cannot be written. The old one is then unchanged.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
         let text = self.to_toml();
         if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
@@ -95,23 +95,24 @@ impl Lock {
     }
 }
 
-/// A lock comes out of a repository that many can write to: what it names becomes file names and arguments.
+/// Checks what becomes file names and arguments: a lock file comes from a repository that many people can write to.
 fn check(package: &Package) -> Result<(), &'static str> {
-    let plain = |text: &str, more: &[u8]| {
+    let is_plain = |text: &str, more: &[u8]| {
         text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
     };
     let path = &package.path;
-    let steps = |step: &str| !matches!(step, "" | "." | "..") && !step.starts_with('-');
-    if !plain(&package.name, b"+-._") {
+    let is_step = |step: &str| !matches!(step, "" | "." | "..") && !step.starts_with('-');
+    if !is_plain(&package.name, b"+-._") {
         Err("`name` is not a package's name")
-    } else if !plain(&package.version, b"+-._:~^") {
+    } else if !is_plain(&package.version, b"+-._:~^") {
         Err("`version` is not a version")
-    } else if !plain(&package.architecture, b"-_") {
+    } else if !is_plain(&package.architecture, b"-_") {
         Err("`architecture` is not an architecture")
-    } else if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) || !path.split('/').all(steps) {
+    } else if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) || !path.split('/').all(is_step)
+    {
         Err("`path` is not a path below the archive")
     } else if !["http://", "https://"]
         .iter()
@@ -123,7 +124,7 @@ fn check(package: &Package) -> Result<(), &'static str> {
     }
 }
 
-/// Where a digest stands: it is the one value that only this package has.
+/// Returns the line of a package, found by its digest: no other package has the same.
 fn line_of(text: &str, sha256: &Digest) -> String {
     let hex = sha256.hex();
     let line = text

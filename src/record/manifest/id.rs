@@ -1,4 +1,4 @@
-//! What a manifest is called: the SHA-256 of its bytes, in full or by its first digits.
+//! Manifest ids: the SHA-256 of the manifest, in full or as a prefix.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,43 +9,43 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 
-/// Digits that are shown.
-const SHOWN: usize = 12;
+/// Number of digits in a short id.
+const SHORT_DIGITS: usize = 12;
 
-/// Fewest digits that are accepted.
-const FEWEST: usize = 8;
+/// Minimum number of digits of a prefix.
+const MIN_DIGITS: usize = 8;
 
-/// All digits.
-const ALL: usize = 64;
+/// Number of digits of an id.
+const DIGITS: usize = 64;
 
-/// A manifest's own digest: its own type, so that an image's digest cannot stand in for it. Written as 64 hex digits.
+/// Digest of a manifest, as a type of its own: the digest of an image cannot be used as one. Written as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ManifestId(Digest);
 
-/// The first digits of an id, as a person gives them: 8 to 64, in lower case.
+/// The first 8 to 64 digits of an id, in lower case.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdPrefix(String);
 
-/// Text that is not an id.
+/// Text that is not a manifest id.
 #[derive(Debug, Error, Diagnostic, PartialEq, Eq)]
 #[error("{0:?} is not a manifest id")]
 #[diagnostic(help(
-    "an id is {ALL} hex digits, and its first {FEWEST} or more will do; see `karat list`"
+    "an id has {DIGITS} hex digits, of which the first {MIN_DIGITS} or more identify it; see `karat list`"
 ))]
 pub struct InvalidId(pub String);
 
 impl ManifestId {
-    /// The id of a manifest's bytes.
+    /// Returns the id of a manifest's bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Digest::of(bytes))
     }
 
-    /// The first 12 digits, for people.
+    /// Returns the first 12 digits, for messages.
     #[must_use]
     pub fn short(&self) -> String {
-        self.0.hex()[..SHOWN].to_owned()
+        self.0.hex()[..SHORT_DIGITS].to_owned()
     }
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for ManifestId {
 impl FromStr for ManifestId {
     type Err = InvalidId;
 
-    /// Reads exactly 64 lower-case hex digits: a name in the store, not what a person types.
+    /// Parses exactly 64 lower-case hex digits, as in file names of the store.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let digest: Option<Digest> = text.parse().ok();
         digest
@@ -82,7 +82,7 @@ impl From<ManifestId> for String {
 }
 
 impl IdPrefix {
-    /// Whether the id begins with these digits.
+    /// Returns whether `id` begins with these digits.
     #[must_use]
     pub fn matches(&self, id: &ManifestId) -> bool {
         id.0.hex().starts_with(&self.0)
@@ -98,11 +98,11 @@ impl fmt::Display for IdPrefix {
 impl FromStr for IdPrefix {
     type Err = InvalidId;
 
-    /// Reads 8 to 64 hex digits in either case, with or without `sha256:` in front.
+    /// Parses 8 to 64 hex digits in either case, with or without the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hex || !(FEWEST..=ALL).contains(&digits.len()) {
+        if !is_hex || !(MIN_DIGITS..=DIGITS).contains(&digits.len()) {
             return Err(InvalidId(text.to_owned()));
         }
         Ok(Self(digits.to_ascii_lowercase()))
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_and_their_beginnings() {
+    fn ids_match_their_prefixes() {
         let id = ManifestId::of(b"");
         assert_eq!(id.short(), "e3b0c44298fc");
         let full = id.to_string();

@@ -1,8 +1,7 @@
-//! The record of one image: what went in, what came out. A pure function of both.
+//! The manifest of an image: its inputs and outputs. A pure function of both.
 //!
-//! It holds nothing about who, when, where or how fast; that is in a [record](crate::store::Record) beside it. Its id
-//! is the SHA-256 of its canonical bytes, so the same inputs and output have the same id everywhere, and
-//! `sha256sum` checks it.
+//! It has no user, time, host or duration: those are in build records beside it. Its id is the SHA-256 of its canonical bytes, so
+//! the same inputs and outputs have the same id everywhere, and `sha256sum` can verify it.
 
 mod id;
 
@@ -17,90 +16,90 @@ pub use id::{IdPrefix, InvalidId, ManifestId};
 
 use crate::digest::Digest;
 
-/// Name and version of the form of manifests.
+/// Name and version of the schema.
 pub const SCHEMA: &str = "karat.manifest/1";
 
-/// What a manifest says.
+/// Inputs and outputs of one image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Always [`SCHEMA`].
+    /// Name and version of the format, always [`SCHEMA`].
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     pub schema: String,
-    /// What the image was made from.
+    /// Everything that the image was made from.
     pub inputs: Inputs,
-    /// What it is.
+    /// The image and its content.
     pub outputs: Outputs,
 }
 
-/// Everything that an image was made from.
+/// Inputs of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
-    /// Name and description.
+    /// Name and description of the image.
     pub image: Name,
-    /// The template as it was written.
+    /// The template, before interpolation.
     pub template: Template,
-    /// Variables with the values that were used.
+    /// Variables with the values of this build.
     pub variables: BTreeMap<String, String>,
-    /// Secrets by name, with where each came from; never a value.
+    /// Sources of the secrets, by name. Never a value.
     pub secrets: BTreeMap<String, SecretKind>,
-    /// The disk it started from.
+    /// The disk that the build started from.
     pub base: Base,
-    /// Packages that were declared.
+    /// Packages that the template declares.
     pub packages: Packages,
-    /// The lock that they were installed from.
+    /// The lock file that the packages were installed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
-    /// Files that were put in place before the first step.
+    /// Files that were uploaded before the first step.
     pub files: Vec<File>,
-    /// Steps in order.
+    /// Provisioning steps, in order.
     pub steps: Vec<Step>,
-    /// Files and directories of the template that all of this was read from, by the path that the template has.
+    /// Files and directories that the template refers to, by the path in the template.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sources: BTreeMap<String, Source>,
-    /// How the disk was to become an image, where the template says more than the default.
+    /// Settings for making the image, if they are not the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<FinishInputs>,
-    /// What the guest could reach.
+    /// Network access of the guest.
     pub network: Network,
-    /// Whether everything that went in is named here. False when the network was open.
+    /// True if these inputs are complete, false if the network was open.
     pub hermetic: bool,
 }
 
-/// What an image is called.
+/// Name of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Name {
-    /// `[a-z0-9-]`.
+    /// Letters a to z, digits and `-`.
     #[cfg_attr(test, schemars(regex(pattern = r"^[a-z0-9-]+$")))]
     pub name: String,
-    /// Free text.
+    /// Free text for the user.
     pub description: String,
 }
 
-/// A template.
+/// The template of an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Template {
     /// SHA-256 of the text.
     pub digest: Digest,
-    /// The text.
+    /// Text of the template.
     pub text: String,
 }
 
-/// Where a secret came from.
+/// Source of a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SecretKind {
-    /// The environment.
+    /// From an environment variable.
     Env,
-    /// A file.
+    /// From a local file.
     File,
 }
 
@@ -109,48 +108,48 @@ pub enum SecretKind {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// Where it came from.
+    /// Source of the disk.
     pub kind: BaseKind,
     /// SHA-256 of the file.
     pub digest: Digest,
-    /// Size of the file (`ami`: of its root volume) in bytes.
+    /// Size of the file in bytes (`ami`: of its root volume).
     pub size: u64,
-    /// QEMU's name for its format.
+    /// Format, as QEMU names it.
     pub format: String,
-    /// What was downloaded (`url`).
+    /// URL of the download (`url`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Distribution (`bootstrap`).
+    /// Name of the distribution (`bootstrap`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distribution: Option<String>,
-    /// Release (`bootstrap`).
+    /// Code name of the release (`bootstrap`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suite: Option<String>,
-    /// Where the AMI is (`ami`).
+    /// AWS region of the AMI (`ami`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Its id (`ami`).
+    /// Id of the AMI (`ami`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ami: Option<String>,
-    /// The snapshot of its root volume (`ami`).
+    /// Snapshot of its root volume (`ami`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
 }
 
-/// Where a base came from.
+/// Source of a base.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BaseKind {
-    /// A local file.
+    /// Copied from a local file.
     File,
-    /// A download.
+    /// Downloaded from a URL.
     Url,
-    /// Made from a package archive.
+    /// Installed from a package archive.
     Bootstrap,
     /// An image of the store.
     Manifest,
-    /// An image of EC2. Others cannot read its bytes, so its digest is that of the text `REGION/AMI/SNAPSHOT`.
+    /// An EC2 image. Only its owner can read its bytes, so its digest is that of the text `REGION/AMI/SNAPSHOT`.
     Ami,
 }
 
@@ -159,10 +158,10 @@ pub enum BaseKind {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
-    /// For apt.
+    /// Packages that apt installs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apt: Option<DeclaredPackages>,
-    /// For dnf.
+    /// Packages that dnf installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dnf: Option<DeclaredPackages>,
 }
@@ -172,224 +171,224 @@ pub struct Packages {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredPackages {
-    /// To install, as declared.
+    /// Packages to install, as declared.
     pub install: Vec<String>,
-    /// To remove; apt also purges.
+    /// Packages to remove, as declared; apt also purges them.
     pub remove: Vec<String>,
-    /// Whether recommended packages were installed too.
+    /// True if recommended packages were installed, too.
     pub recommends: bool,
-    /// Package sources besides those of the base.
+    /// Package repositories besides those of the base.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository>,
 }
 
-/// A package source that was declared.
+/// A declared package repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
-    /// Its name.
+    /// Name in the template.
     pub name: String,
-    /// Where it is.
+    /// URI of the repository.
     pub uri: String,
-    /// Its suites.
+    /// Suites that were used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<String>,
-    /// Their components.
+    /// Components of the suites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
     /// SHA-256 of its key file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
-    /// Believed without a signature.
+    /// True if it was used without a signature.
     pub trusted: bool,
-    /// Left configured in the image.
+    /// True if it stays configured in the image.
     pub keep: bool,
 }
 
-/// The lock that packages were installed from.
+/// The lock file that packages were installed from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
-    /// SHA-256 of its text.
+    /// SHA-256 of the lock file.
     pub digest: Digest,
 }
 
-/// A file or directory that was put into the guest.
+/// A file or directory that was uploaded to the guest.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where.
+    /// Path in the guest.
     pub destination: String,
-    /// SHA-256 of the bytes; of the listing for a directory (see [`inputs`]).
+    /// SHA-256 of the file, or of the listing of a directory.
     pub digest: Digest,
-    /// Permission bits in octal. Absent for a directory whose files keep their own.
+    /// Permission bits in octal. Absent for a directory, whose files keep their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// `user` or `user:group`.
+    /// Owner: `user` or `user:group`.
     pub owner: String,
 }
 
-/// A file or directory that a template names.
+/// A file or directory that a template refers to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// SHA-256 of the bytes; of the listing for a directory (see [`inputs`]).
+    /// SHA-256 of the file, or of the listing of a directory.
     pub digest: Digest,
-    /// What it is.
+    /// Kind of the file.
     pub kind: SourceKind,
 }
 
-/// What a template's path leads to.
+/// Kind of a file that a template refers to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
-    /// A file.
+    /// A file without executable bit.
     File,
-    /// A file that can be executed.
+    /// A file with executable bit.
     Executable,
-    /// A directory.
+    /// A directory with its content.
     Directory,
 }
 
-/// `[finish]` as the template has it.
+/// The `[finish]` table of a template.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FinishInputs {
-    /// Write the file system anew.
+    /// True if the file system was rewritten.
     pub rebuild: bool,
-    /// What was to go.
+    /// Globs of paths to delete.
     pub drop: Vec<String>,
-    /// What was to stay.
+    /// Globs of paths to keep.
     pub keep: Vec<String>,
 }
 
-/// One step.
+/// A step of a build.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// Its name.
+    /// Name of the step.
     pub name: String,
-    /// What it did.
+    /// Action of the step.
     pub action: Action,
-    /// Globs of what it was to make, and accounts.
+    /// Globs of paths, and accounts, that the step declares to create.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub creates: Vec<String>,
 }
 
-/// What a step did.
+/// Action of a step.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
-    /// Ran a script.
+    /// Runs a script in the guest.
     Shell {
-        /// SHA-256 of the script, secrets as `<secret name>`.
+        /// SHA-256 of the script, with `<secret NAME>` for each secret.
         script: Digest,
-        /// Environment, secrets as `<secret name>`.
+        /// Environment variables, with `<secret NAME>` for each secret.
         environment: BTreeMap<String, String>,
-        /// Where, when not in the user's home.
+        /// Working directory, if it is not the user's home.
         #[serde(skip_serializing_if = "Option::is_none")]
         working_directory: Option<String>,
-        /// As whom.
+        /// User that runs the script.
         user: String,
-        /// Exit codes that meant success.
+        /// Exit codes that mean success.
         exit_codes: Vec<u32>,
     },
-    /// Put a file or directory in place.
+    /// Uploads a file or directory.
     File(File),
-    /// Copied these out of the guest.
+    /// Downloads files from the guest.
     Download {
         /// Paths in the guest.
         sources: Vec<String>,
     },
-    /// Restarted the machine.
+    /// Reboots the guest and reconnects.
     Reboot {},
-    /// Waited.
+    /// Waits for a fixed time.
     Pause {
-        /// So long.
+        /// Duration of the wait in milliseconds.
         milliseconds: u64,
     },
 }
 
-/// What the guest could reach while it was provisioned.
+/// Network access of the guest while it was provisioned.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// The whole network.
+    /// True if the guest had unrestricted access.
     pub open: bool,
-    /// What the template allows a sealed guest to get.
+    /// Downloads that the template allows to a sealed guest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allow>,
-    /// What it got of that, sorted, each once.
+    /// Downloads that the guest made, sorted and without duplicates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
 }
 
-/// Something that a sealed guest may get.
+/// A download that a sealed guest may make.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Allow {
-    /// A URL; one that ends with `/` stands for all below it.
+    /// URL. One that ends with `/` includes all URLs below it.
     pub url: String,
     /// SHA-256 of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
 }
 
-/// Something that a sealed guest got.
+/// A download that a sealed guest made.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// The URL.
+    /// URL of the download.
     pub url: String,
-    /// The HTTP status, when it was not 200.
+    /// HTTP status, if it was not 200.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// SHA-256 of what came. Absent when only the head was asked for, or when the guest did not take all of it.
+    /// SHA-256 of the body. Absent for a HEAD request, and if the guest did not read all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
-    /// Its size in bytes.
+    /// Size of the body in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
 }
 
-/// What came out.
+/// Outputs of a build.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Outputs {
     /// Processor architecture: `x86_64`, `aarch64`.
     pub arch: String,
-    /// How it boots: `bios`, `uefi`.
+    /// Firmware that boots the image: `bios`, `uefi`.
     pub firmware: String,
-    /// The image file.
+    /// The image file itself.
     pub image: Image,
-    /// Every path in it, where its file system was read.
+    /// List of the files in the image, if its file system could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Tree>,
-    /// How its disk became an image.
+    /// Normalization of the disk into the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
-    /// Packages in it, sorted by name and architecture.
+    /// Installed packages, sorted by name and architecture.
     pub packages: Vec<Package>,
 }
 
-/// A finished image file.
+/// Format, digests and sizes of an image file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    /// `qcow2`, `raw`, `vmdk`, `vhd`.
+    /// Format of the file: `qcow2`, `raw`, `vmdk`, `vhd`.
     pub format: String,
     /// SHA-256 of the file.
     pub digest: Digest,
@@ -397,97 +396,95 @@ pub struct Image {
     pub size: u64,
     /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
-    /// Digest of the disk that a guest sees, whatever the format of the file: the SHA-256 of the SHA-256 (32 bytes each) of
-    /// every MiB, in order, the last one as long as it is. One SHA-256 over all of it would take ten seconds for a disk of
-    /// 20 GiB, however little is on it: a hole has to be hashed, too. README says how to compute this one.
+    /// Digest of the disk that a guest sees, independent of the format of the file: the SHA-256 of the SHA-256 (32 bytes each) of
+    /// every MiB, in order; the last one may be shorter. A single SHA-256 of a sparse disk of 20 GiB would take ten seconds,
+    /// because holes must be hashed, too. README says how to compute this digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Digest>,
 }
 
-/// Every path in an image.
+/// List of the files of an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tree {
-    /// SHA-256 of the listing: one canonical JSON line a path, sorted by bytes.
+    /// SHA-256 of the listing: a line of canonical JSON for each path, sorted by bytes.
     pub digest: Digest,
-    /// SHA-256 of the listing as it is stored, compressed with zstd.
+    /// SHA-256 of the stored listing, which is compressed with zstd.
     pub listing: Digest,
 }
 
-/// How a disk became an image.
+/// Normalization of a disk into an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Finish {
-    /// The same inputs give the same bytes.
+    /// True if the same inputs give the same bytes.
     pub reproducible: bool,
-    /// Why they do not.
+    /// Reason why they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
-    /// SHA-256 of the table of rules that it was cleaned by.
+    /// SHA-256 of the table of cleaning rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Digest>,
-    /// For each rule that did something, on how many paths.
+    /// Number of paths that each rule changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cleaned: BTreeMap<String, u64>,
 }
 
-/// An installed package.
+/// A package that is installed in the image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// Name.
+    /// Name of the package.
     pub name: String,
-    /// Version.
+    /// Version that is installed.
     pub version: String,
-    /// Architecture, in the words of the package manager.
+    /// Architecture, as the package manager names it.
     pub arch: String,
-    /// Why it is there.
+    /// Reason why it is installed.
     pub origin: Origin,
-    /// SHA-256 of the file that it was installed from, where the lock has it.
+    /// SHA-256 of the package file, if the lock file has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
 }
 
-/// Why a package is in an image.
+/// Reason why a package is in an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// The base had it.
+    /// It is part of the base.
     Base,
     /// The template names it.
     Declared,
-    /// A declared package needs it.
+    /// A declared package depends on it.
     Dependency,
 }
 
-/// Bytes that are not a manifest.
+/// Reason why a manifest is refused.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the message of a variant documents it")]
 pub enum ManifestError {
-    /// No JSON, or not of the right form.
     #[error("this is not a manifest")]
     Form(#[source] serde_json::Error),
-    /// The form of another version.
-    #[error("the manifest has the form {0:?}, and this karat reads {SCHEMA:?}")]
+    #[error("the manifest has the schema {0:?}, but this karat reads {SCHEMA:?}")]
     #[diagnostic(help("use the version of karat that made it, or a newer one"))]
     Schema(String),
-    /// The same content written in another way, which would give it a second id.
+    /// The same content in another form would have a second id.
     #[error("the manifest is not in canonical form")]
     NotCanonical,
-    /// An image's name that could not be a file's or a channel's.
-    #[error("the manifest has the image name {0:?}")]
+    /// The name could not be that of a file or a channel.
+    #[error("the manifest has an invalid image name {0:?}")]
     Name(String),
-    /// A value that cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Unrepresentable(#[from] Unrepresentable),
 }
 
 impl Manifest {
-    /// A manifest of these inputs and outputs.
+    /// Returns the manifest of these inputs and outputs.
     #[must_use]
     pub fn new(inputs: Inputs, outputs: Outputs) -> Self {
         let schema = SCHEMA.to_owned();
@@ -498,20 +495,20 @@ impl Manifest {
         }
     }
 
-    /// Its canonical bytes.
+    /// Returns the canonical bytes, whose digest is the id.
     ///
     /// # Errors
-    /// A value is outside what canonical JSON can hold.
+    /// A value cannot be represented in canonical JSON.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Unrepresentable> {
         super::canonical::to_bytes(self)
     }
 
-    /// Reads a manifest, strictly: unknown and duplicate keys and every form but the canonical one are refused.
+    /// Parses a manifest strictly: refuses unknown and duplicate keys, and any form but the canonical one.
     ///
     /// # Errors
-    /// See [`ManifestError`].
+    /// The bytes are not a canonical manifest of a supported schema.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestError> {
-        /// Read first: another version may well have other keys.
+        /// Parsed first: another version may have other keys.
         #[derive(Deserialize)]
         struct Version {
             schema: String,
@@ -521,7 +518,7 @@ impl Manifest {
             return Err(ManifestError::Schema(version.schema));
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(ManifestError::Form)?;
-        // A duplicate key in a map of names is lost in reading, so this finds it too.
+        // This also detects a duplicate key in a map, which parsing drops.
         if manifest.to_bytes()? != bytes {
             return Err(ManifestError::NotCanonical);
         }

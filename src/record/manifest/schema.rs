@@ -1,4 +1,4 @@
-//! The form of manifests as JSON Schema: made from the types, checked in, and compared with what karat itself refuses.
+//! JSON Schema of manifests: generated from the types, checked in, and compared with what karat refuses.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use super::tests::example;
 use super::*;
 
-/// Where it is checked in.
+/// Path of the schema in the repository.
 const FILE: &str = "tests/schema/manifest.json";
-/// Set, it is written anew.
+/// Environment variable that makes the test write the schema.
 const WRITE: &str = "KARAT_WRITE_SCHEMA";
-/// See [`canonical`].
+/// Maximum of canonical JSON, see [`canonical`].
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// A validator that knows nothing of karat. It reads a schema and values, and writes for each value whether it fits.
+/// An independent validator. It reads a schema and values, and writes for each value whether it is valid.
 const VALIDATE: &str = "import json, sys
 from jsonschema import Draft202012Validator
 schema, values = json.load(sys.stdin)
@@ -43,7 +43,7 @@ impl JsonSchema for Digest {
     }
 }
 
-/// Nothing in a manifest is null, what is not there is left out, and no number is beyond 2^53.
+/// Adds the rules of canonical manifests: no null, no empty optional values, and no number beyond 2^53.
 fn tighten(schema: &mut Schema) {
     let Some(table) = schema.as_object_mut() else {
         return;
@@ -61,11 +61,11 @@ fn tighten(schema: &mut Schema) {
     let required = table.get("required").cloned().unwrap_or_default();
     let is_required = |key: &String| {
         let keys = required.as_array();
-        keys.is_some_and(|keys| keys.iter().any(|it| it == key))
+        keys.is_some_and(|keys| keys.iter().any(|required| required == key))
     };
     if let Some(Value::Object(properties)) = table.get_mut("properties") {
         for (_, property) in properties.iter_mut().filter(|(key, _)| !is_required(key)) {
-            // A list or map that can be left out is left out when it is empty.
+            // An optional list or map is left out if it is empty.
             match property["type"].as_str() {
                 Some("array") => property["minItems"] = 1.into(),
                 Some("object") => property["minProperties"] = 1.into(),
@@ -74,14 +74,14 @@ fn tighten(schema: &mut Schema) {
         }
     }
     if let Some(Value::Array(types)) = table.get_mut("type") {
-        types.retain(|it| it != "null");
+        types.retain(|kind| kind != "null");
         if let [only] = &types[..] {
             let only = only.clone();
             table.insert("type".to_owned(), only);
         }
     }
     if let Some(Value::Array(choices)) = table.get_mut("anyOf") {
-        choices.retain(|it| it != &json!({"type": "null"}));
+        choices.retain(|choice| choice != &json!({"type": "null"}));
         if let [Value::Object(only)] = &choices[..] {
             let only = only.clone();
             table.remove("anyOf");
@@ -98,7 +98,7 @@ fn generated() -> Value {
     schema.to_value()
 }
 
-/// A manifest with every key that there is.
+/// Returns a manifest with every key.
 fn full(text: &str) -> Manifest {
     let digest = Digest::of(text.as_bytes());
     let mut made = example("web", text, b"image");
@@ -156,7 +156,7 @@ fn the_schema_that_is_checked_in_is_the_one_of_the_types() {
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == text,
-        "manifests have another form than {FILE}: if that is meant, run this test once with {WRITE}=1"
+        "the schema differs from {FILE}: if that is intended, run this test once with {WRITE}=1"
     );
 }
 
@@ -189,7 +189,7 @@ fn the_schema_and_karat_refuse_the_same() {
     assert!(values.len() - refused > 20, "{refused} of {}", values.len());
 }
 
-/// What a validator of another make says.
+/// Returns the verdicts of the independent validator.
 fn valid(schema: &Value, values: &[Value]) -> Vec<bool> {
     let python = Command::new("python3")
         .args(["-c", VALIDATE])
@@ -199,7 +199,7 @@ fn valid(schema: &Value, values: &[Value]) -> Vec<bool> {
     let mut python = python.expect("python3 is there (.ci/setup)");
     let input = serde_json::to_vec(&(schema, values)).unwrap();
     let mut stdin = python.stdin.take().unwrap();
-    // Read and written at once, neither would wait for the other: it writes only when it has read all.
+    // The validator writes only after it has read everything, so neither side blocks the other.
     stdin.write_all(&input).unwrap();
     drop(stdin);
     let output = python.wait_with_output().unwrap();
@@ -210,7 +210,7 @@ fn valid(schema: &Value, values: &[Value]) -> Vec<bool> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Every key that a schema allows.
+/// Collects every key that a schema allows.
 fn properties(schema: &Value, known: &mut BTreeSet<String>) {
     match schema {
         Value::Object(table) => {
@@ -224,7 +224,7 @@ fn properties(schema: &Value, known: &mut BTreeSet<String>) {
     }
 }
 
-/// Every key of a value.
+/// Collects every key of a value.
 fn keys(value: &Value, used: &mut BTreeSet<String>) {
     match value {
         Value::Object(table) => {
@@ -236,7 +236,7 @@ fn keys(value: &Value, used: &mut BTreeSet<String>) {
     }
 }
 
-/// The same value with one thing in it changed: each in several ways.
+/// Produces variants of a value with one part changed.
 fn mutations(value: &Value, take: &mut dyn FnMut(Value)) {
     let others = [
         json!(null),
@@ -263,7 +263,7 @@ fn mutations(value: &Value, take: &mut dyn FnMut(Value)) {
                 }
                 Value::Object(table)
             };
-            // Unknown, unless it is a table of names.
+            // The key is unknown, unless the table is a map.
             take(with("host", Some(json!("me"))));
             for (key, value) in table {
                 take(with(key, None));

@@ -1,4 +1,4 @@
-//! Manifests that are written, read back, and refused.
+//! Manifests that are written, read back and refused.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A manifest with something of everything; `text` makes it another one.
+/// Returns a manifest with a value of each kind. Another `text` gives another manifest.
 pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
     let file = File {
         destination: "/etc/motd".to_owned(),
@@ -196,7 +196,7 @@ fn anything_but_the_canonical_form_is_refused() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(text in any::<String>(), image in any::<Vec<u8>>()) {
+    fn a_written_manifest_reads_back(text in any::<String>(), image in any::<Vec<u8>>()) {
         let manifest = example("web", &text, &image);
         let bytes = manifest.to_bytes().unwrap();
         prop_assert_eq!(Manifest::from_bytes(&bytes).unwrap(), manifest);

@@ -92,7 +92,7 @@ impl HygieneScan<'_> {
             properties.title.as_str(),
         );
         finding.evidence = evidence.into();
-        finding.mend.clone_from(&properties.fix);
+        finding.fix.clone_from(&properties.fix);
         finding.path = Some(path);
         self.findings.push(finding);
     }

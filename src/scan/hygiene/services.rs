@@ -34,7 +34,7 @@ const LEGACY: [(&str, &str); 24] = [
 ];
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
-/// Applets of BusyBox, which are all in one program.
+/// Applets of `BusyBox`, which are all in one program.
 const APPLETS: [&str; 5] = ["telnetd", "rlogind", "rshd", "rexecd", "fingerd"];
 
 pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {

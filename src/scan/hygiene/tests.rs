@@ -476,7 +476,7 @@ fn no_finding_shows_a_secret_and_each_says_how_to_mend_it() {
                 assert!(!text.contains(secret), "{check_id}: {text}");
             }
             assert!(
-                !finding.mend.is_empty() && !finding.evidence.is_empty(),
+                !finding.fix.is_empty() && !finding.evidence.is_empty(),
                 "{check_id}"
             );
             assert!(finding.id.starts_with(&finding.check), "{check_id}");

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use md5::{Digest as _, Md5};
 
-use super::database::{Claim, Database, Package, Places, Record, Relations, exact};
+use super::database::{Claim, Database, Package, PathResolver, Record, Relations, exact};
 use super::hash::{Algorithm, Checksum};
 use super::{Root, SHARED, ScanError};
 use crate::scan::inventory::{self, apk};
@@ -12,7 +12,7 @@ use crate::scan::inventory::{self, apk};
 pub fn read<'a>(
     root: &Root<'a>,
     database: &mut Database,
-    places: &mut Places<'a>,
+    places: &mut PathResolver<'a>,
 ) -> Result<(), ScanError> {
     let Some(apk::Database {
         path: file,
@@ -55,11 +55,11 @@ impl Database {
         file: &[u8],
         text: &str,
         of: &inventory::Package,
-        places: &mut Places<'_>,
+        places: &mut PathResolver<'_>,
     ) {
         let package = self.number(&of.name);
-        for apk::Entry { path, sum } in apk::entries(text) {
-            let real = self.own(places.resolve(path.as_bytes()), package);
+        for apk::PackageFile { path, sum } in apk::package_files(text) {
+            let real = self.set_owner(places.resolve(path.as_bytes()), package);
             let sum = sum.and_then(checksum);
             if let Some(sum) = sum.filter(|_| !SHARED.contains(&path.as_str())) {
                 self.claims.push(Claim {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError, apk, dpkg, rpm};
 use crate::scan::inventory;
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 
 /// Paths of all packages. The largest systems have a million.
 const MAX_PATHS: usize = 4 << 20;
@@ -63,7 +63,7 @@ impl Database {
     /// Reads all databases; empty for a tree without packages.
     pub fn read(root: &Root<'_>) -> Result<Self, ScanError> {
         let mut database = Self::default();
-        let mut places = Places::new(root);
+        let mut places = PathResolver::new(root);
         dpkg::read(root, &mut database, &mut places)?;
         rpm::read(root, &mut database, &mut places)?;
         apk::read(root, &mut database, &mut places)?;
@@ -85,7 +85,7 @@ impl Database {
     }
 
     /// Records the owner of a path and returns the path.
-    pub fn own(&mut self, path: Box<[u8]>, package: usize) -> Box<[u8]> {
+    pub fn set_owner(&mut self, path: Box<[u8]>, package: usize) -> Box<[u8]> {
         self.text += 2 * (path.len() + TEXT_OVERHEAD_BYTES);
         self.owners.insert(path.clone(), package);
         path
@@ -103,7 +103,7 @@ impl Database {
 
     /// Fills in the `needs` of the packages from `first` on: the names of the providers of each required capability. A
     /// required path is provided by its owner.
-    pub fn resolve(&mut self, first: usize, relations: &Relations, places: &mut Places<'_>) {
+    pub fn resolve(&mut self, first: usize, relations: &Relations, places: &mut PathResolver<'_>) {
         for (package, required) in &relations.required {
             let mut needs = Vec::new();
             for capability in required {
@@ -160,13 +160,13 @@ pub fn exact(package: &inventory::Package) -> String {
 type Diversion = (Box<[u8]>, String);
 
 /// Resolves packaged paths to their real locations.
-pub struct Places<'a> {
+pub struct PathResolver<'a> {
     root: &'a Root<'a>,
     diversions: HashMap<Box<[u8]>, Diversion>,
     directories: HashMap<Box<[u8]>, Option<Vec<u8>>>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> PathResolver<'a> {
     fn new(root: &'a Root<'a>) -> Self {
         Self {
             root,
@@ -182,7 +182,7 @@ impl<'a> Places<'a> {
     }
 
     /// Returns the real location of a package's path.
-    pub fn of(&mut self, path: &[u8], package: &str) -> Box<[u8]> {
+    pub fn diverted(&mut self, path: &[u8], package: &str) -> Box<[u8]> {
         let path = self.resolve(path);
         match self.diversions.get(&path) {
             Some((to, by)) if by != package => to.clone(),
@@ -213,7 +213,7 @@ impl<'a> Places<'a> {
 
 pub fn damaged(path: &[u8], problem: String) -> ScanError {
     ScanError::Damaged {
-        path: shown(path),
+        path: display_path(path),
         problem,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::database::{Claim, Database, Package, Places, damaged};
+use super::database::{Claim, Database, Package, PathResolver, damaged};
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError};
 use crate::distro::debian::{control, status};
@@ -23,7 +23,7 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 pub fn read<'a>(
     root: &Root<'a>,
     database: &mut Database,
-    places: &mut Places<'a>,
+    places: &mut PathResolver<'a>,
 ) -> Result<(), ScanError> {
     let text = root.read(DIVERSIONS, MAX_FILE_BYTES)?.unwrap_or_default();
     let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
@@ -64,7 +64,7 @@ impl Database {
         &mut self,
         file: &[u8],
         text: &str,
-        places: &mut Places<'_>,
+        places: &mut PathResolver<'_>,
         conffiles: &mut HashSet<Box<[u8]>>,
     ) -> Result<(), ScanError> {
         let installed = if file == STATUS {
@@ -102,7 +102,7 @@ impl Database {
                 let sum = parse_sum(sum.as_bytes())
                     .ok_or_else(|| damaged(file, format!("invalid checksum: {line:?}")))?;
                 let package = self.number(name);
-                let path = places.of(path.as_bytes(), name);
+                let path = places.diverted(path.as_bytes(), name);
                 conffiles.insert(path.clone());
                 self.owners.insert(path.clone(), package);
                 self.claims.push(Claim {
@@ -117,10 +117,10 @@ impl Database {
         Ok(())
     }
 
-    fn add_list(&mut self, text: &[u8], package: usize, places: &mut Places<'_>) {
+    fn add_list(&mut self, text: &[u8], package: usize, places: &mut PathResolver<'_>) {
         let lines = text.split(|&byte| byte == b'\n');
         for line in lines.filter(|line| line.len() > 1 && *line != b"/.") {
-            let path = places.of(line, &self.names[package]);
+            let path = places.diverted(line, &self.names[package]);
             self.owners.insert(path, package);
         }
     }
@@ -130,7 +130,7 @@ impl Database {
         file: &[u8],
         text: &[u8],
         package: usize,
-        places: &mut Places<'_>,
+        places: &mut PathResolver<'_>,
         conffiles: &HashSet<Box<[u8]>>,
     ) -> Result<(), ScanError> {
         for line in text
@@ -144,7 +144,7 @@ impl Database {
                 return Err(damaged(file, format!("invalid checksum: {line:?}")));
             };
             let path = path.strip_prefix(b"./").unwrap_or(path);
-            let path = places.of(&[b"/", path].concat(), &self.names[package]);
+            let path = places.diverted(&[b"/", path].concat(), &self.names[package]);
             // A replaced file belongs to the replacing package.
             let owner = *self.owners.entry(path.clone()).or_insert(package);
             if owner == package && !conffiles.contains(&path) {

@@ -9,7 +9,7 @@ use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use super::{Root, ScanError};
 use crate::disk::tree::Content;
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 
 /// Size of a read.
 const CHUNK_SIZE: usize = 128 << 10;
@@ -65,7 +65,10 @@ impl fmt::Display for Algorithm {
 }
 
 /// Returns the MD5 digest of each file of the tree in `wanted`.
-pub fn sums(root: &Root<'_>, wanted: Vec<usize>) -> Result<HashMap<usize, Checksum>, ScanError> {
+pub fn md5_sums(
+    root: &Root<'_>,
+    wanted: Vec<usize>,
+) -> Result<HashMap<usize, Checksum>, ScanError> {
     let wanted = wanted.into_iter().map(|file| (file, Algorithm::Md5));
     let sums = checksums(root, &wanted.collect())?.into_iter();
     Ok(sums.map(|((file, _), sum)| (file, sum)).collect())
@@ -88,7 +91,7 @@ pub fn checksums(
     });
     if total > MAX_BYTES {
         return Err(ScanError::TooLarge {
-            path: shown(b"/"),
+            path: display_path(b"/"),
             size: total,
         });
     }

@@ -17,7 +17,7 @@ use database::Database;
 pub use database::{Package, Record};
 pub use hash::Checksum;
 use hash::checksums;
-pub(super) use hash::sums;
+pub(super) use hash::md5_sums;
 
 /// Configuration files of one package that other packages add lines to. Accounts are
 /// [compared](super::undeclared) line by line.
@@ -92,7 +92,7 @@ impl Modified {
             "its {} differs from the package's recorded checksum",
             self.sum.algorithm()
         );
-        finding.mend = format!(
+        finding.fix = format!(
             "find out what modified it, then reinstall {} or declare the file with `[[files]]`",
             self.package
         );

@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 use md5::{Digest as _, Md5};
 
-use super::database::{Claim, Database, Package, Places, Record, Relations, exact};
+use super::database::{Claim, Database, Package, PathResolver, Record, Relations, exact};
 use super::hash::{Algorithm, Checksum};
 use super::{Root, SHARED, ScanError};
 use crate::distro::rpm::header;
@@ -32,7 +32,7 @@ const LASTING_TAGS: [u32; 10] = [
 pub fn read<'a>(
     root: &Root<'a>,
     database: &mut Database,
-    places: &mut Places<'a>,
+    places: &mut PathResolver<'a>,
 ) -> Result<(), ScanError> {
     let first = database.packages.len();
     let mut relations = Relations::default();
@@ -63,7 +63,7 @@ impl Database {
         path: &[u8],
         header: &Header<'_>,
         of: &inventory::Package,
-        places: &mut Places<'_>,
+        places: &mut PathResolver<'_>,
     ) {
         let algorithm = match header.number(header::DIGEST_ALGORITHM) {
             None | Some(1) => Some(Algorithm::Md5),
@@ -73,14 +73,14 @@ impl Database {
             Some(_) => None,
         };
         let package = self.number(&of.name);
-        header.entries(&mut |entry| {
+        header.package_files(&mut |entry| {
             let path = places.resolve(entry.path.as_bytes());
             // A replaced file belongs to the replacing package.
             if entry.state != NORMAL {
                 self.owners.entry(path).or_insert(package);
                 return;
             }
-            let path = self.own(path, package);
+            let path = self.set_owner(path, package);
             let digest = HEXLOWER_PERMISSIVE.decode(entry.digest.as_bytes()).ok();
             let sum = algorithm
                 .zip(digest)

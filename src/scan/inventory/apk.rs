@@ -1,7 +1,7 @@
 //! Alpine's package database: lines of `P:name`, `V:version`, `o:origin` and so on, with a blank line after each package.
 
 use super::{Manager, Package};
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 /// Size of a database with all packages of Alpine.
@@ -31,7 +31,7 @@ pub fn database(root: &Root<'_>) -> Result<Option<Database>, ScanError> {
         if let Some(bytes) = root.read(path, MAX_DATABASE_BYTES)? {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let packages = parse(&text).map_err(|problem| ScanError::Damaged {
-                path: shown(path),
+                path: display_path(path),
                 problem,
             })?;
             return Ok(Some(Database {
@@ -77,14 +77,14 @@ fn parse(text: &str) -> Result<Vec<Package>, String> {
 }
 
 /// A file of a package.
-pub struct Entry<'a> {
+pub struct PackageFile<'a> {
     pub path: String,
     /// Encoded checksum, if recorded.
     pub sum: Option<&'a str>,
 }
 
 /// Returns every file in a part of the database.
-pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
+pub fn package_files(text: &str) -> impl Iterator<Item = PackageFile<'_>> {
     let mut directory = "";
     let mut lines = text.lines().peekable();
     std::iter::from_fn(move || {
@@ -108,7 +108,7 @@ pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
             }
             let slash = if directory.is_empty() { "" } else { "/" };
             let path = format!("{slash}{directory}/{name}");
-            return Some(Entry { path, sum });
+            return Some(PackageFile { path, sum });
         }
     })
 }
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(crypto.license, "Apache-2.0");
         assert_eq!(musl.source, "musl");
         assert_eq!(
-            entries(DATABASE)
+            package_files(DATABASE)
                 .map(|entry| (entry.path, entry.sum))
                 .collect::<Vec<_>>(),
             [("/usr/lib/libcrypto.so.3".to_owned(), Some("Q1"))]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Manager, Package};
 use crate::distro::debian::control::{self, Paragraph};
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 /// Size of a status file with all packages of Debian.
@@ -41,7 +41,7 @@ pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
 
 fn damaged(path: &[u8], problem: String) -> ScanError {
     ScanError::Damaged {
-        path: shown(path),
+        path: display_path(path),
         problem,
     }
 }

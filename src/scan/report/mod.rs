@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use self::policy::{Judged, Kind, Verdict};
-use super::run::{Check, Scanned};
+use super::run::{Check, ScanResult};
 use super::{Finding, Severity, State};
 use crate::digest::Digest;
 use crate::time::Timestamp;
@@ -145,22 +145,22 @@ impl Report {
     /// Creates the report of a scan from its judged findings.
     pub(crate) fn new(
         subject: Subject,
-        scanned: &Scanned,
+        result: &ScanResult,
         database: Option<DatabaseFacts>,
         findings: Vec<Judged>,
     ) -> Self {
         let mut checks = Check::ALL.to_vec();
         checks.retain(|check| {
-            scanned
+            result
                 .left_out
                 .iter()
                 .all(|skipped| skipped.check != *check)
         });
-        let inventory = &scanned.contents.inventory;
+        let inventory = &result.contents.inventory;
         Self {
             subject,
             checks,
-            left_out: scanned.left_out.clone(),
+            left_out: result.left_out.clone(),
             database,
             packages: inventory.packages.len() + inventory.language.len(),
             findings,
@@ -224,9 +224,9 @@ impl Report {
             if !chosen.is_empty() {
                 // Writing to a String cannot fail.
                 let _ = writeln!(page, "{title} ({})\n", chosen.len());
-                packages(&chosen, &mut page);
-                others(&chosen, &mut page);
-                unfixed(&chosen, fails, &mut page);
+                fixed_vulnerabilities(&chosen, &mut page);
+                other_findings(&chosen, &mut page);
+                unfixed_vulnerabilities(&chosen, fails, &mut page);
             }
         }
         self.accepted(&mut page);
@@ -248,7 +248,10 @@ impl Report {
         }
         let _ = writeln!(page, "ACCEPTED ({})\n", accepted.len());
         for (finding, reason) in accepted {
-            let (about, reason) = (plain(&about(finding)), plain(reason));
+            let (about, reason) = (
+                without_controls(&subject_of(finding)),
+                without_controls(reason),
+            );
             let _ = writeln!(page, "  {} {about}  {reason}", finding.id);
         }
         page.push('\n');
@@ -264,9 +267,9 @@ impl Report {
         let _ = writeln!(
             page,
             "{}: {}, {}{separator}{}; {} accepted, {} failing",
-            plain(&self.subject.name),
-            number(counts.packages, "package"),
-            number(counts.findings, "finding"),
+            without_controls(&self.subject.name),
+            count_noun(counts.packages, "package"),
+            count_noun(counts.findings, "finding"),
             severities.join(", "),
             counts.accepted,
             counts.failing
@@ -296,7 +299,7 @@ fn json(judged: &Judged) -> serde_json::Value {
 }
 
 /// Writes vulnerabilities with a fix: one line per source package.
-fn packages(chosen: &[&Judged], page: &mut String) {
+fn fixed_vulnerabilities(chosen: &[&Judged], page: &mut String) {
     let mut sources: BTreeMap<(&str, &str), Vec<&Finding>> = BTreeMap::new();
     for judged in chosen {
         let finding = &judged.finding;
@@ -335,35 +338,35 @@ fn packages(chosen: &[&Judged], page: &mut String) {
             page,
             "    {:<10} {} {} -> {}  {}{more}",
             findings[0].severity,
-            plain(name),
-            plain(version),
-            plain(&fixed.join(", ")),
-            plain(&ids.join(", "))
+            without_controls(name),
+            without_controls(version),
+            without_controls(&fixed.join(", ")),
+            without_controls(&ids.join(", "))
         );
     }
     page.push('\n');
 }
 
 /// Writes findings other than vulnerabilities: one group per check and fix.
-fn others(chosen: &[&Judged], page: &mut String) {
+fn other_findings(chosen: &[&Judged], page: &mut String) {
     let mut checks: BTreeMap<(Kind, &str, &str), Vec<&Finding>> = BTreeMap::new();
     for judged in chosen
         .iter()
         .filter(|judged| judged.kind != Kind::Vulnerability)
     {
         let finding = &judged.finding;
-        let key = (judged.kind, finding.check.as_str(), finding.mend.as_str());
+        let key = (judged.kind, finding.check.as_str(), finding.fix.as_str());
         checks.entry(key).or_default().push(finding);
     }
-    for ((_, check, mend), findings) in checks {
-        let _ = writeln!(page, "  {check}: {}", plain(mend));
+    for ((_, check, fix), findings) in checks {
+        let _ = writeln!(page, "  {check}: {}", without_controls(fix));
         for finding in findings {
             let _ = writeln!(
                 page,
                 "    {:<10} {}  {}",
                 finding.severity,
-                plain(&about(finding)),
-                plain(&finding.evidence)
+                without_controls(&subject_of(finding)),
+                without_controls(&finding.evidence)
             );
         }
         page.push('\n');
@@ -371,7 +374,7 @@ fn others(chosen: &[&Judged], page: &mut String) {
 }
 
 /// Writes vulnerabilities without a fix: named if they fail, else counted.
-fn unfixed(chosen: &[&Judged], named: bool, page: &mut String) {
+fn unfixed_vulnerabilities(chosen: &[&Judged], named: bool, page: &mut String) {
     let unfixed =
         |judged: &&&Judged| judged.kind == Kind::Vulnerability && judged.finding.fixed.is_none();
     let mut states: BTreeMap<Option<State>, Vec<&Finding>> = BTreeMap::new();
@@ -382,7 +385,7 @@ fn unfixed(chosen: &[&Judged], named: bool, page: &mut String) {
             .push(&judged.finding);
     }
     for (state, findings) in states {
-        let _ = writeln!(page, "  {}: {}", words(state), findings.len());
+        let _ = writeln!(page, "  {}: {}", state_heading(state), findings.len());
         for finding in findings
             .iter()
             .filter(|_| named || state == Some(State::EndOfLife))
@@ -391,16 +394,16 @@ fn unfixed(chosen: &[&Judged], named: bool, page: &mut String) {
                 page,
                 "    {:<10} {} {}  {}",
                 finding.severity,
-                plain(&about(finding)),
+                without_controls(&subject_of(finding)),
                 finding.id,
-                plain(&finding.title)
+                without_controls(&finding.title)
             );
         }
         page.push('\n');
     }
 }
 
-fn words(state: Option<State>) -> &'static str {
+fn state_heading(state: Option<State>) -> &'static str {
     match state {
         Some(State::Fixed) => "vulnerabilities fixed elsewhere",
         Some(State::NoDsa) => "vulnerabilities waiting for a point release",
@@ -414,7 +417,7 @@ fn words(state: Option<State>) -> &'static str {
 }
 
 /// Returns the subject of a finding: a path, or a package with its version.
-fn about(finding: &Finding) -> String {
+fn subject_of(finding: &Finding) -> String {
     let package = || {
         let version = finding.version.as_deref().unwrap_or_default();
         Some(
@@ -431,13 +434,13 @@ fn about(finding: &Finding) -> String {
 }
 
 /// Formats a count with its noun.
-pub(crate) fn number(count: usize, noun: &str) -> String {
+pub(crate) fn count_noun(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
 
 /// Replaces control characters, which could move the cursor or change colors.
-fn plain(text: &str) -> String {
+fn without_controls(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }
@@ -457,7 +460,7 @@ mod tests {
         let mut key = Finding::new("ssh-host-key", "k", Severity::High, "a host key");
         key.path = Some("/etc/ssh/\u{1b}[2J".to_owned());
         key.evidence = "it is there".to_owned();
-        key.mend = "remove it".to_owned();
+        key.fix = "remove it".to_owned();
         let judged = |kind, finding, verdict| Judged {
             kind,
             finding,

@@ -50,7 +50,7 @@ pub struct Judged {
 
 /// Facts besides the policy that a judgement depends on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Given<'a> {
+pub(crate) struct JudgeContext<'a> {
     /// Statements of VEX documents.
     pub statements: &'a [Statement],
     /// [Keys](key) of the previous image's findings; `None` without a previous image.
@@ -63,7 +63,7 @@ pub(crate) struct Given<'a> {
 pub(crate) fn judge(
     policy: &Policy,
     findings: Vec<(Kind, Finding)>,
-    given: &Given<'_>,
+    given: &JudgeContext<'_>,
     now: Timestamp,
 ) -> Vec<Judged> {
     let mut used = vec![false; policy.ignore.len()];
@@ -130,7 +130,7 @@ fn order(judged: &Judged) -> impl Ord + use<> {
     (rank, judged.kind, severity, key(finding))
 }
 
-fn fails(policy: &Policy, kind: Kind, finding: &Finding, given: &Given<'_>) -> bool {
+fn fails(policy: &Policy, kind: Kind, finding: &Finding, given: &JudgeContext<'_>) -> bool {
     let old = |before: &BTreeSet<String>| before.contains(&key(finding));
     if policy.new_only && given.before.as_ref().is_some_and(old) {
         return false;
@@ -164,7 +164,7 @@ fn exception_finding(ignore: &Ignore, used: bool, now: Timestamp) -> Option<Find
     let what = [&ignore.id, &ignore.package, &ignore.path];
     let what: Vec<_> = what.into_iter().flatten().map(String::as_str).collect();
     let what = what.join(" ");
-    let (check, severity, title, evidence, mend) = match ignore.until.filter(|until| *until < now) {
+    let (check, severity, title, evidence, fix) = match ignore.until.filter(|until| *until < now) {
         Some(until) => (
             "expired-exception",
             Severity::Medium,
@@ -183,7 +183,7 @@ fn exception_finding(ignore: &Ignore, used: bool, now: Timestamp) -> Option<Find
     };
     let mut finding = Finding::new(check, format!("{check}:{what}"), severity, title);
     finding.evidence = evidence;
-    mend.clone_into(&mut finding.mend);
+    fix.clone_into(&mut finding.fix);
     Some(finding)
 }
 
@@ -220,7 +220,7 @@ mod tests {
         "2026-06-15T12:00:00Z".parse().unwrap()
     }
 
-    fn verdict(policy: &Policy, kind: Kind, finding: Finding, given: &Given<'_>) -> Verdict {
+    fn verdict(policy: &Policy, kind: Kind, finding: Finding, given: &JudgeContext<'_>) -> Verdict {
         judge(policy, vec![(kind, finding)], given, now())
             .remove(0)
             .verdict
@@ -242,7 +242,7 @@ mod tests {
             (Kind::Undeclared, Low, false, true),
         ] {
             let found = finding("CVE-1", severity, fixed);
-            let verdict = verdict(&policy, kind, found, &Given::default());
+            let verdict = verdict(&policy, kind, found, &JudgeContext::default());
             assert_eq!(
                 verdict == Verdict::Fails,
                 fails,
@@ -258,7 +258,7 @@ mod tests {
             &all,
             Kind::Vulnerability,
             finding("CVE-1", Low, false),
-            &Given::default(),
+            &JudgeContext::default(),
         );
         assert_eq!(unfixed, Verdict::Fails);
     }
@@ -290,9 +290,9 @@ mod tests {
                 ignore: vec![ignore.clone()],
                 ..Policy::default()
             };
-            let given = Given {
+            let given = JudgeContext {
                 whole: true,
-                ..Given::default()
+                ..JudgeContext::default()
             };
             let found = vec![(Kind::Secret, finding("CVE-1", Severity::High, true))];
             let judged = judge(&policy, found, &given, now());
@@ -318,9 +318,9 @@ mod tests {
             ..Policy::default()
         };
         for whole in [true, false] {
-            let given = Given {
+            let given = JudgeContext {
                 whole,
-                ..Given::default()
+                ..JudgeContext::default()
             };
             let judged = judge(&policy, Vec::new(), &given, now());
             assert_eq!(judged.len(), usize::from(whole));
@@ -331,9 +331,9 @@ mod tests {
     fn only_what_is_new_fails_where_the_policy_says_so() {
         let old = finding("CVE-1", Severity::Critical, true);
         let new = finding("CVE-2", Severity::Critical, true);
-        let given = Given {
+        let given = JudgeContext {
             before: Some([key(&old)].into()),
-            ..Given::default()
+            ..JudgeContext::default()
         };
         for (new_only, finding, fails) in
             [(true, &old, false), (true, &new, true), (false, &old, true)]

@@ -13,7 +13,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':');
 
 /// Returns the URL of a system package, as in `pkg:deb/debian/nginx@1.22.1-9?arch=amd64&distro=debian-12`.
-pub fn of_package(package: &Package, release: Option<&Release>) -> String {
+pub fn package_url(package: &Package, release: Option<&Release>) -> String {
     let kind = match package.manager {
         Manager::Dpkg => "deb",
         Manager::Rpm => "rpm",
@@ -61,7 +61,7 @@ pub fn of_package(package: &Package, release: Option<&Release>) -> String {
 }
 
 /// Returns the URL of a language package, as in `pkg:npm/%40scope/name@1.0.0`.
-pub fn of_language(package: &Language) -> String {
+pub fn language_url(package: &Language) -> String {
     let name = match package.kind.as_str() {
         // PyPI treats `Foo_Bar` and `foo-bar` as equal.
         "pypi" => package.name.to_lowercase().replace('_', "-"),
@@ -125,7 +125,7 @@ mod tests {
                 "pkg:rpm/curl@7.76-1.el9?arch=amd64&epoch=2",
             ),
         ] {
-            assert_eq!(of_package(&package, release), expected);
+            assert_eq!(package_url(&package, release), expected);
         }
         for (kind, name, version, expected) in [
             ("npm", "@scope/name", "1.0", "pkg:npm/%40scope/name@1.0"),
@@ -144,7 +144,7 @@ mod tests {
                 version: version.to_owned(),
                 license: String::new(),
             };
-            assert_eq!(of_language(&language), expected);
+            assert_eq!(language_url(&language), expected);
         }
     }
 }

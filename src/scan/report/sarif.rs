@@ -87,7 +87,7 @@ fn describe(id: &str, judged: &Judged) -> Value {
     json!({
         "id": id,
         "shortDescription": {"text": filled(&finding.title, id)},
-        "help": {"text": filled(&finding.mend, "see the finding")},
+        "help": {"text": filled(&finding.fix, "see the finding")},
         "defaultConfiguration": {"level": level(finding.severity)},
         "properties": {
             "security-severity": score(finding.severity),

@@ -90,7 +90,7 @@ fn jobs<'a, S: BuildHasher>(
             total = total.saturating_add(JOB_BYTES);
             if total > MAX_TOTAL_BYTES {
                 return Err(ScanError::TooLarge {
-                    path: root::shown(path),
+                    path: root::display_path(path),
                     size: file.content.size(),
                 });
             }
@@ -252,8 +252,7 @@ fn finding(path: &str, rule: usize, mut places: Vec<(bool, Located)>) -> Finding
     } else {
         "revoke it and create a new one"
     };
-    finding.mend =
-        format!("remove it from the image, and {revoke}: every copy of the image has it");
+    finding.fix = format!("remove it from the image, and {revoke}: every copy of the image has it");
     finding.accept = accept(&id);
     finding
 }
@@ -294,7 +293,7 @@ fn incomplete(path: &str, stops: &BTreeSet<Stop>) -> Finding {
     let reasons: Vec<_> = stops.iter().map(Stop::to_string).collect();
     finding.evidence = format!("not searched: {}", reasons.join("; "));
     "remove the file from the image, or inspect it by hand and accept the finding"
-        .clone_into(&mut finding.mend);
+        .clone_into(&mut finding.fix);
     finding.accept = accept(&id);
     finding
 }

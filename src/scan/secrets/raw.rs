@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::files::{self, Bytes};
 use super::{MAX_PLACES, accept};
 use crate::disk::read::{BlockRead, Kind, ReadError};
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 use crate::scan::{Finding, Root, ScanError, Severity};
 use crate::secret::{Secrets, disguises};
 
@@ -87,7 +87,7 @@ fn found(name: &str, files: &[String], offsets: &[String]) -> Finding {
         files => format!("in {}; {places}", first_few(files)),
     };
     "find the step that writes it, and pass it by environment or standard input instead; build again, and change the secret if the image has left this machine"
-        .clone_into(&mut finding.mend);
+        .clone_into(&mut finding.fix);
     finding.accept = accept(&id);
     finding
 }
@@ -107,7 +107,7 @@ fn too_short(name: &str) -> Finding {
     let mut finding = Finding::new("secret-not-searched", id.as_str(), Severity::Low, title);
     finding.evidence =
         format!("it has fewer than {MIN_SECRET_BYTES} bytes, which occur on every disk by chance");
-    "choose a longer secret".clone_into(&mut finding.mend);
+    "choose a longer secret".clone_into(&mut finding.fix);
     finding.accept = accept(&id);
     finding
 }
@@ -164,7 +164,7 @@ impl Patterns {
                 let matches = self.automaton.find_overlapping_iter(&buffer);
                 secrets.extend(matches.map(|found| self.owners[found.pattern().as_usize()]));
             }
-            let path = shown(path).display().to_string();
+            let path = display_path(path).display().to_string();
             found.extend(secrets.into_iter().map(|secret| (secret, path.clone())));
         }
         Ok(found)

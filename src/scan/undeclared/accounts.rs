@@ -2,7 +2,7 @@
 
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared};
 
-const MEND: &str = "declare it with `creates = [\"user:NAME\"]` or `group:NAME` in the step that creates it, or let a package create it";
+const FIX: &str = "declare it with `creates = [\"user:NAME\"]` or `group:NAME` in the step that creates it, or let a package create it";
 /// Directory of the accounts that packages ask systemd for.
 const SYSUSERS: &[u8] = b"/usr/lib/sysusers.d";
 const SCRIPTS: &[u8] = b"/var/lib/dpkg/info";
@@ -65,7 +65,7 @@ impl Compare<'_> {
                 subject: &subject,
                 title: format!("undeclared account {subject}"),
                 evidence,
-                mend: MEND,
+                fix: FIX,
             };
             self.report(item, None);
         }

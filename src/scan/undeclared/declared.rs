@@ -2,7 +2,7 @@
 
 use super::observed::ObservedState;
 use super::watched_paths;
-use crate::pipeline::manifest_inputs;
+use crate::record::directory_listing;
 use crate::record::lock::Lock;
 use crate::record::manifest::{Action, Inputs, Repository};
 
@@ -77,7 +77,7 @@ impl Declared {
     }
 
     /// Narrows the declaration of a copied directory to the files that it contained, by its
-    /// [listing](crate::pipeline::manifest_inputs::listing).
+    /// [listing](crate::record::directory_listing).
     pub fn narrow(&mut self, destination: &str, listing: &[u8]) {
         let destination = destination.trim_end_matches('/');
         let mut files = self.files.iter();
@@ -85,7 +85,7 @@ impl Declared {
             return;
         };
         let by = self.files.remove(at).by;
-        let listed = manifest_inputs::listed(listing).flatten();
+        let listed = directory_listing::listed(listing).flatten();
         let files = listed.filter(|listed| listed.digest.is_some());
         self.files.extend(files.map(|file| DeclaredPath {
             path: format!("{destination}/{}", file.path.display()),

@@ -75,7 +75,7 @@ struct Undeclared<'a> {
     subject: &'a str,
     title: String,
     evidence: String,
-    mend: &'static str,
+    fix: &'static str,
 }
 
 impl Compare<'_> {
@@ -87,11 +87,11 @@ impl Compare<'_> {
             subject,
             title,
             evidence,
-            mend,
+            fix,
         } = item;
         let mut finding = Finding::new(check, format!("{check}:{subject}"), severity, title);
         finding.evidence = with_related(&evidence, related);
-        mend.clone_into(&mut finding.mend);
+        fix.clone_into(&mut finding.fix);
         if subject.starts_with('/') {
             finding.path = Some(subject.to_owned());
         }

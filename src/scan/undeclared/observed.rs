@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::watched_paths::{self, WatchedPlace};
 use crate::disk::read::Kind;
 use crate::disk::tree::{Content, File};
-use crate::scan::integrity::{Checksum, Package, Packaged, sums, verify_some};
+use crate::scan::integrity::{Checksum, Package, Packaged, md5_sums, verify_some};
 use crate::scan::{Root, ScanError};
 
 /// Directory of the scripts and checksums that dpkg keeps of each package.
@@ -99,7 +99,7 @@ impl ObservedState {
         }
         hashed.sort_unstable();
         hashed.dedup();
-        let known: HashMap<usize, Checksum> = sums(root, hashed)?;
+        let known: HashMap<usize, Checksum> = md5_sums(root, hashed)?;
         for (path, index) in root.tree().paths() {
             let file = &files[index];
             if let Some(&sum) = known.get(&index).filter(|_| is_database(path)) {

@@ -36,7 +36,7 @@ impl Compare<'_> {
                 subject: name,
                 title: format!("undeclared package {name} {version}"),
                 evidence,
-                mend: "declare it (`[packages.apt] install`) and lock it, or remove it from the step that installs it",
+                fix: "declare it (`[packages.apt] install`) and lock it, or remove it from the step that installs it",
             };
             let parent = self.parent(name);
             self.report(item, parent);

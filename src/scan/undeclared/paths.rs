@@ -50,7 +50,7 @@ impl Compare<'_> {
                 subject: &text,
                 title: format!("undeclared {}", place.what),
                 evidence,
-                mend: FILES,
+                fix: FILES,
             };
             let nearest = self.nearest(&text);
             self.report(item, nearest);
@@ -205,7 +205,7 @@ impl Compare<'_> {
                 subject: &text,
                 title: format!("modified database record of the package {package}"),
                 evidence: "the base has the same version with a different record".to_owned(),
-                mend: "find the step that changes it, and build again without it",
+                fix: "find the step that changes it, and build again without it",
             };
             self.report(item, None);
             if let Some(finding) = self.findings.last_mut() {
@@ -240,7 +240,7 @@ impl Compare<'_> {
                 subject: &text,
                 title: format!("undeclared program with {what}"),
                 evidence: format!("mode {mode:04o}, uid {uid}, gid {gid}"),
-                mend: FILES,
+                fix: FILES,
             };
             let owner = self.packaged.owner(path);
             let owner = owner.map(|package| format!("{package} has the file without these rights"));

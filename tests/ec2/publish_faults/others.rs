@@ -49,7 +49,10 @@ fn two_karats_of_one_host_make_one_ami() {
     assert!(both.iter().any(|ran| ran.code == Some(0)), "{both:?}");
     for ran in both.iter().filter(|ran| ran.code != Some(0)) {
         assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert!(ran.stderr.contains("another karat uploads"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("another karat process is uploading"),
+            "{ran:?}"
+        );
     }
     case.is_published();
 }
@@ -123,7 +126,7 @@ fn an_ami_that_has_our_tags_and_other_bytes_is_refused() {
     let ran = case.site.karat(&case.arguments()[..4]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert!(
-        ran.stderr.contains("is not the image that was recorded"),
+        ran.stderr.contains("does not match the recorded image"),
         "{ran:?}"
     );
     assert_eq!(ran.stdout, "");

@@ -1,6 +1,10 @@
 //! An ext2, ext3 or ext4 file system.
 #![no_main]
 
+#[expect(dead_code, reason = "each target drives one reader")]
+#[path = "../../support/explore.rs"]
+mod explore;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    std::hint::black_box(karat::disk::read::fuzzing::ext4(data.to_vec()));
+    std::hint::black_box(explore::ext4(data.to_vec()));
 });

@@ -1,6 +1,10 @@
 //! A qcow2 image.
 #![no_main]
 
+#[expect(dead_code, reason = "each target drives one reader")]
+#[path = "../../support/explore.rs"]
+mod explore;
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    std::hint::black_box(karat::disk::read::fuzzing::qcow2(data.to_vec()));
+    std::hint::black_box(explore::qcow2(data.to_vec()));
 });

@@ -112,7 +112,7 @@ impl Targets {
                 return Ok((vec![unpublished(name, id, trust.is_some())], Vec::new()));
             };
             let image = &publication.image;
-            let faults = ami_check::faults(&region, publication).await?;
+            let faults = ami_check::differences(&region, publication).await?;
             if faults.is_empty() {
                 let changes =
                     channel_target::changes(&region, &self.settings, image, &note).await?;

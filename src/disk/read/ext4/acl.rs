@@ -1,29 +1,26 @@
-//! Access control lists: ext4 keeps them shorter than user space sees them.
+//! Access control lists, which ext4 stores in a shorter form than user space sees.
 
 use super::super::ReadError;
 use super::super::fields::Fields;
 use super::damaged;
 
-/// On the disk: version 1, and ids only where there are any.
+/// Version of the form on the disk, with ids only in entries of named users and groups.
 const DISK_VERSION: u32 = 1;
-/// As attribute `system.posix_acl_access`: version 2, eight bytes an entry.
-const SHOWN_VERSION: u32 = 2;
-/// A user other than the owner.
+/// Version of the form in the attribute `system.posix_acl_access`, with eight bytes for each entry.
+const VISIBLE_VERSION: u32 = 2;
+/// Tag of a user other than the owner.
 const USER: u16 = 2;
-/// A group other than the file's.
+/// Tag of a group other than the file's.
 const GROUP: u16 = 8;
-/// Owner, user, group, the group's, mask, others.
+/// Bits of all six tags.
 const TAGS: u16 = 0x3f;
 
-/// What `getxattr` shows of an ACL on the disk.
-///
-/// # Errors
-/// It is damaged.
-pub fn from_disk(disk: &[u8]) -> Result<Vec<u8>, ReadError> {
+/// Converts an ACL on the disk to the form that `getxattr` returns.
+pub(super) fn from_disk(disk: &[u8]) -> Result<Vec<u8>, ReadError> {
     if disk.len() < 4 || Fields(disk).le32(0) != DISK_VERSION {
         return Err(damaged("an access control list has another version"));
     }
-    let mut shown = SHOWN_VERSION.to_le_bytes().to_vec();
+    let mut shown = VISIBLE_VERSION.to_le_bytes().to_vec();
     let mut rest = disk.get(4..).unwrap_or_default();
     while !rest.is_empty() {
         let entry = Fields(rest);
@@ -46,11 +43,10 @@ pub fn from_disk(disk: &[u8]) -> Result<Vec<u8>, ReadError> {
     Ok(shown)
 }
 
-/// The way back: how ext4 keeps an ACL that [`from_disk`] gave. `None` if it is none.
-#[must_use]
-pub fn to_disk(shown: &[u8]) -> Option<Vec<u8>> {
+/// Converts an ACL as `getxattr` returns it to the form on the disk. `None` if it is malformed.
+pub(crate) fn to_disk(shown: &[u8]) -> Option<Vec<u8>> {
     let (version, entries) = shown.split_at_checked(4)?;
-    if Fields(version).le32(0) != SHOWN_VERSION || !entries.len().is_multiple_of(8) {
+    if Fields(version).le32(0) != VISIBLE_VERSION || !entries.len().is_multiple_of(8) {
         return None;
     }
     let mut disk = DISK_VERSION.to_le_bytes().to_vec();

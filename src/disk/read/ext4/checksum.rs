@@ -1,12 +1,13 @@
-//! Checksums as ext4 keeps them.
+//! The checksum functions of ext4.
 
-/// CRC-32C without the usual inversion at either end, continued from `seed`: what the kernel calls `ext4_chksum`.
+/// CRC-32C without the usual inversion at either end, continued from `seed`: the kernel's `ext4_chksum`.
 #[must_use]
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     !::crc32c::crc32c_append(!seed, bytes)
 }
 
-/// CRC-16 as group descriptors had it before there was `metadata_csum`.
+/// CRC-16, the checksum of group descriptors without `metadata_csum`.
+
 pub(crate) fn crc16(seed: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(seed, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {

@@ -1,22 +1,23 @@
-//! The entries of a directory: block by block, whether there is an index of names or not, which looks like unused entries.
+//! Reads the entries of a directory block by block. An index of names needs no care: its blocks look like unused entries.
 
 use super::super::fields::{Fields, to_index};
-use super::super::{Entry, Inode, Kind, ReadError};
+use super::super::{Entry, Inode, ReadError};
+
 use super::file_cache::Opened;
 use super::inode::Node;
+use super::layout::directory as field;
+use super::layout::kind_of;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
 
 /// 128 MiB of entries; directories of system images have some thousands.
-const MOST_ENTRIES: usize = 1 << 21;
-/// Inode, length of the entry, length of the name and kind.
-const HEADER: usize = 8;
-/// The unused entry at the end of a block that has its checksum.
-const TAIL: usize = 12;
-/// Where the entries start in a directory that is kept in its inode: behind its parent's number.
+const MAX_ENTRIES: usize = 1 << 21;
+/// Bytes of the smallest entry.
+const MIN_ENTRY: usize = 12;
+/// Offset of the entries in an inline directory: after the number of its parent.
 const INLINE_START: usize = 4;
 
-/// All entries, sorted, without `.` and `..`.
+/// Returns all entries, sorted by name, without `.` and `..`.
 pub(super) fn entries(volume: &Volume, opened: &Opened) -> Result<Vec<Entry>, ReadError> {
     let mut directory = Directory {
         volume,
@@ -50,12 +51,12 @@ impl Directory<'_> {
             .find(|pair| matches!(pair, [a, b] if a.name == b.name));
         if let Some([entry, ..]) = twice {
             let name = String::from_utf8_lossy(&entry.name);
-            return Err(self.damaged(&format!("{name:?} is in it twice")));
+            return Err(self.damaged(&format!("it contains {name:?} twice")));
         }
         Ok(self.entries)
     }
 
-    /// First what is in place of the map, then what is in an attribute. No entry crosses from one to the other.
+    /// Reads an inline directory: first the part in place of the map, then the part in an attribute. No entry crosses over.
     fn inline(&mut self, opened: &Opened) -> Result<(), ReadError> {
         let start = self.node.map().len();
         // The attribute is within the inode, so this is small.
@@ -70,11 +71,11 @@ impl Directory<'_> {
     fn blocks(&mut self, opened: &Opened) -> Result<(), ReadError> {
         let block_size = u64::from(self.volume.superblock.block_size);
         let end = self.node.size.div_ceil(block_size);
-        for piece in opened.pieces().iter().filter(|piece| piece.written) {
-            for index in 0..piece.length {
-                let logical = piece.logical + index;
+        for extent in opened.extents().iter().filter(|extent| extent.written) {
+            for index in 0..extent.length {
+                let logical = extent.logical + index;
                 if logical < end {
-                    let bytes = self.volume.block(piece.physical + index)?;
+                    let bytes = self.volume.block(extent.physical + index)?;
                     self.check_block(&bytes, logical)?;
                     self.list(&bytes)?;
                 }
@@ -86,8 +87,8 @@ impl Directory<'_> {
     fn list(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let length = entry_length(Fields(rest).le16(4), bytes.len());
-            if length < TAIL || !length.is_multiple_of(4) || length > rest.len() {
+            let length = entry_length(Fields(rest).le16(field::LENGTH), bytes.len());
+            if length < MIN_ENTRY || !length.is_multiple_of(4) || length > rest.len() {
                 return Err(self.damaged("an entry has an impossible length"));
             }
             let (entry, after) = rest.split_at_checked(length).unwrap_or_default();
@@ -99,18 +100,18 @@ impl Directory<'_> {
 
     fn entry(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
         let fields = Fields(bytes);
-        let number = fields.le32(0);
+        let number = fields.le32(field::INODE);
         if number == 0 {
             return Ok(());
         }
         let has_kind = self.volume.superblock.has(Feature::FILETYPE);
         let length = if has_kind {
-            fields.u8(6).into()
+            fields.u8(field::NAME_LENGTH).into()
         } else {
-            fields.le16(6)
+            fields.le16(field::NAME_LENGTH)
         };
         let name = bytes
-            .get(HEADER..)
+            .get(field::NAME..)
             .and_then(|rest| rest.get(..length.into()));
         let Some(name) = name.filter(|name| is_name(name)) else {
             return Err(self.damaged("an entry has an impossible name"));
@@ -118,9 +119,9 @@ impl Directory<'_> {
         if matches!(name, b"." | b"..") {
             return Ok(());
         }
-        if self.entries.len() >= MOST_ENTRIES {
+        if self.entries.len() >= MAX_ENTRIES {
             return Err(too_large(format!(
-                "directory {} has more than {MOST_ENTRIES} entries",
+                "directory {} has more than {MAX_ENTRIES} entries",
                 self.node.number
             )));
         }
@@ -129,7 +130,7 @@ impl Directory<'_> {
         self.entries.push(Entry {
             name: name.into(),
             inode,
-            kind: if has_kind { kind(fields.u8(7)) } else { None },
+            kind: has_kind.then(|| kind_of(fields.u8(field::KIND))).flatten(),
         });
         Ok(())
     }
@@ -138,7 +139,7 @@ impl Directory<'_> {
         if !self.volume.verifies(Feature::METADATA_CSUM) {
             return Ok(());
         }
-        let first = entry_length(Fields(bytes).le16(4), bytes.len());
+        let first = entry_length(Fields(bytes).le16(field::LENGTH), bytes.len());
         let index = self.node.has_index() && (logical == 0 || first == bytes.len());
         let checksum = if index {
             self.index_checksum(bytes, logical)
@@ -151,35 +152,39 @@ impl Directory<'_> {
         }
     }
 
-    /// The checksum in the last entry, which is unused and marked.
+    /// Returns the stored and the actual checksum of a block of entries. The last entry contains it, unused and marked.
     fn leaf_checksum(&self, bytes: &[u8]) -> Option<(u32, u32)> {
-        let (covered, tail) = bytes.split_at_checked(bytes.len().checked_sub(TAIL)?)?;
-        let marked = tail.starts_with(&[0, 0, 0, 0, 12, 0, 0, 0xde]);
-        marked.then(|| (Fields(tail).le32(8), crc32c(self.node.seed, covered)))
+        let (covered, tail) = bytes.split_at_checked(bytes.len().checked_sub(field::TAIL)?)?;
+        let marked = tail.starts_with(&[0, 0, 0, 0, 12, 0, 0, field::TAIL_KIND]);
+        let stored = Fields(tail).le32(field::TAIL_CHECKSUM);
+        marked.then(|| (stored, crc32c(self.node.seed, covered)))
     }
 
-    /// The checksum behind the room for entries of the index. What is unused of that room is not covered.
+    /// Returns the stored and the actual checksum of an index block. It follows the space for entries, whose unused part it
+    /// does not cover.
     fn index_checksum(&self, bytes: &[u8], logical: u64) -> Option<(u32, u32)> {
         let fields = Fields(bytes);
-        // The root has `.` and `..`, then a header that says how long it is.
+        // The root has `.` and `..`, then a header with its own length.
         let start = if logical == 0 {
-            24 + usize::from(fields.u8(0x1d))
+            field::INDEX_HEADER + usize::from(fields.u8(field::INDEX_HEADER_LENGTH))
         } else {
-            HEADER
+            field::NAME
         };
         let (limit, count) = (
             usize::from(fields.le16(start)),
             usize::from(fields.le16(start + 2)),
         );
-        let covered = bytes.get(..start + count * 8)?;
-        let tail = bytes.get(start + limit * 8..)?.get(..8)?;
+        let covered = bytes.get(..start + count * field::INDEX_ENTRY)?;
+        let tail = bytes
+            .get(start + limit * field::INDEX_ENTRY..)?
+            .get(..field::INDEX_TAIL)?;
         let (reserved, stored) = tail.split_at_checked(4)?;
         let seed = crc32c(crc32c(self.node.seed, covered), reserved);
         Some((Fields(stored).le32(0), crc32c(seed, &[0; 4])))
     }
 }
 
-/// Sixteen bits are too few for the largest block.
+/// Decodes the length of an entry, for which the field is too small in the largest block.
 fn entry_length(stored: u16, block: usize) -> usize {
     match stored {
         0 | u16::MAX if block == 1 << 16 => block,
@@ -189,18 +194,4 @@ fn entry_length(stored: u16, block: usize) -> usize {
 
 fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
-}
-
-fn kind(stored: u8) -> Option<Kind> {
-    // The high bits are for others.
-    Some(match stored & 0xf {
-        1 => Kind::File,
-        2 => Kind::Directory,
-        3 => Kind::CharDevice,
-        4 => Kind::BlockDevice,
-        5 => Kind::Fifo,
-        6 => Kind::Socket,
-        7 => Kind::Link,
-        _ => return None,
-    })
 }

@@ -1,64 +1,60 @@
-//! Where a file's blocks are: extents, or the direct and indirect blocks of ext2.
+//! The blocks of a file: extents, or the direct and indirect blocks of ext2.
 
+use super::super::ReadError;
+use super::super::fields::{Fields, to_index};
 use super::inode::Node;
+use super::layout::extent;
 use super::volume::Volume;
 use super::{Feature, crc32c, damaged, too_large};
-use crate::disk::read::ReadError;
-use crate::disk::read::fields::{Fields, to_index};
 
-/// A map this long takes 32 MiB; no file of a system image is in so many pieces.
-const MOST_PIECES: usize = 1 << 20;
-const EXTENT_MAGIC: u16 = 0xf30a;
+/// A map this long takes 32 MiB; system images have no file with as many extents.
+const MAX_EXTENTS: usize = 1 << 20;
 /// The kernel makes trees of at most this depth.
-const MOST_DEPTH: u16 = 5;
+const MAX_DEPTH: u16 = 5;
 /// Numbers of a file's blocks have 32 bits.
-const END: u64 = 1 << 32;
-/// Bytes of a tree node's header, and of each of its entries.
-const ENTRY: usize = 12;
-/// Longer than this means: allocated, but not written, so it reads as zeros.
-const UNWRITTEN: u16 = 0x8000;
+const MAX_FILE_BLOCKS: u64 = 1 << 32;
 /// Blocks that the inode itself points at.
-const DIRECT: u64 = 12;
+const DIRECT_BLOCKS: u64 = 12;
 
-/// Blocks of a file that lie together. All counted in blocks.
+/// Consecutive blocks of a file. All numbers are in blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Piece {
+pub(super) struct Extent {
     pub logical: u64,
     pub physical: u64,
     pub length: u64,
     pub written: bool,
 }
 
-impl Piece {
+impl Extent {
     pub fn end(&self) -> u64 {
         self.logical + self.length
     }
 }
 
-/// The map of a file in order, and how many blocks it takes with what the map itself is in.
-pub(super) fn pieces(volume: &Volume, node: &Node) -> Result<(Vec<Piece>, u64), ReadError> {
+/// Reads the extents of a file in order, and the number of blocks of the file and its map.
+pub(super) fn read(volume: &Volume, node: &Node) -> Result<(Vec<Extent>, u64), ReadError> {
     let mut map = Map {
         volume,
         node,
-        pieces: Vec::new(),
+        extents: Vec::new(),
         claimed: 0,
     };
     if node.has_extents() {
-        map.extents()?;
+        map.read_extents()?;
     } else {
-        map.indirect()?;
+        map.read_indirect()?;
     }
-    Ok((map.pieces, map.claimed))
+    Ok((map.extents, map.claimed))
 }
 
 struct Map<'a> {
     volume: &'a Volume,
     node: &'a Node,
-    pieces: Vec<Piece>,
+    extents: Vec<Extent>,
     claimed: u64,
 }
 
-/// A node of an extent tree that is to be read: blocks from `first` up to `end` are its business.
+/// A node of an extent tree that has to be read; it may map the file's blocks from `first` up to `end`.
 struct Branch {
     block: u64,
     depth: u16,
@@ -71,7 +67,7 @@ impl Map<'_> {
         damaged(format!("inode {}: {problem}", self.node.number))
     }
 
-    /// A file cannot take more than there is: this ends every loop that a hostile map could hold.
+    /// Counts blocks. A file cannot have more than the file system: this ends every loop in a hostile map.
     fn claim(&mut self, block: u64, length: u64) -> Result<(), ReadError> {
         self.volume.check_blocks(block, length)?;
         self.claimed = self.claimed.saturating_add(length);
@@ -81,39 +77,39 @@ impl Map<'_> {
         Ok(())
     }
 
-    fn push(&mut self, piece: Piece) -> Result<(), ReadError> {
-        self.claim(piece.physical, piece.length)?;
-        if let Some(last) = self.pieces.last_mut()
-            && last.end() == piece.logical
-            && last.physical + last.length == piece.physical
-            && last.written == piece.written
+    fn push(&mut self, extent: Extent) -> Result<(), ReadError> {
+        self.claim(extent.physical, extent.length)?;
+        if let Some(last) = self.extents.last_mut()
+            && last.end() == extent.logical
+            && last.physical + last.length == extent.physical
+            && last.written == extent.written
         {
-            last.length += piece.length;
+            last.length += extent.length;
             return Ok(());
         }
-        if self.pieces.len() >= MOST_PIECES {
+        if self.extents.len() >= MAX_EXTENTS {
             return Err(too_large(format!(
-                "inode {} is in more than {MOST_PIECES} pieces",
+                "inode {} has more than {MAX_EXTENTS} extents",
                 self.node.number
             )));
         }
-        self.pieces.push(piece);
+        self.extents.push(extent);
         Ok(())
     }
 
-    fn extents(&mut self) -> Result<(), ReadError> {
-        let depth = Fields(self.node.map()).le16(6);
-        if depth > MOST_DEPTH {
+    fn read_extents(&mut self) -> Result<(), ReadError> {
+        let depth = Fields(self.node.map()).le16(extent::DEPTH);
+        if depth > MAX_DEPTH {
             return Err(self.damaged("its extent tree is too deep"));
         }
         let mut todo = Vec::new();
-        self.tree_node(self.node.map(), depth, 0, END, &mut todo)?;
+        self.tree_node(self.node.map(), depth, 0, MAX_FILE_BLOCKS, &mut todo)?;
         while let Some(branch) = todo.pop() {
             self.claim(branch.block, 1)?;
             let bytes = self.volume.block(branch.block)?;
             self.check_tree_block(&bytes)?;
-            // Empty nodes are never written, and could be strung together without end.
-            if Fields(&bytes).le16(2) == 0 {
+            // The kernel never writes empty nodes, and a chain of them could be endless.
+            if Fields(&bytes).le16(extent::ENTRIES) == 0 {
                 return Err(self.damaged("its extent tree has an empty node"));
             }
             self.tree_node(&bytes, branch.depth, branch.first, branch.end, &mut todo)?;
@@ -121,7 +117,7 @@ impl Map<'_> {
         Ok(())
     }
 
-    /// Takes the extents of a leaf, or puts the branches of an inner node on the list, the first one last.
+    /// Adds the extents of a leaf, or the branches of an inner node to `todo`, the first one last.
     fn tree_node(
         &mut self,
         bytes: &[u8],
@@ -131,10 +127,11 @@ impl Map<'_> {
         todo: &mut Vec<Branch>,
     ) -> Result<(), ReadError> {
         let header = Fields(bytes);
-        let entries = usize::from(header.le16(2));
-        let used = bytes.get(ENTRY..ENTRY * (entries + 1));
-        let (Some(used), EXTENT_MAGIC, true) = (used, header.le16(0), header.le16(6) == depth)
-        else {
+        let entries = usize::from(header.le16(extent::ENTRIES));
+        let used = bytes.get(extent::LENGTH..extent::LENGTH * (entries + 1));
+        let is_node = header.le16(extent::MAGIC) == extent::MAGIC_NUMBER
+            && header.le16(extent::DEPTH) == depth;
+        let Some(used) = used.filter(|_| is_node) else {
             return Err(self.damaged("its extent tree has a bad node"));
         };
         if depth == 0 {
@@ -142,8 +139,8 @@ impl Map<'_> {
         }
         let start = todo.len();
         let mut after = first;
-        for entry in used.chunks_exact(ENTRY).map(Fields) {
-            let logical = u64::from(entry.le32(0));
+        for entry in used.chunks_exact(extent::LENGTH).map(Fields) {
+            let logical = u64::from(entry.le32(extent::LOGICAL));
             if logical < after || logical >= end {
                 return Err(self.damaged("its extent tree is out of order"));
             }
@@ -151,7 +148,8 @@ impl Map<'_> {
                 before.end = logical;
             }
             todo.push(Branch {
-                block: u64::from(entry.le32(4)) | u64::from(entry.le16(8)) << 32,
+                block: u64::from(entry.le32(extent::CHILD))
+                    | u64::from(entry.le16(extent::CHILD_HIGH)) << 32,
                 depth: depth - 1,
                 first: logical,
                 end,
@@ -166,20 +164,26 @@ impl Map<'_> {
 
     fn leaf(&mut self, entries: &[u8], first: u64, end: u64) -> Result<(), ReadError> {
         let mut after = first;
-        for entry in entries.chunks_exact(ENTRY).map(Fields) {
-            let stored = entry.le16(4);
-            let written = stored <= UNWRITTEN;
-            let piece = Piece {
-                logical: entry.le32(0).into(),
-                physical: u64::from(entry.le32(8)) | u64::from(entry.le16(6)) << 32,
-                length: u64::from(if written { stored } else { stored - UNWRITTEN }),
+        for entry in entries.chunks_exact(extent::LENGTH).map(Fields) {
+            let stored = entry.le16(extent::BLOCKS);
+            let written = stored <= extent::MAX_WRITTEN;
+            let length = if written {
+                stored
+            } else {
+                stored - extent::MAX_WRITTEN
+            };
+            let extent = Extent {
+                logical: entry.le32(extent::LOGICAL).into(),
+                physical: u64::from(entry.le32(extent::PHYSICAL))
+                    | u64::from(entry.le16(extent::PHYSICAL_HIGH)) << 32,
+                length: length.into(),
                 written,
             };
-            if piece.length == 0 || piece.logical < after || piece.end() > end {
+            if extent.length == 0 || extent.logical < after || extent.end() > end {
                 return Err(self.damaged("its extents are out of order"));
             }
-            after = piece.end();
-            self.push(piece)?;
+            after = extent.end();
+            self.push(extent)?;
         }
         Ok(())
     }
@@ -188,8 +192,9 @@ impl Map<'_> {
         if !self.volume.verifies(Feature::METADATA_CSUM) {
             return Ok(());
         }
-        // The checksum is behind the room for entries.
-        let covered = bytes.get(..ENTRY * (usize::from(Fields(bytes).le16(4)) + 1));
+        // The checksum follows the space for entries.
+        let max_entries = usize::from(Fields(bytes).le16(extent::MAX_ENTRIES));
+        let covered = bytes.get(..extent::LENGTH * (max_entries + 1));
         let right = covered.is_some_and(|covered| {
             let stored = bytes.get(covered.len()..covered.len() + 4);
             stored == Some(&crc32c(self.node.seed, covered).to_le_bytes())
@@ -201,16 +206,16 @@ impl Map<'_> {
         }
     }
 
-    fn indirect(&mut self) -> Result<(), ReadError> {
+    fn read_indirect(&mut self) -> Result<(), ReadError> {
         let pointers = u64::from(self.volume.superblock.block_size / 4);
         let node = self.node;
         let map = Fields(node.map());
-        for logical in 0..DIRECT {
+        for logical in 0..DIRECT_BLOCKS {
             self.pointer(map.le32(to_index(logical * 4)), logical)?;
         }
-        let mut start = DIRECT;
-        for (level, at) in [(1, 48), (2, 52), (3, 56)] {
-            self.indirect_tree(map.le32(at), level, start)?;
+        let mut start = DIRECT_BLOCKS;
+        for (pointer, level) in (DIRECT_BLOCKS..).zip(1..=3) {
+            self.indirect_tree(map.le32(to_index(pointer * 4)), level, start)?;
             start += pointers.pow(level);
         }
         Ok(())
@@ -220,7 +225,7 @@ impl Map<'_> {
         if block == 0 {
             return Ok(());
         }
-        self.push(Piece {
+        self.push(Extent {
             logical,
             physical: block.into(),
             length: 1,

@@ -1,21 +1,21 @@
-//! Files whose map was read, kept for the next read.
+//! A cache of files with their maps, for the next read.
 
-use crate::disk::read::fields::to_index;
+use super::super::fields::to_index;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::extents::{self, Piece};
+use super::super::{ReadError, Run};
+use super::extents::{self, Extent};
 use super::inode::Node;
 use super::volume::Volume;
 use super::{attributes, damaged};
-use crate::disk::read::{ReadError, Run};
 
-/// Eight for each of a few threads, as whoever hashes files side by side has them.
-const MOST_FILES: usize = 40;
-/// Pieces of all maps together: 128 MiB.
-const MOST_PIECES: usize = 1 << 22;
+/// A few threads hash eight files each at once.
+const MAX_FILES: usize = 40;
+/// Extents of all maps together: 128 MiB.
+const MAX_EXTENTS: usize = 1 << 22;
 
-/// An inode with what it takes to read its content.
+/// An inode with its map or inline content.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub node: Node,
@@ -24,40 +24,35 @@ pub(super) struct Opened {
 
 #[derive(Debug)]
 enum Content {
-    /// In the inode.
     Inline(Vec<u8>),
-    /// On the disk.
-    Mapped(Vec<Piece>),
+    Mapped(Vec<Extent>),
 }
 
 impl Opened {
     fn new(volume: &Volume, node: Node) -> Result<(Self, u64), ReadError> {
-        if node.is_fast() {
-            let content = Content::Inline(node.map().to_vec());
-            return Ok((Self { node, content }, 0));
-        }
-        if node.is_inline() {
-            let mut bytes = node.map().to_vec();
-            bytes.extend(attributes::inline_data(&node)?);
-            let content = Content::Inline(bytes);
-            return Ok((Self { node, content }, 0));
-        }
-        let (pieces, claimed) = extents::pieces(volume, &node)?;
-        let content = Content::Mapped(pieces);
+        let (content, claimed) = if node.is_fast() {
+            (Content::Inline(node.map().to_vec()), 0)
+        } else if node.is_inline() {
+            let bytes = [node.map(), &attributes::inline_data(&node)?].concat();
+            (Content::Inline(bytes), 0)
+        } else {
+            let (extents, claimed) = extents::read(volume, &node)?;
+            (Content::Mapped(extents), claimed)
+        };
         Ok((Self { node, content }, claimed))
     }
 
-    /// Where it is on the disk; nothing for what is kept in the inode.
-    pub fn pieces(&self) -> &[Piece] {
+    /// Returns the extents on the disk; inline content has none.
+    pub fn extents(&self) -> &[Extent] {
         match &self.content {
             Content::Inline(_) => &[],
-            Content::Mapped(pieces) => pieces,
+            Content::Mapped(extents) => extents,
         }
     }
 
     pub fn runs(&self, volume: &Volume) -> Vec<Run> {
         let size = self.node.size;
-        let Content::Mapped(pieces) = &self.content else {
+        let Content::Mapped(extents) = &self.content else {
             let whole = Run {
                 offset: 0,
                 length: size,
@@ -66,8 +61,8 @@ impl Opened {
         };
         let block = u64::from(volume.superblock.block_size);
         let mut runs: Vec<Run> = Vec::new();
-        for piece in pieces.iter().filter(|piece| piece.written) {
-            let (offset, end) = (piece.logical * block, (piece.end() * block).min(size));
+        for extent in extents.iter().filter(|extent| extent.written) {
+            let (offset, end) = (extent.logical * block, (extent.end() * block).min(size));
             match runs.last_mut() {
                 _ if offset >= end => {}
                 Some(last) if last.offset + last.length == offset => {
@@ -82,7 +77,7 @@ impl Opened {
         runs
     }
 
-    /// Fills the buffer from `offset` on, and says how many bytes there were.
+    /// Fills the buffer from `offset` on, and returns the number of bytes read.
     pub fn read_at(
         &self,
         volume: &Volume,
@@ -96,42 +91,42 @@ impl Opened {
         };
         match &self.content {
             Content::Inline(bytes) => self.read_inline(bytes, offset, buffer)?,
-            Content::Mapped(pieces) => read_mapped(volume, pieces, offset, buffer)?,
+            Content::Mapped(extents) => read_mapped(volume, extents, offset, buffer)?,
         }
         Ok(length)
     }
 
     fn read_inline(&self, bytes: &[u8], offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let start = to_index(offset);
-        let there = bytes.get(start..).and_then(|rest| rest.get(..buffer.len()));
-        let Some(there) = there else {
+        let content = bytes.get(start..).and_then(|rest| rest.get(..buffer.len()));
+        let Some(content) = content else {
             let number = self.node.number;
             return Err(damaged(format!(
-                "inode {number} is said to hold more than it does"
+                "inode {number} is larger than its inline content"
             )));
         };
-        buffer.copy_from_slice(there);
+        buffer.copy_from_slice(content);
         Ok(())
     }
 }
 
 fn read_mapped(
     volume: &Volume,
-    pieces: &[Piece],
+    extents: &[Extent],
     offset: u64,
     buffer: &mut [u8],
 ) -> Result<(), ReadError> {
     let block = u64::from(volume.superblock.block_size);
-    let mut next = pieces.partition_point(|piece| piece.end() * block <= offset);
+    let mut next = extents.partition_point(|extent| extent.end() * block <= offset);
     let (mut at, mut rest) = (offset, buffer);
     while !rest.is_empty() {
-        let piece = pieces.get(next);
-        let start = piece.map_or(u64::MAX, |piece| piece.logical * block);
-        let (until, source) = match piece {
-            Some(piece) if start <= at => {
-                let source = piece.written.then(|| piece.physical * block + (at - start));
+        let extent = extents.get(next);
+        let start = extent.map_or(u64::MAX, |extent| extent.logical * block);
+        let (until, source) = match extent {
+            Some(extent) if start <= at => {
+                let physical = extent.physical * block + (at - start);
                 next += 1;
-                (piece.end() * block, source)
+                (extent.end() * block, extent.written.then_some(physical))
             }
             _ => (start, None),
         };
@@ -147,15 +142,15 @@ fn read_mapped(
     Ok(())
 }
 
-/// The last files that were read, and what all of them claim.
+/// The files read last, and the blocks that all files claim.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     recent: Mutex<VecDeque<(u32, Arc<Opened>)>>,
     claims: Mutex<Claims>,
 }
 
-/// How many blocks the files seen so far take. No block belongs to two, so together they cannot take more than there is: without
-/// this, a million names for the same blocks would keep a reader busy for years.
+/// Number of blocks of the files seen so far. A block belongs to one file, so together they cannot have more than the file
+/// system: without this bound, a million inodes with the same blocks would keep a reader busy for years.
 #[derive(Debug, Default)]
 struct Claims {
     counted: HashSet<u32>,
@@ -163,7 +158,7 @@ struct Claims {
 }
 
 impl Files {
-    /// A file, from memory if it was read lately.
+    /// Opens a file, or returns it from the cache.
     pub fn open(&self, volume: &Volume, number: u32) -> Result<Arc<Opened>, ReadError> {
         if let Some(opened) = self.recall(number) {
             return Ok(opened);
@@ -184,14 +179,10 @@ impl Files {
     fn keep(&self, number: u32, opened: &Arc<Opened>) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.push_front((number, Arc::clone(opened)));
-        let mut pieces = 0;
-        let fits = |(_, opened): &(u32, Arc<Opened>)| {
-            pieces += opened.pieces().len();
-            pieces <= MOST_PIECES
-        };
-        let fitting = recent.iter().take(MOST_FILES).take_while({
-            let mut fits = fits;
-            move |file| fits(file)
+        let mut extents = 0;
+        let fitting = recent.iter().take(MAX_FILES).take_while(|(_, opened)| {
+            extents += opened.extents().len();
+            extents <= MAX_EXTENTS
         });
         let kept = fitting.count().max(1);
         recent.truncate(kept);
@@ -205,7 +196,7 @@ impl Files {
         claims.blocks += claimed;
         if claims.blocks > volume.superblock.blocks {
             return Err(damaged(
-                "its files together claim more blocks than there are: some are in several files",
+                "its files together claim more blocks than there are: some blocks belong to several files",
             ));
         }
         Ok(())

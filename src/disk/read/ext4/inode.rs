@@ -1,75 +1,52 @@
-//! An inode as it lies in its table.
+//! Inodes as they are stored in their tables.
 
+use super::super::fields::Fields;
+use super::super::{Flags, Kind, Metadata, ReadError, Time};
+use super::layout::inode as field;
+use super::layout::inode_flags as flag;
 use super::superblock::Superblock;
-use super::{Feature, PART, crc32c, damaged};
-use crate::disk::read::fields::Fields;
-use crate::disk::read::{Flags, Kind, Metadata, ReadError, Time};
+use super::{Checksums, Feature, PART, crc32c, damaged};
 
-const SYNC: u32 = 0x8;
-const IMMUTABLE: u32 = 0x10;
-const APPEND: u32 = 0x20;
-const NO_DUMP: u32 = 0x40;
-const NO_ATIME: u32 = 0x80;
-const ENCRYPTED: u32 = 0x800;
-const INDEX: u32 = 0x1000;
-const JOURNAL_DATA: u32 = 0x4000;
-const NO_TAIL: u32 = 0x8000;
-const DIR_SYNC: u32 = 0x1_0000;
-const TOP_DIR: u32 = 0x2_0000;
-const EXTENTS: u32 = 0x8_0000;
-const VERITY: u32 = 0x10_0000;
-const EA_INODE: u32 = 0x20_0000;
-const DAX: u32 = 0x200_0000;
-const INLINE: u32 = 0x1000_0000;
-const PROJECT_INHERIT: u32 = 0x2000_0000;
-const CASEFOLD: u32 = 0x4000_0000;
-
-/// Every inode has these.
-const BASE: usize = 128;
-/// Where the map of blocks is, or what is kept in its place.
-const MAP: usize = 0x28;
-const MAP_LENGTH: usize = 60;
-
-/// An inode.
+/// An inode that was read and checked.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub number: u32,
     raw: Vec<u8>,
     pub kind: Kind,
     pub size: u64,
-    /// Where the seed of checksums for what belongs to it starts.
+    /// Seed of the checksums of everything that belongs to the inode.
     pub seed: u32,
     fast_link: bool,
 }
 
 impl Node {
-    /// Reads the bytes of inode `number`.
     pub fn parse(
         number: u32,
         raw: Vec<u8>,
         superblock: &Superblock,
-        verify: bool,
+        checksums: Checksums,
     ) -> Result<Self, ReadError> {
         let fields = Fields(&raw);
-        let mode = fields.le16(0);
-        let (Some(kind), 1..) = (Kind::from_mode(mode), fields.le16(0x1a)) else {
+        let mode = fields.le16(field::MODE);
+        let (Some(kind), 1..) = (Kind::from_mode(mode), fields.le16(field::LINKS)) else {
             return Err(damaged(format!("inode {number} is not in use")));
         };
         let seed = crc32c(superblock.checksum_seed, &number.to_le_bytes());
-        let seed = crc32c(seed, fields.bytes(0x64, 4));
-        let extra = usize::from(fields.le16(0x80));
-        if raw.len() > BASE && (!extra.is_multiple_of(4) || BASE + extra > raw.len()) {
+        let seed = crc32c(seed, fields.bytes(field::GENERATION, 4));
+        let extra = usize::from(fields.le16(field::EXTRA_SIZE));
+        let has_extra = raw.len() > field::BASE_LENGTH;
+        if has_extra && (!extra.is_multiple_of(4) || field::BASE_LENGTH + extra > raw.len()) {
             return Err(damaged(format!("inode {number} has {extra} extra bytes")));
         }
-        let wide = kind == Kind::File || superblock.has(Feature::LARGEDIR);
-        let high = if wide {
-            u64::from(fields.le32(0x6c)) << 32
+        let is_wide = kind == Kind::File || superblock.has(Feature::LARGEDIR);
+        let high = if is_wide {
+            fields.le32(field::SIZE_HIGH)
         } else {
             0
         };
         let mut node = Self {
             number,
-            size: u64::from(fields.le32(4)) | high,
+            size: u64::from(fields.le32(field::SIZE)) | u64::from(high) << 32,
             kind,
             seed,
             fast_link: false,
@@ -80,7 +57,8 @@ impl Node {
         if node.size > u64::from(superblock.block_size) << 32 {
             return Err(damaged(format!("inode {number} has {} bytes", node.size)));
         }
-        if verify && superblock.has(Feature::METADATA_CSUM) && !node.checksum_is_right() {
+        let verify = checksums == Checksums::Verify && superblock.has(Feature::METADATA_CSUM);
+        if verify && !node.checksum_is_right() {
             return Err(damaged(format!("the checksum of inode {number} is wrong")));
         }
         Ok(node)
@@ -91,54 +69,59 @@ impl Node {
     }
 
     fn extra(&self) -> usize {
-        if self.raw.len() > BASE {
-            usize::from(self.fields().le16(0x80))
+        if self.raw.len() > field::BASE_LENGTH {
+            usize::from(self.fields().le16(field::EXTRA_SIZE))
         } else {
             0
         }
+    }
+
+    /// Returns whether the inode has all fields up to this offset.
+    fn reaches(&self, end: usize) -> bool {
+        end <= field::BASE_LENGTH + self.extra()
     }
 
     fn checksum_is_right(&self) -> bool {
         let has_high = self.extra() >= 4;
         let mut covered = self.raw.clone();
         let mut clear = |at: usize| {
-            if let Some(place) = covered.get_mut(at..at + 2) {
-                place.fill(0);
+            if let Some(checksum) = covered.get_mut(at..at + 2) {
+                checksum.fill(0);
             }
         };
-        clear(0x7c);
+        clear(field::CHECKSUM);
         if has_high {
-            clear(0x82);
+            clear(field::CHECKSUM_HIGH);
         }
         let checksum = crc32c(self.seed, &covered).to_le_bytes();
         let stored = self.fields();
-        checksum[..2] == stored.array::<2>(0x7c)
-            && (!has_high || checksum[2..] == stored.array::<2>(0x82))
+        checksum[..2] == stored.array::<2>(field::CHECKSUM)
+            && (!has_high || checksum[2..] == stored.array::<2>(field::CHECKSUM_HIGH))
     }
 
-    fn flag(&self, flag: u32) -> bool {
-        self.fields().le32(0x20) & flag != 0
+    fn has_flag(&self, flag: u32) -> bool {
+        self.fields().le32(field::FLAGS) & flag != 0
     }
 
-    /// Kept in the inode, with the rest in an attribute.
+    /// Returns whether the content is in the inode, and its rest in an attribute.
     pub fn is_inline(&self) -> bool {
-        self.flag(INLINE)
+        self.has_flag(flag::INLINE)
     }
 
     pub fn has_extents(&self) -> bool {
-        self.flag(EXTENTS)
+        self.has_flag(flag::EXTENTS)
     }
 
     pub fn has_index(&self) -> bool {
-        self.flag(INDEX)
+        self.has_flag(flag::INDEX)
     }
 
-    /// It is the value of an attribute.
+    /// Returns whether the inode is the value of an extended attribute.
     pub fn is_attribute(&self) -> bool {
-        self.flag(EA_INODE)
+        self.has_flag(flag::EA_INODE)
     }
 
-    /// A link whose target is where others have their map.
+    /// Returns whether the inode is a link with its target in place of the map.
     pub fn is_fast(&self) -> bool {
         self.fast_link
     }
@@ -148,43 +131,47 @@ impl Node {
             0 => 0,
             _ => u64::from(superblock.block_size) * u64::from(superblock.blocks_per_cluster) / 512,
         };
-        let sectors = u64::from(self.fields().le32(0x1c));
+        let sectors = u64::from(self.fields().le32(field::SECTORS));
         // The sectors of attributes in inodes of their own are counted, too: with those only the size tells.
         let no_blocks = superblock.has(Feature::EA_INODE) || sectors == attribute_sectors;
-        let fits = self.size < MAP_LENGTH as u64;
-        self.kind == Kind::Link && fits && no_blocks && !self.flag(INLINE | EXTENTS)
+        let fits = self.size < field::MAP_LENGTH as u64;
+        self.kind == Kind::Link && fits && no_blocks && !self.has_flag(flag::INLINE | flag::EXTENTS)
     }
 
-    /// The map of its blocks, or what is kept in its place.
+    /// Returns the map of blocks, or the content that is kept in its place.
     pub fn map(&self) -> &[u8] {
-        self.fields().bytes(MAP, MAP_LENGTH)
+        self.fields().bytes(field::MAP, field::MAP_LENGTH)
     }
 
-    /// The room for attributes after the inode's own fields.
-    pub fn attribute_room(&self) -> &[u8] {
+    /// Returns the bytes after the inode's own fields, which can contain attributes.
+    pub fn attribute_area(&self) -> &[u8] {
         match self.extra() {
             0 => &[],
-            extra => self.raw.get(BASE + extra..).unwrap_or_default(),
+            extra => self
+                .raw
+                .get(field::BASE_LENGTH + extra..)
+                .unwrap_or_default(),
         }
     }
 
-    /// The block with more attributes; 0 if there is none.
+    /// Returns the number of the block with more attributes, or 0.
     pub fn attribute_block(&self) -> u64 {
-        u64::from(self.fields().le32(0x68)) | u64::from(self.fields().le16(0x76)) << 32
+        u64::from(self.fields().le32(field::XATTR_BLOCK))
+            | u64::from(self.fields().le16(field::XATTR_BLOCK_HIGH)) << 32
     }
 
-    /// The hash of an attribute's value that is an inode of its own, kept where others have their access time.
+    /// Returns the hash of the attribute value in this inode, which is stored in place of the access time.
     pub fn attribute_hash(&self) -> u32 {
-        self.fields().le32(8)
+        self.fields().le32(field::ATIME)
     }
 
-    /// Content that a key is needed for is not read.
+    /// Fails if the content is encrypted.
     pub fn require_plain(&self) -> Result<(), ReadError> {
-        if self.flag(ENCRYPTED) {
+        if self.has_flag(flag::ENCRYPTED) {
             return Err(ReadError::Unsupported {
                 part: PART,
                 feature: format!("encrypted files (inode {})", self.number),
-                help: "keep what is encrypted by fscrypt out of an image: its key would have to be in there, too",
+                help: "keep files that fscrypt encrypts out of an image: it would have to contain their key, too",
             });
         }
         Ok(())
@@ -193,7 +180,7 @@ impl Node {
     fn time(&self, at: usize, extra: usize) -> Time {
         let fields = self.fields();
         let seconds = i64::from(fields.le32(at).cast_signed());
-        if extra + 4 > BASE + self.extra() {
+        if !self.reaches(extra + 4) {
             return Time {
                 seconds,
                 nanoseconds: 0,
@@ -218,39 +205,45 @@ impl Node {
     pub fn metadata(&self) -> Metadata {
         let fields = self.fields();
         let id = |low, high| u32::from(fields.le16(low)) | u32::from(fields.le16(high)) << 16;
-        let reaches = |end: usize| end <= BASE + self.extra();
+        let crtime = self
+            .reaches(field::CRTIME_EXTRA)
+            .then(|| self.time(field::CRTIME, field::CRTIME_EXTRA));
         Metadata {
             kind: self.kind,
-            mode: fields.le16(0) & 0xfff,
-            uid: id(2, 0x78),
-            gid: id(0x18, 0x7a),
+            mode: fields.le16(field::MODE) & 0xfff,
+            uid: id(field::UID, field::UID_HIGH),
+            gid: id(field::GID, field::GID_HIGH),
             size: self.size,
-            links: fields.le16(0x1a).into(),
-            atime: self.time(8, 0x8c),
-            mtime: self.time(0x10, 0x88),
-            ctime: self.time(0xc, 0x84),
-            crtime: reaches(0x94).then(|| self.time(0x90, 0x94)),
+            links: fields.le16(field::LINKS).into(),
+            atime: self.time(field::ATIME, field::ATIME_EXTRA),
+            mtime: self.time(field::MTIME, field::MTIME_EXTRA),
+            ctime: self.time(field::CTIME, field::CTIME_EXTRA),
+            crtime,
             rdev: matches!(self.kind, Kind::CharDevice | Kind::BlockDevice).then(|| self.device()),
             flags: self.flags(),
-            project: if reaches(0xa0) { fields.le32(0x9c) } else { 0 },
+            project: if self.reaches(field::PROJECT + 4) {
+                fields.le32(field::PROJECT)
+            } else {
+                0
+            },
         }
     }
 
     fn flags(&self) -> Flags {
         Flags {
-            immutable: self.flag(IMMUTABLE),
-            append: self.flag(APPEND),
-            no_dump: self.flag(NO_DUMP),
-            no_atime: self.flag(NO_ATIME),
-            sync: self.flag(SYNC),
-            dir_sync: self.flag(DIR_SYNC),
-            journal_data: self.flag(JOURNAL_DATA),
-            casefold: self.flag(CASEFOLD),
-            project_inherit: self.flag(PROJECT_INHERIT),
-            verity: self.flag(VERITY),
-            dax: self.flag(DAX),
-            top_dir: self.flag(TOP_DIR),
-            no_tail: self.flag(NO_TAIL),
+            immutable: self.has_flag(flag::IMMUTABLE),
+            append: self.has_flag(flag::APPEND),
+            no_dump: self.has_flag(flag::NO_DUMP),
+            no_atime: self.has_flag(flag::NO_ATIME),
+            sync: self.has_flag(flag::SYNC),
+            dir_sync: self.has_flag(flag::DIR_SYNC),
+            journal_data: self.has_flag(flag::JOURNAL_DATA),
+            casefold: self.has_flag(flag::CASEFOLD),
+            project_inherit: self.has_flag(flag::PROJECT_INHERIT),
+            verity: self.has_flag(flag::VERITY),
+            dax: self.has_flag(flag::DAX),
+            top_dir: self.has_flag(flag::TOP_DIR),
+            no_tail: self.has_flag(flag::NO_TAIL),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! ext2, ext3 and ext4, with every feature that a root file system has.
+//! Reads ext2, ext3 and ext4, with every feature that a root file system has.
 //!
-//! Layout: Documentation/filesystems/ext4 of Linux. What the kernel checks is checked, and more: the kernel trusts who mounts.
+//! Everything that the kernel checks is checked, and more: the kernel trusts the user who mounts.
 
 mod acl;
 mod attributes;
@@ -10,22 +10,32 @@ mod extents;
 mod file_cache;
 mod inode;
 mod journal;
+pub(in crate::disk) mod layout;
 mod overlay;
 mod superblock;
 mod volume;
 
-pub use acl::{from_disk as acl_from_disk, to_disk as acl_to_disk};
+pub(crate) use acl::to_disk as acl_to_disk;
+
 pub(crate) use checksum::crc16;
 pub use checksum::crc32c;
-pub use superblock::{Feature, NameHash, Superblock};
+use superblock::Feature;
+pub use superblock::Superblock;
 pub use volume::Ext4;
 
 use super::ReadError;
 
-/// What errors call it.
 const PART: &str = "ext4 file system";
 
-/// A contradiction.
+/// Handling of checksums, which detect accidents; attackers can compute them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checksums {
+    /// Refuse metadata with a wrong checksum.
+    Verify,
+    /// Read whatever the checksums say: tests and fuzzers get past them so.
+    Ignore,
+}
+
 fn damaged(problem: impl Into<String>) -> ReadError {
     ReadError::Damaged {
         part: PART,
@@ -33,7 +43,6 @@ fn damaged(problem: impl Into<String>) -> ReadError {
     }
 }
 
-/// Beyond a limit.
 fn too_large(problem: impl Into<String>) -> ReadError {
     ReadError::TooLarge {
         part: PART,

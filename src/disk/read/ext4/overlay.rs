@@ -1,4 +1,4 @@
-//! A disk with some of its blocks replaced by what the journal has for them.
+//! A disk with some of its blocks replaced by their content in the journal.
 
 use super::super::fields::to_index;
 use std::collections::BTreeMap;
@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use super::super::blocks::check;
 use super::super::{BlockRead, ReadError, Span};
-use super::journal::MAGIC;
+use super::layout::journal::MAGIC_NUMBER;
 
-/// Where a block's new content is.
+/// Place of a block's new content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Replacement {
     /// Offset on the disk, in bytes.
     pub offset: u64,
-    /// It starts with the journal's own magic number, which was taken out for as long as it is in the journal.
+    /// The content starts with the journal's magic number, which is zeroed in the journal.
     pub escaped: bool,
 }
 
-/// By number of the block.
+/// Replacements by number of the block.
 pub(super) type Replaced = BTreeMap<u64, Replacement>;
 
 pub(super) struct Overlay {
@@ -35,7 +35,7 @@ impl Overlay {
         }
     }
 
-    /// Copies that part of a replaced block which is wanted.
+    /// Copies the part of a replaced block that `buffer` covers; the buffer starts at `offset`.
     fn replace(
         &self,
         block: u64,
@@ -58,7 +58,7 @@ impl Overlay {
         let within = from - start;
         self.disk.read_at(with.offset + within, target)?;
         if with.escaped {
-            let magic = MAGIC.to_be_bytes();
+            let magic = MAGIC_NUMBER.to_be_bytes();
             let rest = usize::try_from(within)
                 .ok()
                 .and_then(|skip| magic.get(skip..));
@@ -76,7 +76,7 @@ impl BlockRead for Overlay {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        check(offset, buffer.len(), self.len())?;
+        check(offset, buffer.len() as u64, self.len())?;
         self.disk.read_at(offset, buffer)?;
         let last = (offset + buffer.len() as u64).div_ceil(self.block_size);
         for (block, with) in self.replaced.range(offset / self.block_size..last) {
@@ -90,7 +90,7 @@ impl BlockRead for Overlay {
         let end = (offset + span.length).div_ceil(self.block_size);
         let replaced = self.replaced.range(offset / self.block_size..end).next();
         match replaced {
-            // Up to it nothing changed; it and what follows is data, as far as anyone knows.
+            // Zero up to the replaced block, and data from there on.
             Some((block, _)) if span.zero => Ok(match block * self.block_size {
                 start if start > offset => Span {
                     length: start - offset,
@@ -121,7 +121,8 @@ mod tests {
         let mut expected = bytes.clone();
         expected[8..16].copy_from_slice(&bytes[40..48]);
         expected[16..24].copy_from_slice(&bytes[48..56]);
-        expected[16..20].copy_from_slice(&MAGIC.to_be_bytes());
+        expected[16..20].copy_from_slice(&MAGIC_NUMBER.to_be_bytes());
+
         for start in 0..32 {
             for length in 0..32 {
                 let mut buffer = vec![0; length];

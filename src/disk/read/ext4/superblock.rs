@@ -2,181 +2,123 @@
 
 use super::super::fields::Fields;
 use super::super::{BlockRead, ReadError};
-use super::{PART, crc32c, damaged};
+use super::layout::{compat, incompat, ro_compat, superblock as field};
+use super::{Checksums, PART, crc32c, damaged};
 
-/// Where it is, whatever the block size.
-const OFFSET: u64 = 1024;
-const LENGTH: usize = 1024;
-const MAGIC: u16 = 0xef53;
-/// `1024 << 6`: no kernel has larger blocks.
-const MOST_BLOCK_SHIFT: u32 = 6;
+/// `1024 << 6`: no kernel supports larger blocks.
+const MAX_LOG_BLOCK_SIZE: u32 = 6;
 /// Extents and attribute blocks have 48 bits for a block's number.
-const MOST_BLOCKS: u64 = 1 << 48;
-/// The checksum's place, and so the length of what it covers.
-const CHECKSUM: usize = 1020;
+const MAX_BLOCKS: u64 = 1 << 48;
 
 /// A bit in one of the three sets of features.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Feature {
-    /// A kernel that does not know it may read and write all the same.
+pub(crate) enum Feature {
     Compat(u32),
-    /// A kernel that does not know it may only read.
-    ReadOnly(u32),
-    /// A kernel that does not know it must leave the file system alone.
+    RoCompat(u32),
     Incompat(u32),
 }
 
 impl Feature {
-    /// A journal.
-    pub const HAS_JOURNAL: Self = Self::Compat(0x4);
-    /// Backups of the superblock in two groups only.
-    pub const SPARSE_SUPER2: Self = Self::Compat(0x200);
-    /// Backups of the superblock in few groups.
-    pub const SPARSE_SUPER: Self = Self::ReadOnly(0x1);
-    /// CRC-16 checksums of group descriptors.
-    pub const GDT_CSUM: Self = Self::ReadOnly(0x10);
-    /// Blocks are given out in clusters.
-    pub const BIGALLOC: Self = Self::ReadOnly(0x200);
-    /// CRC-32C checksums of everything but data.
-    pub const METADATA_CSUM: Self = Self::ReadOnly(0x400);
-    /// Files share blocks.
-    pub const SHARED_BLOCKS: Self = Self::ReadOnly(0x4000);
-    /// Directories say what kind their entries are of.
-    pub const FILETYPE: Self = Self::Incompat(0x2);
-    /// The journal has what is not on the disk yet.
-    pub const RECOVER: Self = Self::Incompat(0x4);
-    /// It is a journal for another file system.
-    pub const JOURNAL_DEV: Self = Self::Incompat(0x8);
-    /// Group descriptors are kept with their groups.
-    pub const META_BG: Self = Self::Incompat(0x10);
-    /// Files are mapped by extents.
-    pub const EXTENTS: Self = Self::Incompat(0x40);
-    /// Numbers of blocks have more than 32 bits.
-    pub const BIT64: Self = Self::Incompat(0x80);
-    /// Large attributes are in inodes of their own.
-    pub const EA_INODE: Self = Self::Incompat(0x400);
-    /// The seed of checksums is in the superblock.
-    pub const CSUM_SEED: Self = Self::Incompat(0x2000);
-    /// Directories beyond 2 GiB and of three levels.
-    pub const LARGEDIR: Self = Self::Incompat(0x4000);
-    /// Small files and directories are in their inodes.
-    pub const INLINE_DATA: Self = Self::Incompat(0x8000);
-    /// Names may be compared without case.
-    pub const CASEFOLD: Self = Self::Incompat(0x2_0000);
+    pub const SPARSE_SUPER2: Self = Self::Compat(compat::SPARSE_SUPER2);
+    pub const SPARSE_SUPER: Self = Self::RoCompat(ro_compat::SPARSE_SUPER);
+    pub const GDT_CSUM: Self = Self::RoCompat(ro_compat::GDT_CSUM);
+    pub const BIGALLOC: Self = Self::RoCompat(ro_compat::BIGALLOC);
+    pub const METADATA_CSUM: Self = Self::RoCompat(ro_compat::METADATA_CSUM);
+    pub const FILETYPE: Self = Self::Incompat(incompat::FILETYPE);
+    pub const RECOVER: Self = Self::Incompat(incompat::RECOVER);
+    pub const META_BG: Self = Self::Incompat(incompat::META_BG);
+    pub const BIT64: Self = Self::Incompat(incompat::BIT64);
+    pub const EA_INODE: Self = Self::Incompat(incompat::EA_INODE);
+    pub const LARGEDIR: Self = Self::Incompat(incompat::LARGEDIR);
 }
 
-/// What is incompatible and can be read: the above, multiple mount protection, `flex_bg`, and encryption, as long as nothing
-/// that is read is encrypted.
-const READABLE: u32 = 0x2
-    | 0x4
-    | 0x10
-    | 0x40
-    | 0x80
-    | 0x100
-    | 0x200
-    | 0x400
-    | 0x2000
-    | 0x4000
-    | 0x8000
-    | 0x1_0000
-    | 0x2_0000;
+/// Incompatible features that can be read. Encryption is among them, as long as no encrypted file is read.
+const READABLE: u32 = incompat::FILETYPE
+    | incompat::RECOVER
+    | incompat::META_BG
+    | incompat::EXTENTS
+    | incompat::BIT64
+    | incompat::MMP
+    | incompat::FLEX_BG
+    | incompat::EA_INODE
+    | incompat::CSUM_SEED
+    | incompat::LARGEDIR
+    | incompat::INLINE_DATA
+    | incompat::ENCRYPT
+    | incompat::CASEFOLD;
 
-/// How names are hashed for the index of large directories.
+/// Hash function of the index of large directories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NameHash {
-    /// `s_hash_seed` as it lies on the disk, four little-endian words.
+pub(crate) struct NameHash {
+    /// `s_hash_seed`: four little-endian words.
     pub seed: [u8; 16],
     /// `s_def_hash_version`: 0 legacy, 1 half MD4, 2 TEA; 6 `SipHash`.
     pub version: u8,
-    /// Letters above 127 are taken as unsigned.
+    /// Bytes above 127 count as unsigned.
     pub unsigned: bool,
 }
 
-/// What a superblock says.
+/// A superblock that was read and checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Superblock {
-    /// Its bytes, all 1024, for whatever is not below.
+    /// All of its 1024 bytes.
     pub raw: Vec<u8>,
     /// Bytes of a block: 1024 to 65,536.
-    pub block_size: u32,
-    /// Blocks.
-    pub blocks: u64,
+    pub(crate) block_size: u32,
+    pub(crate) blocks: u64,
     /// 1 with blocks of 1024 bytes, else 0.
-    pub first_data_block: u32,
-    /// Blocks of a group.
-    pub blocks_per_group: u32,
+    pub(crate) first_data_block: u32,
+    pub(crate) blocks_per_group: u32,
     /// Blocks of a cluster: 1 without `bigalloc`.
-    pub blocks_per_cluster: u32,
-    /// Inodes.
-    pub inodes: u32,
-    /// Inodes of a group.
-    pub inodes_per_group: u32,
-    /// Bytes of an inode.
-    pub inode_size: u16,
+    pub(crate) blocks_per_cluster: u32,
+    pub(crate) inodes: u32,
+    pub(crate) inodes_per_group: u32,
+    pub(crate) inode_size: u16,
     /// The first inode that is not reserved.
-    pub first_inode: u32,
-    /// Bytes that new inodes have beyond the first 128.
-    pub want_extra_isize: u16,
-    /// Bytes of a group descriptor.
-    pub descriptor_size: u16,
-    /// Groups.
-    pub groups: u32,
-    /// Groups that lie together with `flex_bg`: a power of two.
-    pub groups_per_flex: u32,
-    /// Blocks kept free for descriptors of groups to come.
-    pub reserved_gdt_blocks: u16,
-    /// `s_feature_compat`.
-    pub compat: u32,
-    /// `s_feature_incompat`.
-    pub incompat: u32,
-    /// `s_feature_ro_compat`.
-    pub ro_compat: u32,
+    pub(crate) first_inode: u32,
+    pub(crate) descriptor_size: u16,
+    pub(crate) groups: u32,
+    /// Groups whose metadata lie together with `flex_bg`: a power of two.
+    pub(crate) groups_per_flex: u32,
+    /// Blocks kept free for the descriptors of later groups.
+    pub(crate) reserved_gdt_blocks: u16,
+    pub(crate) compat: u32,
+    pub(crate) incompat: u32,
+    pub(crate) ro_compat: u32,
     /// The UUID in the order of its text.
-    pub uuid: [u8; 16],
-    /// The label without its zeros.
-    pub label: Vec<u8>,
-    /// How names are hashed.
-    pub name_hash: NameHash,
-    /// Seed of checksums.
-    pub checksum_seed: u32,
-    /// `s_default_mount_opts`.
-    pub default_mount_options: u32,
-    /// `s_mount_opts`: text, without its zeros.
-    pub mount_options: Vec<u8>,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) name_hash: NameHash,
+    pub(crate) checksum_seed: u32,
     /// Blocks that only root can use.
-    pub reserved_blocks: u64,
-    /// `s_def_resuid` and `s_def_resgid`: who else can use them.
-    pub reserved_for: (u16, u16),
-    /// `s_errors`: 1 continue, 2 remount read-only, 3 panic.
-    pub errors: u16,
-    /// `s_creator_os` and `s_rev_level`.
-    pub creator: (u32, u32),
-    /// `s_mkfs_time` in seconds since 1970.
-    pub made: u64,
-    /// The journal's inode, if it is inside.
-    pub journal_inode: u32,
+    pub(crate) reserved_blocks: u64,
+    pub(crate) revision: u32,
+    /// Creation time of the file system, in seconds since 1970.
+    pub(crate) made: u64,
+    /// Inode of the journal; 0 for a journal on another device.
+    pub(crate) journal_inode: u32,
 }
 
 impl Superblock {
-    /// Whether `disk` starts like an ext2, ext3 or ext4 file system.
+    /// Returns whether `disk` has the magic number of ext2, ext3 and ext4.
     #[must_use]
     pub fn is_at(disk: &dyn BlockRead) -> bool {
         let mut magic = [0; 2];
-        disk.read_at(OFFSET + 0x38, &mut magic).is_ok() && u16::from_le_bytes(magic) == MAGIC
+        let offset = field::OFFSET + field::MAGIC as u64;
+        disk.read_at(offset, &mut magic).is_ok() && u16::from_le_bytes(magic) == field::MAGIC_NUMBER
     }
 
     /// Reads the superblock at the start of a file system.
     ///
     /// # Errors
-    /// There is none, it contradicts itself or the size of the disk, or it has a feature that is not known.
+    /// The superblock is missing, contradicts itself or the size of the disk, or has an unknown feature.
     pub fn read(disk: &dyn BlockRead) -> Result<Self, ReadError> {
-        Self::read_with(disk, true)
+        Self::read_with(disk, Checksums::Verify)
     }
 
-    pub(super) fn read_with(disk: &dyn BlockRead, verify: bool) -> Result<Self, ReadError> {
-        let mut raw = vec![0; LENGTH];
-        disk.read_at(OFFSET, &mut raw)?;
-        let superblock = Self::parse_with(&raw, verify)?;
+    pub(super) fn read_with(disk: &dyn BlockRead, checksums: Checksums) -> Result<Self, ReadError> {
+        let mut raw = vec![0; field::LENGTH];
+        disk.read_at(field::OFFSET, &mut raw)?;
+        let superblock = Self::parse_with(&raw, checksums)?;
         let size = u128::from(superblock.blocks) * u128::from(superblock.block_size);
         if size > u128::from(disk.len()) {
             let problem = format!("it has {size} bytes, but its partition has {}", disk.len());
@@ -185,53 +127,49 @@ impl Superblock {
         Ok(superblock)
     }
 
-    /// Reads the 1024 bytes of a superblock, whatever the disk it is on.
+    /// Parses the 1024 bytes of a superblock, whatever the disk it is on.
     ///
     /// # Errors
     /// As for [`Superblock::read`].
     pub fn parse(raw: &[u8]) -> Result<Self, ReadError> {
-        Self::parse_with(raw, true)
+        Self::parse_with(raw, Checksums::Verify)
     }
 
-    fn parse_with(raw: &[u8], verify: bool) -> Result<Self, ReadError> {
+    fn parse_with(raw: &[u8], checksums: Checksums) -> Result<Self, ReadError> {
         let fields = Fields(raw);
-        if raw.len() != LENGTH || fields.le16(0x38) != MAGIC {
-            return Err(damaged("there is no superblock"));
+        if raw.len() != field::LENGTH || fields.le16(field::MAGIC) != field::MAGIC_NUMBER {
+            return Err(damaged("the superblock is missing"));
         }
-        let incompat = fields.le32(0x60);
-        unknown_features(incompat, fields.le32(0x64))?;
-        let shift = fields.le32(0x18);
-        if shift > MOST_BLOCK_SHIFT {
+        check_features(fields.le32(field::INCOMPAT), fields.le32(field::RO_COMPAT))?;
+        let log_block_size = fields.le32(field::LOG_BLOCK_SIZE);
+        if log_block_size > MAX_LOG_BLOCK_SIZE {
             return Err(damaged(format!(
                 "its blocks have 2^{} bytes",
-                u64::from(shift) + 10
+                u64::from(log_block_size) + 10
             )));
         }
-        let superblock = Self::from_fields(fields, 1024 << shift);
-        if verify {
+        let superblock = Self::from_fields(fields, 1024 << log_block_size);
+        if checksums == Checksums::Verify {
             superblock.check_checksum()?;
         }
         superblock.check_geometry()?;
         Ok(superblock)
     }
 
-    /// Whether it has a feature.
-    #[must_use]
-    pub fn has(&self, feature: Feature) -> bool {
+    pub(crate) fn has(&self, feature: Feature) -> bool {
         match feature {
             Feature::Compat(bit) => self.compat & bit != 0,
-            Feature::ReadOnly(bit) => self.ro_compat & bit != 0,
+            Feature::RoCompat(bit) => self.ro_compat & bit != 0,
             Feature::Incompat(bit) => self.incompat & bit != 0,
         }
     }
 
-    /// Whether a group has a backup of the superblock, or the superblock.
-    #[must_use]
-    pub fn has_backup(&self, group: u64) -> bool {
+    /// Returns whether a group contains the superblock or a backup of it.
+    pub(super) fn has_backup(&self, group: u64) -> bool {
         if self.has(Feature::SPARSE_SUPER2) {
             let fields = Fields(&self.raw);
-            let backups = [fields.le32(0x24c), fields.le32(0x250)];
-            return group == 0 || backups.iter().any(|backup| u64::from(*backup) == group);
+            let backups = field::BACKUP_GROUPS.map(|at| u64::from(fields.le32(at)));
+            return group == 0 || backups.contains(&group);
         }
         if group <= 1 || !self.has(Feature::SPARSE_SUPER) {
             return true;
@@ -240,90 +178,99 @@ impl Superblock {
     }
 
     fn from_fields(fields: Fields, block_size: u32) -> Self {
-        let (compat, incompat, ro_compat) =
-            (fields.le32(0x5c), fields.le32(0x60), fields.le32(0x64));
-        let wide = incompat & 0x80 != 0;
-        let high = |at| {
-            if wide {
-                u64::from(fields.le32(at)) << 32
-            } else {
-                0
-            }
+        let incompat = fields.le32(field::INCOMPAT);
+        let ro_compat = fields.le32(field::RO_COMPAT);
+        let is_wide = incompat & incompat::BIT64 != 0;
+        let halves = |low, high| {
+            let high = if is_wide { fields.le32(high) } else { 0 };
+            u64::from(fields.le32(low)) | u64::from(high) << 32
         };
+        let revision = fields.le32(field::REVISION);
         // The first revision had no fields for these.
-        let old = fields.le32(0x4c) == 0;
-        let uuid = fields.array(0x68);
-        let blocks = u64::from(fields.le32(4)) | high(0x150);
-        let (first_data_block, blocks_per_group) = (fields.le32(0x14), fields.le32(0x20));
+        let (inode_size, first_inode) = match revision {
+            0 => (128, 11),
+            _ => (
+                fields.le16(field::INODE_SIZE),
+                fields.le32(field::FIRST_INODE),
+            ),
+        };
+        let uuid = fields.array(field::UUID);
+        let blocks = halves(field::BLOCKS, field::BLOCKS_HIGH);
+        let first_data_block = fields.le32(field::FIRST_DATA_BLOCK);
+        let blocks_per_group = fields.le32(field::BLOCKS_PER_GROUP);
+        let log_cluster_blocks = fields
+            .le32(field::LOG_CLUSTER_SIZE)
+            .saturating_sub(fields.le32(field::LOG_BLOCK_SIZE));
+        let log_groups_per_flex = u32::from(fields.u8(field::LOG_GROUPS_PER_FLEX));
         Self {
             raw: fields.0.to_vec(),
             block_size,
             blocks,
             first_data_block,
             blocks_per_group,
-            blocks_per_cluster: match ro_compat & 0x200 {
+            blocks_per_cluster: match ro_compat & ro_compat::BIGALLOC {
                 0 => 1,
-                _ => 1 << fields.le32(0x1c).saturating_sub(fields.le32(0x18)).min(31),
+                _ => 1 << log_cluster_blocks.min(31),
             },
-            inodes: fields.le32(0),
-            inodes_per_group: fields.le32(0x28),
-            inode_size: if old { 128 } else { fields.le16(0x58) },
-            first_inode: if old { 11 } else { fields.le32(0x54) },
-            want_extra_isize: fields.le16(0x15e),
-            descriptor_size: if wide { fields.le16(0xfe) } else { 32 },
+            inodes: fields.le32(field::INODES),
+            inodes_per_group: fields.le32(field::INODES_PER_GROUP),
+            inode_size,
+            first_inode,
+            descriptor_size: if is_wide {
+                fields.le16(field::DESCRIPTOR_SIZE)
+            } else {
+                32
+            },
             groups: blocks
                 .saturating_sub(first_data_block.into())
                 .div_ceil(u64::from(blocks_per_group).max(1))
                 .try_into()
                 .unwrap_or(u32::MAX),
-            groups_per_flex: 1 << u32::from(fields.u8(0x174)).min(31),
-            reserved_gdt_blocks: fields.le16(0xce),
-            compat,
+            groups_per_flex: 1 << log_groups_per_flex.min(31),
+            reserved_gdt_blocks: fields.le16(field::RESERVED_GDT_BLOCKS),
+            compat: fields.le32(field::COMPAT),
             incompat,
             ro_compat,
             uuid,
-            label: text(fields.bytes(0x78, 16)),
             name_hash: NameHash {
-                seed: fields.array(0xec),
-                version: fields.u8(0xfc),
-                unsigned: fields.le32(0x160) & 2 != 0,
+                seed: fields.array(field::HASH_SEED),
+                version: fields.u8(field::HASH_VERSION),
+                unsigned: fields.le32(field::FLAGS) & field::UNSIGNED_HASH != 0,
             },
-            checksum_seed: match incompat & 0x2000 {
+            checksum_seed: match incompat & incompat::CSUM_SEED {
                 0 => crc32c(!0, &uuid),
-                _ => fields.le32(0x270),
+                _ => fields.le32(field::CHECKSUM_SEED),
             },
-            default_mount_options: fields.le32(0x100),
-            mount_options: text(fields.bytes(0x200, 64)),
-            reserved_blocks: u64::from(fields.le32(8)) | high(0x154),
-            reserved_for: (fields.le16(0x50), fields.le16(0x52)),
-            errors: fields.le16(0x3c),
-            creator: (fields.le32(0x48), fields.le32(0x4c)),
-            made: u64::from(fields.le32(0x108)) | u64::from(fields.u8(0x276)) << 32,
-            journal_inode: fields.le32(0xe0),
+            reserved_blocks: halves(field::RESERVED_BLOCKS, field::RESERVED_BLOCKS_HIGH),
+            revision,
+            made: u64::from(fields.le32(field::MKFS_TIME))
+                | u64::from(fields.u8(field::MKFS_TIME_HIGH)) << 32,
+            journal_inode: fields.le32(field::JOURNAL_INODE),
         }
     }
 
     fn check_checksum(&self) -> Result<(), ReadError> {
-        let stored = Fields(&self.raw).le32(CHECKSUM);
-        let covered = self.raw.get(..CHECKSUM).unwrap_or_default();
+        let stored = Fields(&self.raw).le32(field::CHECKSUM);
+        let covered = self.raw.get(..field::CHECKSUM).unwrap_or_default();
         if self.has(Feature::METADATA_CSUM) && crc32c(!0, covered) != stored {
             return Err(damaged("the superblock's checksum is wrong"));
         }
         Ok(())
     }
 
-    /// What everything else is computed with.
+    /// Checks the numbers that all others are computed from.
     fn check_geometry(&self) -> Result<(), ReadError> {
         let bits = self.block_size * 8;
         let per_group = u64::from(self.blocks_per_group);
         let inode_size = u32::from(self.inode_size);
         let descriptor = self.descriptor_size;
-        let raw = Fields(&self.raw);
+        let fields = Fields(&self.raw);
         let clusters_fit = self.has(Feature::BIGALLOC) || per_group <= u64::from(bits);
         let per_cluster = u64::from(self.blocks_per_cluster);
-        let good = [
+        let log_block_size = fields.le32(field::LOG_BLOCK_SIZE);
+        let checks = [
             (
-                self.blocks > self.first_data_block.into() && self.blocks <= MOST_BLOCKS,
+                self.blocks > self.first_data_block.into() && self.blocks <= MAX_BLOCKS,
                 "the number of blocks",
             ),
             (self.first_data_block <= 1, "the first block"),
@@ -349,35 +296,39 @@ impl Superblock {
                 "the first inode",
             ),
             (
-                matches!(descriptor, 32..=1024) && descriptor.is_power_of_two(),
+                matches!(descriptor, 32..=1024)
+                    && descriptor.is_power_of_two()
+                    && (!self.has(Feature::BIT64) || descriptor >= 64),
                 "the size of a group descriptor",
             ),
             (
-                !self.has(Feature::BIT64) || descriptor >= 64,
-                "the size of a group descriptor",
+                fields.u8(field::LOG_GROUPS_PER_FLEX) < 32,
+                "the size of a flexible group",
             ),
-            (raw.u8(0x174) < 32, "the size of a flexible group"),
             (
-                raw.le32(0x1c) <= raw.le32(0x18).saturating_add(20),
+                fields.le32(field::LOG_CLUSTER_SIZE) <= log_block_size.saturating_add(20),
                 "the size of a cluster",
             ),
         ];
-        match good.iter().find(|(good, _)| !good) {
+        match checks.iter().find(|(good, _)| !good) {
             Some((_, what)) => Err(damaged(format!("the superblock is wrong about {what}"))),
             None => Ok(()),
         }
     }
 }
 
-fn unknown_features(incompat: u32, ro_compat: u32) -> Result<(), ReadError> {
+fn check_features(incompat: u32, ro_compat: u32) -> Result<(), ReadError> {
     let named = [
-        (incompat & 0x1, "compressed files"),
+        (incompat & incompat::COMPRESSION, "compressed files"),
         (
-            incompat & 0x8,
+            incompat & incompat::JOURNAL_DEV,
             "no files: it is another file system's journal",
         ),
-        (incompat & 0x1000, "data in directories"),
-        (ro_compat & 0x4000, "blocks that files share"),
+        (incompat & incompat::DIRDATA, "data in directories"),
+        (
+            ro_compat & ro_compat::SHARED_BLOCKS,
+            "blocks that files share",
+        ),
     ];
     let feature = match named.iter().find(|(bits, _)| *bits != 0) {
         Some((_, name)) => (*name).to_owned(),
@@ -398,13 +349,4 @@ fn is_power(mut number: u64, base: u64) -> bool {
         number /= base;
     }
     number == 1
-}
-
-/// Text that zeros fill up.
-fn text(bytes: &[u8]) -> Vec<u8> {
-    let end = bytes.iter().position(|byte| *byte == 0);
-    bytes
-        .get(..end.unwrap_or(bytes.len()))
-        .unwrap_or_default()
-        .to_vec()
 }

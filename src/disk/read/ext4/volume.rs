@@ -7,21 +7,23 @@ use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
 use super::file_cache::{Files, Opened};
 use super::inode::Node;
+use super::layout::descriptor as field;
+use super::layout::inode::ROOT;
+use super::layout::superblock;
 use super::overlay::Overlay;
 use super::{
-    Feature, Superblock, attributes, crc16, crc32c, damaged, directory, journal, too_large,
+    Checksums, Feature, Superblock, attributes, crc16, crc32c, damaged, directory, journal,
+    too_large,
 };
 
-/// 128 TiB with blocks of 4 KiB; what is kept of a group has 8 bytes.
-const MOST_GROUPS: u32 = 1 << 20;
-/// The root directory.
-const ROOT: u32 = 2;
-/// No link's target is longer.
-const MOST_TARGET: u64 = 4096;
+/// 128 TiB with blocks of 4 KiB; each group takes 8 bytes of memory.
+const MAX_GROUPS: u32 = 1 << 20;
+/// The kernel's limit (`PATH_MAX`).
+const MAX_LINK_TARGET_BYTES: u64 = 4096;
 
 /// An ext2, ext3 or ext4 file system.
 ///
-/// What its journal holds is seen as if it had been replayed; nothing is written.
+/// The content of its journal is seen as if it had been replayed; nothing is written.
 #[derive(Debug)]
 pub struct Ext4 {
     volume: Volume,
@@ -29,13 +31,13 @@ pub struct Ext4 {
     recovered: bool,
 }
 
-/// Blocks and inodes, without memory of what was read.
+/// Blocks and inodes, read without a cache.
 pub(super) struct Volume {
     pub disk: Arc<dyn BlockRead>,
     pub superblock: Superblock,
-    /// Where each group's table of inodes starts.
+    /// First block of each group's inode table.
     tables: Vec<u64>,
-    verify: bool,
+    pub checksums: Checksums,
 }
 
 impl fmt::Debug for Volume {
@@ -50,26 +52,23 @@ impl Ext4 {
     /// Opens the file system that fills `disk`.
     ///
     /// # Errors
-    /// There is none, it is damaged, or it has something that karat does not know.
+    /// The file system is missing, damaged, or has an unsupported feature.
     pub fn open(disk: Arc<dyn BlockRead>) -> Result<Self, ReadError> {
-        Self::open_with(disk, true)
+        Self::open_with(disk, Checksums::Verify)
     }
 
-    /// Opens it without a look at checksums, which keep nobody out who can compute them: for tests of everything behind them.
+    /// Opens the file system that fills `disk`, with or without checking its checksums.
     ///
     /// # Errors
     /// As for [`Ext4::open`].
-    pub fn open_unverified(disk: Arc<dyn BlockRead>) -> Result<Self, ReadError> {
-        Self::open_with(disk, false)
-    }
-
-    fn open_with(disk: Arc<dyn BlockRead>, verify: bool) -> Result<Self, ReadError> {
-        let mut volume = Volume::load(Arc::clone(&disk), verify)?;
+    pub fn open_with(disk: Arc<dyn BlockRead>, checksums: Checksums) -> Result<Self, ReadError> {
+        let mut volume = Volume::load(Arc::clone(&disk), checksums)?;
         let recovered = volume.superblock.has(Feature::RECOVER);
         if recovered {
             let block_size = volume.superblock.block_size.into();
             let replaced = journal::replay(&volume)?;
-            volume = Volume::load(Arc::new(Overlay::new(disk, block_size, replaced)), verify)?;
+            let overlay = Overlay::new(disk, block_size, replaced);
+            volume = Volume::load(Arc::new(overlay), checksums)?;
         }
         Ok(Self {
             volume,
@@ -78,13 +77,13 @@ impl Ext4 {
         })
     }
 
-    /// What the superblock says, after the journal.
+    /// Returns the superblock as the journal leaves it.
     #[must_use]
     pub fn superblock(&self) -> &Superblock {
         &self.volume.superblock
     }
 
-    /// It was not unmounted cleanly: the journal was needed.
+    /// Returns whether the journal was needed, as the file system was not unmounted cleanly.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
@@ -96,36 +95,31 @@ impl Ext4 {
 }
 
 impl Volume {
-    fn load(disk: Arc<dyn BlockRead>, verify: bool) -> Result<Self, ReadError> {
-        let superblock = Superblock::read_with(&*disk, verify)?;
-        if superblock.groups > MOST_GROUPS {
+    fn load(disk: Arc<dyn BlockRead>, checksums: Checksums) -> Result<Self, ReadError> {
+        let superblock = Superblock::read_with(&*disk, checksums)?;
+        if superblock.groups > MAX_GROUPS {
             return Err(too_large(format!("it has {} groups", superblock.groups)));
         }
         let mut volume = Self {
             disk,
             superblock,
             tables: Vec::new(),
-            verify,
+            checksums,
         };
         volume.read_groups()?;
         Ok(volume)
     }
 
-    /// Whether a feature's checksums are there and looked at.
+    /// Returns whether the checksums of a feature exist and are checked.
     pub fn verifies(&self, feature: Feature) -> bool {
-        self.verify && self.superblock.has(feature)
-    }
-
-    /// Whether checksums are looked at.
-    pub fn verify(&self) -> bool {
-        self.verify
+        self.checksums == Checksums::Verify && self.superblock.has(feature)
     }
 
     fn block_size(&self) -> usize {
         to_index(self.superblock.block_size)
     }
 
-    /// Fails unless the blocks are within the file system and behind its superblock.
+    /// Fails unless the blocks are within the file system and after its superblock.
     pub fn check_blocks(&self, first: u64, length: u64) -> Result<(), ReadError> {
         let end = first.checked_add(length);
         let low = u64::from(self.superblock.first_data_block);
@@ -138,11 +132,11 @@ impl Volume {
         Ok(())
     }
 
-    /// Fails unless the journal may hold this block, which can be the superblock's, too.
-    pub fn check_blocks_of_journal(&self, block: u64) -> Result<(), ReadError> {
+    /// Fails unless the journal may contain this block; the superblock's is allowed, too.
+    pub fn check_journaled_block(&self, block: u64) -> Result<(), ReadError> {
         if block >= self.superblock.blocks {
             return Err(damaged(format!(
-                "its journal is for block {block} of {}",
+                "its journal contains block {block} of {}",
                 self.superblock.blocks
             )));
         }
@@ -178,11 +172,11 @@ impl Volume {
         Ok(())
     }
 
-    /// Where the `index`-th block of group descriptors is.
+    /// Returns the number of the `index`-th block of group descriptors.
     fn descriptor_block(&self, index: u32, in_block: u64) -> u64 {
         let superblock = &self.superblock;
         let own = 1024 / u64::from(superblock.block_size);
-        let first_meta_group = Fields(&superblock.raw).le32(0x104);
+        let first_meta_group = Fields(&superblock.raw).le32(superblock::FIRST_META_GROUP);
         if !superblock.has(Feature::META_BG) || index < first_meta_group {
             return own + 1 + u64::from(index);
         }
@@ -195,50 +189,41 @@ impl Volume {
         start + u64::from(superblock.has_backup(group)) + u64::from(shifted)
     }
 
-    /// Checks a group's descriptor and says where its inodes are.
+    /// Checks a group's descriptor and returns the first block of its inode table.
     fn descriptor(&self, group: u32, bytes: &[u8]) -> Result<u64, ReadError> {
         let fields = Fields(bytes);
-        let stored = fields.le16(0x1e);
+        let stored = fields.le16(field::CHECKSUM);
         let number = group.to_le_bytes();
-        let cleared = |bytes: &[u8]| {
-            [
-                bytes.get(..0x1e).unwrap_or_default(),
-                &[0; 2],
-                bytes.get(0x20..).unwrap_or_default(),
-            ]
-            .concat()
-        };
+        let before = bytes.get(..field::CHECKSUM).unwrap_or_default();
+        let after = bytes.get(field::AFTER_CHECKSUM..).unwrap_or_default();
         let expected = if self.verifies(Feature::METADATA_CSUM) {
-            let seed = crc32c(self.superblock.checksum_seed, &number);
-            let [low, high, ..] = crc32c(seed, &cleared(bytes)).to_le_bytes();
+            let covered = [&number[..], before, &[0; 2], after].concat();
+            let [low, high, ..] = crc32c(self.superblock.checksum_seed, &covered).to_le_bytes();
             u16::from_le_bytes([low, high])
         } else if self.verifies(Feature::GDT_CSUM) {
-            let covered = [
-                &self.superblock.uuid[..],
-                &number,
-                bytes.get(..0x1e).unwrap_or_default(),
-            ]
-            .concat();
-            crc16(crc16(!0, &covered), bytes.get(0x20..).unwrap_or_default())
+            crc16(
+                !0,
+                &[&self.superblock.uuid[..], &number, before, after].concat(),
+            )
         } else {
             stored
         };
         if stored != expected {
             return Err(damaged(format!("the checksum of group {group} is wrong")));
         }
-        let high = if bytes.len() >= 64 {
-            u64::from(fields.le32(0x28)) << 32
+        let high = if bytes.len() >= field::WIDE_LENGTH {
+            u64::from(fields.le32(field::INODE_TABLE_HIGH)) << 32
         } else {
             0
         };
-        let table = u64::from(fields.le32(8)) | high;
+        let table = u64::from(fields.le32(field::INODE_TABLE)) | high;
         let bytes =
             u64::from(self.superblock.inodes_per_group) * u64::from(self.superblock.inode_size);
         self.check_blocks(table, bytes.div_ceil(self.superblock.block_size.into()))?;
         Ok(table)
     }
 
-    /// The number of an inode that a directory may name.
+    /// Returns the number of an inode, if a directory may name it.
     pub fn number(&self, inode: Inode) -> Result<u32, ReadError> {
         match u32::try_from(inode.0) {
             Ok(ROOT) => Ok(ROOT),
@@ -247,14 +232,14 @@ impl Volume {
             {
                 Ok(number)
             }
-            _ => Err(damaged(format!("there is no inode {}", inode.0))),
+            _ => Err(damaged(format!("inode {} does not exist", inode.0))),
         }
     }
 
-    /// An inode, reserved or not.
+    /// Reads an inode, reserved or not.
     pub fn node(&self, number: u32) -> Result<Node, ReadError> {
         let per_group = self.superblock.inodes_per_group.max(1);
-        let missing = || damaged(format!("there is no inode {number}"));
+        let missing = || damaged(format!("inode {number} does not exist"));
         let index = number.checked_sub(1).ok_or_else(missing)?;
         let group = to_index(index / per_group);
         let table = self.tables.get(group).ok_or_else(missing)?;
@@ -263,7 +248,7 @@ impl Volume {
             + u64::from(index % per_group) * u64::from(size);
         let mut raw = vec![0; size.into()];
         self.disk.read_at(offset, &mut raw)?;
-        Node::parse(number, raw, &self.superblock, self.verify)
+        Node::parse(number, raw, &self.superblock, self.checksums)
     }
 }
 
@@ -287,7 +272,7 @@ impl FileSystem for Ext4 {
         let opened = self.open_file(inode)?;
         require(&opened, Kind::Link, inode)?;
         let size = opened.node.size;
-        if size == 0 || size > MOST_TARGET {
+        if size == 0 || size > MAX_LINK_TARGET_BYTES {
             return Err(damaged(format!("link {} has {size} bytes", inode.0)));
         }
         let mut target = vec![0; to_index(size)];
@@ -303,7 +288,7 @@ impl FileSystem for Ext4 {
 
     fn xattrs(&self, inode: Inode) -> Result<Vec<Xattr>, ReadError> {
         let node = self.volume.node(self.volume.number(inode)?)?;
-        attributes::all(&self.volume, &self.files, &node)
+        attributes::read_all(&self.volume, &self.files, &node)
     }
 
     fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
@@ -319,7 +304,8 @@ impl FileSystem for Ext4 {
     }
 }
 
-/// What is read has to be of the kind that the caller takes it for, and not encrypted.
+/// Fails unless the file is of the expected kind, and not encrypted.
+
 fn require(opened: &Opened, kind: Kind, inode: Inode) -> Result<(), ReadError> {
     if opened.node.kind != kind {
         let is = opened.node.kind;

@@ -4,34 +4,55 @@ use super::super::fields::Fields;
 use super::super::{Entry, Flags, Inode, Kind, Metadata, ReadError, Time};
 use super::damaged;
 
-/// Bytes of an entry.
 pub(super) const ENTRY: usize = 32;
+
+/// Offsets of fields in a short entry.
+mod field {
+    pub const NAME: usize = 0;
+    pub const EXTENSION: usize = 8;
+    pub const ATTRIBUTES: usize = 11;
+    pub const CASE: usize = 12;
+    pub const CREATED_HUNDREDTHS: usize = 13;
+    pub const CREATED_TIME: usize = 14;
+    pub const CREATED_DATE: usize = 16;
+    pub const ACCESSED_DATE: usize = 18;
+    pub const CLUSTER_HIGH: usize = 20;
+    pub const MODIFIED_TIME: usize = 22;
+    pub const MODIFIED_DATE: usize = 24;
+    pub const CLUSTER: usize = 26;
+    pub const SIZE: usize = 28;
+    /// In an entry of a long name: the checksum of the short one.
+    pub const LONG_CHECKSUM: usize = 13;
+}
+
+// Bits of `ATTRIBUTES`.
 const READ_ONLY: u8 = 0x01;
 const VOLUME: u8 = 0x08;
 const DIRECTORY: u8 = 0x10;
-/// The attributes of a piece of a long name.
+/// Attributes of an entry of a long name.
 const LONG: u8 = 0x0f;
+/// First byte of a deleted entry.
 const DELETED: u8 = 0xe5;
-/// The name's or the extension's letters are small ones.
-const SMALL_NAME: u8 = 0x08;
-const SMALL_EXTENSION: u8 = 0x10;
-/// 255 units in pieces of 13.
-const MOST_PIECES: u8 = 20;
+/// Bits of `CASE`: name or extension are in lower case.
+const LOWER_NAME: u8 = 0x08;
+const LOWER_EXTENSION: u8 = 0x10;
+/// 255 units with 13 in each entry.
+const MAX_LONG_ENTRIES: u8 = 20;
 
 /// A short entry in use.
-pub(super) struct Stored([u8; ENTRY]);
+pub(super) struct ShortEntry([u8; ENTRY]);
 
-impl Stored {
-    /// An entry of a file or a directory; others are no such thing.
+impl ShortEntry {
+    /// Parses the entry of a file or a directory. `None` for a volume label, or an entry that is not in use.
     pub fn parse(bytes: [u8; ENTRY]) -> Option<Self> {
-        let used = !matches!(bytes[0], 0 | DELETED);
-        (used && bytes[11] & VOLUME == 0).then_some(Self(bytes))
+        let in_use = !matches!(bytes[0], 0 | DELETED);
+        (in_use && bytes[field::ATTRIBUTES] & VOLUME == 0).then_some(Self(bytes))
     }
 
-    /// The root has none; this is what it would be.
+    /// Returns an entry for the root, which has none on the disk.
     pub fn root() -> Self {
         let mut bytes = [0; ENTRY];
-        bytes[11] = DIRECTORY;
+        bytes[field::ATTRIBUTES] = DIRECTORY;
         Self(bytes)
     }
 
@@ -40,7 +61,7 @@ impl Stored {
     }
 
     pub fn kind(&self) -> Kind {
-        if self.fields().u8(11) & DIRECTORY == 0 {
+        if self.fields().u8(field::ATTRIBUTES) & DIRECTORY == 0 {
             Kind::File
         } else {
             Kind::Directory
@@ -49,24 +70,30 @@ impl Stored {
 
     pub fn size(&self) -> u64 {
         if self.kind() == Kind::File {
-            self.fields().le32(28).into()
+            self.fields().le32(field::SIZE).into()
         } else {
             0
         }
     }
 
-    /// The high half is something else on FAT12 and FAT16, where no number is that large: it is zero on all that are in use today.
+    /// Returns the number of the first cluster. On FAT12 and FAT16 the high half has another meaning, and is zero in practice.
     pub fn first_cluster(&self) -> u32 {
-        u32::from(self.fields().le16(26)) | u32::from(self.fields().le16(20)) << 16
+        let fields = self.fields();
+        u32::from(fields.le16(field::CLUSTER)) | u32::from(fields.le16(field::CLUSTER_HIGH)) << 16
     }
 
-    /// What Linux shows without options: everything is root's.
+    /// Returns the metadata that Linux shows with the default mount options: root owns everything.
     pub fn metadata(&self) -> Metadata {
         let fields = self.fields();
-        let mtime = time(fields.le16(24), fields.le16(22), 0);
+        let mtime = time(
+            fields.le16(field::MODIFIED_DATE),
+            fields.le16(field::MODIFIED_TIME),
+            0,
+        );
+        let created = fields.le16(field::CREATED_DATE);
         Metadata {
             kind: self.kind(),
-            mode: if fields.u8(11) & READ_ONLY == 0 {
+            mode: if fields.u8(field::ATTRIBUTES) & READ_ONLY == 0 {
                 0o755
             } else {
                 0o555
@@ -75,41 +102,44 @@ impl Stored {
             gid: 0,
             size: self.size(),
             links: 1,
-            atime: time(fields.le16(18), 0, 0),
+            atime: time(fields.le16(field::ACCESSED_DATE), 0, 0),
             mtime,
             ctime: mtime,
-            crtime: (fields.le16(16) != 0)
-                .then(|| time(fields.le16(16), fields.le16(14), fields.u8(13))),
+            crtime: (created != 0).then(|| {
+                time(
+                    created,
+                    fields.le16(field::CREATED_TIME),
+                    fields.u8(field::CREATED_HUNDREDTHS),
+                )
+            }),
             rdev: None,
             flags: Flags::default(),
             project: 0,
         }
     }
 
-    /// The name in eight letters and three.
+    /// Returns the name of eight and three letters.
     fn short_name(&self) -> String {
-        let case = self.fields().u8(12);
-        let part = |bytes: &[u8], small: bool| -> String {
-            let end = bytes
+        let case = self.fields().u8(field::CASE);
+        let part = |bytes: &[u8], lower: u8| -> String {
+            let end = bytes.iter().rposition(|byte| *byte != b' ');
+            let mut bytes = bytes
                 .iter()
-                .rposition(|byte| *byte != b' ')
-                .map_or(0, |last| last + 1);
-            let letters = bytes.iter().take(end).map(|byte| {
-                if small {
-                    byte.to_ascii_lowercase()
-                } else {
-                    *byte
-                }
-            });
-            letters.map(char::from).collect()
+                .take(end.map_or(0, |last| last + 1))
+                .copied()
+                .collect::<Vec<_>>();
+            if case & lower != 0 {
+                bytes.make_ascii_lowercase();
+            }
+            bytes.into_iter().map(char::from).collect()
         };
-        let mut base = self.fields().array::<8>(0);
-        // The mark of deleted entries is a letter in some languages.
+        let mut base = self.fields().array::<8>(field::NAME);
+        // The first byte of deleted entries is a letter in some languages.
         if base[0] == 0x05 {
             base[0] = DELETED;
         }
-        let base = part(&base, case & SMALL_NAME != 0);
-        let extension = part(self.fields().bytes(8, 3), case & SMALL_EXTENSION != 0);
+        let base = part(&base, LOWER_NAME);
+        let extension = part(self.fields().bytes(field::EXTENSION, 3), LOWER_EXTENSION);
         if extension.is_empty() {
             base
         } else {
@@ -117,47 +147,48 @@ impl Stored {
         }
     }
 
-    /// What the pieces of a long name carry of the short one they belong to.
+    /// Returns the checksum of the short name, which the entries of its long name contain.
     fn checksum(&self) -> u8 {
         self.fields()
-            .bytes(0, 11)
+            .bytes(field::NAME, 11)
             .iter()
             .fold(0, |sum: u8, byte| sum.rotate_right(1).wrapping_add(*byte))
     }
 }
 
-/// A long name, whose pieces come last one first.
+/// A long name, whose entries come in reverse order.
 #[derive(Default)]
 struct LongName {
     units: Vec<u16>,
-    /// The number of the piece that came last: with the first one it is whole.
-    piece: u8,
+    /// Number of the entry that came last; after entry 1 the name is complete.
+    number: u8,
     checksum: u8,
 }
 
 impl LongName {
     fn push(&mut self, entry: Fields) {
         let order = entry.u8(0);
-        let piece = order & 0x3f;
-        if order & 0x40 != 0 && (1..=MOST_PIECES).contains(&piece) {
+        let number = order & 0x3f;
+        let checksum = entry.u8(field::LONG_CHECKSUM);
+        if order & 0x40 != 0 && (1..=MAX_LONG_ENTRIES).contains(&number) {
             self.units.clear();
-            self.checksum = entry.u8(13);
-        } else if self.piece != piece.wrapping_add(1) || self.checksum != entry.u8(13) {
+            self.checksum = checksum;
+        } else if self.number != number.wrapping_add(1) || self.checksum != checksum {
             *self = Self::default();
             return;
         }
-        self.piece = piece;
-        let places = (1..11)
+        self.number = number;
+        let offsets = (1..11)
             .step_by(2)
             .chain((14..26).step_by(2))
             .chain([28, 30]);
-        let units: Vec<_> = places.map(|at| entry.le16(at)).collect();
+        let units: Vec<_> = offsets.map(|at| entry.le16(at)).collect();
         self.units.splice(0..0, units);
     }
 
-    /// The name, if it is whole and belongs to this entry.
-    fn of(&self, entry: &Stored) -> Option<String> {
-        if self.piece != 1 || self.checksum != entry.checksum() {
+    /// Returns the name, if it is complete and belongs to this entry.
+    fn of(&self, entry: &ShortEntry) -> Option<String> {
+        if self.number != 1 || self.checksum != entry.checksum() {
             return None;
         }
         let end = self.units.iter().position(|unit| *unit == 0);
@@ -167,40 +198,40 @@ impl LongName {
     }
 }
 
-/// The entries of a directory, given in parts with where each of them is.
+/// Returns the entries of a directory, given in parts with their offsets.
 pub(super) fn list(parts: &[(u64, Vec<u8>)], directory: Inode) -> Result<Vec<Entry>, ReadError> {
     let mut found = Vec::new();
     let mut long = LongName::default();
-    let places = parts
+    let entries = parts
         .iter()
         .flat_map(|(offset, bytes)| (*offset..).step_by(ENTRY).zip(bytes.chunks_exact(ENTRY)));
-    for (offset, bytes) in places {
+    for (offset, bytes) in entries {
         let fields = Fields(bytes);
         if fields.u8(0) == 0 {
             break;
         }
-        if fields.u8(11) & 0x3f == LONG && fields.u8(0) != DELETED {
+        if fields.u8(field::ATTRIBUTES) & 0x3f == LONG && fields.u8(0) != DELETED {
             long.push(fields);
             continue;
         }
         let long = std::mem::take(&mut long);
-        let Some(stored) = Stored::parse(fields.array(0)) else {
+        let Some(entry) = ShortEntry::parse(fields.array(0)) else {
             continue;
         };
-        let name = long.of(&stored).unwrap_or_else(|| stored.short_name());
+        let name = long.of(&entry).unwrap_or_else(|| entry.short_name());
         if matches!(name.as_str(), "." | "..") {
             continue;
         }
         if name.is_empty() || name.contains(['/', '\0']) {
             return Err(damaged(format!(
-                "directory {} has the name {name:?}",
+                "directory {} contains the invalid name {name:?}",
                 directory.0
             )));
         }
         found.push(Entry {
             name: name.into_bytes().into(),
             inode: Inode(offset / ENTRY as u64),
-            kind: Some(stored.kind()),
+            kind: Some(entry.kind()),
         });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -210,14 +241,15 @@ pub(super) fn list(parts: &[(u64, Vec<u8>)], directory: Inode) -> Result<Vec<Ent
     {
         let name = String::from_utf8_lossy(&twice.name);
         return Err(damaged(format!(
-            "directory {} has {name:?} twice",
+            "directory {} contains {name:?} twice",
             directory.0
         )));
     }
     Ok(found)
 }
 
-/// A moment as DOS kept it; it had no time zones, so this takes it for UTC. Out of range is clamped by arithmetic, not refused.
+/// Converts a DOS time, which has no time zone, as UTC. Fields out of range overflow into the next one.
+
 fn time(date: u16, time: u16, hundredths: u8) -> Time {
     if date == 0 {
         return Time::default();

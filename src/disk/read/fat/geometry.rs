@@ -1,14 +1,28 @@
-//! Where things are, and which cluster follows which.
+//! The boot sector, and the table that links clusters.
 
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, ReadError};
-use super::{MOST_DIRECTORY, PART, damaged};
+use super::{MAX_DIRECTORY_BYTES, PART, damaged};
 
 /// Four million clusters; an EFI system partition has some hundred thousand.
-const MOST_TABLE: u64 = 16 << 20;
-/// What says how many bits a cluster's number has is how many there are.
+const MAX_TABLE_BYTES: u64 = 16 << 20;
+/// Number of clusters from which on their numbers have 16, and 32 bits.
 const FAT12_CLUSTERS: u64 = 4085;
 const FAT16_CLUSTERS: u64 = 65_525;
+
+/// Offsets of fields in the boot sector.
+mod field {
+    pub const SECTOR_SIZE: usize = 11;
+    pub const SECTORS_PER_CLUSTER: usize = 13;
+    pub const RESERVED_SECTORS: usize = 14;
+    pub const TABLES: usize = 16;
+    pub const ROOT_ENTRIES: usize = 17;
+    pub const SECTORS_16: usize = 19;
+    pub const TABLE_SECTORS_16: usize = 22;
+    pub const SECTORS_32: usize = 32;
+    pub const TABLE_SECTORS_32: usize = 36;
+    pub const ROOT_CLUSTER: usize = 44;
+}
 
 /// Bits of a cluster's number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,14 +32,16 @@ enum Width {
     Bits32,
 }
 
-/// What the boot sector says, and the table of clusters.
+/// The contents of the boot sector, and the table of clusters.
 pub(super) struct Geometry {
     width: Width,
     cluster_size: u64,
     clusters: u32,
-    /// Where the first cluster, which is number 2, is.
+    /// Offset of the table of clusters.
+    table_offset: u64,
+    /// Offset of the first cluster, which has number 2.
     data: u64,
-    /// The root directory where it is not a chain of clusters.
+    /// Offset and length of a root directory that is not a chain of clusters.
     fixed_root: Option<(u64, u64)>,
     root_cluster: u32,
     table: Vec<u8>,
@@ -37,30 +53,27 @@ impl Geometry {
         let mut boot = vec![0; 512];
         disk.read_at(0, &mut boot)?;
         let fields = Fields(&boot);
-        let sector = u64::from(fields.le16(11));
-        let per_cluster = u64::from(fields.u8(13));
-        let tables = u64::from(fields.u8(16));
+        let sector = u64::from(fields.le16(field::SECTOR_SIZE));
+        let per_cluster = u64::from(fields.u8(field::SECTORS_PER_CLUSTER));
+        let tables = u64::from(fields.u8(field::TABLES));
         let jumps = matches!(fields.u8(0), 0xeb | 0xe9);
         let sector_is_good = matches!(sector, 512..=4096) && sector.is_power_of_two();
         if !jumps || !sector_is_good || !per_cluster.is_power_of_two() || !matches!(tables, 1..=4) {
-            return Err(damaged("there is no boot sector of FAT"));
+            return Err(damaged("the boot sector is missing"));
         }
-        let or = |small: u16, large: u32| {
-            if small == 0 {
-                u64::from(large)
-            } else {
-                small.into()
-            }
+        let either = |small, large| match fields.le16(small) {
+            0 => u64::from(fields.le32(large)),
+            small => small.into(),
         };
-        let table_sectors = or(fields.le16(22), fields.le32(36));
-        let sectors = or(fields.le16(19), fields.le32(32));
-        let reserved = u64::from(fields.le16(14));
-        let root = u64::from(fields.le16(17)) * super::ENTRY as u64;
+        let table_sectors = either(field::TABLE_SECTORS_16, field::TABLE_SECTORS_32);
+        let sectors = either(field::SECTORS_16, field::SECTORS_32);
+        let reserved = u64::from(fields.le16(field::RESERVED_SECTORS));
+        let root = u64::from(fields.le16(field::ROOT_ENTRIES)) * super::ENTRY as u64;
         let before_root = reserved + tables * table_sectors;
         let before_data = before_root + root.div_ceil(sector);
         let clusters = sectors.saturating_sub(before_data) / per_cluster;
         let width = match clusters {
-            _ if fields.le16(22) == 0 => Width::Bits32,
+            _ if fields.le16(field::TABLE_SECTORS_16) == 0 => Width::Bits32,
             ..FAT12_CLUSTERS => Width::Bits12,
             FAT12_CLUSTERS..FAT16_CLUSTERS => Width::Bits16,
             _ => {
@@ -73,16 +86,17 @@ impl Geometry {
             width,
             cluster_size: sector * per_cluster,
             clusters: u32::try_from(clusters).unwrap_or(u32::MAX),
+            table_offset: reserved * sector,
             data: before_data * sector,
             fixed_root: (width != Width::Bits32).then_some((before_root * sector, root)),
-            root_cluster: fields.le32(44),
+            root_cluster: fields.le32(field::ROOT_CLUSTER),
             table: Vec::new(),
         };
         let fits = geometry.table_length() <= table_sectors * sector;
         if reserved == 0
             || clusters == 0
             || !fits
-            || root > MOST_DIRECTORY
+            || root > MAX_DIRECTORY_BYTES
             || sectors * sector > disk.len()
         {
             return Err(damaged(
@@ -95,22 +109,14 @@ impl Geometry {
     pub fn read(disk: &dyn BlockRead) -> Result<Self, ReadError> {
         let mut geometry = Self::header(disk)?;
         let length = geometry.table_length();
-        if length > MOST_TABLE {
+        if length > MAX_TABLE_BYTES {
             return Err(ReadError::TooLarge {
                 part: PART,
                 problem: format!("it has {} clusters", geometry.clusters),
             });
         }
-        let mut place = [0; 4];
-        disk.read_at(11, &mut place)?;
-        let mut reserved = [0; 2];
-        disk.read_at(14, &mut reserved)?;
-        let sector = u64::from(Fields(&place).le16(0));
         geometry.table = vec![0; to_index(length)];
-        disk.read_at(
-            u64::from(u16::from_le_bytes(reserved)) * sector,
-            &mut geometry.table,
-        )?;
+        disk.read_at(geometry.table_offset, &mut geometry.table)?;
         Ok(geometry)
     }
 
@@ -139,7 +145,7 @@ impl Geometry {
         self.root_cluster
     }
 
-    /// Whether a directory's entry can be there.
+    /// Returns whether a directory entry can be at this offset.
     pub fn may_have_entries(&self, offset: u64) -> bool {
         let in_root = self
             .fixed_root
@@ -148,17 +154,17 @@ impl Geometry {
         in_root || (self.data..end).contains(&offset)
     }
 
-    /// Where a cluster is. Its number was checked when its chain was followed.
+    /// Returns the offset of a cluster, whose number was checked when its chain was followed.
     pub fn offset(&self, cluster: u32) -> u64 {
         self.data + u64::from(cluster.saturating_sub(2)) * self.cluster_size
     }
 
-    /// The clusters from `first` on.
+    /// Returns the chain of clusters from `first` on.
     pub fn chain(&self, first: u32) -> Result<Vec<u32>, ReadError> {
         let mut chain = Vec::new();
         let mut next = first;
         loop {
-            // Counted from 2; no chain is longer than all of them.
+            // Numbers start at 2, and a chain has each cluster once.
             if next < 2 || next - 2 >= self.clusters || chain.len() >= to_index(self.clusters) {
                 return Err(damaged(format!("the chain from cluster {first} is broken")));
             }
@@ -170,7 +176,8 @@ impl Geometry {
         }
     }
 
-    /// The cluster after another one; `None` at the end.
+    /// Returns the next cluster of a chain; `None` at its end.
+
     fn after(&self, cluster: u32) -> Option<u32> {
         let table = Fields(&self.table);
         let at = to_index(cluster);

@@ -1,7 +1,7 @@
-//! FAT12, FAT16 and FAT32 with long names: what EFI system partitions are.
+//! Reads FAT12, FAT16 and FAT32 with long names: the file systems of EFI system partitions.
 //!
-//! Not by `fatfs`, which karat writes them with: it follows a chain of clusters that goes in a circle without end, and cannot be
-//! shared between threads.
+//! The crate `fatfs`, with which karat writes them, cannot be used here: it follows a circular chain of clusters without end,
+//! and cannot be shared between threads.
 
 mod entries;
 mod geometry;
@@ -10,16 +10,16 @@ use super::fields::to_index;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::entries::{ENTRY, Stored};
+use self::entries::{ENTRY, ShortEntry};
+
 use self::geometry::Geometry;
 use super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
 
-/// What errors call it.
 const PART: &str = "FAT file system";
-/// The root has no entry of its own; others are called by where theirs is, in entries from the start of the volume.
+/// The number of the root, which has no entry. That of another inode is the position of its entry in the volume.
 const ROOT: Inode = Inode(1);
-/// Linux reads no larger directory: 65,536 entries.
-const MOST_DIRECTORY: u64 = 65_536 * ENTRY as u64;
+/// The limit of Linux.
+const MAX_DIRECTORY_BYTES: u64 = 65_536 * ENTRY as u64;
 
 fn damaged(problem: impl Into<String>) -> ReadError {
     ReadError::Damaged {
@@ -28,16 +28,17 @@ fn damaged(problem: impl Into<String>) -> ReadError {
     }
 }
 
-/// A FAT file system.
+/// A FAT file system, opened for reading.
 pub struct Fat {
     disk: Arc<dyn BlockRead>,
     geometry: Geometry,
-    /// The file that was read last, with its clusters.
+    /// The file read last, with its clusters.
     last: Mutex<Option<(Inode, Arc<[u32]>)>>,
     claims: Mutex<Claims>,
 }
 
-/// No cluster belongs to two files, so together they cannot have more than there are.
+/// Number of clusters of the files seen so far. A cluster belongs to one file, so together they cannot have more than the
+/// file system.
 #[derive(Default)]
 struct Claims {
     counted: HashSet<Inode>,
@@ -45,7 +46,7 @@ struct Claims {
 }
 
 impl Fat {
-    /// Whether `disk` starts like a FAT file system.
+    /// Returns whether `disk` starts with the boot sector of a FAT file system.
     #[must_use]
     pub fn is_at(disk: &dyn BlockRead) -> bool {
         Geometry::header(disk).is_ok()
@@ -54,7 +55,7 @@ impl Fat {
     /// Opens the file system that fills `disk`.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
+    /// The file system is missing or damaged.
     pub fn open(disk: Arc<dyn BlockRead>) -> Result<Self, ReadError> {
         Ok(Self {
             geometry: Geometry::read(&*disk)?,
@@ -64,18 +65,19 @@ impl Fat {
         })
     }
 
-    /// The directory entry of an inode.
-    fn stored(&self, inode: Inode) -> Result<Stored, ReadError> {
-        let offset = inode.0.checked_mul(ENTRY as u64);
-        let offset = offset.filter(|offset| self.geometry.may_have_entries(*offset));
-        let offset = offset.ok_or_else(|| damaged(format!("there is no inode {}", inode.0)))?;
+    /// Reads the directory entry of an inode.
+    fn entry(&self, inode: Inode) -> Result<ShortEntry, ReadError> {
+        let offset = inode
+            .0
+            .checked_mul(ENTRY as u64)
+            .filter(|offset| self.geometry.may_have_entries(*offset))
+            .ok_or_else(|| damaged(format!("inode {} does not exist", inode.0)))?;
         let mut bytes = [0; ENTRY];
         self.disk.read_at(offset, &mut bytes)?;
-        let stored = Stored::parse(bytes);
-        stored.ok_or_else(|| damaged(format!("inode {} is not in use", inode.0)))
+        ShortEntry::parse(bytes).ok_or_else(|| damaged(format!("inode {} is not in use", inode.0)))
     }
 
-    /// The clusters of a file or a directory, in order.
+    /// Returns the clusters of a file or a directory, in order.
     fn clusters(&self, inode: Inode, first: u32) -> Result<Arc<[u32]>, ReadError> {
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, clusters)) = &*last()
@@ -90,14 +92,14 @@ impl Fat {
         }
         if claims.clusters > self.geometry.clusters().into() {
             return Err(damaged(
-                "its files together claim more than there is: some are in several files",
+                "its files together claim more clusters than there are: some clusters belong to several files",
             ));
         }
         *last() = Some((inode, Arc::clone(&clusters)));
         Ok(clusters)
     }
 
-    /// A directory's bytes, with where each part of them is.
+    /// Reads the bytes of a directory, in parts with their offsets.
     fn directory(&self, inode: Inode) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
         let first = if inode == ROOT {
             match self.geometry.fixed_root() {
@@ -105,15 +107,15 @@ impl Fat {
                 None => self.geometry.root_cluster(),
             }
         } else {
-            let stored = self.stored(inode)?;
-            if stored.kind() != Kind::Directory {
-                return Err(damaged(format!("inode {} is no directory", inode.0)));
+            let entry = self.entry(inode)?;
+            if entry.kind() != Kind::Directory {
+                return Err(damaged(format!("inode {} is not a directory", inode.0)));
             }
-            stored.first_cluster()
+            entry.first_cluster()
         };
         let clusters = self.clusters(inode, first)?;
         let size = self.geometry.cluster_size();
-        if clusters.len() as u64 * size > MOST_DIRECTORY {
+        if clusters.len() as u64 * size > MAX_DIRECTORY_BYTES {
             return Err(damaged(format!("directory {} is too large", inode.0)));
         }
         let parts = clusters.iter().map(|cluster| {
@@ -130,20 +132,24 @@ impl Fat {
         Ok(bytes)
     }
 
-    fn file(&self, inode: Inode) -> Result<(Stored, Arc<[u32]>), ReadError> {
-        let stored = match inode {
+    fn file(&self, inode: Inode) -> Result<(ShortEntry, Arc<[u32]>), ReadError> {
+        let entry = match inode {
             ROOT => None,
-            _ => Some(self.stored(inode)?).filter(|stored| stored.kind() == Kind::File),
+            _ => Some(self.entry(inode)?).filter(|entry| entry.kind() == Kind::File),
         };
-        let stored = stored.ok_or_else(|| damaged(format!("inode {} is no file", inode.0)))?;
-        if stored.size() == 0 {
-            return Ok((stored, Arc::new([])));
+        let entry =
+            entry.ok_or_else(|| damaged(format!("inode {} is not a regular file", inode.0)))?;
+        if entry.size() == 0 {
+            return Ok((entry, Arc::new([])));
         }
-        let clusters = self.clusters(inode, stored.first_cluster())?;
-        if (clusters.len() as u64) < stored.size().div_ceil(self.geometry.cluster_size()) {
-            return Err(damaged(format!("file {} ends before its size", inode.0)));
+        let clusters = self.clusters(inode, entry.first_cluster())?;
+        if (clusters.len() as u64) < entry.size().div_ceil(self.geometry.cluster_size()) {
+            return Err(damaged(format!(
+                "file {} has fewer clusters than its size needs",
+                inode.0
+            )));
         }
-        Ok((stored, clusters))
+        Ok((entry, clusters))
     }
 }
 
@@ -154,9 +160,9 @@ impl FileSystem for Fat {
 
     fn stat(&self, inode: Inode) -> Result<Metadata, ReadError> {
         if inode == ROOT {
-            return Ok(Stored::root().metadata());
+            return Ok(ShortEntry::root().metadata());
         }
-        Ok(self.stored(inode)?.metadata())
+        Ok(self.entry(inode)?.metadata())
     }
 
     fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
@@ -164,7 +170,7 @@ impl FileSystem for Fat {
     }
 
     fn read_link(&self, inode: Inode) -> Result<Vec<u8>, ReadError> {
-        Err(damaged(format!("inode {} is no link", inode.0)))
+        Err(damaged(format!("inode {} is not a link", inode.0)))
     }
 
     fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
@@ -172,21 +178,14 @@ impl FileSystem for Fat {
     }
 
     fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
-        let (stored, _) = self.file(inode)?;
-        let whole = Run {
-            offset: 0,
-            length: stored.size(),
-        };
-        Ok(if whole.length == 0 {
-            Vec::new()
-        } else {
-            vec![whole]
-        })
+        let length = self.file(inode)?.0.size();
+        let whole = (length > 0).then_some(Run { offset: 0, length });
+        Ok(whole.into_iter().collect())
     }
 
     fn read_at(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let (stored, clusters) = self.file(inode)?;
-        let left = stored.size().saturating_sub(offset);
+        let (entry, clusters) = self.file(inode)?;
+        let left = entry.size().saturating_sub(offset);
         let length = to_index(left).min(buffer.len());
         let size = self.geometry.cluster_size();
         let (mut at, mut rest) = (offset, buffer.get_mut(..length).unwrap_or_default());

@@ -5,68 +5,79 @@ use super::super::{BlockRead, ReadError};
 use super::{PART, damaged};
 
 const MAGIC: &[u8] = b"QFI\xfb";
-/// What QEMU writes: 512 bytes to 2 MiB.
+/// Cluster sizes that QEMU writes: 512 bytes to 2 MiB.
 const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
-/// QEMU's own limit on the first table: 32 MiB.
-const MOST_TABLE: u64 = 32 << 20;
+/// QEMU's own limit on the first table.
+const MAX_TABLE_BYTES: u64 = 32 << 20;
 /// Bytes of a version 3 header without the compression type, which not every version 3 header has.
 const LENGTH: usize = 104;
 
-/// The refcounts are out of date; they are not needed to read.
+/// Offsets of header fields (docs/interop/qcow2 of QEMU).
+mod field {
+    pub const VERSION: usize = 4;
+    pub const BACKING_FILE_OFFSET: usize = 8;
+    pub const CLUSTER_BITS: usize = 20;
+    pub const SIZE: usize = 24;
+    pub const CRYPT_METHOD: usize = 32;
+    pub const L1_SIZE: usize = 36;
+    pub const L1_TABLE_OFFSET: usize = 40;
+    pub const INCOMPATIBLE_FEATURES: usize = 72;
+    pub const COMPRESSION_TYPE: usize = 104;
+}
+
+/// The refcounts are out of date; reading does not need them.
 const DIRTY: u64 = 1;
 const CORRUPT: u64 = 1 << 1;
 const EXTERNAL_DATA: u64 = 1 << 2;
 const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_TABLES: u64 = 1 << 4;
 
-/// How clusters are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Compression {
     Deflate,
     Zstd,
 }
 
-/// What a header says.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
-    /// Bytes of the disk.
+    /// Size of the disk in bytes.
     pub size: u64,
     pub cluster_bits: u32,
-    /// Where the first table is, and how many entries it has.
+    /// Offset of the first table, and its number of entries.
     pub table: u64,
     pub entries: u64,
-    /// It names a file that has what is missing here. Which one is not for the header to say.
+    /// The image is an overlay. Which file is below it is not for the header to say.
     pub has_backing: bool,
     pub compression: Compression,
-    /// Clusters of which parts may be there.
+    /// Parts of a cluster can be present or missing.
     pub extended: bool,
-    /// From version 3 on there are clusters of zeros.
+    /// Entries can mark clusters as zero, as from version 3 on.
     pub has_zeros: bool,
 }
 
 impl Header {
     pub fn read(file: &dyn BlockRead) -> Result<Self, ReadError> {
         let mut bytes = vec![0; LENGTH + 8];
-        let there = to_index(file.len()).min(bytes.len());
-        file.read_at(0, bytes.get_mut(..there).unwrap_or_default())?;
+        let available = to_index(file.len()).min(bytes.len());
+        file.read_at(0, bytes.get_mut(..available).unwrap_or_default())?;
         let fields = Fields(&bytes);
         if !bytes.starts_with(MAGIC) {
-            return Err(damaged("it does not start like one"));
+            return Err(damaged("the magic number is missing"));
         }
-        let version = fields.be32(4);
+        let version = fields.be32(field::VERSION);
         if !matches!(version, 2 | 3) {
             return Err(unsupported(format!("version {version}")));
         }
-        if fields.be32(32) != 0 {
+        if fields.be32(field::CRYPT_METHOD) != 0 {
             return Err(unsupported("encryption"));
         }
-        let features = if version == 2 { 0 } else { fields.be64(72) };
+        let features = features(fields);
         let header = Self {
-            size: fields.be64(24),
-            cluster_bits: fields.be32(20),
-            table: fields.be64(40),
-            entries: fields.be32(36).into(),
-            has_backing: fields.be64(8) != 0,
+            size: fields.be64(field::SIZE),
+            cluster_bits: fields.be32(field::CLUSTER_BITS),
+            table: fields.be64(field::L1_TABLE_OFFSET),
+            entries: fields.be32(field::L1_SIZE).into(),
+            has_backing: has_backing(fields),
             compression: compression(features, fields)?,
             extended: features & EXTENDED_TABLES != 0,
             has_zeros: version > 2,
@@ -83,7 +94,7 @@ impl Header {
                 self.cluster_bits
             )));
         }
-        if self.entries * 8 > MOST_TABLE {
+        if self.entries * 8 > MAX_TABLE_BYTES {
             return Err(damaged(format!(
                 "its first table has {} entries",
                 self.entries
@@ -100,14 +111,40 @@ impl Header {
         Ok(())
     }
 
-    /// Bytes of a cluster.
+    /// Returns the number of bytes of a cluster.
     pub fn cluster(&self) -> u64 {
         1 << self.cluster_bits
     }
 
-    /// How many entries a second table has: a cluster of them, as a power of two.
+    /// Returns the number of entries of a second table, which is one cluster long, as a power of two.
     pub fn table_bits(&self) -> u32 {
         self.cluster_bits - if self.extended { 4 } else { 3 }
+    }
+}
+
+/// Returns the other file that an image with this start needs, if it starts with a qcow2 header that names one.
+pub(in crate::disk) fn external_file(start: &[u8]) -> Option<&'static str> {
+    let fields = Fields(start);
+    if !start.starts_with(MAGIC) {
+        None
+    } else if has_backing(fields) {
+        Some("a backing file")
+    } else if features(fields) & EXTERNAL_DATA != 0 {
+        Some("a data file")
+    } else {
+        None
+    }
+}
+
+fn has_backing(header: Fields) -> bool {
+    header.be64(field::BACKING_FILE_OFFSET) != 0
+}
+
+/// Returns the incompatible features. Version 2 has none: there the field's bytes belong to something else.
+fn features(header: Fields) -> u64 {
+    match header.be32(field::VERSION) {
+        2 => 0,
+        _ => header.be64(field::INCOMPATIBLE_FEATURES),
     }
 }
 
@@ -119,11 +156,11 @@ fn unsupported(feature: impl Into<String>) -> ReadError {
     }
 }
 
-fn compression(features: u64, fields: Fields) -> Result<Compression, ReadError> {
+fn compression(features: u64, header: Fields) -> Result<Compression, ReadError> {
     if features & COMPRESSION_TYPE == 0 {
         return Ok(Compression::Deflate);
     }
-    match fields.u8(LENGTH) {
+    match header.u8(field::COMPRESSION_TYPE) {
         1 => Ok(Compression::Zstd),
         other => Err(unsupported(format!("compression type {other}"))),
     }
@@ -131,7 +168,7 @@ fn compression(features: u64, fields: Fields) -> Result<Compression, ReadError> 
 
 fn check_features(features: u64) -> Result<(), ReadError> {
     if features & CORRUPT != 0 {
-        return Err(damaged("it is marked so"));
+        return Err(damaged("it is marked as corrupt"));
     }
     if features & EXTERNAL_DATA != 0 {
         return Err(unsupported("its data in another file"));

@@ -8,7 +8,7 @@ use zstd::zstd_safe::{self, DCtx};
 
 use super::header::Compression;
 
-/// Decompresses; what that needs is kept for the next time.
+/// Pools of decompressors that threads share.
 #[derive(Default)]
 pub(super) struct Inflate {
     zstd: Mutex<Vec<DCtx<'static>>>,
@@ -16,7 +16,7 @@ pub(super) struct Inflate {
 }
 
 impl Inflate {
-    /// Fills `cluster` from the start of `compressed`, which may have anything after its end.
+    /// Fills `cluster` from the start of `compressed`; bytes after the compressed data are ignored.
     pub fn run(
         &self,
         compression: Compression,
@@ -47,7 +47,7 @@ impl Inflate {
         let pool = || self.zstd.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = pool().pop();
         let mut state = kept.unwrap_or_default();
-        // In one go: so the frame's own window, which it could claim to be gigabytes, is never allocated.
+        // In one call: the window of the frame, which could claim gigabytes, is then never allocated.
         let result = state.decompress(cluster, frame);
         pool().push(state);
         let length = result.map_err(zstd_error)?;
@@ -64,7 +64,7 @@ fn full(length: u64, cluster: &[u8]) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!(
-        "it holds {length} bytes instead of {}",
+        "it has {length} bytes instead of {}",
         cluster.len()
     )))
 }

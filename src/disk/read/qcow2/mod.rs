@@ -1,7 +1,7 @@
-//! qcow2 images: an overlay and what is below it.
+//! qcow2 images: an overlay and the image below it.
 //!
-//! Layout: docs/interop/qcow2 of QEMU. What lies below an image is given by the caller, never by the image's header, in which
-//! whoever made it could name any file of this host.
+//! Layout: docs/interop/qcow2 of QEMU. The caller decides which image is below, never the header, which could name any file of
+//! the host.
 
 mod header;
 mod inflate;
@@ -10,25 +10,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::header::Header;
+pub(in crate::disk) use self::header::external_file;
 use self::inflate::Inflate;
 use super::blocks::check;
 use super::cache::Cache;
 use super::fields::{Fields, to_index};
 use super::{BlockRead, RawFile, ReadError, Span};
 
-/// What errors call it.
 const PART: &str = "qcow2 image";
-/// Memory for decompressed clusters, and for second tables.
-const CLUSTER_MEMORY: u64 = 8 << 20;
-const TABLE_MEMORY: u64 = 4 << 20;
-/// Of an entry: where the cluster is.
+/// Bytes of cached clusters after decompression, and of cached second tables.
+const CLUSTER_CACHE_BYTES: u64 = 8 << 20;
+const TABLE_CACHE_BYTES: u64 = 4 << 20;
+/// Bits of an entry with the offset of its cluster.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 const COMPRESSED: u64 = 1 << 62;
 const ZERO: u64 = 1;
-/// Compressed clusters are counted in sectors.
+/// Unit of the size of compressed clusters.
 const SECTOR: u64 = 512;
-/// Parts of a cluster that can be there or not, with extended tables.
-const PARTS: u64 = 32;
+/// Subclusters of a cluster, with extended tables.
+const SUBCLUSTERS: u64 = 32;
 
 fn damaged(problem: impl Into<String>) -> ReadError {
     ReadError::Damaged {
@@ -37,19 +37,19 @@ fn damaged(problem: impl Into<String>) -> ReadError {
     }
 }
 
-/// A file that a disk is made of.
+/// One file of a disk, with its format.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Layer {
-    /// The bytes of the disk.
+    /// A raw disk, the lowest layer.
     Raw(PathBuf),
-    /// A qcow2 image.
+    /// A qcow2 image, an overlay or standalone.
     Qcow2(PathBuf),
 }
 
-/// Opens a disk: its topmost layer first, then what it is an overlay of, and so on.
+/// Opens a disk of several layers, the topmost one first.
 ///
 /// # Errors
-/// A layer cannot be read, or it needs another one below it, or none, other than what is given.
+/// A layer cannot be read, or an overlay and the layer below it do not go together.
 pub fn open_chain(layers: &[Layer]) -> Result<Arc<dyn BlockRead>, ReadError> {
     let mut below: Option<Arc<dyn BlockRead>> = None;
     for layer in layers.iter().rev() {
@@ -64,10 +64,10 @@ pub fn open_chain(layers: &[Layer]) -> Result<Arc<dyn BlockRead>, ReadError> {
             Layer::Qcow2(path) => Arc::new(Qcow2::open(RawFile::open(path)?, below)?),
         });
     }
-    below.ok_or_else(|| damaged("there is no file"))
+    below.ok_or_else(|| damaged("no file was given"))
 }
 
-/// A qcow2 image, read by any number of threads.
+/// A qcow2 image that threads share.
 pub struct Qcow2<B> {
     file: B,
     header: Header,
@@ -78,35 +78,35 @@ pub struct Qcow2<B> {
     inflate: Inflate,
 }
 
-/// Where a part of the disk is.
+/// State of a part of the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    /// Below, or nowhere.
+enum Allocation {
+    /// In the image below, or zero without one.
     Missing,
     Zero,
     /// At this offset of the file.
     Plain(u64),
-    /// Compressed, with the whole cluster, by this entry.
+    /// In a compressed cluster with this entry.
     Compressed(u64),
 }
 
 impl<B: BlockRead> Qcow2<B> {
-    /// Opens an image; `below` is what it is an overlay of.
+    /// Opens an image; `below` is the disk of which it is an overlay.
     ///
     /// # Errors
-    /// It is damaged, has features that karat does not know, or is an overlay without anything below it, or the other way round.
+    /// The image is damaged, has an unknown feature, is an overlay without a disk below it, or the other way round.
     pub fn open(file: B, below: Option<Arc<dyn BlockRead>>) -> Result<Self, ReadError> {
         let header = Header::read(&file)?;
         match (header.has_backing, &below) {
-            (true, None) => return Err(damaged("it is an overlay, and nothing is below it")),
-            (false, Some(_)) => return Err(damaged("it is no overlay, and something is below it")),
+            (true, None) => return Err(damaged("it is an overlay without a base")),
+            (false, Some(_)) => return Err(damaged("it is not an overlay, but has a base")),
             _ => {}
         }
         let first_table = read_table(&file, header.table, header.entries)?;
         Ok(Self {
-            // Each value is a cluster of at most 2 MiB, so there is room for some.
-            tables: Cache::new(room(TABLE_MEMORY, header.cluster())),
-            clusters: Cache::new(room(CLUSTER_MEMORY, header.cluster())),
+            // A value is a cluster of at most 2 MiB, so both caches have several.
+            tables: Cache::new(to_index(TABLE_CACHE_BYTES / header.cluster())),
+            clusters: Cache::new(to_index(CLUSTER_CACHE_BYTES / header.cluster())),
             inflate: Inflate::default(),
             file,
             header,
@@ -115,8 +115,8 @@ impl<B: BlockRead> Qcow2<B> {
         })
     }
 
-    /// Where the byte at `offset` is, and how many bytes from there on are at the same place.
-    fn place(&self, offset: u64) -> Result<(Place, u64), ReadError> {
+    /// Returns the allocation of the byte at `offset`, and the number of bytes from there on that share it.
+    fn allocation(&self, offset: u64) -> Result<(Allocation, u64), ReadError> {
         let header = &self.header;
         let cluster = offset >> header.cluster_bits;
         let within = offset & (header.cluster() - 1);
@@ -128,48 +128,48 @@ impl<B: BlockRead> Qcow2<B> {
             .map(|entry| entry & OFFSET)
             .filter(|table| *table != 0)
         else {
-            // No second table: nothing of what it would cover is here.
+            // Nothing that the missing second table would cover is allocated.
             let covered = 1 << (header.cluster_bits + header.table_bits());
-            return Ok((Place::Missing, covered - (offset & (covered - 1))));
+            return Ok((Allocation::Missing, covered - (offset & (covered - 1))));
         };
         let table = self.second_table(table)?;
         let number = cluster & ((1 << header.table_bits()) - 1);
         let at = to_index(number) * if header.extended { 2 } else { 1 };
         let entry = table.get(at).copied().unwrap_or_default();
         if entry & COMPRESSED != 0 {
-            return Ok((Place::Compressed(entry), left));
+            return Ok((Allocation::Compressed(entry), left));
         }
         if header.extended {
             let bitmap = table.get(at + 1).copied().unwrap_or_default();
-            return Ok(self.part(entry, bitmap, within));
+            return Ok(self.subcluster(entry, bitmap, within));
         }
-        let place = match entry & OFFSET {
-            _ if header.has_zeros && entry & ZERO != 0 => Place::Zero,
-            0 => Place::Missing,
-            start => Place::Plain(self.aligned(start)? + within),
+        let allocation = match entry & OFFSET {
+            _ if header.has_zeros && entry & ZERO != 0 => Allocation::Zero,
+            0 => Allocation::Missing,
+            start => Allocation::Plain(self.aligned(start)? + within),
         };
-        Ok((place, left))
+        Ok((allocation, left))
     }
 
-    /// The same for a cluster of which only some of its 32 parts may be here.
-    fn part(&self, entry: u64, bitmap: u64, within: u64) -> (Place, u64) {
-        let part = self.header.cluster() / PARTS;
-        let bit = within / part;
-        let left = part - within % part;
+    /// The same for a cluster with subclusters.
+    fn subcluster(&self, entry: u64, bitmap: u64, within: u64) -> (Allocation, u64) {
+        let size = self.header.cluster() / SUBCLUSTERS;
+        let bit = within / size;
+        let left = size - within % size;
         let has = |bit: u64| bitmap >> bit & 1 != 0;
-        let place = if has(bit + PARTS) {
-            Place::Zero
+        let allocation = if has(bit + SUBCLUSTERS) {
+            Allocation::Zero
         } else if has(bit) {
-            Place::Plain((entry & OFFSET) + within)
+            Allocation::Plain((entry & OFFSET) + within)
         } else {
-            Place::Missing
+            Allocation::Missing
         };
-        (place, left)
+        (allocation, left)
     }
 
     fn aligned(&self, start: u64) -> Result<u64, ReadError> {
         if !start.is_multiple_of(self.header.cluster()) {
-            return Err(damaged(format!("a cluster is said to be at {start}")));
+            return Err(damaged(format!("a cluster at {start} is not aligned")));
         }
         Ok(start)
     }
@@ -181,21 +181,21 @@ impl<B: BlockRead> Qcow2<B> {
         })
     }
 
-    /// Reads as much as is at one place, and says how much that was.
-    fn read_place(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let (place, left) = self.place(offset)?;
+    /// Reads bytes up to the next change of allocation, and returns their number.
+    fn read_part(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let (allocation, left) = self.allocation(offset)?;
         let length = to_index(left).min(buffer.len());
         let buffer = buffer.get_mut(..length).unwrap_or_default();
-        match place {
-            Place::Zero => buffer.fill(0),
-            Place::Missing => self.read_below(offset, buffer)?,
-            Place::Plain(start) => read_or_zeros(&self.file, start, buffer)?,
-            Place::Compressed(entry) => self.read_compressed(entry, offset, buffer)?,
+        match allocation {
+            Allocation::Zero => buffer.fill(0),
+            Allocation::Missing => self.read_below(offset, buffer)?,
+            Allocation::Plain(start) => read_or_zeros(&self.file, start, buffer)?,
+            Allocation::Compressed(entry) => self.read_compressed(entry, offset, buffer)?,
         }
         Ok(length)
     }
 
-    /// What is below may be smaller: an overlay can grow a disk.
+    /// Reads the disk below, which may be smaller: an overlay can grow a disk.
     fn read_below(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         if let Some(below) = &self.below {
             return read_or_zeros(below, offset, buffer);
@@ -208,7 +208,7 @@ impl<B: BlockRead> Qcow2<B> {
         let number = offset >> self.header.cluster_bits;
         let cluster = self.header.cluster();
         if buffer.len() as u64 == cluster {
-            // The whole of it: no need to keep it for the rest.
+            // A whole cluster need not be cached.
             return match self.clusters.recall(number) {
                 Some(bytes) => copy(&bytes, 0, buffer),
                 None => self.decompress(entry, buffer),
@@ -224,7 +224,8 @@ impl<B: BlockRead> Qcow2<B> {
     }
 
     fn decompress(&self, entry: u64, cluster: &mut [u8]) -> Result<(), ReadError> {
-        // The fewer bits a cluster's number has, the more there are for its compressed size.
+        // The larger the clusters, the more bits are for the compressed size.
+
         let split = 62 - (self.header.cluster_bits - 8);
         let start = entry & ((1 << split) - 1);
         let sectors = (entry & (COMPRESSED - 1)) >> split;
@@ -249,10 +250,10 @@ impl<B: BlockRead> BlockRead for Qcow2<B> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        check(offset, buffer.len(), self.len())?;
+        check(offset, buffer.len() as u64, self.len())?;
         let (mut at, mut rest) = (offset, buffer);
         while !rest.is_empty() {
-            let length = self.read_place(at, rest)?;
+            let length = self.read_part(at, rest)?;
             at += length as u64;
             rest = rest.get_mut(length..).unwrap_or_default();
         }
@@ -267,11 +268,11 @@ impl<B: BlockRead> BlockRead for Qcow2<B> {
                 zero: true,
             });
         }
-        let (place, length) = self.place(offset)?;
+        let (allocation, length) = self.allocation(offset)?;
         let length = length.min(left);
-        let span = match (place, &self.below) {
-            (Place::Missing, Some(below)) if offset < below.len() => below.span(offset)?,
-            (Place::Missing | Place::Zero, _) => Span { length, zero: true },
+        let span = match (allocation, &self.below) {
+            (Allocation::Missing, Some(below)) if offset < below.len() => below.span(offset)?,
+            (Allocation::Missing | Allocation::Zero, _) => Span { length, zero: true },
             _ => Span {
                 length,
                 zero: false,
@@ -284,10 +285,6 @@ impl<B: BlockRead> BlockRead for Qcow2<B> {
     }
 }
 
-fn room(memory: u64, each: u64) -> usize {
-    to_index(memory / each)
-}
-
 fn copy(cluster: &[u8], from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
     let start = to_index(from);
     let bytes = cluster
@@ -298,7 +295,7 @@ fn copy(cluster: &[u8], from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Behind the end of a file there are zeros: it is cut where its last cluster has no more data.
+/// Reads with zeros after the end of the file, which may end within its last cluster.
 fn read_or_zeros(file: &dyn BlockRead, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
     let left = file.len().saturating_sub(offset);
     let there = to_index(left).min(buffer.len());
@@ -317,9 +314,11 @@ fn read_table(file: &dyn BlockRead, offset: u64, entries: u64) -> Result<Vec<u64
         .checked_add(length)
         .is_none_or(|end| end > file.len().next_multiple_of(1 << 21))
     {
-        return Err(damaged(format!("a table is said to be at {offset}")));
+        return Err(damaged(format!(
+            "its table at {offset} is outside of the file"
+        )));
     }
-    // At most 32 MiB, and at most 2 MiB behind the end of the file.
+    // At most 32 MiB, and at most 2 MiB after the end of the file.
     let mut bytes = vec![0; to_index(length)];
     read_or_zeros(file, offset, &mut bytes)?;
     Ok(bytes

@@ -1,69 +1,67 @@
-//! Directories as blocks: a list, or, beyond one block, a tree by hash.
+//! Directories as blocks: a list of entries, or, beyond one block, a tree by hash.
 
+use super::super::fields::{Fields, low16, low32};
 use super::checksum::crc32c;
 use super::hash::NameHash;
-use crate::disk::write::fields::{Fields, low16, low32};
+use crate::disk::read::Kind;
+use crate::disk::read::ext4::layout::{directory as field, file_type};
 
-/// One name.
+/// A name in a directory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) inode: u32,
-    pub(super) kind: u8,
+    pub(super) file_type: u8,
 }
 
-/// What all blocks of a directory have in common.
+/// Properties that all blocks of a directory share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Directory<'a> {
     pub(super) block_size: usize,
     pub(super) inode: u32,
     pub(super) parent: u32,
-    /// For checksums, if the file system has them.
+    /// Seed of the checksums, if the file system has them.
     pub(super) seed: Option<u32>,
-    /// If large directories are to be indexed.
+    /// Hash of the index, if large directories have one.
     pub(super) hash: Option<&'a NameHash>,
 }
 
-/// Kind of a directory in a directory.
-pub(super) const DIRECTORY: u8 = 2;
-/// Bytes of an entry beside its name.
-const ENTRY: usize = 8;
-/// Bytes of the checksum at the end of a block.
-const TAIL: usize = 12;
-/// Where the root of an index keeps its numbers: after the entries of `.` and `..` and the description of the index.
+/// Offset of the entries in the root of an index: after the entries of `.` and `..` and the header of the index.
 const ROOT_ENTRIES: usize = 32;
-/// Where other blocks of an index keep theirs: after an entry that hides the block from those who cannot read an index.
+/// Offset of the entries in other blocks of an index: after an unused entry, for readers that do not know the index.
 const NODE_ENTRIES: usize = 8;
+/// Length of the entry of `.`.
+const DOT_LENGTH: usize = 12;
 
-/// A directory's content.
+/// The content of a directory.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(super) struct DirectoryContent {
     pub(super) blocks: Vec<Vec<u8>>,
-    /// Whether the first block is the root of an index.
+    /// The first block is the root of an index.
     pub(super) indexed: bool,
 }
 
 impl Directory<'_> {
-    /// The blocks of a directory with these names, at least `least` of them.
-    pub(super) fn blocks(&self, names: &[Name<'_>], least: usize) -> Blocks {
+    /// Returns the content of a directory with these names, at least `min_blocks` long.
+    pub(super) fn content(&self, names: &[Name<'_>], min_blocks: usize) -> DirectoryContent {
         let mut all = Vec::with_capacity(names.len() + 2);
         all.extend(self.dots());
         all.extend_from_slice(names);
-        let list = self.list(&all);
+        let list = self.split(&all);
         if list.len() > 1
             && let Some(hash) = self.hash
             && let Some(blocks) = self.tree(names, hash)
         {
-            return Blocks {
+            return DirectoryContent {
                 blocks,
                 indexed: true,
             };
         }
         let mut blocks: Vec<_> = list.iter().map(|names| self.leaf(names)).collect();
-        while blocks.len() < least {
+        while blocks.len() < min_blocks {
             blocks.push(self.leaf(&[]));
         }
-        Blocks {
+        DirectoryContent {
             blocks,
             indexed: false,
         }
@@ -73,20 +71,21 @@ impl Directory<'_> {
         [(&b"."[..], self.inode), (b"..", self.parent)].map(|(bytes, inode)| Name {
             bytes,
             inode,
-            kind: DIRECTORY,
+            file_type: file_type(Kind::Directory),
         })
     }
 
-    fn room(&self) -> usize {
-        self.block_size - self.seed.map_or(0, |_| TAIL)
+    /// Returns the number of bytes for entries in a block.
+    fn space(&self) -> usize {
+        self.block_size - self.seed.map_or(0, |_| field::TAIL)
     }
 
-    /// Divides names, in their order, into blocks.
-    fn list<'n, 's>(&self, names: &'s [Name<'n>]) -> Vec<&'s [Name<'n>]> {
+    /// Splits names, in their order, into blocks.
+    fn split<'n, 's>(&self, names: &'s [Name<'n>]) -> Vec<&'s [Name<'n>]> {
         let (mut blocks, mut start, mut used) = (Vec::new(), 0, 0);
         for (at, name) in names.iter().enumerate() {
             let size = entry_size(name.bytes);
-            if used + size > self.room() {
+            if used + size > self.space() {
                 blocks.push(&names[start..at]);
                 (start, used) = (at, 0);
             }
@@ -96,15 +95,15 @@ impl Directory<'_> {
         blocks
     }
 
-    /// A block of names; the last one takes what is left.
+    /// Returns a block of names, whose last entry extends to the end.
     fn leaf(&self, names: &[Name<'_>]) -> Vec<u8> {
         let mut block = Fields::new(self.block_size);
-        let room = self.room();
+        let space = self.space();
         let mut at = 0;
         for (index, name) in names.iter().enumerate() {
-            let last = index + 1 == names.len();
-            let size = if last {
-                room - at
+            let is_last = index + 1 == names.len();
+            let size = if is_last {
+                space - at
             } else {
                 entry_size(name.bytes)
             };
@@ -112,18 +111,18 @@ impl Directory<'_> {
             at += size;
         }
         if names.is_empty() {
-            block.put16(4, low16(room as u64));
+            block.put16(field::LENGTH, low16(space as u64));
         }
         if let Some(seed) = self.seed {
-            block.put16(room + 4, low16(TAIL as u64));
-            block.put8(room + 7, 0xde);
-            let checksum = crc32c(seed, &block.bytes()[..room]);
-            block.put32(room + 8, checksum);
+            block.put16(space + field::LENGTH, low16(field::TAIL as u64));
+            block.put8(space + field::KIND, field::TAIL_KIND);
+            let checksum = crc32c(seed, &block.bytes()[..space]);
+            block.put32(space + field::TAIL_CHECKSUM, checksum);
         }
         block.into_bytes()
     }
 
-    /// An index of at most two levels over blocks sorted by hash; nothing if the names are too many for that.
+    /// Returns an index of at most two levels over blocks sorted by hash. `None` if there are too many names for it.
     fn tree(&self, names: &[Name<'_>], hash: &NameHash) -> Option<Vec<Vec<u8>>> {
         let mut by_hash: Vec<_> = names
             .iter()
@@ -134,9 +133,9 @@ impl Directory<'_> {
         let mut firsts = Vec::new();
         let mut leaves = Vec::new();
         let mut at = 0;
-        for names in self.list(&sorted) {
+        for names in self.split(&sorted) {
             let first = hashes[at].0;
-            // The lowest bit says that names of the same hash are at the end of the block before.
+            // The lowest bit is set if the previous block ends with names of the same hash.
             let continued = at > 0 && hashes[at - 1].0 == first;
             firsts.push(first | u32::from(continued));
             leaves.push(self.leaf(names));
@@ -172,56 +171,61 @@ impl Directory<'_> {
         Some(blocks)
     }
 
-    /// How many entries fit into a block of an index.
+    /// Returns the number of entries that fit into a block of an index.
     fn limit(&self, from: usize) -> usize {
-        (self.block_size - from - self.seed.map_or(0, |_| 8)) / 8
+        let tail = self.seed.map_or(0, |_| field::INDEX_TAIL);
+        (self.block_size - from - tail) / field::INDEX_ENTRY
     }
 
     fn root(&self, entries: &[(u32, u32)], levels: u8, hash: &NameHash) -> Vec<u8> {
         let mut block = Fields::new(self.block_size);
         let [own, parent] = self.dots();
-        put_entry(&mut block, 0, 12, &own);
-        put_entry(&mut block, 12, self.block_size - 12, &parent);
-        block.put8(28, hash.kind.number());
-        block.put8(29, 8);
-        block.put8(30, levels);
+        put_entry(&mut block, 0, DOT_LENGTH, &own);
+        let rest = self.block_size - DOT_LENGTH;
+        put_entry(&mut block, DOT_LENGTH, rest, &parent);
+        block.put8(field::HASH_VERSION, hash.kind.number());
+        // The header has 8 bytes itself.
+        block.put8(field::INDEX_HEADER_LENGTH, 8);
+        block.put8(field::INDEX_LEVELS, levels);
         self.finish_index(block, ROOT_ENTRIES, entries)
     }
 
     fn node(&self, entries: &[(u32, u32)]) -> Vec<u8> {
         let mut block = Fields::new(self.block_size);
-        block.put16(4, low16(self.block_size as u64));
+        block.put16(field::LENGTH, low16(self.block_size as u64));
         self.finish_index(block, NODE_ENTRIES, entries)
     }
 
     fn finish_index(&self, mut block: Fields, from: usize, entries: &[(u32, u32)]) -> Vec<u8> {
         let limit = self.limit(from);
+        let entry = |index: usize| from + field::INDEX_ENTRY * index;
         for (index, (hash, number)) in entries.iter().enumerate() {
-            block.put32(from + 8 * index, *hash);
-            block.put32(from + 8 * index + 4, *number);
+            block.put32(entry(index), *hash);
+            block.put32(entry(index) + 4, *number);
         }
-        // The first entry's hash is the lowest by its place; limit and count stand there.
+        // In place of the first hash, which is the lowest by definition: limit and count.
         block.put16(from, low16(limit as u64));
         block.put16(from + 2, low16(entries.len() as u64));
         if let Some(seed) = self.seed {
-            let used = crc32c(seed, &block.bytes()[..from + 8 * entries.len()]);
-            // The tail's two words: reserved, and the checksum itself as zero.
-            let checksum = crc32c(used, &[0; 8]);
-            block.put32(from + 8 * limit + 4, checksum);
+            let used = crc32c(seed, &block.bytes()[..entry(entries.len())]);
+            // The tail: a reserved word, and the checksum, which counts as zero.
+            let checksum = crc32c(used, &[0; field::INDEX_TAIL]);
+            block.put32(entry(limit) + 4, checksum);
         }
         block.into_bytes()
     }
 }
 
 fn entry_size(name: &[u8]) -> usize {
-    (ENTRY + name.len()).next_multiple_of(4)
+    (field::NAME + name.len()).next_multiple_of(4)
 }
 
 fn put_entry(block: &mut Fields, at: usize, size: usize, name: &Name<'_>) {
-    block.put32(at, name.inode);
-    block.put16(at + 4, low16(size as u64));
-    // Names have at most 255 bytes: checked when the tree comes in.
-    block.put8(at + 6, u8::try_from(name.bytes.len()).unwrap_or(u8::MAX));
-    block.put8(at + 7, name.kind);
-    block.put(at + ENTRY, name.bytes);
+    block.put32(at + field::INODE, name.inode);
+    block.put16(at + field::LENGTH, low16(size as u64));
+    // `files::check` has refused longer names.
+    let length = u8::try_from(name.bytes.len()).unwrap_or(u8::MAX);
+    block.put8(at + field::NAME_LENGTH, length);
+    block.put8(at + field::KIND, name.file_type);
+    block.put(at + field::NAME, name.bytes);
 }

@@ -1,9 +1,11 @@
-//! Where a file's blocks are: extents in the inode, or a tree of blocks of them.
+//! Maps of files: extents in the inode, or in a tree of blocks.
 
+use super::super::fields::{Fields, array, high32, low16, low32};
 use super::checksum::crc32c;
-use crate::disk::write::fields::{Fields, high32, low16, low32};
+use crate::disk::read::ext4::layout::extent::{self as field, LENGTH};
+use crate::disk::read::ext4::layout::inode::MAP_LENGTH;
 
-/// Blocks of a file that lie in one piece.
+/// Consecutive blocks of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Extent {
     /// First block in the file.
@@ -13,116 +15,112 @@ pub(super) struct Extent {
     pub(super) length: u32,
 }
 
-/// Longer ones would be read as unwritten.
-const LONGEST: u32 = 1 << 15;
-/// Bytes of a header, and of an entry.
-const ENTRY: usize = 12;
+/// Longer extents would be read as unwritten.
+const MAX_LENGTH: u32 = field::MAX_WRITTEN as u32;
 /// Entries in an inode.
-const IN_INODE: usize = 4;
-/// Bytes of `i_block`.
-pub(super) const ROOT: usize = 60;
+const ROOT_ENTRIES: usize = 4;
 
-/// A file's map.
 #[derive(Debug)]
 pub(super) struct Map {
-    /// What goes into the inode.
+    /// The map in the inode.
     pub(super) root: Vec<u8>,
-    /// Blocks of the tree with their places.
+    /// Blocks of the tree with their numbers.
     pub(super) blocks: Vec<(u64, Vec<u8>)>,
 }
 
-/// Divides extents into lengths that can be written.
-pub(super) fn divided(extents: &[Extent]) -> Vec<Extent> {
-    let pieces = |extent: &Extent| {
+/// Splits extents into lengths that can be stored.
+pub(super) fn split(extents: &[Extent]) -> Vec<Extent> {
+    let parts = |extent: &Extent| {
         let extent = *extent;
         (0..extent.length)
-            .step_by(LONGEST as usize)
+            .step_by(MAX_LENGTH as usize)
             .map(move |from| Extent {
                 logical: extent.logical + from,
                 physical: extent.physical + u64::from(from),
-                length: LONGEST.min(extent.length - from),
+                length: MAX_LENGTH.min(extent.length - from),
             })
     };
-    extents.iter().flat_map(pieces).collect()
+    extents.iter().flat_map(parts).collect()
 }
 
-/// How many blocks the tree over so many extents takes.
+/// Returns the number of blocks of the tree over this number of extents.
 pub(super) fn tree_blocks(extents: usize, block_size: usize) -> usize {
     let (mut level, mut total) = (extents, 0);
-    while level > IN_INODE {
+    while level > ROOT_ENTRIES {
         level = level.div_ceil(fanout(block_size));
         total += level;
     }
     total
 }
 
-/// The map of divided extents; `places` are as many as [`tree_blocks`] says.
-pub(super) fn map(extents: &[Extent], block_size: usize, seed: Option<u32>, places: &[u64]) -> Map {
+/// Returns the map of extents that were split, with its tree in `tree_blocks`, which must be as many as [`tree_blocks`] says.
+pub(super) fn map(
+    extents: &[Extent],
+    block_size: usize,
+    seed: Option<u32>,
+    tree_blocks: &[u64],
+) -> Map {
     let mut entries: Vec<_> = extents.iter().map(leaf_entry).collect();
-    let mut places = places.iter();
+    let mut numbers = tree_blocks.iter();
     let mut blocks = Vec::new();
     let mut depth = 0;
-    while entries.len() > IN_INODE {
+    while entries.len() > ROOT_ENTRIES {
         let fanout = fanout(block_size);
-        // Zipped with the entries first, so that no place is taken in vain.
+        // The entries come first in the zip, so that it takes no number too many.
         let upper = entries
             .chunks(fanout)
-            .zip(places.by_ref())
-            .map(|(part, place)| {
-                blocks.push((*place, block(part, depth, block_size, seed)));
-                index_entry(part[0], *place)
+            .zip(numbers.by_ref())
+            .map(|(part, number)| {
+                blocks.push((*number, block(part, depth, block_size, seed)));
+                index_entry(part[0], *number)
             });
         entries = upper.collect();
         depth += 1;
     }
     Map {
-        root: node(&entries, IN_INODE, depth, ROOT).into_bytes(),
+        root: node(&entries, ROOT_ENTRIES, depth, MAP_LENGTH).into_bytes(),
         blocks,
     }
 }
 
 fn fanout(block_size: usize) -> usize {
-    (block_size - ENTRY) / ENTRY
+    (block_size - LENGTH) / LENGTH
 }
 
-fn leaf_entry(extent: &Extent) -> [u8; ENTRY] {
-    let mut entry = Fields::new(ENTRY);
-    entry.put32(0, extent.logical);
-    entry.put16(4, low16(extent.length.into()));
-    entry.put16(6, low16(high32(extent.physical).into()));
-    entry.put32(8, low32(extent.physical));
-    to_array(&entry)
+fn leaf_entry(extent: &Extent) -> [u8; LENGTH] {
+    let mut entry = Fields::new(LENGTH);
+    entry.put32(field::LOGICAL, extent.logical);
+    entry.put16(field::BLOCKS, low16(extent.length.into()));
+    entry.put16(field::PHYSICAL_HIGH, low16(high32(extent.physical).into()));
+    entry.put32(field::PHYSICAL, low32(extent.physical));
+    array(entry.bytes(), 0)
 }
 
-fn index_entry(first: [u8; ENTRY], place: u64) -> [u8; ENTRY] {
-    let mut entry = Fields::new(ENTRY);
-    entry.put(0, &first[..4]);
-    entry.put32(4, low32(place));
-    entry.put16(8, low16(high32(place).into()));
-    to_array(&entry)
+fn index_entry(first: [u8; LENGTH], child: u64) -> [u8; LENGTH] {
+    let mut entry = Fields::new(LENGTH);
+    entry.put(field::LOGICAL, &first[..4]);
+    entry.put32(field::CHILD, low32(child));
+    entry.put16(field::CHILD_HIGH, low16(high32(child).into()));
+    array(entry.bytes(), 0)
 }
 
-fn to_array(entry: &Fields) -> [u8; ENTRY] {
-    crate::disk::write::fields::array(entry.bytes(), 0)
-}
-
-fn node(entries: &[[u8; ENTRY]], most: usize, depth: u16, size: usize) -> Fields {
+fn node(entries: &[[u8; LENGTH]], max_entries: usize, depth: u16, size: usize) -> Fields {
     let mut node = Fields::new(size);
-    node.put16(0, 0xf30a);
-    node.put16(2, low16(entries.len() as u64));
-    node.put16(4, low16(most as u64));
-    node.put16(6, depth);
+    node.put16(field::MAGIC, field::MAGIC_NUMBER);
+    node.put16(field::ENTRIES, low16(entries.len() as u64));
+    node.put16(field::MAX_ENTRIES, low16(max_entries as u64));
+    node.put16(field::DEPTH, depth);
     for (index, entry) in entries.iter().enumerate() {
-        node.put(ENTRY * (index + 1), entry);
+        node.put(LENGTH * (index + 1), entry);
     }
     node
 }
 
-fn block(entries: &[[u8; ENTRY]], depth: u16, size: usize, seed: Option<u32>) -> Vec<u8> {
-    let most = fanout(size);
-    let mut block = node(entries, most, depth, size);
+fn block(entries: &[[u8; LENGTH]], depth: u16, size: usize, seed: Option<u32>) -> Vec<u8> {
+    let max_entries = fanout(size);
+    let mut block = node(entries, max_entries, depth, size);
     if let Some(seed) = seed {
-        let tail = ENTRY * (most + 1);
+        let tail = LENGTH * (max_entries + 1);
         let checksum = crc32c(seed, &block.bytes()[..tail]);
         block.put32(tail, checksum);
     }
@@ -153,8 +151,8 @@ mod tests {
             (1361, 6, 2),
         ] {
             assert_eq!(tree_blocks(count as usize, 4096), blocks, "{count}");
-            let places: Vec<_> = (0..blocks as u64).collect();
-            let map = map(&extents(count), 4096, Some(1), &places);
+            let numbers: Vec<_> = (0..blocks as u64).collect();
+            let map = map(&extents(count), 4096, Some(1), &numbers);
             assert_eq!((map.blocks.len(), map.root[6]), (blocks, depth), "{count}");
         }
     }
@@ -166,7 +164,8 @@ mod tests {
             physical: 1 << 33,
             length: 70_000,
         };
-        let parts = divided(&[whole]);
+        let parts = split(&[whole]);
+
         let lengths: Vec<_> = parts.iter().map(|part| part.length).collect();
         assert_eq!(lengths, [32_768, 32_768, 4_464]);
         assert_eq!(

@@ -1,13 +1,13 @@
-//! The last step: bitmaps, tables of inodes, descriptors, superblocks.
+//! The last step: bitmaps, inode tables, descriptors, superblocks.
 
 use super::checksum::Checksums;
 use super::superblock::{self, Usage};
-use super::{Layer, inode, mark};
+use super::{Builder, inode, mark};
 use crate::disk::write::WriteError;
-use crate::disk::write::layout::{PACKED, Piece};
+use crate::disk::write::layout::{MAX_COMPRESSED_BYTES, Region};
 
-impl Layer<'_> {
-    pub(super) fn finish(mut self) -> Result<Vec<Piece>, WriteError> {
+impl Builder<'_> {
+    pub(super) fn finish(mut self) -> Result<Vec<Region>, WriteError> {
         let used_inodes = u64::from(self.next_inode - 1);
         if used_inodes > self.totals.inodes {
             return Err(WriteError::Inodes {
@@ -18,7 +18,7 @@ impl Layer<'_> {
         self.totals.free_inodes = self.totals.inodes - used_inodes;
         let usage = self.usage();
         self.totals.free_blocks = usage.iter().map(|usage| usage.free_blocks).sum();
-        self.pack_inodes(self.next_inode)?;
+        self.compress_inodes(self.next_inode)?;
         let mut descriptors = Vec::new();
         for ((number, group), usage) in (0..).zip(self.geometry.groups.clone()).zip(usage) {
             descriptors.extend(superblock::descriptor(self.format, number, &group, &usage));
@@ -26,10 +26,10 @@ impl Layer<'_> {
             self.put_block(group.inode_bitmap, usage.inode_bitmap);
         }
         self.heads(&descriptors);
-        Ok(self.pieces)
+        Ok(self.regions)
     }
 
-    /// What is used of every group.
+    /// Returns bitmaps and counts of all groups.
     fn usage(&self) -> Vec<Usage> {
         let bits = 8 * self.format.block_size as u64;
         let per_group = u64::from(self.format.inodes_per_group);
@@ -50,7 +50,7 @@ impl Layer<'_> {
                 mark(&mut block_bitmap, from - start..to - start);
                 taken += to - from;
             }
-            // What lies beyond the group is not free either.
+            // Bits beyond the group are set, too.
             mark(&mut block_bitmap, group.blocks..bits);
             let first_inode = number * per_group;
             let inodes = u64::from(self.next_inode - 1)
@@ -59,7 +59,7 @@ impl Layer<'_> {
             let mut inode_bitmap = vec![0; self.format.block_size];
             mark(&mut inode_bitmap, 0..inodes);
             mark(&mut inode_bitmap, per_group..bits);
-            // Both are less than the inodes of a group, a 32-bit number.
+            // At most the inodes of a group, a 32-bit number.
             let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
             let directories = self
                 .is_directory
@@ -77,50 +77,51 @@ impl Layer<'_> {
         all
     }
 
-    /// Packs the parts of the tables all of whose inodes come before `limit`, and so are as they will be: half a million
-    /// inodes take a fifth of their memory then. What is not used stays zero.
-    pub(super) fn pack_inodes(&mut self, limit: u32) -> Result<(), WriteError> {
+    /// Compresses the parts of the inode tables that lie before inode `limit`, and so are complete: half a million inodes then
+    /// take a fifth of their memory. Unused inodes stay zero.
+    pub(super) fn compress_inodes(&mut self, limit: u32) -> Result<(), WriteError> {
         let (size, checksums) = (self.format.inode_size, self.format.checksums);
         let per_group = self.format.inodes_per_group;
-        // As many as are packed at once; sizes of inodes are checked.
-        let most = u32::try_from(PACKED / size).unwrap_or(1);
+        // At most 512, as an inode has 128 bytes at least.
+        let per_region = u32::try_from(MAX_COMPRESSED_BYTES / size).unwrap_or(1);
         loop {
-            let first = self.packed_inodes;
-            let (group, place) = ((first - 1) / per_group, (first - 1) % per_group);
-            let end = first + most.min(per_group - place);
-            // The last part of all is not full.
-            let last = limit == self.next_inode;
-            let end = if last { end.min(limit) } else { end };
+            let first = self.first_pending_inode;
+            let (group, index) = ((first - 1) / per_group, (first - 1) % per_group);
+            let end = first + per_region.min(per_group - index);
+            // The last region of all is not full.
+            let is_last = limit == self.next_inode;
+            let end = if is_last { end.min(limit) } else { end };
             if end > limit || first == end {
                 return Ok(());
             }
-            let mut part = Vec::with_capacity(PACKED);
+            let mut bytes = Vec::with_capacity(MAX_COMPRESSED_BYTES);
             for number in first..end {
-                let next = part.len() + size;
+                let next = bytes.len() + size;
                 match self.inodes.remove(&number) {
-                    Some(inode) => part.extend(inode),
+                    Some(inode) => bytes.extend(inode),
                     None if checksums == Checksums::None => {}
-                    None => part.extend(inode::empty(number, size, checksums)),
+                    None => bytes.extend(inode::empty(number, size, checksums)),
                 }
-                part.resize(next, 0);
+                bytes.resize(next, 0);
             }
             let table = self.offset(self.geometry.groups[group as usize].table);
-            let piece = Piece::packed(table + u64::from(place) * size as u64, &part);
-            self.pieces
-                .push(piece.map_err(|source| WriteError::Compress { source })?);
-            self.packed_inodes = end;
+            let region = Region::compressed(table + u64::from(index) * size as u64, &bytes);
+            self.regions
+                .push(region.map_err(|source| WriteError::Compress { source })?);
+            self.first_pending_inode = end;
         }
     }
 
-    /// Superblock and descriptors, with their copies.
+    /// Writes superblock and descriptors, with their copies.
     fn heads(&mut self, descriptors: &[u8]) {
         let groups = self.geometry.groups.clone();
         for (number, group) in (0..).zip(groups).filter(|(_, group)| group.has_superblock) {
             let bytes = superblock::superblock(self.format, &self.geometry, &self.totals, number);
             let at = self.offset(group.first);
-            // The first 1024 bytes of the file system are for boot loaders, whatever the size of blocks.
+            // The first 1024 bytes of the file system are for boot loaders, whatever the block size.
             let at = if number == 0 { at.max(1024) } else { at };
-            self.pieces.push(Piece::here(at, bytes));
+            self.regions.push(Region::in_memory(at, bytes));
+
             self.put_block(group.first + 1, descriptors.to_vec());
         }
     }

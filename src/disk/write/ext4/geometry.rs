@@ -1,28 +1,29 @@
-//! Where the metadata of a file system of a given size lie. Pure.
+//! Positions of the metadata in a file system of a given size. Pure.
 
 use std::ops::Range;
 
 use super::WriteError;
-use super::format::{Format, compatible, incompatible};
+use super::format::Format;
+use crate::disk::read::ext4::layout::{compat, incompat};
 
-/// Blocks beside its metadata that the last group must have to be worth having, as mke2fs has it.
-const LEAST_LAST_GROUP: u64 = 50;
+/// Minimal number of blocks besides metadata in the last group, as in mke2fs.
+const MIN_LAST_GROUP_BLOCKS: u64 = 50;
 
-/// Places that follow from the size alone.
+/// Positions that follow from the size alone.
 #[derive(Clone, Debug)]
 pub(super) struct Geometry {
     pub(super) blocks: u64,
     pub(super) first_block: u64,
     pub(super) descriptor_blocks: u64,
-    /// Blocks kept for descriptors of groups to come.
+    /// Blocks reserved for the descriptors of later groups.
     pub(super) reserved_descriptor_blocks: u64,
     pub(super) table_blocks: u64,
     pub(super) groups: Vec<Group>,
-    /// Everything above, in order and without overlap.
+    /// All blocks of metadata, in order and without overlap.
     pub(super) fixed: Vec<Range<u64>>,
 }
 
-/// Places of one group.
+/// Positions in one group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Group {
     pub(super) first: u64,
@@ -34,20 +35,20 @@ pub(super) struct Group {
 }
 
 impl Geometry {
-    /// For a file system of at most `bytes`.
+    /// Computes the geometry of a file system of at most `bytes`.
     pub(super) fn new(format: &Format, bytes: u64) -> Result<Self, WriteError> {
         let too_small = || WriteError::TooSmall { bytes };
         let block_size = format.block_size as u64;
         let mut blocks = bytes / block_size;
         // Without 64-bit block numbers.
-        if !format.incompatible(incompatible::WIDE) {
+        if !format.has_incompat(incompat::BIT64) {
             blocks = blocks.min(u64::from(u32::MAX));
         }
         let table_blocks =
             (u64::from(format.inodes_per_group) * format.inode_size as u64).div_ceil(block_size);
         let first_block = format.first_block();
         let usable = blocks.checked_sub(first_block).ok_or_else(too_small)?;
-        let usable = without_scrap(format, usable, table_blocks);
+        let usable = without_short_group(format, usable, table_blocks);
         let count = usable.div_ceil(u64::from(format.blocks_per_group));
         if count == 0 || count * u64::from(format.inodes_per_group) > u64::from(u32::MAX) {
             return Err(too_small());
@@ -62,16 +63,17 @@ impl Geometry {
             groups: Vec::new(),
             fixed: Vec::new(),
         };
-        geometry.place(format, count).ok_or_else(too_small)?;
+        geometry.place_groups(format, count).ok_or_else(too_small)?;
         Ok(geometry)
     }
 
-    /// Blocks at the start of a group with a superblock.
+    /// Returns the number of blocks at the start of a group with a superblock.
     pub(super) fn head(&self) -> u64 {
         1 + self.descriptor_blocks + self.reserved_descriptor_blocks
     }
 
-    fn place(&mut self, format: &Format, count: u64) -> Option<()> {
+    /// Places the metadata of all groups. `None` if they do not fit.
+    fn place_groups(&mut self, format: &Format, count: u64) -> Option<()> {
         let per_group = u64::from(format.blocks_per_group);
         let first = |group: u64| self.first_block + group * per_group;
         let heads: Vec<_> = (0..count)
@@ -88,23 +90,23 @@ impl Geometry {
             let end = (first(start + number)).min(self.blocks);
             let mut free = first(start);
             let mut take = |length: u64| {
-                // Past every head that is in the way.
+                // Skip every head in between.
                 for head in &heads {
                     if head.start < free + length && free < head.end {
                         free = head.end;
                     }
                 }
-                let place = free;
+                let start = free;
                 free += length;
-                (free <= end).then_some(place..free)
+                (free <= end).then_some(start..free)
             };
-            let mut each = |length| {
+            let mut take_for_each = |length| {
                 (0..number)
                     .map(|_| take(length))
                     .collect::<Option<Vec<_>>>()
             };
-            let (block_bitmaps, inode_bitmaps) = (each(1)?, each(1)?);
-            let tables = each(self.table_blocks)?;
+            let (block_bitmaps, inode_bitmaps) = (take_for_each(1)?, take_for_each(1)?);
+            let tables = take_for_each(self.table_blocks)?;
             for member in 0..number {
                 let group = start + member;
                 let at = usize::try_from(member).ok()?;
@@ -125,12 +127,12 @@ impl Geometry {
     }
 }
 
-/// Blocks for the descriptors of so many groups, and those kept for more of them.
+/// Returns the number of blocks for the descriptors of `groups`, and the number reserved for more of them.
 fn descriptors(format: &Format, groups: u64) -> (u64, u64) {
     let block_size = format.block_size as u64;
     let used = (groups * format.descriptor_size as u64).div_ceil(block_size);
-    // An indirect block has room for so many.
-    let most = if format.compatible(compatible::RESIZE_INODE) {
+    // The resize inode lists the reserved blocks in one indirect block.
+    let most = if format.has_compat(compat::RESIZE_INODE) {
         block_size / 4
     } else {
         0
@@ -141,8 +143,8 @@ fn descriptors(format: &Format, groups: u64) -> (u64, u64) {
     )
 }
 
-/// Leaves out a last group that would hold hardly more than its own metadata.
-fn without_scrap(format: &Format, usable: u64, table_blocks: u64) -> u64 {
+/// Drops the last group if it would contain little more than its own metadata.
+fn without_short_group(format: &Format, usable: u64, table_blocks: u64) -> u64 {
     let per_group = u64::from(format.blocks_per_group);
     let (number, last) = (usable / per_group, usable % per_group);
     let (used, reserved) = descriptors(format, number + 1);
@@ -151,11 +153,15 @@ fn without_scrap(format: &Format, usable: u64, table_blocks: u64) -> u64 {
     } else {
         0
     };
-    let worth = last >= head + 2 + table_blocks + LEAST_LAST_GROUP;
-    if worth { usable } else { usable - last }
+    if last >= head + 2 + table_blocks + MIN_LAST_GROUP_BLOCKS {
+        usable
+    } else {
+        usable - last
+    }
 }
 
-/// Whether a group has a copy of the superblock: the first, and powers of 3, 5 and 7.
+/// Returns whether a group has a copy of the superblock: 0, 1, and powers of 3, 5 and 7.
+
 pub(super) fn has_superblock(group: u64) -> bool {
     let power_of = |base: u64| {
         let mut power = base;

@@ -2,16 +2,15 @@
 
 use crate::disk::write::fields::get32;
 
-/// How names are hashed: the base's choice.
+/// The hash of the base's file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NameHash {
     pub(super) kind: Kind,
-    /// Whether bytes beyond ASCII count as negative, as on the machine that made the file system.
+    /// Bytes beyond ASCII count as negative, as on the machine that created the file system.
     pub(super) signed: bool,
     pub(super) seed: [u32; 4],
 }
 
-/// The function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Legacy,
@@ -20,9 +19,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// By the number that superblocks and directories have.
+    /// Returns the function for its number in superblocks and directories.
     pub(super) fn from_number(number: u8) -> Option<Self> {
-        // 3, 4 and 5 are these with unsigned bytes; only memory holds those numbers, but readers accept them.
+        // 3, 4 and 5 are the same with unsigned bytes: numbers that the kernel uses only in memory, but accepts.
         match number {
             0 | 3 => Some(Self::Legacy),
             1 | 4 => Some(Self::HalfMd4),
@@ -31,7 +30,7 @@ impl Kind {
         }
     }
 
-    /// The number to write.
+    /// Returns the number to write.
     pub(super) fn number(self) -> u8 {
         match self {
             Self::Legacy => 0,
@@ -41,11 +40,11 @@ impl Kind {
     }
 }
 
-/// Marks the end of a directory for NFS, so no name may have it.
+/// The hash that marks the end of a directory for NFS, and is reserved for that.
 const END: u32 = 0xffff_fffe;
 
 impl NameHash {
-    /// The hash, whose lowest bit is free for a mark, and a second one for names that agree in the first.
+    /// Returns the hash of a name, with its lowest bit clear, and a minor hash for names that agree in the first.
     pub(super) fn of(&self, name: &[u8]) -> (u32, u32) {
         let mut state = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
         if self.seed != [0; 4] {
@@ -78,7 +77,7 @@ impl NameHash {
         }
     }
 
-    /// Up to `4 * N` bytes as big-endian words, padded with the length.
+    /// Returns up to `4 * N` bytes as big-endian words, padded with the length.
     fn words<const N: usize>(&self, rest: &[u8]) -> [u32; N] {
         // Names have at most 255 bytes.
         let length = u32::try_from(rest.len()).unwrap_or(u32::MAX) & 0xff;
@@ -160,7 +159,8 @@ fn tea(state: &mut [u32; 4], input: &[u32; 4]) {
     state[1] = state[1].wrapping_add(right);
 }
 
-/// The seed as superblocks hold it.
+/// Parses the seed of a superblock.
+
 pub(super) fn seed(bytes: &[u8]) -> [u32; 4] {
     [0, 4, 8, 12].map(|at| get32(bytes, at))
 }

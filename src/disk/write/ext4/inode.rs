@@ -1,15 +1,15 @@
 //! Inodes as bytes.
 
+use super::super::fields::{Fields, high32, low16, low32};
 use super::checksum::{Checksums, crc32c};
-use crate::disk::write::fields::{Fields, high32, low16, low32};
+use crate::disk::read::ext4::layout::inode as field;
 
 /// A time: seconds since 1970 and nanoseconds.
 pub(super) type Time = (i64, u32);
 
-/// What an inode says.
+/// The fields of an inode.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    /// Type and permissions.
     pub(super) mode: u16,
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -18,112 +18,121 @@ pub(super) struct Inode {
     /// Blocks of 512 bytes.
     pub(super) sectors: u64,
     pub(super) flags: u32,
-    /// All four times: only that of the last change of the content has a meaning that outlives the build.
+    /// The value of all four times: only the time of the last change of the content has a meaning that outlives the build.
     pub(super) time: Time,
-    /// `i_block`.
     pub(super) map: Vec<u8>,
-    /// Block of extended attributes.
+    /// Block of extended attributes, or 0.
     pub(super) attributes_block: u64,
     /// Extended attributes in the inode.
     pub(super) attributes: Option<Vec<u8>>,
-    /// For the inode of a large attribute's value: the hash of the value, which is kept in place of the access time.
+    /// Hash of the attribute value in this inode, stored in place of the access time.
     pub(super) value_hash: Option<u32>,
 }
 
-/// Bytes of the first version of inodes; everything behind them is "extra".
-const OLD_SIZE: usize = 128;
-/// Extra bytes that are written: up to the project id, as mke2fs has it.
-pub(super) const EXTRA: usize = 32;
+/// Extra bytes that are written: up to the project id, as in mke2fs.
+const EXTRA: usize = 32;
+/// Offset of the extended attributes in an inode.
+const ATTRIBUTES: usize = field::BASE_LENGTH + EXTRA;
 
-/// Bytes for extended attributes in an inode.
-pub(super) fn attribute_room(inode_size: usize) -> usize {
-    inode_size.saturating_sub(OLD_SIZE + EXTRA)
+/// Returns the number of bytes for extended attributes in an inode.
+pub(super) fn attribute_space(inode_size: usize) -> usize {
+    inode_size.saturating_sub(ATTRIBUTES)
 }
 
-/// Seconds that an inode can hold, with or without the two bits beyond 32.
-pub(super) fn holds(inode_size: usize, seconds: i64) -> bool {
-    let bits = if inode_size > OLD_SIZE { 34 } else { 32 };
+/// Returns whether an inode can store a time, with or without the two bits beyond 32.
+pub(super) fn can_store_time(inode_size: usize, seconds: i64) -> bool {
+    let bits = if inode_size > field::BASE_LENGTH {
+        34
+    } else {
+        32
+    };
     (-(1 << 31)..(1 << bits) - (1 << 31)).contains(&seconds)
 }
 
 impl Inode {
-    /// The bytes of inode `number`.
+    /// Returns the bytes of inode `number`.
     pub(super) fn bytes(&self, number: u32, size: usize, checksums: Checksums) -> Vec<u8> {
         let mut bytes = Fields::new(size);
-        bytes.put16(0, self.mode);
-        bytes.put16(2, low16(self.uid.into()));
-        bytes.put32(4, low32(self.size));
-        bytes.put16(0x18, low16(self.gid.into()));
-        bytes.put16(0x1a, self.links);
-        bytes.put32(0x1c, low32(self.sectors));
-        bytes.put32(0x20, self.flags);
-        bytes.put(0x28, &self.map);
-        bytes.put32(0x68, low32(self.attributes_block));
-        bytes.put32(0x6c, high32(self.size));
-        bytes.put16(0x74, low16(high32(self.sectors).into()));
-        bytes.put16(0x76, low16(high32(self.attributes_block).into()));
-        bytes.put16(0x78, low16((self.uid >> 16).into()));
-        bytes.put16(0x7a, low16((self.gid >> 16).into()));
+        bytes.put16(field::MODE, self.mode);
+        bytes.put16(field::UID, low16(self.uid.into()));
+        bytes.put16(field::UID_HIGH, low16((self.uid >> 16).into()));
+        bytes.put16(field::GID, low16(self.gid.into()));
+        bytes.put16(field::GID_HIGH, low16((self.gid >> 16).into()));
+        bytes.put_halves(field::SIZE, field::SIZE_HIGH, self.size);
+        bytes.put16(field::LINKS, self.links);
+        bytes.put32(field::SECTORS, low32(self.sectors));
+        bytes.put16(field::SECTORS_HIGH, low16(high32(self.sectors).into()));
+        bytes.put32(field::FLAGS, self.flags);
+        bytes.put(field::MAP, &self.map);
+        bytes.put32(field::XATTR_BLOCK, low32(self.attributes_block));
+        bytes.put16(
+            field::XATTR_BLOCK_HIGH,
+            low16(high32(self.attributes_block).into()),
+        );
+        if size > field::BASE_LENGTH {
+            bytes.put16(field::EXTRA_SIZE, low16(EXTRA as u64));
+        }
         match self.value_hash {
-            // One user of the value, counted where the version is.
             Some(hash) => {
-                bytes.put32(8, hash);
-                bytes.put32(0x24, 1);
-                if size > OLD_SIZE {
-                    bytes.put16(0x80, low16(EXTRA as u64));
-                }
+                bytes.put32(field::ATIME, hash);
+                // The value has one user.
+                bytes.put32(field::VERSION, 1);
             }
             None => self.put_times(&mut bytes, size),
         }
         if let Some(attributes) = &self.attributes {
-            bytes.put(OLD_SIZE + EXTRA, attributes);
+            bytes.put(ATTRIBUTES, attributes);
         }
-        seal(&mut bytes, number, checksums);
+        put_checksum(&mut bytes, number, checksums);
         bytes.into_bytes()
     }
 
     fn put_times(&self, bytes: &mut Fields, size: usize) {
         let (seconds, nanoseconds) = self.time;
-        // Checked by `holds` when the tree comes in.
+        // `can_store_time` was checked when the files were numbered.
         let low = low32(seconds.cast_unsigned());
-        for at in [8, 0xc, 0x10] {
+        for at in [field::ATIME, field::CTIME, field::MTIME] {
             bytes.put32(at, low);
         }
-        if size <= OLD_SIZE {
+        if size <= field::BASE_LENGTH {
             return;
         }
         let beyond = low32(((seconds - i64::from(low.cast_signed())) >> 32).cast_unsigned()) & 3;
-        for at in [0x84, 0x88, 0x8c, 0x94] {
+        for at in [
+            field::CTIME_EXTRA,
+            field::MTIME_EXTRA,
+            field::ATIME_EXTRA,
+            field::CRTIME_EXTRA,
+        ] {
             bytes.put32(at, nanoseconds << 2 | beyond);
         }
-        bytes.put16(0x80, low16(EXTRA as u64));
-        bytes.put32(0x90, low);
+        bytes.put32(field::CRTIME, low);
     }
 }
 
-/// Puts the checksum into an inode that has none yet.
-fn seal(bytes: &mut Fields, number: u32, checksums: Checksums) {
-    // Generations tell apart files that had a number one after another: here each has had one only.
+/// Sets the checksum of an inode.
+fn put_checksum(bytes: &mut Fields, number: u32, checksums: Checksums) {
+    // Generations distinguish successive files with the same number: here each number has one file.
     let Some(seed) = checksums.inode_seed(number, 0) else {
         return;
     };
     let checksum = crc32c(seed, bytes.bytes());
-    bytes.put16(0x7c, low16(checksum.into()));
-    if bytes.bytes().len() > OLD_SIZE && bytes.bytes()[0x80] != 0 {
-        bytes.put16(0x82, low16((checksum >> 16).into()));
+    bytes.put16(field::CHECKSUM, low16(checksum.into()));
+    if bytes.bytes().len() > field::BASE_LENGTH && bytes.bytes()[field::EXTRA_SIZE] != 0 {
+        bytes.put16(field::CHECKSUM_HIGH, low16((checksum >> 16).into()));
     }
 }
 
-/// An inode that is in use by number but holds nothing.
+/// Returns an inode that is reserved and empty.
 pub(super) fn empty(number: u32, size: usize, checksums: Checksums) -> Vec<u8> {
     let mut bytes = Fields::new(size);
-    seal(&mut bytes, number, checksums);
+    put_checksum(&mut bytes, number, checksums);
     bytes.into_bytes()
 }
 
-/// What `i_block` of a device holds.
+/// Returns the map of a device.
 pub(super) fn device(major: u32, minor: u32) -> Vec<u8> {
-    let mut map = Fields::new(super::extents::ROOT);
+    let mut map = Fields::new(field::MAP_LENGTH);
     if major < 256 && minor < 256 {
         map.put32(0, major << 8 | minor);
     } else {
@@ -153,7 +162,7 @@ mod tests {
             };
             let bytes = inode.bytes(12, 256, Checksums::None);
             let word =
-                |at: usize| u32::from_le_bytes(crate::disk::write::fields::array(&bytes, at));
+                |at: usize| u32::from_le_bytes(super::super::super::fields::array(&bytes, at));
             let back = i64::from(word(0x10).cast_signed()) + (i64::from(word(0x88) & 3) << 32);
             assert_eq!((back, word(0x88) >> 2), (seconds, 5));
             if seconds < 1 << 32 {
@@ -166,7 +175,7 @@ mod tests {
             (256, (1_i64 << 34) - (1 << 31), false),
             (128, 1 << 31, false),
         ] {
-            assert_eq!(holds(size, seconds), fits, "{seconds} in {size}");
+            assert_eq!(can_store_time(size, seconds), fits, "{seconds} in {size}");
         }
     }
 

@@ -1,19 +1,19 @@
-//! A tree laid out as an ext4 file system. The same tree and format give the same bytes: inodes are numbered in the order of
-//! paths, blocks are handed out in that order, and there is neither a clock nor chance.
+//! Lays out a tree as an ext4 file system. The same tree and format give the same bytes: inodes are numbered in the order of
+//! paths, blocks are allocated in that order, and neither clock nor randomness is used.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use self::extents::Extent;
-use self::format::compatible;
 use self::geometry::Geometry;
 use self::inode::Inode;
 use self::space::{CLUSTER, Grid, Space, Start};
 use self::superblock::Totals;
 use super::WriteError;
 use super::fields::{low16, low32};
-use super::layout::Piece;
+use super::layout::Region;
 use crate::disk::read::Kind;
+use crate::disk::read::ext4::layout::{compat, directory::TAIL, inode::ROOT};
 use crate::disk::tree::{Contents, Tree};
 
 mod checksum;
@@ -33,71 +33,65 @@ mod xattr;
 
 pub use format::Format;
 
-const ROOT_INODE: u32 = 2;
-const RESIZE_INODE: u32 = 7;
-const JOURNAL_INODE: u32 = 8;
-/// Where repairs put what has lost its name. Its inode is the first that is not reserved.
+/// Directory in which e2fsck puts files that have lost their names. Its inode is the first that is not reserved.
 const LOST_AND_FOUND_PATH: &[u8] = b"/lost+found";
 
-/// No structure has a longer one at the end of its block.
-const CHECKSUM_TAIL: usize = 12;
+/// Bytes of the longest checksum at the end of a block.
+const CHECKSUM_TAIL: usize = TAIL;
 
-/// Small files that follow each other, on the average: together about as large as two clusters.
-const RUN: u32 = 16;
+/// Average number of small files in a row: together they are about as large as two clusters.
+const SMALL_FILES_PER_RUN: u32 = 16;
 
-/// The inode is mapped by extents.
-const EXTENTS_FLAG: u32 = 0x8_0000;
-
-/// Lays out a tree: pieces at offsets within a partition, which starts at `offset` of the disk and has so many bytes.
-pub(super) fn lay(
+/// Lays out a tree in the partition at `offset` of the disk with a size of `bytes`. Regions are relative to the partition.
+pub(super) fn lay_out(
     format: &Format,
     (offset, bytes): (u64, u64),
     tree: &Tree,
     contents: &Contents,
-) -> Result<Vec<Piece>, WriteError> {
+) -> Result<Vec<Region>, WriteError> {
     let geometry = Geometry::new(format, bytes)?;
-    let lay = |grid| {
-        let mut layer = Layer::new(format, geometry.clone(), grid, tree, contents)?;
-        layer.journal()?;
-        layer.resize_inode()?;
-        layer.orphan_file()?;
-        layer.directories()?;
-        layer.files()?;
-        layer.finish()
+    let lay_out = |grid| {
+        let mut builder = Builder::new(format, geometry.clone(), grid, tree, contents)?;
+        builder.journal()?;
+        builder.resize_inode()?;
+        builder.orphan_file()?;
+        builder.directories()?;
+        builder.files()?;
+        builder.finish()
     };
-    match lay(Grid::new(format.block_size, offset)) {
-        // Without gaps it may fit.
-        Err(WriteError::Full { .. }) => lay(Grid::none()),
-        laid => laid,
+    match lay_out(Grid::new(format.block_size, offset)) {
+        // It may fit without gaps.
+        Err(WriteError::Full { .. }) => lay_out(Grid::none()),
+        result => result,
     }
 }
 
-/// A file system in the making.
-struct Layer<'a> {
+/// A file system under construction.
+struct Builder<'a> {
     format: &'a Format,
     geometry: Geometry,
     tree: &'a Tree,
     contents: &'a Contents,
     space: Space,
-    pieces: Vec<Piece>,
-    /// The number of every file of the tree that has a path; 0 for others.
+    regions: Vec<Region>,
+    /// Inode number of every file of the tree; 0 if the file has no path.
     numbers: Vec<u32>,
-    /// Files in the order of their numbers.
+    /// Files in the order of their inode numbers.
     order: Vec<u32>,
-    /// The number of one path of every file.
+    /// Number of the first path of every file.
     paths: Vec<u32>,
     links: Vec<u32>,
-    /// Inodes that are not packed yet, without the zeros at their end.
+    /// Inodes that are not compressed yet, without trailing zeros.
     inodes: BTreeMap<u32, Box<[u8]>>,
-    /// All before it are packed.
-    packed_inodes: u32,
+    /// First inode that is not compressed yet.
+    first_pending_inode: u32,
     next_inode: u32,
-    /// Directories among the inodes.
+    /// By inode, starting with number 1.
     is_directory: Vec<bool>,
     totals: Totals,
 }
 
-impl<'a> Layer<'a> {
+impl<'a> Builder<'a> {
     fn new(
         format: &'a Format,
         geometry: Geometry,
@@ -106,36 +100,35 @@ impl<'a> Layer<'a> {
         contents: &'a Contents,
     ) -> Result<Self, WriteError> {
         let count = tree.files().len();
-        let mut layer = Self {
+        let mut builder = Self {
             format,
             space: Space::new(geometry.fixed.clone(), geometry.blocks, grid),
             geometry,
             tree,
             contents,
-            pieces: Vec::new(),
+            regions: Vec::new(),
             numbers: vec![0; count],
             order: Vec::with_capacity(count),
             paths: vec![0; count],
             links: vec![0; count],
             inodes: BTreeMap::new(),
-            packed_inodes: 1,
+            first_pending_inode: 1,
             next_inode: format.first_inode + 1,
             is_directory: vec![false; format.first_inode as usize],
             totals: Totals::default(),
         };
-        layer.totals.inodes =
-            layer.geometry.groups.len() as u64 * u64::from(format.inodes_per_group);
-        if format.compatible(compatible::ORPHAN_FILE) {
-            layer.totals.orphans_inode = Some(layer.new_inode());
+        builder.totals.inodes =
+            builder.geometry.groups.len() as u64 * u64::from(format.inodes_per_group);
+        if format.has_compat(compat::ORPHAN_FILE) {
+            builder.totals.orphan_inode = Some(builder.new_inode());
         }
-        layer.number_files()?;
-        Ok(layer)
+        builder.number_files()?;
+        Ok(builder)
     }
 
-    /// # Panics
-    /// There are 2^32 paths or files, which a reader of trees refuses long before.
+    /// Assigns inode numbers in the order of paths.
     fn number_files(&mut self) -> Result<(), WriteError> {
-        let small = |number| u32::try_from(number).expect("a tree has less than 2^32 of it");
+        let small = |number| u32::try_from(number).expect("a tree has fewer than 2^32 paths");
         for number in 0..self.tree.numbers() {
             let Some((path, file)) = self.tree.numbered(number) else {
                 continue;
@@ -146,22 +139,20 @@ impl<'a> Layer<'a> {
             }
             files::check(&self.tree.files()[file], path, self.format)?;
             self.numbers[file] = match path {
-                b"/" => ROOT_INODE,
+                b"/" => ROOT,
                 LOST_AND_FOUND_PATH => self.format.first_inode,
                 _ => self.new_inode(),
             };
             self.paths[file] = small(number);
             self.order.push(small(file));
         }
-        let lost = self
-            .tree
-            .find(LOST_AND_FOUND_PATH)
-            .map(|file| self.tree.files()[file].kind);
-        if lost != Some(Kind::Directory) || self.tree.find(b"/").is_none() {
-            return Err(WriteError::File {
-                path: "/lost+found".to_owned(),
-                problem: "a root file system has this directory, and here it is missing".to_owned(),
-            });
+        let lost_and_found = self.tree.find(LOST_AND_FOUND_PATH);
+        let kind = lost_and_found.map(|file| self.tree.files()[file].kind);
+        if kind != Some(Kind::Directory) || self.tree.find(b"/").is_none() {
+            return Err(refuse(
+                LOST_AND_FOUND_PATH,
+                "the directory is missing, and a root file system needs it",
+            ));
         }
         Ok(())
     }
@@ -173,25 +164,25 @@ impl<'a> Layer<'a> {
         number
     }
 
-    /// One path of a file.
+    /// Returns the first path of a file.
     fn path(&self, file: usize) -> &'a [u8] {
         let path = self.tree.path(self.paths[file] as usize);
         path.unwrap_or_default()
     }
 
-    /// Begins a file of so many bytes. Every few of the small ones, chosen by their paths alone, start with a cluster: so one
-    /// that is new, gone or larger moves only those up to the next such.
+    /// Begins the allocation of a file. Large files start at a cluster. So do some of the small ones, chosen by their paths
+    /// alone: a file that is added, removed or grown moves only the small files up to the next of them.
     fn begin(&mut self, file: usize, bytes: u64) {
         self.space.begin(if bytes >= CLUSTER as u64 {
-            Start::EachPiece
-        } else if crc32c::crc32c(self.path(file)).is_multiple_of(RUN) {
+            Start::ClusterEach
+        } else if crc32c::crc32c(self.path(file)).is_multiple_of(SMALL_FILES_PER_RUN) {
             Start::Cluster
         } else {
             Start::Anywhere
         });
     }
 
-    /// Seed of the checksums of what belongs to an inode.
+    /// Returns the seed of the checksums of everything that belongs to an inode.
     fn seed(&self, number: u32) -> Option<u32> {
         self.format.checksums.inode_seed(number, 0)
     }
@@ -200,7 +191,7 @@ impl<'a> Layer<'a> {
         block * self.format.block_size as u64
     }
 
-    /// Keeps what is not zero: most directories fill a small part of their block, and have a checksum at its end.
+    /// Adds the parts of a block that are not zero: most directories are short, with a checksum at the end of their block.
     fn put_block(&mut self, block: u64, mut bytes: Vec<u8>) {
         let at = self.offset(block);
         let tail = bytes.split_off(bytes.len().saturating_sub(CHECKSUM_TAIL));
@@ -211,11 +202,11 @@ impl<'a> Layer<'a> {
             .map_or(0, |last| last + 1);
         if used + CHECKSUM_TAIL < bytes.len() {
             bytes.truncate(used);
-            self.pieces.push(Piece::here(at, bytes));
-            self.pieces.push(Piece::here(tail_at, tail));
+            self.regions.push(Region::in_memory(at, bytes));
+            self.regions.push(Region::in_memory(tail_at, tail));
         } else {
             bytes.extend(tail);
-            self.pieces.push(Piece::here(at, bytes));
+            self.regions.push(Region::in_memory(at, bytes));
         }
     }
 
@@ -226,7 +217,8 @@ impl<'a> Layer<'a> {
         self.inodes.insert(number, used.into());
     }
 
-    /// Takes blocks for runs of a file and maps them. Says where they are and how many blocks that took in all.
+    /// Allocates and maps blocks for runs of a file, given as first block and length. Returns the extents, the map for the
+    /// inode, and the number of blocks of the file and its map.
     fn map(
         &mut self,
         number: u32,
@@ -237,37 +229,37 @@ impl<'a> Layer<'a> {
         for (first, count) in runs {
             let mut logical = first;
             blocks += count;
-            for piece in self.space.take(count)? {
-                let length = piece.end - piece.start;
+            for range in self.space.take(count)? {
+                let length = range.end - range.start;
                 extents.push(Extent {
                     logical: low32(logical),
-                    physical: piece.start,
+                    physical: range.start,
                     length: low32(length),
                 });
                 logical += length;
             }
         }
-        let divided = extents::divided(&extents);
+        let split = extents::split(&extents);
         let block_size = self.format.block_size;
-        let count = extents::tree_blocks(divided.len(), block_size) as u64;
-        let places: Vec<_> = self.space.take(count)?.into_iter().flatten().collect();
-        let map = extents::map(&divided, block_size, self.seed(number), &places);
-        for (place, bytes) in map.blocks {
-            self.put_block(place, bytes);
+        let count = extents::tree_blocks(split.len(), block_size) as u64;
+        let tree_blocks: Vec<_> = self.space.take(count)?.into_iter().flatten().collect();
+        let map = extents::map(&split, block_size, self.seed(number), &tree_blocks);
+        for (block, bytes) in map.blocks {
+            self.put_block(block, bytes);
         }
         Ok((extents, map.root, blocks + count))
     }
 
-    /// Puts bytes into new blocks of an inode and maps them.
+    /// Stores bytes in new blocks of an inode. Returns the map for the inode, and the number of blocks.
     fn put_bytes(&mut self, number: u32, bytes: &[u8]) -> Result<(Vec<u8>, u64), WriteError> {
         let block_size = self.format.block_size;
         let count = bytes.len().div_ceil(block_size) as u64;
         let (extents, map, blocks) = self.map(number, [(0, count)])?;
         let mut rest = bytes;
         for extent in extents {
-            let (piece, after) =
-                rest.split_at((extent.length as usize * block_size).min(rest.len()));
-            self.put_block(extent.physical, piece.to_vec());
+            let length = (extent.length as usize * block_size).min(rest.len());
+            let (bytes, after) = rest.split_at(length);
+            self.put_block(extent.physical, bytes.to_vec());
             rest = after;
         }
         Ok((map, blocks))
@@ -278,7 +270,7 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// The parent and the name of a path.
+/// Splits a path into parent and name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     (
@@ -294,10 +286,11 @@ fn refuse(path: &[u8], problem: &str) -> WriteError {
     }
 }
 
-/// Marks bits.
+/// Sets bits of a bitmap of one block.
 fn mark(bitmap: &mut [u8], bits: Range<u64>) {
     for bit in bits {
-        // Within a block's bits.
+        // At most 8 * 4096 bits.
+
         let byte = usize::from(low16(bit / 8));
         bitmap[byte] |= 1 << (bit % 8);
     }

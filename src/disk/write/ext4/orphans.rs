@@ -1,20 +1,21 @@
-//! The file of orphans: a list of inodes that are open though they have no name, which many processors can change at once.
+//! The orphan file: a list of open inodes without a name, which many processors can change at once.
 
+use super::super::fields::Fields;
+use super::Builder;
 use super::checksum::crc32c;
 use super::inode::Inode;
-use super::{EXTENTS_FLAG, Layer};
+use crate::disk::read::ext4::layout::inode_flags;
 use crate::disk::write::WriteError;
-use crate::disk::write::fields::Fields;
 
-/// Blocks of the file: as many as mke2fs gives a small file system.
+/// Blocks of the file: the number that mke2fs uses for a small file system.
 const BLOCKS: u64 = 32;
-/// What the last bytes of its blocks begin with.
+/// Magic number of the tail of its blocks.
 const MAGIC: u32 = 0x0b10_ca04;
 
-impl Layer<'_> {
-    /// An empty file of orphans, if the base has one.
+impl Builder<'_> {
+    /// Writes an empty orphan file, if the base has one.
     pub(super) fn orphan_file(&mut self) -> Result<(), WriteError> {
-        let Some(number) = self.totals.orphans_inode else {
+        let Some(number) = self.totals.orphan_inode else {
             return Ok(());
         };
         let (extents, map, blocks) = self.map(number, [(0, BLOCKS)])?;
@@ -29,7 +30,8 @@ impl Layer<'_> {
             size: self.offset(BLOCKS),
             links: 1,
             sectors: self.sectors(blocks),
-            flags: EXTENTS_FLAG,
+            flags: inode_flags::EXTENTS,
+
             time: self.format.now(),
             map,
             ..Inode::default()

@@ -1,8 +1,8 @@
-//! Blocks handed out from the start to the end, past those that have a fixed place.
+//! Allocates blocks from the start to the end, around blocks with a fixed position.
 //!
-//! A container compresses a disk in clusters, and a store keeps what two images have in common once. If files lay one after
-//! another, one that has grown by a block would move all behind it to other places within their clusters, and none of these would
-//! be as it was. So files start where a cluster does, large ones always and small ones now and then: what has grown moves the
+//! A container compresses a disk in clusters, and a store deduplicates equal data of two images. If files were packed without
+//! gaps, one that grows by a block would shift all files after it within their clusters, and none of these clusters would be
+//! equal any longer. So files start at clusters, large ones always and small ones now and then: a file that grows shifts the
 //! others by whole clusters or not at all. The blocks in between stay free.
 
 use std::ops::Range;
@@ -12,63 +12,64 @@ use super::WriteError;
 /// Bytes of a cluster of qcow2.
 pub(super) const CLUSTER: usize = 1 << 16;
 
-/// Where clusters start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
     /// Blocks of a cluster.
     cluster: u64,
-    /// Blocks of a cluster that come before the first block.
+    /// Blocks between the start of a cluster and the first block of the partition.
     before: u64,
 }
 
 impl Grid {
-    /// For a partition that starts at this offset of the disk.
+    /// Returns the grid of a partition that starts at `offset` of the disk.
     pub(super) fn new(block_size: usize, offset: u64) -> Self {
         let cluster = (CLUSTER / block_size).max(1) as u64;
-        // A partition that no block fits has blocks that reach over clusters, always in the same way.
+        // In an unaligned partition, blocks cross clusters, always in the same way.
         let before = offset / block_size as u64 % cluster;
         Self { cluster, before }
     }
 
-    /// Clusters do not matter.
+    /// Returns a grid in which every block starts a cluster.
     pub(super) fn none() -> Self {
-        let (cluster, before) = (1, 0);
-        Self { cluster, before }
+        Self {
+            cluster: 1,
+            before: 0,
+        }
     }
 
-    /// The first block from this one on that starts a cluster.
-    fn up(self, block: u64) -> u64 {
+    /// Rounds up to a block that starts a cluster.
+    fn round_up(self, block: u64) -> u64 {
         (block + self.before).next_multiple_of(self.cluster) - self.before
     }
 }
 
-/// Where a file is to start.
+/// Alignment of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Start {
-    /// Behind the one before.
+    /// Directly after the previous file.
     Anywhere,
-    /// With a cluster.
+    /// At the start of a cluster.
     Cluster,
-    /// The same for every piece that it is in.
-    EachPiece,
+    /// Each of its ranges at a cluster.
+    ClusterEach,
 }
 
 /// The blocks of a file system.
 #[derive(Debug)]
 pub(super) struct Space {
     fixed: Vec<Range<u64>>,
-    /// The first of `fixed` that is not behind `next`.
+    /// Index of the first range of `fixed` after `next`.
     ahead: usize,
     next: u64,
     blocks: u64,
     grid: Grid,
     start: Start,
-    /// What was handed out, in order.
+    /// Allocated ranges, in order.
     taken: Vec<Range<u64>>,
 }
 
 impl Space {
-    /// All blocks but `fixed`, which is in order.
+    /// Makes all blocks available except `fixed`, which must be in order.
     pub(super) fn new(fixed: Vec<Range<u64>>, blocks: u64, grid: Grid) -> Self {
         Self {
             fixed,
@@ -81,25 +82,24 @@ impl Space {
         }
     }
 
-    /// What is taken next is the start of another file.
+    /// Sets the alignment of the next allocation.
     pub(super) fn begin(&mut self, start: Start) {
         self.start = start;
     }
 
-    /// The next `count` blocks, in as few pieces as there can be.
+    /// Allocates the next `count` blocks, in as few ranges as possible.
     pub(super) fn take(&mut self, mut count: u64) -> Result<Vec<Range<u64>>, WriteError> {
-        let mut pieces: Vec<Range<u64>> = Vec::new();
+        let mut ranges: Vec<Range<u64>> = Vec::new();
         let start = if count > 0 {
             std::mem::replace(&mut self.start, Start::Anywhere)
         } else {
             Start::Anywhere
         };
         while count > 0 {
-            self.advance(match start {
-                Start::Anywhere => false,
-                Start::Cluster => pieces.is_empty(),
-                Start::EachPiece => true,
-            });
+            match start {
+                Start::Cluster if !ranges.is_empty() => self.advance(Start::Anywhere),
+                start => self.advance(start),
+            }
             let end = self
                 .fixed
                 .get(self.ahead)
@@ -110,21 +110,21 @@ impl Space {
                     blocks: self.blocks,
                 });
             }
-            pieces.push(self.next..self.next + length);
+            ranges.push(self.next..self.next + length);
             self.next += length;
             count -= length;
         }
-        for piece in &pieces {
+        for range in &ranges {
             match self.taken.last_mut() {
-                Some(last) if last.end == piece.start => last.end = piece.end,
-                _ => self.taken.push(piece.clone()),
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => self.taken.push(range.clone()),
             }
         }
-        Ok(pieces)
+        Ok(ranges)
     }
 
-    /// Goes to where the next piece can start.
-    fn advance(&mut self, to_cluster: bool) {
+    /// Moves to the first free block at which a range can start.
+    fn advance(&mut self, start: Start) {
         loop {
             while let Some(fixed) = self.fixed.get(self.ahead)
                 && fixed.start <= self.next
@@ -132,20 +132,20 @@ impl Space {
                 self.next = self.next.max(fixed.end);
                 self.ahead += 1;
             }
-            let aligned = self.grid.up(self.next);
-            if !to_cluster || aligned == self.next {
+            let aligned = self.grid.round_up(self.next);
+            if start == Start::Anywhere || aligned == self.next {
                 return;
             }
             self.next = aligned;
         }
     }
 
-    /// The next block.
+    /// Allocates the next block.
     pub(super) fn take_one(&mut self) -> Result<u64, WriteError> {
-        Ok(self.take(1)?.first().map_or(0, |piece| piece.start))
+        Ok(self.take(1)?.first().map_or(0, |range| range.start))
     }
 
-    /// Every block that is in use, in order.
+    /// Returns all ranges in use, in order.
     pub(super) fn used(&self) -> Vec<Range<u64>> {
         let mut used = [self.taken.as_slice(), self.fixed.as_slice()].concat();
         used.sort_unstable_by_key(|range| range.start);
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_go_around_what_is_fixed() {
+    fn ranges_go_around_fixed_blocks() {
         let mut space = Space::new(vec![0..2, 5..6, 6..8, 20..21], 24, Grid::none());
         for (count, expected) in [(0, &[][..]), (5, &[2..5, 8..10])] {
             assert_eq!(space.take(count).unwrap(), expected, "{count}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn files_start_where_a_cluster_does() {
+    fn files_start_at_clusters() {
         // 16 blocks a cluster, the first of them at block 14.
         let grid = Grid::new(4096, (1 << 20) + (2 << 12));
         let mut space = Space::new(vec![0..3, 40..50], 200, grid);
@@ -179,18 +179,18 @@ mod tests {
             (Start::Anywhere, 2, &[(3, 5)]),
             (Start::Cluster, 3, &[(14, 17)]),
             (Start::Anywhere, 1, &[(17, 18)]),
-            (Start::EachPiece, 20, &[(30, 40), (62, 72)]),
+            (Start::ClusterEach, 20, &[(30, 40), (62, 72)]),
             (Start::Cluster, 90, &[(78, 168)]),
             (Start::Cluster, 1, &[(174, 175)]),
         ] {
             space.begin(start);
-            let pieces = space.take(count).unwrap().into_iter();
-            let pieces: Vec<_> = pieces.map(|piece| (piece.start, piece.end)).collect();
-            assert_eq!(pieces, expected, "{start:?} {count}");
+            let ranges = space.take(count).unwrap().into_iter();
+            let ranges: Vec<_> = ranges.map(|range| (range.start, range.end)).collect();
+            assert_eq!(ranges, expected, "{start:?} {count}");
         }
         assert_eq!(space.used()[2..4], [14..18, 30..40]);
-        // Blocks of a disk whose partitions are not where blocks are, and blocks larger than clusters.
-        assert_eq!(Grid::new(4096, 63 * 512).up(1), 9);
-        assert_eq!(Grid::new(1 << 17, 1 << 20).up(1), 1);
+        // An unaligned partition, and blocks larger than clusters.
+        assert_eq!(Grid::new(4096, 63 * 512).round_up(1), 9);
+        assert_eq!(Grid::new(1 << 17, 1 << 20).round_up(1), 1);
     }
 }

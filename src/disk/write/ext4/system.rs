@@ -1,20 +1,22 @@
-//! Inodes that belong to the file system itself: its journal, and what owns the blocks that growing takes.
+//! Inodes that belong to the file system itself: the journal, and the owner of the blocks reserved for growing.
 
-use super::extents;
-use super::format::compatible;
+use super::super::fields::{Fields, low16, low32};
 use super::inode::Inode;
-use super::{EXTENTS_FLAG, JOURNAL_INODE, Layer, RESIZE_INODE, superblock};
+use super::{Builder, superblock};
+use crate::disk::read::ext4::layout::{compat, inode, inode_flags};
 use crate::disk::write::WriteError;
-use crate::disk::write::fields::{Fields, low16, low32};
 
-impl Layer<'_> {
-    /// An empty journal of the base's size.
+/// Pointer of a map to the doubly indirect block, after 12 direct ones and the indirect one.
+const DOUBLY_INDIRECT: usize = 13;
+
+impl Builder<'_> {
+    /// Writes an empty journal of the base's size.
     pub(super) fn journal(&mut self) -> Result<(), WriteError> {
-        if !self.format.compatible(compatible::JOURNAL) {
+        if !self.format.has_compat(compat::HAS_JOURNAL) {
             return Ok(());
         }
         let blocks = self.format.journal_blocks;
-        let (extents, map, used) = self.map(JOURNAL_INODE, [(0, blocks.into())])?;
+        let (extents, map, used) = self.map(inode::JOURNAL, [(0, blocks.into())])?;
         let size = self.offset(blocks.into());
         self.totals.journal = Some((map.clone(), size));
         self.put_block(
@@ -26,19 +28,19 @@ impl Layer<'_> {
             size,
             links: 1,
             sectors: self.sectors(used),
-            flags: EXTENTS_FLAG,
+            flags: inode_flags::EXTENTS,
             time: self.format.now(),
             map,
             ..Inode::default()
         };
-        self.put_inode(JOURNAL_INODE, &inode);
+        self.put_inode(inode::JOURNAL, &inode);
         Ok(())
     }
 
-    /// The inode that owns the blocks kept for descriptors of groups to come: one indirect block for each of them, which is
-    /// the block of the first copy and points at the others.
+    /// Writes the inode that owns the blocks reserved for the descriptors of later groups. Each reserved block of the first
+    /// copy is an indirect block that points at the same block of the other copies.
     pub(super) fn resize_inode(&mut self) -> Result<(), WriteError> {
-        if !self.format.compatible(compatible::RESIZE_INODE) {
+        if !self.format.has_compat(compat::RESIZE_INODE) {
             return Ok(());
         }
         let geometry = &self.geometry;
@@ -54,7 +56,7 @@ impl Layer<'_> {
         let mut lists = Vec::new();
         for reserved in 0..geometry.reserved_descriptor_blocks {
             let block = first + reserved;
-            // At the place that says which descriptors it will hold.
+            // The slot tells which descriptors the block is for.
             let slot = (geometry.descriptor_blocks + reserved) % per_block as u64;
             top.put32(4 * low16(slot) as usize, low32(block));
             let mut list = Fields::new(self.format.block_size);
@@ -65,15 +67,14 @@ impl Layer<'_> {
             lists.push((block, list.into_bytes()));
         }
         let blocks = 1 + geometry.reserved_descriptor_blocks * (1 + copies.len() as u64);
-        let place = self.space.take_one()?;
-        let mut map = Fields::new(extents::ROOT);
-        // The doubly indirect block.
-        map.put32(13 * 4, low32(place));
-        self.put_block(place, top.into_bytes());
+        let top_block = self.space.take_one()?;
+        let mut map = Fields::new(inode::MAP_LENGTH);
+        map.put32(DOUBLY_INDIRECT * 4, low32(top_block));
+        self.put_block(top_block, top.into_bytes());
         for (block, list) in lists {
             self.put_block(block, list);
         }
-        // As large as direct, indirect and doubly indirect blocks allow.
+        // The largest size with direct, indirect and doubly indirect blocks.
         let per_block = per_block as u64;
         let inode = Inode {
             mode: 0o100_600,
@@ -84,7 +85,8 @@ impl Layer<'_> {
             map: map.into_bytes(),
             ..Inode::default()
         };
-        self.put_inode(RESIZE_INODE, &inode);
+        self.put_inode(inode::RESIZE, &inode);
+
         Ok(())
     }
 }

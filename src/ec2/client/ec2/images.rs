@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::tags::value;
-use super::{Done, Filter, Items, Tag, Tags, ec2};
+use super::tags::{TagSet, Tags};
+use super::{Filter, Items, ec2};
+use crate::ec2::client::query::Query;
 use crate::ec2::client::{AwsError, Poll, Region};
 
-/// An image of a snapshot that is there is available within seconds; a copy takes as long as its bytes need.
-const AVAILABLE: Duration = Duration::from_hours(1);
+/// Longest wait for an AMI. One made from a completed snapshot is available within seconds; a copy takes as long as its bytes
+/// need.
+const AVAILABLE_TIMEOUT: Duration = Duration::from_hours(1);
+/// Error code of a call that would deregister a protected AMI.
+const PROTECTED: &str = "OperationNotPermitted";
 
-/// What is known of an AMI.
+/// AMI as AWS describes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
@@ -23,10 +27,10 @@ pub struct Image {
     pub state: String,
     #[serde(default)]
     state_reason: Option<StateReason>,
-    /// Unique in an account and region.
+    /// Name, unique in an account and region.
     #[serde(default)]
     pub name: String,
-    /// The account that it belongs to.
+    /// Account that owns it.
     #[serde(default, rename = "imageOwnerId")]
     pub owner: String,
     /// `x86_64`, `arm64`.
@@ -35,22 +39,19 @@ pub struct Image {
     /// `legacy-bios`, `uefi`, `uefi-preferred`.
     #[serde(default)]
     pub boot_mode: Option<String>,
-    /// When it was made, in RFC 3339.
+    /// Time of registration, in RFC 3339.
     #[serde(default)]
     pub creation_date: String,
-    /// When it is hidden from others' searches, in RFC 3339.
+    /// Time from which searches of other accounts do not list it, in RFC 3339.
     #[serde(default)]
     pub deprecation_time: Option<String>,
-    /// `v2.0` when its instances answer metadata requests with a token only.
-    #[serde(default)]
-    pub imds_support: Option<String>,
-    /// The device that the system is on.
+    /// Device that holds the system.
     #[serde(default)]
     pub root_device_name: String,
     #[serde(default)]
     block_device_mapping: Items<Mapping>,
-    #[serde(default)]
-    tag_set: Items<Tag>,
+    #[serde(default, rename = "tagSet")]
+    pub tags: TagSet,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -78,87 +79,78 @@ struct EbsMapping {
 }
 
 impl Image {
-    /// The value of a tag.
-    #[must_use]
-    pub fn tag(&self, key: &str) -> Option<&str> {
-        value(&self.tag_set.item, key)
-    }
-
-    /// The snapshot that its root volume is made of.
-    #[must_use]
+    /// Returns the snapshot of its root volume.
     pub fn root_snapshot(&self) -> Option<&str> {
-        let mappings = self.block_device_mapping.item.iter();
-        let mut roots = mappings.filter(|it| it.device_name == self.root_device_name);
-        roots.next()?.ebs.as_ref()?.snapshot_id.as_deref()
+        self.root()?.snapshot_id.as_deref()
     }
 
-    /// The size of its root volume, in GiB.
-    #[must_use]
+    /// Returns the size of its root volume, in GiB.
     pub fn root_size(&self) -> Option<u64> {
-        let mut mappings = self.block_device_mapping.item.iter();
-        let root = mappings.find(|it| it.device_name == self.root_device_name);
-        Some(root?.ebs.as_ref()?.volume_size)
+        Some(self.root()?.volume_size)
     }
 
-    /// All snapshots that its volumes are made of.
-    #[must_use]
+    fn root(&self) -> Option<&EbsMapping> {
+        let mut mappings = self.block_device_mapping.item.iter();
+        let root = mappings.find(|mapping| mapping.device_name == self.root_device_name);
+        root?.ebs.as_ref()
+    }
+
+    /// Returns the snapshots of all its volumes.
     pub fn snapshots(&self) -> Vec<&str> {
         let mappings = self.block_device_mapping.item.iter();
-        let ebs = mappings.filter_map(|it| it.ebs.as_ref());
-        ebs.filter_map(|it| it.snapshot_id.as_deref()).collect()
+        let ebs = mappings.filter_map(|mapping| mapping.ebs.as_ref());
+        ebs.filter_map(|ebs| ebs.snapshot_id.as_deref()).collect()
     }
 }
 
-/// An AMI to register.
+/// AMI to register from a snapshot.
 #[derive(Clone, Debug)]
 pub struct NewImage<'a> {
-    /// Unique in an account and region.
+    /// Name, unique in an account and region.
     pub name: &'a str,
-    /// Free text.
     pub description: &'a str,
-    /// AWS's name: `x86_64`, `arm64`.
+    /// AWS's name of the architecture: `x86_64`, `arm64`.
     pub architecture: &'a str,
     /// `legacy-bios`, `uefi`, `uefi-preferred`.
     pub boot_mode: &'a str,
-    /// The device that the system is on.
+    /// Device that holds the system.
     pub root_device: &'a str,
-    /// What its volume is made of.
+    /// Snapshot of the root volume.
     pub snapshot: &'a str,
-    /// Of volumes: `gp3`, ...
+    /// Type of the root volume of instances, such as `gp3`.
     pub volume_type: &'a str,
-    /// Of volumes, in GiB.
+    /// Size of the root volume of instances, in GiB.
     pub volume_size: u64,
-    /// Of the image; the snapshot has its own.
+    /// Tags of the AMI; its snapshot has tags of its own.
     pub tags: &'a Tags,
 }
 
-/// Who else may launch an AMI.
+/// Accounts and organisations that may launch an AMI besides its owner.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Shares {
-    /// Accounts, by their twelve digits.
+    /// Account ids of twelve digits.
     pub accounts: Vec<String>,
-    /// Organisations and their units, by ARN.
+    /// ARNs of organisations and organisational units.
     pub organizations: Vec<String>,
 }
 
 impl Shares {
-    /// Nobody else.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty() && self.organizations.is_empty()
     }
 
-    /// Whether everybody of `wanted` is here too.
-    #[must_use]
+    /// Returns whether all of `wanted` are included.
     pub fn include(&self, wanted: &Self) -> bool {
-        wanted.accounts.iter().all(|it| self.accounts.contains(it))
-            && (wanted.organizations.iter()).all(|it| self.organizations.contains(it))
+        let mut accounts = wanted.accounts.iter();
+        let mut organizations = wanted.organizations.iter();
+        accounts.all(|id| self.accounts.contains(id))
+            && organizations.all(|arn| self.organizations.contains(arn))
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Images {
+struct ImagePage {
     #[serde(default)]
     images_set: Items<Image>,
     #[serde(default)]
@@ -189,55 +181,41 @@ struct Permission {
     organizational_unit_arn: Option<String>,
 }
 
+/// Calls about AMIs in a region.
+#[derive(Clone, Copy)]
+pub struct Images<'r>(&'r Region);
+
 impl Region {
-    /// AMIs of these owners (`self`, `amazon`, accounts), with those that are disabled or deprecated.
-    ///
-    /// # Errors
-    /// The call failed.
-    pub async fn images(
-        &self,
-        owners: &[&str],
-        filters: &[Filter],
-    ) -> Result<Vec<Image>, AwsError> {
-        let query = ec2("DescribeImages")
-            .with_all("Owner", owners)
-            .with("IncludeDeprecated", true)
-            .with("IncludeDisabled", true)
-            .filtered(filters);
-        let take = |page: Images| (page.images_set.item, page.next_token);
-        self.pages(query, take).await
+    pub fn images(&self) -> Images<'_> {
+        Images(self)
+    }
+}
+
+impl Images<'_> {
+    /// Lists AMIs of these owners (`self`, `amazon`, account ids), including disabled and deprecated ones.
+    pub async fn list(self, owners: &[&str], filters: &[Filter]) -> Result<Vec<Image>, AwsError> {
+        let query = describe().with_all("Owner", owners).filtered(filters);
+        let take = |page: ImagePage| (page.images_set.item, page.next_token);
+        self.0.pages(query, take).await
     }
 
-    /// One AMI.
-    ///
-    /// # Errors
-    /// There is none, or the call failed.
-    pub async fn image(&self, id: &str) -> Result<Image, AwsError> {
-        let query = ec2("DescribeImages")
-            .with_all("ImageId", [id])
-            .with("IncludeDeprecated", true)
-            .with("IncludeDisabled", true);
-        let found: Images = self.query(query).await?;
-        let first = found.images_set.item.into_iter().next();
-        // One that was deregistered lately is still told, without a state of use.
-        let there = first.filter(|it| it.state != "deregistered");
-        there.ok_or_else(|| AwsError::Gone {
-            what: format!("image {id}"),
-            region: self.name.clone(),
-        })
+    pub async fn get(self, id: &str) -> Result<Image, AwsError> {
+        let mut found: ImagePage = self.0.query(describe().with_all("ImageId", [id])).await?;
+        // AWS lists an AMI for a while after it was deregistered.
+        let images = &mut found.images_set.item;
+        images.retain(|image| image.state != "deregistered");
+        self.0
+            .first_of(found.images_set.item, format!("image {id}"))
     }
 
-    /// Makes an AMI of a snapshot, or finds the one of this name that a lost answer has made.
-    ///
-    /// # Errors
-    /// An image of this name has another snapshot, or the principal may not.
-    pub async fn register_image(&self, new: &NewImage<'_>) -> Result<String, AwsError> {
-        // Sent again after a lost answer it is refused, since names are unique: it happens once.
+    /// Registers an AMI, or finds the one that a call whose response was lost has registered from the same snapshot.
+    pub async fn register(self, new: &NewImage<'_>) -> Result<String, AwsError> {
+        // Names are unique, so AWS refuses a repeated call: the AMI is registered once.
         let query = ec2("RegisterImage")
             .with("Name", new.name)
             .with_some(
                 "Description",
-                Some(new.description).filter(|it| !it.is_empty()),
+                Some(new.description).filter(|text| !text.is_empty()),
             )
             .with("Architecture", new.architecture)
             .with("BootMode", new.boot_mode)
@@ -251,115 +229,119 @@ impl Region {
             .with("BlockDeviceMapping.1.Ebs.VolumeSize", new.volume_size)
             .with("BlockDeviceMapping.1.Ebs.DeleteOnTermination", true)
             .tagging(&["image"], new.tags);
-        match self.query::<Registered>(query).await {
+        match self.0.query::<Registered>(query).await {
             Err(error) if error.error_code() == Some("InvalidAMIName.Duplicate") => {
                 let named = Filter::new("name", [new.name]);
-                let images = self.images(&["self"], &[named]).await?;
-                let mut images = images.into_iter();
-                let ours = images.find(|it| it.root_snapshot() == Some(new.snapshot));
-                ours.map(|it| it.id).ok_or(error)
+                let mut images = self.list(&["self"], &[named]).await?.into_iter();
+                let ours = images.find(|image| image.root_snapshot() == Some(new.snapshot));
+                ours.map(|image| image.id).ok_or(error)
             }
             answer => Ok(answer?.image_id),
         }
     }
 
-    /// Waits until instances can be launched of an AMI.
-    ///
-    /// # Errors
-    /// It failed, or took longer than an hour.
-    pub async fn image_available(&self, id: &str) -> Result<Image, AwsError> {
+    /// Waits until instances can be launched from an AMI.
+    pub async fn wait_available(self, id: &str) -> Result<Image, AwsError> {
         let what = format!("image {id}");
-        self.wait_for(&what, AVAILABLE, async || {
-            let image = self.image(id).await?;
-            Ok(match image.state.as_str() {
-                "available" => Poll::Ready(image),
-                "pending" | "transient" => Poll::Pending(image.state),
-                _ => Poll::Failed(image.state, image.state_reason.and_then(|it| it.message)),
+        self.0
+            .wait_for(&what, AVAILABLE_TIMEOUT, async || {
+                let image = self.get(id).await?;
+                Ok(match image.state.as_str() {
+                    "available" => Poll::Ready(image),
+                    "pending" | "transient" => Poll::Pending(image.state),
+                    _ => Poll::Failed(
+                        image.state,
+                        image.state_reason.and_then(|reason| reason.message),
+                    ),
+                })
             })
-        })
-        .await
+            .await
     }
 
-    /// Removes an AMI; instances of it go on, and its snapshot stays.
-    ///
-    /// # Errors
-    /// There is none, it is protected, or the principal may not.
-    pub async fn deregister_image(&self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("DeregisterImage").with("ImageId", id);
-        self.query::<Done>(query).await.map(drop)
+    /// Deregisters an AMI that is not protected. Its instances continue to run, and its snapshot stays.
+    pub async fn deregister(self, id: &str) -> Result<(), AwsError> {
+        self.0
+            .perform(ec2("DeregisterImage").with("ImageId", id))
+            .await
     }
 
-    /// Lets others launch an AMI.
-    ///
-    /// # Errors
-    /// There is none, or the principal may not.
-    pub async fn share_image(&self, id: &str, with: &Shares) -> Result<(), AwsError> {
+    /// Deregisters an AMI, lifting its protection first if it has one. An AMI that does not exist counts as deregistered.
+    pub async fn remove(self, id: &str) -> Result<(), AwsError> {
+        match self.deregister(id).await {
+            Err(error) if error.error_code() == Some(PROTECTED) => {
+                self.unprotect(id).await?;
+                self.deregister(id).await
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Permits others to launch an AMI.
+    pub async fn share(self, id: &str, with: &Shares) -> Result<(), AwsError> {
         let mut query = ec2("ModifyImageAttribute")
             .with("ImageId", id)
             .with("Attribute", "launchPermission");
-        let accounts = with.accounts.iter().map(|it| ("UserId", it));
-        let organizations = with.organizations.iter().map(|it| {
-            let is_unit = it.contains(":ou/");
+        let accounts = with.accounts.iter().map(|account| ("UserId", account));
+        let organizations = with.organizations.iter().map(|arn| {
+            let is_unit = arn.contains(":ou/");
             let name = ["OrganizationArn", "OrganizationalUnitArn"][usize::from(is_unit)];
-            (name, it)
+            (name, arn)
         });
-        for (at, (name, who)) in accounts.chain(organizations).enumerate() {
-            query.set(&format!("LaunchPermission.Add.{}.{name}", at + 1), who);
+        for (at, (name, grantee)) in accounts.chain(organizations).enumerate() {
+            query.set(&format!("LaunchPermission.Add.{}.{name}", at + 1), grantee);
         }
-        self.query::<Done>(query).await.map(drop)
+        self.0.perform(query).await
     }
 
-    /// Who else may launch an AMI.
-    ///
-    /// # Errors
-    /// There is none, or the principal may not ask.
-    pub async fn shares_of(&self, id: &str) -> Result<Shares, AwsError> {
+    /// Returns the accounts and organisations that may launch an AMI besides its owner.
+    pub async fn shares(self, id: &str) -> Result<Shares, AwsError> {
         let query = ec2("DescribeImageAttribute")
             .with("ImageId", id)
             .with("Attribute", "launchPermission");
-        let found: Attribute = self.query(query).await?;
+        let found: Attribute = self.0.query(query).await?;
         let mut shares = Shares::default();
         for permission in found.launch_permission.item {
             shares.accounts.extend(permission.user_id);
-            let organizations = [
-                permission.organization_arn,
-                permission.organizational_unit_arn,
-            ];
-            shares
-                .organizations
-                .extend(organizations.into_iter().flatten());
+            let organizations = &mut shares.organizations;
+            organizations.extend(permission.organization_arn);
+            organizations.extend(permission.organizational_unit_arn);
         }
         Ok(shares)
     }
 
-    /// Hides an AMI from others' searches from this time on (RFC 3339, by the minute).
-    ///
-    /// # Errors
-    /// There is none, or the principal may not.
-    pub async fn deprecate_image(&self, id: &str, at: &str) -> Result<(), AwsError> {
+    /// Deprecates an AMI from this time on (RFC 3339, to the minute): searches of other accounts no longer list it.
+    pub async fn deprecate(self, id: &str, at: &str) -> Result<(), AwsError> {
         let query = ec2("EnableImageDeprecation")
             .with("ImageId", id)
             .with("DeprecateAt", at);
-        self.query::<Done>(query).await.map(drop)
+        self.0.perform(query).await
     }
 
-    /// Keeps an AMI from being deregistered, until somebody allows it.
-    ///
-    /// # Errors
-    /// There is none, or the principal may not.
-    pub async fn protect_image(&self, id: &str) -> Result<(), AwsError> {
+    /// Cancels the deprecation of an AMI.
+    pub async fn undeprecate(self, id: &str) -> Result<(), AwsError> {
+        self.0
+            .perform(ec2("DisableImageDeprecation").with("ImageId", id))
+            .await
+    }
+
+    /// Protects an AMI from being deregistered.
+    pub async fn protect(self, id: &str) -> Result<(), AwsError> {
         let query = ec2("EnableImageDeregistrationProtection")
             .with("ImageId", id)
             .with("WithCooldown", false);
-        self.query::<Done>(query).await.map(drop)
+        self.0.perform(query).await
     }
 
-    /// Lets a protected AMI be deregistered.
-    ///
-    /// # Errors
-    /// There is none, or the principal may not.
-    pub async fn unprotect_image(&self, id: &str) -> Result<(), AwsError> {
+    /// Lifts the protection of an AMI from being deregistered.
+    pub async fn unprotect(self, id: &str) -> Result<(), AwsError> {
         let query = ec2("DisableImageDeregistrationProtection").with("ImageId", id);
-        self.query::<Done>(query).await.map(drop)
+        self.0.perform(query).await
     }
+}
+
+fn describe() -> Query {
+    ec2("DescribeImages")
+        .with("IncludeDeprecated", true)
+        .with("IncludeDisabled", true)
 }

@@ -1,6 +1,5 @@
-//! EC2: images, snapshots, volumes, launch templates, instances and their networks.
+//! EC2: images, snapshots, volumes, launch templates, instances and their networks, one file each.
 
-mod image_users;
 mod images;
 mod instances;
 mod launch_templates;
@@ -13,23 +12,22 @@ use serde::Deserialize;
 
 use super::endpoint::Service;
 use super::query::Query;
+use super::{AwsError, Region};
 
 pub use images::{Image, NewImage, Shares};
 pub use instances::{Instance, NewInstance, NewVolume};
-pub use launch_templates::{LaunchTemplate, LaunchTemplateVersion};
-pub use network::{NewSecurityGroup, SecurityGroup, Subnet};
-pub use snapshots::Snapshot;
-pub use tags::{Tag, Tags};
-pub use volumes::Volume;
+pub use launch_templates::LaunchTemplateVersion;
+pub use network::{NewSecurityGroup, Subnet};
+pub use tags::Tags;
 
-/// The version of the API that all calls are of: it is the last one since 2016, and grows in place.
+/// API version of all calls: the last one since 2016, which grows in place.
 const VERSION: &str = "2016-11-15";
 
 fn ec2(action: &'static str) -> Query {
     Query::new(Service::Ec2, action, VERSION)
 }
 
-/// What a search is narrowed by: values of one property, any of which will do.
+/// Search filter: a property with its accepted values.
 #[derive(Clone, Debug)]
 pub struct Filter {
     name: String,
@@ -37,7 +35,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Things whose `name` is one of these.
+    /// Matches resources whose property `name` has one of these values.
     pub fn new(
         name: impl Into<String>,
         values: impl IntoIterator<Item = impl Into<String>>,
@@ -48,14 +46,12 @@ impl Filter {
         }
     }
 
-    /// Things with a tag of this value.
-    #[must_use]
+    /// Matches resources with this tag and value.
     pub fn tag(key: &str, value: &str) -> Self {
         Self::new(format!("tag:{key}"), [value])
     }
 
-    /// Things with a tag of this name.
-    #[must_use]
+    /// Matches resources that have this tag, with any value.
     pub fn tagged(key: &str) -> Self {
         Self::new("tag-key", [key])
     }
@@ -68,7 +64,6 @@ impl std::fmt::Display for Filter {
 }
 
 impl Query {
-    /// Narrows a search.
     fn filtered(mut self, filters: &[Filter]) -> Self {
         for (at, filter) in filters.iter().enumerate() {
             let name = format!("Filter.{}", at + 1);
@@ -79,7 +74,7 @@ impl Query {
     }
 }
 
-/// A list in an answer.
+/// List in a response.
 #[derive(Clone, Debug, Deserialize)]
 struct Items<T> {
     #[serde(default = "Vec::new")]
@@ -92,6 +87,21 @@ impl<T> Default for Items<T> {
     }
 }
 
-/// An answer that says nothing but that it is done.
+/// Response that carries nothing but its success.
 #[derive(Debug, Deserialize)]
 struct Done {}
+
+impl Region {
+    /// Sends a call whose response carries nothing.
+    async fn perform(&self, query: Query) -> Result<(), AwsError> {
+        self.query::<Done>(query).await.map(drop)
+    }
+
+    /// Returns the first of `found`, or an error that `what` does not exist in this region.
+    fn first_of<T>(&self, found: Vec<T>, what: impl Into<String>) -> Result<T, AwsError> {
+        found.into_iter().next().ok_or_else(|| AwsError::Gone {
+            what: what.into(),
+            region: self.name.clone(),
+        })
+    }
+}

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::tags::value;
-use super::{Done, Filter, Items, Tag, ec2};
+use super::tags::{TagSet, Tags};
+use super::{Filter, Items, ec2};
 use crate::ec2::client::{AwsError, Poll, Region};
 
-/// A snapshot of some GiB that was written through the EBS direct APIs is completed within a minute; one of a volume takes
-/// longer the more was written since the last one.
-const COMPLETED: Duration = Duration::from_hours(1);
+/// Longest wait for a snapshot. One of some GiB that was written through the EBS direct APIs is completed within a minute; one of
+/// a volume takes longer the more was written since the previous snapshot.
+const COMPLETION_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// What is known of a snapshot.
+/// Snapshot as AWS describes it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
@@ -24,110 +24,113 @@ pub struct Snapshot {
     pub state: String,
     #[serde(default)]
     status_message: Option<String>,
-    /// Of the volume, in GiB.
+    /// Size of the volume, in GiB.
     #[serde(default)]
     pub volume_size: u64,
-    /// Whether its blocks are encrypted at rest.
     #[serde(default)]
     pub encrypted: bool,
-    /// When it was begun, in RFC 3339.
-    #[serde(default)]
-    pub start_time: String,
-    /// What somebody wrote about it.
-    #[serde(default)]
-    pub description: String,
-    #[serde(default)]
-    tag_set: Items<Tag>,
-}
-
-impl Snapshot {
-    /// The value of a tag.
-    #[must_use]
-    pub fn tag(&self, key: &str) -> Option<&str> {
-        value(&self.tag_set.item, key)
-    }
+    #[serde(default, rename = "tagSet")]
+    pub tags: TagSet,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Snapshots {
+struct SnapshotPage {
     #[serde(default)]
     snapshot_set: Items<Snapshot>,
     #[serde(default)]
     next_token: Option<String>,
 }
 
+/// Calls about snapshots in a region.
+#[derive(Clone, Copy)]
+pub struct Snapshots<'r>(&'r Region);
+
 impl Region {
-    /// Snapshots of the caller's own account.
-    ///
-    /// # Errors
-    /// The call failed.
-    pub async fn own_snapshots(&self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError> {
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots(self)
+    }
+}
+
+impl Snapshots<'_> {
+    /// Lists snapshots of the caller's own account.
+    pub async fn list(self, filters: &[Filter]) -> Result<Vec<Snapshot>, AwsError> {
         let query = ec2("DescribeSnapshots")
             .with_all("Owner", ["self"])
             .with("MaxResults", 1000)
             .filtered(filters);
-        let take = |page: Snapshots| (page.snapshot_set.item, page.next_token);
-        self.pages(query, take).await
+        let take = |page: SnapshotPage| (page.snapshot_set.item, page.next_token);
+        self.0.pages(query, take).await
     }
 
-    /// One snapshot.
-    ///
-    /// # Errors
-    /// There is none, or the call failed.
-    pub async fn snapshot(&self, id: &str) -> Result<Snapshot, AwsError> {
+    pub async fn get(self, id: &str) -> Result<Snapshot, AwsError> {
         let query = ec2("DescribeSnapshots").with_all("SnapshotId", [id]);
-        let found: Snapshots = self.query(query).await?;
-        let first = found.snapshot_set.item.into_iter().next();
-        first.ok_or_else(|| AwsError::Gone {
-            what: format!("snapshot {id}"),
-            region: self.name.clone(),
-        })
+        let found: SnapshotPage = self.0.query(query).await?;
+        self.0
+            .first_of(found.snapshot_set.item, format!("snapshot {id}"))
     }
 
-    /// Waits until everything of a snapshot is where it is kept.
-    ///
-    /// # Errors
-    /// It failed, or took longer than an hour.
-    pub async fn snapshot_completed(&self, id: &str) -> Result<Snapshot, AwsError> {
-        self.snapshot_completed_within(id, COMPLETED).await
+    /// Waits until all data of a snapshot is stored.
+    pub async fn wait_completed(self, id: &str) -> Result<Snapshot, AwsError> {
+        self.wait_completed_within(id, COMPLETION_TIMEOUT).await
     }
 
-    /// Waits so long until everything of a snapshot is where it is kept.
-    ///
-    /// # Errors
-    /// It failed, or took longer.
-    pub async fn snapshot_completed_within(
-        &self,
+    /// As [`Self::wait_completed`], with a timeout of its own.
+    pub async fn wait_completed_within(
+        self,
         id: &str,
         within: Duration,
     ) -> Result<Snapshot, AwsError> {
         let what = format!("snapshot {id}");
-        self.wait_for(&what, within, async || {
-            let snapshot = self.snapshot(id).await?;
-            Ok(match snapshot.state.as_str() {
-                "completed" => Poll::Ready(snapshot),
-                "error" => Poll::Failed(snapshot.state, snapshot.status_message),
-                _ => Poll::Pending(snapshot.state),
+        self.0
+            .wait_for(&what, within, async || {
+                let snapshot = self.get(id).await?;
+                Ok(match snapshot.state.as_str() {
+                    "completed" => Poll::Ready(snapshot),
+                    "error" => Poll::Failed(snapshot.state, snapshot.status_message),
+                    _ => Poll::Pending(snapshot.state),
+                })
             })
-        })
-        .await
+            .await
     }
 
-    /// Removes a snapshot.
-    ///
-    /// # Errors
-    /// There is none, an image uses it, or the principal may not.
-    pub async fn delete_snapshot(&self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("DeleteSnapshot").with("SnapshotId", id);
-        self.query::<Done>(query).await.map(drop)
+    /// Begins a snapshot of a volume's present content. The combination of `tags` must be unique to this snapshot: when the
+    /// response is lost, they are used to find the snapshot, since a second call would make another one.
+    pub async fn create(
+        self,
+        volume: &str,
+        description: &str,
+        tags: &Tags,
+    ) -> Result<String, AwsError> {
+        let query = ec2("CreateSnapshot")
+            .with("VolumeId", volume)
+            .with("Description", description)
+            .tagging(&["snapshot"], tags)
+            .once();
+        match self.0.query::<Snapshot>(query.clone()).await {
+            Err(error) if error.is_uncertain() => {
+                let filters: Vec<_> = tags
+                    .iter()
+                    .map(|(key, value)| Filter::tag(key, value))
+                    .collect();
+                match self.list(&filters).await?.into_iter().next() {
+                    Some(made) => Ok(made.id),
+                    None => Ok(self.0.query::<Snapshot>(query).await?.id),
+                }
+            }
+            answer => Ok(answer?.id),
+        }
     }
 
-    /// Lets other accounts make volumes of a snapshot.
-    ///
-    /// # Errors
-    /// There is none, or the principal may not.
-    pub async fn share_snapshot(&self, id: &str, accounts: &[String]) -> Result<(), AwsError> {
+    /// Deletes a snapshot that no image uses.
+    pub async fn delete(self, id: &str) -> Result<(), AwsError> {
+        self.0
+            .perform(ec2("DeleteSnapshot").with("SnapshotId", id))
+            .await
+    }
+
+    /// Permits other accounts to create volumes from a snapshot.
+    pub async fn share(self, id: &str, accounts: &[String]) -> Result<(), AwsError> {
         let mut query = ec2("ModifySnapshotAttribute")
             .with("SnapshotId", id)
             .with("Attribute", "createVolumePermission");
@@ -135,6 +138,6 @@ impl Region {
             let name = format!("CreateVolumePermission.Add.{}.UserId", at + 1);
             query.set(&name, account);
         }
-        self.query::<Done>(query).await.map(drop)
+        self.0.perform(query).await
     }
 }

@@ -1,58 +1,70 @@
-//! Names and values that are put on resources when they are made.
+//! Tags of resources.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Done, ec2};
+use super::ec2;
 use crate::ec2::client::query::Query;
 use crate::ec2::client::{AwsError, Region};
 
-/// What resources are tagged with.
+/// Tags to put on a resource.
 pub type Tags = BTreeMap<String, String>;
 
-/// A tag in an answer.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Tag {
-    /// Its name.
-    pub key: String,
-    /// Its value.
+/// Tags of a resource in a response.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct TagSet {
     #[serde(default)]
-    pub value: String,
+    item: Vec<Tag>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Tag {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+impl TagSet {
+    /// Returns the value of a tag.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let tag = self.item.iter().find(|tag| tag.key == key)?;
+        Some(&tag.value)
+    }
 }
 
 impl Query {
-    /// Tags what the call makes, each kind of resource with the same.
+    /// Tags the new resources of these kinds.
     pub(super) fn tagging(mut self, kinds: &[&str], tags: &Tags) -> Self {
         for (at, kind) in kinds.iter().enumerate().filter(|_| !tags.is_empty()) {
             let name = format!("TagSpecification.{}", at + 1);
             self.set(&format!("{name}.ResourceType"), kind);
-            for (at, (key, value)) in tags.iter().enumerate() {
-                self.set(&format!("{name}.Tag.{}.Key", at + 1), key);
-                self.set(&format!("{name}.Tag.{}.Value", at + 1), value);
-            }
+            self.add_tags(&format!("{name}."), tags);
         }
         self
+    }
+
+    fn add_tags(&mut self, prefix: &str, tags: &Tags) {
+        for (at, (key, value)) in tags.iter().enumerate() {
+            self.set(&format!("{prefix}Tag.{}.Key", at + 1), key);
+            self.set(&format!("{prefix}Tag.{}.Value", at + 1), value);
+        }
     }
 }
 
 impl Region {
-    /// Tags what is there already.
-    ///
-    /// # Errors
-    /// It is not there, or the principal may not.
+    /// Adds tags to existing resources.
     pub async fn tag(&self, resources: &[&str], tags: &Tags) -> Result<(), AwsError> {
         let mut query = ec2("CreateTags").with_all("ResourceId", resources);
-        for (at, (key, value)) in tags.iter().enumerate() {
-            query.set(&format!("Tag.{}.Key", at + 1), key);
-            query.set(&format!("Tag.{}.Value", at + 1), value);
-        }
-        self.query::<Done>(query).await.map(drop)
+        query.add_tags("", tags);
+        self.perform(query).await
     }
-}
 
-/// The value of a tag.
-pub(super) fn value<'t>(tags: &'t [Tag], key: &str) -> Option<&'t str> {
-    let tag = tags.iter().find(|tag| tag.key == key);
-    tag.map(|tag| tag.value.as_str())
+    /// Removes a tag from resources.
+    pub async fn untag(&self, resources: &[&str], key: &str) -> Result<(), AwsError> {
+        let query = ec2("DeleteTags")
+            .with_all("ResourceId", resources)
+            .with("Tag.1.Key", key);
+        self.perform(query).await
+    }
 }

@@ -1,4 +1,4 @@
-//! Signatures, looked at by a server that somebody else has written: the S3 of `SeaweedFS`. It takes what is signed for any service.
+//! Signatures, checked by an independent server: the S3 of `SeaweedFS`, which accepts signatures for any service.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -22,7 +22,7 @@ use crate::os::child;
 
 const KEY: &str = "AKIATEST";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-/// It has four servers to start, one after the other.
+/// Longest start: it has four servers to start, one after the other.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A running `SeaweedFS`, which cannot outlive the test.
@@ -32,11 +32,11 @@ struct Weed {
 }
 
 impl Weed {
-    /// `None` where `make setup` did not install it.
+    /// Starts it; `None` where `make setup` did not install it.
     async fn start(scratch: &Path) -> Option<Self> {
         let tool = Cache::of_user().ok()?.root().join("tools/aws/bin/weed");
         if !tool.is_file() {
-            eprintln!("SKIPPED: there is no SeaweedFS here; `make setup` installs it");
+            eprintln!("SKIPPED: SeaweedFS is not installed; `make setup` installs it");
             return None;
         }
         for _ in 0..3 {
@@ -59,7 +59,7 @@ impl Weed {
         command.args(["server", "-ip=127.0.0.1", "-s3", "-s3.port.iceberg=0"]);
         command.arg(format!("-dir={}", scratch.display()));
         command.arg(format!("-s3.config={}", settings.display()));
-        // Held until all are known, so that they differ.
+        // All ports stay bound until they are all known, so that they differ.
         let free = || TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let held: Vec<_> = (0..8).map(|_| free()).collect();
         let port = |at: usize| held[at].local_addr().unwrap().port();
@@ -73,7 +73,7 @@ impl Weed {
         let mut child = command.stdout(nowhere()).stderr(nowhere()).spawn().unwrap();
         let begun = Instant::now();
         while begun.elapsed() < START_LIMIT && child.try_wait().unwrap().is_none() {
-            // It listens before it can keep anything.
+            // It listens before it can store anything.
             let bucket = region(&url, SECRET)
                 .send(&request(Method::PUT, "/bucket", b""))
                 .await;
@@ -86,7 +86,7 @@ impl Weed {
     }
 }
 
-/// A principal with these credentials.
+/// Region of a principal with these credentials.
 fn region(url: &str, secret: &str) -> Region {
     let keys = Credentials::new(KEY, secret, None, None, "test");
     let urls = BTreeMap::from([(Service::Ebs, url.to_owned())]);
@@ -94,7 +94,7 @@ fn region(url: &str, secret: &str) -> Region {
         http: client().unwrap(),
         keys: Keys {
             provider: Some(SharedCredentialsProvider::new(keys)),
-            known: Mutex::default(),
+            cached: Mutex::default(),
         },
         endpoints: Endpoints(urls),
         region: None,
@@ -111,12 +111,12 @@ fn request(method: Method, path: &str, body: &'static [u8]) -> Request {
         path: path.to_owned(),
         headers: vec![
             ("x-amz-meta-kind", "a test".to_owned()),
-            // S3 wants to be told what the signature covers.
+            // S3 requires a header that says what the signature covers.
             ("x-amz-content-sha256", hex(body)),
         ],
         body: Bytes::from_static(body),
         sign_body: true,
-        again: Again::Refused,
+        retry: Retry::NotCarriedOut,
     }
 }
 
@@ -150,7 +150,7 @@ async fn what_is_signed_is_accepted_and_anything_else_refused() {
     assert_eq!(code(other.send(&get).await), wrong);
     assert_eq!(code(other.send(&put).await), wrong);
 
-    // What was signed is changed on its way.
+    // A signed request is changed on its way.
     let signed = signed(&ours, &put, &weed.url).await;
     assert_eq!(sent(&weed, &put, &signed).await, 200);
     for (name, value) in [
@@ -175,7 +175,7 @@ async fn what_is_signed_is_accepted_and_anything_else_refused() {
     assert_eq!(sent(&weed, &block, &signed).await, 403);
 }
 
-/// The headers of a request to this address, as karat signs it.
+/// Signs a request to this address and returns its headers.
 async fn signed(region: &Region, request: &Request, url: &str) -> HeaderMap {
     let url = format!("{url}{}", request.path);
     let signature = region.signature(request, &url);
@@ -189,7 +189,7 @@ async fn signed(region: &Region, request: &Request, url: &str) -> HeaderMap {
     headers
 }
 
-/// What is answered to a request with these headers.
+/// Sends a request with these headers and returns the status of the response.
 async fn sent(weed: &Weed, request: &Request, headers: &HeaderMap) -> u16 {
     let sent = client().unwrap().put(weed.url.clone() + &request.path);
     let sent = sent.headers(headers.clone()).body(request.body.clone());

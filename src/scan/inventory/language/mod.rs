@@ -9,7 +9,7 @@ use self::elf::Elf;
 use super::{Language, Manager, apk, dpkg, rpm};
 use crate::disk::read::Kind;
 use crate::disk::tree::File;
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 mod cargo;
@@ -78,7 +78,7 @@ pub fn read(root: &Root<'_>, managers: &[Manager]) -> Result<Vec<Language>, Scan
         if found.len() > MAX_PACKAGES || left == 0 {
             let problem = "the system has more language packages than karat can list";
             return Err(ScanError::Damaged {
-                path: shown(path),
+                path: display_path(path),
                 problem: problem.to_owned(),
             });
         }
@@ -183,7 +183,8 @@ fn without_owned(
         Manager::Apk => {
             for path in apk::PATHS {
                 let bytes = root.read(path, MAX_LIST_BYTES)?.unwrap_or_default();
-                apk::entries(&String::from_utf8_lossy(&bytes)).for_each(|entry| owned(&entry.path));
+                apk::package_files(&String::from_utf8_lossy(&bytes))
+                    .for_each(|entry| owned(&entry.path));
             }
         }
         Manager::Dpkg => {

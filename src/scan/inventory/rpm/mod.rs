@@ -2,7 +2,7 @@
 
 use super::{Manager, Package};
 use crate::distro::sqlite;
-use crate::scan::root::shown;
+use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 pub use crate::distro::rpm::header::Header;
@@ -40,7 +40,7 @@ pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
     for directory in DIRECTORIES {
         let place = |name: &str| root.resolve(format!("{directory}/{name}").as_bytes());
         let damaged = |path: &[u8], problem: &str| ScanError::Damaged {
-            path: shown(path),
+            path: display_path(path),
             problem: problem.to_owned(),
         };
         if let Some(path) = place("rpmdb.sqlite") {

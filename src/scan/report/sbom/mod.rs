@@ -184,14 +184,14 @@ fn declared(licenses: &BTreeSet<String>, own: &mut BTreeMap<String, String>) -> 
 /// Returns every package once, by a name that is unique in the document.
 fn entries(inventory: &Inventory, licenses: &Licenses) -> BTreeMap<String, Component> {
     let system = inventory.packages.iter().map(|package| Component {
-        purl: purl::of_package(package, inventory.release.as_ref()),
+        purl: purl::package_url(package, inventory.release.as_ref()),
         name: package.name.clone(),
         version: package.version.clone(),
         licenses: licenses.get(&package.name).cloned().unwrap_or_default(),
         path: None,
     });
     let language = inventory.language.iter().map(|package| Component {
-        purl: purl::of_language(package),
+        purl: purl::language_url(package),
         name: package.name.clone(),
         version: package.version.clone(),
         licenses: Some(package.license.clone())

@@ -1,6 +1,7 @@
-//! Bits of the features of a journal.
+//! Features of a journal.
 
-/// A compatible feature: one checksum for a whole transaction, from before there were `metadata_csum` and the following.
+/// A compatible feature: one checksum for a whole transaction. Versions 2 and 3 came with `metadata_csum`.
+
 pub(super) const HAS_OLD_CHECKSUM: u32 = 0x1;
 pub(super) const HAS_REVOKE: u32 = 0x1;
 pub(super) const HAS_64BIT: u32 = 0x2;

@@ -1,5 +1,4 @@
-//! What the journal holds that is not in its place yet. Nothing is copied or written: replaying gives a map from blocks to where
-//! the journal has their new content.
+//! Replays a journal without writing: the result is a map from blocks to the places in the journal with their new content.
 //!
 //! Layout and order: fs/jbd2/recovery.c of Linux.
 
@@ -11,28 +10,34 @@ use std::collections::HashMap;
 use self::features::{HAS_64BIT, HAS_CSUM_V2, HAS_CSUM_V3, HAS_FAST_COMMIT};
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead as _, ReadError};
-use super::extents::{self, Piece};
+use super::extents::{self, Extent};
+use super::layout::journal::MAGIC_NUMBER;
 use super::overlay::{Replaced, Replacement};
 use super::volume::Volume;
-use super::{PART, crc32c, damaged};
+use super::{Checksums, PART, crc32c, damaged};
 
-/// Every block of the journal's own starts with it, big-endian like all that is in here.
-pub(super) const MAGIC: u32 = 0xc03b_3998;
+/// Kinds of the blocks that the journal itself consists of; the others are copies of the file system's.
 const DESCRIPTOR: u32 = 1;
 const COMMIT: u32 = 2;
 const REVOKE: u32 = 5;
 
-/// Magic number, type, sequence number.
+/// Bytes of a control block's header: magic number, kind, sequence number; all big-endian.
 const HEADER: usize = 12;
-/// The checksum at the end of a block of the journal's own.
+const KIND: usize = 4;
+const SEQUENCE: usize = 8;
+/// Fields of a commit block.
+const COMMIT_CHECKSUM: usize = 0x10;
+const COMMIT_SECONDS: usize = 0x30;
+const COMMIT_NANOSECONDS: usize = 0x38;
+/// Bytes of the checksum at the end of descriptor and revoke blocks.
 const TAIL: usize = 4;
-/// In a descriptor: the block starts with the magic number, which was zeroed.
+/// Flag of a tag: the block starts with the magic number, which was zeroed.
 const ESCAPED: u32 = 1;
-/// In a descriptor: the same UUID as before, so it is not repeated.
+/// Flag of a tag: same UUID as the previous tag, which is not repeated.
 const SAME_UUID: u32 = 2;
-/// In a descriptor: nothing follows.
+/// Flag of a descriptor's last tag.
 const LAST: u32 = 8;
-/// How the area of fast commits starts, if there is one.
+/// First tag of the area of fast commits.
 const FAST_COMMIT_HEAD: u16 = 9;
 
 /// Reads the journal of a file system that was not unmounted cleanly.
@@ -43,8 +48,8 @@ pub(super) fn replay(volume: &Volume) -> Result<Replaced, ReadError> {
             "a journal on another disk that has to be replayed",
         ));
     }
-    let (pieces, _) = extents::pieces(volume, &volume.node(number)?)?;
-    let journal = Journal::open(volume, pieces)?;
+    let (extents, _) = extents::read(volume, &volume.node(number)?)?;
+    let journal = Journal::open(volume, extents)?;
     if journal.start == 0 {
         return Ok(Replaced::new());
     }
@@ -58,7 +63,7 @@ fn unsupported(feature: impl Into<String>) -> ReadError {
     ReadError::Unsupported {
         part: PART,
         feature: feature.into(),
-        help: "shut the guest down cleanly, so that its root is unmounted; `e2fsck -p` on a copy of the disk does it afterwards",
+        help: "shut the guest down cleanly, so that its root is unmounted, or run `e2fsck -p` on a copy of the disk",
     }
 }
 
@@ -68,20 +73,20 @@ fn bad(problem: &str) -> ReadError {
 
 struct Journal<'a> {
     volume: &'a Volume,
-    pieces: Vec<Piece>,
-    /// The first block of the log, and the one after its last.
+    extents: Vec<Extent>,
+    /// First block of the log, and the block after its last.
     first: u32,
     end: u32,
-    /// Where the log starts now; 0 if it is empty.
+    /// Block of the first transaction; 0 in an empty log.
     start: u32,
-    /// The number of the transaction there.
+    /// Sequence number of the first transaction.
     sequence: u32,
     features: u32,
     seed: u32,
 }
 
-/// A block of the journal's own: where it is, of which transaction, its bytes.
-struct Own {
+/// A control block of the journal.
+struct ControlBlock {
     kind: u32,
     sequence: u32,
     bytes: Vec<u8>,
@@ -89,13 +94,14 @@ struct Own {
     next: u32,
 }
 
-/// Which transactions are complete: all from the first one up to, but not with `end`; and where their own blocks are.
 struct Transactions {
+    /// Control blocks of complete transactions.
     blocks: Vec<u32>,
+    /// Sequence number after the last one.
     end: u32,
 }
 
-/// A block that a descriptor names.
+/// A block of the file system that a descriptor lists.
 struct Tag {
     block: u64,
     flags: u32,
@@ -107,13 +113,17 @@ impl Journal<'_> {
         self.features & (HAS_CSUM_V2 | HAS_CSUM_V3) != 0
     }
 
-    /// Where a block of the journal is on the disk, in bytes.
+    fn verifies(&self) -> bool {
+        self.has_checksums() && self.volume.checksums == Checksums::Verify
+    }
+
+    /// Returns the offset of a block of the journal on the disk, in bytes.
     fn offset(&self, block: u32) -> Result<u64, ReadError> {
         let block = u64::from(block);
-        let index = self.pieces.partition_point(|piece| piece.end() <= block);
-        match self.pieces.get(index) {
-            Some(piece) if piece.logical <= block => {
-                let physical = piece.physical + (block - piece.logical);
+        let index = self.extents.partition_point(|extent| extent.end() <= block);
+        match self.extents.get(index) {
+            Some(extent) if extent.logical <= block => {
+                let physical = extent.physical + (block - extent.logical);
                 Ok(physical * u64::from(self.volume.superblock.block_size))
             }
             _ => Err(bad("has a hole")),
@@ -126,25 +136,26 @@ impl Journal<'_> {
         Ok(bytes)
     }
 
-    /// The log is a ring.
+    /// Returns the block `count` blocks later: the log is a ring.
     fn after(&self, block: u32, count: u32) -> u32 {
         let length = self.end - self.first;
         self.first + (block - self.first + count % length) % length
     }
 
-    fn own(&self, block: u32) -> Result<Own, ReadError> {
+    /// Reads a control block; the kind of any other block is 0.
+    fn control_block(&self, block: u32) -> Result<ControlBlock, ReadError> {
         let bytes = self.block(block)?;
         let fields = Fields(&bytes);
-        let is_own = fields.be32(0) == MAGIC;
-        Ok(Own {
-            kind: if is_own { fields.be32(4) } else { 0 },
-            sequence: fields.be32(8),
+        let has_magic = fields.be32(0) == MAGIC_NUMBER;
+        Ok(ControlBlock {
+            kind: if has_magic { fields.be32(KIND) } else { 0 },
+            sequence: fields.be32(SEQUENCE),
             next: self.after(block, 1),
             bytes,
         })
     }
 
-    /// Finds the transactions that were completed, by what they are in order.
+    /// Finds the complete transactions, in order.
     fn scan(&self) -> Result<Transactions, ReadError> {
         let mut found = Transactions {
             blocks: Vec::new(),
@@ -154,31 +165,32 @@ impl Journal<'_> {
         let mut committed = (0, 0);
         let mut stale = false;
         let mut at = self.start;
-        // Each step takes at least one block, and a log holds each of them once.
+        // Each step consumes at least one block, and a log contains each of them once.
         let mut left = self.end - self.first;
         loop {
-            let own = self.own(at)?;
-            if own.sequence != found.end || left == 0 {
+            let block = self.control_block(at)?;
+            if block.sequence != found.end || left == 0 {
                 break;
             }
             let mut used = 1;
-            match own.kind {
+            match block.kind {
                 DESCRIPTOR => {
-                    stale |= !self.tail_is_right(&own.bytes);
-                    // At most one for each eight bytes of a block.
-                    used += u32::try_from(self.tags(&own.bytes).len()).unwrap_or(u32::MAX / 2);
+                    stale |= !self.tail_is_right(&block.bytes);
+                    // At most one tag for each eight bytes of a block.
+                    used += u32::try_from(self.tags(&block.bytes).len()).unwrap_or(u32::MAX / 2);
                 }
-                REVOKE => stale |= !self.tail_is_right(&own.bytes),
+                REVOKE => stale |= !self.tail_is_right(&block.bytes),
                 COMMIT => {
-                    let time = (Fields(&own.bytes).be64(0x30), Fields(&own.bytes).be32(0x38));
-                    if stale || !self.commit_is_right(&own.bytes) {
-                        // Older than what was committed before: left over from the last time round.
+                    let fields = Fields(&block.bytes);
+                    let time = (fields.be64(COMMIT_SECONDS), fields.be32(COMMIT_NANOSECONDS));
+                    if stale || !self.commit_is_right(&block.bytes) {
+                        // Older than the previous commit: left over from the last pass through the ring.
                         if time < committed {
                             break;
                         }
                         return Err(bad(&format!(
                             "has wrong checksums in transaction {}",
-                            own.sequence
+                            block.sequence
                         )));
                     }
                     committed = time;
@@ -187,7 +199,7 @@ impl Journal<'_> {
                 _ => break,
             }
             found.blocks.push(at);
-            if own.kind == COMMIT {
+            if block.kind == COMMIT {
                 complete = found.blocks.len();
             }
             left = left.saturating_sub(used);
@@ -198,7 +210,7 @@ impl Journal<'_> {
     }
 
     fn tail_is_right(&self, bytes: &[u8]) -> bool {
-        if !self.has_checksums() || !self.volume.verify() {
+        if !self.verifies() {
             return true;
         }
         let (covered, tail) = bytes
@@ -208,38 +220,34 @@ impl Journal<'_> {
     }
 
     fn commit_is_right(&self, bytes: &[u8]) -> bool {
-        if !self.has_checksums() || !self.volume.verify() {
+        if !self.verifies() {
             return true;
         }
         let fields = Fields(bytes);
-        let covered = [
-            fields.bytes(0, 0x10),
-            &[0; 4],
-            bytes.get(0x14..).unwrap_or_default(),
-        ]
-        .concat();
-        crc32c(self.seed, &covered) == fields.be32(0x10)
+        let rest = bytes.get(COMMIT_CHECKSUM + 4..).unwrap_or_default();
+        let covered = [fields.bytes(0, COMMIT_CHECKSUM), &[0; 4], rest].concat();
+        crc32c(self.seed, &covered) == fields.be32(COMMIT_CHECKSUM)
     }
 
-    /// Room for entries in a block of the journal's own.
-    fn room<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+    /// Returns the entries of a descriptor or revoke block, unused ones included.
+    fn entries<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let end = bytes.len() - if self.has_checksums() { TAIL } else { 0 };
         bytes.get(HEADER..end).unwrap_or_default()
     }
 
-    /// The blocks that a descriptor names: those that follow it, in this order.
+    /// Parses the tags of a descriptor: the blocks whose content follows it, in this order.
     fn tags(&self, descriptor: &[u8]) -> Vec<Tag> {
         let wide = self.features & HAS_64BIT != 0;
         let v3 = self.features & HAS_CSUM_V3 != 0;
         let v2 = self.features & HAS_CSUM_V2 != 0;
-        // The kernel once forgot that a checksum of two bytes has room already, and that stayed.
+        // By an old mistake of the kernel, version 2 adds two bytes for a checksum that has its place already.
         let length = if v3 {
             16
         } else {
             8 + if wide { 4 } else { 0 } + if v2 { 2 } else { 0 }
         };
         let mut tags = Vec::new();
-        let mut rest = self.room(descriptor);
+        let mut rest = self.entries(descriptor);
         while rest.len() >= length {
             let fields = Fields(rest);
             let high = if wide {
@@ -271,29 +279,29 @@ impl Journal<'_> {
         tags
     }
 
-    /// The last transaction that revoked a block: what older ones have for it is not to be replayed.
+    /// Returns the last transaction that revoked each block: older content of the block is not replayed.
     fn revoked(&self, transactions: &Transactions) -> Result<HashMap<u64, u32>, ReadError> {
         let mut revoked = HashMap::new();
         let length = if self.features & HAS_64BIT == 0 { 4 } else { 8 };
         for &at in &transactions.blocks {
-            let own = self.own(at)?;
-            if own.kind != REVOKE {
+            let block = self.control_block(at)?;
+            if block.kind != REVOKE {
                 continue;
             }
-            let used = to_index(Fields(&own.bytes).be32(HEADER));
-            let records = own.bytes.get(HEADER + 4..used);
-            let Some(records) = records.filter(|_| used <= HEADER + self.room(&own.bytes).len())
-            else {
+            let used = to_index(Fields(&block.bytes).be32(HEADER));
+            let end = HEADER + self.entries(&block.bytes).len();
+            let records = block.bytes.get(HEADER + 4..used);
+            let Some(records) = records.filter(|_| used <= end) else {
                 return Err(bad("has a record of revoked blocks that is too long"));
             };
             for record in records.chunks_exact(length).map(Fields) {
-                let block = if length == 4 {
+                let number = if length == 4 {
                     record.be32(0).into()
                 } else {
                     record.be64(0)
                 };
                 // In order, so the last one stays.
-                revoked.insert(block, own.sequence.wrapping_sub(self.sequence));
+                revoked.insert(number, block.sequence.wrapping_sub(self.sequence));
             }
         }
         Ok(revoked)
@@ -306,19 +314,19 @@ impl Journal<'_> {
     ) -> Result<Replaced, ReadError> {
         let mut replaced = Replaced::new();
         for &at in &transactions.blocks {
-            let own = self.own(at)?;
-            if own.kind != DESCRIPTOR {
+            let block = self.control_block(at)?;
+            if block.kind != DESCRIPTOR {
                 continue;
             }
-            let transaction = own.sequence.wrapping_sub(self.sequence);
-            let mut from = own.next;
-            for tag in self.tags(&own.bytes) {
-                let current = revoked
+            let transaction = block.sequence.wrapping_sub(self.sequence);
+            let mut from = block.next;
+            for tag in self.tags(&block.bytes) {
+                let is_current = revoked
                     .get(&tag.block)
                     .is_none_or(|last| *last < transaction);
-                if current {
-                    self.volume.check_blocks_of_journal(tag.block)?;
-                    self.check_data(from, &tag, own.sequence)?;
+                if is_current {
+                    self.volume.check_journaled_block(tag.block)?;
+                    self.check_data(from, &tag, block.sequence)?;
                     let replacement = Replacement {
                         offset: self.offset(from)?,
                         escaped: tag.flags & ESCAPED != 0,
@@ -332,7 +340,7 @@ impl Journal<'_> {
     }
 
     fn check_data(&self, at: u32, tag: &Tag, sequence: u32) -> Result<(), ReadError> {
-        if !self.has_checksums() || !self.volume.verify() {
+        if !self.verifies() {
             return Ok(());
         }
         let seed = crc32c(self.seed, &sequence.to_be_bytes());
@@ -351,12 +359,13 @@ impl Journal<'_> {
         )))
     }
 
-    /// Fast commits name changes, not blocks: only the kernel can replay them.
+    /// Fails if there are fast commits: they record changes instead of blocks, so only the kernel can replay them.
     fn refuse_fast_commits(&self, next: u32) -> Result<(), ReadError> {
         if self.features & HAS_FAST_COMMIT == 0 {
             return Ok(());
         }
-        // The kernel leaves a block between the log and their area.
+        // The kernel leaves one block unused between the log and their area.
+
         let bytes = self.block(self.end + 1)?;
         let fields = Fields(&bytes);
         if fields.le16(0) == FAST_COMMIT_HEAD && fields.le32(8) == next {

@@ -1,30 +1,26 @@
-//! Everything that can be read of some bytes, errors and all: what fuzzers and the soak drive.
-//!
-//! The targets for cargo-fuzz in `tests/fuzz` are one line each.
+//! Reads everything that can be read of some bytes, errors and all: the driver of the fuzz targets and of the soak.
 
-use super::fields::to_index;
 use std::collections::HashSet;
+use std::hint::black_box;
 use std::sync::Arc;
 
-use super::ext4::Ext4;
-use super::fat::Fat;
-use super::qcow2::Qcow2;
-use super::{BlockRead, FileSystem, Inode, Kind, Memory, ReadError, Slice, partitions};
+use karat::disk::read::ext4::{Checksums, Ext4};
+use karat::disk::read::fat::Fat;
+use karat::disk::read::qcow2::Qcow2;
+use karat::disk::read::{BlockRead, FileSystem, Inode, Kind, Memory, ReadError, Slice, partitions};
 
-/// Enough of a file to reach all of its map: its start, its end, and the start of each of as many runs.
-const PIECE: usize = 10_000;
-const MOST_RUNS: usize = 64;
-/// A disk of a fuzzer is small, and has no more that is worth a look.
-const MOST_INODES: usize = 5000;
-const MOST_SPANS: usize = 1000;
-const MOST_PARTITIONS: usize = 16;
+/// Enough of a file to reach all of its map: its start, its end, and the start of each of `MAX_RUNS` runs.
+const READ_BYTES: usize = 10_000;
+const MAX_RUNS: usize = 64;
+/// Bounds for a fuzzer's disk, which is small.
+const MAX_INODES: usize = 5000;
+const MAX_SPANS: usize = 1000;
+const MAX_PARTITIONS: usize = 16;
 
-/// How much could be read.
+/// Numbers of reads that worked, and of reads that gave an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Explored {
-    /// What worked.
     pub good: usize,
-    /// What gave an error.
     pub bad: usize,
 }
 
@@ -36,8 +32,8 @@ impl Explored {
                 Some(value)
             }
             Err(error) => {
-                // Errors are made of what was read, too.
-                std::hint::black_box(error.to_string());
+                // Messages contain bytes of the disk, too.
+                black_box(error.to_string());
                 self.bad += 1;
                 None
             }
@@ -46,7 +42,6 @@ impl Explored {
 }
 
 /// Takes bytes for a disk with a partition table, or for a file system.
-#[must_use]
 pub fn disk(bytes: Vec<u8>) -> Explored {
     let mut explored = Explored::default();
     let disk: Arc<dyn BlockRead> = Arc::new(Memory(bytes));
@@ -55,7 +50,7 @@ pub fn disk(bytes: Vec<u8>) -> Explored {
     for extent in table
         .iter()
         .flat_map(partitions::Table::extents)
-        .take(MOST_PARTITIONS)
+        .take(MAX_PARTITIONS)
     {
         if let Some(part) =
             explored.take(Slice::new(Arc::clone(&disk), extent.offset, extent.length))
@@ -66,8 +61,7 @@ pub fn disk(bytes: Vec<u8>) -> Explored {
     explored
 }
 
-/// Takes bytes for a qcow2 image, an overlay of zeros if it says that it is one.
-#[must_use]
+/// Takes bytes for a qcow2 image; an overlay gets a disk of zeros below it.
 pub fn qcow2(bytes: Vec<u8>) -> Explored {
     let mut explored = Explored::default();
     let below: Arc<dyn BlockRead> = Arc::new(Memory(vec![0; 1 << 20]));
@@ -77,12 +71,12 @@ pub fn qcow2(bytes: Vec<u8>) -> Explored {
         return explored;
     };
     let mut at = 0;
-    for _ in 0..MOST_SPANS {
+    for _ in 0..MAX_SPANS {
         let Some(span) = explored.take(image.span(at)).filter(|span| span.length > 0) else {
             break;
         };
-        // What fits in a file of this size is not long.
-        let length = to_index(span.length).min(PIECE);
+        let length =
+            usize::try_from(span.length).map_or(READ_BYTES, |length| length.min(READ_BYTES));
         explored.take(image.read_at(at, &mut vec![0; length]));
         at += span.length;
     }
@@ -90,23 +84,21 @@ pub fn qcow2(bytes: Vec<u8>) -> Explored {
 }
 
 /// Takes bytes for an ext2, ext3 or ext4 file system, whatever its checksums say.
-#[must_use]
 pub fn ext4(bytes: Vec<u8>) -> Explored {
-    file_system(Ext4::open_unverified(Arc::new(Memory(bytes))))
+    let disk = Arc::new(Memory(bytes));
+    file_system(Ext4::open_with(disk, Checksums::Ignore))
 }
 
 /// Takes bytes for a FAT file system.
-#[must_use]
 pub fn fat(bytes: Vec<u8>) -> Explored {
     file_system(Fat::open(Arc::new(Memory(bytes))))
 }
 
-/// Takes bytes for a disk with a partition table, and looks at nothing but that.
-#[must_use]
+/// Reads bytes as a partition table.
 pub fn table(bytes: Vec<u8>) -> Explored {
     let mut explored = Explored::default();
     let table = explored.take(partitions::read(&Memory(bytes)));
-    std::hint::black_box(table.map(|table| table.extents()));
+    black_box(table.map(|table| table.extents()));
     explored
 }
 
@@ -119,13 +111,18 @@ fn file_system(opened: Result<impl FileSystem, ReadError>) -> Explored {
 }
 
 fn file_systems(disk: &Arc<dyn BlockRead>, explored: &mut Explored) {
-    for file_system in [
-        Ext4::open(Arc::clone(disk)).map(|opened| Box::new(opened) as Box<dyn FileSystem>),
-        Ext4::open_unverified(Arc::clone(disk))
-            .map(|opened| Box::new(opened) as Box<dyn FileSystem>),
-        Fat::open(Arc::clone(disk)).map(|opened| Box::new(opened) as Box<dyn FileSystem>),
+    fn boxed(
+        opened: Result<impl FileSystem + 'static, ReadError>,
+    ) -> Result<Box<dyn FileSystem>, ReadError> {
+        opened.map(|opened| Box::new(opened) as Box<dyn FileSystem>)
+    }
+    let disk = || Arc::clone(disk);
+    for opened in [
+        boxed(Ext4::open(disk())),
+        boxed(Ext4::open_with(disk(), Checksums::Ignore)),
+        boxed(Fat::open(disk())),
     ] {
-        if let Some(opened) = explored.take(file_system) {
+        if let Some(opened) = explored.take(opened) {
             files(&*opened, explored);
         }
     }
@@ -135,7 +132,7 @@ fn files(file_system: &dyn FileSystem, explored: &mut Explored) {
     let mut seen = HashSet::new();
     let mut todo = vec![file_system.root()];
     while let Some(inode) = todo.pop() {
-        if seen.len() >= MOST_INODES || !seen.insert(inode) {
+        if seen.len() >= MAX_INODES || !seen.insert(inode) {
             continue;
         }
         explored.take(file_system.xattrs(inode));
@@ -154,8 +151,8 @@ fn files(file_system: &dyn FileSystem, explored: &mut Explored) {
 
 fn file(file_system: &dyn FileSystem, inode: Inode, size: u64, explored: &mut Explored) {
     let runs = explored.take(file_system.runs(inode)).unwrap_or_default();
-    let starts = runs.iter().take(MOST_RUNS).map(|run| run.offset);
-    let mut buffer = vec![0; PIECE];
+    let starts = runs.iter().take(MAX_RUNS).map(|run| run.offset);
+    let mut buffer = vec![0; READ_BYTES];
     for offset in [0, size.saturating_sub(100)].into_iter().chain(starts) {
         explored.take(file_system.read_at(inode, offset, &mut buffer));
     }

@@ -1,0 +1,107 @@
+//! Manifests, and resolving the names that users give them.
+
+use super::build_info::{Record, Run};
+use super::layout::{entries, parse_stem, read_verified};
+use super::transaction::READ_ONLY;
+use super::{Store, StoreError, Writing};
+use crate::os::atomic_file;
+use crate::record::audit::{About, Event};
+use crate::record::channel::ChannelName;
+use crate::record::manifest::{IdPrefix, Manifest, ManifestId};
+
+/// A manifest read from the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    pub id: ManifestId,
+    pub manifest: Manifest,
+    /// The bytes that the id is the digest of.
+    pub bytes: Vec<u8>,
+}
+
+impl Store {
+    /// Returns the ids of all manifests, sorted. A store that does not exist is empty.
+    ///
+    /// # Errors
+    /// The directory of manifests cannot be read.
+    pub fn ids(&self) -> Result<Vec<ManifestId>, StoreError> {
+        let paths = entries(&self.manifests())?;
+        // Another process may be writing under a temporary name, which is not an id.
+        let mut ids: Vec<ManifestId> = paths
+            .iter()
+            .filter_map(|path| parse_stem(path, "json"))
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// Resolves an id prefix or a channel name to the id of a manifest.
+    ///
+    /// # Errors
+    /// `text` is malformed, matches no manifest or several, or names a channel that does not exist.
+    pub fn resolve(&self, text: &str) -> Result<ManifestId, StoreError> {
+        if text.contains('/') {
+            let name: ChannelName = text.parse()?;
+            let head = self.channel(&name)?.head().map(|head| head.manifest);
+            return head.ok_or(StoreError::NoChannel(name));
+        }
+        let prefix: IdPrefix = text.parse()?;
+        let mut matches = self.ids()?;
+        matches.retain(|id| prefix.matches(id));
+        match matches[..] {
+            [id] => Ok(id),
+            [] => {
+                let store = self.root.clone();
+                Err(StoreError::Unknown { prefix, store })
+            }
+            _ => Err(StoreError::Ambiguous { prefix, matches }),
+        }
+    }
+
+    /// Reads a manifest and verifies its digest.
+    ///
+    /// # Errors
+    /// The file cannot be read, has other bytes, or is not a manifest.
+    pub fn manifest(&self, id: ManifestId) -> Result<Stored, StoreError> {
+        let path = self.manifest_path(&id);
+        let bytes = read_verified(&path)?;
+        match Manifest::from_bytes(&bytes) {
+            Ok(manifest) => Ok(Stored {
+                id,
+                manifest,
+                bytes,
+            }),
+            Err(source) => Err(StoreError::Unreadable { path, source }),
+        }
+    }
+}
+
+impl Writing {
+    /// Stores a manifest and the record of its build. The image must be in the store already. A manifest that is in the
+    /// store already gets one more record.
+    ///
+    /// # Errors
+    /// The image is not in the store, or the store cannot be written.
+    pub fn commit(&self, manifest: &Manifest, run: Run) -> Result<ManifestId, StoreError> {
+        let image = &manifest.outputs.image;
+        if self.store().image(&image.digest)?.size() != image.size {
+            return Err(StoreError::NoImage(image.digest));
+        }
+        let bytes = manifest.to_bytes()?;
+        let id = ManifestId::of(&bytes);
+        let about = About {
+            ids: vec![id],
+            subject: Some(manifest.inputs.image.name.clone()),
+            ..About::default()
+        };
+        self.log(Event::Record, about)?;
+        self.add_record(&Record::new(id, run))?;
+        self.write_manifest(id, &bytes)?;
+        Ok(id)
+    }
+
+    /// Writes a manifest under its id. A file of that name has the same bytes, or is damaged and is replaced.
+    pub(super) fn write_manifest(&self, id: ManifestId, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.store().manifest_path(&id);
+        atomic_file::write(&path, READ_ONLY, bytes).map_err(StoreError::io("write", &path))
+    }
+}
