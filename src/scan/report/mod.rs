@@ -249,10 +249,7 @@ impl Report {
         }
         let _ = writeln!(page, "ACCEPTED ({})\n", accepted.len());
         for (finding, reason) in accepted {
-            let (about, reason) = (
-                terminal_safe(&subject_of(finding)),
-                terminal_safe(reason),
-            );
+            let (about, reason) = (terminal_safe(&subject_of(finding)), terminal_safe(reason));
             let _ = writeln!(page, "  {} {about}  {reason}", finding.id);
         }
         page.push('\n');
