@@ -84,7 +84,7 @@ fn compare(lock: &Lock, answers: &[Newest], is_newer: IsNewer) -> Vec<Outdated> 
 }
 
 /// A package may change between `all` and a real architecture.
-fn is_of(package: &Package, (name, architecture): &(String, String)) -> bool {
+fn is_of(package: &LockedPackage, (name, architecture): &(String, String)) -> bool {
     let none = |architecture: &str| matches!(architecture, "all" | "noarch");
     let (here, there) = (&package.architecture, architecture);
     *name == package.name && (here == there || none(here) || none(there))

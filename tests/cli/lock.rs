@@ -41,7 +41,7 @@ fn lock(install: &[&str]) -> Lock {
     let request = PackageRequest {
         manager: Some(Manager::Apt),
         install: install.iter().map(|name| (*name).to_owned()).collect(),
-        ..Request::nothing(Some("x86_64"))
+        ..PackageRequest::nothing(Some("x86_64"))
     };
     let base = LockedBase {
         digest: Digest::of(DISK),
