@@ -19,7 +19,7 @@ use event::Event;
 pub enum Mode {
     /// Spinners and bars that redraw in place.
     Terminal {
-        /// Uses ANSI colours.
+        /// Colours the output with ANSI sequences.
         color: bool,
     },
     /// One line an event, without redrawing.
