@@ -25,7 +25,7 @@ pub const RECOMMENDS: u32 = 5046;
 
 /// Size of an index entry.
 const ENTRY: usize = 16;
-/// Linux's limit, `PATH_MAX`.
+/// Longest path that Linux accepts (`PATH_MAX`).
 const MAX_PATH_BYTES: usize = 4096;
 /// RPM's own limit of tags in a header.
 const MAX_TAGS: usize = 0xffff;

@@ -18,7 +18,7 @@ pub struct Primary {
 pub struct Package {
     pub name: String,
     pub architecture: String,
-    /// Formatted as `[epoch:]version-release`.
+    /// Version formatted as `[epoch:]version-release`.
     pub version: String,
 }
 
@@ -145,7 +145,7 @@ mod tests {
         let text = "<metadata packages=\"3\">\
             <package type=\"rpm\"><name>a</name><arch>noarch</arch><version epoch=\"0\" ver=\"1\" rel=\"2\"/>\
             <packager>x &lt;version epoch=\"9\"&gt;</packager>\
-            <format><rpm:requires><rpm:element name=\"b\" ver=\"7\"/></rpm:requires></format></package>\
+            <format><rpm:requires><rpm:entry name=\"b\" ver=\"7\"/></rpm:requires></format></package>\
             <package type=\"rpm\">\n <name>b</name>\n <arch>x86_64</arch>\n <version rel=\"1\" ver=\"3~rc1\" epoch=\"2\"/></package>\
             <package type=\"rpm\"><name>c</name></package></metadata>";
         let package = |name: &str, architecture: &str, version: &str| Package {

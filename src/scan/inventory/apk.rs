@@ -6,7 +6,7 @@ use crate::scan::{Root, ScanError};
 
 /// Size of a database with all packages of Alpine.
 const MAX_DATABASE_BYTES: u64 = 256 << 20;
-/// Linux's limit, `PATH_MAX`.
+/// Longest path that Linux accepts (`PATH_MAX`).
 const MAX_PATH_BYTES: usize = 4096;
 
 /// Paths of the database; the second since the merge of `/lib` into `/usr/lib`.
