@@ -23,7 +23,7 @@ use crate::ui::Ui;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BaseDisk {
     /// The image file and its format.
-    pub disk: disk::Base,
+    pub disk: disk::BaseImage,
     /// SHA-256 of the file.
     pub digest: Digest,
     /// Size of the file in bytes.
@@ -141,7 +141,7 @@ pub async fn obtain(base: &plan::Base, places: Places<'_>, ui: &Ui) -> Result<Ba
     };
     let info = disk::inspect(&path).await?;
     Ok(BaseDisk {
-        disk: disk::Base {
+        disk: disk::BaseImage {
             path,
             format: info.format,
         },

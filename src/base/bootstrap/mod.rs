@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use self::disk::Ids;
 use self::recipe::Recipe;
-use crate::disk::{AnewError, renew_raw};
+use crate::disk::{NormalizeError, normalize_raw};
 use crate::plan;
 use crate::ui::Ui;
 
@@ -106,7 +106,7 @@ pub enum BootstrapError {
         path: PathBuf,
         /// Why not.
         #[diagnostic_source]
-        source: AnewError,
+        source: NormalizeError,
     },
     /// A file could not be written or a program not started.
     #[error("cannot {action} {}", path.display())]
@@ -221,7 +221,7 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
 /// Writes the disk anew beside the target, syncs, renames.
 async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError> {
     let partial = base.with_extension("partial");
-    renew_raw(raw, &partial, ui)
+    normalize_raw(raw, &partial, ui)
         .await
         .map_err(|source| BootstrapError::Pack {
             path: base.to_owned(),

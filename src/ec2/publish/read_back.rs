@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
 use crate::digest::Digest;
-use crate::disk::content::{CHUNK, Content};
+use crate::disk::content::{CHUNK, ContentHasher};
 use crate::ec2::client::Region;
 use crate::ec2::client::ebs::BLOCK;
 
@@ -14,7 +14,7 @@ use crate::ec2::client::ebs::BLOCK;
 /// # Errors
 /// The snapshot cannot be read, or there is data behind the end of the disk.
 pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest, PublishError> {
-    let mut content = Content::new(size);
+    let mut content = ContentHasher::new(size);
     let mut open: Option<(u64, Vec<u8>)> = None;
     let mut blocks = region.contents(snapshot).await?.boxed_local();
     while let Some(block) = blocks.next().await {
