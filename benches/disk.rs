@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use karat::digest::Digest;
 use karat::disk::read::ext4::Ext4;
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::read::{FileSystem, Inode, Kind, ReadError, Slice, walk};
+use karat::disk::read::{FileSystem, FileType, Inode, ReadError, Slice, walk};
 use rustix::fs::{AtFlags, CWD, StatxFlags, lgetxattr, llistxattr, statx};
 use sha2::{Digest as _, Sha256};
 
@@ -119,7 +119,7 @@ fn size(file_system: &dyn FileSystem) -> (usize, u64) {
     let (mut paths, mut bytes) = (0, 0);
     walk(file_system, |_, _, metadata| {
         paths += 1;
-        bytes += if metadata.kind == Kind::File {
+        bytes += if metadata.kind == FileType::File {
             metadata.size
         } else {
             0
@@ -170,8 +170,8 @@ fn ours(file_system: &dyn FileSystem, threads: usize) -> Digest {
     walk(file_system, |path, inode, metadata| {
         std::hint::black_box(file_system.xattrs(inode)?);
         match metadata.kind {
-            Kind::File => files.push((path.to_vec(), inode)),
-            Kind::Link => drop(std::hint::black_box(file_system.read_link(inode)?)),
+            FileType::File => files.push((path.to_vec(), inode)),
+            FileType::Link => drop(std::hint::black_box(file_system.read_link(inode)?)),
             _ => {}
         }
         Ok::<_, ReadError>(())
@@ -204,13 +204,13 @@ fn kernels(root: &Path, threads: usize) -> Digest {
         {
             lgetxattr(&path, name, &mut value[..]).unwrap();
         }
-        match Kind::from_mode(stat.stx_mode).unwrap() {
-            Kind::Directory => todo.extend(
+        match FileType::from_mode(stat.stx_mode).unwrap() {
+            FileType::Directory => todo.extend(
                 fs::read_dir(&path)
                     .unwrap()
                     .map(|entry| entry.unwrap().path()),
             ),
-            Kind::File => {
+            FileType::File => {
                 let relative = path
                     .strip_prefix(root)
                     .unwrap()
@@ -219,7 +219,7 @@ fn kernels(root: &Path, threads: usize) -> Digest {
                     .to_vec();
                 files.push((relative, path));
             }
-            Kind::Link => drop(std::hint::black_box(fs::read_link(&path).unwrap())),
+            FileType::Link => drop(std::hint::black_box(fs::read_link(&path).unwrap())),
             _ => {}
         }
     }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use karat::disk::clean::Own;
-use karat::disk::normalize::source::{Container, Source};
+use karat::disk::clean::CustomRules;
+use karat::disk::normalize::source::{Container, SourceDisk};
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::tree::Watch;
-use karat::disk::{self, Anew, Base};
+use karat::disk::tree::Monitor;
+use karat::disk::{self, BaseImage, NormalizeRequest};
 use karat::os::hash_stream::Stop;
 use karat::plan::Format;
 use karat::ui::Ui;
@@ -113,7 +113,7 @@ fn convert(overlay: &Path, to: &Path) -> Figures {
 
 fn rewrite(overlay: &Path, base: &Path, to: &Path) -> Figures {
     let stop = Stop::default();
-    let watch = Watch {
+    let watch = Monitor {
         stop: &stop,
         progress: &|_| {},
     };
@@ -122,7 +122,7 @@ fn rewrite(overlay: &Path, base: &Path, to: &Path) -> Figures {
         let layers = [overlay, base].map(|path| Layer::Qcow2(path.to_owned()));
         let disk = open_chain(&layers).unwrap();
         let size = disk.len();
-        let source = Source::open(disk).unwrap();
+        let source = SourceDisk::open(disk).unwrap();
         let tree = source.tree().unwrap();
         let file = File::options()
             .create(true)
@@ -139,24 +139,24 @@ fn rewrite(overlay: &Path, base: &Path, to: &Path) -> Figures {
 
 fn finish(overlay: &Path, base: &Path, to: &Path) -> Figures {
     let _earlier = fs::remove_file(to);
-    let base = Base {
+    let base = BaseImage {
         path: base.to_owned(),
         format: "qcow2".to_owned(),
     };
-    let epoch = disk::made(&base).unwrap();
-    let anew = Anew {
+    let epoch = disk::creation_time(&base).unwrap();
+    let request = NormalizeRequest {
         overlay: overlay.to_owned(),
         base,
         format: Format::Qcow2,
         epoch: epoch.try_into().unwrap(),
-        own: Own::default(),
+        custom_rules: CustomRules::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     timed(to, || {
         runtime
-            .block_on(disk::renew(anew, to, &Ui::default()))
+            .block_on(disk::normalize(request, to, &Ui::default()))
             .unwrap();
     })
 }

@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use karat::disk::normalize::source::Source;
+use karat::disk::normalize::source::SourceDisk;
 use karat::disk::read::BlockRead;
 use karat::disk::read::qcow2::{Layer, Qcow2, open_chain};
-use karat::disk::tree::{Contents, Watch};
+use karat::disk::tree::{Contents, Monitor};
 use karat::os::hash_stream::{self, Stop};
 use karat::record::manifest::Manifest;
 use karat::store::{ImageDisk, Store};
@@ -116,11 +116,11 @@ fn main() {
 fn files(disk: Arc<dyn BlockRead>) {
     let stop = Stop::default();
     let progress = &|_| {};
-    let watch = Watch {
+    let watch = Monitor {
         stop: &stop,
         progress,
     };
-    let source = Source::open(disk).unwrap();
+    let source = SourceDisk::open(disk).unwrap();
     let tree = source.tree().unwrap();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Contents::read(&tree, source.files(), 4096, threads, watch).unwrap();

@@ -21,7 +21,7 @@ use crate::ui::Ui;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BaseDisk {
     /// Path and format of the image file.
-    pub disk: disk::Base,
+    pub disk: disk::BaseImage,
     /// SHA-256 of the file.
     pub digest: Digest,
     /// Size of the file in bytes.
@@ -117,7 +117,7 @@ pub(crate) async fn prepare(
     };
     let info = disk::inspect(&path).await?;
     Ok(BaseDisk {
-        disk: disk::Base {
+        disk: disk::BaseImage {
             path,
             format: info.format,
         },

@@ -12,8 +12,8 @@ use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus, verify};
 use crate::digest::Digest;
-use crate::disk::tree::{Contents, Listing, Watch};
-use crate::disk::{self, Info};
+use crate::disk::tree::{Contents, Listing, Monitor};
+use crate::disk::{self, ImageInfo};
 use crate::fetch::Cache;
 use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
@@ -182,7 +182,7 @@ fn read_system(opened: &scan::Opened, stop: &Stop) -> Result<System, String> {
         .collect();
     packages.sort_by(|one, other| (&one.name, &one.arch).cmp(&(&other.name, &other.arch)));
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let watch = Watch {
+    let watch = Monitor {
         stop,
         progress: &|_| {},
     };
@@ -196,7 +196,13 @@ fn read_system(opened: &scan::Opened, stop: &Stop) -> Result<System, String> {
 }
 
 /// Describes the image as its own base, without packages, files and steps added.
-fn manifest(args: &ImportArgs, name: &str, info: Info, blob: Blob, system: System) -> Manifest {
+fn manifest(
+    args: &ImportArgs,
+    name: &str,
+    info: ImageInfo,
+    blob: Blob,
+    system: System,
+) -> Manifest {
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let format = match info.format.as_str() {
         "vpc" => "vhd".to_owned(),

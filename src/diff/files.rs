@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::change::{Change, changes};
-use crate::disk::tree::{Line, Listing, Pair, pairs};
+use crate::disk::tree::{Listing, ListingLine, ListingPair, join_listings};
 
 /// Keys that name a path.
 const NAMES: [&str; 2] = ["path", "path_hex"];
@@ -78,17 +78,17 @@ pub(super) fn files(
 ) -> (Files, [u64; 2]) {
     let mut groups: BTreeMap<Owner, Vec<FileChange>> = BTreeMap::new();
     let (mut touched, mut counts) = (0, [0, 0]);
-    for pair in pairs(first, second) {
+    for pair in join_listings(first, second) {
         let (side, line, change, changes) = match pair {
-            Pair::First(line) => {
+            ListingPair::First(line) => {
                 counts[0] += 1;
                 (0, line, FileKind::Removed, Vec::new())
             }
-            Pair::Second(line) => {
+            ListingPair::Second(line) => {
                 counts[1] += 1;
                 (1, line, FileKind::Added, Vec::new())
             }
-            Pair::Both(one, other) => {
+            ListingPair::Both(one, other) => {
                 counts = counts.map(|count| count + 1);
                 if one.keys == other.keys {
                     continue;
@@ -114,7 +114,7 @@ pub(super) fn files(
     (Files { groups, touched }, counts)
 }
 
-fn file(line: &Line, change: FileKind, changes: Vec<Change>) -> FileChange {
+fn file(line: &ListingLine, change: FileKind, changes: Vec<Change>) -> FileChange {
     let is_text = line.keys.contains_key("path");
     FileChange {
         path: String::from_utf8_lossy(&line.path).into_owned(),

@@ -11,14 +11,14 @@ pub const CHUNK: usize = 1 << 20;
 ///
 /// One hash over all of a disk of 20 GiB would take longer than everything else together, mostly for zeros. This one is
 /// computed by all threads, and the digest of a MiB of zeros is known.
-pub struct Content {
+pub struct ContentHasher {
     hasher: Sha256,
     at: u64,
     size: u64,
     zeros: [u8; 32],
 }
 
-impl Content {
+impl ContentHasher {
     /// Starts the digest of a disk of `size` bytes.
     #[must_use]
     pub fn new(size: u64) -> Self {
@@ -71,7 +71,7 @@ mod tests {
         for size in [0, 5, CHUNK, 3 * CHUNK, 3 * CHUNK + 5] {
             let disk: Vec<u8> = (0..size).map(|at| u8::from(at / CHUNK == 1)).collect();
             let parts: Vec<_> = disk.chunks(CHUNK).map(digest).collect();
-            let mut content = Content::new(size as u64);
+            let mut content = ContentHasher::new(size as u64);
             if let Some(part) = parts.get(1) {
                 content.add(CHUNK as u64, *part);
             }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use super::qemu_img::{QemuImg, run_with};
-use super::{DiskError, absolute, look};
+use super::{DiskError, absolute, inspect_as};
 use crate::digest::Digest;
 use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream;
@@ -20,7 +20,7 @@ const IMAGE_MODE: u32 = 0o644;
 
 /// Sizes and digest of a finished image file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Finished {
+pub struct ImageFile {
     /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
     /// Size of the file in bytes.
@@ -35,12 +35,12 @@ pub struct Finished {
 ///
 /// # Errors
 /// `to` exists, the disk is full, or `qemu-img` fails.
-pub async fn finish(
+pub async fn convert(
     overlay: &Path,
     format: Format,
     to: &Path,
     ui: &Ui,
-) -> Result<Finished, DiskError> {
+) -> Result<ImageFile, DiskError> {
     let write = |source| DiskError::Write {
         path: to.to_owned(),
         source,
@@ -50,7 +50,7 @@ pub async fn finish(
             path: to.to_owned(),
         });
     }
-    let virtual_size = look(overlay, Some("qcow2")).await?.virtual_size;
+    let virtual_size = inspect_as(overlay, Some("qcow2")).await?.virtual_size;
     let file = create(to)?;
     let mut call = QemuImg::new("convert", to);
     // karat made the overlay, and a guest cannot reach its header, so the base that it names can be trusted.
@@ -74,7 +74,7 @@ pub async fn finish(
     .map_err(write)?;
     // On this thread: a rename on another one could still happen after the caller was cancelled.
     place(file, to)?;
-    Ok(Finished {
+    Ok(ImageFile {
         virtual_size,
         size,
         digest,
@@ -136,7 +136,7 @@ fn options(format: Format) -> &'static [&'static str] {
 
 /// Returns QEMU's name of a format.
 #[must_use]
-pub fn driver(format: Format) -> &'static str {
+pub fn qemu_format(format: Format) -> &'static str {
     match format {
         Format::Qcow2 => "qcow2",
         Format::Raw => "raw",
@@ -194,7 +194,7 @@ mod tests {
     use std::path::PathBuf;
     use std::process::Command;
 
-    use super::super::{Base, inspect, overlay};
+    use super::super::{BaseImage, inspect, overlay};
     use super::*;
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
 
     /// A base of 8 MiB with a pattern, and an overlay grown to 16 MiB.
     async fn disk(directory: &Path) -> (PathBuf, Vec<u8>) {
-        let base = Base {
+        let base = BaseImage {
             path: directory.join("base.img"),
             format: "raw".into(),
         };
@@ -243,7 +243,9 @@ mod tests {
             (Format::Vhd, "vpc"),
         ] {
             let to = directory.path().join(format!("image.{name}"));
-            let finished = finish(&overlay, format, &to, &Ui::default()).await.unwrap();
+            let finished = convert(&overlay, format, &to, &Ui::default())
+                .await
+                .unwrap();
             let bytes = fs::read(&to).unwrap();
             assert_eq!(
                 (finished.size, finished.digest),
@@ -281,20 +283,20 @@ mod tests {
         let outputs = tempfile::tempdir().unwrap();
         let to = outputs.path().join("image.qcow2");
         fs::remove_file(directory.path().join("base.img")).unwrap();
-        let failed = finish(&overlay, Format::Qcow2, &to, &Ui::default()).await;
+        let failed = convert(&overlay, Format::Qcow2, &to, &Ui::default()).await;
         assert!(
             matches!(failed, Err(DiskError::Failed { .. })),
             "{failed:?}"
         );
         assert_eq!(fs::read_dir(outputs.path()).unwrap().count(), 0);
         fs::write(&to, "mine").unwrap();
-        let refused = finish(&overlay, Format::Qcow2, &to, &Ui::default()).await;
+        let refused = convert(&overlay, Format::Qcow2, &to, &Ui::default()).await;
         assert!(
             matches!(refused, Err(DiskError::Exists { .. })),
             "{refused:?}"
         );
         assert_eq!(fs::read(&to).unwrap(), b"mine");
-        let nowhere = finish(
+        let nowhere = convert(
             &overlay,
             Format::Qcow2,
             Path::new("/nonexistent/image"),
@@ -317,7 +319,7 @@ mod tests {
 
         for millis in [1, 2, 3, 5, 7, 10, 15, 20, 30] {
             let ui = Ui::default();
-            let finishing = finish(&overlay, Format::Qcow2, &to, &ui);
+            let finishing = convert(&overlay, Format::Qcow2, &to, &ui);
             let limit = std::time::Duration::from_millis(millis);
             if tokio::time::timeout(limit, finishing).await.is_err() {
                 assert_eq!(

@@ -18,15 +18,17 @@ pub mod read;
 pub mod tree;
 pub mod write;
 
-pub use convert::{Finished, driver, finish};
+pub use convert::{ImageFile, convert, qemu_format};
 pub use error::DiskError;
-pub use normalize::{Anew, AnewError, Renewed, made, renew, renew_raw};
+pub use normalize::{
+    NormalizeError, NormalizeRequest, NormalizedImage, creation_time, normalize, normalize_raw,
+};
 use qemu_img::{QemuImg, run};
 
 /// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
 /// never decide how the disk is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Base {
+pub struct BaseImage {
     /// Path of the image file.
     pub path: PathBuf,
     /// `qemu-img`'s name of its format, as in `qcow2`, `raw`, `vmdk`, `vpc`.
@@ -35,7 +37,7 @@ pub struct Base {
 
 /// Properties of an image file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Info {
+pub struct ImageInfo {
     /// `qemu-img`'s name of its format.
     pub format: String,
     /// Size of the disk that a guest sees, in bytes.
@@ -44,7 +46,7 @@ pub struct Info {
     pub needs: Option<String>,
 }
 
-impl Info {
+impl ImageInfo {
     /// Refuses an image that needs another file: its author could name any file of this host.
     ///
     /// # Errors
@@ -76,7 +78,7 @@ struct RawInfo {
 ///
 /// # Errors
 /// `qemu-img` is missing or cannot read the file, or the image needs another file.
-pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
+pub async fn inspect(path: &Path) -> Result<ImageInfo, DiskError> {
     // Before qemu-img, which would open the other file, wherever the image says that is.
     let needs = qcow2_probe::needs(path).map_err(|source| DiskError::Read {
         path: path.to_owned(),
@@ -88,10 +90,10 @@ pub async fn inspect(path: &Path) -> Result<Info, DiskError> {
             other: other.to_owned(),
         });
     }
-    look(path, None).await?.require_standalone(path)
+    inspect_as(path, None).await?.require_standalone(path)
 }
 
-async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
+async fn inspect_as(path: &Path, format: Option<&str>) -> Result<ImageInfo, DiskError> {
     // -U: ignore the lock of a build that runs on the same base.
     let mut command = QemuImg::new("info", path);
     command.args(["--output=json", "-U"]);
@@ -105,7 +107,7 @@ async fn look(path: &Path, format: Option<&str>) -> Result<Info, DiskError> {
 }
 
 /// Parses the output of `qemu-img info`.
-fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
+fn parse(output: &str, path: &Path) -> Result<ImageInfo, DiskError> {
     let info: RawInfo = serde_json::from_str(output).map_err(|source| DiskError::Answer {
         path: path.to_owned(),
         source,
@@ -128,7 +130,7 @@ fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
             info.encrypted
                 .then(|| "a key, as it is encrypted".to_owned())
         });
-    Ok(Info {
+    Ok(ImageInfo {
         format: info.format,
         virtual_size: info.virtual_size,
         needs,
@@ -139,8 +141,8 @@ fn parse(output: &str, path: &Path) -> Result<Info, DiskError> {
 ///
 /// # Errors
 /// The base cannot be read, needs another file or is larger than `size`; or the overlay cannot be written.
-pub async fn overlay(base: &Base, to: &Path, size: Option<u64>) -> Result<(), DiskError> {
-    let info = look(&base.path, Some(&base.format))
+pub async fn overlay(base: &BaseImage, to: &Path, size: Option<u64>) -> Result<(), DiskError> {
+    let info = inspect_as(&base.path, Some(&base.format))
         .await?
         .require_standalone(&base.path)?;
     let size = size.unwrap_or(info.virtual_size);
@@ -227,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn an_overlay_grows_and_never_shrinks_its_base() {
         let directory = tempfile::tempdir().unwrap();
-        let base = Base {
+        let base = BaseImage {
             path: directory.path().join("a b,c.img"),
             format: "raw".into(),
         };
@@ -249,7 +251,7 @@ mod tests {
             let made = overlay(&base, &to, size).await;
             assert_eq!(made.is_ok(), expected.is_some(), "{name}: {made:?}");
             if let Some(expected) = expected {
-                let info = look(&to, Some("qcow2")).await.unwrap();
+                let info = inspect_as(&to, Some("qcow2")).await.unwrap();
                 assert_eq!(info.virtual_size, expected);
                 assert!(inspect(&to).await.is_err(), "an overlay is not a base");
             }
@@ -260,12 +262,12 @@ mod tests {
     async fn a_qcow2_header_written_into_a_raw_base_does_not_change_how_it_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner.qcow2");
-        let base = Base {
+        let base = BaseImage {
             path: directory.path().join("base.img"),
             format: "raw".into(),
         };
         fs::write(directory.path().join("secret"), vec![7; 1 << 20]).unwrap();
-        let secret = Base {
+        let secret = BaseImage {
             path: directory.path().join("secret"),
             format: "raw".into(),
         };
@@ -274,7 +276,7 @@ mod tests {
         overlay(&base, &directory.path().join("disk.qcow2"), None)
             .await
             .unwrap();
-        let unsafe_base = Base {
+        let unsafe_base = BaseImage {
             format: "qcow2".into(),
             ..base
         };

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::disk::tree::{Listing, Pair, pairs};
+use crate::disk::tree::{Listing, ListingPair, join_listings};
 use crate::record::manifest::{Manifest, Package};
 
 /// Number of differences in a report; the rest is counted.
@@ -257,11 +257,11 @@ fn paths(
     second: &Listing,
     owner: impl Fn(&str) -> Option<String>,
 ) -> Vec<Difference> {
-    let differences = pairs(first, second).filter_map(|pair| {
+    let differences = join_listings(first, second).filter_map(|pair| {
         let (line, how) = match pair {
-            Pair::First(line) => (line, "only in the first".to_owned()),
-            Pair::Second(line) => (line, "only in the second".to_owned()),
-            Pair::Both(one, other) => {
+            ListingPair::First(line) => (line, "only in the first".to_owned()),
+            ListingPair::Second(line) => (line, "only in the second".to_owned()),
+            ListingPair::Both(one, other) => {
                 let how = keys_that_differ(&one.keys, &other.keys);
                 (one, how)
             }

@@ -249,7 +249,7 @@ impl Job<'_> {
         raw: &Path,
     ) -> Result<Made, BuildError> {
         let overlay = site.run.path().join("overlay");
-        let disk = disk::Base {
+        let disk = disk::BaseImage {
             path: raw.to_owned(),
             format: "raw".to_owned(),
         };

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::compare::{Comparison, Level};
 use super::scan::GateError;
 use crate::base::BaseError;
-use crate::disk::{AnewError, DiskError};
+use crate::disk::{DiskError, NormalizeError};
 use crate::ec2::client::AwsError;
 use crate::ec2::machine::Ec2Error;
 use crate::ec2::publish::PublishError;
@@ -77,7 +77,7 @@ pub(crate) enum BuildError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Anew(#[from] AnewError),
+    Normalize(#[from] NormalizeError),
     #[error("two builds of the same inputs differ: reached {}, expected {claimed}\n{}", comparison.level, comparison.told())]
     #[diagnostic(help(
         "nothing was recorded; make these paths reproducible in a step, or drop them with `[[finish.drop]]`"

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use super::{BuildError, Job};
 use crate::digest::Digest;
-use crate::disk::clean::{self, Own, Owners};
+use crate::disk::clean::{self, CustomRules, Owners};
 use crate::disk::tree::Listing;
-use crate::disk::{self, Anew, Renewed};
+use crate::disk::{self, NormalizeRequest, NormalizedImage};
 use crate::plan::PathException;
 use crate::record::manifest;
 use crate::time::Timestamp;
 
 /// A finished image file, and its part of the manifest.
 pub(super) struct Finished {
-    pub(super) file: disk::Finished,
+    pub(super) file: disk::ImageFile,
     /// Digest of the disk's content; like the listing, only of a rewritten disk.
     pub(super) content: Option<Digest>,
     pub(super) listing: Option<Listing>,
@@ -29,7 +29,7 @@ impl Job<'_> {
     pub(super) async fn finish_disk(
         &self,
         overlay: PathBuf,
-        base: &disk::Base,
+        base: &disk::BaseImage,
         epoch: Option<Timestamp>,
         to: &Path,
     ) -> Result<Finished, BuildError> {
@@ -38,19 +38,19 @@ impl Job<'_> {
             return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
         }
         let paths = |rules: &[PathException]| rules.iter().map(|rule| rule.path.clone()).collect();
-        let anew = Anew {
+        let request = NormalizeRequest {
             overlay: overlay.clone(),
             base: base.clone(),
             format: self.plan.output.format,
-            // Without an epoch the base cannot be read, and `renew` fails.
+            // Without an epoch the base cannot be read, and `normalize` fails.
             epoch: epoch.map_or(0, Timestamp::seconds),
-            own: Own {
+            custom_rules: CustomRules {
                 drop: paths(&finish.drop),
                 keep: paths(&finish.keep),
             },
         };
-        match disk::renew(anew, to, self.ui).await {
-            Ok(renewed) => Ok(self.rewritten(renewed)),
+        match disk::normalize(request, to, self.ui).await {
+            Ok(normalized) => Ok(self.rewritten(normalized)),
             Err(error) => match error.unknown() {
                 Some(what) => {
                     self.ui.warn(&format!(
@@ -65,11 +65,11 @@ impl Job<'_> {
         }
     }
 
-    fn rewritten(&self, renewed: Renewed) -> Finished {
-        for (rule, count) in &renewed.cleaned.rules {
+    fn rewritten(&self, normalized: NormalizedImage) -> Finished {
+        for (rule, count) in &normalized.cleaned.rules {
             self.ui.detail(&format!("cleaned by {rule}: {count}"));
         }
-        if renewed.cleaned.rules.contains_key("snake-oil") {
+        if normalized.cleaned.rules.contains_key("snake-oil") {
             self.ui.warn(
                 "the self-signed certificate ssl-cert-snakeoil was removed: a service that uses it has to generate its own at \
                  the first boot (`make-ssl-cert generate-default-snakeoil`)",
@@ -77,15 +77,15 @@ impl Job<'_> {
         }
         let open = self.plan.network.open;
         Finished {
-            file: renewed.finished,
-            content: Some(renewed.content),
-            listing: Some(renewed.listing),
-            owners: renewed.owners,
+            file: normalized.file,
+            content: Some(normalized.content),
+            listing: Some(normalized.listing),
+            owners: normalized.owners,
             record: manifest::Finish {
                 reproducible: !open,
                 because: open.then(|| "the network was open".to_owned()),
                 rules: Some(clean::digest()),
-                cleaned: renewed.cleaned.rules,
+                cleaned: normalized.cleaned.rules,
             },
         }
     }
@@ -97,7 +97,7 @@ impl Job<'_> {
         to: &Path,
         because: &str,
     ) -> Result<Finished, BuildError> {
-        let file = disk::finish(overlay, self.plan.output.format, to, self.ui).await?;
+        let file = disk::convert(overlay, self.plan.output.format, to, self.ui).await?;
         Ok(Finished {
             file,
             content: None,

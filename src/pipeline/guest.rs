@@ -22,7 +22,7 @@ impl Job<'_> {
     pub(super) async fn launch_guest(
         &self,
         guest: &plan::Qemu,
-        disk: &disk::Base,
+        disk: &disk::BaseImage,
         clock: Option<Timestamp>,
         run: &Path,
     ) -> Result<QemuMachine, BuildError> {
@@ -90,7 +90,7 @@ impl Job<'_> {
     pub(super) async fn test_image(
         &self,
         guest: &plan::Qemu,
-        image: &disk::Base,
+        image: &disk::BaseImage,
         run: &RunDir,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {

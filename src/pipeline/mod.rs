@@ -156,7 +156,7 @@ pub(crate) async fn lock(
 /// Returns the time of a build's clock: of the newest archive in its lock, else of its base.
 fn epoch(lock: &Lock, base: &BaseDisk) -> Option<Timestamp> {
     lock.epoch
-        .or_else(|| disk::made(&base.disk).map(Timestamp::from_seconds))
+        .or_else(|| disk::creation_time(&base.disk).map(Timestamp::from_seconds))
 }
 
 /// Arguments of one build. Each phase is a method, in the file that is named after it.
@@ -185,9 +185,9 @@ impl Job<'_> {
         let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         let made = self.make_image(guest, update, &run, &mut phases).await?;
-        let image = disk::Base {
+        let image = disk::BaseImage {
             path: made.file.clone(),
-            format: disk::driver(self.plan.output.format).to_owned(),
+            format: disk::qemu_format(self.plan.output.format).to_owned(),
         };
         let passed = phases.run("scan", self.scan_image(&made)).await?;
         self.test_image(guest, &image, &run, &mut phases).await?;

@@ -118,7 +118,7 @@ pub(crate) async fn materials(
     Ok(Materials {
         plan,
         base: BaseDisk {
-            disk: disk::Base {
+            disk: disk::BaseImage {
                 path: base,
                 format: inputs.base.format.clone(),
             },

@@ -41,7 +41,7 @@ impl Made {
 
     /// Returns the package that owns a path of the image.
     pub(crate) fn owner(&self, path: &str) -> Option<String> {
-        self.owners.of(path.as_bytes()).map(str::to_owned)
+        self.owners.package_of(path.as_bytes()).map(str::to_owned)
     }
 }
 

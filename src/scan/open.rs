@@ -9,10 +9,10 @@ use tempfile::TempPath;
 
 use super::ScanError;
 use crate::disk::read::directory::Directory;
-use crate::disk::read::ext4::{Ext4, Superblock};
-use crate::disk::read::partitions::{self, Extent, Table};
+use crate::disk::read::ext4::Ext4;
+use crate::disk::read::partitions::{self, Extent};
 use crate::disk::read::qcow2::{Layer, Qcow2, open_chain};
-use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice, foreign};
+use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice, find_file_systems};
 use crate::disk::{self, tree::Tree};
 
 /// Offsets and magic numbers of disk formats besides qcow2 and raw. A fixed VHD cannot be told from a raw disk, and is
@@ -120,28 +120,14 @@ fn system(disk: Arc<dyn BlockRead>, path: &Path) -> Result<Opened, ScanError> {
 
 /// Finds the only ext4 file system of a disk that has the directories of a root file system.
 fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> {
-    let table = partitions::read(disk)?;
-    let whole = Extent {
-        number: 0,
-        offset: 0,
-        length: disk.len(),
-    };
-    let candidates = match &table {
-        Table::None => vec![whole],
-        table => table.extents(),
-    };
+    let found = find_file_systems(disk, &partitions::read(disk)?)?;
     let no_root = |found: &str| ScanError::NoRoot {
         path: path.to_owned(),
         found: found.to_owned(),
     };
-    let (mut roots, mut others, mut unread) = (Vec::new(), 0, None);
-    for Extent { offset, length, .. } in candidates {
-        let part = Slice::new(Arc::clone(disk), offset, length)?;
-        if !Superblock::is_at(&part) {
-            unread = unread.or(foreign(&part)?);
-            continue;
-        }
-        let files = Ext4::open(Arc::new(part))?;
+    let (mut roots, mut others) = (Vec::new(), 0);
+    for Extent { offset, length, .. } in found.ext4 {
+        let files = Ext4::open(Arc::new(Slice::new(Arc::clone(disk), offset, length)?))?;
         let entries = files.read_dir(files.root())?;
         let has = |name: &&[u8]| entries.iter().any(|entry| *entry.name == **name);
         if ROOT_DIRECTORIES.iter().all(has) {
@@ -150,10 +136,10 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
             others += 1;
         }
     }
-    match (roots.pop(), roots.is_empty(), others, unread) {
+    match (roots.pop(), roots.is_empty(), others, found.unsupported) {
         (Some(root), true, ..) => Ok(root),
         (Some(_), false, ..) => Err(no_root("several ext4 file systems with /etc and /usr")),
-        (None, _, _, Some(unread)) => Err(no_root(unread)),
+        (None, _, _, Some(unsupported)) => Err(no_root(unsupported)),
         (None, _, 0, None) => Err(no_root("no ext4 file system")),
         (None, ..) => Err(no_root("only ext4 file systems without /etc and /usr")),
     }

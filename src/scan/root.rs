@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::ScanError;
-use crate::disk::read::{FileSystem, Kind, ReadError};
+use crate::disk::read::{FileSystem, FileType, ReadError};
 use crate::disk::tree::{Content, File, Tree};
 
 /// Symbolic links followed for one path: Linux's limit.
@@ -74,7 +74,9 @@ impl<'a> Root<'a> {
             return Ok(None);
         };
         match self.get(&path) {
-            Some(file) if file.kind == Kind::File => self.content(&path, file, max_bytes).map(Some),
+            Some(file) if file.kind == FileType::File => {
+                self.content(&path, file, max_bytes).map(Some)
+            }
             _ => Ok(None),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Root;
-use crate::disk::read::{Flags, Kind, Time};
+use crate::disk::read::{FileFlags, FileType, Time};
 use crate::disk::tree::testing::InTree;
 use crate::disk::tree::{Content, File, Tree};
 
@@ -14,23 +14,23 @@ pub struct Planted(Tree);
 impl Planted {
     pub fn file(self, path: &str, mode: u16, content: impl Into<Vec<u8>>) -> Self {
         let content = Content::Bytes(content.into());
-        self.with(path, of(Kind::File, mode, content))
+        self.with(path, of(FileType::File, mode, content))
     }
 
     pub fn directory(self, path: &str, mode: u16) -> Self {
-        self.with(path, of(Kind::Directory, mode, Content::None))
+        self.with(path, of(FileType::Directory, mode, Content::None))
     }
 
     pub fn link(self, path: &str, target: &str) -> Self {
         let target = Content::Link(target.as_bytes().to_vec());
-        self.with(path, of(Kind::Link, 0o777, target))
+        self.with(path, of(FileType::Link, 0o777, target))
     }
 
     pub fn with(mut self, path: &str, file: File) -> Self {
         for (end, _) in path.match_indices('/') {
             let above = if end == 0 { "/" } else { &path[..end] };
             if self.0.find(above.as_bytes()).is_none() {
-                let directory = of(Kind::Directory, 0o755, Content::None);
+                let directory = of(FileType::Directory, 0o755, Content::None);
                 self.0.insert(above.as_bytes(), directory);
             }
         }
@@ -123,14 +123,14 @@ pub fn soak(name: &str, bytes: &[u8], read: fn(&[u8]) -> bool) {
 }
 
 /// Returns an ordinary file owned by root, to be modified.
-pub fn of(kind: Kind, mode: u16, content: Content) -> File {
+pub fn of(kind: FileType, mode: u16, content: Content) -> File {
     File {
         kind,
         mode,
         uid: 0,
         gid: 0,
         mtime: Time::default(),
-        flags: Flags::default(),
+        flags: FileFlags::default(),
         rdev: None,
         xattrs: Vec::new(),
         content,

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use guest::{Guest, WayIn};
-use karat::disk::normalize::source::Source;
+use karat::disk::normalize::source::SourceDisk;
 use karat::disk::read::qcow2::{Layer, open_chain};
 use support::base;
 
@@ -136,7 +136,7 @@ fn a_base_is_made_once_and_boots_by_bios_and_by_uefi() {
 /// The files of a base's root that say which packages it was made of.
 fn packages(base: &Path) -> Vec<u8> {
     let disk = open_chain(&[Layer::Qcow2(base.to_owned())]).unwrap();
-    let source = Source::open(disk).unwrap();
+    let source = SourceDisk::open(disk).unwrap();
     let tree = source.tree().unwrap();
     let status = tree.find(b"/var/lib/dpkg/status").unwrap();
     let status = &tree.files()[status].content;

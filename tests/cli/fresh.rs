@@ -112,7 +112,7 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
     let base = plan.base.as_ref().unwrap();
     let of_lock = lock.base.as_ref().unwrap();
     let disk = BaseDisk {
-        disk: disk::Base {
+        disk: disk::BaseImage {
             path: site.path("base.raw"),
             format: "raw".to_owned(),
         },

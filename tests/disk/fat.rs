@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::sync::Arc;
 
 use karat::disk::read::fat::Fat;
-use karat::disk::read::{FileSystem as _, Kind, Memory, RawFile, ReadError, Slice, walk};
+use karat::disk::read::{FileSystem as _, FileType, Memory, RawFile, ReadError, Slice, walk};
 
 use super::populate::noise;
 use super::site::{Site, success};
@@ -80,7 +80,7 @@ fn fat_is_read_as_it_was_written() {
         let file_system = Fat::open(Arc::new(disk)).unwrap();
         let mut found = Vec::new();
         walk(&file_system, |path, inode, metadata| {
-            if metadata.kind == Kind::File {
+            if metadata.kind == FileType::File {
                 let mut content = vec![0; usize::try_from(metadata.size).unwrap() + 1];
                 let length = file_system.read_at(inode, 0, &mut content).unwrap();
                 content.truncate(length);
@@ -122,7 +122,7 @@ fn fat_is_read_as_mtools_writes_it() {
     let mut paths = Vec::new();
     walk(&file_system, |path, inode, metadata| {
         let path = String::from_utf8(path.to_vec()).unwrap();
-        if metadata.kind == Kind::File {
+        if metadata.kind == FileType::File {
             let mut content = vec![0; 5000];
             assert_eq!(
                 (

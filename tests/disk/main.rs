@@ -16,7 +16,7 @@ mod soak;
 #[expect(dead_code, reason = "shared by all test crates")]
 mod support;
 
-use karat::disk::read::{Kind, Metadata};
+use karat::disk::read::{FileType, Metadata};
 use populate::{plain, populate};
 use seen::{assert_same, kernels, ours};
 use site::{Site, can_mount};
@@ -175,7 +175,7 @@ fn large_blocks_are_read() {
                 "{block} {path}"
             );
             let facts = |metadata: &Metadata| {
-                let bytes = if metadata.kind == Kind::Directory {
+                let bytes = if metadata.kind == FileType::Directory {
                     0
                 } else {
                     metadata.size

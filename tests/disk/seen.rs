@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use karat::digest::Digest;
-use karat::disk::read::{FileSystem, Flags, Kind, Metadata, ReadError, Run, Time, walk};
+use karat::disk::read::{
+    DataRun, FileFlags, FileSystem, FileType, Metadata, ReadError, Time, walk,
+};
 use rustix::fs::{
     AtFlags, CWD, IFlags, SeekFrom, StatxFlags, StatxTimestamp, ioctl_getflags, lgetxattr,
     llistxattr, seek, statx,
@@ -24,7 +26,7 @@ pub struct Seen {
     pub inode: u64,
     pub xattrs: Vec<(String, Digest, usize)>,
     pub target: Option<Vec<u8>>,
-    pub runs: Vec<Run>,
+    pub runs: Vec<DataRun>,
     pub digest: Option<Digest>,
 }
 
@@ -36,7 +38,7 @@ pub fn ours(file_system: &dyn FileSystem) -> Result<Tree, ReadError> {
     walk(file_system, |path, inode, metadata| {
         let xattrs = file_system.xattrs(inode)?;
         let is = |kind| metadata.kind == kind;
-        let runs = if is(Kind::File) {
+        let runs = if is(FileType::File) {
             file_system.runs(inode)?
         } else {
             Vec::new()
@@ -55,12 +57,12 @@ pub fn ours(file_system: &dyn FileSystem) -> Result<Tree, ReadError> {
                     )
                 })
                 .collect(),
-            target: if is(Kind::Link) {
+            target: if is(FileType::Link) {
                 Some(file_system.read_link(inode)?)
             } else {
                 None
             },
-            digest: is(Kind::File).then(|| digest(metadata.size, &runs, read)),
+            digest: is(FileType::File).then(|| digest(metadata.size, &runs, read)),
             runs,
         };
         tree.insert(path.to_vec(), seen);
@@ -70,9 +72,9 @@ pub fn ours(file_system: &dyn FileSystem) -> Result<Tree, ReadError> {
 }
 
 /// The whole content; of a file of gigabytes of holes, its data and where that is.
-fn digest(size: u64, runs: &[Run], read: impl Fn(u64, &mut [u8]) -> usize) -> Digest {
+fn digest(size: u64, runs: &[DataRun], read: impl Fn(u64, &mut [u8]) -> usize) -> Digest {
     let mut hasher = Sha256::new();
-    let whole = [Run {
+    let whole = [DataRun {
         offset: 0,
         length: size,
     }];
@@ -99,7 +101,7 @@ pub fn kernels(root: &Path) -> Tree {
     while let Some(path) = todo.pop() {
         let full = root.join(std::ffi::OsStr::from_bytes(&path));
         let seen = kernel(&full);
-        if seen.metadata.kind == Kind::Directory {
+        if seen.metadata.kind == FileType::Directory {
             for entry in std::fs::read_dir(&full).unwrap() {
                 let name = entry.unwrap().file_name();
                 let mut below = path.clone();
@@ -117,13 +119,14 @@ pub fn kernels(root: &Path) -> Tree {
 
 fn kernel(path: &Path) -> Seen {
     let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::ALL).unwrap();
-    let kind = Kind::from_mode(stat.stx_mode).unwrap();
+    let kind = FileType::from_mode(stat.stx_mode).unwrap();
     let time = |time: StatxTimestamp| Time {
         seconds: time.tv_sec,
         nanoseconds: time.tv_nsec,
     };
     let has_crtime = stat.stx_mask & StatxFlags::BTIME.bits() != 0;
-    let file = matches!(kind, Kind::File | Kind::Directory).then(|| File::open(path).unwrap());
+    let file =
+        matches!(kind, FileType::File | FileType::Directory).then(|| File::open(path).unwrap());
     let metadata = Metadata {
         kind,
         mode: stat.stx_mode & 0xfff,
@@ -135,7 +138,7 @@ fn kernel(path: &Path) -> Seen {
         mtime: time(stat.stx_mtime),
         ctime: time(stat.stx_ctime),
         crtime: has_crtime.then(|| time(stat.stx_btime)),
-        rdev: matches!(kind, Kind::CharDevice | Kind::BlockDevice)
+        rdev: matches!(kind, FileType::CharDevice | FileType::BlockDevice)
             .then_some((stat.stx_rdev_major, stat.stx_rdev_minor)),
         // What is copied into a file system may be on one without flags.
         flags: file
@@ -144,7 +147,7 @@ fn kernel(path: &Path) -> Seen {
             .unwrap_or_default(),
         project: 0,
     };
-    let file = file.filter(|_| kind == Kind::File);
+    let file = file.filter(|_| kind == FileType::File);
     let runs = file
         .as_ref()
         .map(|file| data(file, metadata.size))
@@ -152,7 +155,7 @@ fn kernel(path: &Path) -> Seen {
     Seen {
         inode: stat.stx_ino,
         xattrs: xattrs(path),
-        target: (kind == Kind::Link).then(|| {
+        target: (kind == FileType::Link).then(|| {
             std::fs::read_link(path)
                 .unwrap()
                 .as_os_str()
@@ -169,9 +172,9 @@ fn kernel(path: &Path) -> Seen {
     }
 }
 
-fn flags(flags: IFlags) -> Flags {
+fn flags(flags: IFlags) -> FileFlags {
     let has = |bits: u32| flags.bits() & bits != 0;
-    Flags {
+    FileFlags {
         immutable: has(0x10),
         append: has(0x20),
         no_dump: has(0x40),
@@ -205,7 +208,7 @@ fn xattrs(path: &Path) -> Vec<(String, Digest, usize)> {
     xattrs
 }
 
-fn data(file: &File, size: u64) -> Vec<Run> {
+fn data(file: &File, size: u64) -> Vec<DataRun> {
     let mut runs = Vec::new();
     let mut at = 0;
     while at < size {
@@ -213,7 +216,7 @@ fn data(file: &File, size: u64) -> Vec<Run> {
             break;
         };
         at = seek(file, SeekFrom::Hole(offset)).unwrap();
-        runs.push(Run {
+        runs.push(DataRun {
             offset,
             length: at - offset,
         });
@@ -231,8 +234,8 @@ pub fn assert_same(what: &str, ours: &Tree, kernels: &Tree) {
         let (ours, kernels) = (ours.get(path), kernels.get(path));
         // Flags of what cannot be opened are not shown by the kernel.
         let ours = ours.cloned().map(|mut seen| {
-            if !matches!(seen.metadata.kind, Kind::File | Kind::Directory) {
-                seen.metadata.flags = Flags::default();
+            if !matches!(seen.metadata.kind, FileType::File | FileType::Directory) {
+                seen.metadata.flags = FileFlags::default();
             }
             seen.metadata.project = 0;
             seen

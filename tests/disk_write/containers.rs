@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use karat::disk::clean::Own;
-use karat::disk::{Anew, Base, Renewed, renew};
+use karat::disk::clean::CustomRules;
+use karat::disk::{BaseImage, NormalizeRequest, NormalizedImage, normalize};
 use karat::plan::Format;
 use karat::ui::Ui;
 
@@ -43,7 +43,7 @@ async fn packed(
     place: &Path,
     cluster_size: &str,
     format: Format,
-) -> (Renewed, Vec<u8>) {
+) -> (NormalizedImage, Vec<u8>) {
     fs::create_dir(place).unwrap();
     let overlay = place.join("overlay.qcow2");
     let options = format!("cluster_size={cluster_size}");
@@ -64,19 +64,19 @@ async fn packed(
             "200M",
         ],
     );
-    let anew = Anew {
+    let request = NormalizeRequest {
         overlay,
-        base: Base {
+        base: BaseImage {
             path: base.to_owned(),
             format: "raw".to_owned(),
         },
         format,
         epoch: EPOCH,
-        own: Own::default(),
+        custom_rules: CustomRules::default(),
     };
     let to = place.join("image");
-    let renewed = renew(anew, &to, &Ui::default()).await.unwrap();
-    (renewed, fs::read(to).unwrap())
+    let normalized = normalize(request, &to, &Ui::default()).await.unwrap();
+    (normalized, fs::read(to).unwrap())
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn vmdk_and_vhd_have_the_same_bytes_every_time() {
             packed(&base, &places[0], "4k", format),
             packed(&base, &places[1], "2M", format),
         );
-        for (renewed, other) in [second, third] {
+        for (normalized, other) in [second, third] {
             let differs = other.iter().zip(&bytes).position(|(one, two)| one != two);
             assert!(
                 other == bytes,
@@ -105,8 +105,8 @@ async fn vmdk_and_vhd_have_the_same_bytes_every_time() {
                 other.len(),
                 bytes.len()
             );
-            assert_eq!(renewed.finished, first.finished, "{driver}");
-            assert_eq!(renewed.content, first.content, "{driver}");
+            assert_eq!(normalized.file, first.file, "{driver}");
+            assert_eq!(normalized.content, first.content, "{driver}");
         }
         // And it is the disk: what qemu-img reads out of it has the digest that is on record.
         let raw = scratch.path().join(format!("{driver}.raw"));

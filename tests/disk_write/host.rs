@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use karat::disk::read::{
-    Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
+    DataRun, DirectoryEntry, FileFlags, FileSystem, FileType, Inode, Metadata, ReadError, Time,
+    Xattr,
 };
 use rustix::fs::{IFlags, Mode, OFlags};
 
@@ -40,12 +41,12 @@ impl FileSystem for Host {
     fn stat(&self, inode: Inode) -> Result<Metadata, ReadError> {
         let path = self.path(inode);
         let stat = fs::symlink_metadata(&path).unwrap();
-        let kind = Kind::from_mode(u16::try_from(stat.mode() >> 12 << 12).unwrap()).unwrap();
+        let kind = FileType::from_mode(u16::try_from(stat.mode() >> 12 << 12).unwrap()).unwrap();
         let time = |seconds, nanoseconds: i64| Time {
             seconds,
             nanoseconds: nanoseconds.try_into().unwrap(),
         };
-        let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+        let device = matches!(kind, FileType::CharDevice | FileType::BlockDevice);
         Ok(Metadata {
             kind,
             mode: u16::try_from(stat.mode() & 0o7777).unwrap(),
@@ -68,7 +69,7 @@ impl FileSystem for Host {
         })
     }
 
-    fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, inode: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         let mut entries: Vec<_> = fs::read_dir(self.path(inode))
             .unwrap()
             .map(|entry| {
@@ -76,7 +77,7 @@ impl FileSystem for Host {
                 // Not what the directory says: a mount point would differ.
                 let inode = Inode(fs::symlink_metadata(entry.path()).unwrap().ino());
                 self.paths.lock().unwrap().insert(inode, entry.path());
-                Entry {
+                DirectoryEntry {
                     name: entry.file_name().as_bytes().into(),
                     inode,
                     kind: None,
@@ -116,9 +117,9 @@ impl FileSystem for Host {
         Ok(xattrs)
     }
 
-    fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, inode: Inode) -> Result<Vec<DataRun>, ReadError> {
         let length = self.stat(inode)?.size;
-        Ok(vec![Run { offset: 0, length }])
+        Ok(vec![DataRun { offset: 0, length }])
     }
 
     fn read_at(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
@@ -137,17 +138,17 @@ impl FileSystem for Host {
     }
 }
 
-fn flags(path: &Path, kind: Kind) -> Flags {
-    if !matches!(kind, Kind::File | Kind::Directory) {
-        return Flags::default();
+fn flags(path: &Path, kind: FileType) -> FileFlags {
+    if !matches!(kind, FileType::File | FileType::Directory) {
+        return FileFlags::default();
     }
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty()).unwrap();
     let set = rustix::fs::ioctl_getflags(&file).unwrap();
-    Flags {
+    FileFlags {
         immutable: set.contains(IFlags::IMMUTABLE),
         append: set.contains(IFlags::APPEND),
         no_dump: set.contains(IFlags::NODUMP),
         no_atime: set.contains(IFlags::NOATIME),
-        ..Flags::default()
+        ..FileFlags::default()
     }
 }

@@ -17,8 +17,8 @@ use image::{Mounted, assert_clean, output, run};
 use karat::disk::read::ext4::{Ext4, Superblock};
 use karat::disk::read::partitions::Table;
 use karat::disk::read::{BlockRead as _, FileSystem, RawFile};
-use karat::disk::tree::{Contents, Tree, Watch, listing};
-use karat::disk::write::{self, Base, Format, Written, find_root, write_qcow2, write_raw};
+use karat::disk::tree::{Contents, Monitor, Tree, listing};
+use karat::disk::write::{self, BaseDisk, Format, HashedImage, find_root, write_qcow2, write_raw};
 use karat::os::hash_stream::Stop;
 
 /// Kinds of file systems: a name, the size in MiB, and what mke2fs is told.
@@ -49,9 +49,9 @@ const KINDS: [(&str, u64, &str); 8] = [
     ),
 ];
 
-fn watch() -> Watch<'static> {
+fn watch() -> Monitor<'static> {
     static STOP: std::sync::LazyLock<Stop> = std::sync::LazyLock::new(Stop::default);
-    Watch {
+    Monitor {
         stop: &STOP,
         progress: &|_| {},
     }
@@ -100,13 +100,13 @@ fn write(
     to: &Path,
     size: u64,
     (container, threads): (Container, usize),
-) -> Written {
+) -> HashedImage {
     let disk = RawFile::open(base).unwrap();
     let superblock = Superblock::read(&disk).unwrap();
     let format = Format::from_superblock(&superblock).unwrap();
     let contents = Contents::read(tree, files, format.block_size(), threads, watch()).unwrap();
     let root = find_root(&disk, &Table::None).unwrap();
-    let base = Base {
+    let base = BaseDisk {
         disk: &disk,
         table: &Table::None,
         root,

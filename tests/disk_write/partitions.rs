@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use karat::disk::normalize::source::{Container, Rewritten, Source};
+use karat::disk::normalize::source::{Container, SourceDisk, WrittenImage};
 use karat::disk::read::RawFile;
 use karat::disk::write::WriteError;
 
@@ -74,8 +74,8 @@ fn make(scratch: &Path, table: &str) -> PathBuf {
     disk
 }
 
-fn rewrite(disk: &Path, to: &Path, size: u64) -> Result<Rewritten, WriteError> {
-    let source = Source::open(Arc::new(RawFile::open(disk).unwrap()))?;
+fn rewrite(disk: &Path, to: &Path, size: u64) -> Result<WrittenImage, WriteError> {
+    let source = SourceDisk::open(Arc::new(RawFile::open(disk).unwrap()))?;
     let tree = source.tree()?;
     let file = File::create_new(to).unwrap();
     source.write(&tree, size, (Container::Raw, &file, to), 2, watch())
@@ -223,7 +223,7 @@ fn what_cannot_be_written_is_refused() {
             "cannot normalize the disk: the base has no ext4 file system",
         ),
     ] {
-        let refused = Source::open(Arc::new(RawFile::open(&disk).unwrap())).err();
+        let refused = SourceDisk::open(Arc::new(RawFile::open(&disk).unwrap())).err();
         assert_eq!(
             refused.map(|error| error.to_string()).as_deref(),
             Some(expected)
@@ -243,7 +243,7 @@ fn file_systems_that_are_not_read_are_named_and_never_carried_along_as_if_they_w
         run(tool, &[arguments, &[whole.to_str().unwrap()]].concat());
         let expected = format!("cannot normalize the disk: the base has {what}");
         let refused = |disk: &Path| {
-            let opened = Source::open(Arc::new(RawFile::open(disk).unwrap()));
+            let opened = SourceDisk::open(Arc::new(RawFile::open(disk).unwrap()));
             opened.err().map(|error| error.to_string())
         };
         assert_eq!(refused(&whole), Some(expected.clone()));

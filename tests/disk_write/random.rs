@@ -6,12 +6,12 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use karat::disk::normalize::source::{Container, Source};
+use karat::disk::normalize::source::{Container, SourceDisk};
 use karat::disk::read::ext4::{Ext4, Superblock, crc32c};
 use karat::disk::read::partitions::Table;
-use karat::disk::read::{BlockRead, Flags, Kind, RawFile, Time, Xattr};
+use karat::disk::read::{BlockRead, FileFlags, FileType, RawFile, Time, Xattr};
 use karat::disk::tree::{Content, Contents, File, Tree};
-use karat::disk::write::{self, Base, Format, find_root};
+use karat::disk::write::{self, BaseDisk, Format, find_root};
 
 use super::image::{assert_clean, run};
 use super::{make, watch};
@@ -69,29 +69,29 @@ impl Random {
 
     fn file(&mut self, directory: bool) -> File {
         let kinds = [
-            Kind::File,
-            Kind::File,
-            Kind::File,
-            Kind::Link,
-            Kind::Fifo,
-            Kind::Socket,
-            Kind::CharDevice,
-            Kind::BlockDevice,
+            FileType::File,
+            FileType::File,
+            FileType::File,
+            FileType::Link,
+            FileType::Fifo,
+            FileType::Socket,
+            FileType::CharDevice,
+            FileType::BlockDevice,
         ];
         let kind = if directory {
-            Kind::Directory
+            FileType::Directory
         } else {
             kinds[usize::try_from(self.below(8)).unwrap()]
         };
         let content = match kind {
-            Kind::File => self.content(),
-            Kind::Link => {
+            FileType::File => self.content(),
+            FileType::Link => {
                 let length = 1 + self.size(10);
                 Content::Link(vec![b't'; length.try_into().unwrap()])
             }
             _ => Content::None,
         };
-        let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+        let device = matches!(kind, FileType::CharDevice | FileType::BlockDevice);
         let small = |number: u64| u32::try_from(number).unwrap();
         let mut xattrs: Vec<_> = (0..self.below(4))
             .map(|number| {
@@ -102,7 +102,7 @@ impl Random {
                 }
             })
             .collect();
-        if !matches!(kind, Kind::File | Kind::Directory) || self.below(3) > 0 {
+        if !matches!(kind, FileType::File | FileType::Directory) || self.below(3) > 0 {
             xattrs.clear();
         }
         File {
@@ -114,7 +114,7 @@ impl Random {
                 seconds: i64::try_from(self.below(1 << 34)).unwrap() - (1 << 31),
                 nanoseconds: small(self.below(1_000_000_000)),
             },
-            flags: Flags::default(),
+            flags: FileFlags::default(),
             rdev: device.then(|| (small(self.size(12)), small(self.size(20)))),
             xattrs,
             content,
@@ -153,7 +153,7 @@ fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
 
 fn check(seed: u64, scratch: &Path, options: &str) {
     let base = make(scratch, 64, options);
-    let source = Source::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
+    let source = SourceDisk::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
     let mut random = Random(seed);
     let tree = random.tree(source.tree().unwrap());
     let new = scratch.join(std::ffi::OsStr::from_bytes(b"new.img"));
@@ -169,7 +169,7 @@ fn check(seed: u64, scratch: &Path, options: &str) {
     // And once more from what was written: nothing of it depends on where things were.
     let again = scratch.join("again.img");
     let file = Out::create_new(&again).unwrap();
-    let source = Source::open(Arc::new(RawFile::open(&new).unwrap())).unwrap();
+    let source = SourceDisk::open(Arc::new(RawFile::open(&new).unwrap())).unwrap();
     let second = source
         .write(
             &source.tree().unwrap(),
@@ -206,12 +206,12 @@ fn names_that_have_the_same_hash_are_found() {
         "tune2fs",
         &["-E", "hash_alg=legacy", base.to_str().unwrap()],
     );
-    let source = Source::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
+    let source = SourceDisk::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
     let mut tree = source.tree().unwrap();
     let template = Random(7).file(true);
     for number in 0..20_000_u32 {
         let file = File {
-            kind: Kind::Fifo,
+            kind: FileType::Fifo,
             ..template.clone()
         };
         tree.insert(
@@ -261,7 +261,7 @@ fn a_superblock_that_a_guest_has_spoilt_is_refused_or_written() {
         let format = Superblock::parse(&raw).map(|superblock| Format::from_superblock(&superblock));
         let Ok(Ok(format)) = format else { continue };
         let table = Table::None;
-        let base = Base {
+        let base = BaseDisk {
             disk: &disk,
             table: &table,
             root,
@@ -283,13 +283,13 @@ fn a_superblock_that_a_guest_has_spoilt_is_refused_or_written() {
 fn an_image_that_reads_back_as_something_else_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let base = make(scratch.path(), 64, "-b 4096");
-    let source = Source::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
+    let source = SourceDisk::open(Arc::new(RawFile::open(&base).unwrap())).unwrap();
     let mut tree = source.tree().unwrap();
     let text = b"what is meant to be in the image".to_vec();
     let file = File {
-        kind: Kind::File,
+        kind: FileType::File,
         content: Content::Bytes(text.clone()),
-        flags: Flags::default(),
+        flags: FileFlags::default(),
         rdev: None,
         xattrs: Vec::new(),
         ..Random(7).file(true)

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use karat::disk::Base;
+use karat::disk::BaseImage;
 use karat::machine::qemu::{QemuError, QemuMachine, end_leftover};
 use karat::machine::{Machine as _, MachineError};
 use karat::ui::Ui;
@@ -142,7 +142,7 @@ async fn qemu_dies_with_a_killed_parent() {
     const NAME: &str = "endings::qemu_dies_with_a_killed_parent";
     if let Some(directory) = std::env::var_os(SITE) {
         let directory = std::path::PathBuf::from(directory);
-        let base = Base {
+        let base = BaseImage {
             path: directory.join("base.img"),
             format: "raw".into(),
         };

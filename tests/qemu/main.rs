@@ -10,7 +10,7 @@ mod system;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use karat::disk::Base;
+use karat::disk::BaseImage;
 use karat::machine::qemu::{QemuError, QemuMachine, launch};
 use karat::plan::{Accelerator, Arch, Firmware, Network, Qemu, Ssh};
 use karat::ui::Ui;
@@ -58,7 +58,7 @@ impl Site {
         self.path("run")
     }
 
-    async fn launch(&self, plan: &Qemu, base: &Base) -> Result<QemuMachine, QemuError> {
+    async fn launch(&self, plan: &Qemu, base: &BaseImage) -> Result<QemuMachine, QemuError> {
         self.launch_with(plan, &ssh(), base).await
     }
 
@@ -66,7 +66,7 @@ impl Site {
         &self,
         plan: &Qemu,
         ssh: &Ssh,
-        base: &Base,
+        base: &BaseImage,
     ) -> Result<QemuMachine, QemuError> {
         let (network, ui) = (Network::default(), Ui::default());
         launch(plan, ssh, &network, base, None, &self.run(), &ui).await

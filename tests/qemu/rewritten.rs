@@ -2,10 +2,10 @@
 
 use std::fs::File;
 
-use karat::disk::Base;
-use karat::disk::normalize::source::{Container, Source};
+use karat::disk::BaseImage;
+use karat::disk::normalize::source::{Container, SourceDisk};
 use karat::disk::read::qcow2::{Layer, open_chain};
-use karat::disk::tree::Watch;
+use karat::disk::tree::Monitor;
 use karat::machine::Machine as _;
 use karat::os::hash_stream::Stop;
 use karat::plan::{Firmware, Qemu};
@@ -19,17 +19,17 @@ const IMAGE_SIZE: u64 = 4 << 30;
 #[tokio::test]
 async fn a_disk_that_is_written_anew_boots_and_grows() {
     let site = Site::new();
-    let image = Base {
+    let image = BaseImage {
         path: site.path("image.qcow2"),
         format: "qcow2".into(),
     };
     let to = image.path.clone();
     let base = base().await;
     tokio::task::spawn_blocking(move || {
-        let source = Source::open(open_chain(&[Layer::Qcow2(base.path)]).unwrap()).unwrap();
+        let source = SourceDisk::open(open_chain(&[Layer::Qcow2(base.path)]).unwrap()).unwrap();
         let tree = source.tree().unwrap();
         let stop = Stop::default();
-        let watch = Watch {
+        let watch = Monitor {
             stop: &stop,
             progress: &|_| {},
         };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use karat::disk::{self, Base};
+use karat::disk::{self, BaseImage};
 use karat::machine::Machine as _;
 use karat::machine::qemu::{QemuMachine, launch};
 use karat::plan::{Format, Network, Qemu, Ssh};
@@ -16,14 +16,14 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_mins(2);
 pub const DISK_SIZE: u64 = 6 << 30;
 
 /// The shared base.
-pub async fn base() -> Base {
+pub async fn base() -> BaseImage {
     let scratch = tempfile::tempdir().unwrap();
     let path = shared::make(&shared::cache(), scratch.path()).await;
     let format = disk::inspect(&path).await.unwrap().format;
-    Base { path, format }
+    BaseImage { path, format }
 }
 
-pub async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &Base) -> QemuMachine {
+pub async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &BaseImage) -> QemuMachine {
     let run = site.path(run);
     std::fs::create_dir_all(&run).unwrap();
     let start = Instant::now();
@@ -102,7 +102,7 @@ async fn from_launch_to_a_finished_image_that_boots() {
     let overlay = machine.shut_down(SHUTDOWN_LIMIT).await.unwrap();
     let image = site.path("image.qcow2");
     let start = Instant::now();
-    let finished = disk::finish(&overlay, Format::Qcow2, &image, &Ui::default())
+    let finished = disk::convert(&overlay, Format::Qcow2, &image, &Ui::default())
         .await
         .unwrap();
     eprintln!(
@@ -112,7 +112,7 @@ async fn from_launch_to_a_finished_image_that_boots() {
     );
     assert_eq!(finished.size, image.metadata().unwrap().len());
 
-    let again = Base {
+    let again = BaseImage {
         path: image,
         format: "qcow2".into(),
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use karat::disk::Base;
+use karat::disk::BaseImage;
 
 /// The one thing.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ pub enum Act {
 }
 
 /// Writes the guest's disk.
-pub fn write(path: &Path, text: &str, act: Act) -> Base {
+pub fn write(path: &Path, text: &str, act: Act) -> BaseImage {
     let act: &[u8] = match act {
         Act::PowerOff => &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x20, 0xef], // mov dx, 0x604; mov ax, 0x2000; out dx, ax
         Act::Panic => &[0xba, 0x05, 0x05, 0xb0, 0x01, 0xee], // mov dx, 0x505; mov al, 1; out dx, al
@@ -42,7 +42,7 @@ pub fn write(path: &Path, text: &str, act: Act) -> Base {
     code.extend([0x55, 0xaa]);
     code.resize(1 << 20, 0);
     std::fs::write(path, code).unwrap();
-    Base {
+    BaseImage {
         path: path.to_owned(),
         format: "raw".into(),
     }

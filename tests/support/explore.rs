@@ -7,7 +7,9 @@ use std::sync::Arc;
 use karat::disk::read::ext4::{Checksums, Ext4};
 use karat::disk::read::fat::Fat;
 use karat::disk::read::qcow2::Qcow2;
-use karat::disk::read::{BlockRead, FileSystem, Inode, Kind, Memory, ReadError, Slice, partitions};
+use karat::disk::read::{
+    BlockRead, FileSystem, FileType, Inode, Memory, ReadError, Slice, partitions,
+};
 
 /// Enough of a file to reach all of its map: its start, its end, and the start of each of `MAX_RUNS` runs.
 const READ_BYTES: usize = 10_000;
@@ -138,12 +140,12 @@ fn files(file_system: &dyn FileSystem, explored: &mut Explored) {
         explored.take(file_system.xattrs(inode));
         let metadata = explored.take(file_system.stat(inode));
         match metadata.map(|metadata| (metadata.kind, metadata.size)) {
-            Some((Kind::Directory, _)) => {
+            Some((FileType::Directory, _)) => {
                 let entries = explored.take(file_system.read_dir(inode));
                 todo.extend(entries.into_iter().flatten().map(|entry| entry.inode));
             }
-            Some((Kind::Link, _)) => drop(explored.take(file_system.read_link(inode))),
-            Some((Kind::File, size)) => file(file_system, inode, size, explored),
+            Some((FileType::Link, _)) => drop(explored.take(file_system.read_link(inode))),
+            Some((FileType::File, size)) => file(file_system, inode, size, explored),
             _ => {}
         }
     }

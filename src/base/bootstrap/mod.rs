@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use self::disk::Ids;
 use self::recipe::Recipe;
-use crate::disk::{AnewError, renew_raw};
+use crate::disk::{NormalizeError, normalize_raw};
 use crate::os::atomic_file;
 use crate::plan;
 use crate::ui::Ui;
@@ -87,7 +87,7 @@ pub enum BootstrapError {
     Pack {
         path: PathBuf,
         #[diagnostic_source]
-        source: AnewError,
+        source: NormalizeError,
     },
     #[error("cannot {action} {}", path.display())]
     #[diagnostic(help("a base needs about 4 GiB of free space there"))]
@@ -193,7 +193,7 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
 /// Normalizes the disk into a file beside the target, syncs and renames it.
 async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError> {
     let partial = base.with_extension("partial");
-    renew_raw(raw, &partial, ui)
+    normalize_raw(raw, &partial, ui)
         .await
         .map_err(|source| BootstrapError::Pack {
             path: base.to_owned(),

@@ -10,7 +10,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::read::{FileSystem, Kind, ReadError, Time};
+use super::read::{FileSystem, FileType, ReadError, Time};
 use super::tree::{Content, Tree};
 use crate::digest::Digest;
 use crate::record::canonical;
@@ -28,7 +28,7 @@ const MAX_REWRITTEN_BYTES: u64 = 32 << 20;
 
 /// The template's own rules: `[[finish.drop]]` and `[[finish.keep]]`.
 #[derive(Clone, Default, Debug)]
-pub struct Own {
+pub struct CustomRules {
     /// Globs of paths to remove, in addition to the rules.
     pub drop: Vec<String>,
     /// Globs of paths to keep as they are, whatever a rule says.
@@ -38,7 +38,7 @@ pub struct Own {
 /// Effects of a clean-up.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Cleaned {
+pub struct CleanReport {
     /// Number of changed paths by rule.
     pub rules: BTreeMap<String, u64>,
     /// Number of files whose time was later than the epoch.
@@ -82,14 +82,14 @@ pub fn clean(
     files: &dyn FileSystem,
     owned: &Owners,
     epoch: i64,
-    own: &Own,
-) -> Result<Cleaned, CleanError> {
+    own: &CustomRules,
+) -> Result<CleanReport, CleanError> {
     let mut cleaner = Cleaner {
         tree,
         files,
         owned,
         epoch,
-        cleaned: Cleaned::default(),
+        cleaned: CleanReport::default(),
     };
     cleaner.apply_all(own, |_, _, done| done)?;
     cleaner.clamp()?;
@@ -103,11 +103,11 @@ pub fn clean(
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn left_over(
+pub fn leftovers(
     tree: &Tree,
     files: &dyn FileSystem,
     owned: &Owners,
-) -> Result<Vec<LeftOver>, CleanError> {
+) -> Result<Vec<Leftover>, CleanError> {
     let newest = tree
         .paths()
         .map(|(_, file)| tree.files()[file].mtime.seconds);
@@ -118,13 +118,13 @@ pub fn left_over(
         files,
         owned,
         epoch,
-        cleaned: Cleaned::default(),
+        cleaned: CleanReport::default(),
     };
-    let mut found: Vec<LeftOver> = Vec::new();
-    cleaner.apply_all(&Own::default(), |rule, path, done| match done {
+    let mut found: Vec<Leftover> = Vec::new();
+    cleaner.apply_all(&CustomRules::default(), |rule, path, done| match done {
         Ok(true) => {
             let path = path.into();
-            found.push(LeftOver { path, rule });
+            found.push(Leftover { path, rule });
             Ok(true)
         }
         Err(CleanError::Owned { .. }) => Ok(false),
@@ -142,7 +142,7 @@ pub fn left_over(
 
 /// A change that a rule would still make.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct LeftOver {
+pub struct Leftover {
     /// Path in the tree.
     pub path: Box<[u8]>,
     /// Id of the rule.
@@ -192,14 +192,14 @@ struct Cleaner<'a> {
     files: &'a dyn FileSystem,
     owned: &'a Owners,
     epoch: i64,
-    cleaned: Cleaned,
+    cleaned: CleanReport,
 }
 
 impl Cleaner<'_> {
     /// Applies every rule to every path that it matches. `watch` sees each result, and can replace it.
     fn apply_all(
         &mut self,
-        own: &Own,
+        own: &CustomRules,
         mut watch: impl FnMut(&'static str, &[u8], Result<bool, CleanError>) -> Result<bool, CleanError>,
     ) -> Result<(), CleanError> {
         let drop: Vec<_> = own.drop.iter().map(|glob| Glob::new(glob)).collect();
@@ -242,17 +242,18 @@ impl Cleaner<'_> {
         let file = &self.tree.files()[index];
         let (kind, size) = (file.kind, file.content.size());
         let done = match action {
-            Action::Remove if kind == Kind::Directory => {
+            Action::Remove if kind == FileType::Directory => {
                 // Directories of packages, and directories with entries that are kept, are kept too.
-                let is_removable = self.owned.of(path).is_none() && !self.tree.has_children(path);
+                let is_removable =
+                    self.owned.package_of(path).is_none() && !self.tree.has_children(path);
                 is_removable && self.tree.remove(path)
             }
-            Action::RemoveFile if kind != Kind::File => false,
+            Action::RemoveFile if kind != FileType::File => false,
             Action::Remove | Action::RemoveFile => {
                 self.check_owner(rule, path)?;
                 self.tree.remove(path)
             }
-            Action::Empty if kind == Kind::File && size > 0 => {
+            Action::Empty if kind == FileType::File && size > 0 => {
                 self.check_owner(rule, path)?;
                 self.put(index, Vec::new());
                 true
@@ -262,12 +263,12 @@ impl Cleaner<'_> {
                     matches!(&file.content, Content::Link(target) if ends_in(target, name));
                 matches && self.tree.remove(path)
             }
-            Action::RemoveSocket => kind == Kind::Socket && self.tree.remove(path),
-            Action::ShadowDays if kind == Kind::File => {
+            Action::RemoveSocket => kind == FileType::Socket && self.tree.remove(path),
+            Action::ShadowDays if kind == FileType::File => {
                 let epoch = self.epoch;
                 self.rewrite(path, index, |text| rewrite::shadow_days(text, epoch))?
             }
-            Action::UpdateStamp if kind == Kind::File => {
+            Action::UpdateStamp if kind == FileType::File => {
                 let usr = self.usr_time();
                 self.rewrite(path, index, |text| rewrite::update_stamp(text, usr))?
             }
@@ -280,7 +281,7 @@ impl Cleaner<'_> {
     }
 
     fn check_owner(&self, rule: &str, path: &[u8]) -> Result<(), CleanError> {
-        match self.owned.of(path) {
+        match self.owned.package_of(path) {
             None => Ok(()),
             Some(package) => Err(CleanError::Owned {
                 rule: rule.to_owned(),

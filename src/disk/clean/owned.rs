@@ -51,7 +51,7 @@ impl Owners {
 
     /// Returns the package that owns a path.
     #[must_use]
-    pub fn of(&self, path: &[u8]) -> Option<&str> {
+    pub fn package_of(&self, path: &[u8]) -> Option<&str> {
         let path = hash(path);
         let at = self.paths.binary_search_by(|(other, _)| path.cmp(other));
         let (_, package) = self.paths.get(at.ok()?)?;

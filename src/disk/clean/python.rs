@@ -4,7 +4,7 @@
 //! flags of zero, Python uses the module only if time and size match the source.
 
 use super::{CleanError, content};
-use crate::disk::read::{FileSystem, Kind};
+use crate::disk::read::{FileSystem, FileType};
 use crate::disk::tree::Tree;
 use crate::distro::python::source_of_compiled;
 
@@ -20,7 +20,7 @@ pub(super) fn compiled_after(
 ) -> Result<Vec<(usize, Vec<u8>)>, CleanError> {
     let mut stale = Vec::new();
     for (path, index) in tree.paths() {
-        if !path.ends_with(b".pyc") || tree.files()[index].kind != Kind::File {
+        if !path.ends_with(b".pyc") || tree.files()[index].kind != FileType::File {
             continue;
         }
         let Some(source) = source_of_compiled(path).and_then(|source| tree.find(&source)) else {

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::disk::read::{Entry, Flags, Inode, Metadata, Run, Xattr};
+use crate::disk::read::{DataRun, DirectoryEntry, FileFlags, Inode, Metadata, Xattr};
 
 const EPOCH: i64 = 1_700_000_000;
 
 /// A file system in memory: paths with their kinds and bytes.
 #[derive(Default)]
 struct Fake {
-    nodes: Vec<(String, Kind, Vec<u8>, i64)>,
+    nodes: Vec<(String, FileType, Vec<u8>, i64)>,
 }
 
 impl Fake {
     fn with(paths: &[&str]) -> Self {
         let mut fake = Self::default();
-        fake.put("/", Kind::Directory, b"", EPOCH - 1);
+        fake.put("/", FileType::Directory, b"", EPOCH - 1);
         for path in paths {
             fake.file(path, "content");
         }
@@ -24,15 +24,15 @@ impl Fake {
     }
 
     fn file(&mut self, path: &str, text: &str) {
-        self.put(path, Kind::File, text.as_bytes(), EPOCH + 9);
+        self.put(path, FileType::File, text.as_bytes(), EPOCH + 9);
     }
 
-    fn put(&mut self, path: &str, kind: Kind, bytes: &[u8], mtime: i64) {
+    fn put(&mut self, path: &str, kind: FileType, bytes: &[u8], mtime: i64) {
         for (at, _) in path.match_indices('/').skip(1) {
             if !self.nodes.iter().any(|node| node.0 == path[..at]) {
                 self.nodes.push((
                     path[..at].to_owned(),
-                    Kind::Directory,
+                    FileType::Directory,
                     Vec::new(),
                     EPOCH - 1,
                 ));
@@ -42,11 +42,11 @@ impl Fake {
             .push((path.to_owned(), kind, bytes.to_vec(), mtime));
     }
 
-    fn node(&self, inode: Inode) -> &(String, Kind, Vec<u8>, i64) {
+    fn node(&self, inode: Inode) -> &(String, FileType, Vec<u8>, i64) {
         &self.nodes[usize::try_from(inode.0).unwrap()]
     }
 
-    fn clean(&self, own: &Own) -> Result<(Tree, Cleaned), CleanError> {
+    fn clean(&self, own: &CustomRules) -> Result<(Tree, CleanReport), CleanError> {
         let mut tree = Tree::read(self).unwrap();
         let owners = Owners::read(&tree, self)?;
         let cleaned = clean(&mut tree, self, &owners, EPOCH, own)?;
@@ -77,16 +77,16 @@ impl FileSystem for Fake {
             ctime: time,
             crtime: None,
             rdev: None,
-            flags: Flags::default(),
+            flags: FileFlags::default(),
             project: 0,
         })
     }
 
-    fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, inode: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         let directory = self.node(inode).0.trim_end_matches('/');
         let inside = self.nodes.iter().enumerate().filter_map(|(index, node)| {
             let name = node.0.strip_prefix(directory)?.strip_prefix('/')?;
-            let entry = Entry {
+            let entry = DirectoryEntry {
                 name: name.as_bytes().into(),
                 inode: Inode(index as u64),
                 kind: Some(node.1),
@@ -106,10 +106,10 @@ impl FileSystem for Fake {
         Ok(Vec::new())
     }
 
-    fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, inode: Inode) -> Result<Vec<DataRun>, ReadError> {
         let length = self.node(inode).2.len() as u64;
         Ok((length > 0)
-            .then_some(Run { offset: 0, length })
+            .then_some(DataRun { offset: 0, length })
             .into_iter()
             .collect())
     }
@@ -177,7 +177,7 @@ fn what_a_machine_writes_about_itself_goes_and_the_rest_stays() {
     ];
     let all = [&gone[..], &empty, &kept].concat();
     let files = Fake::with(&all);
-    let (tree, cleaned) = files.clean(&Own::default()).unwrap();
+    let (tree, cleaned) = files.clean(&CustomRules::default()).unwrap();
     for (paths, expected) in [
         (&gone[..], None),
         (&empty, Some("")),
@@ -204,11 +204,11 @@ fn what_a_machine_writes_about_itself_goes_and_the_rest_stays() {
         "a rule that did nothing is not told"
     );
 
-    let again = Own::default();
+    let again = CustomRules::default();
     let mut tree = tree;
     assert_eq!(
         clean(&mut tree, &files, &Owners::default(), EPOCH, &again).unwrap(),
-        Cleaned::default(),
+        CleanReport::default(),
         "a clean tree stays as it is"
     );
 }
@@ -233,16 +233,16 @@ fn what_a_package_has_is_never_taken_away() {
         "/var/lib/dpkg/info/app.list",
         "/.\n/var\n/var/log\n/var/log/app\n/var/log/app/seed.log\n/var/cache/man/app\n/lib/x\n",
     );
-    files.put("/lib", Kind::Link, b"usr/lib", EPOCH);
-    files.put("/var/log/app", Kind::Directory, b"", EPOCH);
-    files.put("/var/cache/man/app", Kind::Directory, b"", EPOCH);
+    files.put("/lib", FileType::Link, b"usr/lib", EPOCH);
+    files.put("/var/log/app", FileType::Directory, b"", EPOCH);
+    files.put("/var/cache/man/app", FileType::Directory, b"", EPOCH);
     files.file("/usr/lib/x", "content");
-    let (tree, _) = files.clean(&Own::default()).unwrap();
+    let (tree, _) = files.clean(&CustomRules::default()).unwrap();
     assert!(
         tree.find(b"/var/cache/man/app").is_some(),
         "a directory of a package stays"
     );
-    let drop = Own {
+    let drop = CustomRules {
         drop: vec!["/usr/lib/x".into()],
         keep: vec![],
     };
@@ -253,13 +253,13 @@ fn what_a_package_has_is_never_taken_away() {
     );
 
     files.file("/var/log/app/seed.log", "content");
-    let error = files.clean(&Own::default()).unwrap_err();
+    let error = files.clean(&CustomRules::default()).unwrap_err();
     assert!(
         error.to_string().contains("/var/log/app/seed.log")
             && error.to_string().contains("package app"),
         "{error}"
     );
-    let keep = Own {
+    let keep = CustomRules {
         drop: vec![],
         keep: vec!["/var/log/app".into()],
     };
@@ -273,7 +273,7 @@ fn what_a_package_has_is_never_taken_away() {
 #[test]
 fn the_author_of_a_template_has_the_last_word() {
     let files = Fake::with(&["/srv/cache/a/b", "/srv/data", "/tmp/keep/x", "/tmp/other"]);
-    let own = Own {
+    let own = CustomRules {
         drop: vec!["/srv/cache/*".into()],
         keep: vec!["/tmp/keep".into()],
     };
@@ -301,7 +301,7 @@ fn times_are_clamped_and_compiled_python_follows() {
     };
     let (late, early) = (EPOCH + 9, EPOCH - 9);
     let mut files = Fake::with(&["/opt/late.py"]);
-    files.put("/opt/early.py", Kind::File, b"", early);
+    files.put("/opt/early.py", FileType::File, b"", early);
     for (name, bytes) in [
         ("late", pyc(late, 0)),
         ("early", pyc(early, 0)),
@@ -311,12 +311,12 @@ fn times_are_clamped_and_compiled_python_follows() {
         let name = name.replacen("late.opt", "late.cpython-311.opt", 1);
         files.put(
             &format!("/opt/__pycache__/{name}.cpython-311.pyc"),
-            Kind::File,
+            FileType::File,
             &bytes,
             late,
         );
     }
-    let (tree, cleaned) = files.clean(&Own::default()).unwrap();
+    let (tree, cleaned) = files.clean(&CustomRules::default()).unwrap();
     let bytes = |path: &str| {
         content(
             &tree,
@@ -360,27 +360,27 @@ fn times_are_clamped_and_compiled_python_follows() {
 #[test]
 fn sockets_links_and_stamps_are_seen_to() {
     let mut files = Fake::with(&[]);
-    files.put("/var/lib/app/control", Kind::Socket, b"", EPOCH);
+    files.put("/var/lib/app/control", FileType::Socket, b"", EPOCH);
     files.put(
         "/etc/ssl/certs/4a6481c9.0",
-        Kind::Link,
+        FileType::Link,
         b"ssl-cert-snakeoil.pem",
         EPOCH,
     );
-    files.put("/etc/ssl/certs/real.0", Kind::Link, b"real.pem", EPOCH);
+    files.put("/etc/ssl/certs/real.0", FileType::Link, b"real.pem", EPOCH);
     files.put(
         "/var/lib/dbus/machine-id",
-        Kind::Link,
+        FileType::Link,
         b"/etc/machine-id",
         EPOCH,
     );
-    files.put("/usr", Kind::Directory, b"", EPOCH + 5);
+    files.put("/usr", FileType::Directory, b"", EPOCH + 5);
     files.file("/etc/.updated", "TIMESTAMP_NSEC=1\n");
     files.file(
         "/etc/shadow",
         &format!("root:*:{}:0:::::\n", EPOCH / 86_400 + 3),
     );
-    let (tree, cleaned) = files.clean(&Own::default()).unwrap();
+    let (tree, cleaned) = files.clean(&CustomRules::default()).unwrap();
     for (path, there) in [
         ("/var/lib/app/control", false),
         ("/etc/ssl/certs/4a6481c9.0", false),
@@ -413,7 +413,7 @@ fn what_is_left_over_is_what_cleaning_would_do() {
     fake.file("/var/lib/dpkg/info/x.list", "/var/tmp/packaged\n");
     let tree = Tree::read(&fake).unwrap();
     let owners = Owners::read(&tree, &fake).unwrap();
-    let found = left_over(&tree, &fake, &owners).unwrap();
+    let found = leftovers(&tree, &fake, &owners).unwrap();
     let found: Vec<_> = found
         .iter()
         .map(|left| (str::from_utf8(&left.path).unwrap(), left.rule))
@@ -427,10 +427,10 @@ fn what_is_left_over_is_what_cleaning_would_do() {
     assert_eq!(found, expected);
 
     let mut cleaned = tree.clone();
-    let keep = Own {
+    let keep = CustomRules {
         keep: vec!["/var/tmp/packaged".to_owned()],
-        ..Own::default()
+        ..CustomRules::default()
     };
     clean(&mut cleaned, &fake, &owners, EPOCH, &keep).unwrap();
-    assert_eq!(left_over(&cleaned, &fake, &owners).unwrap(), []);
+    assert_eq!(leftovers(&cleaned, &fake, &owners).unwrap(), []);
 }

@@ -14,15 +14,15 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use self::source::{Container, Source};
-use super::clean::{self, CleanError, Cleaned, Own, Owners};
-use super::convert::{Finished, create, place, repack};
+use self::source::{Container, SourceDisk};
+use super::clean::{self, CleanError, CleanReport, CustomRules, Owners};
+use super::convert::{ImageFile, create, place, repack};
 use super::read::ext4::Superblock;
 use super::read::qcow2::{Layer, open_chain};
 use super::read::{ReadError, Slice, partitions};
-use super::tree::{Listing, Watch};
-use super::write::{WriteError, Written, find_root};
-use super::{Base, DiskError, container_ids};
+use super::tree::{Listing, Monitor};
+use super::write::{HashedImage, WriteError, find_root};
+use super::{BaseImage, DiskError, container_ids};
 use crate::digest::Digest;
 use crate::os::atomic_file::Unfinished;
 use crate::os::hash_stream::{self, Stop};
@@ -31,28 +31,28 @@ use crate::ui::Ui;
 
 /// A disk to normalize, and how.
 #[derive(Clone, Debug)]
-pub struct Anew {
+pub struct NormalizeRequest {
     /// The guest's disk: a qcow2 overlay.
     pub overlay: PathBuf,
     /// The image below the overlay.
-    pub base: Base,
+    pub base: BaseImage,
     /// Format of the image.
     pub format: plan::Format,
     /// Latest allowed time of a file, in seconds since 1970; later times are clamped to it.
     pub epoch: i64,
     /// The template's own rules.
-    pub own: Own,
+    pub custom_rules: CustomRules,
 }
 
 /// A normalized image, with the records about it.
 #[derive(Debug)]
-pub struct Renewed {
+pub struct NormalizedImage {
     /// Sizes and digest of the image file.
-    pub finished: Finished,
+    pub file: ImageFile,
     /// Digest of the disk's content, whatever its container: SHA-256 over the SHA-256 of every MiB, in order.
     pub content: Digest,
     /// Effects of the clean-up rules.
-    pub cleaned: Cleaned,
+    pub cleaned: CleanReport,
     /// Listing of the tree: one canonical JSON line for each path.
     pub listing: Listing,
     /// The packages that own paths.
@@ -62,7 +62,7 @@ pub struct Renewed {
 /// A disk that cannot be normalized.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the messages document the variants")]
-pub enum AnewError {
+pub enum NormalizeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Clean(#[from] CleanError),
@@ -77,7 +77,7 @@ pub enum AnewError {
     Disk(#[from] DiskError),
 }
 
-impl AnewError {
+impl NormalizeError {
     /// Returns the feature that karat cannot write, if that is why the disk can only be kept as it is.
     #[must_use]
     pub fn unknown(&self) -> Option<&str> {
@@ -90,7 +90,7 @@ impl AnewError {
 
 /// Returns the creation time of a base's file system in seconds since 1970, if karat can read the file system.
 #[must_use]
-pub fn made(base: &Base) -> Option<u64> {
+pub fn creation_time(base: &BaseImage) -> Option<u64> {
     let disk = open_chain(&[layer(base).ok()?]).ok()?;
     let root = find_root(&disk, &partitions::read(&disk).ok()?).ok()?;
     let superblock = Superblock::read(&Slice::new(&*disk, root.offset, root.length).ok()?).ok()?;
@@ -100,15 +100,19 @@ pub fn made(base: &Base) -> Option<u64> {
 /// Normalizes a disk to the new file `to`.
 ///
 /// # Errors
-/// See [`AnewError`]; nothing is left at `to`.
-pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
+/// See [`NormalizeError`]; nothing is left at `to`.
+pub async fn normalize(
+    job: NormalizeRequest,
+    to: &Path,
+    ui: &Ui,
+) -> Result<NormalizedImage, NormalizeError> {
     let (target, on_screen, format) = (to.to_owned(), ui.clone(), job.format);
     let (normalized, file) = hash_stream::blocking(move |stop| {
         let mut file = create(&target)?;
         let normalizer = Normalizer {
             source: open(&job)?,
             epoch: job.epoch,
-            own: &job.own,
+            own: &job.custom_rules,
             stop,
             ui: &on_screen,
         };
@@ -119,7 +123,7 @@ pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> 
         };
         let path = file.path().to_owned();
         let normalized = normalizer.write(container, file.file(), &path)?;
-        Ok::<_, AnewError>((normalized, file))
+        Ok::<_, NormalizeError>((normalized, file))
     })
     .await?;
     match format {
@@ -134,19 +138,23 @@ pub async fn renew(job: Anew, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> 
 /// Normalizes a raw disk to the qcow2 file `to`, which is overwritten. The epoch is the creation time of its file system.
 ///
 /// # Errors
-/// See [`AnewError`]; the file at `to` is then incomplete.
-pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewError> {
-    let base = Base {
+/// See [`NormalizeError`]; the file at `to` is then incomplete.
+pub async fn normalize_raw(
+    raw: &Path,
+    to: &Path,
+    ui: &Ui,
+) -> Result<NormalizedImage, NormalizeError> {
+    let base = BaseImage {
         path: raw.to_owned(),
         format: "raw".to_owned(),
     };
     let (to, ui) = (to.to_owned(), ui.clone());
     hash_stream::blocking(move |stop| {
-        let epoch = made(&base).and_then(|made| i64::try_from(made).ok());
+        let epoch = creation_time(&base).and_then(|made| i64::try_from(made).ok());
         let normalizer = Normalizer {
-            source: Source::open(open_chain(&[layer(&base)?])?)?,
+            source: SourceDisk::open(open_chain(&[layer(&base)?])?)?,
             epoch: epoch.unwrap_or_default(),
-            own: &Own::default(),
+            own: &CustomRules::default(),
             stop,
             ui: &ui,
         };
@@ -160,14 +168,14 @@ pub async fn renew_raw(raw: &Path, to: &Path, ui: &Ui) -> Result<Renewed, AnewEr
 
 /// Converts a normalized raw disk to a format that only qemu-img writes.
 async fn convert(
-    normalized: Renewed,
+    normalized: NormalizedImage,
     raw: Unfinished,
     format: plan::Format,
     to: &Path,
     ui: &Ui,
-) -> Result<Renewed, AnewError> {
+) -> Result<NormalizedImage, NormalizeError> {
     let file = create(to)?;
-    let size = normalized.finished.virtual_size;
+    let size = normalized.file.virtual_size;
     let bar = ui.bar("converting the image", Some(size));
     repack(raw.path(), format, file.path(), to, &bar, size).await?;
     drop((bar, raw));
@@ -184,11 +192,11 @@ async fn convert(
     .await;
     let (digest, size) = hashed.map_err(write_error(to))?;
     place(file, to)?;
-    Ok(Renewed {
-        finished: Finished {
+    Ok(NormalizedImage {
+        file: ImageFile {
             size,
             digest,
-            ..normalized.finished
+            ..normalized.file
         },
         ..normalized
     })
@@ -199,13 +207,13 @@ fn write_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     move |source| DiskError::Write { path, source }
 }
 
-fn open(job: &Anew) -> Result<Source, AnewError> {
+fn open(job: &NormalizeRequest) -> Result<SourceDisk, NormalizeError> {
     let base = layer(&job.base)?;
     let disk = open_chain(&[Layer::Qcow2(job.overlay.clone()), base.clone()])?;
-    Ok(Source::open_over(disk, &open_chain(&[base])?)?)
+    Ok(SourceDisk::open_over(disk, &open_chain(&[base])?)?)
 }
 
-fn layer(base: &Base) -> Result<Layer, WriteError> {
+fn layer(base: &BaseImage) -> Result<Layer, WriteError> {
     match base.format.as_str() {
         "qcow2" => Ok(Layer::Qcow2(base.path.clone())),
         "raw" => Ok(Layer::Raw(base.path.clone())),
@@ -217,16 +225,21 @@ fn layer(base: &Base) -> Result<Layer, WriteError> {
 
 /// Writes the cleaned tree of a source.
 struct Normalizer<'a> {
-    source: Source,
+    source: SourceDisk,
     epoch: i64,
-    own: &'a Own,
+    own: &'a CustomRules,
     stop: &'a Stop,
     ui: &'a Ui,
 }
 
 impl Normalizer<'_> {
     /// Writes to an empty file and reads it back.
-    fn write(self, container: Container, file: &File, path: &Path) -> Result<Renewed, AnewError> {
+    fn write(
+        self,
+        container: Container,
+        file: &File,
+        path: &Path,
+    ) -> Result<NormalizedImage, NormalizeError> {
         let source = self.source;
         let size = source.size();
         let mut tree = source.tree()?;
@@ -240,26 +253,26 @@ impl Normalizer<'_> {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let image = (container, file, path);
         let bar = self.ui.bar("writing the image", Some(contents + size));
-        let watch = Watch {
+        let monitor = Monitor {
             stop: self.stop,
             progress: &|bytes| bar.advance(bytes),
         };
-        let rewritten = source.write(&tree, size, image, threads, watch)?;
+        let rewritten = source.write(&tree, size, image, threads, monitor)?;
         // Reading the image back needs their memory.
         drop((bar, tree, source));
         let bar = self.ui.bar("reading the image back", Some(contents));
-        let watch = Watch {
+        let monitor = Monitor {
             stop: self.stop,
             progress: &|bytes| bar.advance(bytes),
         };
-        let Written {
+        let HashedImage {
             virtual_size,
             size,
             digest,
             content,
-        } = rewritten.check(image, threads, watch)?;
-        Ok(Renewed {
-            finished: Finished {
+        } = rewritten.check(image, threads, monitor)?;
+        Ok(NormalizedImage {
+            file: ImageFile {
                 virtual_size,
                 size,
                 digest,

@@ -13,9 +13,10 @@ use crate::disk::read::ext4::{Ext4, Superblock};
 use crate::disk::read::partitions::{self, Extent, Table};
 use crate::disk::read::qcow2::{Layer, open_chain};
 use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice};
-use crate::disk::tree::{Checks, Contents, Listing, Tree, Watch, fingerprint, listing};
+use crate::disk::tree::{ContentChecks, Contents, Listing, Monitor, Tree, fingerprint, listing};
 use crate::disk::write::{
-    self, Base, Format, Unhashed, WriteError, Written, find_root, write_qcow2, write_raw,
+    self, BaseDisk, Format, HashedImage, UnhashedImage, WriteError, find_root, write_qcow2,
+    write_raw,
 };
 
 /// Container formats that karat writes natively.
@@ -29,8 +30,8 @@ pub enum Container {
 
 /// An image that was written, with the expected content of its root file system.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rewritten {
-    image: Unhashed,
+pub struct WrittenImage {
+    image: UnhashedImage,
     /// Listing of its root file system.
     pub listing: Listing,
     /// Fingerprint that its tree must have when it is read back.
@@ -38,7 +39,7 @@ pub struct Rewritten {
 }
 
 /// A guest's disk, opened for reading.
-pub struct Source {
+pub struct SourceDisk {
     disk: Arc<dyn BlockRead>,
     table: Table,
     root: Extent,
@@ -46,7 +47,7 @@ pub struct Source {
     format: Format,
 }
 
-impl Source {
+impl SourceDisk {
     /// Opens the root file system of a disk.
     ///
     /// # Errors
@@ -110,13 +111,19 @@ impl Source {
         size: u64,
         (container, file, path): (Container, &File, &Path),
         threads: usize,
-        watch: Watch<'_>,
-    ) -> Result<Rewritten, WriteError> {
-        let contents = Contents::read(tree, &self.files, self.format.block_size(), threads, watch)?;
+        monitor: Monitor<'_>,
+    ) -> Result<WrittenImage, WriteError> {
+        let contents = Contents::read(
+            tree,
+            &self.files,
+            self.format.block_size(),
+            threads,
+            monitor,
+        )?;
         let listing = Listing::of(tree, &contents)?;
         let expected = fingerprint(tree, contents.checks());
         let contents = contents.only_runs();
-        let base = Base {
+        let base = BaseDisk {
             disk: &self.disk,
             table: &self.table,
             root: self.root,
@@ -125,10 +132,10 @@ impl Source {
         let disk = write::disk(base, size, tree, &contents, &self.files)?;
         drop(contents);
         let image = match container {
-            Container::Raw => write_raw(&disk, file, path, threads, watch)?,
-            Container::Qcow2 => write_qcow2(&disk, file, path, threads, watch)?,
+            Container::Raw => write_raw(&disk, file, path, threads, monitor)?,
+            Container::Qcow2 => write_qcow2(&disk, file, path, threads, monitor)?,
         };
-        Ok(Rewritten {
+        Ok(WrittenImage {
             image,
             listing,
             expected,
@@ -136,7 +143,7 @@ impl Source {
     }
 }
 
-impl Rewritten {
+impl WrittenImage {
     /// Reads the image back, compares its tree with the expected one, and hashes the file meanwhile.
     ///
     /// # Errors
@@ -145,11 +152,11 @@ impl Rewritten {
         &self,
         (container, file, path): (Container, &File, &Path),
         threads: usize,
-        watch: Watch<'_>,
-    ) -> Result<Written, WriteError> {
-        let hash = Watch {
+        monitor: Monitor<'_>,
+    ) -> Result<HashedImage, WriteError> {
+        let hash = Monitor {
             progress: &|_| {},
-            ..watch
+            ..monitor
         };
         let layer = match container {
             Container::Qcow2 => Layer::Qcow2(path.to_owned()),
@@ -157,7 +164,7 @@ impl Rewritten {
         };
         std::thread::scope(|scope| {
             let hashed = scope.spawn(|| self.image.hash(file, path, hash));
-            self.read_back(open_chain(&[layer])?, threads, watch)?;
+            self.read_back(open_chain(&[layer])?, threads, monitor)?;
             hashed
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -168,17 +175,17 @@ impl Rewritten {
         &self,
         image: Arc<dyn BlockRead>,
         threads: usize,
-        watch: Watch<'_>,
+        monitor: Monitor<'_>,
     ) -> Result<(), WriteError> {
-        let image = Source::open(image)?;
+        let image = SourceDisk::open(image)?;
         let tree = image.tree()?;
-        let checks = Checks::read(&tree, &image.files, threads, watch)?;
+        let checks = ContentChecks::read(&tree, &image.files, threads, monitor)?;
         if fingerprint(&tree, &checks) == self.expected {
             return Ok(());
         }
         // Only for the message: list the whole tree to find the first difference.
         let size = image.format.block_size();
-        let contents = Contents::read(&tree, &image.files, size, threads, watch)?;
+        let contents = Contents::read(&tree, &image.files, size, threads, monitor)?;
         let actual = listing(&tree, &contents)?;
         let actual = actual.split(|byte| *byte == b'\n');
         let mut lines = self.listing.lines().zip(actual);

@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 
 use super::walk::MAX_PATHS;
-use super::{Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr};
+use super::{
+    DataRun, DirectoryEntry, FileFlags, FileSystem, FileType, Inode, Metadata, ReadError, Time,
+    Xattr,
+};
 
 const PART: &str = "directory";
 /// The kernel's limit for an attribute (`XATTR_SIZE_MAX`), and for a list of names.
@@ -144,7 +147,7 @@ impl Directory {
 
     fn file(&self, inode: Inode) -> Result<Arc<File>, ReadError> {
         let known = self.known(inode)?;
-        if known.metadata.kind != Kind::File {
+        if known.metadata.kind != FileType::File {
             return Err(damaged(format!("inode {} is not a regular file", inode.0)));
         }
         let open = |state: &State| {
@@ -173,7 +176,7 @@ impl Directory {
         path.extend(name);
         let stat = rustix::fs::statat(directory.1, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| self.io(&path, errno))?;
-        let is_link = Kind::from_mode(kind_bits(&stat)) == Some(Kind::Link);
+        let is_link = FileType::from_mode(kind_bits(&stat)) == Some(FileType::Link);
         let target = is_link.then(|| rustix::fs::readlinkat(directory.1, name, Vec::new()));
         let target = target.transpose().map_err(|errno| self.io(&path, errno))?;
         let target = target.map(std::ffi::CString::into_bytes);
@@ -198,7 +201,7 @@ impl State {
     /// Returns the number of a file: the one that it has under another name, or a new one.
     fn number(&mut self, known: Known) -> Inode {
         let next = Inode(self.known.len() as u64);
-        if known.metadata.links > 1 && known.metadata.kind != Kind::Directory {
+        if known.metadata.links > 1 && known.metadata.kind != FileType::Directory {
             let key = (known.device, known.inode);
             let inode = *self.linked.entry(key).or_insert(next);
             if inode != next {
@@ -212,8 +215,8 @@ impl State {
 
 impl Known {
     fn new(path: Vec<u8>, stat: &Stat, target: Option<Vec<u8>>) -> Option<Self> {
-        let kind = Kind::from_mode(kind_bits(stat))?;
-        let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+        let kind = FileType::from_mode(kind_bits(stat))?;
+        let device = matches!(kind, FileType::CharDevice | FileType::BlockDevice);
         let major = rustix::fs::major(stat.st_rdev);
         let metadata = Metadata {
             kind,
@@ -227,7 +230,7 @@ impl Known {
             ctime: time(i128::from(stat.st_ctime), i128::from(stat.st_ctime_nsec)),
             crtime: None,
             rdev: device.then(|| (major, rustix::fs::minor(stat.st_rdev))),
-            flags: Flags::default(),
+            flags: FileFlags::default(),
             project: 0,
         };
         Some(Self {
@@ -249,7 +252,7 @@ impl FileSystem for Directory {
         Ok(self.known(inode)?.metadata)
     }
 
-    fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, inode: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         let known = self.known(inode)?;
         let file = self.reopen(&known, OFlags::DIRECTORY)?;
         if self.is_of_kernel(&known, &file)? {
@@ -269,7 +272,7 @@ impl FileSystem for Directory {
             if state.known.len().max(entries.len()) >= MAX_PATHS {
                 return Err(too_large(format!("it has more than {MAX_PATHS} names")));
             }
-            entries.push(Entry {
+            entries.push(DirectoryEntry {
                 name: name.into(),
                 inode: state.number(found),
                 kind,
@@ -311,7 +314,7 @@ impl FileSystem for Directory {
         Ok(xattrs)
     }
 
-    fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, inode: Inode) -> Result<Vec<DataRun>, ReadError> {
         let length = self.known(inode)?.metadata.size;
         let file = self.file(inode)?;
         let next = |whence| match rustix::fs::seek(&*file, whence) {
@@ -328,7 +331,7 @@ impl FileSystem for Directory {
                 length
             };
             if start < end {
-                runs.push(Run {
+                runs.push(DataRun {
                     offset: start,
                     length: end - start,
                 });
@@ -434,7 +437,7 @@ mod tests {
             file("/etc/escape").content,
             Content::Link(b"../../outside".to_vec())
         );
-        assert_eq!(file("/socket").kind, Kind::Socket);
+        assert_eq!(file("/socket").kind, FileType::Socket);
         for (offset, expected) in [(0, "root"), (2, "ot"), (4, ""), (u64::MAX / 4, "")] {
             let mut buffer = [0; 8];
             let content = &file("/etc/passwd").content;

@@ -19,7 +19,7 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     /// The inode is damaged, not a directory, or too large.
-    fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError>;
+    fn read_dir(&self, inode: Inode) -> Result<Vec<DirectoryEntry>, ReadError>;
 
     /// Returns the target of a symbolic link.
     ///
@@ -37,7 +37,7 @@ pub trait FileSystem: Send + Sync {
     ///
     /// # Errors
     /// The file's map is damaged, or claims more than the file system has.
-    fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError>;
+    fn runs(&self, inode: Inode) -> Result<Vec<DataRun>, ReadError>;
 
     /// Fills the buffer with a file's bytes from `offset` on. Returns their number, which is smaller only at the file's end.
     ///
@@ -50,10 +50,10 @@ pub trait FileSystem: Send + Sync {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Inode(pub u64);
 
-/// Kind of an inode.
+/// Type of the file that an inode is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
-pub enum Kind {
+pub enum FileType {
     /// A regular file, and no other kind.
     File,
     Directory,
@@ -65,7 +65,7 @@ pub enum Kind {
     Socket,
 }
 
-impl Kind {
+impl FileType {
     /// Returns the kind in the high bits of `st_mode`.
     #[must_use]
     pub fn from_mode(mode: u16) -> Option<Self> {
@@ -119,7 +119,7 @@ impl Time {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent flags")]
-pub struct Flags {
+pub struct FileFlags {
     /// `i`: cannot be changed.
     pub immutable: bool,
     /// `a`: can only be appended to.
@@ -151,8 +151,8 @@ pub struct Flags {
 /// Metadata of an inode, as `stat` shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metadata {
-    /// Kind of the inode.
-    pub kind: Kind,
+    /// Type of the file.
+    pub kind: FileType,
     /// Permissions with set-user-id, set-group-id and sticky bit: the low 12 bits of `st_mode`.
     pub mode: u16,
     /// User id of the owner.
@@ -174,20 +174,20 @@ pub struct Metadata {
     /// Major and minor number of a device.
     pub rdev: Option<(u32, u32)>,
     /// Attributes that `chattr` sets.
-    pub flags: Flags,
+    pub flags: FileFlags,
     /// Project for quotas, or 0.
     pub project: u32,
 }
 
 /// A name in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// Not empty, `.` or `..`; without `/` and NUL.
     pub name: Box<[u8]>,
     /// Inode of the name.
     pub inode: Inode,
-    /// Kind as the directory records it, if it does; the kind of the inode is authoritative.
-    pub kind: Option<Kind>,
+    /// Type as the directory records it, if it does; that of the inode is authoritative.
+    pub kind: Option<FileType>,
 }
 
 /// An extended attribute with its value.
@@ -201,7 +201,7 @@ pub struct Xattr {
 
 /// A part of a file with data on the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Run {
+pub struct DataRun {
     /// Offset in the file.
     pub offset: u64,
     /// Number of bytes, at least one.

@@ -19,8 +19,10 @@ pub mod qcow2;
 
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
-pub use file_system::{Entry, FileSystem, Flags, Inode, Kind, Metadata, Run, Time, Xattr};
-pub(crate) use unsupported::foreign;
+pub use file_system::{
+    DataRun, DirectoryEntry, FileFlags, FileSystem, FileType, Inode, Metadata, Time, Xattr,
+};
+pub(crate) use unsupported::unsupported_file_system;
 pub use walk::walk;
 
 use ext4::Superblock;
@@ -57,7 +59,7 @@ pub(crate) fn find_file_systems(
         if Superblock::is_at(&partition) {
             found.ext4.push(extent);
         } else if found.unsupported.is_none() {
-            found.unsupported = foreign(&partition)?;
+            found.unsupported = unsupported_file_system(&partition)?;
         }
     }
     Ok(found)

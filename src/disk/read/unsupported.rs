@@ -13,7 +13,9 @@ const MAGICS: [(&str, u64, &[u8]); 2] = [
 ];
 
 /// Returns the name of the unsupported file system that fills `disk`, if it is one.
-pub(crate) fn foreign(disk: &dyn BlockRead) -> Result<Option<&'static str>, ReadError> {
+pub(crate) fn unsupported_file_system(
+    disk: &dyn BlockRead,
+) -> Result<Option<&'static str>, ReadError> {
     for (name, at, magic) in MAGICS {
         let mut found = [0; 8];
         let found = &mut found[..magic.len()];
@@ -48,7 +50,7 @@ mod tests {
             (disk(0x10040, b"_BHRfS_M"), Some("a btrfs file system")),
             (disk(0x10000, b"_BHRfS_M"), None),
         ] {
-            assert_eq!(foreign(&Memory(bytes)).unwrap(), expected);
+            assert_eq!(unsupported_file_system(&Memory(bytes)).unwrap(), expected);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::vec;
 
-use super::{Entry, FileSystem, Inode, Kind, Metadata, ReadError};
+use super::{DirectoryEntry, FileSystem, FileType, Inode, Metadata, ReadError};
 
 const PART: &str = "file system";
 /// Paths of system calls have at most 4096 bytes; images contain nothing so deep that it needs more.
@@ -34,7 +34,7 @@ pub fn walk<E: From<ReadError>>(
     while let Some(entry) = walk.next()? {
         let metadata = file_system.stat(entry.inode)?;
         visit(&walk.path, entry.inode, &metadata)?;
-        if metadata.kind == Kind::Directory {
+        if metadata.kind == FileType::Directory {
             walk.enter(entry.inode)?;
         }
     }
@@ -48,7 +48,7 @@ struct Walk<'a> {
     paths: usize,
     path: Vec<u8>,
     /// The directories of `path`: the remaining entries of each, and the length of its own path.
-    open: Vec<(vec::IntoIter<Entry>, usize)>,
+    open: Vec<(vec::IntoIter<DirectoryEntry>, usize)>,
 }
 
 impl Walk<'_> {
@@ -69,7 +69,7 @@ impl Walk<'_> {
     }
 
     /// Returns the next entry, and sets `path` to its path.
-    fn next(&mut self) -> Result<Option<Entry>, ReadError> {
+    fn next(&mut self) -> Result<Option<DirectoryEntry>, ReadError> {
         while let Some((entries, length)) = self.open.last_mut() {
             self.path.truncate(*length);
             let Some(entry) = entries.next() else {

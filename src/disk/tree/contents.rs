@@ -1,14 +1,14 @@
 //! The contents of a tree's files: their digests, and which of their blocks are not zero.
 //!
 //! A second reading of the same tree only has to prove equal bytes, and no adversary acts between the two readings:
-//! [`Checks`] are CRC-32C, which takes a seventh of the time of SHA-256.
+//! [`ContentChecks`] are CRC-32C, which takes a seventh of the time of SHA-256.
 
 use crc32c::crc32c_append;
 use sha2::{Digest as _, Sha256};
 
 use super::{Content, Tree};
 use crate::digest::Digest;
-use crate::disk::read::{FileSystem, Kind, ReadError};
+use crate::disk::read::{FileSystem, FileType, ReadError};
 use crate::os::hash_stream::Stop;
 use crate::os::ordered::for_each;
 
@@ -26,7 +26,7 @@ const SWAP_MAGIC: std::ops::Range<usize> = 4086..4096;
 #[derive(Clone, Debug)]
 pub struct Contents {
     digests: Vec<Option<Digest>>,
-    checks: Checks,
+    checks: ContentChecks,
     /// Blocks that are not zero.
     runs: Vec<Runs>,
 }
@@ -42,12 +42,12 @@ struct FileContents {
 enum Runs {
     /// Number of blocks of a file without zero blocks.
     All(u64),
-    Some(Box<[Run]>),
+    Some(Box<[BlockRun]>),
 }
 
 /// Consecutive blocks of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Run {
+pub struct BlockRun {
     /// Number of the first block.
     pub first: u64,
     /// Number of consecutive blocks.
@@ -56,18 +56,18 @@ pub struct Run {
 
 /// CRC-32C of the regular files of a tree.
 #[derive(Clone, Debug)]
-pub struct Checks(Vec<Option<u32>>);
+pub struct ContentChecks(Vec<Option<u32>>);
 
 /// Cancellation and progress of long work.
 #[derive(Clone, Copy)]
-pub struct Watch<'a> {
+pub struct Monitor<'a> {
     /// Set when the work is cancelled.
     pub stop: &'a Stop,
     /// Called by any thread with the number of bytes processed since the last call.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
-impl Watch<'_> {
+impl Monitor<'_> {
     /// Fails once the work is cancelled.
     ///
     /// # Errors
@@ -90,17 +90,17 @@ impl Contents {
         files: &dyn FileSystem,
         block_size: usize,
         threads: usize,
-        watch: Watch<'_>,
+        monitor: Monitor<'_>,
     ) -> Result<Self, ReadError> {
         let count = tree.files.len();
         let mut all = Self {
             digests: vec![None; count],
-            checks: Checks(vec![None; count]),
+            checks: ContentChecks(vec![None; count]),
             runs: vec![Runs::All(0); count],
         };
         let work =
             |reader: &mut Reader<'_>, content: &Content| reader.contents(content, block_size);
-        read_each(tree, files, (threads, watch), work, |file, contents| {
+        read_each(tree, files, (threads, monitor), work, |file, contents| {
             all.digests[file] = Some(contents.digest);
             all.checks.0[file] = Some(contents.check);
             all.runs[file] = contents.runs;
@@ -115,22 +115,22 @@ impl Contents {
     }
 
     /// Returns the blocks of a regular file that are not zero: runs in order, with zeros between them.
-    pub fn runs(&self, file: usize) -> impl Iterator<Item = Run> {
+    pub fn runs(&self, file: usize) -> impl Iterator<Item = BlockRun> {
         let (all, some) = match self.runs.get(file) {
             Some(Runs::All(blocks)) => (*blocks, &[][..]),
             Some(Runs::Some(runs)) => (0, &runs[..]),
             None => (0, &[][..]),
         };
-        let all = (all > 0).then_some(Run {
+        let all = (all > 0).then_some(BlockRun {
             first: 0,
             blocks: all,
         });
         all.into_iter().chain(some.iter().copied())
     }
 
-    /// Returns the checksums that [`Checks::read`] of the same files gives.
+    /// Returns the checksums that [`ContentChecks::read`] of the same files gives.
     #[must_use]
-    pub fn checks(&self) -> &Checks {
+    pub fn checks(&self) -> &ContentChecks {
         &self.checks
     }
 
@@ -139,13 +139,13 @@ impl Contents {
     pub fn only_runs(self) -> Self {
         Self {
             digests: Vec::new(),
-            checks: Checks(Vec::new()),
+            checks: ContentChecks(Vec::new()),
             runs: self.runs,
         }
     }
 }
 
-impl Checks {
+impl ContentChecks {
     /// Reads every regular file once, on several threads.
     ///
     /// # Errors
@@ -154,11 +154,11 @@ impl Checks {
         tree: &Tree,
         files: &dyn FileSystem,
         threads: usize,
-        watch: Watch<'_>,
+        monitor: Monitor<'_>,
     ) -> Result<Self, ReadError> {
         let mut all = vec![None; tree.files.len()];
         let work = |reader: &mut Reader<'_>, content: &Content| reader.check(content);
-        read_each(tree, files, (threads, watch), work, |file, check| {
+        read_each(tree, files, (threads, monitor), work, |file, check| {
             all[file] = Some(check);
         })?;
         Ok(Self(all))
@@ -166,7 +166,7 @@ impl Checks {
 
     /// Returns the checksum of a regular file of the tree.
     #[must_use]
-    pub fn of(&self, file: usize) -> Option<u32> {
+    pub fn get(&self, file: usize) -> Option<u32> {
         self.0.get(file).copied().flatten()
     }
 }
@@ -175,13 +175,13 @@ impl Checks {
 fn read_each<T: Send>(
     tree: &Tree,
     files: &dyn FileSystem,
-    (threads, watch): (usize, Watch<'_>),
+    (threads, monitor): (usize, Monitor<'_>),
     work: impl Fn(&mut Reader<'_>, &Content) -> Result<T, ReadError> + Sync,
     mut take: impl FnMut(usize, T) + Send,
 ) -> Result<(), ReadError> {
     // Files whose paths were removed are not among them.
     let mut order: Vec<_> = tree.paths().map(|(_, file)| file).collect();
-    order.retain(|file| tree.files[*file].kind == Kind::File);
+    order.retain(|file| tree.files[*file].kind == FileType::File);
     order.sort_unstable();
     order.dedup();
     // Roughly their order on the disk.
@@ -200,7 +200,7 @@ fn read_each<T: Send>(
     }
     let reader = || Reader {
         files,
-        watch,
+        monitor,
         buffer: vec![0; READ_BYTES],
     };
     for_each(
@@ -215,7 +215,7 @@ fn read_each<T: Send>(
 /// A thread's buffer and access to the files.
 struct Reader<'a> {
     files: &'a dyn FileSystem,
-    watch: Watch<'a>,
+    monitor: Monitor<'a>,
     buffer: Vec<u8>,
 }
 
@@ -272,7 +272,7 @@ impl Reader<'_> {
             |left: u64| usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
         let zeros = |at: &mut u64, to: u64, take: &mut dyn FnMut(u64, &[u8], Origin)| {
             while *at < to {
-                self.watch.check()?;
+                self.monitor.check()?;
                 let length = room(to - *at);
                 take(*at, &ZEROS[..length], Origin::Hole);
                 *at += length as u64;
@@ -283,14 +283,14 @@ impl Reader<'_> {
             zeros(&mut at, offset, &mut take)?;
             let end = offset.saturating_add(length).min(size);
             while at < end {
-                self.watch.check()?;
+                self.monitor.check()?;
                 let read = content.read_at(self.files, at, &mut self.buffer[..room(end - at)])?;
                 if read == 0 {
                     break;
                 }
                 take(at, &self.buffer[..read], Origin::Disk);
                 at += read as u64;
-                (self.watch.progress)(read as u64);
+                (self.monitor.progress)(read as u64);
             }
         }
         zeros(&mut at, size, &mut take)
@@ -336,7 +336,7 @@ struct ContentsState {
     hasher: Sha256,
     check: u32,
     block_size: usize,
-    runs: Vec<Run>,
+    runs: Vec<BlockRun>,
 }
 
 impl ContentsState {
@@ -349,7 +349,7 @@ impl ContentsState {
             }
             match self.runs.last_mut() {
                 Some(run) if run.first + run.blocks == number => run.blocks += 1,
-                _ => self.runs.push(Run {
+                _ => self.runs.push(BlockRun {
                     first: number,
                     blocks: 1,
                 }),

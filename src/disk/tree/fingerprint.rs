@@ -4,14 +4,14 @@ use std::hash::{Hash as _, Hasher};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Checks, Content, Tree};
+use super::{Content, ContentChecks, Tree};
 use crate::digest::Digest;
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 
 /// Returns a digest of everything that the listing of a tree contains, with the checksums of files in place of their digests.
 /// It is for comparisons within one run of karat, and is never stored.
 #[must_use]
-pub fn fingerprint(tree: &Tree, checks: &Checks) -> Digest {
+pub fn fingerprint(tree: &Tree, checks: &ContentChecks) -> Digest {
     let mut all = Feed(Sha256::new());
     // Numbers of files in the order of their first names: they make hard links part of the digest.
     let mut numbers = vec![u32::MAX; tree.files().len()];
@@ -28,7 +28,9 @@ pub fn fingerprint(tree: &Tree, checks: &Checks) -> Digest {
         (file.mtime, file.flags, file.rdev, &file.xattrs).hash(&mut all);
         match &file.content {
             Content::Link(target) => target.hash(&mut all),
-            content if file.kind == Kind::File => (content.size(), checks.of(index)).hash(&mut all),
+            content if file.kind == FileType::File => {
+                (content.size(), checks.get(index)).hash(&mut all)
+            }
             _ => {}
         }
     }

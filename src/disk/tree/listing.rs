@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{Content, Contents, File, Tree};
 use crate::digest::Digest;
-use crate::disk::read::{Flags, Kind};
+use crate::disk::read::{FileFlags, FileType};
 use crate::record::canonical::{self, Unrepresentable};
 
 /// Compression level. Higher ones take tens of megabytes of memory for a few percent.
@@ -155,7 +155,7 @@ fn line(file: &File, path: &[u8]) -> Map<String, Value> {
     }
     match &file.content {
         Content::Link(target) => put_text(&mut line, "target", target),
-        content if file.kind == Kind::File => {
+        content if file.kind == FileType::File => {
             line.insert("size".into(), content.size().into());
         }
         _ => {}
@@ -186,21 +186,21 @@ fn put_text(line: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
     };
 }
 
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: FileType) -> &'static str {
     match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Link => "link",
-        Kind::CharDevice => "char-device",
-        Kind::BlockDevice => "block-device",
-        Kind::Fifo => "fifo",
-        Kind::Socket => "socket",
+        FileType::File => "file",
+        FileType::Directory => "directory",
+        FileType::Link => "link",
+        FileType::CharDevice => "char-device",
+        FileType::BlockDevice => "block-device",
+        FileType::Fifo => "fifo",
+        FileType::Socket => "socket",
     }
 }
 
 /// Returns the letters of `chattr`.
 
-fn flags(flags: Flags) -> String {
+fn flags(flags: FileFlags) -> String {
     [
         (flags.append, 'a'),
         (flags.no_atime, 'A'),

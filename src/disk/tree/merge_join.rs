@@ -9,7 +9,7 @@ use super::Listing;
 
 /// A line of a listing.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Line {
+pub struct ListingLine {
     /// Path as raw bytes.
     pub path: Vec<u8>,
     /// Path as the line has it: in hexadecimal if it is not UTF-8.
@@ -18,7 +18,7 @@ pub struct Line {
     pub keys: Map<String, Value>,
 }
 
-impl Line {
+impl ListingLine {
     fn read(line: &str) -> Option<Self> {
         let Value::Object(keys) = serde_json::from_str(line).ok()? else {
             return None;
@@ -35,17 +35,17 @@ impl Line {
 
 /// The lines of one path in two listings.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Pair {
+pub enum ListingPair {
     /// Only the first has it.
-    First(Line),
+    First(ListingLine),
     /// Only the second has it.
-    Second(Line),
+    Second(ListingLine),
     /// Both have it, with the same or with other keys.
-    Both(Line, Line),
+    Both(ListingLine, ListingLine),
 }
 
 /// Joins two listings by path, in order. Both are sorted by the bytes of their paths, so that only two lines are in memory.
-pub fn pairs(first: &Listing, second: &Listing) -> impl Iterator<Item = Pair> {
+pub fn join_listings(first: &Listing, second: &Listing) -> impl Iterator<Item = ListingPair> {
     let (mut first, mut second) = (lines(first).peekable(), lines(second).peekable());
     std::iter::from_fn(move || {
         let order = match (first.peek(), second.peek()) {
@@ -55,16 +55,16 @@ pub fn pairs(first: &Listing, second: &Listing) -> impl Iterator<Item = Pair> {
             (Some(one), Some(other)) => one.path.cmp(&other.path),
         };
         match order {
-            Ordering::Less => first.next().map(Pair::First),
-            Ordering::Greater => second.next().map(Pair::Second),
-            Ordering::Equal => Some(Pair::Both(first.next()?, second.next()?)),
+            Ordering::Less => first.next().map(ListingPair::First),
+            Ordering::Greater => second.next().map(ListingPair::Second),
+            Ordering::Equal => Some(ListingPair::Both(first.next()?, second.next()?)),
         }
     })
 }
 
-fn lines(listing: &Listing) -> impl Iterator<Item = Line> {
+fn lines(listing: &Listing) -> impl Iterator<Item = ListingLine> {
     // Every listing was decompressed once when it was made, so no line is broken.
 
     let lines = listing.lines().map_while(Result::ok);
-    lines.filter_map(|line| Line::read(&line))
+    lines.filter_map(|line| ListingLine::read(&line))
 }

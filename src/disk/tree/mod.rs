@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::read::{FileSystem, Flags, Inode, Kind, Metadata, ReadError, Time, Xattr, walk};
+use super::read::{FileFlags, FileSystem, FileType, Inode, Metadata, ReadError, Time, Xattr, walk};
 
 mod contents;
 mod fingerprint;
@@ -12,10 +12,10 @@ mod paths;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use contents::{Checks, Contents, Run, Watch};
+pub use contents::{BlockRun, ContentChecks, Contents, Monitor};
 pub use fingerprint::fingerprint;
 pub use listing::{Listing, ListingError, listing};
-pub use merge_join::{Line, Pair, pairs};
+pub use merge_join::{ListingLine, ListingPair, join_listings};
 use paths::Paths;
 
 /// Bytes of all paths together: a million files.
@@ -34,8 +34,8 @@ pub struct Tree {
 /// A file of any kind; all its hard links share one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct File {
-    /// Kind of the file.
-    pub kind: Kind,
+    /// Type of the file.
+    pub kind: FileType,
     /// Permissions with set-user-id, set-group-id and sticky bit.
     pub mode: u16,
     /// User id of the owner.
@@ -45,7 +45,7 @@ pub struct File {
     /// Time of the last change of the content: the only time that is kept.
     pub mtime: Time,
     /// Attributes that `chattr` sets.
-    pub flags: Flags,
+    pub flags: FileFlags,
     /// Major and minor number of a device.
     pub rdev: Option<(u32, u32)>,
     /// Extended attributes, sorted by name.
@@ -231,11 +231,11 @@ impl File {
 
 fn file(files: &dyn FileSystem, inode: Inode, metadata: &Metadata) -> Result<File, ReadError> {
     let content = match metadata.kind {
-        Kind::File => Content::Inode {
+        FileType::File => Content::Inode {
             inode,
             size: metadata.size,
         },
-        Kind::Link => Content::Link(files.read_link(inode)?),
+        FileType::Link => Content::Link(files.read_link(inode)?),
         _ => Content::None,
     };
     Ok(File {
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use crate::os::hash_stream::Stop;
 
-    fn file(kind: Kind, content: Content) -> File {
+    fn file(kind: FileType, content: Content) -> File {
         File {
             kind,
             mode: 0o644,
@@ -267,7 +267,7 @@ mod tests {
                 seconds: -1,
                 nanoseconds: 5,
             },
-            flags: Flags::default(),
+            flags: FileFlags::default(),
             rdev: None,
             xattrs: Vec::new(),
             content,
@@ -277,7 +277,7 @@ mod tests {
     fn tree(paths: &[&str]) -> Tree {
         let mut tree = Tree::default();
         for path in paths {
-            tree.insert(path.as_bytes(), file(Kind::Directory, Content::None));
+            tree.insert(path.as_bytes(), file(FileType::Directory, Content::None));
         }
         tree
     }
@@ -307,7 +307,7 @@ mod tests {
 
     /// A file system of files that share one large attribute, or of links with long targets.
     struct Shared {
-        kind: Kind,
+        kind: FileType,
         attribute: usize,
     }
 
@@ -319,7 +319,7 @@ mod tests {
             let now = Time::default();
             Ok(Metadata {
                 kind: if inode.0 == 0 {
-                    Kind::Directory
+                    FileType::Directory
                 } else {
                     self.kind
                 },
@@ -333,12 +333,12 @@ mod tests {
                 ctime: now,
                 crtime: None,
                 rdev: None,
-                flags: Flags::default(),
+                flags: FileFlags::default(),
                 project: 0,
             })
         }
-        fn read_dir(&self, _: Inode) -> Result<Vec<crate::disk::read::Entry>, ReadError> {
-            let entry = |number: u64| crate::disk::read::Entry {
+        fn read_dir(&self, _: Inode) -> Result<Vec<crate::disk::read::DirectoryEntry>, ReadError> {
+            let entry = |number: u64| crate::disk::read::DirectoryEntry {
                 name: format!("{number:06}").into_bytes().into(),
                 inode: Inode(number + 1),
                 kind: None,
@@ -353,7 +353,7 @@ mod tests {
             let name = b"user.x".to_vec();
             Ok(vec![Xattr { name, value }])
         }
-        fn runs(&self, _: Inode) -> Result<Vec<crate::disk::read::Run>, ReadError> {
+        fn runs(&self, _: Inode) -> Result<Vec<crate::disk::read::DataRun>, ReadError> {
             Ok(Vec::new())
         }
         fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
@@ -364,9 +364,9 @@ mod tests {
     #[test]
     fn attributes_and_links_of_all_files_together_have_a_bound() {
         for (kind, attribute, good) in [
-            (Kind::File, 40, true),
-            (Kind::File, 4000, false),
-            (Kind::Link, 40, false),
+            (FileType::File, 40, true),
+            (FileType::File, 4000, false),
+            (FileType::Link, 40, false),
         ] {
             let read = Tree::read(&Shared { kind, attribute });
             let wrong = read.err().map(|error| error.to_string());
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn a_listing_has_one_line_a_path() {
         let mut tree = tree(&["/"]);
-        let mut named = file(Kind::File, Content::Bytes(b"abc".to_vec()));
+        let mut named = file(FileType::File, Content::Bytes(b"abc".to_vec()));
         named.flags.immutable = true;
         named.xattrs = vec![Xattr {
             name: b"user.x".to_vec(),
@@ -387,18 +387,21 @@ mod tests {
         tree.insert(b"/b", named);
         let first = tree.find(b"/b").unwrap();
         tree.paths.insert(b"/c", first);
-        tree.insert(b"/\xff", file(Kind::Link, Content::Link(b"/b".to_vec())));
+        tree.insert(
+            b"/\xff",
+            file(FileType::Link, Content::Link(b"/b".to_vec())),
+        );
         let null = File {
             rdev: Some((1, 3)),
-            ..file(Kind::CharDevice, Content::None)
+            ..file(FileType::CharDevice, Content::None)
         };
         tree.insert(b"/a", null);
         let stop = Stop::default();
-        let watch = Watch {
+        let monitor = Monitor {
             stop: &stop,
             progress: &|_| {},
         };
-        let contents = Contents::read(&tree, &InTree, 4096, 2, watch).unwrap();
+        let contents = Contents::read(&tree, &InTree, 4096, 2, monitor).unwrap();
         let lines = String::from_utf8(listing(&tree, &contents).unwrap()).unwrap();
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let file = r#"{"flags":"i","gid":7,"kind":"file","mode":"0644","mtime":-1,"mtime_ns":5,"path":"PATH",SAME"sha256":"HASH","size":3,"uid":0,"xattrs":[{"name":"user.x","value_hex":"00ff"}]}"#;

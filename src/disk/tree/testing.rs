@@ -1,6 +1,6 @@
 //! Support for tests of trees that contain all their contents.
 
-use crate::disk::read::{Entry, FileSystem, Inode, Metadata, ReadError, Run, Xattr};
+use crate::disk::read::{DataRun, DirectoryEntry, FileSystem, Inode, Metadata, ReadError, Xattr};
 
 /// A file system that is never read.
 
@@ -13,7 +13,7 @@ impl FileSystem for InTree {
     fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
         unreachable!()
     }
-    fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, _: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         unreachable!()
     }
     fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
@@ -22,7 +22,7 @@ impl FileSystem for InTree {
     fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
         unreachable!()
     }
-    fn runs(&self, _: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
         unreachable!()
     }
     fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {

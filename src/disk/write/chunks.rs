@@ -2,7 +2,7 @@
 
 use super::WriteError;
 use crate::disk::read::{BlockRead, ReadError};
-use crate::disk::tree::Watch;
+use crate::disk::tree::Monitor;
 use crate::os::ordered::map_in_order;
 
 /// Bytes that a thread reads at once: a multiple of every cluster and block.
@@ -32,7 +32,7 @@ fn data_chunks(disk: &dyn BlockRead) -> Result<Vec<u64>, ReadError> {
 pub(super) fn map_chunks<S, T: Send>(
     disk: &dyn BlockRead,
     threads: usize,
-    watch: Watch<'_>,
+    monitor: Monitor<'_>,
     state: impl Fn() -> Result<S, WriteError> + Sync,
     work: impl Fn(&mut S, Vec<u8>) -> Result<T, WriteError> + Sync,
     mut sink: impl FnMut(u64, T) -> Result<(), WriteError>,
@@ -43,17 +43,17 @@ pub(super) fn map_chunks<S, T: Send>(
         chunks.into_iter().map(Ok),
         (threads, MAX_READY),
         state,
-        |state, offset| Ok((offset, work(state, read(disk, offset, watch)?)?)),
+        |state, offset| Ok((offset, work(state, read(disk, offset, monitor)?)?)),
         |(offset, result)| sink(offset, result),
     )
 }
 
-fn read(disk: &dyn BlockRead, offset: u64, watch: Watch<'_>) -> Result<Vec<u8>, WriteError> {
-    watch.check()?;
+fn read(disk: &dyn BlockRead, offset: u64, monitor: Monitor<'_>) -> Result<Vec<u8>, WriteError> {
+    monitor.check()?;
     let left = usize::try_from(disk.len() - offset).unwrap_or(CHUNK);
     let mut bytes = vec![0; CHUNK.min(left)];
     disk.read_at(offset, &mut bytes)?;
-    (watch.progress)(bytes.len() as u64);
+    (monitor.progress)(bytes.len() as u64);
     Ok(bytes)
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     fn pass(disk: &dyn BlockRead, threads: usize, full_after: usize) -> Result<Vec<u64>, String> {
         let stop = Stop::default();
-        let watch = Watch {
+        let monitor = Monitor {
             stop: &stop,
             progress: &|_| {},
         };
@@ -115,7 +115,7 @@ mod tests {
             taken.push(offset / CHUNK as u64);
             Ok(())
         };
-        let done = map_chunks(disk, threads, watch, || Ok(()), |(), _| Ok(()), sink);
+        let done = map_chunks(disk, threads, monitor, || Ok(()), |(), _| Ok(()), sink);
         done.map(|()| taken).map_err(|error| error.to_string())
     }
 

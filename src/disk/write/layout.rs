@@ -14,12 +14,12 @@ const COMPRESSION_LEVEL: i32 = 1;
 pub(super) struct Region {
     pub(super) at: u64,
     pub(super) length: u64,
-    pub(super) source: Source,
+    pub(super) source: RegionSource,
 }
 
 /// Origin of a region's bytes.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum RegionSource {
     Memory(Box<[u8]>),
     /// Compressed, as there can be much metadata.
     Compressed(Box<[u8]>),
@@ -39,7 +39,7 @@ impl Region {
         Self {
             at,
             length: bytes.len() as u64,
-            source: Source::Memory(bytes.into_boxed_slice()),
+            source: RegionSource::Memory(bytes.into_boxed_slice()),
         }
     }
 
@@ -49,7 +49,7 @@ impl Region {
         Ok(Self {
             at,
             length: bytes.len() as u64,
-            source: Source::Compressed(compressed.into_boxed_slice()),
+            source: RegionSource::Compressed(compressed.into_boxed_slice()),
         })
     }
 
@@ -109,16 +109,18 @@ impl<'a> Disk<'a> {
             Ok(())
         };
         match &region.source {
-            Source::Memory(bytes) => copy(bytes),
-            Source::Compressed(compressed) => {
+            RegionSource::Memory(bytes) => copy(bytes),
+            RegionSource::Compressed(compressed) => {
                 let bytes = zstd::bulk::decompress(compressed, MAX_COMPRESSED_BYTES);
                 copy(&bytes.map_err(|source| ReadError::Io {
                     what: "compressed metadata of the new file system".to_owned(),
                     source,
                 })?)
             }
-            Source::File { file, offset } => self.fill_from_file(*file, offset + from, buffer),
-            Source::Base { offset } => self.base.read_at(offset + from, buffer),
+            RegionSource::File { file, offset } => {
+                self.fill_from_file(*file, offset + from, buffer)
+            }
+            RegionSource::Base { offset } => self.base.read_at(offset + from, buffer),
         }
     }
 
@@ -171,17 +173,19 @@ impl BlockRead for Disk<'_> {
         }
         let left = region.end() - offset;
         match &region.source {
-            Source::Base { offset: from } => {
+            RegionSource::Base { offset: from } => {
                 let span = self.base.span(from + (offset - region.at))?;
                 Ok(Span {
                     length: span.length.min(left),
                     ..span
                 })
             }
-            Source::Memory(_) | Source::Compressed(_) | Source::File { .. } => Ok(Span {
-                length: left,
-                zero: false,
-            }),
+            RegionSource::Memory(_) | RegionSource::Compressed(_) | RegionSource::File { .. } => {
+                Ok(Span {
+                    length: left,
+                    zero: false,
+                })
+            }
         }
     }
 }

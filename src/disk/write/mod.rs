@@ -29,13 +29,13 @@ use std::path::Path;
 
 use super::read::partitions::{Extent, Table};
 use super::read::{BlockRead, FileSystem, find_file_systems};
-use super::tree::{Contents, Tree, Watch};
+use super::tree::{Contents, Monitor, Tree};
 use crate::digest::Digest;
 use crate::os::hash_stream;
 
 /// Sizes and digests of an image that was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Written {
+pub struct HashedImage {
     /// Size of the disk that a guest sees, in bytes.
     pub virtual_size: u64,
     /// Size of the file in bytes.
@@ -48,7 +48,7 @@ pub struct Written {
 
 /// An image that was written, whose file may still have to be hashed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Unhashed {
+pub struct UnhashedImage {
     virtual_size: u64,
     size: u64,
     content: Digest,
@@ -56,12 +56,17 @@ pub struct Unhashed {
     digest: Option<Digest>,
 }
 
-impl Unhashed {
+impl UnhashedImage {
     /// Reads and hashes the file, unless it was hashed while it was written.
     ///
     /// # Errors
     /// The file cannot be read, or the work was cancelled.
-    pub fn hash(self, file: &File, path: &Path, watch: Watch<'_>) -> Result<Written, WriteError> {
+    pub fn hash(
+        self,
+        file: &File,
+        path: &Path,
+        monitor: Monitor<'_>,
+    ) -> Result<HashedImage, WriteError> {
         let failed = |source| WriteError::Io {
             path: path.to_owned(),
             source,
@@ -69,13 +74,13 @@ impl Unhashed {
         let read = || {
             let mut start = file;
             start.seek(SeekFrom::Start(0))?;
-            hash_stream::digest(start, watch.stop, |_| {})
+            hash_stream::digest(start, monitor.stop, |_| {})
         };
         let digest = match self.digest {
             Some(digest) => digest,
             None => read().map_err(failed)?.0,
         };
-        Ok(Written {
+        Ok(HashedImage {
             virtual_size: self.virtual_size,
             size: self.size,
             digest,
@@ -86,7 +91,7 @@ impl Unhashed {
 
 /// The base's disk, and the parts of it that a new disk keeps.
 #[derive(Clone, Copy)]
-pub struct Base<'a> {
+pub struct BaseDisk<'a> {
     /// The disk to copy boot code and other partitions from.
     pub disk: &'a dyn BlockRead,
     /// Partition table of the disk.
@@ -121,7 +126,7 @@ pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteErr
 /// # Errors
 /// The base has an unsupported feature, the tree does not fit, or a file of it cannot be written.
 pub fn disk<'a>(
-    base: Base<'a>,
+    base: BaseDisk<'a>,
     size: u64,
     tree: &'a Tree,
     contents: &Contents,

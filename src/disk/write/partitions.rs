@@ -2,8 +2,8 @@
 //! if it is the last one.
 
 use super::fields::{Fields, low32};
-use super::layout::{Region, Source};
-use super::{Base, WriteError};
+use super::layout::{Region, RegionSource};
+use super::{BaseDisk, WriteError};
 use crate::disk::gpt;
 use crate::disk::read::BlockRead;
 use crate::disk::read::partitions::{Extent, Gpt, Mbr, SECTOR, Table, boot};
@@ -21,7 +21,7 @@ pub(super) struct Surroundings {
 }
 
 /// Puts the table of the base and all its partitions but the root on a disk of `size` bytes.
-pub(super) fn carry_over(base: &Base<'_>, size: u64) -> Result<Surroundings, WriteError> {
+pub(super) fn carry_over(base: &BaseDisk<'_>, size: u64) -> Result<Surroundings, WriteError> {
     let size = size / SECTOR * SECTOR;
     let mut others = base.table.extents();
     others.retain(|other| other.number != base.root.number);
@@ -48,7 +48,7 @@ pub(super) fn carry_over(base: &Base<'_>, size: u64) -> Result<Surroundings, Wri
 }
 
 /// Returns the root's partition on the new disk: up to the end of the usable space if no partition follows it.
-fn resized_root(base: &Base<'_>, others: &[Extent], size: u64) -> Result<Extent, WriteError> {
+fn resized_root(base: &BaseDisk<'_>, others: &[Extent], size: u64) -> Result<Extent, WriteError> {
     let root = base.root;
     let end = |extent: &Extent| extent.offset.saturating_add(extent.length);
     let is_sound = |other: &Extent| {
@@ -84,7 +84,7 @@ fn carried(offset: u64, length: u64) -> Region {
     Region {
         at: offset,
         length,
-        source: Source::Base { offset },
+        source: RegionSource::Base { offset },
     }
 }
 

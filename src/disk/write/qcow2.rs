@@ -12,10 +12,10 @@ use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 
 use super::chunks::{CHUNK, map_chunks};
-use super::{Unhashed, WriteError};
-use crate::disk::content::Content;
+use super::{UnhashedImage, WriteError};
+use crate::disk::content::ContentHasher;
 use crate::disk::read::BlockRead;
-use crate::disk::tree::Watch;
+use crate::disk::tree::Monitor;
 
 /// The default of qemu.
 const CLUSTER_BITS: u32 = 16;
@@ -59,19 +59,19 @@ pub fn write_qcow2(
     file: &File,
     path: &Path,
     threads: usize,
-    watch: Watch<'_>,
-) -> Result<Unhashed, WriteError> {
+    monitor: Monitor<'_>,
+) -> Result<UnhashedImage, WriteError> {
     let failed = |source| WriteError::Io {
         path: path.to_owned(),
         source,
     };
     let compress = |source| WriteError::Compress { source };
     let mut image = Image::new(file, disk.len()).map_err(failed)?;
-    let mut content = Content::new(disk.len());
+    let mut content = ContentHasher::new(disk.len());
     map_chunks(
         disk,
         threads,
-        watch,
+        monitor,
         || Compressor::new(LEVEL).map_err(compress),
         |compressor, bytes| compress_chunk(compressor, bytes).map_err(compress),
         |offset, chunk| {
@@ -80,7 +80,7 @@ pub fn write_qcow2(
         },
     )?;
     let size = image.finish().map_err(failed)?;
-    Ok(Unhashed {
+    Ok(UnhashedImage {
         virtual_size: disk.len(),
         size,
         content: content.finish(),

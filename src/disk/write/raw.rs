@@ -9,11 +9,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use sha2::{Digest as _, Sha256};
 
 use super::chunks::map_chunks;
-use super::{Unhashed, WriteError};
+use super::{UnhashedImage, WriteError};
 use crate::digest::Digest;
-use crate::disk::content::Content;
+use crate::disk::content::ContentHasher;
 use crate::disk::read::BlockRead;
-use crate::disk::tree::Watch;
+use crate::disk::tree::Monitor;
 use crate::os::hash_stream::StreamHash;
 
 /// Blocks of zeros this large become holes.
@@ -30,23 +30,23 @@ pub fn write_raw(
     file: &File,
     path: &Path,
     threads: usize,
-    watch: Watch<'_>,
-) -> Result<Unhashed, WriteError> {
+    monitor: Monitor<'_>,
+) -> Result<UnhashedImage, WriteError> {
     let failed = |source| WriteError::Io {
         path: path.to_owned(),
         source,
     };
     file.set_len(disk.len()).map_err(failed)?;
-    let mut content = Content::new(disk.len());
+    let mut content = ContentHasher::new(disk.len());
     let digest = std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(MAX_QUEUED);
-        let hashing = scope.spawn(|| hash(receiver, disk.len(), watch));
+        let hashing = scope.spawn(|| hash(receiver, disk.len(), monitor));
         let work =
             |(): &mut (), bytes: Vec<u8>| Ok((<[u8; 32]>::from(Sha256::digest(&bytes)), bytes));
         map_chunks(
             disk,
             threads,
-            watch,
+            monitor,
             || Ok(()),
             work,
             |offset, (digest, bytes)| {
@@ -64,7 +64,7 @@ pub fn write_raw(
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             .map_err(failed)
     })?;
-    Ok(Unhashed {
+    Ok(UnhashedImage {
         virtual_size: disk.len(),
         size: disk.len(),
         digest: Some(digest),
@@ -82,11 +82,11 @@ fn put(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Hashes chunks as they come, and the zeros between them.
-fn hash(chunks: Receiver<(u64, Vec<u8>)>, size: u64, watch: Watch<'_>) -> io::Result<Digest> {
+fn hash(chunks: Receiver<(u64, Vec<u8>)>, size: u64, monitor: Monitor<'_>) -> io::Result<Digest> {
     let mut hash = StreamHash::default();
     let fill = |hash: &mut StreamHash, offset: u64| match offset - hash.length() {
         0 => Ok(()),
-        gap => hash.read(io::repeat(0).take(gap), watch.stop, |_| {}),
+        gap => hash.read(io::repeat(0).take(gap), monitor.stop, |_| {}),
     };
     for (offset, bytes) in chunks {
         fill(&mut hash, offset)?;

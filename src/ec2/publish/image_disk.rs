@@ -9,7 +9,7 @@ use tempfile::TempPath;
 use super::PublishError;
 use crate::digest::Digest;
 use crate::disk;
-use crate::disk::content::{CHUNK, Content};
+use crate::disk::content::{CHUNK, ContentHasher};
 use crate::disk::read::qcow2::Qcow2;
 use crate::disk::read::{BlockRead, RawFile, ReadError};
 use crate::os::hash_stream;
@@ -72,7 +72,7 @@ impl VerifiedDisk {
 }
 
 fn content(disk: &dyn BlockRead) -> Result<Digest, ReadError> {
-    let mut content = Content::new(disk.len());
+    let mut content = ContentHasher::new(disk.len());
     let mut chunk = vec![0; CHUNK];
     for offset in (0..disk.len()).step_by(CHUNK) {
         let span = disk.span(offset)?;

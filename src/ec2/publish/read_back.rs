@@ -5,13 +5,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::PublishError;
 use crate::digest::Digest;
-use crate::disk::content::{CHUNK, Content};
+use crate::disk::content::{CHUNK, ContentHasher};
 use crate::ec2::client::Region;
 use crate::ec2::client::ebs::BLOCK_BYTES;
 
 /// Returns the digest of the disk in a snapshot. The disk has `size` bytes; data behind its end is an error.
 pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest, PublishError> {
-    let mut content = Content::new(size);
+    let mut content = ContentHasher::new(size);
     let mut open: Option<(u64, Vec<u8>)> = None;
     let mut blocks = region.ebs().read_blocks(snapshot).await?.boxed_local();
     while let Some(block) = blocks.next().await {
@@ -48,7 +48,7 @@ pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest
     Ok(content.finish())
 }
 
-fn close(content: &mut Content, chunk: Option<(u64, Vec<u8>)>) {
+fn close(content: &mut ContentHasher, chunk: Option<(u64, Vec<u8>)>) {
     if let Some((start, bytes)) = chunk {
         content.add(start, Sha256::digest(&bytes).into());
     }

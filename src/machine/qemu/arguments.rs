@@ -24,7 +24,7 @@ pub(super) struct Inputs<'a> {
     /// Start time of the guest's clock; `None` is the host's time.
     pub clock: Option<Timestamp>,
     pub accelerator: Accelerator,
-    pub base: &'a disk::Base,
+    pub base: &'a disk::BaseImage,
     pub uefi: Option<&'a Uefi>,
     /// Host port forwarded to the guest's SSH; 0 lets QEMU choose.
     pub port: u16,
@@ -133,7 +133,7 @@ fn firmware(arguments: &mut Arguments, uefi: Option<&Uefi>) {
 
 /// Adds the disks. After a failure the overlay is discarded, so no write waits for the host's disk; discarded blocks are freed.
 /// Every format is explicit, down to the base's: data that a guest wrote at the start of a disk never decides how it is read.
-fn disks(arguments: &mut Arguments, base: &disk::Base) {
+fn disks(arguments: &mut Arguments, base: &disk::BaseImage) {
     let cache = json!({"direct": false, "no-flush": true});
     let overlay = json!({
         "node-name": "disk",
@@ -193,8 +193,8 @@ mod tests {
         }
     }
 
-    fn base() -> disk::Base {
-        disk::Base {
+    fn base() -> disk::BaseImage {
+        disk::BaseImage {
             path: "/images/a,b \"c\".img".into(),
             format: "raw".into(),
         }

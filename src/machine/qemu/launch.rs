@@ -33,7 +33,7 @@ pub async fn launch(
     plan: &plan::Qemu,
     ssh: &plan::Ssh,
     network: &plan::Network,
-    base: &disk::Base,
+    base: &disk::BaseImage,
     clock: Option<Timestamp>,
     run: &Path,
     ui: &Ui,
@@ -44,7 +44,7 @@ pub async fn launch(
         ui.note(note);
     }
     let run = canonical(run)?;
-    let base = disk::Base {
+    let base = disk::BaseImage {
         path: canonical(&base.path)?,
         format: base.format.clone(),
     };

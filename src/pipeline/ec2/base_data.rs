@@ -77,7 +77,7 @@ impl Job<'_> {
         };
         let base = site.ami.locked();
         Some(BaseDisk {
-            disk: disk::Base {
+            disk: disk::BaseImage {
                 path,
                 format: "raw".to_owned(),
             },

@@ -233,7 +233,7 @@ fn check_files(scan: &mut HygieneScan<'_>) {
         // A name that ends in `-` is covered by the clean-up's rules.
         if (rest.starts_with(['.', '~', '_']) || (rest.starts_with('-') && rest.len() > 1))
             && name != "sudoers.d"
-            && scan.owners.of(path).is_none()
+            && scan.owners.package_of(path).is_none()
         {
             let severity = if secret {
                 Severity::High

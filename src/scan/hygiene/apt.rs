@@ -3,7 +3,7 @@
 use super::apt_conf::{self, Setting};
 use super::text::{has_url_password, lines, pair};
 use super::{HygieneScan, ScanError, Severity};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::distro::debian::control::{self, Paragraph};
 
 /// Settings of apt that turn off a check when they are on.
@@ -188,7 +188,7 @@ fn authorities(scan: &mut HygieneScan<'_>) {
     let sources = SOURCES.iter().flat_map(|place| root.tree().below(place));
     let sources = sources.map(|(path, index)| (path, &root.tree().files()[index]));
     for (path, file) in certs.chain(sources) {
-        if file.kind == Kind::File && scan.owners.of(path).is_none() {
+        if file.kind == FileType::File && scan.owners.package_of(path).is_none() {
             scan.report(
                 "added-authority",
                 path,

@@ -2,7 +2,7 @@
 
 use super::text::{has_url_password, lines};
 use super::{HygieneScan, ScanError};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 
 const FILES: [&str; 19] = [
     "/boot/grub/grub.cfg",
@@ -126,7 +126,7 @@ fn kernels(scan: &mut HygieneScan<'_>) {
     let kernels = scan.root.children(b"/boot").filter(|(path, file)| {
         let kernel = (path.starts_with(b"/boot/vmlinuz-") || path.starts_with(b"/boot/vmlinux-"))
             && !path.starts_with(b"/boot/vmlinuz-0-rescue");
-        kernel && file.kind == Kind::File
+        kernel && file.kind == FileType::File
     });
     let versions: Vec<_> = kernels
         .map(|(path, _)| String::from_utf8_lossy(&path[b"/boot/vmlinuz-".len()..]).into_owned())

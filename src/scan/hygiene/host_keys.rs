@@ -1,7 +1,7 @@
 //! Checks that every machine that boots from the image gets SSH host keys of its own.
 
 use super::{HygieneScan, ScanError};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 
 /// Units that generate keys if they exist and are not masked (OpenSSH of Fedora, Arch, Alpine; Ubuntu).
 const UNITS: [&str; 5] = [
@@ -53,7 +53,7 @@ fn has_generator(scan: &HygieneScan<'_>) -> Result<bool, ScanError> {
         };
         for (path, index) in root.tree().below(&real) {
             let file = &root.tree().files()[index];
-            let small = file.kind == Kind::File && file.content.size() < MAX_UNIT_BYTES;
+            let small = file.kind == FileType::File && file.content.size() < MAX_UNIT_BYTES;
             let unit = path.ends_with(b".service") || path.ends_with(b".conf");
             if small && unit && runs_generator(&root.content(path, file, super::MAX_FILE_BYTES)?) {
                 return Ok(true);

@@ -2,7 +2,7 @@
 //! them, the scan verifies that they are gone. The weaknesses make a machine easy to take over. The [table] lists all checks.
 
 use super::{Finding, Root, ScanError, Severity};
-use crate::disk::clean::{CleanError, Owners, left_over};
+use crate::disk::clean::{CleanError, Owners, leftovers};
 
 mod accounts;
 mod apt;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{HygieneScan, Severity};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::tree::File;
 use crate::scan::undeclared::watched_paths::PATH;
 
@@ -28,7 +28,9 @@ pub(super) fn check(scan: &mut HygieneScan<'_>) {
         let file = &root.tree().files()[index];
         writable(scan, path, file);
         privileged(scan, path, file, packaged);
-        if matches!(file.kind, Kind::CharDevice | Kind::BlockDevice) && file.rdev != Some((0, 0)) {
+        if matches!(file.kind, FileType::CharDevice | FileType::BlockDevice)
+            && file.rdev != Some((0, 0))
+        {
             let (major, minor) = file.rdev.unwrap_or_default();
             scan.report("device-node", path, format!("device {major}:{minor}"));
         }
@@ -50,13 +52,13 @@ fn writable(scan: &mut HygieneScan<'_>, path: &[u8], file: &File) {
     let everybody = file.mode & 0o002 != 0;
     let evidence = format!("mode {:04o}, uid {}, gid {}", file.mode, file.uid, file.gid);
     match file.kind {
-        Kind::File if everybody => scan.report("world-writable-file", path, &evidence),
-        Kind::Directory if everybody && file.mode & STICKY == 0 => {
+        FileType::File if everybody => scan.report("world-writable-file", path, &evidence),
+        FileType::Directory if everybody && file.mode & STICKY == 0 => {
             scan.report("world-writable-directory", path, &evidence);
         }
         _ => {}
     }
-    if !matches!(file.kind, Kind::File | Kind::Directory) {
+    if !matches!(file.kind, FileType::File | FileType::Directory) {
         return;
     }
     let in_path = PATH.iter().any(|place| {
@@ -72,7 +74,7 @@ fn writable(scan: &mut HygieneScan<'_>, path: &[u8], file: &File) {
 }
 
 fn privileged(scan: &mut HygieneScan<'_>, path: &[u8], file: &File, packaged: bool) {
-    if file.kind != Kind::File {
+    if file.kind != FileType::File {
         return;
     }
     let set = file.mode & (SET_USER | SET_GROUP);
@@ -85,7 +87,7 @@ fn privileged(scan: &mut HygieneScan<'_>, path: &[u8], file: &File, packaged: bo
     if file.mode & 0o022 != 0 {
         scan.report("setuid-writable", path, &evidence);
     }
-    if packaged && scan.owners.of(path).is_none() {
+    if packaged && scan.owners.package_of(path).is_none() {
         scan.report("setuid-unpackaged", path, &evidence);
     }
 }

@@ -3,7 +3,7 @@
 use super::apt::{is_yes, report_proxy};
 use super::text::{lines, pair};
 use super::{HygieneScan, ScanError, Severity};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 
 const FILES: [&str; 26] = [
     "/etc/environment",
@@ -77,8 +77,8 @@ fn units(scan: &HygieneScan<'_>) -> Result<Vec<(String, String)>, ScanError> {
     let mut units = Vec::new();
     for (path, index) in scan.root.tree().below(b"/etc/systemd/system") {
         let file = &scan.root.tree().files()[index];
-        let small = file.kind == Kind::File && file.content.size() < MAX_UNIT_BYTES;
-        if small && scan.owners.of(path).is_none() {
+        let small = file.kind == FileType::File && file.content.size() < MAX_UNIT_BYTES;
+        if small && scan.owners.package_of(path).is_none() {
             let text = scan.root.content(path, file, super::MAX_FILE_BYTES)?;
             let text = String::from_utf8_lossy(&text).into_owned();
             units.push((String::from_utf8_lossy(path).into_owned(), text));

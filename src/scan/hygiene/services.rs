@@ -2,7 +2,7 @@
 
 use super::text::lines;
 use super::{HygieneScan, ScanError};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::tree::Content;
 
 /// Servers without encryption or authentication, and the service that each one offers.
@@ -60,7 +60,7 @@ pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
         .flat_map(|unit| root.tree().below(unit.as_bytes()))
     {
         let file = &root.tree().files()[index];
-        if file.kind == Kind::File && scan.owners.of(path).is_none() {
+        if file.kind == FileType::File && scan.owners.package_of(path).is_none() {
             let text = root.content(path, file, super::MAX_FILE_BYTES)?;
             unit(scan, path, &String::from_utf8_lossy(&text));
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::suspicious_files::authorized_keys;
 use super::text::{lines, pair};
 use super::{HygieneScan, ScanError, Severity};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 
 const CONFIG: &str = "/etc/ssh/sshd_config";
 const SSHD: [&str; 2] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"];
@@ -94,7 +94,7 @@ fn keys(scan: &mut HygieneScan<'_>, config: &Config) -> Result<(), ScanError> {
         let usual = path.ends_with(b"/authorized_keys") || path.ends_with(b"/authorized_keys2");
         let file = &root.tree().files()[index];
         let mut globs = globs.iter();
-        if file.kind == Kind::File
+        if file.kind == FileType::File
             && !usual
             && globs.any(|glob| fast_glob::glob_match(glob.as_bytes(), path))
         {

@@ -2,7 +2,7 @@
 
 use super::text::lines;
 use super::{HygieneScan, ScanError, Severity};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::tree::File;
 
 /// Parts of the first line of a private key in PEM.
@@ -48,10 +48,13 @@ pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
     for (path, index) in root.tree().paths() {
         let file = &root.tree().files()[index];
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-        if file.kind == Kind::Directory && name == b".git" {
+        if file.kind == FileType::Directory && name == b".git" {
             scan.report("version-control", path, "the history of a source tree");
         }
-        if file.kind != Kind::File || file.content.size() == 0 || scan.owners.of(path).is_some() {
+        if file.kind != FileType::File
+            || file.content.size() == 0
+            || scan.owners.package_of(path).is_some()
+        {
             continue;
         }
         match name {

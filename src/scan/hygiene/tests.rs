@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::table::CHECKS;
 use super::*;
 use crate::disk::clean::rules::RULES;
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::tree::{Content, File};
 use crate::scan::testing::{Planted, of};
 
@@ -20,7 +20,7 @@ const NOW: i64 = 1_700_000_000;
 /// A machine without problems.
 fn clean() -> Planted {
     Planted::default()
-        .with("/usr", now(of(Kind::Directory, 0o755, Content::None)))
+        .with("/usr", now(of(FileType::Directory, 0o755, Content::None)))
         .file("/etc/passwd", 0o644, PASSWD)
         .file("/etc/shadow", 0o640, SHADOW)
         .file(
@@ -237,7 +237,10 @@ type Case = (&'static str, fn(Planted) -> Planted);
 
 const OTHER_CASES: &[Case] = &[
     ("socket", |tree| {
-        tree.with("/var/lib/x/sock", of(Kind::Socket, 0o755, Content::None))
+        tree.with(
+            "/var/lib/x/sock",
+            of(FileType::Socket, 0o755, Content::None),
+        )
     }),
     ("snake-oil-link", |tree| {
         tree.link("/etc/ssl/certs/abc.0", "ssl-cert-snakeoil.pem")
@@ -288,7 +291,7 @@ const OTHER_CASES: &[Case] = &[
             "/usr/local/bin/x",
             File {
                 uid: 42,
-                ..of(Kind::File, 0o755, Content::Bytes(b"x".to_vec()))
+                ..of(FileType::File, 0o755, Content::Bytes(b"x".to_vec()))
             },
         )
     }),
@@ -297,7 +300,7 @@ const OTHER_CASES: &[Case] = &[
             "/usr/local/bin",
             File {
                 uid: 42,
-                ..of(Kind::Directory, 0o755, Content::None)
+                ..of(FileType::Directory, 0o755, Content::None)
             },
         )
     }),
@@ -306,7 +309,7 @@ const OTHER_CASES: &[Case] = &[
             "/opt/x",
             File {
                 uid: 1234,
-                ..of(Kind::File, 0o644, Content::None)
+                ..of(FileType::File, 0o644, Content::None)
             },
         )
     }),
@@ -315,7 +318,7 @@ const OTHER_CASES: &[Case] = &[
             "/opt/x",
             File {
                 gid: 1234,
-                ..of(Kind::Directory, 0o755, Content::None)
+                ..of(FileType::Directory, 0o755, Content::None)
             },
         )
     }),
@@ -324,7 +327,7 @@ const OTHER_CASES: &[Case] = &[
             "/opt/sda",
             File {
                 rdev: Some((8, 0)),
-                ..of(Kind::BlockDevice, 0o600, Content::None)
+                ..of(FileType::BlockDevice, 0o600, Content::None)
             },
         )
     }),
@@ -387,7 +390,7 @@ const OTHER_HARMLESS: &[Case] = &[
             "/opt/x",
             File {
                 rdev: Some((0, 0)),
-                ..of(Kind::CharDevice, 0o600, Content::None)
+                ..of(FileType::CharDevice, 0o600, Content::None)
             },
         )
     }),

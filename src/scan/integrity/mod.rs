@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Finding, Root, ScanError, Severity};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 
 mod apk;
 mod database;
@@ -119,7 +119,7 @@ pub fn verify_some(
         .filter(|claim| is_wanted(&claim.path))
         .filter_map(|claim| {
             let index = root.tree().find(&claim.path)?;
-            (files[index].kind == Kind::File).then_some((index, claim))
+            (files[index].kind == FileType::File).then_some((index, claim))
         })
         .collect();
     let wanted = claims

@@ -25,7 +25,7 @@ pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     }
     if let Some(directory) = root.resolve(STATUS_D) {
         for (path, file) in root.children(&directory) {
-            if path.ends_with(b".md5sums") || file.kind != crate::disk::read::Kind::File {
+            if path.ends_with(b".md5sums") || file.kind != crate::disk::read::FileType::File {
                 continue;
             }
             found = true;

@@ -2,7 +2,8 @@
 
 use super::{read, rpm};
 use crate::disk::read::{
-    Entry, FileSystem, Flags, Inode, Kind, Metadata, ReadError, Run, Time, Xattr,
+    DataRun, DirectoryEntry, FileFlags, FileSystem, FileType, Inode, Metadata, ReadError, Time,
+    Xattr,
 };
 use crate::disk::tree::{Content, File, Tree};
 use crate::scan::{Root, integrity};
@@ -68,24 +69,24 @@ fn tree(path: &str, bytes: &[u8]) -> Tree {
     for (end, _) in path.match_indices('/') {
         tree.insert(
             &path.as_bytes()[..end.max(1)],
-            file(Kind::Directory, Content::None),
+            file(FileType::Directory, Content::None),
         );
     }
     tree.insert(
         path.as_bytes(),
-        file(Kind::File, Content::Bytes(bytes.to_vec())),
+        file(FileType::File, Content::Bytes(bytes.to_vec())),
     );
     tree
 }
 
-fn file(kind: Kind, content: Content) -> File {
+fn file(kind: FileType, content: Content) -> File {
     File {
         kind,
         mode: 0o755,
         uid: 0,
         gid: 0,
         mtime: Time::default(),
-        flags: Flags::default(),
+        flags: FileFlags::default(),
         rdev: None,
         xattrs: Vec::new(),
         content,
@@ -111,7 +112,7 @@ impl FileSystem for Nothing {
     fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
         Self::none()
     }
-    fn read_dir(&self, _: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, _: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         Self::none()
     }
     fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
@@ -120,7 +121,7 @@ impl FileSystem for Nothing {
     fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
         Self::none()
     }
-    fn runs(&self, _: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
         Self::none()
     }
     fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {

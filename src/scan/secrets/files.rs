@@ -11,7 +11,7 @@ use super::rules::RULES;
 use super::text::{LOOKAHEAD_BYTES, LOOKBEHIND_BYTES, Located, Window, search};
 use super::unpack::{Hidden, MAX_TOTAL_UNPACKED_BYTES, MAX_UNPACKED_BYTES, Stop, Unpack};
 use super::{MAX_PLACES, accept};
-use crate::disk::read::{Kind, ReadError};
+use crate::disk::read::{FileType, ReadError};
 use crate::disk::tree::{Content, File};
 use crate::distro::python::source_of_compiled;
 use crate::scan::{Finding, Root, ScanError, Severity, root};
@@ -79,7 +79,7 @@ fn jobs<'a, S: BuildHasher>(
     let mut total = 0_u64;
     for (path, index) in root.tree().paths() {
         let file = &root.tree().files()[index];
-        if file.kind != Kind::File || skip.contains(&index) || !seen.insert(index) {
+        if file.kind != FileType::File || skip.contains(&index) || !seen.insert(index) {
             continue;
         }
         let source = source_of_compiled(path).and_then(|source| root.tree().find(&source));

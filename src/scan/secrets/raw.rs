@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::files::{self, Bytes};
 use super::{MAX_PLACES, accept};
-use crate::disk::read::{BlockRead, Kind, ReadError};
+use crate::disk::read::{BlockRead, FileType, ReadError};
 use crate::scan::root::display_path;
 use crate::scan::{Finding, Root, ScanError, Severity};
 use crate::secret::{Secrets, disguises};
@@ -149,7 +149,7 @@ impl Patterns {
         let mut buffer = Vec::new();
         for (path, index) in root.tree().paths() {
             let file = &root.tree().files()[index];
-            if file.kind != Kind::File {
+            if file.kind != FileType::File {
                 continue;
             }
             let mut secrets = BTreeSet::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::watched_paths::{self, WatchedPlace};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::tree::{Content, File};
 use crate::scan::integrity::{Checksum, Package, Packaged, md5_sums, verify_some};
 use crate::scan::{Root, ScanError};
@@ -45,7 +45,7 @@ pub struct DatabaseRecord {
 /// Properties of a file that tell whether it was changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fingerprint {
-    pub kind: Kind,
+    pub kind: FileType,
     pub mode: u16,
     pub uid: u32,
     /// Target of a symbolic link.
@@ -93,7 +93,7 @@ impl ObservedState {
                 state.privileged.insert(path.into(), privilege);
             }
             let known = subject(packaged, path, file).is_some() || is_database(path);
-            if known && file.kind == Kind::File {
+            if known && file.kind == FileType::File {
                 hashed.push(index);
             }
         }
@@ -181,7 +181,7 @@ pub(super) fn subject(
     path: &[u8],
     file: &File,
 ) -> Option<&'static WatchedPlace> {
-    if file.kind == Kind::Directory || packaged.owner(path).is_some() {
+    if file.kind == FileType::Directory || packaged.owner(path).is_some() {
         return None;
     }
     // A masked unit starts nothing.
@@ -207,7 +207,7 @@ fn privilege(file: &File) -> Option<Privilege> {
     let capabilities = xattrs.find(|xattr| xattr.name == CAPABILITY);
     // Without the group's execute bit, setgid stands for mandatory locking.
     let set = file.mode & 0o4000 != 0 || file.mode & 0o2010 == 0o2010;
-    let is = file.kind == Kind::File && (set || capabilities.is_some());
+    let is = file.kind == FileType::File && (set || capabilities.is_some());
     is.then(|| Privilege {
         mode: file.mode,
         owner: (file.uid, file.gid),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::declared::DeclaredPath;
 use super::*;
 use crate::digest::Digest;
-use crate::disk::read::{Kind, Xattr};
+use crate::disk::read::{FileType, Xattr};
 use crate::disk::tree::{Content, File};
 use crate::distro::rpm::header;
 use crate::record::manifest::{self, Inputs};
@@ -96,7 +96,7 @@ fn built() -> Planted {
 }
 
 fn capable() -> File {
-    let mut file = of(Kind::File, 0o755, Content::Bytes(b"abc".to_vec()));
+    let mut file = of(FileType::File, 0o755, Content::Bytes(b"abc".to_vec()));
     file.xattrs = vec![Xattr {
         name: b"security.capability".to_vec(),
         value: vec![1],

@@ -1,7 +1,7 @@
 //! Reads the entries of a directory block by block. An index of names needs no care: its blocks look like unused entries.
 
 use super::super::fields::{Fields, to_index};
-use super::super::{Entry, Inode, ReadError};
+use super::super::{DirectoryEntry, Inode, ReadError};
 
 use super::file_cache::Opened;
 use super::inode::Node;
@@ -18,7 +18,7 @@ const MIN_ENTRY: usize = 12;
 const INLINE_START: usize = 4;
 
 /// Returns all entries, sorted by name, without `.` and `..`.
-pub(super) fn entries(volume: &Volume, opened: &Opened) -> Result<Vec<Entry>, ReadError> {
+pub(super) fn entries(volume: &Volume, opened: &Opened) -> Result<Vec<DirectoryEntry>, ReadError> {
     let mut directory = Directory {
         volume,
         node: &opened.node,
@@ -35,7 +35,7 @@ pub(super) fn entries(volume: &Volume, opened: &Opened) -> Result<Vec<Entry>, Re
 struct Directory<'a> {
     volume: &'a Volume,
     node: &'a Node,
-    entries: Vec<Entry>,
+    entries: Vec<DirectoryEntry>,
 }
 
 impl Directory<'_> {
@@ -43,7 +43,7 @@ impl Directory<'_> {
         damaged(format!("directory {}: {problem}", self.node.number))
     }
 
-    fn sorted(mut self) -> Result<Vec<Entry>, ReadError> {
+    fn sorted(mut self) -> Result<Vec<DirectoryEntry>, ReadError> {
         self.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let twice = self
             .entries
@@ -127,7 +127,7 @@ impl Directory<'_> {
         }
         let inode = Inode(number.into());
         self.volume.number(inode)?;
-        self.entries.push(Entry {
+        self.entries.push(DirectoryEntry {
             name: name.into(),
             inode,
             kind: has_kind.then(|| kind_of(fields.u8(field::KIND))).flatten(),

@@ -4,7 +4,7 @@ use super::super::fields::to_index;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::{ReadError, Run};
+use super::super::{DataRun, ReadError};
 use super::extents::{self, Extent};
 use super::inode::Node;
 use super::volume::Volume;
@@ -50,17 +50,17 @@ impl Opened {
         }
     }
 
-    pub fn runs(&self, volume: &Volume) -> Vec<Run> {
+    pub fn runs(&self, volume: &Volume) -> Vec<DataRun> {
         let size = self.node.size;
         let Content::Mapped(extents) = &self.content else {
-            let whole = Run {
+            let whole = DataRun {
                 offset: 0,
                 length: size,
             };
             return if size == 0 { Vec::new() } else { vec![whole] };
         };
         let block = u64::from(volume.superblock.block_size);
-        let mut runs: Vec<Run> = Vec::new();
+        let mut runs: Vec<DataRun> = Vec::new();
         for extent in extents.iter().filter(|extent| extent.written) {
             let (offset, end) = (extent.logical * block, (extent.end() * block).min(size));
             match runs.last_mut() {
@@ -68,7 +68,7 @@ impl Opened {
                 Some(last) if last.offset + last.length == offset => {
                     last.length = end - last.offset;
                 }
-                _ => runs.push(Run {
+                _ => runs.push(DataRun {
                     offset,
                     length: end - offset,
                 }),

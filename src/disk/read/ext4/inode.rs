@@ -1,7 +1,7 @@
 //! Inodes as they are stored in their tables.
 
 use super::super::fields::Fields;
-use super::super::{Flags, Kind, Metadata, ReadError, Time};
+use super::super::{FileFlags, FileType, Metadata, ReadError, Time};
 use super::layout::inode as field;
 use super::layout::inode_flags as flag;
 use super::superblock::Superblock;
@@ -12,7 +12,7 @@ use super::{Checksums, Feature, PART, crc32c, damaged};
 pub(super) struct Node {
     pub number: u32,
     raw: Vec<u8>,
-    pub kind: Kind,
+    pub kind: FileType,
     pub size: u64,
     /// Seed of the checksums of everything that belongs to the inode.
     pub seed: u32,
@@ -28,7 +28,7 @@ impl Node {
     ) -> Result<Self, ReadError> {
         let fields = Fields(&raw);
         let mode = fields.le16(field::MODE);
-        let (Some(kind), 1..) = (Kind::from_mode(mode), fields.le16(field::LINKS)) else {
+        let (Some(kind), 1..) = (FileType::from_mode(mode), fields.le16(field::LINKS)) else {
             return Err(damaged(format!("inode {number} is not in use")));
         };
         let seed = crc32c(superblock.checksum_seed, &number.to_le_bytes());
@@ -38,7 +38,7 @@ impl Node {
         if has_extra && (!extra.is_multiple_of(4) || field::BASE_LENGTH + extra > raw.len()) {
             return Err(damaged(format!("inode {number} has {extra} extra bytes")));
         }
-        let is_wide = kind == Kind::File || superblock.has(Feature::LARGEDIR);
+        let is_wide = kind == FileType::File || superblock.has(Feature::LARGEDIR);
         let high = if is_wide {
             fields.le32(field::SIZE_HIGH)
         } else {
@@ -135,7 +135,10 @@ impl Node {
         // The sectors of attributes in inodes of their own are counted, too: with those only the size tells.
         let no_blocks = superblock.has(Feature::EA_INODE) || sectors == attribute_sectors;
         let fits = self.size < field::MAP_LENGTH as u64;
-        self.kind == Kind::Link && fits && no_blocks && !self.has_flag(flag::INLINE | flag::EXTENTS)
+        self.kind == FileType::Link
+            && fits
+            && no_blocks
+            && !self.has_flag(flag::INLINE | flag::EXTENTS)
     }
 
     /// Returns the map of blocks, or the content that is kept in its place.
@@ -219,7 +222,8 @@ impl Node {
             mtime: self.time(field::MTIME, field::MTIME_EXTRA),
             ctime: self.time(field::CTIME, field::CTIME_EXTRA),
             crtime,
-            rdev: matches!(self.kind, Kind::CharDevice | Kind::BlockDevice).then(|| self.device()),
+            rdev: matches!(self.kind, FileType::CharDevice | FileType::BlockDevice)
+                .then(|| self.device()),
             flags: self.flags(),
             project: if self.reaches(field::PROJECT + 4) {
                 fields.le32(field::PROJECT)
@@ -229,8 +233,8 @@ impl Node {
         }
     }
 
-    fn flags(&self) -> Flags {
-        Flags {
+    fn flags(&self) -> FileFlags {
+        FileFlags {
             immutable: self.has_flag(flag::IMMUTABLE),
             append: self.has_flag(flag::APPEND),
             no_dump: self.has_flag(flag::NO_DUMP),

@@ -2,7 +2,7 @@
 //!
 //! Source: Documentation/filesystems/ext4 of Linux; names are the kernel's without their prefixes.
 
-use super::super::Kind;
+use super::super::FileType;
 
 pub(in crate::disk) mod superblock {
     /// Offset in the file system, whatever the block size.
@@ -327,24 +327,24 @@ pub(in crate::disk) mod journal {
 }
 
 /// The kinds of files as the numbers that directories have for them.
-const FILE_TYPES: [(u8, Kind); 7] = [
-    (1, Kind::File),
-    (2, Kind::Directory),
-    (3, Kind::CharDevice),
-    (4, Kind::BlockDevice),
-    (5, Kind::Fifo),
-    (6, Kind::Socket),
-    (7, Kind::Link),
+const FILE_TYPES: [(u8, FileType); 7] = [
+    (1, FileType::File),
+    (2, FileType::Directory),
+    (3, FileType::CharDevice),
+    (4, FileType::BlockDevice),
+    (5, FileType::Fifo),
+    (6, FileType::Socket),
+    (7, FileType::Link),
 ];
 
 /// Returns the number of a kind of file in directories.
-pub(in crate::disk) fn file_type(kind: Kind) -> u8 {
+pub(in crate::disk) fn file_type(kind: FileType) -> u8 {
     let known = FILE_TYPES.iter().find(|(_, other)| *other == kind);
     known.map_or(0, |(number, _)| *number)
 }
 
 /// Returns the kind of file for its number in a directory. The high bits have another meaning.
-pub(in crate::disk) fn kind_of(file_type: u8) -> Option<Kind> {
+pub(in crate::disk) fn kind_of(file_type: u8) -> Option<FileType> {
     let known = FILE_TYPES
         .iter()
         .find(|(number, _)| *number == file_type & 0xf);

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::super::fields::{Fields, to_index};
-use super::super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
+use super::super::{
+    BlockRead, DataRun, DirectoryEntry, FileSystem, FileType, Inode, Metadata, ReadError, Xattr,
+};
 use super::file_cache::{Files, Opened};
 use super::inode::Node;
 use super::layout::descriptor as field;
@@ -262,15 +264,15 @@ impl FileSystem for Ext4 {
         Ok(node.metadata())
     }
 
-    fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, inode: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         let opened = self.open_file(inode)?;
-        require(&opened, Kind::Directory, inode)?;
+        require(&opened, FileType::Directory, inode)?;
         directory::entries(&self.volume, &opened)
     }
 
     fn read_link(&self, inode: Inode) -> Result<Vec<u8>, ReadError> {
         let opened = self.open_file(inode)?;
-        require(&opened, Kind::Link, inode)?;
+        require(&opened, FileType::Link, inode)?;
         let size = opened.node.size;
         if size == 0 || size > MAX_LINK_TARGET_BYTES {
             return Err(damaged(format!("link {} has {size} bytes", inode.0)));
@@ -291,22 +293,22 @@ impl FileSystem for Ext4 {
         attributes::read_all(&self.volume, &self.files, &node)
     }
 
-    fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, inode: Inode) -> Result<Vec<DataRun>, ReadError> {
         let opened = self.open_file(inode)?;
-        require(&opened, Kind::File, inode)?;
+        require(&opened, FileType::File, inode)?;
         Ok(opened.runs(&self.volume))
     }
 
     fn read_at(&self, inode: Inode, offset: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let opened = self.open_file(inode)?;
-        require(&opened, Kind::File, inode)?;
+        require(&opened, FileType::File, inode)?;
         opened.read_at(&self.volume, offset, buffer)
     }
 }
 
 /// Fails unless the file is of the expected kind, and not encrypted.
 
-fn require(opened: &Opened, kind: Kind, inode: Inode) -> Result<(), ReadError> {
+fn require(opened: &Opened, kind: FileType, inode: Inode) -> Result<(), ReadError> {
     if opened.node.kind != kind {
         let is = opened.node.kind;
         return Err(damaged(format!(

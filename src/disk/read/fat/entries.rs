@@ -1,7 +1,7 @@
 //! Directory entries, with the long names before them.
 
 use super::super::fields::Fields;
-use super::super::{Entry, Flags, Inode, Kind, Metadata, ReadError, Time};
+use super::super::{DirectoryEntry, FileFlags, FileType, Inode, Metadata, ReadError, Time};
 use super::damaged;
 
 pub(super) const ENTRY: usize = 32;
@@ -60,16 +60,16 @@ impl ShortEntry {
         Fields(&self.0)
     }
 
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> FileType {
         if self.fields().u8(field::ATTRIBUTES) & DIRECTORY == 0 {
-            Kind::File
+            FileType::File
         } else {
-            Kind::Directory
+            FileType::Directory
         }
     }
 
     pub fn size(&self) -> u64 {
-        if self.kind() == Kind::File {
+        if self.kind() == FileType::File {
             self.fields().le32(field::SIZE).into()
         } else {
             0
@@ -113,7 +113,7 @@ impl ShortEntry {
                 )
             }),
             rdev: None,
-            flags: Flags::default(),
+            flags: FileFlags::default(),
             project: 0,
         }
     }
@@ -199,7 +199,10 @@ impl LongName {
 }
 
 /// Returns the entries of a directory, given in parts with their offsets.
-pub(super) fn list(parts: &[(u64, Vec<u8>)], directory: Inode) -> Result<Vec<Entry>, ReadError> {
+pub(super) fn list(
+    parts: &[(u64, Vec<u8>)],
+    directory: Inode,
+) -> Result<Vec<DirectoryEntry>, ReadError> {
     let mut found = Vec::new();
     let mut long = LongName::default();
     let entries = parts
@@ -228,7 +231,7 @@ pub(super) fn list(parts: &[(u64, Vec<u8>)], directory: Inode) -> Result<Vec<Ent
                 directory.0
             )));
         }
-        found.push(Entry {
+        found.push(DirectoryEntry {
             name: name.into_bytes().into(),
             inode: Inode(offset / ENTRY as u64),
             kind: Some(entry.kind()),

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use self::entries::{ENTRY, ShortEntry};
 
 use self::geometry::Geometry;
-use super::{BlockRead, Entry, FileSystem, Inode, Kind, Metadata, ReadError, Run, Xattr};
+use super::{
+    BlockRead, DataRun, DirectoryEntry, FileSystem, FileType, Inode, Metadata, ReadError, Xattr,
+};
 
 const PART: &str = "FAT file system";
 /// The number of the root, which has no entry. That of another inode is the position of its entry in the volume.
@@ -108,7 +110,7 @@ impl Fat {
             }
         } else {
             let entry = self.entry(inode)?;
-            if entry.kind() != Kind::Directory {
+            if entry.kind() != FileType::Directory {
                 return Err(damaged(format!("inode {} is not a directory", inode.0)));
             }
             entry.first_cluster()
@@ -135,7 +137,7 @@ impl Fat {
     fn file(&self, inode: Inode) -> Result<(ShortEntry, Arc<[u32]>), ReadError> {
         let entry = match inode {
             ROOT => None,
-            _ => Some(self.entry(inode)?).filter(|entry| entry.kind() == Kind::File),
+            _ => Some(self.entry(inode)?).filter(|entry| entry.kind() == FileType::File),
         };
         let entry =
             entry.ok_or_else(|| damaged(format!("inode {} is not a regular file", inode.0)))?;
@@ -165,7 +167,7 @@ impl FileSystem for Fat {
         Ok(self.entry(inode)?.metadata())
     }
 
-    fn read_dir(&self, inode: Inode) -> Result<Vec<Entry>, ReadError> {
+    fn read_dir(&self, inode: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
         entries::list(&self.directory(inode)?, inode)
     }
 
@@ -177,9 +179,9 @@ impl FileSystem for Fat {
         Ok(Vec::new())
     }
 
-    fn runs(&self, inode: Inode) -> Result<Vec<Run>, ReadError> {
+    fn runs(&self, inode: Inode) -> Result<Vec<DataRun>, ReadError> {
         let length = self.file(inode)?.0.size();
-        let whole = (length > 0).then_some(Run { offset: 0, length });
+        let whole = (length > 0).then_some(DataRun { offset: 0, length });
         Ok(whole.into_iter().collect())
     }
 

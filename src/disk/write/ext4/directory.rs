@@ -3,7 +3,7 @@
 use super::super::fields::{Fields, low16, low32};
 use super::checksum::crc32c;
 use super::hash::NameHash;
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::read::ext4::layout::{directory as field, file_type};
 
 /// A name in a directory.
@@ -71,7 +71,7 @@ impl Directory<'_> {
         [(&b"."[..], self.inode), (b"..", self.parent)].map(|(bytes, inode)| Name {
             bytes,
             inode,
-            file_type: file_type(Kind::Directory),
+            file_type: file_type(FileType::Directory),
         })
     }
 

@@ -8,11 +8,11 @@ use super::xattr::{self, Attribute, PlacedAttributes, Refused};
 use super::{Builder, checksum, refuse, split};
 use crate::disk::read::ext4::layout::inode::MAP_LENGTH;
 use crate::disk::read::ext4::layout::{compat, file_type, incompat, inode_flags, ro_compat};
-use crate::disk::read::{Flags, Kind};
+use crate::disk::read::{FileFlags, FileType};
 use crate::disk::tree::{Content, File};
 use crate::disk::write::WriteError;
 use crate::disk::write::fields::low16;
-use crate::disk::write::layout::{Region, Source};
+use crate::disk::write::layout::{Region, RegionSource};
 
 /// Maximal number of links; a directory with more subdirectories has 1 instead.
 const MAX_LINKS: usize = 65_000;
@@ -32,7 +32,7 @@ impl<'a> Builder<'a> {
         }
         for index in 0..self.order.len() {
             let file = self.order[index] as usize;
-            if self.tree.files()[file].kind == Kind::Directory {
+            if self.tree.files()[file].kind == FileType::Directory {
                 let path = self.path(file);
                 self.directory(file, names.get(path).map_or(&[], Vec::as_slice))?;
             }
@@ -44,7 +44,7 @@ impl<'a> Builder<'a> {
         let number = self.numbers[file];
         let path = self.path(file);
         let parent = match self.tree.find(split(path).0) {
-            Some(parent) if self.tree.files()[parent].kind == Kind::Directory => {
+            Some(parent) if self.tree.files()[parent].kind == FileType::Directory => {
                 self.numbers[parent]
             }
             _ => return Err(refuse(path, "its parent is not a directory")),
@@ -66,7 +66,7 @@ impl<'a> Builder<'a> {
         let size = content.blocks.len() * self.format.block_size;
         self.begin(file, size as u64);
         let (map, blocks) = self.put_bytes(number, &content.blocks.concat())?;
-        let is_directory = |name: &&Name<'_>| name.file_type == file_type(Kind::Directory);
+        let is_directory = |name: &&Name<'_>| name.file_type == file_type(FileType::Directory);
         let links = match names.iter().filter(is_directory).count() + 2 {
             links if links <= MAX_LINKS => low16(links as u64),
             _ if self.format.ro_compat & ro_compat::DIR_NLINK != 0 => 1,
@@ -97,7 +97,7 @@ impl<'a> Builder<'a> {
             self.compress_inodes(number)?;
             self.begin(file, data.content.size());
             let (inode, blocks) = match (&data.content, data.rdev) {
-                (_, _) if data.kind == Kind::Directory => continue,
+                (_, _) if data.kind == FileType::Directory => continue,
                 (Content::Link(target), _) => self.link(number, target)?,
                 (_, Some((major, minor))) => {
                     let inode = Inode {
@@ -106,7 +106,7 @@ impl<'a> Builder<'a> {
                     };
                     (inode, 0)
                 }
-                (content, None) if data.kind == Kind::File => self.regular(file, content)?,
+                (content, None) if data.kind == FileType::File => self.regular(file, content)?,
                 _ => (Inode::default(), 0),
             };
             if self.links[file] as usize > MAX_LINKS {
@@ -147,7 +147,7 @@ impl<'a> Builder<'a> {
             self.regions.push(Region {
                 at: self.offset(extent.physical),
                 length: length.min(size.saturating_sub(offset)),
-                source: Source::File { file, offset },
+                source: RegionSource::File { file, offset },
             });
         }
         let inode = Inode {
@@ -246,7 +246,7 @@ impl<'a> Builder<'a> {
 /// Refuses a file that cannot be written as it is.
 pub(super) fn check(file: &File, path: &[u8], format: &super::Format) -> Result<(), WriteError> {
     let name = split(path).1;
-    let Flags {
+    let FileFlags {
         casefold,
         project_inherit,
         verity,
@@ -264,7 +264,7 @@ pub(super) fn check(file: &File, path: &[u8], format: &super::Format) -> Result<
             "its time cannot be stored",
         ),
         (
-            file.content.size() > format.block_size as u64 && file.kind == Kind::Link,
+            file.content.size() > format.block_size as u64 && file.kind == FileType::Link,
             "its target is too long",
         ),
     ] {
@@ -276,7 +276,7 @@ pub(super) fn check(file: &File, path: &[u8], format: &super::Format) -> Result<
 }
 
 /// Returns the attributes of `chattr` as bits.
-fn flags(flags: Flags) -> u32 {
+fn flags(flags: FileFlags) -> u32 {
     [
         (flags.sync, inode_flags::SYNC),
         (flags.immutable, inode_flags::IMMUTABLE),

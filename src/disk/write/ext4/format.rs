@@ -3,7 +3,7 @@
 use super::super::fields::{array, get32, low32};
 use super::WriteError;
 use super::checksum::{Checksums, crc16};
-use super::hash::{Kind, NameHash, seed};
+use super::hash::{HashFunction, NameHash, seed};
 use crate::disk::read::ext4::Superblock;
 use crate::disk::read::ext4::layout::superblock as field;
 use crate::disk::read::ext4::layout::{compat, incompat, ro_compat};
@@ -114,7 +114,7 @@ impl Format {
             ro_compat,
             checksums: checksums(base, ro_compat),
             names: NameHash {
-                kind: Kind::from_number(base.name_hash.version).ok_or_else(|| {
+                kind: HashFunction::from_number(base.name_hash.version).ok_or_else(|| {
                     unknown(format!("the directory hash {}", base.name_hash.version))
                 })?,
                 signed: !base.name_hash.unsigned,

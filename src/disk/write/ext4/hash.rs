@@ -5,20 +5,20 @@ use crate::disk::write::fields::get32;
 /// The hash of the base's file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NameHash {
-    pub(super) kind: Kind,
+    pub(super) kind: HashFunction,
     /// Bytes beyond ASCII count as negative, as on the machine that created the file system.
     pub(super) signed: bool,
     pub(super) seed: [u32; 4],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum HashFunction {
     Legacy,
     HalfMd4,
     Tea,
 }
 
-impl Kind {
+impl HashFunction {
     /// Returns the function for its number in superblocks and directories.
     pub(super) fn from_number(number: u8) -> Option<Self> {
         // 3, 4 and 5 are the same with unsigned bytes: numbers that the kernel uses only in memory, but accepts.
@@ -51,14 +51,14 @@ impl NameHash {
             state = self.seed;
         }
         let (hash, minor) = match self.kind {
-            Kind::Legacy => (self.legacy(name), 0),
-            Kind::HalfMd4 => {
+            HashFunction::Legacy => (self.legacy(name), 0),
+            HashFunction::HalfMd4 => {
                 for from in (0..name.len()).step_by(32) {
                     half_md4(&mut state, &self.words::<8>(&name[from..]));
                 }
                 (state[1], state[2])
             }
-            Kind::Tea => {
+            HashFunction::Tea => {
                 for from in (0..name.len()).step_by(16) {
                     tea(&mut state, &self.words::<4>(&name[from..]));
                 }
@@ -173,7 +173,11 @@ mod tests {
     fn hashes_are_those_of_debugfs() {
         let own = [0x2292_31db, 0x9444_d9e7, 0xe353_e28b, 0x373e_6a0d];
         let long = "libfoo-very-long-name-that-is-more-than-thirty-two-bytes.so.1";
-        let (legacy, md4, tea) = (Kind::Legacy, Kind::HalfMd4, Kind::Tea);
+        let (legacy, md4, tea) = (
+            HashFunction::Legacy,
+            HashFunction::HalfMd4,
+            HashFunction::Tea,
+        );
         for (kind, seed, name, expected) in [
             (legacy, own, "a", (0xe74b_53e2, 0)),
             (legacy, [0; 4], long, (0xb51c_f546, 0)),

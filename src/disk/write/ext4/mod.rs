@@ -12,7 +12,7 @@ use self::superblock::Totals;
 use super::WriteError;
 use super::fields::{low16, low32};
 use super::layout::Region;
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::read::ext4::layout::{compat, directory::TAIL, inode::ROOT};
 use crate::disk::tree::{Contents, Tree};
 
@@ -148,7 +148,7 @@ impl<'a> Builder<'a> {
         }
         let lost_and_found = self.tree.find(LOST_AND_FOUND_PATH);
         let kind = lost_and_found.map(|file| self.tree.files()[file].kind);
-        if kind != Some(Kind::Directory) || self.tree.find(b"/").is_none() {
+        if kind != Some(FileType::Directory) || self.tree.find(b"/").is_none() {
             return Err(refuse(
                 LOST_AND_FOUND_PATH,
                 "the directory is missing, and a root file system needs it",

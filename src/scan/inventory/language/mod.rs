@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use self::elf::Elf;
 use super::{Language, Manager, apk, dpkg, rpm};
-use crate::disk::read::Kind;
+use crate::disk::read::FileType;
 use crate::disk::tree::File;
 use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
@@ -91,7 +91,7 @@ fn candidates<'a>(root: &Root<'a>) -> BTreeMap<&'a [u8], (Candidate, usize)> {
     let tree = root.tree();
     let files = tree.paths().filter_map(|(path, index)| {
         let file = &tree.files()[index];
-        if file.kind != Kind::File {
+        if file.kind != FileType::File {
             return None;
         }
         let candidate = match kind_of(path) {
@@ -142,7 +142,7 @@ impl Moved {
     fn of(root: &Root<'_>) -> Self {
         let links = root
             .children(b"/")
-            .filter(|(_, file)| file.kind == Kind::Link);
+            .filter(|(_, file)| file.kind == FileType::Link);
         let links = links.filter_map(|(path, _)| {
             let target = String::from_utf8(root.resolve(path)?).ok()?;
             let from = format!("{}/", String::from_utf8_lossy(path));
@@ -192,7 +192,7 @@ fn without_owned(
                 return Ok(());
             };
             for (path, file) in root.children(&directory) {
-                if path.ends_with(b".list") && file.kind == Kind::File {
+                if path.ends_with(b".list") && file.kind == FileType::File {
                     let bytes = root.content(path, file, MAX_LIST_BYTES)?;
                     let list = String::from_utf8_lossy(&bytes);
                     list.lines().for_each(&mut *owned);
