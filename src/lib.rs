@@ -42,11 +42,11 @@ pub mod ssh;
 // Downloads into the content-addressed cache.
 pub mod fetch;
 
-// Formats of the distributions: dpkg, RPM, apk.
-pub mod distro;
-
 // Disk images: read, clean, normalize, write.
 pub mod disk;
+
+// Formats of the distributions: dpkg, RPM, apk.
+pub mod distro;
 
 // Template → plan: every value checked, every default filled in.
 pub mod plan;

@@ -200,12 +200,6 @@ pub fn diff(
     }
 }
 
-/// Describes the changes between two values, for tests.
-#[cfg(test)]
-pub(crate) fn explain(first: &serde_json::Value, second: &serde_json::Value) -> String {
-    format!("{:?}", change::changes(Some(first), Some(second)))
-}
-
 fn side(known: &DiffInput<'_>) -> Side {
     Side {
         id: known.id,

@@ -1,8 +1,6 @@
 //! A reader of `SQLite` tables. Each page is read at most once and all sizes are bounded: a hostile file yields an
 //! error, never a hang.
 
-use crate::disk::read::ReadError;
-
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Size of the file header, which precedes the B-tree of the first page.
 const FILE_HEADER: usize = 100;
@@ -11,32 +9,33 @@ const INNER: u8 = 0x05;
 /// RPM headers of packages with very many files have some MiB.
 const MAX_PAYLOAD_BYTES: u64 = 64 << 20;
 
+/// Failure to read a table; `E` is the error of the bytes' source.
 #[derive(Debug)]
-pub enum SqliteError {
-    Read(ReadError),
+pub enum SqliteError<E> {
+    Read(E),
     /// The file is not a database, or invalid.
     Damaged(&'static str),
 }
 
-impl From<&'static str> for SqliteError {
+impl<E> From<&'static str> for SqliteError<E> {
     fn from(problem: &'static str) -> Self {
         Self::Damaged(problem)
     }
 }
 
 /// Reads bytes at an offset; fewer only at the end of the file.
-pub type Fetch<'a> = dyn Fn(u64, &mut [u8]) -> Result<usize, ReadError> + 'a;
+pub type Fetch<'a, E> = dyn Fn(u64, &mut [u8]) -> Result<usize, E> + 'a;
 
 /// Receives the payload or last column of a row.
 pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), &'static str> + 'a;
 
 /// Passes the last column of each row of a table to `take`.
-pub fn rows(
-    fetch: &Fetch<'_>,
+pub fn rows<E>(
+    fetch: &Fetch<'_, E>,
     size: u64,
     table: &str,
     take: &mut Take<'_>,
-) -> Result<(), SqliteError> {
+) -> Result<(), SqliteError<E>> {
     let file = File::open(fetch, size)?;
     let mut root = None;
     file.walk(1, &mut |payload| {
@@ -90,16 +89,16 @@ pub fn every_row(bytes: &[u8], take: &mut dyn FnMut(&[&[u8]])) {
     }
 }
 
-struct File<'a> {
-    fetch: &'a Fetch<'a>,
+struct File<'a, E> {
+    fetch: &'a Fetch<'a, E>,
     page: usize,
     /// Size of a page without the bytes reserved at its end.
     usable: usize,
     pages: u64,
 }
 
-impl<'a> File<'a> {
-    fn open(fetch: &'a Fetch<'a>, size: u64) -> Result<Self, SqliteError> {
+impl<'a, E> File<'a, E> {
+    fn open(fetch: &'a Fetch<'a, E>, size: u64) -> Result<Self, SqliteError<E>> {
         let mut header = [0; FILE_HEADER];
         let filled = fetch(0, &mut header).map_err(SqliteError::Read)?;
         if filled < FILE_HEADER || !header.starts_with(MAGIC) {
@@ -126,7 +125,7 @@ impl<'a> File<'a> {
         })
     }
 
-    fn read(&self, number: u64) -> Result<Vec<u8>, SqliteError> {
+    fn read(&self, number: u64) -> Result<Vec<u8>, SqliteError<E>> {
         if number == 0 || number > self.pages {
             return Err("reference to a missing page".into());
         }
@@ -141,7 +140,7 @@ impl<'a> File<'a> {
     }
 
     /// Passes the payload of each row to `take`, in row order.
-    fn walk(&self, root: u64, take: &mut Take<'_>) -> Result<(), SqliteError> {
+    fn walk(&self, root: u64, take: &mut Take<'_>) -> Result<(), SqliteError<E>> {
         let (mut todo, mut visited) = (vec![root], 0);
         while let Some(number) = todo.pop() {
             visited += 1;
@@ -164,7 +163,7 @@ impl<'a> File<'a> {
     }
 
     /// Returns the payload of a cell, including overflow pages.
-    fn payload(&self, page: &[u8], cell: usize) -> Result<Vec<u8>, SqliteError> {
+    fn payload(&self, page: &[u8], cell: usize) -> Result<Vec<u8>, SqliteError<E>> {
         let broken = || SqliteError::Damaged("row outside of its page");
         let mut rest = page.get(cell..).ok_or_else(broken)?;
         let size = varint(&mut rest).ok_or_else(broken)?;

@@ -114,7 +114,7 @@ pub fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
         digest: disk.digest,
         size: disk.size,
         format: disk.disk.format.clone(),
-        ..empty_base(BaseKind::File)
+        ..Base::empty(BaseKind::File)
     };
     match base {
         plan::Base::File { .. } => {}
@@ -131,42 +131,6 @@ pub fn base_of(base: &plan::Base, disk: &BaseDisk) -> Base {
         }
     }
     record
-}
-
-/// Returns the record of an AMI as base. `size` is that of its root volume in bytes.
-#[must_use]
-pub fn base_of_ami(region: &str, ami: &str, snapshot: &str, size: u64) -> Base {
-    Base {
-        digest: digest_of_ami(region, ami, snapshot),
-        size,
-        format: "raw".to_owned(),
-        region: Some(region.to_owned()),
-        ami: Some(ami.to_owned()),
-        snapshot: Some(snapshot.to_owned()),
-        ..empty_base(BaseKind::Ami)
-    }
-}
-
-/// Returns the digest that identifies an AMI. Only its owner can read its bytes, and AWS does not allow to change them, so the
-/// digest is that of its name.
-#[must_use]
-pub fn digest_of_ami(region: &str, ami: &str, snapshot: &str) -> Digest {
-    Digest::of(format!("{region}/{ami}/{snapshot}").as_bytes())
-}
-
-fn empty_base(kind: BaseKind) -> Base {
-    Base {
-        kind,
-        digest: Digest::of(b""),
-        size: 0,
-        format: String::new(),
-        url: None,
-        distribution: None,
-        suite: None,
-        region: None,
-        ami: None,
-        snapshot: None,
-    }
 }
 
 /// Returns the allowed downloads. The caller adds the requests when the guest has ended.

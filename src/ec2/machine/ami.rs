@@ -6,7 +6,6 @@ use super::Ec2Error;
 use crate::ec2::client::Region;
 use crate::ec2::client::ec2::{Filter, Image};
 use crate::ec2::client::run_tags::MANIFEST;
-use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Arch, Firmware};
 use crate::record::lock;
 use crate::record::manifest::{self, ManifestId};
@@ -74,7 +73,7 @@ impl BaseAmi {
             id,
             snapshot,
         } = &self.pinned;
-        manifest_inputs::base_of_ami(region, id, snapshot, self.size)
+        manifest::Base::of_ami(region, id, snapshot, self.size)
     }
 
     /// Returns the firmware that its instances boot with.

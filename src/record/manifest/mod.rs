@@ -136,6 +136,44 @@ pub struct Base {
     pub snapshot: Option<String>,
 }
 
+impl Base {
+    /// Returns the record of an AMI as base. `size` is that of its root volume in bytes.
+    #[must_use]
+    pub fn of_ami(region: &str, ami: &str, snapshot: &str, size: u64) -> Self {
+        Self {
+            digest: Self::ami_digest(region, ami, snapshot),
+            size,
+            format: "raw".to_owned(),
+            region: Some(region.to_owned()),
+            ami: Some(ami.to_owned()),
+            snapshot: Some(snapshot.to_owned()),
+            ..Self::empty(BaseKind::Ami)
+        }
+    }
+
+    /// Returns the digest that identifies an AMI. Only its owner can read its bytes, and AWS does not allow to change them, so
+    /// the digest is that of its name.
+    #[must_use]
+    pub fn ami_digest(region: &str, ami: &str, snapshot: &str) -> Digest {
+        Digest::of(format!("{region}/{ami}/{snapshot}").as_bytes())
+    }
+
+    pub(crate) fn empty(kind: BaseKind) -> Self {
+        Self {
+            kind,
+            digest: Digest::of(b""),
+            size: 0,
+            format: String::new(),
+            url: None,
+            distribution: None,
+            suite: None,
+            region: None,
+            ami: None,
+            snapshot: None,
+        }
+    }
+}
+
 /// Source of a base.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -179,8 +179,7 @@ fn the_schema_and_karat_refuse_the_same() {
         let bytes = crate::record::canonical::value_to_bytes(value).ok();
         let by_karat = bytes.is_some_and(|bytes| Manifest::from_bytes(&bytes).is_ok());
         if by_schema != by_karat {
-            let change = crate::diff::explain(&full, value);
-            differ.push(format!("{change} by karat {by_karat}"));
+            differ.push(format!("{value} by karat {by_karat}"));
         }
         refused += usize::from(!by_karat);
     }

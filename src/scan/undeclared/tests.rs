@@ -525,15 +525,9 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
         BTreeMap::new(),
         "without a listing"
     );
-    let scratch = tempfile::tempdir().unwrap();
-    std::fs::create_dir(scratch.path().join("sub")).unwrap();
-    std::fs::write(scratch.path().join("a"), "x").unwrap();
-    std::fs::write(scratch.path().join("sub/b"), "x").unwrap();
-    let listing = crate::pipeline::manifest_inputs::listing(
-        scratch.path(),
-        &crate::os::hash_stream::Stop::default(),
-    );
-    declared.narrow("/usr/local/share/web/", &listing.unwrap());
+    let digest = crate::digest::Digest::of(b"x").hex();
+    let listing = format!("directory sub\0file 0644 {digest} a\0file 0644 {digest} sub/b\0");
+    declared.narrow("/usr/local/share/web/", listing.as_bytes());
     let found = found(&tree, &declared);
     let ids: Vec<_> = found.keys().collect();
     assert_eq!(ids, ["undeclared-file:/usr/local/share/web/c"]);
