@@ -173,7 +173,6 @@ pub async fn to_raw(path: &Path, raw: &Path) -> Result<(), DiskError> {
 }
 
 /// Makes a path absolute: `qemu-img` never takes such a path for an option or a protocol (`nbd:...`).
-
 fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
     std::path::absolute(path).map_err(|source| DiskError::Write {
         path: path.to_owned(),

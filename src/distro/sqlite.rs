@@ -1,6 +1,8 @@
 //! A reader of `SQLite` tables. Each page is read at most once and all sizes are bounded: a hostile file yields an
 //! error, never a hang.
 
+use std::convert::Infallible;
+
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Size of the file header, which precedes the B-tree of the first page.
 const FILE_HEADER: usize = 100;
@@ -65,7 +67,7 @@ pub fn every_row(bytes: &[u8], take: &mut dyn FnMut(&[&[u8]])) {
             .unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
+        Ok::<_, Infallible>(count)
     };
     let Ok(file) = File::open(&fetch, bytes.len() as u64) else {
         return;

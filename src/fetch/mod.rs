@@ -103,6 +103,9 @@ impl Cache {
     }
 
     /// Downloads `url` unless the cache has it. Returns its path and its digest, which `checksum` gives.
+    ///
+    /// # Errors
+    /// The download fails after its retries, or has another digest; nothing is kept then.
     pub async fn fetch(
         &self,
         url: &str,

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
+/// The two ends of a thread: its items and its results.
+type Pipe<I, T, E> = (SyncSender<I>, Receiver<Result<T, E>>);
+
 /// Passes every item through `work` on one of `threads` threads, and the results to `sink` in the order of the items.
 ///
 /// The calling thread takes the items from the iterator and runs `sink`. Each thread has its own `state`, and at most `ahead`
@@ -39,7 +42,7 @@ pub(crate) fn map_in_order<I: Send, S, T: Send, E: Send>(
     };
     std::thread::scope(|scope| {
         // Dropped before the scope joins the threads, so that they end when this fails.
-        let mut pipes: Vec<(SyncSender<I>, Receiver<Result<T, E>>)> = Vec::with_capacity(threads);
+        let mut pipes: Vec<Pipe<I, T, E>> = Vec::with_capacity(threads);
         for _ in 0..threads {
             let (sender, items) = sync_channel(ahead);
             let (results, receiver) = sync_channel(ahead);
@@ -110,14 +113,11 @@ pub(crate) fn for_each<I: Sync, S, T: Send, E: Send>(
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(turn)).collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     })
 }
 

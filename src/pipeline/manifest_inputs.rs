@@ -34,6 +34,9 @@ pub struct InputError {
 }
 
 /// Collects the inputs of an image. Blocks while it reads every file of the plan.
+///
+/// # Errors
+/// A file cannot be read; the error names it.
 pub fn collect(plan: &Plan, base: Base, stop: &Stop) -> Result<Inputs, InputError> {
     let files = plan.files.iter().map(|upload| file(upload, stop));
     let steps = plan.steps.iter().map(|planned| step(planned, stop));
@@ -266,7 +269,7 @@ fn kept_mode(metadata: &Metadata) -> u32 {
 }
 
 /// Returns the listing of a directory. Fails if a link leads to a directory that contains it.
-pub fn listing(root: &Path, stop: &Stop) -> Result<Vec<u8>, InputError> {
+pub(crate) fn listing(root: &Path, stop: &Stop) -> Result<Vec<u8>, InputError> {
     let mut listing = Vec::new();
     list(root, root, &mut Vec::new(), &mut listing, stop)?;
     Ok(listing)

@@ -20,7 +20,7 @@ mod upload;
 
 pub(crate) use connect::{RejectedKey, connect_with};
 pub use error::SshError;
-pub use quote::quote;
+pub(crate) use quote::quote;
 pub use tunnel::{ForwardedPort, ForwardedStream};
 
 /// Address of a machine and the keys of both sides.

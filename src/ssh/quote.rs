@@ -2,7 +2,7 @@
 
 /// Quotes `text` as one word that a POSIX shell reads back unchanged.
 #[must_use]
-pub fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let quoter = shlex::Quoter::new().allow_nul(true);
     quoter.quote(text).expect(INFALLIBLE).into_owned()
 }

@@ -24,6 +24,9 @@ pub struct Relative {
 
 impl Store {
     /// Reads the lineage from all manifests. Damaged manifests are left out.
+    ///
+    /// # Errors
+    /// The directory of manifests cannot be read.
     pub fn lineage(&self) -> Result<Lineage, StoreError> {
         let mut lineage = Lineage::default();
         for id in self.ids()? {

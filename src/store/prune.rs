@@ -230,10 +230,10 @@ impl Store {
         grace: Duration,
         waiting: impl FnOnce(),
     ) -> Result<Pruning, StoreError> {
-        let writing = self.begin_exclusive(waiting).await?;
+        let transaction = self.begin_exclusive(waiting).await?;
         let now = Timestamp::now();
         let plan = self.pruning(&self.held(keep, now)?, grace, now)?;
-        writing.apply_pruning(&plan)?;
+        transaction.apply_pruning(&plan)?;
         Ok(plan)
     }
 

@@ -71,7 +71,8 @@ impl Archive {
                  <version epoch=\"0\" ver=\"{version}\" rel=\"1\"/></package>"
             )
         };
-        let primary: String = packages.iter().map(package).collect();
+        let packages: String = packages.iter().map(package).collect();
+        let primary = format!("<metadata>{packages}</metadata>");
         let repomd = format!(
             "<repomd><data type=\"primary\"><checksum type=\"sha256\">{}</checksum>\
              <location href=\"repodata/primary.xml\"/></data></repomd>",

@@ -176,7 +176,7 @@ fn what_leads_astray_ends_with_a_report_or_an_error() {
                 symlink("status", status).unwrap();
             },
             ERROR,
-            "the database of packages is missing",
+            "the package database is missing",
         ),
         (
             "a hole of 1 TiB",
@@ -188,7 +188,7 @@ fn what_leads_astray_ends_with_a_report_or_an_error() {
             "a hole of 1 TiB that a package has",
             |site| sparse(site, "usr/bin/tool", 1 << 40),
             ERROR,
-            "more than any",
+            "is too large to scan",
         ),
         (
             "a hole of 1 TiB for passwords",

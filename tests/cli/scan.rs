@@ -126,8 +126,8 @@ fn what_cannot_be_read_is_an_error_and_not_silence() {
 fn a_root_that_karat_cannot_read_is_named() {
     let site = Site::new();
     for (make, size, expected) in [
-        ("mkfs.xfs", "320M", "has an XFS file system"),
-        ("mkfs.btrfs", "128M", "has a btrfs file system"),
+        ("mkfs.xfs", "320M", "found an XFS file system"),
+        ("mkfs.btrfs", "128M", "found a btrfs file system"),
     ] {
         let disk = site.path("disk").display().to_string();
         let _earlier = std::fs::remove_file(&disk);

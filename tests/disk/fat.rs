@@ -10,6 +10,32 @@ use karat::disk::read::{FileSystem as _, FileType, Memory, RawFile, ReadError, S
 use super::populate::noise;
 use super::site::{Site, success};
 
+/// The time of every file: 2026-01-02 03:04:06.
+#[derive(Debug)]
+struct Clock;
+
+impl fatfs::TimeProvider for Clock {
+    fn get_current_date(&self) -> fatfs::Date {
+        fatfs::Date {
+            year: 2026,
+            month: 1,
+            day: 2,
+        }
+    }
+
+    fn get_current_date_time(&self) -> fatfs::DateTime {
+        fatfs::DateTime {
+            date: self.get_current_date(),
+            time: fatfs::Time {
+                hour: 3,
+                min: 4,
+                sec: 6,
+                millis: 0,
+            },
+        }
+    }
+}
+
 /// A FAT file system that `fatfs` writes, with long and short names, nested directories, and files of more and less than a cluster.
 pub fn fat(size: usize, kind: fatfs::FatType, cluster: u32) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
     let mut volume = std::io::Cursor::new(vec![0; size]);
@@ -19,7 +45,9 @@ pub fn fat(size: usize, kind: fatfs::FatType, cluster: u32) -> (Vec<u8>, Vec<(St
     fatfs::format_volume(&mut volume, options).unwrap();
     let mut files = Vec::new();
     {
-        let made = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new()).unwrap();
+        let made =
+            fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new().time_provider(&Clock))
+                .unwrap();
         let root = made.root_dir();
         root.create_dir("EFI").unwrap().create_dir("BOOT").unwrap();
         root.create_dir("a directory with a long name")

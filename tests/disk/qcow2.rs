@@ -176,7 +176,7 @@ fn what_karat_cannot_read_says_so() {
         (7, 4, "version 4"),
         (23, 40, "2^40"),
         (35, 1, "encryption"),
-        (79, 2, "marked so"),
+        (79, 2, "marked as corrupt"),
         (79, 64, "unknown features (0x40)"),
         (24, 0x7f, "do not cover"),
     ] {

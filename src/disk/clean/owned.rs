@@ -66,7 +66,6 @@ fn hash(path: &[u8]) -> u64 {
 }
 
 /// Resolves a link in the top directory: `/lib/x` is `/usr/lib/x` if `/lib` is a link to `usr/lib`.
-
 fn resolve(tree: &Tree, path: &[u8]) -> Box<[u8]> {
     let end = path
         .iter()

@@ -122,8 +122,8 @@ pub async fn normalize(
             _ => Container::Raw,
         };
         let path = file.path().to_owned();
-        let normalized = normalizer.write(container, file.file(), &path)?;
-        Ok::<_, NormalizeError>((normalized, file))
+        let image = normalizer.write(container, file.file(), &path)?;
+        Ok::<_, NormalizeError>((image, file))
     })
     .await?;
     match format {

@@ -203,7 +203,6 @@ impl<B: BlockRead> Slice<B> {
     ///
     /// # Errors
     /// The range reaches outside of the disk.
-
     pub fn new(disk: B, start: u64, length: u64) -> Result<Self, ReadError> {
         check(start, length, disk.len())?;
         Ok(Self {

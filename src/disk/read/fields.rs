@@ -46,7 +46,6 @@ impl<'a> Fields<'a> {
 }
 
 /// Converts a length or an index; a number that does not fit becomes the largest index.
-
 pub(super) fn to_index(number: impl Into<u64>) -> usize {
     usize::try_from(number.into()).unwrap_or(usize::MAX)
 }

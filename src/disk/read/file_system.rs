@@ -116,7 +116,6 @@ impl Time {
 }
 
 /// Attributes of `chattr` that the file system stores.
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent flags")]
 pub struct FileFlags {

@@ -29,7 +29,7 @@ pub fn fingerprint(tree: &Tree, checks: &ContentChecks) -> Digest {
         match &file.content {
             Content::Link(target) => target.hash(&mut all),
             content if file.kind == FileType::File => {
-                (content.size(), checks.get(index)).hash(&mut all)
+                (content.size(), checks.get(index)).hash(&mut all);
             }
             _ => {}
         }
@@ -38,7 +38,6 @@ pub fn fingerprint(tree: &Tree, checks: &ContentChecks) -> Digest {
 }
 
 /// Feeds the output of `Hash`, lengths of lists included, to SHA-256.
-
 struct Feed(Sha256);
 
 impl Hasher for Feed {

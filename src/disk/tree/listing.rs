@@ -199,7 +199,6 @@ fn kind(kind: FileType) -> &'static str {
 }
 
 /// Returns the letters of `chattr`.
-
 fn flags(flags: FileFlags) -> String {
     [
         (flags.append, 'a'),

@@ -3,7 +3,6 @@
 use crate::disk::read::{DataRun, DirectoryEntry, FileSystem, Inode, Metadata, ReadError, Xattr};
 
 /// A file system that is never read.
-
 pub struct InTree;
 
 impl FileSystem for InTree {

@@ -72,7 +72,6 @@ pub(in crate::disk) fn get32(bytes: &[u8], at: usize) -> u32 {
 }
 
 /// Returns `N` bytes; callers check the size of a structure before they read its fields.
-
 pub(in crate::disk) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);

@@ -114,7 +114,7 @@ impl PackageRequest {
 
 /// Returns the repositories that were added, removed or changed. A name may be used more than once.
 fn repository_changes(was: &[Repository], is: &[Repository]) -> Vec<String> {
-    let named = |all: &[Repository], name: &str| -> Vec<Repository> {
+    let called = |all: &[Repository], name: &str| -> Vec<Repository> {
         let same = all.iter().filter(|repository| repository.name == name);
         same.cloned().collect()
     };
@@ -125,7 +125,7 @@ fn repository_changes(was: &[Repository], is: &[Repository]) -> Vec<String> {
         }
     }
     let changes = names.into_iter().filter_map(|name| {
-        let change = match (named(was, name), named(is, name)) {
+        let change = match (called(was, name), called(is, name)) {
             (was, is) if was == is => return None,
             (was, _) if was.is_empty() => "is new",
             (_, is) if is.is_empty() => "was removed",

@@ -116,7 +116,7 @@ fn an_invalid_lock_is_refused_with_its_line() {
             "unknown variant `wish`",
         ),
         ("sha256 = \"", "sha256 = \"zz", "is not a SHA-256 digest"),
-        ("epoch = \"2026", "epoch = \"26", "is not a time"),
+        ("epoch = \"2026", "epoch = \"26", "is not an RFC 3339 time"),
         (
             "path = \"pool/",
             "path = \"../pool/",

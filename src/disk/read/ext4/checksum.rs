@@ -7,7 +7,6 @@ pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 }
 
 /// CRC-16, the checksum of group descriptors without `metadata_csum`.
-
 pub(crate) fn crc16(seed: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(seed, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {

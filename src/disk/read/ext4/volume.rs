@@ -307,7 +307,6 @@ impl FileSystem for Ext4 {
 }
 
 /// Fails unless the file is of the expected kind, and not encrypted.
-
 fn require(opened: &Opened, kind: FileType, inode: Inode) -> Result<(), ReadError> {
     if opened.node.kind != kind {
         let is = opened.node.kind;

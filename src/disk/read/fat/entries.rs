@@ -252,7 +252,6 @@ pub(super) fn list(
 }
 
 /// Converts a DOS time, which has no time zone, as UTC. Fields out of range overflow into the next one.
-
 fn time(date: u16, time: u16, hundredths: u8) -> Time {
     if date == 0 {
         return Time::default();

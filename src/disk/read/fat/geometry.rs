@@ -177,7 +177,6 @@ impl Geometry {
     }
 
     /// Returns the next cluster of a chain; `None` at its end.
-
     fn after(&self, cluster: u32) -> Option<u32> {
         let table = Fields(&self.table);
         let at = to_index(cluster);

@@ -161,7 +161,6 @@ fn without_short_group(format: &Format, usable: u64, table_blocks: u64) -> u64 {
 }
 
 /// Returns whether a group has a copy of the superblock: 0, 1, and powers of 3, 5 and 7.
-
 pub(super) fn has_superblock(group: u64) -> bool {
     let power_of = |base: u64| {
         let mut power = base;

@@ -160,7 +160,6 @@ fn tea(state: &mut [u32; 4], input: &[u32; 4]) {
 }
 
 /// Parses the seed of a superblock.
-
 pub(super) fn seed(bytes: &[u8]) -> [u32; 4] {
     [0, 4, 8, 12].map(|at| get32(bytes, at))
 }

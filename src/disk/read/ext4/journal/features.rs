@@ -1,7 +1,6 @@
 //! Features of a journal.
 
 /// A compatible feature: one checksum for a whole transaction. Versions 2 and 3 came with `metadata_csum`.
-
 pub(super) const HAS_OLD_CHECKSUM: u32 = 0x1;
 pub(super) const HAS_REVOKE: u32 = 0x1;
 pub(super) const HAS_64BIT: u32 = 0x2;

@@ -92,7 +92,7 @@ fn an_answer_that_is_incomplete_is_refused() {
             "'http://example.org/other/",
             "is not in any declared",
         ),
-        ("libecho_1%3a", "libecho_2%3a", "names no file"),
+        ("libecho_1%3a", "libecho_2%3a", "gave no file for it"),
         (
             "dists_bookworm_InRelease Sat",
             "dists_sid_InRelease Sat",
