@@ -42,7 +42,7 @@ fn a_plan_shows_packages_of_dnf() {
     assert_eq!(
         lines,
         [
-            "packages    install jq curl=8.0-1 (and what they recommend)",
+            "packages    install jq curl=8.0-1 (with recommended packages)",
             "            remove nano",
             "            from tools (https://example.org/rpm), signed by key.asc",
         ]

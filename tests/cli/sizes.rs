@@ -37,7 +37,7 @@ fn an_empty_size_is_the_default() {
     site.write("t.toml", &format!("{IMAGE}[builder.qemu]\nmemory = \"\"\n"));
     let plan = site.karat(["plan", "t.toml"]);
     assert!(
-        plan.contains("2 cpus, 1GiB memory, disk as large as the base"),
+        plan.contains("2 cpus, 1GiB memory, disk size of the base"),
         "{plan}"
     );
 }

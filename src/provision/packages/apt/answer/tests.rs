@@ -92,11 +92,11 @@ fn an_answer_that_is_incomplete_is_refused() {
             "'http://example.org/other/",
             "is not in any declared",
         ),
-        ("libecho_1%3a", "libecho_2%3a", "names no file"),
+        ("libecho_1%3a", "libecho_2%3a", "gave no file for it"),
         (
             "dists_bookworm_InRelease Sat",
             "dists_sid_InRelease Sat",
-            "nothing was read of bookworm",
+            "read no index of bookworm",
         ),
         ("Sat, 10 Jan 2026 10:00:00 UTC", "yesterday", "has no date"),
         (
