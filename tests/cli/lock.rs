@@ -175,6 +175,6 @@ fn a_repository_says_where_it_is_and_who_signs_it() {
     let more = format!("[[packages.apt.repositories]]\n{good}keep = false\n");
     site.write("t.toml", &template(&more));
     let plan = site.karat(["plan", "t.toml"]);
-    let line = "from tools (https://example.org/tools stable main), signed by key.asc, not left in the image";
+    let line = "from tools (https://example.org/tools stable main), signed by key.asc, not kept in the image";
     assert!(plan.contains(line), "{plan}");
 }

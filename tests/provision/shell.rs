@@ -159,7 +159,7 @@ async fn a_missing_interpreter_is_named() {
         let error = cause(machine.run(&file(path)).await);
         assert_eq!(
             error.to_string(),
-            format!("the interpreter {name} is not in the machine")
+            format!("the interpreter {name} does not exist in the machine")
         );
     }
 }

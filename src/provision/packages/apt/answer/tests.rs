@@ -96,7 +96,7 @@ fn an_answer_that_is_incomplete_is_refused() {
         (
             "dists_bookworm_InRelease Sat",
             "dists_sid_InRelease Sat",
-            "nothing was read of bookworm",
+            "read no index of bookworm",
         ),
         ("Sat, 10 Jan 2026 10:00:00 UTC", "yesterday", "has no date"),
         (
