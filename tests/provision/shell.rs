@@ -287,7 +287,7 @@ async fn a_step_runs_as_its_user_in_its_directory() {
         (
             "nobody",
             Some("/root"),
-            "the working directory /root does not exist in the machine, or its user may not",
+            "the working directory /root does not exist in the machine, or the step's user may not",
         ),
     ] {
         let mut step = machine.shell("true");
