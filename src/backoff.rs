@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Exponential backoff: each delay is `factor` times the one before, up to `cap`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     delay: Duration,
     factor: f64,
@@ -24,6 +24,11 @@ impl Backoff {
         let delay = self.delay.min(self.cap);
         self.delay = delay.mul_f64(self.factor).min(self.cap);
         delay
+    }
+
+    /// Returns a random part of the next delay ("full jitter"), so that callers that failed together do not return together.
+    pub(crate) fn next_jittered(&mut self) -> Duration {
+        self.next_delay().mul_f64(fastrand::f64())
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tokio_util::bytes::Bytes;
 
 use super::endpoint::Service;
-use super::retry::{Backoff, RETRY_TIMEOUT, Retry};
+use super::retry::{RETRY_TIMEOUT, Retry, call_backoff};
 use super::{AwsError, Region};
 
 /// Timeout of an attempt: none of the calls that karat makes takes longer.
@@ -68,7 +68,7 @@ impl Region {
     /// Sends a call until it is answered, refused for good or out of time; returns the last failure.
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, AwsError> {
         let begun = Instant::now();
-        let mut backoff = Backoff::of_call();
+        let mut backoff = call_backoff();
         loop {
             let error = match self.try_once(request).await {
                 Ok(answer) => return Ok(answer),

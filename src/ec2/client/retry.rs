@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// Longest first pause of a call.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause of a call: the SDKs' limit in their standard mode.
@@ -19,39 +21,9 @@ pub(super) enum Retry {
     NotCarriedOut,
 }
 
-/// Pauses that grow by a factor up to a limit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
-    pause: Duration,
-    factor: f64,
-    limit: Duration,
-}
-
-impl Backoff {
-    pub(super) fn new(first: Duration, factor: f64, limit: Duration) -> Self {
-        Self {
-            pause: first,
-            factor,
-            limit,
-        }
-    }
-
-    /// Backoff of a call that failed.
-    pub(super) fn of_call() -> Self {
-        Self::new(FIRST_PAUSE, 2.0, MAX_PAUSE)
-    }
-
-    /// Returns the next pause.
-    pub(super) fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = pause.mul_f64(self.factor).min(self.limit);
-        pause
-    }
-
-    /// Returns a random part of the next pause.
-    pub(super) fn next_jittered(&mut self) -> Duration {
-        self.next_pause().mul_f64(fastrand::f64())
-    }
+/// Returns the backoff of a call that failed.
+pub(super) fn call_backoff() -> Backoff {
+    Backoff::new(FIRST_PAUSE, 2.0, MAX_PAUSE)
 }
 
 #[cfg(test)]
@@ -61,14 +33,20 @@ mod tests {
     #[test]
     fn pauses_grow_and_differ() {
         for (failures, most) in [(0, 100), (1, 200), (5, 3200), (9, 20_000), (60, 20_000)] {
-            let mut backoff = Backoff::of_call();
+            let mut backoff = call_backoff();
             for _ in 0..failures {
-                backoff.next_pause();
+                backoff.next_delay();
             }
             let some: Vec<_> = (0..200).map(|_| { backoff }.next_jittered()).collect();
-            assert!(some.iter().all(|it| *it <= Duration::from_millis(most)));
+            assert!(
+                some.iter()
+                    .all(|pause| *pause <= Duration::from_millis(most))
+            );
             let middle = Duration::from_millis(most / 2);
-            assert!(some.iter().any(|it| *it > middle) && some.iter().any(|it| *it < middle));
+            assert!(
+                some.iter().any(|pause| *pause > middle)
+                    && some.iter().any(|pause| *pause < middle)
+            );
         }
     }
 }

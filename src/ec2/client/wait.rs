@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::retry::Backoff;
 use super::{AwsError, Region};
+use crate::backoff::Backoff;
 
 /// Pause after the first look.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl Region {
                     minutes: within.as_secs() / 60,
                 });
             }
-            sleep(backoff.next_pause()).await;
+            sleep(backoff.next_delay()).await;
         }
     }
 }
@@ -70,7 +70,7 @@ pub async fn eventually<T>(
     loop {
         match attempt().await {
             Err(error) if error.is_not_found() && begun.elapsed() < CONSISTENCY_TIMEOUT => {
-                sleep(backoff.next_pause()).await;
+                sleep(backoff.next_delay()).await;
             }
             done => return done,
         }
