@@ -27,28 +27,26 @@ pub enum InvalidQuantity {
     #[error("{text:?} has no unit")]
     NoUnit {
         text: String,
-        /// The number with the most likely unit.
-        hint: String,
+        /// Advice that contains a valid value.
+        help: String,
     },
     /// An unknown unit, or no digits.
     #[error("{text:?} is not a {what}")]
     Malformed {
         text: String,
         what: &'static str,
-        /// A valid value close to it.
-        hint: String,
+        /// Advice that contains a valid value.
+        help: String,
     },
     #[error("{text:?} is too large")]
     TooLarge { text: String },
 }
 
 impl InvalidQuantity {
-    /// Returns the hint for the user.
-    pub fn help(&self) -> Option<String> {
+    /// Returns advice for the user: the value that the text probably means, or an example.
+    pub fn help(&self) -> Option<&str> {
         match self {
-            Self::NoUnit { hint, .. } | Self::Malformed { hint, .. } => {
-                Some(format!("write \"{hint}\""))
-            }
+            Self::NoUnit { help, .. } | Self::Malformed { help, .. } => Some(help),
             Self::TooLarge { .. } => None,
         }
     }
@@ -57,13 +55,8 @@ impl InvalidQuantity {
 /// Parses a size: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`; less than 2^63 bytes.
 pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
     let (number, unit) = split(text);
-    let hint = || match (number, guess(unit, &SIZES)) {
-        ("", _) => "4GiB".to_owned(),
-        (number, Some(unit)) => format!("{number}{unit}"),
-        (number, None) if unit.is_empty() => format!("{number}GiB"),
-        _ => "4GiB".to_owned(),
-    };
-    let bytes = scaled(text, number, unit, &SIZES, "size", hint)?;
+    let help = || help(suggest_size(text), "4GiB");
+    let bytes = scaled(text, number, unit, &SIZES, "size", help)?;
     if i64::try_from(bytes).is_err() {
         return Err(InvalidQuantity::TooLarge {
             text: text.to_owned(),
@@ -75,11 +68,10 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
 /// Parses a duration: whole numbers with `d`, `h`, `m` or `s`, largest unit first, as in `90s` or `1h30m`; or one number
 /// with `ms`.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
+    let help = || help(suggest_duration(text), "90s");
     if let Some(number) = text.strip_suffix("ms") {
-        return scaled(text, number, "ms", &[("ms", 1)], "duration", || {
-            "500ms".to_owned()
-        })
-        .map(Duration::from_millis);
+        return scaled(text, number, "ms", &[("ms", 1)], "duration", help)
+            .map(Duration::from_millis);
     }
     let (mut rest, mut total, mut allowed) = (text, 0_u64, &DURATIONS[..]);
     loop {
@@ -87,12 +79,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
         let unit_end = after
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(after.len());
-        let unit = after[..unit_end].trim();
-        let hint = || match number {
-            "" => "90s".to_owned(),
-            number => format!("{number}{}", guess(unit, &DURATIONS).unwrap_or("s")),
-        };
-        let part = scaled(text, number, &after[..unit_end], allowed, "duration", hint)?;
+        let part = scaled(text, number, &after[..unit_end], allowed, "duration", help)?;
         total = total
             .checked_add(part)
             .ok_or_else(|| InvalidQuantity::TooLarge {
@@ -107,6 +94,114 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
             .position(|(name, _)| *name == &after[..unit_end])
             .unwrap_or(0);
         allowed = &allowed[used + 1..];
+    }
+}
+
+/// Parses a duration; the text of the error contains the advice.
+pub fn duration_argument(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| match error.help() {
+        Some(help) => format!("{error}; {help}"),
+        None => error.to_string(),
+    })
+}
+
+fn help(suggestion: Option<String>, example: &str) -> String {
+    match suggestion {
+        Some(value) => format!("write \"{value}\""),
+        None => format!("write a number and a unit, as in \"{example}\""),
+    }
+}
+
+/// Returns the size that wrong text probably means.
+fn suggest_size(text: &str) -> Option<String> {
+    let (part, rest) = LoosePart::read(text)?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let unit = match part.unit {
+        // Packer's `memory` and `disk_size` are MiB. A person who writes `4` or `60` means GiB, one who writes
+        // `1073741824` means bytes.
+        "" if part.whole < 256 => "GiB",
+        "" if part.whole < 1 << 28 => "MiB",
+        "" => "B",
+        unit => guess(unit, &SIZES)?,
+    };
+    let size = match part.fraction {
+        "" => format!("{}{unit}", part.whole),
+        _ => show_size(part.times(factor_of(unit, &SIZES)?)?),
+    };
+    parse_size(&size).is_ok().then_some(size)
+}
+
+/// Returns the duration that wrong text probably means.
+fn suggest_duration(text: &str) -> Option<String> {
+    let (mut parts, mut total) = (Vec::new(), 0_u64);
+    let mut rest = text;
+    loop {
+        let (part, after) = LoosePart::read(rest)?;
+        let unit = part.unit.to_ascii_lowercase();
+        let (count, unit) = match unit.as_str() {
+            "" => (1, "s"),
+            unit if unit.starts_with("mo") => return None,
+            unit if unit == "ms" || unit.starts_with("mil") => (1, "ms"),
+            unit if unit.starts_with('w') => (7, "d"),
+            unit => (1, guess(unit, &DURATIONS)?),
+        };
+        let factor = factor_of(unit, &DURATIONS).unwrap_or(1) * count;
+        total = total.checked_add(part.times(factor)?)?;
+        parts.push((part.whole.checked_mul(count)?, part.fraction, unit));
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let duration = match parts[..] {
+        [(number, "", unit)] => format!("{number}{unit}"),
+        _ => show_duration(Duration::from_millis(total)),
+    };
+    parse_duration(&duration).is_ok().then_some(duration)
+}
+
+/// A number and a unit as people write them: `1.5 GB`, `-1GiB`, `5 minutes`.
+struct LoosePart<'a> {
+    whole: u64,
+    /// Digits behind the decimal point.
+    fraction: &'a str,
+    unit: &'a str,
+}
+
+impl<'a> LoosePart<'a> {
+    /// Reads one part; returns the rest of the text too.
+    fn read(text: &'a str) -> Option<(Self, &'a str)> {
+        let (whole, rest) = split(text.trim_start_matches(['-', '+', ' ', '\t']));
+        let (fraction, rest) = match rest.strip_prefix(['.', ',']) {
+            Some(after) => split(after),
+            None => ("", rest),
+        };
+        let rest = rest.trim();
+        let unit_end = rest.find(|c: char| !c.is_ascii_alphabetic());
+        let (unit, rest) = rest.split_at(unit_end.unwrap_or(rest.len()));
+        let whole = whole.parse().ok()?;
+        Some((
+            Self {
+                whole,
+                fraction,
+                unit,
+            },
+            rest.trim(),
+        ))
+    }
+
+    fn times(&self, factor: u64) -> Option<u64> {
+        let digits = self.fraction.get(..6).unwrap_or(self.fraction);
+        let fraction = match digits {
+            "" => 0,
+            _ => {
+                digits.parse::<u64>().ok()?.checked_mul(factor)?
+                    / 10_u64.pow(u32::try_from(digits.len()).ok()?)
+            }
+        };
+        self.whole.checked_mul(factor)?.checked_add(fraction)
     }
 }
 
@@ -166,33 +261,34 @@ fn guess(unit: &str, units: &[(&'static str, u64)]) -> Option<&'static str> {
     near.map(|(name, _)| *name)
 }
 
+fn factor_of(unit: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let found = units.iter().find(|(name, _)| *name == unit);
+    found.map(|(_, factor)| *factor)
+}
+
 fn scaled(
     text: &str,
     number: &str,
     unit: &str,
     units: &[(&str, u64)],
     what: &'static str,
-    hint: impl Fn() -> String,
+    help: impl Fn() -> String,
 ) -> Result<u64, InvalidQuantity> {
     let owned = || text.to_owned();
     if !number.is_empty() && unit.is_empty() {
         return Err(InvalidQuantity::NoUnit {
             text: owned(),
-            hint: hint(),
+            help: help(),
         });
     }
-    let factor = units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, factor)| *factor);
     let (Some(factor), false) = (
-        factor,
+        factor_of(unit, units),
         number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()),
     ) else {
         return Err(InvalidQuantity::Malformed {
             text: owned(),
             what,
-            hint: hint(),
+            help: help(),
         });
     };
     number
@@ -208,6 +304,11 @@ mod tests {
 
     use super::*;
 
+    /// Returns the value that advice puts between quotes.
+    fn quoted(help: &str) -> String {
+        help.split('"').nth(1).unwrap().to_owned()
+    }
+
     #[test]
     fn sizes_are_read_strictly() {
         for (text, expected) in [
@@ -216,26 +317,32 @@ mod tests {
             ("0B", Ok(0)),
             ("1TiB", Ok(1 << 40)),
             ("7KiB", Ok(7168)),
-            ("4", Err(Some("write \"4GiB\""))),
-            ("12345x", Err(Some("write \"4GiB\""))),
-            ("4G", Err(Some("write \"4GiB\""))),
-            ("4MB", Err(Some("write \"4MiB\""))),
-            ("1.5GiB", Err(Some("write \"4GiB\""))),
-            ("GiB", Err(Some("write \"4GiB\""))),
-            ("-1GiB", Err(Some("write \"4GiB\""))),
-            (" 1GiB", Err(Some("write \"4GiB\""))),
-            ("4é", Err(Some("write \"4GiB\""))),
-            ("", Err(Some("write \"4GiB\""))),
+            ("4", Err(Some("4GiB"))),
+            ("60", Err(Some("60GiB"))),
+            ("512", Err(Some("512MiB"))),
+            ("1024", Err(Some("1024MiB"))),
+            ("40960", Err(Some("40960MiB"))),
+            ("1073741824", Err(Some("1073741824B"))),
+            ("12345x", Err(Some("4GiB"))),
+            ("4G", Err(Some("4GiB"))),
+            ("4MB", Err(Some("4MiB"))),
+            ("1 gib", Err(Some("1GiB"))),
+            ("1.5GiB", Err(Some("1536MiB"))),
+            ("1,5 gb", Err(Some("1536MiB"))),
+            ("GiB", Err(Some("4GiB"))),
+            ("-1GiB", Err(Some("1GiB"))),
+            (" 1GiB", Err(Some("1GiB"))),
+            ("1GiB 2MiB", Err(Some("4GiB"))),
+            ("4é", Err(Some("4GiB"))),
+            ("", Err(Some("4GiB"))),
+            ("99999999999TB", Err(Some("4GiB"))),
             ("99999999999TiB", Err(None)),
             ("99999999999999999999B", Err(None)),
             ("8388608TiB", Err(None)),
         ] {
-            let got = parse_size(text).map_err(|error| error.help());
-            assert_eq!(
-                got,
-                expected.map_err(|help| help.map(str::to_owned)),
-                "reading {text:?}"
-            );
+            let got = parse_size(text).map_err(|error| error.help().map(quoted));
+            let expected = expected.map_err(|value| value.map(str::to_owned));
+            assert_eq!(got, expected, "reading {text:?}");
         }
     }
 
@@ -248,24 +355,28 @@ mod tests {
             ("2d", Ok(172_800_000)),
             ("500ms", Ok(500)),
             ("0s", Ok(0)),
-            ("90", Err(Some("write \"90s\""))),
-            ("5sec", Err(Some("write \"5s\""))),
-            ("30m1h", Err(Some("write \"1h\""))),
-            ("1m1m", Err(Some("write \"1m\""))),
-            ("5 minutes", Err(Some("write \"5m\""))),
-            ("soon", Err(Some("write \"90s\""))),
-            ("ms", Err(Some("write \"500ms\""))),
+            ("90", Err(Some("90s"))),
+            ("5sec", Err(Some("5s"))),
+            ("30m1h", Err(Some("1h30m"))),
+            ("1m1m", Err(Some("2m"))),
+            ("5 minutes", Err(Some("5m"))),
+            ("1h 30 min", Err(Some("1h30m"))),
+            ("1.5h", Err(Some("1h30m"))),
+            ("1 week", Err(Some("7d"))),
+            ("2W", Err(Some("14d"))),
+            ("-5m", Err(Some("5m"))),
+            ("1 month", Err(Some("90s"))),
+            ("20 millis", Err(Some("20ms"))),
+            ("soon", Err(Some("90s"))),
+            ("ms", Err(Some("90s"))),
             ("99999999999999999999s", Err(None)),
             ("18446744073709551615d", Err(None)),
         ] {
             let got = parse_duration(text)
-                .map(|d| d.as_millis())
-                .map_err(|error| error.help());
-            assert_eq!(
-                got,
-                expected.map_err(|help| help.map(str::to_owned)),
-                "reading {text:?}"
-            );
+                .map(|duration| duration.as_millis())
+                .map_err(|error| error.help().map(quoted));
+            let expected = expected.map_err(|value| value.map(str::to_owned));
+            assert_eq!(got, expected, "reading {text:?}");
         }
     }
 
@@ -282,8 +393,13 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_without_panic(text in ".*") {
-            let _ = (parse_size(&text), parse_duration(&text));
+        fn the_advice_for_any_text_is_a_valid_value(text in "(.*|[-+]?[0-9]{0,22}[.,]?[0-9]{0,9} ?[a-zA-Z]{0,4}( ?[0-9]{1,3} ?[a-z]{0,3})?)") {
+            if let Err(error) = parse_size(&text) && let Some(help) = error.help() {
+                prop_assert!(parse_size(&quoted(help)).is_ok(), "{help}");
+            }
+            if let Err(error) = parse_duration(&text) && let Some(help) = error.help() {
+                prop_assert!(parse_duration(&quoted(help)).is_ok(), "{help}");
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,7 @@ use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
     init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
-    rollback, scan, show, sign, store, validate, verify, wait,
+    rollback, scan, show, sign, store, synonyms, validate, verify, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -32,8 +32,8 @@ struct Cli {
     quiet: bool,
 
     /// Print every detail
-    #[arg(long, short, global = true, help_heading = GLOBAL)]
-    verbose: bool,
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
+    verbose: u8,
 
     /// Format of the log on stderr: text, or one JSON object per line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = GLOBAL)]
@@ -114,7 +114,12 @@ impl Verb {
 /// Runs the verb that the command line names. The only place that prints an error or picks the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let command = Cli::command();
+    let arguments = synonyms::with_double_dashes(&command, std::env::args_os());
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => synonyms::explain(&command, error).exit(),
+    };
     let color = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let ui = cli.ui(color);
@@ -153,8 +158,8 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
     let success = |()| 0;
     match verb {
         Verb::Init(args) => init::run(args, out).map(success),
-        Verb::Validate(args) => validate::run(args, out).map(success),
-        Verb::Plan(args) => plan::run(args, out).map(success),
+        Verb::Validate(args) => validate::run(args, ui, out).map(success),
+        Verb::Plan(args) => plan::run(args, ui, out).map(success),
         Verb::Lock(args) => with_signals(cancel, lock::run(args, ui, cancel, out)),
         Verb::Build(args) => with_signals(cancel, build::run(args, ui, cancel, out)),
         Verb::Rebuild(args) => with_signals(cancel, rebuild::run(args, ui, cancel, out)),
@@ -192,7 +197,7 @@ impl Cli {
     fn ui(&self, color: bool) -> Ui {
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
-            (_, true) => Verbosity::Verbose,
+            (_, 1..) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
         let mode = match self.log_format {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::fetch::Mirror;
 use crate::plan::{Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
+use crate::ui::Ui;
 
 mod attest;
 mod audit;
@@ -42,6 +43,7 @@ mod shared;
 mod show;
 mod sign;
 mod store;
+mod synonyms;
 mod validate;
 mod verify;
 mod verify_ec2;
@@ -78,14 +80,9 @@ struct VariableArgs {
 impl TemplateArgs {
     /// Loads every template, or reports all errors of all of them.
     fn load(&self, existing: ExistingOutput) -> Result<Vec<Plan>, Invalid> {
-        let inputs = self.variables.inputs(existing);
-        let paths = &self.templates;
         let (mut plans, mut errors) = (Vec::new(), Vec::new());
-        // A shell expands `*.toml` to the lock files, too.
-        let is_lock = |path: &&PathBuf| path.to_string_lossy().ends_with(".lock.toml");
-        let only_locks = paths.iter().all(|path| is_lock(&path));
-        for path in paths.iter().filter(|path| only_locks || !is_lock(path)) {
-            match crate::plan::load(path, &inputs) {
+        for (_, loaded) in self.load_each(existing) {
+            match loaded {
                 Ok(plan) => plans.push(plan),
                 Err(error) => errors.push(error),
             }
@@ -95,6 +92,27 @@ impl TemplateArgs {
         } else {
             Err(Invalid(errors))
         }
+    }
+
+    /// Loads one template after the other. A shell expands `*.toml` to the lock files, too: they are skipped.
+    fn load_each(
+        &self,
+        existing: ExistingOutput,
+    ) -> impl Iterator<Item = (&Path, Result<Plan, LoadError>)> {
+        let inputs = self.variables.inputs(existing);
+        let is_lock = |path: &&PathBuf| crate::plan::template_of_lock(path).is_some();
+        let only_locks = self.templates.iter().all(|path| is_lock(&path));
+        let templates = self.templates.iter();
+        templates
+            .filter(move |path| only_locks || !is_lock(path))
+            .map(move |path| (path.as_path(), crate::plan::load(path, &inputs)))
+    }
+}
+
+/// Warns of steps that need the network in a sealed guest.
+fn warn_of_lint(plan: &Plan, ui: &Ui) {
+    for warning in plan.lint() {
+        ui.warn(&format!("{}\n  help: {}", warning.what, warning.help));
     }
 }
 

@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::shared::autoremovable;
 use super::shared::stdout::{OutputFormat, Stdout};
-use super::{CommandError, ExistingOutput, TemplateArgs};
+use super::{CommandError, ExistingOutput, TemplateArgs, warn_of_lint};
+use crate::ui::Ui;
 
 /// Show what a build will do, with every default filled in
 ///
@@ -32,13 +33,14 @@ pub(crate) struct PlanArgs {
 }
 
 /// Prints the plan of every template, or nothing when one of them has errors.
-pub(crate) fn run(args: &PlanArgs, out: &mut Stdout) -> Result<(), CommandError> {
+pub(crate) fn run(args: &PlanArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let plans = args.templates.load(ExistingOutput::new(args.force))?;
     let format = OutputFormat::new(args.json);
     if args.unneeded {
         return autoremovable::run(&plans, format, out);
     }
     for (index, plan) in plans.iter().enumerate() {
+        warn_of_lint(plan, ui);
         match format {
             OutputFormat::Json => out.json_text(plan.to_json())?,
             OutputFormat::Text => {

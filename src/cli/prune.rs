@@ -16,7 +16,7 @@ use crate::fetch::Cache;
 use crate::machine::qemu;
 use crate::os::run_dir::RunDir;
 use crate::record::manifest::ManifestId;
-use crate::size::parse_duration;
+use crate::size::duration_argument;
 use crate::store::{Pruning, Retention, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -51,7 +51,7 @@ pub(crate) struct PruneArgs {
     keep: KeepArgs,
 
     /// Delete images that were marked at least this long ago
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration_argument)]
     grace: Duration,
 
     /// Show what would be done, but change nothing
@@ -79,7 +79,7 @@ pub(crate) struct KeepArgs {
     per_channel: usize,
 
     /// Keep images that were built within this time
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration_argument)]
     keep_within: Duration,
 }
 
@@ -91,10 +91,6 @@ impl KeepArgs {
             within: self.keep_within,
         }
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
 }
 
 pub(crate) async fn run(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {

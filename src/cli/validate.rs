@@ -3,13 +3,14 @@
 use clap::Args;
 
 use super::shared::stdout::Stdout;
-use super::{CommandError, ExistingOutput, Invalid, TemplateArgs};
-use crate::plan::{self, Ami, Base, Builder, Plan};
+use super::{CommandError, ExistingOutput, Invalid, TemplateArgs, warn_of_lint};
+use crate::plan::{Ami, Base, Builder, Plan};
+use crate::ui::Ui;
 
 /// Check templates without launching anything
 ///
-/// Prints one line for each valid template and all errors of the others. Reads the files that the templates name, but no
-/// secrets.
+/// Prints one line for each valid template and all errors of the others, and warns of commands that cannot work in a sealed
+/// guest. Reads the files that the templates name, but no secrets. Lock files (NAME.lock.toml) are skipped.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
@@ -17,12 +18,14 @@ pub(crate) struct ValidateArgs {
 }
 
 /// Checks every template, even after one has errors.
-pub(crate) fn run(args: &ValidateArgs, out: &mut Stdout) -> Result<(), CommandError> {
-    let inputs = args.templates.variables.inputs(ExistingOutput::Refuse);
+pub(crate) fn run(args: &ValidateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let mut errors = Vec::new();
-    for path in &args.templates.templates {
-        match plan::load(path, &inputs) {
-            Ok(plan) => out.line(format_args!("{}: {}", path.display(), summary(&plan)))?,
+    for (path, loaded) in args.templates.load_each(ExistingOutput::Refuse) {
+        match loaded {
+            Ok(plan) => {
+                warn_of_lint(&plan, ui);
+                out.line(format_args!("{}: {}", path.display(), summary(&plan)))?;
+            }
             Err(error) => errors.push(error),
         }
     }

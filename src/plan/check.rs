@@ -110,7 +110,8 @@ impl Checker<'_> {
             InvalidQuantity::NoUnit { text, .. } => format!("{expected} needs a unit: {text}"),
             other => other.to_string(),
         };
-        self.report(Problem::at(value.span(), what).maybe_help(error.help()));
+        let help = error.help().map(str::to_owned);
+        self.report(Problem::at(value.span(), what).maybe_help(help));
     }
 
     /// Parses one of several keywords.

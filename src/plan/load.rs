@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, fs};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -60,15 +61,52 @@ impl Inputs {
 )]
 pub enum LoadError {
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help("give the path of a template; `karat init` writes one to start from"))]
+    #[diagnostic(help(
+        "{}",
+        advice(
+            source,
+            "give the path of a template; `karat init` writes one to start from"
+        )
+    ))]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot read the variables in {}", path.display())]
     #[diagnostic(help(
-        "give `--var-file` the path of a TOML file with lines such as `name = \"value\"`"
+        "{}",
+        advice(
+            source,
+            "give `--var-file` the path of a TOML file with lines such as `name = \"value\"`"
+        )
     ))]
     ReadVariables { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Template(#[from] TemplateErrors),
+}
+
+/// Returns advice for text that cannot be read; `path_advice` if the path may be wrong.
+fn advice<'a>(error: &io::Error, path_advice: &'a str) -> &'a str {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "save it as UTF-8 text",
+        io::ErrorKind::IsADirectory => "give the path of a file in this directory",
+        io::ErrorKind::PermissionDenied => "allow this user to read it",
+        io::ErrorKind::FileTooLarge => {
+            "karat reads templates of up to 1 MiB; put large contents into files that the template names"
+        }
+        _ => path_advice,
+    }
+}
+
+/// Largest template or file of variables. The largest template in `templates/` has 3 KiB.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+
+/// Reads a template or a file of variables, up to [`MAX_TEXT_BYTES`].
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = fs::File::open(path)?.take(MAX_TEXT_BYTES + 1);
+    let read = file.read_to_string(&mut text);
+    if file.limit() == 0 {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    read.map(|_| text)
 }
 
 impl LoadError {
@@ -94,7 +132,12 @@ pub fn load(path: &Path, inputs: &Inputs) -> Result<Plan, LoadError> {
         path: path.to_owned(),
         source,
     };
-    let text = fs::read_to_string(path).map_err(read)?;
+    let text = read_text(path).map_err(read)?;
+    if let Some(template) = template_of_lock(path) {
+        let problem = Problem::nowhere("this is a lock file, not a template")
+            .help(format!("give the template: {}", template.display()));
+        return Err(TemplateErrors::new(path.to_owned(), text, vec![problem]).into());
+    }
     let mut given = Vec::new();
     for file in &inputs.var_files {
         given.extend(read_var_file(file)?);
@@ -133,6 +176,13 @@ pub fn publication(
     } else {
         Err(wrong(problems))
     }
+}
+
+/// Returns the template of a lock file, by the name that [`Lock::path_of`](crate::record::lock::Lock::path_of) makes.
+#[must_use]
+pub fn template_of_lock(path: &Path) -> Option<PathBuf> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".lock.toml")?;
+    Some(path.with_file_name(format!("{stem}.toml")))
 }
 
 fn plan(
@@ -197,7 +247,7 @@ fn given_variables<'a>(
 }
 
 fn read_var_file(path: &Path) -> Result<Vec<GivenVariable>, LoadError> {
-    let text = fs::read_to_string(path).map_err(|source| LoadError::ReadVariables {
+    let text = read_text(path).map_err(|source| LoadError::ReadVariables {
         path: path.to_owned(),
         source,
     })?;
@@ -236,6 +286,79 @@ shell = { inline = ["{{ s }}"], environment = { A = "{{ a }}" } }
 [[provision]]
 pause = { duration = "1s" }
 "#;
+
+    fn problems(text: &str) -> Vec<Problem> {
+        let planned = plan(
+            Path::new("t.toml"),
+            text,
+            Path::new("/nowhere"),
+            &[],
+            &Inputs::default(),
+        );
+        planned.err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_value_that_a_hint_gives_is_valid() {
+        for (before, wrong, after) in [
+            ("[builder.qemu]\nmemory = ", "1024", ""),
+            ("[builder.qemu]\nmemory = ", "\"512\"", ""),
+            ("[builder.qemu]\nmemory = ", "\"-1GiB\"", ""),
+            ("[builder.qemu]\nmemory = ", "\"1 gib\"", ""),
+            ("[builder.qemu]\nmemory = ", "\"1.5 GB\"", ""),
+            ("[builder.qemu]\nmemory = ", "\"plenty\"", ""),
+            ("[builder.qemu]\ndisk_size = ", "40960", ""),
+            ("[builder.qemu]\ncpus = ", "2.5", ""),
+            (
+                "[builder.ec2]\nvolume_size = ",
+                "8",
+                "\n[base.ami]\nid = \"ami-0123456789abcdef0\"",
+            ),
+            (
+                "[builder.ec2]\nvolume_size = ",
+                "\"1500MiB\"",
+                "\n[base.ami]\nid = \"ami-0123456789abcdef0\"",
+            ),
+            ("[policy]\nmax_db_age = ", "\"1 week\"", ""),
+            ("[ssh]\ntimeout = ", "\"5 minutes\"", ""),
+            ("[ssh]\ntimeout = ", "300", ""),
+            ("[[provision]]\npause = { duration = ", "\"30m1h\"", " }"),
+            ("[[provision]]\npause = { duration = ", "\"a while\"", " }"),
+            (
+                "[[files]]\ncontent = \"\"\ndestination = \"/x\"\nmode = ",
+                "0644",
+                "",
+            ),
+            (
+                "[[files]]\ncontent = \"\"\ndestination = \"/x\"\nmode = ",
+                "\"rw-r--r--\"",
+                "",
+            ),
+            ("[[provision]]\nshell = ", "\"true\"", ""),
+            ("[[provision]]\nshell = ", "[\"true\", \"false\"]", ""),
+            ("[[provision]]\nshell = { inline = ", "\"true\"", " }"),
+            ("", "[provision]", "\nreboot = {}"),
+            ("[packages.apt]\ninstall = ", "\"curl\"", ""),
+            ("[[test]]\ncommand = ", "[\"test\", \"-e\", \"/x\"]", ""),
+            (
+                "[network]\nallow = ",
+                "{ url = \"https://example.org/\" }",
+                "",
+            ),
+        ] {
+            let template = |value: &str| format!("[image]\nname = \"a\"\n{before}{value}{after}\n");
+            let found = problems(&template(wrong));
+            let help = found
+                .iter()
+                .find_map(|problem| problem.help.as_deref()?.split_once("write "));
+            let Some((_, advice)) = help else {
+                panic!("no value for {before}{wrong}: {found:?}")
+            };
+            let advice = advice.rsplit(", as in ").next().unwrap_or(advice);
+            let advice = advice.split(" or ").next().unwrap_or(advice);
+            assert_eq!(problems(&template(advice)), [], "{before}{advice}");
+        }
+    }
 
     proptest! {
         /// Any damaged text gives a plan or printable problems.

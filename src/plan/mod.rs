@@ -15,6 +15,7 @@ use crate::size::serialize_duration;
 pub(crate) mod check;
 mod ec2;
 mod finish;
+mod lint;
 mod load;
 mod machine;
 pub(crate) mod make;
@@ -27,7 +28,8 @@ mod show;
 mod step;
 
 pub use ec2::{Ami, Ec2, Interface};
-pub use load::{Inputs, LoadError, load, publication};
+pub use lint::LintWarning;
+pub use load::{Inputs, LoadError, load, publication, template_of_lock};
 pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
 pub use policy::{Ignore, Policy, severity};

@@ -19,7 +19,7 @@ use crate::plan::is_region;
 use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::channel::{Channel, ChannelName, Direction, SignedMove};
-use crate::size::parse_duration;
+use crate::size::duration_argument;
 
 impl Store {
     /// Returns the names of all channels, sorted.
@@ -152,7 +152,7 @@ impl ChannelPolicy {
 
 fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
-    let age = parse_duration(&text).map_err(D::Error::custom)?;
+    let age = duration_argument(&text).map_err(D::Error::custom)?;
     Ok(Some(age))
 }
 

@@ -14,9 +14,11 @@ use variables::{GivenVariable, Scope, SecretOrigin};
 
 pub(crate) mod files;
 pub(crate) mod interpolate;
+mod packer;
 pub(crate) mod problem;
 pub(crate) mod scalar;
 pub(crate) mod schema;
+mod shape;
 pub(crate) mod tree;
 pub(crate) mod variables;
 
@@ -50,7 +52,8 @@ pub(crate) fn parse(
         &mut problems,
     );
     interpolate::interpolate(text, &mut tree, &scope, &mut removed, &mut problems);
-    let template: Option<schema::Template> = tree::read(&mut tree, &mut removed, &mut problems);
+    let template: Option<schema::Template> =
+        tree::read(text, &mut tree, &mut removed, &mut problems);
     Ok(Parsed {
         template: template.unwrap_or_default(),
         variables: scope.values,
@@ -75,7 +78,8 @@ fn preamble(
     }
     let mut head = Tree::new(tree.span(), head);
     let written = names(&head);
-    let preamble: schema::Preamble = tree::read(&mut head, removed, problems).unwrap_or_default();
+    let preamble: schema::Preamble =
+        tree::read(text, &mut head, removed, problems).unwrap_or_default();
     // Names with invalid tables. That is reported already, so their uses are not reported as undefined.
     let mut broken = written;
     for (name, variable) in &preamble.variables {

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Span, nearest};
+use super::{packer, shape};
 
 /// Root table of a template.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
@@ -41,27 +42,39 @@ pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
     if errors.is_empty() {
         return Ok(tree);
     }
-    Err(errors
-        .into_iter()
-        .map(|error| Problem {
+    if let Some(problem) = packer::other_language(text) {
+        return Err(vec![problem]);
+    }
+    let problem = |error: toml::de::Error| {
+        let rest = error.span().and_then(|span| text.get(span.start..));
+        let help = shape::syntax(error.message(), rest.unwrap_or_default());
+        Problem {
             span: error.span(),
+            help,
             ..Problem::nowhere(error.message())
-        })
-        .collect())
+        }
+    };
+    Err(errors.into_iter().map(problem).collect())
 }
 
 /// Deserializes a tree; removes and reports each entry that does not fit.
 pub(super) fn read<T: DeserializeOwned>(
+    text: &str,
     tree: &mut Tree<'_>,
     removed: &mut Removed,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
+    for (span, problem) in shape::wrong_tables(tree.get_ref()) {
+        let root = tree.span();
+        remove(tree.get_mut(), root, &span, removed);
+        problems.push(problem);
+    }
     loop {
         let error = match T::deserialize(toml::Deserializer::from(tree.clone())) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let (problem, meant) = explain(&error);
+        let (problem, meant) = explain(text, &error);
         let root = tree.span();
         let table = problem
             .span
@@ -121,7 +134,7 @@ fn holds(value: &DeValue<'_>, span: &Span) -> bool {
 
 /// Rewords serde's error for users who know TOML but not Rust. For an unknown key, also returns the key that was probably
 /// meant, so that it is not reported as missing.
-fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
+fn explain(text: &str, error: &toml::de::Error) -> (Problem, Option<String>) {
     let message = error.message();
     let place = |what: String| Problem {
         span: error.span(),
@@ -132,9 +145,10 @@ fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
         let key = quoted.next().unwrap_or_default();
         let known: Vec<&str> = quoted.collect();
         let meant = nearest(key, known.iter().copied());
-        let help = match meant {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("known keys here: {}", known.join(", ")),
+        let help = match (packer::counterpart(key), meant) {
+            (Some(advice), _) => advice.to_owned(),
+            (None, Some(meant)) => format!("did you mean `{meant}`?"),
+            (None, None) => format!("known keys here: {}", known.join(", ")),
         };
         let problem = place(format!("unknown key `{key}`")).help(help);
         return (problem, Some(meant.unwrap_or(UNKNOWN).to_owned()));
@@ -146,11 +160,15 @@ fn explain(error: &toml::de::Error) -> (Problem, Option<String>) {
         ("expected a sequence", "expected an array"),
         ("expected a map", "expected a table"),
         ("expected a boolean", "expected true or false"),
+        ("invalid length 1", "invalid type: an array"),
+        ("invalid length 0", "invalid type: an array"),
     ] {
         what = what.replace(from, to);
     }
     if let Some((before, _)) = what.split_once("expected struct ") {
         what = format!("{before}expected a table");
     }
-    (place(what), None)
+    let value = error.span().and_then(|span| text.get(span));
+    let help = shape::mistyped(message, value.unwrap_or_default());
+    (place(what).maybe_help(help), None)
 }

@@ -12,6 +12,7 @@ mod iam_policy;
 mod init;
 mod lock;
 mod network;
+mod newcomers;
 mod plan;
 mod rpm;
 mod sanity;

@@ -1,0 +1,234 @@
+//! What people write who come from Packer or are new to TOML, and what karat answers.
+
+use std::process::Output;
+
+use crate::site::Site;
+use crate::support::site::texts;
+
+/// Validates a template with these lines below `[image]`; returns stderr.
+fn validate(lines: &str) -> String {
+    let site = Site::new();
+    site.write("web.toml", &format!("[image]\nname = \"web\"\n{lines}"));
+    stderr(site.run(["validate", "web.toml"]))
+}
+
+fn stderr(output: Output) -> String {
+    let [_, stderr] = texts(output);
+    stderr
+}
+
+#[test]
+fn words_of_packer_get_their_counterpart() {
+    for (lines, expected) in [
+        (
+            "[[provisioner]]\ntype = \"shell\"\n",
+            "write `[[provision]]`, once for each step",
+        ),
+        (
+            "[[provision]]\ntype = \"shell\"\n",
+            "the kind of a step is its key",
+        ),
+        (
+            "[[provision]]\ninline = [\"true\"]\n",
+            "write `shell = { inline = [...] }`",
+        ),
+        (
+            "[builder.qemu]\nssh_username = \"root\"\n",
+            "write `user` in `[ssh]`",
+        ),
+        (
+            "[builder.qemu]\niso_url = \"x\"\n",
+            "write `url` and `sha256` in `[base.url]`",
+        ),
+        (
+            "[builder.qemu]\niso_checksum = \"x\"\n",
+            "write `sha256` in `[base.url]`",
+        ),
+        (
+            "[builder.qemu]\nheadless = true\n",
+            "guests have no display",
+        ),
+        (
+            "[builder.qemu]\nshutdown_command = \"x\"\n",
+            "karat shuts the guest down",
+        ),
+        (
+            "[builder.qemu]\nboot_command = [\"x\"]\n",
+            "karat runs no installer",
+        ),
+        (
+            "[builder.ec2]\nsource_ami = \"ami-1\"\n",
+            "write `id` in `[base.ami]`",
+        ),
+        (
+            "[publish.ec2]\nami_name = \"x\"\n",
+            "write `name` in `[publish.ec2]`",
+        ),
+        ("[apt]\ninstall = [\"curl\"]\n", "write `[packages.apt]`"),
+        (
+            "[packages]\ninstall = [\"curl\"]\n",
+            "write `install` below `[packages.apt]`",
+        ),
+        ("[post-processor.manifest]\n", "`[output]` sets the format"),
+    ] {
+        let text = validate(lines);
+        assert!(text.contains("unknown key"), "{lines}{text}");
+        assert!(text.contains(expected), "{lines}{text}");
+    }
+}
+
+#[test]
+fn other_languages_are_recognized() {
+    for (name, text, language) in [
+        (
+            "web.pkr.hcl",
+            "source \"qemu\" \"web\" {\n  iso_url = \"x\"\n}\n",
+            "HCL",
+        ),
+        (
+            "build.pkr.hcl",
+            "# comment\nbuild {\n  sources = [\"x\"]\n}\n",
+            "HCL",
+        ),
+        ("web.json", "{\"builders\": []}", "JSON"),
+        ("web.yml", "image:\n  name: web\n", "YAML"),
+        ("web.yaml", "---\n- image\n", "YAML"),
+    ] {
+        let site = Site::new();
+        site.write(name, text);
+        let text = stderr(site.run(["validate", name]));
+        let expected = format!("error: this is {language}, and karat reads TOML");
+        assert!(text.starts_with(&expected), "{name}: {text}");
+        assert!(text.ends_with("1 error\n"), "{name}: {text}");
+    }
+    let broken = validate("[builder.qemu]\ncpus = \n");
+    assert!(!broken.contains("this is"), "{broken}");
+}
+
+#[test]
+fn tables_that_are_something_else_are_named() {
+    for (lines, expected) in [
+        (
+            "[ssh]\nuser = \"root\"\n[[network]]\nopen = true\n",
+            "write `[network]` with one pair of brackets",
+        ),
+        ("[provision]\nreboot = {}\n", "write [[provision]]"),
+    ] {
+        let text = validate(lines);
+        assert!(text.contains(expected), "{lines}{text}");
+    }
+    for (text, expected) in [
+        (
+            "packages = [\"curl\"]\n[image]\nname = \"a\"\n",
+            "write `[packages.apt]`, and `install = [...]` below it",
+        ),
+        (
+            "image = \"web\"\n",
+            "write `[image]` on a line of its own, and its keys below it",
+        ),
+    ] {
+        let site = Site::new();
+        site.write("web.toml", text);
+        let shown = stderr(site.run(["validate", "web.toml"]));
+        assert!(shown.contains(expected), "{text}{shown}");
+    }
+}
+
+#[test]
+fn files_that_are_no_template_are_explained() {
+    let site = Site::new();
+    site.write("web.toml", "[image]\nname = \"web\"\n");
+    site.write("web.lock.toml", "version = 1\n");
+    let run = site.run(["validate", "web.lock.toml"]);
+    assert_eq!(run.status.code(), Some(2));
+    let text = stderr(run);
+    assert!(
+        text.contains("this is a lock file, not a template"),
+        "{text}"
+    );
+    assert!(text.contains("give the template: web.toml"), "{text}");
+    // A shell expands `*.toml` to both.
+    let run = site.run(["validate", "web.lock.toml", "web.toml"]);
+    assert!(run.status.success(), "{run:?}");
+    let [stdout, stderr_text] = texts(run);
+    assert_eq!((stdout.lines().count(), stderr_text.as_str()), (1, ""));
+
+    std::fs::create_dir(site.path("directory")).unwrap();
+    std::fs::write(site.path("latin1.toml"), b"# \xe4\n").unwrap();
+    let large = std::fs::File::create(site.path("large.toml")).unwrap();
+    large.set_len(5 << 30).unwrap();
+    for (name, expected) in [
+        ("directory", "give the path of a file in this directory"),
+        ("latin1.toml", "save it as UTF-8 text"),
+        ("large.toml", "karat reads templates of up to 1 MiB"),
+        ("missing.toml", "`karat init` writes one to start from"),
+    ] {
+        for arguments in [
+            &["validate", name][..],
+            &["validate", "--var-file", name, "web.toml"],
+        ] {
+            let run = site.run_with(arguments);
+            assert_eq!(run.status.code(), Some(2), "{run:?}");
+            let text = stderr(run);
+            let is_var_file = arguments.len() > 2;
+            if name != "missing.toml" || !is_var_file {
+                assert!(text.contains(expected), "{name}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_that_a_sealed_guest_makes_fail_are_warned_of() {
+    let lines = "[[provision]]\nname = \"web server\"\nshell = { inline = [\n  \"apt-get update && apt-get install -y nginx\",\n  \"curl -fsSL https://example.org/setup.sh | sh\",\n] }\n";
+    let text = validate(lines);
+    for expected in [
+        "warning: `apt-get install` in step `web server` (web.toml:6), but the guest has no network",
+        "    [packages.apt]\n    install = [\"nginx\"]",
+        "(web.toml:7)",
+        "    [network]\n    allow = [{ url = \"https://example.org/setup.sh\", sha256 = \"...\" }]",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    for open in [
+        "[network]\nopen = true\n",
+        "[network]\nallow = [{ url = \"https://example.org/\" }]\n",
+        "[builder.host]\naddress = \"192.0.2.1\"\nhost_key = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdGp2Cr6nXWQTz6mzCHr0VmyYzJ1O2NUzW9k5rgF0Lq\"\n",
+    ] {
+        let text = validate(&format!("{open}{lines}"));
+        assert!(!text.contains("warning"), "{open}{text}");
+    }
+}
+
+#[test]
+fn verbs_and_options_of_other_tools_are_understood_or_explained() {
+    let site = Site::new();
+    for (verb, expected) in [
+        ("rm", "`karat prune` deletes images"),
+        ("images", "`karat list` lists"),
+        ("inspect", "`karat show ID`"),
+        ("update", "`karat lock --update TEMPLATE`"),
+        ("version", "`karat --version`"),
+        ("destroy", "`karat prune --runs`"),
+        ("pull", "`karat import ID --from DIR`"),
+        ("valdate", "did you mean `karat validate`?"),
+        ("revok", "`karat --help` lists all commands"),
+    ] {
+        let run = site.run([verb]);
+        assert_eq!(run.status.code(), Some(2), "{verb}");
+        let text = stderr(run);
+        let start = format!("error: unknown command `karat {verb}`\n  help: ");
+        assert!(
+            text.starts_with(&start) && text.contains(expected),
+            "{text}"
+        );
+    }
+    site.write(
+        "web.toml",
+        "[image]\nname = \"{{ name }}\"\n[variables.name]\n",
+    );
+    let run = site.run(["validate", "-var", "name=web", "-vv", "web.toml"]);
+    assert!(run.status.success(), "{run:?}");
+    let text = stderr(site.run(["prune", "--grace", "1 week"]));
+    assert!(text.contains("write \"7d\""), "{text}");
+}
