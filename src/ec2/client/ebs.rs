@@ -74,9 +74,7 @@ struct Started {
 struct BlockPage {
     #[serde(default)]
     blocks: Vec<Block>,
-    #[serde(default)]
     next_token: Option<String>,
-    #[serde(default)]
     block_size: Option<u64>,
 }
 

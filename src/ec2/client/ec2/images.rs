@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, MappedVolume, Mapping, StateReason, ec2};
+use crate::ec2::client::query::{Items, Query};
 use crate::ec2::client::{AwsError, Poll, Region};
 
 /// Longest wait for an AMI. One made from a completed snapshot is available within seconds; a copy takes as long as its bytes
@@ -25,7 +25,6 @@ pub struct Image {
     /// `available`, `pending`, `failed`, `disabled`, ...
     #[serde(rename = "imageState")]
     pub state: String,
-    #[serde(default)]
     state_reason: Option<StateReason>,
     /// Name, unique in an account and region.
     #[serde(default)]
@@ -37,13 +36,11 @@ pub struct Image {
     #[serde(default)]
     pub architecture: String,
     /// `legacy-bios`, `uefi`, `uefi-preferred`.
-    #[serde(default)]
     pub boot_mode: Option<String>,
     /// Time of registration, in RFC 3339.
     #[serde(default)]
     pub creation_date: String,
     /// Time from which searches of other accounts do not list it, in RFC 3339.
-    #[serde(default)]
     pub deprecation_time: Option<String>,
     /// Device that holds the system.
     #[serde(default)]
@@ -52,30 +49,6 @@ pub struct Image {
     block_device_mapping: Items<Mapping>,
     #[serde(default, rename = "tagSet")]
     pub tags: TagSet,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct StateReason {
-    #[serde(default)]
-    message: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Mapping {
-    #[serde(default)]
-    device_name: String,
-    #[serde(default)]
-    ebs: Option<EbsMapping>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EbsMapping {
-    #[serde(default)]
-    snapshot_id: Option<String>,
-    #[serde(default)]
-    volume_size: u64,
 }
 
 impl Image {
@@ -89,10 +62,8 @@ impl Image {
         Some(self.root()?.volume_size)
     }
 
-    fn root(&self) -> Option<&EbsMapping> {
-        let mut mappings = self.block_device_mapping.item.iter();
-        let root = mappings.find(|mapping| mapping.device_name == self.root_device_name);
-        root?.ebs.as_ref()
+    fn root(&self) -> Option<&MappedVolume> {
+        self.block_device_mapping.volume_of(&self.root_device_name)
     }
 
     /// Returns the snapshots of all its volumes.
@@ -150,15 +121,6 @@ impl Shares {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ImagePage {
-    #[serde(default)]
-    images_set: Items<Image>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Registered {
     image_id: String,
 }
@@ -173,11 +135,8 @@ struct Attribute {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Permission {
-    #[serde(default)]
     user_id: Option<String>,
-    #[serde(default)]
     organization_arn: Option<String>,
-    #[serde(default)]
     organizational_unit_arn: Option<String>,
 }
 
@@ -195,17 +154,14 @@ impl Images<'_> {
     /// Lists AMIs of these owners (`self`, `amazon`, account ids), including disabled and deprecated ones.
     pub async fn list(self, owners: &[&str], filters: &[Filter]) -> Result<Vec<Image>, AwsError> {
         let query = describe().with_all("Owner", owners).filtered(filters);
-        let take = |page: ImagePage| (page.images_set.item, page.next_token);
-        self.0.pages(query, take).await
+        self.0.list(query).await
     }
 
     pub async fn get(self, id: &str) -> Result<Image, AwsError> {
-        let mut found: ImagePage = self.0.query(describe().with_all("ImageId", [id])).await?;
+        let mut found: Vec<Image> = self.0.list(describe().with_all("ImageId", [id])).await?;
         // AWS lists an AMI for a while after it was deregistered.
-        let images = &mut found.images_set.item;
-        images.retain(|image| image.state != "deregistered");
-        self.0
-            .first_of(found.images_set.item, format!("image {id}"))
+        found.retain(|image| image.state != "deregistered");
+        self.0.first_of(found, format!("image {id}"))
     }
 
     /// Registers an AMI, or finds the one that a call whose response was lost has registered from the same snapshot.

@@ -6,8 +6,8 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, Mapping, StateReason, ec2};
+use crate::ec2::client::query::{Items, Query};
 use crate::ec2::client::{AwsError, Poll, Region};
 
 /// Longest wait for an instance to stop. A system stops within a minute; AWS cuts its power after a few.
@@ -65,11 +65,8 @@ pub struct Instance {
     pub image: String,
     #[serde(default, rename = "instanceState")]
     current: State,
-    #[serde(default)]
     state_reason: Option<StateReason>,
-    #[serde(default)]
     private_ip_address: Option<String>,
-    #[serde(default)]
     ip_address: Option<String>,
     #[serde(default)]
     root_device_name: String,
@@ -83,28 +80,6 @@ pub struct Instance {
 struct State {
     #[serde(default)]
     name: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct StateReason {
-    #[serde(default)]
-    message: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Mapping {
-    #[serde(default)]
-    device_name: String,
-    #[serde(default)]
-    ebs: Option<Attached>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Attached {
-    #[serde(default)]
-    volume_id: Option<String>,
 }
 
 impl Instance {
@@ -135,9 +110,8 @@ impl Instance {
 
     /// Returns the volume that holds its system.
     pub fn root_volume(&self) -> Option<&str> {
-        let mut mappings = self.block_device_mapping.item.iter();
-        let root = mappings.find(|mapping| mapping.device_name == self.root_device_name);
-        root?.ebs.as_ref()?.volume_id.as_deref()
+        let root = self.block_device_mapping.volume_of(&self.root_device_name);
+        root?.volume_id.as_deref()
     }
 
     /// State as a failure of what was waited for.
@@ -154,17 +128,7 @@ struct Reservation {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reservations {
-    #[serde(default)]
-    reservation_set: Items<Reservation>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
 struct Console {
-    #[serde(default)]
     output: Option<String>,
 }
 
@@ -210,12 +174,10 @@ impl Instances<'_> {
     }
 
     async fn describe(self, query: Query) -> Result<Vec<Instance>, AwsError> {
-        let take = |page: Reservations| {
-            let reservations = page.reservation_set.item.into_iter();
-            let instances = reservations.flat_map(|reservation| reservation.instances_set.item);
-            (instances.collect(), page.next_token)
-        };
-        self.0.pages(query, take).await
+        let reservations: Vec<Reservation> = self.0.list(query).await?;
+        let reservations = reservations.into_iter();
+        let instances = reservations.flat_map(|reservation| reservation.instances_set.item);
+        Ok(instances.collect())
     }
 
     /// Waits until `address` finds an address in the description of an instance, and returns it.

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, ec2};
 use crate::ec2::client::{AwsError, Region};
 
 /// Launch template as AWS describes it.
@@ -37,7 +36,6 @@ pub struct LaunchTemplateVersion {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data {
-    #[serde(default)]
     image_id: Option<String>,
 }
 
@@ -46,24 +44,6 @@ impl LaunchTemplateVersion {
     pub fn image(&self) -> Option<&str> {
         self.data.image_id.as_deref()
     }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TemplatePage {
-    #[serde(default)]
-    launch_templates: Items<LaunchTemplate>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VersionPage {
-    #[serde(default)]
-    launch_template_version_set: Items<LaunchTemplateVersion>,
-    #[serde(default)]
-    next_token: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,9 +66,8 @@ impl LaunchTemplates<'_> {
     /// Returns a launch template, by name or id.
     pub async fn get(self, name: &str) -> Result<LaunchTemplate, AwsError> {
         let query = ec2("DescribeLaunchTemplates").with_all(parameter_for(name), [name]);
-        let found: TemplatePage = self.0.query(query).await?;
-        let what = format!("launch template {name}");
-        self.0.first_of(found.launch_templates.item, what)
+        let found = self.0.list(query).await?;
+        self.0.first_of(found, format!("launch template {name}"))
     }
 
     /// Lists versions of a launch template: the named ones (numbers, `$Default`, `$Latest`), or all when none are named.
@@ -100,7 +79,7 @@ impl LaunchTemplates<'_> {
         let query = ec2("DescribeLaunchTemplateVersions")
             .with(parameter_for(name), name)
             .with_all("LaunchTemplateVersion", versions);
-        self.version_pages(query).await
+        self.0.list(query).await
     }
 
     /// Lists the versions of all launch templates that launch one of these AMIs.
@@ -108,23 +87,17 @@ impl LaunchTemplates<'_> {
         self,
         images: &[&str],
     ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
-        let take = |page: TemplatePage| (page.launch_templates.item, page.next_token);
-        let templates = self.0.pages(ec2("DescribeLaunchTemplates"), take).await?;
-        let mut all = Vec::new();
+        let templates: Vec<LaunchTemplate> = self.0.list(ec2("DescribeLaunchTemplates")).await?;
+        let mut all: Vec<LaunchTemplateVersion> = Vec::new();
         for template in templates {
             let filter = Filter::new("image-id", images.iter().copied());
             let query = ec2("DescribeLaunchTemplateVersions")
                 .with("LaunchTemplateId", &template.id)
                 .filtered(&[filter]);
-            all.extend(self.version_pages(query).await?);
+            all.append(&mut self.0.list(query).await?);
         }
         all.retain(|version| version.image().is_some_and(|image| images.contains(&image)));
         Ok(all)
-    }
-
-    async fn version_pages(self, query: Query) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
-        let take = |page: VersionPage| (page.launch_template_version_set.item, page.next_token);
-        self.0.pages(query, take).await
     }
 
     /// Creates a version that differs from version `source` in its AMI. A repeated call with the same token creates nothing.

@@ -9,9 +9,10 @@ mod tags;
 mod volumes;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::endpoint::Service;
-use super::query::Query;
+use super::query::{Items, Page, Query};
 use super::{AwsError, Region};
 
 pub use images::{Image, NewImage, Shares};
@@ -74,17 +75,36 @@ impl Query {
     }
 }
 
-/// List in a response.
+/// Volume of an AMI or instance, and the device that it is attached as.
 #[derive(Clone, Debug, Deserialize)]
-struct Items<T> {
-    #[serde(default = "Vec::new")]
-    item: Vec<T>,
+#[serde(rename_all = "camelCase")]
+struct Mapping {
+    #[serde(default)]
+    device_name: String,
+    ebs: Option<MappedVolume>,
 }
 
-impl<T> Default for Items<T> {
-    fn default() -> Self {
-        Self { item: Vec::new() }
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MappedVolume {
+    snapshot_id: Option<String>,
+    volume_id: Option<String>,
+    #[serde(default)]
+    volume_size: u64,
+}
+
+impl Items<Mapping> {
+    fn volume_of(&self, device: &str) -> Option<&MappedVolume> {
+        let mut mappings = self.item.iter();
+        let mapping = mappings.find(|mapping| mapping.device_name == device);
+        mapping?.ebs.as_ref()
     }
+}
+
+/// AWS's explanation of a state.
+#[derive(Clone, Debug, Deserialize)]
+struct StateReason {
+    message: Option<String>,
 }
 
 /// Response that carries nothing but its success.
@@ -95,6 +115,11 @@ impl Region {
     /// Sends a call whose response carries nothing.
     async fn perform(&self, query: Query) -> Result<(), AwsError> {
         self.query::<Done>(query).await.map(drop)
+    }
+
+    /// Sends a call and collects the list in its response.
+    async fn list<T: DeserializeOwned>(&self, query: Query) -> Result<Vec<T>, AwsError> {
+        self.pages(query, Page::into_parts).await
     }
 
     /// Returns the first of `found`, or an error that `what` does not exist in this region.

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, ec2};
+use crate::ec2::client::query::{Items, Query};
 use crate::ec2::client::{AwsError, Region};
 
 /// Part of a VPC, in one availability zone.
@@ -57,33 +57,8 @@ pub struct NewSecurityGroup<'a> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SubnetPage {
-    #[serde(default)]
-    subnet_set: Items<Subnet>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VpcPage {
-    #[serde(default)]
-    vpc_set: Items<Vpc>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Vpc {
     cidr_block: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SecurityGroupPage {
-    #[serde(default)]
-    security_group_info: Items<SecurityGroup>,
-    #[serde(default)]
-    next_token: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,16 +74,14 @@ pub struct SecurityGroups<'r>(&'r Region);
 impl Region {
     /// Lists subnets of the account.
     pub async fn subnets(&self, filters: &[Filter]) -> Result<Vec<Subnet>, AwsError> {
-        let query = ec2("DescribeSubnets").filtered(filters);
-        let take = |page: SubnetPage| (page.subnet_set.item, page.next_token);
-        self.pages(query, take).await
+        self.list(ec2("DescribeSubnets").filtered(filters)).await
     }
 
     /// Returns the address range of a VPC.
     pub async fn vpc_addresses(&self, vpc: &str) -> Result<String, AwsError> {
         let query = ec2("DescribeVpcs").with_all("VpcId", [vpc]);
-        let found: VpcPage = self.query(query).await?;
-        let vpc = self.first_of(found.vpc_set.item, format!("VPC {vpc}"))?;
+        let found: Vec<Vpc> = self.list(query).await?;
+        let vpc = self.first_of(found, format!("VPC {vpc}"))?;
         Ok(vpc.cidr_block)
     }
 
@@ -121,8 +94,7 @@ impl SecurityGroups<'_> {
     /// Lists security groups of the account.
     pub async fn list(self, filters: &[Filter]) -> Result<Vec<SecurityGroup>, AwsError> {
         let query = ec2("DescribeSecurityGroups").filtered(filters);
-        let take = |page: SecurityGroupPage| (page.security_group_info.item, page.next_token);
-        self.0.pages(query, take).await
+        self.0.list(query).await
     }
 
     /// Creates a security group, which allows all outbound and no inbound traffic. Returns the existing one when a call whose

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
+use super::{Filter, ec2};
 use crate::ec2::client::{AwsError, Poll, Region};
 
 /// Longest wait for a snapshot. One of some GiB that was written through the EBS direct APIs is completed within a minute; one of
@@ -22,7 +22,6 @@ pub struct Snapshot {
     /// `pending`, `completed`, `error`, ...
     #[serde(rename = "status")]
     pub state: String,
-    #[serde(default)]
     status_message: Option<String>,
     /// Size of the volume, in GiB.
     #[serde(default)]
@@ -31,15 +30,6 @@ pub struct Snapshot {
     pub encrypted: bool,
     #[serde(default, rename = "tagSet")]
     pub tags: TagSet,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SnapshotPage {
-    #[serde(default)]
-    snapshot_set: Items<Snapshot>,
-    #[serde(default)]
-    next_token: Option<String>,
 }
 
 /// Calls about snapshots in a region.
@@ -59,15 +49,13 @@ impl Snapshots<'_> {
             .with_all("Owner", ["self"])
             .with("MaxResults", 1000)
             .filtered(filters);
-        let take = |page: SnapshotPage| (page.snapshot_set.item, page.next_token);
-        self.0.pages(query, take).await
+        self.0.list(query).await
     }
 
     pub async fn get(self, id: &str) -> Result<Snapshot, AwsError> {
         let query = ec2("DescribeSnapshots").with_all("SnapshotId", [id]);
-        let found: SnapshotPage = self.0.query(query).await?;
-        self.0
-            .first_of(found.snapshot_set.item, format!("snapshot {id}"))
+        let found = self.0.list(query).await?;
+        self.0.first_of(found, format!("snapshot {id}"))
     }
 
     /// Waits until all data of a snapshot is stored.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::tags::TagSet;
-use super::{Filter, Items, ec2};
+use super::{Filter, ec2};
 use crate::ec2::client::{AwsError, Region};
 
 /// EBS volume as AWS describes it.
@@ -19,15 +19,6 @@ pub struct Volume {
     pub tags: TagSet,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VolumePage {
-    #[serde(default)]
-    volume_set: Items<Volume>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
 /// Calls about volumes in a region.
 #[derive(Clone, Copy)]
 pub struct Volumes<'r>(&'r Region);
@@ -41,9 +32,7 @@ impl Region {
 impl Volumes<'_> {
     /// Lists volumes of the account.
     pub async fn list(self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
-        let query = ec2("DescribeVolumes").filtered(filters);
-        let take = |page: VolumePage| (page.volume_set.item, page.next_token);
-        self.0.pages(query, take).await
+        self.0.list(ec2("DescribeVolumes").filtered(filters)).await
     }
 
     /// Deletes a volume that no instance uses.
