@@ -90,33 +90,24 @@ impl From<Group> for GroupLaunch {
     }
 }
 
-/// Calls of Auto Scaling.
-#[derive(Clone, Copy)]
-pub struct AutoScaling<'r>(&'r Region);
-
-impl Region {
-    pub fn auto_scaling(&self) -> AutoScaling<'_> {
-        AutoScaling(self)
-    }
+/// Lists the launch settings of all groups.
+pub async fn groups(region: &Region) -> Result<Vec<GroupLaunch>, AwsError> {
+    let groups: Vec<Group> = list(region, "DescribeAutoScalingGroups").await?;
+    Ok(groups.into_iter().map(GroupLaunch::from).collect())
 }
 
-impl AutoScaling<'_> {
-    /// Lists the launch settings of all groups.
-    pub async fn groups(self) -> Result<Vec<GroupLaunch>, AwsError> {
-        let groups: Vec<Group> = self.list("DescribeAutoScalingGroups").await?;
-        Ok(groups.into_iter().map(GroupLaunch::from).collect())
-    }
+/// Lists launch configurations, as pairs of name and AMI.
+pub async fn launch_configurations(region: &Region) -> Result<Vec<(String, String)>, AwsError> {
+    let found: Vec<Configuration> = list(region, "DescribeLaunchConfigurations").await?;
+    let pair = |found: Configuration| (found.launch_configuration_name, found.image_id);
+    Ok(found.into_iter().map(pair).collect())
+}
 
-    /// Lists launch configurations, as pairs of name and AMI.
-    pub async fn launch_configurations(self) -> Result<Vec<(String, String)>, AwsError> {
-        let found: Vec<Configuration> = self.list("DescribeLaunchConfigurations").await?;
-        let pair = |found: Configuration| (found.launch_configuration_name, found.image_id);
-        Ok(found.into_iter().map(pair).collect())
-    }
-
-    async fn list<T: DeserializeOwned>(self, action: &'static str) -> Result<Vec<T>, AwsError> {
-        let query = Query::new(Service::AutoScaling, action, VERSION);
-        let take = |page: Answer<T>| page.result.into_parts();
-        self.0.pages(query, take).await
-    }
+async fn list<T: DeserializeOwned>(
+    region: &Region,
+    action: &'static str,
+) -> Result<Vec<T>, AwsError> {
+    let query = Query::new(Service::AutoScaling, action, VERSION);
+    let take = |page: Answer<T>| page.result.into_parts();
+    region.pages(query, take).await
 }

@@ -8,18 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::client::partition;
+
 /// Version of the policy language; AWS has published no later one.
 const LANGUAGE: &str = "2012-10-17";
-
-/// Prefixes of the regions of other partitions, with the partitions' names in ARNs: `partitions.json` of botocore.
-const PARTITIONS: [(&str, &str); 6] = [
-    ("cn-", "aws-cn"),
-    ("us-gov-", "aws-us-gov"),
-    ("us-iso-", "aws-iso"),
-    ("us-isob-", "aws-iso-b"),
-    ("eu-isoe-", "aws-iso-e"),
-    ("eusc-", "aws-eusc"),
-];
 
 /// Policy document.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -124,7 +116,8 @@ impl Statement {
         &self.actions
     }
 
-    /// Adds the condition that `operator` holds for the value of `key` in the request and these values. No values are no condition.
+    /// Adds the condition that `operator` holds for the value of `key` in the request and these values. Adds nothing if there are
+    /// no values.
     fn add_condition(&mut self, operator: &str, key: &str, values: Vec<String>) {
         if !values.is_empty() {
             let keys = self.conditions.entry(operator.to_owned()).or_default();
@@ -138,17 +131,10 @@ fn in_regions(arn: &str, regions: &[String]) -> Vec<String> {
     let any = ["*".to_owned()];
     let regions = if regions.is_empty() { &any } else { regions };
     let fill = |region: &String| {
-        arn.replace("{partition}", partition(region))
+        arn.replace("{partition}", partition(region).0)
             .replace("{region}", region)
     };
     regions.iter().map(fill).collect()
-}
-
-fn partition(region: &str) -> &'static str {
-    let other = PARTITIONS
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix));
-    other.map_or("aws", |(_, partition)| partition)
 }
 
 #[cfg(test)]

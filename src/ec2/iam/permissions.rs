@@ -66,7 +66,7 @@ pub fn for_publication(
 /// Features and names that permissions are for.
 struct Request<'a> {
     regions: &'a [String],
-    /// Whether each feature is used.
+    /// Features by name; true for those in use.
     features: BTreeMap<&'static str, bool>,
     /// Values of the names in braces.
     values: BTreeMap<&'static str, Vec<String>>,
@@ -250,126 +250,85 @@ mod tests {
         }
     }
 
-    fn actions(settings: &PublishEc2, also: &PublishOptions) -> Vec<&'static str> {
+    /// Calls that are allowed, separated by spaces as in the table.
+    fn actions(settings: &PublishEc2, also: &PublishOptions) -> String {
         let statements = for_publication("web", settings, also);
         let actions = statements.iter().flat_map(Statement::actions);
         let mut actions: Vec<_> = actions.copied().collect();
         actions.sort_unstable();
         actions.dedup();
-        actions
+        actions.join(" ")
     }
 
-    const PLAIN: [&str; 11] = [
-        "ebs:CompleteSnapshot",
-        "ebs:GetSnapshotBlock",
-        "ebs:ListSnapshotBlocks",
-        "ebs:PutSnapshotBlock",
-        "ebs:StartSnapshot",
-        "ec2:CreateTags",
-        "ec2:DeleteSnapshot",
-        "ec2:DeregisterImage",
-        "ec2:DescribeImages",
-        "ec2:DescribeSnapshots",
-        "ec2:RegisterImage",
-    ];
+    const PLAIN: &str = "ebs:CompleteSnapshot ebs:GetSnapshotBlock ebs:ListSnapshotBlocks ebs:PutSnapshotBlock \
+        ebs:StartSnapshot ec2:CreateTags ec2:DeleteSnapshot ec2:DeregisterImage ec2:DescribeImages \
+        ec2:DescribeSnapshots ec2:RegisterImage";
 
     /// Calls that are allowed besides [`PLAIN`].
-    fn more(settings: &PublishEc2, also: &PublishOptions) -> Vec<&'static str> {
-        let mut found = actions(settings, also);
-        found.retain(|action| !PLAIN.contains(action));
-        found
+    fn more(settings: &PublishEc2, also: &PublishOptions) -> String {
+        let found = actions(settings, also);
+        let plain: Vec<_> = PLAIN.split(' ').collect();
+        let more = found.split(' ').filter(|action| !plain.contains(action));
+        more.collect::<Vec<_>>().join(" ")
     }
+
+    /// Change of settings, and the calls that it adds.
+    type Case<T> = (fn(&mut T), &'static str);
 
     #[test]
     fn only_what_the_template_says_is_allowed() {
-        let also = uploads();
-        assert_eq!(actions(&settings(), &also), PLAIN);
-        let shared = |accounts: &[&str], organizations: &[&str]| PublishEc2 {
-            accounts: accounts.iter().map(ToString::to_string).collect(),
-            organizations: organizations.iter().map(ToString::to_string).collect(),
-            ..settings()
-        };
-        let image = ["ec2:DescribeImageAttribute", "ec2:ModifyImageAttribute"];
-        for (settings, expected) in [
+        assert_eq!(actions(&settings(), &uploads()), PLAIN);
+        let cases: [Case<PublishEc2>; 5] = [
             (
-                shared(&["123456789012"], &[]),
-                [&image[..], &["ec2:ModifySnapshotAttribute"]].concat(),
-            ),
-            (shared(&[], &["arn:..."]), image.to_vec()),
-            (
-                PublishEc2 {
-                    deprecate_after: Some(Duration::from_hours(1)),
-                    ..settings()
-                },
-                vec!["ec2:EnableImageDeprecation"],
+                |settings| settings.accounts.push("123456789012".to_owned()),
+                "ec2:DescribeImageAttribute ec2:ModifyImageAttribute ec2:ModifySnapshotAttribute",
             ),
             (
-                PublishEc2 {
-                    protect: true,
-                    ..settings()
-                },
-                vec![
-                    "ec2:DisableImageDeregistrationProtection",
-                    "ec2:EnableImageDeregistrationProtection",
-                ],
+                |settings| settings.organizations.push("arn:...".to_owned()),
+                "ec2:DescribeImageAttribute ec2:ModifyImageAttribute",
             ),
             (
-                PublishEc2 {
-                    kms_key: Some("alias/disks".to_owned()),
-                    ..settings()
-                },
-                vec![
-                    "kms:CreateGrant",
-                    "kms:Decrypt",
-                    "kms:DescribeKey",
-                    "kms:GenerateDataKeyWithoutPlaintext",
-                    "kms:ReEncrypt*",
-                ],
+                |settings| settings.deprecate_after = Some(Duration::from_hours(1)),
+                "ec2:EnableImageDeprecation",
             ),
-        ] {
-            assert_eq!(more(&settings, &also), expected, "{settings:?}");
+            (
+                |settings| settings.protect = true,
+                "ec2:DisableImageDeregistrationProtection ec2:EnableImageDeregistrationProtection",
+            ),
+            (
+                |settings| settings.kms_key = Some("alias/disks".to_owned()),
+                "kms:CreateGrant kms:Decrypt kms:DescribeKey kms:GenerateDataKeyWithoutPlaintext \
+                 kms:ReEncrypt*",
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut settings = settings();
+            change(&mut settings);
+            assert_eq!(more(&settings, &uploads()), expected, "{settings:?}");
         }
     }
 
     #[test]
     fn more_is_allowed_when_it_is_asked_for() {
-        let none = uploads();
-        for (also, expected) in [
+        let cases: [Case<PublishOptions>; 2] = [
             (
-                PublishOptions {
-                    prune: true,
-                    ..none.clone()
-                },
-                vec![
-                    "autoscaling:DescribeAutoScalingGroups",
-                    "autoscaling:DescribeLaunchConfigurations",
-                    "ec2:DeleteLaunchTemplateVersions",
-                    "ec2:DeleteTags",
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:DisableImageDeprecation",
-                    "ec2:DisableImageDeregistrationProtection",
-                    "ec2:EnableImageDeprecation",
-                ],
+                |also| also.prune = true,
+                "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeLaunchConfigurations \
+                 ec2:DeleteLaunchTemplateVersions ec2:DeleteTags ec2:DescribeInstances \
+                 ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates \
+                 ec2:DisableImageDeprecation ec2:DisableImageDeregistrationProtection \
+                 ec2:EnableImageDeprecation",
             ),
             (
-                PublishOptions {
-                    channels: true,
-                    ..none
-                },
-                vec![
-                    "ec2:CreateLaunchTemplateVersion",
-                    "ec2:DeleteLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:ModifyLaunchTemplate",
-                    "ssm:DeleteParameter",
-                    "ssm:GetParameter",
-                    "ssm:PutParameter",
-                ],
+                |also| also.channels = true,
+                "ec2:CreateLaunchTemplateVersion ec2:DeleteLaunchTemplateVersions \
+                 ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates \
+                 ec2:ModifyLaunchTemplate ssm:DeleteParameter ssm:GetParameter ssm:PutParameter",
             ),
-        ] {
+        ];
+        for (change, expected) in cases {
+            let mut also = uploads();
+            change(&mut also);
             assert_eq!(more(&settings(), &also), expected, "{also:?}");
         }
     }

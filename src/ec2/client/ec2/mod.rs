@@ -1,12 +1,13 @@
 //! EC2: images, snapshots, volumes, launch templates, instances and their networks, one file each.
 
-mod images;
-mod instances;
-mod launch_templates;
+pub mod images;
+pub mod instances;
+pub mod launch_templates;
 mod network;
-mod snapshots;
+pub mod security_groups;
+pub mod snapshots;
 mod tags;
-mod volumes;
+pub mod volumes;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +19,8 @@ use super::{AwsError, Region};
 pub use images::{Image, NewImage, Shares};
 pub use instances::{Instance, NewInstance, NewVolume};
 pub use launch_templates::LaunchTemplateVersion;
-pub use network::{NewSecurityGroup, Subnet};
+pub use network::Subnet;
+pub use security_groups::NewSecurityGroup;
 pub use tags::Tags;
 
 /// API version of all calls: the last one since 2016, which grows in place.

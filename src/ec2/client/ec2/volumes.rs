@@ -19,26 +19,14 @@ pub struct Volume {
     pub tags: TagSet,
 }
 
-/// Calls about volumes in a region.
-#[derive(Clone, Copy)]
-pub struct Volumes<'r>(&'r Region);
-
-impl Region {
-    pub fn volumes(&self) -> Volumes<'_> {
-        Volumes(self)
-    }
+/// Lists volumes of the account.
+pub async fn list(region: &Region, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
+    region.list(ec2("DescribeVolumes").filtered(filters)).await
 }
 
-impl Volumes<'_> {
-    /// Lists volumes of the account.
-    pub async fn list(self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
-        self.0.list(ec2("DescribeVolumes").filtered(filters)).await
-    }
-
-    /// Deletes a volume that no instance uses.
-    pub async fn delete(self, id: &str) -> Result<(), AwsError> {
-        self.0
-            .perform(ec2("DeleteVolume").with("VolumeId", id))
-            .await
-    }
+/// Deletes a volume that no instance uses.
+pub async fn delete(region: &Region, id: &str) -> Result<(), AwsError> {
+    region
+        .perform(ec2("DeleteVolume").with("VolumeId", id))
+        .await
 }
