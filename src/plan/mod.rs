@@ -26,6 +26,7 @@ pub(crate) mod secrets;
 mod show;
 mod step;
 
+pub(crate) use check::is_plain_name;
 pub use ec2::{Ami, Ec2, Interface};
 pub use load::{Inputs, LoadError, load, publication};
 pub use network::{AllowedUrl, Network, OnRefused};
@@ -446,10 +447,8 @@ pub enum Format {
     reason = "serde gives a reference to the field"
 )]
 fn serialize_mode<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
-    match mode {
-        Some(bits) => serializer.serialize_some(&format!("{bits:04o}")),
-        None => serializer.serialize_none(),
-    }
+    let mode = mode.map(|bits| format!("{bits:04o}"));
+    mode.serialize(serializer)
 }
 
 impl Arch {
