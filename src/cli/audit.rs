@@ -162,7 +162,7 @@ fn text(line: &AuditRecord) -> String {
         line.at,
         terminal_safe(&line.actor),
         terminal_safe(&line.host),
-        line.event.name(),
+        line.event,
         details.join("  ")
     )
 }

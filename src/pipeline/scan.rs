@@ -110,8 +110,7 @@ impl Job<'_> {
             });
         }
         for LeftOut { check, because } in &left_out {
-            self.ui
-                .warn(&format!("not checked: {} ({because})", check.name()));
+            self.ui.warn(&format!("not checked: {check} ({because})"));
         }
         Ok((database, left_out))
     }

@@ -9,7 +9,7 @@ mod fingerprint;
 mod listing;
 mod merge_join;
 mod paths;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod testing;
 
 pub use contents::{BlockRun, ContentChecks, Contents, Monitor};
