@@ -74,7 +74,7 @@ fn no_check_is_without_a_case_and_no_rule_without_a_check() {
         .iter()
         .filter_map(|check| check.rule.as_deref())
         .collect();
-    let expected: Vec<_> = RULES.iter().map(|rule| rule.id).collect();
+    let expected: Vec<_> = RULES.iter().map(|rule| rule.id.as_str()).collect();
     assert_eq!(rules, expected);
 }
 
