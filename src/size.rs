@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde::Serializer;
 use thiserror::Error;
 
+/// Unit of the sizes of volumes at AWS.
+pub const GIB: u64 = 1 << 30;
 const SIZES: [(&str, u64); 5] = [
     ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
+    ("GiB", GIB),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
     ("B", 1),

@@ -162,18 +162,14 @@ fn text(line: &AuditRecord) -> String {
         line.at,
         terminal_safe(&line.actor),
         terminal_safe(&line.host),
-        line.event.name(),
+        line.event,
         details.join("  ")
     )
 }
 
 fn verify(args: &VerifyLogArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
-    let trust = if args.unsigned {
-        None
-    } else {
-        Some(args.trust.read()?)
-    };
+    let trust = (!args.unsigned).then(|| args.trust.read()).transpose()?;
     let log = store.audit()?;
     let mut faults = faults(&store, &log, trust.as_ref())?;
     if let Some(path) = &args.checkpoint {

@@ -19,7 +19,7 @@ use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
 use crate::ec2::publish::Publication;
 use crate::fetch::Cache;
-use crate::pipeline::up_to_date::{self, Verdict};
+use crate::pipeline::up_to_date::Verdict;
 use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::plan::{self, Plan, PublishEc2};
 use crate::record::manifest::ManifestId;
@@ -253,10 +253,16 @@ impl BuildJob<'_> {
         } = *self;
         let secrets = plan::secrets::read(&plan.secrets, |name| std::env::var_os(name))?;
         ui.hide(&secrets);
+        let job = pipeline::Job {
+            plan,
+            secrets: &secrets,
+            settings,
+            ui,
+            cancel,
+        };
         let mut update = Update::Keep;
         if self.if_changed {
-            let verdict = up_to_date::verdict(plan, settings, ui);
-            match cancel.run_until_cancelled(verdict).await {
+            match cancel.run_until_cancelled(job.verdict()).await {
                 Some(Verdict::Unchanged(stored)) => {
                     self.export_unchanged(&stored).await?;
                     return Ok(Built::Unchanged(stored));
@@ -269,7 +275,7 @@ impl BuildJob<'_> {
                 None => {}
             }
         }
-        Ok(pipeline::build(plan, update, &secrets, settings, ui, cancel).await?)
+        Ok(job.build(update).await?)
     }
 
     /// Exports an unchanged image to `output.path`, unless that file exists.

@@ -17,6 +17,7 @@ use crate::disk::{self, ImageInfo};
 use crate::fetch::Cache;
 use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
+use crate::plan::is_plain_name;
 use crate::record::manifest::{
     self, Base, BaseKind, Inputs, Manifest, ManifestId, Origin, Outputs,
 };
@@ -72,11 +73,10 @@ pub(crate) struct ImportArgs {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     match text {
         "" => Err("must not be empty".to_owned()),
         text if text.starts_with('-') => Err("must not begin with `-`".to_owned()),
-        text if text.bytes().all(is_valid) => Ok(text.to_owned()),
+        text if is_plain_name(text) => Ok(text.to_owned()),
         _ => Err("use the letters a to z, digits and `-`".to_owned()),
     }
 }
@@ -220,16 +220,10 @@ fn manifest(
         variables: [].into(),
         secrets: [].into(),
         base: Base {
-            kind: BaseKind::File,
             digest: blob.digest,
             size: blob.size,
             format: format.clone(),
-            url: None,
-            distribution: None,
-            suite: None,
-            region: None,
-            ami: None,
-            snapshot: None,
+            ..Base::empty(BaseKind::File)
         },
         packages: manifest::Packages::default(),
         lock: None,

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::shared::stdout::Stdout;
 use super::{CommandError, ExitStatus};
+use crate::plan::is_plain_name;
 
 const STARTER: &str = include_str!("starter.toml");
 const FALLBACK_NAME: &str = "image";
@@ -99,11 +100,7 @@ fn name_from(path: &Path) -> String {
 }
 
 fn image_name(text: &str) -> Result<String, String> {
-    let valid = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if valid {
+    if is_plain_name(text) {
         Ok(text.to_owned())
     } else {
         Err("use a-z, 0-9 and -, and do not start with -".to_owned())

@@ -145,9 +145,7 @@ pub(crate) fn run(args: &KeysArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
 
 fn generate(args: &GenerateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let path = args.key.path()?;
-    let mut public = path.clone().into_os_string();
-    public.push(".pub");
-    let public = PathBuf::from(public);
+    let public = path.with_added_extension("pub");
     let comment = args.comment.clone().unwrap_or_else(user::who);
     let pair = KeyPair::generate(&terminal_safe(&comment)).map_err(KeysError::Generate)?;
     directory_of(&path)?;
@@ -313,10 +311,9 @@ fn read_public(path: &Path) -> Result<PublicKey, KeysError> {
 fn append(path: &Path, line: &str) -> Result<(), KeysError> {
     directory_of(path)?;
     let add = || {
-        let mut lock = path.to_owned().into_os_string();
-        lock.push(".lock");
+        let lock = path.with_added_extension("lock");
         let lock = loop {
-            match FileLock::try_exclusive(Path::new(&lock))? {
+            match FileLock::try_exclusive(&lock)? {
                 Some(lock) => break lock,
                 None => std::thread::sleep(std::time::Duration::from_millis(20)),
             }

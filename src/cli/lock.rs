@@ -7,8 +7,9 @@ use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, MirrorArgs, TemplateArgs};
 use crate::fetch::Cache;
-use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings, Update};
+use crate::pipeline::{Job, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::record::lock::{self, Lock};
+use crate::secret::Secrets;
 use crate::ui::Ui;
 
 /// Resolve a template's packages and write them to a lock file
@@ -62,7 +63,14 @@ pub(crate) async fn run(
         Some(names) => Update::Only(names.clone()),
     };
     for plan in &plans {
-        let (old, new) = pipeline::lock(plan, update.clone(), &settings, ui, cancel).await?;
+        let job = Job {
+            plan,
+            secrets: &Secrets::default(),
+            settings: &settings,
+            ui,
+            cancel,
+        };
+        let (old, new) = job.lock(update.clone()).await?;
         if old.as_ref() == Some(&new) {
             let path = Lock::path_of(&plan.template.path);
             ui.note(&format!("{} is up to date", path.display()));

@@ -13,7 +13,7 @@ use crate::fetch::Cache;
 use crate::os::run_dir::RunDir;
 use crate::pipeline::compare::{Compared, Comparison, Level, compare};
 use crate::pipeline::rebuild::materials;
-use crate::pipeline::{self, OnError, RevokedBase, ScanSettings, Settings};
+use crate::pipeline::{Job, OnError, RevokedBase, ScanSettings, Settings};
 use crate::plan;
 use crate::record::manifest::ManifestId;
 use crate::ui::Ui;
@@ -78,7 +78,14 @@ pub(crate) async fn run(
         // An image that is not recorded needs no scan.
         scan: &ScanSettings::default(),
     };
-    let made = pipeline::again(&found.plan, &secrets, &settings, ui, cancel).await?;
+    let job = Job {
+        plan: &found.plan,
+        secrets: &secrets,
+        settings: &settings,
+        ui,
+        cancel,
+    };
+    let made = job.again().await?;
     let recorded = Compared {
         manifest: &stored.manifest,
         listing: found.listing.as_ref(),

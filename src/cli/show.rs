@@ -129,7 +129,7 @@ fn add_scan(rows: &mut Rows, store: &Store, id: ManifestId) -> Result<(), StoreE
     };
     rows.add("scanned", format!("{}: {findings}{failing}", scan.scanned));
     for LeftOut { check, because } in &scan.report.left_out {
-        rows.add("", format!("without {}: {because}", check.name()));
+        rows.add("", format!("without {check}: {because}"));
     }
     let path = |digest| store.blob(digest).display().to_string();
     rows.add(

@@ -23,7 +23,7 @@ use crate::record::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::sign::{Trust, fingerprint};
 use crate::store::{ChannelPolicy, CheckReport, Store, StoreError};
 use crate::ui::Ui;
-use crate::ui::text::{human_size, terminal_safe, with_causes};
+use crate::ui::text::{counted, human_size, terminal_safe, with_causes};
 
 /// Verify that images are unchanged and signed by trusted keys
 ///
@@ -98,10 +98,7 @@ impl ExitStatus for VerifyError {
 }
 
 fn failures(faults: &[String]) -> String {
-    let count = match faults.len() {
-        1 => "1 verification failure".to_owned(),
-        count => format!("{count} verification failures"),
-    };
+    let count = counted(faults.len(), "verification failure");
     format!("{count}:\n{}", faults.join("\n"))
 }
 
@@ -112,11 +109,7 @@ const MAX_NAMED_MATERIALS: usize = 5;
 pub(crate) async fn run(args: &VerifyArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     // Reports an unusable trust file before anything large is read.
-    let trust = if args.unsigned {
-        None
-    } else {
-        Some(args.trust.read()?)
-    };
+    let trust = (!args.unsigned).then(|| args.trust.read()).transpose()?;
     let subject = subject(args, &store, ui).await?;
     if args.ec2 && !matches!(subject, Subject::Stored(_)) {
         return Err(VerifyError::NotStored.into());
@@ -200,9 +193,7 @@ impl SignedManifest {
             let path = path.to_owned();
             VerifyError::NotAManifest { path, source }
         })?;
-        let mut signature = path.to_owned().into_os_string();
-        signature.push(".sig");
-        let signature = PathBuf::from(signature);
+        let signature = path.with_added_extension("sig");
         let signatures = if signature.exists() {
             vec![read(&signature)?]
         } else {
@@ -218,10 +209,7 @@ impl SignedManifest {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, VerifyError> {
-    fs::read(path).map_err(|source| VerifyError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    fs::read(path).map_err(read_error(path))
 }
 
 async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, CommandError> {

@@ -44,7 +44,7 @@ pub(super) fn findings(
         for left_out in &scan.report.left_out {
             if missing.insert(left_out.check) {
                 not_compared.push(NotCompared {
-                    what: left_out.check.name().to_owned(),
+                    what: left_out.check.to_string(),
                     because: format!("skipped in the scan of the {which}: {}", left_out.because),
                 });
             }

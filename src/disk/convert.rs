@@ -41,11 +41,8 @@ pub async fn convert(
     to: &Path,
     ui: &Ui,
 ) -> Result<ImageFile, DiskError> {
-    let write = |source| DiskError::Write {
-        path: to.to_owned(),
-        source,
-    };
-    if to.try_exists().map_err(write)? {
+    let write = DiskError::write(to);
+    if to.try_exists().map_err(&write)? {
         return Err(DiskError::Exists {
             path: to.to_owned(),
         });
@@ -61,7 +58,7 @@ pub async fn convert(
     let bar = ui.bar("writing the image", Some(virtual_size));
     run_convert(call, &bar, virtual_size).await?;
     drop(bar);
-    let size = file.path().metadata().map_err(write)?.len();
+    let size = file.path().metadata().map_err(&write)?.len();
     let bar = ui.bar("hashing the image", Some(size));
     let path = file.path().to_owned();
     let (digest, size) = hash_stream::blocking(move |stop| {
@@ -83,10 +80,7 @@ pub async fn convert(
 
 /// Creates an empty file beside `to`, which is removed unless it gets that name.
 pub(super) fn create(to: &Path) -> Result<Unfinished, DiskError> {
-    Unfinished::create(to, IMAGE_MODE).map_err(|source| DiskError::Write {
-        path: to.to_owned(),
-        source,
-    })
+    Unfinished::create(to, IMAGE_MODE).map_err(DiskError::write(to))
 }
 
 /// Renames a file to its target unless that exists: another build may have finished under the same name meanwhile.

@@ -1,7 +1,7 @@
 //! Errors of disk images and of `qemu-img`.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -50,4 +50,13 @@ pub enum DiskError {
     #[error("{} already exists", path.display())]
     #[diagnostic(help("move it away, or choose another path"))]
     Exists { path: PathBuf },
+}
+
+impl DiskError {
+    pub(super) fn write(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| {
+            let path = path.to_owned();
+            Self::Write { path, source }
+        }
+    }
 }

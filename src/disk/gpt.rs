@@ -1,7 +1,7 @@
 //! GUID partition tables as bytes, and the table of a bootstrapped base.
 
-use super::read::partitions::{Gpt, GptPartition, boot, crc32, entry, header};
-pub(crate) use super::read::partitions::{Guid, SECTOR};
+use super::read::partitions::{Gpt, boot, crc32, entry, header};
+pub(crate) use super::read::partitions::{GptPartition, Guid, SECTOR};
 use super::write::fields::{Fields, low32};
 
 /// Partition type of GRUB's core image.
@@ -19,16 +19,6 @@ const ENTRY_BYTES: u32 = 128;
 /// Sectors before the first partition: protective MBR, header and entries.
 const FIRST_USABLE: u64 = 34;
 
-/// A partition with its bounds in sectors.
-#[derive(Clone, Debug)]
-pub(crate) struct Partition {
-    pub name: &'static str,
-    pub kind: Guid,
-    pub id: Guid,
-    pub first: u64,
-    pub sectors: u64,
-}
-
 /// Returns the last sector that a partition may use: the backup is as long as the table at the start without its MBR.
 pub(crate) const fn last_usable(disk_sectors: u64) -> u64 {
     disk_sectors - FIRST_USABLE
@@ -42,19 +32,8 @@ const fn guid(text: u128) -> Guid {
 pub(crate) fn tables(
     disk_sectors: u64,
     disk: Guid,
-    partitions: &[Partition],
+    partitions: Vec<GptPartition>,
 ) -> (Vec<u8>, Vec<u8>) {
-    let partitions = (1..)
-        .zip(partitions)
-        .map(|(number, partition)| GptPartition {
-            number,
-            kind: partition.kind,
-            id: partition.id,
-            first: partition.first,
-            last: partition.first + partition.sectors - 1,
-            attributes: 0,
-            name: partition.name.encode_utf16().collect(),
-        });
     let table = Gpt {
         disk,
         first_usable: FIRST_USABLE,
@@ -62,7 +41,7 @@ pub(crate) fn tables(
         entries: ENTRIES,
         entry_size: ENTRY_BYTES,
         from_backup: false,
-        partitions: partitions.collect(),
+        partitions,
     };
     let copies = serialize(&table, disk_sectors);
     let start = [protective_mbr(disk_sectors), copies.primary].concat();
@@ -170,17 +149,19 @@ mod tests {
         let sectors = 131_072;
         file.as_file().set_len(sectors * SECTOR).unwrap();
         let id = |byte| Guid([byte; 16]);
-        let partition = |name, kind, byte, first, sectors| Partition {
-            name,
+        let partition = |name: &str, kind, byte: u8, first, sectors| GptPartition {
+            number: byte.into(),
             kind,
             id: id(byte),
             first,
-            sectors,
+            last: first + sectors - 1,
+            attributes: 0,
+            name: name.encode_utf16().collect(),
         };
         let (start, end) = tables(
             sectors,
             id(7),
-            &[
+            vec![
                 partition("bios", BIOS_BOOT, 1, 2048, 2048),
                 partition("esp", ESP, 2, 4096, 40960),
                 partition("root", ROOT_X86_64, 3, 45056, 83968),

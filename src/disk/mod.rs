@@ -9,7 +9,6 @@ mod convert;
 mod error;
 pub(crate) mod gpt;
 pub mod normalize;
-mod qcow2_probe;
 mod qemu_img;
 
 pub mod clean;
@@ -24,6 +23,7 @@ pub use normalize::{
     NormalizeError, NormalizeRequest, NormalizedImage, creation_time, normalize, normalize_raw,
 };
 use qemu_img::{QemuImg, run};
+use read::qcow2::external_file;
 
 /// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
 /// never decide how the disk is read.
@@ -80,7 +80,7 @@ struct RawInfo {
 /// `qemu-img` is missing or cannot read the file, or the image needs another file.
 pub async fn inspect(path: &Path) -> Result<ImageInfo, DiskError> {
     // Before qemu-img, which would open the other file, wherever the image says that is.
-    let needs = qcow2_probe::needs(path).map_err(|source| DiskError::Read {
+    let needs = external_file(path).map_err(|source| DiskError::Read {
         path: path.to_owned(),
         source,
     })?;
@@ -174,10 +174,7 @@ pub async fn to_raw(path: &Path, raw: &Path) -> Result<(), DiskError> {
 
 /// Makes a path absolute: `qemu-img` never takes such a path for an option or a protocol (`nbd:...`).
 fn absolute(path: &Path) -> Result<PathBuf, DiskError> {
-    std::path::absolute(path).map_err(|source| DiskError::Write {
-        path: path.to_owned(),
-        source,
-    })
+    std::path::absolute(path).map_err(DiskError::write(path))
 }
 
 #[cfg(test)]

@@ -10,9 +10,7 @@ use tokio::process::Command;
 
 use super::DiskError;
 use crate::os::child::{self, Reaped};
-
-/// Bytes from the end of stderr that an error quotes.
-const MAX_STDERR_BYTES: usize = 4 << 10;
+use crate::os::tail::Tail;
 
 /// Command line of a call of `qemu-img`.
 #[derive(Debug)]
@@ -70,16 +68,12 @@ pub(super) async fn run_with(
         _ => failed(error),
     })?;
     let mut child = Reaped(child);
-    let stdout = child.stdout.take().expect("it was piped");
-    let stderr = child.stderr.take().expect("it was piped");
-    let mut problem = Vec::new();
-    let mut keep = |bytes: &[u8]| {
-        problem.extend_from_slice(bytes);
-        let excess = problem.len().saturating_sub(MAX_STDERR_BYTES);
-        problem.drain(..excess);
-    };
+    let stdout = child.0.stdout.take().expect("it was piped");
+    let stderr = child.0.stderr.take().expect("it was piped");
+    let mut problem = Tail::default();
+    let mut keep = |bytes: &[u8]| problem.push(bytes);
     tokio::try_join!(pump(stdout, output), pump(stderr, &mut keep)).map_err(failed)?;
-    let status = child.wait().await.map_err(failed)?;
+    let status = child.0.wait().await.map_err(failed)?;
     if status.success() {
         return Ok(());
     }
@@ -90,12 +84,9 @@ pub(super) async fn run_with(
             package: "qemu-utils",
         });
     }
-    let said = String::from_utf8_lossy(&problem);
-    let said = said.trim().trim_start_matches("qemu-img: ");
-    let problem = if said.is_empty() {
-        status.to_string()
-    } else {
-        said.to_owned()
+    let problem = match problem.text().trim_start_matches("qemu-img: ") {
+        "" => status.to_string(),
+        said => said.to_owned(),
     };
     Err(DiskError::Failed {
         action,

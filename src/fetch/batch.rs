@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -16,7 +15,7 @@ use super::{Cache, FetchError, MAX_PAUSE, PAUSE_FACTOR, attempt, failed};
 use crate::backoff::Backoff;
 use crate::digest::Digest;
 use crate::os::atomic_file::Unfinished;
-use crate::os::hash_stream;
+use crate::os::{hash_stream, if_exists};
 use crate::ui::{Bar, Ui};
 use crate::url_path;
 
@@ -347,10 +346,8 @@ impl Cache {
                 Ok(false)
             }
         });
-        match copied.await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            copied => copied.map_err(failed(target)),
-        }
+        let copied = if_exists(copied.await).map_err(failed(target))?;
+        Ok(copied.unwrap_or_default())
     }
 }
 

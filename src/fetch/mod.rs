@@ -131,7 +131,7 @@ impl Cache {
 
     /// Looks up the file name of `url` in the checksum file at `sums`.
     async fn look_up(&self, sums: &Url, url: &Url) -> Result<Digest, FetchError> {
-        let client = client(sums, Redirects::Secure)?;
+        let client = transfer::client(Redirects::Secure).map_err(broken_off(sums))?;
         let mut tries = Tries::new(self.pause);
         let text = loop {
             match read_text(&client, sums).await {
@@ -220,12 +220,9 @@ impl Cache {
         mut partial: Partial,
         ui: &Ui,
     ) -> Result<Partial, FetchError> {
-        let client = client(url, Redirects::Any)?;
+        let client = transfer::client(Redirects::Any).map_err(broken_off(url))?;
         let mut tries = Tries::new(self.pause);
-        let cannot_write = |source| FetchError::Cache {
-            path: self.path(&digest).with_extension("partial"),
-            source,
-        };
+        let path = self.path(&digest).with_extension("partial");
         let bar = |total, size| {
             let bar = ui.bar(&format!("fetching {}", file_name(url)), total);
             bar.advance(size);
@@ -235,7 +232,7 @@ impl Cache {
             let attempt;
             (partial, attempt) = attempt::attempt(&client, url, partial, bar)
                 .await
-                .map_err(cannot_write)?;
+                .map_err(failed(&path))?;
             let actual = partial.digest();
             // The digest decides whether the file is complete, whatever length the server announced.
             if actual == digest {
@@ -244,11 +241,11 @@ impl Cache {
             let error = match attempt.outcome {
                 // The bytes of an earlier run may be of another file, so a whole download decides.
                 Ok(()) if attempt.resumed => {
-                    partial.restart().map_err(cannot_write)?;
+                    partial.restart().map_err(failed(&path))?;
                     continue;
                 }
                 Ok(()) => {
-                    partial.discard().map_err(cannot_write)?;
+                    partial.discard().map_err(failed(&path))?;
                     return Err(FetchError::Mismatch {
                         url: url.to_string(),
                         expected: digest,
@@ -258,11 +255,11 @@ impl Cache {
                 Err(error) => error,
             };
             if matches!(error, TransferError::PastEnd) {
-                partial.restart().map_err(cannot_write)?;
+                partial.restart().map_err(failed(&path))?;
             }
             if let Err(error) = tries.pause_after(url, error).await {
                 if partial.size() == 0 {
-                    partial.discard().map_err(cannot_write)?;
+                    partial.discard().map_err(failed(&path))?;
                 }
                 return Err(error);
             }
@@ -316,12 +313,13 @@ async fn read_text(client: &Client, url: &Url) -> Result<Option<String>, Transfe
     Ok(String::from_utf8(bytes).ok())
 }
 
-fn client(url: &Url, redirects: Redirects) -> Result<Client, FetchError> {
-    transfer::client(redirects).map_err(|source| FetchError::Transfer {
+/// Returns the error of the only try to transfer `url`.
+fn broken_off(url: &Url) -> impl Fn(TransferError) -> FetchError {
+    move |source| FetchError::Transfer {
         url: url.to_string(),
         tries: 1,
         source,
-    })
+    }
 }
 
 fn parse(text: &str) -> Result<Url, FetchError> {

@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
 use super::transfer::{self, Redirects, TransferError};
-use super::{Cache, FetchError, parse};
+use super::{Cache, FetchError, broken_off, failed, parse};
 use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::os::hash_stream;
@@ -34,26 +34,22 @@ impl Cache {
     /// Returns path and digest of the current file at `url`. Asks once, for at most 10 s.
     pub(crate) async fn current(&self, url: &str) -> Result<(PathBuf, Digest), FetchError> {
         let url = parse(url)?;
-        let failed = |source| FetchError::Transfer {
-            url: url.to_string(),
-            tries: 1,
-            source,
-        };
         let known = self.recall(&url);
-        let response = ask(&url, known.as_ref()).await.map_err(failed)?;
+        let asked = ask(&url, known.as_ref()).await;
+        let response = asked.map_err(broken_off(&url))?;
         if response.status() == StatusCode::NOT_MODIFIED {
             // Without validators in the request this answer is an error.
             let digest = known.map(|note| note.digest);
             let digest = digest.ok_or(TransferError::Status(StatusCode::NOT_MODIFIED));
             return digest
                 .map(|digest| (self.path(&digest), digest))
-                .map_err(failed);
+                .map_err(broken_off(&url));
         }
         if response.status() != StatusCode::OK {
-            return Err(failed(TransferError::Status(response.status())));
+            return Err(broken_off(&url)(TransferError::Status(response.status())));
         }
         let (etag, modified) = validators(&response);
-        let bytes = read(response).await.map_err(failed)?;
+        let bytes = read(response).await.map_err(broken_off(&url))?;
         let digest = Digest::of(&bytes);
         let path = self.path(&digest);
         let note = Note {
@@ -71,10 +67,7 @@ impl Cache {
             // The file comes first because the note refers to it.
             atomic_file::write(&note_path, 0o600, &serde_json::to_vec(&note)?)
         });
-        kept.await.map_err(|source| FetchError::Cache {
-            path: path.clone(),
-            source,
-        })?;
+        kept.await.map_err(failed(&path))?;
         Ok((path, digest))
     }
 

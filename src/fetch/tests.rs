@@ -132,6 +132,11 @@ fn cache() -> (tempfile::TempDir, Cache) {
     (scratch, cache)
 }
 
+async fn fetch(cache: &Cache, url: &str, digest: Digest) -> Result<(PathBuf, Digest), FetchError> {
+    let checksum = Checksum::Sha256(digest);
+    cache.fetch(url, &checksum, &Ui::default()).await
+}
+
 /// Returns the names in the cache's directory of downloads. Checks that every final name is the digest of its file.
 fn names(cache: &Cache) -> Vec<String> {
     let mut names = Vec::new();
@@ -184,9 +189,7 @@ async fn every_way_a_server_fails_ends_in_the_right_bytes_or_in_nothing() {
     for (script, offsets, failure) in cases {
         let server = Server::start(&body, script).await;
         let (_scratch, cache) = cache();
-        let checksum = Checksum::Sha256(digest);
-        let outcome = cache.fetch(&server.url, &checksum, &Ui::default()).await;
-        match (outcome, failure) {
+        match (fetch(&cache, &server.url, digest).await, failure) {
             (Ok((path, of)), None) => {
                 assert_eq!(std::fs::read(path).unwrap(), body, "{script:?}");
                 assert_eq!((of, names(&cache)), (digest, vec![digest.hex()]));
@@ -208,11 +211,7 @@ async fn a_mismatch_names_both_digests_and_keeps_nothing() {
     let server = Server::start(b"what came", &[Reply::Ranged]).await;
     let (_scratch, cache) = cache();
     let expected = Digest::of(b"what should have come");
-    let checksum = Checksum::Sha256(expected);
-    let error = cache
-        .fetch(&server.url, &checksum, &Ui::default())
-        .await
-        .unwrap_err();
+    let error = fetch(&cache, &server.url, expected).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&expected.to_string()), "{text}");
     assert!(
@@ -226,10 +225,8 @@ async fn a_mismatch_names_both_digests_and_keeps_nothing() {
 async fn an_interrupted_download_is_resumed() {
     let body = body();
     let digest = Digest::of(&body);
-    let checksum = Checksum::Sha256(digest);
     let server = Server::start(&body, &[Reply::StallAfter(100_000), Reply::Ranged]).await;
     let (_scratch, cache) = cache();
-    let ui = Ui::default();
     let partial = cache.path(&digest).with_extension("partial");
     let cancelled = async {
         while partial.metadata().map_or(0, |found| found.len()) < 100_000 {
@@ -237,15 +234,15 @@ async fn an_interrupted_download_is_resumed() {
         }
     };
     tokio::select! {
-        outcome = cache.fetch(&server.url, &checksum, &ui) => panic!("{outcome:?}"),
+        outcome = fetch(&cache, &server.url, digest) => panic!("{outcome:?}"),
         () = cancelled => {}
     }
     assert!(!cache.path(&digest).exists());
-    cache.fetch(&server.url, &checksum, &ui).await.unwrap();
+    fetch(&cache, &server.url, digest).await.unwrap();
     assert_eq!(server.asked(), [0, 100_000]);
     assert_eq!(names(&cache), [digest.hex()]);
     // Found without a request.
-    cache.fetch(&server.url, &checksum, &ui).await.unwrap();
+    fetch(&cache, &server.url, digest).await.unwrap();
     assert_eq!(server.asked().len(), 2);
 }
 
@@ -264,9 +261,7 @@ async fn a_leftover_of_an_earlier_run_is_not_trusted() {
         let (_scratch, cache) = cache();
         std::fs::create_dir_all(cache.root.join("sha256")).unwrap();
         std::fs::write(cache.path(&digest).with_extension("partial"), left).unwrap();
-        let checksum = Checksum::Sha256(digest);
-        let ui = Ui::default();
-        cache.fetch(&server.url, &checksum, &ui).await.unwrap();
+        fetch(&cache, &server.url, digest).await.unwrap();
         assert_eq!(names(&cache), [digest.hex()]);
         let expected = if left == b"rubbish" {
             vec![left.len(), 0]
@@ -285,9 +280,7 @@ async fn a_file_that_rotted_in_the_cache_is_fetched_again() {
     let (_scratch, cache) = cache();
     std::fs::create_dir_all(cache.root.join("sha256")).unwrap();
     std::fs::write(cache.path(&digest), "rot").unwrap();
-    let checksum = Checksum::Sha256(digest);
-    let ui = Ui::default();
-    cache.fetch(&server.url, &checksum, &ui).await.unwrap();
+    fetch(&cache, &server.url, digest).await.unwrap();
     assert_eq!(names(&cache), [digest.hex()]);
 }
 
@@ -297,10 +290,8 @@ async fn several_at_the_same_time_fetch_once() {
     let digest = Digest::of(&body);
     let server = Server::start(&body, &[Reply::Ranged]).await;
     let (_scratch, cache) = cache();
-    let checksum = Checksum::Sha256(digest);
-    let ui = Ui::default();
     // Locks belong to open files, so tasks exclude each other just as processes do.
-    let fetches = (0..6).map(|_| cache.fetch(&server.url, &checksum, &ui));
+    let fetches = (0..6).map(|_| fetch(&cache, &server.url, digest));
     for outcome in futures_util::future::join_all(fetches).await {
         outcome.unwrap();
     }
@@ -345,16 +336,15 @@ async fn a_local_file_is_fetched_too() {
     std::fs::write(&path, "bytes").unwrap();
     let url = Url::from_file_path(&path).unwrap();
     let (_scratch, cache) = cache();
-    let ui = Ui::default();
-    let checksum = Checksum::Sha256(Digest::of(b"bytes"));
-    cache.fetch(url.as_str(), &checksum, &ui).await.unwrap();
+    let digest = Digest::of(b"bytes");
+    fetch(&cache, url.as_str(), digest).await.unwrap();
     for (url, code) in [
         ("file:///does/not/exist", 1),
         ("gopher://example.org/", 2),
         ("disk.img", 2),
     ] {
-        let other = Checksum::Sha256(Digest::of(b"other"));
-        let error = cache.fetch(url, &other, &ui).await.unwrap_err();
+        let other = Digest::of(b"other");
+        let error = fetch(&cache, url, other).await.unwrap_err();
         assert_eq!(error.exit_code(), code, "{error}");
     }
 }
@@ -364,11 +354,9 @@ async fn cancelling_in_a_pause_returns_at_once() {
     let server = Server::start(b"", &[Reply::Status(500)]).await;
     let (_scratch, mut cache) = cache();
     cache.pause = Duration::from_mins(1);
-    let checksum = Checksum::Sha256(Digest::of(b"bytes"));
-    let ui = Ui::default();
-    let fetch = cache.fetch(&server.url, &checksum, &ui);
+    let fetching = fetch(&cache, &server.url, Digest::of(b"bytes"));
     let started = std::time::Instant::now();
-    tokio::time::timeout(Duration::from_millis(300), fetch)
+    tokio::time::timeout(Duration::from_millis(300), fetching)
         .await
         .unwrap_err();
     assert!(started.elapsed() < Duration::from_secs(1));
@@ -380,12 +368,8 @@ async fn cancelling_in_a_pause_returns_at_once() {
 async fn a_server_without_tls_is_refused_for_https() {
     let server = Server::start(b"bytes", &[Reply::Ranged]).await;
     let (_scratch, cache) = cache();
-    let checksum = Checksum::Sha256(Digest::of(b"bytes"));
     let url = server.url.replace("http:", "https:");
-    let error = cache
-        .fetch(&url, &checksum, &Ui::default())
-        .await
-        .unwrap_err();
+    let error = fetch(&cache, &url, Digest::of(b"bytes")).await.unwrap_err();
     assert!(matches!(
         error,
         FetchError::Transfer {
@@ -426,8 +410,7 @@ mod any_server {
                 let expected = if honest { Digest::of(&body) } else { Digest::of(b"other") };
                 let server = Server::start(&body, &script).await;
                 let (_scratch, cache) = cache();
-                let checksum = Checksum::Sha256(expected);
-                let outcome = cache.fetch(&server.url, &checksum, &Ui::default()).await;
+                let outcome = fetch(&cache, &server.url, expected).await;
                 let names = names(&cache);
                 assert_eq!(names.contains(&expected.hex()), outcome.is_ok());
                 assert!(honest || outcome.is_err());

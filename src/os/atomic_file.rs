@@ -63,6 +63,17 @@ pub fn write(target: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     unfinished.finish()
 }
 
+/// Writes a new file that only its owner can read. Fails if the file exists.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)
+}
+
 /// Syncs a file, and renames it to `target` in the same file system.
 pub(crate) fn publish(file: &File, path: &Path, target: &Path) -> io::Result<()> {
     file.sync_all()?;

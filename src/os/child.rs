@@ -1,6 +1,5 @@
 //! Child processes that cannot outlive karat.
 
-use std::ops::{Deref, DerefMut};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -37,18 +36,5 @@ impl Drop for Reaped {
         while matches!(self.0.try_wait(), Ok(None)) && started.elapsed() < KILL_TIMEOUT {
             std::thread::sleep(Duration::from_micros(200));
         }
-    }
-}
-
-impl Deref for Reaped {
-    type Target = Child;
-    fn deref(&self) -> &Child {
-        &self.0
-    }
-}
-
-impl DerefMut for Reaped {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.0
     }
 }

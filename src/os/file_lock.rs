@@ -1,10 +1,12 @@
 //! Locks between processes: `flock` on a file, freed by the kernel when its holder dies.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use super::if_exists;
 
 /// Time between two attempts of a waiting task. A blocking `flock` could not be cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -66,16 +68,11 @@ impl FileLock {
             }
             // The holder before us may have removed the file after we opened it; a lock on it would exclude no other process.
             let held = file.metadata()?;
-            match std::fs::metadata(path) {
-                Ok(named) if (named.dev(), named.ino()) == (held.dev(), held.ino()) => {
-                    return Ok(Some(Self {
-                        file,
-                        path: path.to_owned(),
-                    }));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            let named = if_exists(std::fs::metadata(path))?;
+            let is_held = |named: Metadata| (named.dev(), named.ino()) == (held.dev(), held.ino());
+            if named.is_some_and(is_held) {
+                let path = path.to_owned();
+                return Ok(Some(Self { file, path }));
             }
         }
     }

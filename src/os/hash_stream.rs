@@ -61,13 +61,8 @@ impl StreamHash {
     }
 
     /// Adds `count` zeros at the end.
-    pub fn update_zeros(&mut self, mut count: u64) {
-        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
-        while count > 0 {
-            let length = usize::try_from(count).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            self.update(&ZEROS[..length]);
-            count -= length as u64;
-        }
+    pub fn update_zeros(&mut self, count: u64) {
+        zeros(count).for_each(|bytes| self.update(bytes));
     }
 
     /// Adds the rest of `from`; calls `progress` with the length of each block.
@@ -111,6 +106,15 @@ impl StreamHash {
     pub fn digest(&self) -> Digest {
         Digest::from_hasher(self.hasher.clone())
     }
+}
+
+/// Returns `count` zeros in parts.
+pub(crate) fn zeros(count: u64) -> impl Iterator<Item = &'static [u8]> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    (0..count).step_by(ZEROS.len()).map(move |at| {
+        let length = usize::try_from(count - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+        &ZEROS[..length]
+    })
 }
 
 /// Copies the rest of `from` to `to`; returns digest and number of the bytes. `progress` gets the length of each block.

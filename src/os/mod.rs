@@ -6,5 +6,16 @@ pub(crate) mod file_lock;
 pub mod hash_stream;
 pub(crate) mod ordered;
 pub(crate) mod run_dir;
+pub(crate) mod tail;
 pub(crate) mod user;
 pub(crate) mod xdg;
+
+use std::io;
+
+/// Returns `None` if the file of an operation does not exist.
+pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}

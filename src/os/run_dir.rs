@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::os::file_lock::FileLock;
+use crate::os::if_exists;
 
 /// A run directory that this process owns; removed when dropped.
 #[derive(Debug)]
@@ -70,10 +71,8 @@ impl RunDir {
 
     /// Finds and locks the directories under `root` whose owner is gone. A missing `root` has no leftovers.
     pub fn leftovers(root: &Path) -> io::Result<Vec<Leftover>> {
-        let entries = match std::fs::read_dir(root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+        let Some(entries) = if_exists(std::fs::read_dir(root))? else {
+            return Ok(Vec::new());
         };
         let mut runs = std::collections::BTreeSet::new();
         for entry in entries {
@@ -110,10 +109,8 @@ impl Leftover {
 }
 
 fn remove(path: &Path, lock: Option<FileLock>) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => lock.map_or(Ok(()), FileLock::remove),
-    }
+    if_exists(std::fs::remove_dir_all(path))?;
+    lock.map_or(Ok(()), FileLock::remove)
 }
 
 fn lock_of(path: &Path) -> PathBuf {

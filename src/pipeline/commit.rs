@@ -5,80 +5,72 @@ use std::time::Duration;
 
 use super::finish::Finished;
 use super::scan::AcceptedScan;
-use super::{BuildError, Made, Settings};
+use super::{BuildError, Job, Made};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs;
 use crate::plan::{self, Plan};
-use crate::provision::{AttributedPackage, PackageOrigin};
 use crate::record::directory_listing;
 use crate::record::lock::Lock;
 use crate::record::manifest::{self, Inputs, Manifest, ManifestId, Outputs, SourceKind};
 use crate::scan::report::sbom::Subject;
 use crate::store::{BuildRun, StoreError, Timestamp, Transaction};
-use crate::ui::Ui;
 
-/// Facts about this run, which are not in the manifest.
-pub(super) struct RunFacts<'a> {
-    pub(super) started: Timestamp,
-    pub(super) phases: &'a [(String, Duration)],
-    /// Result of the scan: beside the manifest, since it depends on a database.
-    pub(super) passed: Option<&'a AcceptedScan>,
-}
-
-/// Stores the image, its manifest, and the inputs of a rebuild: base, lock, packages, files of the template. Moves the
-/// image file away.
-pub(super) async fn commit_image(
-    made: &Made,
-    plan: &Plan,
-    run: RunFacts<'_>,
-    settings: &Settings<'_>,
-    ui: &Ui,
-) -> Result<ManifestId, BuildError> {
-    let writing = settings.store.begin().await?;
-    writing.add_image(&made.file, ui).await?;
-    writing.add_text(made.lock.to_toml().as_bytes())?;
-    for package in &made.lock.packages {
-        let file = settings.cache.path(&package.sha256);
-        writing.add_file(&file, package.sha256).await?;
-    }
-    for (_, digest) in plan.downloads() {
-        writing
-            .add_file(&settings.cache.path(&digest), digest)
-            .await?;
-    }
-    if let Some(base) = &made.base {
-        add_base(&writing, base, plan).await?;
-    }
-    for (path, written) in &plan.sources {
-        if let Some(source) = made.manifest.inputs.sources.get(written) {
-            add_source(&writing, path, *source).await?;
+impl Job<'_> {
+    /// Stores the image, its manifest, and the inputs of a rebuild: base, lock, packages, files of the template. Moves the
+    /// image file away. `took` are the durations of the phases. The scan is stored beside the manifest, since it depends on a
+    /// database.
+    pub(super) async fn commit_image(
+        &self,
+        made: &Made,
+        started: Timestamp,
+        took: &[(String, Duration)],
+        passed: Option<&AcceptedScan>,
+    ) -> Result<ManifestId, BuildError> {
+        let writing = self.settings.store.begin().await?;
+        writing.add_image(&made.file, self.ui).await?;
+        writing.add_text(made.lock.to_toml().as_bytes())?;
+        for package in &made.lock.packages {
+            let file = self.settings.cache.path(&package.sha256);
+            writing.add_file(&file, package.sha256).await?;
         }
-    }
-    if let Some(listing) = &made.listing {
-        writing.add_text(listing.packed())?;
-    }
-    if let Some(AcceptedScan { contents, report }) = run.passed {
-        let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
-        let about = Subject {
-            name: plan.image.name.clone(),
-            digest: Some(made.manifest.outputs.image.digest),
-            created: made.lock.epoch.unwrap_or(run.started),
+        for (_, digest) in self.plan.downloads() {
+            writing
+                .add_file(&self.settings.cache.path(&digest), digest)
+                .await?;
+        }
+        if let Some(base) = &made.base {
+            add_base(&writing, base, self.plan).await?;
+        }
+        for (path, written) in &self.plan.sources {
+            if let Some(source) = made.manifest.inputs.sources.get(written) {
+                add_source(&writing, path, *source).await?;
+            }
+        }
+        if let Some(listing) = &made.listing {
+            writing.add_text(listing.packed())?;
+        }
+        if let Some(AcceptedScan { contents, report }) = passed {
+            let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
+            let about = Subject {
+                name: self.plan.image.name.clone(),
+                digest: Some(made.manifest.outputs.image.digest),
+                created: made.lock.epoch.unwrap_or(started),
+            };
+            writing.add_scan(id, &about, contents, report)?;
+        }
+        let run = BuildRun {
+            started,
+            finished: Timestamp::now(),
+            phases: took
+                .iter()
+                .map(|(name, took)| (name.clone(), milliseconds(*took)))
+                .collect(),
+            accelerator: made.accelerator.clone(),
         };
-        writing.add_scan(id, &about, contents, report)?;
+        Ok(writing.commit(&made.manifest, run)?)
     }
-    let run = BuildRun {
-        started: run.started,
-        finished: Timestamp::now(),
-        phases: run
-            .phases
-            .iter()
-            .map(|(name, took)| (name.clone(), milliseconds(*took)))
-            .collect(),
-        accelerator: made.accelerator.clone(),
-    };
-    Ok(writing.commit(&made.manifest, run)?)
 }
 
 /// Stores the base. A file of the cache is hard-linked; a file of the user is copied, since the user may change it.
@@ -125,7 +117,7 @@ pub(super) fn compose_manifest(
     machine: (plan::Arch, plan::Firmware),
     plan: &Plan,
     finished: &Finished,
-    packages: Vec<AttributedPackage>,
+    packages: Vec<manifest::Package>,
     lock: &Lock,
 ) -> Manifest {
     let (arch, firmware) = machine;
@@ -145,10 +137,7 @@ pub(super) fn compose_manifest(
         },
         tree,
         finish: Some(finished.record.clone()),
-        packages: packages
-            .into_iter()
-            .map(|installed| package(installed, lock))
-            .collect(),
+        packages,
     };
     let inputs = Inputs {
         lock: Some(manifest::Lock {
@@ -157,23 +146,4 @@ pub(super) fn compose_manifest(
         ..inputs
     };
     Manifest::new(inputs, outputs)
-}
-
-fn package(package: AttributedPackage, lock: &Lock) -> manifest::Package {
-    let locked = lock.packages.iter().find(|locked| {
-        (&locked.name, &locked.version, &locked.architecture)
-            == (&package.name, &package.version, &package.arch)
-    });
-    let origin = match package.origin {
-        PackageOrigin::Base => manifest::Origin::Base,
-        PackageOrigin::Declared => manifest::Origin::Declared,
-        PackageOrigin::Dependency => manifest::Origin::Dependency,
-    };
-    manifest::Package {
-        sha256: locked.map(|locked| locked.sha256),
-        name: package.name,
-        version: package.version,
-        arch: package.arch,
-        origin,
-    }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::base::BaseDisk;
 use crate::disk::{self, clean::Owners};
+use crate::ec2::client::ec2::snapshots;
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
 use crate::ec2::machine::{
     BaseAmi, Ec2Error, Ec2Machine, InstanceNetwork, ResourceGuard, SnapshotKind, begin_snapshot,
@@ -46,7 +47,7 @@ struct Site<'a> {
 /// Result of provisioning an instance.
 struct Provisioned {
     lock: Lock,
-    packages: Vec<provision::AttributedPackage>,
+    packages: Vec<manifest::Package>,
     requests: Vec<manifest::Request>,
 }
 
@@ -110,14 +111,9 @@ impl Job<'_> {
             .await?;
         let passed = phases.run("scan", self.scan_image(&made)).await?;
         self.test_ami(site, &made, &snapshot, phases).await?;
-        let this = commit::RunFacts {
-            started: site.started,
-            phases: &phases.durations(),
-            passed: passed.as_ref(),
-        };
-        let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
-        let id = phases.run("record", recorded).await?;
-        self.export_image(&made.manifest, phases).await?;
+        let id = self
+            .record_image(&made, site.started, passed.as_ref(), phases)
+            .await?;
         // Comes last: a published AMI is not removed again.
         let published = phases
             .run_to_end("register", self.register(site, id, &made, &snapshot))
@@ -221,7 +217,7 @@ impl Job<'_> {
         let clean_up = async { Ok(machine.clean_up(freeze).await?) };
         phases.run("clean up", clean_up).await?;
         Ok(Provisioned {
-            packages: provision::attribute(&before, after, self.plan.packages.as_ref()),
+            packages: provision::attribute(&before, after, self.plan.packages.as_ref(), &lock),
             lock,
             requests,
         })
@@ -234,7 +230,7 @@ impl Job<'_> {
         size: u64,
         to: &Path,
     ) -> Result<(), Ec2Error> {
-        region.snapshots().wait_completed(snapshot).await?;
+        snapshots::wait_completed(region, snapshot).await?;
         read_snapshot(region, snapshot, size, to, self.ui).await
     }
 
@@ -245,7 +241,7 @@ impl Job<'_> {
         inputs: Inputs,
         base: Option<BaseDisk>,
         lock: Lock,
-        packages: Vec<provision::AttributedPackage>,
+        packages: Vec<manifest::Package>,
         raw: &Path,
     ) -> Result<Made, BuildError> {
         let overlay = site.run.path().join("overlay");

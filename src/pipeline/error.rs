@@ -1,12 +1,12 @@
 //! Errors of builds, and their exit codes.
 
 use std::io;
+use std::path::PathBuf;
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::compare::{Comparison, Level};
-use super::scan::GateError;
 use crate::base::BaseError;
 use crate::disk::{DiskError, NormalizeError};
 use crate::ec2::client::AwsError;
@@ -20,6 +20,9 @@ use crate::pipeline::manifest_inputs::InputError;
 use crate::provision::ProvisionError;
 use crate::record::lock::LockError;
 use crate::record::manifest::ManifestId;
+use crate::scan::ScanError;
+use crate::scan::report::vex::VexError;
+use crate::scan::vulnerability::DbError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
 
@@ -86,9 +89,36 @@ pub(crate) enum BuildError {
         claimed: Level,
         comparison: Comparison,
     },
+    #[error("cannot scan the finished image")]
+    #[diagnostic(help("fix the cause, or skip the check with `--without CHECK`"))]
+    Scan(
+        #[from]
+        #[diagnostic_source]
+        ScanError,
+    ),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Gate(#[from] GateError),
+    Database(#[from] DbError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Vex(#[from] VexError),
+    #[error("the policy refuses the image; it is {}\n{report}", kept.as_deref().map_or("not kept".to_owned(), |path| format!("kept as {}", path.display())))]
+    #[diagnostic(help(
+        "fix the findings, or accept them with `[[policy.ignore]]` and a reason; `--keep-failed` keeps the image"
+    ))]
+    Refused {
+        report: String,
+        /// Path of the image with `--keep-failed`.
+        kept: Option<PathBuf>,
+        /// A failing finding is undeclared content.
+        undeclared: bool,
+    },
+    #[error("the policy refuses the image, which could not be kept as {}\n{report}", path.display())]
+    NotKept {
+        report: String,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
@@ -116,8 +146,11 @@ impl BuildError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Cancelled => 130,
-            Self::Differs { .. } => 4,
-            Self::Gate(error) => error.exit_code(),
+            Self::Differs { .. }
+            | Self::Refused {
+                undeclared: true, ..
+            } => 4,
+            Self::Refused { .. } => 3,
             Self::Base(error) => error.exit_code(),
             Self::Ec2(error) => error.exit_code(),
             Self::NotReproducible | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,

@@ -8,7 +8,7 @@ use super::{BuildError, Job, epoch, network};
 use crate::base::BaseDisk;
 use crate::digest::Digest;
 use crate::disk;
-use crate::machine::Machine as _;
+use crate::machine::Machine;
 use crate::machine::guest::{Backend, Guest};
 use crate::machine::qemu::{self, QemuMachine};
 use crate::os::run_dir::RunDir;
@@ -52,14 +52,7 @@ impl Job<'_> {
         lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
-    ) -> Result<
-        (
-            Lock,
-            Vec<provision::AttributedPackage>,
-            Vec<manifest::Request>,
-        ),
-        BuildError,
-    > {
+    ) -> Result<(Lock, Vec<manifest::Package>, Vec<manifest::Request>), BuildError> {
         self.wait_for_guest(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.save_base_packages(machine.session(), &base.digest)
@@ -79,11 +72,8 @@ impl Job<'_> {
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
         let declared = self.plan.packages.as_ref();
-        Ok((
-            lock,
-            provision::attribute(&before, after, declared),
-            requests,
-        ))
+        let packages = provision::attribute(&before, after, declared, &lock);
+        Ok((lock, packages, requests))
     }
 
     /// Boots the finished image from a temporary overlay, which keeps the image unchanged, and runs its tests.
@@ -99,25 +89,40 @@ impl Job<'_> {
         }
         let scratch = run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
-        let within = self.plan.ssh.timeout;
         let boot = async {
             let mut machine = self.launch_guest(guest, image, None, &scratch).await?;
-            machine.wait_ready(within, self.ui).await?;
-            machine.wait_booted(within, self.ui).await?;
-            self.seal_test_guest(&mut machine).await?;
+            self.wait_for_test_guest(&mut machine).await?;
             Ok(machine)
         };
         let mut machine = phases.run("boot the image", boot).await?;
+        let tested = self.run_tests(&mut machine, phases).await;
+        machine.destroy().await;
+        tested
+    }
+
+    /// Waits until a guest of the finished image can be tested, and seals it.
+    pub(super) async fn wait_for_test_guest<B: Backend>(
+        &self,
+        machine: &mut Guest<B>,
+    ) -> Result<(), BuildError> {
+        let within = self.plan.ssh.timeout;
+        machine.wait_ready(within, self.ui).await?;
+        machine.wait_booted(within, self.ui).await?;
+        self.seal_test_guest(machine).await
+    }
+
+    /// Runs the tests of the plan, up to the first that fails.
+    pub(super) async fn run_tests<M: Machine>(
+        &self,
+        machine: &mut M,
+        phases: &mut Phases<'_>,
+    ) -> Result<(), BuildError> {
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
         let cx = self.step_context(&fetched);
         for test in &self.plan.tests {
-            let work = async { Ok(provision::test(&mut machine, test, &cx).await?) };
-            if let Err(error) = phases.run(&format!("test: {}", test.name), work).await {
-                machine.destroy().await;
-                return Err(error);
-            }
+            let work = async { Ok(provision::test(machine, test, &cx).await?) };
+            phases.run(&format!("test: {}", test.name), work).await?;
         }
-        machine.destroy().await;
         Ok(())
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::{BuildError, Job, phases::Phases};
 use crate::base::BaseDisk;
+use crate::digest::Digest;
 use crate::machine::Machine;
+use crate::machine::guest::{Backend, Guest};
 use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision::{DeclaredPackages, PinnedVersion};
@@ -193,11 +195,22 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Lock, BuildError> {
         let launch = self.launch_guest(guest, &base.disk, None, run.path());
-        let mut machine = phases.run("launch", launch).await?;
+        let machine = phases.run("launch", launch).await?;
+        self.resolve_and_destroy(machine, &base.digest, lock_state, phases)
+            .await
+    }
+
+    /// Resolves the packages in a booting guest, which ends with it.
+    pub(super) async fn resolve_and_destroy<B: Backend>(
+        &self,
+        mut machine: Guest<B>,
+        base: &Digest,
+        lock_state: &LockState,
+        phases: &mut Phases<'_>,
+    ) -> Result<Lock, BuildError> {
         let lock = async {
             self.wait_for_guest(&mut machine, phases).await?;
-            self.save_base_packages(machine.session(), &base.digest)
-                .await;
+            self.save_base_packages(machine.session(), base).await;
             self.resolve_lock(&mut machine, lock_state, phases).await
         }
         .await;

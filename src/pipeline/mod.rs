@@ -46,7 +46,7 @@ pub(crate) use lock_file::Update;
 pub(crate) use on_error::OnError;
 use phases::Phases;
 pub(crate) use scan::ScanSettings;
-pub(crate) use twice::{Made, again};
+pub(crate) use twice::Made;
 
 /// Longest wait for a guest to shut down before it is killed: a guest without KVM is slow.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
@@ -104,55 +104,6 @@ pub(crate) struct Image {
     pub published: Option<Publication>,
 }
 
-/// Builds an image from a plan, or provisions its host. After an error the machine is destroyed, unless `on_error` keeps it.
-pub(crate) async fn build(
-    plan: &Plan,
-    update: Update,
-    secrets: &Secrets,
-    settings: &Settings<'_>,
-    ui: &Ui,
-    cancel: &CancellationToken,
-) -> Result<Built, BuildError> {
-    let phases = Phases::new(ui, cancel);
-    let job = Job {
-        plan,
-        secrets,
-        settings,
-        ui,
-        cancel,
-    };
-    match &plan.builder {
-        // On the heap: with a second build inside, the future is large for the stack.
-        Builder::Qemu(guest) => Box::pin(job.build_image(guest, update, phases)).await,
-        Builder::Host(host) => job.provision_existing_host(host, phases).await,
-        Builder::Ec2(instance) => Box::pin(job.ami(instance, update, phases)).await,
-    }
-}
-
-/// Updates the lock file of a template and fetches its packages into the cache, without installing them. Returns the
-/// previous lock and the current one.
-pub(crate) async fn lock(
-    plan: &Plan,
-    update: Update,
-    settings: &Settings<'_>,
-    ui: &Ui,
-    cancel: &CancellationToken,
-) -> Result<(Option<Lock>, Lock), BuildError> {
-    let mut phases = Phases::new(ui, cancel);
-    let job = Job {
-        plan,
-        secrets: &Secrets::default(),
-        settings,
-        ui,
-        cancel,
-    };
-    match &plan.builder {
-        Builder::Qemu(guest) => job.update_lock(guest, update, &mut phases).await,
-        Builder::Host(_) => Err(LockError::NoLock.into()),
-        Builder::Ec2(instance) => job.lock_on_ec2(instance, update, &mut phases).await,
-    }
-}
-
 /// Returns the time of a build's clock: of the newest archive in its lock, else of its base.
 fn epoch(lock: &Lock, base: &BaseDisk) -> Option<Timestamp> {
     lock.epoch
@@ -160,15 +111,37 @@ fn epoch(lock: &Lock, base: &BaseDisk) -> Option<Timestamp> {
 }
 
 /// Arguments of one build. Each phase is a method, in the file that is named after it.
-struct Job<'a> {
-    plan: &'a Plan,
-    secrets: &'a Secrets,
-    settings: &'a Settings<'a>,
-    ui: &'a Ui,
-    cancel: &'a CancellationToken,
+pub(crate) struct Job<'a> {
+    pub plan: &'a Plan,
+    pub secrets: &'a Secrets,
+    pub settings: &'a Settings<'a>,
+    pub ui: &'a Ui,
+    pub cancel: &'a CancellationToken,
 }
 
 impl Job<'_> {
+    /// Builds an image from a plan, or provisions its host. After an error the machine is destroyed, unless `on_error` keeps it.
+    pub(crate) async fn build(&self, update: Update) -> Result<Built, BuildError> {
+        let phases = Phases::new(self.ui, self.cancel);
+        match &self.plan.builder {
+            // On the heap: with a second build inside, the future is large for the stack.
+            Builder::Qemu(guest) => Box::pin(self.build_image(guest, update, phases)).await,
+            Builder::Host(host) => self.provision_existing_host(host, phases).await,
+            Builder::Ec2(instance) => Box::pin(self.ami(instance, update, phases)).await,
+        }
+    }
+
+    /// Updates the lock file of a template and fetches its packages into the cache, without installing them. Returns the
+    /// previous lock and the current one.
+    pub(crate) async fn lock(&self, update: Update) -> Result<(Option<Lock>, Lock), BuildError> {
+        let mut phases = Phases::new(self.ui, self.cancel);
+        match &self.plan.builder {
+            Builder::Qemu(guest) => self.update_lock(guest, update, &mut phases).await,
+            Builder::Host(_) => Err(LockError::NoLock.into()),
+            Builder::Ec2(instance) => self.lock_on_ec2(instance, update, &mut phases).await,
+        }
+    }
+
     /// Prepares the base of the plan.
     async fn prepare_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
         let Settings { cache, store, .. } = *self.settings;
@@ -192,17 +165,12 @@ impl Job<'_> {
         let passed = phases.run("scan", self.scan_image(&made)).await?;
         self.test_image(guest, &image, &run, &mut phases).await?;
         if self.settings.twice {
-            Box::pin(self.compare_second_build(guest, &made, &mut phases)).await?;
+            Box::pin(self.compare_second_build(&made, &mut phases)).await?;
         }
 
-        let this = commit::RunFacts {
-            started,
-            phases: &phases.durations(),
-            passed: passed.as_ref(),
-        };
-        let recorded = commit::commit_image(&made, self.plan, this, self.settings, self.ui);
-        let id = phases.run("record", recorded).await?;
-        self.export_image(&made.manifest, &mut phases).await?;
+        let id = self
+            .record_image(&made, started, passed.as_ref(), &mut phases)
+            .await?;
         run.remove().map_err(BuildError::RunDirectory)?;
         Ok(Built::Image(Box::new(Image {
             id,
@@ -213,7 +181,7 @@ impl Job<'_> {
     }
 
     /// Makes a finished image in the run directory, with its manifest.
-    pub(super) async fn make_image(
+    async fn make_image(
         &self,
         guest: &plan::Qemu,
         update: Update,
@@ -268,6 +236,21 @@ impl Job<'_> {
             listing: finished.listing,
             owners: finished.owners,
         })
+    }
+
+    /// Records the image, and exports it to `output.path`.
+    async fn record_image(
+        &self,
+        made: &Made,
+        started: Timestamp,
+        passed: Option<&scan::AcceptedScan>,
+        phases: &mut Phases<'_>,
+    ) -> Result<ManifestId, BuildError> {
+        let took = phases.durations();
+        let recorded = self.commit_image(made, started, &took, passed);
+        let id = phases.run("record", recorded).await?;
+        self.export_image(&made.manifest, phases).await?;
+        Ok(id)
     }
 
     /// Exports the image from the store to `output.path`.

@@ -213,15 +213,12 @@ impl Blobs<'_> {
             .image(&digest)
             .map_err(|_| Self::missing(inputs, vec![("the base".to_owned(), digest)]))?;
         let path = scratch.join("base");
-        let failed = |source| RebuildError::Io {
-            action: "write",
-            path: path.clone(),
-            source,
-        };
-        let mut file = fs::File::create_new(&path).map_err(failed)?;
-        image
-            .write_to(&mut file, &path, &Stop::default())
-            .map_err(|error| failed(io::Error::other(error)))?;
+        fs::File::create_new(&path)
+            .and_then(|mut file| {
+                let written = image.write_to(&mut file, &path, &Stop::default());
+                written.map_err(io::Error::other)
+            })
+            .map_err(io_error("write", &path))?;
         Ok(path)
     }
 

@@ -3,21 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use miette::Diagnostic;
-use thiserror::Error;
-
 use super::{BuildError, Job, Made};
 use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs::{self, InputError};
 use crate::plan::Format;
 use crate::record::manifest::SourceKind;
+use crate::scan;
 use crate::scan::report::policy::{JudgeContext, Kind, Verdict, judge};
 use crate::scan::report::vex;
 use crate::scan::report::{LeftOut, Report, Subject};
 use crate::scan::run::{self, BuildOrigin, Check, Contents, ScanRequest};
 use crate::scan::vulnerability::{Database, DbError, Options};
-use crate::scan::{self, ScanError};
 use crate::time::Timestamp;
 use crate::ui::text::counted;
 
@@ -38,57 +35,6 @@ pub(super) struct AcceptedScan {
     pub(super) report: Report,
 }
 
-/// Refusal of an image by its scan.
-#[derive(Debug, Error, Diagnostic)]
-pub(crate) enum GateError {
-    #[error("cannot scan the finished image")]
-    #[diagnostic(help("fix the cause, or skip the check with `--without CHECK`"))]
-    Scan(
-        #[from]
-        #[diagnostic_source]
-        ScanError,
-    ),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Database(#[from] DbError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Input(#[from] InputError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Vex(#[from] vex::VexError),
-    #[error("the policy refuses the image; it is {}\n{report}", kept.as_deref().map_or("not kept".to_owned(), |path| format!("kept as {}", path.display())))]
-    #[diagnostic(help(
-        "fix the findings, or accept them with `[[policy.ignore]]` and a reason; `--keep-failed` keeps the image"
-    ))]
-    Refused {
-        report: String,
-        /// Path of the image with `--keep-failed`.
-        kept: Option<PathBuf>,
-        /// A failing finding is undeclared content.
-        undeclared: bool,
-    },
-    #[error("the policy refuses the image, which could not be kept as {}\n{report}", path.display())]
-    Keep {
-        report: String,
-        path: PathBuf,
-        source: std::io::Error,
-    },
-}
-
-impl GateError {
-    /// Returns 4 for undeclared content, 3 for other refusals by the policy, else 1.
-    pub(super) fn exit_code(&self) -> u8 {
-        match self {
-            Self::Refused {
-                undeclared: true, ..
-            } => 4,
-            Self::Refused { .. } => 3,
-            _ => 1,
-        }
-    }
-}
-
 impl Job<'_> {
     /// Scans the image and applies the policy. `None` if every check is skipped.
     pub(super) async fn scan_image(&self, made: &Made) -> Result<Option<AcceptedScan>, BuildError> {
@@ -101,7 +47,7 @@ impl Job<'_> {
         Ok(Some(self.scan_and_judge(made).await?))
     }
 
-    async fn scan_and_judge(&self, made: &Made) -> Result<AcceptedScan, GateError> {
+    async fn scan_and_judge(&self, made: &Made) -> Result<AcceptedScan, BuildError> {
         let policy = &self.plan.policy;
         let statements = vex::read(&policy.vex)?;
         let (database, left_out) = self.checks(made)?;
@@ -164,8 +110,7 @@ impl Job<'_> {
             });
         }
         for LeftOut { check, because } in &left_out {
-            self.ui
-                .warn(&format!("not checked: {} ({because})", check.name()));
+            self.ui.warn(&format!("not checked: {check} ({because})"));
         }
         Ok((database, left_out))
     }
@@ -175,7 +120,7 @@ impl Job<'_> {
     }
 
     /// Collects the inputs of the image, for the check of undeclared content.
-    async fn origin(&self, made: &Made) -> Result<Option<BuildOrigin>, GateError> {
+    async fn origin(&self, made: &Made) -> Result<Option<BuildOrigin>, BuildError> {
         let Some(base) = made.base.as_ref().filter(|_| self.checks_undeclared()) else {
             return Ok(None);
         };
@@ -254,7 +199,7 @@ impl Job<'_> {
         scans.max_by_key(|scan| scan.scanned)?.report.keys().ok()
     }
 
-    fn refuse(&self, report: &Report, image: &Path) -> GateError {
+    fn refuse(&self, report: &Report, image: &Path) -> BuildError {
         let undeclared = report
             .failing()
             .any(|judged| judged.kind == Kind::Undeclared);
@@ -270,7 +215,7 @@ impl Job<'_> {
             if let Err(source) =
                 std::fs::rename(image, &path).or_else(|_| std::fs::copy(image, &path).map(drop))
             {
-                return GateError::Keep {
+                return BuildError::NotKept {
                     report: text,
                     path,
                     source,
@@ -278,7 +223,7 @@ impl Job<'_> {
             }
             kept = Some(path);
         }
-        GateError::Refused {
+        BuildError::Refused {
             report: text,
             kept,
             undeclared,

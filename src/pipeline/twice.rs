@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use tokio_util::sync::CancellationToken;
-
 use super::compare::{Compared, Level, compare};
 use super::phases::Phases;
 use super::{BuildError, Job, Settings, Update};
@@ -11,11 +9,9 @@ use crate::base::BaseDisk;
 use crate::disk::clean::Owners;
 use crate::disk::tree::Listing;
 use crate::os::run_dir::RunDir;
-use crate::plan::{self, Builder, Plan};
+use crate::plan::Builder;
 use crate::record::lock::{Lock, LockError};
 use crate::record::manifest::Manifest;
-use crate::secret::Secrets;
-use crate::ui::Ui;
 
 /// A finished image that is not recorded.
 #[derive(Debug)]
@@ -45,40 +41,26 @@ impl Made {
     }
 }
 
-/// Builds an image only to compare it: without tests and scan, without recording it. The image file is removed.
-pub(crate) async fn again(
-    plan: &Plan,
-    secrets: &Secrets,
-    settings: &Settings<'_>,
-    ui: &Ui,
-    cancel: &CancellationToken,
-) -> Result<Made, BuildError> {
-    let guest = match &plan.builder {
-        Builder::Qemu(guest) => guest,
-        Builder::Host(_) => return Err(LockError::NoLock.into()),
-        Builder::Ec2(_) => return Err(BuildError::NotReproducible),
-    };
-    let job = Job {
-        plan,
-        secrets,
-        settings,
-        ui,
-        cancel,
-    };
-    let run = RunDir::create(&settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-    let mut phases = Phases::new(ui, cancel);
-    let made = job
-        .make_image(guest, Update::Keep, &run, &mut phases)
-        .await?;
-    run.remove().map_err(BuildError::RunDirectory)?;
-    Ok(made)
-}
-
 impl Job<'_> {
+    /// Builds an image only to compare it: without tests and scan, without recording it. The image file is removed.
+    pub(crate) async fn again(&self) -> Result<Made, BuildError> {
+        let guest = match &self.plan.builder {
+            Builder::Qemu(guest) => guest,
+            Builder::Host(_) => return Err(LockError::NoLock.into()),
+            Builder::Ec2(_) => return Err(BuildError::NotReproducible),
+        };
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
+        let mut phases = Phases::new(self.ui, self.cancel);
+        let made = self
+            .make_image(guest, Update::Keep, &run, &mut phases)
+            .await?;
+        run.remove().map_err(BuildError::RunDirectory)?;
+        Ok(made)
+    }
+
     /// Builds again from the lock, and compares.
     pub(super) async fn compare_second_build(
         &self,
-        guest: &plan::Qemu,
         first: &Made,
         phases: &mut Phases<'_>,
     ) -> Result<(), BuildError> {
@@ -91,18 +73,13 @@ impl Job<'_> {
             settings: &settings,
             ..*self
         };
-        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         let again = async {
-            let mut inner = Phases::new(self.ui, self.cancel);
-            let second = job
-                .make_image(guest, Update::Keep, &run, &mut inner)
-                .await?;
+            let second = job.again().await?;
             Ok(compare(first.compared(), second.compared(), |path| {
                 second.owner(path)
             }))
         };
         let comparison = phases.run("build again", Box::pin(again)).await?;
-        run.remove().map_err(BuildError::RunDirectory)?;
         let claimed = Level::claimed(&first.manifest);
         self.ui.note(&format!("twice: {}", comparison.level));
         if comparison.level < claimed {

@@ -1,19 +1,18 @@
 //! `--if-changed`: comparison of a build's inputs with those of the newest image in the store.
 
-use super::base_disk;
+use super::{Job, base_disk};
 use crate::base::BaseContext;
+use crate::ec2::client::ec2::images;
 use crate::ec2::machine;
 use crate::ec2::publish::publication;
 use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
-use crate::pipeline::Settings;
 use crate::plan::{self, Arch, Builder, Firmware, Plan, Qemu};
 use crate::provision::DeclaredPackages;
 use crate::record::lock::{self, Lock, PackageRequest};
 use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
 use crate::store::{Store, StoreError, StoredManifest};
-use crate::ui::Ui;
 use crate::ui::text::with_causes;
 
 /// Result of comparing template, base, lock and archives with the newest image.
@@ -27,79 +26,6 @@ pub(crate) enum Verdict {
     Moved(String),
 }
 
-/// Compares the inputs of a build with those of the newest image of this name.
-///
-/// With `Settings::locked` the lock file alone decides, and no archive is asked. An input that cannot be compared counts as changed.
-/// The values of secrets are not recorded, so changes of them are not detected.
-pub(crate) async fn verdict(plan: &Plan, settings: &Settings<'_>, ui: &Ui) -> Verdict {
-    match compare(plan, settings, ui).await {
-        Ok((stored, None)) => Verdict::Unchanged(Box::new(stored)),
-        Ok((_, Some(reason))) => Verdict::Moved(reason),
-        Err(reason) => Verdict::Changed(reason),
-    }
-}
-
-/// Returns the newest image, and the reason to resolve again if there is one. The error is the reason of a change.
-async fn compare(
-    plan: &Plan,
-    settings: &Settings<'_>,
-    ui: &Ui,
-) -> Result<(StoredManifest, Option<String>), String> {
-    let store = settings.store;
-    let stored =
-        or_reason(newest(store, &plan.image.name))?.ok_or("the store has no image of that name")?;
-    or_reason(store.image(&stored.manifest.outputs.image.digest))?;
-    let lock = or_reason(Lock::read(&Lock::path_of(&plan.template.path)))?
-        .ok_or("there is no lock file yet")?;
-    let start = match &plan.builder {
-        Builder::Qemu(guest) => start_of_guest(plan, guest, settings, ui).await?,
-        Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
-        Builder::Ec2(ec2) => start_of_instance(plan, ec2, &lock, &stored, settings).await?,
-    };
-    if let Some(reason) = unpredictable(&stored.manifest.inputs.network) {
-        return Err(reason);
-    }
-    compare_inputs(plan, &lock, &start, &stored).await?;
-    if start.newer.is_some() || settings.locked {
-        return Ok((stored, start.newer));
-    }
-    let changed = or_reason(repository::changed(&lock, settings.cache).await)?;
-    let reason = changed.first().map(|archive| {
-        let name = format!("{} {}", archive.uri, archive.suite);
-        format!("the archive {} has changed", name.trim_end())
-    });
-    Ok((stored, reason))
-}
-
-/// Compares the inputs of the plan with those of the stored image; the error is the first difference.
-async fn compare_inputs(
-    plan: &Plan,
-    lock: &Lock,
-    start: &Start,
-    stored: &StoredManifest,
-) -> Result<(), String> {
-    let architecture = Some(start.arch.name());
-    let request = or_reason(DeclaredPackages::read(plan.packages.as_ref()))?.map_or_else(
-        || PackageRequest::nothing(architecture),
-        |asked| asked.request(architecture),
-    );
-    let differences = lock.differences(&request, Some(&start.locked));
-    if let Some(difference) = differences.into_iter().next() {
-        return Err(difference);
-    }
-    let (of_plan, of_base, digest) = (plan.clone(), start.recorded.clone(), lock.digest());
-    let collect = move |stop: &Stop| super::manifest_inputs::collect(&of_plan, of_base, stop);
-    let mut inputs = or_reason(hash_stream::blocking(collect).await)?;
-    inputs.lock = Some(manifest::Lock { digest });
-    if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
-        return Err(format!("{what} has changed"));
-    }
-    if !is_same_kind(stored, start, plan) {
-        return Err("the kind of machine or file has changed".to_owned());
-    }
-    Ok(())
-}
-
 /// Base and machine that a build would start from.
 struct Start {
     locked: lock::LockedBase,
@@ -110,73 +36,140 @@ struct Start {
     newer: Option<String>,
 }
 
-async fn start_of_guest(
-    plan: &Plan,
-    guest: &Qemu,
-    settings: &Settings<'_>,
-    ui: &Ui,
-) -> Result<Start, String> {
-    let cache = settings.cache;
-    let wanted = plan.base.as_ref().expect("a plan for QEMU has a base");
-    let run = or_reason(RunDir::create(&cache.runs()))?;
-    let context = BaseContext {
-        cache,
-        run: run.path(),
-    };
-    let base = base_disk::find_local(wanted, settings.store, context, ui).await;
-    let base = or_reason(base)?.ok_or("the base is not in the cache")?;
-    Ok(Start {
-        locked: base.locked(),
-        recorded: super::manifest_inputs::base_of(wanted, &base),
-        arch: guest.arch,
-        firmware: guest.firmware,
-        newer: None,
-    })
-}
+impl Job<'_> {
+    /// Compares the inputs of a build with those of the newest image of this name.
+    ///
+    /// With `Settings::locked` the lock file alone decides, and no archive is asked. An input that cannot be compared counts as
+    /// changed. The values of secrets are not recorded, so changes of them are not detected.
+    pub(crate) async fn verdict(&self) -> Verdict {
+        match self.compare_with_newest().await {
+            Ok((stored, None)) => Verdict::Unchanged(Box::new(stored)),
+            Ok((_, Some(reason))) => Verdict::Moved(reason),
+            Err(reason) => Verdict::Changed(reason),
+        }
+    }
 
-async fn start_of_instance(
-    plan: &Plan,
-    ec2: &plan::Ec2,
-    lock: &Lock,
-    stored: &StoredManifest,
-    settings: &Settings<'_>,
-) -> Result<Start, String> {
-    let Some(plan::Base::Ami(wanted)) = &plan.base else {
-        unreachable!("a plan for EC2 has an AMI");
-    };
-    let pinned = lock
-        .base
-        .as_ref()
-        .and_then(|base| base.ami.as_ref())
-        .ok_or("the lock file names no AMI")?;
-    let region = or_reason(super::ec2::region(ec2).await)?;
-    let ami = or_reason(machine::pinned_ami(wanted, ec2.arch, &region, pinned).await)?
-        .ok_or("the locked AMI is gone, or the template selects another one")?;
-    let published = or_reason(publication::list(settings.store, stored.id))?;
-    let published = published
-        .iter()
-        .map(|published| &published.publication)
-        .rfind(|publication| publication.region == region.name())
-        .ok_or("no AMI was made of the last image")?;
-    if region.images().get(&published.image).await.is_err() {
-        return Err(format!(
-            "{}, the AMI of the last image, is gone",
-            published.image
-        ));
+    /// Returns the newest image, and the reason to resolve again if there is one. The error is the reason of a change.
+    async fn compare_with_newest(&self) -> Result<(StoredManifest, Option<String>), String> {
+        let (plan, settings) = (self.plan, self.settings);
+        let store = settings.store;
+        let stored = or_reason(newest(store, &plan.image.name))?
+            .ok_or("the store has no image of that name")?;
+        or_reason(store.image(&stored.manifest.outputs.image.digest))?;
+        let lock = or_reason(Lock::read(&Lock::path_of(&plan.template.path)))?
+            .ok_or("there is no lock file yet")?;
+        let start = match &plan.builder {
+            Builder::Qemu(guest) => self.start_of_guest(guest).await?,
+            Builder::Host(_) => return Err("an existing host is provisioned every time".to_owned()),
+            Builder::Ec2(ec2) => self.start_of_instance(ec2, &lock, &stored).await?,
+        };
+        if let Some(reason) = unpredictable(&stored.manifest.inputs.network) {
+            return Err(reason);
+        }
+        self.compare_inputs(&lock, &start, &stored).await?;
+        if start.newer.is_some() || settings.locked {
+            return Ok((stored, start.newer));
+        }
+        let changed = or_reason(repository::changed(&lock, settings.cache).await)?;
+        let reason = changed.first().map(|archive| {
+            let name = format!("{} {}", archive.uri, archive.suite);
+            format!("the archive {} has changed", name.trim_end())
+        });
+        Ok((stored, reason))
     }
-    let mut newer = None;
-    if !settings.locked {
-        let newest = or_reason(machine::newest_ami(wanted, ec2.arch, &region).await)?;
-        let other = newest.pinned.id;
-        newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));
+
+    /// Compares the inputs of the plan with those of the stored image; the error is the first difference.
+    async fn compare_inputs(
+        &self,
+        lock: &Lock,
+        start: &Start,
+        stored: &StoredManifest,
+    ) -> Result<(), String> {
+        let plan = self.plan;
+        let architecture = Some(start.arch.name());
+        let request = or_reason(DeclaredPackages::read(plan.packages.as_ref()))?.map_or_else(
+            || PackageRequest::nothing(architecture),
+            |asked| asked.request(architecture),
+        );
+        let differences = lock.differences(&request, Some(&start.locked));
+        if let Some(difference) = differences.into_iter().next() {
+            return Err(difference);
+        }
+        let (of_plan, of_base, digest) = (plan.clone(), start.recorded.clone(), lock.digest());
+        let collect = move |stop: &Stop| super::manifest_inputs::collect(&of_plan, of_base, stop);
+        let mut inputs = or_reason(hash_stream::blocking(collect).await)?;
+        inputs.lock = Some(manifest::Lock { digest });
+        if let Some(what) = difference(&stored.manifest.inputs, &inputs) {
+            return Err(format!("{what} has changed"));
+        }
+        if !is_same_kind(stored, start, plan) {
+            return Err("the kind of machine or file has changed".to_owned());
+        }
+        Ok(())
     }
-    Ok(Start {
-        locked: ami.locked(),
-        recorded: ami.recorded(),
-        arch: ec2.arch,
-        firmware: ami.firmware(ec2.arch),
-        newer,
-    })
+
+    async fn start_of_guest(&self, guest: &Qemu) -> Result<Start, String> {
+        let cache = self.settings.cache;
+        let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
+        let run = or_reason(RunDir::create(&cache.runs()))?;
+        let context = BaseContext {
+            cache,
+            run: run.path(),
+        };
+        let base = base_disk::find_local(wanted, self.settings.store, context, self.ui).await;
+        let base = or_reason(base)?.ok_or("the base is not in the cache")?;
+        Ok(Start {
+            locked: base.locked(),
+            recorded: super::manifest_inputs::base_of(wanted, &base),
+            arch: guest.arch,
+            firmware: guest.firmware,
+            newer: None,
+        })
+    }
+
+    async fn start_of_instance(
+        &self,
+        ec2: &plan::Ec2,
+        lock: &Lock,
+        stored: &StoredManifest,
+    ) -> Result<Start, String> {
+        let Some(plan::Base::Ami(wanted)) = &self.plan.base else {
+            unreachable!("a plan for EC2 has an AMI");
+        };
+        let pinned = lock
+            .base
+            .as_ref()
+            .and_then(|base| base.ami.as_ref())
+            .ok_or("the lock file names no AMI")?;
+        let region = or_reason(super::ec2::region(ec2).await)?;
+        let ami = or_reason(machine::pinned_ami(wanted, ec2.arch, &region, pinned).await)?
+            .ok_or("the locked AMI is gone, or the template selects another one")?;
+        let published = or_reason(publication::list(self.settings.store, stored.id))?;
+        let published = published
+            .iter()
+            .map(|published| &published.publication)
+            .rfind(|publication| publication.region == region.name())
+            .ok_or("no AMI was made of the last image")?;
+        if images::get(&region, &published.image).await.is_err() {
+            return Err(format!(
+                "{}, the AMI of the last image, is gone",
+                published.image
+            ));
+        }
+        let mut newer = None;
+        if !self.settings.locked {
+            let newest = or_reason(machine::newest_ami(wanted, ec2.arch, &region).await)?;
+            let other = newest.pinned.id;
+            newer = (other != pinned.id).then(|| format!("{other} is newer than {}", pinned.id));
+        }
+        Ok(Start {
+            locked: ami.locked(),
+            recorded: ami.recorded(),
+            arch: ec2.arch,
+            firmware: ami.firmware(ec2.arch),
+            newer,
+        })
+    }
 }
 
 /// Returns the last built image of this name.

@@ -21,6 +21,17 @@ pub(crate) fn host_path(dir: &Path, home: Option<&Path>, text: &str) -> PathBuf 
     }
 }
 
+/// Returns true for text of a-z, 0-9 and -, as in the names of images and repositories.
+pub(crate) fn is_plain_name(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain)
+}
+
+/// Returns strings of a template without their places.
+pub(super) fn texts(words: &[Str]) -> Vec<String> {
+    words.iter().map(|word| word.get_ref().clone()).collect()
+}
+
 /// Converts template values to plan values and collects problems.
 pub(crate) struct Checker<'a> {
     /// Absolute directory of the template.
@@ -38,7 +49,24 @@ pub(crate) struct Checker<'a> {
 /// Advice for a missing `reason`.
 pub(super) const ADD_REASON: &str = "add `reason = \"...\"` for readers of the template";
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
+    pub fn new(
+        dir: &'a Path,
+        home: Option<&'a Path>,
+        removed: &'a Removed,
+        moved: &'a BTreeMap<String, PathBuf>,
+    ) -> Self {
+        Self {
+            dir,
+            home,
+            removed,
+            problems: Vec::new(),
+            needs: Vec::new(),
+            moved,
+            sources: BTreeMap::new(),
+        }
+    }
+
     pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -262,6 +290,11 @@ impl Checker<'_> {
             );
         }
         text.clone()
+    }
+
+    /// Checks the name of a user to log in or run as. The default is root.
+    pub fn login(&mut self, value: Option<&Str>) -> String {
+        value.map_or_else(|| "root".to_owned(), |user| self.user(user, false))
     }
 
     /// Checks a user name; with `group` also `user:group`.

@@ -6,13 +6,12 @@ use ipnet::IpNet;
 use serde::Serialize;
 use toml::Spanned;
 
-use super::check::Checker;
+use super::check::{Checker, is_plain_name, texts};
 use super::publish::{is_account, is_region};
 use super::{Arch, Base};
+use crate::size::GIB;
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
-
-const GIB: u64 = 1 << 30;
 
 /// Checked table `[builder.ec2]`.
 #[derive(Clone, Debug, Serialize)]
@@ -147,7 +146,7 @@ impl Checker<'_> {
         }
     }
 
-    fn region_name(&mut self, region: &Str) -> String {
+    pub(super) fn region_name(&mut self, region: &Str) -> String {
         let text = region.get_ref();
         if !is_region(text) {
             let problem = Problem::at(region.span(), format!("{text:?} is not a region"));
@@ -169,23 +168,14 @@ impl Checker<'_> {
             self.report(problem.help("leave it out to use the default"));
         }
         let valid = |text: &str| {
-            let good = |part: &str| {
-                let mut bytes = part.bytes();
-                !part.is_empty()
-                    && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            };
             text.split_once('.')
-                .is_some_and(|(family, size)| good(family) && good(size))
+                .is_some_and(|(family, size)| is_plain_name(family) && is_plain_name(size))
         };
         for kind in types.get_ref().iter().filter(|kind| !valid(kind.get_ref())) {
             let what = format!("{:?} is not an instance type", kind.get_ref());
             self.report(Problem::at(kind.span(), what).help("use a type such as \"t3.small\""));
         }
-        types
-            .get_ref()
-            .iter()
-            .map(|kind| kind.get_ref().clone())
-            .collect()
+        texts(types.get_ref())
     }
 
     /// Checks an id of AWS: `KIND-0123456789abcdef0`.
@@ -277,8 +267,7 @@ impl Checker<'_> {
         }
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, values) in filters {
-            let texts = values.get_ref().iter().map(|text| text.get_ref().clone());
-            all.insert(key.get_ref().clone(), texts.collect());
+            all.insert(key.get_ref().clone(), texts(values.get_ref()));
             if values.get_ref().is_empty() {
                 self.report(Problem::at(values.span(), "this filter has no values"));
             }
@@ -296,9 +285,8 @@ impl Checker<'_> {
                 "add `name = \"debian-12-amd64-*\"`, or `filters`",
             );
         }
-        let owners = owners.get_ref().iter().map(|owner| owner.get_ref().clone());
         Some(Base::Ami(Ami::Newest {
-            owners: owners.collect(),
+            owners: texts(owners.get_ref()),
             filters: all,
         }))
     }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::Checker;
+use super::check::{Checker, is_plain_name};
 use super::{
     Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
 };
 use crate::record::channel::ChannelName;
 use crate::record::manifest::IdPrefix;
+use crate::size::GIB;
 use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Number;
@@ -19,7 +20,6 @@ const BASE_SCHEMES: &[&str] = &["https", "http", "file"];
 const ARCHES: &[(&str, Arch)] = &[("x86_64", Arch::X86_64), ("aarch64", Arch::Aarch64)];
 /// Debian 12; the tests boot its cloud-init, kernel and GRUB.
 const DEFAULT_SUITE: &str = "bookworm";
-const GIB: u64 = 1 << 30;
 
 impl Checker<'_> {
     /// Checks `[builder]`. The default is QEMU with its defaults.
@@ -281,11 +281,7 @@ impl Checker<'_> {
         );
         let suite = if let Some(suite) = &bootstrap.suite {
             let text = suite.get_ref();
-            let known = text.starts_with(|c: char| c.is_ascii_lowercase())
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !known {
+            if !is_plain_name(text) || text.starts_with(|first: char| first.is_ascii_digit()) {
                 self.report(
                     Problem::at(suite.span(), format!("invalid suite {text:?}"))
                         .help("write the code name of a release, as in \"bookworm\""),
@@ -338,10 +334,7 @@ impl Checker<'_> {
         };
         let asks_agent = matches!(builder, Builder::Host(_)) && key_file.is_none();
         Ssh {
-            user: ssh
-                .user
-                .as_ref()
-                .map_or_else(|| "root".to_owned(), |user| self.user(user, false)),
+            user: self.login(ssh.user.as_ref()),
             timeout: self.timeout(ssh.timeout.as_ref(), Duration::from_mins(5)),
             agent: ssh
                 .agent
@@ -394,10 +387,7 @@ impl Checker<'_> {
                 "add `address = \"192.0.2.1\"`",
             ),
             port: self.port(jump.port.as_ref()).unwrap_or(22),
-            user: jump
-                .user
-                .as_ref()
-                .map_or_else(|| "root".to_owned(), |user| self.user(user, false)),
+            user: self.login(jump.user.as_ref()),
             key_file: jump
                 .key_file
                 .as_ref()

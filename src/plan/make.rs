@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::check::Checker;
+use super::check::{Checker, is_plain_name};
 use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, TemplateSource};
 use crate::template::files::{Need, NeedKind};
 use crate::template::problem::Problem;
@@ -35,15 +35,7 @@ pub(super) struct MadePlan {
 }
 
 pub(super) fn make(template: &Template, given: PlanInputs<'_>) -> MadePlan {
-    let mut checker = Checker {
-        dir: given.dir,
-        home: given.home,
-        removed: given.removed,
-        problems: Vec::new(),
-        needs: Vec::new(),
-        moved: given.moved,
-        sources: BTreeMap::new(),
-    };
+    let mut checker = Checker::new(given.dir, given.home, given.removed, given.moved);
     let plan = checker.plan(template, given);
     MadePlan {
         plan: checker.problems.is_empty().then_some(plan),
@@ -58,15 +50,8 @@ pub(super) fn publish_only(
     dir: &Path,
     removed: &Removed,
 ) -> (Option<PublishEc2>, Vec<Problem>) {
-    let mut checker = Checker {
-        dir,
-        home: None,
-        removed,
-        problems: Vec::new(),
-        needs: Vec::new(),
-        moved: &BTreeMap::new(),
-        sources: BTreeMap::new(),
-    };
+    let moved = BTreeMap::new();
+    let mut checker = Checker::new(dir, None, removed, &moved);
     let publish = checker.publish(template.publish.as_ref());
     (publish, checker.problems)
 }
@@ -149,11 +134,7 @@ impl Checker<'_> {
 
     fn image_name(&mut self, name: &Str) -> String {
         let text = name.get_ref();
-        let valid = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if !valid {
+        if !is_plain_name(text) {
             let problem = Problem::at(name.span(), format!("invalid image name {text:?}"));
             self.report(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
         }
@@ -161,12 +142,8 @@ impl Checker<'_> {
     }
 
     fn output(&mut self, output: Option<&Spanned<schema::Output>>) -> Output {
-        let formats = [
-            ("qcow2", Format::Qcow2),
-            ("raw", Format::Raw),
-            ("vmdk", Format::Vmdk),
-            ("vhd", Format::Vhd),
-        ];
+        let formats = [Format::Qcow2, Format::Raw, Format::Vmdk, Format::Vhd];
+        let formats = formats.map(|format| (format.name(), format));
         let defaults = schema::Output::default();
         let output = output.map_or(&defaults, Spanned::get_ref);
         Output {

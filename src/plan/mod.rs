@@ -27,6 +27,7 @@ pub(crate) mod secrets;
 mod show;
 mod step;
 
+pub(crate) use check::is_plain_name;
 pub use ec2::{Ami, Ec2, Interface};
 pub use lint::LintWarning;
 pub use load::{Inputs, LoadError, load, publication, template_of_lock};
@@ -448,10 +449,8 @@ pub enum Format {
     reason = "serde gives a reference to the field"
 )]
 fn serialize_mode<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
-    match mode {
-        Some(bits) => serializer.serialize_some(&format!("{bits:04o}")),
-        None => serializer.serialize_none(),
-    }
+    let mode = mode.map(|bits| format!("{bits:04o}"));
+    mode.serialize(serializer)
 }
 
 impl Arch {

@@ -6,11 +6,10 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use toml::Spanned;
 
-use super::check::Checker;
+use super::check::{Checker, is_plain_name, texts};
 use crate::record::lock::Manager;
 use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
-use crate::template::scalar::Flag;
 use crate::template::schema::{self, Str};
 
 /// Bytes of names and versions by Debian policy 5.6.1 and 5.6.12, with an architecture after a colon.
@@ -65,6 +64,19 @@ pub struct Repository<Key = PathBuf> {
 }
 
 impl<Key> PackageSet<Key> {
+    /// Packages without repositories, as a template declares them.
+    #[cfg(test)]
+    pub(crate) fn declaring(manager: Manager, install: &[&str], remove: &[&str]) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            manager,
+            install: owned(install),
+            remove: owned(remove),
+            recommends: false,
+            repositories: Vec::new(),
+        }
+    }
+
     /// Returns true if there is nothing to install, remove or configure.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -114,16 +126,6 @@ pub(super) fn serialize<S: Serializer>(
     map.end()
 }
 
-/// Keys that repositories of all package managers have.
-struct Source<'t> {
-    table: Span,
-    name: Option<&'t Str>,
-    uri: Option<&'t Str>,
-    key: Option<&'t Str>,
-    trusted: Option<Flag>,
-    keep: Option<Flag>,
-}
-
 impl Checker<'_> {
     pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Option<PackageSet> {
         let apt = packages.and_then(|packages| packages.apt.as_ref());
@@ -142,15 +144,7 @@ impl Checker<'_> {
         let mut repositories = Vec::new();
         for repository in &apt.repositories {
             let (table, written) = (repository.span(), repository.get_ref());
-            let source = Source {
-                table: table.clone(),
-                name: written.name.as_ref(),
-                uri: written.uri.as_ref(),
-                key: written.key.as_ref(),
-                trusted: written.trusted,
-                keep: written.keep,
-            };
-            let mut checked = self.source(&source, &repositories);
+            let mut checked = self.source(&table, written, &repositories);
             (checked.suites, checked.components) = self.suites(&table, written);
             repositories.push(checked);
         }
@@ -161,15 +155,15 @@ impl Checker<'_> {
         let mut repositories = Vec::new();
         for repository in &dnf.repositories {
             let written = repository.get_ref();
-            let source = Source {
-                table: repository.span(),
-                name: written.name.as_ref(),
-                uri: written.uri.as_ref(),
-                key: written.key.as_ref(),
+            let source = schema::Repository {
+                name: written.name.clone(),
+                uri: written.uri.clone(),
+                key: written.key.clone(),
                 trusted: written.trusted,
                 keep: written.keep,
+                ..schema::Repository::default()
             };
-            let checked = self.source(&source, &repositories);
+            let checked = self.source(&repository.span(), &source, &repositories);
             repositories.push(checked);
         }
         self.package_set(Manager::Dnf, dnf, repositories)
@@ -231,28 +225,37 @@ impl Checker<'_> {
                 }));
             }
         }
-        names.iter().map(|name| name.get_ref().clone()).collect()
+        texts(names)
     }
 
     /// Checks the keys that repositories of all package managers have. `others` are the repositories before it.
-    fn source(&mut self, source: &Source<'_>, others: &[Repository]) -> Repository {
-        let table = &source.table;
+    fn source(
+        &mut self,
+        table: &Span,
+        source: &schema::Repository,
+        others: &[Repository],
+    ) -> Repository {
         let help = "add `name = \"tools\"`; it names the files in the image";
-        let name = self.required(table, "name", source.name, help);
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if let Some(written) = source.name
-            && (!name.bytes().all(plain) || name.starts_with('-'))
+        let name = self.required(table, "name", source.name.as_ref(), help);
+        if let Some(written) = &source.name
+            && !name.is_empty()
+            && !is_plain_name(&name)
         {
             let problem = Problem::at(written.span(), format!("invalid repository name {name:?}"));
             self.report(problem.help("names consist of a-z, 0-9 and -, and do not start with -"));
         }
         if !name.is_empty() && others.iter().any(|other| other.name == name) {
-            let span = source.name.map_or_else(|| table.clone(), Spanned::span);
+            let span = source.name.as_ref().map(Spanned::span);
             let what = format!("two repositories are called `{name}`");
-            self.report(Problem::at(span, what));
+            self.report(Problem::at(span.unwrap_or(table.clone()), what));
         }
-        let uri = self.required(table, "uri", source.uri, "add `uri = \"https://...\"`");
-        if let Some(written) = source.uri {
+        let uri = self.required(
+            table,
+            "uri",
+            source.uri.as_ref(),
+            "add `uri = \"https://...\"`",
+        );
+        if let Some(written) = &source.uri {
             self.url(written, &["https", "http"]);
         }
         let trusted = source.trusted.is_some_and(|flag| flag.0);
@@ -265,7 +268,7 @@ impl Checker<'_> {
             uri,
             suites: Vec::new(),
             components: Vec::new(),
-            key: source.key.map(|key| self.image_source(key, NeedKind::File)),
+            key: (source.key.as_ref()).map(|key| self.image_source(key, NeedKind::File)),
             trusted,
             keep: source.keep.is_none_or(|flag| flag.0),
         }
@@ -300,7 +303,6 @@ impl Checker<'_> {
             let what = "a suite that ends with `/` has no components";
             self.report(Problem::at(component.span(), what));
         }
-        let words = |words: &[Str]| words.iter().map(|word| word.get_ref().clone()).collect();
-        (words(suites), words(components))
+        (texts(suites), texts(components))
     }
 }

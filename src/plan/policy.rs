@@ -176,11 +176,8 @@ fn end_of(day: &str) -> Option<Timestamp> {
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
-fn age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match age {
-        Some(age) => serializer.serialize_some(&show_duration(*age)),
-        None => serializer.serialize_none(),
-    }
+pub(super) fn age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    age.map(show_duration).serialize(serializer)
 }
 
 /// Formats a policy for `karat plan`.

@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use toml::Spanned;
 
-use super::check::Checker;
-use crate::size::{show_duration, show_size};
+use super::check::{Checker, texts};
+use crate::size::{GIB, show_duration, show_size};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str};
 
 /// Number of tags that a resource of AWS can have, minus those that karat adds
 /// (<https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html>).
 const MAX_TAGS: usize = 50 - 7;
-/// Unit of the size of a volume.
-const GIB: u64 = 1 << 30;
 
 /// Checked table `[publish.ec2]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -42,7 +40,10 @@ pub struct PublishEc2 {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub organizations: Vec<String>,
     /// Time from the publication of an AMI to its deprecation.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "age")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "super::policy::age"
+    )]
     pub deprecate_after: Option<Duration>,
     /// Protect AMIs from being deregistered. Default false.
     pub protect: bool,
@@ -104,11 +105,6 @@ impl BootMode {
             Self::UefiPreferred => "uefi-preferred",
         }
     }
-}
-
-#[expect(clippy::ref_option, reason = "serde's signature")]
-fn age<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&show_duration(age.unwrap_or_default()))
 }
 
 /// Returns whether a text has the form of a region code, such as `eu-central-1` or `us-gov-west-1`.
@@ -233,22 +229,17 @@ impl Checker<'_> {
                 problem.help("add a region, or leave it out to use the region of the environment"),
             );
         }
-        let mut names: Vec<String> = Vec::new();
-        for region in list.get_ref() {
-            let name = region.get_ref();
-            if !is_region(name) {
-                let problem = Problem::at(region.span(), format!("{name:?} is not a region"));
-                self.report(problem.help("use a region code such as \"eu-central-1\""));
+        for (at, region) in list.get_ref().iter().enumerate() {
+            let name = self.region_name(region);
+            if list.get_ref()[..at]
+                .iter()
+                .any(|other| *other.get_ref() == name)
+            {
+                let what = format!("{name:?} is listed twice");
+                self.report(Problem::at(region.span(), what));
             }
-            if names.contains(name) {
-                self.report(Problem::at(
-                    region.span(),
-                    format!("{name:?} is listed twice"),
-                ));
-            }
-            names.push(name.clone());
         }
-        names
+        texts(list.get_ref())
     }
 
     /// Checks the characters and length that `RegisterImage` allows in names, minus the 13 characters that karat appends.

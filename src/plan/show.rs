@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Action, AllowedUrl, Ami, Base, Builder, Checksum, Ec2, Finish, Format, HostKey, Network,
-    OnRefused, PackageSet, PathException, Plan, Repository, Script, SecretSource, Shell, Ssh, Step,
-    Upload, UploadSource,
+    Action, AllowedUrl, Ami, Base, Builder, Checksum, Ec2, Finish, HostKey, Network, OnRefused,
+    PackageSet, PathException, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
+    UploadSource,
 };
 use crate::size::{show_duration, show_size};
 
@@ -77,11 +77,7 @@ impl Plan {
         let mut plan = self.clone();
         let absolute = std::path::absolute(&self.template.path).unwrap_or_default();
         let dir = absolute.parent().unwrap_or(Path::new("/"));
-        plan.template.path = self
-            .template
-            .path
-            .file_name()
-            .map_or_else(PathBuf::new, PathBuf::from);
+        plan.template.path = self.template.path.file_name().unwrap_or_default().into();
         for path in paths(&mut plan) {
             // Lossy, because JSON cannot hold arbitrary bytes. The result is only displayed.
             let whole = path.to_string_lossy();
@@ -497,12 +493,7 @@ fn finish(finish: &Finish) -> Vec<String> {
 fn output(plan: &Plan) -> Option<String> {
     // A host makes no image.
     plan.base.as_ref()?;
-    let format = match plan.output.format {
-        Format::Qcow2 => "qcow2",
-        Format::Raw => "raw",
-        Format::Vmdk => "vmdk",
-        Format::Vhd => "vhd",
-    };
+    let format = plan.output.format.name();
     let path = plan.output.path.as_ref();
     Some(path.map_or_else(
         || format!("{format} in the store"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::check::Checker;
+use super::check::{Checker, texts};
 use super::{Action, Download, Script, Shell, Step, Test, Upload, UploadSource};
 use crate::secret::Text;
 use crate::size::show_duration;
@@ -73,8 +73,7 @@ impl Checker<'_> {
                 self.report(Problem::at(path.span(), what).help(help));
             }
         }
-        let paths = written.iter().map(|path| path.get_ref().clone());
-        paths.collect()
+        texts(written)
     }
 
     fn action(&mut self, table: &Span, step: &schema::Step) -> Option<Action> {
@@ -125,10 +124,7 @@ impl Checker<'_> {
             .working_directory
             .as_ref()
             .map(|path| self.guest_path(path));
-        let user = match &shell.user {
-            Some(user) => self.user(user, false),
-            None => "root".to_owned(),
-        };
+        let user = self.login(shell.user.as_ref());
         Some(Shell {
             script: script?,
             environment,

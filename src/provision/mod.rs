@@ -29,8 +29,8 @@ mod shell;
 pub use error::{ProvisionError, Tail};
 pub use file::files;
 pub use packages::{
-    AttributedPackage, DeclaredPackages, InstalledPackage, PackageError, PackageOrigin,
-    PinnedVersion, attribute, install, installed_packages, resolve,
+    DeclaredPackages, InstalledPackage, PackageError, PinnedVersion, attribute, install,
+    installed_packages, resolve,
 };
 pub use shell::check as check_script;
 

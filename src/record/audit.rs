@@ -6,6 +6,8 @@
 //! A line is written before the change that it describes, so no change is without its line. A line whose change was never made,
 //! because the process was killed in between, does no harm.
 
+use std::fmt;
+
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -51,24 +53,9 @@ pub enum AuditEvent {
     Remove,
 }
 
-impl AuditEvent {
-    /// Returns the name in the log.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Record => "record",
-            Self::Scan => "scan",
-            Self::Sign => "sign",
-            Self::Attest => "attest",
-            Self::Revoke => "revoke",
-            Self::Promote => "promote",
-            Self::Rollback => "rollback",
-            Self::Pin => "pin",
-            Self::Unpin => "unpin",
-            Self::Condemn => "condemn",
-            Self::Spare => "spare",
-            Self::Remove => "remove",
-        }
+impl fmt::Display for AuditEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

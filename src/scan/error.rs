@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::root::display_path;
 use super::vulnerability::CheckError;
 use crate::disk::DiskError;
 use crate::disk::read::ReadError;
@@ -49,6 +50,16 @@ impl From<ReadError> for ScanError {
                 Self::NotAllowed { what, source }
             }
             error => Self::Read(error),
+        }
+    }
+}
+
+impl ScanError {
+    /// Returns the error that a file of the image is invalid.
+    pub fn damaged(path: &[u8], problem: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: display_path(path),
+            problem: problem.into(),
         }
     }
 }

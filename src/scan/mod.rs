@@ -12,6 +12,8 @@ pub(crate) mod hygiene;
 pub(crate) mod integrity;
 pub mod inventory;
 pub(crate) mod open;
+#[cfg(any(test, feature = "fuzzing"))]
+mod planted;
 pub mod report;
 pub(crate) mod root;
 pub mod run;

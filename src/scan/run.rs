@@ -1,6 +1,7 @@
 //! Runs all checks on one system.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -41,16 +42,12 @@ impl Check {
         Self::Secrets,
         Self::Undeclared,
     ];
+}
 
-    /// Name on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Vulnerabilities => "vulnerabilities",
-            Self::Hygiene => "hygiene",
-            Self::Secrets => "secrets",
-            Self::Undeclared => "undeclared",
-        }
+/// The name on the command line.
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

@@ -2,21 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Root;
-use crate::disk::read::{FileFlags, FileType, Time};
-use crate::disk::tree::testing::InTree;
-use crate::disk::tree::{Content, File, Tree};
+use crate::disk::read::{FileType, Xattr};
+use crate::disk::tree::Content;
+use crate::scan::inventory::{Manager, Package};
 
-/// A tree built file by file, with the directories above them.
-#[derive(Default)]
-pub struct Planted(Tree);
+pub use super::planted::{Planted, of};
 
 impl Planted {
-    pub fn file(self, path: &str, mode: u16, content: impl Into<Vec<u8>>) -> Self {
-        let content = Content::Bytes(content.into());
-        self.with(path, of(FileType::File, mode, content))
-    }
-
     pub fn directory(self, path: &str, mode: u16) -> Self {
         self.with(path, of(FileType::Directory, mode, Content::None))
     }
@@ -26,20 +18,120 @@ impl Planted {
         self.with(path, of(FileType::Link, 0o777, target))
     }
 
-    pub fn with(mut self, path: &str, file: File) -> Self {
-        for (end, _) in path.match_indices('/') {
-            let above = if end == 0 { "/" } else { &path[..end] };
-            if self.0.find(above.as_bytes()).is_none() {
-                let directory = of(FileType::Directory, 0o755, Content::None);
-                self.0.insert(above.as_bytes(), directory);
-            }
-        }
-        self.0.insert(path.as_bytes(), file);
-        self
+    /// Plants the files of a table in `tests/data`, whose README describes the columns. The names of `texts` stand for them.
+    pub fn table<T: AsRef<str>>(self, name: &str, texts: &[(&str, T)]) -> Self {
+        let rows = table::<3>(name).into_iter();
+        rows.fold(self, |tree, row| tree.row(&row, texts))
     }
 
-    pub fn root(&self) -> Root<'_> {
-        Root::new(&self.0, &InTree)
+    fn row<T: AsRef<str>>(self, row: &[String; 3], texts: &[(&str, T)]) -> Self {
+        let [path, properties, content] = row;
+        let mut content = unescape(content);
+        for (name, text) in texts {
+            content = content.replace(name, text.as_ref());
+        }
+        let mut properties = properties.split(' ');
+        let mode = properties.next().unwrap();
+        let digits = mode.trim_start_matches(|kind: char| kind.is_ascii_lowercase());
+        let (kind, content) = match &mode[..mode.len() - digits.len()] {
+            "" => (FileType::File, Content::Bytes(content.into())),
+            "l" => (FileType::Link, Content::Link(content.into())),
+            "d" => (FileType::Directory, Content::None),
+            "s" => (FileType::Socket, Content::None),
+            "b" => (FileType::BlockDevice, Content::None),
+            "c" => (FileType::CharDevice, Content::None),
+            kind => panic!("{path}: unknown kind {kind}"),
+        };
+        let mut file = of(kind, u16::from_str_radix(digits, 8).unwrap(), content);
+        for property in properties {
+            let (name, value) = property.split_once('=').unwrap_or((property, ""));
+            match name {
+                "uid" => file.uid = value.parse().unwrap(),
+                "gid" => file.gid = value.parse().unwrap(),
+                "mtime" => file.mtime.seconds = value.parse().unwrap(),
+                "dev" => {
+                    let (major, minor) = value.split_once(',').unwrap();
+                    file.rdev = Some((major.parse().unwrap(), minor.parse().unwrap()));
+                }
+                "capable" => file.xattrs.push(Xattr {
+                    name: b"security.capability".to_vec(),
+                    value: vec![1],
+                }),
+                _ => panic!("{path}: unknown property {property}"),
+            }
+        }
+        self.with(path, file)
+    }
+}
+
+/// Returns the keys and the tree of each case of a table: `start` with the files of the case planted in it. Its first file
+/// has the keys in front; the path `-` there stands for an empty tree instead of `start`.
+pub fn cases<const KEYS: usize, const COLUMNS: usize, T: AsRef<str>>(
+    name: &str,
+    start: &Planted,
+    texts: &[(&str, T)],
+) -> Vec<([String; KEYS], Planted)> {
+    let mut cases: Vec<([String; KEYS], Planted)> = Vec::new();
+    for row in table::<COLUMNS>(name) {
+        let keys: [String; KEYS] = row[..KEYS].to_vec().try_into().unwrap();
+        let file: [String; 3] = row[KEYS..].to_vec().try_into().unwrap();
+        if file[0] == "-" {
+            cases.push((keys, Planted::default()));
+            continue;
+        }
+        let (keys, tree) = cases
+            .pop_if(|_| keys[0].is_empty())
+            .unwrap_or_else(|| (keys, start.clone()));
+        cases.push((keys, tree.row(&file, texts)));
+    }
+    cases
+}
+
+/// Returns the rows of a table in `tests/data`, without comments.
+pub fn table<const COLUMNS: usize>(name: &str) -> Vec<[String; COLUMNS]> {
+    let text = std::fs::read_to_string(test_data(name)).unwrap();
+    let rows = text
+        .lines()
+        .filter(|row| !row.is_empty() && !row.starts_with('#'));
+    rows.map(|row| {
+        let cells: Vec<_> = row.split('\t').map(str::to_owned).collect();
+        cells.try_into().unwrap()
+    })
+    .collect()
+}
+
+/// Replaces the escapes of Rust.
+pub fn unescape(text: &str) -> String {
+    let mut rest = text.chars();
+    let mut plain = String::new();
+    while let Some(letter) = rest.next() {
+        let escaped = if letter == '\\' { rest.next() } else { None };
+        plain.push(match escaped {
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('0') => '\0',
+            Some('x') => {
+                let digits: String = rest.by_ref().take(2).collect();
+                char::from(u8::from_str_radix(&digits, 16).unwrap())
+            }
+            escaped => escaped.unwrap_or(letter),
+        });
+    }
+    plain
+}
+
+/// Returns an installed package that has its own name as source.
+pub fn package(manager: Manager, name: &str, version: &str) -> Package {
+    Package {
+        manager,
+        name: name.to_owned(),
+        version: version.to_owned(),
+        architecture: "amd64".to_owned(),
+        source: name.to_owned(),
+        source_version: version.to_owned(),
+        status: String::new(),
+        license: String::new(),
     }
 }
 
@@ -120,21 +212,6 @@ pub fn soak(name: &str, bytes: &[u8], read: fn(&[u8]) -> bool) {
     }
     assert!(bad > 0, "{name}: no damage was detected in {rounds} rounds");
     eprintln!("{name}: {rounds} rounds, {good} accepted and {bad} rejected");
-}
-
-/// Returns an ordinary file owned by root, to be modified.
-pub fn of(kind: FileType, mode: u16, content: Content) -> File {
-    File {
-        kind,
-        mode,
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        flags: FileFlags::default(),
-        rdev: None,
-        xattrs: Vec::new(),
-        content,
-    }
 }
 
 #[cfg(test)]

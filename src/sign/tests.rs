@@ -65,18 +65,8 @@ async fn ssh_keygen_and_karat_accept_each_others_signatures() {
             key: key.clone(),
         };
         fs::write(directory.join("trusted"), entry.line().unwrap()).unwrap();
-        let verify = [
-            "-Y",
-            "verify",
-            "-f",
-            "trusted",
-            "-I",
-            "me@example.org",
-            "-n",
-            MANIFEST,
-            "-s",
-            "made.sig",
-        ];
+        let verify = format!("-Y verify -f trusted -I me@example.org -n {MANIFEST} -s made.sig");
+        let verify: Vec<_> = verify.split(' ').collect();
         let output = keygen(directory, &verify, MESSAGE);
         assert!(output.status.success(), "{kind:?}: {output:?}");
         assert!(!keygen(directory, &verify, b"other").status.success());

@@ -179,7 +179,8 @@ fn refused(target: &Target, tried: String, offered: &MethodSet) -> SshError {
     }
 }
 
-fn lost(target: &Target) -> impl Fn(russh::Error) -> SshError {
+/// Returns the error of a handshake that broke off.
+pub(super) fn lost(target: &Target) -> impl Fn(russh::Error) -> SshError {
     let address = target.place();
     move |source| SshError::Handshake {
         address: address.clone(),

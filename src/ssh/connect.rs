@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::auth::{Credentials, log_in};
+use super::auth::{Credentials, log_in, lost};
 use super::host_key::Expected;
 use super::proxy::{self, Proxy};
 use super::stream::Wire;
@@ -255,17 +255,13 @@ impl<'a> Dial<'a> {
         let cut = CancellationToken::new();
         let mut wire = Wire::new(stream, cut.clone());
         let guard = cut.drop_guard();
-        let address = self.target.place();
         let waiting = Instant::now();
         match bounded(greeting, deadline, wire.greeting()).await {
             Err(_) => {
-                let within = waiting.elapsed();
+                let (address, within) = (self.target.place(), waiting.elapsed());
                 Err(SshError::Silent { address, within })
             }
-            Ok(Err(error)) => Err(SshError::Handshake {
-                address,
-                source: Box::new(error.into()),
-            }),
+            Ok(Err(error)) => Err(lost(self.target)(error.into())),
             Ok(Ok(())) => Ok(Greeted { wire, guard }),
         }
     }
@@ -279,13 +275,8 @@ impl<'a> Dial<'a> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Greeted { wire, guard } = greeted;
-        let address = self.target.place();
-        let failed = |source| SshError::Handshake {
-            address: address.clone(),
-            source: Box::new(source),
-        };
         let stalled = |doing| {
-            let address = address.clone();
+            let address = self.target.place();
             move |_| SshError::Stalled { address, doing }
         };
         let farewell = Arc::default();
@@ -305,7 +296,7 @@ impl<'a> Dial<'a> {
         .map_err(stalled("exchanging keys"))?
         .map_err(|error| match error {
             ClientError::HostKey(error) => *error,
-            ClientError::Protocol(error) => failed(error),
+            ClientError::Protocol(error) => lost(self.target)(error),
         })?;
         bounded(
             HANDSHAKE_TIMEOUT,

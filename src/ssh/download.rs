@@ -10,8 +10,9 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::exec::{Input, OutputStream, Tail, joined};
+use super::exec::{Input, OutputStream, joined};
 use super::{Exit, Session, SshError, quote};
+use crate::os::tail::Tail;
 use crate::ui::Bar;
 
 /// Messages queued between the network and the disk.

@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::Exit;
+use crate::os::tail::said;
 
 /// An error of an SSH connection, command or transfer.
 #[derive(Debug, Error, Diagnostic)]
@@ -119,7 +120,7 @@ pub enum SshError {
     #[diagnostic(help("its sshd must allow it: `AllowTcpForwarding yes` in /etc/ssh/sshd_config"))]
     NoForward { login: String },
     /// A command exited with an error; `stderr` is the end of its output.
-    #[error("`{command}` {exit}{}", tail(.stderr))]
+    #[error("`{command}` {exit}{}", said(.stderr))]
     Failed {
         command: String,
         exit: Exit,
@@ -181,12 +182,5 @@ fn seconds(duration: Duration) -> String {
         millis @ 0..1000 => format!("{millis}ms"),
         millis if millis % 1000 == 0 => format!("{}s", duration.as_secs()),
         _ => format!("{:.1}s", duration.as_secs_f64()),
-    }
-}
-
-fn tail(stderr: &str) -> String {
-    match stderr.trim_end() {
-        "" => String::new(),
-        text => format!(": {text}"),
     }
 }

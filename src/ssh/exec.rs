@@ -11,13 +11,12 @@ use tokio::time::timeout;
 
 use super::lines::Lines;
 use super::{Exit, Session, SshError, quote};
+use crate::os::tail::Tail;
 
 /// Size of the chunks in which stdin is sent.
 const STDIN_CHUNK_BYTES: usize = 256 << 10;
 /// A daemon that a command started may keep its output open. The command counts as done after this much silence since its exit.
 const SILENCE_AFTER_EXIT: Duration = Duration::from_secs(2);
-/// Errors carry at most this much from the end of stderr.
-const MAX_STDERR_BYTES: usize = 4 << 10;
 /// SSH's data type code for stderr (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
 
@@ -238,22 +237,6 @@ async fn send_all(input: Input, bytes: &[u8]) -> Result<(), FeedError> {
 pub(super) async fn joined<T>(task: tokio::task::JoinHandle<T>) -> T {
     task.await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// Keeps the last [`MAX_STDERR_BYTES`] of a stream.
-#[derive(Default)]
-pub(super) struct Tail(Vec<u8>);
-
-impl Tail {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-        let excess = self.0.len().saturating_sub(MAX_STDERR_BYTES);
-        self.0.drain(..excess);
-    }
-
-    pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0).trim().to_owned()
-    }
 }
 
 impl Exit {

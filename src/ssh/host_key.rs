@@ -8,6 +8,7 @@ use russh::keys::ssh_key::known_hosts::{self, HostPatterns, Marker};
 use russh::keys::ssh_key::{HashAlg, PublicKey};
 
 use super::SshError;
+use crate::os::if_exists;
 use crate::plan::HostKey;
 use crate::sign::matches_list;
 
@@ -146,14 +147,11 @@ fn one_line(key: &PublicKey) -> String {
 }
 
 fn read(file: &Path) -> Result<String, SshError> {
-    match std::fs::read(file) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(SshError::Unreadable {
-            path: file.to_owned(),
-            source,
-        }),
-    }
+    let bytes = if_exists(std::fs::read(file)).map_err(|source| SshError::Unreadable {
+        path: file.to_owned(),
+        source,
+    })?;
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }
 
 /// Formats a host as in `known_hosts`, with its port unless that is 22.

@@ -1,14 +1,14 @@
 //! Key pairs generated for one build: karat's login key and the guest's host key.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
 use russh::keys::Algorithm;
 use russh::keys::key::safe_rng;
 use russh::keys::ssh_key::{Error, LineEnding, PrivateKey};
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::os::atomic_file::write_secret;
 
 /// An ed25519 key pair.
 #[derive(Clone, Debug)]
@@ -48,12 +48,7 @@ impl KeyPair {
     /// # Errors
     /// Fails if the file exists or cannot be written.
     pub fn write_private(&self, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(self.private_openssh().as_bytes())
+        write_secret(path, self.private_openssh().as_bytes())
     }
 }
 

@@ -11,9 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use crate::os::child;
-
-/// Errors carry at most this much from the end of its stderr.
-const MAX_STDERR_BYTES: usize = 2 << 10;
+use crate::os::tail::Tail;
 
 /// The running command. Dropping it kills the command and its child processes.
 pub(super) struct Proxy {
@@ -23,7 +21,7 @@ pub(super) struct Proxy {
 }
 
 /// End of the command's stderr.
-pub(super) type Stderr = Arc<Mutex<Vec<u8>>>;
+pub(super) type Stderr = Arc<Mutex<Tail>>;
 
 impl Proxy {
     pub(super) fn start(command: &[String]) -> io::Result<(Self, Stderr)> {
@@ -54,16 +52,13 @@ async fn collect_stderr(mut error: ChildStderr, kept: Stderr) {
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = error.read(&mut buffer).await {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(&buffer[..count]);
-        let surplus = kept.len().saturating_sub(MAX_STDERR_BYTES);
-        kept.drain(..surplus);
+        kept.push(&buffer[..count]);
     }
 }
 
 /// Joins the collected stderr into one line.
 pub(super) fn one_line(stderr: &Stderr) -> String {
-    let bytes = stderr.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = String::from_utf8_lossy(&bytes);
+    let text = stderr.lock().unwrap_or_else(PoisonError::into_inner).text();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
 }

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::layout::{entries, parse_stem, read_verified};
 use super::predicate::{REVOCATION, Revocation};
-use super::sidecar::add_sidecar;
+use super::sidecar::{add_sidecar, read_files};
 use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
 use crate::record::attestation::{AttestError, Envelope, Statement};
@@ -34,29 +33,20 @@ impl Store {
     /// # Errors
     /// An attestation is damaged, or is about another manifest.
     pub fn attestations_of(&self, id: ManifestId) -> Result<Vec<Attestation>, StoreError> {
-        let mut attestations = Vec::new();
-        for path in entries(&self.attestations().join(id.to_string()))? {
-            if parse_stem::<ManifestId>(&path, "json").is_none() {
-                continue;
+        let parse = |(path, bytes): (PathBuf, Vec<u8>)| match Envelope::from_bytes(&bytes) {
+            Ok((envelope, statement)) if statement.is_about(id) => Ok(Attestation {
+                path,
+                envelope,
+                statement,
+            }),
+            Ok(_) => {
+                let source = AttestError::Elsewhere;
+                Err(StoreError::Attestation { path, source })
             }
-            let bytes = read_verified(&path)?;
-            match Envelope::from_bytes(&bytes) {
-                Ok((envelope, statement)) if statement.is_about(id) => {
-                    attestations.push(Attestation {
-                        path,
-                        envelope,
-                        statement,
-                    });
-                }
-                Ok(_) => {
-                    let source = AttestError::Elsewhere;
-                    return Err(StoreError::Attestation { path, source });
-                }
-                Err(source) => return Err(StoreError::Attestation { path, source }),
-            }
-        }
-        attestations.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(attestations)
+            Err(source) => Err(StoreError::Attestation { path, source }),
+        };
+        let files = read_files(&self.attestations(), id, "json")?.into_iter();
+        files.map(parse).collect()
     }
 
     /// Returns the first revocation of an image; `None` if it is not revoked.

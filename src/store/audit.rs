@@ -11,9 +11,8 @@ use super::checksummed::{self, REPLACEABLE};
 use super::layout::read_optional;
 use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
-use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
-use crate::os::user;
+use crate::os::{atomic_file, if_exists, user};
 use crate::record::audit::{
     AuditError, AuditEvent, AuditLog, AuditRecord, ChangeDetails, SignedCheckpoint,
 };
@@ -42,12 +41,9 @@ impl Store {
     /// Returns number and digest of the log's last line. The lines before are not verified.
     pub(crate) fn audit_head(&self) -> Result<Option<(u64, Digest)>, StoreError> {
         let path = self.audit_path();
-        match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => {
-                let mut file = opened.map_err(StoreError::io("read", &path))?;
-                Ok(read_last(&mut file, &path)?.0)
-            }
+        match if_exists(File::open(&path)).map_err(StoreError::io("read", &path))? {
+            Some(mut file) => Ok(read_last(&mut file, &path)?.0),
+            None => Ok(None),
         }
     }
 

@@ -5,11 +5,11 @@
 //! each chunk to find the damaged one.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use zstd::bulk::Decompressor;
 
@@ -17,12 +17,13 @@ use super::chunk_index::{Chunk, Encoding};
 use super::image::Image;
 use super::{Blob, StoreError};
 use crate::digest::Digest;
-use crate::os::hash_stream::{Sparse, Stop, StreamHash};
+use crate::disk::read::to_index;
+use crate::os::hash_stream::{Sparse, Stop, StreamHash, zeros};
+use crate::os::if_exists;
+use crate::os::ordered::map_in_order;
 
 /// Segments that a thread may read ahead: a few MiB at most.
 const READ_AHEAD: usize = 8;
-/// Zeros that are delivered at once.
-static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// A segment of an image, and where its bytes are.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +55,7 @@ impl Bytes {
     fn try_for_each<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         match self {
             Self::Loaded(bytes) => take(bytes),
-            Self::Zeros(length) => {
-                let mut left = *length;
-                while left > 0 {
-                    let now =
-                        usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-                    take(&ZEROS[..now])?;
-                    left -= now as u64;
-                }
-                Ok(())
-            }
+            Self::Zeros(length) => zeros(*length).try_for_each(take),
         }
     }
 }
@@ -83,30 +75,23 @@ impl Image {
                 .map_err(StoreError::io("read", &self.location()))
         };
         let actual = std::thread::scope(|scope| {
-            let mut ahead = Vec::with_capacity(threads);
-            for own in 0..threads {
-                let (sender, receiver) = sync_channel(READ_AHEAD);
-                ahead.push(receiver);
-                let own = segments.iter().skip(own).step_by(threads);
-                scope.spawn(move || self.read_ahead(own, &sender));
-            }
             // Hashing has a thread of its own because it takes about as long as writing.
             let (to_hash, hashed) = sync_channel(READ_AHEAD);
             let hashing = scope.spawn(move || hash(&hashed));
-            for number in 0..segments.len() {
-                check_stop()?;
-                // A thread that ends without a result has panicked, and the scope panics with it.
-                let Ok(read) = ahead[number % threads].recv() else {
-                    break;
-                };
-                let bytes: Bytes = read?;
-                // The hashing thread receives until the sender is dropped.
-                let _sent = to_hash.send(bytes.clone());
-                bytes.try_for_each(|bytes| {
-                    check_stop()?;
-                    sink(bytes)
-                })?;
-            }
+            map_in_order(
+                segments.iter().map(Ok),
+                (threads, READ_AHEAD),
+                || Loader::new(self, Verify::Image),
+                Loader::load_bytes,
+                |bytes: Bytes| {
+                    // The hashing thread receives until the sender is dropped.
+                    let _sent = to_hash.send(bytes.clone());
+                    bytes.try_for_each(|bytes| {
+                        check_stop()?;
+                        sink(bytes)
+                    })
+                },
+            )?;
             drop(to_hash);
             let digest = hashing
                 .join()
@@ -147,33 +132,6 @@ impl Image {
         verify()
             .err()
             .unwrap_or(StoreError::Tampered { path, actual })
-    }
-
-    fn read_ahead<'s>(
-        &self,
-        segments: impl Iterator<Item = &'s Segment>,
-        sender: &SyncSender<Result<Bytes, StoreError>>,
-    ) {
-        let mut loader = match Loader::new(self, Verify::Image) {
-            Ok(loader) => loader,
-            Err(error) => {
-                // The receiver is gone only if another thread failed first.
-                let _ = sender.send(Err(error));
-                return;
-            }
-        };
-        for segment in segments {
-            let bytes = match segment {
-                Segment::Zeros(length) => Ok(Bytes::Zeros(*length)),
-                segment => loader
-                    .load(segment)
-                    .map(|bytes| Bytes::Loaded(Arc::new(bytes))),
-            };
-            let failed = bytes.is_err();
-            if sender.send(bytes).is_err() || failed {
-                return;
-            }
-        }
     }
 }
 
@@ -220,39 +178,42 @@ impl<'a> Loader<'a> {
         })
     }
 
+    fn load_bytes(&mut self, segment: &Segment) -> Result<Bytes, StoreError> {
+        match segment {
+            Segment::Zeros(length) => Ok(Bytes::Zeros(*length)),
+            segment => Ok(Bytes::Loaded(Arc::new(self.load(segment)?))),
+        }
+    }
+
     pub(super) fn load(&mut self, segment: &Segment) -> Result<Vec<u8>, StoreError> {
         match (segment, &self.whole) {
             (Segment::Chunk(chunk), _) => self.load_chunk(chunk),
             (Segment::Range(from, length), Some((file, path))) => {
-                let mut bytes = vec![0; memory_size(*length)];
+                let mut bytes = vec![0; to_index(*length)];
                 file.read_exact_at(&mut bytes, *from)
                     .map_err(StoreError::io("read", path))?;
                 Ok(bytes)
             }
             (Segment::Zeros(length) | Segment::Range(_, length), _) => {
-                Ok(vec![0; memory_size(*length)])
+                Ok(vec![0; to_index(*length)])
             }
         }
     }
 
     fn load_chunk(&mut self, chunk: &Chunk) -> Result<Vec<u8>, StoreError> {
         let (Encoding::Plain(digest) | Encoding::Zstd(digest)) = chunk.encoding else {
-            return Ok(vec![0; memory_size(chunk.length)]);
+            return Ok(vec![0; to_index(chunk.length)]);
         };
         let (path, image) = (self.image.store().blob(&digest), self.image.digest());
-        let mut stored = Vec::with_capacity(memory_size(chunk.length) + 1);
+        let mut stored = Vec::with_capacity(to_index(chunk.length) + 1);
+        let file = if_exists(File::open(&path)).map_err(StoreError::io("read", &path))?;
+        let Some(file) = file else {
+            return Err(StoreError::MissingChunk { image, path });
+        };
         // A blob that has grown is not read to its end: it may be larger than memory.
-        let mut read = || {
-            File::open(&path)?
-                .take(chunk.length + 1)
-                .read_to_end(&mut stored)
-        };
-        match read() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::MissingChunk { image, path });
-            }
-            read => read.map_err(StoreError::io("read", &path))?,
-        };
+        file.take(chunk.length + 1)
+            .read_to_end(&mut stored)
+            .map_err(StoreError::io("read", &path))?;
         let is_plain = chunk.encoding == Encoding::Plain(digest);
         if is_plain && self.verify == Verify::Image && stored.len() as u64 == chunk.length {
             return Ok(stored);
@@ -269,12 +230,7 @@ impl<'a> Loader<'a> {
             return Ok(stored);
         }
         self.decompressor
-            .decompress(&stored, memory_size(chunk.length))
+            .decompress(&stored, to_index(chunk.length))
             .map_err(StoreError::io("unpack", &path))
     }
-}
-
-/// Converts a length that fits into memory, as that of a chunk does.
-fn memory_size(length: u64) -> usize {
-    usize::try_from(length).unwrap_or(usize::MAX)
 }

@@ -9,7 +9,6 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fastcdc::v2020::{Normalization, StreamCDC};
@@ -22,6 +21,8 @@ use super::{Blob, Store};
 use crate::digest::Digest;
 use crate::os::atomic_file::{self, UNFINISHED};
 use crate::os::hash_stream::{self, Stop, StreamHash};
+use crate::os::if_exists;
+use crate::os::ordered::map_in_order;
 
 /// Parameters of the chunker. With other values no chunk would match those in existing stores.
 const MIN_CHUNK_BYTES: usize = 16 << 10;
@@ -44,9 +45,8 @@ pub(super) fn add(
     progress: impl Fn(u64),
 ) -> io::Result<Blob> {
     let file = File::open(image)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let chunker = Chunker::new(store);
-    let (digest, size, chunks) = chunker.split(&file, threads, stop, progress)?;
+    let (digest, size, chunks) = chunker.split(&file, stop, progress)?;
     let index = ChunkIndex::new(digest, size, chunks);
     let whole = store.blob(&digest);
     // An image of a single uncompressed chunk is that chunk's blob.
@@ -83,11 +83,10 @@ fn write_index(store: &Store, index: &ChunkIndex) -> io::Result<()> {
 
 /// Returns whether a blob has the bytes that it is named by; `None` if it does not exist.
 fn verify_blob(blob: &Path, digest: &Digest, stop: &Stop) -> io::Result<Option<bool>> {
-    match File::open(blob) {
-        Ok(file) => Ok(Some(hash_stream::digest(file, stop, |_| {})?.0 == *digest)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    let Some(file) = if_exists(File::open(blob))? else {
+        return Ok(None);
+    };
+    Ok(Some(hash_stream::digest(file, stop, |_| {})?.0 == *digest))
 }
 
 /// Writes chunks under temporary names; [`Self::finish`] renames them.
@@ -115,53 +114,36 @@ impl<'a> Chunker<'a> {
     fn split(
         &self,
         file: &File,
-        threads: usize,
         stop: &Stop,
         progress: impl Fn(u64),
     ) -> io::Result<(Digest, u64, Vec<Chunk>)> {
-        let mut hash = StreamHash::default();
-        std::thread::scope(|scope| {
-            let mut workers = Vec::with_capacity(threads);
-            for _ in 0..threads {
-                let (sender, receiver) = sync_channel(QUEUED_CHUNKS);
-                workers.push((sender, scope.spawn(move || self.store_chunks(&receiver))));
-            }
-            let mut count = 0;
-            for chunk in StreamCDC::with_level(
-                file,
-                MIN_CHUNK_BYTES,
-                AVERAGE_CHUNK_BYTES,
-                MAX_CHUNK_BYTES,
-                NORMALIZATION,
-            ) {
-                stop.check()?;
-                let data = chunk?.data;
-                hash.update(&data);
-                progress(data.len() as u64);
-                let sender: &SyncSender<_> = &workers[count % threads].0;
-                count += 1;
-                if sender.send(data).is_err() {
-                    // The thread has failed; joining it below returns its error.
-                    break;
-                }
-            }
-            let handles: Vec<_> = workers.into_iter().map(|(_, handle)| handle).collect();
-            let mut stored = Vec::with_capacity(threads);
-            for handle in handles {
-                let chunks = handle
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                stored.push(chunks.into_iter());
-            }
-            let ordered = (0..count).filter_map(|number| stored[number % threads].next());
-            Ok((hash.digest(), hash.length(), merge_zeros(ordered)))
-        })
-    }
-
-    fn store_chunks(&self, queue: &Receiver<Vec<u8>>) -> io::Result<Vec<Chunk>> {
-        let mut compressor = Compressor::new(ZSTD_LEVEL)?;
-        let store = |data: Vec<u8>| self.store_chunk(&mut compressor, &data);
-        queue.iter().map(store).collect()
+        let (mut hash, mut chunks) = (StreamHash::default(), Vec::new());
+        let pieces = StreamCDC::with_level(
+            file,
+            MIN_CHUNK_BYTES,
+            AVERAGE_CHUNK_BYTES,
+            MAX_CHUNK_BYTES,
+            NORMALIZATION,
+        );
+        let pieces = pieces.map(|piece| {
+            stop.check()?;
+            let data = piece?.data;
+            hash.update(&data);
+            progress(data.len() as u64);
+            Ok(data)
+        });
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        map_in_order(
+            pieces,
+            (threads, QUEUED_CHUNKS),
+            || Compressor::new(ZSTD_LEVEL),
+            |compressor, data: Vec<u8>| self.store_chunk(compressor, &data),
+            |chunk| {
+                push(&mut chunks, chunk);
+                Ok(())
+            },
+        )?;
+        Ok((hash.digest(), hash.length(), chunks))
     }
 
     fn store_chunk(&self, compressor: &mut Compressor<'_>, data: &[u8]) -> io::Result<Chunk> {
@@ -192,18 +174,12 @@ impl<'a> Chunker<'a> {
 
     /// Returns whether the store has the blob with these bytes. A damaged blob is written again.
     fn has_blob(&self, digest: &Digest, bytes: &[u8]) -> io::Result<bool> {
-        let mut stored = Vec::with_capacity(bytes.len() + 1);
-        let limit = bytes.len() as u64 + 1;
-        let mut read = || {
-            File::open(self.store.blob(digest))?
-                .take(limit)
-                .read_to_end(&mut stored)
+        let Some(file) = if_exists(File::open(self.store.blob(digest)))? else {
+            return Ok(false);
         };
-        match read() {
-            Ok(_) => Ok(stored == bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        let mut stored = Vec::with_capacity(bytes.len() + 1);
+        file.take(bytes.len() as u64 + 1).read_to_end(&mut stored)?;
+        Ok(stored == bytes)
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<TempPath> {
@@ -235,16 +211,12 @@ impl<'a> Chunker<'a> {
     }
 }
 
-/// Merges adjacent chunks of zeros.
-fn merge_zeros(chunks: impl Iterator<Item = Chunk>) -> Vec<Chunk> {
-    let mut merged: Vec<Chunk> = Vec::new();
-    for chunk in chunks {
-        match merged.last_mut() {
-            Some(last) if (last.encoding, chunk.encoding) == (Encoding::Zeros, Encoding::Zeros) => {
-                last.length += chunk.length;
-            }
-            _ => merged.push(chunk),
+/// Adds a chunk; zeros extend the zeros before them.
+fn push(chunks: &mut Vec<Chunk>, chunk: Chunk) {
+    match chunks.last_mut() {
+        Some(last) if (last.encoding, chunk.encoding) == (Encoding::Zeros, Encoding::Zeros) => {
+            last.length += chunk.length;
         }
+        _ => chunks.push(chunk),
     }
-    merged
 }

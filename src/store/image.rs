@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::chunk_index::{Chunk, Encoding};
@@ -10,6 +9,7 @@ use super::chunk_reader::Segment;
 use super::layout::entries;
 use super::{Store, StoreError};
 use crate::digest::Digest;
+use crate::os::if_exists;
 
 /// Bytes of a whole blob that are read at once.
 const READ_BYTES: usize = 1 << 18;
@@ -54,10 +54,9 @@ impl Store {
             }
         }
         let path = self.blob(digest);
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(image(metadata.len(), Form::Whole(path))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(problem),
-            Err(error) => Err(StoreError::io("read", &path)(error)),
+        match if_exists(fs::metadata(&path)).map_err(StoreError::io("read", &path))? {
+            Some(metadata) => Ok(image(metadata.len(), Form::Whole(path))),
+            None => Err(problem),
         }
     }
 
@@ -97,10 +96,8 @@ impl Store {
         for path in entries(&directory)? {
             fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
         }
-        match fs::remove_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(StoreError::io("remove", &directory)),
-        }
+        if_exists(fs::remove_dir(&directory)).map_err(StoreError::io("remove", &directory))?;
+        Ok(())
     }
 
     fn check_chunks_exist(&self, image: &Digest, chunks: &[Chunk]) -> Result<(), StoreError> {

@@ -95,13 +95,11 @@ impl BlockRead for ImageDisk {
 
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
         let Some((_, segment, end)) = self.segment_at(offset) else {
-            return Ok(Span {
-                length: 0,
-                zero: true,
-            });
+            return Ok(Span::zeros(0));
         };
-        let zero = matches!(segment, Segment::Zeros(_));
-        let length = end - offset;
-        Ok(Span { length, zero })
+        Ok(match segment {
+            Segment::Zeros(_) => Span::zeros(end - offset),
+            _ => Span::data(end - offset),
+        })
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use super::{Store, StoreError};
 use crate::digest::Digest;
+use crate::os::if_exists;
 use crate::record::channel::ChannelName;
 use crate::record::manifest::ManifestId;
 
@@ -121,10 +122,8 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
             .map(|entry| Ok(entry?.path()))
             .collect::<io::Result<Vec<_>>>()
     };
-    match read() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read.map_err(StoreError::io("read", directory)),
-    }
+    let entries = if_exists(read()).map_err(StoreError::io("read", directory))?;
+    Ok(entries.unwrap_or_default())
 }
 
 /// Parses the file name before `.extension`.
@@ -144,10 +143,7 @@ pub(super) fn parse_name<T: FromStr>(path: &Path) -> Option<T> {
 
 /// Reads a file; `None` if it does not exist.
 pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => read.map(Some).map_err(StoreError::io("read", path)),
-    }
+    if_exists(fs::read(path)).map_err(StoreError::io("read", path))
 }
 
 /// Reads a file that is named by the digest of its bytes, and verifies them.

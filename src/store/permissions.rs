@@ -1,12 +1,12 @@
 //! Owner and permission check: what is trusted because of where it is stored must not be writable for other users.
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::layout::entries;
 use super::{Store, StoreError};
+use crate::os::if_exists;
 
 /// Write permission of the group and of others.
 const OTHERS_WRITE: u32 = 0o022;
@@ -30,9 +30,9 @@ impl Store {
 }
 
 fn check(path: &Path) -> Result<(), StoreError> {
-    let metadata = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        metadata => metadata.map_err(StoreError::io("read", path))?,
+    let metadata = if_exists(fs::metadata(path)).map_err(StoreError::io("read", path))?;
+    let Some(metadata) = metadata else {
+        return Ok(());
     };
     let (path, owner) = (path.to_owned(), metadata.uid());
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {

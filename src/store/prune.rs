@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::retention::{HeldImages, Retention};
 use super::{Store, StoreError, Transaction, checksummed};
 use crate::digest::Digest;
-use crate::os::atomic_file;
+use crate::os::{atomic_file, if_exists};
 use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::manifest::ManifestId;
 use crate::time::Timestamp;
@@ -276,10 +275,7 @@ impl Transaction {
         }
         for digest in &plan.blobs {
             let path = self.store().blob(digest);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.map_err(StoreError::io("remove", &path))?,
-            }
+            if_exists(fs::remove_file(&path)).map_err(StoreError::io("remove", &path))?;
         }
         let blobs = self.store().blobs();
         atomic_file::sync_directory(&blobs).map_err(StoreError::io("write", &blobs))

@@ -1,6 +1,6 @@
 //! Sidecar files of manifests: `<kind>/<id>/<digest>.<extension>`, each written once and named by its digest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -11,6 +11,23 @@ use crate::digest::Digest;
 use crate::os::atomic_file;
 use crate::record::manifest::{ManifestError, ManifestId};
 
+/// Reads the sidecars of a manifest in directory `kind` and verifies them. They are in order of their digests, which are their
+/// names.
+pub(super) fn read_files(
+    kind: &Path,
+    id: ManifestId,
+    extension: &str,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, StoreError> {
+    let mut paths = entries(&kind.join(id.to_string()))?;
+    paths.retain(|path| parse_stem::<ManifestId>(path, extension).is_some());
+    paths.sort();
+    let read = |path: PathBuf| {
+        let bytes = read_verified(&path)?;
+        Ok((path, bytes))
+    };
+    paths.into_iter().map(read).collect()
+}
+
 /// Reads the JSON sidecars of a manifest in directory `kind`, each with the digest of its bytes. `manifest_of` returns the
 /// manifest that a sidecar names.
 pub(super) fn read_sidecars<T: DeserializeOwned>(
@@ -18,28 +35,23 @@ pub(super) fn read_sidecars<T: DeserializeOwned>(
     id: ManifestId,
     manifest_of: impl Fn(&T) -> ManifestId,
 ) -> Result<Vec<(T, Digest)>, StoreError> {
-    let mut sidecars = Vec::new();
-    for path in entries(&kind.join(id.to_string()))? {
-        if parse_stem::<ManifestId>(&path, "json").is_none() {
-            continue;
-        }
-        let bytes = read_verified(&path)?;
+    let parse = |(path, bytes): (PathBuf, Vec<u8>)| {
         let digest = Digest::of(&bytes);
-        let sidecar: T = match serde_json::from_slice(&bytes) {
-            Ok(sidecar) => sidecar,
+        match serde_json::from_slice::<T>(&bytes) {
+            Ok(sidecar) if manifest_of(&sidecar) == id => Ok((sidecar, digest)),
+            // Reject a valid sidecar that was moved here from another manifest.
+            Ok(_) => {
+                let actual = digest;
+                Err(StoreError::Tampered { path, actual })
+            }
             Err(error) => {
                 let source = ManifestError::Form(error);
-                return Err(StoreError::Unreadable { path, source });
+                Err(StoreError::Unreadable { path, source })
             }
-        };
-        // Reject a valid sidecar that was moved here from another manifest.
-        if manifest_of(&sidecar) != id {
-            let actual = digest;
-            return Err(StoreError::Tampered { path, actual });
         }
-        sidecars.push((sidecar, digest));
-    }
-    Ok(sidecars)
+    };
+    let files = read_files(kind, id, "json")?.into_iter();
+    files.map(parse).collect()
 }
 
 /// Writes a sidecar and makes its directory durable.

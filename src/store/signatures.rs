@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::layout::{entries, parse_stem, read_verified};
-use super::sidecar::add_sidecar;
+use super::sidecar::{add_sidecar, read_files};
 use super::{Store, StoreError, Transaction};
 use crate::digest::Digest;
 use crate::record::audit::{AuditEvent, ChangeDetails};
@@ -23,15 +22,9 @@ impl Store {
     /// # Errors
     /// A signature is damaged.
     pub fn signatures_of(&self, id: ManifestId) -> Result<Vec<StoredSignature>, StoreError> {
-        let mut signatures = Vec::new();
-        for path in entries(&self.signatures().join(id.to_string()))? {
-            if parse_stem::<ManifestId>(&path, "sig").is_some() {
-                let text = read_verified(&path)?;
-                signatures.push(StoredSignature { path, text });
-            }
-        }
-        signatures.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(signatures)
+        let files = read_files(&self.signatures(), id, "sig")?.into_iter();
+        let signature = |(path, text)| StoredSignature { path, text };
+        Ok(files.map(signature).collect())
     }
 }
 

@@ -27,10 +27,8 @@ impl Problem {
     #[must_use]
     pub fn at(span: Span, what: impl Into<String>) -> Self {
         Self {
-            what: what.into(),
             span: Some(span),
-            also: Vec::new(),
-            help: None,
+            ..Self::nowhere(what)
         }
     }
 

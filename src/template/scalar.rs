@@ -9,8 +9,6 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scalar {
     pub text: String,
-    /// True for a value written without quotes.
-    pub bare: bool,
 }
 
 /// An integer, also in quotes: `cpus = "{{ cpus }}"`.
@@ -61,21 +59,18 @@ impl Visitor<'_> for ScalarVisitor {
     fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {
         Ok(Scalar {
             text: text.to_owned(),
-            bare: false,
         })
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Scalar, E> {
         Ok(Scalar {
             text: number.to_string(),
-            bare: true,
         })
     }
 
     fn visit_bool<E: Error>(self, flag: bool) -> Result<Scalar, E> {
         Ok(Scalar {
             text: flag.to_string(),
-            bare: true,
         })
     }
 }

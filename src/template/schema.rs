@@ -14,7 +14,7 @@ pub type Str = Spanned<String>;
 
 /// A template without `[variables]` and `[secrets]`, whose values have been inserted.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Template {
     pub image: Option<Spanned<Image>>,
     pub base: Option<Spanned<Base>>,
@@ -22,32 +22,26 @@ pub struct Template {
     pub ssh: Option<Spanned<Ssh>>,
     pub network: Option<Spanned<Network>>,
     pub packages: Option<Packages>,
-    #[serde(default)]
     pub files: Vec<Spanned<File>>,
-    #[serde(default)]
     pub provision: Vec<Spanned<Step>>,
-    #[serde(default)]
     pub on_error: Vec<Spanned<Step>>,
-    #[serde(default)]
     pub test: Vec<Spanned<Test>>,
     pub finish: Option<Finish>,
     pub policy: Option<Spanned<Policy>>,
     pub output: Option<Spanned<Output>>,
     pub publish: Option<Spanned<Publish>>,
     // Parsed before everything else; listed here only so that a typo gets a suggestion.
-    #[serde(default, rename = "variables")]
+    #[serde(rename = "variables")]
     _variables: Option<serde::de::IgnoredAny>,
-    #[serde(default, rename = "secrets")]
+    #[serde(rename = "secrets")]
     _secrets: Option<serde::de::IgnoredAny>,
 }
 
 /// `[variables]` and `[secrets]`, parsed first because everything else may refer to them.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Preamble {
-    #[serde(default)]
     pub variables: BTreeMap<Str, Spanned<Variable>>,
-    #[serde(default)]
     pub secrets: BTreeMap<Str, Spanned<Secret>>,
 }
 
@@ -105,8 +99,9 @@ pub struct BaseManifest {
     pub id: Option<Str>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(
+    default,
     deny_unknown_fields,
     expecting = "a table with `id`, or with `owners` and `name`"
 )]
@@ -114,7 +109,6 @@ pub struct BaseAmi {
     pub id: Option<Str>,
     pub owners: Option<Spanned<Vec<Str>>>,
     pub name: Option<Str>,
-    #[serde(default)]
     pub filters: BTreeMap<Str, Spanned<Vec<Str>>>,
 }
 
@@ -135,7 +129,7 @@ pub struct Builder {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Qemu {
     pub arch: Option<Str>,
     pub cpus: Option<Spanned<Number>>,
@@ -144,7 +138,6 @@ pub struct Qemu {
     pub firmware: Option<Str>,
     pub machine: Option<Str>,
     pub accelerator: Option<Str>,
-    #[serde(default)]
     pub extra_args: Vec<String>,
 }
 
@@ -162,7 +155,7 @@ pub struct Host {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Ec2 {
     pub region: Option<Str>,
     pub profile: Option<Str>,
@@ -171,7 +164,6 @@ pub struct Ec2 {
     pub spot: Option<Flag>,
     pub subnet: Option<Str>,
     pub vpc: Option<Str>,
-    #[serde(default)]
     pub security_groups: Vec<Str>,
     pub ingress: Option<Str>,
     pub instance_profile: Option<Str>,
@@ -179,7 +171,6 @@ pub struct Ec2 {
     pub volume_type: Option<Str>,
     pub encrypted: Option<Spanned<Flag>>,
     pub kms_key: Option<Str>,
-    #[serde(default)]
     pub tags: BTreeMap<Str, Str>,
 }
 
@@ -208,10 +199,9 @@ pub struct Jump {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Network {
     pub open: Option<Spanned<Flag>>,
-    #[serde(default)]
     pub allow: Vec<Spanned<Allow>>,
     pub on_refused: Option<Str>,
 }
@@ -256,14 +246,12 @@ pub struct DnfRepository {
     pub keep: Option<Flag>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Repository {
     pub name: Option<Str>,
     pub uri: Option<Str>,
-    #[serde(default)]
     pub suites: Vec<Str>,
-    #[serde(default)]
     pub components: Vec<Str>,
     pub key: Option<Str>,
     pub trusted: Option<Flag>,
@@ -282,14 +270,13 @@ pub struct File {
     pub owner: Option<Str>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Step {
     pub name: Option<Str>,
     pub timeout: Option<Spanned<Scalar>>,
     pub retries: Option<Number>,
     pub pause_before: Option<Spanned<Scalar>>,
-    #[serde(default)]
     pub creates: Vec<Str>,
     pub only: Option<Vec<Str>>,
     pub except: Option<Vec<Str>>,
@@ -300,15 +287,15 @@ pub struct Step {
     pub pause: Option<Spanned<Pause>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(
+    default,
     deny_unknown_fields,
     expecting = "a table with `script` or `inline`, as in { inline = [\"true\"] }"
 )]
 pub struct Shell {
     pub script: Option<Str>,
     pub inline: Option<Spanned<Vec<Str>>>,
-    #[serde(default)]
     pub environment: BTreeMap<Str, Spanned<Scalar>>,
     pub working_directory: Option<Str>,
     pub user: Option<Str>,
@@ -343,12 +330,10 @@ pub struct Test {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Finish {
     pub rebuild: Option<Flag>,
-    #[serde(default)]
     pub drop: Vec<Spanned<Exception>>,
-    #[serde(default)]
     pub keep: Vec<Spanned<Exception>>,
 }
 
@@ -360,15 +345,13 @@ pub struct Exception {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Policy {
     pub fail_on: Option<Str>,
     pub fixable_only: Option<Flag>,
     pub new_only: Option<Flag>,
     pub max_db_age: Option<Spanned<Scalar>>,
-    #[serde(default)]
     pub ignore: Vec<Spanned<Ignore>>,
-    #[serde(default)]
     pub vex: Vec<Str>,
 }
 
@@ -396,17 +379,14 @@ pub struct Publish {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct PublishEc2 {
     pub profile: Option<Str>,
     pub regions: Option<Spanned<Vec<Str>>>,
     pub name: Option<Str>,
     pub description: Option<Str>,
-    #[serde(default)]
     pub tags: BTreeMap<Str, Str>,
-    #[serde(default)]
     pub accounts: Vec<Str>,
-    #[serde(default)]
     pub organizations: Vec<Str>,
     pub deprecate_after: Option<Spanned<Scalar>>,
     pub protect: Option<Flag>,

@@ -25,8 +25,8 @@ pub(crate) struct GivenVariable {
 pub(super) struct Scope {
     /// Variables with a value.
     pub values: BTreeMap<String, String>,
-    /// Declared names that are invalid or have no value: reported once, not at each use.
-    broken: BTreeSet<String>,
+    /// All declared variables. One that is invalid or has no value is reported once, not at each use.
+    names: BTreeSet<String>,
     secrets: BTreeSet<String>,
 }
 
@@ -72,19 +72,16 @@ impl Scope {
         if self.secrets.contains(name) {
             return Ok(Meaning::Secret);
         }
-        if self.broken.contains(name) {
+        if self.names.contains(name) {
             return Ok(Meaning::Broken);
         }
-        let known = self.values.keys().chain(&self.secrets).chain(&self.broken);
-        Err(vec![undefined(name, place, known.map(String::as_str))])
+        let known = self.names.iter().chain(&self.secrets);
+        let help = did_you_mean(name, known.map(String::as_str)).unwrap_or_else(|| {
+            format!("declare it: [variables.{name}], or write `{{{{{{{{` for a literal `{{{{`")
+        });
+        let problem = Problem::at(place, format!("`{name}` is not defined"));
+        Err(vec![problem.help(help)])
     }
-}
-
-fn undefined<'a>(name: &str, place: Span, known: impl Iterator<Item = &'a str>) -> Problem {
-    let help = did_you_mean(name, known).unwrap_or_else(|| {
-        format!("declare it: [variables.{name}], or write `{{{{{{{{` for a literal `{{{{`")
-    });
-    Problem::at(place, format!("`{name}` is not defined")).help(help)
 }
 
 /// Resolves every variable. `broken` holds names with problems reported already; `environment` holds `KARAT_VAR_*`; `given` is
@@ -109,11 +106,15 @@ pub(super) fn resolve(
         .keys()
         .map(|name| name.get_ref().clone())
         .collect();
+    let names = declared.keys().map(|name| (*name).to_owned());
     let mut defaults = Defaults {
         source,
         declared: &declared,
-        secrets: &secrets,
-        values,
+        scope: Scope {
+            values,
+            names: names.chain(broken.iter().cloned()).collect(),
+            secrets,
+        },
         broken,
         active: Vec::new(),
         problems,
@@ -121,21 +122,9 @@ pub(super) fn resolve(
     for name in declared.keys() {
         defaults.evaluate(name);
     }
-    let Defaults {
-        values, mut broken, ..
-    } = defaults;
-    report_missing(preamble, &values, &broken, problems);
-    broken.extend(
-        declared
-            .keys()
-            .filter(|name| !values.contains_key(**name))
-            .map(|name| (*name).to_owned()),
-    );
-    Scope {
-        values,
-        broken,
-        secrets,
-    }
+    let Defaults { scope, broken, .. } = defaults;
+    report_missing(preamble, &scope.values, &broken, problems);
+    scope
 }
 
 /// Returns the values from outside the template; reports those of undeclared variables.
@@ -223,8 +212,8 @@ fn check_names(preamble: &Preamble, problems: &mut Vec<Problem>) {
 struct Defaults<'a> {
     source: &'a str,
     declared: &'a BTreeMap<&'a str, &'a Spanned<Variable>>,
-    secrets: &'a BTreeSet<String>,
-    values: BTreeMap<String, String>,
+    scope: Scope,
+    /// Names with problems.
     broken: BTreeSet<String>,
     /// Chain of defaults under evaluation.
     active: Vec<String>,
@@ -233,7 +222,7 @@ struct Defaults<'a> {
 
 impl Defaults<'_> {
     fn evaluate(&mut self, name: &str) {
-        if self.values.contains_key(name) || self.broken.contains(name) {
+        if self.scope.values.contains_key(name) || self.broken.contains(name) {
             return;
         }
         let declared = self.declared;
@@ -251,7 +240,7 @@ impl Defaults<'_> {
         self.active.pop();
         match expanded {
             Ok(value) => {
-                self.values.insert(name.to_owned(), value);
+                self.scope.values.insert(name.to_owned(), value);
             }
             Err(problems) => {
                 self.problems.extend(problems);
@@ -271,17 +260,7 @@ impl Defaults<'_> {
             ]);
         }
         self.evaluate(name);
-        if let Some(value) = self.values.get(name) {
-            return Ok(Meaning::Value(value.clone()));
-        }
-        if self.secrets.contains(name) {
-            return Ok(Meaning::Secret);
-        }
-        if self.declared.contains_key(name) {
-            return Ok(Meaning::Broken);
-        }
-        let known = self.declared.keys().copied();
-        Err(vec![undefined(name, place, known)])
+        self.scope.look_up(name, place)
     }
 }
 

@@ -143,7 +143,8 @@ fn kernel(path: &Path) -> Seen {
         // What is copied into a file system may be on one without flags.
         flags: file
             .as_ref()
-            .map(|file| flags(ioctl_getflags(file).unwrap_or(IFlags::empty())))
+            .map(|file| ioctl_getflags(file).unwrap_or(IFlags::empty()))
+            .map(|flags| FileFlags::from_bits(flags.bits()))
             .unwrap_or_default(),
         project: 0,
     };
@@ -169,25 +170,6 @@ fn kernel(path: &Path) -> Seen {
         }),
         runs,
         metadata,
-    }
-}
-
-fn flags(flags: IFlags) -> FileFlags {
-    let has = |bits: u32| flags.bits() & bits != 0;
-    FileFlags {
-        immutable: has(0x10),
-        append: has(0x20),
-        no_dump: has(0x40),
-        no_atime: has(0x80),
-        sync: has(0x8),
-        dir_sync: has(0x1_0000),
-        journal_data: has(0x4000),
-        casefold: has(0x4000_0000),
-        project_inherit: has(0x2000_0000),
-        verity: has(0x10_0000),
-        dax: has(0x200_0000),
-        top_dir: has(0x2_0000),
-        no_tail: has(0x8000),
     }
 }
 

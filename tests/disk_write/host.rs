@@ -144,11 +144,6 @@ fn flags(path: &Path, kind: FileType) -> FileFlags {
     }
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty()).unwrap();
     let set = rustix::fs::ioctl_getflags(&file).unwrap();
-    FileFlags {
-        immutable: set.contains(IFlags::IMMUTABLE),
-        append: set.contains(IFlags::APPEND),
-        no_dump: set.contains(IFlags::NODUMP),
-        no_atime: set.contains(IFlags::NOATIME),
-        ..FileFlags::default()
-    }
+    let kept = IFlags::IMMUTABLE | IFlags::APPEND | IFlags::NODUMP | IFlags::NOATIME;
+    FileFlags::from_bits((set & kept).bits())
 }

@@ -3,7 +3,7 @@
 //! They are written directly into the raw disk: an ordinary user has neither loop devices nor mounts.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use fatfs::{
     Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider,
 };
 
-use crate::disk::gpt::{self, Guid, Partition, SECTOR};
+use crate::disk::gpt::{self, GptPartition, Guid, SECTOR};
+use crate::os::hash_stream::Sparse;
 use crate::plan::Arch;
 
 /// Size of the disk in bytes. Small enough for any `disk_size`; the first boot grows the root partition.
@@ -21,6 +22,7 @@ const BIOS_SECTORS: u64 = 2048;
 const ESP_FIRST: u64 = 4096;
 /// 64 MiB: FAT32 needs 65,525 clusters, and firmware need not support smaller FATs.
 const ESP_SECTORS: u64 = 131_072;
+const ESP_BYTES: usize = 64 << 20;
 const ROOT_FIRST: u64 = ESP_FIRST + ESP_SECTORS;
 /// Offset of the root file system in bytes.
 pub(super) const ROOT_OFFSET: u64 = ROOT_FIRST * SECTOR;
@@ -79,7 +81,7 @@ pub(super) fn complete(scratch: &Path, arch: Arch, ids: &Ids) -> io::Result<()> 
         ids.esp,
         &std::fs::read(scratch.join("grub.efi"))?,
     )?;
-    let (mut start, end) = gpt::tables(DISK_SIZE / SECTOR, ids.disk, &partitions(arch, ids));
+    let (mut start, end) = gpt::tables(DISK_SIZE / SECTOR, ids.disk, partitions(arch, ids));
     if arch == Arch::X86_64 {
         let mut boot = std::fs::read(scratch.join("boot.img"))?;
         let mut core = std::fs::read(scratch.join("core.img"))?;
@@ -92,25 +94,30 @@ pub(super) fn complete(scratch: &Path, arch: Arch, ids: &Ids) -> io::Result<()> 
     disk.sync_all()
 }
 
-fn partitions(arch: Arch, ids: &Ids) -> [Partition; 3] {
+fn partitions(arch: Arch, ids: &Ids) -> Vec<GptPartition> {
     let root = match arch {
         Arch::X86_64 => gpt::ROOT_X86_64,
         Arch::Aarch64 => gpt::ROOT_AARCH64,
     };
     let [bios_id, esp_id, root_id] = ids.partitions;
-    let partition = |name, kind, id, first, sectors| Partition {
-        name,
-        kind,
-        id,
-        first,
-        sectors,
-    };
-    [
-        partition("bios", gpt::BIOS_BOOT, bios_id, BIOS_FIRST, BIOS_SECTORS),
-        partition("esp", gpt::ESP, esp_id, ESP_FIRST, ESP_SECTORS),
+    let bounds = [
+        ("bios", gpt::BIOS_BOOT, bios_id, BIOS_FIRST, BIOS_SECTORS),
+        ("esp", gpt::ESP, esp_id, ESP_FIRST, ESP_SECTORS),
         // The root partition is the last one because it grows.
-        partition("root", root, root_id, ROOT_FIRST, ROOT_SIZE / SECTOR),
-    ]
+        ("root", root, root_id, ROOT_FIRST, ROOT_SIZE / SECTOR),
+    ];
+    let partitions = (1..).zip(bounds);
+    partitions
+        .map(|(number, (name, kind, id, first, sectors))| GptPartition {
+            number,
+            kind,
+            id,
+            first,
+            last: first + sectors - 1,
+            attributes: 0,
+            name: name.encode_utf16().collect(),
+        })
+        .collect()
 }
 
 /// Patches GRUB like grub-bios-setup, which needs a block device.
@@ -128,15 +135,15 @@ fn patch_grub(boot: &mut [u8], core: &mut [u8]) -> io::Result<()> {
 }
 
 fn write_esp(disk: &mut File, arch: Arch, serial: u32, grub: &[u8]) -> io::Result<()> {
-    let mut window = Window { disk, position: 0 };
+    // In memory, as fatfs fills a whole file, and this is a part of one.
+    let mut esp = Cursor::new(vec![0; ESP_BYTES]);
     let options = FormatVolumeOptions::new()
         .fat_type(FatType::Fat32)
         .bytes_per_cluster(512)
         .volume_id(serial)
         .volume_label(*b"ESP        ");
-    fatfs::format_volume(&mut window, options)?;
-    window.position = 0;
-    let volume = FileSystem::new(window, FsOptions::new().time_provider(&NoClock))?;
+    fatfs::format_volume(&mut esp, options)?;
+    let volume = FileSystem::new(&mut esp, FsOptions::new().time_provider(&NoClock))?;
     let directory = volume.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
     let name = match arch {
         Arch::X86_64 => "BOOTX64.EFI",
@@ -144,7 +151,10 @@ fn write_esp(disk: &mut File, arch: Arch, serial: u32, grub: &[u8]) -> io::Resul
     };
     directory.create_file(name)?.write_all(grub)?;
     drop(directory);
-    volume.unmount()
+    volume.unmount()?;
+    disk.seek(SeekFrom::Start(ESP_FIRST * SECTOR))?;
+    // The zeros that this skips are there already.
+    Sparse::new(disk).write_all(esp.get_ref())
 }
 
 /// Time stamps for FAT: always its first day, so that the same inputs give the same bytes.
@@ -173,61 +183,10 @@ impl TimeProvider for NoClock {
     }
 }
 
-/// The EFI system partition of a disk as a file.
-struct Window<'a> {
-    disk: &'a mut File,
-    position: u64,
-}
-
-impl Window<'_> {
-    const SIZE: u64 = ESP_SECTORS * SECTOR;
-
-    fn room(&self, wanted: usize) -> usize {
-        usize::try_from(Self::SIZE.saturating_sub(self.position))
-            .map_or(wanted, |left| left.min(wanted))
-    }
-}
-
-impl Read for Window<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = self.room(buffer.len());
-        let read = self
-            .disk
-            .read_at(&mut buffer[..room], ESP_FIRST * SECTOR + self.position)?;
-        self.position += read as u64;
-        Ok(read)
-    }
-}
-
-impl Write for Window<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let room = self.room(buffer.len());
-        let written = self
-            .disk
-            .write_at(&buffer[..room], ESP_FIRST * SECTOR + self.position)?;
-        self.position += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Window<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => Self::SIZE.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
@@ -240,7 +199,7 @@ mod tests {
                     partition.first >= free && partition.first % 2048 == 0,
                     "{partition:?}"
                 );
-                free = partition.first + partition.sectors;
+                free = partition.last + 1;
             }
             assert!(free - 1 <= gpt::last_usable(DISK_SIZE / SECTOR));
         }
@@ -272,25 +231,16 @@ mod tests {
         write("grub.efi", &vec![0xe0; 70_000]);
         let ids = Ids::from_seed("y");
         complete(scratch.path(), Arch::X86_64, &ids).unwrap();
-        let mut disk = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(scratch.path().join("disk.raw"))
-            .unwrap();
+        let disk = File::open(scratch.path().join("disk.raw")).unwrap();
         let mut sector = [0; 512];
         disk.read_exact_at(&mut sector, 0).unwrap();
         assert_eq!((sector[0], sector[450], sector[510]), (0xb0, 0xee, 0x55));
         disk.read_exact_at(&mut sector, BIOS_FIRST * SECTOR + 512)
             .unwrap();
         assert_eq!(sector, [0xc0; 512]);
-        let volume = FileSystem::new(
-            Window {
-                disk: &mut disk,
-                position: 0,
-            },
-            FsOptions::new(),
-        )
-        .unwrap();
+        let mut esp = vec![0; ESP_BYTES];
+        disk.read_exact_at(&mut esp, ESP_FIRST * SECTOR).unwrap();
+        let volume = FileSystem::new(Cursor::new(esp), FsOptions::new()).unwrap();
         assert_eq!(
             (volume.fat_type(), volume.volume_id()),
             (FatType::Fat32, ids.esp)

@@ -13,17 +13,15 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use miette::Diagnostic;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use thiserror::Error;
 
 use self::disk::Ids;
 use self::recipe::Recipe;
 use crate::disk::{NormalizeError, normalize_raw};
-use crate::os::atomic_file;
+use crate::os::file_lock::FileLock;
+use crate::os::{atomic_file, hash_stream};
 use crate::plan;
 use crate::ui::Ui;
 
@@ -121,7 +119,11 @@ pub async fn bootstrap(
     }
     check_tools()?;
     check_arch(plan.arch)?;
-    let _lock = lock(&base.with_extension("lock"), ui).await?;
+    let lock = base.with_extension("lock");
+    let waiting = || ui.note("waiting for another karat that is making the same base");
+    let _lock = FileLock::exclusive(&lock, waiting)
+        .await
+        .map_err(failed("lock", &lock))?;
     if base.exists() {
         return Ok(base);
     }
@@ -183,10 +185,8 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
         .map_err(failed("run a program in", scratch))?;
     check(&ended, "mmdebstrap", &recipe.plan)?;
     let (arch, owned) = (recipe.plan.arch, scratch.to_owned());
-    let completed = tokio::task::spawn_blocking(move || disk::complete(&owned, arch, &ids)).await;
-    completed
-        .map_err(io::Error::other)
-        .and_then(|result| result)
+    hash_stream::blocking(move |_| disk::complete(&owned, arch, &ids))
+        .await
         .map_err(failed("write", &scratch.join("disk.raw")))
 }
 
@@ -200,11 +200,8 @@ async fn publish(raw: &Path, base: &Path, ui: &Ui) -> Result<(), BootstrapError>
             source,
         })?;
     let (from, to) = (partial, base.to_owned());
-    let publish = move || atomic_file::publish(&File::open(&from)?, &from, &to);
-    tokio::task::spawn_blocking(publish)
+    hash_stream::blocking(move |_| atomic_file::publish(&File::open(&from)?, &from, &to))
         .await
-        .map_err(io::Error::other)
-        .and_then(|result| result)
         .map_err(failed("publish", base))
 }
 
@@ -236,24 +233,6 @@ fn describe(plan: &plan::Bootstrap) -> String {
         plan.suite,
         recipe::debian_arch(plan.arch)
     )
-}
-
-/// Locks a base that is to be made. Other processes that need it wait here. The kernel releases the lock of a process that dies.
-async fn lock(path: &Path, ui: &Ui) -> Result<File, BootstrapError> {
-    let file = File::create(path).map_err(failed("create", path))?;
-    let mut told = false;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
-            Err(error) => return Err(failed("lock", path)(error.into())),
-        }
-        if !told {
-            ui.note("waiting for another karat that is making the same base");
-            told = true;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
 
 fn check_tools() -> Result<(), BootstrapError> {

@@ -55,14 +55,10 @@ impl Recipe {
         let keyring = named.unwrap_or_else(|| usual.clone());
         if !exists(&keyring) {
             return Err(BootstrapError::NoKeyring {
-                package: format!(
-                    "{distribution}-{}keyring",
-                    if distribution == "debian" {
-                        "archive-"
-                    } else {
-                        ""
-                    }
-                ),
+                package: match distribution {
+                    "debian" => "debian-archive-keyring".to_owned(),
+                    other => format!("{other}-keyring"),
+                },
                 path: keyring,
             });
         }
@@ -101,26 +97,26 @@ impl Recipe {
 
     /// Returns the file name of the base in the cache.
     pub(super) fn file_name(&self) -> String {
-        let plan::Bootstrap {
-            distribution,
-            suite,
-            arch,
-            ..
-        } = &self.plan;
-        let suite: String = suite
+        let plan = &self.plan;
+        let suite: String = plan
+            .suite
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
         format!(
-            "{distribution}-{suite}-{}-{}.qcow2",
-            debian_arch(*arch),
+            "{}-{suite}-{}-{}.qcow2",
+            plan.distribution,
+            debian_arch(plan.arch),
             &self.key().hex()[..16]
         )
     }
 
     /// Returns the environment of the scripts, except `SCRATCH`.
     pub(super) fn environment(&self, ids: &Ids) -> Vec<(&'static str, String)> {
-        let x86 = self.plan.arch == Arch::X86_64;
+        let (grub_bios, grub_efi, console) = match self.plan.arch {
+            Arch::X86_64 => ("yes", "x86_64-efi", "ttyS0,115200"),
+            Arch::Aarch64 => ("", "arm64-efi", "ttyAMA0,115200"),
+        };
         vec![
             ("SUITE", self.plan.suite.clone()),
             ("DEB_ARCH", debian_arch(self.plan.arch).to_owned()),
@@ -129,20 +125,9 @@ impl Recipe {
             ("PACKAGES", self.packages.join(",")),
             ("ROOT_UUID", ids.root.to_string()),
             ("ESP_UUID", ids.esp_text()),
-            ("GRUB_BIOS", if x86 { "yes" } else { "" }.to_owned()),
-            (
-                "GRUB_EFI_FORMAT",
-                if x86 { "x86_64-efi" } else { "arm64-efi" }.to_owned(),
-            ),
-            (
-                "CONSOLE",
-                if x86 {
-                    "ttyS0,115200"
-                } else {
-                    "ttyAMA0,115200"
-                }
-                .to_owned(),
-            ),
+            ("GRUB_BIOS", grub_bios.to_owned()),
+            ("GRUB_EFI_FORMAT", grub_efi.to_owned()),
+            ("CONSOLE", console.to_owned()),
             ("DISK_SIZE", disk::DISK_SIZE.to_string()),
             ("ROOT_OFFSET", disk::ROOT_OFFSET.to_string()),
             ("ROOT_SIZE", disk::ROOT_SIZE.to_string()),

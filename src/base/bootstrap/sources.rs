@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::os::if_exists;
+
 /// One suite of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Source {
@@ -28,14 +30,9 @@ pub(super) struct HostSources {
 pub(super) fn read_host(root: &Path) -> io::Result<HostSources> {
     let release = fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
     let mut files = vec![root.join("etc/apt/sources.list")];
-    match fs::read_dir(root.join("etc/apt/sources.list.d")) {
-        Ok(entries) => {
-            for entry in entries {
-                files.push(entry?.path());
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    let more = if_exists(fs::read_dir(root.join("etc/apt/sources.list.d")))?;
+    for entry in more.into_iter().flatten() {
+        files.push(entry?.path());
     }
     files.sort();
     let mut sources = Vec::new();
@@ -45,11 +42,8 @@ pub(super) fn read_host(root: &Path) -> io::Result<HostSources> {
             Some("sources") => parse_deb822,
             _ => continue,
         };
-        match fs::read_to_string(&file) {
-            Ok(text) => sources.extend(parse(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+        let text = if_exists(fs::read_to_string(&file))?;
+        sources.extend(parse(&text.unwrap_or_default()));
     }
     Ok(HostSources {
         distribution: os_release(&release, "ID"),

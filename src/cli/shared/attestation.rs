@@ -174,32 +174,27 @@ mod tests {
     async fn a_working_copy_is_known_by_its_commit() {
         let scratch = tempfile::tempdir().unwrap();
         assert_eq!(git(scratch.path()).await, None);
-        let run = |arguments: &[&str]| {
+        let run = |arguments: &str| {
             let mut command = std::process::Command::new("git");
             command
                 .args(["-c", "user.name=x", "-c", "user.email=x@example.org"])
-                .args(arguments)
+                .args(arguments.split(' '))
                 .current_dir(scratch.path());
             let output = command.output().unwrap();
             assert!(output.status.success(), "{output:?}");
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
-        run(&["init", "-q"]);
+        run("init -q");
         std::fs::write(scratch.path().join("web.toml"), "one").unwrap();
-        run(&["add", "."]);
-        run(&["commit", "-q", "-m", "one"]);
-        let commit = run(&["rev-parse", "HEAD"]);
+        run("add .");
+        run("commit -q -m one");
+        let commit = run("rev-parse HEAD");
         let clean = git(scratch.path()).await.unwrap();
         assert_eq!(
             (&clean.commit, clean.dirty, &clean.remote),
             (&commit, false, &None)
         );
-        run(&[
-            "remote",
-            "add",
-            "origin",
-            "https://me:secret@example.org/web.git",
-        ]);
+        run("remote add origin https://me:secret@example.org/web.git");
         std::fs::write(scratch.path().join("web.toml"), "two").unwrap();
         let dirty = git(scratch.path()).await.unwrap();
         assert!(dirty.dirty);

@@ -63,12 +63,14 @@ pub(crate) async fn run(store: &StoreArgs, server: &Server) -> Result<(), Comman
         let mut texts = Vec::new();
         for (line, _) in lines {
             let bytes = line.to_bytes().map_err(StoreError::from)?;
-            texts.push(String::from_utf8_lossy(&bytes).into_owned());
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            texts.push((line.event.to_string(), text));
         }
-        let messages = lines.iter().zip(&texts).map(|((line, _), text)| Message {
+        let messages = lines.iter().zip(&texts);
+        let messages = messages.map(|((line, _), (kind, text))| Message {
             at: line.at,
             host: &line.host,
-            kind: line.event.name(),
+            kind,
             text,
         });
         server.send(&messages.collect::<Vec<_>>()).await?;

@@ -10,7 +10,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::read::{FileSystem, FileType, ReadError, Time};
+use super::read::{FileSystem, FileType, ReadError, Time, to_index};
 use super::tree::{Content, Tree};
 use crate::digest::Digest;
 use crate::record::canonical;
@@ -69,7 +69,7 @@ pub enum CleanError {
 /// Returns the digest of the table of rules, for the manifest.
 #[must_use]
 pub(crate) fn digest() -> Digest {
-    let table = (VERSION, RULES);
+    let table = (VERSION, &*RULES);
     Digest::of(&canonical::to_bytes(&table).expect("text and small numbers have a canonical form"))
 }
 
@@ -179,7 +179,7 @@ impl<'a> Glob<'a> {
                 && fast_glob::glob_match(&self.below, path))
     }
 
-    fn applies(&self, path: &[u8], action: Action) -> bool {
+    fn applies(&self, path: &[u8], action: &Action) -> bool {
         match action {
             Action::Remove => self.covers(path),
             _ => self.matches(path),
@@ -220,22 +220,22 @@ impl Cleaner<'_> {
                 continue;
             }
             for (rule, globs) in &table {
-                if globs.iter().any(|glob| glob.applies(path, rule.action)) {
-                    let done = self.apply(rule.id, rule.action, path);
-                    if watch(rule.id, path, done)? {
+                if globs.iter().any(|glob| glob.applies(path, &rule.action)) {
+                    let done = self.apply(&rule.id, &rule.action, path);
+                    if watch(&rule.id, path, done)? {
                         break;
                     }
                 }
             }
             if drop.iter().any(|glob| glob.covers(path)) {
-                self.apply("finish.drop", Action::Remove, path)?;
+                self.apply("finish.drop", &Action::Remove, path)?;
             }
         }
         Ok(())
     }
 
     /// Applies a rule to a path that it matches. Returns whether it changed anything.
-    fn apply(&mut self, rule: &str, action: Action, path: &[u8]) -> Result<bool, CleanError> {
+    fn apply(&mut self, rule: &str, action: &Action, path: &[u8]) -> Result<bool, CleanError> {
         let Some(index) = self.tree.find(path) else {
             return Ok(false);
         };
@@ -352,19 +352,15 @@ fn content(
     path: &[u8],
     index: usize,
 ) -> Result<Vec<u8>, CleanError> {
-    match &tree.files()[index].content {
-        Content::None => Ok(Vec::new()),
-        Content::Bytes(bytes) | Content::Link(bytes) => Ok(bytes.clone()),
-        Content::Inode { size, .. } if *size > MAX_REWRITTEN_BYTES => Err(CleanError::TooLarge {
-            path: to_path(path),
-            size: *size,
-        }),
-        Content::Inode { inode, size } => {
-            let mut bytes = vec![0; usize::try_from(*size).expect("the limit fits into memory")];
-            files.read_at(*inode, 0, &mut bytes)?;
-            Ok(bytes)
-        }
+    let content = &tree.files()[index].content;
+    let size = content.size();
+    if size > MAX_REWRITTEN_BYTES {
+        let path = to_path(path);
+        return Err(CleanError::TooLarge { path, size });
     }
+    let mut bytes = vec![0; to_index(size)];
+    content.read_at(files, 0, &mut bytes)?;
+    Ok(bytes)
 }
 
 fn ends_in(target: &[u8], name: &str) -> bool {

@@ -215,9 +215,9 @@ fn what_a_machine_writes_about_itself_goes_and_the_rest_stays() {
 
 #[test]
 fn every_rule_has_its_own_name_and_something_to_do() {
-    let names: BTreeMap<_, _> = RULES.iter().map(|rule| (rule.id, rule)).collect();
+    let names: BTreeMap<_, _> = RULES.iter().map(|rule| (&rule.id, rule)).collect();
     assert_eq!(names.len(), RULES.len());
-    for rule in RULES {
+    for rule in RULES.iter() {
         assert!(
             !rule.paths.is_empty() && rule.paths.iter().all(|path| path.starts_with('/')),
             "{}",

@@ -7,7 +7,6 @@
 pub mod source;
 
 use std::fs::File;
-use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -160,7 +159,7 @@ pub async fn normalize_raw(
         };
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(true);
-        let file = options.open(&to).map_err(write_error(&to))?;
+        let file = options.open(&to).map_err(DiskError::write(&to))?;
         normalizer.write(Container::Qcow2, &file, &to)
     })
     .await
@@ -190,7 +189,7 @@ async fn convert(
         (hash(&file), file)
     })
     .await;
-    let (digest, size) = hashed.map_err(write_error(to))?;
+    let (digest, size) = hashed.map_err(DiskError::write(to))?;
     place(file, to)?;
     Ok(NormalizedImage {
         file: ImageFile {
@@ -200,11 +199,6 @@ async fn convert(
         },
         ..normalized
     })
-}
-
-fn write_error(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
-    let path = path.to_owned();
-    move |source| DiskError::Write { path, source }
 }
 
 fn open(job: &NormalizeRequest) -> Result<SourceDisk, NormalizeError> {

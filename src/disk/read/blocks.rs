@@ -2,9 +2,9 @@
 
 use super::fields::to_index;
 use std::fs::File;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -32,10 +32,7 @@ pub trait BlockRead: Send + Sync {
     /// # Errors
     /// A table of the image is damaged, or the host cannot read it.
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
-        Ok(Span {
-            length: self.len().saturating_sub(offset),
-            zero: false,
-        })
+        Ok(Span::data(self.len().saturating_sub(offset)))
     }
 }
 
@@ -48,21 +45,26 @@ pub struct Span {
     pub zero: bool,
 }
 
-impl<B: BlockRead + ?Sized> BlockRead for Arc<B> {
-    fn len(&self) -> u64 {
-        (**self).len()
+impl Span {
+    /// Returns a span that is known to be zero.
+    pub(crate) fn zeros(length: u64) -> Self {
+        Self { length, zero: true }
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        (**self).read_at(offset, buffer)
+    /// Returns a span that may be data.
+    pub(crate) fn data(length: u64) -> Self {
+        let zero = false;
+        Self { length, zero }
     }
 
-    fn span(&self, offset: u64) -> Result<Span, ReadError> {
-        (**self).span(offset)
+    /// Cuts the span to `length` bytes.
+    pub(crate) fn at_most(self, length: u64) -> Self {
+        let length = length.min(self.length);
+        Self { length, ..self }
     }
 }
 
-impl<B: BlockRead + ?Sized> BlockRead for &B {
+impl<D: Deref<Target: BlockRead> + Send + Sync> BlockRead for D {
     fn len(&self) -> u64 {
         (**self).len()
     }
@@ -77,7 +79,7 @@ impl<B: BlockRead + ?Sized> BlockRead for &B {
 }
 
 /// Fails unless the bytes are within the first `size`.
-pub(super) fn check(offset: u64, length: u64, size: u64) -> Result<(), ReadError> {
+pub(in crate::disk) fn check(offset: u64, length: u64, size: u64) -> Result<(), ReadError> {
     match offset.checked_add(length) {
         Some(end) if end <= size => Ok(()),
         _ => Err(ReadError::Outside {
@@ -123,11 +125,11 @@ impl RawFile {
         }
     }
 
-    /// Returns the offset of the next data or hole.
-    fn next(&self, whence: SeekFrom) -> Result<Option<u64>, ReadError> {
+    /// Returns the offset of the next data or hole, or else the end.
+    fn next(&self, whence: SeekFrom) -> Result<u64, ReadError> {
         match seek(&self.file, whence) {
-            Ok(offset) => Ok(Some(offset)),
-            Err(Errno::NXIO) => Ok(None),
+            Ok(offset) => Ok(offset.min(self.length)),
+            Err(Errno::NXIO) => Ok(self.length),
             Err(errno) => Err(self.error(errno.into())),
         }
     }
@@ -146,24 +148,12 @@ impl BlockRead for RawFile {
     }
 
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
-        let data = self
-            .next(SeekFrom::Data(offset))?
-            .unwrap_or(self.length)
-            .min(self.length);
+        let data = self.next(SeekFrom::Data(offset))?;
         if data > offset {
-            return Ok(Span {
-                length: data - offset,
-                zero: true,
-            });
+            return Ok(Span::zeros(data - offset));
         }
-        let hole = self
-            .next(SeekFrom::Hole(offset))?
-            .unwrap_or(self.length)
-            .min(self.length);
-        Ok(Span {
-            length: hole.saturating_sub(offset),
-            zero: false,
-        })
+        let hole = self.next(SeekFrom::Hole(offset))?;
+        Ok(Span::data(hole.saturating_sub(offset)))
     }
 }
 
@@ -224,18 +214,10 @@ impl<B: BlockRead> BlockRead for Slice<B> {
     }
 
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
-        let left = self.length.saturating_sub(offset);
-        if left == 0 {
-            return Ok(Span {
-                length: 0,
-                zero: true,
-            });
+        match self.length.saturating_sub(offset) {
+            0 => Ok(Span::zeros(0)),
+            left => Ok(self.disk.span(self.start + offset)?.at_most(left)),
         }
-        let span = self.disk.span(self.start + offset)?;
-        Ok(Span {
-            length: span.length.min(left),
-            ..span
-        })
     }
 }
 

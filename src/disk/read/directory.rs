@@ -364,17 +364,11 @@ impl FileSystem for Directory {
 }
 
 fn damaged(problem: String) -> ReadError {
-    ReadError::Damaged {
-        part: PART,
-        problem,
-    }
+    ReadError::damaged(PART, problem)
 }
 
 fn too_large(problem: String) -> ReadError {
-    ReadError::TooLarge {
-        part: PART,
-        problem,
-    }
+    ReadError::too_large(PART, problem)
 }
 
 fn kind_bits(stat: &Stat) -> u16 {

@@ -46,3 +46,15 @@ pub enum ReadError {
         problem: String,
     },
 }
+
+impl ReadError {
+    pub(crate) fn damaged(part: &'static str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::Damaged { part, problem }
+    }
+
+    pub(crate) fn too_large(part: &'static str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::TooLarge { part, problem }
+    }
+}

@@ -3,7 +3,7 @@
 /// The fields of a structure whose size was checked when it was read. Fields beyond its end are zero, as in an older version of
 /// the structure. Nothing here can panic.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a>(pub &'a [u8]);
+pub(in crate::disk) struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Fields<'a> {
     pub fn array<const N: usize>(self, at: usize) -> [u8; N] {
@@ -28,6 +28,21 @@ impl<'a> Fields<'a> {
         u32::from_le_bytes(self.array(at))
     }
 
+    /// Returns the number whose halves, of 16 bits each, are at two offsets.
+    pub fn le16_halves(self, [low, high]: [usize; 2]) -> u32 {
+        u32::from(self.le16(low)) | u32::from(self.le16(high)) << 16
+    }
+
+    /// The same for halves of 32 bits.
+    pub fn le32_halves(self, [low, high]: [usize; 2]) -> u64 {
+        u64::from(self.le32(low)) | u64::from(self.le32(high)) << 32
+    }
+
+    /// The same for a low half of 32 bits and a high one of 16.
+    pub fn le48(self, [low, high]: [usize; 2]) -> u64 {
+        u64::from(self.le32(low)) | u64::from(self.le16(high)) << 32
+    }
+
     pub fn le64(self, at: usize) -> u64 {
         u64::from_le_bytes(self.array(at))
     }
@@ -46,7 +61,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Converts a length or an index; a number that does not fit becomes the largest index.
-pub(super) fn to_index(number: impl Into<u64>) -> usize {
+pub(crate) fn to_index(number: impl Into<u64>) -> usize {
     usize::try_from(number.into()).unwrap_or(usize::MAX)
 }
 

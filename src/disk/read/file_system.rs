@@ -1,6 +1,7 @@
 //! The view of a file system that is the same for all formats.
 
 use super::ReadError;
+use super::ext4::layout::inode_flags as bits;
 
 /// A file system that is read offline, by inodes, and shared between threads.
 ///
@@ -115,36 +116,45 @@ impl Time {
     }
 }
 
-/// Attributes of `chattr` that the file system stores.
+/// Attributes of `chattr` that the file system stores, as the bits that ext4 and the kernel's `FS_IOC_GETFLAGS` have for them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are independent flags")]
-pub struct FileFlags {
-    /// `i`: cannot be changed.
-    pub immutable: bool,
-    /// `a`: can only be appended to.
-    pub append: bool,
-    /// `d`: skipped by dump.
-    pub no_dump: bool,
-    /// `A`: reads do not update the access time.
-    pub no_atime: bool,
-    /// `S`: written synchronously.
-    pub sync: bool,
-    /// `D`: a directory with synchronous updates.
-    pub dir_sync: bool,
-    /// `j`: data is journaled, too.
-    pub journal_data: bool,
-    /// `F`: a case-insensitive directory.
-    pub casefold: bool,
-    /// `P`: new files inherit the project of the directory.
-    pub project_inherit: bool,
-    /// `V`: protected by fs-verity, whose hash tree is not part of the content.
-    pub verity: bool,
-    /// `x`: direct access (DAX).
-    pub dax: bool,
-    /// `T`: a directory at the top of a hierarchy.
-    pub top_dir: bool,
-    /// `t`: no tail merging.
-    pub no_tail: bool,
+pub struct FileFlags(u32);
+
+impl FileFlags {
+    /// The attributes with their letters.
+    const LETTERS: [(u32, char); 13] = [
+        (bits::APPEND, 'a'),
+        (bits::NO_ATIME, 'A'),
+        (bits::NO_DUMP, 'd'),
+        (bits::DIR_SYNC, 'D'),
+        (bits::CASEFOLD, 'F'),
+        (bits::IMMUTABLE, 'i'),
+        (bits::JOURNAL_DATA, 'j'),
+        (bits::PROJECT_INHERIT, 'P'),
+        (bits::SYNC, 'S'),
+        (bits::NO_TAIL, 't'),
+        (bits::TOP_DIR, 'T'),
+        // The hash tree of fs-verity is not part of the content.
+        (bits::VERITY, 'V'),
+        (bits::DAX, 'x'),
+    ];
+
+    /// Takes the attributes from `bits`; others, such as that of a file with extents, say how it is stored.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
+        let known = Self::LETTERS.iter().fold(0, |all, (bit, _)| all | bit);
+        Self(bits & known)
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns the letters of `chattr`.
+    pub(crate) fn letters(self) -> String {
+        let set = Self::LETTERS.iter().filter(|(bit, _)| self.0 & bit != 0);
+        set.map(|(_, letter)| letter).collect()
+    }
 }
 
 /// Metadata of an inode, as `stat` shows it.

@@ -3,7 +3,7 @@
 //! Every byte read here was written by a guest. Every access is checked and every size is bounded: a hostile disk gives a
 //! [`ReadError`], never a panic, a hang or unbounded memory.
 
-mod blocks;
+pub(super) mod blocks;
 pub(crate) mod cache;
 mod error;
 mod fields;
@@ -19,6 +19,8 @@ pub mod qcow2;
 
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
 pub use error::ReadError;
+pub(super) use fields::Fields as Bytes;
+pub(crate) use fields::to_index;
 pub use file_system::{
     DataRun, DirectoryEntry, FileFlags, FileSystem, FileType, Inode, Metadata, Time, Xattr,
 };

@@ -245,10 +245,7 @@ pub fn read(disk: &dyn BlockRead) -> Result<Table, ReadError> {
 }
 
 fn damaged(problem: impl Into<String>) -> ReadError {
-    ReadError::Damaged {
-        part: PART,
-        problem: problem.into(),
-    }
+    ReadError::damaged(PART, problem)
 }
 
 fn sectors(disk: &dyn BlockRead, first: u64, bytes: usize) -> Result<Vec<u8>, ReadError> {

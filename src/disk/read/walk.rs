@@ -54,10 +54,8 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn enter(&mut self, directory: Inode) -> Result<(), ReadError> {
         if !self.open.is_empty() && !self.directories.insert(directory) {
-            return Err(ReadError::Damaged {
-                part: PART,
-                problem: format!("directory {} has two names", directory.0),
-            });
+            let problem = format!("directory {} has two names", directory.0);
+            return Err(ReadError::damaged(PART, problem));
         }
         let entries = self.file_system.read_dir(directory)?;
         self.paths += entries.len();
@@ -92,8 +90,5 @@ impl Walk<'_> {
 }
 
 fn too_large(problem: String) -> ReadError {
-    ReadError::TooLarge {
-        part: PART,
-        problem,
-    }
+    ReadError::too_large(PART, problem)
 }

@@ -193,10 +193,8 @@ fn read_each<T: Send>(
         total.saturating_add(tree.files[*file].content.size())
     });
     if total > MAX_TOTAL_BYTES {
-        return Err(ReadError::TooLarge {
-            part: super::PART,
-            problem: format!("its files have {total} bytes in total, holes included"),
-        });
+        let problem = format!("its files have {total} bytes in total, holes included");
+        return Err(ReadError::too_large(super::PART, problem));
     }
     let reader = || Reader {
         files,

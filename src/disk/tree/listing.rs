@@ -11,7 +11,8 @@ use thiserror::Error;
 
 use super::{Content, Contents, File, Tree};
 use crate::digest::Digest;
-use crate::disk::read::{FileFlags, FileType};
+use crate::disk::read::FileType;
+use crate::os::hash_stream::{self, Stop};
 use crate::record::canonical::{self, Unrepresentable};
 
 /// Compression level. Higher ones take tens of megabytes of memory for a few percent.
@@ -61,21 +62,9 @@ impl Listing {
     /// # Errors
     /// The listing cannot be decompressed.
     pub fn from_packed(packed: Vec<u8>) -> io::Result<Self> {
-        let mut hasher = Sha256::new();
-        let mut text = BufReader::new(zstd::Decoder::new(packed.as_slice())?);
-        loop {
-            let read = text.fill_buf()?;
-            if read.is_empty() {
-                break;
-            }
-            hasher.update(read);
-            let length = read.len();
-            text.consume(length);
-        }
-        Ok(Self {
-            digest: Digest::from_hasher(hasher),
-            packed,
-        })
+        let text = zstd::Decoder::new(packed.as_slice())?;
+        let (digest, _) = hash_stream::digest(text, &Stop::default(), |_| {})?;
+        Ok(Self { digest, packed })
     }
 
     #[cfg(test)]
@@ -163,7 +152,7 @@ fn line(file: &File, path: &[u8]) -> Map<String, Value> {
     if let Some((major, minor)) = file.rdev {
         line.insert("device".into(), format!("{major}:{minor}").into());
     }
-    let flags = flags(file.flags);
+    let flags = file.flags.letters();
     if !flags.is_empty() {
         line.insert("flags".into(), flags.into());
     }
@@ -196,26 +185,4 @@ fn kind(kind: FileType) -> &'static str {
         FileType::Fifo => "fifo",
         FileType::Socket => "socket",
     }
-}
-
-/// Returns the letters of `chattr`.
-fn flags(flags: FileFlags) -> String {
-    [
-        (flags.append, 'a'),
-        (flags.no_atime, 'A'),
-        (flags.no_dump, 'd'),
-        (flags.dir_sync, 'D'),
-        (flags.casefold, 'F'),
-        (flags.immutable, 'i'),
-        (flags.journal_data, 'j'),
-        (flags.project_inherit, 'P'),
-        (flags.sync, 'S'),
-        (flags.no_tail, 't'),
-        (flags.top_dir, 'T'),
-        (flags.verity, 'V'),
-        (flags.dax, 'x'),
-    ]
-    .into_iter()
-    .filter_map(|(set, letter)| set.then_some(letter))
-    .collect()
 }

@@ -9,7 +9,7 @@ mod fingerprint;
 mod listing;
 mod merge_join;
 mod paths;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod testing;
 
 pub use contents::{BlockRun, ContentChecks, Contents, Monitor};
@@ -119,10 +119,8 @@ impl Tree {
     /// # Errors
     /// The file system is damaged or exceeds the limits, or a directory has two names.
     pub fn read(files: &dyn FileSystem) -> Result<Self, ReadError> {
-        let too_large = |what| ReadError::TooLarge {
-            part: PART,
-            problem: format!("its {what} are longer than any system's"),
-        };
+        let too_large =
+            |what| ReadError::too_large(PART, format!("its {what} are longer than any system's"));
         let mut tree = Self::default();
         let (mut seen, mut attribute_bytes) = (HashMap::new(), 0);
         walk(files, |path, inode, metadata| {
@@ -379,7 +377,7 @@ mod tests {
     fn a_listing_has_one_line_a_path() {
         let mut tree = tree(&["/"]);
         let mut named = file(FileType::File, Content::Bytes(b"abc".to_vec()));
-        named.flags.immutable = true;
+        named.flags = FileFlags::from_bits(0x10);
         named.xattrs = vec![Xattr {
             name: b"user.x".to_vec(),
             value: vec![0, 255],

@@ -35,10 +35,22 @@ impl Fields {
         self.put(at, &value.to_le_bytes());
     }
 
-    /// Sets the two halves of a number whose high half was added to the format later, in another place.
-    pub(in crate::disk) fn put_halves(&mut self, low: usize, high: usize, value: u64) {
+    /// Sets the number whose halves, of 16 bits each, are at two offsets.
+    pub(in crate::disk) fn put16_halves(&mut self, [low, high]: [usize; 2], value: u32) {
+        self.put16(low, low16(value.into()));
+        self.put16(high, low16((value >> 16).into()));
+    }
+
+    /// The same for halves of 32 bits.
+    pub(in crate::disk) fn put32_halves(&mut self, [low, high]: [usize; 2], value: u64) {
         self.put32(low, low32(value));
         self.put32(high, high32(value));
+    }
+
+    /// The same for a low half of 32 bits and a high one of 16.
+    pub(in crate::disk) fn put48(&mut self, [low, high]: [usize; 2], value: u64) {
+        self.put32(low, low32(value));
+        self.put16(high, low16(value >> 32));
     }
 
     pub(in crate::disk) fn bytes(&self) -> &[u8] {
@@ -65,15 +77,4 @@ pub(in crate::disk) const fn high32(value: u64) -> u32 {
 #[expect(clippy::cast_possible_truncation, reason = "truncation is the purpose")]
 pub(in crate::disk) const fn low16(value: u64) -> u16 {
     value as u16
-}
-
-pub(in crate::disk) fn get32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(array(bytes, at))
-}
-
-/// Returns `N` bytes; callers check the size of a structure before they read its fields.
-pub(in crate::disk) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut field = [0; N];
-    field.copy_from_slice(&bytes[at..at + N]);
-    field
 }

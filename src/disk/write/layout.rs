@@ -1,7 +1,8 @@
 //! A disk as a list of regions, whose bytes are generated when they are read.
 
 use super::WriteError;
-use crate::disk::read::{BlockRead, FileSystem, ReadError, Span};
+use crate::disk::read::blocks::check;
+use crate::disk::read::{BlockRead, FileSystem, ReadError, Span, to_index};
 use crate::disk::tree::Tree;
 
 /// Maximal uncompressed size of a compressed region, which is decompressed as a whole for each read.
@@ -104,7 +105,7 @@ impl<'a> Disk<'a> {
     fn fill(&self, region: &Region, from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
         let mut copy = |bytes: &[u8]| {
             // Regions in memory are smaller than it.
-            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            let from = to_index(from);
             buffer.copy_from_slice(&bytes[from..from + buffer.len()]);
             Ok(())
         };
@@ -139,15 +140,10 @@ impl BlockRead for Disk<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let length = buffer.len() as u64;
-        let end = offset.checked_add(length).filter(|end| *end <= self.size);
-        let end = end.ok_or(ReadError::Outside {
-            offset,
-            length,
-            size: self.size,
-        })?;
+        check(offset, buffer.len() as u64, self.size)?;
+        let end = offset + buffer.len() as u64;
         // The difference of two offsets within the buffer.
-        let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
+        let index = |at: u64| to_index(at - offset);
         let mut at = offset;
         for region in &self.regions[self.first_after(offset)..] {
             if region.at >= end {
@@ -164,27 +160,19 @@ impl BlockRead for Disk<'_> {
     }
 
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
-        let zeros = |length| Span { length, zero: true };
         let Some(region) = self.regions.get(self.first_after(offset)) else {
-            return Ok(zeros(self.size.saturating_sub(offset)));
+            return Ok(Span::zeros(self.size.saturating_sub(offset)));
         };
         if region.at > offset {
-            return Ok(zeros(region.at - offset));
+            return Ok(Span::zeros(region.at - offset));
         }
         let left = region.end() - offset;
         match &region.source {
             RegionSource::Base { offset: from } => {
-                let span = self.base.span(from + (offset - region.at))?;
-                Ok(Span {
-                    length: span.length.min(left),
-                    ..span
-                })
+                Ok(self.base.span(from + (offset - region.at))?.at_most(left))
             }
             RegionSource::Memory(_) | RegionSource::Compressed(_) | RegionSource::File { .. } => {
-                Ok(Span {
-                    length: left,
-                    zero: false,
-                })
+                Ok(Span::data(left))
             }
         }
     }

@@ -14,7 +14,7 @@ use zstd::bulk::Compressor;
 use super::chunks::{CHUNK, map_chunks};
 use super::{UnhashedImage, WriteError};
 use crate::disk::content::ContentHasher;
-use crate::disk::read::BlockRead;
+use crate::disk::read::{BlockRead, to_index};
 use crate::disk::tree::Monitor;
 
 /// The default of qemu.
@@ -144,8 +144,8 @@ impl<'f> Image<'f> {
             file,
             size,
             end,
-            tables: vec![None; index(tables)],
-            counts: vec![1; index(1 + first_table)],
+            tables: vec![None; to_index(tables)],
+            counts: vec![1; to_index(1 + first_table)],
         })
     }
 
@@ -172,7 +172,7 @@ impl<'f> Image<'f> {
                 }
                 Cluster::Plain => {
                     let at = self.end.next_multiple_of(CLUSTER as u64);
-                    bytes.resize(bytes.len() + index(at - self.end), 0);
+                    bytes.resize(bytes.len() + to_index(at - self.end), 0);
                     self.enter(number, COPIED | at);
                     self.count(at..=at);
                     bytes.extend(plain);
@@ -184,15 +184,15 @@ impl<'f> Image<'f> {
     }
 
     fn enter(&mut self, number: u64, entry: u64) {
-        let table = &mut self.tables[index(number / ENTRIES as u64)];
+        let table = &mut self.tables[to_index(number / ENTRIES as u64)];
         let table = table.get_or_insert_with(|| vec![0; ENTRIES].into_boxed_slice());
-        table[index(number % ENTRIES as u64)] = entry;
+        table[to_index(number % ENTRIES as u64)] = entry;
     }
 
     fn count(&mut self, bytes: std::ops::RangeInclusive<u64>) {
         let (first, last) = (
-            index(bytes.start() >> CLUSTER_BITS),
-            index(bytes.end() >> CLUSTER_BITS),
+            to_index(bytes.start() >> CLUSTER_BITS),
+            to_index(bytes.end() >> CLUSTER_BITS),
         );
         if self.counts.len() <= last {
             self.counts.resize(last + 1, 0);
@@ -223,12 +223,12 @@ impl<'f> Image<'f> {
         let counts_at = start + tail.len() as u64;
         let (blocks, table_clusters) = count_blocks(counts_at / cluster);
         let total = counts_at / cluster + blocks + table_clusters;
-        self.counts.resize(index(total), 1);
+        self.counts.resize(to_index(total), 1);
         tail.extend(self.counts.iter().flat_map(|count| count.to_be_bytes()));
-        tail.resize(index(counts_at - start + blocks * cluster), 0);
+        tail.resize(to_index(counts_at - start + blocks * cluster), 0);
         let offsets = (0..blocks).map(|block| counts_at + block * cluster);
         tail.extend(offsets.flat_map(u64::to_be_bytes));
-        tail.resize(index(total * cluster - start), 0);
+        tail.resize(to_index(total * cluster - start), 0);
         self.file.write_all_at(&tail, start)?;
         self.file.write_all_at(&first_table, cluster)?;
         let header = self.header(counts_at + blocks * cluster, table_clusters);
@@ -281,9 +281,4 @@ fn count_blocks(used: u64) -> (u64, u64) {
         }
         (blocks, table) = (needed.max(blocks), listed.max(table));
     }
-}
-
-/// Converts an index of a table in memory.
-fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -6,39 +6,8 @@ use super::relation::{self, Alternative};
 use super::status::Package;
 
 /// Packages that a machine keeps whatever a template declares: without them it would not boot, or karat could not log
-/// in. A trailing `*` matches any suffix. Essential packages need no entry.
-const ROOTS: &[&str] = &[
-    // The kernel.
-    "linux-image-*",
-    // Boot loaders.
-    "grub-*",
-    "grub2*",
-    "shim-*",
-    "systemd-boot*",
-    "extlinux",
-    // Init and file system tools.
-    "init",
-    "systemd-sysv",
-    "sysvinit-core",
-    "runit-init",
-    "e2fsprogs",
-    // Login, network and disk growth.
-    "openssh-server",
-    "sudo",
-    "cloud-init",
-    "cloud-guest-utils",
-    "cloud-initramfs-growroot",
-    "netplan.io",
-    "ifupdown",
-    "isc-dhcp-client",
-    "dhcpcd-base",
-    "network-manager",
-    "systemd-resolved",
-    // Package installation.
-    "apt",
-    "debian-archive-keyring",
-    "ubuntu-keyring",
-];
+/// in, one a line. A trailing `*` matches any suffix. Essential packages need no entry.
+const ROOTS: &str = include_str!("roots.txt");
 
 #[derive(Clone, Copy, Debug)]
 pub struct Declared<'a> {
@@ -59,7 +28,7 @@ pub fn unneeded<'a>(installed: &'a [Package<'a>], declared: Declared<'_>) -> Vec
     let mut needed = BTreeSet::new();
     let mut queue = Vec::new();
     for (index, package) in installed.iter().enumerate() {
-        if package.essential || ROOTS.iter().any(|root| is_root(package.name, root)) {
+        if package.essential || roots().any(|root| is_root(package.name, root)) {
             queue.push(index);
         }
     }
@@ -85,6 +54,10 @@ pub fn unneeded<'a>(installed: &'a [Package<'a>], declared: Declared<'_>) -> Vec
         .collect();
     rest.sort_by_key(|package| (package.name, package.architecture));
     rest
+}
+
+fn roots() -> impl Iterator<Item = &'static str> {
+    ROOTS.lines().filter(|line| !line.starts_with('#'))
 }
 
 fn is_root(name: &str, root: &str) -> bool {

@@ -5,7 +5,8 @@ mod journal;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use crate::ec2::client::{Aws, AwsError, Region, token};
+use crate::ec2::client::ec2::launch_templates;
+use crate::ec2::client::{Aws, AwsError, Region, parameters, token};
 use crate::store::Ec2Targets;
 use crate::ui::Ui;
 
@@ -76,7 +77,7 @@ pub async fn changes(
         target,
     };
     if let Some(name) = &targets.parameter {
-        let now = region.parameters().get(name).await?;
+        let now = parameters::get(region, name).await?;
         if now.as_deref() != Some(image) {
             changes.push(change(Target::Parameter {
                 name: name.clone(),
@@ -85,7 +86,7 @@ pub async fn changes(
         }
     }
     if let Some(name) = &targets.launch_template {
-        let template = region.launch_templates().get(name).await?;
+        let template = launch_templates::get(region, name).await?;
         if default_image(region, &template.id).await?.as_deref() != Some(image) {
             changes.push(change(Target::LaunchTemplate {
                 id: template.id,
@@ -132,11 +133,16 @@ async fn make(aws: &Aws, change: &Change) -> Result<(), AwsError> {
             token,
             ..
         } => {
-            let templates = region.launch_templates();
-            let version = templates
-                .create_version(id, *before, &change.image, description, token)
-                .await?;
-            templates.set_default_version(id, version.number).await?;
+            let version = launch_templates::create_version(
+                &region,
+                id,
+                *before,
+                &change.image,
+                description,
+                token,
+            )
+            .await?;
+            launch_templates::set_default_version(&region, id, version.number).await?;
             if default_image(&region, id).await?.as_deref() == Some(&change.image) {
                 return Ok(());
             }
@@ -155,12 +161,12 @@ async fn unmake(aws: &Aws, change: &Change, ui: &Ui) -> Result<(), AwsError> {
     let region = aws.region(&change.region);
     match &change.target {
         Target::Parameter { name, before } => {
-            let now = region.parameters().get(name).await?;
+            let now = parameters::get(&region, name).await?;
             match before {
                 _ if now == *before => Ok(()),
                 // AWS may still be checking the AMI that was set last.
                 Some(before) => set_parameter(&region, name, before).await,
-                None => region.parameters().delete(name).await,
+                None => parameters::delete(&region, name).await,
             }
         }
         Target::LaunchTemplate {
@@ -169,8 +175,7 @@ async fn unmake(aws: &Aws, change: &Change, ui: &Ui) -> Result<(), AwsError> {
             description,
             ..
         } => {
-            let templates = region.launch_templates();
-            let versions = templates.versions(id, &[]).await?;
+            let versions = launch_templates::versions(&region, id, &[]).await?;
             let ours = || {
                 let ours = versions
                     .iter()
@@ -178,11 +183,11 @@ async fn unmake(aws: &Aws, change: &Change, ui: &Ui) -> Result<(), AwsError> {
                 ours.filter(|version| version.number != *before)
             };
             if ours().any(|version| version.is_default) {
-                templates.set_default_version(id, *before).await?;
+                launch_templates::set_default_version(&region, id, *before).await?;
             }
             let numbers: Vec<u64> = ours().map(|version| version.number).collect();
             // A version that stays does no harm.
-            if let Err(error) = templates.delete_versions(id, &numbers).await {
+            if let Err(error) = launch_templates::delete_versions(&region, id, &numbers).await {
                 ui.warn(&format!(
                     "{} keeps an unused version: {error}",
                     change.name()
@@ -219,15 +224,12 @@ pub async fn drift(
 }
 
 async fn set_parameter(region: &Region, name: &str, image: &str) -> Result<(), AwsError> {
-    region.parameters().put_image(name, image).await?;
-    region.parameters().wait_value(name, image).await
+    parameters::put_image(region, name, image).await?;
+    parameters::wait_value(region, name, image).await
 }
 
 async fn default_image(region: &Region, template: &str) -> Result<Option<String>, AwsError> {
-    let versions = region
-        .launch_templates()
-        .versions(template, &["$Default"])
-        .await?;
+    let versions = launch_templates::versions(region, template, &["$Default"]).await?;
     let first = versions.into_iter().next();
     Ok(first.and_then(|version| version.image().map(str::to_owned)))
 }

@@ -1,9 +1,10 @@
 //! Auto Scaling: the AMIs that groups launch.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::endpoint::Service;
-use super::query::Query;
+use super::query::{Page, Query};
 use super::{AwsError, Region};
 
 const VERSION: &str = "2011-01-01";
@@ -20,68 +21,39 @@ pub struct GroupLaunch {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct Answer<T> {
     #[serde(
         rename = "DescribeAutoScalingGroupsResult",
         alias = "DescribeLaunchConfigurationsResult"
     )]
-    result: T,
-}
-
-#[derive(Debug, Deserialize)]
-struct Members<T> {
-    #[serde(default = "Vec::new")]
-    member: Vec<T>,
-}
-
-impl<T> Default for Members<T> {
-    fn default() -> Self {
-        Self { member: Vec::new() }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Groups {
-    #[serde(default)]
-    auto_scaling_groups: Members<Group>,
-    #[serde(default)]
-    next_token: Option<String>,
+    result: Page<T>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Group {
     auto_scaling_group_name: String,
-    #[serde(default)]
     launch_configuration_name: Option<String>,
-    #[serde(default)]
     launch_template: Option<Specification>,
-    #[serde(default)]
     mixed_instances_policy: Option<Mixed>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Mixed {
-    #[serde(default)]
     launch_template: Option<MixedTemplate>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct MixedTemplate {
-    #[serde(default)]
     launch_template_specification: Option<Specification>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Specification {
-    #[serde(default)]
     launch_template_id: Option<String>,
-    #[serde(default)]
     version: Option<String>,
 }
 
@@ -91,15 +63,6 @@ impl Specification {
         let version = self.version.unwrap_or_else(|| "$Default".to_owned());
         Some((self.launch_template_id?, version))
     }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Configurations {
-    #[serde(default)]
-    launch_configurations: Members<Configuration>,
-    #[serde(default)]
-    next_token: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,39 +90,24 @@ impl From<Group> for GroupLaunch {
     }
 }
 
-/// Calls of Auto Scaling.
-#[derive(Clone, Copy)]
-pub struct AutoScaling<'r>(&'r Region);
-
-impl Region {
-    pub fn auto_scaling(&self) -> AutoScaling<'_> {
-        AutoScaling(self)
-    }
+/// Lists the launch settings of all groups.
+pub async fn groups(region: &Region) -> Result<Vec<GroupLaunch>, AwsError> {
+    let groups: Vec<Group> = list(region, "DescribeAutoScalingGroups").await?;
+    Ok(groups.into_iter().map(GroupLaunch::from).collect())
 }
 
-impl AutoScaling<'_> {
-    /// Lists the launch settings of all groups.
-    pub async fn groups(self) -> Result<Vec<GroupLaunch>, AwsError> {
-        let query = Query::new(Service::AutoScaling, "DescribeAutoScalingGroups", VERSION);
-        let take = |page: Answer<Groups>| {
-            let groups = page.result.auto_scaling_groups.member.into_iter();
-            (
-                groups.map(GroupLaunch::from).collect(),
-                page.result.next_token,
-            )
-        };
-        self.0.pages(query, take).await
-    }
+/// Lists launch configurations, as pairs of name and AMI.
+pub async fn launch_configurations(region: &Region) -> Result<Vec<(String, String)>, AwsError> {
+    let found: Vec<Configuration> = list(region, "DescribeLaunchConfigurations").await?;
+    let pair = |found: Configuration| (found.launch_configuration_name, found.image_id);
+    Ok(found.into_iter().map(pair).collect())
+}
 
-    /// Lists launch configurations, as pairs of name and AMI.
-    pub async fn launch_configurations(self) -> Result<Vec<(String, String)>, AwsError> {
-        let action = "DescribeLaunchConfigurations";
-        let query = Query::new(Service::AutoScaling, action, VERSION);
-        let take = |page: Answer<Configurations>| {
-            let found = page.result.launch_configurations.member.into_iter();
-            let found = found.map(|found| (found.launch_configuration_name, found.image_id));
-            (found.collect(), page.result.next_token)
-        };
-        self.0.pages(query, take).await
-    }
+async fn list<T: DeserializeOwned>(
+    region: &Region,
+    action: &'static str,
+) -> Result<Vec<T>, AwsError> {
+    let query = Query::new(Service::AutoScaling, action, VERSION);
+    let take = |page: Answer<T>| page.result.into_parts();
+    region.pages(query, take).await
 }

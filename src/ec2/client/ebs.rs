@@ -74,140 +74,126 @@ struct Started {
 struct BlockPage {
     #[serde(default)]
     blocks: Vec<Block>,
-    #[serde(default)]
     next_token: Option<String>,
-    #[serde(default)]
     block_size: Option<u64>,
 }
 
-/// Calls about blocks of snapshots.
-#[derive(Clone, Copy)]
-pub struct Ebs<'r>(&'r Region);
-
-impl Region {
-    pub fn ebs(&self) -> Ebs<'_> {
-        Ebs(self)
+/// Begins a snapshot and returns its id.
+pub async fn start_snapshot(region: &Region, new: &NewSnapshot<'_>) -> Result<String, AwsError> {
+    let tag = |(key, value): (&String, &String)| json!({"Key": key, "Value": value});
+    let mut body = json!({
+        "VolumeSize": new.size,
+        "Description": new.description,
+        "Tags": new.tags.iter().map(tag).collect::<Vec<_>>(),
+        "ClientToken": new.token,
+        "Timeout": IDLE_TIMEOUT_MINUTES,
+    });
+    match (new.parent, new.encryption) {
+        (Some(parent), _) => body["ParentSnapshotId"] = parent.into(),
+        (None, Encryption::Off) => {}
+        (None, Encryption::AccountKey) => body["Encrypted"] = true.into(),
+        (None, Encryption::Key(key)) => {
+            body["Encrypted"] = true.into();
+            body["KmsKeyArn"] = key.into();
+        }
     }
+    let request = Request {
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: body.to_string().into(),
+        ..request("StartSnapshot", Method::POST, "/snapshots".to_owned())
+    };
+    let started: Started = region.send_json(&request).await?;
+    Ok(started.snapshot_id)
 }
 
-impl<'r> Ebs<'r> {
-    /// Begins a snapshot and returns its id.
-    pub async fn start_snapshot(self, new: &NewSnapshot<'_>) -> Result<String, AwsError> {
-        let tag = |(key, value): (&String, &String)| json!({"Key": key, "Value": value});
-        let mut body = json!({
-            "VolumeSize": new.size,
-            "Description": new.description,
-            "Tags": new.tags.iter().map(tag).collect::<Vec<_>>(),
-            "ClientToken": new.token,
-            "Timeout": IDLE_TIMEOUT_MINUTES,
-        });
-        match (new.parent, new.encryption) {
-            (Some(parent), _) => body["ParentSnapshotId"] = parent.into(),
-            (None, Encryption::Off) => {}
-            (None, Encryption::AccountKey) => body["Encrypted"] = true.into(),
-            (None, Encryption::Key(key)) => {
-                body["Encrypted"] = true.into();
-                body["KmsKeyArn"] = key.into();
-            }
+/// Writes a block. Writing the same block again changes nothing.
+pub async fn put_block(
+    region: &Region,
+    snapshot: &str,
+    index: u64,
+    data: Bytes,
+    digest: &Digest,
+) -> Result<(), AwsError> {
+    let path = format!("/snapshots/{snapshot}/blocks/{index}");
+    let request = Request {
+        headers: vec![
+            ("content-type", "application/octet-stream".to_owned()),
+            ("x-amz-data-length", data.len().to_string()),
+            ("x-amz-checksum", BASE64.encode(digest.bytes())),
+            ("x-amz-checksum-algorithm", "SHA256".to_owned()),
+        ],
+        body: data,
+        // As the SDKs do for this call alone: the digest above is signed, and it is the body's.
+        sign_body: false,
+        ..request("PutSnapshotBlock", Method::PUT, path)
+    };
+    region.send(&request).await.map(drop)
+}
+
+/// Completes a snapshot. `aggregate` is the digest of the digests of all written blocks, ordered by block number.
+pub async fn complete_snapshot(
+    region: &Region,
+    snapshot: &str,
+    blocks: u64,
+    aggregate: &Digest,
+) -> Result<(), AwsError> {
+    let path = format!("/snapshots/completion/{snapshot}");
+    let request = Request {
+        headers: vec![
+            ("x-amz-changedblockscount", blocks.to_string()),
+            ("x-amz-checksum", BASE64.encode(aggregate.bytes())),
+            ("x-amz-checksum-algorithm", "SHA256".to_owned()),
+            ("x-amz-checksum-aggregation-method", "LINEAR".to_owned()),
+        ],
+        ..request("CompleteSnapshot", Method::POST, path)
+    };
+    region.send(&request).await.map(drop)
+}
+
+/// Lists the blocks of a completed snapshot that were ever written, in order.
+pub async fn list_blocks(region: &Region, snapshot: &str) -> Result<Vec<Block>, AwsError> {
+    let page = |token: Option<String>| async move {
+        let mut path = format!("/snapshots/{snapshot}/blocks?maxResults=10000");
+        if let Some(token) = token {
+            path += "&pageToken=";
+            path.extend(encoded(&token));
         }
-        let request = Request {
-            headers: vec![("content-type", "application/json".to_owned())],
-            body: body.to_string().into(),
-            ..request("StartSnapshot", Method::POST, "/snapshots".to_owned())
-        };
-        let started: Started = self.0.send_json(&request).await?;
-        Ok(started.snapshot_id)
-    }
-
-    /// Writes a block. Writing the same block again changes nothing.
-    pub async fn put_block(
-        self,
-        snapshot: &str,
-        index: u64,
-        data: Bytes,
-        digest: &Digest,
-    ) -> Result<(), AwsError> {
-        let path = format!("/snapshots/{snapshot}/blocks/{index}");
-        let request = Request {
-            headers: vec![
-                ("content-type", "application/octet-stream".to_owned()),
-                ("x-amz-data-length", data.len().to_string()),
-                ("x-amz-checksum", BASE64.encode(digest.bytes())),
-                ("x-amz-checksum-algorithm", "SHA256".to_owned()),
-            ],
-            body: data,
-            // As the SDKs do for this call alone: the digest above is signed, and it is the body's.
-            sign_body: false,
-            ..request("PutSnapshotBlock", Method::PUT, path)
-        };
-        self.0.send(&request).await.map(drop)
-    }
-
-    /// Completes a snapshot. `aggregate` is the digest of the digests of all written blocks, ordered by block number.
-    pub async fn complete_snapshot(
-        self,
-        snapshot: &str,
-        blocks: u64,
-        aggregate: &Digest,
-    ) -> Result<(), AwsError> {
-        let path = format!("/snapshots/completion/{snapshot}");
-        let request = Request {
-            headers: vec![
-                ("x-amz-changedblockscount", blocks.to_string()),
-                ("x-amz-checksum", BASE64.encode(aggregate.bytes())),
-                ("x-amz-checksum-algorithm", "SHA256".to_owned()),
-                ("x-amz-checksum-aggregation-method", "LINEAR".to_owned()),
-            ],
-            ..request("CompleteSnapshot", Method::POST, path)
-        };
-        self.0.send(&request).await.map(drop)
-    }
-
-    /// Lists the blocks of a completed snapshot that were ever written, in order.
-    pub async fn list_blocks(self, snapshot: &str) -> Result<Vec<Block>, AwsError> {
-        let page = |token: Option<String>| async move {
-            let mut path = format!("/snapshots/{snapshot}/blocks?maxResults=10000");
-            if let Some(token) = token {
-                path += "&pageToken=";
-                path.extend(encoded(&token));
-            }
-            let request = request("ListSnapshotBlocks", Method::GET, path);
-            let page: BlockPage = self.0.send_json(&request).await?;
-            if let Some(size) = page.block_size.filter(|size| *size != BLOCK_BYTES as u64) {
-                let problem = format!("blocks of {size} bytes");
-                return Err(self.0.not_understood(&request, &problem));
-            }
-            Ok((page.blocks, page.next_token))
-        };
-        all_pages(page).await
-    }
-
-    /// Reads a block and verifies it against the digest in the response.
-    pub async fn get_block(self, snapshot: &str, block: &Block) -> Result<Bytes, AwsError> {
-        let (index, token) = (block.index, encoded(&block.token));
-        let path = format!("/snapshots/{snapshot}/blocks/{index}?blockToken={token}");
-        let request = request("GetSnapshotBlock", Method::GET, path);
-        let Answer { headers, body } = self.0.send(&request).await?;
-        let digest = BASE64.encode(Digest::of(&body).bytes());
-        if headers.get("x-amz-checksum").map(HeaderValue::as_bytes) != Some(digest.as_bytes()) {
-            let problem = format!("block {index} does not match its checksum");
-            return Err(self.0.not_understood(&request, &problem));
+        let request = request("ListSnapshotBlocks", Method::GET, path);
+        let page: BlockPage = region.send_json(&request).await?;
+        if let Some(size) = page.block_size.filter(|size| *size != BLOCK_BYTES as u64) {
+            let problem = format!("blocks of {size} bytes");
+            return Err(region.not_understood(&request, &problem));
         }
-        Ok(body)
-    }
+        Ok((page.blocks, page.next_token))
+    };
+    all_pages(page).await
+}
 
-    /// Streams the blocks of a completed snapshot in order, with their data.
-    pub async fn read_blocks(
-        self,
-        snapshot: &'r str,
-    ) -> Result<impl Stream<Item = Result<(u64, Bytes), AwsError>> + 'r, AwsError> {
-        let blocks = self.list_blocks(snapshot).await?;
-        let get = move |block: Block| async move {
-            let data = self.get_block(snapshot, &block).await?;
-            Ok((block.index, data))
-        };
-        Ok(stream::iter(blocks).map(get).buffered(MAX_IN_FLIGHT))
+/// Reads a block and verifies it against the digest in the response.
+pub async fn get_block(region: &Region, snapshot: &str, block: &Block) -> Result<Bytes, AwsError> {
+    let (index, token) = (block.index, encoded(&block.token));
+    let path = format!("/snapshots/{snapshot}/blocks/{index}?blockToken={token}");
+    let request = request("GetSnapshotBlock", Method::GET, path);
+    let Answer { headers, body } = region.send(&request).await?;
+    let digest = BASE64.encode(Digest::of(&body).bytes());
+    if headers.get("x-amz-checksum").map(HeaderValue::as_bytes) != Some(digest.as_bytes()) {
+        let problem = format!("block {index} does not match its checksum");
+        return Err(region.not_understood(&request, &problem));
     }
+    Ok(body)
+}
+
+/// Streams the blocks of a completed snapshot in order, with their data.
+pub async fn read_blocks(
+    region: &Region,
+    snapshot: &str,
+) -> Result<impl Stream<Item = Result<(u64, Bytes), AwsError>>, AwsError> {
+    let blocks = list_blocks(region, snapshot).await?;
+    let get = move |block: Block| async move {
+        let data = get_block(region, snapshot, &block).await?;
+        Ok((block.index, data))
+    };
+    Ok(stream::iter(blocks).map(get).buffered(MAX_IN_FLIGHT))
 }
 
 fn encoded(token: &str) -> PercentEncode<'_> {

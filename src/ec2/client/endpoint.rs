@@ -26,35 +26,39 @@ impl Service {
 
     /// First label of its hosts, and name of the service in signatures.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Ec2 => "ec2",
-            Self::Ebs => "ebs",
-            Self::Ssm => "ssm",
-            Self::Sts => "sts",
-            Self::AutoScaling => "autoscaling",
-        }
+        self.names().0
     }
 
-    /// Name in `AWS_ENDPOINT_URL_...` and in configuration files.
-    fn id(self) -> &'static str {
+    /// Returns its name, and the one in `AWS_ENDPOINT_URL_...` and in configuration files.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Ec2 => "EC2",
-            Self::Ebs => "EBS",
-            Self::Ssm => "SSM",
-            Self::Sts => "STS",
-            Self::AutoScaling => "Auto Scaling",
+            Self::Ec2 => ("ec2", "EC2"),
+            Self::Ebs => ("ebs", "EBS"),
+            Self::Ssm => ("ssm", "SSM"),
+            Self::Sts => ("sts", "STS"),
+            Self::AutoScaling => ("autoscaling", "Auto Scaling"),
         }
     }
 }
 
-/// Prefixes of the regions of other partitions, with the domains of their hosts: `partitions.json` of botocore.
-const PARTITIONS: [(&str, &str); 5] = [
-    ("cn-", "amazonaws.com.cn"),
-    ("us-iso-", "c2s.ic.gov"),
-    ("us-isob-", "sc2s.sgov.gov"),
-    ("eu-isoe-", "cloud.adc-e.uk"),
-    ("eusc-", "amazonaws.eu"),
+/// Prefixes of the regions of other partitions, with the partitions' names in ARNs and the domains of their hosts:
+/// `partitions.json` of botocore.
+const PARTITIONS: [(&str, (&str, &str)); 6] = [
+    ("cn-", ("aws-cn", "amazonaws.com.cn")),
+    ("us-gov-", ("aws-us-gov", "amazonaws.com")),
+    ("us-iso-", ("aws-iso", "c2s.ic.gov")),
+    ("us-isob-", ("aws-iso-b", "sc2s.sgov.gov")),
+    ("eu-isoe-", ("aws-iso-e", "cloud.adc-e.uk")),
+    ("eusc-", ("aws-eusc", "amazonaws.eu")),
 ];
+
+/// Returns name and domain of a region's partition.
+pub(in crate::ec2) fn partition(region: &str) -> (&'static str, &'static str) {
+    let other = PARTITIONS
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix));
+    other.map_or(("aws", "amazonaws.com"), |(_, partition)| *partition)
+}
 
 /// Configured endpoints, by service.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl Endpoints {
     pub(super) fn from_config(config: &SdkConfig) -> Self {
         let configured = Service::ALL.into_iter().filter_map(|service| {
             let key = ServiceConfigKey::builder()
-                .service_id(service.id())
+                .service_id(service.names().1)
                 .env("AWS_ENDPOINT_URL")
                 .profile("endpoint_url")
                 .build();
@@ -89,10 +93,7 @@ impl Endpoints {
         if let Some(url) = self.0.get(&service) {
             return url.clone();
         }
-        let other = PARTITIONS
-            .iter()
-            .find(|(prefix, _)| region.starts_with(prefix));
-        let domain = other.map_or("amazonaws.com", |(_, domain)| domain);
+        let (_, domain) = partition(region);
         format!("https://{}.{region}.{domain}", service.name())
     }
 }

@@ -1,8 +1,8 @@
 //! Thin client of AWS: the few calls that karat needs, typed by hand over one signed request.
 //!
-//! Calls are methods of a [`Region`], grouped by resource: `region.images().list(…)` is in `ec2/images.rs`. `aws-config`
-//! provides credentials (profiles, SSO, web identity, instance roles) and `aws-sigv4` signatures. The SDK of EC2 would take ten
-//! minutes to compile; this client takes a hundredth of that.
+//! Calls are functions, grouped by resource: `images::list(region, …)` is in `ec2/images.rs`. `aws-config` provides credentials
+//! (profiles, SSO, web identity, instance roles) and `aws-sigv4` signatures. The SDK of EC2 would take ten minutes to compile;
+//! this client takes a hundredth of that.
 
 pub(crate) mod autoscaling;
 mod credentials;
@@ -11,11 +11,11 @@ pub(crate) mod ec2;
 mod endpoint;
 mod error;
 pub(crate) mod own_address;
+pub(crate) mod parameters;
 mod query;
 mod request;
 mod retry;
 pub(crate) mod run_tags;
-pub(crate) mod ssm;
 pub(crate) mod sts;
 pub(crate) mod sweep;
 mod wait;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use credentials::Settings;
+pub(super) use endpoint::partition;
 pub use error::AwsError;
 pub use wait::{Poll, eventually};
 

@@ -16,19 +16,16 @@ impl Region {
     /// that the endpoint is reached from.
     pub async fn own_address(&self) -> Result<IpAddr, AwsError> {
         let failed = |problem: String| AwsError::OwnAddress { problem };
+        let io_failed = |error: std::io::Error| failed(error.to_string());
         let http_failed = |error: reqwest::Error| failed(with_causes(&error));
         if self.shared.endpoints.is_configured(Service::Ec2) {
             let url = self.shared.endpoints.url(Service::Ec2, &self.name);
             let url = reqwest::Url::parse(&url).map_err(|error| failed(error.to_string()))?;
-            let addresses = url
-                .socket_addrs(|| None)
-                .map_err(|error| failed(error.to_string()))?;
+            let addresses = url.socket_addrs(|| None).map_err(io_failed)?;
             let Some(address) = addresses.first() else {
                 return Err(failed("the endpoint has no address".to_owned()));
             };
-            return address_towards(*address)
-                .await
-                .map_err(|error| failed(error.to_string()));
+            return address_towards(*address).await.map_err(io_failed);
         }
         let response = self.shared.http.get(ECHO_URL).send().await;
         let response = response

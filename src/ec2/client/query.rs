@@ -2,6 +2,7 @@
 
 use percent_encoding::utf8_percent_encode;
 use reqwest::Method;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::Service;
@@ -73,6 +74,48 @@ impl Query {
         self.form
             .extend(utf8_percent_encode(name, UNRESERVED).chain(["="]));
         self.form.extend(utf8_percent_encode(&value, UNRESERVED));
+    }
+}
+
+/// List in a response.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Items<T> {
+    #[serde(default = "Vec::new", alias = "member")]
+    pub(super) item: Vec<T>,
+}
+
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Self { item: Vec::new() }
+    }
+}
+
+/// Page of a list, which each call names differently.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page<T> {
+    #[serde(
+        default = "Items::default",
+        alias = "imagesSet",
+        alias = "launchTemplates",
+        alias = "launchTemplateVersionSet",
+        alias = "reservationSet",
+        alias = "securityGroupInfo",
+        alias = "snapshotSet",
+        alias = "subnetSet",
+        alias = "volumeSet",
+        alias = "vpcSet",
+        alias = "AutoScalingGroups",
+        alias = "LaunchConfigurations"
+    )]
+    items: Items<T>,
+    #[serde(alias = "NextToken")]
+    next_token: Option<String>,
+}
+
+impl<T> Page<T> {
+    pub(super) fn into_parts(self) -> (Vec<T>, Option<String>) {
+        (self.items.item, self.next_token)
     }
 }
 

@@ -1,55 +1,35 @@
 //! Removal of the AMIs and snapshots that a failed run has left.
 
-use super::ec2::Filter;
+use super::ec2::{Filter, images, snapshots};
 use super::run_tags::{PUBLISHED, RUN};
 use super::{AwsError, Region};
 use crate::ui::Ui;
 
 /// Removes the unpublished AMIs and snapshots of a run and returns their ids. Warns of what cannot be removed.
 pub async fn sweep(region: &Region, run: &str, ui: &Ui) -> Vec<String> {
-    let mut removed = sweep_images(region, run, ui).await;
-    removed.extend(sweep_snapshots(region, run, ui).await);
-    removed
-}
-
-async fn sweep_images(region: &Region, run: &str, ui: &Ui) -> Vec<String> {
     let of_run = [Filter::tag(RUN, run)];
-    let images = match region.images().list(&["self"], &of_run).await {
-        Ok(images) => images,
-        Err(error) => {
-            warn_left_over(region, "an AMI of this run, if there is one,", &error, ui);
-            return Vec::new();
-        }
-    };
     let mut removed = Vec::new();
-    for image in images {
-        if image.tags.get(PUBLISHED).is_some() {
-            continue;
-        }
-        match region.images().remove(&image.id).await {
+    let images = images::list(region, &["self"], &of_run).await;
+    let images = images.unwrap_or_else(|error| {
+        warn_left_over(region, "an AMI of this run, if there is one,", &error, ui);
+        Vec::new()
+    });
+    let unpublished = images.into_iter();
+    for image in unpublished.filter(|image| image.tags.get(PUBLISHED).is_none()) {
+        match images::remove(region, &image.id).await {
             Ok(()) => removed.push(image.id),
             Err(error) => warn_left_over(region, &image.id, &error, ui),
         }
     }
-    removed
-}
-
-async fn sweep_snapshots(region: &Region, run: &str, ui: &Ui) -> Vec<String> {
-    let of_run = [Filter::tag(RUN, run)];
-    let snapshots = match region.snapshots().list(&of_run).await {
-        Ok(snapshots) => snapshots,
-        Err(error) => {
-            let what = "a snapshot of this run, if there is one,";
-            warn_left_over(region, what, &error, ui);
-            return Vec::new();
-        }
-    };
-    let mut removed = Vec::new();
-    for snapshot in snapshots {
-        if snapshot.tags.get(PUBLISHED).is_some() {
-            continue;
-        }
-        match region.snapshots().delete(&snapshot.id).await {
+    let snapshots = snapshots::list(region, &of_run).await;
+    let snapshots = snapshots.unwrap_or_else(|error| {
+        let what = "a snapshot of this run, if there is one,";
+        warn_left_over(region, what, &error, ui);
+        Vec::new()
+    });
+    let unpublished = snapshots.into_iter();
+    for snapshot in unpublished.filter(|snapshot| snapshot.tags.get(PUBLISHED).is_none()) {
+        match snapshots::delete(region, &snapshot.id).await {
             Ok(()) => removed.push(snapshot.id),
             Err(error) if error.is_not_found() => {}
             Err(error) => warn_left_over(region, &snapshot.id, &error, ui),

@@ -29,7 +29,7 @@ impl Region {
     /// Polls until `what` is ready, has failed, or `within` is over.
     pub(super) async fn wait_for<T>(
         &self,
-        what: &str,
+        what: String,
         within: Duration,
         mut poll: impl AsyncFnMut() -> Result<Poll<T>, AwsError>,
     ) -> Result<T, AwsError> {
@@ -41,7 +41,7 @@ impl Region {
                 Poll::Pending(state) => state,
                 Poll::Failed(state, reason) => {
                     return Err(AwsError::Failed {
-                        what: what.to_owned(),
+                        what,
                         region: self.name.clone(),
                         state,
                         reason,
@@ -50,7 +50,7 @@ impl Region {
             };
             if begun.elapsed() > within {
                 return Err(AwsError::Slow {
-                    what: what.to_owned(),
+                    what,
                     region: self.name.clone(),
                     state,
                     minutes: within.as_secs() / 60,

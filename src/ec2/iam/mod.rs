@@ -6,22 +6,12 @@ pub use permissions::{PublishOptions, for_build, for_publication};
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::client::run_tags::{IMAGE, RUN};
+use super::client::partition;
 
 /// Version of the policy language; AWS has published no later one.
 const LANGUAGE: &str = "2012-10-17";
-
-/// Prefixes of the regions of other partitions, with the partitions' names in ARNs: `partitions.json` of botocore.
-const PARTITIONS: [(&str, &str); 6] = [
-    ("cn-", "aws-cn"),
-    ("us-gov-", "aws-us-gov"),
-    ("us-iso-", "aws-iso"),
-    ("us-isob-", "aws-iso-b"),
-    ("eu-isoe-", "aws-iso-e"),
-    ("eusc-", "aws-eusc"),
-];
 
 /// Policy document.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -72,11 +62,14 @@ pub struct Statement {
     #[serde(rename = "Resource")]
     resources: Vec<String>,
     #[serde(rename = "Condition", skip_serializing_if = "BTreeMap::is_empty")]
-    conditions: BTreeMap<&'static str, BTreeMap<String, Values>>,
+    conditions: Conditions,
 }
 
+/// Values by operator and key.
+type Conditions = BTreeMap<String, BTreeMap<String, Values>>;
+
 /// Values that a condition compares with. A single value is written without a list, which `Bool` and `Null` require.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 struct Values(Vec<String>);
 
 impl Serialize for Values {
@@ -123,62 +116,25 @@ impl Statement {
         &self.actions
     }
 
-    /// Adds the condition that `operator` holds for the value of `key` in the request and these values.
-    pub fn when<T: Into<String>>(
-        mut self,
-        operator: &'static str,
-        key: impl Into<String>,
-        values: impl IntoIterator<Item = T>,
-    ) -> Self {
-        let values = Values(values.into_iter().map(Into::into).collect());
-        let keys = self.conditions.entry(operator).or_default();
-        keys.insert(key.into(), values);
-        self
-    }
-
-    /// Restricts it to the creation of resources with karat's tags for this image.
-    pub fn making(self, image: &str) -> Self {
-        self.when("StringEquals", format!("aws:RequestTag/{IMAGE}"), [image])
-            .when("Null", format!("aws:RequestTag/{RUN}"), ["false"])
-    }
-
-    /// Restricts it to resources that karat has created for this image.
-    pub fn made_for(self, image: &str) -> Self {
-        self.when("StringEquals", format!("aws:ResourceTag/{IMAGE}"), [image])
-    }
-
-    /// Restricts it to these regions, unless none are named. For calls that cannot be restricted to resources.
-    pub fn within(self, regions: &[String]) -> Self {
-        if regions.is_empty() {
-            return self;
+    /// Adds the condition that `operator` holds for the value of `key` in the request and these values. Adds nothing if there are
+    /// no values.
+    fn add_condition(&mut self, operator: &str, key: &str, values: Vec<String>) {
+        if !values.is_empty() {
+            let keys = self.conditions.entry(operator.to_owned()).or_default();
+            keys.insert(key.to_owned(), Values(values));
         }
-        self.when("StringEquals", "aws:RequestedRegion", regions)
     }
 }
 
-/// Returns the resource that stands for all, for calls that cannot be restricted to resources.
-pub fn any() -> Vec<String> {
-    vec!["*".to_owned()]
-}
-
-/// Returns the ARNs of a kind of resource in each of these regions; in any region if none are named. The ARNs of images and
-/// snapshots have no account, and the account of other resources is not known: `account` is `""` or `"*"`.
-pub fn arns(service: &str, regions: &[String], account: &str, resource: &str) -> Vec<String> {
-    let arn = |region: &str| {
-        let partition = partition(region);
-        format!("arn:{partition}:{service}:{region}:{account}:{resource}")
+/// Returns an ARN in each of these regions; in any region if none are named.
+fn in_regions(arn: &str, regions: &[String]) -> Vec<String> {
+    let any = ["*".to_owned()];
+    let regions = if regions.is_empty() { &any } else { regions };
+    let fill = |region: &String| {
+        arn.replace("{partition}", partition(region).0)
+            .replace("{region}", region)
     };
-    if regions.is_empty() {
-        return vec![arn("*")];
-    }
-    regions.iter().map(|region| arn(region)).collect()
-}
-
-fn partition(region: &str) -> &'static str {
-    let other = PARTITIONS
-        .iter()
-        .find(|(prefix, _)| region.starts_with(prefix));
-    other.map_or("aws", |(_, partition)| partition)
+    regions.iter().map(fill).collect()
 }
 
 #[cfg(test)]
@@ -198,20 +154,23 @@ mod tests {
                 "arn:aws-iso-b:ec2:us-isob-east-1::image/*",
             ),
         ] {
-            let found = arns("ec2", &[region.to_owned()], "", "image/*");
+            let pattern = "arn:{partition}:ec2:{region}::image/*";
+            let found = in_regions(pattern, &[region.to_owned()]);
             assert_eq!(found, [expected]);
         }
         assert_eq!(
-            arns("ssm", &[], "*", "parameter/a"),
+            in_regions("arn:{partition}:ssm:{region}:*:parameter/a", &[]),
             ["arn:aws:ssm:*:*:parameter/a"]
         );
     }
 
     #[test]
     fn a_policy_is_written_as_iam_reads_it() {
-        let images = arns("ec2", &["eu-west-1".to_owned()], "", "image/*");
-        let statement = Statement::allow("Remove", &["ec2:DeregisterImage"], images);
-        let policy = Policy::new(vec![statement.made_for("web")]);
+        let images = vec!["arn:aws:ec2:eu-west-1::image/*".to_owned()];
+        let mut statement = Statement::allow("Remove", &["ec2:DeregisterImage"], images);
+        let image = vec!["web".to_owned()];
+        statement.add_condition("StringEquals", "aws:ResourceTag/karat:image", image);
+        let policy = Policy::new(vec![statement]);
         let expected = json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -227,8 +186,8 @@ mod tests {
 
     #[test]
     fn statements_are_there_once_and_have_names_of_their_own() {
-        let one = Statement::allow("Use", &["a:B"], any());
-        let other = Statement::allow("Use", &["a:C"], any());
+        let one = Statement::allow("Use", &["a:B"], vec!["*".to_owned()]);
+        let other = Statement::allow("Use", &["a:C"], vec!["*".to_owned()]);
         let policy = Policy::new(vec![one.clone(), one.clone(), other, one]);
         let names: Vec<_> = policy
             .statements

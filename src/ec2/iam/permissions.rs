@@ -1,215 +1,36 @@
-//! Permissions that karat needs at AWS, and no more: one table, from which all policies are written. AWS's "Service Authorization
-//! Reference" lists the conditions that each call supports. Pure.
+//! Permissions for what a template needs: the rows of `permissions.toml` for its features, with its regions and names. Pure.
 
-use super::{Statement, any, arns};
-use crate::ec2::client::run_tags::{CONDEMNED, IMAGE, PUBLISHED};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::{Conditions, Statement, in_regions};
 use crate::plan::{Ami, Base, Ec2, Interface, Plan, PublishEc2};
 
-use Condition::{
-    Created, CreatedForSession, Creates, GrantForAws, HasAlias, HasProfile, InRegions, PassedToEc2,
-    RequiresTokens, SetBy, TagKeys,
-};
-use Feature::{
-    Build, Channels, ChannelsOrPrune, Deprecate, ExistingGroups, InstanceProfile, KmsAlias, KmsKey,
-    NewGroup, OnDemandInstance, Protect, Prune, Publish, SealedGroup, SealedSession,
-    SealedSessionGroup, Session, Share, ShareWithAccounts, SpotInstance, SshRule, Tests, Unprotect,
-    Upload,
-};
-use Resource::{
-    All, BaseAmi, GroupsOfTemplate, KeyOfTemplate, OwnSessions, Owned, Parameters, Roles, Shared,
-    SshDocument, SubnetOfTemplate, VpcOfTemplate,
-};
-
-/// Use of AWS that needs a permission.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Feature {
-    /// Builds on an instance.
-    Build,
-    SpotInstance,
-    OnDemandInstance,
-    InstanceProfile,
-    /// Tests of the finished image.
-    Tests,
-    /// Security groups of the template.
-    ExistingGroups,
-    /// Security group that karat creates.
-    NewGroup,
-    /// Rule of that group for SSH.
-    SshRule,
-    /// That group must not allow outbound traffic.
-    SealedGroup,
-    /// The same, except to the endpoint of Systems Manager.
-    SealedSessionGroup,
-    /// SSH through Systems Manager.
-    Session,
-    SealedSession,
-    /// AMIs made from snapshots.
-    Publish,
-    /// Snapshots written through the EBS direct APIs.
-    Upload,
-    Share,
-    ShareWithAccounts,
-    Deprecate,
-    Protect,
-    Unprotect,
-    /// Encryption with a KMS key of the template.
-    KmsKey,
-    /// The same, with a key named by an alias.
-    KmsAlias,
-    /// `karat promote` and `karat rollback`.
-    Channels,
-    /// `karat prune --ec2`.
-    Prune,
-    ChannelsOrPrune,
+/// The table `permissions.toml`, which describes the fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    permissions: Vec<Row>,
+    resources: BTreeMap<String, String>,
+    conditions: BTreeMap<String, Conditions>,
 }
 
-/// Resource that a call works on.
-#[derive(Clone, Copy, Debug)]
-enum Resource {
-    /// Any, for calls that cannot be restricted to resources.
-    All,
-    /// Resource of EC2 in an account.
-    Owned(&'static str),
-    /// Image or snapshot, whose ARN has no account.
-    Shared(&'static str),
-    BaseAmi,
-    SubnetOfTemplate,
-    VpcOfTemplate,
-    GroupsOfTemplate,
-    Roles,
-    KeyOfTemplate,
-    Parameters,
-    SshDocument,
-    /// Sessions that the caller has opened.
-    OwnSessions,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    #[serde(rename = "for")]
+    feature: String,
+    statement: String,
+    calls: String,
+    on: Vec<String>,
+    #[serde(default, rename = "if")]
+    conditions: Vec<String>,
 }
 
-/// Condition of a permission.
-#[derive(Clone, Copy, Debug)]
-enum Condition {
-    /// The call is made in a region of the template.
-    InRegions,
-    /// The call creates a resource with karat's tags for this image.
-    Creates,
-    /// karat has created the resource for this image.
-    Created,
-    /// The same, as Systems Manager names it.
-    CreatedForSession,
-    /// Tags are set by a call that creates something.
-    SetBy(&'static [&'static str]),
-    /// Only these tags are set or removed.
-    TagKeys(&'static [&'static str]),
-    /// The instance answers metadata requests with a token only.
-    RequiresTokens,
-    HasProfile,
-    PassedToEc2,
-    HasAlias,
-    /// EBS uses the key on the caller's behalf.
-    GrantForAws,
-}
-
-const INSTANCES: Resource = Owned("instance/*");
-const VOLUMES: Resource = Owned("volume/*");
-const INTERFACES: Resource = Owned("network-interface/*");
-const SPOT_REQUESTS: Resource = Owned("spot-instances-request/*");
-const GROUPS: Resource = Owned("security-group/*");
-const TEMPLATES: Resource = Owned("launch-template/*");
-const IMAGES: Resource = Shared("image/*");
-const SNAPSHOTS: Resource = Shared("snapshot/*");
-/// Calls of a build that create something and tag it.
-const CREATING: &[&str] = &["RunInstances", "CreateSecurityGroup", "CreateSnapshot"];
-
-/// Feature, statement, calls, resources, conditions.
-type Row = (
-    Feature,
-    &'static str,
-    &'static str,
-    &'static [Resource],
-    &'static [Condition],
-);
-
-/// All permissions. Consecutive rows of the same statement add calls, resources and conditions to it.
-#[rustfmt::skip]
-const TABLE: &[Row] = &[
-    (Build, "FindWhatInstancesNeed", "ec2:DescribeImages ec2:DescribeSnapshots ec2:DescribeSubnets", &[All], &[InRegions]),
-    (Build, "FindWhatInstancesNeed", "ec2:DescribeSecurityGroups ec2:DescribeInstances ec2:DescribeVolumes", &[All], &[]),
-    (SealedSession, "FindWhatInstancesNeed", "ec2:DescribeVpcs", &[All], &[]),
-
-    // A launch needs permission for each resource it uses, and each has conditions of its own.
-    (Build, "LaunchInstances", "ec2:RunInstances", &[INSTANCES], &[Creates, RequiresTokens]),
-    (InstanceProfile, "LaunchInstances", "ec2:RunInstances", &[INSTANCES], &[HasProfile]),
-    (Build, "LaunchWithNewVolumes", "ec2:RunInstances", &[VOLUMES, INTERFACES], &[Creates]),
-    (SpotInstance, "LaunchWithNewVolumes", "ec2:RunInstances", &[SPOT_REQUESTS], &[]),
-    // The snapshots of an AMI belong to the owner of the AMI.
-    (Build, "LaunchFromThese", "ec2:RunInstances", &[BaseAmi, SNAPSHOTS, SubnetOfTemplate], &[]),
-    (NewGroup, "LaunchIntoSecurityGroups", "ec2:RunInstances", &[GROUPS], &[Created]),
-    (ExistingGroups, "LaunchIntoSecurityGroups", "ec2:RunInstances", &[GroupsOfTemplate], &[]),
-    (Build, "TagWhatIsNew", "ec2:CreateTags", &[INSTANCES, VOLUMES, INTERFACES], &[Creates, SetBy(CREATING)]),
-    (SpotInstance, "TagWhatIsNew", "ec2:CreateTags", &[SPOT_REQUESTS], &[]),
-    (Build, "TagWhatIsNew", "ec2:CreateTags", &[SNAPSHOTS], &[]),
-    (NewGroup, "TagWhatIsNew", "ec2:CreateTags", &[GROUPS], &[]),
-    (Tests, "LaunchWhatWasBuilt", "ec2:RunInstances", &[IMAGES], &[Created]),
-    // The role of a profile is not known. `HasProfile` prevents other profiles.
-    (InstanceProfile, "GiveInstancesTheirRole", "iam:PassRole", &[Roles], &[PassedToEc2]),
-
-    (NewGroup, "MakeSecurityGroups", "ec2:CreateSecurityGroup", &[GROUPS], &[Creates]),
-    (NewGroup, "MakeThemInVpcs", "ec2:CreateSecurityGroup", &[VpcOfTemplate], &[]),
-    (NewGroup, "UseSecurityGroups", "ec2:DeleteSecurityGroup", &[GROUPS], &[Created]),
-    (SshRule, "UseSecurityGroups", "ec2:AuthorizeSecurityGroupIngress", &[GROUPS], &[]),
-    (SealedGroup, "UseSecurityGroups", "ec2:RevokeSecurityGroupEgress", &[GROUPS], &[]),
-    (SealedSessionGroup, "UseSecurityGroups", "ec2:AuthorizeSecurityGroupEgress", &[GROUPS], &[]),
-    // Restricted by the instance, which has to be karat's: it moves to the VPC's default group, which has no tag.
-    (NewGroup, "LeaveSecurityGroups", "ec2:ModifyInstanceAttribute", &[GROUPS], &[]),
-
-    (Build, "UseInstances", "ec2:TerminateInstances ec2:GetConsoleOutput", &[INSTANCES], &[Created]),
-    (OnDemandInstance, "UseInstances", "ec2:StopInstances", &[INSTANCES], &[]),
-    (NewGroup, "UseInstances", "ec2:ModifyInstanceAttribute", &[INSTANCES], &[]),
-    (Build, "RemoveVolumes", "ec2:DeleteVolume", &[VOLUMES], &[Created]),
-    (Build, "TakeSnapshots", "ec2:CreateSnapshot", &[SNAPSHOTS], &[Creates]),
-    (Build, "TakeThemOfVolumes", "ec2:CreateSnapshot", &[VOLUMES], &[Created]),
-    (Build, "ReadSnapshots", "ebs:ListSnapshotBlocks ebs:GetSnapshotBlock ec2:DeleteSnapshot", &[SNAPSHOTS], &[Created]),
-    (Build, "NameSnapshots", "ec2:CreateTags", &[SNAPSHOTS], &[Creates, Created]),
-    // The AWS command line, which carries SSH.
-    (Session, "OpenSessions", "ssm:StartSession", &[INSTANCES], &[CreatedForSession]),
-    (Session, "OpenThemForSsh", "ssm:StartSession", &[SshDocument], &[]),
-    (Session, "EndSessions", "ssm:TerminateSession ssm:ResumeSession", &[OwnSessions], &[]),
-
-    (Publish, "FindImagesAndSnapshots", "ec2:DescribeImages ec2:DescribeSnapshots", &[All], &[InRegions]),
-    (Publish, "RegisterImages", "ec2:RegisterImage", &[IMAGES], &[Creates]),
-    (Publish, "TagNewImages", "ec2:CreateTags", &[IMAGES], &[Creates, SetBy(&["RegisterImage"])]),
-    // AWS documents no `ec2:CreateAction` for tags set by `StartSnapshot`, which is not a call of EC2.
-    (Upload, "BeginSnapshots", "ebs:StartSnapshot ec2:CreateTags", &[SNAPSHOTS], &[Creates]),
-    (Publish, "UseSnapshots", "ebs:ListSnapshotBlocks ebs:GetSnapshotBlock", &[SNAPSHOTS], &[Created]),
-    (Publish, "UseSnapshots", "ec2:RegisterImage ec2:DeleteSnapshot", &[SNAPSHOTS], &[]),
-    (Upload, "UseSnapshots", "ebs:PutSnapshotBlock ebs:CompleteSnapshot", &[SNAPSHOTS], &[]),
-    (ShareWithAccounts, "UseSnapshots", "ec2:ModifySnapshotAttribute", &[SNAPSHOTS], &[]),
-    (Publish, "UseImages", "ec2:DeregisterImage", &[IMAGES], &[Created]),
-    (Share, "UseImages", "ec2:ModifyImageAttribute ec2:DescribeImageAttribute", &[IMAGES], &[]),
-    (Deprecate, "UseImages", "ec2:EnableImageDeprecation", &[IMAGES], &[]),
-    (Prune, "UseImages", "ec2:DisableImageDeprecation", &[IMAGES], &[]),
-    (Protect, "UseImages", "ec2:EnableImageDeregistrationProtection", &[IMAGES], &[]),
-    // For a protected AMI that is removed after all.
-    (Unprotect, "UseImages", "ec2:DisableImageDeregistrationProtection", &[IMAGES], &[]),
-    (Publish, "MarkImagesAndSnapshots", "ec2:CreateTags", &[IMAGES, SNAPSHOTS], &[Created, TagKeys(&[PUBLISHED])]),
-    (Prune, "MarkImagesAndSnapshots", "ec2:CreateTags", &[IMAGES], &[TagKeys(&[PUBLISHED, CONDEMNED])]),
-
-    // The account's own key for EBS needs no permission: its policy grants that.
-    (KmsKey, "UseTheKey", "kms:DescribeKey kms:GenerateDataKeyWithoutPlaintext", &[KeyOfTemplate], &[]),
-    (KmsKey, "UseTheKey", "kms:Decrypt kms:ReEncrypt*", &[KeyOfTemplate], &[]),
-    (KmsAlias, "UseTheKey", "kms:Decrypt", &[KeyOfTemplate], &[HasAlias]),
-    (KmsKey, "LetEbsUseTheKey", "kms:CreateGrant", &[KeyOfTemplate], &[GrantForAws]),
-    (KmsAlias, "LetEbsUseTheKey", "kms:CreateGrant", &[KeyOfTemplate], &[HasAlias]),
-
-    (Channels, "MoveParameters", "ssm:GetParameter ssm:PutParameter ssm:DeleteParameter", &[Parameters], &[]),
-    (Prune, "FindWhoUsesImages", "ec2:DescribeInstances autoscaling:DescribeAutoScalingGroups", &[All], &[InRegions]),
-    (Prune, "FindWhoUsesImages", "autoscaling:DescribeLaunchConfigurations", &[All], &[]),
-    (Prune, "UnmarkImagesAndSnapshots", "ec2:DeleteTags", &[IMAGES, SNAPSHOTS], &[Created, TagKeys(&[CONDEMNED])]),
-    (ChannelsOrPrune, "FindLaunchTemplates", "ec2:DescribeLaunchTemplates", &[All], &[InRegions]),
-    (ChannelsOrPrune, "FindLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", &[All], &[]),
-    // Launch templates have no name in their ARN, and those that karat did not create have no tag of karat's.
-    (ChannelsOrPrune, "ChangeLaunchTemplates", "ec2:DeleteLaunchTemplateVersions", &[TEMPLATES], &[]),
-    (Channels, "ChangeLaunchTemplates", "ec2:CreateLaunchTemplateVersion ec2:ModifyLaunchTemplate", &[TEMPLATES], &[]),
-];
+static TABLE: LazyLock<Table> =
+    LazyLock::new(|| toml::from_str(include_str!("permissions.toml")).expect("the tests read it"));
 
 /// Permissions to include besides those for registering AMIs from snapshots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -226,12 +47,8 @@ pub struct PublishOptions {
 
 /// Returns the permissions to build an image in one of these regions, up to its snapshot; in any region if none are named.
 pub fn for_build(plan: &Plan, ec2: &Ec2, regions: &[String]) -> Vec<Statement> {
-    let request = Request {
-        image: &plan.image.name,
-        regions,
-        kms_key: ec2.kms_key.as_deref(),
-        purpose: Purpose::Build(plan, ec2),
-    };
+    let mut request = Request::new(&plan.image.name, regions, ec2.kms_key.as_deref());
+    request.add_build(plan, ec2);
     request.statements()
 }
 
@@ -241,233 +58,174 @@ pub fn for_publication(
     settings: &PublishEc2,
     options: &PublishOptions,
 ) -> Vec<Statement> {
-    let request = Request {
-        image,
-        regions: &settings.regions,
-        kms_key: settings.kms_key.as_deref(),
-        purpose: Purpose::Publication(settings, options),
-    };
+    let mut request = Request::new(image, &settings.regions, settings.kms_key.as_deref());
+    request.add_publication(settings, options);
     request.statements()
 }
 
-/// Image and settings that permissions are for.
+/// Features and names that permissions are for.
 struct Request<'a> {
-    image: &'a str,
     regions: &'a [String],
-    kms_key: Option<&'a str>,
-    purpose: Purpose<'a>,
+    /// Features by name; true for those in use.
+    features: BTreeMap<&'static str, bool>,
+    /// Values of the names in braces.
+    values: BTreeMap<&'static str, Vec<String>>,
 }
 
-#[derive(Clone, Copy)]
-enum Purpose<'a> {
-    Build(&'a Plan, &'a Ec2),
-    Publication(&'a PublishEc2, &'a PublishOptions),
-}
+impl<'a> Request<'a> {
+    fn new(image: &str, regions: &'a [String], kms_key: Option<&str>) -> Self {
+        let alias = kms_key.filter(|key| key.starts_with("alias/"));
+        let key = match kms_key.unwrap_or_default() {
+            arn if arn.starts_with("arn:") => arn.to_owned(),
+            // Permissions are granted for keys; an alias is a property of a key.
+            id => {
+                let id = if alias.is_some() { "*" } else { id };
+                format!("arn:{{partition}}:kms:{{region}}:*:key/{id}")
+            }
+        };
+        let is_chinese = regions.iter().any(|name| name.starts_with("cn-"));
+        let service = ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"][usize::from(is_chinese)];
+        Self {
+            regions,
+            features: BTreeMap::from([
+                ("kms-key", kms_key.is_some()),
+                ("kms-alias", alias.is_some()),
+            ]),
+            values: BTreeMap::from([
+                ("image", vec![image.to_owned()]),
+                ("named-region", regions.to_vec()),
+                ("key", vec![key]),
+                ("alias", alias.map(str::to_owned).into_iter().collect()),
+                ("ec2-service", vec![service.to_owned()]),
+            ]),
+        }
+    }
 
-impl Request<'_> {
+    fn add_build(&mut self, plan: &Plan, ec2: &Ec2) {
+        let is_session = plan.ssh.interface == Some(Interface::Ssm);
+        let is_sealed = !plan.network.open;
+        let has_new_group = ec2.security_groups.is_empty();
+        self.features.extend([
+            ("build", true),
+            ("spot-instance", ec2.spot),
+            ("on-demand-instance", !ec2.spot),
+            ("instance-profile", ec2.instance_profile.is_some()),
+            // Tests of the finished image.
+            ("tests", !plan.tests.is_empty()),
+            // Security groups of the template, or one that karat creates.
+            ("existing-groups", !has_new_group),
+            ("new-group", has_new_group),
+            // Rule of the new group for SSH.
+            (
+                "ssh-rule",
+                has_new_group && (!is_session || ec2.ingress.is_some()),
+            ),
+            // The new group must not allow outbound traffic, except to the endpoint of Systems Manager.
+            ("sealed-group", has_new_group && is_sealed),
+            (
+                "sealed-session-group",
+                has_new_group && is_sealed && is_session,
+            ),
+            // SSH through Systems Manager.
+            ("session", is_session),
+            ("sealed-session", is_session && is_sealed),
+        ]);
+        let ami = match &plan.base {
+            Some(Base::Ami(Ami::Id(id))) => Some(id),
+            _ => None,
+        };
+        let or_any = |name: Option<&String>| vec![name.map_or("*", String::as_str).to_owned()];
+        let profile = match ec2.instance_profile.as_deref().unwrap_or("*") {
+            arn if arn.starts_with("arn:") => arn.to_owned(),
+            name => format!("arn:{{partition}}:iam::*:instance-profile/{name}"),
+        };
+        self.values.extend([
+            ("ami", or_any(ami)),
+            ("subnet", or_any(ec2.subnet.as_ref())),
+            ("vpc", or_any(ec2.vpc.as_ref())),
+            ("group", ec2.security_groups.clone()),
+            ("profile", vec![profile]),
+        ]);
+    }
+
+    fn add_publication(&mut self, settings: &PublishEc2, options: &PublishOptions) {
+        let is_shared_with_accounts = !settings.accounts.is_empty();
+        let is_shared = is_shared_with_accounts || !settings.organizations.is_empty();
+        self.features.extend([
+            // AMIs made from snapshots.
+            ("publish", true),
+            // Snapshots written through the EBS direct APIs.
+            ("upload", options.uploads),
+            ("share", is_shared),
+            ("share-with-accounts", is_shared_with_accounts),
+            (
+                "deprecate",
+                settings.deprecate_after.is_some() || options.prune,
+            ),
+            ("protect", settings.protect),
+            ("unprotect", settings.protect || options.prune),
+            // `karat promote` and `karat rollback`.
+            ("channels", options.channels),
+            // `karat prune --ec2`.
+            ("prune", options.prune),
+            ("channels-or-prune", options.channels || options.prune),
+        ]);
+        let names = options.parameters.iter();
+        let mut parameters: Vec<_> = names
+            .map(|name| name.trim_start_matches('/').to_owned())
+            .collect();
+        if parameters.is_empty() {
+            parameters.push("*".to_owned());
+        }
+        self.values.insert("parameter", parameters);
+    }
+
     fn statements(&self) -> Vec<Statement> {
         let mut statements: Vec<Statement> = Vec::new();
-        for (feature, sid, actions, resources, conditions) in TABLE {
-            if !self.needs(*feature) {
-                continue;
-            }
+        let is_used = |row: &&Row| self.features.get(&*row.feature) == Some(&true);
+        for row in TABLE.permissions.iter().filter(is_used) {
             let mut statement = statements
-                .pop_if(|last| last.sid == *sid)
-                .unwrap_or_else(|| Statement::allow(sid, &[], Vec::new()));
-            statement.add_actions(actions.split_whitespace());
-            statement.add_resources(resources.iter().flat_map(|of| self.arns(*of)));
-            for condition in *conditions {
-                statement = self.with(statement, *condition);
+                .pop_if(|last| last.sid == row.statement)
+                .unwrap_or_else(|| Statement::allow(&row.statement, &[], Vec::new()));
+            statement.add_actions(row.calls.split_whitespace());
+            let resources = row.on.iter().map(|name| &TABLE.resources[name]);
+            statement.add_resources(resources.flat_map(|pattern| self.filled(pattern)));
+            for name in &row.conditions {
+                for (operator, keys) in &TABLE.conditions[name] {
+                    for (key, values) in keys {
+                        let values = values.0.iter().flat_map(|value| self.filled(value));
+                        statement.add_condition(operator, key, values.collect());
+                    }
+                }
             }
             statements.push(statement);
         }
         statements
     }
 
-    fn needs(&self, feature: Feature) -> bool {
-        match feature {
-            KmsKey => return self.kms_key.is_some(),
-            KmsAlias => return self.kms_key.is_some_and(|key| key.starts_with("alias/")),
-            _ => {}
-        }
-        match self.purpose {
-            Purpose::Build(plan, ec2) => build_needs(feature, plan, ec2),
-            Purpose::Publication(settings, options) => {
-                publication_needs(feature, settings, options)
-            }
-        }
-    }
-
-    fn build(&self) -> Option<(&Plan, &Ec2)> {
-        match self.purpose {
-            Purpose::Build(plan, ec2) => Some((plan, ec2)),
-            Purpose::Publication(..) => None,
-        }
-    }
-
-    fn arns(&self, resource: Resource) -> Vec<String> {
-        let owned = |resource: &str| arns("ec2", self.regions, "*", resource);
-        let ec2 = self.build().map(|(_, ec2)| ec2);
-        match resource {
-            All => any(),
-            Owned(resource) => owned(resource),
-            Shared(resource) => arns("ec2", self.regions, "", resource),
-            BaseAmi => {
-                let image = match self.build().and_then(|(plan, _)| plan.base.as_ref()) {
-                    Some(Base::Ami(Ami::Id(id))) => id,
-                    _ => "*",
+    /// Fills in the names of a pattern, once for each of their values.
+    fn filled(&self, pattern: &str) -> Vec<String> {
+        let mut texts = vec![pattern.to_owned()];
+        for (name, values) in &self.values {
+            let name = format!("{{{name}}}");
+            if pattern.contains(&name) {
+                let fill = |text: &String| {
+                    values
+                        .iter()
+                        .map(|value| text.replace(&name, value))
+                        .collect::<Vec<_>>()
                 };
-                arns("ec2", self.regions, "", &format!("image/{image}"))
+                texts = texts.iter().flat_map(fill).collect();
             }
-            SubnetOfTemplate => {
-                let subnet = ec2.and_then(|ec2| ec2.subnet.as_deref()).unwrap_or("*");
-                owned(&format!("subnet/{subnet}"))
-            }
-            VpcOfTemplate => {
-                let vpc = ec2.and_then(|ec2| ec2.vpc.as_deref()).unwrap_or("*");
-                owned(&format!("vpc/{vpc}"))
-            }
-            GroupsOfTemplate => {
-                let groups = ec2.into_iter().flat_map(|ec2| &ec2.security_groups);
-                groups
-                    .flat_map(|id| owned(&format!("security-group/{id}")))
-                    .collect()
-            }
-            Roles => without_region(arns("iam", self.regions, "*", "role/*")),
-            KeyOfTemplate => self.key(),
-            Parameters => self.parameters(),
-            SshDocument => arns("ssm", self.regions, "", "document/AWS-StartSSHSession"),
-            OwnSessions => arns("ssm", self.regions, "*", "session/${aws:userid}-*"),
         }
+        let mut filled: Vec<_> = texts
+            .iter()
+            .flat_map(|text| in_regions(text, self.regions))
+            .collect();
+        // Resources of IAM belong to all regions.
+        filled.dedup();
+        filled
     }
-
-    fn key(&self) -> Vec<String> {
-        let keys = |resource: &str| arns("kms", self.regions, "*", resource);
-        match self.kms_key.unwrap_or_default() {
-            arn if arn.starts_with("arn:") => vec![arn.to_owned()],
-            // Permissions are granted for keys; an alias is a property of a key.
-            alias if alias.starts_with("alias/") => keys("key/*"),
-            id => keys(&format!("key/{id}")),
-        }
-    }
-
-    fn parameters(&self) -> Vec<String> {
-        let parameter = |name: &str| {
-            let name = name.trim_start_matches('/');
-            arns("ssm", self.regions, "*", &format!("parameter/{name}"))
-        };
-        match self.purpose {
-            Purpose::Publication(_, options) if !options.parameters.is_empty() => {
-                let names = options.parameters.iter();
-                names.flat_map(|name| parameter(name)).collect()
-            }
-            _ => parameter("*"),
-        }
-    }
-
-    fn with(&self, statement: Statement, condition: Condition) -> Statement {
-        let equals = "StringEquals";
-        match condition {
-            InRegions => statement.within(self.regions),
-            Creates => statement.making(self.image),
-            Created => statement.made_for(self.image),
-            CreatedForSession => {
-                statement.when(equals, format!("ssm:resourceTag/{IMAGE}"), [self.image])
-            }
-            SetBy(calls) => statement.when(equals, "ec2:CreateAction", calls.iter().copied()),
-            // Without the second condition, a request without any tag would be allowed.
-            TagKeys(keys) => statement
-                .when(
-                    "ForAllValues:StringEquals",
-                    "aws:TagKeys",
-                    keys.iter().copied(),
-                )
-                .when("Null", "aws:TagKeys", ["false"]),
-            RequiresTokens => statement.when(equals, "ec2:MetadataHttpTokens", ["required"]),
-            HasProfile => statement.when("ArnLike", "ec2:InstanceProfile", self.profile()),
-            PassedToEc2 => {
-                let is_chinese = self.regions.iter().any(|name| name.starts_with("cn-"));
-                let service =
-                    ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"][usize::from(is_chinese)];
-                statement.when(equals, "iam:PassedToService", [service])
-            }
-            HasAlias => statement.when(
-                "ForAnyValue:StringEquals",
-                "kms:ResourceAliases",
-                self.kms_key,
-            ),
-            GrantForAws => statement.when("Bool", "kms:GrantIsForAWSResource", ["true"]),
-        }
-    }
-
-    fn profile(&self) -> Vec<String> {
-        let profile = self
-            .build()
-            .and_then(|(_, ec2)| ec2.instance_profile.as_deref());
-        without_region(match profile.unwrap_or("*") {
-            arn if arn.starts_with("arn:") => vec![arn.to_owned()],
-            name => arns(
-                "iam",
-                self.regions,
-                "*",
-                &format!("instance-profile/{name}"),
-            ),
-        })
-    }
-}
-
-fn build_needs(feature: Feature, plan: &Plan, ec2: &Ec2) -> bool {
-    let is_session = plan.ssh.interface == Some(Interface::Ssm);
-    let is_sealed = !plan.network.open;
-    let has_new_group = ec2.security_groups.is_empty();
-    match feature {
-        Build => true,
-        SpotInstance => ec2.spot,
-        OnDemandInstance => !ec2.spot,
-        InstanceProfile => ec2.instance_profile.is_some(),
-        Tests => !plan.tests.is_empty(),
-        ExistingGroups => !has_new_group,
-        NewGroup => has_new_group,
-        SshRule => has_new_group && (!is_session || ec2.ingress.is_some()),
-        SealedGroup => has_new_group && is_sealed,
-        SealedSessionGroup => has_new_group && is_sealed && is_session,
-        Session => is_session,
-        SealedSession => is_session && is_sealed,
-        _ => false,
-    }
-}
-
-fn publication_needs(feature: Feature, settings: &PublishEc2, options: &PublishOptions) -> bool {
-    let is_shared_with_accounts = !settings.accounts.is_empty();
-    match feature {
-        Publish => true,
-        Upload => options.uploads,
-        Share => is_shared_with_accounts || !settings.organizations.is_empty(),
-        ShareWithAccounts => is_shared_with_accounts,
-        Deprecate => settings.deprecate_after.is_some() || options.prune,
-        Protect => settings.protect,
-        Unprotect => settings.protect || options.prune,
-        Channels => options.channels,
-        Prune => options.prune,
-        ChannelsOrPrune => options.channels || options.prune,
-        _ => false,
-    }
-}
-
-/// Removes the region of ARNs: resources of IAM belong to all regions.
-fn without_region(arns: Vec<String>) -> Vec<String> {
-    let mut without: Vec<String> = arns
-        .into_iter()
-        .map(|arn| {
-            let mut parts: Vec<&str> = arn.splitn(6, ':').collect();
-            if let Some(region) = parts.get_mut(3) {
-                *region = "";
-            }
-            parts.join(":")
-        })
-        .collect();
-    without.dedup();
-    without
 }
 
 #[cfg(test)]
@@ -476,6 +234,7 @@ mod tests {
 
     use super::*;
     use crate::ec2::iam::Policy;
+    use crate::plan::{self, Builder};
 
     fn settings() -> PublishEc2 {
         PublishEc2 {
@@ -491,127 +250,116 @@ mod tests {
         }
     }
 
-    fn actions(settings: &PublishEc2, also: &PublishOptions) -> Vec<&'static str> {
+    /// Calls that are allowed, separated by spaces as in the table.
+    fn actions(settings: &PublishEc2, also: &PublishOptions) -> String {
         let statements = for_publication("web", settings, also);
         let actions = statements.iter().flat_map(Statement::actions);
         let mut actions: Vec<_> = actions.copied().collect();
         actions.sort_unstable();
         actions.dedup();
-        actions
+        actions.join(" ")
     }
 
-    const PLAIN: [&str; 11] = [
-        "ebs:CompleteSnapshot",
-        "ebs:GetSnapshotBlock",
-        "ebs:ListSnapshotBlocks",
-        "ebs:PutSnapshotBlock",
-        "ebs:StartSnapshot",
-        "ec2:CreateTags",
-        "ec2:DeleteSnapshot",
-        "ec2:DeregisterImage",
-        "ec2:DescribeImages",
-        "ec2:DescribeSnapshots",
-        "ec2:RegisterImage",
-    ];
+    const PLAIN: &str = "ebs:CompleteSnapshot ebs:GetSnapshotBlock ebs:ListSnapshotBlocks ebs:PutSnapshotBlock \
+        ebs:StartSnapshot ec2:CreateTags ec2:DeleteSnapshot ec2:DeregisterImage ec2:DescribeImages \
+        ec2:DescribeSnapshots ec2:RegisterImage";
 
     /// Calls that are allowed besides [`PLAIN`].
-    fn more(settings: &PublishEc2, also: &PublishOptions) -> Vec<&'static str> {
-        let mut found = actions(settings, also);
-        found.retain(|action| !PLAIN.contains(action));
-        found
+    fn more(settings: &PublishEc2, also: &PublishOptions) -> String {
+        let found = actions(settings, also);
+        let plain: Vec<_> = PLAIN.split(' ').collect();
+        let more = found.split(' ').filter(|action| !plain.contains(action));
+        more.collect::<Vec<_>>().join(" ")
     }
+
+    /// Change of settings, and the calls that it adds.
+    type Case<T> = (fn(&mut T), &'static str);
 
     #[test]
     fn only_what_the_template_says_is_allowed() {
-        let also = uploads();
-        assert_eq!(actions(&settings(), &also), PLAIN);
-        let shared = |accounts: &[&str], organizations: &[&str]| PublishEc2 {
-            accounts: accounts.iter().map(ToString::to_string).collect(),
-            organizations: organizations.iter().map(ToString::to_string).collect(),
-            ..settings()
-        };
-        let image = ["ec2:DescribeImageAttribute", "ec2:ModifyImageAttribute"];
-        for (settings, expected) in [
+        assert_eq!(actions(&settings(), &uploads()), PLAIN);
+        let cases: [Case<PublishEc2>; 5] = [
             (
-                shared(&["123456789012"], &[]),
-                [&image[..], &["ec2:ModifySnapshotAttribute"]].concat(),
-            ),
-            (shared(&[], &["arn:..."]), image.to_vec()),
-            (
-                PublishEc2 {
-                    deprecate_after: Some(Duration::from_hours(1)),
-                    ..settings()
-                },
-                vec!["ec2:EnableImageDeprecation"],
+                |settings| settings.accounts.push("123456789012".to_owned()),
+                "ec2:DescribeImageAttribute ec2:ModifyImageAttribute ec2:ModifySnapshotAttribute",
             ),
             (
-                PublishEc2 {
-                    protect: true,
-                    ..settings()
-                },
-                vec![
-                    "ec2:DisableImageDeregistrationProtection",
-                    "ec2:EnableImageDeregistrationProtection",
-                ],
+                |settings| settings.organizations.push("arn:...".to_owned()),
+                "ec2:DescribeImageAttribute ec2:ModifyImageAttribute",
             ),
             (
-                PublishEc2 {
-                    kms_key: Some("alias/disks".to_owned()),
-                    ..settings()
-                },
-                vec![
-                    "kms:CreateGrant",
-                    "kms:Decrypt",
-                    "kms:DescribeKey",
-                    "kms:GenerateDataKeyWithoutPlaintext",
-                    "kms:ReEncrypt*",
-                ],
+                |settings| settings.deprecate_after = Some(Duration::from_hours(1)),
+                "ec2:EnableImageDeprecation",
             ),
-        ] {
-            assert_eq!(more(&settings, &also), expected, "{settings:?}");
+            (
+                |settings| settings.protect = true,
+                "ec2:DisableImageDeregistrationProtection ec2:EnableImageDeregistrationProtection",
+            ),
+            (
+                |settings| settings.kms_key = Some("alias/disks".to_owned()),
+                "kms:CreateGrant kms:Decrypt kms:DescribeKey kms:GenerateDataKeyWithoutPlaintext \
+                 kms:ReEncrypt*",
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut settings = settings();
+            change(&mut settings);
+            assert_eq!(more(&settings, &uploads()), expected, "{settings:?}");
         }
     }
 
     #[test]
     fn more_is_allowed_when_it_is_asked_for() {
-        let none = uploads();
-        for (also, expected) in [
+        let cases: [Case<PublishOptions>; 2] = [
             (
-                PublishOptions {
-                    prune: true,
-                    ..none.clone()
-                },
-                vec![
-                    "autoscaling:DescribeAutoScalingGroups",
-                    "autoscaling:DescribeLaunchConfigurations",
-                    "ec2:DeleteLaunchTemplateVersions",
-                    "ec2:DeleteTags",
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:DisableImageDeprecation",
-                    "ec2:DisableImageDeregistrationProtection",
-                    "ec2:EnableImageDeprecation",
-                ],
+                |also| also.prune = true,
+                "autoscaling:DescribeAutoScalingGroups autoscaling:DescribeLaunchConfigurations \
+                 ec2:DeleteLaunchTemplateVersions ec2:DeleteTags ec2:DescribeInstances \
+                 ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates \
+                 ec2:DisableImageDeprecation ec2:DisableImageDeregistrationProtection \
+                 ec2:EnableImageDeprecation",
             ),
             (
-                PublishOptions {
-                    channels: true,
-                    ..none
-                },
-                vec![
-                    "ec2:CreateLaunchTemplateVersion",
-                    "ec2:DeleteLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplateVersions",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:ModifyLaunchTemplate",
-                    "ssm:DeleteParameter",
-                    "ssm:GetParameter",
-                    "ssm:PutParameter",
-                ],
+                |also| also.channels = true,
+                "ec2:CreateLaunchTemplateVersion ec2:DeleteLaunchTemplateVersions \
+                 ec2:DescribeLaunchTemplateVersions ec2:DescribeLaunchTemplates \
+                 ec2:ModifyLaunchTemplate ssm:DeleteParameter ssm:GetParameter ssm:PutParameter",
             ),
-        ] {
+        ];
+        for (change, expected) in cases {
+            let mut also = uploads();
+            change(&mut also);
             assert_eq!(more(&settings(), &also), expected, "{also:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_names_what_there_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.toml");
+        let text = "[image]\nname = \"web\"\n[base.ami]\nid = \"ami-01234567\"\n[builder.ec2]\n";
+        std::fs::write(&path, text).unwrap();
+        let plan = plan::load(&path, &plan::Inputs::default()).unwrap();
+        let Builder::Ec2(ec2) = &plan.builder else {
+            panic!("{:?}", plan.builder);
+        };
+        let mut request = Request::new("web", &[], None);
+        request.add_build(&plan, ec2);
+        request.add_publication(&settings(), &uploads());
+        for row in &TABLE.permissions {
+            assert!(
+                request.features.contains_key(&*row.feature),
+                "{}",
+                row.feature
+            );
+            for name in &row.on {
+                let pattern = &TABLE.resources[name];
+                let is_filled = |arn: &String| !arn.replace("${", "").contains('{');
+                assert!(request.filled(pattern).iter().all(is_filled), "{pattern}");
+            }
+            for name in &row.conditions {
+                assert!(TABLE.conditions.contains_key(name), "{name}");
+            }
         }
     }
 
@@ -622,7 +370,7 @@ mod tests {
             let is_search = statement
                 .actions()
                 .iter()
-                .all(|it| it.contains(":Describe"));
+                .all(|action| action.contains(":Describe"));
             let is_limited = text.contains("Tag/karat:image\":\"web\"");
             assert!(is_limited || is_search, "{text}");
             assert_eq!(text.contains("\"*\""), is_search, "{text}");

@@ -4,14 +4,13 @@ use std::path::Path;
 
 use super::Ec2Error;
 use crate::ec2::client::Region;
-use crate::ec2::client::ec2::{Filter, Image};
+use crate::ec2::client::ec2::{Filter, Image, images};
 use crate::ec2::client::run_tags::MANIFEST;
 use crate::plan::{self, Arch, Firmware};
 use crate::record::lock;
 use crate::record::manifest::{self, ManifestId};
+use crate::size::GIB;
 use crate::ui::Ui;
-
-const GIB: u64 = 1 << 30;
 
 /// AMI to start a build from.
 #[derive(Clone, Debug)]
@@ -142,7 +141,7 @@ pub async fn newest_ami(
     region: &Region,
 ) -> Result<BaseAmi, Ec2Error> {
     let image = match wanted {
-        plan::Ami::Id(id) => region.images().get(id).await?,
+        plan::Ami::Id(id) => images::get(region, id).await?,
         plan::Ami::Newest { owners, filters } => {
             let filters = search_filters(filters, arch);
             let found = newest_of(owners, &filters, region).await?;
@@ -170,7 +169,7 @@ async fn find_pinned(
     }
     let found = match wanted {
         plan::Ami::Id(id) if *id != pinned.id => return Ok(None),
-        plan::Ami::Id(id) => match region.images().get(id).await {
+        plan::Ami::Id(id) => match images::get(region, id).await {
             Err(error) if error.is_not_found() => None,
             image => Some(image?),
         },
@@ -181,9 +180,7 @@ async fn find_pinned(
                 .collect();
             narrowed.push(Filter::new("image-id", [&pinned.id]));
             let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-            region
-                .images()
-                .list(&owners, &narrowed)
+            images::list(region, &owners, &narrowed)
                 .await?
                 .into_iter()
                 .next()
@@ -220,7 +217,7 @@ async fn newest_of(
     region: &Region,
 ) -> Result<Option<Image>, Ec2Error> {
     let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-    let found = region.images().list(&owners, filters).await?.into_iter();
+    let found = images::list(region, &owners, filters).await?.into_iter();
     // All dates have the same form. The id decides between two of the same second, so that two builds choose the same AMI.
     let age = |image: &Image| (image.creation_date.clone(), image.id.clone());
     Ok(found.max_by_key(age))

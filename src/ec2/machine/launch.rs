@@ -6,15 +6,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::setup::{InstanceNetwork, SSH_PORT};
 use super::{BaseAmi, Ec2Error, Ec2Machine, InstanceHandle, ResourceGuard};
-use crate::ec2::client::ec2::{Instance, NewInstance, NewVolume};
+use crate::ec2::client::ec2::{Instance, NewInstance, NewVolume, instances};
 use crate::ec2::client::{AwsError, eventually, token};
 use crate::machine::guest::{Guest, Keys};
 use crate::machine::host;
 use crate::plan::{self, Interface};
+use crate::size::GIB;
 use crate::ssh::Target;
 use crate::ui::Ui;
 
-const GIB: u64 = 1 << 30;
 /// Stages of cloud-init after the one that handles the user data: the datasource of instances needs the network.
 const LATER_STAGES: &str = "cloud-config.service cloud-final.service";
 /// Error codes after which another instance type or zone may have capacity.
@@ -113,7 +113,7 @@ async fn try_places(
         };
         let launch = async {
             // AWS may not know the new security group yet.
-            let launch = async || resources.region.instances().launch(&new).await;
+            let launch = async || instances::launch(&resources.region, &new).await;
             let instance = eventually(launch).await?;
             resources.remember(&instance.id);
             Ok(instance)
@@ -140,21 +140,12 @@ async fn try_places(
 
 /// Returns the command that carries SSH through Systems Manager, as its documentation gives it for `ProxyCommand`.
 fn session(instance: &str, ec2: &plan::Ec2, resources: &ResourceGuard) -> Vec<String> {
-    let mut command: Vec<String> = [
-        "aws",
-        "ssm",
-        "start-session",
-        "--target",
-        instance,
-        "--document-name",
-        "AWS-StartSSHSession",
-        "--parameters",
-        "portNumber=22",
-        "--region",
-        resources.region.name(),
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let region = resources.region.name();
+    let command = format!(
+        "aws ssm start-session --target {instance} --document-name AWS-StartSSHSession --parameters portNumber=22 \
+         --region {region}"
+    );
+    let mut command: Vec<String> = command.split(' ').map(str::to_owned).collect();
     if let Some(profile) = &ec2.profile {
         command.extend(["--profile".to_owned(), profile.clone()]);
     }
@@ -165,7 +156,7 @@ fn session(instance: &str, ec2: &plan::Ec2, resources: &ResourceGuard) -> Vec<St
 pub(super) async fn root_volume(machine: &Ec2Machine) -> Result<String, Ec2Error> {
     let region = machine.region();
     let look = async || {
-        let instance = region.instances().get(machine.id()).await?;
+        let instance = instances::get(region, machine.id()).await?;
         let volume = instance.root_volume().map(str::to_owned);
         volume.ok_or_else(|| AwsError::Gone {
             what: format!("root volume of {}", machine.id()),

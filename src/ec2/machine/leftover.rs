@@ -5,20 +5,24 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::Ec2Error;
-use super::resources::{RECORD_FILE, RunRecord};
+use super::resources::RECORD_FILE;
 use super::teardown::remove;
-use crate::ec2::client::ec2::Filter;
+use crate::ec2::client::ec2::{Filter, instances, security_groups, volumes};
 use crate::ec2::client::run_tags::{EXPIRES, RUN, is_over};
 use crate::ec2::client::{Aws, AwsError, Region, Settings};
 use crate::ui::Ui;
 
-/// Run whose karat was killed.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// Run and region in which resources were created: enough for another karat to find them when this one is killed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Leftover {
-    profile: Option<String>,
-    region: String,
-    run: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<String>,
+    pub(super) region: String,
+    pub(super) run: String,
 }
 
 /// Reads the run that a run directory belongs to; `None` if it has created nothing at AWS.
@@ -29,21 +33,16 @@ pub fn read_leftover(run: &Path) -> io::Result<Option<Leftover>> {
         Err(error) => return Err(error),
     };
     // A record that the crash truncated was written before anything was created.
-    let record = serde_json::from_slice::<RunRecord>(&text).ok();
-    Ok(record.map(|record| Leftover {
-        profile: record.profile,
-        region: record.region,
-        run: record.run,
-    }))
+    Ok(serde_json::from_slice(&text).ok())
 }
 
 /// Finds runs of any machine that are over, and have left instances, security groups or volumes in this account and region.
 pub async fn find_expired(region: &Region) -> Result<Vec<Leftover>, AwsError> {
     let tagged = [Filter::tagged(RUN)];
     let (instances, groups, volumes) = tokio::try_join!(
-        region.instances().list(&tagged),
-        region.security_groups().list(&tagged),
-        region.volumes().list(&tagged),
+        instances::list(region, &tagged),
+        security_groups::list(region, &tagged),
+        volumes::list(region, &tagged),
     )?;
     let instances = instances.iter().filter(|instance| !instance.is_gone());
     let tags = instances

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ec2::client::Region;
-use crate::ec2::client::ec2::Instance;
+use crate::ec2::client::ec2::{Instance, instances};
 use crate::machine::guest::{Backend, Guest};
 use crate::machine::{Death, MachineError};
 use crate::plan::Interface;
@@ -84,21 +84,18 @@ impl Backend for InstanceHandle {
 
     async fn address(&self, within: Duration) -> Result<Option<String>, MachineError> {
         let address = |instance: &Instance| address(instance, self.interface);
-        let found = self
-            .region
-            .instances()
-            .wait_address(&self.id, within, address);
+        let found = instances::wait_address(&self.region, &self.id, within, address);
         Ok(Some(found.await.map_err(Ec2Error::from)?))
     }
 
     async fn explain_unreachable(&self, error: SshError) -> MachineError {
         // Checked once more: the instance may have ended since the last poll.
-        if let Ok(instance) = self.region.instances().get(&self.id).await
+        if let Ok(instance) = instances::get(&self.region, &self.id).await
             && let Some(report) = end_of(&instance)
         {
             return MachineError::Died(report);
         }
-        let console = self.region.instances().console(&self.id).await;
+        let console = instances::console(&self.region, &self.id).await;
         let lines: Vec<&str> = console.lines().collect();
         let from = lines.len().saturating_sub(CONSOLE_LINES);
         Ec2Error::NotReady {
@@ -139,9 +136,8 @@ impl Ec2Machine {
     pub async fn stop(&mut self) -> Result<(), Ec2Error> {
         self.backend.ending.store(true, Ordering::Relaxed);
         self.session = None;
-        let instances = self.backend.region.instances();
-        instances.stop(&self.backend.id).await?;
-        instances.wait_stopped(&self.backend.id).await?;
+        instances::stop(self.region(), self.id()).await?;
+        instances::wait_stopped(self.region(), self.id()).await?;
         Ok(())
     }
 }
@@ -176,7 +172,7 @@ async fn watch_instance(
 ) {
     loop {
         sleep(ALIVE_INTERVAL).await;
-        let Ok(instance) = region.instances().get(&id).await else {
+        let Ok(instance) = instances::get(&region, &id).await else {
             continue;
         };
         if ending.load(Ordering::Relaxed) {

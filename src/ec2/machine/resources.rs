@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Ec2Error;
+use super::leftover::Leftover;
 use super::teardown::remove;
 use crate::ec2::client::Region;
 use crate::ec2::client::ec2::Tags;
@@ -21,16 +21,6 @@ pub(super) const RECORD_FILE: &str = "ec2.json";
 /// Time that a call which creates something gets to complete after the user cancels: dropped at once, the id of the new
 /// resource would be lost. AWS answers within seconds.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Run and region in which resources were created: enough for another karat to find them.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RunRecord {
-    pub(super) run: String,
-    pub(super) region: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) profile: Option<String>,
-}
 
 /// Owner of a run's resources at AWS, all of which have its tags. [`Self::release`] removes them.
 #[derive(Debug)]
@@ -54,7 +44,7 @@ impl ResourceGuard {
         run_directory: &Path,
     ) -> Result<Self, Ec2Error> {
         let run = Run::begin();
-        let record = RunRecord {
+        let record = Leftover {
             run: run.id.clone(),
             region: region.name().to_owned(),
             profile: profile.map(str::to_owned),

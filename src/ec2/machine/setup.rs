@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ec2Error, ResourceGuard};
-use crate::ec2::client::ec2::{Filter, NewSecurityGroup, Subnet};
+use crate::ec2::client::ec2::{Filter, NewSecurityGroup, Subnet, security_groups};
 use crate::ec2::client::own_address::address_towards;
 use crate::ec2::client::{AwsError, Region, eventually};
 use crate::plan::{self, Interface};
@@ -45,22 +45,20 @@ pub async fn set_up(
     };
     let found = cancel.run_until_cancelled(setup.look_up()).await;
     let found = found.unwrap_or(Err(Ec2Error::Cancelled))?;
-    if !ec2.security_groups.is_empty() {
-        return Ok(InstanceNetwork {
-            subnets: found.subnets,
-            groups: ec2.security_groups.clone(),
-            temporary: None,
-            default_group: found.default_group,
-        });
+    let mut groups = ec2.security_groups.clone();
+    let mut temporary = None;
+    if groups.is_empty() {
+        let create = create_group(&found.subnets[0].vpc, name, resources);
+        let group = resources.create(cancel, create).await?;
+        let rules = cancel.run_until_cancelled(setup.set_rules(&group, &found));
+        rules.await.unwrap_or(Err(Ec2Error::Cancelled))?;
+        groups.push(group.clone());
+        temporary = Some(group);
     }
-    let create = create_group(&found.subnets[0].vpc, name, resources);
-    let group = resources.create(cancel, create).await?;
-    let rules = cancel.run_until_cancelled(setup.set_rules(&group, &found));
-    rules.await.unwrap_or(Err(Ec2Error::Cancelled))?;
     Ok(InstanceNetwork {
         subnets: found.subnets,
-        groups: vec![group.clone()],
-        temporary: Some(group),
+        groups,
+        temporary,
         default_group: found.default_group,
     })
 }
@@ -121,7 +119,7 @@ impl Setup<'_> {
             Filter::new("group-name", ["default"]),
         ];
         // Only an optimization: without it, the end of the build waits until the temporary group is unused.
-        let found = self.region.security_groups().list(&filters).await;
+        let found = security_groups::list(self.region, &filters).await;
         Ok(found
             .unwrap_or_default()
             .into_iter()
@@ -151,24 +149,29 @@ impl Setup<'_> {
 
     /// Sets the rules of a new security group, which allows all outbound traffic at first.
     async fn set_rules(&self, group: &str, found: &Found) -> Result<(), Ec2Error> {
-        let groups = self.region.security_groups();
         let outbound = async {
             if !self.sealed {
                 return Ok(());
             }
-            eventually(async || groups.deny_outbound(group).await).await
+            eventually(async || security_groups::deny_outbound(self.region, group).await).await
         };
         let ssh = async {
             let Some(from) = &found.ssh_from else {
                 return Ok(());
             };
-            eventually(async || groups.allow_inbound(group, SSH_PORT, from).await).await
+            eventually(async || {
+                security_groups::allow_inbound(self.region, group, SSH_PORT, from).await
+            })
+            .await
         };
         let agent = async {
             let Some(to) = &found.agent_to else {
                 return Ok(());
             };
-            eventually(async || groups.allow_outbound(group, HTTPS_PORT, to).await).await
+            eventually(async || {
+                security_groups::allow_outbound(self.region, group, HTTPS_PORT, to).await
+            })
+            .await
         };
         tokio::try_join!(outbound, ssh, agent)?;
         Ok(())
@@ -187,7 +190,7 @@ async fn create_group(
         vpc,
         tags: resources.tags(),
     };
-    let group = resources.region.security_groups().create(&new).await?;
+    let group = security_groups::create(&resources.region, &new).await?;
     resources.remember(&group);
     Ok(group)
 }
@@ -223,10 +226,7 @@ async fn check_groups(ec2: &plan::Ec2, sealed: bool, region: &Region) -> Result<
     if wanted.is_empty() {
         return Ok(());
     }
-    let found = region
-        .security_groups()
-        .list(&[Filter::new("group-id", wanted)])
-        .await?;
+    let found = security_groups::list(region, &[Filter::new("group-id", wanted)]).await?;
     for id in wanted {
         match found.iter().find(|group| group.id == *id) {
             None => {

@@ -9,6 +9,7 @@ use super::teardown::{
 };
 use super::{Ec2Error, Ec2Machine, ResourceGuard};
 use crate::ec2::client::Region;
+use crate::ec2::client::ec2::{instances, snapshots};
 use crate::ui::Ui;
 
 /// Tag that distinguishes the snapshots of a run.
@@ -38,11 +39,7 @@ pub async fn begin_snapshot(
     let mut tags = resources.tags().clone();
     tags.insert(KIND_TAG.to_owned(), name.to_owned());
     let description = format!("karat {image}, {name}");
-    let made = resources
-        .region
-        .snapshots()
-        .create(&volume, &description, &tags)
-        .await?;
+    let made = snapshots::create(&resources.region, &volume, &description, &tags).await?;
     resources.remember(&made);
     Ok(made)
 }
@@ -53,10 +50,7 @@ pub async fn begin_snapshot(
 pub async fn tear_down(region: &Region, instance: &str, network: &InstanceNetwork, ui: &Ui) {
     if let (Some(_), Some(default)) = (&network.temporary, &network.default_group) {
         // Without the permission, the deletion below waits until the group is unused.
-        let _moved = region
-            .instances()
-            .set_security_groups(instance, &[default.as_str()])
-            .await;
+        let _moved = instances::set_security_groups(region, instance, &[default.as_str()]).await;
     }
     // An instance that stays does not release anything.
     let mut within = RELEASE_TIMEOUT;

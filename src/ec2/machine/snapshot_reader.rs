@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::Ec2Error;
 use crate::ec2::client::Region;
-use crate::ec2::client::ebs::{BLOCK_BYTES, Block, MAX_IN_FLIGHT};
+use crate::ec2::client::ebs::{self, BLOCK_BYTES, Block, MAX_IN_FLIGHT};
 use crate::ui::Ui;
 
 /// Reads a snapshot of a disk of `size` bytes into the new file `to`. Blocks that were never written, or hold zeros, become
@@ -26,7 +26,7 @@ pub async fn read_snapshot(
         path: to.to_owned(),
         source,
     };
-    let blocks = region.ebs().list_blocks(snapshot).await?;
+    let blocks = ebs::list_blocks(region, snapshot).await?;
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -39,7 +39,7 @@ pub async fn read_snapshot(
         Some(blocks.len() as u64 * BLOCK_BYTES as u64),
     );
     let get = async |block: Block| {
-        let data = region.ebs().get_block(snapshot, &block).await?;
+        let data = ebs::get_block(region, snapshot, &block).await?;
         let file = Arc::clone(&file);
         let offset = block.index * BLOCK_BYTES as u64;
         // The last block may extend beyond the end of the disk.

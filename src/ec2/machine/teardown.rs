@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use crate::ec2::client::ec2::Filter;
+use crate::ec2::client::ec2::{Filter, instances, security_groups, snapshots, volumes};
 use crate::ec2::client::run_tags::RUN;
 use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{AwsError, Region};
@@ -57,7 +57,7 @@ pub(super) async fn remove(
             .filter(|id| !removed.contains(id))
             .collect();
         for id in missed {
-            match region.snapshots().delete(&id).await {
+            match snapshots::delete(region, &id).await {
                 Ok(()) => removed.push(id),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => warn_left(region, &id, &error, "delete-snapshot --snapshot-id", ui),
@@ -90,7 +90,7 @@ async fn terminate_instances(
     ui: &Ui,
 ) -> (Vec<String>, bool) {
     let mut ids: Vec<String> = of_kind(known, "i-").collect();
-    match region.instances().list(&[Filter::tag(RUN, run)]).await {
+    match instances::list(region, &[Filter::tag(RUN, run)]).await {
         Ok(found) => {
             let existing = found
                 .into_iter()
@@ -104,7 +104,7 @@ async fn terminate_instances(
     let ended = ids.iter().map(async |id| {
         let end = async {
             terminate(region, id).await?;
-            region.instances().wait_terminated(id).await
+            instances::wait_terminated(region, id).await
         };
         match end.await {
             Ok(()) => Ok(Some(id.clone())),
@@ -128,11 +128,7 @@ async fn delete_groups(
     ui: &Ui,
 ) -> Vec<String> {
     let mut ids: Vec<String> = of_kind(known, "sg-").collect();
-    match region
-        .security_groups()
-        .list(&[Filter::tag(RUN, run)])
-        .await
-    {
+    match security_groups::list(region, &[Filter::tag(RUN, run)]).await {
         Ok(found) => ids.extend(found.into_iter().map(|group| group.id)),
         Err(error) => warn_not_searched(region, "security groups", &error, ui),
     }
@@ -150,11 +146,11 @@ async fn delete_groups(
 
 /// Terminates an instance that is not terminated already.
 pub(super) async fn terminate(region: &Region, id: &str) -> Result<(), AwsError> {
-    let Err(error) = region.instances().terminate(id).await else {
+    let Err(error) = instances::terminate(region, id).await else {
         return Ok(());
     };
     // A response may have been lost, and terminating an instance twice is not always a success.
-    match region.instances().get(id).await {
+    match instances::get(region, id).await {
         Ok(instance) if instance.is_gone() => Ok(()),
         Err(unknown) if unknown.is_not_found() => Ok(()),
         _ => Err(error),
@@ -168,21 +164,21 @@ pub(super) async fn delete_group(
     within: Duration,
 ) -> Result<(), AwsError> {
     delete_unused(within, async || {
-        region.security_groups().delete(group).await
+        security_groups::delete(region, group).await
     })
     .await
 }
 
 async fn delete_volumes(region: &Region, run: &str, within: Duration, ui: &Ui) -> Vec<String> {
     // Volumes of a terminated instance are deleted with it. This finds those detached by hand, or left by a spot instance.
-    let Ok(found) = region.volumes().list(&[Filter::tag(RUN, run)]).await else {
+    let Ok(found) = volumes::list(region, &[Filter::tag(RUN, run)]).await else {
         // A principal that may not list volumes has only those that AWS deletes with their instances.
         return Vec::new();
     };
     let mut removed = Vec::new();
     for volume in found.iter().filter(|volume| volume.state != "deleting") {
         let id = &volume.id;
-        match delete_unused(within, async || region.volumes().delete(id).await).await {
+        match delete_unused(within, async || volumes::delete(region, id).await).await {
             Ok(()) => removed.push(id.clone()),
             Err(error) => warn_left(region, id, &error, "delete-volume --volume-id", ui),
         }

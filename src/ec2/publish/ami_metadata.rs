@@ -5,11 +5,10 @@ use crate::ec2::client::ec2::Tags;
 use crate::ec2::client::run_tags::MANIFEST;
 use crate::plan::{BootMode, PublishEc2};
 use crate::record::manifest::{Manifest, ManifestId};
+use crate::size::GIB;
 
 /// Device that holds the system. In current instances EBS volumes are `NVMe` devices, regardless of this name.
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
-/// Unit of the size of a volume.
-const GIB: u64 = 1 << 30;
 
 /// Metadata that is the same in every region.
 #[derive(Clone, Debug)]

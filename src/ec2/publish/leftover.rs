@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::progress::{Claim, Progress};
-use crate::ec2::client::ec2::Filter;
+use crate::ec2::client::ec2::{Filter, images, snapshots};
 use crate::ec2::client::run_tags::{EXPIRES, PUBLISHED, RUN, is_over};
 use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{AwsError, Region};
@@ -54,12 +54,12 @@ pub async fn end_upload(region: &Region, path: &Path, ui: &Ui) -> Vec<String> {
 pub async fn sweep_region(region: &Region, ui: &Ui) -> Result<Vec<String>, AwsError> {
     let of_runs = [Filter::tagged(RUN)];
     let mut runs = BTreeSet::new();
-    for image in region.images().list(&["self"], &of_runs).await? {
+    for image in images::list(region, &["self"], &of_runs).await? {
         if image.tags.get(PUBLISHED).is_none() && is_over(image.tags.get(EXPIRES)) {
             runs.extend(image.tags.get(RUN).map(str::to_owned));
         }
     }
-    for snapshot in region.snapshots().list(&of_runs).await? {
+    for snapshot in snapshots::list(region, &of_runs).await? {
         if snapshot.tags.get(PUBLISHED).is_none() && is_over(snapshot.tags.get(EXPIRES)) {
             runs.extend(snapshot.tags.get(RUN).map(str::to_owned));
         }

@@ -20,7 +20,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
-use crate::ec2::client::ec2::{Filter, Image, Tags};
+use crate::ec2::client::ec2::{Filter, Image, Tags, images, snapshots};
 use crate::ec2::client::run_tags::{self, MANIFEST, Run};
 use crate::ec2::client::sweep::sweep;
 use crate::ec2::client::{Aws, AwsError, Region, token};
@@ -183,7 +183,7 @@ impl RegionJob<'_> {
     async fn existing(&self) -> Result<Option<Image>, PublishError> {
         let ours = Filter::tag(MANIFEST, &self.metadata.id.to_string());
         let mut found = Vec::new();
-        for image in self.region.images().list(&["self"], &[ours]).await? {
+        for image in images::list(&self.region, &["self"], &[ours]).await? {
             match (image.state.as_str(), image.tags.get(run_tags::RUN)) {
                 ("deregistered", _) => {}
                 ("failed" | "error" | "invalid", Some(run)) => {
@@ -199,7 +199,7 @@ impl RegionJob<'_> {
 
     /// Publishes an existing AMI. Its snapshot is read back, unless the store has a record of it.
     async fn reuse(&self, image: Image) -> Result<Publication, PublishError> {
-        let available = self.region.images().wait_available(&image.id);
+        let available = images::wait_available(&self.region, &image.id);
         let image = self.until_cancelled(available).await?;
         let Some(snapshot) = image.root_snapshot() else {
             return Err(PublishError::Changed {
@@ -218,7 +218,7 @@ impl RegionJob<'_> {
             self.read_back(&image.id, snapshot).await?;
         }
         offer(&self.region, &image, self.job.settings).await?;
-        let encrypted = self.region.snapshots().get(snapshot).await?.encrypted;
+        let encrypted = snapshots::get(&self.region, snapshot).await?.encrypted;
         Ok(self.publication(&image.id, snapshot, encrypted))
     }
 
@@ -250,7 +250,7 @@ impl RegionJob<'_> {
         let Some(snapshot) = &progress.snapshot else {
             return Ok(false);
         };
-        match self.region.snapshots().get(snapshot).await {
+        match snapshots::get(&self.region, snapshot).await {
             Ok(snapshot) => Ok(!["pending", "completed"].contains(&snapshot.state.as_str())),
             Err(error) if error.is_not_found() => Ok(true),
             Err(error) => Err(error.into()),
@@ -268,7 +268,7 @@ impl RegionJob<'_> {
         let description = format!("{} {}", metadata.name, metadata.description);
         let snapshot = upload::begin(region, progress, &description, self.key.as_deref()).await?;
         let is_written = match resumed {
-            Some(id) => region.snapshots().get(&id).await?.state == "completed",
+            Some(id) => snapshots::get(region, &id).await?.state == "completed",
             None => false,
         };
         if !is_written {
@@ -283,7 +283,7 @@ impl RegionJob<'_> {
         let run = progress.beginning.tags.get(run_tags::RUN);
         tags.extend(run.map(|run| (run_tags::RUN.to_owned(), run.clone())));
         let image = register(region, metadata, self.job.settings, &snapshot, &tags).await?;
-        let available = region.images().wait_available(&image);
+        let available = images::wait_available(region, &image);
         let image = self.until_cancelled(available).await?;
         offer(region, &image, self.job.settings).await?;
         Ok(self.publication(&image.id, &snapshot, self.job.settings.encrypted))
@@ -357,7 +357,7 @@ impl RegionJob<'_> {
         // A search may not find a snapshot that was just begun, or may not be permitted.
         let begun = progress.snapshot.iter();
         for snapshot in begun.filter(|id| !removed.contains(id)) {
-            if let Err(error) = self.region.snapshots().delete(snapshot).await
+            if let Err(error) = snapshots::delete(&self.region, snapshot).await
                 && !error.is_not_found()
             {
                 self.job.ui.detail(&format!("{snapshot}: {error}"));

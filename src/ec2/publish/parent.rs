@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::publication::{self, Published};
 use super::upload::Parent;
 use super::{PublishError, RegionJob, VerifiedDisk};
+use crate::ec2::client::ec2::snapshots;
 use crate::record::channel::ChannelName;
 use crate::record::manifest::ManifestId;
 use crate::store::StoreError;
@@ -89,7 +90,7 @@ impl RegionJob<'_> {
             return Ok(None);
         }
         let id = &candidate.published.publication.snapshot;
-        let snapshot = match self.region.snapshots().get(id).await {
+        let snapshot = match snapshots::get(&self.region, id).await {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),

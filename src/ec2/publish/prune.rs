@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::ec2::channel_target::DESCRIPTION_PREFIX;
-use crate::ec2::client::autoscaling::GroupLaunch;
-use crate::ec2::client::ec2::{Filter, Image, LaunchTemplateVersion, Tags};
+use crate::ec2::client::autoscaling::{self, GroupLaunch};
+use crate::ec2::client::ec2::{
+    Filter, Image, LaunchTemplateVersion, Tags, images, instances, launch_templates, snapshots,
+};
 use crate::ec2::client::run_tags::{CONDEMNED, MANIFEST, PUBLISHED, after};
 use crate::ec2::client::{AwsError, Region};
 use crate::record::manifest::ManifestId;
@@ -69,7 +71,7 @@ pub struct Rules<'a> {
 /// Prunes the AMIs of a region. An AMI that a permission is missing for is kept.
 pub async fn prune(region: &Region, rules: &Rules<'_>) -> Result<Vec<Pruned>, AwsError> {
     let ours = [Filter::tagged(MANIFEST), Filter::tagged(PUBLISHED)];
-    let mut images = region.images().list(&["self"], &ours).await?;
+    let mut images = images::list(region, &["self"], &ours).await?;
     images.sort_by(|one, other| one.creation_date.cmp(&other.creation_date));
     let mut done = Vec::new();
     let mut due = Vec::new();
@@ -142,13 +144,13 @@ async fn attempt(
 
 async fn condemn(region: &Region, image: &Image) -> Result<(), AwsError> {
     let time = after(DEPRECATION_DELAY).to_string();
-    region.images().deprecate(&image.id, &time).await?;
+    images::deprecate(region, &image.id, &time).await?;
     let tag = (CONDEMNED.to_owned(), Timestamp::now().to_string());
     region.tag(&resources(image), &Tags::from([tag])).await
 }
 
 async fn restore(region: &Region, image: &Image) -> Result<(), AwsError> {
-    region.images().undeprecate(&image.id).await?;
+    images::undeprecate(region, &image.id).await?;
     region.untag(&resources(image), CONDEMNED).await
 }
 
@@ -159,21 +161,18 @@ async fn remove(
     uses: &Uses,
 ) -> Result<(), AwsError> {
     for (template, numbers) in uses.deletable_versions(&image.id) {
-        region
-            .launch_templates()
-            .delete_versions(&template, &numbers)
-            .await?;
+        launch_templates::delete_versions(region, &template, &numbers).await?;
     }
-    region.images().remove(&image.id).await?;
+    images::remove(region, &image.id).await?;
     for snapshot in image.snapshots() {
         // An image may have volumes from snapshots that karat did not create.
-        let is_ours = match region.snapshots().get(snapshot).await {
+        let is_ours = match snapshots::get(region, snapshot).await {
             Ok(snapshot) => manifest(snapshot.tags.get(MANIFEST)) == Some(id),
             Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error),
         };
         if is_ours {
-            region.snapshots().delete(snapshot).await?;
+            snapshots::delete(region, snapshot).await?;
         }
     }
     Ok(())
@@ -188,7 +187,7 @@ async fn orphans(
     let used: BTreeSet<&str> = images.iter().flat_map(Image::snapshots).collect();
     let ours = [Filter::tagged(MANIFEST), Filter::tagged(CONDEMNED)];
     let mut done = Vec::new();
-    for snapshot in region.snapshots().list(&ours).await? {
+    for snapshot in snapshots::list(region, &ours).await? {
         let is_over = since(snapshot.tags.get(CONDEMNED)).is_some_and(|age| age >= rules.grace);
         let Some(id) = manifest(snapshot.tags.get(MANIFEST)).filter(|_| is_over) else {
             continue;
@@ -197,7 +196,7 @@ async fn orphans(
             continue;
         }
         let delete = async {
-            match region.snapshots().delete(&snapshot.id).await {
+            match snapshots::delete(region, &snapshot.id).await {
                 Err(error) if !error.is_not_found() => Err(error),
                 _ => Ok(()),
             }
@@ -235,20 +234,20 @@ impl Uses {
     }
 
     async fn search(&mut self, region: &Region, images: &[&str]) -> Result<(), AwsError> {
-        for instance in region.instances().launched_from(images).await? {
+        for instance in instances::launched_from(region, images).await? {
             let user = format!("instance {}", instance.id);
             self.found.insert(instance.image, user);
         }
-        let groups = region.auto_scaling().groups().await?;
+        let groups = autoscaling::groups(region).await?;
         if groups.iter().any(|group| group.configuration.is_some()) {
-            for (name, image) in region.auto_scaling().launch_configurations().await? {
+            for (name, image) in autoscaling::launch_configurations(region).await? {
                 let user = format!("launch configuration {name}");
                 self.found.insert(image, user);
             }
         }
-        let templates = region.launch_templates();
-        for version in templates.versions_launching(images).await? {
-            let latest = templates.versions(&version.template, &["$Latest"]).await?;
+        for version in launch_templates::versions_launching(region, images).await? {
+            let latest =
+                launch_templates::versions(region, &version.template, &["$Latest"]).await?;
             let is_latest = latest.iter().any(|latest| latest.number == version.number);
             self.add_version(version, is_latest, &groups);
         }

@@ -7,13 +7,13 @@ use super::PublishError;
 use crate::digest::Digest;
 use crate::disk::content::{CHUNK, ContentHasher};
 use crate::ec2::client::Region;
-use crate::ec2::client::ebs::BLOCK_BYTES;
+use crate::ec2::client::ebs::{self, BLOCK_BYTES};
 
 /// Returns the digest of the disk in a snapshot. The disk has `size` bytes; data behind its end is an error.
 pub async fn digest(region: &Region, snapshot: &str, size: u64) -> Result<Digest, PublishError> {
     let mut content = ContentHasher::new(size);
     let mut open: Option<(u64, Vec<u8>)> = None;
-    let mut blocks = region.ebs().read_blocks(snapshot).await?.boxed_local();
+    let mut blocks = ebs::read_blocks(region, snapshot).await?.boxed_local();
     while let Some(block) = blocks.next().await {
         let (index, data) = block?;
         let offset = index * BLOCK_BYTES as u64;

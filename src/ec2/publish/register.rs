@@ -1,7 +1,7 @@
 //! Registration of a snapshot as an AMI, and its publication.
 
 use super::ami_metadata::{AmiMetadata, ROOT_DEVICE};
-use crate::ec2::client::ec2::{Image, NewImage, Shares, Tags};
+use crate::ec2::client::ec2::{Image, NewImage, Shares, Tags, images, snapshots};
 use crate::ec2::client::run_tags::{PUBLISHED, after};
 use crate::ec2::client::{AwsError, Region, eventually};
 use crate::plan::PublishEc2;
@@ -29,31 +29,31 @@ pub async fn register(
             .max(metadata.size),
         tags,
     };
-    eventually(async || region.images().register(&new).await).await
+    eventually(async || images::register(region, &new).await).await
 }
 
 /// Publishes an AMI as the template says: shares it, schedules its deprecation, protects it, and tags it as published.
 /// Repeating this changes nothing.
 pub async fn offer(region: &Region, image: &Image, settings: &PublishEc2) -> Result<(), AwsError> {
-    let (images, snapshot) = (region.images(), image.root_snapshot());
+    let snapshot = image.root_snapshot();
     let shares = shares(settings);
     if !shares.is_empty() {
-        eventually(async || images.share(&image.id, &shares).await).await?;
+        eventually(async || images::share(region, &image.id, &shares).await).await?;
     }
     if let Some(snapshot) = snapshot
         && !shares.accounts.is_empty()
     {
-        let share = async || region.snapshots().share(snapshot, &shares.accounts).await;
+        let share = async || snapshots::share(region, snapshot, &shares.accounts).await;
         eventually(share).await?;
     }
     if let Some(time) = settings.deprecate_after
         && image.deprecation_time.is_none()
     {
         let time = after(time).to_string();
-        eventually(async || images.deprecate(&image.id, &time).await).await?;
+        eventually(async || images::deprecate(region, &image.id, &time).await).await?;
     }
     if settings.protect {
-        eventually(async || images.protect(&image.id).await).await?;
+        eventually(async || images::protect(region, &image.id).await).await?;
     }
     if image.tags.get(PUBLISHED).is_none() {
         let mut resources = vec![image.id.as_str()];

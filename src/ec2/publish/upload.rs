@@ -13,7 +13,8 @@ use super::blocks::changed;
 use super::progress::Progress;
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
-use crate::ec2::client::ebs::{Encryption, MAX_IN_FLIGHT, NewSnapshot};
+use crate::ec2::client::ebs::{self, Encryption, MAX_IN_FLIGHT, NewSnapshot};
+use crate::ec2::client::ec2::snapshots;
 use crate::ec2::client::{AwsError, Region, eventually};
 use crate::os::hash_stream;
 use crate::ui::Bar;
@@ -69,7 +70,7 @@ pub(super) async fn begin(
         },
         token: &beginning.token,
     };
-    let snapshot = region.ebs().start_snapshot(&new).await?;
+    let snapshot = ebs::start_snapshot(region, &new).await?;
     progress.set_snapshot(snapshot.clone())?;
     Ok(snapshot)
 }
@@ -115,7 +116,7 @@ pub(super) async fn write(
                 let Block { index, digest, .. } = block;
                 let put = async || {
                     let data = block.data.clone();
-                    region.ebs().put_block(snapshot, index, data, &digest).await
+                    ebs::put_block(region, snapshot, index, data, &digest).await
                 };
                 eventually(put).await?;
                 progress.add_block(block.index)?;
@@ -155,25 +156,16 @@ pub(super) async fn complete(
     written: Written,
 ) -> Result<(), AwsError> {
     let Written { blocks, aggregate } = written;
-    let complete = async || {
-        region
-            .ebs()
-            .complete_snapshot(snapshot, blocks, &aggregate)
-            .await
-    };
+    let complete = async || ebs::complete_snapshot(region, snapshot, blocks, &aggregate).await;
     match eventually(complete).await {
         // AWS accepts it only once: the first response was lost, or went to a karat that was killed.
         Err(error) if error.error_code() == Some(NOT_COMPLETABLE) => {
-            match region
-                .snapshots()
-                .wait_completed_within(snapshot, COMPLETION_TIMEOUT)
-                .await
-            {
+            match snapshots::wait_completed_within(region, snapshot, COMPLETION_TIMEOUT).await {
                 Err(AwsError::Slow { .. }) => Err(error),
                 ended => ended.map(drop),
             }
         }
         Err(error) => Err(error),
-        Ok(()) => region.snapshots().wait_completed(snapshot).await.map(drop),
+        Ok(()) => snapshots::wait_completed(region, snapshot).await.map(drop),
     }
 }

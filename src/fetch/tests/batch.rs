@@ -24,6 +24,14 @@ fn impatient() -> (tempfile::TempDir, Cache) {
     (scratch, cache)
 }
 
+async fn fetch_all(
+    cache: &Cache,
+    files: &[FileRequest],
+    places: FileSources<'_>,
+) -> Result<(), FetchError> {
+    cache.fetch_all(files, places, &Ui::default()).await
+}
+
 #[tokio::test]
 async fn a_source_that_lies_stalls_or_is_gone_does_not_matter_while_another_has_the_file() {
     let body = body();
@@ -48,7 +56,7 @@ async fn a_source_that_lies_stalls_or_is_gone_does_not_matter_while_another_has_
         };
         let (_scratch, cache) = impatient();
         let files = [wanted("a", &body, &good.url)];
-        let fetched = cache.fetch_all(&files, places, &Ui::default()).await;
+        let fetched = fetch_all(&cache, &files, places).await;
         assert!(fetched.is_ok(), "{reply:?}: {fetched:?}");
         assert_eq!(names(&cache), [Digest::of(&body).hex()], "{reply:?}");
     }
@@ -67,10 +75,8 @@ async fn missing_files_are_named_with_their_digests_and_the_rest_is_kept() {
         wanted("gone", b"gone", &none.url),
         wanted("unserved", b"unserved", "http://127.0.0.1:1/x"),
     ];
-    let error = cache
-        .fetch_all(&files, FileSources::default(), &Ui::default())
-        .await
-        .unwrap_err();
+    let fetched = fetch_all(&cache, &files, FileSources::default()).await;
+    let error = fetched.unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with("3 files were not found in the cache, store, mirrors or archive"),
@@ -98,10 +104,8 @@ async fn a_server_that_never_answers_is_not_asked_for_every_file() {
             wanted(&name, name.as_bytes(), "http://127.0.0.1:1/x")
         })
         .collect();
-    let error = cache
-        .fetch_all(&files, FileSources::default(), &Ui::default())
-        .await
-        .unwrap_err();
+    let fetched = fetch_all(&cache, &files, FileSources::default()).await;
+    let error = fetched.unwrap_err();
     assert_eq!(error.to_string().lines().count(), 101);
     assert!(
         error
@@ -133,18 +137,12 @@ async fn stores_and_directories_come_first_and_the_digest_decides() {
             mirrors: &mirrors,
         };
         let files = [wanted("a", &body, "http://127.0.0.1:1/x")];
-        cache
-            .fetch_all(&files, places, &Ui::default())
-            .await
-            .unwrap();
+        fetch_all(&cache, &files, places).await.unwrap();
         assert_eq!(names(&cache), [digest.hex()], "{place}");
 
         std::fs::write(&file, b"rotten").unwrap();
         std::fs::remove_file(cache.path(&digest)).unwrap();
-        let error = cache
-            .fetch_all(&files, places, &Ui::default())
-            .await
-            .unwrap_err();
+        let error = fetch_all(&cache, &files, places).await.unwrap_err();
         assert!(
             matches!(error, FetchError::Missing { .. }),
             "{place}: {error}"

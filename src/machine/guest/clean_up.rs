@@ -1,7 +1,8 @@
 //! Clean-up of a guest before its disk becomes an image.
 
-use super::{GuestError, said};
+use super::GuestError;
 use crate::machine::{Death, MachineError};
+use crate::os::tail::said;
 use crate::ssh::{Session, quote};
 
 const SCRIPT: &str = include_str!("cleanup.sh");

@@ -26,11 +26,3 @@ pub enum GuestError {
         problem: String,
     },
 }
-
-/// Formats a child's stderr as the end of a message.
-pub(crate) fn said(stderr: &str) -> String {
-    match stderr.trim() {
-        "" => String::new(),
-        text => format!(": {text}"),
-    }
-}

@@ -86,7 +86,8 @@ impl<B: Backend> Guest<B> {
     /// # Errors
     /// The connection was lost, or the guest's sshd refuses to forward the port of a proxy.
     pub async fn seal_with(&mut self, mut proxy: EgressProxy) -> Result<(), MachineError> {
-        sealed::attach(&mut proxy, self.session(), B::SEALED_SCRIPT).await?;
+        sealed::fail_fast(self.session(), B::SEALED_SCRIPT, proxy.ui()).await?;
+        proxy.attach(self.session()).await?;
         self.egress = Some(proxy);
         Ok(())
     }
@@ -134,10 +135,11 @@ impl<B: Backend> Machine for Guest<B> {
         if let Some(clock) = self.clock {
             set_clock(session, clock).await?;
         }
-        match &mut self.egress {
-            Some(proxy) => Ok(sealed::attach_again(proxy, session, B::SEALED_SCRIPT).await?),
-            None => Ok(()),
+        if let Some(proxy) = &mut self.egress {
+            sealed::fail_fast(session, B::SEALED_SCRIPT, proxy.ui()).await?;
+            proxy.attach_again(session).await?;
         }
+        Ok(())
     }
 
     fn egress(&self) -> Option<&EgressProxy> {

@@ -10,7 +10,6 @@ mod sealed;
 mod user_data;
 
 pub use error::GuestError;
-pub(crate) use error::said;
 pub(crate) use keys::Keys;
 pub use machine::{Backend, Guest};
 pub(crate) use user_data::UserData;

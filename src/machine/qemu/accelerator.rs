@@ -1,8 +1,6 @@
 //! Choice of the accelerator that runs the guest's instructions: KVM where it works, else software emulation.
 
 use std::fs::{self, OpenOptions};
-use std::io;
-use std::path::Path;
 
 use super::QemuError;
 use crate::plan;
@@ -37,8 +35,10 @@ pub(super) struct Host {
 impl Host {
     pub fn detect() -> Self {
         Self {
-            kvm: open(Path::new("/dev/kvm"))
-                .map_err(|error| format!("cannot open /dev/kvm: {error}")),
+            kvm: match OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("cannot open /dev/kvm: {error}")),
+            },
             cpuinfo: fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
             arch: if cfg!(target_arch = "aarch64") {
                 plan::Arch::Aarch64
@@ -47,14 +47,6 @@ impl Host {
             },
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map(drop)
 }
 
 /// Chooses the accelerator. Pure.

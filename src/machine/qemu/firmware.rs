@@ -2,70 +2,39 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use super::QemuError;
 use crate::plan::Arch;
 
 /// Read-only code and the template of its variables.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Uefi {
     pub code: PathBuf,
     pub vars: PathBuf,
 }
 
-/// Pairs of code and variables, as Debian/Ubuntu, Fedora/RHEL, Arch and openSUSE install them.
-const X86_64: [(&str, &str); 6] = [
-    (
-        "usr/share/OVMF/OVMF_CODE_4M.fd",
-        "usr/share/OVMF/OVMF_VARS_4M.fd",
-    ),
-    (
-        "usr/share/edk2/ovmf/OVMF_CODE.fd",
-        "usr/share/edk2/ovmf/OVMF_VARS.fd",
-    ),
-    ("usr/share/OVMF/OVMF_CODE.fd", "usr/share/OVMF/OVMF_VARS.fd"),
-    (
-        "usr/share/edk2/x64/OVMF_CODE.4m.fd",
-        "usr/share/edk2/x64/OVMF_VARS.4m.fd",
-    ),
-    (
-        "usr/share/edk2-ovmf/x64/OVMF_CODE.fd",
-        "usr/share/edk2-ovmf/x64/OVMF_VARS.fd",
-    ),
-    (
-        "usr/share/qemu/ovmf-x86_64-code.bin",
-        "usr/share/qemu/ovmf-x86_64-vars.bin",
-    ),
-];
-const AARCH64: [(&str, &str); 4] = [
-    (
-        "usr/share/AAVMF/AAVMF_CODE.fd",
-        "usr/share/AAVMF/AAVMF_VARS.fd",
-    ),
-    (
-        "usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
-        "usr/share/edk2/aarch64/vars-template-pflash.raw",
-    ),
-    (
-        "usr/share/edk2/aarch64/QEMU_CODE.fd",
-        "usr/share/edk2/aarch64/QEMU_VARS.fd",
-    ),
-    (
-        "usr/share/qemu/aavmf-aarch64-code.bin",
-        "usr/share/qemu/aavmf-aarch64-vars.bin",
-    ),
-];
+/// Content of `firmware.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    x86_64: Vec<Uefi>,
+    aarch64: Vec<Uefi>,
+}
 
 /// Finds the firmware under `root`, which is `/` outside of tests.
 pub(super) fn find(arch: Arch, root: &Path) -> Result<Uefi, QemuError> {
+    let table: Table = toml::from_str(include_str!("firmware.toml")).expect("the tests read it");
     let (pairs, package) = match arch {
-        Arch::X86_64 => (&X86_64[..], "ovmf"),
-        Arch::Aarch64 => (&AARCH64[..], "qemu-efi-aarch64"),
+        Arch::X86_64 => (table.x86_64, "ovmf"),
+        Arch::Aarch64 => (table.aarch64, "qemu-efi-aarch64"),
     };
     pairs
-        .iter()
-        .map(|(code, vars)| Uefi {
-            code: root.join(code),
-            vars: root.join(vars),
+        .into_iter()
+        .map(|pair| Uefi {
+            code: root.join(pair.code),
+            vars: root.join(pair.vars),
         })
         .find(|found| found.code.is_file() && found.vars.is_file())
         .ok_or(QemuError::NoFirmware { package })

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::os::if_exists;
+
 /// Name of the record in the run directory.
 const RECORD: &str = "qemu.json";
 /// Longest wait for the end of a killed process, which only the host's disk can delay.
@@ -42,10 +44,8 @@ pub(super) fn record(run: &Path, pid: Pid) -> io::Result<()> {
 /// # Errors
 /// The record cannot be read, or the process cannot be killed.
 pub fn end_leftover(run: &Path) -> io::Result<bool> {
-    let text = match fs::read(run.join(RECORD)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
+    let Some(text) = if_exists(fs::read(run.join(RECORD)))? else {
+        return Ok(false);
     };
     // A record truncated by the crash names no process; that one has ended with its parent already.
     let Ok(record) = serde_json::from_slice::<Record>(&text) else {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::guest::{self, Backend, Guest};
+use super::guest::{Backend, Guest};
 use super::{Death, MachineError};
+use crate::os::tail::said;
 use crate::ssh::{Session, SshError, Target};
 
 mod accelerator;
@@ -131,7 +132,7 @@ impl QemuMachine {
             Some(end) => Err(QemuError::Died(format!(
                 "QEMU {} while the guest was shutting down{}; its console ends with:\n{}",
                 process::describe(end.status),
-                guest::said(&end.stderr),
+                said(&end.stderr),
                 console::tail(&log)
             ))),
             None => {

@@ -1,14 +1,13 @@
 //! `NoCloud` seed: a small FAT disk labelled `CIDATA`, from which cloud-init reads the user data.
 
-use std::fs::OpenOptions;
 use std::io::{self, Cursor, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions, format_volume};
 use serde_json::json;
 
 use crate::machine::guest::UserData;
+use crate::os::atomic_file::write_secret;
 
 /// Size of the disk: room for the files and more; FAT itself needs little.
 const DISK_BYTES: usize = 1 << 20;
@@ -30,13 +29,7 @@ pub(super) struct Seed<'a> {
 impl Seed<'_> {
     /// Writes the disk to a new file that only its owner can read: it contains the guest's private host key.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let disk = self.disk()?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(&disk)
+        write_secret(path, &self.disk()?)
     }
 
     fn disk(&self) -> io::Result<Vec<u8>> {

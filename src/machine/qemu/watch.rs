@@ -1,6 +1,5 @@
 //! Watch of a QEMU process: its monitor, its stderr, its console and its end.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::console::{self, PanicWatch};
 use super::process::{End, describe};
 use super::qmp::{self, Event, Message};
-use crate::machine::guest::said;
+use crate::os::tail::{Tail, said};
 
 /// Interval between two polls of the console. A death is reported within two seconds; this leaves time for the rest.
 const CONSOLE_INTERVAL: Duration = Duration::from_millis(500);
@@ -23,8 +22,6 @@ const CONSOLE_INTERVAL: Duration = Duration::from_millis(500);
 const PANIC_TEXT_DELAY: Duration = Duration::from_millis(300);
 /// Timeout for reading the rest of the pipes of a process that has ended.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
-/// Bytes from the end of stderr that an error carries.
-const MAX_STDERR_BYTES: usize = 4 << 10;
 
 /// Owner of the process while it runs.
 pub(super) struct Watcher {
@@ -42,7 +39,7 @@ pub(super) struct Watcher {
 struct Seen {
     panicked: bool,
     powered_off: bool,
-    stderr: VecDeque<u8>,
+    stderr: Tail,
 }
 
 impl Watcher {
@@ -65,7 +62,7 @@ impl Watcher {
                 },
                 read = stderr.read(&mut buffer), if stderr_open => match read {
                     Ok(0) | Err(_) => stderr_open = false,
-                    Ok(length) => seen.keep(&buffer[..length]),
+                    Ok(length) => seen.stderr.push(&buffer[..length]),
                 },
                 _ = poll.tick(), if !seen.panicked => if panic.poll() {
                     seen.panicked = true;
@@ -92,7 +89,7 @@ impl Watcher {
         self.announce(&cause, &seen);
         self.end.send_replace(Some(End {
             status,
-            stderr: seen.text(),
+            stderr: seen.stderr.text(),
             powered_off: seen.powered_off && !seen.panicked,
         }));
     }
@@ -116,7 +113,7 @@ impl Watcher {
             }
             Ok(Message::Event(Event::Other(_))) => {}
             // Other text on its stdout is as informative as stderr.
-            Err(_) => seen.keep(format!("{line}\n").as_bytes()),
+            Err(_) => seen.stderr.push(format!("{line}\n").as_bytes()),
         }
     }
 
@@ -127,7 +124,7 @@ impl Watcher {
         }
         let report = format!(
             "{cause}{}; its console ends with:\n{}",
-            said(&seen.text()),
+            said(&seen.stderr.text()),
             console::tail(&self.console)
         );
         self.death.send_if_modified(|death| {
@@ -138,22 +135,9 @@ impl Watcher {
     }
 }
 
-impl Seen {
-    fn keep(&mut self, bytes: &[u8]) {
-        self.stderr.extend(bytes);
-        let excess = self.stderr.len().saturating_sub(MAX_STDERR_BYTES);
-        self.stderr.drain(..excess);
-    }
-
-    fn text(&self) -> String {
-        let bytes: Vec<u8> = self.stderr.iter().copied().collect();
-        String::from_utf8_lossy(&bytes).trim().to_owned()
-    }
-}
-
 async fn drain(stderr: &mut (impl AsyncRead + Unpin), seen: &mut Seen) {
     let mut buffer = [0; 1024];
     while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-        seen.keep(&buffer[..length]);
+        seen.stderr.push(&buffer[..length]);
     }
 }

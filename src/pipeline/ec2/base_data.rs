@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use super::Site;
 use crate::base::BaseDisk;
 use crate::disk;
+use crate::ec2::client::ebs;
+use crate::ec2::client::ec2::snapshots;
 use crate::ec2::machine::{BaseAmi, Ec2Error, Ec2Machine, SnapshotKind, begin_snapshot};
 use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job};
@@ -38,7 +40,7 @@ impl Job<'_> {
         }
         let resources = &site.resources;
         let snapshot = &site.ami.pinned.snapshot;
-        let look = async { Ok(resources.region.ebs().list_blocks(snapshot).await.is_ok()) };
+        let look = async { Ok(ebs::list_blocks(&resources.region, snapshot).await.is_ok()) };
         if matches!(phases.run("look at the AMI", look).await, Ok(true)) {
             let id = snapshot.clone();
             return BaseData::Snapshot { id, ours: false };
@@ -63,7 +65,7 @@ impl Job<'_> {
             BaseData::Cached(path) => path,
             BaseData::Snapshot { id, ours } => {
                 let read = self.read_to_cache(site, &id).await;
-                if ours && let Err(error) = site.resources.region.snapshots().delete(&id).await {
+                if ours && let Err(error) = snapshots::delete(&site.resources.region, &id).await {
                     self.ui.warn(&format!("{id} is left over: {error}"));
                 }
                 match read {

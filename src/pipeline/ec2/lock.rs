@@ -1,9 +1,7 @@
 //! Lock file of a template for EC2, without a build.
 
 use super::Site;
-use crate::machine::Machine as _;
 use crate::os::run_dir::RunDir;
-use crate::pipeline::lock_file::LockState;
 use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job, Update};
 use crate::plan;
@@ -31,32 +29,19 @@ impl Job<'_> {
                 run: &run,
                 started: Timestamp::now(),
             };
-            let lock = self.lock_in_instance(&site, &lock_state, phases).await;
+            let locked = async {
+                let launched = self.launch_instance(&site, &site.ami, "lock", run.path(), phases);
+                let (_, machine) = launched.await?;
+                let base = site.ami.locked().digest;
+                self.resolve_and_destroy(machine, &base, &lock_state, phases)
+                    .await
+            };
+            let lock = locked.await;
             site.resources.release(self.ui).await;
             lock?
         };
         self.fetch_packages(&lock, phases).await?;
         run.remove().map_err(BuildError::RunDirectory)?;
         Ok((lock_state.into_old(), lock))
-    }
-
-    async fn lock_in_instance(
-        &self,
-        site: &Site<'_>,
-        lock_state: &LockState,
-        phases: &mut Phases<'_>,
-    ) -> Result<Lock, BuildError> {
-        let (ami, run) = (&site.ami, site.run.path());
-        let launched = self.launch_instance(site, ami, "lock", run, phases);
-        let (_, mut machine) = launched.await?;
-        let lock = async {
-            self.wait_for_guest(&mut machine, phases).await?;
-            self.save_base_packages(machine.session(), &site.ami.locked().digest)
-                .await;
-            self.resolve_lock(&mut machine, lock_state, phases).await
-        }
-        .await;
-        machine.destroy().await;
-        lock
     }
 }

@@ -1,6 +1,7 @@
 //! Registration of the AMI of a recorded image.
 
 use super::Site;
+use crate::ec2::client::ec2::{Image, Tags, images, snapshots};
 use crate::ec2::machine::{Ec2Error, ResourceGuard};
 use crate::ec2::publish::{AmiMetadata, Publication, VerifiedDisk, offer, register};
 use crate::pipeline::{BuildError, Job, Made};
@@ -39,6 +40,26 @@ impl Job<'_> {
         settings
     }
 
+    /// Registers an AMI and waits until it is available.
+    pub(super) async fn register_image(
+        &self,
+        resources: &ResourceGuard,
+        metadata: &AmiMetadata,
+        settings: &PublishEc2,
+        snapshot: &str,
+        tags: &Tags,
+    ) -> Result<Image, BuildError> {
+        let region = &resources.region;
+        let registering = async {
+            let image = register(region, metadata, settings, snapshot, tags).await;
+            image.map_err(Ec2Error::from)
+        };
+        let image = resources.create(self.cancel, registering).await?;
+        let available = images::wait_available(region, &image);
+        let available = self.cancel.run_until_cancelled(available).await;
+        Ok(available.ok_or(BuildError::Cancelled)??)
+    }
+
     async fn offer(
         &self,
         resources: &ResourceGuard,
@@ -51,19 +72,13 @@ impl Job<'_> {
         let metadata = AmiMetadata::new(id, &made.manifest, settings)?;
         let tags = metadata.tags(&settings.tags, resources.tags());
         region.tag(&[snapshot], &tags).await?;
-        let registering = async {
-            let image = register(region, &metadata, settings, snapshot, &tags).await;
-            image.map_err(Ec2Error::from)
-        };
-        let image = resources.create(self.cancel, registering).await?;
-        let available = region.images().wait_available(&image);
-        let available = self.cancel.run_until_cancelled(available).await;
-        let image = available.ok_or(BuildError::Cancelled)??;
+        let image = self.register_image(resources, &metadata, settings, snapshot, &tags);
+        let image = image.await?;
         let (store, scratch) = (self.settings.store, self.settings.cache.runs());
         let source = VerifiedDisk::open(store, &made.manifest, &scratch, self.ui).await?;
         let digest = source.digest(&made.manifest).await?;
         let caller = region.caller().await?;
-        let encrypted = region.snapshots().get(snapshot).await?.encrypted;
+        let encrypted = snapshots::get(region, snapshot).await?.encrypted;
         offer(region, &image, settings).await?;
         Ok(Publication {
             region: region.name().to_owned(),

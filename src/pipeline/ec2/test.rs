@@ -1,13 +1,12 @@
 //! Tests of the finished image, in an instance of a temporary AMI.
 
 use super::Site;
-use crate::digest::Digest;
-use crate::ec2::machine::{BaseAmi, Ec2Error, tear_down};
-use crate::ec2::publish::{AmiMetadata, register};
+use crate::ec2::client::ec2::images;
+use crate::ec2::machine::{BaseAmi, tear_down};
+use crate::ec2::publish::AmiMetadata;
 use crate::machine::Machine as _;
 use crate::pipeline::phases::Phases;
 use crate::pipeline::{BuildError, Job, Made};
-use crate::provision;
 use crate::record::manifest::ManifestId;
 use crate::store::StoreError;
 
@@ -29,25 +28,15 @@ impl Job<'_> {
         let ami = phases.run_to_end("register for tests", register).await?;
         let launched = self.launch_instance(site, &ami, "test", &scratch, phases);
         let (network, mut machine) = launched.await?;
-        let within = self.plan.ssh.timeout;
-        let boot = async {
-            machine.wait_ready(within, self.ui).await?;
-            machine.wait_booted(within, self.ui).await?;
-            self.seal_test_guest(&mut machine).await
-        };
+        let boot = self.wait_for_test_guest(&mut machine);
         phases.run("boot the image", boot).await?;
-        let fetched = |digest: &Digest| self.settings.cache.path(digest);
-        let cx = self.step_context(&fetched);
-        for test in &self.plan.tests {
-            let work = async { Ok(provision::test(&mut machine, test, &cx).await?) };
-            phases.run(&format!("test: {}", test.name), work).await?;
-        }
+        self.run_tests(&mut machine, phases).await?;
         let id = machine.id().to_owned();
         machine.destroy().await;
         let region = &site.resources.region;
         let end = async {
             tear_down(region, &id, &network, self.ui).await;
-            Ok(region.images().deregister(&ami.pinned.id).await?)
+            Ok(images::deregister(region, &ami.pinned.id).await?)
         };
         phases.run("end the test", end).await
     }
@@ -66,17 +55,8 @@ impl Job<'_> {
             name: format!("karat-{}-test", resources.id()),
             ..AmiMetadata::new(id, &made.manifest, &settings)?
         };
-        let region = &resources.region;
-        let registering = async {
-            let image = register(region, &metadata, &settings, snapshot, resources.tags()).await;
-            image.map_err(Ec2Error::from)
-        };
-        let image = resources.create(self.cancel, registering).await?;
-        let available = region.images().wait_available(&image);
-        let available = self.cancel.run_until_cancelled(available).await;
-        Ok(BaseAmi::from_image(
-            available.ok_or(BuildError::Cancelled)??,
-            region,
-        )?)
+        let tags = resources.tags();
+        let image = self.register_image(resources, &metadata, &settings, snapshot, tags);
+        Ok(BaseAmi::from_image(image.await?, &resources.region)?)
     }
 }

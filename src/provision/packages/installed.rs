@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::Deserialize;
 
 use crate::plan::PackageSet;
 use crate::provision::remote;
+use crate::record::lock::Lock;
+use crate::record::manifest::{Origin, Package};
 use crate::ssh::{Session, SshError};
 
 /// Prints one line per package of dpkg and of RPM. A machine may have both, or neither.
@@ -17,39 +19,16 @@ if command -v rpm >/dev/null && [ -n \"$(ls -A \"$(rpm --eval '%{_dbpath}')\" 2>
 fi";
 
 /// A package installed in the machine.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct InstalledPackage {
     /// Package name without architecture.
     pub name: String,
     /// Full version as the package manager prints it.
     pub version: String,
     /// Architecture; `all` (RPM: `noarch`) for any.
+    #[serde(rename = "architecture")]
     pub arch: String,
-}
-
-/// Reason for which a package is installed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PackageOrigin {
-    /// The base had the package, in any version.
-    Base,
-    /// The template declares the package.
-    Declared,
-    /// Another installed package needs it.
-    Dependency,
-}
-
-/// An installed package with its origin.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct AttributedPackage {
-    /// Package name without architecture.
-    pub name: String,
-    /// Full version as the package manager prints it.
-    pub version: String,
-    /// Architecture; `all` (RPM: `noarch`) for any.
-    pub arch: String,
-    /// Reason for which the package is installed.
-    pub origin: PackageOrigin,
 }
 
 /// Lists the installed packages, sorted by name and architecture.
@@ -60,7 +39,7 @@ pub async fn installed_packages(session: &Session) -> Result<Vec<InstalledPackag
     Ok(parse(&session.output(&remote::sh(QUERY, &[])).await?))
 }
 
-/// Adds the origin to each package, from the packages of the base and the declared ones.
+/// Adds origin and digest to each package, from the packages of the base, the declared ones and the lock.
 ///
 /// A declared package counts as declared even if the base has it.
 #[must_use]
@@ -68,7 +47,8 @@ pub fn attribute(
     before: &[InstalledPackage],
     after: Vec<InstalledPackage>,
     declared: Option<&PackageSet>,
-) -> Vec<AttributedPackage> {
+    lock: &Lock,
+) -> Vec<Package> {
     let declared: BTreeSet<&str> = declared.into_iter().flat_map(PackageSet::names).collect();
     let base: BTreeSet<_> = before
         .iter()
@@ -76,20 +56,27 @@ pub fn attribute(
         .collect();
     let origin = |package: &InstalledPackage| {
         if declared.contains(package.name.as_str()) {
-            PackageOrigin::Declared
+            Origin::Declared
         } else if base.contains(&(&package.name, &package.arch)) {
-            PackageOrigin::Base
+            Origin::Base
         } else {
-            PackageOrigin::Dependency
+            Origin::Dependency
         }
     };
-    let with_origin = |package: InstalledPackage| AttributedPackage {
-        origin: origin(&package),
-        name: package.name,
-        version: package.version,
-        arch: package.arch,
+    let attributed = |package: InstalledPackage| {
+        let locked = lock.packages.iter().find(|locked| {
+            (&locked.name, &locked.version, &locked.architecture)
+                == (&package.name, &package.version, &package.arch)
+        });
+        Package {
+            origin: origin(&package),
+            sha256: locked.map(|locked| locked.sha256),
+            name: package.name,
+            version: package.version,
+            arch: package.arch,
+        }
     };
-    after.into_iter().map(with_origin).collect()
+    after.into_iter().map(attributed).collect()
 }
 
 fn parse(lines: &str) -> Vec<InstalledPackage> {
@@ -110,7 +97,7 @@ fn parse(lines: &str) -> Vec<InstalledPackage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::lock::Manager;
+    use crate::record::lock::{Manager, PackageRequest, Resolution};
 
     #[test]
     fn packages_that_are_not_installed_are_left_out() {
@@ -129,13 +116,8 @@ mod tests {
             version: version.to_owned(),
             arch: "amd64".to_owned(),
         };
-        let packages = PackageSet {
-            manager: Manager::Apt,
-            install: vec!["nginx=1.22".to_owned(), "curl:amd64".to_owned()],
-            remove: vec![],
-            recommends: false,
-            repositories: vec![],
-        };
+        let install = ["nginx=1.22", "curl:amd64"];
+        let packages = PackageSet::declaring(Manager::Apt, &install, &[]);
         let before = [package("libc6", "1"), package("curl", "1")];
         let after = vec![
             package("curl", "1"),
@@ -143,17 +125,18 @@ mod tests {
             package("libnginx", "1"),
             package("nginx", "1.22"),
         ];
-        let origins: Vec<_> = attribute(&before, after, Some(&packages))
+        let lock = Lock::new(PackageRequest::nothing(None), None, Resolution::default());
+        let origins: Vec<_> = attribute(&before, after, Some(&packages), &lock)
             .into_iter()
             .map(|package| package.origin)
             .collect();
         assert_eq!(
             origins,
             [
-                PackageOrigin::Declared,
-                PackageOrigin::Base,
-                PackageOrigin::Dependency,
-                PackageOrigin::Declared
+                Origin::Declared,
+                Origin::Base,
+                Origin::Dependency,
+                Origin::Declared
             ]
         );
     }

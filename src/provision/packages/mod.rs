@@ -29,9 +29,7 @@ mod error;
 mod installed;
 
 pub use error::PackageError;
-pub use installed::{
-    AttributedPackage, InstalledPackage, PackageOrigin, attribute, installed_packages,
-};
+pub use installed::{InstalledPackage, attribute, installed_packages};
 
 /// Limit for a package manager's work: an hour suffices for a desktop over a slow line. The scripts' own limits are shorter.
 const PACKAGE_TIMEOUT: Duration = Duration::from_hours(1);
@@ -67,8 +65,8 @@ trait PackageManager {
     /// Returns the repository files to keep in the machine.
     fn kept(&self, declared: &DeclaredPackages) -> Vec<(String, Vec<u8>)>;
 
-    /// Parses the data lines of the install script: the packages before and after.
-    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>);
+    /// Parses the data lines of the install script: the packages `before` or `after`.
+    fn installed(&self, data: &[String], when: &str) -> Vec<InstalledPackage>;
 
     /// Maps a failed script to an error, from its output.
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError;
@@ -272,7 +270,7 @@ pub async fn install<M: Machine>(
         human_duration(uploaded),
         human_duration(started.elapsed())
     ));
-    let (before, after) = manager.installed(&data);
+    let [before, after] = ["before", "after"].map(|when| manager.installed(&data, when));
     match differences(&before, &after, lock, declared) {
         differences if differences.is_empty() => Ok(()),
         differences => Err(ProvisionError::NotAsDeclared(differences)),
@@ -473,13 +471,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_not_what_the_lock_makes_of_its_base_is_found_out() {
-        let declared = DeclaredPackages {
-            manager: Manager::Apt,
-            install: vec!["nginx=2".to_owned()],
-            remove: vec![],
-            recommends: false,
-            repositories: vec![],
-        };
+        let declared = DeclaredPackages::declaring(Manager::Apt, &["nginx=2"], &[]);
         let before = installed(&["libc6 1", "exim4 1", "nginx 1 amd64"]);
         let lock = lock(&["nginx 2 all", "libnew 1"], &["exim4"]);
         for (after, said) in [

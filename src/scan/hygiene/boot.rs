@@ -1,50 +1,10 @@
 //! Boot configuration: kernel command lines, kernels, and the disks in fstab and crypttab.
 
+use super::lists::LISTS;
 use super::text::{has_url_password, lines};
 use super::{HygieneScan, ScanError};
 use crate::disk::read::FileType;
 
-const FILES: [&str; 19] = [
-    "/boot/grub/grub.cfg",
-    "/boot/grub2/grub.cfg",
-    "/boot/grub/grubenv",
-    "/boot/grub2/grubenv",
-    "/etc/default/grub",
-    "/etc/kernel/cmdline",
-    "/boot/extlinux/extlinux.conf",
-    "/boot/cmdline.txt",
-    "/boot/firmware/cmdline.txt",
-    "/etc/grub.d/40_custom",
-    "/etc/grub.d/41_custom",
-    "/boot/grub/custom.cfg",
-    "/boot/grub2/custom.cfg",
-    "/boot/grub2/user.cfg",
-    "/boot/syslinux/syslinux.cfg",
-    "/boot/syslinux/extlinux.conf",
-    "/boot/efi/EFI/debian/grub.cfg",
-    "/usr/lib/kernel/cmdline",
-    "/etc/initramfs-tools/conf.d/resume",
-];
-const DIRECTORIES: [&str; 6] = [
-    "/boot/loader/entries",
-    "/boot/efi/loader/entries",
-    "/efi/loader/entries",
-    "/etc/kernel/cmdline.d",
-    "/etc/default/grub.d",
-    "/etc/cmdline.d",
-];
-
-/// Parts of a parameter's name that mark a secret.
-const SECRET_PARTS: [&str; 8] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "psk",
-    "pwd",
-];
 /// Ends of a parameter's name that mark a secret.
 const SECRET_ENDS: [&str; 5] = ["api_key", "private_key", "access_key", "wpa", "api-key"];
 /// Parameters that hand a credential to systemd.
@@ -52,25 +12,9 @@ const CREDENTIALS: [&str; 2] = ["systemd.set_credential", "systemd.set_credentia
 /// Parameters that open a root shell.
 const DEBUG: [&str; 3] = ["rd.break", "systemd.debug-shell", "systemd.debug-shell=1"];
 const SHELLS: [&str; 4] = ["/bin/sh", "/bin/bash", "/usr/bin/bash", "/usr/bin/sh"];
-/// Parameters that turn off a protection.
-const PROTECTION_OFF: [&str; 13] = [
-    "mitigations=off",
-    "apparmor=0",
-    "selinux=0",
-    "enforcing=0",
-    "nosmep",
-    "nosmap",
-    "nopti",
-    "pti=off",
-    "spectre_v2=off",
-    "module.sig_enforce=0",
-    "audit=0",
-    "lockdown=none",
-    "nokaslr",
-];
 
 pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
-    for (path, text) in scan.texts(&DIRECTORIES, &FILES)? {
+    for (path, text) in scan.texts(&LISTS.boot_directories, &LISTS.boot_files)? {
         for (number, line) in lines(&text) {
             for word in line.split([' ', '\t', '"', '\'']) {
                 parameter(scan, &path, number, word);
@@ -92,7 +36,7 @@ fn parameter(scan: &mut HygieneScan<'_>, path: &str, number: usize, word: &str) 
     if shell || DEBUG.contains(&word) {
         scan.report_line("boot-root-shell", path, number, word);
     }
-    if PROTECTION_OFF.contains(&word) {
+    if LISTS.protection_off.contains(&word) {
         scan.report_line("boot-protection-off", path, number, word);
     }
     let device = name.eq_ignore_ascii_case("root") || name.eq_ignore_ascii_case("resume");
@@ -105,7 +49,7 @@ fn parameter(scan: &mut HygieneScan<'_>, path: &str, number: usize, word: &str) 
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut parts = name.split(['_', '-', '.']);
-    parts.any(|part| SECRET_PARTS.contains(&part))
+    parts.any(|part| LISTS.secret_parts.contains(&part))
         || SECRET_ENDS.iter().any(|end| name.ends_with(end))
 }
 

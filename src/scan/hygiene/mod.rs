@@ -9,6 +9,7 @@ mod apt;
 mod apt_conf;
 mod boot;
 mod host_keys;
+mod lists;
 mod permissions;
 mod proxies;
 mod residue;

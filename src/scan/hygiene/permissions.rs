@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{HygieneScan, Severity};
 use crate::disk::read::FileType;
 use crate::disk::tree::File;
-use crate::scan::undeclared::watched_paths::PATH;
+use crate::scan::undeclared::watched_paths::search_path;
 
 const SET_USER: u16 = 0o4000;
 const SET_GROUP: u16 = 0o2000;
@@ -61,7 +61,7 @@ fn writable(scan: &mut HygieneScan<'_>, path: &[u8], file: &File) {
     if !matches!(file.kind, FileType::File | FileType::Directory) {
         return;
     }
-    let in_path = PATH.iter().any(|place| {
+    let in_path = search_path().iter().any(|place| {
         let inside = path.strip_prefix(place.as_bytes());
         inside
             .is_some_and(|rest| rest.is_empty() || (rest[0] == b'/' && !rest[1..].contains(&b'/')))

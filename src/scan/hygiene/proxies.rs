@@ -1,54 +1,11 @@
 //! Proxies and language package indices of the build's network, in all files where programs look for them.
 
 use super::apt::{is_yes, report_proxy};
+use super::lists::LISTS;
 use super::text::{lines, pair};
 use super::{HygieneScan, ScanError, Severity};
 use crate::disk::read::FileType;
 
-const FILES: [&str; 26] = [
-    "/etc/environment",
-    "/etc/profile",
-    "/etc/bash.bashrc",
-    "/etc/zsh/zshenv",
-    "/root/.bashrc",
-    "/root/.profile",
-    "/root/.bash_profile",
-    "/etc/wgetrc",
-    "/root/.wgetrc",
-    "/root/.curlrc",
-    "/etc/pip.conf",
-    "/root/.pip/pip.conf",
-    "/root/.config/pip/pip.conf",
-    "/etc/npmrc",
-    "/usr/etc/npmrc",
-    "/root/.npmrc",
-    "/etc/gitconfig",
-    "/root/.gitconfig",
-    "/etc/docker/daemon.json",
-    "/root/.docker/config.json",
-    "/root/.cargo/config.toml",
-    "/etc/default/docker",
-    "/etc/systemd/system.conf",
-    "/etc/dnf/dnf.conf",
-    "/etc/yum.conf",
-    "/etc/sysconfig/proxy",
-];
-const DIRECTORIES: [&str; 4] = [
-    "/etc/profile.d",
-    "/etc/environment.d",
-    "/etc/systemd/system.conf.d",
-    "/etc/sudoers.d",
-];
-const NAMES: [&str; 8] = [
-    "http_proxy",
-    "https_proxy",
-    "ftp_proxy",
-    "all_proxy",
-    "proxy",
-    "https-proxy",
-    "http-proxy",
-    "socks_proxy",
-];
 /// Settings of pip and npm that name an index other than the public one.
 const INDEX: [&str; 4] = ["index-url", "extra-index-url", "registry", "find-links"];
 
@@ -56,7 +13,7 @@ const INDEX: [&str; 4] = ["index-url", "extra-index-url", "registry", "find-link
 const MAX_UNIT_BYTES: u64 = 64 << 10;
 
 pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
-    let mut files = scan.texts(&DIRECTORIES, &FILES)?;
+    let mut files = scan.texts(&LISTS.proxy_directories, &LISTS.proxy_files)?;
     files.extend(units(scan)?);
     for (path, text) in files {
         let index = path.ends_with("pip.conf") || path.ends_with("npmrc");
@@ -109,7 +66,7 @@ fn is_proxy(text: &str) -> bool {
             .replace("httpsproxy", "https_proxy");
         let value = value.trim_matches([' ', '"', '\'']);
         let host = value.contains(':') && !value.starts_with('$');
-        NAMES.contains(&key.as_str()) && host
+        LISTS.proxy_names.contains(&key.as_str()) && host
     })
 }
 

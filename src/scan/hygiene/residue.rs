@@ -8,12 +8,12 @@ const MAX_PATHS: usize = 10;
 
 pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
     let all = leftovers(scan.root.tree(), scan.root.files(), scan.owners).map_err(scan_error)?;
-    for rule in RULES {
+    for rule in RULES.iter() {
         let leftovers: Vec<_> = all.iter().filter(|left| left.rule == rule.id).collect();
-        let check = table::by_rule(rule.id);
+        let check = table::by_rule(&rule.id);
         let more = leftovers.len().saturating_sub(MAX_PATHS);
         for (number, left) in leftovers.iter().take(MAX_PATHS).enumerate() {
-            let mut evidence = rule.reason.to_owned();
+            let mut evidence = rule.reason.clone();
             if more > 0 && number + 1 == MAX_PATHS {
                 evidence = format!("{evidence}; and {more} more");
             }

@@ -1,44 +1,18 @@
 //! Obsolete network services, and units that log in or open a shell without a password.
 
+use super::lists::LISTS;
 use super::text::lines;
 use super::{HygieneScan, ScanError};
 use crate::disk::read::FileType;
 use crate::disk::tree::Content;
 
-/// Servers without encryption or authentication, and the service that each one offers.
-const LEGACY: [(&str, &str); 24] = [
-    ("/usr/sbin/in.telnetd", "telnet"),
-    ("/usr/sbin/telnetd", "telnet"),
-    ("/usr/sbin/in.rshd", "rsh"),
-    ("/usr/sbin/in.rlogind", "rlogin"),
-    ("/usr/sbin/in.rexecd", "rexec"),
-    ("/usr/sbin/rshd", "rsh"),
-    ("/usr/sbin/rlogind", "rlogin"),
-    ("/usr/sbin/in.tftpd", "TFTP"),
-    ("/usr/sbin/atftpd", "TFTP"),
-    ("/usr/sbin/tftpd", "TFTP"),
-    ("/usr/sbin/in.fingerd", "finger"),
-    ("/usr/sbin/in.talkd", "talk"),
-    ("/usr/sbin/in.ntalkd", "talk"),
-    ("/usr/sbin/ypserv", "NIS"),
-    ("/usr/sbin/ypbind", "NIS"),
-    ("/usr/sbin/inetd", "inetd"),
-    ("/usr/sbin/xinetd", "xinetd"),
-    ("/usr/sbin/inetutils-inetd", "inetd"),
-    ("/usr/sbin/inetutils-telnetd", "telnet"),
-    ("/usr/sbin/rexecd", "rexec"),
-    ("/usr/sbin/in.uucpd", "UUCP"),
-    ("/usr/sbin/uucpd", "UUCP"),
-    ("/usr/sbin/fingerd", "finger"),
-    ("/usr/sbin/talkd", "talk"),
-];
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 
 /// Applets of `BusyBox`, which are all in one program.
 const APPLETS: [&str; 5] = ["telnetd", "rlogind", "rshd", "rexecd", "fingerd"];
 
 pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
-    for (path, service) in LEGACY {
+    for (path, service) in &LISTS.legacy_services {
         if scan.root.resolve(path.as_bytes()).is_some() {
             let evidence = format!("a server for {service}");
             scan.report("legacy-service", path.as_bytes(), evidence);

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::lists::LISTS;
 use super::suspicious_files::authorized_keys;
 use super::text::{lines, pair};
 use super::{HygieneScan, ScanError, Severity};
@@ -155,23 +156,14 @@ fn passwords(scan: &mut HygieneScan<'_>, config: &Config) {
 }
 
 fn has_weak(value: &str) -> bool {
-    const WEAK: [&str; 9] = [
-        "3des-cbc",
-        "arcfour",
-        "blowfish-cbc",
-        "cast128-cbc",
-        "hmac-md5",
-        "hmac-sha1-96",
-        "diffie-hellman-group1-sha1",
-        "diffie-hellman-group-exchange-sha1",
-        "ssh-dss",
-    ];
     // `-` removes algorithms from the default.
     !value.starts_with('-')
-        && value
-            .trim_start_matches(['+', '^'])
-            .split(',')
-            .any(|name| WEAK.iter().any(|weak| name.starts_with(weak)))
+        && value.trim_start_matches(['+', '^']).split(',').any(|name| {
+            LISTS
+                .weak_algorithms
+                .iter()
+                .any(|weak| name.starts_with(weak))
+        })
 }
 
 impl Config {

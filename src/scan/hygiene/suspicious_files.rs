@@ -1,5 +1,6 @@
 //! One walk over all paths: files that are suspicious wherever they are, by name or by their first bytes.
 
+use super::lists::LISTS;
 use super::text::lines;
 use super::{HygieneScan, ScanError, Severity};
 use crate::disk::read::FileType;
@@ -13,35 +14,7 @@ const PUTTY: &[u8] = b"PuTTY-User-Key-File-";
 const MAX_KEY_BYTES: u64 = 256 << 10;
 /// Type of a core dump in an ELF header.
 const CORE: u8 = 4;
-/// Directories of mail that was received or waits to be sent.
-const MAIL: [&[u8]; 9] = [
-    b"/var/mail/",
-    b"/var/spool/mail/",
-    b"/var/spool/mqueue/",
-    b"/var/spool/exim4/input/",
-    b"/var/spool/postfix/active/",
-    b"/var/spool/postfix/deferred/",
-    b"/var/spool/postfix/incoming/",
-    b"/var/spool/postfix/maildrop/",
-    b"/var/spool/postfix/hold/",
-];
 const COREDUMPS: [&[u8]; 2] = [b"/var/lib/systemd/coredump/", b"/var/lib/apport/coredump/"];
-const NETWORK_DIRECTORIES: [&str; 5] = [
-    "/etc/netplan",
-    "/etc/systemd/network",
-    "/etc/sysconfig/network-scripts",
-    "/etc/network/interfaces.d",
-    "/etc/NetworkManager/system-connections",
-];
-/// Starts of lines, in lower case, that name the MAC address of a card.
-const MAC_ADDRESSES: [&str; 6] = [
-    "macaddress:",
-    "macaddress=",
-    "permanentmacaddress=",
-    "hwaddr=",
-    "hwaddress ",
-    "mac-address=",
-];
 
 pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
     let root = scan.root;
@@ -71,10 +44,10 @@ pub(super) fn check(scan: &mut HygieneScan<'_>) -> Result<(), ScanError> {
         }
         by_start(scan, path, name, file)?;
     }
-    let files = scan.texts(&NETWORK_DIRECTORIES, &["/etc/network/interfaces"])?;
+    let files = scan.texts(&LISTS.network_directories, &["/etc/network/interfaces"])?;
     let bound = |line: &str| {
         let line = line.to_ascii_lowercase();
-        MAC_ADDRESSES.iter().any(|key| line.starts_with(key))
+        LISTS.mac_addresses.iter().any(|key| line.starts_with(key))
     };
     for file in files {
         let evidence = "the MAC address of a network card";
@@ -160,7 +133,9 @@ fn by_name(path: &[u8], name: &[u8]) -> Option<Suspicion> {
             ("user-crontab", Some("a job that belongs to no package"))
         }
         b"mbox" | b"dead.letter" if inside(b"/root/") || inside(b"/home/") => ("mail", None),
-        _ if has(b"/Maildir/") || MAIL.iter().any(|directory| inside(directory)) => ("mail", None),
+        _ if has(b"/Maildir/") || LISTS.mail.iter().any(|mail| inside(mail.as_bytes())) => {
+            ("mail", None)
+        }
         _ if inside(b"/var/crash/") && !matches!(name, b"kexec_cmd" | b"kdump_lock")
             || COREDUMPS.iter().any(|directory| inside(directory))
             || name.starts_with(b"vmcore")

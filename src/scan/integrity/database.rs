@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError, apk, dpkg, rpm};
 use crate::scan::inventory;
-use crate::scan::root::display_path;
 
 /// Paths of all packages. The largest systems have a million.
 const MAX_PATHS: usize = 4 << 20;
@@ -75,11 +74,11 @@ impl Database {
         let paths = self.owners.len().max(self.claims.len());
         if paths > MAX_PATHS {
             let problem = format!("the packages have more than {MAX_PATHS} paths");
-            return Err(damaged(path, problem));
+            return Err(ScanError::damaged(path, problem));
         }
         if self.text > MAX_TEXT_BYTES {
             let problem = "the package databases are larger than any system's";
-            return Err(damaged(path, problem.to_owned()));
+            return Err(ScanError::damaged(path, problem));
         }
         Ok(())
     }
@@ -208,12 +207,5 @@ impl<'a> PathResolver<'a> {
             Some(real) => [real, name].concat().into(),
             None => path.into(),
         }
-    }
-}
-
-pub fn damaged(path: &[u8], problem: String) -> ScanError {
-    ScanError::Damaged {
-        path: display_path(path),
-        problem,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::database::{Claim, Database, Package, PathResolver, damaged};
+use super::database::{Claim, Database, Package, PathResolver};
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError};
 use crate::distro::debian::{control, status};
@@ -85,6 +85,7 @@ impl Database {
                 continue;
             };
             for line in paragraph.lines_of("Conffiles").skip(1) {
+                let invalid = |what| ScanError::damaged(file, format!("invalid {what}: {line:?}"));
                 let mut words = line.rsplitn(3, ' ').collect::<Vec<_>>();
                 words.reverse();
                 let (path, sum, flag) = match words[..] {
@@ -93,14 +94,13 @@ impl Database {
                     }
                     [more, path, sum] => (format!("{more} {path}").into(), sum, ""),
                     [path, sum] => (path.into(), sum, ""),
-                    _ => return Err(damaged(file, format!("invalid conffile: {line:?}"))),
+                    _ => return Err(invalid("conffile")),
                 };
                 // Never unpacked, or without a checksum.
                 if flag == "remove-on-upgrade" || sum == "newconffile" {
                     continue;
                 }
-                let sum = parse_sum(sum.as_bytes())
-                    .ok_or_else(|| damaged(file, format!("invalid checksum: {line:?}")))?;
+                let sum = parse_sum(sum.as_bytes()).ok_or_else(|| invalid("checksum"))?;
                 let package = self.number(name);
                 let path = places.diverted(path.as_bytes(), name);
                 conffiles.insert(path.clone());
@@ -141,7 +141,8 @@ impl Database {
             let claim = line.get(..32).and_then(parse_sum).zip(line.get(34..));
             let Some((sum, path)) = claim.filter(|(_, path)| !path.is_empty()) else {
                 let line = String::from_utf8_lossy(line).into_owned();
-                return Err(damaged(file, format!("invalid checksum: {line:?}")));
+                let problem = format!("invalid checksum: {line:?}");
+                return Err(ScanError::damaged(file, problem));
             };
             let path = path.strip_prefix(b"./").unwrap_or(path);
             let path = places.diverted(&[b"/", path].concat(), &self.names[package]);
@@ -190,7 +191,7 @@ fn statuses(root: &Root<'_>) -> Result<Vec<(Vec<u8>, String)>, ScanError> {
             total += file.content.size();
             if total > MAX_FILE_BYTES {
                 let problem = "the status files are larger than any system's";
-                return Err(damaged(path, problem.to_owned()));
+                return Err(ScanError::damaged(path, problem));
             }
             all.push((path.to_vec(), root.content(path, file, MAX_FILE_BYTES)?));
         }

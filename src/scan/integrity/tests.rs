@@ -3,48 +3,8 @@ use crate::distro::rpm::header;
 use crate::scan::inventory::rpm::tests::{Value, database as rpm_database, header_of};
 use crate::scan::testing::Planted;
 
-const ABC: &str = "900150983cd24fb0d6963f7d28e17f72";
-const EMPTY: &str = "d41d8cd98f00b204e9800998ecf8427e";
-
 fn planted() -> Planted {
-    let status = format!(
-        "Package: tool\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\nConffiles:\n \
-         /etc/same {ABC}\n /etc/changed {ABC}\n /etc/old {ABC} obsolete\n /etc/with space {ABC}\n /etc/new newconffile\n\n\
-         Package: zother\nStatus: install ok half-configured\nArchitecture: all\nVersion: 2\n\n\
-         Package: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 3\n"
-    );
-    Planted::default()
-        .file("/var/lib/dpkg/status", 0o644, status)
-        .file(
-            "/var/lib/dpkg/info/tool:amd64.list",
-            0o644,
-            "/.\n/bin\n/bin/tool\n/bin/sh\n/usr/bin/changed\n/etc/same\n/usr/bin/link\n",
-        )
-        .file(
-            "/var/lib/dpkg/info/tool:amd64.md5sums",
-            0o644,
-            format!("{ABC}  bin/tool\n{ABC}  bin/sh\n{ABC}  usr/bin/changed\n{ABC}  usr/bin/link\n{ABC}  usr/bin/missing\n{ABC}  usr/bin/taken\n"),
-        )
-        .file("/var/lib/dpkg/info/zother.list", 0o644, "/.\n/bin/sh\n/usr/bin/taken\n")
-        .file("/var/lib/dpkg/info/zother.md5sums", 0o644, format!("{EMPTY}  bin/sh\n"))
-        .file(
-            "/var/lib/dpkg/diversions",
-            0o644,
-            "/bin/sh\n/bin/sh.distrib\nzother\n",
-        )
-        .link("/bin", "usr/bin")
-        .file("/usr/bin/tool", 0o755, "abc")
-        .file("/usr/bin/sh", 0o755, "")
-        .file("/usr/bin/sh.distrib", 0o755, "abc")
-        .file("/usr/bin/changed", 0o755, "abd")
-        .link("/usr/bin/link", "tool")
-        .file("/usr/bin/taken", 0o755, "another package has it")
-        .file("/usr/bin/stranger", 0o755, "abc")
-        .file("/etc/same", 0o644, "abc")
-        .file("/etc/changed", 0o644, "xyz")
-        .file("/etc/old", 0o644, "xyz")
-        .file("/etc/with space", 0o644, "abc")
-        .file("/etc/new", 0o644, "xyz")
+    Planted::default().table::<&str>("integrity/dpkg.tsv", &[])
 }
 
 #[test]

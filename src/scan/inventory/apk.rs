@@ -1,7 +1,6 @@
 //! Alpine's package database: lines of `P:name`, `V:version`, `o:origin` and so on, with a blank line after each package.
 
 use super::{Manager, Package};
-use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 /// Size of a database with all packages of Alpine.
@@ -30,10 +29,7 @@ pub fn database(root: &Root<'_>) -> Result<Option<Database>, ScanError> {
     for path in PATHS {
         if let Some(bytes) = root.read(path, MAX_DATABASE_BYTES)? {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            let packages = parse(&text).map_err(|problem| ScanError::Damaged {
-                path: display_path(path),
-                problem,
-            })?;
+            let packages = parse(&text).map_err(|problem| ScanError::damaged(path, problem))?;
             return Ok(Some(Database {
                 path,
                 text,

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::{Manager, Package};
 use crate::distro::debian::control::{self, Paragraph};
-use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 /// Size of a status file with all packages of Debian.
@@ -20,7 +19,8 @@ pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
     if let Some(bytes) = root.read(STATUS, MAX_STATUS_BYTES)? {
         found = true;
         let text = String::from_utf8_lossy(&bytes);
-        let known = parse(&text, "", &mut packages).map_err(|problem| damaged(STATUS, problem))?;
+        let known = parse(&text, "", &mut packages)
+            .map_err(|problem| ScanError::damaged(STATUS, problem))?;
         check_complete(root, &known)?;
     }
     if let Some(directory) = root.resolve(STATUS_D) {
@@ -33,17 +33,10 @@ pub fn read(root: &Root<'_>) -> Result<Option<Vec<Package>>, ScanError> {
             let text = String::from_utf8_lossy(&bytes);
             // Every package here is installed; no program records a state.
             parse(&text, "install ok installed", &mut packages)
-                .map_err(|problem| damaged(path, problem))?;
+                .map_err(|problem| ScanError::damaged(path, problem))?;
         }
     }
     Ok(found.then_some(packages))
-}
-
-fn damaged(path: &[u8], problem: String) -> ScanError {
-    ScanError::Damaged {
-        path: display_path(path),
-        problem,
-    }
 }
 
 /// Adds the packages of a status file and returns all names that it mentions. A file that dpkg rejects is an error here,
@@ -116,7 +109,7 @@ fn check_complete(root: &Root<'_>, known: &HashSet<&str>) -> Result<(), ScanErro
         let name = name.split(':').next().unwrap_or_default();
         if !known.contains(name) {
             let problem = format!("package {name} is missing, but its file list exists");
-            return Err(damaged(STATUS, problem));
+            return Err(ScanError::damaged(STATUS, problem));
         }
     }
     Ok(())

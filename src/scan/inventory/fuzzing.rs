@@ -1,12 +1,8 @@
 //! Entry points of the fuzz targets in `tests/fuzz` and of `make soak`. Each returns whether the bytes were accepted.
 
 use super::{read, rpm};
-use crate::disk::read::{
-    DataRun, DirectoryEntry, FileFlags, FileSystem, FileType, Inode, Metadata, ReadError, Time,
-    Xattr,
-};
-use crate::disk::tree::{Content, File, Tree};
-use crate::scan::{Root, integrity};
+use crate::scan::integrity;
+use crate::scan::planted::Planted;
 
 /// Reads a status file of dpkg.
 #[must_use]
@@ -51,82 +47,15 @@ pub fn npm(bytes: &[u8]) -> bool {
 }
 
 fn has_packages(path: &str, bytes: &[u8]) -> bool {
-    let tree = tree(path, bytes);
-    let root = Root::new(&tree, &Nothing);
+    let tree = Planted::default().file(path, 0o755, bytes);
     // Paths and checksums are parsed by another reader.
-    let verified = integrity::verify(&root).is_ok();
-    verified && read(&root).is_ok_and(|found| !found.packages.is_empty())
+    let verified = integrity::verify(&tree.root()).is_ok();
+    verified && read(&tree.root()).is_ok_and(|found| !found.packages.is_empty())
 }
 
 fn has_language_package(path: &str, bytes: &[u8]) -> bool {
-    let tree = tree(path, bytes);
-    read(&Root::new(&tree, &Nothing)).is_ok_and(|found| !found.language.is_empty())
-}
-
-/// Builds a tree of one file and its directories.
-fn tree(path: &str, bytes: &[u8]) -> Tree {
-    let mut tree = Tree::default();
-    for (end, _) in path.match_indices('/') {
-        tree.insert(
-            &path.as_bytes()[..end.max(1)],
-            file(FileType::Directory, Content::None),
-        );
-    }
-    tree.insert(
-        path.as_bytes(),
-        file(FileType::File, Content::Bytes(bytes.to_vec())),
-    );
-    tree
-}
-
-fn file(kind: FileType, content: Content) -> File {
-    File {
-        kind,
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        flags: FileFlags::default(),
-        rdev: None,
-        xattrs: Vec::new(),
-        content,
-    }
-}
-
-/// An empty file system: all content is in the tree.
-struct Nothing;
-
-impl Nothing {
-    fn none<T>() -> Result<T, ReadError> {
-        Err(ReadError::Damaged {
-            part: "file system",
-            problem: "empty".to_owned(),
-        })
-    }
-}
-
-impl FileSystem for Nothing {
-    fn root(&self) -> Inode {
-        Inode(0)
-    }
-    fn stat(&self, _: Inode) -> Result<Metadata, ReadError> {
-        Self::none()
-    }
-    fn read_dir(&self, _: Inode) -> Result<Vec<DirectoryEntry>, ReadError> {
-        Self::none()
-    }
-    fn read_link(&self, _: Inode) -> Result<Vec<u8>, ReadError> {
-        Self::none()
-    }
-    fn xattrs(&self, _: Inode) -> Result<Vec<Xattr>, ReadError> {
-        Self::none()
-    }
-    fn runs(&self, _: Inode) -> Result<Vec<DataRun>, ReadError> {
-        Self::none()
-    }
-    fn read_at(&self, _: Inode, _: u64, _: &mut [u8]) -> Result<usize, ReadError> {
-        Self::none()
-    }
+    let tree = Planted::default().file(path, 0o755, bytes);
+    read(&tree.root()).is_ok_and(|found| !found.language.is_empty())
 }
 
 #[cfg(test)]

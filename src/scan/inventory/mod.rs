@@ -1,8 +1,6 @@
 //! Inventory of a disk, from its own records: packages of dpkg, rpm and apk, language packages that none of them owns,
 //! and the kernel that boots.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Root, ScanError};
@@ -199,10 +197,8 @@ fn check_without_packages(root: &Root<'_>, release: Option<&Release>) -> Result<
                     .any(|like| names.contains(&like.as_str()))
         });
         if named || root.get(file.as_bytes()).is_some() {
-            return Err(ScanError::Damaged {
-                path: PathBuf::from(database),
-                problem: "the package database is missing or empty".to_owned(),
-            });
+            let problem = "the package database is missing or empty";
+            return Err(ScanError::damaged(database.as_bytes(), problem));
         }
     }
     Ok(())

@@ -9,39 +9,8 @@ use crate::scan::{Root, ScanError};
 const MAX_COPYRIGHT_BYTES: u64 = 16 << 20;
 /// A longer list of licences is meaningless.
 const MAX_LICENSES: usize = 64;
-/// SPDX identifiers of Debian's short names (`copyright-format/1.0`).
-const SPDX: [(&str, &str); 30] = [
-    ("Apache-2", "Apache-2.0"),
-    ("Apache-2.0", "Apache-2.0"),
-    ("Artistic", "Artistic-1.0-Perl"),
-    ("Artistic-2.0", "Artistic-2.0"),
-    ("BSD-2-clause", "BSD-2-Clause"),
-    ("BSD-3-clause", "BSD-3-Clause"),
-    ("BSD-4-clause", "BSD-4-Clause"),
-    ("CC0-1.0", "CC0-1.0"),
-    ("Expat", "MIT"),
-    ("GFDL-1.3", "GFDL-1.3-only"),
-    ("GFDL-1.3+", "GFDL-1.3-or-later"),
-    ("GPL-1", "GPL-1.0-only"),
-    ("GPL-1+", "GPL-1.0-or-later"),
-    ("GPL-2", "GPL-2.0-only"),
-    ("GPL-2+", "GPL-2.0-or-later"),
-    ("GPL-3", "GPL-3.0-only"),
-    ("GPL-3+", "GPL-3.0-or-later"),
-    ("ISC", "ISC"),
-    ("LGPL-2", "LGPL-2.0-only"),
-    ("LGPL-2+", "LGPL-2.0-or-later"),
-    ("LGPL-2.1", "LGPL-2.1-only"),
-    ("LGPL-2.1+", "LGPL-2.1-or-later"),
-    ("LGPL-3", "LGPL-3.0-only"),
-    ("LGPL-3+", "LGPL-3.0-or-later"),
-    ("MIT", "MIT"),
-    ("MPL-1.1", "MPL-1.1"),
-    ("MPL-2.0", "MPL-2.0"),
-    ("OpenSSL", "OpenSSL"),
-    ("Python-2.0", "Python-2.0"),
-    ("Zlib", "Zlib"),
-];
+/// Rows of Debian's short names (`copyright-format/1.0`) and their SPDX identifiers.
+const SPDX: &str = include_str!("spdx.tsv");
 
 /// Licence names by package, sorted.
 pub type Licenses = BTreeMap<String, BTreeSet<String>>;
@@ -69,10 +38,9 @@ pub fn read(root: &Root<'_>, inventory: &Inventory) -> Result<Licenses, ScanErro
 
 /// Returns the SPDX identifier of a licence by its Debian name.
 pub fn spdx(name: &str) -> Option<&'static str> {
-    let found = SPDX
-        .iter()
-        .find(|(debian, id)| *debian == name || *id == name);
-    found.map(|(_, id)| *id)
+    let mut rows = SPDX.lines().filter_map(|row| row.split_once('\t'));
+    let found = rows.find(|(debian, id)| *debian == name || *id == name);
+    found.map(|(_, id)| id)
 }
 
 /// Returns the licences of the `License` fields of a copyright file, with choices split.
@@ -118,7 +86,7 @@ fn names(field: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::scan::inventory::Package;
-    use crate::scan::testing::Planted;
+    use crate::scan::testing::{Planted, package};
 
     #[test]
     fn a_copyright_file_names_its_licences() {
@@ -151,14 +119,8 @@ mod tests {
     #[test]
     fn licences_come_from_the_package_or_its_documentation() {
         let package = |name: &str, manager, license: &str| Package {
-            manager,
-            name: name.to_owned(),
-            version: "1".to_owned(),
-            architecture: String::new(),
-            source: name.to_owned(),
-            source_version: "1".to_owned(),
-            status: String::new(),
             license: license.to_owned(),
+            ..package(manager, name, "1")
         };
         let planted = Planted::default()
             .file(

@@ -276,7 +276,7 @@ impl Report {
             let _ = writeln!(page, "vulnerability database of {date}, {records} records");
         }
         for LeftOut { check, because } in &self.left_out {
-            let _ = writeln!(page, "not checked: {} ({because})", check.name());
+            let _ = writeln!(page, "not checked: {check} ({because})");
         }
     }
 }

@@ -82,19 +82,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn package(manager: Manager, name: &str, version: &str, source: (&str, &str)) -> Package {
-        Package {
-            manager,
-            name: name.to_owned(),
-            version: version.to_owned(),
-            architecture: "amd64".to_owned(),
-            source: source.0.to_owned(),
-            source_version: source.1.to_owned(),
-            status: String::new(),
-            license: String::new(),
-        }
-    }
+    use crate::scan::testing::package;
 
     #[test]
     fn packages_are_named_as_other_tools_name_them() {
@@ -105,22 +93,21 @@ mod tests {
         };
         for (package, release, expected) in [
             (
-                package(Manager::Dpkg, "nginx", "1.22.1-9", ("nginx", "1.22.1-9")),
+                package(Manager::Dpkg, "nginx", "1.22.1-9"),
                 Some(&debian),
                 "pkg:deb/debian/nginx@1.22.1-9?arch=amd64&distro=debian-12",
             ),
             (
-                package(Manager::Dpkg, "libstdc++6", "1:2~3+b1", ("gcc-12", "12.2")),
+                Package {
+                    source: "gcc-12".to_owned(),
+                    source_version: "12.2".to_owned(),
+                    ..package(Manager::Dpkg, "libstdc++6", "1:2~3+b1")
+                },
                 Some(&debian),
                 "pkg:deb/debian/libstdc%2B%2B6@1:2~3%2Bb1?arch=amd64&distro=debian-12&upstream=gcc-12%4012.2",
             ),
             (
-                package(
-                    Manager::Rpm,
-                    "curl",
-                    "2:7.76-1.el9",
-                    ("curl", "2:7.76-1.el9"),
-                ),
+                package(Manager::Rpm, "curl", "2:7.76-1.el9"),
                 None,
                 "pkg:rpm/curl@7.76-1.el9?arch=amd64&epoch=2",
             ),

@@ -46,11 +46,7 @@ impl Report {
             .map(|judged| result(judged, rules[rule(judged)].0));
         let results: Vec<_> = results.collect();
         let left_out = self.left_out.iter().map(|skipped| {
-            let text = format!(
-                "not checked: {} ({})",
-                skipped.check.name(),
-                skipped.because
-            );
+            let text = format!("not checked: {} ({})", skipped.check, skipped.because);
             json!({"level": "warning", "message": {"text": text}})
         });
         json!({

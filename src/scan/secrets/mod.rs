@@ -8,6 +8,7 @@
 //! digits of its digest.
 
 mod files;
+mod lists;
 mod raw;
 mod rule;
 mod rules;

@@ -6,8 +6,9 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
+use super::lists::LISTS;
 use super::rules::RULES;
-use super::validators::{self, Validator};
+use super::validators::{self, Validator, contains_any};
 use crate::scan::Severity;
 
 /// One kind of secret: an entry of `rules.toml`, which describes the fields.
@@ -70,13 +71,6 @@ impl Rule {
     }
 }
 
-/// File name extensions of program text and of documentation.
-const CODE: [&str; 33] = [
-    ".py", ".pyc", ".pl", ".pm", ".rb", ".js", ".mjs", ".cjs", ".ts", ".c", ".h", ".cc", ".cpp",
-    ".go", ".rs", ".java", ".php", ".lua", ".tcl", ".el", ".vim", ".m4", ".awk", ".html", ".css",
-    ".map", ".po", ".mo", ".md", ".rst", ".so", ".a", ".svg",
-];
-
 /// Separates the path of an archive from that of a file in it.
 pub(super) const ARCHIVE_SEPARATOR: &[u8] = b"!/";
 
@@ -85,90 +79,29 @@ pub(super) fn innermost(path: &[u8]) -> &[u8] {
     memchr::memmem::rfind(path, ARCHIVE_SEPARATOR).map_or(path, |at| &path[at + 1..])
 }
 
-const APPLICATIONS: [&str; 8] = [
-    "/opt/",
-    "/srv/",
-    "/home/",
-    "/root/",
-    "/var/www/",
-    "/app/",
-    "/usr/local/",
-    "/etc/",
-];
-/// Directories of libraries among them: their text is public, and full of tests.
-const LIBRARIES: [&str; 7] = [
-    "/site-packages/",
-    "/dist-packages/",
-    "/node_modules/",
-    "/vendor/",
-    "/.cargo/",
-    "/.rustup/",
-    "/go/pkg/",
-];
-
-/// Directories where distributions keep libraries of languages and their tests.
-const SYSTEM_LIBRARIES: [&str; 16] = [
-    "/usr/lib/python3",
-    "/usr/lib/ruby/",
-    "/usr/lib/go-",
-    "/usr/lib/erlang/",
-    "/usr/lib/x86_64-linux-gnu/perl",
-    "/usr/share/go",
-    "/usr/share/rubygems",
-    "/usr/share/ruby",
-    "/usr/share/perl5/",
-    "/usr/share/php/",
-    "/usr/share/nodejs/",
-    "/usr/share/nmap/",
-    "/usr/share/augeas/",
-    "/usr/share/lintian/",
-    // Scripts of packages, and the manual that MariaDB and MySQL keep in a table.
-    "/var/lib/dpkg/info/",
-    "/var/lib/mysql/mysql/help_",
-];
+fn starts_with_any(path: &[u8], starts: &[&str]) -> bool {
+    let mut starts = starts.iter();
+    starts.any(|start| path.starts_with(start.as_bytes()))
+}
 
 /// Returns whether a file is part of a library: what looks like a password there is an example.
 pub(super) fn is_library(path: &[u8]) -> bool {
     let path = innermost(path);
-    let has = |part: &&str| memchr::memmem::find(path, part.as_bytes()).is_some();
-    LIBRARIES.iter().any(has)
-        || SYSTEM_LIBRARIES
-            .iter()
-            .any(|start| path.starts_with(start.as_bytes()))
+    contains_any(path, &LISTS.libraries) || starts_with_any(path, &LISTS.system_libraries)
 }
-
-/// Directories of documentation, which is full of examples: only certain matches count there.
-const DOCUMENTS: [&str; 8] = [
-    "/usr/share/doc/",
-    "/usr/share/man/",
-    "/usr/share/info/",
-    "/usr/share/help/",
-    "/usr/share/locale/",
-    "/usr/share/perl/",
-    "/usr/share/zsh/",
-    "/usr/share/vim/",
-];
 
 impl Files {
     /// Returns whether these include a file.
     pub(super) fn include(&self, path: &[u8]) -> bool {
         let path = path.to_ascii_lowercase();
-        let is_code = || CODE.iter().any(|end| path.ends_with(end.as_bytes()));
+        let is_code = || LISTS.code.iter().any(|end| path.ends_with(end.as_bytes()));
         match self {
             Self::Any => true,
-            Self::Named(parts) => {
-                let has = |part: &String| memchr::memmem::find(&path, part.as_bytes()).is_some();
-                parts.iter().any(has) && !is_code()
-            }
+            Self::Named(parts) => contains_any(&path, parts) && !is_code(),
             Self::Settings => !is_code(),
             Self::Own => {
-                let inner = innermost(&path);
-                let below = |above: &&str| {
-                    path.starts_with(above.as_bytes()) || inner.starts_with(above.as_bytes())
-                };
-                let of_others =
-                    |part: &&str| memchr::memmem::find(&path, part.as_bytes()).is_some();
-                APPLICATIONS.iter().any(below) && !LIBRARIES.iter().any(of_others)
+                let below = |path: &[u8]| starts_with_any(path, &LISTS.applications);
+                (below(&path) || below(innermost(&path))) && !contains_any(&path, &LISTS.libraries)
             }
         }
     }
@@ -176,12 +109,11 @@ impl Files {
 
 /// Returns whether a file is documentation or an example.
 pub(super) fn is_document(path: &[u8]) -> bool {
-    let below = |above: &&str| path.starts_with(above.as_bytes());
     let shows = [
         ".example", ".sample", ".dist", ".tmpl", "-example", "-sample",
     ];
     shows.iter().any(|end| path.ends_with(end.as_bytes()))
-        || DOCUMENTS.iter().any(below)
+        || starts_with_any(path, &LISTS.documents)
         || memchr::memmem::find(path, b"/man/man").is_some()
 }
 

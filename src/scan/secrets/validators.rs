@@ -10,6 +10,7 @@ use memchr::memmem;
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer};
 
+use super::lists::LISTS;
 use super::rule::innermost;
 
 /// A match of a rule's pattern.
@@ -76,66 +77,10 @@ const MIN_BASE64_ENTROPY: f64 = 3.7;
 /// Different characters that a password has at least.
 const MIN_DIFFERENT: usize = 3;
 
-/// Parts of text in lower case that stands in place of a secret.
-const PLACEHOLDERS: &[&str] = &[
-    "example",
-    "changeme",
-    "change_me",
-    "change-me",
-    "placeholder",
-    "your",
-    "xxxx",
-    "redacted",
-    "dummy",
-    "replace",
-    "insert",
-    "sample",
-    "my_pass",
-    "mypass",
-    "my-secret",
-    "_here",
-    "%s",
-    "****",
-    "....",
-    // karat's own redaction.
-    "<secret",
-    // Start of the key that Azure's storage emulator has everywhere.
-    "eby8vdm02xnoc",
-];
-/// Words that are not a secret by themselves.
-const WORDS: &[&str] = &[
-    "changeit",
-    "password",
-    "passwd",
-    "pass",
-    "secret",
-    "token",
-    "user",
-    "username",
-    "none",
-    "null",
-    "true",
-    "false",
-    "yes",
-    "prompt",
-    "string",
-    "bar",
-    "foobar",
-    "test",
-    "default",
-    "required",
-    "optional",
-    "sufficient",
-    "admin",
-    "root",
-    "empty",
-    "disabled",
-    "enabled",
-];
-
-fn contains_any(text: &[u8], parts: &[&str]) -> bool {
+/// Returns whether a text contains one of the parts.
+pub(super) fn contains_any(text: &[u8], parts: &[impl AsRef<str>]) -> bool {
     let mut parts = parts.iter();
-    parts.any(|part| memmem::find(text, part.as_bytes()).is_some())
+    parts.any(|part| memmem::find(text, part.as_ref().as_bytes()).is_some())
 }
 
 /// Returns whether a text stands in place of a secret, or refers to one.
@@ -150,8 +95,8 @@ pub(super) fn is_placeholder(secret: &[u8]) -> bool {
     // `${`, `#{`, `$(`, `{{` and `%(` of templates.
     let interpolated = |pair: &[u8]| b"$#{%".contains(&pair[0]) && b"{(".contains(&pair[1]);
     bare.is_empty()
-        || WORDS.contains(&bare)
-        || contains_any(text.as_bytes(), PLACEHOLDERS)
+        || LISTS.words.contains(&bare)
+        || contains_any(text.as_bytes(), &LISTS.placeholders)
         || text.as_bytes().windows(2).any(interpolated)
         || (text.starts_with(['<', '%', '[', '{']) && text.ends_with(['>', '%', ']', '}']))
         || text.strip_prefix('$').is_some_and(is_name)
@@ -284,24 +229,6 @@ fn names_other(candidate: &Candidate) -> bool {
     before.ends_with(b"Id") || suffixes.any(|suffix| lower.ends_with(suffix.as_bytes()))
 }
 
-/// Parts of paths of files with translations, schemas and tests.
-const NO_SETTINGS: [&str; 6] = ["locale", "/lang", "i18n", "schema", "/test", "messages"];
-/// Parts of words about secrets.
-const ABOUT: [&str; 12] = [
-    "passw",
-    "secret",
-    "token",
-    "login",
-    "enter",
-    "forgot",
-    "requir",
-    "invalid",
-    "string",
-    "config",
-    "default",
-    "credential",
-];
-
 /// Returns whether a value of letters only is a password in a file of settings.
 fn is_phrase(candidate: &Candidate) -> bool {
     let path = innermost(candidate.path).to_ascii_lowercase();
@@ -313,8 +240,8 @@ fn is_phrase(candidate: &Candidate) -> bool {
             .iter()
             .all(|byte| byte.is_ascii_lowercase() || *byte == b'-')
         && (*secret == lower || is_jumbled(secret))
-        && !contains_any(&lower, &ABOUT)
-        && !contains_any(&path, &NO_SETTINGS)
+        && !contains_any(&lower, &LISTS.about)
+        && !contains_any(&path, &LISTS.no_settings)
         && !is_sentence(candidate)
 }
 

@@ -132,7 +132,7 @@ impl Declared {
         let near = |declared: &&DeclaredPath| {
             let literal = declared.path.split(['*', '?', '[', '{']).next();
             let shared = shared(path, literal.unwrap_or_default());
-            let mut standard = watched_paths::PLACES.iter().flat_map(|place| place.below);
+            let mut standard = watched_paths::PLACES.iter().flat_map(|place| &place.below);
             let below_standard = standard.any(|directory| {
                 let rest = shared.strip_prefix(directory);
                 rest.is_some_and(|rest| rest.starts_with('/'))

@@ -8,9 +8,11 @@ use tokio::sync::mpsc;
 
 use self::archive::Archive;
 use self::tree::ItemKind;
-use super::exec::{FeedError, Input, OutputStream, Tail, joined};
+use super::exec::{FeedError, Input, OutputStream, joined};
 use super::quote::quote_bytes;
 use super::{Session, SshError, UploadContent, UploadItem};
+use crate::os::hash_stream;
+use crate::os::tail::Tail;
 use crate::ui::Bar;
 
 /// Remote script. It needs only `sh`, coreutils and tar.
@@ -37,7 +39,7 @@ impl Session {
             .zip(&groups)
             .map(|(item, group)| (item.clone(), *group))
             .collect();
-        let archive = blocking(move || Archive::plan(planned)).await?;
+        let archive = hash_stream::blocking(move |_| Archive::plan(planned)).await?;
         let list = list(items, &groups, &archive);
         let command = format!("set -- {}\n{RECEIVE}", list.len());
         let mut stderr = Tail::default();
@@ -146,10 +148,6 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
     }
     joined(reading).await.map_err(FeedError::Local)?;
     input.end().await
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    joined(tokio::task::spawn_blocking(work)).await
 }
 
 /// Replaces staging paths by destinations in messages of tar and the checks: `tar: g3/nginx.conf: Cannot write: ...`.

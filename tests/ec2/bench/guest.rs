@@ -153,7 +153,7 @@ async fn boot(inner: &Arc<Inner>, id: &str) -> std::io::Result<()> {
         let mut child = Reaped(child);
         loop {
             tokio::select! {
-                _ = child.wait() => break,
+                _ = child.0.wait() => break,
                 wish = asked.recv() => match wish {
                     Some(()) => drop(monitor.write_all(POWER_DOWN.as_bytes()).await),
                     None => break,

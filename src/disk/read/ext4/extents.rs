@@ -148,8 +148,7 @@ impl Map<'_> {
                 before.end = logical;
             }
             todo.push(Branch {
-                block: u64::from(entry.le32(extent::CHILD))
-                    | u64::from(entry.le16(extent::CHILD_HIGH)) << 32,
+                block: entry.le48(extent::CHILD),
                 depth: depth - 1,
                 first: logical,
                 end,
@@ -174,8 +173,7 @@ impl Map<'_> {
             };
             let extent = Extent {
                 logical: entry.le32(extent::LOGICAL).into(),
-                physical: u64::from(entry.le32(extent::PHYSICAL))
-                    | u64::from(entry.le16(extent::PHYSICAL_HIGH)) << 32,
+                physical: entry.le48(extent::PHYSICAL),
                 length: length.into(),
                 written,
             };

@@ -39,14 +39,13 @@ impl Node {
             return Err(damaged(format!("inode {number} has {extra} extra bytes")));
         }
         let is_wide = kind == FileType::File || superblock.has(Feature::LARGEDIR);
-        let high = if is_wide {
-            fields.le32(field::SIZE_HIGH)
-        } else {
-            0
-        };
         let mut node = Self {
             number,
-            size: u64::from(fields.le32(field::SIZE)) | u64::from(high) << 32,
+            size: if is_wide {
+                fields.le32_halves(field::SIZE)
+            } else {
+                fields.le32(field::SIZE[0]).into()
+            },
             kind,
             seed,
             fast_link: false,
@@ -82,21 +81,17 @@ impl Node {
     }
 
     fn checksum_is_right(&self) -> bool {
-        let has_high = self.extra() >= 4;
+        let halves = if self.extra() >= 4 { 2 } else { 1 };
+        let halves = field::CHECKSUM.into_iter().take(halves);
         let mut covered = self.raw.clone();
-        let mut clear = |at: usize| {
+        for at in halves.clone() {
             if let Some(checksum) = covered.get_mut(at..at + 2) {
                 checksum.fill(0);
             }
-        };
-        clear(field::CHECKSUM);
-        if has_high {
-            clear(field::CHECKSUM_HIGH);
         }
         let checksum = crc32c(self.seed, &covered).to_le_bytes();
-        let stored = self.fields();
-        checksum[..2] == stored.array::<2>(field::CHECKSUM)
-            && (!has_high || checksum[2..] == stored.array::<2>(field::CHECKSUM_HIGH))
+        let mut halves = halves.zip(checksum.chunks(2));
+        halves.all(|(at, half)| self.fields().bytes(at, 2) == half)
     }
 
     fn has_flag(&self, flag: u32) -> bool {
@@ -131,7 +126,7 @@ impl Node {
             0 => 0,
             _ => u64::from(superblock.block_size) * u64::from(superblock.blocks_per_cluster) / 512,
         };
-        let sectors = u64::from(self.fields().le32(field::SECTORS));
+        let sectors = u64::from(self.fields().le32(field::SECTORS[0]));
         // The sectors of attributes in inodes of their own are counted, too: with those only the size tells.
         let no_blocks = superblock.has(Feature::EA_INODE) || sectors == attribute_sectors;
         let fits = self.size < field::MAP_LENGTH as u64;
@@ -159,13 +154,12 @@ impl Node {
 
     /// Returns the number of the block with more attributes, or 0.
     pub fn attribute_block(&self) -> u64 {
-        u64::from(self.fields().le32(field::XATTR_BLOCK))
-            | u64::from(self.fields().le16(field::XATTR_BLOCK_HIGH)) << 32
+        self.fields().le48(field::XATTR_BLOCK)
     }
 
     /// Returns the hash of the attribute value in this inode, which is stored in place of the access time.
     pub fn attribute_hash(&self) -> u32 {
-        self.fields().le32(field::ATIME)
+        self.fields().le32(field::ATIME[0])
     }
 
     /// Fails if the content is encrypted.
@@ -180,14 +174,11 @@ impl Node {
         Ok(())
     }
 
-    fn time(&self, at: usize, extra: usize) -> Time {
+    fn time(&self, [at, extra]: [usize; 2]) -> Time {
         let fields = self.fields();
         let seconds = i64::from(fields.le32(at).cast_signed());
         if !self.reaches(extra + 4) {
-            return Time {
-                seconds,
-                nanoseconds: 0,
-            };
+            return Time::from_seconds(seconds);
         }
         // Two bits continue the seconds, which start with a sign.
         let more = fields.le32(extra);
@@ -207,47 +198,26 @@ impl Node {
 
     pub fn metadata(&self) -> Metadata {
         let fields = self.fields();
-        let id = |low, high| u32::from(fields.le16(low)) | u32::from(fields.le16(high)) << 16;
-        let crtime = self
-            .reaches(field::CRTIME_EXTRA)
-            .then(|| self.time(field::CRTIME, field::CRTIME_EXTRA));
+        let has_crtime = self.reaches(field::CRTIME[1]);
         Metadata {
             kind: self.kind,
             mode: fields.le16(field::MODE) & 0xfff,
-            uid: id(field::UID, field::UID_HIGH),
-            gid: id(field::GID, field::GID_HIGH),
+            uid: fields.le16_halves(field::UID),
+            gid: fields.le16_halves(field::GID),
             size: self.size,
             links: fields.le16(field::LINKS).into(),
-            atime: self.time(field::ATIME, field::ATIME_EXTRA),
-            mtime: self.time(field::MTIME, field::MTIME_EXTRA),
-            ctime: self.time(field::CTIME, field::CTIME_EXTRA),
-            crtime,
+            atime: self.time(field::ATIME),
+            mtime: self.time(field::MTIME),
+            ctime: self.time(field::CTIME),
+            crtime: has_crtime.then(|| self.time(field::CRTIME)),
             rdev: matches!(self.kind, FileType::CharDevice | FileType::BlockDevice)
                 .then(|| self.device()),
-            flags: self.flags(),
+            flags: FileFlags::from_bits(fields.le32(field::FLAGS)),
             project: if self.reaches(field::PROJECT + 4) {
                 fields.le32(field::PROJECT)
             } else {
                 0
             },
-        }
-    }
-
-    fn flags(&self) -> FileFlags {
-        FileFlags {
-            immutable: self.has_flag(flag::IMMUTABLE),
-            append: self.has_flag(flag::APPEND),
-            no_dump: self.has_flag(flag::NO_DUMP),
-            no_atime: self.has_flag(flag::NO_ATIME),
-            sync: self.has_flag(flag::SYNC),
-            dir_sync: self.has_flag(flag::DIR_SYNC),
-            journal_data: self.has_flag(flag::JOURNAL_DATA),
-            casefold: self.has_flag(flag::CASEFOLD),
-            project_inherit: self.has_flag(flag::PROJECT_INHERIT),
-            verity: self.has_flag(flag::VERITY),
-            dax: self.has_flag(flag::DAX),
-            top_dir: self.has_flag(flag::TOP_DIR),
-            no_tail: self.has_flag(flag::NO_TAIL),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! On-disk layout of ext2, ext3 and ext4, for the reader and the writer: offsets of fields, flags and features.
 //!
-//! Source: Documentation/filesystems/ext4 of Linux; names are the kernel's without their prefixes.
+//! Source: Documentation/filesystems/ext4 of Linux; names are the kernel's without their prefixes. Two offsets are those of the
+//! low and the high half of a number, or of the seconds of a time and what the format got later for it.
 
 use super::super::FileType;
 
@@ -11,9 +12,9 @@ pub(in crate::disk) mod superblock {
     pub const MAGIC_NUMBER: u16 = 0xef53;
 
     pub const INODES: usize = 0x0;
-    pub const BLOCKS: usize = 0x4;
-    pub const RESERVED_BLOCKS: usize = 0x8;
-    pub const FREE_BLOCKS: usize = 0xc;
+    pub const BLOCKS: [usize; 2] = [0x4, 0x150];
+    pub const RESERVED_BLOCKS: [usize; 2] = [0x8, 0x154];
+    pub const FREE_BLOCKS: [usize; 2] = [0xc, 0x158];
     pub const FREE_INODES: usize = 0x10;
     pub const FIRST_DATA_BLOCK: usize = 0x14;
     pub const LOG_BLOCK_SIZE: usize = 0x18;
@@ -50,11 +51,7 @@ pub(in crate::disk) mod superblock {
     pub const FIRST_META_GROUP: usize = 0x104;
     pub const MKFS_TIME: usize = 0x108;
     pub const JOURNAL_BLOCKS: usize = 0x10c;
-    pub const JOURNAL_SIZE_HIGH: usize = 0x148;
-    pub const JOURNAL_SIZE: usize = 0x14c;
-    pub const BLOCKS_HIGH: usize = 0x150;
-    pub const RESERVED_BLOCKS_HIGH: usize = 0x154;
-    pub const FREE_BLOCKS_HIGH: usize = 0x158;
+    pub const JOURNAL_SIZE: [usize; 2] = [0x14c, 0x148];
     pub const MIN_EXTRA_SIZE: usize = 0x15c;
     pub const FLAGS: usize = 0x160;
     pub const RAID_STRIDE: usize = 0x164;
@@ -131,30 +128,21 @@ pub(in crate::disk) mod ro_compat {
 }
 
 pub(in crate::disk) mod descriptor {
-    /// Size from which on a descriptor has the fields that end in `_HIGH`.
+    /// Size from which on a descriptor has the high halves.
     pub const WIDE_LENGTH: usize = 64;
 
-    pub const BLOCK_BITMAP: usize = 0x0;
-    pub const INODE_BITMAP: usize = 0x4;
-    pub const INODE_TABLE: usize = 0x8;
-    pub const FREE_BLOCKS: usize = 0xc;
-    pub const FREE_INODES: usize = 0xe;
-    pub const DIRECTORIES: usize = 0x10;
+    pub const BLOCK_BITMAP: [usize; 2] = [0x0, 0x20];
+    pub const INODE_BITMAP: [usize; 2] = [0x4, 0x24];
+    pub const INODE_TABLE: [usize; 2] = [0x8, 0x28];
+    pub const FREE_BLOCKS: [usize; 2] = [0xc, 0x2c];
+    pub const FREE_INODES: [usize; 2] = [0xe, 0x2e];
+    pub const DIRECTORIES: [usize; 2] = [0x10, 0x30];
     pub const FLAGS: usize = 0x12;
-    pub const BLOCK_BITMAP_CHECKSUM: usize = 0x18;
-    pub const INODE_BITMAP_CHECKSUM: usize = 0x1a;
-    pub const UNUSED_INODES: usize = 0x1c;
+    pub const BLOCK_BITMAP_CHECKSUM: [usize; 2] = [0x18, 0x38];
+    pub const INODE_BITMAP_CHECKSUM: [usize; 2] = [0x1a, 0x3a];
+    pub const UNUSED_INODES: [usize; 2] = [0x1c, 0x32];
     pub const CHECKSUM: usize = 0x1e;
     pub const AFTER_CHECKSUM: usize = 0x20;
-    pub const BLOCK_BITMAP_HIGH: usize = 0x20;
-    pub const INODE_BITMAP_HIGH: usize = 0x24;
-    pub const INODE_TABLE_HIGH: usize = 0x28;
-    pub const FREE_BLOCKS_HIGH: usize = 0x2c;
-    pub const FREE_INODES_HIGH: usize = 0x2e;
-    pub const DIRECTORIES_HIGH: usize = 0x30;
-    pub const UNUSED_INODES_HIGH: usize = 0x32;
-    pub const BLOCK_BITMAP_CHECKSUM_HIGH: usize = 0x38;
-    pub const INODE_BITMAP_CHECKSUM_HIGH: usize = 0x3a;
 }
 
 pub(in crate::disk) mod inode {
@@ -168,36 +156,26 @@ pub(in crate::disk) mod inode {
     pub const MAP_LENGTH: usize = 60;
 
     pub const MODE: usize = 0x0;
-    pub const UID: usize = 0x2;
-    pub const SIZE: usize = 0x4;
+    pub const UID: [usize; 2] = [0x2, 0x78];
+    pub const SIZE: [usize; 2] = [0x4, 0x6c];
     /// In the inode of a large attribute's value: the hash of the value.
-    pub const ATIME: usize = 0x8;
-    pub const CTIME: usize = 0xc;
-    pub const MTIME: usize = 0x10;
-    pub const GID: usize = 0x18;
+    pub const ATIME: [usize; 2] = [0x8, 0x8c];
+    pub const CTIME: [usize; 2] = [0xc, 0x84];
+    pub const MTIME: [usize; 2] = [0x10, 0x88];
+    pub const GID: [usize; 2] = [0x18, 0x7a];
     pub const LINKS: usize = 0x1a;
     /// Blocks of 512 bytes.
-    pub const SECTORS: usize = 0x1c;
+    pub const SECTORS: [usize; 2] = [0x1c, 0x74];
     pub const FLAGS: usize = 0x20;
     /// In the inode of a large attribute's value: the number of its users.
     pub const VERSION: usize = 0x24;
     /// `i_block`: extents or pointers to blocks, or inline content.
     pub const MAP: usize = 0x28;
     pub const GENERATION: usize = 0x64;
-    pub const XATTR_BLOCK: usize = 0x68;
-    pub const SIZE_HIGH: usize = 0x6c;
-    pub const SECTORS_HIGH: usize = 0x74;
-    pub const XATTR_BLOCK_HIGH: usize = 0x76;
-    pub const UID_HIGH: usize = 0x78;
-    pub const GID_HIGH: usize = 0x7a;
-    pub const CHECKSUM: usize = 0x7c;
+    pub const XATTR_BLOCK: [usize; 2] = [0x68, 0x76];
+    pub const CHECKSUM: [usize; 2] = [0x7c, 0x82];
     pub const EXTRA_SIZE: usize = 0x80;
-    pub const CHECKSUM_HIGH: usize = 0x82;
-    pub const CTIME_EXTRA: usize = 0x84;
-    pub const MTIME_EXTRA: usize = 0x88;
-    pub const ATIME_EXTRA: usize = 0x8c;
-    pub const CRTIME: usize = 0x90;
-    pub const CRTIME_EXTRA: usize = 0x94;
+    pub const CRTIME: [usize; 2] = [0x90, 0x94];
     pub const PROJECT: usize = 0x9c;
 }
 
@@ -237,14 +215,12 @@ pub(in crate::disk) mod extent {
     // Entries of leaves.
     pub const LOGICAL: usize = 0;
     pub const BLOCKS: usize = 4;
-    pub const PHYSICAL_HIGH: usize = 6;
-    pub const PHYSICAL: usize = 8;
+    pub const PHYSICAL: [usize; 2] = [8, 6];
     /// Larger values of `BLOCKS` mean an unwritten extent, which reads as zeros.
     pub const MAX_WRITTEN: u16 = 0x8000;
 
     // Entries of inner nodes, which start with `LOGICAL` too.
-    pub const CHILD: usize = 4;
-    pub const CHILD_HIGH: usize = 8;
+    pub const CHILD: [usize; 2] = [4, 8];
 }
 
 /// Entries of directories, and blocks of their indices.

@@ -21,6 +21,7 @@ pub(crate) use checksum::crc16;
 pub use checksum::crc32c;
 use superblock::Feature;
 pub use superblock::Superblock;
+pub(in crate::disk) use superblock::has_sparse_backup;
 pub use volume::Ext4;
 
 use super::ReadError;
@@ -37,15 +38,9 @@ pub enum Checksums {
 }
 
 fn damaged(problem: impl Into<String>) -> ReadError {
-    ReadError::Damaged {
-        part: PART,
-        problem: problem.into(),
-    }
+    ReadError::damaged(PART, problem)
 }
 
 fn too_large(problem: impl Into<String>) -> ReadError {
-    ReadError::TooLarge {
-        part: PART,
-        problem: problem.into(),
-    }
+    ReadError::too_large(PART, problem)
 }

@@ -92,14 +92,8 @@ impl BlockRead for Overlay {
         match replaced {
             // Zero up to the replaced block, and data from there on.
             Some((block, _)) if span.zero => Ok(match block * self.block_size {
-                start if start > offset => Span {
-                    length: start - offset,
-                    zero: true,
-                },
-                start => Span {
-                    length: (start + self.block_size - offset).min(span.length),
-                    zero: false,
-                },
+                start if start > offset => Span::zeros(start - offset),
+                start => Span::data((start + self.block_size - offset).min(span.length)),
             }),
             _ => Ok(span),
         }

@@ -171,20 +171,14 @@ impl Superblock {
             let backups = field::BACKUP_GROUPS.map(|at| u64::from(fields.le32(at)));
             return group == 0 || backups.contains(&group);
         }
-        if group <= 1 || !self.has(Feature::SPARSE_SUPER) {
-            return true;
-        }
-        [3, 5, 7].into_iter().any(|base| is_power(group, base))
+        !self.has(Feature::SPARSE_SUPER) || has_sparse_backup(group)
     }
 
     fn from_fields(fields: Fields, block_size: u32) -> Self {
         let incompat = fields.le32(field::INCOMPAT);
         let ro_compat = fields.le32(field::RO_COMPAT);
         let is_wide = incompat & incompat::BIT64 != 0;
-        let halves = |low, high| {
-            let high = if is_wide { fields.le32(high) } else { 0 };
-            u64::from(fields.le32(low)) | u64::from(high) << 32
-        };
+        let halves = |at| fields.le32_halves(at) & if is_wide { u64::MAX } else { u32::MAX.into() };
         let revision = fields.le32(field::REVISION);
         // The first revision had no fields for these.
         let (inode_size, first_inode) = match revision {
@@ -195,7 +189,7 @@ impl Superblock {
             ),
         };
         let uuid = fields.array(field::UUID);
-        let blocks = halves(field::BLOCKS, field::BLOCKS_HIGH);
+        let blocks = halves(field::BLOCKS);
         let first_data_block = fields.le32(field::FIRST_DATA_BLOCK);
         let blocks_per_group = fields.le32(field::BLOCKS_PER_GROUP);
         let log_cluster_blocks = fields
@@ -241,7 +235,7 @@ impl Superblock {
                 0 => crc32c(!0, &uuid),
                 _ => fields.le32(field::CHECKSUM_SEED),
             },
-            reserved_blocks: halves(field::RESERVED_BLOCKS, field::RESERVED_BLOCKS_HIGH),
+            reserved_blocks: halves(field::RESERVED_BLOCKS),
             revision,
             made: u64::from(fields.le32(field::MKFS_TIME))
                 | u64::from(fields.u8(field::MKFS_TIME_HIGH)) << 32,
@@ -344,9 +338,14 @@ fn check_features(incompat: u32, ro_compat: u32) -> Result<(), ReadError> {
     })
 }
 
-fn is_power(mut number: u64, base: u64) -> bool {
-    while number > 0 && number.is_multiple_of(base) {
-        number /= base;
-    }
-    number == 1
+/// Returns whether a group has a copy of the superblock with `SPARSE_SUPER`: 0, 1, and powers of 3, 5 and 7.
+pub(in crate::disk) fn has_sparse_backup(group: u64) -> bool {
+    let is_power_of = |base: u64| {
+        let mut rest = group;
+        while rest.is_multiple_of(base) {
+            rest /= base;
+        }
+        rest == 1
+    };
+    group <= 1 || [3, 5, 7].into_iter().any(is_power_of)
 }

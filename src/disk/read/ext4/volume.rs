@@ -213,12 +213,8 @@ impl Volume {
         if stored != expected {
             return Err(damaged(format!("the checksum of group {group} is wrong")));
         }
-        let high = if bytes.len() >= field::WIDE_LENGTH {
-            u64::from(fields.le32(field::INODE_TABLE_HIGH)) << 32
-        } else {
-            0
-        };
-        let table = u64::from(fields.le32(field::INODE_TABLE)) | high;
+        // The high half of a short descriptor is beyond its end, and zero.
+        let table = fields.le32_halves(field::INODE_TABLE);
         let bytes =
             u64::from(self.superblock.inodes_per_group) * u64::from(self.superblock.inode_size);
         self.check_blocks(table, bytes.div_ceil(self.superblock.block_size.into()))?;

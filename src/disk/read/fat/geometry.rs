@@ -110,10 +110,8 @@ impl Geometry {
         let mut geometry = Self::header(disk)?;
         let length = geometry.table_length();
         if length > MAX_TABLE_BYTES {
-            return Err(ReadError::TooLarge {
-                part: PART,
-                problem: format!("it has {} clusters", geometry.clusters),
-            });
+            let problem = format!("it has {} clusters", geometry.clusters);
+            return Err(ReadError::too_large(PART, problem));
         }
         geometry.table = vec![0; to_index(length)];
         disk.read_at(geometry.table_offset, &mut geometry.table)?;

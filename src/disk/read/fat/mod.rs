@@ -24,10 +24,7 @@ const ROOT: Inode = Inode(1);
 const MAX_DIRECTORY_BYTES: u64 = 65_536 * ENTRY as u64;
 
 fn damaged(problem: impl Into<String>) -> ReadError {
-    ReadError::Damaged {
-        part: PART,
-        problem: problem.into(),
-    }
+    ReadError::damaged(PART, problem)
 }
 
 /// A FAT file system, opened for reading.

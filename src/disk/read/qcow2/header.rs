@@ -1,5 +1,9 @@
 //! The header of a qcow2 image. All numbers in the file are big-endian.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
 use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, ReadError};
 use super::{PART, damaged};
@@ -122,10 +126,13 @@ impl Header {
     }
 }
 
-/// Returns the other file that an image with this start needs, if it starts with a qcow2 header that names one.
-pub(in crate::disk) fn external_file(start: &[u8]) -> Option<&'static str> {
-    let fields = Fields(start);
-    if !start.starts_with(MAGIC) {
+/// Returns the other file that the image at `path` needs, if it has a qcow2 header that names one. qemu-img would open that file.
+pub(in crate::disk) fn external_file(path: &Path) -> io::Result<Option<&'static str>> {
+    let mut start = Vec::with_capacity(LENGTH);
+    let file = File::open(path)?;
+    file.take(LENGTH as u64).read_to_end(&mut start)?;
+    let fields = Fields(&start);
+    Ok(if !start.starts_with(MAGIC) {
         None
     } else if has_backing(fields) {
         Some("a backing file")
@@ -133,7 +140,7 @@ pub(in crate::disk) fn external_file(start: &[u8]) -> Option<&'static str> {
         Some("a data file")
     } else {
         None
-    }
+    })
 }
 
 fn has_backing(header: Fields) -> bool {

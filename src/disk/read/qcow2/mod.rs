@@ -31,10 +31,7 @@ const SECTOR: u64 = 512;
 const SUBCLUSTERS: u64 = 32;
 
 fn damaged(problem: impl Into<String>) -> ReadError {
-    ReadError::Damaged {
-        part: PART,
-        problem: problem.into(),
-    }
+    ReadError::damaged(PART, problem)
 }
 
 /// One file of a disk, with its format.
@@ -263,25 +260,16 @@ impl<B: BlockRead> BlockRead for Qcow2<B> {
     fn span(&self, offset: u64) -> Result<Span, ReadError> {
         let left = self.len().saturating_sub(offset);
         if left == 0 {
-            return Ok(Span {
-                length: 0,
-                zero: true,
-            });
+            return Ok(Span::zeros(0));
         }
         let (allocation, length) = self.allocation(offset)?;
         let length = length.min(left);
         let span = match (allocation, &self.below) {
             (Allocation::Missing, Some(below)) if offset < below.len() => below.span(offset)?,
-            (Allocation::Missing | Allocation::Zero, _) => Span { length, zero: true },
-            _ => Span {
-                length,
-                zero: false,
-            },
+            (Allocation::Missing | Allocation::Zero, _) => Span::zeros(length),
+            _ => Span::data(length),
         };
-        Ok(Span {
-            length: span.length.min(length),
-            ..span
-        })
+        Ok(span.at_most(length))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Maps of files: extents in the inode, or in a tree of blocks.
 
-use super::super::fields::{Fields, array, high32, low16, low32};
+use super::super::fields::{Fields, low16};
 use super::checksum::crc32c;
+use crate::disk::read::Bytes;
 use crate::disk::read::ext4::layout::extent::{self as field, LENGTH};
 use crate::disk::read::ext4::layout::inode::MAP_LENGTH;
 
@@ -91,17 +92,15 @@ fn leaf_entry(extent: &Extent) -> [u8; LENGTH] {
     let mut entry = Fields::new(LENGTH);
     entry.put32(field::LOGICAL, extent.logical);
     entry.put16(field::BLOCKS, low16(extent.length.into()));
-    entry.put16(field::PHYSICAL_HIGH, low16(high32(extent.physical).into()));
-    entry.put32(field::PHYSICAL, low32(extent.physical));
-    array(entry.bytes(), 0)
+    entry.put48(field::PHYSICAL, extent.physical);
+    Bytes(entry.bytes()).array(0)
 }
 
 fn index_entry(first: [u8; LENGTH], child: u64) -> [u8; LENGTH] {
     let mut entry = Fields::new(LENGTH);
     entry.put(field::LOGICAL, &first[..4]);
-    entry.put32(field::CHILD, low32(child));
-    entry.put16(field::CHILD_HIGH, low16(high32(child).into()));
-    array(entry.bytes(), 0)
+    entry.put48(field::CHILD, child);
+    Bytes(entry.bytes()).array(0)
 }
 
 fn node(entries: &[[u8; LENGTH]], max_entries: usize, depth: u16, size: usize) -> Fields {

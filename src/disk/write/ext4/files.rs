@@ -6,9 +6,9 @@ use super::directory::{Directory, Name};
 use super::inode::{self, Inode};
 use super::xattr::{self, Attribute, PlacedAttributes, Refused};
 use super::{Builder, checksum, refuse, split};
+use crate::disk::read::FileType;
 use crate::disk::read::ext4::layout::inode::MAP_LENGTH;
 use crate::disk::read::ext4::layout::{compat, file_type, incompat, inode_flags, ro_compat};
-use crate::disk::read::{FileFlags, FileType};
 use crate::disk::tree::{Content, File};
 use crate::disk::write::WriteError;
 use crate::disk::write::fields::low16;
@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
             uid: data.uid,
             gid: data.gid,
             sectors: self.sectors(blocks),
-            flags: inode.flags | flags(data.flags),
+            flags: inode.flags | data.flags.bits(),
             time: (data.mtime.seconds, data.mtime.nanoseconds),
             attributes_block,
             attributes: placed.inode_area(space),
@@ -246,18 +246,16 @@ impl<'a> Builder<'a> {
 /// Refuses a file that cannot be written as it is.
 pub(super) fn check(file: &File, path: &[u8], format: &super::Format) -> Result<(), WriteError> {
     let name = split(path).1;
-    let FileFlags {
-        casefold,
-        project_inherit,
-        verity,
-        ..
-    } = file.flags;
+    let has = |flag| file.flags.bits() & flag != 0;
     let most = u64::from(u32::MAX) * format.block_size as u64;
     for (wrong, problem) in [
         (name.len() > 255, "its name is longer than 255 bytes"),
-        (casefold, "it is a case-insensitive directory"),
-        (project_inherit, "it belongs to a project"),
-        (verity, "it is protected by fs-verity"),
+        (
+            has(inode_flags::CASEFOLD),
+            "it is a case-insensitive directory",
+        ),
+        (has(inode_flags::PROJECT_INHERIT), "it belongs to a project"),
+        (has(inode_flags::VERITY), "it is protected by fs-verity"),
         (file.content.size() > most, "it is too large for ext4"),
         (
             !inode::can_store_time(format.inode_size, file.mtime.seconds),
@@ -273,22 +271,4 @@ pub(super) fn check(file: &File, path: &[u8], format: &super::Format) -> Result<
         }
     }
     Ok(())
-}
-
-/// Returns the attributes of `chattr` as bits.
-fn flags(flags: FileFlags) -> u32 {
-    [
-        (flags.sync, inode_flags::SYNC),
-        (flags.immutable, inode_flags::IMMUTABLE),
-        (flags.append, inode_flags::APPEND),
-        (flags.no_dump, inode_flags::NO_DUMP),
-        (flags.no_atime, inode_flags::NO_ATIME),
-        (flags.journal_data, inode_flags::JOURNAL_DATA),
-        (flags.no_tail, inode_flags::NO_TAIL),
-        (flags.dir_sync, inode_flags::DIR_SYNC),
-        (flags.top_dir, inode_flags::TOP_DIR),
-        (flags.dax, inode_flags::DAX),
-    ]
-    .into_iter()
-    .fold(0, |bits, (set, bit)| if set { bits | bit } else { bits })
 }

@@ -3,6 +3,7 @@
 use super::checksum::Checksums;
 use super::superblock::{self, Usage};
 use super::{Builder, inode, mark};
+use crate::disk::read::to_index;
 use crate::disk::write::WriteError;
 use crate::disk::write::layout::{MAX_COMPRESSED_BYTES, Region};
 
@@ -64,8 +65,8 @@ impl Builder<'_> {
             let directories = self
                 .is_directory
                 .iter()
-                .skip(index(first_inode))
-                .take(index(per_group));
+                .skip(to_index(first_inode))
+                .take(to_index(per_group));
             all.push(Usage {
                 block_bitmap,
                 inode_bitmap,
@@ -125,8 +126,4 @@ impl Builder<'_> {
             self.put_block(group.first + 1, descriptors.to_vec());
         }
     }
-}
-
-fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

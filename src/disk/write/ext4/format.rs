@@ -1,9 +1,10 @@
 //! Identity, features and policy that a new file system takes from the base's superblock.
 
-use super::super::fields::{array, get32, low32};
+use super::super::fields::low32;
 use super::WriteError;
 use super::checksum::{Checksums, crc16};
 use super::hash::{HashFunction, NameHash, seed};
+use crate::disk::read::Bytes;
 use crate::disk::read::ext4::Superblock;
 use crate::disk::read::ext4::layout::superblock as field;
 use crate::disk::read::ext4::layout::{compat, incompat, ro_compat};
@@ -95,7 +96,7 @@ impl Format {
         let block_size = base.block_size as usize;
         let descriptors = u64::from(base.groups) * u64::from(base.descriptor_size);
         Ok(Self {
-            base: array(&base.raw, 0),
+            base: Bytes(&base.raw).array(0),
             block_size,
             inode_size: base.inode_size.into(),
             // Clusters, if the base has them, become blocks.
@@ -188,8 +189,7 @@ fn check_sizes(base: &Superblock) -> Result<(), WriteError> {
 fn journal_blocks(base: &[u8], block_size: usize) -> u32 {
     /// The minimum of the kernel, and enough for a small disk.
     const MIN_BLOCKS: u64 = 1024;
-    let size = u64::from(get32(base, field::JOURNAL_SIZE_HIGH)) << 32
-        | u64::from(get32(base, field::JOURNAL_SIZE));
+    let size = Bytes(base).le32_halves(field::JOURNAL_SIZE);
     let recorded = if base[field::JOURNAL_BACKUP] == 1 {
         size / block_size as u64
     } else {

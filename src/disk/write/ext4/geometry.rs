@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::WriteError;
 use super::format::Format;
+use crate::disk::read::ext4::has_sparse_backup;
 use crate::disk::read::ext4::layout::{compat, incompat};
 
 /// Minimal number of blocks besides metadata in the last group, as in mke2fs.
@@ -77,7 +78,7 @@ impl Geometry {
         let per_group = u64::from(format.blocks_per_group);
         let first = |group: u64| self.first_block + group * per_group;
         let heads: Vec<_> = (0..count)
-            .filter(|group| has_superblock(*group))
+            .filter(|group| has_sparse_backup(*group))
             .map(|group| first(group)..first(group) + self.head())
             .collect();
         if self.first_block == 1 {
@@ -113,7 +114,7 @@ impl Geometry {
                 self.groups.push(Group {
                     first: first(group),
                     blocks: per_group.min(self.blocks - first(group)),
-                    has_superblock: has_superblock(group),
+                    has_superblock: has_sparse_backup(group),
                     block_bitmap: block_bitmaps[at].start,
                     inode_bitmap: inode_bitmaps[at].start,
                     table: tables[at].start,
@@ -148,7 +149,7 @@ fn without_short_group(format: &Format, usable: u64, table_blocks: u64) -> u64 {
     let per_group = u64::from(format.blocks_per_group);
     let (number, last) = (usable / per_group, usable % per_group);
     let (used, reserved) = descriptors(format, number + 1);
-    let head = if has_superblock(number) {
+    let head = if has_sparse_backup(number) {
         1 + used + reserved
     } else {
         0
@@ -160,25 +161,13 @@ fn without_short_group(format: &Format, usable: u64, table_blocks: u64) -> u64 {
     }
 }
 
-/// Returns whether a group has a copy of the superblock: 0, 1, and powers of 3, 5 and 7.
-pub(super) fn has_superblock(group: u64) -> bool {
-    let power_of = |base: u64| {
-        let mut power = base;
-        while power < group {
-            power *= base;
-        }
-        power == group
-    };
-    group <= 1 || [3, 5, 7].into_iter().any(power_of)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn superblocks_are_sparse() {
-        let with: Vec<_> = (0..130).filter(|group| has_superblock(*group)).collect();
+        let with: Vec<_> = (0..130).filter(|group| has_sparse_backup(*group)).collect();
         assert_eq!(with, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125]);
     }
 }

@@ -1,6 +1,6 @@
 //! The hashes by which ext4 indexes large directories.
 
-use crate::disk::write::fields::get32;
+use crate::disk::read::Bytes;
 
 /// The hash of the base's file system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,7 +161,7 @@ fn tea(state: &mut [u32; 4], input: &[u32; 4]) {
 
 /// Parses the seed of a superblock.
 pub(super) fn seed(bytes: &[u8]) -> [u32; 4] {
-    [0, 4, 8, 12].map(|at| get32(bytes, at))
+    [0, 4, 8, 12].map(|at| Bytes(bytes).le32(at))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Inodes as bytes.
 
-use super::super::fields::{Fields, high32, low16, low32};
+use super::super::fields::{Fields, low16, low32};
 use super::checksum::{Checksums, crc32c};
 use crate::disk::read::ext4::layout::inode as field;
 
@@ -54,27 +54,20 @@ impl Inode {
     pub(super) fn bytes(&self, number: u32, size: usize, checksums: Checksums) -> Vec<u8> {
         let mut bytes = Fields::new(size);
         bytes.put16(field::MODE, self.mode);
-        bytes.put16(field::UID, low16(self.uid.into()));
-        bytes.put16(field::UID_HIGH, low16((self.uid >> 16).into()));
-        bytes.put16(field::GID, low16(self.gid.into()));
-        bytes.put16(field::GID_HIGH, low16((self.gid >> 16).into()));
-        bytes.put_halves(field::SIZE, field::SIZE_HIGH, self.size);
+        bytes.put16_halves(field::UID, self.uid);
+        bytes.put16_halves(field::GID, self.gid);
+        bytes.put32_halves(field::SIZE, self.size);
         bytes.put16(field::LINKS, self.links);
-        bytes.put32(field::SECTORS, low32(self.sectors));
-        bytes.put16(field::SECTORS_HIGH, low16(high32(self.sectors).into()));
+        bytes.put48(field::SECTORS, self.sectors);
         bytes.put32(field::FLAGS, self.flags);
         bytes.put(field::MAP, &self.map);
-        bytes.put32(field::XATTR_BLOCK, low32(self.attributes_block));
-        bytes.put16(
-            field::XATTR_BLOCK_HIGH,
-            low16(high32(self.attributes_block).into()),
-        );
+        bytes.put48(field::XATTR_BLOCK, self.attributes_block);
         if size > field::BASE_LENGTH {
             bytes.put16(field::EXTRA_SIZE, low16(EXTRA as u64));
         }
         match self.value_hash {
             Some(hash) => {
-                bytes.put32(field::ATIME, hash);
+                bytes.put32(field::ATIME[0], hash);
                 // The value has one user.
                 bytes.put32(field::VERSION, 1);
             }
@@ -91,22 +84,16 @@ impl Inode {
         let (seconds, nanoseconds) = self.time;
         // `can_store_time` was checked when the files were numbered.
         let low = low32(seconds.cast_unsigned());
-        for at in [field::ATIME, field::CTIME, field::MTIME] {
-            bytes.put32(at, low);
-        }
-        if size <= field::BASE_LENGTH {
-            return;
-        }
         let beyond = low32(((seconds - i64::from(low.cast_signed())) >> 32).cast_unsigned()) & 3;
-        for at in [
-            field::CTIME_EXTRA,
-            field::MTIME_EXTRA,
-            field::ATIME_EXTRA,
-            field::CRTIME_EXTRA,
-        ] {
-            bytes.put32(at, nanoseconds << 2 | beyond);
+        for [at, extra] in [field::ATIME, field::CTIME, field::MTIME, field::CRTIME] {
+            // The first version of inodes ends before some of these.
+            if at < size {
+                bytes.put32(at, low);
+            }
+            if extra < size {
+                bytes.put32(extra, nanoseconds << 2 | beyond);
+            }
         }
-        bytes.put32(field::CRTIME, low);
     }
 }
 
@@ -117,9 +104,9 @@ fn put_checksum(bytes: &mut Fields, number: u32, checksums: Checksums) {
         return;
     };
     let checksum = crc32c(seed, bytes.bytes());
-    bytes.put16(field::CHECKSUM, low16(checksum.into()));
+    bytes.put16(field::CHECKSUM[0], low16(checksum.into()));
     if bytes.bytes().len() > field::BASE_LENGTH && bytes.bytes()[field::EXTRA_SIZE] != 0 {
-        bytes.put16(field::CHECKSUM_HIGH, low16((checksum >> 16).into()));
+        bytes.put16(field::CHECKSUM[1], low16((checksum >> 16).into()));
     }
 }
 
@@ -144,6 +131,7 @@ pub(super) fn device(major: u32, minor: u32) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::read::Bytes;
 
     #[test]
     fn times_of_four_epochs_fit() {
@@ -161,8 +149,7 @@ mod tests {
                 ..Inode::default()
             };
             let bytes = inode.bytes(12, 256, Checksums::None);
-            let word =
-                |at: usize| u32::from_le_bytes(super::super::super::fields::array(&bytes, at));
+            let word = |at: usize| Bytes(&bytes).le32(at);
             let back = i64::from(word(0x10).cast_signed()) + (i64::from(word(0x88) & 3) << 32);
             assert_eq!((back, word(0x88) >> 2), (seconds, 5));
             if seconds < 1 << 32 {

@@ -1,9 +1,10 @@
 //! Superblock, group descriptors and journal superblock as bytes.
 
-use super::super::fields::{Fields, get32, high32, low16, low32};
+use super::super::fields::{Fields, high32, low16, low32};
 use super::checksum::{Checksums, crc32c};
 use super::format::Format;
 use super::geometry::{Geometry, Group};
+use crate::disk::read::Bytes;
 use crate::disk::read::ext4::layout::superblock as field;
 use crate::disk::read::ext4::layout::{compat, incompat, inode};
 
@@ -60,17 +61,9 @@ pub(super) fn superblock(
     // At most half of the blocks.
     let reserved = u64::try_from(reserved).unwrap_or(0);
     block.put32(field::INODES, low32(totals.inodes));
-    block.put_halves(field::BLOCKS, field::BLOCKS_HIGH, geometry.blocks);
-    block.put_halves(
-        field::RESERVED_BLOCKS,
-        field::RESERVED_BLOCKS_HIGH,
-        reserved,
-    );
-    block.put_halves(
-        field::FREE_BLOCKS,
-        field::FREE_BLOCKS_HIGH,
-        totals.free_blocks,
-    );
+    block.put32_halves(field::BLOCKS, geometry.blocks);
+    block.put32_halves(field::RESERVED_BLOCKS, reserved);
+    block.put32_halves(field::FREE_BLOCKS, totals.free_blocks);
     block.put32(field::FREE_INODES, low32(totals.free_inodes));
     block.put32(field::FIRST_DATA_BLOCK, low32(geometry.first_block));
     let log_block_size = format.block_size.ilog2() - 10;
@@ -98,13 +91,16 @@ pub(super) fn superblock(
         block.put32(field::JOURNAL_INODE, inode::JOURNAL);
         block.put8(field::JOURNAL_BACKUP, 1);
         block.put(field::JOURNAL_BLOCKS, map);
-        block.put_halves(field::JOURNAL_SIZE, field::JOURNAL_SIZE_HIGH, *size);
+        block.put32_halves(field::JOURNAL_SIZE, *size);
     }
     if format.has_incompat(incompat::BIT64) {
         block.put16(field::DESCRIPTOR_SIZE, low16(format.descriptor_size as u64));
     }
     let hash_flags = field::SIGNED_HASH | field::UNSIGNED_HASH;
-    block.put32(field::FLAGS, get32(&format.base, field::FLAGS) & hash_flags);
+    block.put32(
+        field::FLAGS,
+        Bytes(&format.base).le32(field::FLAGS) & hash_flags,
+    );
     if format.flex_groups > 1 {
         block.put8(field::LOG_GROUPS_PER_FLEX, low8(format.flex_groups.ilog2()));
     }
@@ -140,60 +136,32 @@ pub(super) fn descriptor(format: &Format, number: u32, group: &Group, usage: &Us
     const INODE_TABLE_ZEROED: u16 = 4;
     let mut bytes = Fields::new(format.descriptor_size);
     let is_wide = format.descriptor_size >= field::WIDE_LENGTH;
-    let mut put = |low: usize, high: usize, value: u64| {
+    let mut put = |[low, high]: [usize; 2], value: u64| {
         bytes.put16(low, low16(value));
         if is_wide {
             bytes.put16(high, low16(value >> 16));
         }
     };
-    put(
-        field::FREE_BLOCKS,
-        field::FREE_BLOCKS_HIGH,
-        usage.free_blocks,
-    );
-    put(
-        field::FREE_INODES,
-        field::FREE_INODES_HIGH,
-        usage.free_inodes.into(),
-    );
-    put(
-        field::DIRECTORIES,
-        field::DIRECTORIES_HIGH,
-        usage.directories.into(),
-    );
+    put(field::FREE_BLOCKS, usage.free_blocks);
+    put(field::FREE_INODES, usage.free_inodes.into());
+    put(field::DIRECTORIES, usage.directories.into());
     if format.checksums != Checksums::None {
         // Inodes are used from the first one on, without gaps.
-        put(
-            field::UNUSED_INODES,
-            field::UNUSED_INODES_HIGH,
-            usage.free_inodes.into(),
-        );
+        put(field::UNUSED_INODES, usage.free_inodes.into());
     }
     if let Some(seed) = format.checksums.seed() {
         let inode_bytes = format.inodes_per_group as usize / 8;
-        put(
-            field::BLOCK_BITMAP_CHECKSUM,
-            field::BLOCK_BITMAP_CHECKSUM_HIGH,
-            crc32c(seed, &usage.block_bitmap).into(),
-        );
+        let checksum = |bitmap| crc32c(seed, bitmap).into();
+        put(field::BLOCK_BITMAP_CHECKSUM, checksum(&usage.block_bitmap));
         put(
             field::INODE_BITMAP_CHECKSUM,
-            field::INODE_BITMAP_CHECKSUM_HIGH,
-            crc32c(seed, &usage.inode_bitmap[..inode_bytes]).into(),
+            checksum(&usage.inode_bitmap[..inode_bytes]),
         );
     }
-    for (low, high, block) in [
-        (
-            field::BLOCK_BITMAP,
-            field::BLOCK_BITMAP_HIGH,
-            group.block_bitmap,
-        ),
-        (
-            field::INODE_BITMAP,
-            field::INODE_BITMAP_HIGH,
-            group.inode_bitmap,
-        ),
-        (field::INODE_TABLE, field::INODE_TABLE_HIGH, group.table),
+    for ([low, high], block) in [
+        (field::BLOCK_BITMAP, group.block_bitmap),
+        (field::INODE_BITMAP, group.inode_bitmap),
+        (field::INODE_TABLE, group.table),
     ] {
         bytes.put32(low, low32(block));
         if is_wide {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, MappedVolume, Mapping, StateReason, ec2};
+use crate::ec2::client::query::{Items, Query};
 use crate::ec2::client::{AwsError, Poll, Region};
 
 /// Longest wait for an AMI. One made from a completed snapshot is available within seconds; a copy takes as long as its bytes
@@ -25,7 +25,6 @@ pub struct Image {
     /// `available`, `pending`, `failed`, `disabled`, ...
     #[serde(rename = "imageState")]
     pub state: String,
-    #[serde(default)]
     state_reason: Option<StateReason>,
     /// Name, unique in an account and region.
     #[serde(default)]
@@ -37,13 +36,11 @@ pub struct Image {
     #[serde(default)]
     pub architecture: String,
     /// `legacy-bios`, `uefi`, `uefi-preferred`.
-    #[serde(default)]
     pub boot_mode: Option<String>,
     /// Time of registration, in RFC 3339.
     #[serde(default)]
     pub creation_date: String,
     /// Time from which searches of other accounts do not list it, in RFC 3339.
-    #[serde(default)]
     pub deprecation_time: Option<String>,
     /// Device that holds the system.
     #[serde(default)]
@@ -52,30 +49,6 @@ pub struct Image {
     block_device_mapping: Items<Mapping>,
     #[serde(default, rename = "tagSet")]
     pub tags: TagSet,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct StateReason {
-    #[serde(default)]
-    message: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Mapping {
-    #[serde(default)]
-    device_name: String,
-    #[serde(default)]
-    ebs: Option<EbsMapping>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EbsMapping {
-    #[serde(default)]
-    snapshot_id: Option<String>,
-    #[serde(default)]
-    volume_size: u64,
 }
 
 impl Image {
@@ -89,10 +62,8 @@ impl Image {
         Some(self.root()?.volume_size)
     }
 
-    fn root(&self) -> Option<&EbsMapping> {
-        let mut mappings = self.block_device_mapping.item.iter();
-        let root = mappings.find(|mapping| mapping.device_name == self.root_device_name);
-        root?.ebs.as_ref()
+    fn root(&self) -> Option<&MappedVolume> {
+        self.block_device_mapping.volume_of(&self.root_device_name)
     }
 
     /// Returns the snapshots of all its volumes.
@@ -150,15 +121,6 @@ impl Shares {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ImagePage {
-    #[serde(default)]
-    images_set: Items<Image>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Registered {
     image_id: String,
 }
@@ -173,171 +135,156 @@ struct Attribute {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Permission {
-    #[serde(default)]
     user_id: Option<String>,
-    #[serde(default)]
     organization_arn: Option<String>,
-    #[serde(default)]
     organizational_unit_arn: Option<String>,
 }
 
-/// Calls about AMIs in a region.
-#[derive(Clone, Copy)]
-pub struct Images<'r>(&'r Region);
+/// Lists AMIs of these owners (`self`, `amazon`, account ids), including disabled and deprecated ones.
+pub async fn list(
+    region: &Region,
+    owners: &[&str],
+    filters: &[Filter],
+) -> Result<Vec<Image>, AwsError> {
+    let query = describe().with_all("Owner", owners).filtered(filters);
+    region.list(query).await
+}
 
-impl Region {
-    pub fn images(&self) -> Images<'_> {
-        Images(self)
+pub async fn get(region: &Region, id: &str) -> Result<Image, AwsError> {
+    let mut found: Vec<Image> = region.list(describe().with_all("ImageId", [id])).await?;
+    // AWS lists an AMI for a while after it was deregistered.
+    found.retain(|image| image.state != "deregistered");
+    region.first_of(found, format!("image {id}"))
+}
+
+/// Registers an AMI, or finds the one that a call whose response was lost has registered from the same snapshot.
+pub async fn register(region: &Region, new: &NewImage<'_>) -> Result<String, AwsError> {
+    // Names are unique, so AWS refuses a repeated call: the AMI is registered once.
+    let query = ec2("RegisterImage")
+        .with("Name", new.name)
+        .with_some(
+            "Description",
+            Some(new.description).filter(|text| !text.is_empty()),
+        )
+        .with("Architecture", new.architecture)
+        .with("BootMode", new.boot_mode)
+        .with("VirtualizationType", "hvm")
+        .with("EnaSupport", true)
+        .with("ImdsSupport", "v2.0")
+        .with("RootDeviceName", new.root_device)
+        .with("BlockDeviceMapping.1.DeviceName", new.root_device)
+        .with("BlockDeviceMapping.1.Ebs.SnapshotId", new.snapshot)
+        .with("BlockDeviceMapping.1.Ebs.VolumeType", new.volume_type)
+        .with("BlockDeviceMapping.1.Ebs.VolumeSize", new.volume_size)
+        .with("BlockDeviceMapping.1.Ebs.DeleteOnTermination", true)
+        .tagging(&["image"], new.tags);
+    match region.query::<Registered>(query).await {
+        Err(error) if error.error_code() == Some("InvalidAMIName.Duplicate") => {
+            let named = Filter::new("name", [new.name]);
+            let mut images = list(region, &["self"], &[named]).await?.into_iter();
+            let ours = images.find(|image| image.root_snapshot() == Some(new.snapshot));
+            ours.map(|image| image.id).ok_or(error)
+        }
+        answer => Ok(answer?.image_id),
     }
 }
 
-impl Images<'_> {
-    /// Lists AMIs of these owners (`self`, `amazon`, account ids), including disabled and deprecated ones.
-    pub async fn list(self, owners: &[&str], filters: &[Filter]) -> Result<Vec<Image>, AwsError> {
-        let query = describe().with_all("Owner", owners).filtered(filters);
-        let take = |page: ImagePage| (page.images_set.item, page.next_token);
-        self.0.pages(query, take).await
-    }
-
-    pub async fn get(self, id: &str) -> Result<Image, AwsError> {
-        let mut found: ImagePage = self.0.query(describe().with_all("ImageId", [id])).await?;
-        // AWS lists an AMI for a while after it was deregistered.
-        let images = &mut found.images_set.item;
-        images.retain(|image| image.state != "deregistered");
-        self.0
-            .first_of(found.images_set.item, format!("image {id}"))
-    }
-
-    /// Registers an AMI, or finds the one that a call whose response was lost has registered from the same snapshot.
-    pub async fn register(self, new: &NewImage<'_>) -> Result<String, AwsError> {
-        // Names are unique, so AWS refuses a repeated call: the AMI is registered once.
-        let query = ec2("RegisterImage")
-            .with("Name", new.name)
-            .with_some(
-                "Description",
-                Some(new.description).filter(|text| !text.is_empty()),
-            )
-            .with("Architecture", new.architecture)
-            .with("BootMode", new.boot_mode)
-            .with("VirtualizationType", "hvm")
-            .with("EnaSupport", true)
-            .with("ImdsSupport", "v2.0")
-            .with("RootDeviceName", new.root_device)
-            .with("BlockDeviceMapping.1.DeviceName", new.root_device)
-            .with("BlockDeviceMapping.1.Ebs.SnapshotId", new.snapshot)
-            .with("BlockDeviceMapping.1.Ebs.VolumeType", new.volume_type)
-            .with("BlockDeviceMapping.1.Ebs.VolumeSize", new.volume_size)
-            .with("BlockDeviceMapping.1.Ebs.DeleteOnTermination", true)
-            .tagging(&["image"], new.tags);
-        match self.0.query::<Registered>(query).await {
-            Err(error) if error.error_code() == Some("InvalidAMIName.Duplicate") => {
-                let named = Filter::new("name", [new.name]);
-                let mut images = self.list(&["self"], &[named]).await?.into_iter();
-                let ours = images.find(|image| image.root_snapshot() == Some(new.snapshot));
-                ours.map(|image| image.id).ok_or(error)
-            }
-            answer => Ok(answer?.image_id),
-        }
-    }
-
-    /// Waits until instances can be launched from an AMI.
-    pub async fn wait_available(self, id: &str) -> Result<Image, AwsError> {
-        let what = format!("image {id}");
-        self.0
-            .wait_for(&what, AVAILABLE_TIMEOUT, async || {
-                let image = self.get(id).await?;
-                Ok(match image.state.as_str() {
-                    "available" => Poll::Ready(image),
-                    "pending" | "transient" => Poll::Pending(image.state),
-                    _ => Poll::Failed(
-                        image.state,
-                        image.state_reason.and_then(|reason| reason.message),
-                    ),
-                })
+/// Waits until instances can be launched from an AMI.
+pub async fn wait_available(region: &Region, id: &str) -> Result<Image, AwsError> {
+    region
+        .wait_for(format!("image {id}"), AVAILABLE_TIMEOUT, async || {
+            let image = get(region, id).await?;
+            Ok(match image.state.as_str() {
+                "available" => Poll::Ready(image),
+                "pending" | "transient" => Poll::Pending(image.state),
+                _ => Poll::Failed(
+                    image.state,
+                    image.state_reason.and_then(|reason| reason.message),
+                ),
             })
-            .await
-    }
+        })
+        .await
+}
 
-    /// Deregisters an AMI that is not protected. Its instances continue to run, and its snapshot stays.
-    pub async fn deregister(self, id: &str) -> Result<(), AwsError> {
-        self.0
-            .perform(ec2("DeregisterImage").with("ImageId", id))
-            .await
-    }
+/// Deregisters an AMI that is not protected. Its instances continue to run, and its snapshot stays.
+pub async fn deregister(region: &Region, id: &str) -> Result<(), AwsError> {
+    region
+        .perform(ec2("DeregisterImage").with("ImageId", id))
+        .await
+}
 
-    /// Deregisters an AMI, lifting its protection first if it has one. An AMI that does not exist counts as deregistered.
-    pub async fn remove(self, id: &str) -> Result<(), AwsError> {
-        match self.deregister(id).await {
-            Err(error) if error.error_code() == Some(PROTECTED) => {
-                self.unprotect(id).await?;
-                self.deregister(id).await
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            done => done,
+/// Deregisters an AMI, lifting its protection first if it has one. An AMI that does not exist counts as deregistered.
+pub async fn remove(region: &Region, id: &str) -> Result<(), AwsError> {
+    match deregister(region, id).await {
+        Err(error) if error.error_code() == Some(PROTECTED) => {
+            unprotect(region, id).await?;
+            deregister(region, id).await
         }
+        Err(error) if error.is_not_found() => Ok(()),
+        done => done,
     }
+}
 
-    /// Permits others to launch an AMI.
-    pub async fn share(self, id: &str, with: &Shares) -> Result<(), AwsError> {
-        let mut query = ec2("ModifyImageAttribute")
-            .with("ImageId", id)
-            .with("Attribute", "launchPermission");
-        let accounts = with.accounts.iter().map(|account| ("UserId", account));
-        let organizations = with.organizations.iter().map(|arn| {
-            let is_unit = arn.contains(":ou/");
-            let name = ["OrganizationArn", "OrganizationalUnitArn"][usize::from(is_unit)];
-            (name, arn)
-        });
-        for (at, (name, grantee)) in accounts.chain(organizations).enumerate() {
-            query.set(&format!("LaunchPermission.Add.{}.{name}", at + 1), grantee);
-        }
-        self.0.perform(query).await
+/// Permits others to launch an AMI.
+pub async fn share(region: &Region, id: &str, with: &Shares) -> Result<(), AwsError> {
+    let mut query = ec2("ModifyImageAttribute")
+        .with("ImageId", id)
+        .with("Attribute", "launchPermission");
+    let accounts = with.accounts.iter().map(|account| ("UserId", account));
+    let organizations = with.organizations.iter().map(|arn| {
+        let is_unit = arn.contains(":ou/");
+        let name = ["OrganizationArn", "OrganizationalUnitArn"][usize::from(is_unit)];
+        (name, arn)
+    });
+    for (at, (name, grantee)) in accounts.chain(organizations).enumerate() {
+        query.set(&format!("LaunchPermission.Add.{}.{name}", at + 1), grantee);
     }
+    region.perform(query).await
+}
 
-    /// Returns the accounts and organisations that may launch an AMI besides its owner.
-    pub async fn shares(self, id: &str) -> Result<Shares, AwsError> {
-        let query = ec2("DescribeImageAttribute")
-            .with("ImageId", id)
-            .with("Attribute", "launchPermission");
-        let found: Attribute = self.0.query(query).await?;
-        let mut shares = Shares::default();
-        for permission in found.launch_permission.item {
-            shares.accounts.extend(permission.user_id);
-            let organizations = &mut shares.organizations;
-            organizations.extend(permission.organization_arn);
-            organizations.extend(permission.organizational_unit_arn);
-        }
-        Ok(shares)
+/// Returns the accounts and organisations that may launch an AMI besides its owner.
+pub async fn shares(region: &Region, id: &str) -> Result<Shares, AwsError> {
+    let query = ec2("DescribeImageAttribute")
+        .with("ImageId", id)
+        .with("Attribute", "launchPermission");
+    let found: Attribute = region.query(query).await?;
+    let mut shares = Shares::default();
+    for permission in found.launch_permission.item {
+        shares.accounts.extend(permission.user_id);
+        let organizations = &mut shares.organizations;
+        organizations.extend(permission.organization_arn);
+        organizations.extend(permission.organizational_unit_arn);
     }
+    Ok(shares)
+}
 
-    /// Deprecates an AMI from this time on (RFC 3339, to the minute): searches of other accounts no longer list it.
-    pub async fn deprecate(self, id: &str, at: &str) -> Result<(), AwsError> {
-        let query = ec2("EnableImageDeprecation")
-            .with("ImageId", id)
-            .with("DeprecateAt", at);
-        self.0.perform(query).await
-    }
+/// Deprecates an AMI from this time on (RFC 3339, to the minute): searches of other accounts no longer list it.
+pub async fn deprecate(region: &Region, id: &str, at: &str) -> Result<(), AwsError> {
+    let query = ec2("EnableImageDeprecation")
+        .with("ImageId", id)
+        .with("DeprecateAt", at);
+    region.perform(query).await
+}
 
-    /// Cancels the deprecation of an AMI.
-    pub async fn undeprecate(self, id: &str) -> Result<(), AwsError> {
-        self.0
-            .perform(ec2("DisableImageDeprecation").with("ImageId", id))
-            .await
-    }
+/// Cancels the deprecation of an AMI.
+pub async fn undeprecate(region: &Region, id: &str) -> Result<(), AwsError> {
+    region
+        .perform(ec2("DisableImageDeprecation").with("ImageId", id))
+        .await
+}
 
-    /// Protects an AMI from being deregistered.
-    pub async fn protect(self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("EnableImageDeregistrationProtection")
-            .with("ImageId", id)
-            .with("WithCooldown", false);
-        self.0.perform(query).await
-    }
+/// Protects an AMI from being deregistered.
+pub async fn protect(region: &Region, id: &str) -> Result<(), AwsError> {
+    let query = ec2("EnableImageDeregistrationProtection")
+        .with("ImageId", id)
+        .with("WithCooldown", false);
+    region.perform(query).await
+}
 
-    /// Lifts the protection of an AMI from being deregistered.
-    pub async fn unprotect(self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("DisableImageDeregistrationProtection").with("ImageId", id);
-        self.0.perform(query).await
-    }
+/// Lifts the protection of an AMI from being deregistered.
+pub async fn unprotect(region: &Region, id: &str) -> Result<(), AwsError> {
+    let query = ec2("DisableImageDeregistrationProtection").with("ImageId", id);
+    region.perform(query).await
 }
 
 fn describe() -> Query {

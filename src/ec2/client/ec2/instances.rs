@@ -6,8 +6,8 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, Mapping, StateReason, ec2};
+use crate::ec2::client::query::{Items, Query};
 use crate::ec2::client::{AwsError, Poll, Region};
 
 /// Longest wait for an instance to stop. A system stops within a minute; AWS cuts its power after a few.
@@ -65,11 +65,8 @@ pub struct Instance {
     pub image: String,
     #[serde(default, rename = "instanceState")]
     current: State,
-    #[serde(default)]
     state_reason: Option<StateReason>,
-    #[serde(default)]
     private_ip_address: Option<String>,
-    #[serde(default)]
     ip_address: Option<String>,
     #[serde(default)]
     root_device_name: String,
@@ -83,28 +80,6 @@ pub struct Instance {
 struct State {
     #[serde(default)]
     name: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct StateReason {
-    #[serde(default)]
-    message: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Mapping {
-    #[serde(default)]
-    device_name: String,
-    #[serde(default)]
-    ebs: Option<Attached>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Attached {
-    #[serde(default)]
-    volume_id: Option<String>,
 }
 
 impl Instance {
@@ -135,9 +110,8 @@ impl Instance {
 
     /// Returns the volume that holds its system.
     pub fn root_volume(&self) -> Option<&str> {
-        let mut mappings = self.block_device_mapping.item.iter();
-        let root = mappings.find(|mapping| mapping.device_name == self.root_device_name);
-        root?.ebs.as_ref()?.volume_id.as_deref()
+        let root = self.block_device_mapping.volume_of(&self.root_device_name);
+        root?.volume_id.as_deref()
     }
 
     /// State as a failure of what was waited for.
@@ -154,149 +128,128 @@ struct Reservation {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reservations {
-    #[serde(default)]
-    reservation_set: Items<Reservation>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
 struct Console {
-    #[serde(default)]
     output: Option<String>,
 }
 
-/// Calls about instances in a region.
-#[derive(Clone, Copy)]
-pub struct Instances<'r>(&'r Region);
-
-impl Region {
-    pub fn instances(&self) -> Instances<'_> {
-        Instances(self)
-    }
+/// Launches an instance, tagged from its first moment on.
+pub async fn launch(region: &Region, new: &NewInstance<'_>) -> Result<Instance, AwsError> {
+    let launched: Reservation = region.query(run_instances(new)).await?;
+    let what = "instance in the answer of RunInstances";
+    region.first_of(launched.instances_set.item, what)
 }
 
-impl Instances<'_> {
-    /// Launches an instance, tagged from its first moment on.
-    pub async fn launch(self, new: &NewInstance<'_>) -> Result<Instance, AwsError> {
-        let launched: Reservation = self.0.query(run_instances(new)).await?;
-        let what = "instance in the answer of RunInstances";
-        self.0.first_of(launched.instances_set.item, what)
-    }
+/// Lists instances of the account, including those terminated lately.
+pub async fn list(region: &Region, filters: &[Filter]) -> Result<Vec<Instance>, AwsError> {
+    describe(region, ec2("DescribeInstances").filtered(filters)).await
+}
 
-    /// Lists instances of the account, including those terminated lately.
-    pub async fn list(self, filters: &[Filter]) -> Result<Vec<Instance>, AwsError> {
-        self.describe(ec2("DescribeInstances").filtered(filters))
-            .await
-    }
+pub async fn get(region: &Region, id: &str) -> Result<Instance, AwsError> {
+    let query = ec2("DescribeInstances").with_all("InstanceId", [id]);
+    let found = describe(region, query).await?;
+    region.first_of(found, format!("instance {id}"))
+}
 
-    pub async fn get(self, id: &str) -> Result<Instance, AwsError> {
-        let query = ec2("DescribeInstances").with_all("InstanceId", [id]);
-        let found = self.describe(query).await?;
-        self.0.first_of(found, format!("instance {id}"))
-    }
-
-    /// Lists instances launched from these AMIs that are not terminated. Covers the caller's own account: AWS does not list the
-    /// instances of other accounts.
-    pub async fn launched_from(self, images: &[&str]) -> Result<Vec<Instance>, AwsError> {
-        let states = ["pending", "running", "stopping", "stopped"];
-        self.list(&[
+/// Lists instances launched from these AMIs that are not terminated. Covers the caller's own account: AWS does not list the
+/// instances of other accounts.
+pub async fn launched_from(region: &Region, images: &[&str]) -> Result<Vec<Instance>, AwsError> {
+    let states = ["pending", "running", "stopping", "stopped"];
+    list(
+        region,
+        &[
             Filter::new("image-id", images.iter().copied()),
             Filter::new("instance-state-name", states),
-        ])
+        ],
+    )
+    .await
+}
+
+async fn describe(region: &Region, query: Query) -> Result<Vec<Instance>, AwsError> {
+    let reservations: Vec<Reservation> = region.list(query).await?;
+    let reservations = reservations.into_iter();
+    let instances = reservations.flat_map(|reservation| reservation.instances_set.item);
+    Ok(instances.collect())
+}
+
+/// Waits until `address` finds an address in the description of an instance, and returns it.
+pub async fn wait_address(
+    region: &Region,
+    id: &str,
+    within: Duration,
+    address: impl Fn(&Instance) -> Option<String>,
+) -> Result<String, AwsError> {
+    region
+        .wait_for(format!("instance {id}"), within, async || {
+            let instance = get(region, id).await?;
+            Ok(match address(&instance) {
+                _ if !matches!(instance.state(), "pending" | "running") => instance.failed(),
+                Some(address) => Poll::Ready(address),
+                None => Poll::Pending(format!("{} and without an address", instance.state())),
+            })
+        })
         .await
-    }
+}
 
-    async fn describe(self, query: Query) -> Result<Vec<Instance>, AwsError> {
-        let take = |page: Reservations| {
-            let reservations = page.reservation_set.item.into_iter();
-            let instances = reservations.flat_map(|reservation| reservation.instances_set.item);
-            (instances.collect(), page.next_token)
-        };
-        self.0.pages(query, take).await
-    }
-
-    /// Waits until `address` finds an address in the description of an instance, and returns it.
-    pub async fn wait_address(
-        self,
-        id: &str,
-        within: Duration,
-        address: impl Fn(&Instance) -> Option<String>,
-    ) -> Result<String, AwsError> {
-        let what = format!("instance {id}");
-        self.0
-            .wait_for(&what, within, async || {
-                let instance = self.get(id).await?;
-                Ok(match address(&instance) {
-                    _ if !matches!(instance.state(), "pending" | "running") => instance.failed(),
-                    Some(address) => Poll::Ready(address),
-                    None => Poll::Pending(format!("{} and without an address", instance.state())),
-                })
+/// Waits until an instance has stopped.
+pub async fn wait_stopped(region: &Region, id: &str) -> Result<Instance, AwsError> {
+    region
+        .wait_for(format!("instance {id}"), STOP_TIMEOUT, async || {
+            let instance = get(region, id).await?;
+            Ok(match instance.state() {
+                "stopped" => Poll::Ready(instance),
+                "shutting-down" | "terminated" => instance.failed(),
+                state => Poll::Pending(state.to_owned()),
             })
-            .await
-    }
+        })
+        .await
+}
 
-    /// Waits until an instance has stopped.
-    pub async fn wait_stopped(self, id: &str) -> Result<Instance, AwsError> {
-        let what = format!("instance {id}");
-        self.0
-            .wait_for(&what, STOP_TIMEOUT, async || {
-                let instance = self.get(id).await?;
-                Ok(match instance.state() {
-                    "stopped" => Poll::Ready(instance),
-                    "shutting-down" | "terminated" => instance.failed(),
-                    state => Poll::Pending(state.to_owned()),
-                })
+/// Waits until an instance is terminated, and so releases the resources it used.
+pub async fn wait_terminated(region: &Region, id: &str) -> Result<(), AwsError> {
+    region
+        .wait_for(format!("instance {id}"), STOP_TIMEOUT, async || {
+            Ok(match get(region, id).await {
+                Ok(instance) if instance.state() == "terminated" => Poll::Ready(()),
+                Ok(instance) => Poll::Pending(instance.state().to_owned()),
+                Err(error) if error.is_not_found() => Poll::Ready(()),
+                Err(error) => return Err(error),
             })
-            .await
-    }
+        })
+        .await
+}
 
-    /// Waits until an instance is terminated, and so releases the resources it used.
-    pub async fn wait_terminated(self, id: &str) -> Result<(), AwsError> {
-        let what = format!("instance {id}");
-        self.0
-            .wait_for(&what, STOP_TIMEOUT, async || {
-                Ok(match self.get(id).await {
-                    Ok(instance) if instance.state() == "terminated" => Poll::Ready(()),
-                    Ok(instance) => Poll::Pending(instance.state().to_owned()),
-                    Err(error) if error.is_not_found() => Poll::Ready(()),
-                    Err(error) => return Err(error),
-                })
-            })
-            .await
-    }
+/// Stops an instance, after shutting its system down.
+pub async fn stop(region: &Region, id: &str) -> Result<(), AwsError> {
+    let query = ec2("StopInstances").with_all("InstanceId", [id]);
+    region.perform(query).await
+}
 
-    /// Stops an instance, after shutting its system down.
-    pub async fn stop(self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("StopInstances").with_all("InstanceId", [id]);
-        self.0.perform(query).await
-    }
+/// Terminates an instance and deletes its volumes.
+pub async fn terminate(region: &Region, id: &str) -> Result<(), AwsError> {
+    let query = ec2("TerminateInstances").with_all("InstanceId", [id]);
+    region.perform(query).await
+}
 
-    /// Terminates an instance and deletes its volumes.
-    pub async fn terminate(self, id: &str) -> Result<(), AwsError> {
-        let query = ec2("TerminateInstances").with_all("InstanceId", [id]);
-        self.0.perform(query).await
-    }
+/// Replaces the security groups of an instance.
+pub async fn set_security_groups(
+    region: &Region,
+    id: &str,
+    groups: &[&str],
+) -> Result<(), AwsError> {
+    let query = ec2("ModifyInstanceAttribute")
+        .with("InstanceId", id)
+        .with_all("GroupId", groups);
+    region.perform(query).await
+}
 
-    /// Replaces the security groups of an instance.
-    pub async fn set_security_groups(self, id: &str, groups: &[&str]) -> Result<(), AwsError> {
-        let query = ec2("ModifyInstanceAttribute")
-            .with("InstanceId", id)
-            .with_all("GroupId", groups);
-        self.0.perform(query).await
-    }
-
-    /// Returns the console output that AWS has of an instance; empty if the principal may not read it.
-    pub async fn console(self, id: &str) -> String {
-        let query = ec2("GetConsoleOutput").with("InstanceId", id);
-        let answer = self.0.query::<Console>(query).await;
-        let encoded = answer.ok().and_then(|console| console.output);
-        let encoded: String = encoded.unwrap_or_default().split_whitespace().collect();
-        let bytes = BASE64.decode(encoded.as_bytes()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
+/// Returns the console output that AWS has of an instance; empty if the principal may not read it.
+pub async fn console(region: &Region, id: &str) -> String {
+    let query = ec2("GetConsoleOutput").with("InstanceId", id);
+    let answer = region.query::<Console>(query).await;
+    let encoded = answer.ok().and_then(|console| console.output);
+    let encoded: String = encoded.unwrap_or_default().split_whitespace().collect();
+    let bytes = BASE64.decode(encoded.as_bytes()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn run_instances(new: &NewInstance<'_>) -> Query {

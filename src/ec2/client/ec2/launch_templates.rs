@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, ec2};
 use crate::ec2::client::{AwsError, Region};
 
 /// Launch template as AWS describes it.
@@ -37,7 +36,6 @@ pub struct LaunchTemplateVersion {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data {
-    #[serde(default)]
     image_id: Option<String>,
 }
 
@@ -50,119 +48,90 @@ impl LaunchTemplateVersion {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TemplatePage {
-    #[serde(default)]
-    launch_templates: Items<LaunchTemplate>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VersionPage {
-    #[serde(default)]
-    launch_template_version_set: Items<LaunchTemplateVersion>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Created {
     launch_template_version: LaunchTemplateVersion,
 }
 
-/// Calls about launch templates.
-#[derive(Clone, Copy)]
-pub struct LaunchTemplates<'r>(&'r Region);
-
-impl Region {
-    pub fn launch_templates(&self) -> LaunchTemplates<'_> {
-        LaunchTemplates(self)
-    }
+/// Returns a launch template, by name or id.
+pub async fn get(region: &Region, name: &str) -> Result<LaunchTemplate, AwsError> {
+    let query = ec2("DescribeLaunchTemplates").with_all(parameter_for(name), [name]);
+    let found = region.list(query).await?;
+    region.first_of(found, format!("launch template {name}"))
 }
 
-impl LaunchTemplates<'_> {
-    /// Returns a launch template, by name or id.
-    pub async fn get(self, name: &str) -> Result<LaunchTemplate, AwsError> {
-        let query = ec2("DescribeLaunchTemplates").with_all(parameter_for(name), [name]);
-        let found: TemplatePage = self.0.query(query).await?;
-        let what = format!("launch template {name}");
-        self.0.first_of(found.launch_templates.item, what)
-    }
+/// Lists versions of a launch template: the named ones (numbers, `$Default`, `$Latest`), or all when none are named.
+pub async fn versions(
+    region: &Region,
+    name: &str,
+    versions: &[&str],
+) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
+    let query = ec2("DescribeLaunchTemplateVersions")
+        .with(parameter_for(name), name)
+        .with_all("LaunchTemplateVersion", versions);
+    region.list(query).await
+}
 
-    /// Lists versions of a launch template: the named ones (numbers, `$Default`, `$Latest`), or all when none are named.
-    pub async fn versions(
-        self,
-        name: &str,
-        versions: &[&str],
-    ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
+/// Lists the versions of all launch templates that launch one of these AMIs.
+pub async fn versions_launching(
+    region: &Region,
+    images: &[&str],
+) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
+    let templates: Vec<LaunchTemplate> = region.list(ec2("DescribeLaunchTemplates")).await?;
+    let mut all: Vec<LaunchTemplateVersion> = Vec::new();
+    for template in templates {
+        let filter = Filter::new("image-id", images.iter().copied());
         let query = ec2("DescribeLaunchTemplateVersions")
-            .with(parameter_for(name), name)
-            .with_all("LaunchTemplateVersion", versions);
-        self.version_pages(query).await
+            .with("LaunchTemplateId", &template.id)
+            .filtered(&[filter]);
+        all.append(&mut region.list(query).await?);
     }
+    all.retain(|version| version.image().is_some_and(|image| images.contains(&image)));
+    Ok(all)
+}
 
-    /// Lists the versions of all launch templates that launch one of these AMIs.
-    pub async fn versions_launching(
-        self,
-        images: &[&str],
-    ) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
-        let take = |page: TemplatePage| (page.launch_templates.item, page.next_token);
-        let templates = self.0.pages(ec2("DescribeLaunchTemplates"), take).await?;
-        let mut all = Vec::new();
-        for template in templates {
-            let filter = Filter::new("image-id", images.iter().copied());
-            let query = ec2("DescribeLaunchTemplateVersions")
-                .with("LaunchTemplateId", &template.id)
-                .filtered(&[filter]);
-            all.extend(self.version_pages(query).await?);
-        }
-        all.retain(|version| version.image().is_some_and(|image| images.contains(&image)));
-        Ok(all)
-    }
+/// Creates a version that differs from version `source` in its AMI. A repeated call with the same token creates nothing.
+pub async fn create_version(
+    region: &Region,
+    template: &str,
+    source: u64,
+    image: &str,
+    description: &str,
+    token: &str,
+) -> Result<LaunchTemplateVersion, AwsError> {
+    let query = ec2("CreateLaunchTemplateVersion")
+        .with("ClientToken", token)
+        .with("LaunchTemplateId", template)
+        .with("SourceVersion", source)
+        .with("VersionDescription", description)
+        .with("LaunchTemplateData.ImageId", image);
+    let made: Created = region.query(query).await?;
+    Ok(made.launch_template_version)
+}
 
-    async fn version_pages(self, query: Query) -> Result<Vec<LaunchTemplateVersion>, AwsError> {
-        let take = |page: VersionPage| (page.launch_template_version_set.item, page.next_token);
-        self.0.pages(query, take).await
-    }
+pub async fn set_default_version(
+    region: &Region,
+    template: &str,
+    number: u64,
+) -> Result<(), AwsError> {
+    let query = ec2("ModifyLaunchTemplate")
+        .with("LaunchTemplateId", template)
+        .with("SetDefaultVersion", number);
+    region.perform(query).await
+}
 
-    /// Creates a version that differs from version `source` in its AMI. A repeated call with the same token creates nothing.
-    pub async fn create_version(
-        self,
-        template: &str,
-        source: u64,
-        image: &str,
-        description: &str,
-        token: &str,
-    ) -> Result<LaunchTemplateVersion, AwsError> {
-        let query = ec2("CreateLaunchTemplateVersion")
-            .with("ClientToken", token)
-            .with("LaunchTemplateId", template)
-            .with("SourceVersion", source)
-            .with("VersionDescription", description)
-            .with("LaunchTemplateData.ImageId", image);
-        let made: Created = self.0.query(query).await?;
-        Ok(made.launch_template_version)
+/// Deletes versions of a launch template. AWS keeps the default version.
+pub async fn delete_versions(
+    region: &Region,
+    template: &str,
+    numbers: &[u64],
+) -> Result<(), AwsError> {
+    if numbers.is_empty() {
+        return Ok(());
     }
-
-    pub async fn set_default_version(self, template: &str, number: u64) -> Result<(), AwsError> {
-        let query = ec2("ModifyLaunchTemplate")
-            .with("LaunchTemplateId", template)
-            .with("SetDefaultVersion", number);
-        self.0.perform(query).await
-    }
-
-    /// Deletes versions of a launch template. AWS keeps the default version.
-    pub async fn delete_versions(self, template: &str, numbers: &[u64]) -> Result<(), AwsError> {
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        let query = ec2("DeleteLaunchTemplateVersions")
-            .with("LaunchTemplateId", template)
-            .with_all("LaunchTemplateVersion", numbers);
-        self.0.perform(query).await
-    }
+    let query = ec2("DeleteLaunchTemplateVersions")
+        .with("LaunchTemplateId", template)
+        .with_all("LaunchTemplateVersion", numbers);
+    region.perform(query).await
 }
 
 fn parameter_for(name: &str) -> &'static str {

@@ -1,23 +1,26 @@
 //! EC2: images, snapshots, volumes, launch templates, instances and their networks, one file each.
 
-mod images;
-mod instances;
-mod launch_templates;
+pub mod images;
+pub mod instances;
+pub mod launch_templates;
 mod network;
-mod snapshots;
+pub mod security_groups;
+pub mod snapshots;
 mod tags;
-mod volumes;
+pub mod volumes;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::endpoint::Service;
-use super::query::Query;
+use super::query::{Items, Page, Query};
 use super::{AwsError, Region};
 
 pub use images::{Image, NewImage, Shares};
 pub use instances::{Instance, NewInstance, NewVolume};
 pub use launch_templates::LaunchTemplateVersion;
-pub use network::{NewSecurityGroup, Subnet};
+pub use network::Subnet;
+pub use security_groups::NewSecurityGroup;
 pub use tags::Tags;
 
 /// API version of all calls: the last one since 2016, which grows in place.
@@ -74,17 +77,36 @@ impl Query {
     }
 }
 
-/// List in a response.
+/// Volume of an AMI or instance, and the device that it is attached as.
 #[derive(Clone, Debug, Deserialize)]
-struct Items<T> {
-    #[serde(default = "Vec::new")]
-    item: Vec<T>,
+#[serde(rename_all = "camelCase")]
+struct Mapping {
+    #[serde(default)]
+    device_name: String,
+    ebs: Option<MappedVolume>,
 }
 
-impl<T> Default for Items<T> {
-    fn default() -> Self {
-        Self { item: Vec::new() }
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MappedVolume {
+    snapshot_id: Option<String>,
+    volume_id: Option<String>,
+    #[serde(default)]
+    volume_size: u64,
+}
+
+impl Items<Mapping> {
+    fn volume_of(&self, device: &str) -> Option<&MappedVolume> {
+        let mut mappings = self.item.iter();
+        let mapping = mappings.find(|mapping| mapping.device_name == device);
+        mapping?.ebs.as_ref()
     }
+}
+
+/// AWS's explanation of a state.
+#[derive(Clone, Debug, Deserialize)]
+struct StateReason {
+    message: Option<String>,
 }
 
 /// Response that carries nothing but its success.
@@ -95,6 +117,11 @@ impl Region {
     /// Sends a call whose response carries nothing.
     async fn perform(&self, query: Query) -> Result<(), AwsError> {
         self.query::<Done>(query).await.map(drop)
+    }
+
+    /// Sends a call and collects the list in its response.
+    async fn list<T: DeserializeOwned>(&self, query: Query) -> Result<Vec<T>, AwsError> {
+        self.pages(query, Page::into_parts).await
     }
 
     /// Returns the first of `found`, or an error that `what` does not exist in this region.

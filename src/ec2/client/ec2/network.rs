@@ -1,10 +1,8 @@
-//! Subnets, VPCs and security groups.
+//! Subnets and VPCs.
 
 use serde::Deserialize;
 
-use super::tags::{TagSet, Tags};
-use super::{Filter, Items, ec2};
-use crate::ec2::client::query::Query;
+use super::{Filter, ec2};
 use crate::ec2::client::{AwsError, Region};
 
 /// Part of a VPC, in one availability zone.
@@ -24,193 +22,23 @@ pub struct Subnet {
     pub is_public: bool,
 }
 
-/// Security group as AWS describes it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecurityGroup {
-    /// `sg-...`
-    #[serde(rename = "groupId")]
-    pub id: String,
-    #[serde(default)]
-    ip_permissions_egress: Items<serde::de::IgnoredAny>,
-    #[serde(default, rename = "tagSet")]
-    pub tags: TagSet,
-}
-
-impl SecurityGroup {
-    /// Returns whether any outbound traffic is allowed.
-    pub fn allows_outbound(&self) -> bool {
-        !self.ip_permissions_egress.item.is_empty()
-    }
-}
-
-/// Security group to create.
-#[derive(Clone, Copy, Debug)]
-pub struct NewSecurityGroup<'a> {
-    /// Name, unique in its VPC.
-    pub name: &'a str,
-    /// Description, of the few characters that AWS accepts.
-    pub description: &'a str,
-    pub vpc: &'a str,
-    pub tags: &'a Tags,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SubnetPage {
-    #[serde(default)]
-    subnet_set: Items<Subnet>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VpcPage {
-    #[serde(default)]
-    vpc_set: Items<Vpc>,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Vpc {
     cidr_block: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SecurityGroupPage {
-    #[serde(default)]
-    security_group_info: Items<SecurityGroup>,
-    #[serde(default)]
-    next_token: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Created {
-    group_id: String,
-}
-
-/// Calls about security groups.
-#[derive(Clone, Copy)]
-pub struct SecurityGroups<'r>(&'r Region);
-
 impl Region {
     /// Lists subnets of the account.
     pub async fn subnets(&self, filters: &[Filter]) -> Result<Vec<Subnet>, AwsError> {
-        let query = ec2("DescribeSubnets").filtered(filters);
-        let take = |page: SubnetPage| (page.subnet_set.item, page.next_token);
-        self.pages(query, take).await
+        self.list(ec2("DescribeSubnets").filtered(filters)).await
     }
 
     /// Returns the address range of a VPC.
     pub async fn vpc_addresses(&self, vpc: &str) -> Result<String, AwsError> {
         let query = ec2("DescribeVpcs").with_all("VpcId", [vpc]);
-        let found: VpcPage = self.query(query).await?;
-        let vpc = self.first_of(found.vpc_set.item, format!("VPC {vpc}"))?;
+        let found: Vec<Vpc> = self.list(query).await?;
+        let vpc = self.first_of(found, format!("VPC {vpc}"))?;
         Ok(vpc.cidr_block)
-    }
-
-    pub fn security_groups(&self) -> SecurityGroups<'_> {
-        SecurityGroups(self)
-    }
-}
-
-impl SecurityGroups<'_> {
-    /// Lists security groups of the account.
-    pub async fn list(self, filters: &[Filter]) -> Result<Vec<SecurityGroup>, AwsError> {
-        let query = ec2("DescribeSecurityGroups").filtered(filters);
-        let take = |page: SecurityGroupPage| (page.security_group_info.item, page.next_token);
-        self.0.pages(query, take).await
-    }
-
-    /// Creates a security group, which allows all outbound and no inbound traffic. Returns the existing one when a call whose
-    /// response was lost has created it.
-    pub async fn create(self, new: &NewSecurityGroup<'_>) -> Result<String, AwsError> {
-        // Names are unique, so AWS refuses a repeated call: the group is created once.
-        let query = ec2("CreateSecurityGroup")
-            .with("GroupName", new.name)
-            .with("GroupDescription", new.description)
-            .with("VpcId", new.vpc)
-            .tagging(&["security-group"], new.tags);
-        match self.0.query::<Created>(query).await {
-            Err(error) if error.error_code() == Some("InvalidGroup.Duplicate") => {
-                let filters = [
-                    Filter::new("group-name", [new.name]),
-                    Filter::new("vpc-id", [new.vpc]),
-                ];
-                let is_ours = |group: &SecurityGroup| {
-                    let mut tags = new.tags.iter();
-                    tags.all(|(key, value)| group.tags.get(key) == Some(value))
-                };
-                let mut found = self.list(&filters).await?.into_iter();
-                found.find(is_ours).map(|group| group.id).ok_or(error)
-            }
-            answer => Ok(answer?.group_id),
-        }
-    }
-
-    /// Allows connections to a TCP port from these addresses (`192.0.2.7/32`).
-    pub async fn allow_inbound(self, group: &str, port: u16, from: &str) -> Result<(), AwsError> {
-        let query = ec2("AuthorizeSecurityGroupIngress");
-        let changed = self.change(query, group, "tcp", Some(port), from).await;
-        accept_repeated(changed, "InvalidPermission.Duplicate")
-    }
-
-    /// Allows connections to a TCP port of these addresses.
-    pub async fn allow_outbound(self, group: &str, port: u16, to: &str) -> Result<(), AwsError> {
-        let query = ec2("AuthorizeSecurityGroupEgress");
-        let changed = self.change(query, group, "tcp", Some(port), to).await;
-        accept_repeated(changed, "InvalidPermission.Duplicate")
-    }
-
-    /// Revokes the rules that allow all outbound traffic: every new group of a VPC has one for IPv4, and one for IPv6 where the
-    /// VPC has that.
-    pub async fn deny_outbound(self, group: &str) -> Result<(), AwsError> {
-        let revoke = async |everything| {
-            let query = ec2("RevokeSecurityGroupEgress");
-            let changed = self.change(query, group, "-1", None, everything).await;
-            accept_repeated(changed, "InvalidPermission.NotFound")
-        };
-        tokio::try_join!(revoke("0.0.0.0/0"), revoke("::/0"))?;
-        Ok(())
-    }
-
-    async fn change(
-        self,
-        query: Query,
-        group: &str,
-        protocol: &str,
-        port: Option<u16>,
-        addresses: &str,
-    ) -> Result<(), AwsError> {
-        let (range, field) = if addresses.contains(':') {
-            ("Ipv6Ranges", "CidrIpv6")
-        } else {
-            ("IpRanges", "CidrIp")
-        };
-        let query = query
-            .with("GroupId", group)
-            .with("IpPermissions.1.IpProtocol", protocol)
-            .with_some("IpPermissions.1.FromPort", port)
-            .with_some("IpPermissions.1.ToPort", port)
-            .with(&format!("IpPermissions.1.{range}.1.{field}"), addresses);
-        self.0.perform(query).await
-    }
-
-    /// Deletes a security group; refused with `DependencyViolation` while something is in it.
-    pub async fn delete(self, group: &str) -> Result<(), AwsError> {
-        self.0
-            .perform(ec2("DeleteSecurityGroup").with("GroupId", group))
-            .await
-    }
-}
-
-/// Accepts the refusal of a change that was already made: the response to the first call may have been lost.
-fn accept_repeated(result: Result<(), AwsError>, code: &str) -> Result<(), AwsError> {
-    match result {
-        Err(error) if error.error_code() == Some(code) => Ok(()),
-        result => result,
     }
 }

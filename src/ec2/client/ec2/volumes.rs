@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::tags::TagSet;
-use super::{Filter, Items, ec2};
+use super::{Filter, ec2};
 use crate::ec2::client::{AwsError, Region};
 
 /// EBS volume as AWS describes it.
@@ -19,37 +19,14 @@ pub struct Volume {
     pub tags: TagSet,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VolumePage {
-    #[serde(default)]
-    volume_set: Items<Volume>,
-    #[serde(default)]
-    next_token: Option<String>,
+/// Lists volumes of the account.
+pub async fn list(region: &Region, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
+    region.list(ec2("DescribeVolumes").filtered(filters)).await
 }
 
-/// Calls about volumes in a region.
-#[derive(Clone, Copy)]
-pub struct Volumes<'r>(&'r Region);
-
-impl Region {
-    pub fn volumes(&self) -> Volumes<'_> {
-        Volumes(self)
-    }
-}
-
-impl Volumes<'_> {
-    /// Lists volumes of the account.
-    pub async fn list(self, filters: &[Filter]) -> Result<Vec<Volume>, AwsError> {
-        let query = ec2("DescribeVolumes").filtered(filters);
-        let take = |page: VolumePage| (page.volume_set.item, page.next_token);
-        self.0.pages(query, take).await
-    }
-
-    /// Deletes a volume that no instance uses.
-    pub async fn delete(self, id: &str) -> Result<(), AwsError> {
-        self.0
-            .perform(ec2("DeleteVolume").with("VolumeId", id))
-            .await
-    }
+/// Deletes a volume that no instance uses.
+pub async fn delete(region: &Region, id: &str) -> Result<(), AwsError> {
+    region
+        .perform(ec2("DeleteVolume").with("VolumeId", id))
+        .await
 }

@@ -109,22 +109,19 @@ impl PackageManager for Apt {
         files
     }
 
-    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>) {
-        let packages = |when: &str| {
-            let of_phase = data.iter().filter_map(|line| {
-                let mut words = line
-                    .strip_prefix(when)?
-                    .strip_prefix(" installed ")?
-                    .split(' ');
-                Some(InstalledPackage {
-                    name: words.next()?.to_owned(),
-                    version: words.next()?.to_owned(),
-                    arch: words.next()?.to_owned(),
-                })
-            });
-            of_phase.collect()
-        };
-        (packages("before"), packages("after"))
+    fn installed(&self, data: &[String], when: &str) -> Vec<InstalledPackage> {
+        let installed = data.iter().filter_map(|line| {
+            let mut words = line
+                .strip_prefix(when)?
+                .strip_prefix(" installed ")?
+                .split(' ');
+            Some(InstalledPackage {
+                name: words.next()?.to_owned(),
+                version: words.next()?.to_owned(),
+                arch: words.next()?.to_owned(),
+            })
+        });
+        installed.collect()
     }
 
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError {
@@ -248,17 +245,6 @@ mod tests {
     use super::*;
     use crate::record::lock::Manager;
 
-    fn apt(install: &[&str], remove: &[&str]) -> PackageSet {
-        let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        PackageSet {
-            manager: Manager::Apt,
-            install: own(install),
-            remove: own(remove),
-            recommends: false,
-            repositories: vec![],
-        }
-    }
-
     #[test]
     fn an_invalid_package_name_is_refused() {
         for (word, good) in [
@@ -281,13 +267,13 @@ mod tests {
             ("libc6:", false),
         ] {
             assert_eq!(
-                check(&apt(&[word], &[])).is_ok(),
+                check(&PackageSet::declaring(Manager::Apt, &[word], &[])).is_ok(),
                 good,
                 "installing {word:?}"
             );
         }
         assert!(
-            check(&apt(&[], &["exim4=1"])).is_err(),
+            check(&PackageSet::declaring(Manager::Apt, &[], &["exim4=1"])).is_err(),
             "a version to remove"
         );
     }

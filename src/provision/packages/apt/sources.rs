@@ -45,7 +45,7 @@ const OPTIONS: &[(&str, &str)] = &[
 const UNSIGNED_FIELDS: &[&str] = &["Trusted", "Allow-Insecure", "Allow-Weak"];
 
 /// A source of binary packages.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Source {
     /// File of the source, or the template's repository.
     place: String,
@@ -149,8 +149,7 @@ fn one_line(line: &str, place: &str) -> Option<Source> {
         uris: vec![words.next()?],
         suites: vec![words.next()?],
         components: words.collect(),
-        fields: BTreeMap::new(),
-        unsigned_by: None,
+        ..Source::default()
     };
     for option in options.split_whitespace() {
         let (name, value) = option.split_once('=')?;
@@ -179,8 +178,7 @@ fn deb822(text: &str, place: &str) -> Vec<Source> {
             uris: words("URIs"),
             suites: words("Suites"),
             components: words("Components"),
-            fields: BTreeMap::new(),
-            unsigned_by: None,
+            ..Source::default()
         };
         for field in FIELDS.iter().chain(UNSIGNED_FIELDS) {
             let value: Vec<String> = paragraph.lines_of(field).map(str::to_owned).collect();
@@ -216,8 +214,8 @@ impl Source {
             uris: vec![repository.uri.clone()],
             suites: repository.suites.clone(),
             components: repository.components.clone(),
-            fields: BTreeMap::new(),
             unsigned_by: repository.trusted.then(|| "Trusted".to_owned()),
+            ..Self::default()
         };
         if let Some(file) = repository.key_file() {
             source.set("Signed-By", vec![format!("{directory}/{file}")]);
@@ -263,10 +261,18 @@ impl Source {
 
     /// Formats the source for the resolver: plain `http`, package indices only.
     pub(super) fn private(&self) -> String {
-        let uris: Vec<String> = self.uris.iter().map(|uri| to_http(uri)).collect();
+        let uris = self.uris.iter().map(|uri| to_http(uri)).collect();
+        let plain = Self {
+            uris,
+            ..self.clone()
+        };
+        plain.text() + "Targets: Packages\n"
+    }
+
+    fn text(&self) -> String {
         let mut text = format!(
             "Types: deb\nURIs: {}\nSuites: {}\n",
-            uris.join(" "),
+            self.uris.join(" "),
             self.suites.join(" ")
         );
         // Writing to a String cannot fail.
@@ -279,27 +285,13 @@ impl Source {
         if self.unsigned_by.is_some() {
             text += "Trusted: yes\n";
         }
-        text + "Targets: Packages\n"
+        text
     }
 }
 
 /// Formats a repository of the template as it is left in the image.
 pub(super) fn source_file(repository: &Repository) -> String {
-    let mut text = format!(
-        "Types: deb\nURIs: {}\nSuites: {}\n",
-        repository.uri,
-        repository.suites.join(" ")
-    );
-    if !repository.components.is_empty() {
-        let _ = writeln!(text, "Components: {}", repository.components.join(" "));
-    }
-    if let Some(file) = repository.key_file() {
-        let _ = writeln!(text, "Signed-By: /etc/apt/keyrings/{file}");
-    }
-    if repository.trusted {
-        text += "Trusted: yes\n";
-    }
-    text
+    Source::of(repository, "/etc/apt/keyrings").text()
 }
 
 fn is_same_uri(one: &str, other: &str) -> bool {

@@ -67,14 +67,6 @@ struct Coming {
     digest: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Present {
-    name: String,
-    version: String,
-    architecture: String,
-}
-
 impl PackageManager for Dnf {
     fn survey(&self) -> &'static str {
         SURVEY
@@ -216,18 +208,9 @@ impl PackageManager for Dnf {
         files
     }
 
-    fn installed(&self, data: &[String]) -> (Vec<InstalledPackage>, Vec<InstalledPackage>) {
-        let packages = |when| {
-            // An unparsable line shows up as a missing package, which is reported.
-            let present = parse_lines::<Present>(data, when).unwrap_or_default();
-            let installed = |present: Present| InstalledPackage {
-                name: present.name,
-                version: present.version,
-                arch: present.architecture,
-            };
-            present.into_iter().map(installed).collect()
-        };
-        (packages("before"), packages("after"))
+    fn installed(&self, data: &[String], when: &str) -> Vec<InstalledPackage> {
+        // An unparsable line shows up as a missing package, which is reported.
+        parse_lines(data, when).unwrap_or_default()
     }
 
     fn error(&self, said: &[String], ended: Ended) -> ProvisionError {

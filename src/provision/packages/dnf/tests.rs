@@ -12,11 +12,8 @@ fn declared() -> DeclaredPackages {
         keep: true,
     };
     DeclaredPackages {
-        manager: Manager::Dnf,
-        install: vec!["hello".to_owned()],
-        remove: vec![],
-        recommends: false,
         repositories: vec![repository],
+        ..DeclaredPackages::declaring(Manager::Dnf, &["hello"], &[])
     }
 }
 

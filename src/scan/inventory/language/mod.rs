@@ -9,7 +9,6 @@ use self::elf::Elf;
 use super::{Language, Manager, apk, dpkg, rpm};
 use crate::disk::read::FileType;
 use crate::disk::tree::File;
-use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 mod cargo;
@@ -77,10 +76,7 @@ pub fn read(root: &Root<'_>, managers: &[Manager]) -> Result<Vec<Language>, Scan
         }
         if found.len() > MAX_PACKAGES || left == 0 {
             let problem = "the system has more language packages than karat can list";
-            return Err(ScanError::Damaged {
-                path: display_path(path),
-                problem: problem.to_owned(),
-            });
+            return Err(ScanError::damaged(path, problem));
         }
     }
     Ok(found)

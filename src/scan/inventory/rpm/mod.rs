@@ -1,8 +1,8 @@
 //! RPM's database: a table of package headers in a `SQLite` file.
 
 use super::{Manager, Package};
+use crate::distro::rpm::header as tag;
 use crate::distro::sqlite;
-use crate::scan::root::display_path;
 use crate::scan::{Root, ScanError};
 
 pub use crate::distro::rpm::header::Header;
@@ -39,10 +39,6 @@ pub type Take<'a> = dyn FnMut(&[u8], &Header<'_>) -> Result<(), ScanError> + 'a;
 pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
     for directory in DIRECTORIES {
         let place = |name: &str| root.resolve(format!("{directory}/{name}").as_bytes());
-        let damaged = |path: &[u8], problem: &str| ScanError::Damaged {
-            path: display_path(path),
-            problem: problem.to_owned(),
-        };
         if let Some(path) = place("rpmdb.sqlite") {
             let Some(file) = root.get(&path) else {
                 continue;
@@ -51,7 +47,7 @@ pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
             if log.is_some_and(|log| log.content.size() > 0) {
                 let problem =
                     "uncommitted changes in rpmdb.sqlite-wal: the system was not shut down cleanly";
-                return Err(damaged(&path, problem));
+                return Err(ScanError::damaged(&path, problem));
             }
             let fetch = |at: u64, buffer: &mut [u8]| root.read_at(file, at, buffer);
             let mut failed = None;
@@ -68,13 +64,13 @@ pub fn each(root: &Root<'_>, take: &mut Take<'_>) -> Result<bool, ScanError> {
             }
             result.map_err(|error| match error {
                 sqlite::SqliteError::Read(error) => ScanError::Read(error),
-                sqlite::SqliteError::Damaged(problem) => damaged(&path, problem),
+                sqlite::SqliteError::Damaged(problem) => ScanError::damaged(&path, problem),
             })?;
             return Ok(true);
         }
         if let Some(path) = OLD_DATABASES.iter().find_map(|name| place(name)) {
             let problem = "unsupported database format; `rpmdb --rebuilddb` of RPM 4.17 or newer converts it to SQLite";
-            return Err(damaged(&path, problem));
+            return Err(ScanError::damaged(&path, problem));
         }
     }
     Ok(false)
@@ -93,46 +89,36 @@ pub fn of_header(bytes: &[u8]) -> Option<Package> {
 /// Returns the package of a header, or `None` for a signing key, which is stored in the same table.
 pub fn package(header: &Header<'_>) -> Option<Package> {
     let name = header
-        .text(crate::distro::rpm::header::NAME)
+        .text(tag::NAME)
         .filter(|name| *name != "gpg-pubkey")?;
-    let release = header.text(crate::distro::rpm::header::RELEASE)?;
-    let epoch = header
-        .number(crate::distro::rpm::header::EPOCH)
-        .filter(|epoch| *epoch > 0);
+    let release = header.text(tag::RELEASE)?;
+    let epoch = header.number(tag::EPOCH).filter(|epoch| *epoch > 0);
     let with_epoch = |rest: String| match epoch {
         Some(epoch) => format!("{epoch}:{rest}"),
         None => rest,
     };
-    let version = with_epoch(format!(
-        "{}-{release}",
-        header.text(crate::distro::rpm::header::VERSION)?
-    ));
-    let source = header
-        .text(crate::distro::rpm::header::SOURCE)
-        .and_then(|file| {
-            let stem = file
-                .strip_suffix(".src.rpm")
-                .or_else(|| file.strip_suffix(".nosrc.rpm"))?;
-            let (rest, release) = stem.rsplit_once('-')?;
-            let (name, version) = rest.rsplit_once('-')?;
-            Some((name.to_owned(), with_epoch(format!("{version}-{release}"))))
-        });
+    let version = with_epoch(format!("{}-{release}", header.text(tag::VERSION)?));
+    let source = header.text(tag::SOURCE).and_then(|file| {
+        let stem = file
+            .strip_suffix(".src.rpm")
+            .or_else(|| file.strip_suffix(".nosrc.rpm"))?;
+        let (rest, release) = stem.rsplit_once('-')?;
+        let (name, version) = rest.rsplit_once('-')?;
+        Some((name.to_owned(), with_epoch(format!("{version}-{release}"))))
+    });
     let (source, source_version) = source.unwrap_or_else(|| (name.to_owned(), version.clone()));
     Some(Package {
         manager: Manager::Rpm,
         name: name.to_owned(),
         version,
         architecture: header
-            .text(crate::distro::rpm::header::ARCHITECTURE)
+            .text(tag::ARCHITECTURE)
             .unwrap_or_default()
             .to_owned(),
         source,
         source_version,
         status: String::new(),
-        license: header
-            .text(crate::distro::rpm::header::LICENSE)
-            .unwrap_or_default()
-            .to_owned(),
+        license: header.text(tag::LICENSE).unwrap_or_default().to_owned(),
     })
 }
 

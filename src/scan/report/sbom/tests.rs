@@ -1,19 +1,11 @@
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::scan::inventory::{Language, Manager, Package, Release};
+use crate::scan::inventory::{Language, Manager, Release};
+use crate::scan::testing::package;
 
 fn inventory() -> Inventory {
-    let package = |name: &str, version: &str| Package {
-        manager: Manager::Dpkg,
-        name: name.to_owned(),
-        version: version.to_owned(),
-        architecture: "amd64".to_owned(),
-        source: name.to_owned(),
-        source_version: version.to_owned(),
-        status: String::new(),
-        license: String::new(),
-    };
+    let package = |name: &str, version: &str| package(Manager::Dpkg, name, version);
     let language = |path: &str| Language {
         path: path.to_owned(),
         kind: "pypi".to_owned(),

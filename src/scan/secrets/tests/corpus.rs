@@ -8,7 +8,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use crate::scan::secrets::rules::RULES;
 use crate::scan::secrets::search_files;
 use crate::scan::secrets::validators::base62;
-use crate::scan::testing::Planted;
+use crate::scan::testing::{Planted, table, unescape};
 use crate::scan::{Finding, Severity};
 
 /// A password as a person or a generator makes it.
@@ -76,40 +76,25 @@ pub(in crate::scan::secrets) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Returns the rule, path and content of each line of the corpus.
-fn corpus() -> Vec<(&'static str, &'static str, Vec<u8>)> {
-    const TABLE: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/data/secrets.tsv"
-    ));
-    let lines = TABLE
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let file = |line: &'static str| match line.split('\t').collect::<Vec<_>>()[..] {
-        [rule, path, content] => (rule, path, expand(&unescape(content)).into_bytes()),
-        _ => panic!("not three columns: {line}"),
-    };
-    lines.map(file).collect()
-}
+/// A rule, the path of a file, and its content.
+type CorpusFile = (String, String, Vec<u8>);
 
-fn unescape(text: &str) -> String {
-    let mut rest = text.chars();
-    let mut plain = String::new();
-    while let Some(letter) = rest.next() {
-        let escaped = if letter == '\\' { rest.next() } else { None };
-        plain.push(match escaped {
-            Some('n') => '\n',
-            Some('r') => '\r',
-            Some('t') => '\t',
-            Some('0') => '\0',
-            Some('x') => {
-                let digits: String = rest.by_ref().take(2).collect();
-                char::from(u8::from_str_radix(&digits, 16).unwrap())
-            }
-            escaped => escaped.unwrap_or(letter),
-        });
-    }
-    plain
+/// Reads the corpus.
+fn corpus() -> impl Iterator<Item = CorpusFile> {
+    let rows = table::<3>("secrets.tsv").into_iter();
+    rows.map(|[rule, path, content]| {
+        let text = expand(&unescape(&content));
+        let (rule, form) = rule.split_once(' ').unwrap_or((&rule, ""));
+        let content = match form {
+            "" => text.into_bytes(),
+            "gzip" => gzip(text),
+            "journal" => journal(&text),
+            "sqlite" => sqlite(&text),
+            "utf-16" => utf16(&format!("\u{feff}{text}")),
+            form => panic!("{path}: unknown form {form}"),
+        };
+        (rule.to_owned(), path, content)
+    })
 }
 
 /// Replaces the placeholders of the table, innermost first.
@@ -180,54 +165,28 @@ fn sqlite(value: &str) -> Vec<u8> {
     .concat()
 }
 
-/// Returns path, content and rule of files that are not text.
-fn binary_files() -> [(&'static str, &'static str, Vec<u8>); 6] {
-    let github = checked("ghp_");
-    let core = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x04\0\0DB_PASSWORD=gr33n-Apples-7\0";
-    [
-        (
-            "github-token",
-            "/var/log/app.log.1.gz",
-            gzip(format!("GET /\ntoken {github}\n")),
-        ),
-        (
-            "github-token",
-            "/var/log/journal/1/system.journal",
-            journal(&format!("login with {github}")),
-        ),
-        ("github-token", "/var/lib/app/app.db", sqlite(&github)),
-        (
-            "github-token",
-            "/root/export.reg",
-            utf16(&format!("\u{feff}key={github}\r\n")),
-        ),
-        (
-            "variable",
-            "/root/environ",
-            b"PATH=/bin\0DB_PASSWORD=gr33n-Apples-7\0HOME=/\0".to_vec(),
-        ),
-        (
-            "variable",
-            "/var/lib/systemd/coredump/core.1",
-            core.to_vec(),
-        ),
-    ]
-}
-
 /// Plants files in a tree, and searches it.
-fn found_in<'a>(files: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Vec<Finding> {
-    let mut tree = Planted::default();
-    for (path, content) in files {
-        tree = tree.file(path, 0o600, content);
-    }
+fn found_in<'a>(files: impl IntoIterator<Item = &'a CorpusFile>) -> Vec<Finding> {
+    let files = files.into_iter();
+    let tree = files.fold(Planted::default(), |tree, (_, path, content)| {
+        tree.file(path, 0o600, content.clone())
+    });
     search_files(&tree.root(), &HashSet::new()).unwrap()
 }
 
+/// Returns the paths that findings are about.
+fn paths(findings: &[Finding]) -> HashSet<&str> {
+    let paths = findings
+        .iter()
+        .filter_map(|finding| finding.path.as_deref());
+    paths.collect()
+}
+
 /// Splits the corpus into files whose rule is given, files for any rule, and files without a secret.
-fn groups() -> [Vec<(&'static str, &'static str, Vec<u8>)>; 3] {
-    let mut groups = [binary_files().to_vec(), Vec::new(), Vec::new()];
+fn groups() -> [Vec<CorpusFile>; 3] {
+    let mut groups = [const { Vec::new() }; 3];
     for file in corpus() {
-        let group = match file.0 {
+        let group = match file.0.as_str() {
             "any" => 1,
             "none" => 2,
             _ => 0,
@@ -241,17 +200,13 @@ fn groups() -> [Vec<(&'static str, &'static str, Vec<u8>)>; 3] {
 #[test]
 fn every_planted_secret_is_found_by_its_rule_and_never_shown() {
     let [planted, ..] = groups();
-    let findings = found_in(
-        planted
-            .iter()
-            .map(|(_, path, content)| (*path, content.clone())),
-    );
+    let findings = found_in(&planted);
     for (rule, path, content) in &planted {
         let id = format!("secret:{rule}:{path}");
         let found = findings.iter().find(|finding| finding.id == id);
         let others: Vec<_> = findings
             .iter()
-            .filter(|other| other.path.as_deref() == Some(path))
+            .filter(|other| other.path.as_ref() == Some(path))
             .map(|other| &other.id)
             .collect();
         let found = found.unwrap_or_else(|| panic!("{id} is missing; there is {others:?}"));
@@ -271,45 +226,31 @@ fn every_planted_secret_is_found_by_its_rule_and_never_shown() {
             );
         }
     }
-    let paths: HashSet<_> = findings
-        .iter()
-        .filter_map(|finding| finding.path.as_deref())
-        .collect();
-    assert_eq!(paths.len(), planted.len(), "each file has one");
+    assert_eq!(paths(&findings).len(), planted.len(), "each file has one");
 }
 
 #[test]
 fn no_form_of_a_secret_is_missed() {
     let [_, variants, _] = groups();
-    let findings = found_in(
-        variants
-            .iter()
-            .map(|(_, path, content)| (*path, content.clone())),
-    );
-    let found: HashSet<_> = findings
-        .iter()
-        .filter_map(|finding| finding.path.as_deref())
-        .collect();
-    let paths = variants.iter().map(|(_, path, _)| *path);
-    let missed: Vec<_> = paths.filter(|path| !found.contains(path)).collect();
+    let findings = found_in(&variants);
+    let found = paths(&findings);
+    let all = variants.iter().map(|(_, path, _)| path.as_str());
+    let missed: Vec<_> = all.filter(|path| !found.contains(path)).collect();
     assert_eq!(missed, [""; 0], "of {}", variants.len());
 }
 
 #[test]
 fn what_stands_in_place_of_a_secret_is_none() {
     let [.., clean] = groups();
-    for (_, path, content) in clean {
-        assert_eq!(found_in([(path, content)]), [], "{path}");
+    for file in &clean {
+        assert_eq!(found_in([file]), [], "{}", file.1);
     }
 }
 
 #[test]
 fn no_rule_is_without_a_secret_that_it_finds() {
     let [planted, variants, _] = groups();
-    let findings: Vec<_> = [planted, variants]
-        .into_iter()
-        .flat_map(|files| found_in(files.into_iter().map(|(_, path, content)| (path, content))))
-        .collect();
+    let findings = [found_in(&planted), found_in(&variants)].concat();
     let names = RULES.iter().map(|rule| &rule.name);
     let idle: Vec<_> = names
         .filter(|name| {
@@ -322,6 +263,11 @@ fn no_rule_is_without_a_secret_that_it_finds() {
 
 #[test]
 fn hidden_forms_are_seen_where_the_named_rules_need_the_path_within() {
-    let content = gzip(format!("mysql -u root -p{CHOSEN} app\n"));
-    assert_eq!(found_in([("/root/.bash_history.gz", content)]).len(), 1);
+    let tree = Planted::default().file(
+        "/root/.bash_history.gz",
+        0o600,
+        gzip(format!("mysql -u root -p{CHOSEN} app\n")),
+    );
+    let found = search_files(&tree.root(), &HashSet::new()).unwrap();
+    assert_eq!(found.len(), 1);
 }
