@@ -33,7 +33,7 @@ if [ -n "${KARAT_NIGHTLY_IMAGE:-}" ]; then
     set -- --template "$template"
 else
     step "build and scan $template"
-    "$karat" lock "$template" --update >&2
+    "$karat" lock --update "$template" >&2
     id=$("$karat" build --locked "$template")
     set --
 fi

@@ -32,7 +32,7 @@ for template in "$templates"/*.toml; do
     name=$(basename "$template" .toml)
     code=0
     # Brings the packages up to date; the build then takes exactly those.
-    { karat lock "$template" --update >"$results/$name.changes" &&
+    { karat lock --update "$template" >"$results/$name.changes" &&
         id=$(karat build --locked "$template"); } 2>"$results/$name.log" || code=$?
     printf '{"time":"%s","template":"%s","exit":%s,"id":"%s"}\n' \
         "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$name" "$code" "$id" >>"$results/history.jsonl"

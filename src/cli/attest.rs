@@ -21,7 +21,7 @@ use crate::ui::text::terminal_safe;
 #[derive(Clone, Debug, Args)]
 #[group(id = "what", required = true, multiple = true, args = ["scan", "published", "provenance"])]
 pub(crate) struct AttestArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 

@@ -7,6 +7,7 @@ use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::channel::{ChannelName, Direction, Move, SignedMove};
 use crate::store::{Store, StoreError};
+use crate::ui::Ui;
 use crate::ui::text::terminal_safe;
 
 /// Show the moves of a channel, or the last move of each channel
@@ -26,12 +27,18 @@ pub(crate) struct HistoryArgs {
     store: StoreArgs,
 }
 
-pub(crate) fn run(args: &HistoryArgs, out: &mut Stdout) -> Result<(), CommandError> {
+pub(crate) fn run(args: &HistoryArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let entries = match &args.channel {
         Some(name) => moves(&store, name)?,
         None => heads(&store)?,
     };
+    if entries.is_empty() {
+        let root = store.root().display();
+        ui.note(&format!(
+            "no channels in the store at {root}; `karat promote ID CHANNEL` creates one"
+        ));
+    }
     for SignedMove { entry, .. } in entries {
         out.record(OutputFormat::new(args.json), &entry, || text(&entry))?;
     }
@@ -58,7 +65,7 @@ fn text(entry: &Move) -> String {
 fn moves(store: &Store, name: &ChannelName) -> Result<Vec<SignedMove>, StoreError> {
     let mut moves = store.channel(name)?.moves;
     if moves.is_empty() {
-        return Err(StoreError::NoChannel(name.clone()));
+        return Err(store.no_channel(name));
     }
     moves.reverse();
     Ok(moves)

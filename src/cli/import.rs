@@ -38,7 +38,7 @@ const BLOCK_BYTES: usize = 4096;
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("how").required(true).args(["name", "from"])))]
 pub(crate) struct ImportArgs {
-    /// Image file; with --from, id of an image in that store (first 8 digits or more) or a channel
+    /// Image file; with --from, an image in that store (4 or more digits of its id, NAME, NAME@latest, or a channel)
     #[arg(value_name = "FILE|ID")]
     subject: String,
 

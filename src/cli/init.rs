@@ -35,6 +35,9 @@ enum InitError {
     #[error("{} exists already", path.display())]
     #[diagnostic(help("choose another path: `karat init other.toml`"))]
     Exists { path: PathBuf },
+    #[error("{} is not the name of a TOML file", path.display())]
+    #[diagnostic(help("karat's templates are TOML: `karat init {}`", path.with_extension("toml").display()))]
+    NotToml { path: PathBuf },
     #[error("cannot write {}", path.display())]
     #[diagnostic(help("choose an existing, writable directory"))]
     Write { path: PathBuf, source: io::Error },
@@ -43,7 +46,7 @@ enum InitError {
 impl ExitStatus for InitError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Exists { .. } => 2,
+            Self::Exists { .. } | Self::NotToml { .. } => 2,
             Self::Write { .. } => 1,
         }
     }
@@ -52,6 +55,11 @@ impl ExitStatus for InitError {
 /// Writes the starter template, and prints its path.
 pub(crate) fn run(args: &InitArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let is_file = args.path.extension().is_some_and(|ext| ext == "toml");
+    let has_other_extension = !is_file && args.path.extension().is_some();
+    if has_other_extension && !args.path.is_dir() {
+        let path = args.path.clone();
+        return Err(InitError::NotToml { path }.into());
+    }
     let name = args.name.clone().unwrap_or_else(|| name_from(&args.path));
     let path = if is_file {
         args.path.clone()

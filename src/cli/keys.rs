@@ -139,7 +139,7 @@ pub(crate) fn run(args: &KeysArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
         Verb::Generate(args) => generate(args, ui, out),
         Verb::Trust(args) => trust(args, ui),
         Verb::Revoke(args) => revoke(args, ui),
-        Verb::List(args) => list(args, out),
+        Verb::List(args) => list(args, ui, out),
     }
 }
 
@@ -215,7 +215,7 @@ fn revoke(args: &KeysRevokeArgs, ui: &Ui) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn list(args: &ListArgs, out: &mut Stdout) -> Result<(), CommandError> {
+fn list(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let path = args.trust.path()?;
     let trust = match args.trust.read_from(&path) {
         // No key is trusted before the first `karat keys trust`.
@@ -226,6 +226,12 @@ fn list(args: &ListArgs, out: &mut Stdout) -> Result<(), CommandError> {
         }
         read => read?,
     };
+    if trust.entries.is_empty() {
+        ui.note(&format!(
+            "no trusted keys in {}; `karat keys trust NAME KEY.pub` adds one",
+            path.display()
+        ));
+    }
     let own = args.key.signer().ok().flatten();
     let own = own.map(|signer| signer.public().key_data().clone());
     let now = Timestamp::now();

@@ -8,6 +8,7 @@ use super::shared::stdout::{OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::manifest::ManifestId;
 use crate::store::{Relative, Store};
+use crate::ui::Ui;
 use crate::ui::text::terminal_safe;
 
 /// List the images that are built on an image
@@ -26,7 +27,7 @@ pub(crate) struct ParentsArgs {
 
 #[derive(Clone, Debug, Args)]
 struct LineageArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 
@@ -39,14 +40,22 @@ struct LineageArgs {
 }
 
 /// Prints the images built on an image, each indented below its base.
-pub(crate) fn children(args: &ChildrenArgs, out: &mut Stdout) -> Result<(), CommandError> {
+pub(crate) fn children(args: &ChildrenArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let (store, id) = args.of.resolve()?;
-    print(&args.of, &store, &store.lineage()?.children(id), out)
+    let children = store.lineage()?.children(id);
+    if children.is_empty() {
+        ui.note(&format!("no image is built on {}", id.short()));
+    }
+    print(&args.of, &store, &children, out)
 }
 
-pub(crate) fn parents(args: &ParentsArgs, out: &mut Stdout) -> Result<(), CommandError> {
+pub(crate) fn parents(args: &ParentsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let (store, id) = args.of.resolve()?;
-    print(&args.of, &store, &store.lineage()?.parents(id), out)
+    let parents = store.lineage()?.parents(id);
+    if parents.is_empty() {
+        ui.note(&format!("{} is not built on an image", id.short()));
+    }
+    print(&args.of, &store, &parents, out)
 }
 
 impl LineageArgs {

@@ -11,6 +11,7 @@ use super::shared::store_args::StoreArgs;
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError, Timestamp};
+use crate::ui::Ui;
 use crate::ui::text::{human_size, terminal_safe};
 
 /// List the images in the store
@@ -42,7 +43,7 @@ struct Line {
 }
 
 /// Prints all images, oldest first. Skips damaged manifests, and reports the first one after the list.
-pub(crate) fn run(args: &ListArgs, out: &mut Stdout) -> Result<(), CommandError> {
+pub(crate) fn run(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let mut lines = Vec::new();
     let mut failure = None;
@@ -54,6 +55,12 @@ pub(crate) fn run(args: &ListArgs, out: &mut Stdout) -> Result<(), CommandError>
     }
     lines.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
     out.document(OutputFormat::new(args.json), &lines, || text(&lines))?;
+    if lines.is_empty() {
+        let root = store.root().display();
+        ui.note(&format!(
+            "no images in the store at {root}; `karat build TEMPLATE` adds one"
+        ));
+    }
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 

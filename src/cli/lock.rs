@@ -24,9 +24,18 @@ pub(crate) struct LockArgs {
     #[command(flatten)]
     templates: TemplateArgs,
 
-    /// Resolve locked packages again: all of them, or only those named
-    #[arg(long, num_args = 0.., value_name = "PACKAGE")]
-    update: Option<Vec<String>>,
+    /// Resolve all locked packages again
+    #[arg(long)]
+    update: bool,
+
+    /// Resolve this locked package again, and what it needs; may be repeated
+    #[arg(
+        long = "package",
+        short = 'P',
+        value_name = "PACKAGE",
+        conflicts_with = "update"
+    )]
+    packages: Vec<String>,
 
     #[command(flatten)]
     mirrors: MirrorArgs,
@@ -57,10 +66,10 @@ pub(crate) async fn run(
         base: None,
         scan: &ScanSettings::default(),
     };
-    let update = match &args.update {
-        None => Update::Keep,
-        Some(names) if names.is_empty() => Update::All,
-        Some(names) => Update::Only(names.clone()),
+    let update = match &args.packages[..] {
+        _ if args.update => Update::All,
+        [] => Update::Keep,
+        names => Update::Only(names.to_vec()),
     };
     for plan in &plans {
         let job = Job {

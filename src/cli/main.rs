@@ -164,7 +164,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Build(args) => with_signals(cancel, build::run(args, ui, cancel, out)),
         Verb::Rebuild(args) => with_signals(cancel, rebuild::run(args, ui, cancel, out)),
         Verb::Scan(args) => with_signals(cancel, scan::run(args, ui, cancel, out)),
-        Verb::List(args) => list::run(args, out).map(success),
+        Verb::List(args) => list::run(args, ui, out).map(success),
         Verb::Show(args) => show::run(args, out).map(success),
         Verb::Diff(args) => until_signal(cancel, diff::run(args, out)),
         Verb::Outdated(args) => until_signal(cancel, outdated::run(args, ui, out)),
@@ -172,11 +172,11 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::IamPolicy(args) => iam_policy::run(args, out).map(success),
         Verb::Promote(args) => with_signals(cancel, promote::run(args, ui, cancel, out)),
         Verb::Rollback(args) => with_signals(cancel, rollback::run(args, ui, cancel, out)),
-        Verb::History(args) => history::run(args, out).map(success),
+        Verb::History(args) => history::run(args, ui, out).map(success),
         Verb::Wait(args) => until_signal(cancel, wait::run(args, ui, out)),
         Verb::Revoke(args) => until_signal(cancel, revoke::run(args, ui, out)),
-        Verb::Children(args) => lineage::children(args, out).map(success),
-        Verb::Parents(args) => lineage::parents(args, out).map(success),
+        Verb::Children(args) => lineage::children(args, ui, out).map(success),
+        Verb::Parents(args) => lineage::parents(args, ui, out).map(success),
         Verb::Verify(args) => until_signal(cancel, verify::run(args, ui, out)),
         Verb::Sign(args) => until_signal(cancel, sign::run(args, ui)),
         Verb::Attest(args) => until_signal(cancel, attest::run(args, ui)),
@@ -282,6 +282,11 @@ async fn next(signals: &mut [Signal; 3]) {
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
     }
+}
+
+#[cfg(test)]
+pub(super) fn command() -> clap::Command {
+    Cli::command()
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ mod prune;
 mod prune_ec2;
 mod publish;
 mod rebuild;
+#[cfg(test)]
+mod reference;
 mod revoke;
 mod rollback;
 mod scan;

@@ -12,7 +12,7 @@ use crate::ui::text::terminal_safe;
 /// Protect an image from pruning
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PinArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 
@@ -32,7 +32,7 @@ pub(crate) struct PinArgs {
 /// Remove all pins of an image
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UnpinArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 

@@ -15,7 +15,7 @@ use crate::ui::Ui;
 /// requires, and checks the last scan against the channel's policy. The first promotion creates the channel.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PromoteArgs {
-    /// Id of the image (first 8 digits or more), or another channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or another channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 

@@ -34,7 +34,7 @@ const REVOKED_HELP: &str = "`--force` publishes it anyway";
 /// attestation. A region that fails does not affect the others; another run publishes the rest.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PublishArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 

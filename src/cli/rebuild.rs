@@ -27,7 +27,7 @@ use crate::ui::Ui;
 /// Exit codes: 0 the level that the manifest claims was reached, 1 the build failed, 4 the level was not reached, 130 cancelled.
 #[derive(Debug, Args)]
 pub(crate) struct RebuildArgs {
-    /// Id of the image (first 8 digits or more)
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     id: String,
 
     /// Print one JSON document

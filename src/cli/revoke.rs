@@ -25,7 +25,7 @@ use crate::ui::text::terminal_safe;
 /// channel that points at it is not moved: see `karat rollback`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RevokeArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 

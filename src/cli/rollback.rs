@@ -72,7 +72,7 @@ fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId
 fn previous_image(store: &Store, name: &ChannelName) -> Result<ManifestId, CommandError> {
     let mut images = store.channel(name)?.line();
     if images.pop().is_none() {
-        return Err(StoreError::NoChannel(name.clone()).into());
+        return Err(store.no_channel(name).into());
     }
     for id in images.into_iter().rev() {
         if store.revoked(id)?.is_none() {

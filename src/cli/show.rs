@@ -17,7 +17,7 @@ use crate::ui::text::{counted, human_size};
 /// Show the contents and inputs of an image
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// Id of the image (first 8 digits or more), or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     id: String,
 
     /// Print the manifest itself: exactly the bytes whose SHA-256 is its id

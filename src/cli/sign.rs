@@ -17,7 +17,7 @@ use crate::ui::Ui;
 /// `verify --require 2` asks for. karat checks the manifest before signing it, but does not read the image; see `karat verify`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SignArgs {
-    /// Id of the image (first 8 digits or more)
+    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     id: String,
 
     #[command(flatten)]

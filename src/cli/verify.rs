@@ -32,7 +32,7 @@ use crate::ui::text::{counted, human_size, terminal_safe, with_causes};
 /// a required signature.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Id of an image (first 8 digits or more), a channel that points at it, an image file, or a manifest file with its signature FILE.sig
+    /// Image (4 or more digits of its id, NAME, NAME@latest), a channel that points at it, an image file, or a manifest file with its signature FILE.sig
     #[arg(value_name = "ID|CHANNEL|FILE")]
     subject: Option<String>,
 

@@ -53,7 +53,7 @@ impl Job<'_> {
     async fn compare_with_newest(&self) -> Result<(StoredManifest, Option<String>), String> {
         let (plan, settings) = (self.plan, self.settings);
         let store = settings.store;
-        let stored = or_reason(newest(store, &plan.image.name))?
+        let stored = or_reason(store.newest(&plan.image.name))?
             .ok_or("the store has no image of that name")?;
         or_reason(store.image(&stored.manifest.outputs.image.digest))?;
         let lock = or_reason(Lock::read(&Lock::path_of(&plan.template.path)))?
@@ -170,22 +170,6 @@ impl Job<'_> {
             newer,
         })
     }
-}
-
-/// Returns the last built image of this name.
-fn newest(store: &Store, name: &str) -> Result<Option<StoredManifest>, StoreError> {
-    let mut newest = None;
-    for id in store.ids()? {
-        let stored = store.manifest(id)?;
-        if stored.manifest.inputs.image.name != name {
-            continue;
-        }
-        let built = store.records_of(id)?.last().map(|record| record.finished);
-        if newest.as_ref().is_none_or(|(when, _)| built > *when) {
-            newest = Some((built, stored));
-        }
-    }
-    Ok(newest.map(|(_, stored)| stored))
 }
 
 /// Compares architecture, firmware and format: a template that omits them takes the host's.

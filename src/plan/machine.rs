@@ -255,7 +255,9 @@ impl Checker<'_> {
                 let invalid = id.get_ref().parse::<IdPrefix>().err();
                 (
                     id,
-                    invalid.map(|_| "an id has 64 hex digits, of which the first 8 are enough"),
+                    invalid.map(
+                        |_| "an id has 64 hex digits, of which the first 4 or more are enough",
+                    ),
                 )
             }
             (None, None) => {

@@ -81,6 +81,7 @@ impl Checker<'_> {
             .map(|test| self.test(&test.span(), test.get_ref()))
             .collect();
         let mut finish = self.finish(template.finish.as_ref());
+        let (steps, left_out) = self.steps(&template.provision, kind);
         // A snapshot stays as the instance left it.
         finish.rebuild &= kind != "ec2";
         Plan {
@@ -94,8 +95,9 @@ impl Checker<'_> {
             network,
             packages: self.packages(template.packages.as_ref()),
             files,
-            steps: self.steps(&template.provision, kind),
-            on_error: self.steps(&template.on_error, kind),
+            steps,
+            left_out,
+            on_error: self.steps(&template.on_error, kind).0,
             tests,
             finish,
             policy: self.policy(template.policy.as_ref()),

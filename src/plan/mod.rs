@@ -62,6 +62,9 @@ pub struct Plan {
     pub files: Vec<Upload>,
     /// Steps in order, without those that `only` or `except` exclude for this builder.
     pub steps: Vec<Step>,
+    /// Names of the steps that `only` or `except` exclude for this builder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
     /// Steps to run after one of `steps` has failed, before the machine is destroyed.
     pub on_error: Vec<Step>,
     /// Commands to run in a temporary boot of the finished image.

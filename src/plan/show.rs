@@ -43,6 +43,12 @@ impl Plan {
         page.section("packages", plan.packages.iter().flat_map(packages));
         page.section("files", plan.files.iter().map(upload));
         page.section("steps", numbered(&plan.steps));
+        page.section(
+            "left out",
+            plan.left_out
+                .iter()
+                .map(|name| format!("{name} (`only` or `except`)")),
+        );
         page.section("on error", numbered(&plan.on_error));
         let tests = plan.tests.iter().flat_map(|test| {
             let mut lines: Vec<String> = test.command.lines().map(str::to_owned).collect();

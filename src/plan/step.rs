@@ -23,13 +23,22 @@ const MAX_NAME_CHARS: usize = 60;
 
 impl Checker<'_> {
     /// Checks all steps and returns those that the builder runs.
-    pub(super) fn steps(&mut self, steps: &[Spanned<schema::Step>], builder: &str) -> Vec<Step> {
-        let steps = steps.iter().map(|step| {
+    /// Returns the steps that run on `builder`, and the names of the others.
+    pub(super) fn steps(
+        &mut self,
+        steps: &[Spanned<schema::Step>],
+        builder: &str,
+    ) -> (Vec<Step>, Vec<String>) {
+        let (mut running, mut left_out) = (Vec::new(), Vec::new());
+        for step in steps {
             let runs = self.runs_on(step.get_ref(), builder);
-            let step = self.step(&step.span(), step.get_ref());
-            step.filter(|_| runs)
-        });
-        steps.collect::<Vec<_>>().into_iter().flatten().collect()
+            match self.step(&step.span(), step.get_ref()) {
+                Some(step) if runs => running.push(step),
+                Some(step) => left_out.push(step.name),
+                None => {}
+            }
+        }
+        (running, left_out)
     }
 
     fn step(&mut self, table: &Span, step: &schema::Step) -> Option<Step> {

@@ -112,8 +112,14 @@ pub async fn on_error<M: Machine>(
             ));
             return;
         }
-        if let Err(error) = run_with_retries(machine, step, &more, OnRefusal::Ignore, cx).await {
-            cx.ui.warn(&format!("on_error: {}", with_causes(&error)));
+        let phase = cx.ui.phase(&format!("on_error: {}", step.name));
+        match run_with_retries(machine, step, &more, OnRefusal::Ignore, cx).await {
+            Ok(()) => drop(phase.done()),
+            // Dropping the phase marks it as failed.
+            Err(error) => {
+                drop(phase);
+                cx.ui.warn(&format!("on_error: {}", with_causes(&error)));
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::channel::{Channel, ChannelName, Direction, SignedMove};
 use crate::size::duration_argument;
+use crate::template::problem::nearest;
 
 impl Store {
     /// Returns the names of all channels, sorted.
@@ -48,6 +49,17 @@ impl Store {
                 .map_err(|source| StoreError::Channel { path, source }),
             None => Ok(Channel::default()),
         }
+    }
+
+    /// Returns the error for a channel that never moved.
+    pub fn no_channel(&self, name: &ChannelName) -> StoreError {
+        // A store that cannot be listed has no suggestion.
+        let names = self.channels().unwrap_or_default();
+        let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let nearest = nearest(&name.to_string(), texts.iter().map(String::as_str));
+        let nearest = nearest.and_then(|nearest| nearest.parse().ok());
+        let name = name.clone();
+        StoreError::NoChannel { name, nearest }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::record::attestation::AttestError;
 use crate::record::audit::AuditError;
 use crate::record::channel::{ChannelError, ChannelName, InvalidChannelName};
-use crate::record::manifest::{IdPrefix, InvalidId, ManifestError, ManifestId, Unrepresentable};
+use crate::record::manifest::{IdPrefix, ManifestError, ManifestId, Unrepresentable};
 
 /// Failure of a store operation.
 #[derive(Debug, Error, Diagnostic)]
@@ -29,12 +29,11 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    NotAnId(#[from] InvalidId),
-    #[error("no manifest {prefix} in the store at {}", store.display())]
-    #[diagnostic(help("`karat list` shows the manifests of the store"))]
-    Unknown { prefix: IdPrefix, store: PathBuf },
+    #[error("no image {text:?} in the store at {}", store.display())]
+    #[diagnostic(help(
+        "name it by 4 or more digits of its id, NAME, NAME@latest or a channel; `karat list` lists the images"
+    ))]
+    Unknown { text: String, store: PathBuf },
     #[error("{prefix} is ambiguous: it may be {}", list(matches))]
     #[diagnostic(help("give more digits"))]
     Ambiguous {
@@ -77,9 +76,13 @@ pub enum StoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     NotAChannel(#[from] InvalidChannelName),
-    #[error("no channel {0} in the store")]
-    #[diagnostic(help("`karat promote ID {0}` creates it; `karat history` lists all channels"))]
-    NoChannel(ChannelName),
+    #[error("no channel {name} in the store")]
+    #[diagnostic(help("{}", no_channel_help(name, nearest.as_ref())))]
+    NoChannel {
+        name: ChannelName,
+        /// Existing channel with a similar name.
+        nearest: Option<ChannelName>,
+    },
     #[error("other users can write to {} (mode {mode:04o})", path.display())]
     #[diagnostic(help(
         "run `chmod -R go-w` on the store, and check that it was not changed with `karat verify`"
@@ -121,9 +124,8 @@ impl StoreError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotAnId(_)
-            | Self::NotAChannel(_)
-            | Self::NoChannel(_)
+            Self::NotAChannel(_)
+            | Self::NoChannel { .. }
             | Self::Unknown { .. }
             | Self::Ambiguous { .. }
             | Self::Writable { .. }
@@ -148,6 +150,13 @@ impl StoreError {
             path,
             source,
         }
+    }
+}
+
+fn no_channel_help(name: &ChannelName, nearest: Option<&ChannelName>) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean {nearest}? `karat history` lists all channels"),
+        None => format!("`karat promote ID {name}` creates it; `karat history` lists all channels"),
     }
 }
 

@@ -34,7 +34,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// Resolves an id prefix or a channel name to the id of a manifest.
+    /// Resolves what names an image to the id of its manifest: digits of the id, a channel, or `NAME` or `NAME@latest` for
+    /// the newest image of that name.
     ///
     /// # Errors
     /// `text` is malformed, matches no manifest or several, or names a channel that does not exist.
@@ -42,19 +43,42 @@ impl Store {
         if text.contains('/') {
             let name: ChannelName = text.parse()?;
             let head = self.channel(&name)?.head().map(|head| head.manifest);
-            return head.ok_or(StoreError::NoChannel(name));
+            return head.ok_or_else(|| self.no_channel(&name));
         }
-        let prefix: IdPrefix = text.parse()?;
-        let mut matches = self.ids()?;
-        matches.retain(|id| prefix.matches(id));
-        match matches[..] {
-            [id] => Ok(id),
-            [] => {
-                let store = self.root.clone();
-                Err(StoreError::Unknown { prefix, store })
+        if let Ok(prefix) = text.parse::<IdPrefix>() {
+            let mut matches = self.ids()?;
+            matches.retain(|id| prefix.matches(id));
+            match matches[..] {
+                [id] => return Ok(id),
+                [] => {}
+                _ => return Err(StoreError::Ambiguous { prefix, matches }),
             }
-            _ => Err(StoreError::Ambiguous { prefix, matches }),
         }
+        let name = text.strip_suffix("@latest").unwrap_or(text);
+        let newest = self.newest(name)?.map(|stored| stored.id);
+        newest.ok_or_else(|| StoreError::Unknown {
+            text: text.to_owned(),
+            store: self.root.clone(),
+        })
+    }
+
+    /// Returns the manifest of this image name that was built last.
+    ///
+    /// # Errors
+    /// A manifest or build record cannot be read.
+    pub fn newest(&self, name: &str) -> Result<Option<StoredManifest>, StoreError> {
+        let mut newest = None;
+        for id in self.ids()? {
+            let stored = self.manifest(id)?;
+            if stored.manifest.inputs.image.name != name {
+                continue;
+            }
+            let built = self.records_of(id)?.last().map(|record| record.finished);
+            if newest.as_ref().is_none_or(|(when, _)| built > *when) {
+                newest = Some((built, stored));
+            }
+        }
+        Ok(newest.map(|(_, stored)| stored))
     }
 
     /// Reads a manifest and verifies its digest.

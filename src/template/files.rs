@@ -66,10 +66,12 @@ pub(crate) fn check(need: &Need, force: bool) -> Option<Problem> {
 }
 
 fn looked_in(path: &Path, written: &str) -> String {
+    let dir = path.parent().unwrap_or(path);
     if Path::new(written).is_absolute() {
         "exactly that place".to_owned()
+    } else if written.starts_with("~/") {
+        format!("`{}`, in the home directory", dir.display())
     } else {
-        let dir = path.parent().unwrap_or(path);
         format!(
             "`{}`, because paths are relative to the template",
             dir.display()

@@ -137,7 +137,10 @@ fn given_values(
 ) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for name in declared.keys() {
-        if let Some(value) = environment.get(&format!("KARAT_VAR_{name}")) {
+        // Steps get it in capital letters, so people export it like that, too.
+        let upper = format!("KARAT_VAR_{}", name.to_ascii_uppercase());
+        let value = environment.get(&format!("KARAT_VAR_{name}"));
+        if let Some(value) = value.or_else(|| environment.get(&upper)) {
             values.insert((*name).to_owned(), value.clone());
         }
     }

@@ -313,7 +313,7 @@ fn the_newest_ami_is_taken_and_the_lock_keeps_it() {
     let (newest, _) = bench.seed_ami(&disk, REGION, "debian-12-amd64-20260202");
     scene.fails();
     assert_eq!(launched(), newer, "the lock keeps it");
-    let ran = scene.site.karat(&["lock", "web.toml", "--update"]);
+    let ran = scene.site.karat(&["lock", "--update", "web.toml"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     scene.fails();
     assert_eq!(launched(), newest);

@@ -21,7 +21,7 @@ use super::shared::store_args::StoreArgs;
     reason = "each is a switch of the command line"
 )]
 pub(crate) struct DiffArgs {
-    /// The image to compare with: an id (first 8 digits or more) or a channel
+    /// Image to compare with: 4 or more digits of its id, NAME, NAME@latest, or a channel
     #[arg(value_name = "A")]
     first: String,
 

@@ -45,7 +45,7 @@ const REPORT_MODE: u32 = 0o644;
 /// image, 130 cancelled.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// Image file (qcow2, raw, vmdk, vhd), directory, or id of a recorded image (first 8 digits or more)
+    /// Image file (qcow2, raw, vmdk, vhd), directory, or a recorded image (4 or more digits of its id, NAME, NAME@latest, or a channel)
     #[arg(value_name = "IMAGE|DIR|ID")]
     target: PathBuf,
 

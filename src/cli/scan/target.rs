@@ -7,7 +7,6 @@ use super::{ArgumentError, ScanArgs};
 use crate::cli::CommandError;
 use crate::cli::shared::open_image::open_image;
 use crate::digest::Digest;
-use crate::record::channel::ChannelName;
 use crate::record::lock::Lock;
 use crate::record::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
 use crate::scan::report::LeftOut;
@@ -40,15 +39,13 @@ pub(super) async fn open(
         return Ok((Target::Opened(opened, None), subject, None));
     }
     let unknown = || ArgumentError::UnknownTarget(path.clone());
-    let prefix = path
-        .to_str()
-        .filter(|text| text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok())
-        .ok_or_else(unknown)?;
+    let name = path.to_str().ok_or_else(unknown)?;
     let store = args.store.open().map_err(CommandError::failure)?;
-    let stored = store.resolve(prefix).and_then(|id| store.manifest(id));
+    let stored = store.resolve(name).and_then(|id| store.manifest(id));
     let stored = stored.map_err(|error| match error {
-        // The name of a channel may as well be a path.
-        StoreError::NoChannel(_) => unknown().into(),
+        // Text that is not an id was probably meant as a path.
+        StoreError::NoChannel { .. } | StoreError::NotAChannel(_) => unknown().into(),
+        StoreError::Unknown { .. } if name.parse::<IdPrefix>().is_err() => unknown().into(),
         error => CommandError::from(error),
     })?;
     let image = &stored.manifest.outputs.image;

@@ -55,7 +55,9 @@ pub enum QemuError {
         stderr: String,
     },
     #[error("all host ports from {first} to {last} are in use")]
-    #[diagnostic(help("widen `ssh.ports`, or leave it out to use any free port"))]
+    #[diagnostic(help(
+        "widen `min_port` to `max_port` in `[ssh]`, or remove them to use any free port"
+    ))]
     NoPort { first: u16, last: u16 },
     /// QEMU's monitor does not answer, or refuses a command.
     #[error("QEMU's monitor: {0}")]

@@ -48,7 +48,7 @@ pub enum LockError {
     NoLock,
     /// `--update` of packages that are not locked.
     #[error("not in the lock file {}: {}", path.display(), names.join(", "))]
-    #[diagnostic(help("`karat lock --update` without names updates all packages"))]
+    #[diagnostic(help("`karat lock --update` updates all packages"))]
     NotLocked { path: PathBuf, names: Vec<String> },
 }
 

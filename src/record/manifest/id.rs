@@ -13,7 +13,7 @@ use crate::digest::Digest;
 const SHORT_DIGITS: usize = 12;
 
 /// Minimum number of digits of a prefix.
-const MIN_DIGITS: usize = 8;
+const MIN_DIGITS: usize = 4;
 
 /// Number of digits of an id.
 const DIGITS: usize = 64;
@@ -23,7 +23,7 @@ const DIGITS: usize = 64;
 #[serde(try_from = "String", into = "String")]
 pub struct ManifestId(Digest);
 
-/// The first 8 to 64 digits of an id, in lower case.
+/// The first 4 to 64 digits of an id, in lower case.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdPrefix(String);
 
@@ -98,7 +98,7 @@ impl fmt::Display for IdPrefix {
 impl FromStr for IdPrefix {
     type Err = InvalidId;
 
-    /// Parses 8 to 64 hex digits in either case, with or without the prefix `sha256:`.
+    /// Parses 4 to 64 hex digits in either case, with or without the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
         let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -128,7 +128,8 @@ mod tests {
             (full.as_str(), Some(true)),
             (tagged.as_str(), Some(true)),
             ("e3b0c443", Some(false)),
-            ("e3b0c44", None),
+            ("e3b0", Some(true)),
+            ("e3b", None),
             ("web/stable", None),
             (long.as_str(), None),
             ("", None),

@@ -28,7 +28,7 @@ pub(crate) enum MoveError {
     ))]
     NothingBefore(ChannelName),
     #[error("{}", which(*id, candidates))]
-    #[diagnostic(help("name the channel with `--channel IMAGE/CHANNEL`"))]
+    #[diagnostic(help("{}", which_help(*id, candidates)))]
     WhichChannel {
         id: ManifestId,
         candidates: Vec<ChannelName>,
@@ -112,6 +112,16 @@ impl ExitStatus for MoveError {
             Self::Cancelled(_) => 130,
         }
     }
+}
+
+fn which_help(id: ManifestId, candidates: &[ChannelName]) -> String {
+    if candidates.is_empty() {
+        return format!(
+            "`karat promote {} IMAGE/CHANNEL` points a channel at it",
+            id.short()
+        );
+    }
+    "name the channel with `--channel IMAGE/CHANNEL`".to_owned()
 }
 
 fn which(id: ManifestId, candidates: &[ChannelName]) -> String {
