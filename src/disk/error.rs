@@ -37,6 +37,11 @@ pub enum DiskError {
     },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("{} is not a disk image: it has neither a partition table nor a file system", .0.display())]
+    #[diagnostic(help(
+        "give a qcow2, raw, vmdk or vhd file of a whole disk; unpack compressed ones first"
+    ))]
+    NotADisk(PathBuf),
     /// The digest of such an image would not cover the other file.
     #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]
@@ -53,6 +58,13 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    pub(super) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| {
+            let path = path.to_owned();
+            Self::Read { path, source }
+        }
+    }
+
     pub(super) fn write(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| {
             let path = path.to_owned();

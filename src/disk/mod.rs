@@ -1,5 +1,8 @@
 //! Disk images: probe, overlay and convert them with `qemu-img`; read, normalize and write them natively.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -80,17 +83,47 @@ struct RawInfo {
 /// `qemu-img` is missing or cannot read the file, or the image needs another file.
 pub async fn inspect(path: &Path) -> Result<ImageInfo, DiskError> {
     // Before qemu-img, which would open the other file, wherever the image says that is.
-    let needs = external_file(path).map_err(|source| DiskError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let needs = external_file(path).map_err(DiskError::read(path))?;
     if let Some(other) = needs {
         return Err(DiskError::NotStandalone {
             path: path.to_owned(),
             other: other.to_owned(),
         });
     }
-    inspect_as(path, None).await?.require_standalone(path)
+    let info = inspect_as(path, None).await?.require_standalone(path)?;
+    // qemu-img takes any file for a raw disk.
+    if info.format == "raw" && !is_raw_disk(path).map_err(DiskError::read(path))? {
+        return Err(DiskError::NotADisk(path.to_owned()));
+    }
+    Ok(info)
+}
+
+/// First bytes of what a raw disk begins with: a boot sector or partition table, or a file system without one (ext2 to ext4,
+/// XFS, btrfs).
+const RAW_DISK_MAGICS: [(u64, &[u8]); 4] = [
+    (510, &[0x55, 0xaa]),
+    (1080, &[0x53, 0xef]),
+    (0, b"XFSB"),
+    (0x10040, b"_BHRfS_M"),
+];
+
+/// Returns whether a file consists of whole sectors and has the magic number of a disk.
+fn is_raw_disk(path: &Path) -> io::Result<bool> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length % 512 != 0 {
+        return Ok(false);
+    }
+    for (at, magic) in RAW_DISK_MAGICS {
+        let mut found = vec![0; magic.len()];
+        if at + magic.len() as u64 <= length {
+            file.read_exact_at(&mut found, at)?;
+        }
+        if found == magic {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn inspect_as(path: &Path, format: Option<&str>) -> Result<ImageInfo, DiskError> {

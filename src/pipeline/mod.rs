@@ -189,6 +189,7 @@ impl Job<'_> {
         phases: &mut Phases<'_>,
     ) -> Result<Made, BuildError> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
+        qemu::check_host(guest)?;
         let mut lock_state = self.read_lock(guest.arch.name(), update)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let base = phases

@@ -21,6 +21,9 @@ const ARCHES: &[(&str, Arch)] = &[("x86_64", Arch::X86_64), ("aarch64", Arch::Aa
 /// Debian 12; the tests boot its cloud-init, kernel and GRUB.
 const DEFAULT_SUITE: &str = "bookworm";
 
+/// Largest number of processors of QEMU's `q35` with SeaBIOS, and of x86 without x2APIC.
+const MAX_CPUS: u32 = 255;
+
 impl Checker<'_> {
     /// Checks `[builder]`. The default is QEMU with its defaults.
     pub(super) fn builder(&mut self, builder: Option<&Spanned<schema::Builder>>) -> Builder {
@@ -68,11 +71,11 @@ impl Checker<'_> {
                     .help("omit `firmware`, or write \"uefi\""),
             );
         }
-        if let Some(cpus) = qemu.cpus.as_ref().filter(|cpus| cpus.get_ref().0 == 0) {
-            self.report(Problem::at(
-                cpus.span(),
-                "a machine needs at least one processor",
-            ));
+        if let Some(cpus) = &qemu.cpus
+            && !(1..=MAX_CPUS).contains(&cpus.get_ref().0)
+        {
+            let what = format!("a machine has 1 to {MAX_CPUS} processors");
+            self.report(Problem::at(cpus.span(), what));
         }
         Qemu {
             arch,

@@ -31,3 +31,14 @@ fn the_name_comes_from_the_file_or_the_directory() {
     );
     assert!(site.run(["validate", "images/db/db.toml"]).status.success());
 }
+
+#[test]
+fn a_template_is_not_created_under_another_extension() {
+    let site = Site::new();
+    let refused = site.karat(["init", "web.hcl"]);
+    assert!(
+        refused.starts_with("exit 2") && refused.contains("`karat init web.toml`"),
+        "{refused}"
+    );
+    assert!(!site.path("web.hcl").exists());
+}

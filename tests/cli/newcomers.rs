@@ -232,3 +232,64 @@ fn verbs_and_options_of_other_tools_are_understood_or_explained() {
     let text = stderr(site.run(["prune", "--grace", "1 week"]));
     assert!(text.contains("write \"7d\""), "{text}");
 }
+
+#[test]
+fn what_a_template_leaves_out_or_misses_is_shown() {
+    let site = Site::new();
+    site.write(
+        "web.toml",
+        "[image]\nname = \"web\"\n[[provision]]\nname = \"agent\"\nreboot = {}\nonly = [\"ec2\"]\n",
+    );
+    let plan = site.karat(["plan", "web.toml"]);
+    assert!(
+        plan.contains("left out    agent (`only` or `except`)"),
+        "{plan}"
+    );
+    site.write(
+        "key.toml",
+        "[image]\nname = \"web\"\n[ssh]\nkey_file = \"~/.ssh/none\"\n",
+    );
+    let missing = site.karat(["validate", "key.toml"]);
+    assert!(
+        missing.contains("/home/.ssh`, in the home directory"),
+        "{missing}"
+    );
+    site.write(
+        "cpus.toml",
+        "[image]\nname = \"web\"\n[builder.qemu]\ncpus = 1000\n",
+    );
+    assert!(
+        site.karat(["validate", "cpus.toml"])
+            .contains("1 to 255 processors")
+    );
+    site.write(
+        "upper.toml",
+        "[image]\nname = \"{{ image_name }}\"\n[variables.image_name]\n",
+    );
+    let plan = site
+        .command(&["plan", "upper.toml"])
+        .env("KARAT_VAR_IMAGE_NAME", "shop")
+        .output();
+    assert!(plan.unwrap().status.success());
+}
+
+#[test]
+fn empty_answers_say_so_and_typos_of_channels_get_no_advice_to_create_them() {
+    let site = Site::new();
+    for (arguments, expected) in [
+        (
+            ["list", "--store", "s"],
+            "no images in the store at s; `karat build TEMPLATE` adds one",
+        ),
+        (
+            ["history", "--store", "s"],
+            "no channels in the store at s; `karat promote ID CHANNEL` creates one",
+        ),
+    ] {
+        let shown = site.karat(arguments);
+        assert!(
+            shown.starts_with("exit 0") && shown.contains(expected),
+            "{shown}"
+        );
+    }
+}

@@ -233,6 +233,99 @@ fn the_architecture_page_describes_every_room_in_order() {
 }
 
 #[test]
+fn the_reference_has_every_key_and_variable() {
+    let page = read("docs/reference/template.md");
+    let key = Regex::new(r"(?m)^    pub ([a-z0-9_]+):").unwrap();
+    let schema = read("src/template/schema.rs");
+    let keys: BTreeSet<&str> = key
+        .captures_iter(&schema)
+        .map(|key| key.extract::<1>().1[0])
+        .collect();
+    assert!(keys.len() > 100, "the pattern finds the keys: {keys:?}");
+    let is_documented =
+        |key: &&str| page.contains(&format!("`{key}")) || page.contains(&format!("[{key}"));
+    let missing: Vec<&str> = keys.into_iter().filter(|key| !is_documented(key)).collect();
+    assert!(
+        missing.is_empty(),
+        "not in docs/reference/template.md: {missing:?}"
+    );
+
+    let page = read("docs/reference/environment.md") + &read("docs/reference/shell-step.md");
+    let variable = Regex::new(r#""(KARAT_[A-Z_]+)""#).unwrap();
+    // Of tests, of karat's children, and of scripts that karat runs in the guest.
+    let internal = [
+        "KARAT_SOAK_ROUNDS",
+        "KARAT_TEST_PYTHON",
+        "KARAT_WRITE_DOCS",
+        "KARAT_WRITE_SCHEMA",
+        "KARAT_DIRECTORY",
+        "KARAT_PROXY",
+    ];
+    for path in sources("src") {
+        for name in variable.captures_iter(&read(&path)) {
+            let name = &name[1];
+            assert!(
+                internal.contains(&name) || page.contains(name),
+                "{name} of {} is not documented",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages = vec![root().join("README.md")];
+    let mut open = vec![root().join("docs"), root().join("examples")];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    let link = Regex::new(r"\]\(([^)#:]*)(#[^)]*)?\)").unwrap();
+    for page in pages {
+        let text = read(&page);
+        for link in link.captures_iter(&text) {
+            let target = match &link[1] {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            assert!(target.exists(), "{}: {}", page.display(), &link[0]);
+            if let Some(anchor) = link.get(2) {
+                let anchors = anchors(&read(&target));
+                assert!(
+                    anchors.contains(&anchor.as_str()[1..]),
+                    "{}: {}",
+                    page.display(),
+                    &link[0]
+                );
+            }
+        }
+    }
+}
+
+/// Returns the anchors of a page's headings, as GitHub and GitLab make them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
+    let anchor = |heading: &str| {
+        let text = heading
+            .trim_start_matches('#')
+            .trim()
+            .to_lowercase()
+            .replace(' ', "-");
+        text.chars()
+            .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+            .collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
 fn dependencies_stay_few() {
     let count = read("Cargo.lock").matches("[[package]]\n").count();
     println!("{count} packages in Cargo.lock");

@@ -99,6 +99,71 @@ fn an_empty_store_has_an_empty_list() {
 }
 
 #[test]
+fn an_image_is_named_by_digits_name_or_channel() {
+    let site = Site::new();
+    let old = site.put("web", &[1; 2048]).to_string();
+    let new = site.put("web", &[2; 2048]).to_string();
+    site.put("database", &[3; 2048]);
+    let newest = &site.store.newest("web").unwrap().unwrap().id.to_string();
+    assert!([&old, &new].contains(&newest));
+    for (name, expected) in [
+        (&old[..4], &old),
+        (&new[..12], &new),
+        ("web", newest),
+        ("web@latest", newest),
+    ] {
+        let shown = site.karat(&["show", name]);
+        assert!(shown.contains(expected.as_str()), "{name}: {shown}");
+    }
+    for (name, expected) in [
+        ("wbe", "no image \"wbe\" in the store at"),
+        ("0000", "no image \"0000\" in the store at"),
+        (
+            "web@older",
+            "name it by 4 or more digits of its id, NAME, NAME@latest or a channel",
+        ),
+        ("web/stable", "no channel web/stable in the store"),
+    ] {
+        let shown = site.karat(&["show", name]);
+        assert!(
+            shown.starts_with("exit code: 2") && shown.contains(expected),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn an_export_goes_to_a_directory_under_the_name_of_the_image_and_never_to_stdout() {
+    let site = Site::new();
+    site.put("web", &[1; 2048]);
+    fs::create_dir(site.path().join("out")).unwrap();
+    let exported = site.karat(&["export", "web", "-o", "out/"]);
+    assert!(exported.starts_with("exit code: 0"), "{exported}");
+    assert_eq!(fs::read_dir(site.path().join("out")).unwrap().count(), 1);
+    let refused = site.karat(&["export", "web", "-o", "-"]);
+    assert!(
+        refused.starts_with("exit code: 2") && refused.contains("cannot export to stdout"),
+        "{refused}"
+    );
+    assert!(!site.path().join("-").exists());
+}
+
+#[test]
+fn a_file_that_is_not_a_disk_is_not_imported() {
+    let site = Site::new();
+    fs::write(site.path().join("notes.txt"), "just text\n".repeat(512)).unwrap();
+    fs::write(site.path().join("short"), "x").unwrap();
+    for name in ["notes.txt", "short"] {
+        let refused = site.karat(&["import", name, "--name", "web"]);
+        assert!(
+            refused.starts_with("exit code: 2") && refused.contains("is not a disk image"),
+            "{refused}"
+        );
+    }
+    assert!(site.store.ids().unwrap().is_empty());
+}
+
+#[test]
 fn images_are_listed_in_the_order_they_were_made() {
     let site = Site::new();
     site.put("web", &[1; 2048]);

@@ -31,7 +31,16 @@ pub(crate) trait ExitStatus: Diagnostic {
 
 impl ExitStatus for ArchiveError {}
 impl ExitStatus for AwsError {}
-impl ExitStatus for DiskError {}
+
+impl ExitStatus for DiskError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotADisk(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
 impl ExitStatus for Ec2Error {}
 impl ExitStatus for RebuildError {}
 impl ExitStatus for ScanError {}

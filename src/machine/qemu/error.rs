@@ -11,6 +11,7 @@ use crate::disk::DiskError;
 use crate::machine::MachineError;
 use crate::machine::guest::GuestError;
 use crate::os::tail::said;
+use crate::size::show_size;
 use crate::ssh::SshError;
 
 /// Failure to run a guest with QEMU.
@@ -30,6 +31,9 @@ pub enum QemuError {
         "set `accelerator = \"auto\"` to fall back to emulation, or build on a host with KVM"
     ))]
     NoKvm { reason: String },
+    #[error("the guest's memory of {} is more than this host has ({})", show_size(*wanted), show_size(*host))]
+    #[diagnostic(help("set a smaller `memory` in `[builder.qemu]`"))]
+    NoMemory { wanted: u64, host: u64 },
     #[error("UEFI firmware for the guest was not found")]
     #[diagnostic(help("install it: `apt install {package}`, or set `firmware = \"bios\"`"))]
     NoFirmware {
@@ -63,24 +67,24 @@ pub enum QemuError {
     #[error("QEMU's monitor: {0}")]
     Monitor(String),
     #[error("the guest did not become reachable; its console ends with:\n{console}")]
-    #[diagnostic(help("read the whole console at {}, or raise `ssh.timeout`", log.display()))]
+    #[diagnostic(help(
+        "raise `timeout` in `[ssh]`, or keep the guest and its whole console with `--on-error keep`"
+    ))]
     NotReady {
         /// End of the console.
         console: String,
-        /// Log file of the console.
-        log: PathBuf,
         source: Box<SshError>,
     },
     /// The guest ended without being told to.
     #[error("the machine died: {0}")]
     Died(String),
-    #[error("the guest did not shut down within {}s and was killed, so its disk is not usable", grace.as_secs())]
-    #[diagnostic(help("a service that does not stop delays the shutdown; the console is in {}", log.display()))]
+    #[error("the guest did not shut down within {}s and was killed, so its disk is not usable; its console ends with:\n{console}", grace.as_secs())]
+    #[diagnostic(help("a service that does not stop delays the shutdown"))]
     Forced {
         /// Time that it was given.
         grace: Duration,
-        /// Log file of the console.
-        log: PathBuf,
+        /// End of the console.
+        console: String,
     },
 }
 

@@ -39,7 +39,7 @@ pub async fn launch(
     ui: &Ui,
 ) -> Result<QemuMachine, QemuError> {
     let program = require_programs(plan.arch)?;
-    let choice = accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::detect())?;
+    let choice = choose_accelerator(plan)?;
     if let Some(note) = &choice.note {
         ui.note(note);
     }
@@ -78,6 +78,39 @@ pub async fn launch(
         run,
     };
     Ok(Guest::new(qemu, target, keys.authorized))
+}
+
+/// Checks that this host can run the guest: programs, accelerator, firmware and memory. Called before work that takes time.
+///
+/// # Errors
+/// Something is missing.
+pub fn check_host(plan: &plan::Qemu) -> Result<(), QemuError> {
+    require_programs(plan.arch)?;
+    choose_accelerator(plan)?;
+    if plan.firmware == Firmware::Uefi {
+        firmware::find(plan.arch, Path::new("/"))?;
+    }
+    match host_memory() {
+        Some(host) if host < plan.memory => Err(QemuError::NoMemory {
+            wanted: plan.memory,
+            host,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn choose_accelerator(plan: &plan::Qemu) -> Result<accelerator::Choice, QemuError> {
+    accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::detect())
+}
+
+/// Returns the memory and swap of this host in bytes, whole mebibytes.
+fn host_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let kibibytes = |name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    Some((kibibytes("MemTotal:")? + kibibytes("SwapTotal:")?) >> 10 << 20)
 }
 
 /// Finds QEMU, and checks that the programs are installed which it is started with.

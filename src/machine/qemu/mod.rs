@@ -24,7 +24,7 @@ mod watch;
 
 use accelerator::Accelerator;
 pub use error::QemuError;
-pub use launch::launch;
+pub use launch::{check_host, launch};
 pub use leftover::end_leftover;
 use process::Process;
 
@@ -51,10 +51,8 @@ impl Backend for Qemu {
     }
 
     async fn explain_unreachable(&self, error: SshError) -> MachineError {
-        let log = self.run.join(arguments::CONSOLE);
         QemuError::NotReady {
-            console: console::tail(&log),
-            log,
+            console: console::tail(&self.run.join(arguments::CONSOLE)),
             source: Box::new(error),
         }
         .into()
@@ -137,7 +135,8 @@ impl QemuMachine {
             ))),
             None => {
                 process.end_by_force().await;
-                Err(QemuError::Forced { grace, log })
+                let console = console::tail(&log);
+                Err(QemuError::Forced { grace, console })
             }
         }
     }
