@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::ec2::publish::Publication;
 use crate::fetch::{Cache, Mirror};
+use crate::machine::qemu;
 use crate::os::hash_stream;
 use crate::os::run_dir::RunDir;
 use crate::plan::{self, Builder, Checksum, Plan};

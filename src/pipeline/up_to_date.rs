@@ -12,7 +12,7 @@ use crate::provision::DeclaredPackages;
 use crate::record::lock::{self, Lock, PackageRequest};
 use crate::record::manifest::{self, Inputs, Network};
 use crate::repository;
-use crate::store::{Store, StoreError, StoredManifest};
+use crate::store::StoredManifest;
 use crate::ui::text::with_causes;
 
 /// Result of comparing template, base, lock and archives with the newest image.
