@@ -15,7 +15,7 @@ help: ## List the targets
 demo: setup release ## Build the nginx image in a real guest and show its manifest
 	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
 
-# The tests of EC2 mostly wait, so more of them run at once. A guest keeps little more than one processor busy.
+# The tests of EC2 mostly wait, so more of them run at once. Guests of tests have one processor.
 test: setup scripts ## Run all tests: first those without guests, then bases, guests and builds, two at a time
 	@status=0; \
 	cargo test --locked --no-fail-fast --lib --bins --test house --test cli --test ssh --test store --test provision --test host --test disk --test disk_write || status=$$?; \
@@ -49,8 +49,8 @@ soak: setup release ## Fuzz parsers, damage disks and databases, kill builds and
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --locked --lib damaged_ -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --locked --release --test cli hostile -- --nocapture
 	KARAT_SOAK_ROUNDS=1 cargo test --locked --test ec2 publish_faults
-	KARAT_SOAK_ROUNDS=1 cargo test --locked --test build signals -- --nocapture
-	cargo test --locked --test ec2_guests the_template -- --ignored --nocapture
+	KARAT_SOAK_ROUNDS=1 cargo test --locked --test build -- --include-ignored --nocapture signals dnf
+	cargo test --locked --test ec2_guests -- --ignored --nocapture
 	KARAT_SOAK_MIB=400 cargo test --locked --release --test disk_write nights -- --nocapture
 	tests/soak/run $(or $(ROUNDS),20) $(KARAT)
 

@@ -66,7 +66,7 @@ impl Guest {
             "-m",
             "1024",
             "-smp",
-            "2",
+            "1",
         ]);
         qemu.arg("-drive").arg(format!(
             "file={},if=virtio,format=qcow2,cache=unsafe",
@@ -122,7 +122,7 @@ impl Guest {
 
     fn wait_for_banner(&mut self, firmware: &str) {
         let started = Instant::now();
-        while started.elapsed() < Duration::from_mins(5) {
+        while started.elapsed() < Duration::from_mins(8) {
             let ended = self.qemu.try_wait().unwrap();
             assert!(ended.is_none(), "QEMU ended: {}", self.console());
             if self

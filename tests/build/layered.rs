@@ -9,6 +9,9 @@ name = "shop"
 [base.manifest]
 channel = "web/stable"
 
+[builder.qemu]
+cpus = 1
+
 [[provision]]
 name = "open the shop"
 shell = { inline = ["systemctl is-enabled nginx", "echo open >/etc/shop"] }

@@ -16,6 +16,9 @@ name = "hello"
 distribution = "debian"
 suite = "bookworm"
 
+[builder.qemu]
+cpus = 1
+
 [packages.apt]
 install = ["karat-hello"]
 

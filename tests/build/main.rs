@@ -30,6 +30,7 @@ distribution = "debian"
 suite = "bookworm"
 
 [builder.qemu]
+cpus = 1
 disk_size = "4GiB"
 
 [packages.apt]
@@ -142,7 +143,7 @@ fn a_guest_that_cannot_be_launched_is_an_error_with_a_way_out() {
     let small = "[builder.qemu]\ndisk_size = \"1MiB\"\n";
     site.write(
         "web.toml",
-        &WEB.replace("[builder.qemu]\ndisk_size = \"4GiB\"\n", small),
+        &WEB.replace("[builder.qemu]\ncpus = 1\ndisk_size = \"4GiB\"\n", small),
     );
     let built = site
         .karat(["build", "web.toml"])

@@ -18,6 +18,7 @@ distribution = "debian"
 suite = "bookworm"
 
 [builder.qemu]
+cpus = 1
 disk_size = "3GiB"
 
 [[files]]

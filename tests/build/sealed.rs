@@ -49,6 +49,9 @@ fn template(secure: &Web, plain: &Web) -> String {
 [image]
 name = "sealed"
 
+[builder.qemu]
+cpus = 1
+
 [packages.apt]
 install = ["curl"]
 
@@ -102,6 +105,9 @@ refused curl -sS --noproxy '*' https://192.0.2.1/
 const UNDECLARED: &str = r#"
 [image]
 name = "undeclared"
+
+[builder.qemu]
+cpus = 1
 
 [packages.apt]
 install = ["curl"]

@@ -15,6 +15,7 @@ distribution = "debian"
 suite = "bookworm"
 
 [builder.qemu]
+cpus = 1
 disk_size = "4GiB"
 
 [[provision]]

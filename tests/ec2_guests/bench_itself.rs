@@ -8,6 +8,7 @@ use crate::site::Site;
 use crate::support::base as shared;
 
 #[tokio::test]
+#[ignore = "the builder's tests boot AMIs on the same bench; `make soak` runs it"]
 async fn an_image_that_was_published_boots_and_an_image_made_of_it_boots_again() {
     let Some(bench) = Bench::start_with_guests() else {
         return;

@@ -18,7 +18,7 @@ use karat::ui::Ui;
 fn qemu() -> Qemu {
     Qemu {
         arch: Arch::X86_64,
-        cpus: 2,
+        cpus: 1,
         memory: 1 << 30,
         disk_size: None,
         firmware: Firmware::Bios,

@@ -216,3 +216,32 @@ pub struct DataRun {
     /// Number of bytes, at least one.
     pub length: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values are those of `linux/fs.h` (`FS_*_FL`), the letters those of chattr(1).
+    #[test]
+    fn attributes_have_the_letters_of_chattr() {
+        for (bits, letter) in [
+            (0x8, "S"),
+            (0x10, "i"),
+            (0x20, "a"),
+            (0x40, "d"),
+            (0x80, "A"),
+            (0x4000, "j"),
+            (0x8000, "t"),
+            (0x1_0000, "D"),
+            (0x2_0000, "T"),
+            (0x10_0000, "V"),
+            (0x200_0000, "x"),
+            (0x2000_0000, "P"),
+            (0x4000_0000, "F"),
+            // Extents, which the attributes leave out.
+            (0x8_0000, ""),
+        ] {
+            assert_eq!(FileFlags::from_bits(bits).letters(), letter, "{bits:#x}");
+        }
+    }
+}

@@ -209,7 +209,7 @@ fn arguments(id: &str, address: &str, forward: bool, metadata: u16, has_uefi: bo
     };
     let (mac, uuid) = (metadata::mac(address), uuid(id));
     let mut arguments: Vec<String> = [
-        "-nodefaults -no-user-config -display none -machine q35,vmport=off -smp 2 -m 1024",
+        "-nodefaults -no-user-config -display none -machine q35,vmport=off -smp 1 -m 1024",
         "-accel tcg,thread=multi,tb-size=512 -chardev stdio,id=monitor,signal=off -mon chardev=monitor,mode=control",
         "-serial file:console.log -object rng-builtin,id=random -device virtio-rng-pci,rng=random",
         "-drive if=none,id=disk,file=disk.raw,format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
