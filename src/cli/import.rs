@@ -128,6 +128,7 @@ async fn record_file(
         return Err(read(io::Error::other("not a regular file")).into());
     }
     let info = disk::inspect(path).await?;
+    disk::require_disk(path, &info.format)?;
     let system = inspect_system(path, ui).await;
     let writing = store.begin().await?;
     let blob = writing.copy_image(path, ui).await?;

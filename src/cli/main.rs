@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -32,8 +32,8 @@ struct Cli {
     quiet: bool,
 
     /// Print every detail
-    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = GLOBAL)]
-    verbose: u8,
+    #[arg(long, short, global = true, overrides_with = "verbose", help_heading = GLOBAL)]
+    verbose: bool,
 
     /// Format of the log on stderr: text, or one JSON object per line
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = GLOBAL)]
@@ -197,7 +197,7 @@ impl Cli {
     fn ui(&self, color: bool) -> Ui {
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
-            (_, 1..) => Verbosity::Verbose,
+            (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
         let mode = match self.log_format {

@@ -25,7 +25,7 @@ fn commands(page: &mut String, parent: &Command, path: &str) {
         .filter(|verb| verb.get_name() != "help")
     {
         let path = format!("{path} {}", command.get_name());
-        if command.has_subcommands() {
+        if command.is_subcommand_required_set() {
             commands(page, command, &path);
             continue;
         }
@@ -47,6 +47,7 @@ fn commands(page: &mut String, parent: &Command, path: &str) {
             .get_arguments()
             .filter(|argument| !argument.is_global_set());
         table(page, own);
+        commands(page, command, &path);
     }
 }
 

@@ -37,11 +37,12 @@ pub enum DiskError {
     },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} is not a disk image: it has neither a partition table nor a file system", .0.display())]
-    #[diagnostic(help(
-        "give a qcow2, raw, vmdk or vhd file of a whole disk; unpack compressed ones first"
-    ))]
+    #[error("{} is not a disk image", .0.display())]
+    #[diagnostic(help("give a qcow2, raw, vmdk or vhd file; unpack a compressed one first"))]
     NotADisk(PathBuf),
+    #[error("{} has neither a boot sector nor a partition table", .0.display())]
+    #[diagnostic(help("give the image of a whole disk, not of a partition"))]
+    NotBootable(PathBuf),
     /// The digest of such an image would not cover the other file.
     #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]

@@ -1,7 +1,6 @@
 //! Disk images: probe, overlay and convert them with `qemu-img`; read, normalize and write them natively.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -90,40 +89,60 @@ pub async fn inspect(path: &Path) -> Result<ImageInfo, DiskError> {
             other: other.to_owned(),
         });
     }
-    let info = inspect_as(path, None).await?.require_standalone(path)?;
-    // qemu-img takes any file for a raw disk.
-    if info.format == "raw" && !is_raw_disk(path).map_err(DiskError::read(path))? {
-        return Err(DiskError::NotADisk(path.to_owned()));
-    }
-    Ok(info)
+    inspect_as(path, None).await?.require_standalone(path)
 }
 
-/// First bytes of what a raw disk begins with: a boot sector or partition table, or a file system without one (ext2 to ext4,
-/// XFS, btrfs).
-const RAW_DISK_MAGICS: [(u64, &[u8]); 4] = [
-    (510, &[0x55, 0xaa]),
-    (1080, &[0x53, 0xef]),
-    (0, b"XFSB"),
-    (0x10040, b"_BHRfS_M"),
+/// Refuses a raw image that cannot be a disk: qemu-img takes any file for one.
+///
+/// # Errors
+/// The file cannot be read, does not consist of sectors, or is compressed or text.
+pub fn require_disk(path: &Path, format: &str) -> Result<(), DiskError> {
+    if format != "raw" {
+        return Ok(());
+    }
+    let file = File::open(path).map_err(DiskError::read(path))?;
+    let length = file.metadata().map_err(DiskError::read(path))?.len();
+    let mut start = [0; 512];
+    let is_disk = length % 512 == 0
+        && file.read_exact_at(&mut start, 0).is_ok()
+        && !COMPRESSED_MAGICS
+            .iter()
+            .any(|magic| start.starts_with(magic))
+        && start
+            .iter()
+            .any(|byte| !byte.is_ascii_graphic() && !byte.is_ascii_whitespace());
+    if is_disk {
+        return Ok(());
+    }
+    Err(DiskError::NotADisk(path.to_owned()))
+}
+
+/// Magic numbers of gzip, xz, zstd, bzip2, zip and 7-Zip.
+const COMPRESSED_MAGICS: [&[u8]; 6] = [
+    &[0x1f, 0x8b],
+    b"\xfd7zXZ",
+    &[0x28, 0xb5, 0x2f, 0xfd],
+    b"BZh",
+    b"PK\x03\x04",
+    b"7z\xbc\xaf",
 ];
 
-/// Returns whether a file consists of whole sectors and has the magic number of a disk.
-fn is_raw_disk(path: &Path) -> io::Result<bool> {
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    if length % 512 != 0 {
-        return Ok(false);
+/// Refuses a raw disk that no firmware boots.
+///
+/// # Errors
+/// The file cannot be read, or its first sector has no boot signature, which MBR and GPT have too.
+pub fn require_bootable(path: &Path, format: &str) -> Result<(), DiskError> {
+    require_disk(path, format)?;
+    if format != "raw" {
+        return Ok(());
     }
-    for (at, magic) in RAW_DISK_MAGICS {
-        let mut found = vec![0; magic.len()];
-        if at + magic.len() as u64 <= length {
-            file.read_exact_at(&mut found, at)?;
-        }
-        if found == magic {
-            return Ok(true);
-        }
+    let mut signature = [0; 2];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut signature, 510));
+    read.map_err(DiskError::read(path))?;
+    if signature == [0x55, 0xaa] {
+        return Ok(());
     }
-    Ok(false)
+    Err(DiskError::NotBootable(path.to_owned()))
 }
 
 async fn inspect_as(path: &Path, format: Option<&str>) -> Result<ImageInfo, DiskError> {

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::machine::Machine;
 use crate::machine::guest::{Backend, Guest};
-use crate::machine::qemu::{self, QemuMachine};
+use crate::machine::qemu::{self, QemuError, QemuMachine};
 use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision;
@@ -27,6 +27,7 @@ impl Job<'_> {
         run: &Path,
     ) -> Result<QemuMachine, BuildError> {
         let plan::Plan { ssh, network, .. } = self.plan;
+        disk::require_bootable(&disk.path, &disk.format).map_err(QemuError::from)?;
         Ok(qemu::launch(guest, ssh, network, disk, clock, run, self.ui).await?)
     }
 

@@ -54,12 +54,17 @@ impl Store {
                 _ => return Err(StoreError::Ambiguous { prefix, matches }),
             }
         }
-        let name = text.strip_suffix("@latest").unwrap_or(text);
-        let newest = self.newest(name)?.map(|stored| stored.id);
-        newest.ok_or_else(|| StoreError::Unknown {
+        let unknown = || StoreError::Unknown {
             text: text.to_owned(),
             store: self.root.clone(),
-        })
+        };
+        let name = text.strip_suffix("@latest").unwrap_or(text);
+        let newest = match self.newest(name) {
+            // Digits are no name, so what is damaged elsewhere does not matter.
+            Err(_) if text.parse::<IdPrefix>().is_ok() => None,
+            newest => newest?,
+        };
+        newest.map(|stored| stored.id).ok_or_else(unknown)
     }
 
     /// Returns the manifest of this image name that was built last.

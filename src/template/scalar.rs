@@ -21,7 +21,7 @@ pub struct Flag(pub bool);
 
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
+        deserializer.deserialize_any(ScalarVisitor("a string, an integer or a boolean"))
     }
 }
 
@@ -42,18 +42,19 @@ fn parsed<'de, T: FromStr, D: Deserializer<'de>>(
     deserializer: D,
     expected: &str,
 ) -> Result<T, D::Error> {
-    let text = deserializer.deserialize_any(ScalarVisitor)?.text;
+    let text = deserializer.deserialize_any(ScalarVisitor(expected))?.text;
     text.parse()
         .map_err(|_| D::Error::custom(format!("{text:?} is not {expected}")))
 }
 
-struct ScalarVisitor;
+/// Reads a scalar; names what the key expects.
+struct ScalarVisitor<'a>(&'a str);
 
-impl Visitor<'_> for ScalarVisitor {
+impl Visitor<'_> for ScalarVisitor<'_> {
     type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, an integer or a boolean")
+        f.write_str(self.0)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Scalar, E> {

@@ -23,22 +23,41 @@ const TABLES: [&str; 12] = [
 
 /// Reports tables of the template that have another value, which serde would describe by their first field. Returns
 /// their places.
-pub(super) fn wrong_tables(tree: &DeTable<'_>) -> Vec<(Span, Problem)> {
+pub(super) fn wrong_tables(text: &str, tree: &DeTable<'_>) -> Vec<(Span, Problem)> {
+    let mut found = wrong_scripts(text, tree);
     let wrong = tree.iter().filter(|(key, value)| {
         TABLES.contains(&key.get_ref().as_ref()) && !matches!(value.get_ref(), DeValue::Table(_))
     });
-    wrong
-        .map(|(key, value)| {
-            let name = key.get_ref();
-            let help = match (name.as_ref(), value.get_ref()) {
-                ("packages", DeValue::Array(_)) => {
-                    "write `[packages.apt]`, and `install = [...]` below it".to_owned()
-                }
-                (_, DeValue::Array(_)) => format!("write `[{name}]` with one pair of brackets"),
-                _ => format!("write `[{name}]` on a line of its own, and its keys below it"),
-            };
-            let problem = Problem::at(key.span(), format!("`{name}` is a table")).help(help);
-            (value.span(), problem)
+    found.extend(wrong.map(|(key, value)| {
+        let name = key.get_ref();
+        let help = match (name.as_ref(), value.get_ref()) {
+            ("packages", DeValue::Array(_)) => {
+                "write `[packages.apt]`, and `install = [...]` below it".to_owned()
+            }
+            (_, DeValue::Array(_)) => format!("write `[{name}]` with one pair of brackets"),
+            _ => format!("write `[{name}]` on a line of its own, and its keys below it"),
+        };
+        let problem = Problem::at(key.span(), format!("`{name}` is a table")).help(help);
+        (value.span(), problem)
+    }));
+    found
+}
+
+/// Reports steps whose `shell` is the list of commands.
+fn wrong_scripts(text: &str, tree: &DeTable<'_>) -> Vec<(Span, Problem)> {
+    let lists = ["provision", "on_error"]
+        .into_iter()
+        .filter_map(|name| tree.get(name)?.get_ref().as_array());
+    let steps = lists
+        .flatten()
+        .filter_map(|step| step.get_ref().as_table()?.get("shell"));
+    let arrays = steps.filter(|shell| matches!(shell.get_ref(), DeValue::Array(_)));
+    arrays
+        .map(|shell| {
+            let commands = text.get(shell.span()).unwrap_or("[...]");
+            let problem = Problem::at(shell.span(), "`shell` is a table");
+            let help = format!("write {{ inline = {commands} }}");
+            (shell.span(), problem.help(help))
         })
         .collect()
 }
@@ -79,7 +98,7 @@ pub(super) fn mistyped(message: &str, value: &str) -> Option<String> {
     if expected.starts_with("a string") && is_list {
         return Some(format!("write {}", joined(value)?));
     }
-    if is("floating point") {
+    if is("floating point") && expected.starts_with("an integer") {
         let whole = value.split('.').next()?;
         return whole
             .parse::<u32>()

@@ -64,7 +64,7 @@ pub(super) fn read<T: DeserializeOwned>(
     removed: &mut Removed,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
-    for (span, problem) in shape::wrong_tables(tree.get_ref()) {
+    for (span, problem) in shape::wrong_tables(text, tree.get_ref()) {
         let root = tree.span();
         remove(tree.get_mut(), root, &span, removed);
         problems.push(problem);

@@ -208,7 +208,7 @@ fn an_id_that_names_no_manifest_is_explained() {
     site.put("web", b"image");
     insta::assert_snapshot!("unknown", site.karat(&["show", "00000000"]));
     insta::assert_snapshot!("too_short", site.karat(&["show", "0000000"]));
-    insta::assert_snapshot!("no_id", site.karat(&["export", "web", "-o", "web.qcow2"]));
+    insta::assert_snapshot!("no_id", site.karat(&["export", "shop", "-o", "web.qcow2"]));
     for end in ["0", "1"] {
         let name = format!("manifests/{}{end}.json", "a".repeat(63));
         fs::write(site.store.root().join(name), "").unwrap();

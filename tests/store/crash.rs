@@ -60,7 +60,7 @@ fn stage() -> Stage {
     let second = ["-q", "-N", "", "-t", "ed25519", "-f", "second"];
     assert!(keygen(&site, &second, Stdio::null()).status.success());
     succeed(&site, &["keys", "trust", "second", "second.pub"]);
-    let noise: Vec<u8> = (0..1_000_000_u32)
+    let noise: Vec<u8> = (0..2000 * 512_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     fs::write(site.path().join("image.raw"), noise).unwrap();

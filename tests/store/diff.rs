@@ -260,7 +260,7 @@ fn what_cannot_be_compared_is_explained() {
     let said = [
         ["diff", &id, "00000000"],
         ["diff", "aaaaaaaa", &id],
-        ["diff", &id, "web"],
+        ["diff", &id, "shop"],
         ["diff", &id, "web/stable"],
     ]
     .map(|arguments| site.karat(&arguments));

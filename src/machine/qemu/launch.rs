@@ -39,7 +39,8 @@ pub async fn launch(
     ui: &Ui,
 ) -> Result<QemuMachine, QemuError> {
     let program = require_programs(plan.arch)?;
-    let choice = choose_accelerator(plan)?;
+    require_memory(plan)?;
+    let choice = accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::detect())?;
     if let Some(note) = &choice.note {
         ui.note(note);
     }
@@ -80,16 +81,8 @@ pub async fn launch(
     Ok(Guest::new(qemu, target, keys.authorized))
 }
 
-/// Checks that this host can run the guest: programs, accelerator, firmware and memory. Called before work that takes time.
-///
-/// # Errors
-/// Something is missing.
-pub fn check_host(plan: &plan::Qemu) -> Result<(), QemuError> {
-    require_programs(plan.arch)?;
-    choose_accelerator(plan)?;
-    if plan.firmware == Firmware::Uefi {
-        firmware::find(plan.arch, Path::new("/"))?;
-    }
+/// Refuses a guest with more memory than this host has.
+fn require_memory(plan: &plan::Qemu) -> Result<(), QemuError> {
     match host_memory() {
         Some(host) if host < plan.memory => Err(QemuError::NoMemory {
             wanted: plan.memory,
@@ -97,10 +90,6 @@ pub fn check_host(plan: &plan::Qemu) -> Result<(), QemuError> {
         }),
         _ => Ok(()),
     }
-}
-
-fn choose_accelerator(plan: &plan::Qemu) -> Result<accelerator::Choice, QemuError> {
-    accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::detect())
 }
 
 /// Returns the memory and swap of this host in bytes, whole mebibytes.

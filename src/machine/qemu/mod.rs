@@ -24,7 +24,7 @@ mod watch;
 
 use accelerator::Accelerator;
 pub use error::QemuError;
-pub use launch::{check_host, launch};
+pub use launch::launch;
 pub use leftover::end_leftover;
 use process::Process;
 
