@@ -26,13 +26,18 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Returns the Rust files below a directory of the project, in order.
 fn sources(directory: &str) -> Vec<PathBuf> {
+    files(directory, "rs")
+}
+
+/// Returns the files with an extension below a directory of the project, in order.
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let (mut files, mut open) = (Vec::new(), vec![root().join(directory)]);
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|found| found == extension) {
                 files.push(path);
             }
         }
@@ -280,17 +285,8 @@ fn the_reference_has_every_key_and_variable() {
 #[test]
 fn links_between_pages_lead_somewhere() {
     let mut pages = vec![root().join("README.md")];
-    let mut open = vec![root().join("docs"), root().join("examples")];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                pages.push(path);
-            }
-        }
-    }
+    pages.extend(files("docs", "md"));
+    pages.extend(files("examples", "md"));
     let link = Regex::new(r"\]\(([^)#:]*)(#[^)]*)?\)").unwrap();
     for page in pages {
         let text = read(&page);
