@@ -21,7 +21,7 @@ use crate::ec2::publish::Publication;
 use crate::fetch::Cache;
 use crate::pipeline::up_to_date::Verdict;
 use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
-use crate::plan::{self, Plan, PublishEc2};
+use crate::plan::{self, Builder, Plan, PublishEc2};
 use crate::record::manifest::ManifestId;
 use crate::scan::run::Check;
 use crate::sign::Signer;
@@ -134,6 +134,10 @@ pub(crate) async fn run(
     }
     let signer = args.key.signer()?;
     let store = args.store.open().map_err(CommandError::failure)?;
+    let records = |plan: &Plan| !matches!(plan.builder, Builder::Host(_));
+    if plans.iter().any(records) {
+        store.check_writable()?;
+    }
     let cache = Cache::of_user()?;
     let scan = ScanSettings {
         database: args.db.clone(),

@@ -126,8 +126,12 @@ pub fn main() -> ExitCode {
     match run_and_forward(&cli, &ui) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if let Some(text) = error.render(color) {
-                let _ = writeln!(io::stderr(), "{text}");
+            match (error.render(color), cli.log_format) {
+                (Some(_), LogFormat::Json) => ui.error(&error.to_string()),
+                (Some(text), LogFormat::Text) => {
+                    let _ = writeln!(io::stderr(), "{text}");
+                }
+                (None, _) => {}
             }
             ExitCode::from(error.exit_code())
         }
@@ -142,7 +146,7 @@ fn run_and_forward(cli: &Cli, ui: &Ui) -> Result<u8, CommandError> {
         return outcome;
     };
     let cancel = &CancellationToken::new();
-    match until_signal(cancel, syslog_forward::run(store, &server)) {
+    match until_signal(ui, cancel, syslog_forward::run(store, &server)) {
         // Forwarding is what `audit` was run for. Other verbs have done their work, and the next run sends the lines.
         sent if matches!(cli.verb, Verb::Audit(_)) => outcome.and(sent),
         Err(error) => {
@@ -160,35 +164,35 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Init(args) => init::run(args, out).map(success),
         Verb::Validate(args) => validate::run(args, ui, out).map(success),
         Verb::Plan(args) => plan::run(args, ui, out).map(success),
-        Verb::Lock(args) => with_signals(cancel, lock::run(args, ui, cancel, out)),
-        Verb::Build(args) => with_signals(cancel, build::run(args, ui, cancel, out)),
-        Verb::Rebuild(args) => with_signals(cancel, rebuild::run(args, ui, cancel, out)),
-        Verb::Scan(args) => with_signals(cancel, scan::run(args, ui, cancel, out)),
+        Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),
+        Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),
+        Verb::Rebuild(args) => with_signals(ui, cancel, rebuild::run(args, ui, cancel, out)),
+        Verb::Scan(args) => with_signals(ui, cancel, scan::run(args, ui, cancel, out)),
         Verb::List(args) => list::run(args, ui, out).map(success),
         Verb::Show(args) => show::run(args, out).map(success),
-        Verb::Diff(args) => until_signal(cancel, diff::run(args, out)),
-        Verb::Outdated(args) => until_signal(cancel, outdated::run(args, ui, out)),
-        Verb::Publish(args) => with_signals(cancel, publish::run(args, ui, cancel, out)),
+        Verb::Diff(args) => until_signal(ui, cancel, diff::run(args, out)),
+        Verb::Outdated(args) => until_signal(ui, cancel, outdated::run(args, ui, out)),
+        Verb::Publish(args) => with_signals(ui, cancel, publish::run(args, ui, cancel, out)),
         Verb::IamPolicy(args) => iam_policy::run(args, out).map(success),
-        Verb::Promote(args) => with_signals(cancel, promote::run(args, ui, cancel, out)),
-        Verb::Rollback(args) => with_signals(cancel, rollback::run(args, ui, cancel, out)),
+        Verb::Promote(args) => with_signals(ui, cancel, promote::run(args, ui, cancel, out)),
+        Verb::Rollback(args) => with_signals(ui, cancel, rollback::run(args, ui, cancel, out)),
         Verb::History(args) => history::run(args, ui, out).map(success),
-        Verb::Wait(args) => until_signal(cancel, wait::run(args, ui, out)),
-        Verb::Revoke(args) => until_signal(cancel, revoke::run(args, ui, out)),
+        Verb::Wait(args) => until_signal(ui, cancel, wait::run(args, ui, out)),
+        Verb::Revoke(args) => until_signal(ui, cancel, revoke::run(args, ui, out)),
         Verb::Children(args) => lineage::children(args, ui, out).map(success),
         Verb::Parents(args) => lineage::parents(args, ui, out).map(success),
-        Verb::Verify(args) => until_signal(cancel, verify::run(args, ui, out)),
-        Verb::Sign(args) => until_signal(cancel, sign::run(args, ui)),
-        Verb::Attest(args) => until_signal(cancel, attest::run(args, ui)),
-        Verb::Audit(args) => until_signal(cancel, audit::run(args, ui, out)),
+        Verb::Verify(args) => until_signal(ui, cancel, verify::run(args, ui, out)),
+        Verb::Sign(args) => until_signal(ui, cancel, sign::run(args, ui)),
+        Verb::Attest(args) => until_signal(ui, cancel, attest::run(args, ui)),
+        Verb::Audit(args) => until_signal(ui, cancel, audit::run(args, ui, out)),
         Verb::Keys(args) => keys::run(args, ui, out).map(success),
-        Verb::Export(args) => until_signal(cancel, export::run(args, ui)),
-        Verb::Import(args) => until_signal(cancel, import::run(args, ui, out)),
-        Verb::Pin(args) => until_signal(cancel, pin::pin(args, ui)),
-        Verb::Unpin(args) => until_signal(cancel, pin::unpin(args, ui)),
-        Verb::Prune(args) => until_signal(cancel, prune::run(args, ui, out)),
+        Verb::Export(args) => until_signal(ui, cancel, export::run(args, ui)),
+        Verb::Import(args) => until_signal(ui, cancel, import::run(args, ui, out)),
+        Verb::Pin(args) => until_signal(ui, cancel, pin::pin(args, ui)),
+        Verb::Unpin(args) => until_signal(ui, cancel, pin::unpin(args, ui)),
+        Verb::Prune(args) => until_signal(ui, cancel, prune::run(args, ui, out)),
         Verb::Store(args) => store::run(args, out).map(success),
-        Verb::Db(args) => until_signal(cancel, db::run(args, ui, out)),
+        Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),
         Verb::Completions(args) => completions::run(args, Cli::command(), out).map(success),
     }
 }
@@ -228,10 +232,11 @@ impl Success for u8 {
 
 /// Runs work that may be dropped at any point. The first signal drops it.
 fn until_signal<T: Success>(
+    ui: &Ui,
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, CommandError>>,
 ) -> Result<u8, CommandError> {
-    with_signals(cancel, async {
+    with_signals(ui, cancel, async {
         let done = cancel.run_until_cancelled(work).await;
         done.map_or(Ok(CANCELLED), |done| done.map(Success::code))
     })
@@ -240,6 +245,7 @@ fn until_signal<T: Success>(
 /// Runs work on this thread, so that children which die with their parent's thread die with karat. The first signal
 /// cancels the work; the second drops it, and with it every process and file that it owns.
 fn with_signals<T: Success>(
+    ui: &Ui,
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, CommandError>>,
 ) -> Result<u8, CommandError> {
@@ -256,7 +262,7 @@ fn with_signals<T: Success>(
                 done = &mut work => return done.map(Success::code),
                 () = next(&mut signals) => {
                     cancel.cancel();
-                    let _ = writeln!(io::stderr(), "{notice}");
+                    ui.note(notice);
                 }
             }
         }

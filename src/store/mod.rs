@@ -80,7 +80,7 @@ pub(crate) use status::{ImageStatus, StoreStatus};
 pub(crate) use transaction::Transaction;
 
 use crate::digest::Digest;
-use crate::os::xdg;
+use crate::os::{atomic_file, xdg};
 
 /// A store in a directory. Cheap to clone; the directory is created by the first write.
 #[derive(Clone, Debug)]
@@ -115,6 +115,22 @@ impl Store {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Checks that files can be written to the store, before a build that takes minutes. Leaves nothing behind.
+    ///
+    /// # Errors
+    /// The directory cannot be created or written to.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        let is_new = !self.root.exists();
+        atomic_file::make_directory(&self.root)
+            .and_then(|()| tempfile::tempfile_in(&self.root))
+            .map_err(StoreError::io("write to", &self.root))?;
+        if is_new {
+            // Another build may have begun to fill it.
+            let _ = std::fs::remove_dir(&self.root);
+        }
+        Ok(())
     }
 }
 

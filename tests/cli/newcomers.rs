@@ -293,3 +293,37 @@ fn empty_answers_say_so_and_typos_of_channels_get_no_advice_to_create_them() {
         );
     }
 }
+
+#[test]
+fn errors_are_events_of_a_json_log() {
+    let site = Site::new();
+    site.write("web.toml", "[image]\n");
+    for arguments in [
+        &["validate", "web.toml", "--log-format", "json"][..],
+        &["show", "none", "--log-format", "json"],
+        &["build", "missing.toml", "--log-format", "json"],
+    ] {
+        let text = stderr(site.run_with(arguments));
+        for line in text.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(event["event"], "error", "{arguments:?}: {text}");
+        }
+        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_found_before_the_build() {
+    let site = Site::new();
+    site.write(
+        "web.toml",
+        "[image]\nname = \"web\"\n[base.file]\npath = \"disk.raw\"\n",
+    );
+    site.write("disk.raw", "");
+    let refused = site.karat(["build", "web.toml", "--store", "/proc/none"]);
+    assert!(
+        refused.starts_with("exit 1") && refused.contains("cannot write to /proc/none"),
+        "{refused}"
+    );
+    assert!(!refused.contains("==>"), "{refused}");
+}

@@ -146,7 +146,8 @@ impl System {
             found => found.map_err(|error| with_causes(&error))?,
         };
         let opened = open_image(found, &image.format).await;
-        let opened = opened.map_err(|error| error.to_string())?;
+        // Causes and help stand on lines of their own.
+        let opened = opened.map_err(|error| error.to_string().replace("\n  ", "; "))?;
         let packaged = integrity::verify_some(&opened.root(), |_| false);
         let packaged = packaged.map_err(|error| with_causes(&error))?;
         Ok(Self { opened, packaged })
