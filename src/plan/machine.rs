@@ -97,6 +97,28 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks the archive of a bootstrapped base: a URL, or whole `deb` lines of a `sources.list`.
+    fn mirror(&mut self, mirror: &Str) -> String {
+        let text = mirror.get_ref();
+        let mut lines = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .peekable();
+        let is_source = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.len() >= 4 && words[0] == "deb"
+        };
+        let begins = |line: &&str| line.split_whitespace().next() == Some("deb");
+        if !lines.peek().is_some_and(begins) {
+            return self.url(mirror, BASE_SCHEMES);
+        }
+        if !lines.all(is_source) {
+            let problem = Problem::at(mirror.span(), "not every line is a source of packages");
+            self.report(problem.help("each line is `deb URL SUITE COMPONENT...`"));
+        }
+        text.clone()
+    }
+
     fn host(&mut self, table: &Span, host: &schema::Host) -> Host {
         Host {
             address: self.required(
@@ -307,7 +329,7 @@ impl Checker<'_> {
         Bootstrap {
             distribution: distribution.to_owned(),
             suite,
-            mirror: mirror.map(|mirror| self.url(mirror, BASE_SCHEMES)),
+            mirror: mirror.map(|mirror| self.mirror(mirror)),
             arch,
         }
     }

@@ -150,7 +150,7 @@ impl Checker<'_> {
             self.report(Problem::at(inline.span(), what).and(script.span(), "`script` is here"));
         }
         if let Some(script) = &shell.script {
-            return Some(Script::Path(self.image_source(script, NeedKind::File)));
+            return Some(Script::Path(self.image_source(script, NeedKind::Script)));
         }
         let Some(inline) = &shell.inline else {
             if !self.removed.has(table, "script") && !self.removed.has(table, "inline") {

@@ -32,7 +32,6 @@ pub use packages::{
     DeclaredPackages, InstalledPackage, PackageError, PinnedVersion, attribute, install,
     installed_packages, resolve,
 };
-pub use shell::check as check_script;
 
 /// Limit for reconnecting before a retry or `on_error`.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);

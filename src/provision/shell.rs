@@ -81,18 +81,6 @@ pub(super) async fn run<M: Machine>(
     }
 }
 
-/// Checks a script before any machine exists.
-///
-/// # Errors
-/// Fails if the script cannot be read or has Windows line endings.
-pub fn check(path: &Path) -> Result<(), ProvisionError> {
-    let text = std::fs::read(path).map_err(|source| ProvisionError::Script {
-        path: path.to_owned(),
-        source,
-    })?;
-    interpreter(&text, &path.display().to_string()).map(|_| ())
-}
-
 async fn read(script: &Script, cx: &Context<'_>) -> Result<Vec<u8>, ProvisionError> {
     match script {
         Script::Path(path) => {

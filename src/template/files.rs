@@ -1,7 +1,7 @@
 //! Checks of the host files that a template names, made before anything is launched.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, Span};
@@ -19,6 +19,8 @@ pub(crate) struct Need {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NeedKind {
     File,
+    /// A file whose first line an interpreter reads.
+    Script,
     FileOrDirectory,
     PrivateKey,
     /// Nothing may exist at the path.
@@ -55,14 +57,27 @@ pub(crate) fn check(need: &Need, force: bool) -> Option<Problem> {
     if metadata.is_dir() {
         return None;
     }
-    if let Err(error) = fs::File::open(path) {
-        return Some(problem(format!("cannot read {written:?}: {error}")));
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) => return Some(problem(format!("cannot read {written:?}: {error}"))),
+    };
+    if *kind == NeedKind::Script && has_windows_line(file) {
+        let what = format!("{written:?} has Windows line endings (CR LF)");
+        return Some(problem(what).help("convert it with `dos2unix`; in git, `*.sh text eol=lf` in `.gitattributes` keeps it so"));
     }
     if *kind == NeedKind::PrivateKey {
         return private_key(path)
             .map(|(what, help)| problem(format!("{written:?} {what}")).help(help));
     }
     None
+}
+
+/// Returns whether the first line ends with CR LF, so that its interpreter would not be found.
+fn has_windows_line(file: fs::File) -> bool {
+    let mut line = Vec::new();
+    // A longer line is no line of a script.
+    let read = BufReader::new(file.take(4096)).read_until(b'\n', &mut line);
+    read.is_ok() && line.ends_with(b"\r\n")
 }
 
 fn looked_in(path: &Path, written: &str) -> String {

@@ -327,3 +327,43 @@ fn a_store_that_cannot_be_written_is_found_before_the_build() {
     );
     assert!(!refused.contains("==>"), "{refused}");
 }
+
+#[test]
+fn scripts_with_windows_line_endings_are_found_before_a_launch() {
+    let site = Site::new();
+    site.write("setup.sh", "#!/bin/sh\r\ntrue\r\n");
+    site.write(
+        "web.toml",
+        "[image]\nname = \"web\"\n[[provision]]\nshell = { script = \"setup.sh\" }\n",
+    );
+    let refused = site.karat(["validate", "web.toml"]);
+    assert!(
+        refused.contains("\"setup.sh\" has Windows line endings"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_base_is_made_from_a_url_or_whole_lines_of_sources() {
+    let site = Site::new();
+    for (mirror, is_valid) in [
+        ("https://example.org/debian", true),
+        (
+            "deb https://example.org/debian bookworm main\\ndeb https://example.org/security bookworm-security main",
+            true,
+        ),
+        (
+            "deb https://example.org/debian bookworm main\\nhttps://example.org/security",
+            false,
+        ),
+        ("deb bookworm", false),
+        ("example.org", false),
+    ] {
+        site.write(
+            "web.toml",
+            &format!("[image]\nname = \"web\"\n[base.bootstrap]\ndistribution = \"debian\"\nsuite = \"bookworm\"\nmirror = \"{mirror}\"\n"),
+        );
+        let shown = site.karat(["validate", "web.toml"]);
+        assert_eq!(shown.starts_with("exit 0"), is_valid, "{mirror}: {shown}");
+    }
+}
