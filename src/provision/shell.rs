@@ -1,6 +1,5 @@
 //! The `shell` step runs a script of the template in the machine.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
