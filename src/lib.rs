@@ -81,5 +81,8 @@ pub(crate) mod size;
 // SHA-256 digests.
 pub mod digest;
 
+// Tables in the binary.
+pub(crate) mod embedded;
+
 // Percent encoding of paths in URLs.
 pub(crate) mod url_path;

@@ -57,7 +57,7 @@ impl InvalidQuantity {
 /// Parses a size: a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`; less than 2^63 bytes.
 pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
     let (number, unit) = split(text);
-    let help = || help(suggest_size(text), "4GiB");
+    let help = || advice(suggest_size(text), "4GiB");
     let bytes = scaled(text, number, unit, &SIZES, "size", help)?;
     if i64::try_from(bytes).is_err() {
         return Err(InvalidQuantity::TooLarge {
@@ -70,7 +70,7 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidQuantity> {
 /// Parses a duration: whole numbers with `d`, `h`, `m` or `s`, largest unit first, as in `90s` or `1h30m`; or one number
 /// with `ms`.
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
-    let help = || help(suggest_duration(text), "90s");
+    let help = || advice(suggest_duration(text), "90s");
     if let Some(number) = text.strip_suffix("ms") {
         return scaled(text, number, "ms", &[("ms", 1)], "duration", help)
             .map(Duration::from_millis);
@@ -107,7 +107,7 @@ pub fn duration_argument(text: &str) -> Result<Duration, String> {
     })
 }
 
-fn help(suggestion: Option<String>, example: &str) -> String {
+fn advice(suggestion: Option<String>, example: &str) -> String {
     match suggestion {
         Some(value) => format!("write \"{value}\""),
         None => format!("write a number and a unit, as in \"{example}\""),

@@ -54,17 +54,17 @@ impl Store {
                 _ => return Err(StoreError::Ambiguous { prefix, matches }),
             }
         }
-        let unknown = || StoreError::Unknown {
-            text: text.to_owned(),
-            store: self.root.clone(),
-        };
         let name = text.strip_suffix("@latest").unwrap_or(text);
         let newest = match self.newest(name) {
             // Digits are no name, so what is damaged elsewhere does not matter.
             Err(_) if text.parse::<IdPrefix>().is_ok() => None,
             newest => newest?,
         };
-        newest.map(|stored| stored.id).ok_or_else(unknown)
+        let id = newest.map(|stored| stored.id);
+        id.ok_or_else(|| StoreError::Unknown {
+            text: text.to_owned(),
+            store: self.root.clone(),
+        })
     }
 
     /// Returns the manifest of this image name that was built last.

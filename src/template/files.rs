@@ -75,7 +75,7 @@ pub(crate) fn check(need: &Need, force: bool) -> Option<Problem> {
 /// Returns whether the first line ends with CR LF, so that its interpreter would not be found.
 fn has_windows_line(file: fs::File) -> bool {
     let mut line = Vec::new();
-    // A longer line is no line of a script.
+    // No interpreter is named in a longer line.
     let read = BufReader::new(file.take(4096)).read_until(b'\n', &mut line);
     read.is_ok() && line.ends_with(b"\r\n")
 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::embedded::rows;
+
 /// Raised with every change of the table, whose digest is in the manifest.
 pub(super) const VERSION: u32 = 2;
 
@@ -36,12 +38,5 @@ pub(crate) enum Action {
     UpdateStamp,
 }
 
-pub(crate) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Table {
-        rule: Vec<Rule>,
-    }
-    let table: Table = toml::from_str(include_str!("rules.toml")).expect("the tests read it");
-    table.rule
-});
+pub(crate) static RULES: LazyLock<Vec<Rule>> =
+    LazyLock::new(|| rows(include_str!("rules.toml"), "rule"));

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::Severity;
+use crate::embedded::rows;
 
 /// The properties that all findings of a check share: an entry of `checks.toml`, which describes the fields.
 #[derive(Deserialize)]
@@ -23,15 +24,8 @@ fn finish() -> String {
         .to_owned()
 }
 
-pub(super) static CHECKS: LazyLock<Vec<Check>> = LazyLock::new(|| {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Table {
-        check: Vec<Check>,
-    }
-    let table: Table = toml::from_str(include_str!("checks.toml")).expect("the tests read it");
-    table.check
-});
+pub(super) static CHECKS: LazyLock<Vec<Check>> =
+    LazyLock::new(|| rows(include_str!("checks.toml"), "check"));
 
 /// Returns the check with this id.
 pub(super) fn by_id(id: &str) -> &'static Check {

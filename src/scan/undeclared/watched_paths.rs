@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::embedded::rows;
+
 /// A place where everything has to be declared: an entry of `watched_paths.toml`, which describes the fields.
 #[derive(PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,16 +16,8 @@ pub struct WatchedPlace {
 }
 
 /// All places. A path belongs to the first that contains it.
-pub static PLACES: LazyLock<Vec<WatchedPlace>> = LazyLock::new(|| {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields, bound(deserialize = "'de: 'static"))]
-    struct Table {
-        place: Vec<WatchedPlace>,
-    }
-    let table: Table =
-        toml::from_str(include_str!("watched_paths.toml")).expect("the tests read it");
-    table.place
-});
+pub static PLACES: LazyLock<Vec<WatchedPlace>> =
+    LazyLock::new(|| rows(include_str!("watched_paths.toml"), "place"));
 
 /// Returns the directories, without links, where shells and services look for programs.
 pub fn search_path() -> &'static [&'static str] {
