@@ -7,23 +7,23 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 KARAT := $(or $(CARGO_TARGET_DIR),target)/release/karat
 
-.PHONY: help demo test lint bench soak install setup release scripts
+.PHONY: help demo test lint bench soak install dist setup setup-dev release scripts
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 demo: setup release ## Build the nginx image in a real guest and show its manifest
 	@id=$$($(KARAT) build $(TEMPLATE)) && echo && $(KARAT) show "$$id"
 
 # The tests of EC2 mostly wait, so more of them run at once. Guests of tests have one processor.
-test: setup scripts ## Run all tests: first those without guests, then bases, guests and builds, two at a time
+test: setup-dev scripts ## Run all tests: first those without guests, then bases, guests and builds, two at a time
 	@status=0; \
 	cargo test --locked --no-fail-fast --lib --bins --test house --test cli --test ssh --test store --test provision --test host --test disk --test disk_write || status=$$?; \
 	cargo test --locked --no-fail-fast --test ec2 -- --test-threads=6 || status=$$?; \
 	cargo test --locked --no-fail-fast --test bootstrap --test qemu --test ec2_guests --test build -- --test-threads=2 || status=$$?; \
 	exit $$status
 
-lint: setup scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny if it is installed
+lint: setup-dev scripts ## Check style: rustfmt, clippy, shellcheck, and cargo-deny if it is installed
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
@@ -43,7 +43,7 @@ bench: ## Time karat: against Packer, ssh, the kernel and qemu-img, syft, dd and
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
-soak: setup release ## Fuzz parsers, damage disks and databases, kill builds and uploads, build twice (ROUNDS=20, FUZZ=30 seconds each)
+soak: setup-dev release ## Fuzz parsers, damage disks and databases, kill builds and uploads, build twice (ROUNDS=20, FUZZ=30 seconds each)
 	tests/fuzz/run $(or $(FUZZ),30)
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --locked --test disk damaged_disks -- --nocapture
 	KARAT_SOAK_ROUNDS=$(or $(ROUNDS),20)0 cargo test --locked --lib damaged_ -- --nocapture
@@ -62,8 +62,14 @@ install: release ## Install the binary, man pages and shell completions under PR
 	$(KARAT) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_karat
 	$(KARAT) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/karat.fish
 
-setup: ## Install missing requirements on Debian or Ubuntu
+dist: release ## Package the binary for users: an archive and a Debian package in target/dist
+	.ci/package $(KARAT) $(or $(CARGO_TARGET_DIR),target)/dist
+
+setup: ## Install what is missing to compile karat and build images, on Debian or Ubuntu
 	@.ci/setup
+
+setup-dev: ## Install what is missing for the tests, too
+	@.ci/setup --dev
 
 release:
 	cargo build --locked --release

@@ -1,4 +1,4 @@
-//! Figures for AMIs, in the test bench of EC2: `cargo bench --bench ec2 [-- upload|build]`. Needs `make setup`; `build` needs Packer
+//! Figures for AMIs, in the test bench of EC2: `cargo bench --bench ec2 [-- upload|build]`. Needs `make setup-dev`; `build` needs Packer
 //! (`.ci/setup --bench`) and root.
 //!
 //! `upload`: `karat publish` of random bytes, beside a plain loop of boto3's `put_snapshot_block`. `build`: karat's `[builder.ec2]`

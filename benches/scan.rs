@@ -7,18 +7,19 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use karat::disk::read::qcow2::{Layer, open_chain};
 use karat::fetch::Cache;
 
 #[path = "support/partition.rs"]
 mod partition;
+#[expect(dead_code, reason = "shared by all benches")]
+mod support;
 
 const ROUNDS: usize = 5;
 const RECORDS: usize = 50_000;
 const KARAT: &str = env!("CARGO_BIN_EXE_karat");
-const TEMPLATE: &str = include_str!("scan/diverse.toml");
 
 /// What one run took, as time(1) says: seconds, and KiB.
 #[derive(Clone, Copy, Debug)]
@@ -89,36 +90,6 @@ fn main() {
             figures.iter().map(|it| it.memory).fold(0.0, f64::max) / 1024.0,
         );
     }
-}
-
-/// The store with the image, and its id; built if it is not there.
-fn built(store: &Path) -> (Option<PathBuf>, String) {
-    fs::create_dir_all(store).unwrap();
-    let karat = |arguments: &[&str]| {
-        let mut command = Command::new(KARAT);
-        command.args(arguments).env("KARAT_STORE", store);
-        command.stderr(Stdio::inherit());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "karat {arguments:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let listed = karat(&["list"]);
-    let mut ids = listed.lines().filter(|line| line.starts_with("diverse "));
-    let id = ids
-        .next_back()
-        .map(|line| line.split_whitespace().nth(1).unwrap().to_owned());
-    let id = id.unwrap_or_else(|| {
-        // The lock is written beside the template.
-        let scratch = tempfile::tempdir().unwrap();
-        let template = scratch.path().join("diverse.toml");
-        fs::write(&template, TEMPLATE).unwrap();
-        let mut arguments = vec!["build", template.to_str().unwrap()];
-        for check in ["vulnerabilities", "hygiene", "secrets", "undeclared"] {
-            arguments.extend(["--without", check]);
-        }
-        karat(&arguments).trim().to_owned()
-    });
-    (Some(store.to_owned()), id)
 }
 
 /// The root file system of an image, mounted by the kernel.

@@ -13,6 +13,7 @@ mod init;
 mod lock;
 mod network;
 mod newcomers;
+mod package;
 mod plan;
 mod rpm;
 mod sanity;

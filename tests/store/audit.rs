@@ -228,9 +228,9 @@ fn a_real_rsyslog_gets_every_line_once() {
     let Some(rsyslog) = Rsyslog::start(&directory) else {
         assert!(
             std::env::var_os("CI").is_none(),
-            "rsyslog is missing: `make setup` installs it"
+            "rsyslog is missing: `make setup-dev` installs it"
         );
-        eprintln!("SKIPPED: there is no rsyslogd here; `make setup` installs it");
+        eprintln!("SKIPPED: there is no rsyslogd here; `make setup-dev` installs it");
         return;
     };
     let server = format!("127.0.0.1:{}", rsyslog.port);

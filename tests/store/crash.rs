@@ -236,9 +236,9 @@ fn strace() -> bool {
     }
     assert!(
         std::env::var_os("CI").is_none(),
-        "strace is missing or may not trace: `make setup` installs it"
+        "strace is missing or may not trace: `make setup-dev` installs it"
     );
-    eprintln!("SKIPPED: strace is missing or may not trace; `make setup` installs it");
+    eprintln!("SKIPPED: strace is missing or may not trace; `make setup-dev` installs it");
     false
 }
 

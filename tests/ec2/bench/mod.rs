@@ -81,7 +81,7 @@ impl Bench {
     pub fn start() -> Option<&'static Self> {
         let bench = BENCH.get_or_init(|| moto::tools().map(launch));
         if bench.is_none() {
-            eprintln!("SKIPPED: there is no moto here; `make setup` installs it");
+            eprintln!("SKIPPED: there is no moto here; `make setup-dev` installs it");
         }
         bench.as_ref()
     }
