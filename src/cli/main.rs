@@ -11,9 +11,9 @@ use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
-    CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
-    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
-    rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy,
+    import, init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
+    revoke, rollback, scan, show, sign, store, synonyms, validate, verify, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -182,14 +182,14 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Children(args) => lineage::children(args, ui, out).map(success),
         Verb::Parents(args) => lineage::parents(args, ui, out).map(success),
         Verb::Verify(args) => until_signal(ui, cancel, verify::run(args, ui, out)),
-        Verb::Sign(args) => until_signal(ui, cancel, sign::run(args, ui)),
+        Verb::Sign(args) => until_signal(ui, cancel, sign::run(args, ui, out)),
         Verb::Attest(args) => until_signal(ui, cancel, attest::run(args, ui)),
         Verb::Audit(args) => until_signal(ui, cancel, audit::run(args, ui, out)),
         Verb::Keys(args) => keys::run(args, ui, out).map(success),
-        Verb::Export(args) => until_signal(ui, cancel, export::run(args, ui)),
+        Verb::Export(args) => until_signal(ui, cancel, export::run(args, ui, out)),
         Verb::Import(args) => until_signal(ui, cancel, import::run(args, ui, out)),
-        Verb::Pin(args) => until_signal(ui, cancel, pin::pin(args, ui)),
-        Verb::Unpin(args) => until_signal(ui, cancel, pin::unpin(args, ui)),
+        Verb::Pin(args) => until_signal(ui, cancel, pin::pin(args, ui, out)),
+        Verb::Unpin(args) => until_signal(ui, cancel, pin::unpin(args, ui, out)),
         Verb::Prune(args) => until_signal(ui, cancel, prune::run(args, ui, out)),
         Verb::Store(args) => store::run(args, out).map(success),
         Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),

@@ -190,14 +190,19 @@ impl Invalid {
         for error in &self.0 {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}\n", error.render(color));
-            count += match error {
-                LoadError::Template(errors) => errors.problems.len(),
-                LoadError::Read { .. } | LoadError::ReadVariables { .. } => 1,
-            };
+            count += problem_count(error);
         }
         let errors = if count == 1 { "error" } else { "errors" };
         let _ = write!(text, "{count} {errors}");
         text
+    }
+}
+
+/// Returns the number of errors in a template.
+fn problem_count(error: &LoadError) -> usize {
+    match error {
+        LoadError::Template(errors) => errors.problems.len(),
+        LoadError::Read { .. } | LoadError::ReadVariables { .. } => 1,
     }
 }
 
