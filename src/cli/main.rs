@@ -13,7 +13,7 @@ use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy,
     import, init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
-    revoke, rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -83,6 +83,7 @@ enum Verb {
     Import(import::ImportArgs),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),
+    Remove(remove::RemoveArgs),
     Prune(prune::PruneArgs),
     Store(store::StoreVerbArgs),
     Db(db::DbArgs),
@@ -104,6 +105,7 @@ impl Verb {
             Self::Import(args) => Some(&args.store),
             Self::Pin(args) => Some(&args.store),
             Self::Unpin(args) => Some(&args.store),
+            Self::Remove(args) => Some(&args.store),
             Self::Prune(args) => Some(&args.store),
             Self::Audit(args) => Some(args.store()),
             _ => None,
@@ -190,6 +192,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Import(args) => until_signal(ui, cancel, import::run(args, ui, out)),
         Verb::Pin(args) => until_signal(ui, cancel, pin::pin(args, ui, out)),
         Verb::Unpin(args) => until_signal(ui, cancel, pin::unpin(args, ui, out)),
+        Verb::Remove(args) => until_signal(ui, cancel, remove::run(args, ui, out)),
         Verb::Prune(args) => until_signal(ui, cancel, prune::run(args, ui, out)),
         Verb::Store(args) => store::run(args, out).map(success),
         Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),

@@ -38,6 +38,7 @@ mod publish;
 mod rebuild;
 #[cfg(test)]
 mod reference;
+mod remove;
 mod revoke;
 mod rollback;
 mod scan;

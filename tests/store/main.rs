@@ -8,6 +8,7 @@ mod crash;
 mod diff;
 mod processes;
 mod pruned;
+mod removed;
 mod revoked;
 mod schema;
 #[path = "../support/mod.rs"]
