@@ -72,7 +72,9 @@ enum Verb {
     History(history::HistoryArgs),
     Wait(wait::WaitArgs),
     Revoke(revoke::RevokeArgs),
+    #[command(hide = true)]
     Children(lineage::ChildrenArgs),
+    #[command(hide = true)]
     Parents(lineage::ParentsArgs),
     Verify(verify::VerifyArgs),
     Sign(sign::SignArgs),

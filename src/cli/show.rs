@@ -5,7 +5,7 @@ use clap::Args;
 use super::shared::attestation_status;
 use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
-use super::CommandError;
+use super::{CommandError, lineage};
 use crate::record::manifest::{
     Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step,
 };
@@ -22,6 +22,10 @@ pub(crate) struct ShowArgs {
     /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     id: String,
 
+    /// Show the images that it is built on, and those that are built on it, instead
+    #[arg(long)]
+    lineage: bool,
+
     #[command(flatten)]
     format: FormatArgs,
 
@@ -33,6 +37,9 @@ pub(crate) fn run(args: &ShowArgs, out: &mut Stdout) -> Result<(), CommandError>
     let store = args.store.open()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
     let format = args.format.with_json_as(OutputFormat::Json);
+    if args.lineage {
+        return lineage::show(&store, &stored, format, out);
+    }
     match format {
         OutputFormat::Text => {}
         // Canonical JSON is a single line.
