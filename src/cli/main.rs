@@ -13,7 +13,7 @@ use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy,
     import, init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
-    remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify, version, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -25,7 +25,7 @@ const CANCELLED: u8 = 130;
 
 /// Build golden machine images whose contents can be verified
 #[derive(Parser)]
-#[command(name = "karat", version)]
+#[command(name = "karat", version = version::SHORT.as_str())]
 struct Cli {
     /// Print warnings and errors only
     #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
@@ -89,6 +89,7 @@ enum Verb {
     Prune(prune::PruneArgs),
     Store(store::StoreVerbArgs),
     Db(db::DbArgs),
+    Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -198,6 +199,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Prune(args) => until_signal(ui, cancel, prune::run(args, ui, out)),
         Verb::Store(args) => store::run(args, out).map(success),
         Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),
+        Verb::Version(args) => version::run(args, out).map(success),
         Verb::Completions(args) => completions::run(args, Cli::command(), out).map(success),
     }
 }

@@ -50,6 +50,7 @@ mod synonyms;
 mod validate;
 mod verify;
 mod verify_ec2;
+mod version;
 mod wait;
 
 pub use main::main;
