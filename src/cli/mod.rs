@@ -19,6 +19,7 @@ mod completions;
 mod db;
 mod diff;
 mod export;
+mod help;
 mod history;
 mod iam_policy;
 mod import;

@@ -6,6 +6,7 @@ mod chunks;
 mod cli;
 mod crash;
 mod diff;
+mod examples;
 mod processes;
 mod pruned;
 mod removed;
