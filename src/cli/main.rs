@@ -119,6 +119,9 @@ impl Verb {
 /// Runs the verb that the command line names. The only place that prints an error or picks the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    if completions::answer(command) {
+        return ExitCode::SUCCESS;
+    }
     let cli = parse().unwrap_or_else(|error| error.exit());
     let color = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

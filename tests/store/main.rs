@@ -4,6 +4,7 @@ mod audit;
 mod channels;
 mod chunks;
 mod cli;
+mod completions;
 mod crash;
 mod diff;
 mod examples;
