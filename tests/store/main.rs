@@ -8,6 +8,7 @@ mod completions;
 mod crash;
 mod diff;
 mod examples;
+mod formats;
 mod processes;
 mod pruned;
 mod removed;
