@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::Command;
+use clap::{Arg, Command};
 
 /// Verbs by purpose. Hidden verbs are in no group.
 const GROUPS: [(&str, &[&str]); 7] = [
@@ -190,7 +190,7 @@ const EXAMPLES: [(&str, &str); 20] = [
 /// Adds groups, examples and exit codes to the help of `command` and its verbs.
 pub(super) fn with_layout(command: Command) -> Command {
     let template = template(&command);
-    let command = command.mut_subcommands(|verb| {
+    let command = command.mut_args(with_long_help).mut_subcommands(|verb| {
         let example = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
         with_sections(verb, example.map(|(_, lines)| *lines))
     });
@@ -200,6 +200,16 @@ pub(super) fn with_layout(command: Command) -> Command {
         .help_template(template)
         .after_help(MORE)
         .after_long_help(after_long_help)
+}
+
+/// Gives an option that only the long help shows a text for it: man pages leave its short one out.
+fn with_long_help(option: Arg) -> Arg {
+    match option.get_help().cloned() {
+        Some(help) if option.is_hide_short_help_set() && option.get_long_help().is_none() => {
+            option.long_help(help)
+        }
+        _ => option,
+    }
 }
 
 /// Ends the long help of a verb, and of the verbs below it, with its examples and the exit codes.
@@ -266,6 +276,17 @@ mod tests {
             .collect();
         assert_eq!(visible, grouped.iter().copied().collect());
         assert_eq!(visible.len(), grouped.len(), "a verb is in two groups");
+    }
+
+    #[test]
+    fn options_of_the_long_help_alone_are_explained_in_man_pages() {
+        let command = command();
+        let options = command.get_arguments();
+        let hidden: Vec<&Arg> = options
+            .filter(|option| option.is_hide_short_help_set())
+            .collect();
+        assert!(hidden.len() > 2);
+        assert!(hidden.iter().all(|option| option.get_long_help().is_some()));
     }
 
     #[test]

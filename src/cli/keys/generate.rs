@@ -19,8 +19,8 @@ use crate::ui::text::{terminal_safe, with_causes};
 
 /// Generate an Ed25519 key for builds to sign with, and its public key beside it (.pub)
 ///
-/// Trusts the key on this machine if no key is trusted yet and KARAT_TRUST is not set: writes a line to
-/// karat/allowed_signers in the XDG configuration directory, with the comment as the name of the signer.
+/// Trusts the key on this machine if no key is trusted yet and `KARAT_TRUST` is not set: writes a line to
+/// `karat/allowed_signers` in the XDG configuration directory, with the comment as the name of the signer.
 ///
 /// The key has no passphrase, so that nightly builds can use it; keep it on the build machine. Keys made with ssh-keygen,
 /// including those on a security key, work as well: name them with --key.

@@ -139,10 +139,10 @@ pub(in crate::cli) async fn run(
     // Releases the locks of the store and the targets, which checkpoint and hook may need.
     let (entry, signer) = verified.commit(ui, cancel).await?;
     if is_recorded {
-        // A program gets the last move, people the note that nothing was done.
+        // Nothing was moved. A document must be there all the same: the move that the channel is at.
         return match format {
-            OutputFormat::Text => Ok(()),
-            _ => print(&entry, format, out),
+            OutputFormat::Json => print(&entry, format, out),
+            _ => Ok(()),
         };
     }
     print(&entry, format, out)?;
