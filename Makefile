@@ -5,6 +5,9 @@ TEMPLATE ?= templates/debian-web.toml
 export KARAT_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/karat
 export PATH := $(PATH):/usr/sbin:/sbin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
+# `karat --version` names the commit. A source archive has none.
+release bench soak: export KARAT_COMMIT := $(shell [ -e .git ] && git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null)
+
 KARAT := $(or $(CARGO_TARGET_DIR),target)/release/karat
 
 .PHONY: help demo test lint bench soak install dist setup setup-dev release scripts

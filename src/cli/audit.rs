@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use miette::Diagnostic;
+use serde_json::json;
 use thiserror::Error;
 
 use super::shared::attestation;
 use super::shared::key_args::{KeyArgs, TrustArgs};
 use super::shared::signature_policy::judge;
-use super::shared::stdout::{Rows, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::record::audit::{AuditLog, AuditRecord, NAMESPACE, SignedCheckpoint};
@@ -24,7 +25,7 @@ use crate::ui::text::{terminal_safe, with_causes};
 /// Show the audit log of the store
 ///
 /// Lists every change with actor, time and reason, newest last. The log only grows; each line carries the digest of the one before. Every change with a key also signs a checkpoint, which
-/// holds the number of lines.
+/// holds the number of lines. With --format jsonl, prints the lines as they are stored.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
@@ -41,9 +42,8 @@ struct ListArgs {
     #[arg(long, value_name = "N")]
     last: Option<usize>,
 
-    /// Print the lines as they are stored: one JSON object each
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -67,6 +67,9 @@ struct VerifyLogArgs {
     /// Do not verify the signature of the checkpoint
     #[arg(long)]
     unsigned: bool,
+
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     trust: TrustArgs,
@@ -103,8 +106,7 @@ enum AuditError {
 impl ExitStatus for AuditError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { .. } => 1,
-            Self::Empty => 2,
+            Self::Read { .. } | Self::Empty => 2,
             Self::Faults(_) => 4,
         }
     }
@@ -133,14 +135,25 @@ fn list(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> 
     let skipped = args
         .last
         .map_or(0, |last| log.lines.len().saturating_sub(last));
-    for (line, _) in &log.lines[skipped..] {
-        if args.json {
-            let mut bytes = line.to_bytes().map_err(StoreError::from)?;
-            bytes.push(b'\n');
-            out.bytes(&bytes)?;
-        } else {
-            out.line(text(line))?;
+    let lines = log.lines[skipped..].iter().map(|(line, _)| line);
+    match args.format.with_json_as(OutputFormat::Jsonl) {
+        // The log itself, to the byte.
+        OutputFormat::Jsonl => {
+            for line in lines {
+                let bytes = line.to_bytes().map_err(StoreError::from)?;
+                out.bytes(&[&bytes[..], b"\n"].concat())?;
+            }
         }
+        format => {
+            let mut records = out.records(format);
+            for line in lines {
+                records.add(line, || text(line))?;
+            }
+            records.finish()?;
+        }
+    }
+    if log.lines.is_empty() {
+        ui.note("the store has no audit log yet; its first change creates it");
     }
     if log.torn {
         ui.note("the last line is incomplete: its change did not happen");
@@ -185,14 +198,18 @@ fn verify(args: &VerifyLogArgs, out: &mut Stdout) -> Result<(), CommandError> {
         return Err(AuditError::Faults(faults).into());
     }
     let checkpoint = store.checkpoint()?.map(|signed| signed.checkpoint);
-    let checkpoint = checkpoint.map_or_else(
-        || "none".to_owned(),
-        |checkpoint| format!("{} lines on {}", checkpoint.number, checkpoint.at),
-    );
-    let mut rows = Rows::default();
-    rows.add("lines", log.lines.len().to_string());
-    rows.add("checkpoint", checkpoint);
-    out.text(&rows.into_text())
+    let report = json!({"ok": true, "lines": log.lines.len(), "checkpoint": checkpoint});
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &report, || {
+        let checkpoint = checkpoint.map_or_else(
+            || "none".to_owned(),
+            |checkpoint| format!("{} lines on {}", checkpoint.number, checkpoint.at),
+        );
+        let mut rows = Rows::default();
+        rows.add("lines", log.lines.len().to_string());
+        rows.add("checkpoint", checkpoint);
+        rows.into_text()
+    })
 }
 
 /// Reports a log that contradicts its checkpoint, and channels that have moved without a line in it.

@@ -7,14 +7,14 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use miette::Diagnostic;
-use serde_json::{Value, json};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::publish::{self, PublishRequest};
 use super::shared::attestation;
+use super::shared::image_line::ImageLine;
 use super::shared::key_args::KeyArgs;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
 use crate::ec2::publish::Publication;
@@ -32,9 +32,8 @@ use crate::ui::text::{human_duration, human_size};
 
 /// Build images from templates and record them in the store
 ///
-/// Prints the id of each new manifest on stdout. Exit codes: 0 built, 1 failed, 2 the template or the arguments are
-/// invalid, 3 the policy refuses the image, 4 verification failed (digest, lock file, undeclared content), 130 cancelled; with
-/// several templates, the largest of their codes.
+/// Prints the id of each new manifest on stdout. A build that fails does not affect the others; the exit code is the largest of
+/// theirs.
 ///
 /// Installs packages as `NAME.lock.toml` beside the template says. The first build writes that lock file, and so does a
 /// build after a change of template or base, unless `--locked` forbids it.
@@ -59,16 +58,12 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     force: bool,
 
-    /// Print one JSON object per image: id, name, format, size and digest
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     /// Fail if a template's lock file is missing or stale (for CI)
-    #[arg(long)]
+    #[arg(long, help_heading = "Lock")]
     locked: bool,
-
-    #[command(flatten)]
-    mirrors: MirrorArgs,
 
     /// Build only if template, files, base, lock file or package archives have changed
     ///
@@ -83,26 +78,35 @@ pub(crate) struct BuildArgs {
     twice: bool,
 
     /// Allow a base image that is revoked
-    #[arg(long)]
+    #[arg(long, help_heading = "Trust")]
     allow_revoked: bool,
 
     /// Use this vulnerability database
-    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "KARAT_DB",
+        hide_env_values = true,
+        help_heading = "Scan"
+    )]
     db: Option<PathBuf>,
 
     /// Skip a check of the finished image; may be repeated
-    #[arg(long, value_enum, value_name = "CHECK")]
+    #[arg(long, value_enum, value_name = "CHECK", help_heading = "Scan")]
     without: Vec<Check>,
 
     /// Keep an image that the policy refuses, as NAME.refused.FORMAT in the current directory
-    #[arg(long)]
+    #[arg(long, help_heading = "Scan")]
     keep_failed: bool,
 
     #[command(flatten)]
-    key: KeyArgs,
-
-    #[command(flatten)]
     pub(super) store: StoreArgs,
+
+    #[command(flatten, next_help_heading = "Lock")]
+    mirrors: MirrorArgs,
+
+    #[command(flatten, next_help_heading = "Trust")]
+    key: KeyArgs,
 }
 
 #[derive(Debug, Error, Diagnostic)]
@@ -133,7 +137,7 @@ pub(crate) async fn run(
         );
     }
     let signer = args.key.signer()?;
-    let store = args.store.open().map_err(CommandError::failure)?;
+    let store = args.store.open()?;
     let records = |plan: &Plan| !matches!(plan.builder, Builder::Host(_));
     if plans.iter().any(records) {
         store.check_writable()?;
@@ -169,14 +173,16 @@ pub(crate) async fn run(
         }
     });
     let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
-    let format = OutputFormat::new(args.json);
+    let mut records = out.records(args.format.with_json_as(OutputFormat::Jsonl));
     let mut code = 0;
     while let Some((job_code, image)) = finished.next().await {
         code = code.max(job_code);
         if let Some(image) = image {
-            out.record(format, &as_json(&image), || image.id.to_string())?;
+            let line = ImageLine::new(image.id, &image.manifest);
+            records.add(&line, || image.id.to_string())?;
         }
     }
+    records.finish()?;
     Ok(code)
 }
 
@@ -389,15 +395,4 @@ fn export_command(image: &Image, store: &Store) -> String {
         format!(" --store {}", store.root().display())
     };
     format!("karat export {id} -o {name}.{format}{place}")
-}
-
-fn as_json(image: &Image) -> Value {
-    let outputs = &image.manifest.outputs.image;
-    json!({
-        "id": image.id.to_string(),
-        "image": image.manifest.inputs.image.name,
-        "format": outputs.format,
-        "size": outputs.size,
-        "digest": outputs.digest.to_string(),
-    })
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::CommandError;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use crate::digest::Digest;
 use crate::fetch;
 use crate::scan::vulnerability::DbError;
@@ -47,9 +47,8 @@ struct ImportArgs {
 
 #[derive(Clone, Debug, Args)]
 struct StatusArgs {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     database: DatabaseArgs,
@@ -172,7 +171,8 @@ fn status(args: &StatusArgs, out: &mut Stdout) -> Result<(), CommandError> {
         releases: releases(head),
         sources: &head.sources,
     };
-    out.document(OutputFormat::new(args.json), &status, || text(&status))
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &status, || text(&status))
 }
 
 fn releases(head: &Head) -> Vec<ReleaseLine<'_>> {

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::Diagnostic;
+use serde::Serialize;
 use thiserror::Error;
 
 use super::CommandError;
 use super::shared::exit_status::ExitStatus;
+use super::shared::image_line::ImageLine;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::manifest::Manifest;
 use crate::ui::Ui;
@@ -35,10 +38,21 @@ pub(crate) struct ExportArgs {
     force: bool,
 
     #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
     store: StoreArgs,
 }
 
-pub(crate) async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), CommandError> {
+/// An exported image as JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    image: ImageLine<'a>,
+    path: String,
+}
+
+pub(crate) async fn run(args: &ExportArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
     if !args.allow_revoked {
@@ -54,7 +68,15 @@ pub(crate) async fn run(args: &ExportArgs, ui: &Ui) -> Result<(), CommandError> 
         human_size(blob.size),
         blob.digest
     ));
-    Ok(())
+    let line = Line {
+        image: ImageLine::new(stored.id, &stored.manifest),
+        path: output.display().to_string(),
+    };
+    out.document(
+        args.format.with_json_as(OutputFormat::Json),
+        &line,
+        String::new,
+    )
 }
 
 /// `-o -` asks for a stream, but an image is verified before its file has its name.

@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::CommandError;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::channel_move::MoveLine;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::channel::{ChannelName, Direction, Move, SignedMove};
 use crate::store::{Store, StoreError};
@@ -19,9 +20,8 @@ pub(crate) struct HistoryArgs {
     #[arg(value_name = "CHANNEL")]
     channel: Option<ChannelName>,
 
-    /// Print one JSON object per move
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -39,10 +39,11 @@ pub(crate) fn run(args: &HistoryArgs, ui: &Ui, out: &mut Stdout) -> Result<(), C
             "no channels in the store at {root}; `karat promote ID CHANNEL` creates one"
         ));
     }
+    let mut records = out.records(args.format.with_json_as(OutputFormat::Jsonl));
     for SignedMove { entry, .. } in entries {
-        out.record(OutputFormat::new(args.json), &entry, || text(&entry))?;
+        records.add(&MoveLine::new(&entry), || text(&entry))?;
     }
-    Ok(())
+    records.finish()
 }
 
 fn text(entry: &Move) -> String {

@@ -8,7 +8,8 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::shared::stdout::Stdout;
+use super::shared::image_line::ImageLine;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus, verify};
 use crate::digest::Digest;
@@ -69,6 +70,9 @@ pub(crate) struct ImportArgs {
     from: Option<PathBuf>,
 
     #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
     pub(super) store: StoreArgs,
 }
 
@@ -108,7 +112,9 @@ pub(crate) async fn run(args: &ImportArgs, ui: &Ui, out: &mut Stdout) -> Result<
         (None, Some(name)) => record_file(args, name, &store, ui).await?,
         (None, None) => unreachable!("clap requires one of both"),
     };
-    out.line(id)
+    let manifest = store.manifest(id)?.manifest;
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &ImageLine::new(id, &manifest), || format!("{id}\n"))
 }
 
 /// Records an image file.

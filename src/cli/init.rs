@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::Diagnostic;
+use serde_json::json;
 use thiserror::Error;
 
-use super::shared::stdout::Stdout;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExitStatus};
 use crate::plan::is_plain_name;
 
@@ -27,6 +28,9 @@ pub(crate) struct InitArgs {
     /// Name of the image [default: derived from the path]
     #[arg(long, value_parser = image_name)]
     name: Option<String>,
+
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// The template was not written.
@@ -74,7 +78,10 @@ pub(crate) fn run(args: &InitArgs, out: &mut Stdout) -> Result<(), CommandError>
             _ => InitError::Write { path, source },
         }
     })?;
-    out.line(path.display())
+    let path = path.display().to_string();
+    let line = json!({"template": path, "name": name});
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &line, || format!("{path}\n"))
 }
 
 fn write(path: &Path, name: &str) -> io::Result<()> {

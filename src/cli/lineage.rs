@@ -1,13 +1,13 @@
-//! `karat children` and `karat parents`
+//! `karat show --lineage`, and its older forms `karat children` and `karat parents`
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 
 use super::CommandError;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::manifest::ManifestId;
-use crate::store::{Relative, Store};
+use crate::store::{Relative, Store, StoreError, StoredManifest};
 use crate::ui::Ui;
 use crate::ui::text::terminal_safe;
 
@@ -31,31 +31,71 @@ struct LineageArgs {
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 
-    /// Print one JSON object per image
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
 }
 
+/// An ancestor or descendant of an image.
+#[derive(Serialize)]
+struct Line {
+    id: ManifestId,
+    name: String,
+    /// The name again, as `karat children` has always called it.
+    image: String,
+    /// Number of generations, from 1.
+    distance: usize,
+    /// Reason of the revocation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<String>,
+}
+
+/// An image with its ancestors and descendants.
+#[derive(Serialize)]
+struct Family<'a> {
+    id: ManifestId,
+    name: &'a str,
+    /// Nearest first.
+    parents: Vec<Line>,
+    children: Vec<Line>,
+}
+
 /// Prints the images built on an image, each indented below its base.
 pub(crate) fn children(args: &ChildrenArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let (store, id) = args.of.resolve()?;
-    let children = store.lineage()?.children(id);
+    let children = lines(&store, store.lineage()?.children(id))?;
     if children.is_empty() {
         ui.note(&format!("no image is built on {}", id.short()));
     }
-    print(&args.of, &store, &children, out)
+    print(&args.of, &children, out)
 }
 
 pub(crate) fn parents(args: &ParentsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let (store, id) = args.of.resolve()?;
-    let parents = store.lineage()?.parents(id);
+    let parents = lines(&store, store.lineage()?.parents(id))?;
     if parents.is_empty() {
         ui.note(&format!("{} is not built on an image", id.short()));
     }
-    print(&args.of, &store, &parents, out)
+    print(&args.of, &parents, out)
+}
+
+/// Prints the ancestors of an image, the image, and its descendants, each indented below its base.
+pub(super) fn show(
+    store: &Store,
+    image: &StoredManifest,
+    format: OutputFormat,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    let lineage = store.lineage()?;
+    let family = Family {
+        id: image.id,
+        name: &image.manifest.inputs.image.name,
+        parents: lines(store, lineage.parents(image.id))?,
+        children: lines(store, lineage.children(image.id))?,
+    };
+    out.document(format, &family, || family.text())
 }
 
 impl LineageArgs {
@@ -66,24 +106,52 @@ impl LineageArgs {
     }
 }
 
-fn print(
-    args: &LineageArgs,
-    store: &Store,
-    relatives: &[Relative],
-    out: &mut Stdout,
-) -> Result<(), CommandError> {
-    for Relative { id, name, distance } in relatives {
-        let revoked = store.revoked(*id)?.map(|revoked| revoked.revocation.reason);
-        let mut line = json!({"id": id.to_string(), "image": name, "distance": distance});
-        if let Some(reason) = &revoked {
-            line["revoked"] = reason.clone().into();
-        }
-        out.record(OutputFormat::new(args.json), &line, || {
-            let indent = "  ".repeat(distance - 1);
-            let revoked = revoked.map(|reason| format!("  revoked: {}", terminal_safe(&reason)));
-            let revoked = revoked.unwrap_or_default();
-            format!("{indent}{}  {}{revoked}", id.short(), terminal_safe(name))
-        })?;
+fn lines(store: &Store, relatives: Vec<Relative>) -> Result<Vec<Line>, StoreError> {
+    let line = |Relative { id, name, distance }| {
+        let revoked = store.revoked(id)?.map(|revoked| revoked.revocation.reason);
+        Ok(Line {
+            id,
+            image: name.clone(),
+            name,
+            distance,
+            revoked,
+        })
+    };
+    relatives.into_iter().map(line).collect()
+}
+
+fn print(args: &LineageArgs, lines: &[Line], out: &mut Stdout) -> Result<(), CommandError> {
+    let format = args.format.with_json_as(OutputFormat::Jsonl);
+    let text = || {
+        let lines = lines.iter();
+        lines.map(|line| line.text(line.distance - 1)).collect()
+    };
+    out.list(format, lines, text)
+}
+
+impl Line {
+    fn text(&self, depth: usize) -> String {
+        let revoked = self.revoked.as_deref().map(terminal_safe);
+        let revoked = revoked.map(|reason| format!("  revoked: {reason}"));
+        shown(depth, self.id, &self.name, &revoked.unwrap_or_default())
     }
-    Ok(())
+}
+
+impl Family<'_> {
+    fn text(&self) -> String {
+        let distances = self.parents.iter().map(|line| line.distance);
+        let depth = distances.max().unwrap_or(0);
+        let parents = self.parents.iter().rev();
+        let parents = parents.map(|line| line.text(depth - line.distance));
+        let this = shown(depth, self.id, self.name, "  (this image)");
+        let children = self.children.iter();
+        let children = children.map(|line| line.text(depth + line.distance));
+        parents.chain([this]).chain(children).collect()
+    }
+}
+
+/// Returns the line of an image.
+fn shown(depth: usize, id: ManifestId, name: &str, remark: &str) -> String {
+    let indent = "  ".repeat(depth);
+    format!("{indent}{}  {}{remark}\n", id.short(), terminal_safe(name))
 }

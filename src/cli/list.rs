@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::CommandError;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
@@ -17,9 +17,8 @@ use crate::ui::text::{human_size, terminal_safe};
 /// List the images in the store
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -40,6 +39,9 @@ struct Line {
     packages: usize,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     revoked: bool,
+    /// Its bytes are no longer in the store.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
 }
 
 /// Prints all images, oldest first. Skips damaged manifests, and reports the first one after the list.
@@ -54,7 +56,8 @@ pub(crate) fn run(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
         }
     }
     lines.sort_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name)));
-    out.document(OutputFormat::new(args.json), &lines, || text(&lines))?;
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.list(format, &lines, || text(&lines))?;
     if lines.is_empty() {
         let root = store.root().display();
         ui.note(&format!(
@@ -79,6 +82,7 @@ fn line(store: &Store, id: ManifestId) -> Result<Line, StoreError> {
         digest: image.digest,
         packages: manifest.outputs.packages.len(),
         revoked: store.revoked(id)?.is_some(),
+        removed: !store.has_image(&image.digest)?,
     })
 }
 
@@ -98,13 +102,14 @@ fn text(lines: &[Line]) -> String {
         let created = line.created.map_or("-".to_owned(), |time| time.to_string());
         let _ = writeln!(
             text,
-            "{:name$}  {:12}  {created:20}  {:>10}  {:6}  {}{}",
+            "{:name$}  {:12}  {created:20}  {:>10}  {:6}  {}{}{}",
             line.name,
             line.id.short(),
             human_size(line.size),
             terminal_safe(&line.format),
             line.packages,
             if line.revoked { "  revoked" } else { "" },
+            if line.removed { "  removed" } else { "" },
         );
     }
     text

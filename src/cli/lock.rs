@@ -1,9 +1,10 @@
 //! `karat lock`
 
 use clap::Args;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::shared::stdout::Stdout;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, MirrorArgs, TemplateArgs};
 use crate::fetch::Cache;
@@ -17,8 +18,6 @@ use crate::ui::Ui;
 /// Boots the base and asks its package manager, without installing anything. Fetches the packages into the cache, so that
 /// a build no longer needs their archive. Prints each changed package as `name old -> new` on stdout. A lock file that is
 /// up to date stays as it is.
-///
-/// Exit codes: 0 done, 1 failed, 2 the template, the arguments or the lock file are invalid, 130 cancelled.
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
     #[command(flatten)]
@@ -38,6 +37,9 @@ pub(crate) struct LockArgs {
     packages: Vec<String>,
 
     #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
     mirrors: MirrorArgs,
 
     #[command(flatten)]
@@ -52,7 +54,7 @@ pub(crate) async fn run(
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
     let plans = args.templates.load(ExistingOutput::Accept)?;
-    let store = args.store.open().map_err(CommandError::failure)?;
+    let store = args.store.open()?;
     let cache = Cache::of_user()?;
     let settings = Settings {
         cache: &cache,
@@ -71,6 +73,7 @@ pub(crate) async fn run(
         [] => Update::Keep,
         names => Update::Only(names.to_vec()),
     };
+    let mut records = out.records(args.format.with_json_as(OutputFormat::Json));
     for plan in &plans {
         let job = Job {
             plan,
@@ -86,10 +89,13 @@ pub(crate) async fn run(
             continue;
         }
         for change in changes(old.as_ref(), &new) {
-            out.line(change)?;
+            let template = plan.template.path.display().to_string();
+            let lock::Change { name, old, new } = &change;
+            let line = json!({"template": template, "name": name, "old": old, "new": new});
+            records.add(&line, || change.to_string())?;
         }
     }
-    Ok(())
+    records.finish()
 }
 
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<lock::Change> {

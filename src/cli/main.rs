@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -11,9 +11,9 @@ use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
-    CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
-    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
-    rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    CommandError, attest, audit, build, completions, db, diff, export, help, history, iam_policy,
+    import, init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
+    remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify, version, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -23,20 +23,20 @@ pub(super) const GLOBAL: &str = "Global options";
 /// Exit code of a verb that a signal has ended.
 const CANCELLED: u8 = 130;
 
-/// Build golden machine images whose contents can be verified
+/// Build reproducible, verifiable machine images
 #[derive(Parser)]
-#[command(name = "karat", version)]
+#[command(name = "karat", version = version::SHORT.as_str())]
 struct Cli {
-    /// Print warnings and errors only
-    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = GLOBAL)]
+    /// Print only warnings and errors on stderr
+    #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = GLOBAL, hide_short_help = true)]
     quiet: bool,
 
-    /// Print every detail
-    #[arg(long, short, global = true, overrides_with = "verbose", help_heading = GLOBAL)]
+    /// Print more detail on stderr
+    #[arg(long, short, global = true, overrides_with = "verbose", help_heading = GLOBAL, hide_short_help = true)]
     verbose: bool,
 
     /// Format of the log on stderr: text, or one JSON object per line
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = GLOBAL)]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = GLOBAL, hide_short_help = true)]
     log_format: LogFormat,
 
     #[command(flatten)]
@@ -72,7 +72,9 @@ enum Verb {
     History(history::HistoryArgs),
     Wait(wait::WaitArgs),
     Revoke(revoke::RevokeArgs),
+    #[command(hide = true)]
     Children(lineage::ChildrenArgs),
+    #[command(hide = true)]
     Parents(lineage::ParentsArgs),
     Verify(verify::VerifyArgs),
     Sign(sign::SignArgs),
@@ -83,9 +85,11 @@ enum Verb {
     Import(import::ImportArgs),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),
+    Remove(remove::RemoveArgs),
     Prune(prune::PruneArgs),
     Store(store::StoreVerbArgs),
     Db(db::DbArgs),
+    Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -104,6 +108,7 @@ impl Verb {
             Self::Import(args) => Some(&args.store),
             Self::Pin(args) => Some(&args.store),
             Self::Unpin(args) => Some(&args.store),
+            Self::Remove(args) => Some(&args.store),
             Self::Prune(args) => Some(&args.store),
             Self::Audit(args) => Some(args.store()),
             _ => None,
@@ -114,12 +119,10 @@ impl Verb {
 /// Runs the verb that the command line names. The only place that prints an error or picks the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Cli::command();
-    let arguments = synonyms::with_double_dashes(&command, std::env::args_os());
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => synonyms::explain(&command, error).exit(),
-    };
+    if completions::answer(command) {
+        return ExitCode::SUCCESS;
+    }
+    let cli = parse().unwrap_or_else(|error| error.exit());
     let color = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let ui = cli.ui(color);
@@ -136,6 +139,26 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Parses the command line. The error is a message, or the help that was asked for.
+fn parse() -> Result<Cli, clap::Error> {
+    let arguments = synonyms::with_double_dashes(&command(), std::env::args_os());
+    let error = match command().try_get_matches_from(&arguments) {
+        Ok(matches) => return Cli::from_arg_matches(&matches),
+        Err(error) => error,
+    };
+    if !error.use_stderr() {
+        return Err(error);
+    }
+    // clap takes options that the environment sets for given: the usage line would show them as required.
+    let plain = help::without_environment(command()).try_get_matches_from(arguments);
+    Err(synonyms::explain(&command(), plain.err().unwrap_or(error)))
+}
+
+/// Returns the command line with the layout of its help.
+pub(super) fn command() -> Command {
+    help::with_layout(Cli::command())
 }
 
 /// Runs the verb, then forwards the audit log of the store that it may have changed, even when it failed half-way.
@@ -182,18 +205,20 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Children(args) => lineage::children(args, ui, out).map(success),
         Verb::Parents(args) => lineage::parents(args, ui, out).map(success),
         Verb::Verify(args) => until_signal(ui, cancel, verify::run(args, ui, out)),
-        Verb::Sign(args) => until_signal(ui, cancel, sign::run(args, ui)),
+        Verb::Sign(args) => until_signal(ui, cancel, sign::run(args, ui, out)),
         Verb::Attest(args) => until_signal(ui, cancel, attest::run(args, ui)),
         Verb::Audit(args) => until_signal(ui, cancel, audit::run(args, ui, out)),
         Verb::Keys(args) => keys::run(args, ui, out).map(success),
-        Verb::Export(args) => until_signal(ui, cancel, export::run(args, ui)),
+        Verb::Export(args) => until_signal(ui, cancel, export::run(args, ui, out)),
         Verb::Import(args) => until_signal(ui, cancel, import::run(args, ui, out)),
-        Verb::Pin(args) => until_signal(ui, cancel, pin::pin(args, ui)),
-        Verb::Unpin(args) => until_signal(ui, cancel, pin::unpin(args, ui)),
+        Verb::Pin(args) => until_signal(ui, cancel, pin::pin(args, ui, out)),
+        Verb::Unpin(args) => until_signal(ui, cancel, pin::unpin(args, ui, out)),
+        Verb::Remove(args) => until_signal(ui, cancel, remove::run(args, ui, out)),
         Verb::Prune(args) => until_signal(ui, cancel, prune::run(args, ui, out)),
         Verb::Store(args) => store::run(args, out).map(success),
         Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),
-        Verb::Completions(args) => completions::run(args, Cli::command(), out).map(success),
+        Verb::Version(args) => version::run(args, out).map(success),
+        Verb::Completions(args) => completions::run(args, command(), out).map(success),
     }
 }
 
@@ -291,16 +316,11 @@ async fn next(signals: &mut [Signal; 3]) {
 }
 
 #[cfg(test)]
-pub(super) fn command() -> clap::Command {
-    Cli::command()
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

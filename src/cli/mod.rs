@@ -19,6 +19,7 @@ mod completions;
 mod db;
 mod diff;
 mod export;
+mod help;
 mod history;
 mod iam_policy;
 mod import;
@@ -38,6 +39,7 @@ mod publish;
 mod rebuild;
 #[cfg(test)]
 mod reference;
+mod remove;
 mod revoke;
 mod rollback;
 mod scan;
@@ -49,6 +51,7 @@ mod synonyms;
 mod validate;
 mod verify;
 mod verify_ec2;
+mod version;
 mod wait;
 
 pub use main::main;
@@ -190,14 +193,19 @@ impl Invalid {
         for error in &self.0 {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}\n", error.render(color));
-            count += match error {
-                LoadError::Template(errors) => errors.problems.len(),
-                LoadError::Read { .. } | LoadError::ReadVariables { .. } => 1,
-            };
+            count += problem_count(error);
         }
         let errors = if count == 1 { "error" } else { "errors" };
         let _ = write!(text, "{count} {errors}");
         text
+    }
+}
+
+/// Returns the number of errors in a template.
+fn problem_count(error: &LoadError) -> usize {
+    match error {
+        LoadError::Template(errors) => errors.problems.len(),
+        LoadError::Read { .. } | LoadError::ReadVariables { .. } => 1,
     }
 }
 

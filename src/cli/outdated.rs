@@ -7,7 +7,7 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
@@ -27,9 +27,8 @@ pub(crate) struct OutdatedArgs {
     #[arg(value_name = "TEMPLATE|ID")]
     what: String,
 
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -51,7 +50,8 @@ pub(crate) async fn run(
     let lock = lock_of(args)?;
     let cache = Cache::of_user()?;
     let outdated = repository::outdated(&lock, &cache, ui).await?;
-    out.document(OutputFormat::new(args.json), &outdated, || text(&outdated))?;
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.list(format, &outdated, || text(&outdated))?;
     if outdated.is_empty() {
         let count = lock.packages.len();
         ui.note(&format!("all {count} locked packages are up to date"));

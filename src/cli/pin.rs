@@ -1,8 +1,10 @@
 //! `karat pin` and `karat unpin`
 
 use clap::Args;
+use serde_json::json;
 
 use super::CommandError;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::os::user;
 use crate::store::Pin;
@@ -26,6 +28,9 @@ pub(crate) struct PinArgs {
     reason: String,
 
     #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
     pub(super) store: StoreArgs,
 }
 
@@ -37,26 +42,45 @@ pub(crate) struct UnpinArgs {
     id: String,
 
     #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
     pub(super) store: StoreArgs,
 }
 
-pub(crate) async fn pin(args: &PinArgs, ui: &Ui) -> Result<(), CommandError> {
+pub(crate) async fn pin(args: &PinArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
     let pin = Pin::new(id, user::who(), terminal_safe(args.reason.trim()));
     store.begin().await?.pin(&pin)?;
     ui.note(&format!("{} is pinned", id.short()));
-    Ok(())
+    let Pin {
+        by, pinned, reason, ..
+    } = &pin;
+    let name = store.manifest(id)?.manifest.inputs.image.name;
+    let line = json!({"id": id, "name": name, "by": by, "pinned": pinned, "reason": reason});
+    out.document(
+        args.format.with_json_as(OutputFormat::Json),
+        &line,
+        String::new,
+    )
 }
 
-pub(crate) async fn unpin(args: &UnpinArgs, ui: &Ui) -> Result<(), CommandError> {
+pub(crate) async fn unpin(args: &UnpinArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = store.resolve(&args.id)?;
-    let state = if store.begin().await?.unpin(id)? {
+    let was_pinned = store.begin().await?.unpin(id)?;
+    let state = if was_pinned {
         "is no longer pinned"
     } else {
         "was not pinned"
     };
     ui.note(&format!("{} {state}", id.short()));
-    Ok(())
+    let name = store.manifest(id)?.manifest.inputs.image.name;
+    let line = json!({"id": id, "name": name, "was_pinned": was_pinned});
+    out.document(
+        args.format.with_json_as(OutputFormat::Json),
+        &line,
+        String::new,
+    )
 }

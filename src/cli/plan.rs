@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::shared::autoremovable;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExistingOutput, TemplateArgs, warn_of_lint};
 use crate::ui::Ui;
 
@@ -16,9 +16,8 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     templates: TemplateArgs,
 
-    /// Print JSON, one document per template
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     /// Accept an output file that exists already, as `build --force` does
     #[arg(long)]
@@ -35,19 +34,17 @@ pub(crate) struct PlanArgs {
 /// Prints the plan of every template, or nothing when one of them has errors.
 pub(crate) fn run(args: &PlanArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let plans = args.templates.load(ExistingOutput::new(args.force))?;
-    let format = OutputFormat::new(args.json);
+    let format = args.format.with_json_as(OutputFormat::Documents);
     if args.unneeded {
         return autoremovable::run(&plans, format, out);
     }
+    let mut records = out.records(format);
     for (index, plan) in plans.iter().enumerate() {
         warn_of_lint(plan, ui);
-        match format {
-            OutputFormat::Json => out.json_text(plan.to_json())?,
-            OutputFormat::Text => {
-                let gap = if index == 0 { "" } else { "\n" };
-                out.text(&format!("{gap}{}", plan.to_text()))?;
-            }
-        }
+        records.add(&plan.relative(), || {
+            let gap = if index == 0 { "" } else { "\n" };
+            format!("{gap}{}", plan.to_text().trim_end_matches('\n'))
+        })?;
     }
-    Ok(())
+    records.finish()
 }

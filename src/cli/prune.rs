@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::CommandError;
 use super::prune_ec2::{self, Ec2Options};
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Records, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::ec2::machine;
 use crate::fetch::Cache;
@@ -29,41 +29,41 @@ use crate::ui::text::{counted, human_size};
 /// the grace period. Manifests, signatures, inventories and the audit log are never deleted. `karat store status` shows why
 /// each image is kept.
 #[derive(Clone, Debug, Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of the command line"
-)]
 pub(crate) struct PruneArgs {
     /// Delete run directories of killed builds and stop their guests, instead of images
-    #[arg(long, conflicts_with_all = ["grace", "dry_run", "json", "per_channel", "keep_within"])]
+    #[arg(long, conflicts_with_all = ["grace", "dry_run", "per_channel", "keep_within"])]
     runs: bool,
 
     /// Prune at AWS instead: deprecate AMIs of unreferenced images, and delete them with their snapshots after the grace period
     /// unless something uses them; with --runs, delete the leftovers of killed runs at AWS, too
-    #[arg(long)]
+    #[arg(long, help_heading = "AWS")]
     ec2: bool,
 
     /// Also prune in this region, besides those where images were published; may be repeated
-    #[arg(long = "region", value_name = "REGION", requires = "ec2")]
+    #[arg(
+        long = "region",
+        value_name = "REGION",
+        requires = "ec2",
+        help_heading = "AWS"
+    )]
     regions: Vec<String>,
 
-    #[command(flatten)]
-    keep: KeepArgs,
-
     /// Delete images that were marked at least this long ago
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration_argument)]
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration_argument, help_heading = "Retention")]
     grace: Duration,
 
     /// Show what would be done, but change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Print JSON: one object, with --ec2 one per AMI
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     pub(super) store: StoreArgs,
+
+    #[command(flatten, next_help_heading = "Retention")]
+    keep: KeepArgs,
 }
 
 /// Retention rules.
@@ -94,21 +94,28 @@ impl KeepArgs {
 }
 
 pub(crate) async fn run(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let format = args.format.with_json_as(OutputFormat::Jsonl);
     let options = Ec2Options {
         store: &args.store,
         regions: &args.regions,
         keep: args.keep.keep(),
         grace: args.grace,
         dry_run: args.dry_run,
-        format: OutputFormat::new(args.json),
+        format,
     };
     let pruned = match (args.runs, args.ec2) {
         (false, false) => prune_store(args, ui, out).await,
         (false, true) => prune_ec2::prune_amis(&options, ui, out).await,
-        (true, false) => prune_runs(RunsAtEc2::Keep, ui, out).await,
+        (true, false) => {
+            let mut records = out.records(format);
+            prune_runs(RunsAtEc2::Keep, ui, &mut records).await?;
+            records.finish()
+        }
         (true, true) => {
-            prune_runs(RunsAtEc2::Remove, ui, out).await?;
-            prune_ec2::prune_runs(&options, ui, out).await
+            let mut records = out.records(format);
+            prune_runs(RunsAtEc2::Remove, ui, &mut records).await?;
+            prune_ec2::prune_runs(&options, ui, &mut records).await?;
+            records.finish()
         }
     };
     if args.dry_run {
@@ -127,11 +134,8 @@ async fn prune_store(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), 
         let waiting = || ui.note("waiting for other processes to finish writing to the store");
         store.prune(keep, args.grace, waiting).await?
     };
-    if args.json {
-        out.json_line(&as_json(&pruning))
-    } else {
-        out.text(&as_text(&pruning, &store))
-    }
+    let format = args.format.with_json_as(OutputFormat::Jsonl);
+    out.document(format, &as_json(&pruning), || as_text(&pruning, &store))
 }
 
 /// Names the groups of images that pruning tells apart.
@@ -185,7 +189,11 @@ enum RunsAtEc2 {
 }
 
 /// Stops the guests of killed runs on this machine and removes their run directories. Prints the path of each.
-async fn prune_runs(at_ec2: RunsAtEc2, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+async fn prune_runs(
+    at_ec2: RunsAtEc2,
+    ui: &Ui,
+    records: &mut Records<'_>,
+) -> Result<(), CommandError> {
     let cannot = |what: &'static str| move |error: io::Error| CommandError::io(what, &error);
     let cache = Cache::of_user()?;
     let leftovers =
@@ -207,12 +215,13 @@ async fn prune_runs(at_ec2: RunsAtEc2, ui: &Ui, out: &mut Stdout) -> Result<(), 
                 continue;
             }
             let removed = run.remove(ui).await?;
-            prune_ec2::print_removed(run.region(), &removed, out)?;
+            prune_ec2::print_removed(run.region(), &removed, records)?;
         }
         leftover
             .remove()
             .map_err(cannot("cannot remove a run directory"))?;
-        out.line(path.display())?;
+        let path = path.display().to_string();
+        records.add(&json!({"path": path}), || path.clone())?;
     }
     Ok(())
 }

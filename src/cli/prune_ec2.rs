@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{OutputFormat, Records, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::ec2::client::{Aws, AwsError, Settings};
@@ -46,11 +46,12 @@ pub(super) async fn prune_amis(
         dry_run: options.dry_run,
     };
     let mut has_failed = false;
+    let mut records = out.records(options.format);
     for region in regions(options.regions, &aws, Some(&store))? {
         match prune(&aws.region(&region), &rules).await {
             Ok(done) => {
                 for pruned in &done {
-                    print(pruned, options.format, out)?;
+                    print(pruned, &mut records)?;
                 }
             }
             Err(error) => {
@@ -59,6 +60,7 @@ pub(super) async fn prune_amis(
             }
         }
     }
+    records.finish()?;
     if has_failed {
         return Err(RegionsFailed.into());
     }
@@ -72,7 +74,7 @@ struct RegionsFailed;
 
 impl ExitStatus for RegionsFailed {}
 
-fn print(pruned: &Pruned, format: OutputFormat, out: &mut Stdout) -> Result<(), CommandError> {
+fn print(pruned: &Pruned, records: &mut Records<'_>) -> Result<(), CommandError> {
     let Pruned {
         region,
         image,
@@ -80,14 +82,14 @@ fn print(pruned: &Pruned, format: OutputFormat, out: &mut Stdout) -> Result<(), 
         fate,
     } = pruned;
     let mut line = json!({
-        "region": region, "image": image, "manifest": id.to_string(), "fate": fate.name(),
+        "id": id.to_string(), "region": region, "image": image, "manifest": id.to_string(), "fate": fate.name(),
     });
     let mut why = String::new();
     if let Fate::Kept(because) = fate {
         line["because"] = because.clone().into();
         why = format!("  {because}");
     }
-    out.record(format, &line, || {
+    records.add(&line, || {
         format!("{:10} {region} {image}  {}{why}", fate.name(), id.short())
     })
 }
@@ -96,7 +98,7 @@ fn print(pruned: &Pruned, format: OutputFormat, out: &mut Stdout) -> Result<(), 
 pub(super) async fn prune_runs(
     options: &Ec2Options<'_>,
     ui: &Ui,
-    out: &mut Stdout,
+    records: &mut Records<'_>,
 ) -> Result<(), CommandError> {
     let cache = Cache::of_user()?;
     let store = options.store.open().ok();
@@ -104,17 +106,17 @@ pub(super) async fn prune_runs(
     let uploads = leftover::uploads(cache.root());
     for (name, path) in &uploads {
         let removed = leftover::end_upload(&aws.region(name), path, ui).await;
-        print_removed(name, &removed, out)?;
+        print_removed(name, &removed, records)?;
     }
     let mut names: BTreeSet<String> = uploads.into_iter().map(|(name, _)| name).collect();
     names.extend(regions(options.regions, &aws, store.as_ref())?);
     for name in names {
         let region = aws.region(&name);
-        print_removed(&name, &leftover::sweep_region(&region, ui).await?, out)?;
+        print_removed(&name, &leftover::sweep_region(&region, ui).await?, records)?;
         match machine::find_expired(&region).await {
             Ok(expired) => {
                 for run in expired {
-                    print_removed(&name, &run.remove(ui).await?, out)?;
+                    print_removed(&name, &run.remove(ui).await?, records)?;
                 }
             }
             // Publishing needs no permission to list instances.
@@ -130,10 +132,11 @@ pub(super) async fn prune_runs(
 pub(super) fn print_removed(
     region: &str,
     removed: &[String],
-    out: &mut Stdout,
+    records: &mut Records<'_>,
 ) -> Result<(), CommandError> {
     for what in removed {
-        out.line(format_args!("{region} {what}"))?;
+        let line = json!({"region": region, "removed": what});
+        records.add(&line, || format!("{region} {what}"))?;
     }
     Ok(())
 }

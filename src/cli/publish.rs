@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::ec2::client::{Aws, Settings};
@@ -57,15 +57,14 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     force: bool,
 
-    /// Print one JSON object per AMI
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
-    key: KeyArgs,
+    format: FormatArgs,
 
     #[command(flatten)]
     pub(super) store: StoreArgs,
+
+    #[command(flatten, next_help_heading = "Trust")]
+    key: KeyArgs,
 }
 
 pub(super) fn region(text: &str) -> Result<String, String> {
@@ -127,13 +126,17 @@ pub(crate) async fn run(
         signer: signer.as_ref(),
         verify: args.verify,
     };
-    let format = OutputFormat::new(args.json);
+    let mut records = out.records(args.format.with_json_as(OutputFormat::Jsonl));
     let mut print = |ami: &Publication, existing: bool| {
         let mut line = json!(ami);
+        line["id"] = json!(id);
         line["existing"] = json!(existing);
-        out.record(format, &line, || format!("{:16} {}", ami.region, ami.image))
+        records.add(&line, || format!("{:16} {}", ami.region, ami.image))
     };
-    publish(request, ui, cancel, &mut print).await
+    let code = publish(request, ui, cancel, &mut print).await;
+    // Also after an error: the AMIs so far exist.
+    records.finish()?;
+    code
 }
 
 /// An image to publish.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, MirrorArgs};
 use crate::fetch::Cache;
@@ -22,17 +22,15 @@ use crate::ui::Ui;
 ///
 /// Needs the store, not the template's directory: template, files, lock file, packages and base are in the store or the
 /// cache. Prints the level of reproducibility (L0 recorded, L1 inputs locked, L2 same packages, L3 same tree, L4 same
-/// bytes) and the first differences. Records nothing.
-///
-/// Exit codes: 0 the level that the manifest claims was reached, 1 the build failed, 4 the level was not reached, 130 cancelled.
+/// bytes) and the first differences, and fails with exit code 4 if the level that the manifest claims was not reached. Records
+/// nothing.
 #[derive(Debug, Args)]
 pub(crate) struct RebuildArgs {
     /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     id: String,
 
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     mirrors: MirrorArgs,
@@ -56,7 +54,7 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     out: &mut Stdout,
 ) -> Result<u8, CommandError> {
-    let store = args.store.open().map_err(CommandError::failure)?;
+    let store = args.store.open()?;
     let cache = Cache::of_user()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
     let run = RunDir::create(&cache.runs())
@@ -97,7 +95,8 @@ pub(crate) async fn run(
         claimed: Level::claimed(&stored.manifest),
         comparison: &comparison,
     };
-    out.document(OutputFormat::new(args.json), &report, || text(&report))?;
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &report, || text(&report))?;
     Ok(if comparison.level < report.claimed {
         4
     } else {

@@ -22,7 +22,7 @@ fn page(written: &str, command: &mut Command) -> String {
 fn commands(page: &mut String, parent: &Command, path: &str) {
     for command in parent
         .get_subcommands()
-        .filter(|verb| verb.get_name() != "help")
+        .filter(|verb| verb.get_name() != "help" && !verb.is_hide_set())
     {
         let path = format!("{path} {}", command.get_name());
         if command.is_subcommand_required_set() {

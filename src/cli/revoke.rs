@@ -8,7 +8,7 @@ use serde_json::json;
 use super::CommandError;
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::os::user;
 use crate::record::manifest::ManifestId;
@@ -37,9 +37,8 @@ pub(crate) struct RevokeArgs {
     #[arg(long)]
     cascade: bool,
 
-    /// Print one JSON object per revoked image
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     key: KeyArgs,
@@ -57,6 +56,7 @@ pub(crate) async fn run(args: &RevokeArgs, ui: &Ui, out: &mut Stdout) -> Result<
     if args.cascade {
         targets.extend(children.iter().map(|child| (child.id, Some(id))));
     }
+    let mut records = out.records(args.format.with_json_as(OutputFormat::Jsonl));
     for &(target, because_of) in &targets {
         if let Some(earlier) = store.revoked(target)? {
             let by = terminal_safe(&earlier.revocation.by);
@@ -71,11 +71,12 @@ pub(crate) async fn run(args: &RevokeArgs, ui: &Ui, out: &mut Stdout) -> Result<
         };
         revoke(target, &revocation, &signer, &store).await?;
         let name = store.manifest(target)?.manifest.inputs.image.name;
-        let line = json!({"id": target.to_string(), "image": name});
-        out.record(OutputFormat::new(args.json), &line, || {
+        let line = json!({"id": target.to_string(), "name": name, "image": name});
+        records.add(&line, || {
             format!("{}  {}", target.short(), terminal_safe(&name))
         })?;
     }
+    records.finish()?;
     attestation::checkpoint(&signer, &store).await?;
     if !args.cascade {
         warn_of_children(&children, &store, ui)?;

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::CommandError;
 use super::shared::attestation_status;
-use super::shared::stdout::{Rows, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
+use super::{CommandError, lineage};
 use crate::record::manifest::{
     Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step,
 };
@@ -15,14 +15,19 @@ use crate::store::{BuildInfo, Store, StoreError, StoredManifest, Tombstone};
 use crate::ui::text::{counted, human_size};
 
 /// Show the contents and inputs of an image
+///
+/// With --format json, prints the manifest: exactly the bytes whose SHA-256 is the id.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ShowArgs {
     /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
     id: String,
 
-    /// Print the manifest itself: exactly the bytes whose SHA-256 is its id
+    /// Show the images that it is built on, and those that are built on it, instead
     #[arg(long)]
-    json: bool,
+    lineage: bool,
+
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -31,8 +36,15 @@ pub(crate) struct ShowArgs {
 pub(crate) fn run(args: &ShowArgs, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
-    if args.json {
-        return out.bytes(&stored.bytes);
+    let format = args.format.with_json_as(OutputFormat::Json);
+    if args.lineage {
+        return lineage::show(&store, &stored, format, out);
+    }
+    match format {
+        OutputFormat::Text => {}
+        // Canonical JSON is a single line.
+        OutputFormat::Jsonl => return out.bytes(&[&stored.bytes[..], b"\n"].concat()),
+        OutputFormat::Json | OutputFormat::Documents => return out.bytes(&stored.bytes),
     }
     let mut rows = Rows::default();
     add_image(&mut rows, &stored, &store.records_of(stored.id)?);

@@ -1,10 +1,12 @@
 //! `karat sign`
 
 use clap::Args;
+use serde_json::json;
 
 use super::CommandError;
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::manifest::ManifestId;
 use crate::sign::{MANIFEST, Signer, fingerprint};
@@ -21,18 +23,28 @@ pub(crate) struct SignArgs {
     id: String,
 
     #[command(flatten)]
+    format: FormatArgs,
+
+    #[command(flatten)]
     key: KeyArgs,
 
     #[command(flatten)]
     pub(super) store: StoreArgs,
 }
 
-pub(crate) async fn run(args: &SignArgs, ui: &Ui) -> Result<(), CommandError> {
+pub(crate) async fn run(args: &SignArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let signer = args.key.required_signer()?;
-    sign(store.resolve(&args.id)?, &signer, &store, ui).await?;
+    let id = store.resolve(&args.id)?;
+    sign(id, &signer, &store, ui).await?;
     attestation::checkpoint(&signer, &store).await?;
-    Ok(())
+    let name = store.manifest(id)?.manifest.inputs.image.name;
+    let line = json!({"id": id, "name": name, "key": fingerprint(signer.public())});
+    out.document(
+        args.format.with_json_as(OutputFormat::Json),
+        &line,
+        String::new,
+    )
 }
 
 /// Signs the stored bytes of a manifest, and stores the signature beside them.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::CommandError;
 use super::prune::KeepArgs;
-use super::shared::stdout::{Rows, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::store::{ImageStatus, StoreStatus};
 use crate::time::Timestamp;
@@ -31,9 +31,8 @@ struct StatusArgs {
     #[command(flatten)]
     keep: KeepArgs,
 
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -44,11 +43,8 @@ pub(crate) fn run(args: &StoreVerbArgs, out: &mut Stdout) -> Result<(), CommandE
     let store = args.store.open()?;
     let held = store.held(args.keep.keep(), Timestamp::now())?;
     let status = store.status(&held)?;
-    if args.json {
-        out.json_line(&as_json(&status))
-    } else {
-        out.text(&as_text(&status))
-    }
+    let format = args.format.with_json_as(OutputFormat::Jsonl);
+    out.document(format, &as_json(&status), || as_text(&status))
 }
 
 fn as_text(status: &StoreStatus) -> String {
@@ -112,6 +108,7 @@ fn as_json(status: &StoreStatus) -> serde_json::Value {
         let holders: Vec<_> = image.holders.iter().map(ToString::to_string).collect();
         let mut row = json!({
             "id": image.id.to_string(),
+            "name": image.name,
             "image": image.name,
             "size": image.size,
             "own": image.own,

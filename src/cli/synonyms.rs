@@ -11,8 +11,8 @@ use crate::template::problem::nearest;
 /// Verbs of other tools, and karat's counterpart.
 const SYNONYMS: &[(&[&str], &str)] = &[
     (
-        &["rm", "remove", "delete", "rmi"],
-        "`karat prune` deletes images that nothing references; `karat revoke ID` forbids one",
+        &["rm", "delete", "rmi"],
+        "`karat remove ID` removes an image; `karat prune` deletes images that nothing references",
     ),
     (
         &["gc", "clean", "cleanup"],
@@ -42,7 +42,6 @@ const SYNONYMS: &[(&[&str], &str)] = &[
         &["update", "upgrade"],
         "`karat lock --update TEMPLATE` takes newer packages; `karat db import` updates the vulnerability database",
     ),
-    (&["version"], "`karat --version` prints the version"),
     (
         &["pull", "fetch", "download"],
         "`karat import ID --from DIR` copies an image from another store",
@@ -72,7 +71,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
 ];
 
 /// Verbs that change nothing. A guess by the distance of letters is never another one.
-const HARMLESS: [&str; 15] = [
+const HARMLESS: [&str; 14] = [
     "validate",
     "plan",
     "list",
@@ -81,13 +80,12 @@ const HARMLESS: [&str; 15] = [
     "outdated",
     "history",
     "wait",
-    "children",
-    "parents",
     "verify",
     "audit",
     "scan",
     "completions",
     "iam-policy",
+    "version",
 ];
 
 /// Replaces one dash by two in front of the long options of `command`: `-var` becomes `--var`.
@@ -206,7 +204,7 @@ mod tests {
         for (arguments, expected) in [
             (
                 &["karat", "rm"][..],
-                "unknown command `karat rm`\n  help: `karat prune` deletes",
+                "unknown command `karat rm`\n  help: `karat remove ID`",
             ),
             (&["karat", "vrify"], "did you mean `karat verify`?"),
             (&["karat", "prun"], "`karat --help` lists all commands"),

@@ -1,8 +1,9 @@
 //! `karat validate`
 
 use clap::Args;
+use serde_json::json;
 
-use super::shared::stdout::Stdout;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExistingOutput, Invalid, TemplateArgs, warn_of_lint};
 use crate::plan::{Ami, Base, Builder, Plan};
 use crate::ui::Ui;
@@ -15,20 +16,39 @@ use crate::ui::Ui;
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     templates: TemplateArgs,
+
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 /// Checks every template, even after one has errors.
 pub(crate) fn run(args: &ValidateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let mut errors = Vec::new();
+    let format = args.format.with_json_as(OutputFormat::Json);
+    let mut records = out.records(format);
     for (path, loaded) in args.templates.load_each(ExistingOutput::Refuse) {
         match loaded {
             Ok(plan) => {
                 warn_of_lint(&plan, ui);
-                out.line(format_args!("{}: {}", path.display(), summary(&plan)))?;
+                let line = json!({
+                    "template": path.display().to_string(), "valid": true, "name": plan.image.name,
+                    "machine": machine(&plan), "files": plan.files.len(), "steps": plan.steps.len(),
+                    "tests": plan.tests.len(),
+                });
+                records.add(&line, || format!("{}: {}", path.display(), summary(&plan)))?;
             }
-            Err(error) => errors.push(error),
+            Err(error) => {
+                if format != OutputFormat::Text {
+                    let template = path.display().to_string();
+                    let count = super::problem_count(&error);
+                    let line = json!({"template": template, "valid": false, "errors": count});
+                    records.add(&line, String::new)?;
+                }
+                errors.push(error);
+            }
         }
     }
+    records.finish()?;
     if errors.is_empty() {
         return Ok(());
     }

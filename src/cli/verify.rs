@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::shared::attestation_status::{self, Attested};
 use super::shared::key_args::TrustArgs;
 use super::shared::signature_policy::{Judged, Required, judge, judge_all, missing_signatures};
-use super::shared::stdout::{Rows, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::verify_ec2::{Ec2Report, verify_amis};
 use super::{CommandError, ExitStatus, audit};
@@ -37,30 +37,29 @@ pub(crate) struct VerifyArgs {
     subject: Option<String>,
 
     /// Require valid signatures from at least N distinct keys
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Trust")]
     require: u16,
 
     /// Require a signature from this signer; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Trust")]
     by: Vec<String>,
 
     /// Verify bytes only, without signatures
-    #[arg(long, conflicts_with_all = ["require", "by"])]
+    #[arg(long, conflicts_with_all = ["require", "by"], help_heading = "Trust")]
     unsigned: bool,
 
     /// Also read the image's AMIs in every region and compare them with the image; with a channel, also check its targets at AWS
     #[arg(long, requires = "subject")]
     ec2: bool,
 
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
-    trust: TrustArgs,
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
+
+    #[command(flatten, next_help_heading = "Trust")]
+    trust: TrustArgs,
 }
 
 #[derive(Debug, Error, Diagnostic)]
@@ -125,11 +124,8 @@ pub(crate) async fn run(args: &VerifyArgs, ui: &Ui, out: &mut Stdout) -> Result<
         report.ec2 = verify_amis(&store, *id, channel.as_ref(), trust.as_ref(), ui).await?;
         report.faults.append(&mut report.ec2.faults);
     }
-    if args.json {
-        out.json_line(&report.json())?;
-    } else {
-        out.text(&report.text())?;
-    }
+    let format = args.format.with_json_as(OutputFormat::Jsonl);
+    out.document(format, &report.json(), || report.text())?;
     if report.faults.is_empty() {
         return Ok(());
     }
@@ -411,7 +407,10 @@ impl Report {
             rows.add("missing", format!("{what}; a rebuild needs it"));
         }
         if let Some(more @ 1..) = checked.missing.len().checked_sub(MAX_NAMED_MATERIALS) {
-            rows.add("", format!("and {more} more (`--json` lists them all)"));
+            rows.add(
+                "",
+                format!("and {more} more (`--format json` lists them all)"),
+            );
         }
         for (region, image) in &self.ec2.verified {
             rows.add("ec2", format!("{region} {image} matches the image"));
@@ -445,6 +444,7 @@ impl Report {
             "ec2": amis.collect::<Vec<_>>(),
         });
         if let Subject::Stored(id) | Subject::Image(id, _) = &self.subject {
+            report["id"] = id.to_string().into();
             report["manifest"] = id.to_string().into();
         }
         report
@@ -453,6 +453,7 @@ impl Report {
 
 fn signature_json(id: ManifestId, judged: &Judged) -> Value {
     let mut row = json!({
+        "id": id.to_string(),
         "manifest": id.to_string(),
         "counts": judged.is_accepted(),
         "names": judged.names,

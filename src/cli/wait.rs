@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::CommandError;
 use super::shared::channel_move::{MoveError, print, run_hook};
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::channel::{ChannelName, Move};
 use crate::size::duration_argument;
@@ -35,9 +35,8 @@ pub(crate) struct WaitArgs {
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
 
-    /// Print the move as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -50,8 +49,12 @@ pub(crate) async fn run(args: &WaitArgs, ui: &Ui, out: &mut Stdout) -> Result<()
         Some(number) => number,
         None => store.channel(&args.channel)?.number(),
     };
+    let remark = match store.channel(&args.channel)?.number() {
+        0 => ", which has never moved",
+        _ => "",
+    };
     ui.note(&format!(
-        "waiting for move {} of {}",
+        "waiting for move {} of {}{remark}",
         after + 1,
         args.channel
     ));
@@ -67,7 +70,7 @@ pub(crate) async fn run(args: &WaitArgs, ui: &Ui, out: &mut Stdout) -> Result<()
                 })??
         }
     };
-    print(&entry, OutputFormat::new(args.json), out)?;
+    print(&entry, args.format.with_json_as(OutputFormat::Jsonl), out)?;
     match &args.exec {
         Some(command) => run_hook(command, &entry).await,
         None => Ok(()),

@@ -14,14 +14,6 @@ use crate::size::{show_duration, show_size};
 const LABEL_WIDTH: usize = 12;
 
 impl Plan {
-    /// Formats as pretty JSON. The same template and variables give the same text.
-    ///
-    /// # Errors
-    /// Never fails for a plan; this is serde's signature.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(&self.relative())
-    }
-
     /// Formats as text for the terminal, in aligned sections.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -78,8 +70,9 @@ impl Plan {
         page.0
     }
 
-    /// Makes paths below the template's directory relative to it.
-    fn relative(&self) -> Plan {
+    /// Returns the plan with paths relative to the template's directory, as it is shown.
+    #[must_use]
+    pub fn relative(&self) -> Plan {
         let mut plan = self.clone();
         let absolute = std::path::absolute(&self.template.path).unwrap_or_default();
         let dir = absolute.parent().unwrap_or(Path::new("/"));

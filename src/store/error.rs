@@ -7,6 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::RevokedImage;
+use super::retention::{self, HeldImages};
 use crate::digest::Digest;
 use crate::record::attestation::AttestError;
 use crate::record::audit::AuditError;
@@ -95,6 +96,9 @@ pub enum StoreError {
     #[error("{} was revoked by {} on {}: {}", .0.id.short(), .0.revocation.by, .0.revocation.revoked, .0.revocation.reason)]
     #[diagnostic(help("choose another image (`karat list`); {}", .1))]
     Revoked(Box<RevokedImage>, &'static str),
+    #[error("cannot remove images that are in use:{}", retention::describe(.0))]
+    #[diagnostic(help("nothing was removed"))]
+    Held(HeldImages),
     #[error("the image {0} is not in the store")]
     #[diagnostic(help("build it again"))]
     NoImage(Digest),
@@ -131,7 +135,8 @@ impl StoreError {
             | Self::Writable { .. }
             | Self::Foreign { .. }
             | Self::Exists(_) => 2,
-            Self::Revoked(..) => 3,
+            Self::Export { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
+            Self::Revoked(..) | Self::Held(_) => 3,
             Self::Tampered { .. }
             | Self::Unreadable { .. }
             | Self::Channel { .. }

@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// Returns whether the store has an image, complete or not.
-    pub(super) fn has_image(&self, image: &Digest) -> Result<bool, StoreError> {
+    pub(crate) fn has_image(&self, image: &Digest) -> Result<bool, StoreError> {
         Ok(self.blob(image).exists() || !entries(&self.recipes_of(image))?.is_empty())
     }
 

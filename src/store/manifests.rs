@@ -1,5 +1,7 @@
 //! Manifests, and resolving the names that users give them.
 
+use serde::Deserialize;
+
 use super::build_info::{BuildInfo, BuildRun};
 use super::layout::{entries, parse_stem, read_verified};
 use super::transaction::READ_ONLY;
@@ -67,7 +69,7 @@ impl Store {
         })
     }
 
-    /// Returns the manifest of this image name that was built last.
+    /// Returns the manifest of this image name that was built last, if possible one whose image was not removed.
     ///
     /// # Errors
     /// A manifest or build record cannot be read.
@@ -79,11 +81,34 @@ impl Store {
                 continue;
             }
             let built = self.records_of(id)?.last().map(|record| record.finished);
+            let built = (
+                self.has_image(&stored.manifest.outputs.image.digest)?,
+                built,
+            );
             if newest.as_ref().is_none_or(|(when, _)| built > *when) {
                 newest = Some((built, stored));
             }
         }
         Ok(newest.map(|(_, stored)| stored))
+    }
+
+    /// Returns the name of an image, without verifying its manifest: for suggestions only.
+    pub(crate) fn name_of(&self, id: ManifestId) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Named {
+            inputs: Inputs,
+        }
+        #[derive(Deserialize)]
+        struct Inputs {
+            image: Image,
+        }
+        #[derive(Deserialize)]
+        struct Image {
+            name: String,
+        }
+        let bytes = std::fs::read(self.manifest_path(&id)).ok()?;
+        let manifest: Named = serde_json::from_slice(&bytes).ok()?;
+        Some(manifest.inputs.image.name)
     }
 
     /// Reads a manifest and verifies its digest.

@@ -50,6 +50,7 @@ mod permissions;
 mod pins;
 pub(crate) mod predicate;
 mod prune;
+mod removal;
 mod retention;
 mod scans;
 mod sidecar;

@@ -57,20 +57,46 @@ pub struct Pruning {
     /// Total size of these blobs.
     pub bytes: u64,
     /// Images whose chunk indexes are removed.
-    forgotten: BTreeSet<Digest>,
+    pub(super) forgotten: BTreeSet<Digest>,
     /// All marks after the run.
-    tombstones: Tombstones,
+    pub(super) tombstones: Tombstones,
+}
+
+impl Pruning {
+    /// Returns a plan that does nothing and keeps the marks of images.
+    pub(super) fn marked_as(tombstones: &Tombstones) -> Self {
+        Self {
+            tombstones: Tombstones {
+                schema: SCHEMA.to_owned(),
+                images: tombstones.images.clone(),
+                blobs: BTreeMap::new(),
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// Blobs in the store by the manifests that need them.
 #[derive(Default)]
-struct Needs {
+pub(super) struct Needs {
     /// Blobs of each image and its rebuild.
     images: BTreeMap<ManifestId, BTreeSet<Digest>>,
     /// Blobs that are kept forever: inventories, lock files, lists of files.
     always: BTreeSet<Digest>,
     /// Images that are in the store.
-    present: BTreeMap<ManifestId, Digest>,
+    pub(super) present: BTreeMap<ManifestId, Digest>,
+}
+
+impl Needs {
+    /// Returns the images whose chunk indexes go with the bytes of `removable`.
+    pub(super) fn forgotten(&self, removable: &BTreeSet<ManifestId>) -> BTreeSet<Digest> {
+        let images = |is_removed: bool| {
+            let present = self.present.iter();
+            let chosen = present.filter(|(id, _)| removable.contains(id) == is_removed);
+            chosen.map(|(_, image)| *image).collect::<BTreeSet<_>>()
+        };
+        &images(true) - &images(false)
+    }
 }
 
 /// Transition of an image in a pruning run.
@@ -160,18 +186,13 @@ impl Store {
             };
             plan.tombstones.images.extend(mark.map(|mark| (id, mark)));
         }
-        let images = |is_removed: bool| {
-            let present = needs.present.iter();
-            let chosen = present.filter(|(id, _)| removable.contains(id) == is_removed);
-            chosen.map(|(_, image)| *image).collect::<BTreeSet<_>>()
-        };
-        plan.forgotten = &images(true) - &images(false);
+        plan.forgotten = needs.forgotten(&removable);
         self.plan_blobs(&needs, &removable, &before, now, is_over, &mut plan)?;
         Ok(plan)
     }
 
     /// Returns the mark of an image; `None` if the image was built again after it was removed.
-    fn current_mark(
+    pub(super) fn current_mark(
         &self,
         id: ManifestId,
         before: &Tombstones,
@@ -187,7 +208,7 @@ impl Store {
     }
 
     /// Plans the removal of blobs that only `removable` images need, and of blobs that have had no manifest for long enough.
-    fn plan_blobs(
+    pub(super) fn plan_blobs(
         &self,
         needs: &Needs,
         removable: &BTreeSet<ManifestId>,
@@ -236,7 +257,7 @@ impl Store {
         Ok(plan)
     }
 
-    fn needs(&self) -> Result<Needs, StoreError> {
+    pub(super) fn needs(&self) -> Result<Needs, StoreError> {
         let mut needs = Needs::default();
         for id in self.ids()? {
             let manifest = self.manifest(id)?.manifest;
@@ -253,7 +274,7 @@ impl Store {
 
 impl Transaction {
     /// Carries out a plan that was made under this exclusive access. If this fails, what was removed so far is marked so.
-    fn apply_pruning(&self, plan: &Pruning) -> Result<(), StoreError> {
+    pub(super) fn apply_pruning(&self, plan: &Pruning) -> Result<(), StoreError> {
         for (event, ids) in [
             (AuditEvent::Condemn, &plan.condemned),
             (AuditEvent::Spare, &plan.spared),

@@ -34,14 +34,32 @@ pub enum RetentionReason {
     Child(ManifestId),
 }
 
+impl RetentionReason {
+    /// Explains how to let go of an image that is kept for this reason.
+    fn release(&self, id: ManifestId) -> String {
+        match self {
+            Self::Head(name) => format!("move it with `karat promote` or `karat rollback {name}`"),
+            Self::Before(_) => format!(
+                "give up rolling back with `karat remove --keep 1 {}`",
+                id.short()
+            ),
+            Self::Pin => format!("`karat unpin {}`", id.short()),
+            Self::Child(child) => {
+                format!("`karat remove {}` first, or both at once", child.short())
+            }
+            Self::Young | Self::Last => "only pruning keeps it".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(name) => write!(f, "{name}"),
             Self::Before(name) => write!(f, "before {name}"),
             Self::Pin => f.write_str("pinned"),
-            Self::Young => f.write_str("young"),
-            Self::Last => f.write_str("the last of its name"),
+            Self::Young => f.write_str("recent"),
+            Self::Last => f.write_str("newest of its name"),
             Self::Child(id) => write!(f, "base of {}", id.short()),
         }
     }
@@ -50,7 +68,22 @@ impl fmt::Display for RetentionReason {
 /// Images that are kept, with the reasons.
 pub type HeldImages = BTreeMap<ManifestId, BTreeSet<RetentionReason>>;
 
-fn hold(held: &mut HeldImages, id: ManifestId, holder: RetentionReason) {
+/// Describes held images, one reason per line with the way to release it.
+pub(super) fn describe(held: &HeldImages) -> String {
+    let lines = held.iter().flat_map(|(id, reasons)| {
+        reasons.iter().map(|reason| {
+            let what = match reason {
+                RetentionReason::Head(name) => format!("target of {name}"),
+                RetentionReason::Before(name) => format!("{name} can roll back to it"),
+                reason => reason.to_string(),
+            };
+            format!("\n  {}  {what}: {}", id.short(), reason.release(*id))
+        })
+    });
+    lines.collect()
+}
+
+pub(super) fn hold(held: &mut HeldImages, id: ManifestId, holder: RetentionReason) {
     held.entry(id).or_default().insert(holder);
 }
 
@@ -73,7 +106,7 @@ impl Store {
         Ok(held)
     }
 
-    fn hold_by_channels(
+    pub(super) fn hold_by_channels(
         &self,
         per_channel: usize,
         held: &mut HeldImages,

@@ -65,8 +65,7 @@ command = "test \"$(wc -l < /root/.ssh/authorized_keys)\" = 1 && test -s /etc/ma
 fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     let site = Site::new();
     site.write("web.toml", WEB);
-    site.stdout(["keys", "generate"]);
-    site.stdout(["keys", "trust", "ci", "config/karat/key.pub"]);
+    site.stdout(["keys", "generate", "--comment", "ci"]);
     let built = site
         .karat(["build", "web.toml"])
         .env("TOKEN", "s3cr3t-value")

@@ -1,35 +1,77 @@
 //! The help of every verb.
 
+use std::collections::BTreeSet;
+
 use super::site::Site;
+use crate::support::help::{Verb, help, verbs};
+use crate::support::site::texts;
 
-/// Names of the subcommands that a help text lists.
-fn subcommands(help: &str) -> Vec<String> {
-    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    list.take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
-        .filter(|name| !name.is_empty() && *name != "help")
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Appends the help of a verb and of all its subcommands.
-fn append(site: &Site, verb: &[&str], text: &mut String) {
-    let output = site.run_with(&[verb, &["--help"]].concat());
-    assert!(output.status.success(), "{verb:?}");
-    let help = String::from_utf8(output.stdout).expect("karat writes UTF-8");
-    let title = [&["karat"], verb].concat().join(" ");
-    text.extend(["##### ", &title, "\n", &help, "\n"]);
-    for name in subcommands(&help) {
-        append(site, &[verb, &[&name]].concat(), text);
-    }
+fn wide() -> Site {
+    let mut site = Site::new();
+    site.set("COLUMNS", "100");
+    site
 }
 
 #[test]
 fn every_verb_has_its_help() {
-    let mut site = Site::new();
-    site.set("COLUMNS", "100");
     let mut text = String::new();
-    append(&site, &[], &mut text);
+    for Verb { words, help } in verbs(&wide()) {
+        let title = [&["karat".to_owned()], &words[..]].concat().join(" ");
+        text.extend(["##### ", &title, "\n", &help, "\n"]);
+    }
     assert!(text.matches("#####").count() > 33, "{text}");
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_short_help_has_no_global_options() {
+    let site = wide();
+    insta::assert_snapshot!("short_help", help(&site, &[], "-h"));
+    insta::assert_snapshot!(
+        "short_help_of_build",
+        help(&site, &["build".to_owned()], "-h")
+    );
+    for Verb { words, .. } in verbs(&site) {
+        let short = help(&site, &words, "-h");
+        for global in [
+            "--verbose",
+            "--log-format",
+            "--audit-syslog",
+            "Global options",
+        ] {
+            assert!(!short.contains(global), "{words:?}: {short}");
+        }
+    }
+}
+
+#[test]
+fn help_and_usage_are_the_same_whatever_the_environment() {
+    let (plain, mut set) = (wide(), wide());
+    let verbs = verbs(&plain);
+    let variables = verbs
+        .iter()
+        .flat_map(|verb| verb.help.split("[env: ").skip(1));
+    let names: BTreeSet<&str> = variables
+        .filter_map(|text| text.split(']').next())
+        .collect();
+    assert!(
+        names.contains("KARAT_STORE") && names.len() > 5,
+        "{names:?}"
+    );
+    for name in names {
+        set.set(name, "localhost:1");
+    }
+    for verb in &verbs {
+        assert_eq!(help(&set, &verb.words, "--help"), verb.help);
+        let usage = verb.help.lines().find(|line| line.starts_with("Usage: "));
+        let usage = usage.expect("help has a usage line");
+        if !usage.contains('<') {
+            continue;
+        }
+        // Something is missing, so the error shows the usage.
+        let [plain, set] = [&plain, &set].map(|site| site.run_with(&verb.words()));
+        assert_eq!(plain.status.code(), Some(2), "{:?}", verb.words);
+        let [plain, set] = [plain, set].map(|output| texts(output).concat());
+        assert_eq!(plain, set, "{:?}", verb.words);
+    }
 }

@@ -204,11 +204,10 @@ fn commands_that_a_sealed_guest_makes_fail_are_warned_of() {
 fn verbs_and_options_of_other_tools_are_understood_or_explained() {
     let site = Site::new();
     for (verb, expected) in [
-        ("rm", "`karat prune` deletes images"),
+        ("rm", "`karat remove ID` removes an image"),
         ("images", "`karat list` lists"),
         ("inspect", "`karat show ID`"),
         ("update", "`karat lock --update TEMPLATE`"),
-        ("version", "`karat --version`"),
         ("destroy", "`karat prune --runs`"),
         ("pull", "`karat import ID --from DIR`"),
         ("valdate", "did you mean `karat validate`?"),

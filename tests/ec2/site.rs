@@ -24,8 +24,7 @@ pub struct Ran {
 impl Site {
     pub fn new(account: &Account) -> Self {
         let site = Self::in_account(account);
-        site.done(&["keys", "generate"]);
-        site.done(&["keys", "trust", "ci", "config/karat/key.pub"]);
+        site.done(&["keys", "generate", "--comment", "ci"]);
         site
     }
 

@@ -261,7 +261,7 @@ fn the_reference_has_every_key_and_variable() {
 
     let page = read("docs/reference/environment.md") + &read("docs/reference/shell-step.md");
     let variable = Regex::new(r#""(KARAT_[A-Z_]+)""#).unwrap();
-    // Of tests, of karat's children, and of scripts that karat runs in the guest.
+    // Of tests, of karat's children, of scripts that karat runs in the guest, of completions, and of the build of karat.
     let internal = [
         "KARAT_SOAK_ROUNDS",
         "KARAT_TEST_PYTHON",
@@ -269,6 +269,8 @@ fn the_reference_has_every_key_and_variable() {
         "KARAT_WRITE_SCHEMA",
         "KARAT_DIRECTORY",
         "KARAT_PROXY",
+        "KARAT_COMPLETE",
+        "KARAT_COMMIT",
     ];
     for path in sources("src") {
         for name in variable.captures_iter(&read(&path)) {

@@ -18,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A store with a signed and promoted image.
 fn promoted() -> (Site, ManifestId) {
     let site = Site::new();
-    succeed(&site, &["keys", "generate"]);
-    succeed(&site, &["keys", "trust", "ci", "config/karat/key.pub"]);
+    succeed(&site, &["keys", "generate", "--comment", "ci"]);
     let id = site.put("web", b"image");
     succeed(&site, &["sign", &id.short()]);
     scanned(&site, id, &[], &Verdict::Told);

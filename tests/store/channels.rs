@@ -16,8 +16,7 @@ use crate::trust::{code, said, scanned, succeed};
 /// A store with three signed and scanned builds of one image, the first with a vulnerability that the others have not.
 fn builds() -> (Site, [ManifestId; 3]) {
     let site = Site::new();
-    succeed(&site, &["keys", "generate"]);
-    succeed(&site, &["keys", "trust", "ci", "config/karat/key.pub"]);
+    succeed(&site, &["keys", "generate", "--comment", "ci"]);
     let ids = [&b"one"[..], b"two", b"three"].map(|image| {
         let id = site.put("web", image);
         succeed(&site, &["sign", &id.to_string()]);

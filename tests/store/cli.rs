@@ -1,7 +1,7 @@
 //! `karat list`, `show` and `export`: exit code, standard output and standard error together.
 
 use std::fs;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::Command;
 
@@ -87,6 +87,12 @@ impl Deref for Site {
     type Target = site::Site;
     fn deref(&self) -> &site::Site {
         &self.site
+    }
+}
+
+impl DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut site::Site {
+        &mut self.site
     }
 }
 

@@ -37,8 +37,7 @@ struct Stage {
 
 fn stage() -> Stage {
     let site = Site::new();
-    succeed(&site, &["keys", "generate"]);
-    succeed(&site, &["keys", "trust", "ci", "config/karat/key.pub"]);
+    succeed(&site, &["keys", "generate", "--comment", "ci"]);
     let put = |name: &str, image: &[u8]| {
         let id = site.put(name, image);
         succeed(&site, &["sign", &id.short()]);

@@ -4,10 +4,14 @@ mod audit;
 mod channels;
 mod chunks;
 mod cli;
+mod completions;
 mod crash;
 mod diff;
+mod examples;
+mod formats;
 mod processes;
 mod pruned;
+mod removed;
 mod revoked;
 mod schema;
 #[path = "../support/mod.rs"]

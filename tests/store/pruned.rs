@@ -16,9 +16,8 @@ use crate::trust::{code, said, scanned, succeed};
 /// Nothing is young, and what is marked is removed by the next run.
 const AT_ONCE: [&str; 6] = ["prune", "--keep-within", "0s", "--grace", "0s", "--keep=2"];
 
-fn images(site: &Site, names: &[&str]) -> Vec<ManifestId> {
-    succeed(site, &["keys", "generate"]);
-    succeed(site, &["keys", "trust", "ci", "config/karat/key.pub"]);
+pub fn images(site: &Site, names: &[&str]) -> Vec<ManifestId> {
+    succeed(site, &["keys", "generate", "--comment", "ci"]);
     let put = |(number, name): (usize, &&str)| {
         // The run's times follow from the length.
         let image = format!("{name} {}", "x".repeat(number));
@@ -30,7 +29,7 @@ fn images(site: &Site, names: &[&str]) -> Vec<ManifestId> {
     names.iter().enumerate().map(put).collect()
 }
 
-fn has_image(site: &Site, id: ManifestId) -> bool {
+pub fn has_image(site: &Site, id: ManifestId) -> bool {
     let image = site.store.manifest(id).unwrap().manifest.outputs.image;
     site.store.image(&image.digest).is_ok()
 }
@@ -155,8 +154,7 @@ fn pruning_at_once_with_builds_and_promotions_removes_nothing_of_theirs() {
 #[test]
 fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
     let site = Site::new();
-    succeed(&site, &["keys", "generate"]);
-    succeed(&site, &["keys", "trust", "ci", "config/karat/key.pub"]);
+    succeed(&site, &["keys", "generate", "--comment", "ci"]);
     let image: Vec<u8> = (0..3 << 20)
         .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();

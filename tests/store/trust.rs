@@ -62,8 +62,7 @@ pub fn person(site: &Site, name: &str, more: &[&str]) {
 fn signed() -> (Site, ManifestId) {
     let site = Site::new();
     let id = site.put("web", b"image");
-    succeed(&site, &["keys", "generate", "--comment", "ci@example.org"]);
-    succeed(&site, &["keys", "trust", "ci", "config/karat/key.pub"]);
+    succeed(&site, &["keys", "generate", "--comment", "ci"]);
     succeed(&site, &["sign", &id.to_string()]);
     (site, id)
 }
@@ -438,4 +437,39 @@ fn the_agent_signs_with_a_key_that_no_file_gives_away() {
     let signed = sign();
     assert!(signed.status.success(), "{signed:?}");
     succeed(&site, &["verify", &id.to_string(), "--by", "carol"]);
+}
+
+#[test]
+fn the_first_key_is_trusted_on_this_machine_and_no_other() {
+    let signers =
+        |site: &Site| fs::read_to_string(site.path().join("config/karat/allowed_signers"));
+    let site = Site::new();
+    let id = site.put("web", b"image").short();
+    let (_, notes) = code(&site, &["keys", "generate", "--comment", "night, build"]);
+    insta::assert_snapshot!("generated", site.hide_root(&notes));
+    succeed(&site, &["sign", &id]);
+    succeed(&site, &["verify", &id, "--by", "night--build"]);
+    // A second key is trusted only when someone says so.
+    let before = signers(&site).unwrap();
+    let second = said(&site, &["keys", "generate", "--key", "second"]);
+    assert!(
+        second.contains("on every machine that verifies"),
+        "{second}"
+    );
+    assert_eq!(signers(&site).unwrap(), before);
+
+    // Trust that is managed elsewhere is left alone, and so is a file that cannot be read as one.
+    let mut site = Site::new();
+    site.set("KARAT_TRUST", "managed");
+    succeed(&site, &["keys", "generate"]);
+    assert!(signers(&site).is_err() && !site.path().join("managed").exists());
+    let site = Site::new();
+    site.write("config/karat/allowed_signers", "what is this\n");
+    succeed(&site, &["keys", "generate"]);
+    assert_eq!(signers(&site).unwrap(), "what is this\n");
+    // Comments only: nobody is trusted yet.
+    let site = Site::new();
+    site.write("config/karat/allowed_signers", "# signers\n");
+    succeed(&site, &["keys", "generate"]);
+    assert!(signers(&site).unwrap().starts_with("# signers\nme@"));
 }

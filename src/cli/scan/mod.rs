@@ -9,7 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::shared::stdout::Stdout;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::os::atomic_file;
@@ -39,10 +39,8 @@ const REPORT_MODE: u32 = 0o644;
 ///
 /// Reads the disk offline, without running anything from it. Finds known vulnerabilities of packages, clean-up residue,
 /// weaknesses, secrets and modified package files. Applies a policy: that of the template given with --policy, or no fixable
-/// vulnerabilities of severity high or above, no weaknesses of severity high or above, no secrets.
-///
-/// Exit codes: 0 the policy accepts the image, 1 a check failed to run, 2 the arguments are invalid, 3 the policy refuses the
-/// image, 130 cancelled.
+/// vulnerabilities of severity high or above, no weaknesses of severity high or above, no secrets. Fails with exit code 3 if the
+/// policy refuses the image.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
     /// Image file (qcow2, raw, vmdk, vhd), directory, or a recorded image (4 or more digits of its id, NAME, NAME@latest, or a channel)
@@ -57,16 +55,15 @@ pub(crate) struct ScanArgs {
     #[arg(long, value_enum, value_name = "CHECK")]
     without: Vec<Check>,
 
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     /// Also write the report to this file as SARIF 2.1.0
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
     sarif: Option<PathBuf>,
 
     /// Write an SBOM to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
     sbom: Option<PathBuf>,
 
     /// Format of the SBOM
@@ -75,27 +72,33 @@ pub(crate) struct ScanArgs {
         value_enum,
         default_value_t,
         value_name = "FORMAT",
-        requires = "sbom"
+        requires = "sbom",
+        help_heading = "Reports"
     )]
     sbom_format: SbomFormat,
 
     /// Fail from this severity on: critical, high, medium, low or negligible (overrides the policy)
-    #[arg(long, value_name = "SEVERITY", value_parser = plan::severity)]
+    #[arg(long, value_name = "SEVERITY", value_parser = plan::severity, help_heading = "Policy")]
     fail_on: Option<Severity>,
 
     /// Apply the policy of this template
-    #[arg(long, visible_alias = "template", value_name = "TEMPLATE")]
+    #[arg(
+        long,
+        visible_alias = "template",
+        value_name = "TEMPLATE",
+        help_heading = "Policy"
+    )]
     policy: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(super) store: StoreArgs,
+
+    #[command(flatten, next_help_heading = "Policy")]
     variables: VariableArgs,
 
-    /// Report of an earlier scan (--json) to compare with, for a policy with `new_only`
-    #[arg(long, value_name = "FILE")]
+    /// Report of an earlier scan (--format json) to compare with, for a policy with `new_only`
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
     against: Option<PathBuf>,
-
-    #[command(flatten)]
-    pub(super) store: StoreArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -113,7 +116,7 @@ enum ArgumentError {
     #[error("{} is not a file, a directory or a recorded image", .0.display())]
     #[diagnostic(help("list the recorded images with `karat list`"))]
     UnknownTarget(PathBuf),
-    #[error("{} is not a report of `karat scan --json`", path.display())]
+    #[error("{} is not a report of `karat scan --format json`", path.display())]
     NotAReport {
         path: PathBuf,
         source: serde_json::Error,
@@ -149,11 +152,9 @@ pub(crate) async fn run(
             .await
             .map_err(|error| error.with_exit_code(1))?;
     }
-    if args.json {
-        out.json(&outcome.report.json())?;
-    } else {
-        out.text(&outcome.report.text())?;
-    }
+    let format = args.format.with_json_as(OutputFormat::Json);
+    let report = &outcome.report;
+    out.document(format, &report.json(), || report.text())?;
     let is_refused = outcome.report.failing().next().is_some();
     Ok(if is_refused { REFUSED } else { 0 })
 }
@@ -163,14 +164,15 @@ async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
     let statements = vex::read(&policy.vex)?;
     let before = args.against.as_deref().map(finding_keys).transpose()?;
     let now = Timestamp::now();
+    let stored = target::stored(args)?;
     // Reports an unusable database before a large image is read.
     let database = if args.without.contains(&Check::Vulnerabilities) {
         None
     } else {
-        Some(database(args.db.as_deref()).map_err(CommandError::failure)?)
+        Some(database(args.db.as_deref())?)
     };
     let facts = database.as_ref().map(run::facts);
-    let (target, subject, id) = target::open(args).await?;
+    let (target, subject, id) = target::open(args, stored).await?;
     let left_out = target::left_out(args, &target);
     let options = Options {
         max_age: policy.max_db_age,
@@ -236,8 +238,9 @@ fn finding_keys(path: &Path) -> Result<BTreeSet<String>, CommandError> {
         path: path.to_owned(),
         source,
     };
-    let text = std::fs::read(path)
-        .map_err(|error| CommandError::io(&format!("cannot read {}", path.display()), &error))?;
+    let text = std::fs::read(path).map_err(|error| {
+        CommandError::io(&format!("cannot read {}", path.display()), &error).with_exit_code(2)
+    })?;
     let report: Json = serde_json::from_slice(&text).map_err(invalid)?;
     Ok(report.keys().map_err(invalid)?)
 }

@@ -13,7 +13,7 @@ use crate::scan::report::LeftOut;
 use crate::scan::report::sbom;
 use crate::scan::run::{BuildOrigin, Check, Contents};
 use crate::scan::{self, Opened};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredManifest};
 use crate::time::Timestamp;
 
 pub(super) enum Target {
@@ -23,12 +23,32 @@ pub(super) enum Target {
     Contents(Contents),
 }
 
-/// Opens the file or directory that was named, or else the image with that id.
-pub(super) async fn open(
-    args: &ScanArgs,
-) -> Result<(Target, sbom::Subject, Option<ManifestId>), CommandError> {
+/// Finds the recorded image that was named; `None` if a file or directory was named.
+pub(super) fn stored(args: &ScanArgs) -> Result<Option<(Store, StoredManifest)>, CommandError> {
     let path = &args.target;
     if path.exists() {
+        return Ok(None);
+    }
+    let unknown = || ArgumentError::UnknownTarget(path.clone());
+    let name = path.to_str().ok_or_else(unknown)?;
+    let store = args.store.open()?;
+    let stored = store.resolve(name).and_then(|id| store.manifest(id));
+    let stored = stored.map_err(|error| match error {
+        // Text that is not an id was probably meant as a path.
+        StoreError::NoChannel { .. } | StoreError::NotAChannel(_) => unknown().into(),
+        StoreError::Unknown { .. } if name.parse::<IdPrefix>().is_err() => unknown().into(),
+        error => CommandError::from(error),
+    })?;
+    Ok(Some((store, stored)))
+}
+
+/// Opens the recorded image, or else the file or directory that was named.
+pub(super) async fn open(
+    args: &ScanArgs,
+    stored: Option<(Store, StoredManifest)>,
+) -> Result<(Target, sbom::Subject, Option<ManifestId>), CommandError> {
+    let path = &args.target;
+    let Some((store, stored)) = stored else {
         let opened = scan::open(path).await?;
         let name = path.file_name().unwrap_or(path.as_os_str());
         let subject = sbom::Subject {
@@ -37,17 +57,7 @@ pub(super) async fn open(
             created: Timestamp::now(),
         };
         return Ok((Target::Opened(opened, None), subject, None));
-    }
-    let unknown = || ArgumentError::UnknownTarget(path.clone());
-    let name = path.to_str().ok_or_else(unknown)?;
-    let store = args.store.open().map_err(CommandError::failure)?;
-    let stored = store.resolve(name).and_then(|id| store.manifest(id));
-    let stored = stored.map_err(|error| match error {
-        // Text that is not an id was probably meant as a path.
-        StoreError::NoChannel { .. } | StoreError::NotAChannel(_) => unknown().into(),
-        StoreError::Unknown { .. } if name.parse::<IdPrefix>().is_err() => unknown().into(),
-        error => CommandError::from(error),
-    })?;
+    };
     let image = &stored.manifest.outputs.image;
     let lock = lock(&store, &stored.manifest.inputs)?;
     let epoch = lock.as_ref().and_then(|lock| lock.epoch);

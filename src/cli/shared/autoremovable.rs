@@ -51,10 +51,11 @@ impl ExitStatus for UnneededError {
 
 /// A package of the base that no declared package needs.
 #[derive(Serialize)]
-struct Line<'a> {
-    name: &'a str,
-    version: &'a str,
-    architecture: &'a str,
+struct Line {
+    template: String,
+    name: String,
+    version: String,
+    architecture: String,
     /// Installed size in bytes.
     size: u64,
 }
@@ -66,21 +67,26 @@ pub(in crate::cli) fn run(
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
     let cache = Cache::of_user()?;
+    let mut all = Vec::new();
     for (index, plan) in plans.iter().enumerate() {
-        if index > 0 && format == OutputFormat::Text {
-            out.line("")?;
+        let (lines, installed) = unneeded(plan, &cache)?;
+        match format {
+            OutputFormat::Json | OutputFormat::Jsonl => all.extend(lines),
+            OutputFormat::Documents => out.json(&lines)?,
+            OutputFormat::Text => {
+                let gap = if index == 0 { "" } else { "\n" };
+                out.text(&format!("{gap}{}", text(&lines, installed)))?;
+            }
         }
-        print_unneeded(plan, &cache, format, out)?;
     }
-    Ok(())
+    match format {
+        OutputFormat::Json | OutputFormat::Jsonl => out.list(format, &all, String::new),
+        OutputFormat::Documents | OutputFormat::Text => Ok(()),
+    }
 }
 
-fn print_unneeded(
-    plan: &Plan,
-    cache: &Cache,
-    format: OutputFormat,
-    out: &mut Stdout,
-) -> Result<(), CommandError> {
+/// Returns the unneeded packages of a base, and the number of packages in it.
+fn unneeded(plan: &Plan, cache: &Cache) -> Result<(Vec<Line>, usize), CommandError> {
     let template = &plan.template.path;
     let lock = crate::cli::lock_of(template)?;
     let packages = plan.packages.as_ref();
@@ -107,16 +113,15 @@ fn print_unneeded(
         coming: &status::offered(&locked),
         recommends: apt.recommends,
     };
-    let lines: Vec<_> = closure::unneeded(&installed, declared)
-        .into_iter()
-        .map(|package| Line {
-            name: package.name,
-            version: package.version,
-            architecture: package.architecture,
-            size: package.installed_size * 1024,
-        })
-        .collect();
-    out.document(format, &lines, || text(&lines, installed.len()))
+    let lines = closure::unneeded(&installed, declared).into_iter();
+    let lines = lines.map(|package| Line {
+        template: template.display().to_string(),
+        name: package.name.to_owned(),
+        version: package.version.to_owned(),
+        architecture: package.architecture.to_owned(),
+        size: package.installed_size * 1024,
+    });
+    Ok((lines.collect(), installed.len()))
 }
 
 /// Returns the control paragraphs of the locked packages, which are read from the cache.
@@ -136,8 +141,8 @@ fn locked_packages(plan: &Plan, lock: &Lock, cache: &Cache) -> Result<String, Un
     Ok(paragraphs)
 }
 
-fn text(lines: &[Line<'_>], installed: usize) -> String {
-    let width = |cell: fn(&Line<'_>) -> usize| lines.iter().map(cell).max().unwrap_or(0);
+fn text(lines: &[Line], installed: usize) -> String {
+    let width = |cell: fn(&Line) -> usize| lines.iter().map(cell).max().unwrap_or(0);
     let (name, version) = (
         width(|line| line.name.len()),
         width(|line| line.version.len()),

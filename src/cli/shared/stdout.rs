@@ -3,22 +3,43 @@
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
+use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cli::CommandError;
 use crate::ui::text::terminal_safe;
 
 /// Format of a verb's output.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub(crate) enum OutputFormat {
+    /// For people
+    #[default]
     Text,
+    /// One JSON document
     Json,
+    /// One JSON object per line
+    Jsonl,
+    /// One indented JSON document after another, which `plan --json` prints
+    #[value(skip)]
+    Documents,
 }
 
-impl OutputFormat {
-    /// Reads the flag `--json`.
-    pub(crate) fn new(json: bool) -> Self {
-        if json { Self::Json } else { Self::Text }
+/// The format of the output.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// Format of the output on stdout
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: OutputFormat,
+
+    #[arg(long, hide = true, conflicts_with = "format")]
+    json: bool,
+}
+
+impl FormatArgs {
+    /// Returns the format. `json` is the one that the older `--json` stands for.
+    pub(crate) fn with_json_as(self, json: OutputFormat) -> OutputFormat {
+        if self.json { json } else { self.format }
     }
 }
 
@@ -53,14 +74,11 @@ impl Stdout {
         self.json_text(serde_json::to_string(value))
     }
 
-    pub(crate) fn json_text(
-        &mut self,
-        text: serde_json::Result<String>,
-    ) -> Result<(), CommandError> {
+    fn json_text(&mut self, text: serde_json::Result<String>) -> Result<(), CommandError> {
         self.line(text.map_err(|error| CommandError::stdout(&error.into()))?)
     }
 
-    /// Prints `value` as one indented JSON document, or as text.
+    /// Prints one result.
     pub(crate) fn document(
         &mut self,
         format: OutputFormat,
@@ -68,21 +86,67 @@ impl Stdout {
         text: impl FnOnce() -> String,
     ) -> Result<(), CommandError> {
         match format {
-            OutputFormat::Json => self.json(value),
+            OutputFormat::Json | OutputFormat::Documents => self.json(value),
+            OutputFormat::Jsonl => self.json_line(value),
             OutputFormat::Text => self.text(&text()),
         }
     }
 
-    /// Prints `value` as one line of JSON, or as a line of text.
-    pub(crate) fn record(
+    /// Prints a list of results that is complete.
+    pub(crate) fn list<T: Serialize>(
         &mut self,
         format: OutputFormat,
-        value: &impl Serialize,
+        values: &[T],
         text: impl FnOnce() -> String,
     ) -> Result<(), CommandError> {
         match format {
-            OutputFormat::Json => self.json_line(value),
-            OutputFormat::Text => self.line(text()),
+            OutputFormat::Jsonl => values.iter().try_for_each(|value| self.json_line(value)),
+            _ => self.document(format, &values, text),
+        }
+    }
+
+    /// Prints results one by one.
+    pub(crate) fn records(&mut self, format: OutputFormat) -> Records<'_> {
+        Records {
+            out: self,
+            format,
+            document: Vec::new(),
+        }
+    }
+}
+
+/// Results that are printed one by one: at once as text or `jsonl`, at the end as one JSON array.
+pub(crate) struct Records<'a> {
+    out: &'a mut Stdout,
+    format: OutputFormat,
+    document: Vec<Value>,
+}
+
+impl Records<'_> {
+    /// Adds a result; prints it as a line of text or JSON.
+    pub(crate) fn add(
+        &mut self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CommandError> {
+        match self.format {
+            OutputFormat::Text => self.out.line(text()),
+            OutputFormat::Jsonl => self.out.json_line(value),
+            OutputFormat::Documents => self.out.json(value),
+            OutputFormat::Json => {
+                let value = serde_json::to_value(value);
+                let value = value.map_err(|error| CommandError::stdout(&error.into()))?;
+                self.document.push(value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints the array that was collected.
+    pub(crate) fn finish(self) -> Result<(), CommandError> {
+        match self.format {
+            OutputFormat::Json => self.out.json(&self.document),
+            _ => Ok(()),
         }
     }
 }

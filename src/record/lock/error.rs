@@ -1,7 +1,7 @@
 //! Errors of lock files.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -33,11 +33,14 @@ pub enum LockError {
     Schema { path: PathBuf, found: String },
     /// `--locked` without a lock file.
     #[error("lock file {} does not exist", .0.display())]
-    #[diagnostic(help("run `karat lock` and commit the file, or build without `--locked`"))]
+    #[diagnostic(help("run `karat lock {}` and commit the file, or build without `--locked`", template(.0)))]
     Missing(PathBuf),
     /// `--locked` with an outdated lock file.
     #[error("lock file {} does not match this template and base:\n  {}", path.display(), differences.join("\n  "))]
-    #[diagnostic(help("run `karat lock` and commit the file, or build without `--locked`"))]
+    #[diagnostic(help(
+        "run `karat lock {}` and commit the file, or build without `--locked`",
+        template(path)
+    ))]
     Stale {
         path: PathBuf,
         differences: Vec<String>,
@@ -61,4 +64,11 @@ impl LockError {
             Self::Read { .. } | Self::Write { .. } => 1,
         }
     }
+}
+
+/// Returns the path of the template that a lock file belongs to.
+fn template(lock: &Path) -> String {
+    let lock = lock.display().to_string();
+    let stem = lock.strip_suffix(".lock.toml");
+    stem.map_or_else(|| lock.clone(), |stem| format!("{stem}.toml"))
 }

@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use super::attestation;
 use super::key_args::{KeyArgs, TrustArgs};
 use super::signature_policy::{Required, judge_all, missing_signatures};
-use super::stdout::{OutputFormat, Stdout};
+use super::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::store_args::StoreArgs;
 use crate::cli::{CommandError, verify};
 use crate::ec2::channel_target::Change;
 use crate::os::user;
+use crate::record::canonical;
 use crate::record::channel::{self, ChannelName, Direction, Move, SignedMove};
 use crate::record::manifest::ManifestId;
 use crate::sign::{Signer, Trust};
@@ -27,9 +28,11 @@ use crate::ui::text::{terminal_safe, with_causes};
 
 mod ec2;
 mod error;
+mod move_line;
 
 use ec2::Targets;
 pub(crate) use error::MoveError;
+pub(in crate::cli) use move_line::MoveLine;
 
 /// Number of vulnerabilities that a message names.
 const MAX_NAMED_VULNERABILITIES: usize = 5;
@@ -60,18 +63,17 @@ pub(crate) struct MoveArgs {
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
 
-    /// Print the move as JSON
-    #[arg(long)]
-    json: bool,
-
     #[command(flatten)]
-    trust: TrustArgs,
-
-    #[command(flatten)]
-    key: KeyArgs,
+    format: FormatArgs,
 
     #[command(flatten)]
     pub(in crate::cli) store: StoreArgs,
+
+    #[command(flatten, next_help_heading = "Trust")]
+    trust: TrustArgs,
+
+    #[command(flatten, next_help_heading = "Trust")]
+    key: KeyArgs,
 }
 
 impl MoveArgs {
@@ -127,7 +129,7 @@ pub(in crate::cli) async fn run(
         .run_until_cancelled(verify_move(store, request, args, ui))
         .await
         .ok_or_else(|| MoveError::Cancelled(name.clone()))??;
-    let format = OutputFormat::new(args.json);
+    let format = args.format.with_json_as(OutputFormat::Jsonl);
     if args.mode() == MoveMode::DryRun {
         let id = verified.entry.manifest.short();
         ui.note(&format!("dry run: {name} can move to {id}"));
@@ -137,7 +139,11 @@ pub(in crate::cli) async fn run(
     // Releases the locks of the store and the targets, which checkpoint and hook may need.
     let (entry, signer) = verified.commit(ui, cancel).await?;
     if is_recorded {
-        return Ok(());
+        // Nothing was moved. A document must be there all the same: the move that the channel is at.
+        return match format {
+            OutputFormat::Json => print(&entry, format, out),
+            _ => Ok(()),
+        };
     }
     print(&entry, format, out)?;
     if let Some(signer) = &signer {
@@ -189,7 +195,7 @@ async fn verify_move(
     let MoveRequest { name, id, .. } = request;
     check_request(store, request, args)?;
     let policy = ChannelPolicy::read(store, name)?;
-    let signer = args.key.signer().map_err(CommandError::failure)?;
+    let signer = args.key.signer()?;
     if policy.signed_moves && signer.is_none() && args.mode() == MoveMode::Move {
         return Err(MoveError::NoKey(name.clone()).into());
     }
@@ -410,11 +416,11 @@ pub(in crate::cli) fn print(
     format: OutputFormat,
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
-    out.record(format, entry, || {
+    out.document(format, &MoveLine::new(entry), || {
         let from = entry.previous.map(|id| id.short());
         let from = from.unwrap_or_else(|| "nothing".to_owned());
         let to = entry.manifest.short();
-        format!("{} {}: {from} -> {to}", entry.channel, entry.number)
+        format!("{} {}: {from} -> {to}\n", entry.channel, entry.number)
     })
 }
 
@@ -425,7 +431,7 @@ pub(in crate::cli) async fn run_hook(command: &str, entry: &Move) -> Result<(), 
         command: command.to_owned(),
         problem,
     };
-    let bytes = entry.to_bytes().map_err(StoreError::from)?;
+    let bytes = canonical::to_bytes(&MoveLine::new(entry)).map_err(StoreError::from)?;
     let mut child = Command::new("sh")
         .args(["-c", command])
         .stdin(Stdio::piped())

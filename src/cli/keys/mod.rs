@@ -10,14 +10,14 @@ use russh::keys::ssh_key::PublicKey;
 use serde_json::{Value, json};
 use thiserror::Error;
 
+mod generate;
+
 use super::shared::key_args::{KeyArgs, TrustArgs, configuration};
-use super::shared::stdout::Stdout;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExitStatus};
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
-use crate::os::user;
 use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fingerprint, when};
-use crate::ssh::keys::KeyPair;
 use crate::time::Timestamp;
 use crate::ui::Ui;
 use crate::ui::text::terminal_safe;
@@ -31,24 +31,10 @@ pub(crate) struct KeysArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Verb {
-    Generate(GenerateArgs),
+    Generate(generate::GenerateArgs),
     Trust(KeysTrustArgs),
     Revoke(KeysRevokeArgs),
     List(ListArgs),
-}
-
-/// Generate an Ed25519 key for builds to sign with, and its public key beside it (.pub)
-///
-/// The key has no passphrase, so that nightly builds can use it; keep it on the build machine. Keys made with ssh-keygen,
-/// including those on a security key, work as well: name them with --key.
-#[derive(Clone, Debug, Args)]
-struct GenerateArgs {
-    /// Comment of the public key [default: this user on this host]
-    #[arg(long, value_name = "TEXT")]
-    comment: Option<String>,
-
-    #[command(flatten)]
-    key: KeyArgs,
 }
 
 /// Trust signatures of a key as those of NAME
@@ -87,9 +73,8 @@ struct KeysRevokeArgs {
 /// List the trusted keys
 #[derive(Clone, Debug, Args)]
 struct ListArgs {
-    /// Print one JSON array
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     trust: TrustArgs,
@@ -117,6 +102,11 @@ enum KeysError {
         path: PathBuf,
         source: russh::keys::ssh_key::Error,
     },
+    #[error("cannot read the public key {}", path.display())]
+    #[diagnostic(help(
+        "expected a file such as `id_ed25519.pub`; `karat keys generate` writes one beside the key"
+    ))]
+    Open { path: PathBuf, source: io::Error },
     #[error("cannot generate a key")]
     #[diagnostic(help("generate one with ssh-keygen, and name it with `--key`"))]
     Generate(#[source] russh::keys::ssh_key::Error),
@@ -136,40 +126,20 @@ impl ExitStatus for KeysError {
 
 pub(crate) fn run(args: &KeysArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     match &args.verb {
-        Verb::Generate(args) => generate(args, ui, out),
+        Verb::Generate(args) => generate::run(args, ui, out),
         Verb::Trust(args) => trust(args, ui),
         Verb::Revoke(args) => revoke(args, ui),
         Verb::List(args) => list(args, ui, out),
     }
 }
 
-fn generate(args: &GenerateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
-    let path = args.key.path()?;
-    let public = path.with_added_extension("pub");
-    let comment = args.comment.clone().unwrap_or_else(user::who);
-    let pair = KeyPair::generate(&terminal_safe(&comment)).map_err(KeysError::Generate)?;
-    directory_of(&path)?;
-    pair.write_private(&path)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeysError::Exists(path.clone()),
-            _ => write(&path)(error),
-        })?;
-    let line = format!("{}\n", pair.public_line());
-    atomic_file::write(&public, 0o644, line.as_bytes()).map_err(write(&public))?;
-    out.text(&line)?;
-    ui.note(&format!(
-        "builds now sign with {}; run `karat keys trust NAME {}` on every machine that verifies",
-        path.display(),
-        public.display()
-    ));
-    Ok(())
+/// Returns whether a letter may not be part of the name of a signer.
+fn is_special(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control() || ",\"*?!#\\".contains(letter)
 }
 
 fn trust(args: &KeysTrustArgs, ui: &Ui) -> Result<(), CommandError> {
     let name = &args.name;
-    let is_special = |letter: char| {
-        letter.is_whitespace() || letter.is_control() || ",\"*?!#\\".contains(letter)
-    };
     if name.is_empty() || name.contains(is_special) {
         return Err(KeysError::InvalidName(name.clone()).into());
     }
@@ -240,14 +210,11 @@ fn list(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> 
         state: state(&trust, entry, now),
         signs_here: own.as_ref() == Some(entry.key.key_data()),
     });
-    if args.json {
-        let rows: Vec<_> = rows.map(|row| row.json()).collect();
-        return out.json_line(&rows);
-    }
+    let mut records = out.records(args.format.with_json_as(OutputFormat::Json));
     for row in rows {
-        out.line(row.text())?;
+        records.add(&row.json(), || row.text())?;
     }
-    Ok(())
+    records.finish()
 }
 
 /// A line of the trust file.
@@ -307,10 +274,12 @@ fn state(trust: &Trust, entry: &Trusted, now: Timestamp) -> String {
 }
 
 fn read_public(path: &Path) -> Result<PublicKey, KeysError> {
-    PublicKey::read_openssh_file(path).map_err(|source| KeysError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    let path = path.to_owned();
+    match fs::read(&path) {
+        Ok(bytes) => PublicKey::from_openssh(String::from_utf8_lossy(&bytes).trim_end())
+            .map_err(|source| KeysError::Read { path, source }),
+        Err(source) => Err(KeysError::Open { path, source }),
+    }
 }
 
 /// Appends a line to a file under a lock, since other processes may append to it.

@@ -1,0 +1,121 @@
+//! `karat version`
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::CommandError;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
+
+/// Commit that karat was built from, as the Makefile passes it. Builds of a source archive have none.
+const COMMIT: Option<&str> = option_env!("KARAT_COMMIT");
+
+/// Text of `karat --version`: version, and the commit if it is known.
+pub(super) static SHORT: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    commit().map_or_else(
+        || version.to_owned(),
+        |commit| format!("{version} ({commit})"),
+    )
+});
+
+/// Programs that karat runs, and the option that prints their version.
+const TOOLS: [(&str, &str); 4] = [
+    (QEMU, "--version"),
+    ("qemu-img", "--version"),
+    ("mmdebstrap", "--version"),
+    ("mke2fs", "-V"),
+];
+const QEMU: &str = if cfg!(target_arch = "aarch64") {
+    "qemu-system-aarch64"
+} else {
+    "qemu-system-x86_64"
+};
+
+/// Show the versions of karat and of the programs that it runs
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VersionArgs {
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+#[derive(Serialize)]
+struct Versions {
+    version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'static str>,
+    tools: Vec<Tool>,
+}
+
+#[derive(Serialize)]
+struct Tool {
+    name: &'static str,
+    /// `None` if the program was not found.
+    version: Option<String>,
+}
+
+pub(crate) fn run(args: &VersionArgs, out: &mut Stdout) -> Result<(), CommandError> {
+    let tools = TOOLS.iter().map(|(name, option)| Tool {
+        name,
+        version: version_of(name, option),
+    });
+    let versions = Versions {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: commit(),
+        tools: tools.collect(),
+    };
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &versions, || text(&versions))
+}
+
+fn commit() -> Option<&'static str> {
+    COMMIT.filter(|commit| !commit.is_empty())
+}
+
+fn text(versions: &Versions) -> String {
+    let mut text = format!("karat {}\n", *SHORT);
+    for Tool { name, version } in &versions.tools {
+        let version = version.as_deref().unwrap_or("not found");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name} {version}");
+    }
+    text
+}
+
+/// Returns the first number that a program prints about itself.
+fn version_of(program: &str, option: &str) -> Option<String> {
+    let output = Command::new(program).arg(option).output().ok()?;
+    // mke2fs prints its version on stderr.
+    let text = [output.stdout, output.stderr].concat();
+    first_version(&String::from_utf8_lossy(&text))
+}
+
+fn first_version(text: &str) -> Option<String> {
+    let mut words = text.split_whitespace();
+    let word = words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
+    Some(word.trim_end_matches([',', ';']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_programs_are_recognized() {
+        for (text, expected) in [
+            (
+                "QEMU emulator version 10.0.2 (Debian 1:10.0.2)\nCopyright",
+                Some("10.0.2"),
+            ),
+            ("mmdebstrap 1.3.5\n", Some("1.3.5")),
+            ("mke2fs 1.47.0 (5-Feb-2023)\n", Some("1.47.0")),
+            ("qemu-img version 7.2, Copyright 2022", Some("7.2")),
+            ("no number", None),
+        ] {
+            assert_eq!(first_version(text).as_deref(), expected, "{text}");
+        }
+    }
+}
