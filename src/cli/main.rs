@@ -1,20 +1,23 @@
 //! The command line: arguments, signals, one exit path.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::shared::logged;
 use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
-    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
-    rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    init, keys, lineage, list, lock, logs, outdated, pin, plan, promote, prune, publish, rebuild,
+    revoke, rollback, scan, show, sign, store, synonyms, validate, verify, wait,
 };
+use crate::ui::ci::Ci;
 use crate::ui::{Mode, Ui, Verbosity};
 
 /// Heading of the options that all verbs have.
@@ -60,6 +63,7 @@ enum Verb {
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
     Rebuild(rebuild::RebuildArgs),
+    Logs(logs::LogsArgs),
     Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
@@ -116,26 +120,48 @@ impl Verb {
 pub fn main() -> ExitCode {
     let command = Cli::command();
     let arguments = synonyms::with_double_dashes(&command, std::env::args_os());
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => synonyms::explain(&command, error).exit(),
+        Err(error) => return refuse(&synonyms::explain(&command, error), &arguments),
     };
-    let color = io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let ui = cli.ui(color);
-    match run_and_forward(&cli, &ui) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            match (error.render(color), cli.log_format) {
-                (Some(_), LogFormat::Json) => ui.error(&error.to_string()),
-                (Some(text), LogFormat::Text) => {
-                    let _ = writeln!(io::stderr(), "{text}");
-                }
-                (None, _) => {}
-            }
-            ExitCode::from(error.exit_code())
-        }
+    let ui = cli.ui();
+    let code = run_and_forward(&cli, &ui).unwrap_or_else(|error| {
+        logged::show(&error, &ui);
+        error.exit_code()
+    });
+    ui.exit(code);
+    ExitCode::from(code)
+}
+
+/// Prints an error of the command line: as an event if the command line asks for them. Help and version are no errors.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let is_json = arguments
+        .windows(2)
+        .any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+        || arguments
+            .iter()
+            .any(|argument| argument == "--log-format=json");
+    if !is_json || !error.use_stderr() {
+        error.exit()
     }
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let ui = Ui::new(Mode::Json, Verbosity::Normal);
+    ui.error(text.trim_end());
+    ui.exit(code);
+    ExitCode::from(code)
+}
+
+/// Returns true if stderr may have colours: `NO_COLOR` forbids them, `CLICOLOR_FORCE` and `FORCE_COLOR` ask for them.
+fn is_colored() -> bool {
+    let is_set = |name| {
+        let value = std::env::var_os(name);
+        value.is_some_and(|value| !value.is_empty() && value != "0")
+    };
+    let is_forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_forbidden
+        && (io::stderr().is_terminal() || is_set("CLICOLOR_FORCE") || is_set("FORCE_COLOR"))
 }
 
 /// Runs the verb, then forwards the audit log of the store that it may have changed, even when it failed half-way.
@@ -167,6 +193,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),
         Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),
         Verb::Rebuild(args) => with_signals(ui, cancel, rebuild::run(args, ui, cancel, out)),
+        Verb::Logs(args) => logs::run(args, ui, out).map(success),
         Verb::Scan(args) => with_signals(ui, cancel, scan::run(args, ui, cancel, out)),
         Verb::List(args) => list::run(args, ui, out).map(success),
         Verb::Show(args) => show::run(args, out).map(success),
@@ -198,7 +225,8 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
 }
 
 impl Cli {
-    fn ui(&self, color: bool) -> Ui {
+    fn ui(&self) -> Ui {
+        let color = is_colored();
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -207,7 +235,10 @@ impl Cli {
         let mode = match self.log_format {
             LogFormat::Json => Mode::Json,
             LogFormat::Text if io::stderr().is_terminal() => Mode::Terminal { color },
-            LogFormat::Text => Mode::Plain,
+            LogFormat::Text => Mode::Plain {
+                color,
+                ci: Ci::of_environment(),
+            },
         };
         Ui::new(mode, verbosity)
     }

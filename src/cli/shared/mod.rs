@@ -7,6 +7,7 @@ pub(crate) mod channel_move;
 pub(crate) mod command_error;
 pub(crate) mod exit_status;
 pub(crate) mod key_args;
+pub(crate) mod logged;
 pub(crate) mod open_image;
 pub(crate) mod signature_policy;
 pub(crate) mod stdout;
