@@ -61,6 +61,8 @@ pub struct Redactor {
     patterns: Option<AhoCorasick>,
     /// The text shown in place of each pattern.
     replacements: Vec<String>,
+    /// Bytes of the longest pattern.
+    longest: usize,
 }
 
 impl Redactor {
@@ -78,11 +80,18 @@ impl Redactor {
             patterns.extend(values.flat_map(disguises).collect::<BTreeSet<_>>());
             replacements.resize(patterns.len(), format!("<secret {name}>"));
         }
+        let longest = patterns.iter().map(String::len).max();
         let build = || AhoCorasick::new(&patterns).expect("secrets are smaller than 2 GiB");
         Self {
             patterns: (!patterns.is_empty()).then(build),
             replacements,
+            longest: longest.unwrap_or_default(),
         }
+    }
+
+    /// Returns the size of the longest text that is hidden, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
     }
 
     /// Returns the text with every secret replaced by its name. Where secrets overlap, the longest gives the name.

@@ -14,6 +14,7 @@ use super::publish::{self, PublishRequest};
 use super::shared::attestation;
 use super::shared::image_line::ImageLine;
 use super::shared::key_args::KeyArgs;
+use super::shared::logged::{LoggedResult, logged};
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
@@ -27,8 +28,8 @@ use crate::scan::run::Check;
 use crate::sign::Signer;
 use crate::store::predicate;
 use crate::store::{Store, StoredManifest};
-use crate::ui::Ui;
 use crate::ui::text::{human_duration, human_size};
+use crate::ui::{BuildInfo, Ui};
 
 /// Build images from templates and record them in the store
 ///
@@ -150,26 +151,28 @@ pub(crate) async fn run(
     };
     let settings = settings(args, &cache, &store, &scan);
     let several = plans.len() > 1;
+    let logs = cache.logs();
     let jobs = plans.iter().map(async |plan| {
-        let ui = if several {
-            ui.for_job(&plan.image.name)
-        } else {
-            ui.clone()
+        let info = BuildInfo {
+            verb: "build",
+            image: &plan.image.name,
+            template: &plan.template.path,
         };
-        let job = BuildJob {
-            plan,
-            if_changed: args.if_changed,
-            settings: &settings,
-            signer: signer.as_ref(),
-            ui: &ui,
-            cancel,
-        };
-        match job.run().await {
+        let label = several.then_some(plan.image.name.as_str());
+        let built = logged(ui, info, label, &logs, async |ui| {
+            let job = BuildJob {
+                plan,
+                if_changed: args.if_changed,
+                settings: &settings,
+                signer: signer.as_ref(),
+                ui,
+                cancel,
+            };
+            job.run().await
+        });
+        match built.await {
             Ok(image) => (0, image),
-            Err(error) => {
-                ui.error(&error.to_string());
-                (error.exit_code(), None)
-            }
+            Err(code) => (code, None),
         }
     });
     let mut finished = stream::iter(jobs).buffer_unordered(usize::from(args.jobs));
@@ -350,6 +353,12 @@ impl BuildJob<'_> {
             0 => Ok(()),
             code => Err(CommandError::from(NotPublished(image.id)).with_exit_code(code)),
         }
+    }
+}
+
+impl LoggedResult for Option<Image> {
+    fn manifest(&self) -> Option<ManifestId> {
+        self.as_ref().map(|image| image.id)
     }
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::shared::logged::{LoggedResult, logged};
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, MirrorArgs, TemplateArgs};
@@ -11,7 +12,7 @@ use crate::fetch::Cache;
 use crate::pipeline::{Job, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::record::lock::{self, Lock};
 use crate::secret::Secrets;
-use crate::ui::Ui;
+use crate::ui::{BuildInfo, Ui};
 
 /// Resolve a template's packages and write them to a lock file
 ///
@@ -46,13 +47,13 @@ pub(crate) struct LockArgs {
     store: StoreArgs,
 }
 
-/// Locks the templates one after another. Stops at the first that fails.
+/// Locks the templates one after another. Stops at the first that fails. Returns the exit code.
 pub(crate) async fn run(
     args: &LockArgs,
     ui: &Ui,
     cancel: &CancellationToken,
     out: &mut Stdout,
-) -> Result<(), CommandError> {
+) -> Result<u8, CommandError> {
     let plans = args.templates.load(ExistingOutput::Accept)?;
     let store = args.store.open()?;
     let cache = Cache::of_user()?;
@@ -75,14 +76,26 @@ pub(crate) async fn run(
     };
     let mut records = out.records(args.format.with_json_as(OutputFormat::Json));
     for plan in &plans {
-        let job = Job {
-            plan,
-            secrets: &Secrets::default(),
-            settings: &settings,
-            ui,
-            cancel,
+        let info = BuildInfo {
+            verb: "lock",
+            image: &plan.image.name,
+            template: &plan.template.path,
         };
-        let (old, new) = job.lock(update.clone()).await?;
+        let logs = cache.logs();
+        let locked = logged(ui, info, None, &logs, async |ui| {
+            let job = Job {
+                plan,
+                secrets: &Secrets::default(),
+                settings: &settings,
+                ui,
+                cancel,
+            };
+            Ok(job.lock(update.clone()).await?)
+        });
+        let (old, new) = match locked.await {
+            Ok(locks) => locks,
+            Err(code) => return Ok(code),
+        };
         if old.as_ref() == Some(&new) {
             let path = Lock::path_of(&plan.template.path);
             ui.note(&format!("{} is up to date", path.display()));
@@ -95,8 +108,11 @@ pub(crate) async fn run(
             records.add(&line, || change.to_string())?;
         }
     }
-    records.finish()
+    records.finish()?;
+    Ok(0)
 }
+
+impl LoggedResult for (Option<Lock>, Lock) {}
 
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<lock::Change> {
     let empty = Lock {

@@ -1,20 +1,24 @@
 //! The command line: arguments, signals, one exit path.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::shared::logged;
 use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, help, history, iam_policy,
-    import, init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
-    remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify, version, wait,
+    import, init, keys, lineage, list, lock, logs, outdated, pin, plan, promote, prune, publish,
+    rebuild, remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify,
+    version, wait,
 };
+use crate::ui::ci::Ci;
 use crate::ui::{Mode, Ui, Verbosity};
 
 /// Heading of the options that all verbs have.
@@ -60,6 +64,7 @@ enum Verb {
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
     Rebuild(rebuild::RebuildArgs),
+    Logs(logs::LogsArgs),
     Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
@@ -122,29 +127,54 @@ pub fn main() -> ExitCode {
     if completions::answer(command) {
         return ExitCode::SUCCESS;
     }
-    let cli = parse().unwrap_or_else(|error| error.exit());
-    let color = io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let ui = cli.ui(color);
-    match run_and_forward(&cli, &ui) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            match (error.render(color), cli.log_format) {
-                (Some(_), LogFormat::Json) => ui.error(&error.to_string()),
-                (Some(text), LogFormat::Text) => {
-                    let _ = writeln!(io::stderr(), "{text}");
-                }
-                (None, _) => {}
-            }
-            ExitCode::from(error.exit_code())
-        }
+    let arguments = synonyms::with_double_dashes(&command(), std::env::args_os());
+    let cli = match parse(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, &arguments),
+    };
+    let ui = cli.ui();
+    let code = run_and_forward(&cli, &ui).unwrap_or_else(|error| {
+        logged::show(&error, &ui);
+        error.exit_code()
+    });
+    ui.exit(code);
+    ExitCode::from(code)
+}
+
+/// Prints an error of the command line: as an event if the command line asks for them. Help and version are no errors.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let is_json = arguments
+        .windows(2)
+        .any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+        || arguments
+            .iter()
+            .any(|argument| argument == "--log-format=json");
+    if !is_json || !error.use_stderr() {
+        error.exit()
     }
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let ui = Ui::new(Mode::Json, Verbosity::Normal);
+    ui.error(text.trim_end());
+    ui.exit(code);
+    ExitCode::from(code)
+}
+
+/// Returns true if stderr may have colours: `NO_COLOR` forbids them, `CLICOLOR_FORCE` and `FORCE_COLOR` ask for them.
+fn is_colored() -> bool {
+    let is_set = |name| {
+        let value = std::env::var_os(name);
+        value.is_some_and(|value| !value.is_empty() && value != "0")
+    };
+    let is_forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_forbidden
+        && (io::stderr().is_terminal() || is_set("CLICOLOR_FORCE") || is_set("FORCE_COLOR"))
 }
 
 /// Parses the command line. The error is a message, or the help that was asked for.
-fn parse() -> Result<Cli, clap::Error> {
-    let arguments = synonyms::with_double_dashes(&command(), std::env::args_os());
-    let error = match command().try_get_matches_from(&arguments) {
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let error = match command().try_get_matches_from(arguments) {
         Ok(matches) => return Cli::from_arg_matches(&matches),
         Err(error) => error,
     };
@@ -190,6 +220,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),
         Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),
         Verb::Rebuild(args) => with_signals(ui, cancel, rebuild::run(args, ui, cancel, out)),
+        Verb::Logs(args) => logs::run(args, ui, out).map(success),
         Verb::Scan(args) => with_signals(ui, cancel, scan::run(args, ui, cancel, out)),
         Verb::List(args) => list::run(args, ui, out).map(success),
         Verb::Show(args) => show::run(args, out).map(success),
@@ -223,7 +254,8 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
 }
 
 impl Cli {
-    fn ui(&self, color: bool) -> Ui {
+    fn ui(&self) -> Ui {
+        let color = is_colored();
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -232,7 +264,10 @@ impl Cli {
         let mode = match self.log_format {
             LogFormat::Json => Mode::Json,
             LogFormat::Text if io::stderr().is_terminal() => Mode::Terminal { color },
-            LogFormat::Text => Mode::Plain,
+            LogFormat::Text => Mode::Plain {
+                color,
+                ci: Ci::of_environment(),
+            },
         };
         Ui::new(mode, verbosity)
     }

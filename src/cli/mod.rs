@@ -1,6 +1,5 @@
 //! The verbs: one file each, arguments and `run` side by side.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +10,8 @@ use crate::fetch::Mirror;
 use crate::plan::{Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
 use crate::ui::Ui;
+use crate::ui::report::Report;
+use crate::ui::text::counted;
 
 mod attest;
 mod audit;
@@ -28,6 +29,7 @@ mod keys;
 mod lineage;
 mod list;
 mod lock;
+mod logs;
 mod main;
 mod outdated;
 mod pin;
@@ -117,7 +119,7 @@ impl TemplateArgs {
 /// Warns of steps that need the network in a sealed guest.
 fn warn_of_lint(plan: &Plan, ui: &Ui) {
     for warning in plan.lint() {
-        ui.warn(&format!("{}\n  help: {}", warning.what, warning.help));
+        ui.warn_of(&Report::new(warning.what, warning.help));
     }
 }
 
@@ -186,18 +188,23 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 struct Invalid(Vec<LoadError>);
 
 impl Invalid {
-    /// Renders all errors, with their number at the end.
-    fn render(&self, color: bool) -> String {
-        let mut text = String::new();
-        let mut count = 0;
-        for error in &self.0 {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{}\n", error.render(color));
-            count += problem_count(error);
+    /// Returns a report of each error. For people, they stand apart, with their number at the end.
+    fn reports(&self, color: bool) -> Vec<Report> {
+        let reports = self.0.iter().flat_map(|error| error.reports(color));
+        let mut reports: Vec<Report> = reports.collect();
+        for report in &mut reports {
+            report.rendered = Some(report.shown() + "\n");
         }
-        let errors = if count == 1 { "error" } else { "errors" };
-        let _ = write!(text, "{count} {errors}");
-        text
+        let count = counted(reports.len(), "error");
+        if let Some(Report {
+            rendered: Some(text),
+            ..
+        }) = reports.last_mut()
+        {
+            text.push('\n');
+            text.push_str(&count);
+        }
+        reports
     }
 }
 

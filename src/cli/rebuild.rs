@@ -1,11 +1,13 @@
 //! `karat rebuild`
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::shared::logged::{LoggedResult, logged};
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, MirrorArgs};
@@ -13,10 +15,11 @@ use crate::fetch::Cache;
 use crate::os::run_dir::RunDir;
 use crate::pipeline::compare::{Compared, Comparison, Level, compare};
 use crate::pipeline::rebuild::materials;
-use crate::pipeline::{Job, OnError, RevokedBase, ScanSettings, Settings};
+use crate::pipeline::{BuildError, Job, OnError, RevokedBase, ScanSettings, Settings};
 use crate::plan;
 use crate::record::manifest::ManifestId;
-use crate::ui::Ui;
+use crate::store::{Store, StoredManifest};
+use crate::ui::{BuildInfo, Ui};
 
 /// Build a recorded image again and compare the result
 ///
@@ -57,14 +60,62 @@ pub(crate) async fn run(
     let store = args.store.open()?;
     let cache = Cache::of_user()?;
     let stored = store.manifest(store.resolve(&args.id)?)?;
+    let inputs = &stored.manifest.inputs;
+    let info = BuildInfo {
+        verb: "rebuild",
+        image: &inputs.image.name,
+        template: Path::new(&args.id),
+    };
+    let logs = cache.logs();
+    let rebuilt = logged(ui, info, None, &logs, async |ui| {
+        rebuild(args, &stored, &store, &cache, ui, cancel).await
+    });
+    let rebuilt = match rebuilt.await {
+        Ok(rebuilt) => rebuilt,
+        Err(code) => return Ok(code),
+    };
+    let report = Report {
+        id: stored.id,
+        claimed: rebuilt.claimed,
+        comparison: &rebuilt.comparison,
+    };
+    let format = args.format.with_json_as(OutputFormat::Json);
+    out.document(format, &report, || text(&report))?;
+    Ok(rebuilt.code())
+}
+
+/// Levels of reproducibility that were reached and claimed.
+struct Rebuilt {
+    claimed: Level,
+    comparison: Comparison,
+}
+
+impl LoggedResult for Rebuilt {
+    fn code(&self) -> u8 {
+        if self.comparison.level < self.claimed {
+            4
+        } else {
+            0
+        }
+    }
+}
+
+async fn rebuild(
+    args: &RebuildArgs,
+    stored: &StoredManifest,
+    store: &Store,
+    cache: &Cache,
+    ui: &Ui,
+    cancel: &CancellationToken,
+) -> Result<Rebuilt, CommandError> {
     let run = RunDir::create(&cache.runs())
         .map_err(|error| CommandError::io("cannot create a run directory in the cache", &error))?;
-    let found = materials(&stored.manifest, &store, &cache, run.path()).await?;
+    let found = materials(&stored.manifest, store, cache, run.path()).await?;
     let secrets = plan::secrets::read(&found.plan.secrets, |name| std::env::var_os(name))?;
     ui.hide(&secrets);
     let settings = Settings {
-        cache: &cache,
-        store: &store,
+        cache,
+        store,
         force: true,
         on_error: OnError::Cleanup,
         locked: true,
@@ -83,24 +134,14 @@ pub(crate) async fn run(
         ui,
         cancel,
     };
-    let made = job.again().await?;
+    let made = job.again().await.map_err(BuildError::without_position)?;
     let recorded = Compared {
         manifest: &stored.manifest,
         listing: found.listing.as_ref(),
     };
-    let comparison = compare(recorded, made.compared(), |path| made.owner(path));
-    drop(run);
-    let report = Report {
-        id: stored.id,
+    Ok(Rebuilt {
         claimed: Level::claimed(&stored.manifest),
-        comparison: &comparison,
-    };
-    let format = args.format.with_json_as(OutputFormat::Json);
-    out.document(format, &report, || text(&report))?;
-    Ok(if comparison.level < report.claimed {
-        4
-    } else {
-        0
+        comparison: compare(recorded, made.compared(), |path| made.owner(path)),
     })
 }
 

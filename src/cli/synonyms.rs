@@ -35,8 +35,8 @@ const SYNONYMS: &[(&[&str], &str)] = &[
         "karat boots no recorded image: `karat export ID -o FILE` writes the disk for QEMU, and `karat build --on-error keep` keeps a failed guest",
     ),
     (
-        &["logs", "log"],
-        "a build prints its log on stderr; `karat audit` shows the changes of the store",
+        &["log"],
+        "`karat logs` prints the log of a build; `karat audit` shows the changes of the store",
     ),
     (
         &["update", "upgrade"],
@@ -71,7 +71,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
 ];
 
 /// Verbs that change nothing. A guess by the distance of letters is never another one.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: &[&str] = &[
     "validate",
     "plan",
     "list",
@@ -82,6 +82,7 @@ const HARMLESS: [&str; 14] = [
     "wait",
     "verify",
     "audit",
+    "logs",
     "scan",
     "completions",
     "iam-policy",

@@ -91,6 +91,12 @@ impl Cache {
         self.root.join("runs")
     }
 
+    /// Returns the directory of the logs of builds.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// Returns the directory of remembered digests of local files (see [`digest_cache`]).
     pub(crate) fn known(&self) -> PathBuf {
         self.root.join("known")

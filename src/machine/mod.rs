@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::network::EgressProxy;
 use crate::ssh::Session;
 
+mod console;
 pub(crate) mod guest;
 pub mod host;
 pub mod qemu;

@@ -25,6 +25,7 @@ use crate::scan::report::vex::VexError;
 use crate::scan::vulnerability::DbError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
+use crate::ui::report::Position;
 
 /// Failure of a build.
 #[derive(Debug, Error, Diagnostic)]
@@ -159,6 +160,22 @@ impl BuildError {
             Self::Store(error) => error.exit_code(),
             _ => 1,
         }
+    }
+
+    /// Returns the place in the template of the failed step or test.
+    pub(crate) fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Provision(ProvisionError::Step { position, .. }) => position.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Removes the place of the failed step: its template is a copy that goes with the run directory.
+    pub(crate) fn without_position(mut self) -> Self {
+        if let Self::Provision(ProvisionError::Step { position, .. }) = &mut self {
+            *position = None;
+        }
+        self
     }
 
     /// Returns the name of the failed step, for `$KARAT_FAILED_STEP`.

@@ -17,6 +17,7 @@ use crate::provision;
 use crate::record::lock::Lock;
 use crate::record::manifest;
 use crate::store::Timestamp;
+use crate::ui::Part;
 
 impl Job<'_> {
     pub(super) async fn launch_guest(
@@ -120,9 +121,13 @@ impl Job<'_> {
     ) -> Result<(), BuildError> {
         let fetched = |digest: &Digest| self.settings.cache.path(digest);
         let cx = self.step_context(&fetched);
-        for test in &self.plan.tests {
-            let work = async { Ok(provision::test(machine, test, &cx).await?) };
-            phases.run(&format!("test: {}", test.name), work).await?;
+        for (part, test) in Part::numbered("test", &self.plan.tests) {
+            let work = async {
+                let done = provision::test(machine, test, &cx).await;
+                Ok(done.map_err(|error| error.at(&test.place, &self.plan.template))?)
+            };
+            let (name, shown) = (format!("test: {}", test.name), (test.name.as_str(), part));
+            phases.run_part(&name, shown, work).await?;
         }
         Ok(())
     }

@@ -9,8 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::{BuildError, Job};
 use crate::digest::Digest;
 use crate::machine::Machine;
+use crate::plan::Builder;
 use crate::provision::{self, FailedStep};
 use crate::ui::Ui;
+use crate::ui::report::split_output;
 use crate::ui::text::with_causes;
 
 impl Job<'_> {
@@ -18,7 +20,7 @@ impl Job<'_> {
     pub(super) async fn handle_failure<M: Machine>(
         &self,
         mut machine: M,
-        error: BuildError,
+        mut error: BuildError,
     ) -> BuildError {
         if !matches!(error, BuildError::Cancelled) {
             let text = self.ui.redact(&with_causes(&error));
@@ -36,13 +38,26 @@ impl Job<'_> {
                     }
                 })
                 .await;
+            let (brief, _) = split_output(&error, ": ");
             self.settings
                 .on_error
-                .hold(&machine, &text, self.ui, self.cancel)
+                .hold(&machine, &brief, self.ui, self.cancel)
                 .await;
+            self.advise_keep(&mut error);
         }
         machine.destroy().await;
         error
+    }
+
+    /// Adds the advice to keep the machine, if that was not done. A host stays as it is anyway.
+    fn advise_keep(&self, error: &mut BuildError) {
+        let is_host = matches!(self.plan.builder, Builder::Host(_));
+        if let BuildError::Provision(error) = error
+            && self.settings.on_error == OnError::Cleanup
+            && !is_host
+        {
+            error.advise("`--on-error keep` keeps the machine to log in");
+        }
     }
 }
 

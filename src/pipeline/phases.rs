@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::BuildError;
-use crate::ui::Ui;
+use crate::ui::{Part, Phase, Ui};
 
 /// Finished phases with their durations.
 pub(super) struct Phases<'a> {
@@ -31,9 +31,19 @@ impl<'a> Phases<'a> {
     ) -> Result<T, BuildError> {
         let phase = self.ui.phase(name);
         let outcome = self.cancel.run_until_cancelled(work).await;
-        let value = outcome.unwrap_or(Err(BuildError::Cancelled))?;
-        self.took.push((name.to_owned(), phase.done()));
-        Ok(value)
+        self.end(name, phase, outcome.unwrap_or(Err(BuildError::Cancelled)))
+    }
+
+    /// Runs a step or test, as [`Self::run`] does. `name` is that of its recorded duration.
+    pub(super) async fn run_part<T>(
+        &mut self,
+        name: &str,
+        (shown, part): (&str, Part),
+        work: impl Future<Output = Result<T, BuildError>>,
+    ) -> Result<T, BuildError> {
+        let phase = self.ui.numbered_phase(shown, Some(part));
+        let outcome = self.cancel.run_until_cancelled(work).await;
+        self.end(name, phase, outcome.unwrap_or(Err(BuildError::Cancelled)))
     }
 
     /// Runs a phase that must not be dropped, because it creates resources that have to be removed. The work itself watches
@@ -44,12 +54,27 @@ impl<'a> Phases<'a> {
         work: impl Future<Output = Result<T, BuildError>>,
     ) -> Result<T, BuildError> {
         let phase = self.ui.phase(name);
-        if self.cancel.is_cancelled() {
-            return Err(BuildError::Cancelled);
+        let outcome = if self.cancel.is_cancelled() {
+            Err(BuildError::Cancelled)
+        } else {
+            work.await
+        };
+        self.end(name, phase, outcome)
+    }
+
+    fn end<T>(
+        &mut self,
+        name: &str,
+        phase: Phase,
+        outcome: Result<T, BuildError>,
+    ) -> Result<T, BuildError> {
+        match &outcome {
+            Ok(_) => self.took.push((name.to_owned(), phase.done())),
+            Err(BuildError::Cancelled) => phase.cancelled(),
+            // Dropping the phase marks it as failed.
+            Err(_) => drop(phase),
         }
-        let value = work.await?;
-        self.took.push((name.to_owned(), phase.done()));
-        Ok(value)
+        outcome
     }
 
     /// Returns the finished phases with their durations, in order.

@@ -7,6 +7,7 @@ use crate::machine::{Machine, MachineError};
 use crate::provision::{self, Context, DeclaredPackages};
 use crate::record::lock::Lock;
 use crate::store::Timestamp;
+use crate::ui::Part;
 
 impl Job<'_> {
     /// Provisions the machine from the lock. Fails as soon as the machine dies.
@@ -29,9 +30,14 @@ impl Job<'_> {
                 .await?;
             let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
             phases.run("files", files).await?;
-            for step in &self.plan.steps {
-                let work = async { Ok(provision::step(machine, step, &cx).await?) };
-                phases.run(&step.name, work).await?;
+            let parts = Part::numbered("step", &self.plan.steps);
+            for (part, step) in parts {
+                let work = async {
+                    let done = provision::step(machine, step, &cx).await;
+                    Ok(done.map_err(|error| error.at(&step.place, &self.plan.template))?)
+                };
+                let shown = (step.name.as_str(), part);
+                phases.run_part(&step.name, shown, work).await?;
             }
             Ok(())
         };

@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::template::problem::{Problem, TemplateErrors};
 use crate::template::variables::{GivenVariable, SecretOrigin, parse_var_file};
 use crate::template::{self, Parsed, files};
+use crate::ui::report::Report;
 
 /// Inputs of a plan besides the template's text.
 #[derive(Clone, Debug, Default)]
@@ -113,11 +114,19 @@ impl LoadError {
     /// Formats the error with its place in the text, its cause and advice.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
+        let reports = self.reports(color);
+        let texts: Vec<String> = reports.iter().map(Report::shown).collect();
+        texts.join("\n\n")
+    }
+
+    /// Returns a report of every problem, with its place in the text, its cause and advice.
+    pub(crate) fn reports(&self, color: bool) -> Vec<Report> {
         match self {
-            Self::Template(errors) => errors.render(color),
+            Self::Template(errors) => errors.reports(color),
             Self::Read { source, .. } | Self::ReadVariables { source, .. } => {
-                let help = self.help().map(|help| format!("\n  help: {help}"));
-                format!("error: {self}: {source}{}", help.unwrap_or_default())
+                let help = self.help().map(|help| help.to_string());
+                let report = Report::new(format!("{self}: {source}"), help.unwrap_or_default());
+                vec![report]
             }
         }
     }

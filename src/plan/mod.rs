@@ -21,6 +21,7 @@ mod machine;
 pub(crate) mod make;
 mod network;
 mod packages;
+mod place;
 mod policy;
 mod publish;
 pub(crate) mod secrets;
@@ -33,6 +34,7 @@ pub use lint::LintWarning;
 pub use load::{Inputs, LoadError, load, publication, template_of_lock};
 pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
+pub use place::Place;
 pub use policy::{Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
 
@@ -334,6 +336,9 @@ pub struct Step {
     /// Globs of created paths, and accounts (`user:app`, `group:app`). A scan counts them as declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub creates: Vec<String>,
+    /// Place in the template.
+    #[serde(skip)]
+    pub place: Place,
 }
 
 /// Action of a step.
@@ -398,6 +403,9 @@ pub struct Test {
     /// Limit for the command. Default 2 minutes.
     #[serde(serialize_with = "serialize_duration")]
     pub timeout: Duration,
+    /// Place in the template.
+    #[serde(skip)]
+    pub place: Place,
 }
 
 /// Settings from the `[finish]` table.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::check::{Checker, texts};
-use super::{Action, Download, Script, Shell, Step, Test, Upload, UploadSource};
+use super::{Action, Download, Place, Script, Shell, Step, Test, Upload, UploadSource};
 use crate::secret::Text;
 use crate::size::show_duration;
 use crate::template::files::NeedKind;
@@ -59,6 +59,10 @@ impl Checker<'_> {
             retries: step.retries.map_or(0, |retries| retries.0),
             pause_before,
             creates,
+            place: Place {
+                table: table.clone(),
+                inline: inline_spans(step),
+            },
         })
     }
 
@@ -387,8 +391,20 @@ impl Checker<'_> {
             name: name.map_or_else(|| short(&command), |name| name.get_ref().clone()),
             timeout: self.timeout(test.timeout.as_ref(), TEST_TIMEOUT),
             command,
+            place: Place {
+                table: table.clone(),
+                inline: test.command.iter().map(Spanned::span).collect(),
+            },
         }
     }
+}
+
+/// Returns the places of the strings of `inline`.
+fn inline_spans(step: &schema::Step) -> Vec<Span> {
+    let shell = step.shell.as_ref().map(Spanned::get_ref);
+    let inline = shell.and_then(|shell| shell.inline.as_ref());
+    let strings = inline.into_iter().flat_map(Spanned::get_ref);
+    strings.map(Spanned::span).collect()
 }
 
 /// Returns true if `only` and `except` allow a step for a builder.

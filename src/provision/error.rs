@@ -7,10 +7,11 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::machine::MachineError;
-use crate::ssh::SshError;
-
 use super::packages::PackageError;
+use crate::machine::MachineError;
+use crate::plan::{Place, TemplateSource};
+use crate::ssh::SshError;
+use crate::ui::report::{Position, Tail};
 
 /// An error while provisioning a machine.
 #[derive(Debug, Error, Diagnostic)]
@@ -27,12 +28,16 @@ pub enum ProvisionError {
         source: Box<ProvisionError>,
         #[help]
         help: Option<String>,
+        /// Place of the step, or of the line that failed, in the template.
+        position: Option<Position>,
     },
     /// A script failed. `code` is `None` if even the shell around the script could not tell.
-    #[error("the script failed with {}", exit_status(*.code))]
+    #[error("the script failed with {}{}", exit_status(*.code), at_line(.line.as_ref()))]
     #[diagnostic(help("correct the script, or list the code in `exit_codes` if it means success"))]
     Exit {
         code: Option<u32>,
+        /// `None` if the shell did not tell.
+        line: Option<FailedLine>,
         #[source]
         output: Option<Tail>,
     },
@@ -170,10 +175,16 @@ impl From<MachineError> for ProvisionError {
     }
 }
 
-/// Last lines of a script's output, without secrets.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("its output ended with:\n{}", .0.join("\n"))]
-pub struct Tail(pub Vec<String>);
+/// Line of a script at which it failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailedLine {
+    /// Counts from 1 in the whole script.
+    pub number: usize,
+    /// Its text, without secrets.
+    pub text: String,
+    /// Index of the `inline` string that has it, and of the line in that.
+    pub inline: Option<(usize, usize)>,
+}
 
 impl ProvisionError {
     /// Returns true if a retry cannot succeed.
@@ -198,8 +209,40 @@ impl ProvisionError {
             tries,
             source: Box::new(self),
             help,
+            position: None,
         }
     }
+
+    /// Adds the place of the failed step in the template.
+    pub(crate) fn at(mut self, place: &Place, template: &TemplateSource) -> Self {
+        if let Self::Step {
+            position, source, ..
+        } = &mut self
+        {
+            let line = match &**source {
+                Self::Exit { line, .. } => line.as_ref().and_then(|line| line.inline),
+                _ => None,
+            };
+            *position = Some(place.position(template, line));
+        }
+        self
+    }
+
+    /// Adds advice to that of the failed step.
+    pub(crate) fn advise(&mut self, advice: &str) {
+        if let Self::Step { help, .. } = self {
+            *help = Some(match help.take() {
+                Some(help) => format!("{help}; {advice}"),
+                None => advice.to_owned(),
+            });
+        }
+    }
+}
+
+fn at_line(line: Option<&FailedLine>) -> String {
+    line.map_or_else(String::new, |line| {
+        format!(" at line {}: {}", line.number, line.text)
+    })
 }
 
 fn times(tries: u32) -> String {

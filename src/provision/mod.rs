@@ -14,11 +14,13 @@ use crate::network::EgressProxy;
 use crate::plan::{Action, Script, Shell, Step, Test};
 use crate::secret::{Secrets, Text};
 use crate::time::Timestamp;
-use crate::ui::Ui;
+use crate::ui::report::split_output;
 use crate::ui::text::with_causes;
+use crate::ui::{Part, Ui};
 
 mod download;
 mod error;
+mod failed_line;
 mod file;
 mod packages;
 mod reboot;
@@ -26,7 +28,8 @@ mod remote;
 mod retry;
 mod shell;
 
-pub use error::{ProvisionError, Tail};
+pub use crate::ui::report::Tail;
+pub use error::{FailedLine, ProvisionError};
 pub use file::files;
 pub use packages::{
     DeclaredPackages, InstalledPackage, PackageError, PinnedVersion, attribute, install,
@@ -103,7 +106,7 @@ pub async fn on_error<M: Machine>(
         ("KARAT_ERROR", failure.error),
         ("KARAT_FAILED_STEP", failure.step),
     ];
-    for step in steps {
+    for (part, step) in Part::numbered("on_error", steps) {
         if let Err(error) = reopen(machine).await {
             cx.ui.warn(&format!(
                 "cannot run the on_error steps: {}",
@@ -111,13 +114,14 @@ pub async fn on_error<M: Machine>(
             ));
             return;
         }
-        let phase = cx.ui.phase(&format!("on_error: {}", step.name));
+        let phase = cx.ui.numbered_phase(&step.name, Some(part));
         match run_with_retries(machine, step, &more, OnRefusal::Ignore, cx).await {
             Ok(()) => drop(phase.done()),
             // Dropping the phase marks it as failed.
             Err(error) => {
                 drop(phase);
-                cx.ui.warn(&format!("on_error: {}", with_causes(&error)));
+                cx.ui
+                    .warn(&format!("on_error: {}", split_output(&error, ": ").0));
             }
         }
     }
@@ -147,6 +151,7 @@ pub async fn test<M: Machine>(
         retries: 0,
         pause_before: Duration::ZERO,
         creates: Vec::new(),
+        place: test.place.clone(),
     };
     // A test may check that a URL cannot be reached.
     run_with_retries(machine, &one, &[], OnRefusal::Ignore, cx).await
@@ -176,11 +181,9 @@ async fn run_with_retries<M: Machine>(
             let again = !error.is_final();
             if again {
                 let of = step.retries + 1;
-                cx.ui.warn(&format!(
-                    "{}: try {tries} of {of} failed: {}",
-                    step.name,
-                    with_causes(error)
-                ));
+                let (why, _) = split_output(error, ": ");
+                let text = format!("{}: try {tries} of {of} failed: {why}", step.name);
+                cx.ui.retry(&text);
             }
             again
         },

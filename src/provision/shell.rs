@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::remote::{self, Ended, Interpreter, Outcome, RemoteScript};
-use super::{Context, ProvisionError, reboot};
+use super::{Context, FailedLine, ProvisionError, failed_line, reboot};
 use crate::machine::Machine;
 use crate::network::EgressProxy;
 use crate::plan::{Script, Shell, Step};
+use crate::secret::Redactor;
 
 /// Exit codes of a shell that a reboot terminated (HUP, TERM).
 const TERMINATED: [u32; 2] = [129, 143];
@@ -25,9 +26,14 @@ pub(super) async fn run<M: Machine>(
 ) -> Result<(), ProvisionError> {
     let begun = Instant::now();
     let script = read(&shell.script, cx).await?;
+    let interpreter = interpreter(&script, &describe(&shell.script))?;
+    let text = std::str::from_utf8(&script)
+        .ok()
+        .filter(|_| interpreter == default_interpreter());
+    let marked = text.map(failed_line::marked);
     let run = RemoteScript {
-        interpreter: interpreter(&script, &describe(&shell.script))?,
-        script: &script,
+        interpreter,
+        script: marked.as_ref().map_or(&script[..], String::as_bytes),
         prelude: machine
             .egress()
             .map(EgressProxy::prelude)
@@ -42,10 +48,15 @@ pub(super) async fn run<M: Machine>(
     let left = || step.timeout.saturating_sub(begun.elapsed());
     let accept = |ended: Ended| match ended.code {
         Some(code) if shell.exit_codes.contains(&code) => Ok(()),
-        code => Err(ProvisionError::Exit {
-            code,
-            output: ended.output,
-        }),
+        code => {
+            let number = text.and_then(|text| failed_line::number(text, &ended));
+            let line = number.and_then(|number| failed(&shell.script, text?, number, cx));
+            Err(ProvisionError::Exit {
+                code,
+                line,
+                output: ended.output,
+            })
+        }
     };
     match outcome {
         Outcome::Dropped(source, _) if !shell.expect_disconnect => Err(ProvisionError::Dropped {
@@ -61,6 +72,7 @@ pub(super) async fn run<M: Machine>(
             match timeout(left(), exit).await.map_err(late)?? {
                 Some(code) if !TERMINATED.contains(&code) => accept(Ended {
                     code: Some(code),
+                    line: None,
                     output: None,
                 }),
                 _ => Ok(()),
@@ -124,7 +136,7 @@ fn interpreter(script: &[u8], name: &str) -> Result<Interpreter, ProvisionError>
         return Err(ProvisionError::LineEndings(name.to_owned()));
     }
     let Some(line) = first.strip_prefix(b"#!") else {
-        return Ok(interpreter("/bin/sh", "-eu"));
+        return Ok(default_interpreter());
     };
     let line = String::from_utf8_lossy(line);
     let (program, argument) = line
@@ -132,10 +144,39 @@ fn interpreter(script: &[u8], name: &str) -> Result<Interpreter, ProvisionError>
         .split_once([' ', '\t'])
         .unwrap_or((line.trim(), ""));
     if program.is_empty() {
-        Ok(interpreter("/bin/sh", "-eu"))
+        Ok(default_interpreter())
     } else {
         Ok(interpreter(program, argument.trim()))
     }
+}
+
+fn default_interpreter() -> Interpreter {
+    Interpreter {
+        program: "/bin/sh".to_owned(),
+        argument: "-eu".to_owned(),
+    }
+}
+
+/// Returns a line of a script by its number, for an error.
+fn failed(script: &Script, text: &str, number: usize, cx: &Context<'_>) -> Option<FailedLine> {
+    let line = text.lines().nth(number - 1)?;
+    let mut left = number - 1;
+    let inline = match script {
+        Script::Path(_) => None,
+        Script::Inline(strings) => strings.iter().enumerate().find_map(|(index, string)| {
+            let lines = string.reveal(cx.secrets).split('\n').count();
+            if left < lines {
+                return Some((index, left));
+            }
+            left -= lines;
+            None
+        }),
+    };
+    Some(FailedLine {
+        number,
+        text: Redactor::new(cx.secrets).redact(line.trim()).into_owned(),
+        inline,
+    })
 }
 
 fn environment(

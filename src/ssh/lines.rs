@@ -1,7 +1,7 @@
 //! Splits a command's output into lines of text.
 
 /// Longer lines are passed on in pieces, so that output without newlines uses bounded memory.
-const MAX_LINE_BYTES: usize = 64 << 10;
+pub(crate) const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Splits a stream at newlines, and at the carriage returns with which progress meters overwrite themselves.
 #[derive(Default)]

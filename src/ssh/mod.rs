@@ -20,6 +20,7 @@ mod upload;
 
 pub(crate) use connect::{RejectedKey, connect_with};
 pub use error::SshError;
+pub(crate) use lines::MAX_LINE_BYTES;
 pub(crate) use quote::quote;
 pub use tunnel::{ForwardedPort, ForwardedStream};
 

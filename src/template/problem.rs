@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use crate::ui::report::{Position, Report};
+
 /// Byte range in the template's text.
 pub type Span = Range<usize>;
 
@@ -89,18 +91,30 @@ impl TemplateErrors {
     /// Formats every error with file, line, a caret and advice.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
+        let reports = self.reports(color).into_iter();
+        let texts: Vec<String> = reports.filter_map(|report| report.rendered).collect();
+        texts.join("\n\n")
+    }
+
+    /// Returns a report of every error. One without a place in the text is at its beginning.
+    pub(crate) fn reports(&self, color: bool) -> Vec<Report> {
         let renderer = if color {
             Renderer::styled()
         } else {
             Renderer::plain()
         };
         let path = self.path.display().to_string();
-        let texts: Vec<String> = self
-            .problems
-            .iter()
-            .map(|problem| renderer.render(&[self.group(problem, &path)]))
-            .collect();
-        texts.join("\n\n")
+        let report = |problem: &Problem| {
+            let start = problem.span.as_ref().map_or(0, |span| span.start);
+            Report {
+                text: problem.what.clone(),
+                help: problem.help.clone(),
+                position: Some(Position::of(&self.path, &self.text, start)),
+                output: Vec::new(),
+                rendered: Some(renderer.render(&[self.group(problem, &path)])),
+            }
+        };
+        self.problems.iter().map(report).collect()
     }
 
     fn group<'a>(&'a self, problem: &'a Problem, path: &'a str) -> Group<'a> {

@@ -1,18 +1,30 @@
-//! Progress, notes and warnings on stderr: on a terminal, as plain lines, or as JSON lines.
+//! Progress, notes and warnings on stderr: on a terminal, as plain lines, or as JSON lines. Builds also have a log each.
 //!
 //! Every text passes one filter that hides the values of secrets.
 
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::secret::{Redactor, Secrets};
 
+mod build;
+pub(crate) mod ci;
 mod event;
-mod lines;
+mod json;
+mod log;
+pub(crate) mod log_directory;
+mod phase;
+mod plain;
+pub(crate) mod report;
 mod terminal;
 pub(crate) mod text;
 
-use event::Event;
+use build::Build;
+use ci::Ci;
+pub(crate) use event::{BuildInfo, Part};
+use event::{Event, Kind};
+pub use phase::{Bar, Phase};
+use report::Report;
 
 /// Form of the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +34,13 @@ pub enum Mode {
         /// Colours the output with ANSI sequences.
         color: bool,
     },
-    /// One line an event, without redrawing.
-    Plain,
+    /// Lines that are never redrawn.
+    Plain {
+        /// Colours the output with ANSI sequences.
+        color: bool,
+        /// Service whose marks the lines have.
+        ci: Ci,
+    },
     /// One JSON object an event.
     Json,
 }
@@ -48,58 +65,45 @@ trait Printer: Send + Sync {
 #[derive(Clone)]
 pub struct Ui {
     screen: Arc<Screen>,
-    job: Option<Arc<str>>,
+    build: Option<Arc<Build>>,
 }
 
 struct Screen {
     printer: Box<dyn Printer>,
     verbosity: Verbosity,
+    paint: Paint,
     redactors: Mutex<Vec<Redactor>>,
-    next_bar: std::sync::atomic::AtomicU64,
-}
-
-/// Progress bar over a number of bytes that may be unknown. Dropping it removes the bar.
-pub struct Bar {
-    ui: Ui,
-    id: u64,
-}
-
-/// A running phase or step. Dropped without [`Phase::done`], it shows as failed.
-pub struct Phase {
-    ui: Ui,
-    name: String,
-    id: u64,
-    started: Instant,
-    over: bool,
+    next_id: std::sync::atomic::AtomicU64,
 }
 
 impl Ui {
     /// Creates a screen on stderr.
     #[must_use]
     pub fn new(mode: Mode, verbosity: Verbosity) -> Self {
+        let paint = match mode {
+            Mode::Terminal { color } | Mode::Plain { color, .. } => Paint(color),
+            Mode::Json => Paint(false),
+        };
         let printer: Box<dyn Printer> = match mode {
-            Mode::Terminal { color } => Box::new(terminal::Terminal::new(color)),
-            Mode::Plain => Box::new(lines::Plain),
-            Mode::Json => Box::new(lines::Json),
+            Mode::Terminal { .. } => Box::new(terminal::Terminal::new(paint)),
+            Mode::Plain { ci, .. } => Box::new(plain::Plain::new(paint, ci)),
+            Mode::Json => Box::new(json::Json::default()),
         };
         Self {
             screen: Arc::new(Screen {
                 printer,
                 verbosity,
+                paint,
                 redactors: Mutex::default(),
-                next_bar: 0.into(),
+                next_id: 0.into(),
             }),
-            job: None,
+            build: None,
         }
     }
 
-    /// Returns a handle for one of several jobs, whose lines carry the job's name.
-    #[must_use]
-    pub fn for_job(&self, job: &str) -> Self {
-        Self {
-            screen: Arc::clone(&self.screen),
-            job: Some(job.into()),
-        }
+    /// Returns true if texts may have ANSI sequences for colours.
+    pub(crate) fn is_colored(&self) -> bool {
+        self.screen.paint.0
     }
 
     /// Hides these secrets from now on, in addition to those of other jobs.
@@ -124,132 +128,139 @@ impl Ui {
 
     /// Shows a fact, in one line.
     pub fn note(&self, text: &str) {
-        self.print(Verbosity::Normal, "note", text);
+        self.print(Verbosity::Normal, Kind::Note, text);
     }
 
     /// Warns of a problem that did not stop the work.
     pub fn warn(&self, text: &str) {
-        self.print(Verbosity::Quiet, "warning", text);
+        self.print(Verbosity::Quiet, Kind::Warning, text);
     }
 
-    /// Shows the error that stopped the work.
+    /// Warns of a problem, with advice.
+    pub(crate) fn warn_of(&self, report: &Report) {
+        self.report(Kind::Warning, report);
+    }
+
+    /// Warns that a try has failed and another one follows. The output of the failed one is not shown again.
+    pub(crate) fn retry(&self, text: &str) {
+        self.print(Verbosity::Quiet, Kind::Retry, text);
+    }
+
+    /// Shows an error that does not end the work.
     pub fn error(&self, text: &str) {
-        self.print(Verbosity::Quiet, "error", text);
+        self.print(Verbosity::Quiet, Kind::Error, text);
+    }
+
+    /// Shows the error that stopped the work, and names the log of the build.
+    pub(crate) fn error_of(&self, report: &Report) {
+        self.report(Kind::Error, report);
     }
 
     /// Shows a detail, with `--verbose` only.
     pub fn detail(&self, text: &str) {
-        self.print(Verbosity::Verbose, "detail", text);
+        self.print(Verbosity::Verbose, Kind::Detail, text);
     }
 
     /// Shows a line of output of the running step.
     pub fn output(&self, line: &str) {
-        self.print(Verbosity::Normal, "output", line);
+        self.print(Verbosity::Normal, Kind::Output, line);
     }
 
-    /// Shows that a phase or step starts.
-    #[must_use]
-    pub fn phase(&self, name: &str) -> Phase {
-        let phase = Phase {
-            ui: self.clone(),
-            name: self.redact(name),
-            id: self.next_id(),
-            started: Instant::now(),
-            over: false,
-        };
-        self.send(Verbosity::Normal, "started", &phase.name, |event| {
-            event.id = phase.id;
-        });
-        phase
+    /// Shows a line below the running phase until the next one, on a terminal only.
+    pub(crate) fn status(&self, line: &str) {
+        self.print(Verbosity::Normal, Kind::Status, line);
     }
 
-    /// Starts a progress bar of `total` bytes.
-    #[must_use]
-    pub fn bar(&self, label: &str, total: Option<u64>) -> Bar {
-        let bar = Bar {
-            ui: self.clone(),
-            id: self.next_id(),
-        };
-        self.send(Verbosity::Normal, "bar", label, |event| {
-            event.id = bar.id;
-            event.total = total;
-        });
-        bar
-    }
-
-    fn next_id(&self) -> u64 {
-        self.screen
-            .next_bar
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-    }
-
-    fn print(&self, at: Verbosity, kind: &'static str, text: &str) {
-        self.send(at, kind, text, |_| {});
-    }
-
-    fn send(
-        &self,
-        at: Verbosity,
-        kind: &'static str,
-        text: &str,
-        complete: impl FnOnce(&mut Event<'_>),
-    ) {
-        if at > self.screen.verbosity {
-            return;
+    /// Writes the guest's console to the log of the build, and shows nothing.
+    pub(crate) fn console(&self, text: &str) {
+        for line in text.lines() {
+            self.print(Verbosity::Verbose, Kind::Console, line);
         }
-        let text = self.redact(text);
-        let mut event = Event::new(kind, self.job.as_deref(), &text);
-        complete(&mut event);
-        self.screen.printer.print(&event);
+    }
+
+    /// Shows the exit code of the process, to programs only.
+    pub(crate) fn exit(&self, code: u8) {
+        let text = format!("exit code {code}");
+        let event = Event {
+            code: Some(code),
+            ..Event::new(Kind::Exit, &text)
+        };
+        self.send(Verbosity::Quiet, event);
+    }
+
+    fn print(&self, at: Verbosity, kind: Kind, text: &str) {
+        self.send(at, Event::new(kind, text));
+    }
+
+    fn report(&self, kind: Kind, report: &Report) {
+        let mut report = report.map(|text| self.redact(text));
+        if self.screen.verbosity > Verbosity::Quiet {
+            // It stands above already.
+            report.output.clear();
+        }
+        let log = match kind {
+            Kind::Error => self.build.as_ref().and_then(|build| build.log.path()),
+            _ => None,
+        };
+        let event = Event {
+            report: Some(&report),
+            log,
+            ..Event::new(kind, &report.text)
+        };
+        self.send(Verbosity::Quiet, event);
+    }
+
+    /// Hides secrets in the text of an event, adds its build, and passes it to the log and the screen.
+    fn send(&self, at: Verbosity, event: Event<'_>) {
+        let text = self.redact(event.text);
+        let build = self.build.as_ref();
+        let event = Event {
+            text: &text,
+            build: build.map(|build| build.id.as_str()),
+            job: build.and_then(|build| build.label.as_deref()),
+            ..event
+        };
+        if let Some(build) = build
+            && let Err(error) = build.log.write(&event)
+        {
+            self.warn_of_log(&error);
+        }
+        if at <= self.screen.verbosity {
+            self.screen.printer.print(&event);
+        }
     }
 }
 
 impl Default for Ui {
     /// Plain lines, warnings and errors only: for tests.
     fn default() -> Self {
-        Self::new(Mode::Plain, Verbosity::Quiet)
+        let mode = Mode::Plain {
+            color: false,
+            ci: Ci::None,
+        };
+        Self::new(mode, Verbosity::Quiet)
     }
 }
 
-impl Bar {
-    /// Moves the bar by a number of bytes.
-    pub fn advance(&self, bytes: u64) {
-        self.ui.send(Verbosity::Normal, "advance", "", |event| {
-            event.id = self.id;
-            event.total = Some(bytes);
-        });
-    }
-}
+/// Colours texts with ANSI sequences, if that is wanted.
+#[derive(Clone, Copy)]
+struct Paint(bool);
 
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.ui
-            .send(Verbosity::Normal, "bar_end", "", |event| event.id = self.id);
-    }
-}
-
-impl Phase {
-    /// Ends the phase as successful; returns its duration.
-    #[must_use]
-    pub fn done(mut self) -> Duration {
-        self.end("done");
-        self.started.elapsed()
+impl Paint {
+    fn all(self, code: &str, text: &str) -> String {
+        self.prefix(code, text, text)
     }
 
-    fn end(&mut self, kind: &'static str) {
-        self.over = true;
-        let took = self.started.elapsed();
-        self.ui.send(Verbosity::Normal, kind, &self.name, |event| {
-            event.id = self.id;
-            event.took = Some(took);
-        });
-    }
-}
-
-impl Drop for Phase {
-    fn drop(&mut self) {
-        if !self.over {
-            self.end("failed");
+    /// Colours the beginning of a text, if it is `prefix`.
+    fn prefix(self, code: &str, text: &str, prefix: &str) -> String {
+        match text.strip_prefix(prefix) {
+            Some(rest) if self.0 => format!("\x1b[{code}m{prefix}\x1b[0m{rest}"),
+            _ => text.to_owned(),
         }
     }
+}
+
+/// Writes to stderr. A closed stderr must not end a build, so errors are ignored.
+fn write_line(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -27,6 +27,28 @@ pub(crate) fn terminal_safe(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
+/// Removes escape sequences and control characters except newlines and tabs: a guest must not control the user's terminal.
+pub(crate) fn strip_controls(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                if chars.next_if_eq(&'[').is_some() {
+                    // A control sequence ends with the first character from `@` to `~`.
+                    while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+                } else {
+                    chars.next();
+                }
+            }
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 /// Formats a number of bytes with a binary unit: `1.50 MiB`.
 pub(crate) fn human_size(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
@@ -39,6 +61,14 @@ pub(crate) fn human_duration(duration: Duration) -> String {
         format!("{:.1} s", duration.as_secs_f64())
     } else {
         format!("{} min {:02} s", seconds / 60, seconds % 60)
+    }
+}
+
+/// Formats the time of a running clock: `4 s`, `3 min 05 s`.
+pub(crate) fn clock(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ ..60 => format!("{seconds} s"),
+        _ => human_duration(duration),
     }
 }
 
@@ -77,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn escape_sequences_are_removed_as_a_whole() {
+        assert_eq!(
+            strip_controls("\u{1b}[0;32m  OK\u{1b}[0m one\r\n\u{1b}ctwo\u{7}\t"),
+            "  OK one\ntwo\t"
+        );
+        assert_eq!(strip_controls("\u{1b}"), "");
+    }
+
+    #[test]
     fn durations_read_well() {
         for (millis, text) in [
             (0, "0.0 s"),
@@ -86,6 +125,8 @@ mod tests {
         ] {
             assert_eq!(human_duration(Duration::from_millis(millis)), text);
         }
+        assert_eq!(clock(Duration::from_millis(59_900)), "59 s");
+        assert_eq!(clock(Duration::from_secs(185)), "3 min 05 s");
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Site {
     /// Waits until a spawned build is in this phase. The first test on a machine may have to make the base first.
     pub fn wait_for_phase(&self, build: &mut Child, name: &str) {
         let started = Instant::now();
-        while !self.log().contains(&format!("==> {name}\n")) {
+        // Steps and tests have a number in front of their name.
+        let is_begun = |line: &str| line.starts_with("==> ") && line.ends_with(&format!(" {name}"));
+        while !self.log().lines().any(is_begun) {
             if let Some(status) = build.try_wait().unwrap() {
                 panic!("ended before {name:?} ({status}): {}", self.log());
             }

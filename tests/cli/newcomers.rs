@@ -301,13 +301,16 @@ fn errors_are_events_of_a_json_log() {
         &["validate", "web.toml", "--log-format", "json"][..],
         &["show", "none", "--log-format", "json"],
         &["build", "missing.toml", "--log-format", "json"],
+        &["build", "--log-format", "json"],
+        &["rm", "--log-format=json"],
     ] {
         let text = stderr(site.run_with(arguments));
-        for line in text.lines() {
-            let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert_eq!(event["event"], "error", "{arguments:?}: {text}");
-        }
-        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+        let events: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let kinds: Vec<_> = events.iter().map(|event| event["event"].clone()).collect();
+        assert_eq!(kinds, ["error", "exit"], "{arguments:?}: {text}");
     }
 }
 

@@ -39,6 +39,12 @@ impl Site {
                 text.extend(["--- ", name, "\n", &said]);
             }
         }
+        // The name of a build's log has its time and id.
+        let log = regex::Regex::new(
+            r"\d{8}T\d{6}Z-(\S+)-[0-9a-f]{8}\.log\.zst \(`karat logs [0-9a-f]{8}`",
+        )
+        .unwrap();
+        let text = log.replace_all(&text, "[TIME]-$1-[BUILD].log.zst (`karat logs [BUILD]`");
         self.hide_root(&text)
     }
 

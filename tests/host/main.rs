@@ -1,12 +1,15 @@
 //! `karat build` with `[builder.host]`: real processes at a real sshd. Several builds at once, and builds that are stopped.
 
+mod ci;
+mod events;
+mod log;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "shared by all test crates")]
 mod support;
 
 use std::fs;
 use std::ops::Deref;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use support::site::{self, signal};
@@ -37,24 +40,49 @@ impl Site {
 
     /// Writes `<name>.toml`, whose one step runs these lines; `$D` is the scratch directory there.
     fn template(&self, name: &str, lines: &str) {
+        let root = self.root().display();
+        let step = format!(
+            "[[provision]]\nname = \"work\"\nshell = {{ inline = ['D={root}', '''{lines}'''] }}\n"
+        );
+        self.template_of(name, &step);
+    }
+
+    /// Writes `<name>.toml` with these tables after those of the host. Returns its text.
+    fn template_of(&self, name: &str, tables: &str) -> String {
         let text = format!(
             "[image]\nname = \"{name}\"\n[builder.host]\naddress = \"127.0.0.1\"\nport = {}\nhost_key = \"{}\"\n\
-             [ssh]\nkey_file = \"{}\"\n[[provision]]\nname = \"work\"\nshell = {{ inline = ['D={}', '''{lines}'''] }}\n",
+             [ssh]\nkey_file = \"{}\"\n{tables}",
             self.sshd.port(),
             self.sshd.host_key().trim(),
             self.sshd.login_key().display(),
-            self.root().display(),
         );
         self.write(&format!("{name}.toml"), &text);
+        text
+    }
+
+    /// Returns a command with the site's cache and store, outside of any CI service.
+    fn karat(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command
+            .env("KARAT_CACHE", self.path("cache"))
+            .env("KARAT_STORE", self.path("store"))
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("GITLAB_CI");
+        command
+    }
+
+    /// Runs karat. Returns exit code, stdout and stderr.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.karat(arguments).output().unwrap();
+        let code = output.status.code();
+        let [stdout, stderr] = site::texts(output);
+        (code, stdout, stderr)
     }
 
     /// Starts a build in its own process group, with stderr in `log`.
     fn build(&self, jobs: &str, templates: &[&str]) -> Build {
-        let mut command = self.command(&["build", "--jobs", jobs]);
-        command
-            .args(templates.iter().map(|name| format!("{name}.toml")))
-            .env("KARAT_CACHE", self.path("cache"))
-            .env("KARAT_STORE", self.path("store"));
+        let mut command = self.karat(&["build", "--jobs", jobs]);
+        command.args(templates.iter().map(|name| format!("{name}.toml")));
         Build(self.spawn(command))
     }
 

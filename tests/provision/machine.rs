@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use karat::digest::Digest;
 use karat::machine::{Death, Machine, MachineError};
 use karat::network::EgressProxy;
-use karat::plan::{Action, HostKey, Script, Shell, Step};
+use karat::plan::{Action, HostKey, Place, Script, Shell, Step};
 use karat::provision::{self, Context, ProvisionError};
 use karat::secret::{Secrets, Text};
 use karat::ssh::{self, Auth, Session, Target};
@@ -232,6 +232,7 @@ pub fn other(name: &str, action: Action) -> Step {
         retries: 0,
         pause_before: Duration::ZERO,
         creates: Vec::new(),
+        place: Place::default(),
     }
 }
 

@@ -117,6 +117,7 @@ async fn a_test_command_runs_with_a_strict_shell() {
             name: command.to_owned(),
             command: command.to_owned(),
             timeout: Duration::from_secs(10),
+            place: karat::plan::Place::default(),
         };
         let result = provision::test(&mut machine, &test, &context(&variables, &secrets)).await;
         assert_eq!(result.is_ok(), good, "{command}");

@@ -151,6 +151,7 @@ async fn a_step_that_hides_the_failure_fails_unless_a_warning_is_enough() {
             name: "cannot get out".to_owned(),
             command: "! curl -sf http://a.example.org/extra".to_owned(),
             timeout: Duration::from_mins(1),
+            place: karat::plan::Place::default(),
         };
         machine.test(&test).await.unwrap();
     }

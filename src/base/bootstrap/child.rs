@@ -9,14 +9,15 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 
 use crate::ui::Ui;
+use crate::ui::report::Tail;
 
-/// Size of the end of a failed program's output that an error carries.
-const MAX_TAIL_BYTES: usize = 4096;
+/// Last lines of a failed program's output that an error carries.
+const TAIL_LINES: usize = 20;
 
 /// Exit status of a program, and the end of its output.
 pub(super) struct Ended {
     pub status: ExitStatus,
-    pub tail: String,
+    pub tail: Tail,
 }
 
 /// Runs a program and shows each line of stdout and stderr.
@@ -26,16 +27,20 @@ pub(super) async fn run(command: &mut Command, ui: &Ui) -> io::Result<Ended> {
         .stderr(Stdio::piped())
         .spawn()?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let tail = std::cell::RefCell::new(Tail::default());
+    let tail = std::cell::RefCell::new(VecDeque::new());
     let show = |line: String| {
         ui.output(&line);
-        tail.borrow_mut().push(line);
+        let mut tail = tail.borrow_mut();
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line);
     };
     tokio::try_join!(each_line(out, &show), each_line(err, &show))?;
     let status = child.wait().await?;
     Ok(Ended {
         status,
-        tail: tail.into_inner().text(),
+        tail: Tail(tail.into_inner().into()),
     })
 }
 
@@ -53,26 +58,6 @@ async fn each_line(from: Option<impl AsyncRead + Unpin>, show: &impl Fn(String))
         line.clear();
     }
     Ok(())
-}
-
-#[derive(Default)]
-struct Tail {
-    lines: VecDeque<String>,
-    bytes: usize,
-}
-
-impl Tail {
-    fn push(&mut self, line: String) {
-        self.bytes += line.len() + 1;
-        self.lines.push_back(line);
-        while self.bytes > MAX_TAIL_BYTES && self.lines.len() > 1 {
-            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len() + 1);
-        }
-    }
-
-    fn text(self) -> String {
-        Vec::from(self.lines).join("\n")
-    }
 }
 
 /// The search path with the directories of system programs, which an ordinary user's often lacks.
@@ -109,7 +94,7 @@ mod tests {
         assert_eq!(ended.status.code(), Some(3));
         for line in ["one", "two", "2%", "last"] {
             assert!(
-                ended.tail.lines().any(|found| found == line),
+                ended.tail.0.iter().any(|found| found == line),
                 "{line} in {}",
                 ended.tail
             );
@@ -118,16 +103,13 @@ mod tests {
 
     #[test]
     fn only_the_end_of_long_output_is_kept() {
-        let mut tail = Tail::default();
-        for number in 0..10_000 {
-            tail.push(format!("line {number}"));
-        }
-        let text = tail.text();
-        assert!(
-            text.len() <= MAX_TAIL_BYTES && text.ends_with("line 9999"),
-            "{}",
-            text.len()
-        );
+        let ended = block_on(async {
+            run(command("seq").arg("1000"), &Ui::default())
+                .await
+                .unwrap()
+        });
+        assert_eq!(ended.tail.0.len(), TAIL_LINES);
+        assert_eq!(ended.tail.0.last().unwrap(), "1000");
     }
 
     #[test]

@@ -21,9 +21,11 @@ use self::disk::Ids;
 use self::recipe::Recipe;
 use crate::disk::{NormalizeError, normalize_raw};
 use crate::os::file_lock::FileLock;
+use crate::os::tail::said;
 use crate::os::{atomic_file, hash_stream};
 use crate::plan;
 use crate::ui::Ui;
+use crate::ui::report::Tail;
 
 /// Programs that bootstrapping needs, and their packages.
 const TOOLS: [(&str, &str); 4] = [
@@ -67,7 +69,7 @@ pub enum BootstrapError {
     #[error("cannot read this machine's apt sources")]
     #[diagnostic(help("name an archive with `base.bootstrap.mirror`"))]
     Sources(#[source] io::Error),
-    #[error("{program} failed ({status}) while bootstrapping {what}:\n{tail}")]
+    #[error("{program} failed ({status}) while bootstrapping {what}{}", said(.reason))]
     #[diagnostic(help(
         "check the archive and its suite; an ordinary user also needs unprivileged user namespaces and a range in \
          /etc/subuid and /etc/subgid (package uidmap)"
@@ -77,8 +79,10 @@ pub enum BootstrapError {
         /// Distribution, release and architecture.
         what: String,
         status: String,
-        /// The end of its output.
-        tail: String,
+        /// Line of its output that names the cause; empty if there is none.
+        reason: String,
+        #[source]
+        output: Tail,
     },
     #[error("cannot pack the base disk {}", path.display())]
     #[diagnostic(help("a base needs about 4 GiB of free space there"))]
@@ -222,8 +226,18 @@ fn check(
         program,
         what: describe(plan),
         status,
-        tail: ended.tail.clone(),
+        reason: reason(&ended.tail.0),
+        output: ended.tail.clone(),
     })
+}
+
+/// Returns the first error of apt in the output of mmdebstrap, else the first that names a failed command.
+fn reason(output: &[String]) -> String {
+    let errors = || output.iter().filter_map(|line| line.strip_prefix("E: "));
+    let own = errors().find(|error| !error.contains(" failed: "));
+    own.or_else(|| errors().next())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn describe(plan: &plan::Bootstrap) -> String {
@@ -290,5 +304,29 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Bootst
         action,
         path,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_apt_is_the_reason() {
+        for (lines, expected) in [
+            (
+                &[
+                    "Get:1 http://deb.example.org/debian bookworm InRelease",
+                    "E: The repository 'http://deb.example.org/debian bokworm Release' does not have a Release file.",
+                    "E: apt-get update failed: E: apt-get failed",
+                ][..],
+                "The repository 'http://deb.example.org/debian bokworm Release' does not have a Release file.",
+            ),
+            (&["E: mkfs failed: 1", "done"], "mkfs failed: 1"),
+            (&["nothing"], ""),
+        ] {
+            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            assert_eq!(reason(&lines), expected);
+        }
     }
 }

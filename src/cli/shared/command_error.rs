@@ -6,22 +6,18 @@ use std::io;
 use super::exit_status::ExitStatus;
 use crate::cli::Invalid;
 use crate::plan::LoadError;
-use crate::ui::text::join_causes;
+use crate::ui::report::{Report, split_output};
 
 /// Message, causes, help and exit code of a failed verb.
 #[derive(Debug)]
 pub(crate) struct CommandError {
     exit_code: u8,
-    report: Report,
+    failure: Failure,
 }
 
 #[derive(Debug)]
-enum Report {
-    Message {
-        /// The error and its causes.
-        text: String,
-        help: Option<String>,
-    },
+enum Failure {
+    Error(Box<Report>),
     Templates(Invalid),
     /// The reader of stdout has closed the pipe, which needs no message.
     ClosedPipe,
@@ -33,41 +29,58 @@ impl CommandError {
         clippy::needless_pass_by_value,
         reason = "used with `map_err`, which hands errors over"
     )]
-    pub(crate) fn failure(error: impl ExitStatus) -> Self {
-        Self::message(1, join_causes(&error, CAUSE), help(&error))
+    pub(crate) fn failure(error: impl ExitStatus + 'static) -> Self {
+        let (text, output) = split_output(&error, CAUSE);
+        Self::report(
+            1,
+            Report {
+                text,
+                help: help(&error),
+                position: error.position().cloned(),
+                output,
+                rendered: None,
+            },
+        )
     }
 
     /// Reports `error` with its own exit code, and `cause` below it without the help of the cause.
     pub(crate) fn caused(error: &impl ExitStatus, cause: &Self) -> Self {
-        let cause = match &cause.report {
-            Report::Message { text, .. } => text.clone(),
+        let cause = match &cause.failure {
+            Failure::Error(report) => report.text.clone(),
             _ => cause.to_string(),
         };
-        Self::message(
-            error.exit_code(),
-            format!("{error}{CAUSE}{cause}"),
-            help(error),
-        )
+        let report = Report {
+            text: format!("{error}{CAUSE}{cause}"),
+            help: help(error),
+            ..Report::default()
+        };
+        Self::report(error.exit_code(), report)
     }
 
     /// Reports an I/O error with exit code 1. `what` names the operation that failed.
     pub(crate) fn io(what: &str, error: &io::Error) -> Self {
-        Self::message(1, format!("{what}{CAUSE}{error}"), None)
+        let report = Report {
+            text: format!("{what}{CAUSE}{error}"),
+            ..Report::default()
+        };
+        Self::report(1, report)
     }
 
     pub(crate) fn stdout(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 exit_code: 0,
-                report: Report::ClosedPipe,
+                failure: Failure::ClosedPipe,
             };
         }
         Self::io("cannot write to stdout", error)
     }
 
-    fn message(exit_code: u8, text: String, help: Option<String>) -> Self {
-        let report = Report::Message { text, help };
-        Self { exit_code, report }
+    fn report(exit_code: u8, report: Report) -> Self {
+        Self {
+            exit_code,
+            failure: Failure::Error(Box::new(report)),
+        }
     }
 
     pub(crate) fn with_exit_code(self, exit_code: u8) -> Self {
@@ -78,12 +91,12 @@ impl CommandError {
         self.exit_code
     }
 
-    /// Returns the text for stderr; `None` when there is nothing to report.
-    pub(crate) fn render(&self, color: bool) -> Option<String> {
-        match &self.report {
-            Report::Message { .. } => Some(format!("error: {self}")),
-            Report::Templates(invalid) => Some(invalid.render(color)),
-            Report::ClosedPipe => None,
+    /// Returns what to show on stderr; nothing for a closed pipe.
+    pub(crate) fn reports(&self, color: bool) -> Vec<Report> {
+        match &self.failure {
+            Failure::Error(report) => vec![(**report).clone()],
+            Failure::Templates(invalid) => invalid.reports(color),
+            Failure::ClosedPipe => Vec::new(),
         }
     }
 }
@@ -95,7 +108,7 @@ fn help(error: &impl ExitStatus) -> Option<String> {
     error.help().map(|help| help.to_string())
 }
 
-impl<E: ExitStatus> From<E> for CommandError {
+impl<E: ExitStatus + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
         let exit_code = error.exit_code();
         Self::failure(error).with_exit_code(exit_code)
@@ -106,7 +119,7 @@ impl From<Invalid> for CommandError {
     fn from(invalid: Invalid) -> Self {
         Self {
             exit_code: 2,
-            report: Report::Templates(invalid),
+            failure: Failure::Templates(invalid),
         }
     }
 }
@@ -119,14 +132,9 @@ impl From<LoadError> for CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.report {
-            Report::Message { text, help: None } => f.write_str(text),
-            Report::Message {
-                text,
-                help: Some(help),
-            } => write!(f, "{text}\n  help: {help}"),
-            Report::Templates(invalid) => f.write_str(&invalid.render(false)),
-            Report::ClosedPipe => Ok(()),
-        }
+        let reports = self.reports(false);
+        let texts = reports.iter().map(Report::shown);
+        let text = texts.collect::<Vec<_>>().join("\n");
+        f.write_str(text.strip_prefix("error: ").unwrap_or(&text))
     }
 }

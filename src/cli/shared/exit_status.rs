@@ -18,6 +18,7 @@ use crate::scan::report::vex::VexError;
 use crate::scan::vulnerability::DbError;
 use crate::sign::{SignError, TrustError};
 use crate::store::{PolicyError, StoreError};
+use crate::ui::report::Position;
 
 /// An error that decides the exit code of a verb.
 pub(crate) trait ExitStatus: Diagnostic {
@@ -26,6 +27,11 @@ pub(crate) trait ExitStatus: Diagnostic {
 
     fn exit_code(&self) -> u8 {
         Self::EXIT_CODE
+    }
+
+    /// Returns the place in a template that the error is about.
+    fn position(&self) -> Option<&Position> {
+        None
     }
 }
 
@@ -88,6 +94,10 @@ impl ExitStatus for DbError {
 impl ExitStatus for BuildError {
     fn exit_code(&self) -> u8 {
         Self::exit_code(self)
+    }
+
+    fn position(&self) -> Option<&Position> {
+        Self::position(self)
     }
 }
 

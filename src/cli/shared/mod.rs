@@ -8,6 +8,7 @@ pub(crate) mod command_error;
 pub(crate) mod exit_status;
 pub(crate) mod image_line;
 pub(crate) mod key_args;
+pub(crate) mod logged;
 pub(crate) mod open_image;
 pub(crate) mod signature_policy;
 pub(crate) mod stdout;

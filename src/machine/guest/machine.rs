@@ -1,11 +1,12 @@
 //! Guest of any backend as a [`Machine`]: waiting, reconnecting, sealing, cleaning up.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{boot, clean_up, cloud_init, sealed};
-use crate::machine::{Death, Machine, MachineError};
+use crate::machine::{Death, Machine, MachineError, console};
 use crate::network::EgressProxy;
 use crate::ssh::{self, Auth, Session, SshError, Target, quote};
 use crate::time::Timestamp;
@@ -23,6 +24,11 @@ pub trait Backend {
     /// Waits until the guest has an address, and returns it; `None` if the address was known when it was launched.
     async fn address(&self, _within: Duration) -> Result<Option<String>, MachineError> {
         Ok(None)
+    }
+
+    /// Returns the file that the guest's console is written to, if there is one.
+    fn console(&self) -> Option<PathBuf> {
+        None
     }
 
     /// Adds what the backend knows, such as the end of the console, to the failure to reach the guest.
@@ -62,6 +68,12 @@ impl<B: Backend> Guest<B> {
     /// # Errors
     /// The guest died, did not answer in time, or cloud-init failed.
     pub async fn wait_ready(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
+        let console = self.backend.console();
+        let ready = Box::pin(self.wait_reachable(within, ui));
+        console::shown(console.as_deref(), ui, ready).await
+    }
+
+    async fn wait_reachable(&mut self, within: Duration, ui: &Ui) -> Result<(), MachineError> {
         let deadline = Instant::now() + within;
         let left = || deadline.saturating_duration_since(Instant::now());
         if let Some(address) = self.backend.address(within).await? {

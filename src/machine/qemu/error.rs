@@ -67,9 +67,7 @@ pub enum QemuError {
     #[error("QEMU's monitor: {0}")]
     Monitor(String),
     #[error("the guest did not become reachable; its console ends with:\n{console}")]
-    #[diagnostic(help(
-        "raise `timeout` in `[ssh]`, or keep the guest and its whole console with `--on-error keep`"
-    ))]
+    #[diagnostic(help("raise `timeout` in `[ssh]`; the log of the build has the whole console"))]
     NotReady {
         /// End of the console.
         console: String,

@@ -6,13 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::guest::{Backend, Guest};
-use super::{Death, MachineError};
+use super::{Death, MachineError, console};
 use crate::os::tail::said;
 use crate::ssh::{Session, SshError, Target};
 
 mod accelerator;
 mod arguments;
-mod console;
 mod error;
 mod firmware;
 mod launch;
@@ -48,6 +47,10 @@ impl Backend for Qemu {
 
     fn death(&self) -> Death {
         self.process.death()
+    }
+
+    fn console(&self) -> Option<PathBuf> {
+        Some(self.run.join(arguments::CONSOLE))
     }
 
     async fn explain_unreachable(&self, error: SshError) -> MachineError {

@@ -11,9 +11,9 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::console::{self, PanicWatch};
 use super::process::{End, describe};
 use super::qmp::{self, Event, Message};
+use crate::machine::console::{self, PanicWatch};
 use crate::os::tail::{Tail, said};
 
 /// Interval between two polls of the console. A death is reported within two seconds; this leaves time for the rest.

@@ -12,8 +12,12 @@ use tokio::time::timeout;
 
 use super::{Context, ProvisionError, Tail};
 use crate::machine::Machine;
-use crate::secret::Secrets;
+use crate::secret::Redactor;
 use crate::ssh::{Session, SshError, quote};
+
+mod line_pieces;
+
+use line_pieces::LinePieces;
 
 const SESSION: &str = include_str!("session.sh");
 const STEP: &str = include_str!("step.sh");
@@ -58,6 +62,8 @@ pub(super) struct Interpreter {
 /// Exit code of a script and the end of its output.
 pub(super) struct Ended {
     pub code: Option<u32>,
+    /// Number of the line that the script ran last, if it is marked (see `failed_line`).
+    pub line: Option<usize>,
     pub output: Option<Tail>,
 }
 
@@ -92,22 +98,28 @@ pub(super) async fn run<M: Machine>(
     let token = Token::new();
     let command = command(run, &token, start.len());
     let mut tail = VecDeque::with_capacity(TAIL_LINES);
-    let mut refusal = None;
+    let mut show = |text: &str| {
+        cx.ui.output(text);
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(text.to_owned());
+    };
+    let mut pieces = LinePieces::new(Redactor::new(cx.secrets));
+    let (mut refusal, mut last_line) = (None, None);
     let result = {
         let mut receive = |text: &str| {
             if let Some(said) = text.strip_prefix(&token.0) {
-                refusal = Some(said.trim().to_owned());
+                match said.trim().strip_prefix("line ") {
+                    Some(number) => last_line = number.parse().ok(),
+                    None => refusal = Some(said.trim().to_owned()),
+                }
                 return;
             }
             line(text);
-            if text.starts_with(DATA) {
-                return;
+            if !text.starts_with(DATA) {
+                pieces.push(text, &mut show);
             }
-            cx.ui.output(text);
-            if tail.len() == TAIL_LINES {
-                tail.pop_front();
-            }
-            tail.push_back(text.to_owned());
         };
         timeout(
             run.limit,
@@ -115,7 +127,8 @@ pub(super) async fn run<M: Machine>(
         )
         .await
     };
-    let output = redacted_tail(tail, cx.secrets);
+    pieces.finish(&mut show);
+    let output = (!tail.is_empty()).then(|| Tail(tail.into()));
     match result {
         Err(_) => {
             terminate(machine.session(), &token).await;
@@ -134,6 +147,7 @@ pub(super) async fn run<M: Machine>(
             refusal.map_or(
                 Ok(Outcome::Ended(Ended {
                     code: exit.code,
+                    line: last_line,
                     output,
                 })),
                 |said| Err(refused(&said)),
@@ -212,22 +226,6 @@ fn refused(said: &str) -> ProvisionError {
     }
 }
 
-/// Returns the last lines, with secrets replaced by their names.
-fn redacted_tail(lines: VecDeque<String>, secrets: &Secrets) -> Option<Tail> {
-    let hide = |line: String| {
-        let values = secrets
-            .iter()
-            .flat_map(|(name, value)| value.lines().map(move |part| (name, part)));
-        // Redacting shorter values would blank out ordinary text and protect little.
-        values
-            .filter(|(_, part)| part.len() >= 4)
-            .fold(line, |line, (name, part)| {
-                line.replace(part, &format!("<secret {name}>"))
-            })
-    };
-    (!lines.is_empty()).then(|| Tail(lines.into_iter().map(hide).collect()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,18 +251,5 @@ mod tests {
             exports(&[("a".to_owned(), "x\0y".to_owned())]),
             Err(ProvisionError::VariableValue(_))
         ));
-    }
-
-    #[test]
-    fn the_end_of_the_output_holds_no_secret() {
-        let mut secrets = Secrets::default();
-        secrets.insert("token".to_owned(), "hunter2\nsecond line".to_owned().into());
-        let lines = VecDeque::from(["is hunter2".to_owned(), "the second line".to_owned()]);
-        let hidden = Tail(vec![
-            "is <secret token>".to_owned(),
-            "the <secret token>".to_owned(),
-        ]);
-        assert_eq!(redacted_tail(lines, &secrets), Some(hidden));
-        assert_eq!(redacted_tail(VecDeque::new(), &secrets), None);
     }
 }

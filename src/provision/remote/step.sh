@@ -116,4 +116,8 @@ wait "$leader"
 code=$?
 : >"$dir/done"
 wait "$reader" 2>/dev/null
+# A marked script (failed_line.rs) stores the number of its line. On stderr, since its output may end without a newline.
+if [ "$code" -ne 0 ] && [ -f "$step/script.line" ] && read -r number <"$step/script.line"; then
+    printf '%s line %s\n' "$token" "$number" >&2
+fi
 exit "$code"

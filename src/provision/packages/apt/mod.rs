@@ -318,6 +318,7 @@ mod tests {
             }
             let error = complaints.error(Ended {
                 code: Some(code),
+                line: None,
                 output: None,
             });
             assert_eq!(error.to_string(), said);

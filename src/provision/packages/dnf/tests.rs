@@ -159,6 +159,7 @@ fn an_error_says_what_to_do() {
     ] {
         let ended = Ended {
             code: Some(code),
+            line: None,
             output: None,
         };
         assert_eq!(Dnf.error(&[line.to_owned()], ended).to_string(), said);

@@ -1,13 +1,23 @@
-//! Serial console of the guest, which QEMU writes to a file.
+//! Serial console of a guest, written to a file.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::ui::Ui;
+use crate::ui::text::strip_controls;
 
 /// Bytes read from the end of the log: twenty long lines.
 const TAIL_BYTES: u64 = 16 << 10;
 /// Number of lines that an error shows.
 const TAIL_LINES: usize = 20;
+/// Bytes of the console that go to the log of the build: many times a boot's messages.
+const MAX_LOGGED_BYTES: u64 = 1 << 20;
+/// Time between two looks at the last line.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Text of a Linux panic. Kernels whose pvpanic driver is missing or not yet loaded report a panic only here.
 const PANIC: &[u8] = b"Kernel panic - not syncing";
 /// Bytes read per poll at most, so that a guest that floods its console costs little.
@@ -15,50 +25,66 @@ const MAX_POLL_BYTES: u64 = 256 << 10;
 
 /// Returns the last lines, without escape sequences.
 pub(super) fn tail(log: &Path) -> String {
-    let text = last_bytes(log).map_or_else(
-        |error| format!("(the console log cannot be read: {error})"),
-        |bytes| strip_controls(&String::from_utf8_lossy(&bytes)),
-    );
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim_end)
-        .filter(|line| !line.is_empty())
-        .collect();
-    match lines[lines.len().saturating_sub(TAIL_LINES)..] {
+    let lines = match last_bytes(log, TAIL_BYTES) {
+        Ok(bytes) => plain_lines(&bytes),
+        Err(error) => return format!("(the console log cannot be read: {error})"),
+    };
+    match &lines[lines.len().saturating_sub(TAIL_LINES)..] {
         [] => "(nothing was written to the serial console)".into(),
-        ref last => last.join("\n"),
+        last => last.join("\n"),
     }
 }
 
-fn last_bytes(log: &Path) -> io::Result<Vec<u8>> {
+fn last_bytes(log: &Path, count: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(log)?;
-    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
+    let start = file.metadata()?.len().saturating_sub(count);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    file.take(count).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Removes escape sequences and control characters: a guest must not control the user's terminal.
-fn strip_controls(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => {
-                if chars.next_if_eq(&'[').is_some() {
-                    // A control sequence ends with the first character from `@` to `~`.
-                    while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
-                } else {
-                    chars.next();
-                }
+/// Does `work`, and shows the last line of the console below the running phase meanwhile. After an error the whole console goes to
+/// the log of the build.
+pub(super) async fn shown<T, E>(
+    console: Option<&Path>,
+    ui: &Ui,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let Some(console) = console else {
+        return work.await;
+    };
+    let show = async {
+        let mut last = String::new();
+        loop {
+            sleep(POLL_INTERVAL).await;
+            let bytes = last_bytes(console, TAIL_BYTES).unwrap_or_default();
+            let line = plain_lines(&bytes).pop().unwrap_or_default();
+            if line != last {
+                ui.status(&line);
+                last = line;
             }
-            '\n' | '\t' => plain.push(c),
-            c if c.is_control() => {}
-            c => plain.push(c),
         }
+    };
+    let result = tokio::select! {
+        result = work => result,
+        () = show => unreachable!("the loop has no end"),
+    };
+    if result.is_err() {
+        let bytes = last_bytes(console, MAX_LOGGED_BYTES).unwrap_or_default();
+        ui.console(&plain_lines(&bytes).join("\n"));
     }
-    plain
+    result
+}
+
+/// Returns the lines that are not empty, without escape sequences.
+fn plain_lines(bytes: &[u8]) -> Vec<String> {
+    let text = strip_controls(&String::from_utf8_lossy(bytes));
+    let lines = text.lines().map(str::trim_end);
+    lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Search of a growing console log for a kernel panic.
@@ -108,6 +134,8 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::ui::BuildInfo;
+    use crate::ui::log_directory::{self, LogReader};
 
     #[test]
     fn the_tail_is_short_and_plain() {
@@ -140,5 +168,29 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
             assert_eq!(watch.poll(), seen, "after {text:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_console_of_a_guest_that_was_not_reached_is_in_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let console = directory.path().join("console.log");
+        fs::write(&console, "\u{1b}[32mbooting\u{1b}[0m\r\n\r\nlast line\r\n").unwrap();
+        let info = BuildInfo {
+            verb: "build",
+            image: "web",
+            template: Path::new("web.toml"),
+        };
+        let ui = Ui::default().begin_build(info, None, &directory.path().join("logs"));
+        let phase = ui.phase("wait for SSH");
+        for result in [Ok(()), Err(())] {
+            assert_eq!(shown(Some(&console), &ui, async { result }).await, result);
+        }
+        drop(phase);
+        ui.end_build(1, None);
+        let logs = log_directory::list(&directory.path().join("logs")).unwrap();
+        let reader = LogReader::open(&logs[0].path).unwrap();
+        let text = io::read_to_string(reader).unwrap();
+        assert_eq!(text.matches("console | booting\n").count(), 1, "{text}");
+        assert_eq!(text.matches("console | last line\n").count(), 1, "{text}");
     }
 }

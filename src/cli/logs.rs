@@ -1,0 +1,116 @@
+//! `karat logs`
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::shared::stdout::Stdout;
+use super::{CommandError, ExitStatus};
+use crate::fetch::Cache;
+use crate::ui::Ui;
+use crate::ui::ci::Ci;
+use crate::ui::log_directory::{self, End, LogEntry, LogReader, Record};
+use crate::ui::text::human_duration;
+
+/// Print the log of a build, a rebuild or a lock
+///
+/// The log has all output of the guest, also what the screen did not show, without secrets. The cache keeps the newest 50 logs for
+/// 30 days. Every error of a build names its log.
+///
+/// Exit codes: 0 printed, 2 there is no such log.
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Build id, or image name for the newest build of that image [default: the newest build]
+    build: Option<String>,
+
+    /// List the logs instead, newest first: start, build, image, verb, result and duration
+    #[arg(long, conflicts_with = "build")]
+    list: bool,
+}
+
+#[derive(Debug, Error, Diagnostic)]
+enum LogsError {
+    #[error("no log of {0}")]
+    #[diagnostic(help("list the logs with `karat logs --list`"))]
+    Unknown(String),
+    #[error("no logs in {0}")]
+    #[diagnostic(help("a build writes one as soon as its first phase starts"))]
+    None(String),
+}
+
+impl ExitStatus for LogsError {
+    const EXIT_CODE: u8 = 2;
+}
+
+pub(crate) fn run(args: &LogsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
+    let directory = Cache::of_user()?.logs();
+    let logs = log_directory::list(&directory).map_err(|error| {
+        CommandError::io(&format!("cannot read {}", directory.display()), &error)
+    })?;
+    if args.list {
+        return list(&logs, &directory, ui, out);
+    }
+    let wanted = |log: &&LogEntry| {
+        let name = args.build.as_deref();
+        name.is_none_or(|name| log.build == name || log.image == name)
+    };
+    let log = logs.iter().find(wanted).ok_or_else(|| match &args.build {
+        Some(build) => LogsError::Unknown(build.clone()),
+        None => LogsError::None(directory.display().to_string()),
+    })?;
+    print(&log.path, out)
+}
+
+fn list(
+    logs: &[LogEntry],
+    directory: &Path,
+    ui: &Ui,
+    out: &mut Stdout,
+) -> Result<(), CommandError> {
+    if logs.is_empty() {
+        ui.note(&format!("no logs in {}", directory.display()));
+    }
+    for log in logs {
+        let (verb, end) = match &log.end {
+            End::Running => ("", "running".to_owned()),
+            End::Stopped => ("", "stopped".to_owned()),
+            End::Ended(record) => (record.verb.as_str(), result(record)),
+        };
+        let LogEntry {
+            started,
+            build,
+            image,
+            ..
+        } = log;
+        let line = format!("{started}  {build}  {image:20}  {verb:7}  {end}");
+        out.line(line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn result(record: &Record) -> String {
+    let took = Duration::try_from_secs_f64(record.took).unwrap_or_default();
+    let what = match record.code {
+        0 => "done".to_owned(),
+        130 => "cancelled".to_owned(),
+        code => format!("failed ({code})"),
+    };
+    format!("{what} in {}", human_duration(took))
+}
+
+/// Prints the text of a log. In a CI service the output of the guest cannot be a command.
+fn print(log: &Path, out: &mut Stdout) -> Result<(), CommandError> {
+    let failed = |error| CommandError::io(&format!("cannot read {}", log.display()), &error);
+    let ci = Ci::of_environment();
+    let mut lines = BufReader::new(LogReader::open(log).map_err(failed)?);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+        out.text(&ci.inert(&String::from_utf8_lossy(&line)))?;
+        line.clear();
+    }
+    Ok(())
+}
