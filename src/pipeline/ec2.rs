@@ -142,7 +142,7 @@ impl Job<'_> {
         let provisioned = self.provision_instance(&mut machine, site, lock_state, known, phases);
         let done = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.handle_failure(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error, site.run).await),
         };
         inputs.network.requests = done.requests;
 

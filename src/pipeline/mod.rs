@@ -62,7 +62,7 @@ pub(crate) struct Settings<'a> {
     pub store: &'a Store,
     /// Replaces a file at `output.path`.
     pub force: bool,
-    /// Fate of a machine whose provisioning failed.
+    /// Fate of a machine whose provisioning or test failed.
     pub on_error: OnError,
     /// Refuses a missing or stale lock file.
     pub locked: bool,
@@ -215,7 +215,7 @@ impl Job<'_> {
         let provisioned = self.provision_guest(&mut machine, &base, &lock_state, known, phases);
         let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.handle_failure(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error, run).await),
         };
         inputs.network.requests = requests;
         let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };

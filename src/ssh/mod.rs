@@ -12,6 +12,7 @@ mod exec;
 mod host_key;
 pub mod keys;
 mod lines;
+mod openssh;
 mod proxy;
 mod quote;
 mod stream;
@@ -20,6 +21,7 @@ mod upload;
 
 pub(crate) use connect::{RejectedKey, connect_with};
 pub use error::SshError;
+pub(crate) use openssh::ClientConfig;
 pub(crate) use quote::quote;
 pub use tunnel::{ForwardedPort, ForwardedStream};
 
