@@ -29,6 +29,7 @@ mod error;
 mod existing_host;
 mod finish;
 mod guest;
+mod keep_failed;
 mod lock_file;
 pub mod manifest_inputs;
 mod network;
@@ -163,7 +164,9 @@ impl Job<'_> {
             format: disk::qemu_format(self.plan.output.format).to_owned(),
         };
         let passed = phases.run("scan", self.scan_image(&made)).await?;
-        self.test_image(guest, &image, &run, &mut phases).await?;
+        if let Err(error) = self.test_image(guest, &image, &run, &mut phases).await {
+            return Err(self.keep_failed_image(&made, error));
+        }
         if self.settings.twice {
             Box::pin(self.compare_second_build(&made, &mut phases)).await?;
         }
