@@ -13,7 +13,7 @@ use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
     init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
-    rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    rollback, run, scan, show, sign, ssh, store, synonyms, validate, verify, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -60,6 +60,8 @@ enum Verb {
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
     Rebuild(rebuild::RebuildArgs),
+    Run(run::RunArgs),
+    Ssh(ssh::SshArgs),
     Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
@@ -167,6 +169,8 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),
         Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),
         Verb::Rebuild(args) => with_signals(ui, cancel, rebuild::run(args, ui, cancel, out)),
+        Verb::Run(args) => with_signals(ui, cancel, run::run(args, ui, cancel, out)),
+        Verb::Ssh(args) => ssh::run(args).map(success),
         Verb::Scan(args) => with_signals(ui, cancel, scan::run(args, ui, cancel, out)),
         Verb::List(args) => list::run(args, ui, out).map(success),
         Verb::Show(args) => show::run(args, out).map(success),

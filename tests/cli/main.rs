@@ -15,6 +15,7 @@ mod network;
 mod newcomers;
 mod plan;
 mod rpm;
+mod run;
 mod sanity;
 mod scan;
 mod site;
