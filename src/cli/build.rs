@@ -51,7 +51,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, short, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
 
-    /// Treatment of the machine after a failed step
+    /// Treatment of the machine after a failed step or test
     #[arg(long, value_enum, default_value_t, value_name = "ACTION")]
     on_error: OnError,
 
@@ -96,7 +96,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_enum, value_name = "CHECK", help_heading = "Scan")]
     without: Vec<Check>,
 
-    /// Keep an image that the policy refuses, as NAME.refused.FORMAT in the current directory
+    /// Keep an image that the policy refuses or whose test fails, as NAME.refused.FORMAT or NAME.failed.FORMAT in the current
+    /// directory
     #[arg(long, help_heading = "Scan")]
     keep_failed: bool,
 

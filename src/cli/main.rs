@@ -15,7 +15,7 @@ use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, help, history, iam_policy,
     import, init, keys, lineage, list, lock, logs, outdated, pin, plan, promote, prune, publish,
-    rebuild, remove, revoke, rollback, scan, show, sign, store, synonyms, validate, verify,
+    rebuild, remove, revoke, rollback, run, scan, show, sign, ssh, store, synonyms, validate, verify,
     version, wait,
 };
 use crate::ui::ci::Ci;
@@ -65,6 +65,8 @@ enum Verb {
     Build(build::BuildArgs),
     Rebuild(rebuild::RebuildArgs),
     Logs(logs::LogsArgs),
+    Run(run::RunArgs),
+    Ssh(ssh::SshArgs),
     Scan(scan::ScanArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
@@ -221,6 +223,8 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),
         Verb::Rebuild(args) => with_signals(ui, cancel, rebuild::run(args, ui, cancel, out)),
         Verb::Logs(args) => logs::run(args, ui, out).map(success),
+        Verb::Run(args) => with_signals(ui, cancel, run::run(args, ui, cancel, out)),
+        Verb::Ssh(args) => ssh::run(args).map(success),
         Verb::Scan(args) => with_signals(ui, cancel, scan::run(args, ui, cancel, out)),
         Verb::List(args) => list::run(args, ui, out).map(success),
         Verb::Show(args) => show::run(args, out).map(success),

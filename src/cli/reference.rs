@@ -40,7 +40,8 @@ fn commands(page: &mut String, parent: &Command, path: &str) {
         let positional = command
             .get_positionals()
             .fold(String::new(), |usage, argument| {
-                format!("{usage} {argument}")
+                let separator = if argument.is_last_set() { " --" } else { "" };
+                format!("{usage}{separator} {argument}")
             });
         let _ = write!(page, "\n    {path} [OPTIONS]{positional}\n");
         let own = command

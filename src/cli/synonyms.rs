@@ -31,8 +31,8 @@ const SYNONYMS: &[(&[&str], &str)] = &[
         "`karat show ID` shows an image; `karat plan TEMPLATE` shows what a template will do",
     ),
     (
-        &["run", "boot", "start", "ssh", "exec"],
-        "karat boots no recorded image: `karat export ID -o FILE` writes the disk for QEMU, and `karat build --on-error keep` keeps a failed guest",
+        &["boot", "start", "exec"],
+        "`karat run ID` boots an image, `karat run ID -- COMMAND` runs a command in it; `karat ssh` logs in to a kept guest",
     ),
     (
         &["log"],

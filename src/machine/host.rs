@@ -47,11 +47,8 @@ impl Machine for HostMachine {
         Death::new(self.never.subscribe())
     }
 
-    fn login(&self) -> String {
-        format!(
-            "ssh -p {} {}@{}",
-            self.target.port, self.target.user, self.target.address
-        )
+    fn target(&self) -> &Target {
+        &self.target
     }
 
     async fn destroy(self) {

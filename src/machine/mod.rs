@@ -14,7 +14,7 @@ use miette::Diagnostic;
 use tokio::sync::watch;
 
 use crate::network::EgressProxy;
-use crate::ssh::Session;
+use crate::ssh::{Session, Target};
 
 mod console;
 pub(crate) mod guest;
@@ -41,8 +41,8 @@ pub trait Machine {
     /// Returns a watch for its death.
     fn death(&self) -> Death;
 
-    /// Returns a command line with which a person can log in.
-    fn login(&self) -> String;
+    /// Returns its address, login and keys.
+    fn target(&self) -> &Target;
 
     /// Ends the machine and removes its resources. Warns of what cannot be removed.
     async fn destroy(self);

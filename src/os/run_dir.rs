@@ -56,6 +56,11 @@ impl RunDir {
         &self.path
     }
 
+    /// Returns the name of the directory.
+    pub fn id(&self) -> String {
+        id_of(&self.path)
+    }
+
     /// Removes the directory and its contents. After an error, [`RunDir::leftovers`] finds the rest.
     pub fn remove(mut self) -> io::Result<()> {
         let lock = self.lock.take();
@@ -87,6 +92,23 @@ impl RunDir {
         }
         Ok(leftovers)
     }
+
+    /// Lists the directories under `root` whose owner lives.
+    pub fn live(root: &Path) -> io::Result<Vec<PathBuf>> {
+        let Some(entries) = if_exists(std::fs::read_dir(root))? else {
+            return Ok(Vec::new());
+        };
+        let mut live = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            let lock = lock_of(&path);
+            // Checked first, because taking a lock creates its file. A shared lock does not pass for an owner.
+            if path.is_dir() && lock.exists() && FileLock::try_shared(&lock)?.is_none() {
+                live.push(path);
+            }
+        }
+        Ok(live)
+    }
 }
 
 impl Drop for RunDir {
@@ -111,6 +133,12 @@ impl Leftover {
 fn remove(path: &Path, lock: Option<FileLock>) -> io::Result<()> {
     if_exists(std::fs::remove_dir_all(path))?;
     lock.map_or(Ok(()), FileLock::remove)
+}
+
+/// Returns the name of a run directory, which names the run.
+pub(crate) fn id_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn lock_of(path: &Path) -> PathBuf {
@@ -154,11 +182,15 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().join("runs");
         assert!(RunDir::leftovers(&root).unwrap().is_empty());
+        assert!(RunDir::live(&root).unwrap().is_empty());
         let alive = RunDir::create(&root).unwrap();
         let kept = RunDir::create(&root).unwrap().keep();
         std::fs::write(kept.join("disk"), "disk").unwrap();
         std::fs::write(root.join("lonely.lock"), "").unwrap();
 
+        std::fs::create_dir(root.join("unlocked")).unwrap();
+        assert_eq!(RunDir::live(&root).unwrap(), [alive.path()]);
+        std::fs::remove_dir(root.join("unlocked")).unwrap();
         let leftovers = RunDir::leftovers(&root).unwrap();
         let mut paths: Vec<_> = leftovers.iter().map(Leftover::path).collect();
         paths.sort();

@@ -110,7 +110,9 @@ impl Job<'_> {
             .make_ami(site, inputs, lock_state, known, phases)
             .await?;
         let passed = phases.run("scan", self.scan_image(&made)).await?;
-        self.test_ami(site, &made, &snapshot, phases).await?;
+        if let Err(error) = self.test_ami(site, &made, &snapshot, phases).await {
+            return Err(self.keep_failed_image(&made, error));
+        }
         let id = self
             .record_image(&made, site.started, passed.as_ref(), phases)
             .await?;
@@ -142,7 +144,7 @@ impl Job<'_> {
         let provisioned = self.provision_instance(&mut machine, site, lock_state, known, phases);
         let done = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.handle_failure(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error, site.run).await),
         };
         inputs.network.requests = done.requests;
 

@@ -4,6 +4,7 @@ use super::phases::Phases;
 use super::{BuildError, Built, Job};
 use crate::machine::Machine as _;
 use crate::machine::host::HostMachine;
+use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision::DeclaredPackages;
 use crate::record::lock::{Lock, LockError, PackageRequest, Resolution};
@@ -18,14 +19,16 @@ impl Job<'_> {
         if self.settings.locked {
             return Err(LockError::NoLock.into());
         }
+        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let connect = async { Ok(HostMachine::connect(host, &self.plan.ssh).await?) };
         let mut machine = phases.run("connect", connect).await?;
         let provisioned = self.provision_host(&mut machine, declared.as_ref(), &mut phases);
         match provisioned.await {
             Ok(()) => machine.destroy().await,
-            Err(error) => return Err(self.handle_failure(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error, &run).await),
         }
+        run.remove().map_err(BuildError::RunDirectory)?;
         Ok(Built::Host)
     }
 

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::machine::Machine;
 use crate::machine::guest::{Backend, Guest};
-use crate::machine::qemu::{self, QemuError, QemuMachine};
+use crate::machine::qemu::{self, Connections, QemuError, QemuMachine};
 use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision;
@@ -29,7 +29,12 @@ impl Job<'_> {
     ) -> Result<QemuMachine, BuildError> {
         let plan::Plan { ssh, network, .. } = self.plan;
         disk::require_bootable(&disk.path, &disk.format).map_err(QemuError::from)?;
-        Ok(qemu::launch(guest, ssh, network, disk, clock, run, self.ui).await?)
+        let connections = Connections {
+            open: network.open,
+            ..Connections::default()
+        };
+        let launch = qemu::launch(guest, ssh, &connections, disk, clock, run, self.ui);
+        Ok(launch.await?)
     }
 
     /// Waits until a guest can be provisioned, and seals it.
@@ -91,15 +96,24 @@ impl Job<'_> {
         }
         let scratch = run.path().join("test");
         std::fs::create_dir(&scratch).map_err(BuildError::RunDirectory)?;
+        let mut launched = None;
         let boot = async {
-            let mut machine = self.launch_guest(guest, image, None, &scratch).await?;
-            self.wait_for_test_guest(&mut machine).await?;
-            Ok(machine)
+            let machine = self.launch_guest(guest, image, None, &scratch).await?;
+            self.wait_for_test_guest(launched.insert(machine)).await
         };
-        let mut machine = phases.run("boot the image", boot).await?;
-        let tested = self.run_tests(&mut machine, phases).await;
+        let booted = phases.run("boot the image", boot).await;
+        let Some(mut machine) = launched else {
+            return booted;
+        };
+        let tested = match booted {
+            Ok(()) => self.run_tests(&mut machine, phases).await,
+            failed => failed,
+        };
+        if let Err(error) = tested {
+            return Err(self.hold(machine, error, run).await);
+        }
         machine.destroy().await;
-        tested
+        Ok(())
     }
 
     /// Waits until a guest of the finished image can be tested, and seals it.

@@ -29,6 +29,7 @@ mod error;
 mod existing_host;
 mod finish;
 mod guest;
+mod keep_failed;
 mod lock_file;
 pub mod manifest_inputs;
 mod network;
@@ -62,7 +63,7 @@ pub(crate) struct Settings<'a> {
     pub store: &'a Store,
     /// Replaces a file at `output.path`.
     pub force: bool,
-    /// Fate of a machine whose provisioning failed.
+    /// Fate of a machine whose provisioning or test failed.
     pub on_error: OnError,
     /// Refuses a missing or stale lock file.
     pub locked: bool,
@@ -163,7 +164,9 @@ impl Job<'_> {
             format: disk::qemu_format(self.plan.output.format).to_owned(),
         };
         let passed = phases.run("scan", self.scan_image(&made)).await?;
-        self.test_image(guest, &image, &run, &mut phases).await?;
+        if let Err(error) = self.test_image(guest, &image, &run, &mut phases).await {
+            return Err(self.keep_failed_image(&made, error));
+        }
         if self.settings.twice {
             Box::pin(self.compare_second_build(&made, &mut phases)).await?;
         }
@@ -215,7 +218,7 @@ impl Job<'_> {
         let provisioned = self.provision_guest(&mut machine, &base, &lock_state, known, phases);
         let (lock, packages, requests) = match provisioned.await {
             Ok(done) => done,
-            Err(error) => return Err(self.handle_failure(machine, error).await),
+            Err(error) => return Err(self.handle_failure(machine, error, run).await),
         };
         inputs.network.requests = requests;
         let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };

@@ -7,7 +7,6 @@ use super::{BuildError, Job, Made};
 use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs::{self, InputError};
-use crate::plan::Format;
 use crate::record::manifest::SourceKind;
 use crate::scan;
 use crate::scan::report::policy::{JudgeContext, Kind, Verdict, judge};
@@ -24,7 +23,7 @@ pub(crate) struct ScanSettings {
     /// Database of vulnerabilities; by default the user's.
     pub database: Option<PathBuf>,
     pub without: Vec<Check>,
-    /// Keeps an image that the policy refuses.
+    /// Keeps an image that the policy refuses or whose test fails.
     pub keep_failed: bool,
 }
 
@@ -206,22 +205,16 @@ impl Job<'_> {
         let text = report.text();
         let mut kept = None;
         if self.settings.scan.keep_failed {
-            let format = match self.plan.output.format {
-                Format::Raw => "img",
-                other => other.name(),
-            };
-            let path = PathBuf::from(format!("{}.refused.{format}", self.plan.image.name));
-            // Replaces an older one: only the last attempt is useful.
-            if let Err(source) =
-                std::fs::rename(image, &path).or_else(|_| std::fs::copy(image, &path).map(drop))
-            {
-                return BuildError::NotKept {
-                    report: text,
-                    path,
-                    source,
-                };
+            match self.keep_image(image, "refused") {
+                Ok(path) => kept = Some(path),
+                Err((path, source)) => {
+                    return BuildError::NotKept {
+                        report: text,
+                        path,
+                        source,
+                    };
+                }
             }
-            kept = Some(path);
         }
         BuildError::Refused {
             report: text,

@@ -10,8 +10,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::check::host_path;
-use super::make::{MadePlan, PlanInputs, make, publish_only};
-use super::{Plan, PublishEc2, SecretSource, TemplateSource};
+use super::make::{MadePlan, PlanInputs, machine_only, make, publish_only};
+use super::{Builder, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
 use crate::digest::Digest;
 use crate::template::problem::{Problem, TemplateErrors};
 use crate::template::variables::{GivenVariable, SecretOrigin, parse_var_file};
@@ -185,6 +185,14 @@ pub fn publication(
     } else {
         Err(wrong(problems))
     }
+}
+
+/// Returns builder and login of a recorded template; `None` if this version of karat refuses one of them.
+#[must_use]
+pub fn recorded_machine(text: &str, values: &BTreeMap<String, String>) -> Option<(Builder, Ssh)> {
+    let given: Vec<_> = given_variables("the manifest", values).collect();
+    let parsed = template::parse(text, &BTreeMap::new(), &given).ok()?;
+    machine_only(&parsed.template, &parsed.removed)
 }
 
 /// Returns the template of a lock file, by the name that [`Lock::path_of`](crate::record::lock::Lock::path_of) makes.

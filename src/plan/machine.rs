@@ -24,6 +24,27 @@ const DEFAULT_SUITE: &str = "bookworm";
 /// Largest number of processors of QEMU's `q35` with SeaBIOS, and of x86 without x2APIC.
 const MAX_CPUS: u32 = 255;
 
+impl Qemu {
+    /// Returns a guest with the defaults of an architecture.
+    #[must_use]
+    pub fn of(arch: Arch) -> Self {
+        let (firmware, machine) = match arch {
+            Arch::X86_64 => (Firmware::Bios, "q35"),
+            Arch::Aarch64 => (Firmware::Uefi, "virt"),
+        };
+        Self {
+            arch,
+            cpus: 2,
+            memory: GIB,
+            disk_size: None,
+            firmware,
+            machine: machine.to_owned(),
+            accelerator: Accelerator::Auto,
+            extra_args: Vec::new(),
+        }
+    }
+}
+
 impl Checker<'_> {
     /// Checks `[builder]`. The default is QEMU with its defaults.
     pub(super) fn builder(&mut self, builder: Option<&Spanned<schema::Builder>>) -> Builder {
@@ -54,17 +75,19 @@ impl Checker<'_> {
 
     fn qemu(&mut self, qemu: &schema::Qemu) -> Qemu {
         let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, own_arch());
-        let (firmware, machine) = match arch {
-            Arch::X86_64 => (Firmware::Bios, "q35"),
-            Arch::Aarch64 => (Firmware::Uefi, "virt"),
-        };
+        let defaults = Qemu::of(arch);
         let firmwares = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
         let accelerators = [
             ("auto", Accelerator::Auto),
             ("kvm", Accelerator::Kvm),
             ("tcg", Accelerator::Tcg),
         ];
-        let chosen = self.choice("firmware", qemu.firmware.as_ref(), &firmwares, firmware);
+        let chosen = self.choice(
+            "firmware",
+            qemu.firmware.as_ref(),
+            &firmwares,
+            defaults.firmware,
+        );
         if let (Arch::Aarch64, Firmware::Bios, Some(written)) = (arch, chosen, &qemu.firmware) {
             self.report(
                 Problem::at(written.span(), "aarch64 has no BIOS")
@@ -79,19 +102,24 @@ impl Checker<'_> {
         }
         Qemu {
             arch,
-            cpus: qemu.cpus.as_ref().map_or(2, |cpus| cpus.get_ref().0),
-            memory: self.size("memory", qemu.memory.as_ref()).unwrap_or(GIB),
+            cpus: qemu
+                .cpus
+                .as_ref()
+                .map_or(defaults.cpus, |cpus| cpus.get_ref().0),
+            memory: self
+                .size("memory", qemu.memory.as_ref())
+                .unwrap_or(defaults.memory),
             disk_size: self.size("disk_size", qemu.disk_size.as_ref()),
             firmware: chosen,
             machine: match &qemu.machine {
                 Some(name) => self.filled("machine", name, "omit it for the default"),
-                None => machine.to_owned(),
+                None => defaults.machine,
             },
             accelerator: self.choice(
                 "accelerator",
                 qemu.accelerator.as_ref(),
                 &accelerators,
-                Accelerator::Auto,
+                defaults.accelerator,
             ),
             extra_args: qemu.extra_args.clone(),
         }

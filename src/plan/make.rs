@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::check::{Checker, is_plain_name};
-use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, TemplateSource};
+use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
 use crate::template::files::{Need, NeedKind};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
@@ -54,6 +54,15 @@ pub(super) fn publish_only(
     let mut checker = Checker::new(dir, None, removed, &moved);
     let publish = checker.publish(template.publish.as_ref());
     (publish, checker.problems)
+}
+
+/// Checks only the `[builder]` and `[ssh]` tables.
+pub(super) fn machine_only(template: &Template, removed: &Removed) -> Option<(Builder, Ssh)> {
+    let moved = BTreeMap::new();
+    let mut checker = Checker::new(Path::new("."), None, removed, &moved);
+    let builder = checker.builder(template.builder.as_ref());
+    let ssh = checker.ssh(template.ssh.as_ref(), &builder);
+    checker.problems.is_empty().then_some((builder, ssh))
 }
 
 impl Checker<'_> {

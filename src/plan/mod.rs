@@ -31,7 +31,7 @@ mod step;
 pub(crate) use check::is_plain_name;
 pub use ec2::{Ami, Ec2, Interface};
 pub use lint::LintWarning;
-pub use load::{Inputs, LoadError, load, publication, template_of_lock};
+pub use load::{Inputs, LoadError, load, publication, recorded_machine, template_of_lock};
 pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
 pub use place::Place;

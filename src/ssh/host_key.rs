@@ -155,7 +155,7 @@ fn read(file: &Path) -> Result<String, SshError> {
 }
 
 /// Formats a host as in `known_hosts`, with its port unless that is 22.
-fn host_name(address: &str, port: u16) -> String {
+pub(super) fn host_name(address: &str, port: u16) -> String {
     let address = address.to_lowercase();
     if port == 22 {
         address

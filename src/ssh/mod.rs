@@ -12,6 +12,7 @@ mod exec;
 mod host_key;
 pub mod keys;
 mod lines;
+mod openssh;
 mod proxy;
 mod quote;
 mod stream;
@@ -21,6 +22,7 @@ mod upload;
 pub(crate) use connect::{RejectedKey, connect_with};
 pub use error::SshError;
 pub(crate) use lines::MAX_LINE_BYTES;
+pub(crate) use openssh::ClientConfig;
 pub(crate) use quote::quote;
 pub use tunnel::{ForwardedPort, ForwardedStream};
 

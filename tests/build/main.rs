@@ -5,6 +5,7 @@
 mod dnf;
 mod layered;
 mod locked;
+mod ran;
 mod scanned;
 mod sealed;
 mod signals;
@@ -114,6 +115,7 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
         "the image stands alone"
     );
 
+    ran::with_a_command_and_a_port(&site, &id[..19]);
     layered::on(&site, id);
     scanned::again_and_without_the_image(&site, &id[..19]);
 

@@ -74,7 +74,7 @@ fn a_build_that_is_stopped_leaves_nothing_whatever_it_is_doing() {
         ("shut down", 100, &["INT"], true, true),
         ("finish", 500, &["INT"], false, false),
         ("finish", 1000, &["KILL"], false, true),
-        ("boot the image", 4000, &["INT", "INT"], false, false),
+        ("boot the image", 4000, &["INT", "INT"], false, true),
         ("a test", 500, &["KILL"], true, true),
     ] {
         if soaks || !soak_only {

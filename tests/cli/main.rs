@@ -16,6 +16,7 @@ mod newcomers;
 mod package;
 mod plan;
 mod rpm;
+mod run;
 mod sanity;
 mod scan;
 mod site;

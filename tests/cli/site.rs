@@ -28,7 +28,12 @@ impl Site {
 
     /// Runs karat; returns exit code, stdout and stderr as one text.
     pub fn karat<const N: usize>(&self, args: [&str; N]) -> String {
-        let output = self.run(args);
+        self.transcript(&args)
+    }
+
+    /// As [`Self::karat`], for a list of any length.
+    pub fn transcript(&self, args: &[&str]) -> String {
+        let output = self.run_with(args);
         let code = output
             .status
             .code()

@@ -188,8 +188,8 @@ impl Machine for TestMachine {
         Death::new(self.died.subscribe())
     }
 
-    fn login(&self) -> String {
-        "ssh".to_owned()
+    fn target(&self) -> &Target {
+        &self.target
     }
 
     async fn destroy(self) {

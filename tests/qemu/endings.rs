@@ -147,10 +147,10 @@ async fn qemu_dies_with_a_killed_parent() {
             format: "raw".into(),
         };
         let run = directory.join("run");
-        let network = karat::plan::Network::default();
+        let connections = karat::machine::qemu::Connections::default();
         let ui = Ui::default();
         let _machine =
-            karat::machine::qemu::launch(&qemu(), &ssh(), &network, &base, None, &run, &ui)
+            karat::machine::qemu::launch(&qemu(), &ssh(), &connections, &base, None, &run, &ui)
                 .await
                 .unwrap();
         std::fs::write(directory.join("launched"), "").unwrap();

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use karat::disk::BaseImage;
-use karat::machine::qemu::{QemuError, QemuMachine, launch};
-use karat::plan::{Accelerator, Arch, Firmware, Network, Qemu, Ssh};
+use karat::machine::qemu::{Connections, QemuError, QemuMachine, launch};
+use karat::plan::{Accelerator, Arch, Firmware, Qemu, Ssh};
 use karat::ui::Ui;
 
 fn qemu() -> Qemu {
@@ -68,8 +68,8 @@ impl Site {
         ssh: &Ssh,
         base: &BaseImage,
     ) -> Result<QemuMachine, QemuError> {
-        let (network, ui) = (Network::default(), Ui::default());
-        launch(plan, ssh, &network, base, None, &self.run(), &ui).await
+        let (connections, ui) = (Connections::default(), Ui::default());
+        launch(plan, ssh, &connections, base, None, &self.run(), &ui).await
     }
 }
 

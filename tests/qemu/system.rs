@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use karat::disk::{self, BaseImage};
 use karat::machine::Machine as _;
-use karat::machine::qemu::{QemuMachine, launch};
-use karat::plan::{Format, Network, Qemu, Ssh};
+use karat::machine::qemu::{Connections, QemuMachine, launch};
+use karat::plan::{Format, Qemu, Ssh};
 use karat::ui::Ui;
 
 use super::support::base as shared;
@@ -27,8 +27,8 @@ pub async fn boot(site: &Site, run: &str, plan: &Qemu, ssh: &Ssh, base: &BaseIma
     let run = site.path(run);
     std::fs::create_dir_all(&run).unwrap();
     let start = Instant::now();
-    let network = Network::default();
-    let launched = launch(plan, ssh, &network, base, None, &run, &Ui::default()).await;
+    let connections = Connections::default();
+    let launched = launch(plan, ssh, &connections, base, None, &run, &Ui::default()).await;
     let mut machine = launched.unwrap();
     if let Err(error) = machine.wait_ready(BOOT_LIMIT, &Ui::default()).await {
         panic!("{error}: {:?}", std::error::Error::source(&error));

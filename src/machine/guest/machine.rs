@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{boot, clean_up, cloud_init, sealed};
 use crate::machine::{Death, Machine, MachineError, console};
 use crate::network::EgressProxy;
-use crate::ssh::{self, Auth, Session, SshError, Target, quote};
+use crate::ssh::{self, Session, SshError, Target};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
@@ -162,27 +162,8 @@ impl<B: Backend> Machine for Guest<B> {
         self.backend.death()
     }
 
-    fn login(&self) -> String {
-        let Target {
-            address,
-            port,
-            user,
-            auth,
-            proxy,
-            ..
-        } = &self.target;
-        let key = match auth {
-            Auth::KeyFile(path) => format!("-i {} ", quote(&path.to_string_lossy())),
-            Auth::Agent => String::new(),
-        };
-        let proxy = proxy.as_ref().map_or_else(String::new, |command| {
-            let words: Vec<_> = command.iter().map(|word| quote(word)).collect();
-            format!("-o ProxyCommand={} ", quote(&words.join(" ")))
-        });
-        // The host key was generated for this build, so no known_hosts file has it.
-        format!(
-            "ssh {key}{proxy}-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p {port} {user}@{address}"
-        )
+    fn target(&self) -> &Target {
+        &self.target
     }
 
     async fn destroy(self) {

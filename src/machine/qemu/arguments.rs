@@ -1,26 +1,32 @@
 //! QEMU's command line. Pure: paths in the run directory are relative, because QEMU runs there.
 
+use std::fmt::Write as _;
+use std::iter;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::accelerator::Accelerator;
+use super::connections::{Connections, Console};
 use super::firmware::Uefi;
 use crate::disk;
 use crate::plan::{Arch, Qemu};
 use crate::time::Timestamp;
+
+/// Port of the guest's SSH server.
+pub(super) const SSH_PORT: u16 = 22;
 
 /// Names of files in the run directory.
 pub(super) const DISK: &str = "disk.qcow2";
 pub(super) const SEED: &str = "seed.img";
 pub(super) const VARS: &str = "vars.fd";
 pub(super) const CONSOLE: &str = "console.log";
+pub(super) const CONSOLE_SOCKET: &str = "console.sock";
 
 /// Values that determine the command line.
 pub(super) struct Inputs<'a> {
     pub plan: &'a Qemu,
-    /// Give the guest access to the network.
-    pub open: bool,
+    pub connections: &'a Connections,
     /// Start time of the guest's clock; `None` is the host's time.
     pub clock: Option<Timestamp>,
     pub accelerator: Accelerator,
@@ -54,16 +60,26 @@ pub(super) fn arguments(inputs: &Inputs<'_>) -> Vec<String> {
     // The monitor uses QEMU's own stdin and stdout: a socket's path could be too long, or left over.
     arguments.pair("-chardev", "stdio,id=monitor,signal=off");
     arguments.pair("-mon", "chardev=monitor,mode=control");
-    arguments.pair("-chardev", &format!("file,id=console,path={CONSOLE}"));
+    arguments.pair("-chardev", &console(inputs.connections.console));
     arguments.pair("-serial", "chardev:console");
     firmware(&mut arguments, inputs.uefi);
     disks(&mut arguments, inputs.base);
-    network(&mut arguments, inputs.open, inputs.port);
+    network(&mut arguments, inputs.connections, inputs.port);
     arguments.pair("-object", "rng-builtin,id=random");
     arguments.pair("-device", "virtio-rng-pci,rng=random");
     arguments.pair("-device", pvpanic(plan.arch));
     arguments.0.extend(plan.extra_args.iter().cloned());
     arguments.0
+}
+
+/// Returns the character device of the serial console. A guest never waits for a reader of the socket.
+fn console(form: Console) -> String {
+    match form {
+        Console::Log => format!("file,id=console,path={CONSOLE}"),
+        Console::Socket => {
+            format!("socket,id=console,path={CONSOLE_SOCKET},server=on,wait=off,logfile={CONSOLE}")
+        }
+    }
 }
 
 #[derive(Default)]
@@ -165,19 +181,25 @@ fn disks(arguments: &mut Arguments, base: &disk::BaseImage) {
 }
 
 /// Adds the network. IPv6 is off: a guest on a host without it would wait for each address of that kind. No boot ROM: nothing
-/// boots from the network. A sealed guest reaches nothing: QEMU passes only connections to the forwarded port.
-fn network(arguments: &mut Arguments, open: bool, port: u16) {
-    let restrict = if open { "off" } else { "on" };
-    arguments.pair(
-        "-netdev",
-        &format!("user,id=net,ipv6=off,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-:22"),
-    );
+/// boots from the network. A sealed guest reaches nothing: QEMU passes only connections to the forwarded ports.
+fn network(arguments: &mut Arguments, connections: &Connections, port: u16) {
+    let restrict = if connections.open { "off" } else { "on" };
+    let mut net = format!("user,id=net,ipv6=off,restrict={restrict}");
+    let forwards = connections.forwards.iter();
+    for (host, guest) in
+        iter::once((port, SSH_PORT)).chain(forwards.map(|forward| (forward.host, forward.guest)))
+    {
+        // Writing to a String cannot fail.
+        let _ = write!(net, ",hostfwd=tcp:127.0.0.1:{host}-:{guest}");
+    }
+    arguments.pair("-netdev", &net);
     arguments.pair("-device", "virtio-net-pci,netdev=net,romfile=");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::qemu::PortForward;
     use crate::plan::{Accelerator as Wanted, Firmware};
 
     fn plan(arch: Arch) -> Qemu {
@@ -202,9 +224,16 @@ mod tests {
 
     fn line(plan: &Qemu, accelerator: Accelerator, uefi: Option<&Uefi>) -> String {
         let base = base();
+        let connections = Connections {
+            forwards: vec![PortForward {
+                host: 8080,
+                guest: 80,
+            }],
+            ..Connections::default()
+        };
         let inputs = Inputs {
             plan,
-            open: false,
+            connections: &connections,
             clock: None,
             accelerator,
             base: &base,
@@ -235,7 +264,11 @@ mod tests {
             (&x86, "-accel tcg,thread=multi", "-cpu host"),
             (&x86, "-smp cpus=3 -m size=786432K", "0.0.0.0"),
             (&x86, "hostfwd=tcp:127.0.0.1:2222-:22", "vnc"),
-            (&x86, "restrict=on", "restrict=off"),
+            (
+                &x86,
+                "restrict=on,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:8080-:80 ",
+                "restrict=off",
+            ),
             (&x86, r#""filename":"/images/a,b \"c\".img""#, ",,"),
             (&kvm, "-accel kvm -cpu host", "tcg"),
             (

@@ -32,7 +32,7 @@ pub enum QemuError {
     ))]
     NoKvm { reason: String },
     #[error("the guest's memory of {} is more than this host has ({})", show_size(*wanted), show_size(*host))]
-    #[diagnostic(help("set a smaller `memory` in `[builder.qemu]`"))]
+    #[diagnostic(help("set a smaller `memory` in `[builder.qemu]`, or with `karat run --memory`"))]
     NoMemory { wanted: u64, host: u64 },
     #[error("UEFI firmware for the guest was not found")]
     #[diagnostic(help("install it: `apt install {package}`, or set `firmware = \"bios\"`"))]

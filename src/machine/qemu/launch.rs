@@ -8,7 +8,7 @@ use super::arguments::{DISK, Inputs, SEED, VARS, arguments, program};
 use super::firmware::{self, Uefi};
 use super::process::Process;
 use super::seed::{LATER_STAGES, Seed};
-use super::{Qemu, QemuError, QemuMachine, accelerator};
+use super::{Connections, Qemu, QemuError, QemuMachine, accelerator};
 use crate::disk;
 use crate::machine::guest::{Guest, Keys};
 use crate::plan::{self, Arch, Firmware};
@@ -32,7 +32,7 @@ const PORT_TAKEN: &str = "Could not set up host forwarding rule";
 pub async fn launch(
     plan: &plan::Qemu,
     ssh: &plan::Ssh,
-    network: &plan::Network,
+    connections: &Connections,
     base: &disk::BaseImage,
     clock: Option<Timestamp>,
     run: &Path,
@@ -56,7 +56,7 @@ pub async fn launch(
 
     let inputs = |port| Inputs {
         plan,
-        open: network.open,
+        connections,
         clock,
         accelerator: choice.accelerator,
         base: &base,

@@ -1,17 +1,22 @@
 //! QEMU guests on this host: [`launch`] a guest, wait until it is ready, provision it, clean it up, shut it down.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout};
 
 use super::guest::{Backend, Guest};
 use super::{Death, MachineError, console};
 use crate::os::tail::said;
-use crate::ssh::{Session, SshError, Target};
+use crate::ssh::{Session, SshError};
 
 mod accelerator;
 mod arguments;
+mod connections;
 mod error;
 mod firmware;
 mod launch;
@@ -22,11 +27,14 @@ mod seed;
 mod watch;
 
 use accelerator::Accelerator;
+pub use connections::{Connections, Console, PortForward};
 pub use error::QemuError;
 pub use launch::launch;
 pub use leftover::end_leftover;
 use process::Process;
 
+/// Time between the report of a guest's end and the end of its process.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time that the guest gets to react to one request to shut down before it is asked in another way.
 const REACTION_TIMEOUT: Duration = Duration::from_secs(20);
 const POWER_OFF: &str = "systemctl poweroff --no-block 2>/dev/null || poweroff || shutdown -h now";
@@ -77,12 +85,6 @@ impl QemuMachine {
         }
     }
 
-    /// Returns where and how to log in.
-    #[must_use]
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
     /// Returns the log of its serial console.
     #[must_use]
     pub fn console(&self) -> PathBuf {
@@ -93,6 +95,29 @@ impl QemuMachine {
     #[must_use]
     pub fn disk(&self) -> PathBuf {
         self.backend.run.join(arguments::DISK)
+    }
+
+    /// Connects to the serial console of a guest that was launched with [`Console::Socket`].
+    ///
+    /// # Errors
+    /// QEMU has ended, or the guest has no such console.
+    pub async fn connect_console(&self) -> io::Result<UnixStream> {
+        // Through the directory's descriptor: the path of a socket has at most 107 bytes.
+        let run = File::open(&self.backend.run)?;
+        let directory = format!("/proc/self/fd/{}", run.as_raw_fd());
+        UnixStream::connect(format!("{directory}/{}", arguments::CONSOLE_SOCKET)).await
+    }
+
+    /// Waits until the guest ends by itself.
+    ///
+    /// # Errors
+    /// It did not switch its power off: it panicked, or QEMU ended.
+    pub async fn wait_for_end(&self) -> Result<(), QemuError> {
+        let report = self.backend.death().wait().await;
+        match self.backend.process.ended(END_TIMEOUT).await {
+            Some(end) if end.powered_off => Ok(()),
+            _ => Err(QemuError::Died(report)),
+        }
     }
 
     /// Removes build credentials, cloud-init's state and logs. Only [`Self::shut_down`] may follow.

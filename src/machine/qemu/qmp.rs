@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::QemuError;
+use super::arguments::SSH_PORT;
 
 /// Timeout of a command: a busy emulator on a busy host answers well within this.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -114,13 +115,19 @@ impl Commands {
     }
 }
 
-/// Finds the host port that QEMU chose in the answer to `info usernet`.
+/// Finds a host port that leads to the guest's SSH in the answer to `info usernet`.
 pub(super) fn forwarded_port(usernet: &str) -> Option<u16> {
     // TCP[HOST_FORWARD]  12       127.0.0.1 45123       10.0.2.15    22       0     0
     usernet
         .lines()
         .filter(|line| line.contains("[HOST_FORWARD]"))
-        .find_map(|line| line.split_whitespace().nth(3)?.parse().ok())
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| {
+            words
+                .get(5)
+                .is_some_and(|port| *port == SSH_PORT.to_string())
+        })
+        .find_map(|words| words.get(3)?.parse().ok())
 }
 
 #[cfg(test)]
@@ -181,6 +188,7 @@ mod tests {
     #[test]
     fn the_port_that_qemu_chose_is_found() {
         let usernet = "Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
+                       TCP[HOST_FORWARD]  12       127.0.0.1  8080       10.0.2.15    80     0     0\r\n  \
                        TCP[HOST_FORWARD]  13       127.0.0.1 37711       10.0.2.15    22     0     0\r\n";
         assert_eq!(forwarded_port(usernet), Some(37711));
         assert_eq!(

@@ -29,8 +29,14 @@ impl Job<'_> {
         let launched = self.launch_instance(site, &ami, "test", &scratch, phases);
         let (network, mut machine) = launched.await?;
         let boot = self.wait_for_test_guest(&mut machine);
-        phases.run("boot the image", boot).await?;
-        self.run_tests(&mut machine, phases).await?;
+        let booted = phases.run("boot the image", boot).await;
+        let tested = match booted {
+            Ok(()) => self.run_tests(&mut machine, phases).await,
+            failed => failed,
+        };
+        if let Err(error) = tested {
+            return Err(self.hold(machine, error, site.run).await);
+        }
         let id = machine.id().to_owned();
         machine.destroy().await;
         let region = &site.resources.region;
