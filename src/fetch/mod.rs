@@ -12,6 +12,7 @@ mod partial;
 mod revalidate;
 pub(crate) mod transfer;
 mod unverified;
+mod validators;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub(crate) use batch::{FileRequest, FileSources, Mirror};
 pub(crate) use error::FetchError;
 use partial::Partial;
 use transfer::{Redirects, TransferError};
-pub(crate) use unverified::download_unverified;
+pub use validators::Validators;
 
 /// Maximum number of tries for a download. A restarting server or a dropped connection is back within the 15 s that the pauses
 /// add up to.

@@ -33,7 +33,7 @@ pub use lint::LintWarning;
 pub use load::{Inputs, LoadError, load, publication, template_of_lock};
 pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
-pub use policy::{Ignore, Policy, severity};
+pub use policy::{DatabaseUpdates, Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
 
 /// All inputs of one build.

@@ -3,6 +3,7 @@
 mod archive;
 mod checksum;
 mod db;
+mod db_update;
 mod dnf;
 mod ec2;
 mod fresh;
