@@ -18,6 +18,7 @@ mod build;
 mod completions;
 mod db;
 mod diff;
+mod doctor;
 mod export;
 mod history;
 mod iam_policy;

@@ -9,6 +9,7 @@ mod checksums;
 pub(crate) mod digest_cache;
 mod error;
 mod partial;
+mod probe;
 mod revalidate;
 pub(crate) mod transfer;
 mod unverified;
@@ -30,6 +31,7 @@ use crate::ui::Ui;
 pub(crate) use batch::{FileRequest, FileSources, Mirror};
 pub(crate) use error::FetchError;
 use partial::Partial;
+pub(crate) use probe::{Probe, probe};
 use transfer::{Redirects, TransferError};
 pub use validators::Validators;
 

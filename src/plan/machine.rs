@@ -53,10 +53,10 @@ impl Checker<'_> {
     }
 
     fn qemu(&mut self, qemu: &schema::Qemu) -> Qemu {
-        let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, own_arch());
-        let (firmware, machine) = match arch {
-            Arch::X86_64 => (Firmware::Bios, "q35"),
-            Arch::Aarch64 => (Firmware::Uefi, "virt"),
+        let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, Arch::of_host());
+        let firmware = match arch {
+            Arch::X86_64 => Firmware::Bios,
+            Arch::Aarch64 => Firmware::Uefi,
         };
         let firmwares = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
         let accelerators = [
@@ -85,7 +85,7 @@ impl Checker<'_> {
             firmware: chosen,
             machine: match &qemu.machine {
                 Some(name) => self.filled("machine", name, "omit it for the default"),
-                None => machine.to_owned(),
+                None => default_machine(arch).to_owned(),
             },
             accelerator: self.choice(
                 "accelerator",
@@ -168,12 +168,7 @@ impl Checker<'_> {
             }
         };
         let Some(base) = base else {
-            return Some(Base::Bootstrap(Bootstrap {
-                distribution: "debian".to_owned(),
-                suite: DEFAULT_SUITE.to_owned(),
-                mirror: None,
-                arch: *arch,
-            }));
+            return Some(Base::Bootstrap(Bootstrap::default_for(*arch)));
         };
         self.one_kind(&base.span(), "the base", &base_kinds(base.get_ref()));
         let schema::Base {
@@ -465,10 +460,26 @@ fn base_span(base: &Spanned<schema::Base>) -> Span {
         .unwrap_or_else(|| base.span())
 }
 
-fn own_arch() -> Arch {
-    if cfg!(target_arch = "aarch64") {
-        Arch::Aarch64
-    } else {
-        Arch::X86_64
+/// Returns QEMU's machine type of a guest whose template names none.
+pub(crate) fn default_machine(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "q35",
+        Arch::Aarch64 => "virt",
+    }
+}
+
+impl Bootstrap {
+    /// Size of its disk in bytes. Small enough for any `disk_size`; the first boot grows the root partition.
+    pub(crate) const DISK_SIZE: u64 = 3 * GIB;
+
+    /// Returns the base of a template without `[base]`.
+    #[must_use]
+    pub(crate) fn default_for(arch: Arch) -> Self {
+        Self {
+            distribution: "debian".to_owned(),
+            suite: DEFAULT_SUITE.to_owned(),
+            mirror: None,
+            arch,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod checksum;
 mod db;
 mod db_update;
 mod dnf;
+mod doctor;
 mod ec2;
 mod fresh;
 mod help;

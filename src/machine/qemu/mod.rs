@@ -1,6 +1,6 @@
 //! QEMU guests on this host: [`launch`] a guest, wait until it is ready, provision it, clean it up, shut it down.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::guest::{Backend, Guest};
 use super::{Death, MachineError};
 use crate::os::tail::said;
+use crate::plan::Arch;
 use crate::ssh::{Session, SshError, Target};
 
 mod accelerator;
@@ -15,6 +16,7 @@ mod arguments;
 mod console;
 mod error;
 mod firmware;
+mod host_check;
 mod launch;
 mod leftover;
 mod process;
@@ -23,7 +25,9 @@ mod seed;
 mod watch;
 
 use accelerator::Accelerator;
+pub(crate) use arguments::program;
 pub use error::QemuError;
+pub(crate) use host_check::{check_host, doubts};
 pub use launch::launch;
 pub use leftover::end_leftover;
 use process::Process;
@@ -31,6 +35,16 @@ use process::Process;
 /// Time that the guest gets to react to one request to shut down before it is asked in another way.
 const REACTION_TIMEOUT: Duration = Duration::from_secs(20);
 const POWER_OFF: &str = "systemctl poweroff --no-block 2>/dev/null || poweroff || shutdown -h now";
+
+/// Returns the reason why guests of this host's architecture cannot use KVM.
+pub(crate) fn why_not_kvm() -> Option<String> {
+    accelerator::why_not_kvm(Arch::of_host(), &accelerator::Host::detect())
+}
+
+/// Returns the UEFI firmware for guests of an architecture.
+pub(crate) fn find_firmware(arch: Arch) -> Result<PathBuf, QemuError> {
+    firmware::find(arch, Path::new("/")).map(|found| found.code)
+}
 
 /// Guest of QEMU. Dropping it kills it.
 pub type QemuMachine = Guest<Qemu>;
