@@ -76,10 +76,7 @@ fn imported(from: &Path, to: &Path) -> (f64, f64, f64) {
         // Forgets the peak so far.
         fs::write("/proc/self/clear_refs", "5").unwrap();
         let (began, busy) = (Instant::now(), processor_time());
-        let origin = ImportSource {
-            name: from.display().to_string(),
-            path: from.to_owned(),
-        };
+        let origin = ImportSource::new(from.display().to_string(), from);
         import(&[origin], to, Timestamp::now()).unwrap();
         let wall = began.elapsed().as_secs_f64();
         let busy = processor_time().saturating_sub(busy).as_secs_f64();

@@ -79,7 +79,7 @@ impl BaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(error) => error.exit_code(),
-            Self::NotAFile(_) => 2,
+            Self::NotAFile(_) | Self::Bootstrap(bootstrap::BootstrapError::NoSuite { .. }) => 2,
             Self::Mismatch { .. } => 4,
             _ => 1,
         }

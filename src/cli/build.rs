@@ -17,7 +17,7 @@ use super::shared::key_args::KeyArgs;
 use super::shared::logged::{LoggedResult, logged};
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
-use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
+use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, db, sign};
 use crate::ec2::publish::Publication;
 use crate::fetch::Cache;
 use crate::pipeline::up_to_date::Verdict;
@@ -150,6 +150,13 @@ pub(crate) async fn run(
         without: args.without.clone(),
         keep_failed: args.keep_failed,
     };
+    if !args.without.contains(&Check::Vulnerabilities) {
+        let update = db::update_before_build(&plans, args.db.as_deref(), &cache, ui);
+        match cancel.run_until_cancelled(update).await {
+            Some(updated) => updated?,
+            None => return Ok(130),
+        }
+    }
     let settings = settings(args, &cache, &store, &scan);
     let several = plans.len() > 1;
     let logs = cache.logs();

@@ -2,21 +2,31 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use miette::Diagnostic;
 use serde::Serialize;
+use thiserror::Error;
 
-use super::CommandError;
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
+use super::{CommandError, ExitStatus};
 use crate::digest::Digest;
-use crate::fetch;
-use crate::scan::vulnerability::DbError;
+use crate::fetch::{Cache, Validators};
+use crate::plan::{Base, Builder, DatabaseUpdates, Plan};
 use crate::scan::vulnerability::database::{Database, Head, SourceStats};
+use crate::scan::vulnerability::feed::{self, FeedSource, InvalidFeedSource};
 use crate::scan::vulnerability::import::{self, ImportSource, Imported};
+use crate::scan::vulnerability::update::{self, MAX_FEED_BYTES, UpdateRequest, Updated};
+use crate::scan::vulnerability::{DbError, is_older};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 
-/// Create or inspect the vulnerability database
+/// Addresses of feeds, separated by spaces.
+const SOURCES_VARIABLE: &str = "KARAT_DB_SOURCES";
+
+/// Create, update or inspect the vulnerability database
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DbArgs {
     #[command(subcommand)]
@@ -31,6 +41,11 @@ enum DbVerb {
     /// JSON of Debian's security tracker, or a list from debian-security-support. The new database replaces the old one and
     /// merges all sources; the newest version of a record wins.
     Import(ImportArgs),
+    /// Update the database from the published advisories of distributions
+    ///
+    /// Fetches the OSV records of each distribution, and Debian's security tracker. If no file has changed since the last update,
+    /// nothing is downloaded. A failed update leaves the database as it is.
+    Update(UpdateArgs),
     /// Show the contents and the age of the database
     Status(StatusArgs),
 }
@@ -46,6 +61,23 @@ struct ImportArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+struct UpdateArgs {
+    /// Distributions to fetch besides those that the database has [default: all, if there is no database]
+    #[arg(value_name = "DISTRIBUTION", value_parser = PossibleValuesParser::new(feed::distributions()))]
+    distributions: Vec<String>,
+
+    /// Fetch a feed from another address, such as `debian=https://mirror.example.org/all.zip`; may be repeated
+    ///
+    /// Feeds: debian, debian-tracker, ubuntu, almalinux, rocky, alpine. The environment variable `KARAT_DB_SOURCES` takes several,
+    /// separated by spaces, which `--source` overrides.
+    #[arg(long = "source", value_name = "NAME=URL")]
+    sources: Vec<FeedSource>,
+
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+#[derive(Clone, Debug, Args)]
 struct StatusArgs {
     #[command(flatten)]
     format: FormatArgs,
@@ -55,7 +87,7 @@ struct StatusArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-struct DatabaseArgs {
+pub(super) struct DatabaseArgs {
     /// Use this vulnerability database [default: karat/vulnerabilities.db in the XDG data directory]
     #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
     db: Option<PathBuf>,
@@ -63,7 +95,7 @@ struct DatabaseArgs {
 
 impl DatabaseArgs {
     /// Returns the path of the database, which need not exist.
-    fn path(&self) -> Result<PathBuf, DbError> {
+    pub(super) fn path(&self) -> Result<PathBuf, DbError> {
         match &self.db {
             Some(path) => Ok(path.clone()),
             None => Database::of_user(),
@@ -74,6 +106,7 @@ impl DatabaseArgs {
 pub(crate) async fn run(args: &DbArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     match &args.verb {
         DbVerb::Import(args) => import(args, ui).await,
+        DbVerb::Update(args) => update(args, ui).await,
         DbVerb::Status(args) => status(args, out),
     }
 }
@@ -85,13 +118,12 @@ async fn import(args: &ImportArgs, ui: &Ui) -> Result<(), CommandError> {
         .map_err(|error| CommandError::io("cannot create a temporary directory", &error))?;
     let mut origins = Vec::new();
     for (number, source) in args.sources.iter().enumerate() {
-        let path = if source.starts_with("http://") || source.starts_with("https://") {
-            download(source, &scratch.path().join(number.to_string())).await?
-        } else {
-            PathBuf::from(source)
-        };
-        let name = source.clone();
-        origins.push(ImportSource { name, path });
+        let mut origin = ImportSource::new(source, source);
+        if source.starts_with("http://") || source.starts_with("https://") {
+            let directory = scratch.path().join(number.to_string());
+            (origin.path, origin.validators) = download(source, &directory, ui).await?;
+        }
+        origins.push(origin);
     }
     let target = path.clone();
     let work = move || import::import(&origins, &target, Timestamp::now());
@@ -103,7 +135,12 @@ async fn import(args: &ImportArgs, ui: &Ui) -> Result<(), CommandError> {
 }
 
 /// Downloads a source into a directory, under its own name, by which the import may recognize its format.
-async fn download(url: &str, directory: &Path) -> Result<PathBuf, DbError> {
+async fn download(
+    url: &str,
+    directory: &Path,
+    ui: &Ui,
+) -> Result<(PathBuf, Validators), CommandError> {
+    let cache = Cache::of_user()?;
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| DbError::Fetch {
         url: url.to_owned(),
         source,
@@ -115,10 +152,110 @@ async fn download(url: &str, directory: &Path) -> Result<PathBuf, DbError> {
         .and_then(|url| url.rsplit('/').next())
         .filter(|name| !name.is_empty() && !name.starts_with('.'));
     let path = directory.join(name.unwrap_or("source"));
-    fetch::download_unverified(url, &path)
+    let validators = cache
+        .download_unverified(url, &path, MAX_FEED_BYTES, ui)
         .await
         .map_err(|error| failed(error.into()))?;
-    Ok(path)
+    Ok((path, validators))
+}
+
+async fn update(args: &UpdateArgs, ui: &Ui) -> Result<(), CommandError> {
+    let path = args.database.path()?;
+    let mut sources = sources_of_environment()?;
+    sources.extend_from_slice(&args.sources);
+    let request = UpdateRequest {
+        database: &path,
+        distributions: &args.distributions,
+        sources: &sources,
+        cache: &Cache::of_user()?,
+    };
+    run_update(&request, ui).await
+}
+
+async fn run_update(request: &UpdateRequest<'_>, ui: &Ui) -> Result<(), CommandError> {
+    // No error is the fault of an argument.
+    match update::update(request, ui)
+        .await
+        .map_err(CommandError::failure)?
+    {
+        Updated::Unchanged => {
+            let path = request.database.display();
+            ui.note(&format!("{path} is up to date"));
+        }
+        Updated::Imported(imported) => report(ui, request.database, &imported),
+    }
+    Ok(())
+}
+
+/// The environment names invalid addresses of feeds.
+#[derive(Debug, Error, Diagnostic)]
+#[error("invalid {}", SOURCES_VARIABLE)]
+#[diagnostic(help("write NAME=URL, several separated by spaces"))]
+struct InvalidSources(#[source] InvalidFeedSource);
+
+impl ExitStatus for InvalidSources {
+    const EXIT_CODE: u8 = 2;
+}
+
+fn sources_of_environment() -> Result<Vec<FeedSource>, InvalidSources> {
+    let text = std::env::var(SOURCES_VARIABLE).unwrap_or_default();
+    let sources = text.split_whitespace().map(str::parse);
+    sources.collect::<Result<_, _>>().map_err(InvalidSources)
+}
+
+/// Updates the database before a build whose template has `db = "auto"`, if it is missing or older than the template allows.
+pub(super) async fn update_before_build(
+    plans: &[Plan],
+    database: Option<&Path>,
+    cache: &Cache,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let is_auto = |plan: &&Plan| plan.policy.db == DatabaseUpdates::Auto && scans(plan);
+    let plans: Vec<_> = plans.iter().filter(is_auto).collect();
+    if plans.is_empty() {
+        return Ok(());
+    }
+    let path = match database {
+        Some(path) => path.to_owned(),
+        None => Database::of_user()?,
+    };
+    let max_age = plans.iter().filter_map(|plan| plan.policy.max_db_age).min();
+    let needed = plans.iter().filter_map(|plan| match &plan.base {
+        Some(Base::Bootstrap(base)) => Some(base.distribution.clone()),
+        _ => None,
+    });
+    let needed: Vec<String> = needed.collect();
+    let reason = match Database::open(&path) {
+        Ok(database) => match reason_to_update(database.head(), &needed, max_age) {
+            Some(reason) => reason,
+            None => return Ok(()),
+        },
+        Err(DbError::Missing { .. }) => "it is missing".to_owned(),
+        Err(error) => return Err(error.into()),
+    };
+    ui.note(&format!("updating the vulnerability database: {reason}"));
+    let request = UpdateRequest {
+        database: &path,
+        distributions: &needed,
+        sources: &sources_of_environment()?,
+        cache,
+    };
+    run_update(&request, ui).await
+}
+
+/// Returns the reason why a database does not suffice; `None` if it does.
+fn reason_to_update(head: &Head, needed: &[String], max_age: Option<Duration>) -> Option<String> {
+    if max_age.is_some_and(|max_age| is_older(head.date, Timestamp::now(), max_age)) {
+        return Some(format!("it is of {}", head.date));
+    }
+    let has = feed::distributions_in(head);
+    let missing = needed.iter().find(|name| !has.contains(name))?;
+    Some(format!("it has no records of {missing}"))
+}
+
+/// Returns whether a build of the plan makes an image, which is scanned.
+fn scans(plan: &Plan) -> bool {
+    !matches!(plan.builder, Builder::Host(_))
 }
 
 fn report(ui: &Ui, path: &Path, imported: &Imported) {

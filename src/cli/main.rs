@@ -13,10 +13,10 @@ use super::shared::stdout::Stdout;
 use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
-    CommandError, attest, audit, build, completions, db, diff, export, help, history, iam_policy,
-    import, init, keys, lineage, list, lock, logs, outdated, pin, plan, promote, prune, publish,
-    rebuild, remove, revoke, rollback, run, scan, show, sign, ssh, store, synonyms, validate, verify,
-    version, wait,
+    CommandError, attest, audit, build, completions, db, diff, doctor, export, help, history,
+    iam_policy, import, init, keys, lineage, list, lock, logs, outdated, pin, plan, promote, prune,
+    publish, rebuild, remove, revoke, rollback, run, scan, show, sign, ssh, store, synonyms, validate,
+    verify, version, wait,
 };
 use crate::ui::ci::Ci;
 use crate::ui::{Mode, Ui, Verbosity};
@@ -59,6 +59,7 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Verb {
     Init(init::InitArgs),
+    Doctor(doctor::DoctorArgs),
     Validate(validate::ValidateArgs),
     Plan(plan::PlanArgs),
     Lock(lock::LockArgs),
@@ -217,6 +218,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
     let success = |()| 0;
     match verb {
         Verb::Init(args) => init::run(args, out).map(success),
+        Verb::Doctor(args) => until_signal(ui, cancel, doctor::run(args, out)),
         Verb::Validate(args) => validate::run(args, ui, out).map(success),
         Verb::Plan(args) => plan::run(args, ui, out).map(success),
         Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),

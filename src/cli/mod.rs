@@ -7,7 +7,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fetch::Mirror;
-use crate::plan::{Inputs, LoadError, Plan};
+use crate::machine;
+use crate::plan::{Builder, Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
 use crate::ui::Ui;
 use crate::ui::report::Report;
@@ -19,6 +20,7 @@ mod build;
 mod completions;
 mod db;
 mod diff;
+mod doctor;
 mod export;
 mod help;
 mod history;
@@ -118,10 +120,16 @@ impl TemplateArgs {
     }
 }
 
-/// Warns of steps that need the network in a sealed guest.
+/// Warns of what probably does not work, such as steps that need the network in a sealed guest.
 fn warn_of_lint(plan: &Plan, ui: &Ui) {
     for warning in plan.lint() {
         ui.warn_of(&Report::new(warning.what, warning.help));
+    }
+    if let Builder::Qemu(guest) = &plan.builder {
+        for error in machine::qemu::doubts(guest) {
+            let help = error.help().map(|help| format!("\n  help: {help}"));
+            ui.warn(&format!("{error}{}", help.unwrap_or_default()));
+        }
     }
 }
 

@@ -40,7 +40,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     ),
     (
         &["update", "upgrade"],
-        "`karat lock --update TEMPLATE` takes newer packages; `karat db import` updates the vulnerability database",
+        "`karat lock --update TEMPLATE` takes newer packages; `karat db update` fetches vulnerability data",
     ),
     (
         &["pull", "fetch", "download"],

@@ -6,18 +6,16 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::os::requirement::MissingPrograms;
+
 /// An image file that cannot be inspected, converted or written.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the messages document the variants")]
 #[non_exhaustive]
 pub enum DiskError {
-    #[error("{program} is not installed")]
-    #[diagnostic(help("install it: `apt install {package}`"))]
-    NoProgram {
-        program: &'static str,
-        /// The Debian package that contains it.
-        package: &'static str,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    MissingPrograms(#[from] MissingPrograms),
     #[error("`qemu-img {action}` failed for {}: {problem}", path.display())]
     Failed {
         action: &'static str,
@@ -25,6 +23,11 @@ pub enum DiskError {
         /// The end of its stderr.
         problem: String,
     },
+    #[error("`qemu-img {action}` failed for {}: no space left", path.display())]
+    #[diagnostic(help(
+        "free some space there, or choose another cache directory with KARAT_CACHE"
+    ))]
+    Full { action: &'static str, path: PathBuf },
     #[error("cannot run `qemu-img {action}`")]
     Run {
         action: &'static str,

@@ -10,7 +10,11 @@ use tokio::process::Command;
 
 use super::DiskError;
 use crate::os::child::{self, Reaped};
+use crate::os::requirement::MissingPrograms;
 use crate::os::tail::Tail;
+
+/// Message of the C library for a full disk.
+const NO_SPACE: &str = "No space left on device";
 
 /// Command line of a call of `qemu-img`.
 #[derive(Debug)]
@@ -61,10 +65,7 @@ pub(super) async fn run_with(
     let action = call.action;
     let failed = |source| DiskError::Run { action, source };
     let child = call.command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => DiskError::NoProgram {
-            program: "setpriv",
-            package: "util-linux",
-        },
+        io::ErrorKind::NotFound => MissingPrograms(vec!["setpriv"]).into(),
         _ => failed(error),
     })?;
     let mut child = Reaped(child);
@@ -79,18 +80,19 @@ pub(super) async fn run_with(
     }
     // The exit code of setpriv for a missing program.
     if status.code() == Some(127) {
-        return Err(DiskError::NoProgram {
-            program: "qemu-img",
-            package: "qemu-utils",
-        });
+        return Err(MissingPrograms(vec!["qemu-img"]).into());
     }
-    let problem = match problem.text().trim_start_matches("qemu-img: ") {
+    let (problem, path) = (problem.text(), call.path);
+    if problem.contains(NO_SPACE) {
+        return Err(DiskError::Full { action, path });
+    }
+    let problem = match problem.trim_start_matches("qemu-img: ") {
         "" => status.to_string(),
         said => said.to_owned(),
     };
     Err(DiskError::Failed {
         action,
-        path: call.path,
+        path,
         problem,
     })
 }

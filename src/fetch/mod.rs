@@ -9,9 +9,11 @@ mod checksums;
 pub(crate) mod digest_cache;
 mod error;
 mod partial;
+mod probe;
 mod revalidate;
 pub(crate) mod transfer;
 mod unverified;
+mod validators;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,8 +31,9 @@ use crate::ui::Ui;
 pub(crate) use batch::{FileRequest, FileSources, Mirror};
 pub(crate) use error::FetchError;
 use partial::Partial;
+pub(crate) use probe::{Probe, probe};
 use transfer::{Redirects, TransferError};
-pub(crate) use unverified::download_unverified;
+pub use validators::Validators;
 
 /// Maximum number of tries for a download. A restarting server or a dropped connection is back within the 15 s that the pauses
 /// add up to.

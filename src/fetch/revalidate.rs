@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use reqwest::header::{DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::{Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
 use super::transfer::{self, Redirects, TransferError};
+use super::validators::Validators;
 use super::{Cache, FetchError, broken_off, failed, parse};
 use crate::digest::Digest;
 use crate::os::atomic_file;
@@ -26,8 +26,8 @@ const MAX_FILE_BYTES: usize = 32 << 20;
 struct Note {
     url: String,
     digest: Digest,
-    etag: Option<String>,
-    modified: Option<String>,
+    #[serde(flatten)]
+    validators: Validators,
 }
 
 impl Cache {
@@ -35,7 +35,7 @@ impl Cache {
     pub(crate) async fn current(&self, url: &str) -> Result<(PathBuf, Digest), FetchError> {
         let url = parse(url)?;
         let known = self.recall(&url);
-        let asked = ask(&url, known.as_ref()).await;
+        let asked = ask(&url, known.as_ref().map(|note| &note.validators)).await;
         let response = asked.map_err(broken_off(&url))?;
         if response.status() == StatusCode::NOT_MODIFIED {
             // Without validators in the request this answer is an error.
@@ -48,15 +48,14 @@ impl Cache {
         if response.status() != StatusCode::OK {
             return Err(broken_off(&url)(TransferError::Status(response.status())));
         }
-        let (etag, modified) = validators(&response);
+        let validators = Validators::of(&response);
         let bytes = read(response).await.map_err(broken_off(&url))?;
         let digest = Digest::of(&bytes);
         let path = self.path(&digest);
         let note = Note {
             url: url.to_string(),
             digest,
-            etag,
-            modified,
+            validators,
         };
         let (note_path, target) = (self.note_of(&url), path.clone());
         let kept = hash_stream::blocking(move |_| {
@@ -84,30 +83,14 @@ impl Cache {
     }
 }
 
-async fn ask(url: &Url, known: Option<&Note>) -> Result<Response, TransferError> {
+/// Asks for a file that may be unchanged since an answer with the known validators.
+pub(super) async fn ask(url: &Url, known: Option<&Validators>) -> Result<Response, TransferError> {
     let client = transfer::client(Redirects::Secure)?;
     let mut request = client.get(url.clone()).timeout(REQUEST_TIMEOUT);
-    if let Some(note) = known {
-        for (name, value) in [
-            (IF_NONE_MATCH, &note.etag),
-            (IF_MODIFIED_SINCE, &note.modified),
-        ] {
-            if let Some(value) = value {
-                request = request.header(name, value);
-            }
-        }
+    if let Some(known) = known {
+        request = known.add_to(request);
     }
     request.send().await.map_err(TransferError::Line)
-}
-
-fn validators(response: &Response) -> (Option<String>, Option<String>) {
-    let header = |name: HeaderName| {
-        let value = response.headers().get(name)?.to_str().ok()?;
-        Some(value.to_owned())
-    };
-    // A file that was changed in the second of the answer may change again in that second, with the same date.
-    let modified = header(LAST_MODIFIED).filter(|modified| header(DATE).as_ref() != Some(modified));
-    (header(ETAG), modified)
 }
 
 async fn read(response: Response) -> Result<Vec<u8>, TransferError> {

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 mod batch;
+mod unverified;
 
 /// Behavior of the server for one request.
 #[derive(Clone, Copy, Debug)]

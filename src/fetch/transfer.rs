@@ -12,6 +12,7 @@ use tokio::io::AsyncSeekExt;
 use tokio_util::bytes::Bytes;
 use tokio_util::io::ReaderStream;
 
+use super::validators::Validators;
 use crate::ui::text::with_causes;
 
 /// Time without a byte after which a connection is given up. A retry resumes the download.
@@ -32,6 +33,7 @@ pub struct Answer {
     pub offset: u64,
     /// Size of the whole file, if the server announces it.
     pub total: Option<u64>,
+    pub validators: Validators,
     pub body: Body,
 }
 
@@ -133,12 +135,14 @@ pub async fn request(client: &Client, url: &Url, offset: u64) -> Result<Answer, 
         StatusCode::OK => Ok(Answer {
             offset: 0,
             total: response.content_length(),
+            validators: Validators::of(&response),
             body: body(response),
         }),
         StatusCode::PARTIAL_CONTENT => match content_range(&response) {
             Some((first, total)) if first == offset => Ok(Answer {
                 offset,
                 total,
+                validators: Validators::of(&response),
                 body: body(response),
             }),
             // Bytes from another offset are useless.
@@ -178,6 +182,7 @@ async fn read(url: &Url, offset: u64) -> Result<Answer, TransferError> {
     Ok(Answer {
         offset,
         total: Some(size),
+        validators: Validators::default(),
         body: Box::pin(stream.map(move |block| block.map_err(failed.clone()))),
     })
 }

@@ -26,6 +26,7 @@ use crate::scan::vulnerability::DbError;
 use crate::ssh::SshError;
 use crate::store::StoreError;
 use crate::ui::report::Position;
+use crate::ui::text::human_size;
 
 /// Failure of a build.
 #[derive(Debug, Error, Diagnostic)]
@@ -33,6 +34,17 @@ pub(crate) enum BuildError {
     #[error("cannot use a run directory in the cache")]
     #[diagnostic(help("free some space, or choose another cache directory with `KARAT_CACHE`"))]
     RunDirectory(#[source] io::Error),
+    #[error("{} has {} of free space, and the build needs about {}", directory.display(), human_size(*free), human_size(*needed))]
+    #[diagnostic(help(
+        "free some space (`karat prune`, and `karat prune --runs` after a crash), or choose another directory with {option}"
+    ))]
+    NoSpace {
+        directory: PathBuf,
+        free: u64,
+        needed: u64,
+        /// Option or variable that chooses another directory.
+        option: &'static str,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Base(#[from] BaseError),

@@ -29,6 +29,7 @@ mod error;
 mod existing_host;
 mod finish;
 mod guest;
+mod host_check;
 mod keep_failed;
 mod lock_file;
 pub mod manifest_inputs;
@@ -193,10 +194,12 @@ impl Job<'_> {
     ) -> Result<Made, BuildError> {
         let wanted = self.plan.base.as_ref().expect("a plan for QEMU has a base");
         let mut lock_state = self.read_lock(guest.arch.name(), update)?;
+        self.check_host(guest).await?;
         phases.run("fetch files", self.fetch_files()).await?;
         let base = phases
             .run("base", self.obtain_base(wanted, run.path()))
             .await?;
+        self.check_space(&base)?;
         if self.settings.revoked_base == RevokedBase::Refuse {
             self.settings
                 .store

@@ -178,7 +178,7 @@ impl Job<'_> {
         match path.and_then(|path| Database::open(&path)) {
             Ok(database) => Ok((Some(database), all)),
             Err(DbError::Missing { .. } | DbError::NoPlace) if !needed => {
-                let because = "there is no database; `karat db import` creates one";
+                let because = "there is no database; `karat db update` creates one";
                 all.push(left_out(&Check::Vulnerabilities, because));
                 Ok((None, all))
             }

@@ -1,23 +1,52 @@
-//! Warnings of commands in shell steps that a sealed guest makes fail, with what to declare instead.
+//! Warnings of what probably does not work, above all commands that a sealed guest makes fail, with what to write instead.
 
 use std::fs;
 use std::path::Path;
 
-use super::{Action, AllowedUrl, Builder, Plan, Script, Step};
+use super::{Action, AllowedUrl, Base, Builder, Plan, Script, Step};
+use crate::record::lock::Manager;
 
-/// A command that cannot work in a sealed guest.
+/// A part of the template that probably does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LintWarning {
-    /// Step, command and reason.
+    /// The part and the reason.
     pub what: String,
-    /// Lines to add to the template instead.
+    /// Text to write instead.
     pub help: String,
 }
 
 impl Plan {
-    /// Returns the commands of shell steps that need the network, if the guest has none. Reads the scripts of the steps.
+    /// Returns what probably does not work: a misspelt release, packages of another distribution, and commands of shell steps that
+    /// need the network if the guest has none. Reads the scripts of the steps.
     #[must_use]
     pub fn lint(&self) -> Vec<LintWarning> {
+        let mut warnings: Vec<_> = self.base.iter().filter_map(Base::lint).collect();
+        warnings.extend(self.packages_doubt());
+        warnings.extend(self.lint_network());
+        warnings
+    }
+
+    /// Returns a warning if the name of the base says that it has another package manager.
+    fn packages_doubt(&self) -> Option<LintWarning> {
+        let name = match self.base.as_ref()? {
+            Base::File { path, .. } => path.file_name()?.to_string_lossy().to_lowercase(),
+            Base::Url { url, .. } => url.to_lowercase(),
+            _ => return None,
+        };
+        let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        let (declared, other) = match self.packages.as_ref()?.manager {
+            Manager::Apt if has(&RPM_DISTRIBUTIONS) && !has(&DEB_DISTRIBUTIONS) => ("apt", "dnf"),
+            Manager::Dnf if has(&DEB_DISTRIBUTIONS) && !has(&RPM_DISTRIBUTIONS) => ("dnf", "apt"),
+            _ => return None,
+        };
+        Some(LintWarning {
+            what: format!("the base {name} probably has no {declared}"),
+            help: format!("declare the packages in [packages.{other}]"),
+        })
+    }
+
+    /// Returns the commands of shell steps that need the network, if the guest has none.
+    fn lint_network(&self) -> Vec<LintWarning> {
         if self.network.open || matches!(self.builder, Builder::Host(_)) {
             return Vec::new();
         }
@@ -64,6 +93,20 @@ impl Plan {
         }
     }
 }
+
+impl Base {
+    fn lint(&self) -> Option<LintWarning> {
+        match self {
+            Self::Bootstrap(base) => base.lint(),
+            _ => None,
+        }
+    }
+}
+
+/// Words in the names of disks with apt.
+const DEB_DISTRIBUTIONS: [&str; 2] = ["debian", "ubuntu"];
+/// Words in the names of disks with dnf.
+const RPM_DISTRIBUTIONS: [&str; 6] = ["fedora", "rocky", "almalinux", "centos", "rhel", "oracle"];
 
 /// A line of a script, joined with those that continue it.
 struct ScriptLine {

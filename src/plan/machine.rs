@@ -28,9 +28,9 @@ impl Qemu {
     /// Returns a guest with the defaults of an architecture.
     #[must_use]
     pub fn of(arch: Arch) -> Self {
-        let (firmware, machine) = match arch {
-            Arch::X86_64 => (Firmware::Bios, "q35"),
-            Arch::Aarch64 => (Firmware::Uefi, "virt"),
+        let firmware = match arch {
+            Arch::X86_64 => Firmware::Bios,
+            Arch::Aarch64 => Firmware::Uefi,
         };
         Self {
             arch,
@@ -38,7 +38,7 @@ impl Qemu {
             memory: GIB,
             disk_size: None,
             firmware,
-            machine: machine.to_owned(),
+            machine: default_machine(arch).to_owned(),
             accelerator: Accelerator::Auto,
             extra_args: Vec::new(),
         }
@@ -74,7 +74,7 @@ impl Checker<'_> {
     }
 
     fn qemu(&mut self, qemu: &schema::Qemu) -> Qemu {
-        let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, own_arch());
+        let arch = self.choice("arch", qemu.arch.as_ref(), ARCHES, Arch::of_host());
         let defaults = Qemu::of(arch);
         let firmwares = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
         let accelerators = [
@@ -196,12 +196,7 @@ impl Checker<'_> {
             }
         };
         let Some(base) = base else {
-            return Some(Base::Bootstrap(Bootstrap {
-                distribution: "debian".to_owned(),
-                suite: DEFAULT_SUITE.to_owned(),
-                mirror: None,
-                arch: *arch,
-            }));
+            return Some(Base::Bootstrap(Bootstrap::default_for(*arch)));
         };
         self.one_kind(&base.span(), "the base", &base_kinds(base.get_ref()));
         let schema::Base {
@@ -493,10 +488,26 @@ fn base_span(base: &Spanned<schema::Base>) -> Span {
         .unwrap_or_else(|| base.span())
 }
 
-fn own_arch() -> Arch {
-    if cfg!(target_arch = "aarch64") {
-        Arch::Aarch64
-    } else {
-        Arch::X86_64
+/// Returns QEMU's machine type of a guest whose template names none.
+pub(crate) fn default_machine(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "q35",
+        Arch::Aarch64 => "virt",
+    }
+}
+
+impl Bootstrap {
+    /// Size of its disk in bytes. Small enough for any `disk_size`; the first boot grows the root partition.
+    pub(crate) const DISK_SIZE: u64 = 3 * GIB;
+
+    /// Returns the base of a template without `[base]`.
+    #[must_use]
+    pub(crate) fn default_for(arch: Arch) -> Self {
+        Self {
+            distribution: "debian".to_owned(),
+            suite: DEFAULT_SUITE.to_owned(),
+            mirror: None,
+            arch,
+        }
     }
 }

@@ -71,6 +71,8 @@ impl Checker<'_> {
         let image = self.image(template.image.as_ref());
         let base = self.base(template.base.as_ref(), &builder);
         self.disk_tables(template, &builder);
+        self.disk_fits(template.builder.as_ref(), &builder, base.as_ref());
+        self.dnf_on_debian(template.packages.as_ref(), base.as_ref());
         let ssh = self.ssh(template.ssh.as_ref(), &builder);
         let network = self.network(template.network.as_ref(), &builder);
         self.one_network(template.builder.as_ref(), &network);

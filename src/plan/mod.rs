@@ -13,6 +13,7 @@ use crate::secret::Text;
 use crate::size::serialize_duration;
 
 pub(crate) mod check;
+mod disk_size;
 mod ec2;
 mod finish;
 mod lint;
@@ -27,15 +28,17 @@ mod publish;
 pub(crate) mod secrets;
 mod show;
 mod step;
+mod suites;
 
 pub(crate) use check::is_plain_name;
 pub use ec2::{Ami, Ec2, Interface};
 pub use lint::LintWarning;
 pub use load::{Inputs, LoadError, load, publication, recorded_machine, template_of_lock};
+pub(crate) use machine::default_machine;
 pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
 pub use place::Place;
-pub use policy::{Ignore, Policy, severity};
+pub use policy::{DatabaseUpdates, Ignore, Policy, severity};
 pub use publish::{BootMode, PublishEc2, is_region};
 
 /// All inputs of one build.
@@ -465,6 +468,16 @@ fn serialize_mode<S: Serializer>(mode: &Option<u32>, serializer: S) -> Result<S:
 }
 
 impl Arch {
+    /// Returns the architecture of this host.
+    #[must_use]
+    pub fn of_host() -> Self {
+        if cfg!(target_arch = "aarch64") {
+            Self::Aarch64
+        } else {
+            Self::X86_64
+        }
+    }
+
     /// Returns the name in templates and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -6,6 +6,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use toml::Spanned;
 
+use super::Base;
 use super::check::{Checker, is_plain_name, texts};
 use crate::record::lock::Manager;
 use crate::template::files::NeedKind;
@@ -138,6 +139,20 @@ impl Checker<'_> {
         let apt = apt.map(|apt| self.apt(apt));
         let dnf = dnf.map(|dnf| self.dnf(dnf.get_ref()));
         apt.or(dnf)
+    }
+
+    /// Refuses packages of dnf on a base that is made of Debian's or Ubuntu's packages.
+    pub(super) fn dnf_on_debian(
+        &mut self,
+        packages: Option<&schema::Packages>,
+        base: Option<&Base>,
+    ) {
+        let dnf = packages.and_then(|packages| packages.dnf.as_ref());
+        if let (Some(dnf), Some(Base::Bootstrap(base))) = (dnf, base) {
+            let what = format!("the base is {}, which has no dnf", base.distribution);
+            let help = "declare the packages in [packages.apt], or start from a disk with dnf by [base.file] or [base.url]";
+            self.report(Problem::at(dnf.span(), what).help(help));
+        }
     }
 
     fn apt(&mut self, apt: &schema::PackageTable<schema::Repository>) -> PackageSet {

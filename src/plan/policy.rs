@@ -24,6 +24,11 @@ const SEVERITIES: [(&str, Severity); 5] = [
     ("negligible", Severity::Negligible),
 ];
 
+const DATABASE_UPDATES: [(&str, DatabaseUpdates); 2] = [
+    ("manual", DatabaseUpdates::Manual),
+    ("auto", DatabaseUpdates::Auto),
+];
+
 /// Settings from the `[policy]` table.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Policy {
@@ -36,12 +41,32 @@ pub struct Policy {
     /// Maximum age of the vulnerability database. If set, a database is required.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "age")]
     pub max_db_age: Option<Duration>,
+    /// Updates of the vulnerability database by builds.
+    #[serde(skip_serializing_if = "DatabaseUpdates::is_manual")]
+    pub db: DatabaseUpdates,
     /// Findings that are accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Ignore>,
     /// `OpenVEX` documents of vulnerabilities that do not affect the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vex: Vec<PathBuf>,
+}
+
+/// Updates of the vulnerability database by builds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseUpdates {
+    /// Only `karat db` changes it.
+    Manual,
+    /// A build updates it first, if it is missing or older than `max_db_age`.
+    Auto,
+}
+
+impl DatabaseUpdates {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_manual(&self) -> bool {
+        *self == Self::Manual
+    }
 }
 
 impl Default for Policy {
@@ -51,6 +76,7 @@ impl Default for Policy {
             fixable_only: true,
             new_only: false,
             max_db_age: None,
+            db: DatabaseUpdates::Manual,
             ignore: Vec::new(),
             vex: Vec::new(),
         }
@@ -107,6 +133,7 @@ impl Checker<'_> {
             fixable_only: flag(policy.fixable_only.as_ref(), default.fixable_only),
             new_only: flag(policy.new_only.as_ref(), default.new_only),
             max_db_age: self.duration(policy.max_db_age.as_ref()),
+            db: self.choice("db", policy.db.as_ref(), &DATABASE_UPDATES, default.db),
             ignore: policy
                 .ignore
                 .iter()
@@ -197,6 +224,9 @@ pub(super) fn show(policy: &Policy) -> Vec<String> {
             .max_db_age
             .map(|age| format!("a vulnerability database of at most {}", show_duration(age))),
     );
+    if policy.db == DatabaseUpdates::Auto {
+        lines.push("updates a vulnerability database that is missing or too old".to_owned());
+    }
     lines.extend(policy.ignore.iter().map(|ignore| {
         let what = [&ignore.id, &ignore.package, &ignore.path];
         let what: Vec<_> = what.into_iter().flatten().map(String::as_str).collect();

@@ -351,6 +351,9 @@ pub struct Policy {
     pub fixable_only: Option<Flag>,
     pub new_only: Option<Flag>,
     pub max_db_age: Option<Spanned<Scalar>>,
+    /// Updates of the vulnerability database: with `"auto"` a build updates it first, as `karat db update` does, if it is missing or
+    /// older than `max_db_age`.
+    pub db: Option<Str>,
     pub ignore: Vec<Spanned<Ignore>>,
     pub vex: Vec<Str>,
 }

@@ -8,7 +8,7 @@ use crate::site::{IMAGE, Site};
 use crate::support::web;
 
 /// A record of one vulnerability of one package.
-fn record(id: &str, ecosystem: &str, package: &str) -> String {
+pub fn record(id: &str, ecosystem: &str, package: &str) -> String {
     let affected = json!([{
         "package": {"ecosystem": ecosystem, "name": package},
         "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2.10-4"}]}],
@@ -21,7 +21,7 @@ fn record(id: &str, ecosystem: &str, package: &str) -> String {
 }
 
 /// A zip archive with files that are stored as they are.
-fn zipped(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn zipped(files: &[(&str, &str)]) -> Vec<u8> {
     let number = |value: usize| u32::try_from(value).unwrap().to_le_bytes();
     let (mut bytes, mut list) = (Vec::new(), Vec::new());
     for (name, content) in files {

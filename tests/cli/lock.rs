@@ -17,7 +17,9 @@ fn template(more: &str) -> String {
 }
 
 fn site(more: &str) -> Site {
-    let site = Site::new();
+    let mut site = Site::new();
+    // A build looks for QEMU first, which is not run here.
+    site.set("PATH", "/usr/bin:/bin");
     std::fs::write(site.path("disk.raw"), DISK).unwrap();
     site.write("web.toml", &template(more));
     site

@@ -1,9 +1,12 @@
 //! The real binary, run in a scratch directory with an empty environment. Exit code, stdout and stderr are one snapshot.
 
 mod archive;
+mod before_launch;
 mod checksum;
 mod db;
+mod db_update;
 mod dnf;
+mod doctor;
 mod ec2;
 mod fresh;
 mod help;

@@ -1,9 +1,8 @@
 //! Running the programs of a bootstrap, with their output shown as it comes.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::{env, io};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
@@ -58,17 +57,6 @@ async fn each_line(from: Option<impl AsyncRead + Unpin>, show: &impl Fn(String))
         line.clear();
     }
     Ok(())
-}
-
-/// The search path with the directories of system programs, which an ordinary user's often lacks.
-pub(super) fn search_path() -> String {
-    let own = env::var("PATH").unwrap_or_default();
-    format!("{own}:/usr/sbin:/usr/bin:/sbin:/bin")
-}
-
-/// Returns whether a program is installed.
-pub(super) fn exists(program: impl AsRef<OsStr>) -> bool {
-    env::split_paths(&search_path()).any(|directory| directory.join(program.as_ref()).is_file())
 }
 
 #[cfg(test)]
@@ -133,10 +121,5 @@ mod tests {
         let stat =
             std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
-    }
-
-    #[test]
-    fn programs_are_looked_up() {
-        assert!(exists("sh") && !exists("no-such-program"));
     }
 }

@@ -13,10 +13,9 @@ use fatfs::{
 
 use crate::disk::gpt::{self, GptPartition, Guid, SECTOR};
 use crate::os::hash_stream::Sparse;
-use crate::plan::Arch;
+use crate::plan::{Arch, Bootstrap};
 
-/// Size of the disk in bytes. Small enough for any `disk_size`; the first boot grows the root partition.
-pub(super) const DISK_SIZE: u64 = 3 << 30;
+pub(super) const DISK_SIZE: u64 = Bootstrap::DISK_SIZE;
 const BIOS_FIRST: u64 = 2048;
 const BIOS_SECTORS: u64 = 2048;
 const ESP_FIRST: u64 = 4096;

@@ -6,6 +6,7 @@
 
 mod child;
 mod disk;
+mod preflight;
 mod recipe;
 mod sources;
 
@@ -18,22 +19,20 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use self::disk::Ids;
+pub(crate) use self::preflight::SPACE;
 use self::recipe::Recipe;
 use crate::disk::{NormalizeError, normalize_raw};
 use crate::os::file_lock::FileLock;
+use crate::os::requirement::{MissingPrograms, install_advice, require_programs};
 use crate::os::tail::said;
-use crate::os::{atomic_file, hash_stream};
+use crate::os::{atomic_file, hash_stream, search_path};
 use crate::plan;
 use crate::ui::Ui;
 use crate::ui::report::Tail;
+use crate::ui::text::human_size;
 
-/// Programs that bootstrapping needs, and their packages.
-const TOOLS: [(&str, &str); 4] = [
-    ("mmdebstrap", "mmdebstrap"),
-    ("mke2fs", "e2fsprogs"),
-    ("unshare", "util-linux"),
-    ("setpriv", "util-linux"),
-];
+/// Programs that bootstrapping needs.
+pub(crate) const PROGRAMS: [&str; 4] = ["mmdebstrap", "mke2fs", "unshare", "setpriv"];
 
 /// Failure to bootstrap a base.
 #[derive(Debug, Error, Diagnostic)]
@@ -48,24 +47,35 @@ pub enum BootstrapError {
     ))]
     NoSources { distribution: String, suite: String },
     #[error("the archive's keyring {} is missing", path.display())]
-    #[diagnostic(help("install it: `apt-get install {package}`"))]
-    NoKeyring {
-        path: PathBuf,
-        /// The package that has it.
-        package: String,
-    },
-    #[error("bootstrapping a base needs {}", names.join(", "))]
-    #[diagnostic(help("install it: `apt-get install {}`", packages.join(" ")))]
-    MissingTools {
-        names: Vec<&'static str>,
-        packages: Vec<&'static str>,
-    },
+    #[diagnostic(help("{}", install_advice(&[&format!("{distribution} keyring")])))]
+    NoKeyring { path: PathBuf, distribution: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    MissingPrograms(#[from] MissingPrograms),
     /// The host cannot run programs of that architecture, in Debian's name.
     #[error(
         "this machine cannot run {arch} programs, which bootstrapping a base of that architecture needs"
     )]
-    #[diagnostic(help("install the emulator: `apt-get install qemu-user-static binfmt-support`"))]
+    #[diagnostic(help("{}", install_advice(&["emulator of foreign programs"])))]
     ForeignArch { arch: &'static str },
+    #[error("the archive {uri} has no suite `{suite}`")]
+    #[diagnostic(help("{}", hint.as_deref().unwrap_or("check `suite` in [base.bootstrap], and the archive")))]
+    NoSuite {
+        uri: String,
+        suite: String,
+        /// The way to write a misspelt suite.
+        hint: Option<String>,
+    },
+    #[error("the archive {uri} has no {arch} packages in suite `{suite}`")]
+    #[diagnostic(help("name an archive that has them with `base.bootstrap.mirror`"))]
+    NoArchitecture {
+        uri: String,
+        suite: String,
+        arch: &'static str,
+    },
+    #[error("{} has {} of free space, and making a base takes at least {}", path.display(), human_size(*free), human_size(SPACE))]
+    #[diagnostic(help("free some space, or choose another cache directory with KARAT_CACHE"))]
+    NoSpace { path: PathBuf, free: u64 },
     #[error("cannot read this machine's apt sources")]
     #[diagnostic(help("name an archive with `base.bootstrap.mirror`"))]
     Sources(#[source] io::Error),
@@ -121,8 +131,9 @@ pub async fn bootstrap(
     if base.exists() {
         return Ok(base);
     }
-    check_tools()?;
+    require_programs(&PROGRAMS, search_path::find_system)?;
     check_arch(plan.arch)?;
+    preflight::check_archives(&recipe).await?;
     let lock = base.with_extension("lock");
     let waiting = || ui.note("waiting for another karat that is making the same base");
     let _lock = FileLock::exclusive(&lock, waiting)
@@ -131,6 +142,7 @@ pub async fn bootstrap(
     if base.exists() {
         return Ok(base);
     }
+    preflight::require_space(run)?;
     let scratch = run.join("bootstrap");
     fs::create_dir_all(&scratch).map_err(failed("create", &scratch))?;
     let scratch = scratch.canonicalize().map_err(failed("open", &scratch))?;
@@ -146,12 +158,31 @@ pub(crate) fn path(plan: &plan::Bootstrap, cache: &Path) -> Result<PathBuf, Boot
     Ok(cache.join("bootstrap").join(recipe(plan)?.file_name()))
 }
 
+/// Returns the URLs of the release files of the archives that `plan` uses.
+pub(crate) fn release_files(plan: &plan::Bootstrap) -> Result<Vec<String>, BootstrapError> {
+    let sources = recipe(plan)?.sources;
+    let urls = sources
+        .iter()
+        .map(|source| source.release_file("InRelease"));
+    Ok(urls.collect())
+}
+
 fn recipe(plan: &plan::Bootstrap) -> Result<Recipe, BootstrapError> {
     let host = match plan.mirror {
         Some(_) => sources::HostSources::default(),
         None => sources::read_host(Path::new("/")).map_err(BootstrapError::Sources)?,
     };
     Recipe::new(plan, &host, Path::exists)
+}
+
+/// Returns the arguments of `unshare` that make the namespaces of a bootstrap; the program to run follows.
+pub(crate) fn namespace_arguments() -> Vec<&'static str> {
+    let mut arguments = Vec::new();
+    if !rustix::process::geteuid().is_root() {
+        arguments.extend(["--user", "--map-root-user", "--map-auto"]);
+    }
+    arguments.extend(["--mount", "--pid", "--fork", "--kill-child", "--"]);
+    arguments
 }
 
 async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), BootstrapError> {
@@ -172,15 +203,13 @@ async fn make_raw(recipe: &Recipe, scratch: &Path, ui: &Ui) -> Result<(), Bootst
     // mmdebstrap can make namespaces of its own. But if it is killed in root mode its mounts stay, and its unshare mode needs a
     // scratch directory that other users can enter. As the root of these namespaces it has neither problem.
     let mut command = crate::os::child::command("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user", "--map-auto"]);
-    }
-    command.args(["--mount", "--pid", "--fork", "--kill-child", "--", "sh"]);
     command
+        .args(namespace_arguments())
+        .arg("sh")
         .arg(scratch.join("recipe.sh"))
         .args(&recipe.host_lines);
     command
-        .env("PATH", child::search_path())
+        .env("PATH", search_path::with_system())
         .env("SCRATCH", scratch)
         .env("LC_ALL", "C.UTF-8");
     command.envs(recipe.environment(&ids));
@@ -249,17 +278,6 @@ fn describe(plan: &plan::Bootstrap) -> String {
     )
 }
 
-fn check_tools() -> Result<(), BootstrapError> {
-    let missing = TOOLS.iter().filter(|(program, _)| !child::exists(program));
-    let (names, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
-    packages.dedup();
-    if names.is_empty() {
-        Ok(())
-    } else {
-        Err(BootstrapError::MissingTools { names, packages })
-    }
-}
-
 fn check_arch(arch: plan::Arch) -> Result<(), BootstrapError> {
     let (native, name) = match arch {
         plan::Arch::X86_64 => (cfg!(target_arch = "x86_64"), "x86_64"),
@@ -292,7 +310,10 @@ async fn apt_settings() -> String {
         "Acquire::Check-Date",
         "Acquire::Retries",
     ]);
-    let output = command.env("PATH", child::search_path()).output().await;
+    let output = command
+        .env("PATH", search_path::with_system())
+        .output()
+        .await;
     output
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default()

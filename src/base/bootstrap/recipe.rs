@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::BootstrapError;
 use super::disk::{self, Ids};
-use super::sources::{self, HostSources};
+use super::sources::{self, HostSources, Source};
 use crate::digest::Digest;
 use crate::plan::{self, Arch};
 
@@ -19,6 +19,7 @@ const VERSION: u32 = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
     pub plan: plan::Bootstrap,
+    pub sources: Vec<Source>,
     /// Lines of `sources.list` for this host's mmdebstrap.
     pub host_lines: Vec<String>,
     /// Lines of `sources.list` for the guest.
@@ -55,11 +56,8 @@ impl Recipe {
         let keyring = named.unwrap_or_else(|| usual.clone());
         if !exists(&keyring) {
             return Err(BootstrapError::NoKeyring {
-                package: match distribution {
-                    "debian" => "debian-archive-keyring".to_owned(),
-                    other => format!("{other}-keyring"),
-                },
                 path: keyring,
+                distribution: distribution.to_owned(),
             });
         }
         let guest_keyring = match keyring.file_name() {
@@ -74,6 +72,7 @@ impl Recipe {
             keyring,
             guest_keyring,
             packages: packages(distribution, suite, plan.arch),
+            sources,
         })
     }
 

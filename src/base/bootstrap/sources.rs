@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::os::if_exists;
+use crate::os::{if_exists, os_release};
 
 /// One suite of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct HostSources {
 
 /// Reads `etc/os-release` and `etc/apt` below `root`.
 pub(super) fn read_host(root: &Path) -> io::Result<HostSources> {
-    let release = fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
+    let release = os_release::read(root);
     let mut files = vec![root.join("etc/apt/sources.list")];
     let more = if_exists(fs::read_dir(root.join("etc/apt/sources.list.d")))?;
     for entry in more.into_iter().flatten() {
@@ -46,18 +46,10 @@ pub(super) fn read_host(root: &Path) -> io::Result<HostSources> {
         sources.extend(parse(&text.unwrap_or_default()));
     }
     Ok(HostSources {
-        distribution: os_release(&release, "ID"),
-        suite: os_release(&release, "VERSION_CODENAME"),
+        distribution: os_release::value(&release, "ID").to_owned(),
+        suite: os_release::value(&release, "VERSION_CODENAME").to_owned(),
         sources,
     })
-}
-
-fn os_release(text: &str, key: &str) -> String {
-    text.lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        .unwrap_or_default()
-        .trim_matches('"')
-        .to_owned()
 }
 
 /// Parses the one-line format: `deb [options] uri suite component...`.
@@ -210,6 +202,15 @@ pub(super) fn from_mirror(mirror: &str, distribution: &str, suite: &str) -> Vec<
 }
 
 impl Source {
+    /// Returns the URL of a file of the suite. A suite that ends with a slash is a path.
+    pub(super) fn release_file(&self, file: &str) -> String {
+        let uri = self.uri.trim_end_matches('/');
+        if self.suite.ends_with('/') {
+            return format!("{uri}/{}{file}", self.suite.trim_start_matches('/'));
+        }
+        format!("{uri}/dists/{}/{file}", self.suite)
+    }
+
     /// Returns the line of `sources.list`, signed by `keyring`.
     pub(super) fn line(&self, keyring: &Path) -> String {
         let Self { uri, suite, .. } = self;

@@ -86,7 +86,12 @@ impl ExitStatus for DbError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Import { .. } | Self::Missing { .. } | Self::NoPlace => 2,
-            Self::Read { .. } | Self::Write { .. } | Self::Damaged { .. } | Self::Fetch { .. } => 1,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Scratch { .. }
+            | Self::Damaged { .. }
+            | Self::Fetch { .. }
+            | Self::Update { .. } => 1,
         }
     }
 }

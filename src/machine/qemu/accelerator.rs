@@ -40,11 +40,7 @@ impl Host {
                 Err(error) => Err(format!("cannot open /dev/kvm: {error}")),
             },
             cpuinfo: fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
-            arch: if cfg!(target_arch = "aarch64") {
-                plan::Arch::Aarch64
-            } else {
-                plan::Arch::X86_64
-            },
+            arch: plan::Arch::of_host(),
         }
     }
 }
@@ -69,7 +65,8 @@ pub(super) fn choose(
     Ok(Choice { accelerator, note })
 }
 
-fn why_not_kvm(guest: plan::Arch, host: &Host) -> Option<String> {
+/// Returns the reason why a guest cannot use KVM on this host. Pure.
+pub(super) fn why_not_kvm(guest: plan::Arch, host: &Host) -> Option<String> {
     if guest != host.arch {
         return Some("the guest's architecture differs from this host's".into());
     }

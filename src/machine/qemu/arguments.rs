@@ -36,11 +36,11 @@ pub(super) struct Inputs<'a> {
     pub port: u16,
 }
 
-/// Returns QEMU's program for an architecture, and the Debian package of it.
-pub(super) fn program(arch: Arch) -> (&'static str, &'static str) {
+/// Returns QEMU's program for an architecture.
+pub(crate) fn program(arch: Arch) -> &'static str {
     match arch {
-        Arch::X86_64 => ("qemu-system-x86_64", "qemu-system-x86"),
-        Arch::Aarch64 => ("qemu-system-aarch64", "qemu-system-arm"),
+        Arch::X86_64 => "qemu-system-x86_64",
+        Arch::Aarch64 => "qemu-system-aarch64",
     }
 }
 

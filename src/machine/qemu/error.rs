@@ -10,7 +10,9 @@ use thiserror::Error;
 use crate::disk::DiskError;
 use crate::machine::MachineError;
 use crate::machine::guest::GuestError;
+use crate::os::requirement::{MissingPrograms, install_advice};
 use crate::os::tail::said;
+use crate::plan::Arch;
 use crate::size::show_size;
 use crate::ssh::SshError;
 
@@ -19,13 +21,9 @@ use crate::ssh::SshError;
 #[expect(missing_docs, reason = "the messages document the variants")]
 #[non_exhaustive]
 pub enum QemuError {
-    #[error("{program} is not installed")]
-    #[diagnostic(help("install it: `apt install {package}`"))]
-    NoProgram {
-        program: &'static str,
-        /// Debian package that has it.
-        package: &'static str,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    MissingPrograms(#[from] MissingPrograms),
     #[error("KVM cannot be used: {reason}")]
     #[diagnostic(help(
         "set `accelerator = \"auto\"` to fall back to emulation, or build on a host with KVM"
@@ -34,12 +32,20 @@ pub enum QemuError {
     #[error("the guest's memory of {} is more than this host has ({})", show_size(*wanted), show_size(*host))]
     #[diagnostic(help("set a smaller `memory` in `[builder.qemu]`, or with `karat run --memory`"))]
     NoMemory { wanted: u64, host: u64 },
-    #[error("UEFI firmware for the guest was not found")]
-    #[diagnostic(help("install it: `apt install {package}`, or set `firmware = \"bios\"`"))]
-    NoFirmware {
-        /// Debian package that has it.
-        package: &'static str,
+    #[error("{program} has no machine type `{name}`")]
+    #[diagnostic(help("{}`{program} -machine help` lists them; omit `machine` for the default", nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default()))]
+    NoMachine {
+        name: String,
+        program: &'static str,
+        /// Machine type with a similar name.
+        nearest: Option<String>,
     },
+    #[error("UEFI firmware for the guest was not found")]
+    #[diagnostic(help("{}{}", install_advice(&[&format!("{} UEFI firmware", arch.name())]), match arch {
+        Arch::X86_64 => "; or set `firmware = \"bios\"`",
+        Arch::Aarch64 => "",
+    }))]
+    NoFirmware { arch: Arch },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),

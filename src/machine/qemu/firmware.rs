@@ -26,9 +26,9 @@ struct Table {
 /// Finds the firmware under `root`, which is `/` outside of tests.
 pub(super) fn find(arch: Arch, root: &Path) -> Result<Uefi, QemuError> {
     let table: Table = toml::from_str(include_str!("firmware.toml")).expect("the tests read it");
-    let (pairs, package) = match arch {
-        Arch::X86_64 => (table.x86_64, "ovmf"),
-        Arch::Aarch64 => (table.aarch64, "qemu-efi-aarch64"),
+    let pairs = match arch {
+        Arch::X86_64 => table.x86_64,
+        Arch::Aarch64 => table.aarch64,
     };
     pairs
         .into_iter()
@@ -37,7 +37,7 @@ pub(super) fn find(arch: Arch, root: &Path) -> Result<Uefi, QemuError> {
             vars: root.join(pair.vars),
         })
         .find(|found| found.code.is_file() && found.vars.is_file())
-        .ok_or(QemuError::NoFirmware { package })
+        .ok_or(QemuError::NoFirmware { arch })
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::arguments::{DISK, Inputs, SEED, VARS, arguments, program};
+use super::arguments::{DISK, Inputs, SEED, VARS, arguments};
 use super::firmware::{self, Uefi};
+use super::host_check::{find_qemu, require_memory};
 use super::process::Process;
 use super::seed::{LATER_STAGES, Seed};
 use super::{Connections, Qemu, QemuError, QemuMachine, accelerator};
 use crate::disk;
 use crate::machine::guest::{Guest, Keys};
-use crate::plan::{self, Arch, Firmware};
+use crate::plan::{self, Firmware};
 use crate::ssh::Target;
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -38,7 +39,7 @@ pub async fn launch(
     run: &Path,
     ui: &Ui,
 ) -> Result<QemuMachine, QemuError> {
-    let program = require_programs(plan.arch)?;
+    let program = find_qemu(plan.arch)?;
     require_memory(plan)?;
     let choice = accelerator::choose(plan.accelerator, plan.arch, &accelerator::Host::detect())?;
     if let Some(note) = &choice.note {
@@ -79,36 +80,6 @@ pub async fn launch(
         run,
     };
     Ok(Guest::new(qemu, target, keys.authorized))
-}
-
-/// Refuses a guest with more memory than this host has.
-fn require_memory(plan: &plan::Qemu) -> Result<(), QemuError> {
-    match host_memory() {
-        Some(host) if host < plan.memory => Err(QemuError::NoMemory {
-            wanted: plan.memory,
-            host,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Returns the memory and swap of this host in bytes, whole mebibytes.
-fn host_memory() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let kibibytes = |name| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    Some((kibibytes("MemTotal:")? + kibibytes("SwapTotal:")?) >> 10 << 20)
-}
-
-/// Finds QEMU, and checks that the programs are installed which it is started with.
-fn require_programs(arch: Arch) -> Result<PathBuf, QemuError> {
-    let require = |program, package| find(program).ok_or(QemuError::NoProgram { program, package });
-    let (program, package) = program(arch);
-    let program = require(program, package)?;
-    require("setpriv", "util-linux")?;
-    Ok(program)
 }
 
 /// Finds the firmware, and gives the guest variables of its own.
@@ -157,13 +128,6 @@ pub(super) async fn start(
         }
     }
     Err(QemuError::NoPort { first, last })
-}
-
-/// Finds a program on `PATH`.
-fn find(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, QemuError> {

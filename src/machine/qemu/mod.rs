@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::guest::{Backend, Guest};
 use super::{Death, MachineError, console};
 use crate::os::tail::said;
+use crate::plan::Arch;
 use crate::ssh::{Session, SshError};
 
 mod accelerator;
@@ -19,6 +20,7 @@ mod arguments;
 mod connections;
 mod error;
 mod firmware;
+mod host_check;
 mod launch;
 mod leftover;
 mod process;
@@ -27,8 +29,10 @@ mod seed;
 mod watch;
 
 use accelerator::Accelerator;
+pub(crate) use arguments::program;
 pub use connections::{Connections, Console, PortForward};
 pub use error::QemuError;
+pub(crate) use host_check::{check_host, doubts};
 pub use launch::launch;
 pub use leftover::end_leftover;
 use process::Process;
@@ -38,6 +42,16 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time that the guest gets to react to one request to shut down before it is asked in another way.
 const REACTION_TIMEOUT: Duration = Duration::from_secs(20);
 const POWER_OFF: &str = "systemctl poweroff --no-block 2>/dev/null || poweroff || shutdown -h now";
+
+/// Returns the reason why guests of this host's architecture cannot use KVM.
+pub(crate) fn why_not_kvm() -> Option<String> {
+    accelerator::why_not_kvm(Arch::of_host(), &accelerator::Host::detect())
+}
+
+/// Returns the UEFI firmware for guests of an architecture.
+pub(crate) fn find_firmware(arch: Arch) -> Result<PathBuf, QemuError> {
+    firmware::find(arch, Path::new("/")).map(|found| found.code)
+}
 
 /// Guest of QEMU. Dropping it kills it.
 pub type QemuMachine = Guest<Qemu>;

@@ -1,0 +1,127 @@
+//! What can be known before a guest is launched: by `validate`, or at the start of a build.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::site::{IMAGE, Site};
+use crate::support::web::{self, Web};
+
+#[test]
+fn what_cannot_be_built_anywhere_is_an_error() {
+    let site = Site::new();
+    insta::assert_snapshot!(site.validate_each(&[
+        "[builder.qemu]\narch = \"x86_64\"\ndisk_size = \"100MiB\"\n",
+        "[builder.qemu]\narch = \"x86_64\"\ndisk_size = \"4000TiB\"\n",
+        "[packages.dnf]\ninstall = [\"jq\"]\n",
+        "[base.bootstrap]\ndistribution = \"ubuntu\"\nsuite = \"noble\"\n[packages.dnf]\ninstall = [\"jq\"]\n",
+    ]));
+}
+
+#[test]
+fn what_is_probably_wrong_is_a_warning() {
+    let mut site = Site::new();
+    site.write(
+        "bin/qemu-system-x86_64",
+        "#!/bin/sh\nprintf 'Supported machines are:\\nq35  PC\\npc-q35-9.1  PC\\nmicrovm  m\\n'\n",
+    );
+    let qemu = site.path("bin/qemu-system-x86_64");
+    fs::set_permissions(qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", site.path("bin").display());
+    site.set("PATH", path);
+    site.write("Fedora-Cloud-42.qcow2", "");
+    site.write("debian-12.qcow2", "");
+    let qemu = "[builder.qemu]\narch = \"x86_64\"\n";
+    let file = |name: &str, manager: &str| {
+        format!("{qemu}[base.file]\npath = \"{name}\"\n[packages.{manager}]\ninstall = [\"jq\"]\n")
+    };
+    for (case, what, help) in [
+        (
+            "[base.bootstrap]\nsuite = \"bokworm\"\n".to_owned(),
+            "no release `bokworm`",
+            "`suite = \"bookworm\"`",
+        ),
+        (
+            "[base.bootstrap]\nsuite = \"noble\"\n".to_owned(),
+            "no release `noble`",
+            "`distribution = \"ubuntu\"`",
+        ),
+        (
+            format!("{qemu}memory = \"900TiB\"\n"),
+            "memory of 900TiB is more than this host has",
+            "smaller `memory`",
+        ),
+        (
+            format!("{qemu}machine = \"q35x\"\n"),
+            "no machine type `q35x`",
+            "did you mean `q35`?",
+        ),
+        (
+            file("Fedora-Cloud-42.qcow2", "apt"),
+            "probably has no apt",
+            "[packages.dnf]",
+        ),
+        (
+            file("debian-12.qcow2", "dnf"),
+            "probably has no dnf",
+            "[packages.apt]",
+        ),
+    ] {
+        site.write("t.toml", &format!("{IMAGE}{case}"));
+        let said = site.karat(["validate", "t.toml"]);
+        assert!(said.starts_with("exit 0\n"), "{said}");
+        let warning = said.split("warning: ").nth(1).unwrap_or_default();
+        assert!(
+            warning.contains(what) && warning.contains(help),
+            "{case}: {said}"
+        );
+        assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+    }
+    for case in [
+        "[base.bootstrap]\nsuite = \"kirkstone\"\n".to_owned(),
+        "[base.bootstrap]\nsuite = \"trixie\"\n".to_owned(),
+        format!("{qemu}machine = \"pc-q35-9.1,hpet=off\"\ncpus = 2\n"),
+        file("debian-12.qcow2", "apt"),
+        file("Fedora-Cloud-42.qcow2", "dnf"),
+    ] {
+        site.write("t.toml", &format!("{IMAGE}{case}"));
+        let said = site.karat(["validate", "t.toml"]);
+        assert!(!said.contains("warning"), "{case}: {said}");
+    }
+}
+
+#[test]
+fn a_suite_that_the_archive_does_not_have_is_found_before_the_bootstrap() {
+    let site = Site::new();
+    let archive = Web::on(
+        "127.0.0.1",
+        "http",
+        [(
+            "/debian/dists/bookworm/InRelease",
+            &b"Suite: bookworm\n"[..],
+        )],
+        web::serve,
+    );
+    site.write("key.gpg", "");
+    let key = site.path("key.gpg");
+    let mirror = format!(
+        "deb [signed-by={}] {} bokworm main",
+        key.display(),
+        archive.url("/debian")
+    );
+    site.write(
+        "web.toml",
+        &format!("{IMAGE}[base.bootstrap]\nsuite = \"bokworm\"\nmirror = \"{mirror}\"\n"),
+    );
+    let said = site.karat(["lock", "web.toml"]);
+    let said = said.replace(&archive.url(""), "http://[SERVER]");
+    assert!(said.starts_with("exit 2\n"), "{said}");
+    assert!(
+        said.contains("error: the archive http://[SERVER]/debian has no suite `bokworm`\n  help: did you mean `suite = \"bookworm\"`?"),
+        "{said}"
+    );
+    let asked = archive.asked();
+    assert!(
+        asked.iter().all(|head| head.starts_with("HEAD ")),
+        "{asked:?}"
+    );
+}
