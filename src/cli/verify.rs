@@ -67,8 +67,8 @@ enum VerifyError {
     #[error("`--ec2` needs the id of a manifest or a channel")]
     #[diagnostic(help("see `karat list`"))]
     NotStored,
-    #[error("`{0}` is neither the id of a manifest, nor a channel, nor a file")]
-    #[diagnostic(help("list the manifests with `karat list`"))]
+    #[error("`{0}` is neither an image, nor a channel, nor a file")]
+    #[diagnostic(help("list the images with `karat list`"))]
     UnknownSubject(String),
     #[error("cannot read {}", path.display())]
     #[diagnostic(help("check its permissions"))]
@@ -213,9 +213,16 @@ async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, C
         return Ok(Subject::Store);
     };
     let path = Path::new(text);
-    let is_name = text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok();
-    if is_name && !path.exists() {
-        return Ok(Subject::Stored(store.resolve(text)?));
+    if !path.exists() {
+        let is_name = text.parse::<IdPrefix>().is_ok() || text.parse::<ChannelName>().is_ok();
+        return match store.resolve(text) {
+            Ok(id) => Ok(Subject::Stored(id)),
+            // It was probably meant as a path.
+            Err(StoreError::Unknown { .. } | StoreError::NotAChannel(_)) if !is_name => {
+                Err(VerifyError::UnknownSubject(text.clone()).into())
+            }
+            Err(error) => Err(error.into()),
+        };
     }
     if !path.is_file() {
         return Err(VerifyError::UnknownSubject(text.clone()).into());
