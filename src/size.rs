@@ -101,15 +101,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidQuantity> {
 
 /// Parses a duration; the text of the error contains the advice.
 pub fn duration_argument(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(with_help)
+    parse_duration(text).map_err(|error| with_help(&error))
 }
 
 /// Parses a size; the text of the error contains the advice.
 pub fn size_argument(text: &str) -> Result<u64, String> {
-    parse_size(text).map_err(with_help)
+    parse_size(text).map_err(|error| with_help(&error))
 }
 
-fn with_help(error: InvalidQuantity) -> String {
+fn with_help(error: &InvalidQuantity) -> String {
     match error.help() {
         Some(help) => format!("{error}; {help}"),
         None => error.to_string(),

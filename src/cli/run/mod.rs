@@ -98,7 +98,7 @@ enum RunError {
     ))]
     NotReady {
         reference: String,
-        source: MachineError,
+        source: Box<MachineError>,
     },
     #[error("cannot start `ssh`")]
     #[diagnostic(help("install it: `apt install openssh-client`"))]
@@ -268,9 +268,9 @@ impl Running<'_> {
             self.machine.wait_ready(within, self.ui).await?;
             self.machine.wait_booted(within, self.ui).await
         };
-        booted.await.map_err(|source| RunError::NotReady {
+        booted.await.map_err(|error| RunError::NotReady {
             reference: self.subject.reference.clone(),
-            source,
+            source: Box::new(error),
         })?;
         let _took = phase.done();
         Ok(())
