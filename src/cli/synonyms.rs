@@ -135,7 +135,7 @@ pub(crate) fn explain(command: &Command, error: clap::Error) -> clap::Error {
     let known = SYNONYMS
         .iter()
         .find(|(words, _)| words.contains(&verb.as_str()));
-    let help = match (known, nearest(verb, HARMLESS)) {
+    let help = match (known, nearest(verb, HARMLESS.iter().copied())) {
         _ if parent != command.get_name() => format!("`{parent} --help` lists its commands"),
         (Some((_, advice)), _) => (*advice).to_owned(),
         (None, Some(verb)) => format!("did you mean `karat {verb}`?"),

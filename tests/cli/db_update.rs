@@ -174,7 +174,7 @@ fn answer(
         }
         Mode::Hang => {
             stream.write_all(&body[..body.len() / 2])?;
-            std::thread::sleep(Duration::from_secs(60));
+            std::thread::sleep(Duration::from_mins(1));
             Ok(())
         }
         _ => stream.write_all(&body),

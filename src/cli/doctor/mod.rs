@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::CommandError;
 use super::db::DatabaseArgs;
 use super::shared::key_args::{KeyArgs, TrustArgs};
-use super::shared::stdout::{OutputFormat, Stdout};
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::base::bootstrap;
 use crate::fetch::Cache;
@@ -29,9 +29,8 @@ mod security;
 /// Exit codes: 0 a build works (there may be warnings), 1 a check failed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    format: FormatArgs,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -132,7 +131,7 @@ pub(crate) async fn run(args: &DoctorArgs, out: &mut Stdout) -> Result<u8, Comma
     checks.extend(archives);
     checks.extend(security::check(args));
     let failed = checks.iter().any(|check| check.state == State::Failed);
-    let format = OutputFormat::new(args.json);
+    let format = args.format.with_json_as(OutputFormat::Json);
     let report = Report {
         ok: !failed,
         checks: &checks,
