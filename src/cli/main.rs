@@ -12,8 +12,8 @@ use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
-    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild, revoke,
-    rollback, scan, show, sign, store, synonyms, validate, verify, wait,
+    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
+    revoke, rollback, scan, schema, show, sign, store, synonyms, validate, verify, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
 
@@ -56,6 +56,7 @@ enum LogFormat {
 enum Verb {
     Init(init::InitArgs),
     Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
     Plan(plan::PlanArgs),
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
@@ -163,6 +164,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
     match verb {
         Verb::Init(args) => init::run(args, out).map(success),
         Verb::Validate(args) => validate::run(args, ui, out).map(success),
+        Verb::Schema(args) => schema::run(args, out).map(success),
         Verb::Plan(args) => plan::run(args, ui, out).map(success),
         Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),
         Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),

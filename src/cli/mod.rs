@@ -41,6 +41,7 @@ mod reference;
 mod revoke;
 mod rollback;
 mod scan;
+mod schema;
 mod shared;
 mod show;
 mod sign;

@@ -17,6 +17,7 @@ mod plan;
 mod rpm;
 mod sanity;
 mod scan;
+mod schema;
 mod site;
 mod sizes;
 #[path = "../support/mod.rs"]
