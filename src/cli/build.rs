@@ -19,6 +19,7 @@ use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, sign};
 use crate::ec2::publish::Publication;
 use crate::fetch::Cache;
+use crate::os::environment;
 use crate::pipeline::up_to_date::Verdict;
 use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::plan::{self, Builder, Plan, PublishEc2};
@@ -87,7 +88,7 @@ pub(crate) struct BuildArgs {
     allow_revoked: bool,
 
     /// Use this vulnerability database
-    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    #[arg(long, value_name = "PATH", env = environment::DB.name, hide_env_values = true)]
     db: Option<PathBuf>,
 
     /// Skip a check of the finished image; may be repeated

@@ -10,6 +10,7 @@ use super::CommandError;
 use super::shared::stdout::{OutputFormat, Stdout};
 use crate::digest::Digest;
 use crate::fetch;
+use crate::os::environment;
 use crate::scan::vulnerability::DbError;
 use crate::scan::vulnerability::database::{Database, Head, SourceStats};
 use crate::scan::vulnerability::import::{self, ImportSource, Imported};
@@ -58,7 +59,7 @@ struct StatusArgs {
 #[derive(Clone, Debug, Args)]
 struct DatabaseArgs {
     /// Use this vulnerability database [default: karat/vulnerabilities.db in the XDG data directory]
-    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    #[arg(long, value_name = "PATH", env = environment::DB.name, hide_env_values = true)]
     db: Option<PathBuf>,
 }
 
