@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
 
+mod commands;
 mod environment;
 mod examples;
 mod template;

@@ -4,6 +4,7 @@ mod archive;
 mod checksum;
 mod db;
 mod dnf;
+mod docs;
 mod ec2;
 mod fresh;
 mod help;
