@@ -8,15 +8,15 @@ use clap_complete::Shell;
 use super::CommandError;
 use super::shared::stdout::Stdout;
 
-/// Print shell completions, or write man pages
+/// Print shell completions
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
     /// Shell to print completions for
     #[arg(value_enum, required_unless_present = "man")]
     shell: Option<Shell>,
 
-    /// Write a man page for each verb to this directory
-    #[arg(long, value_name = "DIR", conflicts_with = "shell")]
+    // Former name of `karat man DIR`.
+    #[arg(long, value_name = "DIR", conflicts_with = "shell", hide = true)]
     man: Option<PathBuf>,
 }
 
@@ -31,9 +31,7 @@ pub(crate) fn run(
         out.bytes(&text)?;
     }
     if let Some(directory) = &args.man {
-        std::fs::create_dir_all(directory)
-            .and_then(|()| clap_mangen::generate_to(command, directory))
-            .map_err(|error| CommandError::io("cannot write the man pages", &error))?;
+        super::man::write(directory, command)?;
     }
     Ok(())
 }

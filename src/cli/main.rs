@@ -12,7 +12,7 @@ use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, export, history, iam_policy, import,
-    init, keys, lineage, list, lock, outdated, pin, plan, promote, prune, publish, rebuild,
+    init, keys, lineage, list, lock, man, outdated, pin, plan, promote, prune, publish, rebuild,
     revoke, rollback, scan, schema, show, sign, store, synonyms, validate, verify, wait,
 };
 use crate::ui::{Mode, Ui, Verbosity};
@@ -88,6 +88,7 @@ enum Verb {
     Store(store::StoreVerbArgs),
     Db(db::DbArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Verb {
@@ -196,6 +197,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Store(args) => store::run(args, out).map(success),
         Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),
         Verb::Completions(args) => completions::run(args, Cli::command(), out).map(success),
+        Verb::Man(args) => man::run(args, Cli::command(), out).map(success),
     }
 }
 

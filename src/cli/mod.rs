@@ -28,6 +28,7 @@ mod lineage;
 mod list;
 mod lock;
 mod main;
+mod man;
 mod outdated;
 mod pin;
 mod plan;

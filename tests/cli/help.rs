@@ -33,3 +33,17 @@ fn every_verb_has_its_help() {
     assert!(text.matches("#####").count() > 33, "{text}");
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn man_pages_have_a_verb_and_its_former_name_still_works() {
+    let site = Site::new();
+    assert!(site.run(["man", "new/man1"]).status.success());
+    assert!(site.run(["completions", "--man", "old"]).status.success());
+    let page = |name: &str| std::fs::read_to_string(site.path(name)).expect("a page");
+    assert_eq!(page("new/man1/karat-build.1"), page("old/karat-build.1"));
+    let printed = site.run(["man"]);
+    assert_eq!(
+        String::from_utf8(printed.stdout).expect("UTF-8"),
+        page("new/man1/karat.1")
+    );
+}
