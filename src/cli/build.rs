@@ -20,6 +20,7 @@ use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs, db, sign};
 use crate::ec2::publish::Publication;
 use crate::fetch::Cache;
+use crate::os::environment;
 use crate::pipeline::up_to_date::Verdict;
 use crate::pipeline::{self, Built, Image, OnError, RevokedBase, ScanSettings, Settings, Update};
 use crate::plan::{self, Builder, Plan, PublishEc2};
@@ -86,7 +87,7 @@ pub(crate) struct BuildArgs {
     #[arg(
         long,
         value_name = "PATH",
-        env = "KARAT_DB",
+        env = environment::DB.name,
         hide_env_values = true,
         help_heading = "Scan"
     )]

@@ -23,7 +23,7 @@ const VARIABLE: &str = "KARAT_COMPLETE";
 /// Time to read names of images in. A person who waits longer notices it.
 const MAX_READING: Duration = Duration::from_millis(50);
 
-/// Print shell completions, or write man pages
+/// Print shell completions
 ///
 /// The shell then completes verbs, options, image names, ids and channels.
 #[derive(Debug, Args)]
@@ -32,8 +32,8 @@ pub(crate) struct CompletionsArgs {
     #[arg(value_enum, required_unless_present = "man")]
     shell: Option<Shell>,
 
-    /// Write a man page for each verb to this directory
-    #[arg(long, value_name = "DIR", conflicts_with = "shell")]
+    // Former name of `karat man DIR`.
+    #[arg(long, value_name = "DIR", conflicts_with = "shell", hide = true)]
     man: Option<PathBuf>,
 }
 
@@ -52,9 +52,7 @@ pub(crate) fn run(
         out.bytes(&text)?;
     }
     if let Some(directory) = &args.man {
-        std::fs::create_dir_all(directory)
-            .and_then(|()| clap_mangen::generate_to(command, directory))
-            .map_err(|error| CommandError::io("cannot write the man pages", &error))?;
+        super::man::write(directory, command)?;
     }
     Ok(())
 }

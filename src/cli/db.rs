@@ -14,6 +14,7 @@ use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExitStatus};
 use crate::digest::Digest;
 use crate::fetch::{Cache, Validators};
+use crate::os::environment;
 use crate::plan::{Base, Builder, DatabaseUpdates, Plan};
 use crate::scan::vulnerability::database::{Database, Head, SourceStats};
 use crate::scan::vulnerability::feed::{self, FeedSource, InvalidFeedSource};
@@ -22,9 +23,6 @@ use crate::scan::vulnerability::update::{self, MAX_FEED_BYTES, UpdateRequest, Up
 use crate::scan::vulnerability::{DbError, is_older};
 use crate::time::Timestamp;
 use crate::ui::Ui;
-
-/// Addresses of feeds, separated by spaces.
-const SOURCES_VARIABLE: &str = "KARAT_DB_SOURCES";
 
 /// Create, update or inspect the vulnerability database
 #[derive(Clone, Debug, Args)]
@@ -89,7 +87,7 @@ struct StatusArgs {
 #[derive(Clone, Debug, Args)]
 pub(super) struct DatabaseArgs {
     /// Use this vulnerability database [default: karat/vulnerabilities.db in the XDG data directory]
-    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    #[arg(long, value_name = "PATH", env = environment::DB.name, hide_env_values = true)]
     db: Option<PathBuf>,
 }
 
@@ -189,7 +187,7 @@ async fn run_update(request: &UpdateRequest<'_>, ui: &Ui) -> Result<(), CommandE
 
 /// The environment names invalid addresses of feeds.
 #[derive(Debug, Error, Diagnostic)]
-#[error("invalid {}", SOURCES_VARIABLE)]
+#[error("invalid {}", environment::DB_SOURCES.name)]
 #[diagnostic(help("write NAME=URL, several separated by spaces"))]
 struct InvalidSources(#[source] InvalidFeedSource);
 
@@ -198,7 +196,7 @@ impl ExitStatus for InvalidSources {
 }
 
 fn sources_of_environment() -> Result<Vec<FeedSource>, InvalidSources> {
-    let text = std::env::var(SOURCES_VARIABLE).unwrap_or_default();
+    let text = std::env::var(environment::DB_SOURCES.name).unwrap_or_default();
     let sources = text.split_whitespace().map(str::parse);
     sources.collect::<Result<_, _>>().map_err(InvalidSources)
 }

@@ -14,9 +14,9 @@ use super::shared::store_args::StoreArgs;
 use super::shared::syslog_forward;
 use super::{
     CommandError, attest, audit, build, completions, db, diff, doctor, export, help, history,
-    iam_policy, import, init, keys, lineage, list, lock, logs, outdated, pin, plan, promote, prune,
-    publish, rebuild, remove, revoke, rollback, run, scan, show, sign, ssh, store, synonyms, validate,
-    verify, version, wait,
+    iam_policy, import, init, keys, lineage, list, lock, logs, man, outdated, pin, plan, promote,
+    prune, publish, rebuild, remove, revoke, rollback, run, scan, schema, show, sign, ssh, store,
+    synonyms, validate, verify, version, wait,
 };
 use crate::ui::ci::Ci;
 use crate::ui::{Mode, Ui, Verbosity};
@@ -61,6 +61,7 @@ enum Verb {
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
     Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
     Plan(plan::PlanArgs),
     Lock(lock::LockArgs),
     Build(build::BuildArgs),
@@ -99,6 +100,7 @@ enum Verb {
     Db(db::DbArgs),
     Version(version::VersionArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 impl Verb {
@@ -220,6 +222,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Init(args) => init::run(args, out).map(success),
         Verb::Doctor(args) => until_signal(ui, cancel, doctor::run(args, out)),
         Verb::Validate(args) => validate::run(args, ui, out).map(success),
+        Verb::Schema(args) => schema::run(args, out).map(success),
         Verb::Plan(args) => plan::run(args, ui, out).map(success),
         Verb::Lock(args) => with_signals(ui, cancel, lock::run(args, ui, cancel, out)),
         Verb::Build(args) => with_signals(ui, cancel, build::run(args, ui, cancel, out)),
@@ -256,6 +259,7 @@ fn run(verb: &Verb, ui: &Ui, out: &mut Stdout) -> Result<u8, CommandError> {
         Verb::Db(args) => until_signal(ui, cancel, db::run(args, ui, out)),
         Verb::Version(args) => version::run(args, out).map(success),
         Verb::Completions(args) => completions::run(args, command(), out).map(success),
+        Verb::Man(args) => man::run(args, command(), out).map(success),
     }
 }
 

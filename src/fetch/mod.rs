@@ -24,6 +24,7 @@ use reqwest::{Client, Url};
 
 use crate::backoff::Backoff;
 use crate::digest::Digest;
+use crate::os::environment;
 use crate::os::file_lock::FileLock;
 use crate::os::hash_stream;
 use crate::plan::Checksum;
@@ -75,7 +76,7 @@ impl Cache {
     /// The environment names neither.
     pub fn of_user() -> Result<Self, FetchError> {
         // KARAT_CACHE may be relative. The XDG specification ignores relative directories.
-        std::env::var_os("KARAT_CACHE")
+        std::env::var_os(environment::CACHE.name)
             .and_then(|path| std::path::absolute(path).ok())
             .or_else(|| Some(crate::os::xdg::directory("XDG_CACHE_HOME", ".cache")?.join("karat")))
             .map(Self::new)

@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic_file;
 pub mod child;
+pub mod environment;
 pub(crate) mod file_lock;
 pub mod hash_stream;
 pub(crate) mod ordered;

@@ -10,8 +10,8 @@ use crate::template::files::{Need, NeedKind};
 use crate::template::problem::{Problem, Span, did_you_mean};
 use crate::template::scalar::{Number, Scalar};
 use crate::template::schema::Str;
+use crate::template::spanned::Spanned;
 use crate::template::tree::Removed;
-use toml::Spanned;
 
 /// Resolves a path relative to the template's directory, or with `~/` to the home directory.
 pub(crate) fn host_path(dir: &Path, home: Option<&Path>, text: &str) -> PathBuf {

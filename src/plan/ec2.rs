@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use serde::Serialize;
-use toml::Spanned;
 
 use super::check::{Checker, is_plain_name, texts};
 use super::publish::{is_account, is_region};
@@ -12,6 +11,7 @@ use super::{Arch, Base};
 use crate::size::GIB;
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
+use crate::template::spanned::Spanned;
 
 /// Checked table `[builder.ec2]`.
 #[derive(Clone, Debug, Serialize)]

@@ -1,11 +1,10 @@
 //! Checks the `[finish]` table.
 
-use toml::Spanned;
-
 use super::check::{ADD_REASON, Checker};
 use super::{Finish, PathException};
 use crate::template::problem::Problem;
 use crate::template::schema;
+use crate::template::spanned::Spanned;
 
 impl Checker<'_> {
     pub(super) fn finish(&mut self, finish: Option<&schema::Finish>) -> Finish {

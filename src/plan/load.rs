@@ -13,6 +13,7 @@ use super::check::host_path;
 use super::make::{MadePlan, PlanInputs, machine_only, make, publish_only};
 use super::{Builder, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
 use crate::digest::Digest;
+use crate::os::environment;
 use crate::template::problem::{Problem, TemplateErrors};
 use crate::template::variables::{GivenVariable, SecretOrigin, parse_var_file};
 use crate::template::{self, Parsed, files};
@@ -44,7 +45,7 @@ impl Inputs {
             env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
         Self {
             environment: variables
-                .filter(|(name, _)| name.starts_with("KARAT_VAR_"))
+                .filter(|(name, _)| name.starts_with(environment::VAR_PREFIX))
                 .collect(),
             home: env::var_os("HOME")
                 .map(PathBuf::from)

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::check::{Checker, is_plain_name};
 use super::{
     Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
@@ -15,6 +13,7 @@ use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Number;
 use crate::template::schema::{self, Str, Template};
+use crate::template::spanned::Spanned;
 
 const BASE_SCHEMES: &[&str] = &["https", "http", "file"];
 const ARCHES: &[(&str, Arch)] = &[("x86_64", Arch::X86_64), ("aarch64", Arch::Aarch64)];

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
-
 use super::check::{Checker, is_plain_name};
 use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
 use crate::template::files::{Need, NeedKind};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
+use crate::template::spanned::Spanned;
 use crate::template::tree::Removed;
 
 /// Inputs of a plan besides the template.

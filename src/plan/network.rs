@@ -1,13 +1,13 @@
 //! Checks the `[network]` table: network access of the guest during provisioning.
 
 use serde::Serialize;
-use toml::Spanned;
 
 use super::Builder;
 use super::check::Checker;
 use crate::digest::Digest;
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str};
+use crate::template::spanned::Spanned;
 
 const SCHEMES: &[&str] = &["https", "http"];
 

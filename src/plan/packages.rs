@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use toml::Spanned;
 
 use super::Base;
 use super::check::{Checker, is_plain_name, texts};
 use crate::record::lock::Manager;
 use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
+use crate::template::scalar::Flag;
 use crate::template::schema::{self, Str};
+use crate::template::spanned::Spanned;
 
 /// Bytes of names and versions by Debian policy 5.6.1 and 5.6.12, with an architecture after a colon.
 const DEB_NAMES: fn(u8) -> bool =
@@ -155,7 +156,7 @@ impl Checker<'_> {
         }
     }
 
-    fn apt(&mut self, apt: &schema::PackageTable<schema::Repository>) -> PackageSet {
+    fn apt(&mut self, apt: &schema::Apt) -> PackageSet {
         let mut repositories = Vec::new();
         for repository in &apt.repositories {
             let (table, written) = (repository.span(), repository.get_ref());
@@ -163,10 +164,16 @@ impl Checker<'_> {
             (checked.suites, checked.components) = self.suites(&table, written);
             repositories.push(checked);
         }
-        self.package_set(Manager::Apt, apt, repositories)
+        self.package_set(
+            Manager::Apt,
+            &apt.install,
+            &apt.remove,
+            apt.recommends,
+            repositories,
+        )
     }
 
-    fn dnf(&mut self, dnf: &schema::PackageTable<schema::DnfRepository>) -> PackageSet {
+    fn dnf(&mut self, dnf: &schema::Dnf) -> PackageSet {
         let mut repositories = Vec::new();
         for repository in &dnf.repositories {
             let written = repository.get_ref();
@@ -181,25 +188,33 @@ impl Checker<'_> {
             let checked = self.source(&repository.span(), &source, &repositories);
             repositories.push(checked);
         }
-        self.package_set(Manager::Dnf, dnf, repositories)
+        self.package_set(
+            Manager::Dnf,
+            &dnf.install,
+            &dnf.remove,
+            dnf.recommends,
+            repositories,
+        )
     }
 
-    fn package_set<R>(
+    fn package_set(
         &mut self,
         manager: Manager,
-        table: &schema::PackageTable<R>,
+        install: &[Str],
+        remove: &[Str],
+        recommends: Option<Flag>,
         repositories: Vec<Repository>,
     ) -> PackageSet {
         let (names, versions) = match manager {
             Manager::Apt => (DEB_NAMES, DEB_VERSIONS),
             Manager::Dnf => (RPM_NAMES, RPM_VERSIONS),
         };
-        self.contradictions(&table.install, &table.remove);
+        self.contradictions(install, remove);
         PackageSet {
             manager,
-            install: self.package_names(&table.install, names, Some(versions)),
-            remove: self.package_names(&table.remove, names, None),
-            recommends: table.recommends.is_some_and(|flag| flag.0),
+            install: self.package_names(install, names, Some(versions)),
+            remove: self.package_names(remove, names, None),
+            recommends: recommends.is_some_and(|flag| flag.0),
             repositories,
         }
     }

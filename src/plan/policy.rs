@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use toml::Spanned;
 
 use super::check::{ADD_REASON, Checker};
 use crate::record::severity::Severity;
@@ -12,6 +11,7 @@ use crate::size::show_duration;
 use crate::template::files::NeedKind;
 use crate::template::problem::Problem;
 use crate::template::schema;
+use crate::template::spanned::Spanned;
 use crate::time::Timestamp;
 
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;

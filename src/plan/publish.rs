@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use toml::Spanned;
 
 use super::check::{Checker, texts};
 use crate::size::{GIB, show_duration, show_size};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str};
+use crate::template::spanned::Spanned;
 
 /// Number of tags that a resource of AWS can have, minus those that karat adds
 /// (<https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html>).

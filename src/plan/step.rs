@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use toml::Spanned;
-
 use super::check::{Checker, texts};
 use super::{Action, Download, Place, Script, Shell, Step, Test, Upload, UploadSource};
 use crate::secret::Text;
@@ -14,6 +12,7 @@ use crate::template::interpolate::text;
 use crate::template::problem::{Problem, Span, did_you_mean};
 use crate::template::scalar::Scalar;
 use crate::template::schema::{self, Str};
+use crate::template::spanned::Spanned;
 
 const STEP_TIMEOUT: Duration = Duration::from_mins(30);
 const TEST_TIMEOUT: Duration = Duration::from_mins(2);

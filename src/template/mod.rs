@@ -19,6 +19,7 @@ pub(crate) mod problem;
 pub(crate) mod scalar;
 pub(crate) mod schema;
 mod shape;
+pub(crate) mod spanned;
 pub(crate) mod tree;
 pub(crate) mod variables;
 

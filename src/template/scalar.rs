@@ -3,20 +3,24 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A string, an integer or a boolean, kept as text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, JsonSchema)]
+#[schemars(inline, with = "String", extend("type" = ["string", "integer", "boolean"]))]
 pub struct Scalar {
     pub text: String,
 }
 
 /// An integer, also in quotes: `cpus = "{{ cpus }}"`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema)]
+#[schemars(inline, extend("maximum" = u32::MAX))]
 pub struct Number(pub u32);
 
 /// A boolean, also in quotes: `recommends = "{{ recommends }}"`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, JsonSchema)]
+#[schemars(inline)]
 pub struct Flag(pub bool);
 
 impl<'de> Deserialize<'de> for Scalar {

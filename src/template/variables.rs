@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use toml::Spanned;
 use toml::de::DeValue;
 
 use super::interpolate::{Meaning, expand, expand_with, is_name};
 use super::problem::{Problem, Span, did_you_mean};
 use super::schema::{Preamble, Secret, Str, Variable};
+use super::spanned::Spanned;
 use super::tree::{self, Removed};
 
 /// A variable's value from outside the template.

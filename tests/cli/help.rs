@@ -75,3 +75,17 @@ fn help_and_usage_are_the_same_whatever_the_environment() {
         assert_eq!(plain, set, "{:?}", verb.words);
     }
 }
+
+#[test]
+fn man_pages_have_a_verb_and_its_former_name_still_works() {
+    let site = Site::new();
+    assert!(site.run(["man", "new/man1"]).status.success());
+    assert!(site.run(["completions", "--man", "old"]).status.success());
+    let page = |name: &str| std::fs::read_to_string(site.path(name)).expect("a page");
+    assert_eq!(page("new/man1/karat-build.1"), page("old/karat-build.1"));
+    let printed = site.run(["man"]);
+    assert_eq!(
+        String::from_utf8(printed.stdout).expect("UTF-8"),
+        page("new/man1/karat.1")
+    );
+}

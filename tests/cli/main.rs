@@ -6,6 +6,7 @@ mod checksum;
 mod db;
 mod db_update;
 mod dnf;
+mod docs;
 mod doctor;
 mod ec2;
 mod fresh;
@@ -22,6 +23,7 @@ mod rpm;
 mod run;
 mod sanity;
 mod scan;
+mod schema;
 mod site;
 mod sizes;
 #[path = "../support/mod.rs"]

@@ -238,27 +238,7 @@ fn the_architecture_page_describes_every_room_in_order() {
 }
 
 #[test]
-fn the_reference_has_every_key_and_variable() {
-    let page = read("docs/reference/template.md");
-    let key = Regex::new(r"(?m)^    pub ([a-z0-9_]+):").unwrap();
-    let schema = read("src/template/schema.rs");
-    let keys: BTreeSet<&str> = key
-        .captures_iter(&schema)
-        .map(|key| key.extract::<1>().1[0])
-        .collect();
-    assert!(keys.len() > 100, "the pattern finds the keys: {keys:?}");
-    let words: BTreeSet<&str> = page
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .collect();
-    let missing: Vec<&str> = keys
-        .into_iter()
-        .filter(|key| !words.contains(key))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "not in docs/reference/template.md: {missing:?}"
-    );
-
+fn the_reference_has_every_variable() {
     let page = read("docs/reference/environment.md") + &read("docs/reference/shell-step.md");
     let variable = Regex::new(r#""(KARAT_[A-Z_]+)""#).unwrap();
     // Of tests, of karat's children, of scripts that karat runs in the guest, of completions, and of the build of karat.

@@ -13,6 +13,7 @@ use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExistingOutput, ExitStatus, VariableArgs};
 use crate::os::atomic_file;
+use crate::os::environment;
 use crate::os::hash_stream;
 use crate::plan::{self, Policy};
 use crate::record::manifest::ManifestId;
@@ -48,7 +49,7 @@ pub(crate) struct ScanArgs {
     target: PathBuf,
 
     /// Use this vulnerability database
-    #[arg(long, value_name = "PATH", env = "KARAT_DB", hide_env_values = true)]
+    #[arg(long, value_name = "PATH", env = environment::DB.name, hide_env_values = true)]
     db: Option<PathBuf>,
 
     /// Skip a check; may be repeated

@@ -7,14 +7,14 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::cli::{CommandError, ExitStatus};
-use crate::os::xdg;
+use crate::os::{environment, xdg};
 use crate::sign::{SignError, Signer, Trust, TrustError};
 
 /// The signing key.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct KeyArgs {
     /// Sign with this key: a private key file, or the public key of one in the SSH agent [default: karat/key in the XDG configuration directory]
-    #[arg(long, value_name = "FILE", env = "KARAT_KEY", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = environment::KEY.name, hide_env_values = true)]
     pub(in crate::cli) key: Option<PathBuf>,
 }
 
@@ -22,14 +22,14 @@ pub(crate) struct KeyArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrustArgs {
     /// Trust the signers in this file, in the format of ssh-keygen's `allowed_signers` [default: `karat/allowed_signers` in the XDG configuration directory]
-    #[arg(long, value_name = "FILE", env = "KARAT_TRUST", hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = environment::TRUST.name, hide_env_values = true)]
     pub(in crate::cli) trust: Option<PathBuf>,
 
     /// Reject the keys in this file, one public key or SHA256: fingerprint per line [default: `karat/revoked_keys` in the XDG configuration directory, if it exists]
     #[arg(
         long,
         value_name = "FILE",
-        env = "KARAT_REVOKED",
+        env = environment::REVOKED.name,
         hide_env_values = true
     )]
     pub(in crate::cli) revoked: Option<PathBuf>,

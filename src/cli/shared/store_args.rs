@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::os::environment;
 use crate::store::{Store, StoreError};
 
 /// The store to use.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArgs {
     /// Use the store in this directory [default: karat in the XDG data directory]
-    #[arg(long, value_name = "DIR", env = "KARAT_STORE", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = environment::STORE.name, hide_env_values = true)]
     pub(in crate::cli) store: Option<PathBuf>,
 }
 

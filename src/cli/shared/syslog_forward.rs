@@ -8,6 +8,7 @@ use super::store_args::StoreArgs;
 use crate::cli::CommandError;
 use crate::cli::main::GLOBAL;
 use crate::cli::shared::syslog::{Message, Server, SyslogError};
+use crate::os::environment;
 use crate::store::StoreError;
 
 /// Number of lines that are sent over one connection, and held in memory at a time.
@@ -22,7 +23,7 @@ pub(crate) struct ForwardArgs {
         global = true,
         help_heading = GLOBAL,
         value_name = "HOST:PORT",
-        env = "KARAT_AUDIT_SYSLOG",
+        env = environment::AUDIT_SYSLOG.name,
         hide_env_values = true,
         hide_short_help = true
     )]
@@ -34,7 +35,7 @@ pub(crate) struct ForwardArgs {
         global = true,
         help_heading = GLOBAL,
         value_name = "FILE",
-        env = "KARAT_AUDIT_SYSLOG_CA",
+        env = environment::AUDIT_SYSLOG_CA.name,
         hide_env_values = true,
         hide_short_help = true
     )]

@@ -570,6 +570,6 @@ impl Manifest {
 }
 
 #[cfg(test)]
-mod schema;
+pub(crate) mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
