@@ -36,7 +36,10 @@ fn main() {
     let id = std::env::args().skip(1).find(|it| !it.starts_with('-'));
     let (store, id) = match id {
         Some(id) => (None, id),
-        None => built(&cache.join("store")),
+        None => {
+            let (store, id) = support::diverse();
+            (Some(store), id)
+        }
     };
     let scratch = tempfile::tempdir().unwrap();
     let mounted = Mounted::new(store.as_deref(), &id, scratch.path());

@@ -1,12 +1,11 @@
 //! Checks `disk_size` of `[builder.qemu]` against the base.
 
-use toml::Spanned;
-
 use super::check::Checker;
 use super::{Base, Bootstrap, Builder, Qemu};
 use crate::size::show_size;
 use crate::template::problem::Problem;
 use crate::template::schema;
+use crate::template::spanned::Spanned;
 
 /// Largest volume of EC2, which no other target exceeds.
 const MAX_DISK_SIZE: u64 = 64 << 40;

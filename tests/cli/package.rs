@@ -91,7 +91,10 @@ fn packages_install_what_make_install_does_and_are_removed_without_a_trace() {
     let said = run(Command::new(root.join("usr/bin/karat")).arg("--version"));
     assert!(said.starts_with(&format!("karat {version}")), "{said}");
     dpkg(&["--remove", "karat"]);
-    assert_eq!(files(&root), BTreeSet::from(["var/log/dpkg.log".to_owned()]));
+    assert_eq!(
+        files(&root),
+        BTreeSet::from(["var/log/dpkg.log".to_owned()])
+    );
 }
 
 #[test]
