@@ -87,10 +87,11 @@ fn site() -> Site {
 }
 
 fn stdout(site: &Site, case: &[&str], more: &[&str], format: &str) -> Vec<u8> {
-    let words = case
-        .iter()
-        .map(|word| if *word == "FORMAT" { format } else { word });
-    let words: Vec<&str> = words.chain(more.iter().copied()).collect();
+    let words = case.iter().map(|word| word.replace("FORMAT", format));
+    let words: Vec<String> = words
+        .chain(more.iter().map(|word| (*word).to_owned()))
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let output = site.command(&words).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!error.contains("Usage:"), "{words:?}: {error}");
