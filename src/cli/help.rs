@@ -8,10 +8,10 @@ use clap::{Arg, Command};
 const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Write templates",
-        &["init", "validate", "plan", "lock", "outdated"],
+        &["init", "schema", "validate", "plan", "lock", "outdated"],
     ),
-    ("Build images", &["build", "rebuild"]),
-    ("Look at images", &["list", "show", "diff", "scan"]),
+    ("Build images", &["build", "rebuild", "logs", "ssh"]),
+    ("Look at images", &["list", "show", "run", "diff", "scan"]),
     (
         "Trust images",
         &["keys", "sign", "attest", "verify", "revoke"],
@@ -34,8 +34,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "store",
             "audit",
             "db",
+            "doctor",
             "version",
             "completions",
+            "man",
         ],
     ),
 ];

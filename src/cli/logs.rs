@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 use miette::Diagnostic;
+use serde_json::json;
 use thiserror::Error;
 
-use super::shared::stdout::Stdout;
+use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
 use crate::ui::Ui;
@@ -30,6 +31,9 @@ pub(crate) struct LogsArgs {
     /// List the logs instead, newest first: start, build, image, verb, result and duration
     #[arg(long, conflicts_with = "build")]
     list: bool,
+
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 #[derive(Debug, Error, Diagnostic)]
@@ -40,6 +44,9 @@ enum LogsError {
     #[error("no logs in {0}")]
     #[diagnostic(help("a build writes one as soon as its first phase starts"))]
     None(String),
+    #[error("a log has no other format than text")]
+    #[diagnostic(help("`karat logs --list --format json` lists the logs"))]
+    Format,
 }
 
 impl ExitStatus for LogsError {
@@ -51,8 +58,12 @@ pub(crate) fn run(args: &LogsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
     let logs = log_directory::list(&directory).map_err(|error| {
         CommandError::io(&format!("cannot read {}", directory.display()), &error)
     })?;
+    let format = args.format.with_json_as(OutputFormat::Json);
     if args.list {
-        return list(&logs, &directory, ui, out);
+        return list(&logs, &directory, format, ui, out);
+    }
+    if format != OutputFormat::Text {
+        return Err(LogsError::Format.into());
     }
     let wanted = |log: &&LogEntry| {
         let name = args.build.as_deref();
@@ -68,17 +79,19 @@ pub(crate) fn run(args: &LogsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
 fn list(
     logs: &[LogEntry],
     directory: &Path,
+    format: OutputFormat,
     ui: &Ui,
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
     if logs.is_empty() {
         ui.note(&format!("no logs in {}", directory.display()));
     }
+    let mut records = out.records(format);
     for log in logs {
-        let (verb, end) = match &log.end {
-            End::Running => ("", "running".to_owned()),
-            End::Stopped => ("", "stopped".to_owned()),
-            End::Ended(record) => (record.verb.as_str(), result(record)),
+        let (state, record) = match &log.end {
+            End::Running => ("running", None),
+            End::Stopped => ("stopped", None),
+            End::Ended(record) => ("ended", Some(record)),
         };
         let LogEntry {
             started,
@@ -86,10 +99,21 @@ fn list(
             image,
             ..
         } = log;
-        let line = format!("{started}  {build}  {image:20}  {verb:7}  {end}");
-        out.line(line.trim_end())?;
+        let line = json!({
+            "build": build, "name": image, "started": started, "state": state,
+            "verb": record.map(|record| &record.verb),
+            "exit_code": record.map(|record| record.code),
+            "seconds": record.map(|record| record.took),
+            "path": log.path,
+        });
+        records.add(&line, || {
+            let verb = record.map_or("", |record| record.verb.as_str());
+            let end = record.map_or_else(|| state.to_owned(), result);
+            let line = format!("{started}  {build}  {image:20}  {verb:7}  {end}");
+            line.trim_end().to_owned()
+        })?;
     }
-    Ok(())
+    records.finish()
 }
 
 fn result(record: &Record) -> String {

@@ -87,6 +87,9 @@ const HARMLESS: &[&str] = &[
     "completions",
     "iam-policy",
     "version",
+    "schema",
+    "man",
+    "doctor",
 ];
 
 /// Replaces one dash by two in front of the long options of `command`: `-var` becomes `--var`.

@@ -9,6 +9,10 @@ use serde::Serialize;
 
 use super::CommandError;
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
+use crate::machine::qemu;
+use crate::os::requirement::requirement;
+use crate::os::search_path;
+use crate::plan::Arch;
 
 /// Commit that karat was built from, as the Makefile passes it. Builds of a source archive have none.
 const COMMIT: Option<&str> = option_env!("KARAT_COMMIT");
@@ -22,18 +26,15 @@ pub(super) static SHORT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Programs that karat runs, and the option that prints their version.
-const TOOLS: [(&str, &str); 4] = [
-    (QEMU, "--version"),
-    ("qemu-img", "--version"),
-    ("mmdebstrap", "--version"),
-    ("mke2fs", "-V"),
-];
-const QEMU: &str = if cfg!(target_arch = "aarch64") {
-    "qemu-system-aarch64"
-} else {
-    "qemu-system-x86_64"
-};
+/// Programs whose versions matter most.
+fn tools() -> [&'static str; 4] {
+    [
+        qemu::program(Arch::of_host()),
+        "qemu-img",
+        "mmdebstrap",
+        "mke2fs",
+    ]
+}
 
 /// Show the versions of karat and of the programs that it runs
 #[derive(Clone, Debug, Args)]
@@ -58,14 +59,14 @@ struct Tool {
 }
 
 pub(crate) fn run(args: &VersionArgs, out: &mut Stdout) -> Result<(), CommandError> {
-    let tools = TOOLS.iter().map(|(name, option)| Tool {
+    let tools = tools().map(|name| Tool {
         name,
-        version: version_of(name, option),
+        version: version_of(name),
     });
     let versions = Versions {
         version: env!("CARGO_PKG_VERSION"),
         commit: commit(),
-        tools: tools.collect(),
+        tools: tools.into(),
     };
     let format = args.format.with_json_as(OutputFormat::Json);
     out.document(format, &versions, || text(&versions))
@@ -85,18 +86,21 @@ fn text(versions: &Versions) -> String {
     text
 }
 
-/// Returns the first number that a program prints about itself.
-fn version_of(program: &str, option: &str) -> Option<String> {
-    let output = Command::new(program).arg(option).output().ok()?;
+/// Returns the version that a program prints; `None` if it was not found.
+fn version_of(program: &str) -> Option<String> {
+    let option = requirement(program).version.as_deref()?;
+    let path = search_path::find_system(program)?;
+    let output = Command::new(path).arg(option).output().ok()?;
     // mke2fs prints its version on stderr.
     let text = [output.stdout, output.stderr].concat();
-    first_version(&String::from_utf8_lossy(&text))
+    first_version(&String::from_utf8_lossy(&text)).map(str::to_owned)
 }
 
-fn first_version(text: &str) -> Option<String> {
+/// Returns the first version in the output of a program.
+pub(super) fn first_version(text: &str) -> Option<&str> {
     let mut words = text.split_whitespace();
     let word = words.find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
-    Some(word.trim_end_matches([',', ';']).to_owned())
+    Some(word.trim_end_matches([',', ';']))
 }
 
 #[cfg(test)]
@@ -112,10 +116,11 @@ mod tests {
             ),
             ("mmdebstrap 1.3.5\n", Some("1.3.5")),
             ("mke2fs 1.47.0 (5-Feb-2023)\n", Some("1.47.0")),
+            ("setpriv from util-linux 2.38.1", Some("2.38.1")),
             ("qemu-img version 7.2, Copyright 2022", Some("7.2")),
             ("no number", None),
         ] {
-            assert_eq!(first_version(text).as_deref(), expected, "{text}");
+            assert_eq!(first_version(text), expected, "{text}");
         }
     }
 }

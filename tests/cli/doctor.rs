@@ -145,15 +145,18 @@ fn what_is_missing_or_unsafe_is_told_with_the_command_that_fixes_it() {
 #[test]
 fn a_key_is_compared_with_the_trusted_ones() {
     let site = site();
-    site.run(["keys", "generate"]);
-    assert_eq!(check(&doctor(&site).1, "signing key")[0], "ok");
-    assert_eq!(check(&doctor(&site).1, "trusted keys")[0], "warning");
-    site.run(["keys", "trust", "ci", "home/.config/karat/key.pub"]);
+    site.run(["keys", "generate", "--comment", "ci"]);
     let (_, report) = doctor(&site);
+    assert_eq!(check(&report, "signing key")[0], "ok");
     assert_eq!(
         check(&report, "trusted keys"),
         ["ok", "1; this machine signs as ci", ""]
     );
+    let trusted = site.path("home/.config/karat/allowed_signers");
+    std::fs::remove_file(trusted).unwrap();
+    site.run(["keys", "generate", "--key", "other"]);
+    site.run(["keys", "trust", "other", "other.pub"]);
+    assert_eq!(check(&doctor(&site).1, "trusted keys")[0], "warning");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{Check, State};
 use crate::base::bootstrap;
+use crate::cli::version::first_version;
 use crate::machine::qemu;
 use crate::os::child;
 use crate::os::requirement::{install_advice, requirement};
@@ -70,7 +71,13 @@ async fn program(name: &str, path: Option<PathBuf>, state: State) -> Check {
     let mut command = Command::new(&path);
     command.arg(argument).env("LC_ALL", "C");
     match run(&mut command).await {
-        Ok(output) => Check::ok(name, format!("{}; {purpose}", version(&output))),
+        Ok(output) => Check::ok(
+            name,
+            format!(
+                "{}; {purpose}",
+                first_version(&output).unwrap_or("unknown version")
+            ),
+        ),
         Err(problem) => {
             let text = format!("{} does not run: {problem}", path.display());
             Check::problem(state, name, text, "install its package again")
@@ -116,31 +123,9 @@ async fn run(command: &mut Command) -> Result<String, String> {
     Err(format!("{}: {last}", output.status))
 }
 
-/// Returns the version in the output of a program.
-fn version(output: &str) -> &str {
-    let words = output.lines().next().unwrap_or_default().split_whitespace();
-    let mut versions = words.filter(|word| word.starts_with(|first: char| first.is_ascii_digit()));
-    versions.next().unwrap_or("unknown version")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_found() {
-        for (output, expected) in [
-            (
-                "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright 2003",
-                "7.2.22",
-            ),
-            ("setpriv from util-linux 2.38.1", "2.38.1"),
-            ("mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS", "1.47.0"),
-            ("", "unknown version"),
-        ] {
-            assert_eq!(version(output), expected, "{output:?}");
-        }
-    }
 
     #[tokio::test]
     async fn a_program_that_fails_or_hangs_is_told() {

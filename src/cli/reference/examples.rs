@@ -61,11 +61,13 @@ fn collect(types: &Value, table: &Value, name: &str, path: &[String], keys: &mut
     }
 }
 
+/// A digest for examples that need one.
+const DIGEST: &str = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
+
 /// Returns what the table of a key needs beside it, and what the template needs.
 fn companions(key: &Key) -> (Value, Value) {
     let ami = json!({"id": "ami-0123456789abcdef0"});
     let on_ec2 = json!({"builder": {"ec2": {}}, "base": {"ami": ami}});
-    let digest = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
     let on_instance = json!({"builder": {"ec2": {}}});
     let greeting = json!({"variables": {"greeting": {"default": "hi"}}});
     let repository =
@@ -74,7 +76,7 @@ fn companions(key: &Key) -> (Value, Value) {
     match (key.table.as_str(), key.name.as_str()) {
         ("Variable", "description") => (json!({"default": "x"}), none()),
         ("Bootstrap", "distribution") => (json!({"suite": "noble"}), none()),
-        ("BaseUrl" | "File", "url") => (json!({"sha256": digest}), none()),
+        ("BaseUrl" | "File", "url") => (json!({"sha256": DIGEST}), none()),
         ("BaseAmi", "id") => (none(), on_instance),
         ("BaseAmi", "owners") => (json!({"name": "debian-*"}), on_instance),
         ("BaseAmi", _) => (json!({"owners": ["self"]}), on_instance),
@@ -101,6 +103,10 @@ fn companions(key: &Key) -> (Value, Value) {
 /// Returns the smallest template that has the table of a key, with more keys in it.
 fn template(key: &Key, more: &[(&str, &Value)]) -> Value {
     let (beside, mut template) = companions(key);
+    if key.path.iter().any(|name| name == "dnf") {
+        let url = "https://example.org/rocky-9.qcow2";
+        template["base"] = json!({"url": {"url": url, "sha256": DIGEST}});
+    }
     if key.table != "Image" {
         template["image"] = json!({"name": "web"});
     }
