@@ -34,13 +34,13 @@ fn main() {
     let syft = cache.join("syft/bin/syft");
     assert!(syft.exists(), "no syft: run `.ci/setup --bench`");
     let id = std::env::args().skip(1).find(|it| !it.starts_with('-'));
-    let (store, id) = match id {
-        Some(id) => (None, id),
-        None => {
+    let (store, id) = id.map_or_else(
+        || {
             let (store, id) = support::diverse();
             (Some(store), id)
-        }
-    };
+        },
+        |id| (None, id),
+    );
     let scratch = tempfile::tempdir().unwrap();
     let mounted = Mounted::new(store.as_deref(), &id, scratch.path());
     let root = mounted.at.as_path();

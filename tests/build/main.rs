@@ -141,11 +141,8 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
 #[test]
 fn a_guest_that_cannot_be_launched_is_an_error_with_a_way_out() {
     let site = Site::new();
-    let small = "[builder.qemu]\ndisk_size = \"1MiB\"\n";
-    site.write(
-        "web.toml",
-        &WEB.replace("[builder.qemu]\ncpus = 1\ndisk_size = \"4GiB\"\n", small),
-    );
+    let refused = "[builder.qemu]\nextra_args = [\"-no-such-option\"]\n";
+    site.write("web.toml", &WEB.replace("[builder.qemu]\n", refused));
     let built = site
         .karat(["build", "web.toml"])
         .env("TOKEN", "unused")
@@ -153,6 +150,9 @@ fn a_guest_that_cannot_be_launched_is_an_error_with_a_way_out() {
         .unwrap();
     let log = String::from_utf8_lossy(&built.stderr);
     assert_eq!(built.status.code(), Some(1), "{log}");
-    assert!(log.contains("disk_size"), "{log}");
+    assert!(
+        log.contains("-no-such-option") && log.contains("check `machine` and `extra_args`"),
+        "{log}"
+    );
     site.assert_nothing_left();
 }
