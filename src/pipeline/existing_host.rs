@@ -8,6 +8,7 @@ use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision::DeclaredPackages;
 use crate::record::lock::{Lock, LockError, PackageRequest, Resolution};
+use crate::ui::text::with_causes;
 
 impl Job<'_> {
     pub(super) async fn provision_existing_host(
@@ -19,16 +20,25 @@ impl Job<'_> {
         if self.settings.locked {
             return Err(LockError::NoLock.into());
         }
-        let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
         phases.run("fetch files", self.fetch_files()).await?;
         let connect = async { Ok(HostMachine::connect(host, &self.plan.ssh).await?) };
         let mut machine = phases.run("connect", connect).await?;
         let provisioned = self.provision_host(&mut machine, declared.as_ref(), &mut phases);
         match provisioned.await {
             Ok(()) => machine.destroy().await,
-            Err(error) => return Err(self.handle_failure(machine, error, &run).await),
+            Err(error) => {
+                // Only a machine that is held needs files; until then SIGKILL leaves none.
+                return Err(match RunDir::create(&self.settings.cache.runs()) {
+                    Ok(run) => self.handle_failure(machine, error, &run).await,
+                    Err(source) => {
+                        self.ui
+                            .warn(&with_causes(&BuildError::RunDirectory(source)));
+                        machine.destroy().await;
+                        error
+                    }
+                });
+            }
         }
-        run.remove().map_err(BuildError::RunDirectory)?;
         Ok(Built::Host)
     }
 
