@@ -204,7 +204,7 @@ fn the_guest_and_the_image_of_a_failed_test_are_kept() {
         "--keep-failed",
     ];
     let mut build = site.spawn(arguments);
-    site.wait_for_phase(&mut build, "test: a test");
+    site.wait_for_phase(&mut build, "a test");
     wait_for("the advice", STOP_LIMIT * 3, || {
         site.log().contains("Ctrl-C ends the build")
     });
