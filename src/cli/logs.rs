@@ -22,7 +22,7 @@ use crate::ui::text::human_duration;
 /// The log has all output of the guest, also what the screen did not show, without secrets. The cache keeps the newest 50 logs for
 /// 30 days. Every error of a build names its log.
 ///
-/// Exit codes: 0 printed, 2 there is no such log.
+/// Exit codes: 0 printed, 2 no log found.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Build id, or image name for the newest build of that image [default: the newest build]

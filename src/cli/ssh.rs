@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
+use crate::os::requirement::install_advice;
 use crate::os::run_dir::{self, RunDir};
 use crate::ssh::ClientConfig;
 
@@ -44,7 +45,7 @@ enum GuestError {
     #[diagnostic(help("give the id of one: `karat ssh ID`"))]
     Several(String),
     #[error("cannot start `ssh`")]
-    #[diagnostic(help("install it: `apt install openssh-client`"))]
+    #[diagnostic(help("{}", install_advice(&["ssh"])))]
     Client(#[source] io::Error),
 }
 

@@ -136,6 +136,7 @@ mod tests {
             "qemu-system-aarch64",
             "qemu-img",
             "setpriv",
+            "ssh",
             "git",
         ] {
             assert!(!requirement(name).purpose.is_empty());

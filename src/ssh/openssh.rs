@@ -58,7 +58,7 @@ impl ClientConfig {
     /// Returns the command that logs in. A remote command may follow as arguments.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("ssh");
-        // After `--`, a remote command that begins with a dash is no option.
+        // After `--`, a remote command may begin with a dash.
         command.arg("-F").arg(&self.path).arg("--").arg(&self.host);
         command
     }
@@ -73,7 +73,7 @@ impl ClientConfig {
     }
 }
 
-/// Returns a name that is no pattern and no option.
+/// Returns a name that `ssh` takes neither for a pattern nor for an option.
 fn alias(name: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric();
     let plain = name.replace(|letter| !is_plain(letter), "-");

@@ -25,6 +25,7 @@ use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
 use crate::machine::qemu::{self, Connections, Console, PortForward, QemuError, QemuMachine};
 use crate::machine::{Machine as _, MachineError};
+use crate::os::requirement::install_advice;
 use crate::os::run_dir::RunDir;
 use crate::size::size_argument;
 use crate::ssh::ClientConfig;
@@ -101,7 +102,7 @@ enum RunError {
         source: Box<MachineError>,
     },
     #[error("cannot start `ssh`")]
-    #[diagnostic(help("install it: `apt install openssh-client`"))]
+    #[diagnostic(help("{}", install_advice(&["ssh"])))]
     Client(#[source] io::Error),
     #[error("cannot use a run directory in the cache")]
     #[diagnostic(help("free some space, or choose another cache directory with `KARAT_CACHE`"))]
