@@ -1,5 +1,6 @@
 //! The `karat` binary.
 
 fn main() -> std::process::ExitCode {
-    karat::cli::main()
+    // The Makefile passes the commit. It is read here, so that another commit does not compile the library again.
+    karat::cli::main(option_env!("KARAT_COMMIT"))
 }

@@ -126,9 +126,11 @@ impl Verb {
     }
 }
 
-/// Runs the verb that the command line names. The only place that prints an error or picks the exit code.
+/// Runs the verb that the command line names. The only place that prints an error or picks the exit code. `commit` is what
+/// karat was built from.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(commit: Option<&'static str>) -> ExitCode {
+    version::set_commit(commit);
     if completions::answer(command) {
         return ExitCode::SUCCESS;
     }

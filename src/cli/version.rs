@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use clap::Args;
 use serde::Serialize;
@@ -14,8 +14,8 @@ use crate::os::requirement::requirement;
 use crate::os::search_path;
 use crate::plan::Arch;
 
-/// Commit that karat was built from, as the Makefile passes it. Builds of a source archive have none.
-const COMMIT: Option<&str> = option_env!("KARAT_COMMIT");
+/// Commit that karat was built from. Builds of a source archive have none.
+static COMMIT: OnceLock<&'static str> = OnceLock::new();
 
 /// Text of `karat --version`: version, and the commit if it is known.
 pub(super) static SHORT: LazyLock<String> = LazyLock::new(|| {
@@ -72,8 +72,14 @@ pub(crate) fn run(args: &VersionArgs, out: &mut Stdout) -> Result<(), CommandErr
     out.document(format, &versions, || text(&versions))
 }
 
+pub(super) fn set_commit(commit: Option<&'static str>) {
+    if let Some(commit) = commit.filter(|commit| !commit.is_empty()) {
+        COMMIT.get_or_init(|| commit);
+    }
+}
+
 fn commit() -> Option<&'static str> {
-    COMMIT.filter(|commit| !commit.is_empty())
+    COMMIT.get().copied()
 }
 
 fn text(versions: &Versions) -> String {
