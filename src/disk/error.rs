@@ -46,6 +46,9 @@ pub enum DiskError {
     #[error("{} has neither a boot sector nor a partition table", .0.display())]
     #[diagnostic(help("give the image of a whole disk, not of a partition"))]
     NotBootable(PathBuf),
+    #[error("{} has no root file system: no partition has `/etc` and `/usr`", .0.display())]
+    #[diagnostic(help("give the disk of an installed system, as in a distribution's cloud image"))]
+    NoRoot(PathBuf),
     /// The digest of such an image would not cover the other file.
     #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]

@@ -25,7 +25,7 @@ pub use normalize::{
     NormalizeError, NormalizeRequest, NormalizedImage, creation_time, normalize, normalize_raw,
 };
 use qemu_img::{QemuImg, run};
-use read::qcow2::external_file;
+use read::qcow2::{Layer, external_file, open_chain};
 
 /// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
 /// never decide how the disk is read.
@@ -143,6 +143,24 @@ pub fn require_bootable(path: &Path, format: &str) -> Result<(), DiskError> {
         return Ok(());
     }
     Err(DiskError::NotBootable(path.to_owned()))
+}
+
+/// Refuses a disk in which karat sees no root file system. One that karat cannot read passes: it may boot.
+///
+/// # Errors
+/// No file system of the disk has the directories of a root, and none is of a kind that karat cannot read.
+pub(crate) fn require_root(base: &BaseImage) -> Result<(), DiskError> {
+    let layer = match base.format.as_str() {
+        "raw" => Layer::Raw(base.path.clone()),
+        "qcow2" => Layer::Qcow2(base.path.clone()),
+        _ => return Ok(()),
+    };
+    match open_chain(&[layer]).and_then(|disk| read::find_roots(&disk)) {
+        Ok(roots) if roots.found.is_empty() && roots.unsupported.is_none() => {
+            Err(DiskError::NoRoot(base.path.clone()))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn inspect_as(path: &Path, format: Option<&str>) -> Result<ImageInfo, DiskError> {

@@ -10,9 +10,8 @@ use tempfile::TempPath;
 use super::ScanError;
 use crate::disk::read::directory::Directory;
 use crate::disk::read::ext4::Ext4;
-use crate::disk::read::partitions::{self, Extent};
 use crate::disk::read::qcow2::{Layer, Qcow2, open_chain};
-use crate::disk::read::{BlockRead, FileSystem, ReadError, Slice, find_file_systems};
+use crate::disk::read::{BlockRead, FileSystem, ReadError, find_roots};
 use crate::disk::{self, tree::Tree};
 
 /// Offsets and magic numbers of disk formats besides qcow2 and raw. A fixed VHD cannot be told from a raw disk, and is
@@ -27,8 +26,6 @@ const OTHER_FORMATS: [(usize, &[u8]); 6] = [
 ];
 /// Bytes that the magic numbers are looked up in.
 const HEAD_BYTES: u64 = 512;
-/// Directories that every root file system has.
-const ROOT_DIRECTORIES: [&[u8]; 2] = [b"etc", b"usr"];
 
 /// An opened root file system.
 pub struct Opened {
@@ -120,23 +117,17 @@ fn system(disk: Arc<dyn BlockRead>, path: &Path) -> Result<Opened, ScanError> {
 
 /// Finds the only ext4 file system of a disk that has the directories of a root file system.
 fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> {
-    let found = find_file_systems(disk, &partitions::read(disk)?)?;
+    let mut roots = find_roots(disk)?;
     let no_root = |found: &str| ScanError::NoRoot {
         path: path.to_owned(),
         found: found.to_owned(),
     };
-    let (mut roots, mut others) = (Vec::new(), 0);
-    for Extent { offset, length, .. } in found.ext4 {
-        let files = Ext4::open(Arc::new(Slice::new(Arc::clone(disk), offset, length)?))?;
-        let entries = files.read_dir(files.root())?;
-        let has = |name: &&[u8]| entries.iter().any(|entry| *entry.name == **name);
-        if ROOT_DIRECTORIES.iter().all(has) {
-            roots.push(files);
-        } else {
-            others += 1;
-        }
-    }
-    match (roots.pop(), roots.is_empty(), others, found.unsupported) {
+    match (
+        roots.found.pop(),
+        roots.found.is_empty(),
+        roots.others,
+        roots.unsupported,
+    ) {
         (Some(root), true, ..) => Ok(root),
         (Some(_), false, ..) => Err(no_root("several ext4 file systems with /etc and /usr")),
         (None, _, _, Some(unsupported)) => Err(no_root(unsupported)),

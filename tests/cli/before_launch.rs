@@ -125,3 +125,36 @@ fn a_suite_that_the_archive_does_not_have_is_found_before_the_bootstrap() {
         "{asked:?}"
     );
 }
+
+#[test]
+fn a_base_without_a_root_file_system_is_found_before_the_launch() {
+    let mut site = Site::new();
+    site.set("PATH", std::env::var("PATH").unwrap());
+    let base = site.path("base.img");
+    fs::write(&base, vec![0; 8 << 20]).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        let status = command.args(arguments).current_dir(site.path("")).status();
+        assert!(status.unwrap().success(), "{program}");
+    };
+    run("/sbin/mkfs.ext4", &["-q", "-F", "base.img"]);
+    // The boot signature: ext4 leaves room for one.
+    let mut bytes = fs::read(&base).unwrap();
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(&base, bytes).unwrap();
+    let template = format!(
+        "{IMAGE}[builder.qemu]\narch = \"x86_64\"\naccelerator = \"tcg\"\n[base.file]\npath = \"base.img\"\n"
+    );
+    site.write("web.toml", &template);
+    for format in ["raw", "qcow2"] {
+        if format == "qcow2" {
+            let qcow2 = ["convert", "-f", "raw", "-O", "qcow2", "base.img", "qcow2"];
+            run("qemu-img", &qcow2);
+            fs::rename(site.path("qcow2"), &base).unwrap();
+        }
+        let said = site.karat(["--quiet", "build", "web.toml"]);
+        let expected = "base.img has no root file system: no partition has `/etc` and `/usr`";
+        assert!(said.contains(expected), "{format}: {said}");
+        assert!(!said.contains("qemu-system"), "{format}: {said}");
+    }
+}

@@ -27,7 +27,9 @@ pub use file_system::{
 pub(crate) use unsupported::unsupported_file_system;
 pub use walk::walk;
 
-use ext4::Superblock;
+use std::sync::Arc;
+
+use ext4::{Ext4, Superblock};
 use partitions::{Extent, Table};
 
 /// File systems of a disk, by their magic numbers.
@@ -65,4 +67,38 @@ pub(crate) fn find_file_systems(
         }
     }
     Ok(found)
+}
+
+/// Directories that every root file system has.
+const ROOT_DIRECTORIES: [&[u8]; 2] = [b"etc", b"usr"];
+
+/// Root file systems of a disk.
+pub(crate) struct Roots {
+    /// Ext4 file systems with `/etc` and `/usr`.
+    pub found: Vec<Ext4>,
+    /// Number of other ext4 file systems.
+    pub others: usize,
+    /// Name of the first file system that karat knows and cannot read.
+    pub unsupported: Option<&'static str>,
+}
+
+/// Finds the root file systems of a disk.
+pub(crate) fn find_roots(disk: &Arc<dyn BlockRead>) -> Result<Roots, ReadError> {
+    let FileSystems { ext4, unsupported } = find_file_systems(disk, &partitions::read(disk)?)?;
+    let mut roots = Roots {
+        found: Vec::new(),
+        others: 0,
+        unsupported,
+    };
+    for Extent { offset, length, .. } in ext4 {
+        let files = Ext4::open(Arc::new(Slice::new(Arc::clone(disk), offset, length)?))?;
+        let entries = files.read_dir(files.root())?;
+        let has = |name: &&[u8]| entries.iter().any(|entry| *entry.name == **name);
+        if ROOT_DIRECTORIES.iter().all(has) {
+            roots.found.push(files);
+        } else {
+            roots.others += 1;
+        }
+    }
+    Ok(roots)
 }

@@ -1,13 +1,16 @@
-//! File systems that karat recognizes and cannot read.
+//! File systems, and what may contain them, that karat recognizes and cannot read.
 //!
-//! The crates for both are made for boot loaders (`lamxfs` 0.1, `lambutter` 0.5). They lack what a listing needs: times, devices
+//! The crates for XFS and btrfs are made for boot loaders (`lamxfs` 0.1, `lambutter` 0.5). They lack what a listing needs: times, devices
 //! and extended attributes, for XFS even owners. Half a listing would be worse than none.
 
 use super::{BlockRead, ReadError};
 
-/// Names of file systems with offset and value of their magic numbers.
-const MAGICS: [(&str, u64, &[u8]); 2] = [
+/// Names of file systems and volumes with offset and value of their magic numbers.
+const MAGICS: [(&str, u64, &[u8]); 4] = [
     ("an XFS file system", 0, b"XFSB"),
+    ("an encrypted volume (LUKS)", 0, b"LUKS\xba\xbe"),
+    // The label of a physical volume is in one of the first four sectors, by default in the second.
+    ("an LVM volume", 512, b"LABELONE"),
     // The superblock is at 64 KiB; its magic number follows checksum, id, address and flags.
     ("a btrfs file system", (64 << 10) + 0x40, b"_BHRfS_M"),
 ];
@@ -46,6 +49,8 @@ mod tests {
             (Vec::new(), None),
             (b"XFS".to_vec(), None),
             (b"XFSB".to_vec(), Some("an XFS file system")),
+            (b"LUKS\xba\xbe".to_vec(), Some("an encrypted volume (LUKS)")),
+            (disk(512, b"LABELONE"), Some("an LVM volume")),
             (disk(4, b"XFSB"), None),
             (disk(0x10040, b"_BHRfS_M"), Some("a btrfs file system")),
             (disk(0x10000, b"_BHRfS_M"), None),
