@@ -174,17 +174,22 @@ impl BuildError {
         }
     }
 
-    /// Returns the place in the template of the failed step or test.
+    /// Returns the place in the template of the failed step, test or file.
     pub(crate) fn position(&self) -> Option<&Position> {
         match self {
-            Self::Provision(ProvisionError::Step { position, .. }) => position.as_ref(),
+            Self::Provision(
+                ProvisionError::Step { position, .. } | ProvisionError::File { position, .. },
+            ) => position.as_ref(),
             _ => None,
         }
     }
 
-    /// Removes the place of the failed step: its template is a copy that goes with the run directory.
+    /// Removes that place: the template of a rebuild is a copy that goes with the run directory.
     pub(crate) fn without_position(mut self) -> Self {
-        if let Self::Provision(ProvisionError::Step { position, .. }) = &mut self {
+        if let Self::Provision(
+            ProvisionError::Step { position, .. } | ProvisionError::File { position, .. },
+        ) = &mut self
+        {
             *position = None;
         }
         self

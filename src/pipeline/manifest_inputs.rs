@@ -346,6 +346,7 @@ mod tests {
             destination: destination.to_owned(),
             mode: None,
             owner: "root:root".to_owned(),
+            place: plan::Place::default(),
         }
     }
 

@@ -28,7 +28,10 @@ impl Job<'_> {
         let work = async {
             self.install_packages(machine, declared, lock, phases)
                 .await?;
-            let files = async { Ok(provision::files(machine, &self.plan.files, &cx).await?) };
+            let files = async {
+                let done = provision::files(machine, &self.plan.files, &cx).await;
+                Ok(done.map_err(|error| error.at_file(&self.plan.files, &self.plan.template))?)
+            };
             phases.run("files", files).await?;
             let parts = Part::numbered("step", &self.plan.steps);
             for (part, step) in parts {

@@ -302,6 +302,9 @@ pub struct Upload {
     pub mode: Option<u32>,
     /// Owner as `user` or `user:group`. Default `root:root`.
     pub owner: String,
+    /// Place in the template.
+    #[serde(skip)]
+    pub place: Place,
 }
 
 /// Source of an upload's content.

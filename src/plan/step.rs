@@ -278,6 +278,10 @@ impl Checker<'_> {
             destination,
             mode,
             owner,
+            place: Place {
+                table: table.clone(),
+                inline: Vec::new(),
+            },
         })
     }
 

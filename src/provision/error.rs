@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::packages::PackageError;
 use crate::machine::MachineError;
-use crate::plan::{Place, TemplateSource};
+use crate::plan::{Place, TemplateSource, Upload};
 use crate::ssh::SshError;
 use crate::ui::report::{Position, Tail};
 
@@ -29,6 +29,14 @@ pub enum ProvisionError {
         #[help]
         help: Option<String>,
         /// Place of the step, or of the line that failed, in the template.
+        position: Option<Position>,
+    },
+    /// A file of the template could not be uploaded.
+    #[error("{error}")]
+    #[diagnostic(forward(error))]
+    File {
+        error: Box<SshError>,
+        /// Place of the file in the template.
         position: Option<Position>,
     },
     /// A script failed. `code` is `None` if even the shell around the script could not tell.
@@ -226,6 +234,25 @@ impl ProvisionError {
             *position = Some(place.position(template, line));
         }
         self
+    }
+
+    /// Adds the place of the file that could not be uploaded.
+    pub(crate) fn at_file(self, files: &[Upload], template: &TemplateSource) -> Self {
+        match self {
+            Self::Ssh(error) => {
+                let SshError::Upload {
+                    item: Some(item), ..
+                } = *error
+                else {
+                    return Self::Ssh(error);
+                };
+                Self::File {
+                    position: Some(files[item].place.position(template, None)),
+                    error,
+                }
+            }
+            error => error,
+        }
     }
 
     /// Adds advice to that of the failed step.

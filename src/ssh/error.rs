@@ -136,7 +136,12 @@ pub enum SshError {
     /// The remote side could not store the files.
     #[error("the upload to {destination} failed: {reason}")]
     #[diagnostic(help("no partial file was left there"))]
-    Upload { destination: String, reason: String },
+    Upload {
+        destination: String,
+        reason: String,
+        /// Index of the item that failed, if the remote side named it.
+        item: Option<usize>,
+    },
     /// The remote side could not read the path.
     #[error("cannot download {path}: {reason}")]
     Download { path: String, reason: String },

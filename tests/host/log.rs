@@ -259,15 +259,41 @@ fn a_shell_tells_the_line_of_an_unknown_command_and_nothing_that_of_another() {
 #[test]
 fn a_failed_upload_or_download_is_pointed_at() {
     let site = Site::new();
-    for table in [
-        "[[provision]]\ndownload = { sources = [\"/no/such\"], destination = \"out/\" }\n",
-        "[[provision]]\nfile = { content = \"a\", destination = \"/proc/no/such\" }\n",
+    for (table, rest) in [
+        (
+            "[[provision]]",
+            "download = { sources = [\"/no/such\"], destination = \"out/\" }",
+        ),
+        (
+            "[[provision]]",
+            "file = { content = \"a\", destination = \"/proc/no/such\" }",
+        ),
+        (
+            "[[files]] # fails",
+            "content = \"a\"\ndestination = \"/tmp\"",
+        ),
+        (
+            "[[files]] # fails",
+            "content = \"a\"\ndestination = \"/tmp/a\"\nowner = \"no-such\"",
+        ),
+        (
+            "[[files]] # fails",
+            "content = \"a\"\ndestination = \"/proc/no/such\"",
+        ),
     ] {
-        let line = line_of(&site.template_of("a", table), "[[provision]]");
+        let fine = site.path("fine");
+        let before = format!(
+            "[[files]]\ncontent = \"a\"\ndestination = {:?}\n",
+            fine.display()
+        );
+        let text = site.template_of("a", &format!("{before}{table}\n{rest}\n"));
+        let line = line_of(&text, table);
         let (code, _, shown) = site.run(&["build", "a.toml"]);
         assert_eq!(code, Some(1), "{shown}");
         let arrow = format!("\n  --> a.toml:{line}:1\n");
         assert!(shown.contains(&arrow), "{shown}");
+        let is_stored = fs::remove_file(&fine).is_ok();
+        assert_eq!(is_stored, table == "[[provision]]", "{shown}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use karat::digest::Digest;
 use karat::machine::Machine;
-use karat::plan::{Action, Download, Upload, UploadSource};
+use karat::plan::{Action, Download, Place, Upload, UploadSource};
 use karat::provision::{self, Context, ProvisionError};
 use karat::secret::{Secrets, Text, TextPart};
 
@@ -18,6 +18,7 @@ fn upload(source: UploadSource, destination: impl Into<String>) -> Upload {
         destination: destination.into(),
         mode: None,
         owner: "root:root".to_owned(),
+        place: Place::default(),
     }
 }
 

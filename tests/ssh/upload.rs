@@ -294,7 +294,11 @@ async fn what_cannot_be_sent_is_found_before_anything_is() {
     for (bad, reason) in cases {
         let what = format!("{bad:?}");
         let result = site.upload(&[item(&good, site.to("first")), bad]).await;
-        let error = chain(&result.unwrap_err());
+        let error = result.unwrap_err();
+        if let SshError::Upload { item, .. } = error {
+            assert_eq!(item, Some(1), "{what}");
+        }
+        let error = chain(&error);
         assert!(error.contains(reason), "{what}: {error}");
         assert_eq!(tree(&site.there), Vec::<String>::new(), "{what}");
     }

@@ -58,16 +58,17 @@ impl Session {
         if exit.is_success() {
             return Ok(());
         }
-        let reason = match stderr.text() {
-            text if text.is_empty() => format!("the remote command {exit}"),
-            text => explain(&text, items, &groups),
-        };
+        let (mut reason, item) = explain(&stderr.text(), items, &groups);
+        if reason.is_empty() {
+            reason = format!("the remote command {exit}");
+        }
         Err(SshError::Upload {
             destination: match items {
                 [item] => item.destination.clone(),
                 _ => format!("{} and {} more", items[0].destination, items.len() - 1),
             },
             reason,
+            item,
         })
     }
 }
@@ -76,7 +77,7 @@ impl Session {
 fn group(items: &[UploadItem]) -> Result<Vec<usize>, SshError> {
     let mut groups: Vec<usize> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
-        check_destination(item)?;
+        check_destination(index, item)?;
         let shares = |before: &UploadItem| {
             item.destination.ends_with('/')
                 && before.destination == item.destination
@@ -94,7 +95,7 @@ fn group(items: &[UploadItem]) -> Result<Vec<usize>, SshError> {
     Ok(groups)
 }
 
-fn check_destination(item: &UploadItem) -> Result<(), SshError> {
+fn check_destination(index: usize, item: &UploadItem) -> Result<(), SshError> {
     let reason = if !item.destination.starts_with('/') || item.destination.contains('\0') {
         "expected an absolute path"
     } else if matches!(item.source, UploadContent::Bytes(_)) && item.destination.ends_with('/') {
@@ -105,6 +106,7 @@ fn check_destination(item: &UploadItem) -> Result<(), SshError> {
     Err(SshError::Upload {
         destination: item.destination.clone(),
         reason: reason.to_owned(),
+        item: Some(index),
     })
 }
 
@@ -150,20 +152,33 @@ async fn send(input: Input, list: Vec<u8>, archive: Archive, bar: &Bar) -> Resul
     input.end().await
 }
 
-/// Replaces staging paths by destinations in messages of tar and the checks: `tar: g3/nginx.conf: Cannot write: ...`.
-fn explain(stderr: &str, items: &[UploadItem], groups: &[usize]) -> String {
-    let line = |line: &str| {
+/// Replaces staging paths by destinations in messages of tar and the checks: `tar: g3/nginx.conf: Cannot write: ...`. Returns
+/// the index of the item that they are about, too.
+fn explain(stderr: &str, items: &[UploadItem], groups: &[usize]) -> (String, Option<usize>) {
+    let (mut reason, mut item) = (Vec::new(), None);
+    let first_of = |group: &str| {
+        let group: usize = group.parse().ok()?;
+        groups.iter().position(|&other| other == group)
+    };
+    for line in stderr.lines() {
+        if let Some(group) = line.strip_prefix("item: ") {
+            item = item.or_else(|| first_of(group));
+            continue;
+        }
         let about = ["tar: g", "check: g"];
         let rest = about.iter().find_map(|start| line.strip_prefix(start));
         let named = rest.and_then(|rest| {
             let (group, rest) = rest.split_once('/')?;
-            let group: usize = group.parse().ok()?;
-            let index = groups.iter().position(|&other| other == group)?;
-            let destination = &items[index].destination;
-            let between = if destination.ends_with('/') { "" } else { ": " };
-            Some(format!("{destination}{between}{rest}"))
+            Some((first_of(group)?, rest))
         });
-        named.unwrap_or_else(|| line.to_owned())
-    };
-    stderr.lines().map(line).collect::<Vec<_>>().join("\n")
+        let Some((index, rest)) = named else {
+            reason.push(line.to_owned());
+            continue;
+        };
+        item = item.or(Some(index));
+        let destination = &items[index].destination;
+        let between = if destination.ends_with('/') { "" } else { ": " };
+        reason.push(format!("{destination}{between}{rest}"));
+    }
+    (reason.join("\n"), item)
 }

@@ -8,6 +8,7 @@ work='' group=''
 clean() {
     status=$?
     trap - EXIT HUP INT TERM PIPE
+    [ "$status" = 0 ] || [ -z "$group" ] || printf 'item: %s\n' "$group" >&2
     if [ -n "$work" ]; then
         for link in "$work"/g*; do
             [ -h "$link" ] && rm -rf -- "$(readlink -- "$link")"
@@ -151,6 +152,7 @@ items=$(dd bs=64k count="$listed" iflag=fullblock,count_bytes status=none)
 item() { stage "$@"; }
 eval "$items"
 
+group=''
 # Unpacked straight from the connection and checked on disk: another process in the data path would double the time.
 # Records of 64 KiB take half the time of tar's 10 KiB.
 tar -x -b 128 -p -m --numeric-owner -f - -C "$work" || { full_disks; exit 1; }
@@ -159,6 +161,5 @@ cd -- "$work" || exit 1
 # shellcheck disable=SC1091 # it has just arrived
 . ./checks
 
-group=''
 item() { commit "$@"; }
 eval "$items"
