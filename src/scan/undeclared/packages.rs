@@ -36,7 +36,7 @@ impl Compare<'_> {
                 subject: name,
                 title: format!("undeclared package {name} {version}"),
                 evidence,
-                fix: "declare it (`[packages.apt] install`) and lock it, or remove it from the step that installs it",
+                fix: "declare it (`install` in `[packages.apt]` or `[packages.dnf]`) and lock it, or remove it from the step that installs it",
             };
             let parent = self.parent(name);
             self.report(item, parent);
