@@ -143,11 +143,12 @@ impl Mismatch<'_, '_> {
             _ => FORMS.iter().find(|(path, _)| matches_path(path, &name))?.1,
         };
         let mut sources = sources.unwrap_or_default();
-        if self.key() == "pause" {
-            sources = sources.iter().map(|source| duration(source)).collect();
-        } else if self.path[0] == "variables" {
-            sources = sources.iter().map(|source| scalar(source)).collect();
-        }
+        let correct = match (self.key(), self.path[0].as_str()) {
+            ("pause", _) => duration,
+            (_, "variables" | "network" | "finish") => scalar,
+            _ => string,
+        };
+        sources = sources.iter().map(|source| correct(source)).collect();
         let is_each = Kind::of(self.schema) == Kind::Tables && !form.contains("LIST");
         let fill = |sources: &[String]| {
             let value = sources.first().map_or("\"...\"", String::as_str);
@@ -333,6 +334,15 @@ fn duration(source: &str) -> String {
     match parse_duration(text, DurationUse::Wait) {
         Ok(_) => quote(text),
         Err(error) => quote(error.help().split('"').nth(1).unwrap_or("10s")),
+    }
+}
+
+/// Puts a value that is no string in quotes.
+fn string(source: &str) -> String {
+    if source.starts_with(['"', '\'']) {
+        source.to_owned()
+    } else {
+        quote(source)
     }
 }
 

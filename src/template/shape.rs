@@ -132,7 +132,10 @@ impl Walk<'_> {
         match value.get_ref() {
             refused if !kind.accepts(refused) => {
                 let expected = kind.name();
-                let found = name_of(value.get_ref());
+                let found = match refused {
+                    DeValue::Array(_) if kind == Kind::Tables => "an array of other values",
+                    refused => name_of(refused),
+                };
                 let mismatch = Mismatch {
                     text: self.text,
                     path: &self.path,

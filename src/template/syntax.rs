@@ -16,6 +16,14 @@ pub(super) fn line_of(text: &str, span: Option<Span>) -> (&str, usize, usize) {
     (line, before.len() - line_start, number)
 }
 
+/// Rewords a message of the parser that names its guess of the type.
+pub(super) fn plain(message: &str) -> &str {
+    if message.starts_with("invalid float") || message.starts_with("invalid boolean") {
+        return "this is not a value of TOML";
+    }
+    message
+}
+
 /// Returns advice for an error of the parser at a column of a line.
 pub(super) fn advice(message: &str, line: &str, column: usize) -> Option<String> {
     let (before, rest) = line.split_at_checked(column)?;

@@ -1,6 +1,6 @@
 //! The parsed text as a tree with spans, and typed deserialization that continues after an error.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -45,20 +45,22 @@ pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
     if let Some(problem) = packer::other_language(text) {
         return Err(vec![problem]);
     }
-    let mut problems: Vec<Problem> = Vec::new();
-    let mut last_line = None;
+    let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
     for error in errors {
         let (line, column, number) = syntax::line_of(text, error.span());
-        // The parser goes on in the middle of a wrong line: what it says then misleads.
-        if last_line.replace(number) != Some(number) {
-            problems.push(Problem {
-                span: error.span(),
-                help: syntax::advice(error.message(), line, column),
-                ..Problem::nowhere(error.message())
-            });
+        let problem = Problem {
+            span: error.span(),
+            help: syntax::advice(error.message(), line, column),
+            ..Problem::nowhere(syntax::plain(error.message()))
+        };
+        let start = |problem: &Problem| problem.span.as_ref().map(|span| span.start);
+        // The parser goes on in the middle of a wrong line: what it says of the rest misleads.
+        match problems.get(&number) {
+            Some(first) if start(first) <= start(&problem) => {}
+            _ => drop(problems.insert(number, problem)),
         }
     }
-    Err(problems)
+    Err(problems.into_values().collect())
 }
 
 /// Deserializes a tree; removes and reports each entry that does not fit.
