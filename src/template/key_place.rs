@@ -101,6 +101,13 @@ pub(super) fn elsewhere(path: &[String], key: &str) -> Option<String> {
             .into_iter()
             .filter(|place| rank(place) == first)
             .collect(),
+        // Their tables are small, and have keys of their own.
+        None if ["variables", "secrets"]
+            .iter()
+            .any(|table| path.first().is_some_and(|first| first == table)) =>
+        {
+            Vec::new()
+        }
         None => {
             let all = all.iter().filter(|(_, known)| known == key);
             all.map(|(place, _)| place).collect()

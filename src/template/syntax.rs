@@ -59,7 +59,8 @@ pub(super) fn advice(message: &str, line: &str, column: usize) -> Option<String>
         "invalid float",
     ];
     let begins = |beginnings: &[&str]| beginnings.iter().any(|text| message.starts_with(text));
-    if (begins(&is_entry) && !value.is_empty() && is_key(key)) || begins(&is_value) && is_key(key) {
+    let is_known = begins(&is_entry) || begins(&is_value);
+    if is_known && is_key(key) && !value.is_empty() {
         return Some(format!("write `{key} = {}`", toml_value(value)));
     }
     None

@@ -83,7 +83,6 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
             "{ curl = \"1\", jq = \"*\" }",
             "[\"curl=1\", \"jq\"]",
         ),
-        (apt, "install", "[[\"curl\"]]", "\"curl\""),
         (apt, "recommends", "\"yes\"", "write true"),
         (apt, "recommends", "0", "write false"),
         (apt, "recommends", "\"True\"", "write true"),
@@ -243,13 +242,19 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
         ("shell.exit_codes = 0", "0", "[0]"),
         ("shell.exit_codes = \"0, 3\"", "\"0, 3\"", "[0, 3]"),
         ("retries = \"3x\"", "\"3x\"", "write 3"),
+        ("only = [[\"qemu\"]]", "[\"qemu\"]", "write \"qemu\""),
         ("only = \"qemu\"", "\"qemu\"", "[\"qemu\"]"),
     ] {
         check(&site, &shell(entry), wrong, expected);
     }
-    for mode in ["644", "0o644"] {
+    for mode in ["644", "0o644", "0644", "\"rw-r--r--\""] {
         let template = format!("{IMAGE}{file}content = \"\"\nmode = {mode}\n");
         check(&site, &template, mode, "644\"");
+    }
+    let ami = "[base.ami]\nid = \"ami-0123456789abcdef0\"\n[builder.ec2]\n";
+    for (size, expected) in [("8", "8GiB"), ("512", "512GiB"), ("\"1500MiB\"", "2GiB")] {
+        let template = format!("{IMAGE}{ami}volume_size = {size}\n");
+        check(&site, &template, size, expected);
     }
     site.write("t.toml", &format!("{IMAGE}[secrets]\ntoken = \"x\"\n"));
     let secret = hint(&site, &format!("{IMAGE}[secrets]\ntoken = \"x\"\n"));
