@@ -16,7 +16,7 @@ use crate::fetch::Cache;
 use crate::machine::qemu;
 use crate::os::run_dir::RunDir;
 use crate::record::manifest::ManifestId;
-use crate::size::duration_argument;
+use crate::size::age_argument;
 use crate::store::{Pruning, Retention, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
@@ -49,7 +49,7 @@ pub(crate) struct PruneArgs {
     regions: Vec<String>,
 
     /// Delete images that were marked at least this long ago
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration_argument, help_heading = "Retention")]
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = age_argument, help_heading = "Retention")]
     grace: Duration,
 
     /// Show what would be done, but change nothing
@@ -79,7 +79,7 @@ pub(crate) struct KeepArgs {
     per_channel: usize,
 
     /// Keep images that were built within this time
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration_argument)]
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = age_argument)]
     keep_within: Duration,
 }
 

@@ -9,7 +9,7 @@ use super::shared::channel_move::{MoveError, print, run_hook};
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::record::channel::{ChannelName, Move};
-use crate::size::duration_argument;
+use crate::size::wait_argument;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
 
@@ -28,7 +28,7 @@ pub(crate) struct WaitArgs {
     after: Option<u64>,
 
     /// Fail with exit code 1 after this time
-    #[arg(long, value_name = "TIME", value_parser = duration_argument)]
+    #[arg(long, value_name = "TIME", value_parser = wait_argument)]
     timeout: Option<Duration>,
 
     /// Run this shell command after the move, with the move as JSON on its stdin

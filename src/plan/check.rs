@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::Digest;
-use crate::size::{InvalidQuantity, parse_duration, parse_size};
+use crate::size::{DurationUse, InvalidQuantity, SizeUse, parse_duration, parse_size};
 use crate::template::files::{Need, NeedKind};
 use crate::template::problem::{Problem, Span, did_you_mean};
 use crate::template::scalar::{Number, Scalar};
@@ -103,34 +103,28 @@ impl<'a> Checker<'a> {
     }
 
     /// Parses a size. A missing value and `""` give `None`.
-    pub fn size(&mut self, key: &str, value: Option<&Spanned<Scalar>>) -> Option<u64> {
+    pub fn size(&mut self, value: Option<&Spanned<Scalar>>, usage: SizeUse) -> Option<u64> {
         let value = value.filter(|value| !value.get_ref().text.is_empty())?;
-        match parse_size(&value.get_ref().text) {
-            Ok(0) => self.report(Problem::at(value.span(), format!("`{key}` is zero"))),
-            Ok(size) => return Some(size),
-            Err(error) => self.quantity(value, "a size", &error),
-        }
-        None
+        parse_size(&value.get_ref().text, usage)
+            .map_err(|error| self.quantity(value, "a size", &error))
+            .ok()
     }
 
     /// Parses a duration. A missing value and `""` give `None`.
-    pub fn duration(&mut self, value: Option<&Spanned<Scalar>>) -> Option<Duration> {
+    pub fn duration(
+        &mut self,
+        value: Option<&Spanned<Scalar>>,
+        usage: DurationUse,
+    ) -> Option<Duration> {
         let value = value.filter(|value| !value.get_ref().text.is_empty())?;
-        parse_duration(&value.get_ref().text)
+        parse_duration(&value.get_ref().text, usage)
             .map_err(|error| self.quantity(value, "a duration", &error))
             .ok()
     }
 
     /// Parses a time limit, which cannot be zero.
     pub fn timeout(&mut self, value: Option<&Spanned<Scalar>>, default: Duration) -> Duration {
-        let limit = self.duration(value);
-        if let (Some(Duration::ZERO), Some(value)) = (limit, value) {
-            self.report(
-                Problem::at(value.span(), "a timeout of zero lets nothing finish")
-                    .help("leave it out for the default"),
-            );
-        }
-        limit.unwrap_or(default)
+        self.duration(value, DurationUse::Limit).unwrap_or(default)
     }
 
     fn quantity(&mut self, value: &Spanned<Scalar>, expected: &str, error: &InvalidQuantity) {
@@ -138,8 +132,7 @@ impl<'a> Checker<'a> {
             InvalidQuantity::NoUnit { text, .. } => format!("{expected} needs a unit: {text}"),
             other => other.to_string(),
         };
-        let help = error.help().map(str::to_owned);
-        self.report(Problem::at(value.span(), what).maybe_help(help));
+        self.report(Problem::at(value.span(), what).help(error.help()));
     }
 
     /// Parses one of several keywords.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::check::{Checker, is_plain_name, texts};
 use super::publish::{is_account, is_region};
 use super::{Arch, Base};
-use crate::size::GIB;
+use crate::size::{GIB, SizeUse};
 use crate::template::problem::{Problem, Span};
 use crate::template::schema::{self, Str, Template};
 use crate::template::spanned::Spanned;
@@ -218,7 +218,7 @@ impl Checker<'_> {
 
     fn volume_size(&mut self, ec2: &schema::Ec2) -> Option<u64> {
         let written = ec2.volume_size.as_ref()?;
-        let size = self.size("volume_size", Some(written))?;
+        let size = self.size(Some(written), SizeUse::Volume)?;
         if size % GIB != 0 {
             let problem = Problem::at(
                 written.span(),

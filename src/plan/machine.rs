@@ -8,7 +8,7 @@ use super::{
 };
 use crate::record::channel::ChannelName;
 use crate::record::manifest::IdPrefix;
-use crate::size::GIB;
+use crate::size::{GIB, SizeUse};
 use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Number;
@@ -106,9 +106,9 @@ impl Checker<'_> {
                 .as_ref()
                 .map_or(defaults.cpus, |cpus| cpus.get_ref().0),
             memory: self
-                .size("memory", qemu.memory.as_ref())
+                .size(qemu.memory.as_ref(), SizeUse::Machine)
                 .unwrap_or(defaults.memory),
-            disk_size: self.size("disk_size", qemu.disk_size.as_ref()),
+            disk_size: self.size(qemu.disk_size.as_ref(), SizeUse::Machine),
             firmware: chosen,
             machine: match &qemu.machine {
                 Some(name) => self.filled("machine", name, "omit it for the default"),

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::check::{ADD_REASON, Checker};
 use crate::record::severity::Severity;
-use crate::size::show_duration;
+use crate::size::{DurationUse, show_duration};
 use crate::template::files::NeedKind;
 use crate::template::problem::Problem;
 use crate::template::schema;
@@ -132,7 +132,7 @@ impl Checker<'_> {
             ),
             fixable_only: flag(policy.fixable_only.as_ref(), default.fixable_only),
             new_only: flag(policy.new_only.as_ref(), default.new_only),
-            max_db_age: self.duration(policy.max_db_age.as_ref()),
+            max_db_age: self.duration(policy.max_db_age.as_ref(), DurationUse::Age),
             db: self.choice("db", policy.db.as_ref(), &DATABASE_UPDATES, default.db),
             ignore: policy
                 .ignore

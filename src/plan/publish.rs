@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::{Checker, texts};
-use crate::size::{GIB, show_duration, show_size};
+use crate::size::{DurationUse, GIB, SizeUse, show_duration, show_size};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str};
 use crate::template::spanned::Spanned;
@@ -190,7 +190,7 @@ impl Checker<'_> {
             organizations: (ec2.organizations.iter())
                 .map(|arn| self.organization(arn))
                 .collect(),
-            deprecate_after: self.duration(ec2.deprecate_after.as_ref()),
+            deprecate_after: self.duration(ec2.deprecate_after.as_ref(), DurationUse::Age),
             protect: flag(ec2.protect.as_ref()),
             encrypted: flag(ec2.encrypted.as_ref()),
             kms_key: (ec2.kms_key.as_ref()).map(|key| {
@@ -199,7 +199,7 @@ impl Checker<'_> {
             }),
             volume_type: self.volume_type(ec2.volume_type.as_ref()),
             volume_size: self
-                .size("volume_size", ec2.volume_size.as_ref())
+                .size(ec2.volume_size.as_ref(), SizeUse::Volume)
                 .map(|size| size.div_ceil(GIB)),
             boot_mode: self.boot_mode(ec2.boot_mode.as_ref()),
         };

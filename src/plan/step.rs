@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check::{Checker, texts};
 use super::{Action, Download, Place, Script, Shell, Step, Test, Upload, UploadSource};
 use crate::secret::Text;
-use crate::size::show_duration;
+use crate::size::{DurationUse, show_duration};
 use crate::template::files::NeedKind;
 use crate::template::interpolate::text;
 use crate::template::problem::{Problem, Span, did_you_mean};
@@ -43,7 +43,7 @@ impl Checker<'_> {
     fn step(&mut self, table: &Span, step: &schema::Step) -> Option<Step> {
         let timeout = self.timeout(step.timeout.as_ref(), STEP_TIMEOUT);
         let pause_before = self
-            .duration(step.pause_before.as_ref())
+            .duration(step.pause_before.as_ref(), DurationUse::Wait)
             .unwrap_or_default();
         let creates = self.creates(&step.creates);
         let action = self.action(table, step)?;
@@ -124,7 +124,8 @@ impl Checker<'_> {
             if duration.is_none() {
                 self.missing(&pause.span(), "duration", "add `duration = \"10s\"`");
             }
-            self.duration(duration.as_ref()).map(Action::Pause)
+            self.duration(duration.as_ref(), DurationUse::Wait)
+                .map(Action::Pause)
         });
         shell.or(file).or(download).or(reboot).or(pause)
     }

@@ -19,7 +19,7 @@ use crate::plan::is_region;
 use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::channel::{Channel, ChannelName, Direction, SignedMove};
-use crate::size::duration_argument;
+use crate::size::age_argument;
 use crate::template::problem::nearest;
 
 impl Store {
@@ -164,7 +164,7 @@ impl ChannelPolicy {
 
 fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
-    let age = duration_argument(&text).map_err(D::Error::custom)?;
+    let age = age_argument(&text).map_err(D::Error::custom)?;
     Ok(Some(age))
 }
 

@@ -13,13 +13,16 @@ use tree::{Removed, Tree};
 use variables::{GivenVariable, Scope, SecretOrigin};
 
 pub(crate) mod files;
+mod form;
 pub(crate) mod interpolate;
+mod key_place;
 mod packer;
 pub(crate) mod problem;
 pub(crate) mod scalar;
 pub(crate) mod schema;
 mod shape;
 pub(crate) mod spanned;
+mod syntax;
 pub(crate) mod tree;
 pub(crate) mod variables;
 

@@ -73,6 +73,13 @@ impl Visitor<'_> for ScalarVisitor<'_> {
         })
     }
 
+    /// Accepts a size or a duration with a point, which gets advice later. The schema refuses other ones.
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Scalar {
+            text: number.to_string(),
+        })
+    }
+
     fn visit_bool<E: Error>(self, flag: bool) -> Result<Scalar, E> {
         Ok(Scalar {
             text: flag.to_string(),

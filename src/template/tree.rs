@@ -1,6 +1,6 @@
 //! The parsed text as a tree with spans, and typed deserialization that continues after an error.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Span, nearest};
-use super::{packer, shape};
+use super::{key_place, packer, shape, syntax};
 
 /// Root table of a template.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
@@ -45,16 +45,22 @@ pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
     if let Some(problem) = packer::other_language(text) {
         return Err(vec![problem]);
     }
-    let problem = |error: toml::de::Error| {
-        let rest = error.span().and_then(|span| text.get(span.start..));
-        let help = shape::syntax(error.message(), rest.unwrap_or_default());
-        Problem {
+    let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
+    for error in errors {
+        let (line, column, number) = syntax::line_of(text, error.span());
+        let problem = Problem {
             span: error.span(),
-            help,
-            ..Problem::nowhere(error.message())
+            help: syntax::advice(error.message(), line, column),
+            ..Problem::nowhere(syntax::plain(error.message()))
+        };
+        let start = |problem: &Problem| problem.span.as_ref().map(|span| span.start);
+        // The parser goes on in the middle of a wrong line: what it says of the rest misleads.
+        match problems.get(&number) {
+            Some(first) if start(first) <= start(&problem) => {}
+            _ => drop(problems.insert(number, problem)),
         }
-    };
-    Err(errors.into_iter().map(problem).collect())
+    }
+    Err(problems.into_values().collect())
 }
 
 /// Deserializes a tree; removes and reports each entry that does not fit.
@@ -64,7 +70,7 @@ pub(super) fn read<T: DeserializeOwned>(
     removed: &mut Removed,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
-    for (span, problem) in shape::wrong_tables(text, tree.get_ref()) {
+    for (span, problem) in shape::mismatches(text, tree.get_ref()) {
         let root = tree.span();
         remove(tree.get_mut(), root, &span, removed);
         problems.push(problem);
@@ -74,7 +80,7 @@ pub(super) fn read<T: DeserializeOwned>(
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let (problem, meant) = explain(text, &error);
+        let (problem, meant) = explain(tree.get_ref(), &error);
         let root = tree.span();
         let table = problem
             .span
@@ -134,9 +140,9 @@ fn holds(value: &DeValue<'_>, span: &Span) -> bool {
 
 /// Rewords serde's error for users who know TOML but not Rust. For an unknown key, also returns the key that was probably
 /// meant, so that it is not reported as missing.
-fn explain(text: &str, error: &toml::de::Error) -> (Problem, Option<String>) {
+fn explain(tree: &DeTable<'_>, error: &toml::de::Error) -> (Problem, Option<String>) {
     let message = error.message();
-    let place = |what: String| Problem {
+    let place = |what: &str| Problem {
         span: error.span(),
         ..Problem::nowhere(what)
     };
@@ -145,30 +151,36 @@ fn explain(text: &str, error: &toml::de::Error) -> (Problem, Option<String>) {
         let key = quoted.next().unwrap_or_default();
         let known: Vec<&str> = quoted.collect();
         let meant = nearest(key, known.iter().copied());
-        let help = match (packer::counterpart(key), meant) {
+        let path = error.span().and_then(|span| path_of(tree, &span));
+        let path = path.unwrap_or_default();
+        let advice = key_place::counterpart(&path, key).or_else(|| packer::counterpart(key));
+        let help = match (advice, meant) {
             (Some(advice), _) => advice.to_owned(),
             (None, Some(meant)) => format!("did you mean `{meant}`?"),
-            (None, None) => format!("known keys here: {}", known.join(", ")),
+            (None, None) => key_place::elsewhere(&path, key)
+                .unwrap_or_else(|| format!("known keys here: {}", known.join(", "))),
         };
-        let problem = place(format!("unknown key `{key}`")).help(help);
+        let problem = place(&format!("unknown key `{key}`")).help(help);
         return (problem, Some(meant.unwrap_or(UNKNOWN).to_owned()));
     }
-    let mut what = message.to_owned();
-    for (from, to) in [
-        ("invalid type: map", "invalid type: a table"),
-        ("invalid type: sequence", "invalid type: an array"),
-        ("expected a sequence", "expected an array"),
-        ("expected a map", "expected a table"),
-        ("expected a boolean", "expected true or false"),
-        ("invalid length 1", "invalid type: an array"),
-        ("invalid length 0", "invalid type: an array"),
-    ] {
-        what = what.replace(from, to);
-    }
-    if let Some((before, _)) = what.split_once("expected struct ") {
-        what = format!("{before}expected a table");
-    }
-    let value = error.span().and_then(|span| text.get(span));
-    let help = shape::mistyped(message, value.unwrap_or_default());
-    (place(what).maybe_help(help), None)
+    (place(message).maybe_help(shape::misspelt(message)), None)
+}
+
+/// Returns the path of the table whose key is at `span`.
+fn path_of(table: &DeTable<'_>, span: &Span) -> Option<Vec<String>> {
+    table.iter().find_map(|(key, value)| {
+        if key.span() == *span {
+            return Some(Vec::new());
+        }
+        let mut path = match value.get_ref() {
+            DeValue::Table(table) => path_of(table, span),
+            DeValue::Array(items) => {
+                let mut tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                tables.find_map(|table| path_of(table, span))
+            }
+            _ => None,
+        }?;
+        path.insert(0, key.get_ref().to_string());
+        Some(path)
+    })
 }

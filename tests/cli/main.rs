@@ -11,6 +11,7 @@ mod doctor;
 mod ec2;
 mod fresh;
 mod help;
+mod hints;
 mod hostile;
 mod iam_policy;
 mod init;

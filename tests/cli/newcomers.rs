@@ -112,7 +112,10 @@ fn tables_that_are_something_else_are_named() {
             "[ssh]\nuser = \"root\"\n[[network]]\nopen = true\n",
             "write `[network]` with one pair of brackets",
         ),
-        ("[provision]\nreboot = {}\n", "write [[provision]]"),
+        (
+            "[provision]\nreboot = {}\n",
+            "write `[[provision]]`, and `reboot = {}` below it",
+        ),
     ] {
         let text = validate(lines);
         assert!(text.contains(expected), "{lines}{text}");
@@ -120,11 +123,11 @@ fn tables_that_are_something_else_are_named() {
     for (text, expected) in [
         (
             "packages = [\"curl\"]\n[image]\nname = \"a\"\n",
-            "write `[packages.apt]`, and `install = [...]` below it",
+            "write `[packages.apt]`, and `install = [\"curl\"]` below it",
         ),
         (
             "image = \"web\"\n",
-            "write `[image]` on a line of its own, and its keys below it",
+            "write `[image]`, and `name = \"web\"` below it",
         ),
     ] {
         let site = Site::new();
