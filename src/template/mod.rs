@@ -14,7 +14,8 @@ use variables::{GivenVariable, Scope, SecretOrigin};
 
 pub(crate) mod files;
 pub(crate) mod interpolate;
-mod packer;
+pub(crate) mod language;
+pub(crate) mod packer;
 pub(crate) mod problem;
 pub(crate) mod scalar;
 pub(crate) mod schema;

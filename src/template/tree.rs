@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Span, nearest};
-use super::{packer, shape};
+use super::{language, packer, shape};
 
 /// Root table of a template.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
     if errors.is_empty() {
         return Ok(tree);
     }
-    if let Some(problem) = packer::other_language(text) {
+    if let Some(problem) = language::other_language(text) {
         return Err(vec![problem]);
     }
     let problem = |error: toml::de::Error| {
@@ -74,7 +74,10 @@ pub(super) fn read<T: DeserializeOwned>(
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let (problem, meant) = explain(text, &error);
+        let table = error
+            .span()
+            .and_then(|span| outermost(tree.get_ref(), &span));
+        let (problem, meant) = explain(text, &error, table.as_deref());
         let root = tree.span();
         let table = problem
             .span
@@ -132,9 +135,25 @@ fn holds(value: &DeValue<'_>, span: &Span) -> bool {
     matches!(value, DeValue::Array(items) if items.iter().any(|item| item.span() == *span || holds(item.get_ref(), span)))
 }
 
-/// Rewords serde's error for users who know TOML but not Rust. For an unknown key, also returns the key that was probably
+/// Returns the name of the outermost table that has the key at `span` in it.
+fn outermost(tree: &DeTable<'_>, span: &Span) -> Option<String> {
+    fn has(value: &DeValue<'_>, span: &Span) -> bool {
+        match value {
+            DeValue::Table(table) => table
+                .iter()
+                .any(|(key, value)| key.span() == *span || has(value.get_ref(), span)),
+            DeValue::Array(items) => items.iter().any(|item| has(item.get_ref(), span)),
+            _ => false,
+        }
+    }
+    let mut entries = tree.iter();
+    let (name, _) = entries.find(|(_, value)| has(value.get_ref(), span))?;
+    Some(name.get_ref().to_string())
+}
+
+/// Rewords serde's error for users who know TOML but not Rust. `table` is the outermost table of its place. For an unknown key, also returns the key that was probably
 /// meant, so that it is not reported as missing.
-fn explain(text: &str, error: &toml::de::Error) -> (Problem, Option<String>) {
+fn explain(text: &str, error: &toml::de::Error, table: Option<&str>) -> (Problem, Option<String>) {
     let message = error.message();
     let place = |what: String| Problem {
         span: error.span(),
@@ -145,7 +164,7 @@ fn explain(text: &str, error: &toml::de::Error) -> (Problem, Option<String>) {
         let key = quoted.next().unwrap_or_default();
         let known: Vec<&str> = quoted.collect();
         let meant = nearest(key, known.iter().copied());
-        let help = match (packer::counterpart(key), meant) {
+        let help = match (packer::counterpart(key, table), meant) {
             (Some(advice), _) => advice.to_owned(),
             (None, Some(meant)) => format!("did you mean `{meant}`?"),
             (None, None) => format!("known keys here: {}", known.join(", ")),
