@@ -151,8 +151,8 @@ fn outermost(tree: &DeTable<'_>, span: &Span) -> Option<String> {
     Some(name.get_ref().to_string())
 }
 
-/// Rewords serde's error for users who know TOML but not Rust. `table` is the outermost table of its place. For an unknown key, also returns the key that was probably
-/// meant, so that it is not reported as missing.
+/// Rewords serde's error for users who know TOML but not Rust. `table` is the outermost table of its place. For an unknown key,
+/// also returns the key that was probably meant, so that it is not reported as missing.
 fn explain(text: &str, error: &toml::de::Error, table: Option<&str>) -> (Problem, Option<String>) {
     let message = error.message();
     let place = |what: String| Problem {

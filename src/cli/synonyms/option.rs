@@ -35,22 +35,23 @@ pub(super) fn unknown(command: &Command, path: &[String], error: &clap::Error) -
         })
     };
     let help = known
-        .or_else(|| option_of_command(&parent, error))
+        .or_else(|| option_of_command(&parent, option, error))
         .or_else(similar)
         .or_else(of_guest)
         .unwrap_or_else(|| format!("`{parent} --help` lists its options"));
     Some(format!("unknown option `{option}`\n  help: {help}"))
 }
 
-/// Returns advice for an option that stands before its command, which clap says as `'list --store' exists`.
-fn option_of_command(parent: &str, error: &clap::Error) -> Option<String> {
+/// Returns advice for an option that stands before its command. clap has it as `'list --store' exists`, also for a guess.
+fn option_of_command(parent: &str, option: &str, error: &clap::Error) -> Option<String> {
     let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) else {
         return None;
     };
     let mut tips = tips.iter().map(ToString::to_string);
     tips.find_map(|tip| {
         let words = tip.strip_prefix('\'')?.strip_suffix("' exists")?;
-        Some(format!("write it after the command: `{parent} {words}`"))
+        let is_same = words.ends_with(&format!(" {option}"));
+        is_same.then(|| format!("write it after the command: `{parent} {words}`"))
     })
 }
 
