@@ -29,7 +29,7 @@ const CANCELLED: u8 = 130;
 
 /// Build reproducible, verifiable machine images
 #[derive(Parser)]
-#[command(name = "karat", version = version::SHORT.as_str())]
+#[command(name = "karat", bin_name = "karat", version = version::SHORT.as_str())]
 struct Cli {
     /// Print only warnings and errors on stderr
     #[arg(long, short, global = true, conflicts_with = "verbose", help_heading = GLOBAL, hide_short_help = true)]
@@ -190,7 +190,10 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     }
     // clap takes options that the environment sets for given: the usage line would show them as required.
     let plain = help::without_environment(command()).try_get_matches_from(arguments);
-    Err(synonyms::explain(&command(), plain.err().unwrap_or(error)))
+    Err(match plain {
+        Err(plain) => synonyms::explain(&command(), plain),
+        Ok(_) => synonyms::explain_variable(&command(), error),
+    })
 }
 
 /// Returns the command line with the layout of its help.

@@ -23,6 +23,7 @@ impl Plan {
         let mut warnings: Vec<_> = self.base.iter().filter_map(Base::lint).collect();
         warnings.extend(self.packages_doubt());
         warnings.extend(self.lint_network());
+        warnings.extend(self.unevaluated_expressions());
         warnings
     }
 

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::os::environment;
 use crate::template::problem::{Problem, TemplateErrors};
 use crate::template::variables::{GivenVariable, SecretOrigin, parse_var_file};
-use crate::template::{self, Parsed, files};
+use crate::template::{self, Parsed, files, language};
 use crate::ui::report::Report;
 
 /// Inputs of a plan besides the template's text.
@@ -216,7 +216,10 @@ fn plan(
         secrets,
         removed,
         mut problems,
-    } = template::parse(text, &inputs.environment, given)?;
+    } = match language::other_file(path, text) {
+        Some(problem) => return Err(vec![problem]),
+        None => template::parse(text, &inputs.environment, given)?,
+    };
     let home = inputs.home.as_deref();
     let secrets = secrets.into_iter().map(|(name, origin)| {
         let source = match origin {

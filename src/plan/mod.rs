@@ -15,6 +15,7 @@ use crate::size::serialize_duration;
 pub(crate) mod check;
 mod disk_size;
 mod ec2;
+mod expressions;
 mod finish;
 mod lint;
 mod load;

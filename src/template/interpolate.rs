@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::packer;
 use super::problem::{Problem, Span};
 use super::tree::{Removed, Tree, remove};
 use super::variables::Scope;
@@ -100,7 +101,11 @@ impl Walk<'_, '_> {
             }
             DeValue::String(string) => {
                 let allowed = secrets_allowed(&self.path);
-                match expand(self.source, string, &span, self.scope, allowed) {
+                let expanded = match packer::unevaluated(string, &span) {
+                    Some(problem) if !is_code(&self.path) => Err(vec![problem]),
+                    _ => expand(self.source, string, &span, self.scope, allowed),
+                };
+                match expanded {
                     Ok(expanded) => *string = DeString::Owned(expanded),
                     Err(problems) => {
                         self.problems.extend(problems);
@@ -123,6 +128,12 @@ fn secrets_allowed(path: &[String]) -> bool {
             | ["provision" | "on_error", "*", "file", "content"]
             | ["files", "*", "content"]
     )
+}
+
+/// Returns true for text in which `${var.x}` may have a meaning: commands, and files of the guest.
+fn is_code(path: &[String]) -> bool {
+    let is_command = matches!(path, [table, _, key] if table == "test" && key == "command");
+    is_command || secrets_allowed(path)
 }
 
 /// Replaces the references in one string.
@@ -190,8 +201,10 @@ fn malformed(place: Span, inner: Option<&str>) -> Problem {
         None => "`{{` is not closed by `}}`".to_owned(),
         Some(inner) => format!("invalid variable name `{inner}`"),
     };
-    Problem::at(place, what)
-        .help("names consist of a-z, 0-9 and _; for a literal `{{` write `{{{{`")
+    let help = inner.and_then(packer::expression).unwrap_or_else(|| {
+        "names consist of a-z, 0-9 and _; for a literal `{{` write `{{{{`".to_owned()
+    });
+    Problem::at(place, what).help(help)
 }
 
 fn misplaced_secret(place: Span, name: &str) -> Problem {

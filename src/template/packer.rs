@@ -1,261 +1,279 @@
-//! Words and forms of Packer's templates, each with karat's counterpart.
+//! Words and expressions of Packer's templates, each with karat's counterpart.
 
-use super::problem::Problem;
+use std::ops::Range;
+use std::sync::LazyLock;
 
-/// Keys and blocks of Packer 1.6 to 1.11 (QEMU and Amazon plugins, provisioners), and what karat has instead.
-const COUNTERPARTS: &[(&[&str], &str)] = &[
-    (
-        &["provisioner", "provisioners"],
-        "write `[[provision]]`, once for each step",
-    ),
-    (
-        &["type"],
-        "the kind of a step is its key: `shell = { inline = [\"...\"] }`, `file = { ... }`",
-    ),
-    (&["inline"], "write `shell = { inline = [...] }`"),
-    (&["script"], "write `shell = { script = \"...\" }`"),
-    (
-        &["scripts"],
-        "write one `[[provision]]` with `shell = { script = \"...\" }` for each script",
-    ),
-    (
-        &["environment_vars", "env"],
-        "write `environment = { NAME = \"value\" }` in `shell`",
-    ),
-    (
-        &["execute_command", "remote_folder"],
-        "remove it: steps run as root by `/bin/sh -eu`; `user` in `shell` names another user",
-    ),
-    (&["valid_exit_codes"], "write `exit_codes` in `shell`"),
-    (&["max_retries"], "write `retries` in the step"),
-    (
-        &["apt", "dnf"],
-        "write `[packages.apt]` or `[packages.dnf]`",
-    ),
-    (
-        &["install", "packages_list"],
-        "write `install` below `[packages.apt]`",
-    ),
-    (&["communicator"], "remove it: karat always uses SSH"),
-    (&["ssh_username"], "write `user` in `[ssh]`"),
-    (
-        &["ssh_timeout", "ssh_wait_timeout"],
-        "write `timeout` in `[ssh]`",
-    ),
-    (&["ssh_private_key_file"], "write `key_file` in `[ssh]`"),
-    (&["ssh_agent_auth"], "write `agent` in `[ssh]`"),
-    (
-        &[
-            "ssh_password",
-            "ssh_keypair_name",
-            "temporary_key_pair_type",
-        ],
-        "remove it: karat logs in with a key that it makes for this build; `key_file` in `[ssh]` names another",
-    ),
-    (
-        &["ssh_host", "ssh_port"],
-        "write `address` and `port` in `[builder.host]`; a guest's address is known",
-    ),
-    (
-        &["ssh_host_port_min", "host_port_min"],
-        "write `min_port` in `[ssh]`",
-    ),
-    (
-        &["ssh_host_port_max", "host_port_max"],
-        "write `max_port` in `[ssh]`",
-    ),
-    (&["ssh_interface"], "write `interface` in `[ssh]`"),
-    (
-        &[
-            "ssh_bastion_host",
-            "ssh_bastion_port",
-            "ssh_bastion_username",
-            "ssh_bastion_private_key_file",
-        ],
-        "write `address`, `port`, `user` and `key_file` in `[ssh.jump]`",
-    ),
-    (
-        &["iso_url", "iso_urls"],
-        "write `url` and `sha256` in `[base.url]` for a disk image; karat runs no installer, `[base.bootstrap]` makes a base from a package archive",
-    ),
-    (
-        &["iso_checksum", "iso_checksum_type"],
-        "write `sha256` in `[base.url]`",
-    ),
-    (
-        &["disk_image"],
-        "remove it: `[base.file]` and `[base.url]` name a disk",
-    ),
-    (
-        &[
-            "boot_command",
-            "boot_wait",
-            "boot_key_interval",
-            "http_directory",
-            "http_content",
-            "cd_files",
-            "cd_content",
-            "floppy_files",
-        ],
-        "remove it: karat runs no installer; start from `[base.bootstrap]`, `[base.url]` or `[base.file]`",
-    ),
-    (
-        &["shutdown_command", "shutdown_timeout"],
-        "remove it: karat shuts the guest down",
-    ),
-    (
-        &[
-            "headless",
-            "vnc_bind_address",
-            "vnc_port_min",
-            "vnc_port_max",
-            "use_default_display",
-            "display",
-        ],
-        "remove it: guests have no display",
-    ),
-    (
-        &["output_directory"],
-        "write `path` in `[output]`, or remove it: images are kept in the store",
-    ),
-    (&["vm_name"], "write `name` in `[image]`"),
-    (
-        &["efi_boot", "efi_firmware_code", "efi_firmware_vars"],
-        "write `firmware = \"uefi\"` in `[builder.qemu]`",
-    ),
-    (&["machine_type"], "write `machine` in `[builder.qemu]`"),
-    (&["qemuargs"], "write `extra_args` in `[builder.qemu]`"),
-    (
-        &[
-            "qemu_binary",
-            "disk_interface",
-            "net_device",
-            "disk_compression",
-            "disk_discard",
-            "disk_cache",
-        ],
-        "remove it: karat chooses it",
-    ),
-    (
-        &["cores", "sockets", "threads", "cpu"],
-        "write `cpus` in `[builder.qemu]`",
-    ),
-    (
-        &["builder", "builders", "build", "source", "sources"],
-        "write `[builder.qemu]`, `[builder.ec2]` or `[builder.host]`",
-    ),
-    (&["source_ami"], "write `id` in `[base.ami]`"),
-    (
-        &["source_ami_filter"],
-        "write `owners` and `name` in `[base.ami]`",
-    ),
-    (&["ami_name"], "write `name` in `[publish.ec2]`"),
-    (
-        &["ami_description"],
-        "write `description` in `[publish.ec2]`",
-    ),
-    (&["ami_regions"], "write `regions` in `[publish.ec2]`"),
-    (
-        &["ami_users", "snapshot_users"],
-        "write `accounts` in `[publish.ec2]`",
-    ),
-    (
-        &["encrypt_boot", "kms_key_id"],
-        "write `encrypted` and `kms_key` in `[publish.ec2]`",
-    ),
-    (
-        &["deprecate_at"],
-        "write `deprecate_after` in `[publish.ec2]`",
-    ),
-    (&["subnet_id"], "write `subnet` in `[builder.ec2]`"),
-    (&["vpc_id"], "write `vpc` in `[builder.ec2]`"),
-    (
-        &["security_group_id", "security_group_ids"],
-        "write `security_groups` in `[builder.ec2]`",
-    ),
-    (
-        &["iam_instance_profile"],
-        "write `instance_profile` in `[builder.ec2]`",
-    ),
-    (
-        &["instance_type", "spot_instance_types"],
-        "write `instance_types` in `[builder.ec2]`",
-    ),
-    (
-        &["run_tags", "spot_tags", "run_volume_tags"],
-        "write `tags` in `[builder.ec2]`",
-    ),
-    (
-        &["spot_price", "spot_allocation_strategy"],
-        "write `spot = true` in `[builder.ec2]`",
-    ),
-    (
-        &["temporary_security_group_source_cidrs"],
-        "write `ingress` in `[builder.ec2]`",
-    ),
-    (
-        &["user_data", "user_data_file"],
-        "remove it: karat's own user data has the host key that it checks; `[[provision]]` does the rest",
-    ),
-    (
-        &[
-            "post_processor",
-            "post_processors",
-            "post-processor",
-            "post-processors",
-        ],
-        "remove it: `[output]` sets the format, `karat export` and `karat publish` do the rest",
-    ),
-    (
-        &["variable", "locals", "local"],
-        "write `[variables.NAME]` with `default`",
-    ),
-    (
-        &["packer", "required_plugins", "data"],
-        "remove it: karat has no plugins",
-    ),
-    (
-        &["error_cleanup_provisioner", "error-cleanup-provisioner"],
-        "write `[[on_error]]`",
-    ),
-];
+use serde::Deserialize;
 
-/// Returns advice for a key that is Packer's, or that people from Packer expect.
-pub(super) fn counterpart(key: &str) -> Option<&'static str> {
-    let found = COUNTERPARTS.iter().find(|(words, _)| words.contains(&key));
-    found.map(|(_, advice)| *advice)
+use super::interpolate::is_name;
+use super::problem::{Problem, Span};
+
+static COUNTERPARTS: LazyLock<Counterparts> =
+    LazyLock::new(|| toml::from_str(include_str!("packer.toml")).expect("the tests read it"));
+
+/// The tables of `packer.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Counterparts {
+    word: Vec<Row>,
+    expression: Vec<Row>,
+    function: Vec<Row>,
 }
 
-/// Recognizes text in another language than TOML.
-pub(super) fn other_language(text: &str) -> Option<Problem> {
-    let lines = text.lines().map(str::trim);
-    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let first = lines.next()?;
-    let is_block = |line: &str| {
-        let word = line.split([' ', '{']).next().unwrap_or_default();
-        line.ends_with('{')
-            && !line.contains('=')
-            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    let is_entry = |line: &str| {
-        let (key, value) = line.split_once(':').unwrap_or_default();
-        !key.is_empty()
-            && key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
-            && (value.is_empty() || value.starts_with(' '))
-    };
-    let language = if first.starts_with('{') {
-        "JSON"
-    } else if first == "---" || is_entry(first) {
-        "YAML"
-    } else if is_block(first) || lines.any(is_block) {
-        "HCL"
-    } else {
-        return None;
-    };
-    let problem = Problem::nowhere(format!("this is {language}, and karat reads TOML"));
-    Some(problem.help(
-        "`karat init` writes a template to start from; docs/how-to/packer-migration.md lists Packer's options with their counterparts",
-    ))
+/// Words with one counterpart.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    names: Vec<String>,
+    /// Outermost tables in which the row applies; empty for all.
+    #[serde(default)]
+    below: Vec<String>,
+    advice: String,
+}
+
+impl Row {
+    fn has(&self, word: &str) -> bool {
+        self.names.iter().any(|name| match name.strip_suffix('*') {
+            Some(start) => word.starts_with(start),
+            None => name == word,
+        })
+    }
+
+    fn applies(&self, table: Option<&str>) -> bool {
+        self.below.is_empty() || self.below.iter().any(|below| Some(below.as_str()) == table)
+    }
+}
+
+/// Returns advice for a key that is Packer's, or that people from Packer expect. `table` is the outermost table that has it.
+pub(super) fn counterpart(key: &str, table: Option<&str>) -> Option<&'static str> {
+    let mut rows = COUNTERPARTS.word.iter();
+    let row = rows.find(|row| row.has(key) && row.applies(table))?;
+    Some(&row.advice)
+}
+
+/// Returns advice for a name between braces that is a function of Packer.
+pub(super) fn function(name: &str) -> Option<&'static str> {
+    let row = COUNTERPARTS.function.iter().find(|row| row.has(name))?;
+    Some(&row.advice)
+}
+
+/// Returns advice for an expression of Packer: the text between the braces of `${var.region}` or ``{{user `region`}}``.
+pub(super) fn expression(text: &str) -> Option<String> {
+    let text = text.trim();
+    let is_dot = |index: usize, letter: char| index == 0 && letter == '.';
+    let end = text
+        .char_indices()
+        .find(|(index, letter)| !is_word(*letter) && !is_dot(*index, *letter));
+    let (word, rest) = text.split_at(end.map_or(text.len(), |(index, _)| index));
+    let rows = || COUNTERPARTS.expression.iter().chain(&COUNTERPARTS.function);
+    let row = rows().find(|row| row.has(word))?;
+    let name = rest
+        .split(|letter| !is_word(letter) && letter != '-')
+        .find(|word| !word.is_empty() && !rows().any(|row| row.has(word)));
+    let name = name.map(|name| name.to_lowercase().replace('-', "_"));
+    let name = name.filter(|name| is_name(name));
+    Some(
+        row.advice
+            .replace("NAME", name.as_deref().unwrap_or("name")),
+    )
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
+}
+
+/// Returns the places of HCL's expressions in a text, such as `${var.region}`. A shell has no variable with such a name.
+pub(crate) fn hcl_expressions(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("${").filter_map(|(start, open)| {
+        let inside = &text[start + open.len()..];
+        let length = inside.find('}')?;
+        let after = inside[..length].trim_start().trim_start_matches(is_word);
+        let starts_with_word = !inside.trim_start().starts_with(['.', '(']);
+        (starts_with_word && after.starts_with(['.', '(']))
+            .then(|| start..start + open.len() + length + 1)
+    })
+}
+
+/// Returns advice for an expression of HCL with its braces.
+pub(crate) fn hcl_advice(expression_with_braces: &str) -> String {
+    let inside = expression_with_braces.trim_matches(['$', '{', '}']);
+    expression(inside)
+        .unwrap_or_else(|| "write `{{ name }}`, which `[variables.name]` declares".to_owned())
+}
+
+/// Returns an error for a string with an expression of HCL, which karat does not evaluate.
+pub(super) fn unevaluated(string: &str, span: &Span) -> Option<Problem> {
+    let found = &string[hcl_expressions(string).next()?];
+    let what = format!("`{found}` is an expression of HCL, which karat does not evaluate");
+    Some(Problem::at(span.clone(), what).help(hcl_advice(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use regex::Regex;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::template::schema::json_schema;
+
+    /// Returns the schema of a key, by its path from the template.
+    fn schema_of<'a>(schema: &'a Value, path: &[String]) -> Option<&'a Value> {
+        let Some((name, rest)) = path.split_first() else {
+            return Some(schema);
+        };
+        let schema = schema.get("items").unwrap_or(schema);
+        let named = schema["properties"].get(name.as_str());
+        let other = || {
+            schema
+                .get("additionalProperties")
+                .filter(|found| found.is_object())
+        };
+        schema_of(named.or_else(other)?, rest)
+    }
+
+    /// Asserts that a table accepts the keys of a snippet such as `user` or `shell = { inline = ["..."] }`.
+    fn assert_keys(schema: &Value, table: &[String], snippet: &str, advice: &str) {
+        let text = if snippet.contains('=') {
+            snippet.to_owned()
+        } else {
+            format!("{snippet} = true")
+        };
+        let keys: toml::Table = toml::from_str(&text).unwrap_or_else(|_| panic!("{advice}"));
+        let mut open: Vec<(Vec<String>, toml::Table)> = vec![(table.to_vec(), keys)];
+        while let Some((path, table)) = open.pop() {
+            for (name, value) in table {
+                let path = [&path[..], &[name]].concat();
+                assert!(schema_of(schema, &path).is_some(), "{path:?} in {advice}");
+                if let toml::Value::Table(table) = value {
+                    open.push((path, table));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn advice_names_existing_keys() {
+        let schema = json_schema().to_value();
+        let span = Regex::new(r"`([^`]+)`").unwrap();
+        let mut count = 0;
+        let counterparts = &COUNTERPARTS;
+        let rows = counterparts.word.iter().chain(&counterparts.expression);
+        for Row { advice, .. } in rows.chain(&counterparts.function) {
+            let mut keys: Vec<&str> = Vec::new();
+            let mut end = 0;
+            for found in span.captures_iter(advice) {
+                let (whole, text) = (found.get(0).unwrap(), found.get(1).unwrap().as_str());
+                let before = &advice[end..whole.start()];
+                end = whole.end();
+                count += 1;
+                if text.starts_with('[') {
+                    let table = text.trim_matches(['[', ']']).split('.');
+                    let table: Vec<String> = table.map(str::to_owned).collect();
+                    assert!(schema_of(&schema, &table).is_some(), "{text} in {advice}");
+                    if [" in ", " below "].contains(&before) {
+                        for key in keys.drain(..) {
+                            assert_keys(&schema, &table, key, advice);
+                        }
+                    }
+                } else if !["karat ", "/", "--", "{{"]
+                    .iter()
+                    .any(|start| text.starts_with(start))
+                {
+                    keys.push(text);
+                }
+            }
+            for key in keys {
+                assert_keys(&schema, &["provision".to_owned()], key, advice);
+            }
+        }
+        assert!(count > 150, "{count} names");
+    }
+
+    #[test]
+    fn every_word_stands_in_one_row_of_each_table() {
+        let mut seen = BTreeSet::new();
+        let mut is_general = false;
+        for row in &COUNTERPARTS.word {
+            for name in &row.names {
+                let tables = row.below.iter().map(String::as_str).map(Some);
+                let tables: Vec<Option<&str>> = if row.below.is_empty() {
+                    vec![None]
+                } else {
+                    tables.collect()
+                };
+                for table in tables {
+                    assert!(seen.insert((name, table)), "{name} in {table:?}");
+                    let found = counterpart(name, table);
+                    assert_eq!(found, Some(row.advice.as_str()), "{name} in {table:?}");
+                }
+            }
+            is_general |= row.below.is_empty();
+        }
+        assert!(is_general);
+    }
+
+    #[test]
+    fn the_place_of_a_word_decides() {
+        for (word, table, expected) in [
+            ("source", Some("provision"), "write `file = {"),
+            ("source", Some("base"), "write `path` in `[base.file]`"),
+            ("source", None, "write `[builder.qemu]`"),
+            ("type", Some("variables"), "every value is text"),
+            ("type", Some("on_error"), "the kind of a step is its key"),
+            ("type", Some("builder"), "write `[builder.qemu]`"),
+            ("type", Some("image"), ""),
+            ("inline", Some("provision"), "write `shell = { inline"),
+            ("winrm_username", Some("builder"), "karat always uses SSH"),
+            ("ssh_bastion_host", Some("ssh"), "in `[ssh.jump]`"),
+        ] {
+            let advice = counterpart(word, table).unwrap_or_default();
+            assert!(advice.contains(expected), "{word} in {table:?}: {advice}");
+            assert_eq!(advice.is_empty(), expected.is_empty(), "{word}: {advice}");
+        }
+    }
+
+    #[test]
+    fn expressions_get_a_reference_to_a_variable() {
+        for (text, expected) in [
+            ("user `region`", "write `{{ region }}`"),
+            ("var.image_name", "write `{{ image_name }}`"),
+            (" var.Image-Name ", "write `{{ image_name }}`"),
+            ("upper(var.region)", "`{{ region }}`"),
+            ("env `AWS_REGION`", "KARAT_VAR_aws_region"),
+            ("env(\"HOME\")", "KARAT_VAR_home"),
+            ("timestamp()", "each image has an id"),
+            ("isotime \"2006\"", "each image has an id"),
+            ("path.root", "relative to the template"),
+            (".Vars", "environment = { A = "),
+            (".Names", ""),
+            ("Names", ""),
+            ("", ""),
+        ] {
+            let advice = expression(text).unwrap_or_default();
+            assert!(advice.contains(expected), "{text}: {advice}");
+            assert_eq!(advice.is_empty(), expected.is_empty(), "{text}: {advice}");
+        }
+    }
+
+    #[test]
+    fn expressions_of_hcl_are_told_from_variables_of_a_shell() {
+        for (text, expected) in [
+            ("${var.x}", Some("${var.x}")),
+            ("a ${ local.y }b", Some("${ local.y }")),
+            ("${upper(var.x)}", Some("${upper(var.x)}")),
+            ("${HOME}/${var.x}", Some("${var.x}")),
+            ("${HOME}", None),
+            ("${HOME:-/root}", None),
+            ("${file%.*}", None),
+            ("${#x}", None),
+            ("${.x}", None),
+            ("$(echo .)", None),
+            ("${é.x", None),
+        ] {
+            let found = hcl_expressions(text).next().map(|place| &text[place]);
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 }

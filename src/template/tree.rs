@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, Span, nearest};
-use super::{key_place, packer, shape, syntax};
+use super::{key_place, language, packer, shape, syntax};
 
 /// Root table of a template.
 pub(super) type Tree<'a> = Spanned<DeTable<'a>>;
@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<Tree<'_>, Vec<Problem>> {
     if errors.is_empty() {
         return Ok(tree);
     }
-    if let Some(problem) = packer::other_language(text) {
+    if let Some(problem) = language::other_language(text) {
         return Err(vec![problem]);
     }
     let mut problems: BTreeMap<usize, Problem> = BTreeMap::new();
@@ -153,7 +153,8 @@ fn explain(tree: &DeTable<'_>, error: &toml::de::Error) -> (Problem, Option<Stri
         let meant = nearest(key, known.iter().copied());
         let path = error.span().and_then(|span| path_of(tree, &span));
         let path = path.unwrap_or_default();
-        let advice = key_place::counterpart(&path, key).or_else(|| packer::counterpart(key));
+        let table = path.first().map(String::as_str);
+        let advice = key_place::counterpart(&path, key).or_else(|| packer::counterpart(key, table));
         let help = match (advice, meant) {
             (Some(advice), _) => advice.to_owned(),
             (None, Some(meant)) => format!("did you mean `{meant}`?"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use toml::de::DeValue;
 
 use super::interpolate::{Meaning, expand, expand_with, is_name};
+use super::packer;
 use super::problem::{Problem, Span, did_you_mean};
 use super::schema::{Preamble, Secret, Str, Variable};
 use super::spanned::Spanned;
@@ -76,9 +77,11 @@ impl Scope {
             return Ok(Meaning::Broken);
         }
         let known = self.names.iter().chain(&self.secrets);
-        let help = did_you_mean(name, known.map(String::as_str)).unwrap_or_else(|| {
-            format!("declare it: [variables.{name}], or write `{{{{{{{{` for a literal `{{{{`")
-        });
+        let help = did_you_mean(name, known.map(String::as_str))
+            .or_else(|| packer::function(name).map(str::to_owned))
+            .unwrap_or_else(|| {
+                format!("declare it: [variables.{name}], or write `{{{{{{{{` for a literal `{{{{`")
+            });
         let problem = Problem::at(place, format!("`{name}` is not defined"));
         Err(vec![problem.help(help)])
     }
@@ -237,9 +240,13 @@ impl Defaults<'_> {
         };
         self.active.push(name.to_owned());
         let text = &default.get_ref().text;
-        let expanded = expand_with(self.source, text, &default.span(), false, |name, place| {
-            self.look_up(name, place)
-        });
+        let span = default.span();
+        let expanded = match packer::unevaluated(text, &span) {
+            Some(problem) => Err(vec![problem]),
+            None => expand_with(self.source, text, &span, false, |name, place| {
+                self.look_up(name, place)
+            }),
+        };
         self.active.pop();
         match expanded {
             Ok(value) => {

@@ -30,7 +30,7 @@ fn words_of_packer_get_their_counterpart() {
         ),
         (
             "[[provision]]\ninline = [\"true\"]\n",
-            "write `shell = { inline = [...] }`",
+            "write `shell = { inline = [\"...\"] }`",
         ),
         (
             "[builder.qemu]\nssh_username = \"root\"\n",
@@ -70,6 +70,27 @@ fn words_of_packer_get_their_counterpart() {
             "write `install` below `[packages.apt]`",
         ),
         ("[post-processor.manifest]\n", "`[output]` sets the format"),
+        (
+            "[[provision]]\nsource = \"app.conf\"\n",
+            "write `file = { source = ",
+        ),
+        (
+            "[variables.foo]\ntype = \"string\"\ndefault = \"x\"\n",
+            "remove it: every value is text",
+        ),
+        (
+            "[[provision]]\nshell = { inline = [\"true\"], environment_vars = [\"A=b\"] }\n",
+            "environment = { NAME = ",
+        ),
+        (
+            "[builder.amazon-ebs]\nregion = \"x\"\n",
+            "write `[builder.ec2]`",
+        ),
+        ("[builder.qemu]\nwinrm_port = 1\n", "karat always uses SSH"),
+        (
+            "[[provision]]\nansible = {}\n",
+            "declare the tool in `[packages.apt]`",
+        ),
     ] {
         let text = validate(lines);
         assert!(text.contains("unknown key"), "{lines}{text}");
@@ -93,6 +114,14 @@ fn other_languages_are_recognized() {
         ("web.json", "{\"builders\": []}", "JSON"),
         ("web.yml", "image:\n  name: web\n", "YAML"),
         ("web.yaml", "---\n- image\n", "YAML"),
+        (
+            "one.pkr.hcl",
+            "variable \"region\" { default = \"x\" }\nvariable \"y\" {}\n",
+            "HCL",
+        ),
+        ("short.pkr.hcl", "region = \"x\"\n", "HCL"),
+        ("list.json", "[\n  {}\n]\n", "JSON"),
+        ("list.yml", "- image\n", "YAML"),
     ] {
         let site = Site::new();
         site.write(name, text);
@@ -103,6 +132,88 @@ fn other_languages_are_recognized() {
     }
     let broken = validate("[builder.qemu]\ncpus = \n");
     assert!(!broken.contains("this is"), "{broken}");
+}
+
+#[test]
+fn variables_of_packer_are_given_beside_a_template() {
+    let site = Site::new();
+    site.write("web.pkrvars.hcl", "name = \"web\"\n");
+    site.write(
+        "web.toml",
+        "[variables.name]\n[image]\nname = \"{{ name }}\"\n",
+    );
+    let text = stderr(site.run(["validate", "web.pkrvars.hcl"]));
+    assert!(
+        text.contains("a file of variables, not a template")
+            && text.contains("`karat build TEMPLATE --var-file web.pkrvars.hcl`"),
+        "{text}"
+    );
+    let run = site.run(["validate", "web.toml", "--var-file", "web.pkrvars.hcl"]);
+    assert!(run.status.success(), "{run:?}");
+}
+
+#[test]
+fn expressions_of_packer_get_a_variable_of_karat() {
+    for (lines, place, expected) in [
+        (
+            "description = \"${var.region}\"\n",
+            "error: `${var.region}` is an expression of HCL",
+            "write `{{ region }}`, which `[variables.region]` declares",
+        ),
+        (
+            "[variables.a]\ndefault = \"${local.b}\"\n",
+            "error: `${local.b}`",
+            "write `{{ b }}`",
+        ),
+        (
+            "[[provision]]\nshell = { inline = [\"echo ${var.region} ${HOME}\"] }\n",
+            "warning: `${var.region}` in step `echo ${var.region} ${HOME}`",
+            "write `{{ region }}`",
+        ),
+        (
+            "[[test]]\ncommand = \"test ${upper(var.x)}\"\n",
+            "warning: `${upper(var.x)}` in test",
+            "`{{ x }}`",
+        ),
+        (
+            "description = \"{{user `region`}}\"\n",
+            "error: invalid variable name `user `region``",
+            "write `{{ region }}`",
+        ),
+        (
+            "description = \"{{ var.region }}\"\n",
+            "error: invalid variable name `var.region`",
+            "write `{{ region }}`",
+        ),
+        (
+            "description = \"{{ .Vars }}\"\n",
+            "error: invalid variable name `.Vars`",
+            "sets variables of a step",
+        ),
+        (
+            "description = \"{{ timestamp }}\"\n",
+            "error: `timestamp` is not defined",
+            "each image has an id",
+        ),
+        (
+            "description = \"{{env `REGION`}}\"\n",
+            "error: invalid variable name",
+            "KARAT_VAR_region",
+        ),
+        (
+            "description = \"{{ .Names }}\"\n",
+            "error: invalid variable name",
+            "for a literal `{{` write `{{{{`",
+        ),
+    ] {
+        let text = validate(lines);
+        assert!(
+            text.contains(place) && text.contains(expected),
+            "{lines}{text}"
+        );
+    }
+    let quiet = "[[files]]\ncontent = \"${var.x}\"\ndestination = \"/x\"\n";
+    assert_eq!(validate(quiet), "");
 }
 
 #[test]
@@ -231,8 +342,69 @@ fn verbs_and_options_of_other_tools_are_understood_or_explained() {
     );
     let run = site.run(["validate", "-var", "name=web", "-vv", "web.toml"]);
     assert!(run.status.success(), "{run:?}");
+    for (arguments, expected) in [
+        (
+            &["build", "-parallel-builds=2", "web.toml"][..],
+            "error: unknown option `--parallel-builds`\n  help: `--jobs N`",
+        ),
+        (
+            &["build", "--on-error", "abort", "web.toml"],
+            "`--on-error keep` keeps the guest",
+        ),
+        (&["plan", "--debug", "web.toml"], "`--on-error keep`"),
+        (&["keys", "remove"], "`karat keys revoke KEY.pub`"),
+        (
+            &["build", "-j", "two", "web.toml"],
+            "invalid value `two` for `--jobs <N>`: expected a whole number\n",
+        ),
+    ] {
+        let run = site.run_with(arguments);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        let text = stderr(run);
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
     let text = stderr(site.run(["prune", "--grace", "1 week"]));
     assert!(text.contains("write \"7d\""), "{text}");
+}
+
+#[test]
+fn empty_variables_of_the_environment_are_named() {
+    for (variable, arguments) in [
+        ("KARAT_STORE", &["list"][..]),
+        ("KARAT_DB", &["db", "status"]),
+        ("KARAT_TRUST", &["keys", "list"]),
+        ("KARAT_KEY", &["doctor"]),
+    ] {
+        let mut site = Site::new();
+        site.set(variable, "");
+        let run = site.run_with(arguments);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        let text = stderr(run);
+        let expected = format!(
+            "error: the environment variable {variable} is empty\n  help: unset it, or give it a value for `--"
+        );
+        assert!(text.starts_with(&expected), "{text}");
+    }
+}
+
+#[test]
+fn a_private_key_in_place_of_the_public_one_is_named() {
+    let site = Site::new();
+    assert!(
+        site.run(["keys", "generate", "--key", "k"])
+            .status
+            .success()
+    );
+    for arguments in [&["keys", "trust", "ada", "k"][..], &["keys", "revoke", "k"]] {
+        let run = site.run_with(arguments);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        let text = stderr(run);
+        assert!(
+            text.contains("k is a private key")
+                && text.contains("give its public key, such as k.pub"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -96,6 +96,9 @@ enum KeysError {
     #[error("`{0}` is neither a public key file nor a SHA256: fingerprint")]
     #[diagnostic(help("`ssh-keygen -l -f KEY.pub` shows the fingerprint"))]
     InvalidKey(String),
+    #[error("{} is a private key", .0.display())]
+    #[diagnostic(help("give its public key, such as {}.pub", .0.display()))]
+    Private(PathBuf),
     #[error("cannot read the public key {}", path.display())]
     #[diagnostic(help("expected a file such as `id_ed25519.pub`"))]
     Read {
@@ -275,11 +278,17 @@ fn state(trust: &Trust, entry: &Trusted, now: Timestamp) -> String {
 
 fn read_public(path: &Path) -> Result<PublicKey, KeysError> {
     let path = path.to_owned();
-    match fs::read(&path) {
-        Ok(bytes) => PublicKey::from_openssh(String::from_utf8_lossy(&bytes).trim_end())
-            .map_err(|source| KeysError::Read { path, source }),
-        Err(source) => Err(KeysError::Open { path, source }),
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(KeysError::Open { path, source }),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    // Of OpenSSH, or of an older kind: `-----BEGIN RSA PRIVATE KEY-----`.
+    let first = text.lines().next().unwrap_or_default();
+    if first.starts_with("-----BEGIN ") && first.contains("PRIVATE KEY") {
+        return Err(KeysError::Private(path));
     }
+    PublicKey::from_openssh(text.trim_end()).map_err(|source| KeysError::Read { path, source })
 }
 
 /// Appends a line to a file under a lock, since other processes may append to it.

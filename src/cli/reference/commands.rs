@@ -133,14 +133,15 @@ fn documentation_and_advice_name_existing_verbs_and_options() {
     pages.extend(files(&in_repository("docs"), "md"));
     pages.extend(files(&in_repository("examples"), "md"));
     let mut sources = files(&in_repository("src"), "rs");
+    sources.extend(files(&in_repository("src"), "toml"));
     sources.retain(|path| !path.starts_with(in_repository("src/cli/reference")));
     let (mut count, mut wrong) = (0, Vec::new());
     for path in pages.iter().chain(&sources) {
         let text = std::fs::read_to_string(path).unwrap();
-        let found = if path.extension().is_some_and(|extension| extension == "rs") {
-            commands_of_source(&text)
-        } else {
+        let found = if path.extension().is_some_and(|extension| extension == "md") {
             commands_of_page(&text)
+        } else {
+            commands_of_source(&text)
         };
         count += found.len();
         for command in found {
