@@ -11,6 +11,7 @@ use crate::ui::report::Position;
 mod doubts;
 mod help;
 mod need;
+mod program;
 mod shell;
 #[cfg(test)]
 mod tests;

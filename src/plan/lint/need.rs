@@ -1,44 +1,11 @@
 //! Finds what a command needs from the network, by the table in `commands.toml`. Operands that are not known before the step
 //! runs, such as `$PACKAGES`, need nothing.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
-
-use serde::Deserialize;
-
+use super::program::{Kind, PROGRAMS, Program};
 use super::shell::{self, Command};
 use super::url;
-use crate::embedded::rows;
 use crate::plan::{AllowedUrl, packages};
 use crate::record::lock::Manager;
-
-/// A program of the table, which explains the fields.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Program {
-    names: Vec<&'static str>,
-    values: Vec<&'static str>,
-    offline: Vec<&'static str>,
-    verbs: BTreeMap<&'static str, Kind>,
-    manager: Option<Manager>,
-    index: Vec<&'static str>,
-    advice: &'static str,
-    command_after: Option<usize>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Packages,
-    Refresh,
-    Url,
-    Index,
-    Checkout,
-    Advice,
-}
-
-static PROGRAMS: LazyLock<Vec<Program>> =
-    LazyLock::new(|| rows(include_str!("commands.toml"), "program"));
 
 /// Programs whose option `-c` gives a script.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "ksh", "zsh"];
@@ -190,42 +157,6 @@ impl Program {
             what,
             need,
         })
-    }
-
-    /// Returns true with an option that means offline.
-    fn is_offline(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| {
-            let name = word.split('=').next().unwrap_or(word);
-            name.starts_with('-') && [name, word].iter().any(|name| self.offline.contains(name))
-        })
-    }
-
-    /// Returns the indices of the words that are no options and no values of options.
-    fn operands(&self, words: &[&str]) -> Vec<usize> {
-        let mut operands = Vec::new();
-        let mut is_value = false;
-        for (index, word) in words.iter().enumerate() {
-            if std::mem::take(&mut is_value) {
-                continue;
-            }
-            if word.starts_with('-') && word.len() > 1 {
-                is_value = self.takes_value(word);
-            } else {
-                operands.push(index);
-            }
-        }
-        operands
-    }
-
-    /// Returns true if the next word is the value of an option, which may be the last of several letters as in `-fsSLo`.
-    fn takes_value(&self, option: &str) -> bool {
-        if self.values.contains(&option) || option.starts_with("--") {
-            return self.values.contains(&option);
-        }
-        let letters = option[1..].char_indices();
-        let takes_value = |letter: char| self.values.contains(&format!("-{letter}").as_str());
-        let first = letters.into_iter().find(|(_, letter)| takes_value(*letter));
-        first.is_some_and(|(index, letter)| index + letter.len_utf8() == option.len() - 1)
     }
 
     /// Returns the packages that are certainly fetched.
@@ -463,34 +394,5 @@ mod tests {
         ] {
             assert_eq!(found(script, &[allow]), expected, "{script} {allow}");
         }
-    }
-
-    #[test]
-    fn the_table_is_complete() {
-        let mut names = Vec::new();
-        for row in PROGRAMS.iter() {
-            assert_ne!(
-                row.command_after.is_some(),
-                !row.verbs.is_empty(),
-                "{:?}",
-                row.names
-            );
-            let has = |kind| row.verbs.values().any(|other| *other == kind);
-            assert_eq!(
-                has(Kind::Packages),
-                row.manager.is_some(),
-                "{:?}",
-                row.names
-            );
-            assert_eq!(has(Kind::Index), !row.index.is_empty(), "{:?}", row.names);
-            assert_eq!(has(Kind::Advice), !row.advice.is_empty(), "{:?}", row.names);
-            let is_prefix = |url: &&str| url::origin(url).as_deref() == Some(*url);
-            assert!(row.index.iter().all(is_prefix), "{:?}", row.names);
-            names.extend(&row.names);
-        }
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
     }
 }
