@@ -230,6 +230,15 @@ impl Text {
             })
             .collect()
     }
+
+    /// Returns the text with a variable of a shell in place of each secret: a word whose value is unknown.
+    pub(crate) fn for_shell(&self) -> String {
+        let parts = self.0.iter().map(|part| match part {
+            TextPart::Literal(text) => text.clone(),
+            TextPart::Secret(name) => format!("${{{name}}}"),
+        });
+        parts.collect()
+    }
 }
 
 impl fmt::Display for Text {

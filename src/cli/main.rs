@@ -19,6 +19,7 @@ use super::{
     synonyms, validate, verify, version, wait,
 };
 use crate::ui::ci::Ci;
+use crate::ui::report::Report;
 use crate::ui::{Mode, Ui, Verbosity};
 
 /// Heading of the options that all verbs have.
@@ -160,12 +161,33 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         error.exit()
     }
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    let text = error.to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
     let ui = Ui::new(Mode::Json, Verbosity::Normal);
-    ui.error(text.trim_end());
+    ui.error_of(&report_of(&error.to_string()));
     ui.exit(code);
     ExitCode::from(code)
+}
+
+/// Splits the text of an error of the command line into message and advice, and drops the usage line.
+fn report_of(text: &str) -> Report {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let starts = [
+        "\n  help: ",
+        "\n  tip: ",
+        "\nUsage: ",
+        "\nFor more information",
+    ];
+    let end = starts.iter().filter_map(|start| text.find(start)).min();
+    let (text, rest) = text.split_at(end.unwrap_or(text.len()));
+    let advice = rest.lines().filter_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("help: ").or(line.strip_prefix("tip: "))
+    });
+    let advice: Vec<&str> = advice.collect();
+    Report {
+        text: text.trim_end().to_owned(),
+        help: (!advice.is_empty()).then(|| advice.join("; ")),
+        ..Report::default()
+    }
 }
 
 /// Returns true if stderr may have colours: `NO_COLOR` forbids them, `CLICOLOR_FORCE` and `FORCE_COLOR` ask for them.

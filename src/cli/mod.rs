@@ -6,9 +6,10 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::base::bootstrap;
 use crate::fetch::Mirror;
 use crate::machine;
-use crate::plan::{Builder, Inputs, LoadError, Plan};
+use crate::plan::{Base, Builder, Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
 use crate::ui::Ui;
 use crate::ui::report::Report;
@@ -122,17 +123,26 @@ impl TemplateArgs {
     }
 }
 
-/// Warns of what probably does not work, such as steps that need the network in a sealed guest.
-fn warn_of_lint(plan: &Plan, ui: &Ui) {
-    for warning in plan.lint() {
-        ui.warn_of(&Report::new(warning.what, warning.help));
+/// Warns of what probably does not work, such as steps that need the network in a sealed guest. Returns the warnings.
+fn warn_of_lint(plan: &Plan, ui: &Ui) -> Vec<Report> {
+    let warnings = plan.lint().into_iter().map(|warning| Report {
+        position: warning.position,
+        ..Report::new(warning.what, warning.help)
+    });
+    let mut warnings: Vec<Report> = warnings.collect();
+    if let Some(Base::Bootstrap(base)) = &plan.base
+        && let Some(error) = bootstrap::doubt(base)
+    {
+        let help = error.help().map(|help| help.to_string());
+        warnings.push(Report::new(error.to_string(), help.unwrap_or_default()));
     }
     if let Builder::Qemu(guest) = &plan.builder {
-        for error in machine::qemu::doubts(guest) {
-            let help = error.help().map(|help| format!("\n  help: {help}"));
-            ui.warn(&format!("{error}{}", help.unwrap_or_default()));
-        }
+        warnings.extend(machine::qemu::doubts(guest));
     }
+    for warning in &warnings {
+        ui.warn_of(warning);
+    }
+    warnings
 }
 
 impl VariableArgs {

@@ -7,11 +7,13 @@ use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExistingOutput, Invalid, TemplateArgs, warn_of_lint};
 use crate::plan::{Ami, Base, Builder, Plan};
 use crate::ui::Ui;
+use crate::ui::report::Report;
 
 /// Check templates without launching anything
 ///
 /// Prints one line for each valid template and all errors of the others, and warns of commands that cannot work in a sealed
-/// guest. Reads the files that the templates name, but no secrets. Lock files (NAME.lock.toml) are skipped.
+/// guest. JSON has these in `warnings`. Reads the files that the templates name, but no secrets. Lock files (NAME.lock.toml)
+/// are skipped.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
@@ -29,11 +31,12 @@ pub(crate) fn run(args: &ValidateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), 
     for (path, loaded) in args.templates.load_each(ExistingOutput::Refuse) {
         match loaded {
             Ok(plan) => {
-                warn_of_lint(&plan, ui);
+                let warnings = warn_of_lint(&plan, ui);
+                let warnings: Vec<_> = warnings.iter().map(Report::document).collect();
                 let line = json!({
                     "template": path.display().to_string(), "valid": true, "name": plan.image.name,
                     "machine": machine(&plan), "files": plan.files.len(), "steps": plan.steps.len(),
-                    "tests": plan.tests.len(),
+                    "tests": plan.tests.len(), "warnings": warnings,
                 });
                 records.add(&line, || format!("{}: {}", path.display(), summary(&plan)))?;
             }

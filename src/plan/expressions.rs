@@ -8,16 +8,18 @@ impl Plan {
     /// Returns a warning of each step or test with an expression such as `${var.region}`, which karat passes to the shell.
     pub(super) fn unevaluated_expressions(&self) -> Vec<LintWarning> {
         let steps = self.steps.iter().chain(&self.on_error);
-        let steps = steps.map(|step| (format!("step `{}`", step.name), commands(step)));
+        let steps = steps.map(|step| (format!("step `{}`", step.name), commands(step), &step.place));
         let tests = self.tests.iter();
-        let tests = tests.map(|test| (format!("test `{}`", test.name), test.command.clone()));
-        let warnings = steps.chain(tests).filter_map(|(place, text)| {
+        let tests =
+            tests.map(|test| (format!("test `{}`", test.name), test.command.clone(), &test.place));
+        let warnings = steps.chain(tests).filter_map(|(part, text, place)| {
             let found = &text[hcl_expressions(&text).next()?];
             Some(LintWarning {
                 what: format!(
-                    "`{found}` in {place} is an expression of HCL, which karat does not evaluate"
+                    "`{found}` in {part} is an expression of HCL, which karat does not evaluate"
                 ),
                 help: hcl_advice(found),
+                position: Some(place.position(&self.template, None)),
             })
         });
         warnings.collect()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check::{Checker, is_plain_name};
+use super::suites::code_name;
 use super::{
     Accelerator, Arch, Base, Bootstrap, Builder, Checksum, Firmware, Host, HostKey, Jump, Qemu, Ssh,
 };
@@ -333,7 +334,7 @@ impl Checker<'_> {
             if !is_plain_name(text) || text.starts_with(|first: char| first.is_ascii_digit()) {
                 self.report(
                     Problem::at(suite.span(), format!("invalid suite {text:?}"))
-                        .help("write the code name of a release, as in \"bookworm\""),
+                        .help(code_name(distribution, text)),
                 );
             }
             text.clone()

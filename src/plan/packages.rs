@@ -128,6 +128,31 @@ pub(super) fn serialize<S: Serializer>(
     map.end()
 }
 
+/// Returns the bytes of names and of versions.
+fn bytes_of(manager: Manager) -> (fn(u8) -> bool, fn(u8) -> bool) {
+    match manager {
+        Manager::Apt => (DEB_NAMES, DEB_VERSIONS),
+        Manager::Dnf => (RPM_NAMES, RPM_VERSIONS),
+    }
+}
+
+/// Returns true for `name` or `name=version`, as `install` takes it.
+pub(super) fn is_package(manager: Manager, text: &str) -> bool {
+    let (names, versions) = bytes_of(manager);
+    is_valid(text, names, Some(versions))
+}
+
+fn is_valid(text: &str, of_name: fn(u8) -> bool, of_version: Option<fn(u8) -> bool>) -> bool {
+    let (package, version) = match text.split_once('=') {
+        Some((package, version)) if of_version.is_some() => (package, version),
+        _ => (text, "0"),
+    };
+    package.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && package.bytes().all(of_name)
+        && !version.is_empty()
+        && version.bytes().all(of_version.unwrap_or(of_name))
+}
+
 impl Checker<'_> {
     pub(super) fn packages(&mut self, packages: Option<&schema::Packages>) -> Option<PackageSet> {
         let apt = packages.and_then(|packages| packages.apt.as_ref());
@@ -205,10 +230,7 @@ impl Checker<'_> {
         recommends: Option<Flag>,
         repositories: Vec<Repository>,
     ) -> PackageSet {
-        let (names, versions) = match manager {
-            Manager::Apt => (DEB_NAMES, DEB_VERSIONS),
-            Manager::Dnf => (RPM_NAMES, RPM_VERSIONS),
-        };
+        let (names, versions) = bytes_of(manager);
         self.contradictions(install, remove);
         PackageSet {
             manager,
@@ -237,16 +259,7 @@ impl Checker<'_> {
     ) -> Vec<String> {
         for name in names {
             let text = name.get_ref();
-            let (package, version) = match text.split_once('=') {
-                Some((package, version)) if of_version.is_some() => (package, version),
-                _ => (text.as_str(), "0"),
-            };
-            let is_version = of_version.unwrap_or(of_name);
-            let valid = package.starts_with(|c: char| c.is_ascii_alphanumeric())
-                && package.bytes().all(of_name)
-                && !version.is_empty()
-                && version.bytes().all(is_version);
-            if !valid {
+            if !is_valid(text, of_name, of_version) {
                 let problem = Problem::at(name.span(), format!("invalid package {text:?}"));
                 self.report(problem.help(if of_version.is_some() {
                     "write \"name\" or \"name=version\""

@@ -7,7 +7,7 @@ use super::check::{Checker, texts};
 use super::{Action, Download, Place, Script, Shell, Step, Test, Upload, UploadSource};
 use crate::secret::Text;
 use crate::size::{DurationUse, show_duration};
-use crate::template::files::NeedKind;
+use crate::template::files::{NeedKind, is_url};
 use crate::template::interpolate::text;
 use crate::template::problem::{Problem, Span, did_you_mean};
 use crate::template::scalar::Scalar;
@@ -341,7 +341,10 @@ impl Checker<'_> {
                 &[]
             }
         };
-        let sources = sources.iter().map(|path| self.guest_path(path)).collect();
+        let sources = sources
+            .iter()
+            .map(|path| self.download_source(path))
+            .collect();
         let Some(destination) = &download.destination else {
             self.missing(table, "destination", "add `destination = \"out/\"`");
             return None;
@@ -350,6 +353,19 @@ impl Checker<'_> {
             sources,
             destination: self.path(destination),
         })
+    }
+
+    fn download_source(&mut self, path: &Str) -> String {
+        if is_url(path.get_ref()) {
+            let what = format!(
+                "{:?} is a URL, and `download` copies out of the guest",
+                path.get_ref()
+            );
+            let help = "fetch it into the guest with [[files]], `url` and `sha256`";
+            self.report(Problem::at(path.span(), what).help(help));
+            return path.get_ref().clone();
+        }
+        self.guest_path(path)
     }
 
     fn runs_on(&mut self, step: &schema::Step, builder: &str) -> bool {

@@ -22,6 +22,37 @@ const UBUNTU: [&str; 8] = [
     "focal", "jammy", "noble", "oracular", "plucky", "questing", "resolute", "devel",
 ];
 
+/// Versions of the releases that their users know by number.
+const VERSIONS: [(&str, &str, &str); 11] = [
+    ("debian", "11", "bullseye"),
+    ("debian", "12", "bookworm"),
+    ("debian", "13", "trixie"),
+    ("debian", "14", "forky"),
+    ("ubuntu", "20.04", "focal"),
+    ("ubuntu", "22.04", "jammy"),
+    ("ubuntu", "24.04", "noble"),
+    ("ubuntu", "24.10", "oracular"),
+    ("ubuntu", "25.04", "plucky"),
+    ("ubuntu", "25.10", "questing"),
+    ("ubuntu", "26.04", "resolute"),
+];
+
+/// Returns advice for text that is no code name, such as a version.
+pub(super) fn code_name(distribution: &str, text: &str) -> String {
+    let lower = text.trim().to_lowercase();
+    let version = lower.split_whitespace().next().unwrap_or_default();
+    let of_version = VERSIONS
+        .iter()
+        .find(|row| (row.0, row.1) == (distribution, version));
+    let mut known = DEBIAN.iter().chain(&UBUNTU);
+    match (of_version, distribution) {
+        (Some((_, _, name)), _) => format!("write {name:?}"),
+        _ if known.any(|name| *name == lower) => format!("write {lower:?}"),
+        (None, "ubuntu") => "write the code name of a release, as in \"noble\"".to_owned(),
+        (None, _) => "write the code name of a release, as in \"bookworm\"".to_owned(),
+    }
+}
+
 impl Bootstrap {
     /// Returns the way to write a suite that is misspelt, or is of another distribution.
     #[must_use]
@@ -49,10 +80,8 @@ impl Bootstrap {
             suite,
             ..
         } = self;
-        self.suite_hint().map(|help| LintWarning {
-            what: format!("{distribution} has no release `{suite}` that karat knows"),
-            help,
-        })
+        let what = || format!("{distribution} has no release `{suite}` that karat knows");
+        self.suite_hint().map(|help| LintWarning::new(what(), help))
     }
 }
 

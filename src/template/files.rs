@@ -36,6 +36,12 @@ pub(crate) fn check(need: &Need, force: bool) -> Option<Problem> {
         kind,
     } = need;
     let problem = |what: String| Problem::at(span.clone(), what);
+    if is_url(written) {
+        return Some(
+            problem(format!("{written:?} is a URL, not a path on this host"))
+                .help(instead_of_url(*kind)),
+        );
+    }
     if *kind == NeedKind::Absent {
         // A dangling link counts as existing, so links are not followed.
         return (!force && fs::symlink_metadata(path).is_ok()).then(|| {
@@ -70,6 +76,29 @@ pub(crate) fn check(need: &Need, force: bool) -> Option<Problem> {
             .map(|(what, help)| problem(format!("{written:?} {what}")).help(help));
     }
     None
+}
+
+/// Returns true for text that is a URL rather than a path.
+pub(crate) fn is_url(text: &str) -> bool {
+    ["https://", "http://", "ftp://", "file://", "s3://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
+
+fn instead_of_url(kind: NeedKind) -> &'static str {
+    match kind {
+        NeedKind::FileOrDirectory => {
+            "write `url = \"https://...\"` and `sha256 = \"...\"` instead of `source`"
+        }
+        NeedKind::Script => {
+            "fetch it with [[files]], `url` and `sha256`, and run it in a step by its path in the guest"
+        }
+        NeedKind::File => {
+            "download the file to this host; the URL of a base stands in [base.url], with `sha256`"
+        }
+        NeedKind::PrivateKey => "give a file on this host",
+        NeedKind::Absent => "give a path on this host; [publish] uploads an image",
+    }
 }
 
 /// Returns whether the first line ends with CR LF, so that its interpreter would not be found.

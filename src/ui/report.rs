@@ -84,6 +84,13 @@ impl Report {
         }
     }
 
+    /// Returns the report as the fields that its event has.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        let mut document = serde_json::to_value(self).unwrap_or_default();
+        document["text"] = self.text.clone().into();
+        document
+    }
+
     /// Returns an error as people see it: as it was rendered, else as plain text.
     pub(crate) fn shown(&self) -> String {
         match &self.rendered {

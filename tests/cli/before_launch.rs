@@ -34,16 +34,52 @@ fn what_is_probably_wrong_is_a_warning() {
     let file = |name: &str, manager: &str| {
         format!("{qemu}[base.file]\npath = \"{name}\"\n[packages.{manager}]\ninstall = [\"jq\"]\n")
     };
+    // The apt sources of this host decide nothing.
+    let suite = |name: &str| {
+        format!("[base.bootstrap]\nmirror = \"https://example.org/\"\nsuite = \"{name}\"\n")
+    };
     for (case, what, help) in [
         (
-            "[base.bootstrap]\nsuite = \"bokworm\"\n".to_owned(),
+            suite("bokworm"),
             "no release `bokworm`",
             "`suite = \"bookworm\"`",
         ),
         (
-            "[base.bootstrap]\nsuite = \"noble\"\n".to_owned(),
+            suite("noble"),
             "no release `noble`",
             "`distribution = \"ubuntu\"`",
+        ),
+        (
+            format!("{qemu}memory = \"4096KiB\"\n"),
+            "4MiB of memory probably does not boot",
+            "`memory = \"512MiB\"`",
+        ),
+        (
+            format!("{qemu}cpus = 255\n"),
+            "255 processors",
+            "write `cpus = ",
+        ),
+        (
+            "[builder.qemu]\narch = \"aarch64\"\n[base.file]\npath = \"debian-12.qcow2\"\n"
+                .to_owned(),
+            "qemu-system-aarch64",
+            "install",
+        ),
+        (
+            format!("{qemu}extra_args = [\"-vga std\"]\n"),
+            "no option \"-vga std\"",
+            "\"-vga\", \"std\"",
+        ),
+        (
+            "[output]\npath = \"none/web.qcow2\"\n".to_owned(),
+            "none of `output.path` does not exist",
+            "run `mkdir -p",
+        ),
+        (
+            "[[policy.ignore]]\nid = \"CVE-2020-1\"\nreason = \"r\"\nuntil = \"2021-01-31\"\n"
+                .to_owned(),
+            "CVE-2020-1 were accepted until 2021-01-31 only",
+            "a later `until`",
         ),
         (
             format!("{qemu}memory = \"900TiB\"\n"),
@@ -77,8 +113,8 @@ fn what_is_probably_wrong_is_a_warning() {
         assert_eq!(said.matches("warning: ").count(), 1, "{said}");
     }
     for case in [
-        "[base.bootstrap]\nsuite = \"kirkstone\"\n".to_owned(),
-        "[base.bootstrap]\nsuite = \"trixie\"\n".to_owned(),
+        suite("kirkstone"),
+        suite("trixie"),
         format!("{qemu}machine = \"pc-q35-9.1,hpet=off\"\ncpus = 2\n"),
         file("debian-12.qcow2", "apt"),
         file("Fedora-Cloud-42.qcow2", "dnf"),

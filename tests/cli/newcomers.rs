@@ -297,10 +297,10 @@ fn commands_that_a_sealed_guest_makes_fail_are_warned_of() {
     let lines = "[[provision]]\nname = \"web server\"\nshell = { inline = [\n  \"apt-get update && apt-get install -y nginx\",\n  \"curl -fsSL https://example.org/setup.sh | sh\",\n] }\n";
     let text = validate(lines);
     for expected in [
-        "warning: `apt-get install` in step `web server` (web.toml:6), but the guest has no network",
+        "warning: `apt-get install` in step `web server`, but the guest has no network\n  --> web.toml:6:3\n",
         "    [packages.apt]\n    install = [\"nginx\"]",
-        "(web.toml:7)",
-        "    [network]\n    allow = [{ url = \"https://example.org/setup.sh\", sha256 = \"...\" }]",
+        "  --> web.toml:7:3\n",
+        "    [network]\n    allow = [{ url = \"https://example.org/setup.sh\" }]",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
@@ -311,6 +311,82 @@ fn commands_that_a_sealed_guest_makes_fail_are_warned_of() {
     ] {
         let text = validate(&format!("{open}{lines}"));
         assert!(!text.contains("warning"), "{open}{text}");
+    }
+}
+
+#[test]
+fn warnings_have_their_place_and_advice_in_json() {
+    let site = Site::new();
+    site.write("setup.sh", "#!/bin/sh\ntrue\nnpm ci\n");
+    site.write(
+        "t/web.toml",
+        "[image]\nname = \"web\"\n[builder.qemu]\nmemory = \"16MiB\"\n[[provision]]\nshell = { script = \"../setup.sh\" }\n",
+    );
+    let run = site.run([
+        "validate",
+        "t/web.toml",
+        "--format",
+        "json",
+        "--log-format",
+        "json",
+    ]);
+    let [stdout, stderr] = texts(run);
+    let document: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let warnings = document[0]["warnings"].as_array().unwrap();
+    assert_eq!(warnings[0]["file"], "t/../setup.sh");
+    assert_eq!(
+        (&warnings[0]["line"], &warnings[0]["column"]),
+        (&3.into(), &1.into())
+    );
+    assert!(warnings[0]["help"].as_str().unwrap().contains("[network]"));
+    let events: Vec<serde_json::Value> = stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (event, warning) in events.iter().zip(warnings) {
+        assert_eq!(event["event"], "warning");
+        for field in ["text", "help", "file", "line", "column"] {
+            assert_eq!(event.get(field), warning.get(field), "{field}: {event}");
+        }
+        assert!(
+            !event["text"].as_str().unwrap().contains("help: "),
+            "{event}"
+        );
+    }
+    assert_eq!((warnings.len(), events.len()), (2, 3), "{stderr}");
+}
+
+#[test]
+fn a_url_in_place_of_a_path_is_explained() {
+    for (lines, expected) in [
+        (
+            "[[files]]\nsource = \"https://example.org/a\"\ndestination = \"/a\"\n",
+            "write `url = \"https://...\"` and `sha256",
+        ),
+        (
+            "[[provision]]\nfile = { source = \"https://example.org/a\", destination = \"/a\" }\n",
+            "write `url = \"https://...\"` and `sha256",
+        ),
+        (
+            "[[provision]]\nshell = { script = \"https://example.org/a\" }\n",
+            "fetch it with [[files]]",
+        ),
+        (
+            "[[provision]]\ndownload = { source = \"https://example.org/a\", destination = \"out/\" }\n",
+            "`download` copies out of the guest",
+        ),
+        (
+            "[base.file]\npath = \"https://example.org/a.qcow2\"\n",
+            "[base.url]",
+        ),
+        ("[output]\npath = \"s3://example/a.qcow2\"\n", "[publish]"),
+    ] {
+        let text = validate(lines);
+        assert!(
+            text.contains("is a URL") && text.contains(expected),
+            "{lines}{text}"
+        );
+        assert!(text.ends_with("1 error\n"), "{text}");
     }
 }
 
@@ -486,6 +562,11 @@ fn errors_are_events_of_a_json_log() {
             .collect();
         let kinds: Vec<_> = events.iter().map(|event| event["event"].clone()).collect();
         assert_eq!(kinds, ["error", "exit"], "{arguments:?}: {text}");
+        let message = events[0]["text"].as_str().unwrap();
+        assert!(
+            !message.contains("help: ") && !message.contains("Usage:"),
+            "{text}"
+        );
     }
 }
 

@@ -167,6 +167,13 @@ pub(crate) fn release_files(plan: &plan::Bootstrap) -> Result<Vec<String>, Boots
     Ok(urls.collect())
 }
 
+/// Returns the error of a base that this host has no apt source for, if it can bootstrap others.
+pub(crate) fn doubt(plan: &plan::Bootstrap) -> Option<BootstrapError> {
+    search_path::find("mmdebstrap")?;
+    let error = recipe(plan).err()?;
+    matches!(error, BootstrapError::NoSources { .. }).then_some(error)
+}
+
 fn recipe(plan: &plan::Bootstrap) -> Result<Recipe, BootstrapError> {
     let host = match plan.mirror {
         Some(_) => sources::HostSources::default(),

@@ -110,6 +110,9 @@ enum RunError {
     #[error("cannot connect to the guest's console")]
     Console(#[source] io::Error),
     #[error(transparent)]
+    #[diagnostic(help("choose a smaller `karat run --memory`"))]
+    Memory(QemuError),
+    #[error(transparent)]
     #[diagnostic(transparent)]
     Qemu(#[from] QemuError),
 }
@@ -200,7 +203,11 @@ impl RunArgs {
         };
         let Subject { guest, ssh, .. } = subject;
         let launch = qemu::launch(guest, ssh, &connections, &disk, None, run.path(), ui);
-        Ok(launch.await.map_err(RunError::from)?)
+        let machine = launch.await.map_err(|error| match error {
+            QemuError::NoMemory { .. } => RunError::Memory(error),
+            other => RunError::Qemu(other),
+        });
+        Ok(machine?)
     }
 }
 

@@ -30,7 +30,7 @@ pub enum QemuError {
     ))]
     NoKvm { reason: String },
     #[error("the guest's memory of {} is more than this host has ({})", show_size(*wanted), show_size(*host))]
-    #[diagnostic(help("set a smaller `memory` in `[builder.qemu]`, or with `karat run --memory`"))]
+    #[diagnostic(help("set a smaller `memory` in `[builder.qemu]`"))]
     NoMemory { wanted: u64, host: u64 },
     #[error("{program} has no machine type `{name}`")]
     #[diagnostic(help("{}`{program} -machine help` lists them; omit `machine` for the default", nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default()))]

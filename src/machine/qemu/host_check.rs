@@ -2,13 +2,23 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+
+use miette::Diagnostic as _;
 
 use super::arguments::program;
 use super::{QemuError, accelerator, firmware};
 use crate::os::requirement::{MissingPrograms, require_programs};
 use crate::os::{resources, search_path};
 use crate::plan::{self, Arch, Firmware};
+use crate::size::show_size;
 use crate::template::problem::nearest;
+use crate::ui::report::Report;
+
+/// Smallest memory with which the kernel of a distribution may boot, in bytes.
+const MIN_MEMORY: u64 = 128 << 20;
+/// More virtual processors than this on each of the host's are hardly meant.
+const MAX_CPUS_PER_PROCESSOR: usize = 8;
 
 /// Checks that this host can run such a guest: programs, memory, accelerator, firmware and machine type.
 ///
@@ -24,13 +34,47 @@ pub(crate) fn check_host(plan: &plan::Qemu) -> Result<(), QemuError> {
     require_machine(plan)
 }
 
-/// Returns the errors of memory and machine type, which are probably mistakes of the template. What else this host lacks, another
-/// host may have.
-pub(crate) fn doubts(plan: &plan::Qemu) -> Vec<QemuError> {
-    [require_memory(plan), require_machine(plan)]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect()
+/// Returns the settings that are probably mistakes of the template. What this host lacks is one only if it can build for its own
+/// architecture: another host may have it.
+pub(crate) fn doubts(plan: &plan::Qemu) -> Vec<Report> {
+    let mut errors = vec![require_memory(plan), require_machine(plan)];
+    if search_path::find(program(Arch::of_host())).is_some() {
+        let host = accelerator::Host::detect();
+        let programs = require_programs(&[program(plan.arch)], search_path::find);
+        errors.push(programs.map_err(QemuError::from));
+        errors.push(accelerator::choose(plan.accelerator, plan.arch, &host).map(drop));
+    }
+    let errors = errors.into_iter().filter_map(Result::err);
+    let errors = errors.map(|error| {
+        let help = error.help().map(|help| help.to_string());
+        Report::new(error.to_string(), help.unwrap_or_default())
+    });
+    errors.chain(size_doubts(plan)).collect()
+}
+
+/// Returns warnings of a guest that is too small or too large to boot.
+fn size_doubts(plan: &plan::Qemu) -> Vec<Report> {
+    let mut doubts = Vec::new();
+    if plan.memory < MIN_MEMORY {
+        doubts.push(Report::new(
+            format!(
+                "a guest with {} of memory probably does not boot",
+                show_size(plan.memory)
+            ),
+            "write `memory = \"512MiB\"` or more, or omit it for the default",
+        ));
+    }
+    let host = thread::available_parallelism().map_or(1, usize::from);
+    if usize::try_from(plan.cpus).is_ok_and(|cpus| cpus / host > MAX_CPUS_PER_PROCESSOR) {
+        doubts.push(Report::new(
+            format!(
+                "a guest with {} processors is slow on this host, which has {host}",
+                plan.cpus
+            ),
+            format!("write `cpus = {host}`"),
+        ));
+    }
+    doubts
 }
 
 /// Finds QEMU, and checks that the other programs of a launch are installed.

@@ -139,10 +139,10 @@ pub(in crate::cli) async fn run(
     // Releases the locks of the store and the targets, which checkpoint and hook may need.
     let (entry, signer) = verified.commit(ui, cancel).await?;
     if is_recorded {
-        // Nothing was moved. A document must be there all the same: the move that the channel is at.
-        return match format {
-            OutputFormat::Json => print(&entry, format, out),
-            _ => Ok(()),
+        // Nothing was moved. Programs get the move that the channel is at; the older `--json` prints only moves that are made.
+        return match args.format.with_json_as(OutputFormat::Text) {
+            OutputFormat::Text => Ok(()),
+            format => print(&entry, format, out),
         };
     }
     print(&entry, format, out)?;
