@@ -181,3 +181,43 @@ fn open(image: &BaseImage) -> Option<Arc<dyn BlockRead>> {
     };
     open_chain(&[layer]).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn remains_of_an_iso_before_the_first_partition_do_not_matter() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        let image = BaseImage {
+            path: at("disk.raw"),
+            format: "raw".to_owned(),
+        };
+        let mut start = vec![0; 1 << 20];
+        start[0x8001..0x8006].copy_from_slice(b"CD001");
+        let entry = boot::entry(0);
+        start[entry + boot::TYPE] = 0x83;
+        start[entry + boot::FIRST..][..4].copy_from_slice(&2048_u32.to_le_bytes());
+        start[entry + boot::SECTORS..][..4].copy_from_slice(&(14_u32 << 11).to_le_bytes());
+        start[boot::SIGNATURE..][..2].copy_from_slice(&boot::SIGNATURE_VALUE.to_le_bytes());
+        for name in ["etc", "usr"] {
+            fs::create_dir_all(at("root").join(name)).unwrap();
+        }
+        for (root, is_system) in [("root", true), ("root/etc", false)] {
+            fs::write(&image.path, &start).unwrap();
+            let file = File::options().write(true).open(&image.path).unwrap();
+            file.set_len(15 << 20).unwrap();
+            let mut command = Command::new("/sbin/mke2fs");
+            command.args(["-q", "-t", "ext4", "-E", "offset=1048576", "-d"]);
+            let status = command.arg(at(root)).arg(&image.path).arg("14M").status();
+            assert!(status.unwrap().success());
+            let checked = require_system(&image);
+            assert_eq!(checked.is_ok(), is_system, "{root}: {checked:?}");
+            assert_eq!(require_image(&image).is_ok(), is_system, "{root}");
+        }
+    }
+}

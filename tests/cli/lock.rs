@@ -8,8 +8,7 @@ use karat::record::lock::{
 };
 
 use crate::site::{IMAGE, Site};
-
-const DISK: &[u8] = &[7; 1 << 20];
+use crate::support::disk;
 
 /// A template with a base that is never booted, and what is given.
 fn template(more: &str) -> String {
@@ -20,7 +19,7 @@ fn site(more: &str) -> Site {
     let mut site = Site::new();
     // A build looks for QEMU first, which is not run here.
     site.set("PATH", "/usr/bin:/bin");
-    std::fs::write(site.path("disk.raw"), DISK).unwrap();
+    site.write("disk.raw", &disk::xfs(7));
     site.write("web.toml", &template(more));
     site
 }
@@ -45,9 +44,10 @@ fn lock(install: &[&str]) -> Lock {
         install: install.iter().map(|name| (*name).to_owned()).collect(),
         ..PackageRequest::nothing(Some("x86_64"))
     };
+    let disk = disk::xfs(7);
     let base = LockedBase {
-        digest: Digest::of(DISK),
-        size: DISK.len() as u64,
+        digest: Digest::of(&disk),
+        size: disk.len() as u64,
         ami: None,
     };
     let packages = install
@@ -71,7 +71,7 @@ fn locked_refuses_a_lock_that_is_missing_or_of_something_else() {
     lock(&["curl", "jq"])
         .write(&site.path("web.lock.toml"))
         .unwrap();
-    std::fs::write(site.path("disk.raw"), vec![8; 1 << 20]).unwrap();
+    site.write("disk.raw", &disk::xfs(8));
     said += &site.karat(["build", "--quiet", "--locked", "web.toml"]);
     insta::assert_snapshot!(said);
 }

@@ -1,4 +1,5 @@
 use crate::site::Site;
+use crate::support::disk;
 
 const FULL: &str = r#"
 [image]
@@ -91,8 +92,8 @@ path = "web.raw"
 
 fn site() -> Site {
     let site = Site::new();
+    site.write("t/base.qcow2", &disk::xfs(7));
     for name in [
-        "t/base.qcow2",
         "t/known_hosts",
         "t/files/nginx.conf",
         "shared/harden.sh",
