@@ -58,7 +58,7 @@ pub enum DiskError {
     #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]
     NotStandalone { path: PathBuf, other: String },
-    #[error("`disk_size` is {}, but the base's disk has {}", show_size(*wanted), show_size(*base))]
+    #[error("`disk_size` is {}, less than the {} of the base's disk", show_size(*wanted), show_size(*base))]
     #[diagnostic(help("{}", grow_help(*base)))]
     TooSmall { wanted: u64, base: u64 },
     #[error("cannot write the image {}", path.display())]

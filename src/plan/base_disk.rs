@@ -94,7 +94,8 @@ fn disk_size<'t>(
 }
 
 fn too_small(written: &Spanned<Scalar>, base: u64) -> Problem {
-    let what = format!("the base's disk has {}", show_size(base));
+    let base_size = show_size(base);
+    let what = format!("`disk_size` is less than the {base_size} of the base's disk");
     Problem::at(written.span(), what).help(grow_help(base))
 }
 

@@ -256,7 +256,8 @@ fn plan(
     if let (Some(plan), Some(inspect)) = (&plan, inputs.inspect_base) {
         let found = check_base_file(&template, plan, inspect);
         // A file that cannot be read is reported already.
-        problems.extend(found.filter(|found| problems.iter().all(|known| known.span != found.span)));
+        problems
+            .extend(found.filter(|found| problems.iter().all(|known| known.span != found.span)));
     }
     plan.filter(|_| problems.is_empty()).ok_or(problems)
 }

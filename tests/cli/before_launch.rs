@@ -218,7 +218,10 @@ fn a_base_that_is_no_system_is_refused_by_every_verb_before_anything_else() {
         } else {
             (2, "no images")
         };
-        assert!(said.starts_with(&format!("exit {code}\n")), "{name}: {said}");
+        assert!(
+            said.starts_with(&format!("exit {code}\n")),
+            "{name}: {said}"
+        );
         assert!(said.contains(expected), "{name}: {said}");
         assert!(site.karat(["list"]).contains(listed), "{name}: {said}");
     }
@@ -273,11 +276,21 @@ fn a_disk_size_below_that_of_the_base_is_found_and_its_hint_is_valid() {
         site.write("base.raw", &disk::xfs(0));
         let file = fs::File::options().write(true).open(site.path("base.raw"));
         file.unwrap().set_len(size).unwrap();
-        let convert = ["convert", "-f", "raw", "-O", "qcow2", "base.raw", "base.qcow2"];
+        let convert = [
+            "convert",
+            "-f",
+            "raw",
+            "-O",
+            "qcow2",
+            "base.raw",
+            "base.qcow2",
+        ];
         run(&site, "qemu-img", &convert);
         for name in ["base.raw", "base.qcow2"] {
             let validate = |size: &str| {
-                let lines = format!("[builder.qemu]\ndisk_size = \"{size}\"\n[base.file]\npath = \"{name}\"\n");
+                let lines = format!(
+                    "[builder.qemu]\ndisk_size = \"{size}\"\n[base.file]\npath = \"{name}\"\n"
+                );
                 site.write("web.toml", &format!("{IMAGE}{lines}"));
                 site.karat(["validate", "web.toml"])
             };

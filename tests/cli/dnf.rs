@@ -9,7 +9,8 @@ const REPOSITORY: &str = "name = \"tools\"\nuri = \"https://example.org/rpm\"\nk
 fn packages_of_dnf_are_checked() {
     let site = Site::new();
     site.write("key.asc", "key");
-    let case = |lines: &str| format!("[base.file]\npath = \"key.asc\"\n{lines}");
+    site.write("disk.raw", &disk::xfs(7));
+    let case = |lines: &str| format!("[base.file]\npath = \"disk.raw\"\n{lines}");
     let repository = |lines: &str| case(&format!("[[packages.dnf.repositories]]\n{lines}"));
     let cases = [
         case(

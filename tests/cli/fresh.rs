@@ -187,7 +187,7 @@ fn what_has_not_changed_is_not_built() {
     let id = record(&site, &lock);
 
     let unchanged = format!(
-        "exit 0\n--- stdout\n{id}\n--- stderr\n    hashing the base (3.91 KiB)\nunchanged\n"
+        "exit 0\n--- stdout\n{id}\n--- stderr\n    hashing the base (1.00 MiB)\nunchanged\n"
     );
     let of = |status| {
         ["stable-security", "stable"]
@@ -276,7 +276,7 @@ fn what_has_changed_is_said_and_built() {
             "web.lock.toml has the schema",
         ),
     ] {
-        changed(file, &with, back, expected);
+        changed(file, with.as_bytes(), back.as_bytes(), expected);
     }
 
     archive.put("stable", "", &[("nginx", "1.0-2")]);

@@ -93,11 +93,7 @@ path = "web.raw"
 fn site() -> Site {
     let site = Site::new();
     site.write("t/base.qcow2", &disk::xfs(7));
-    for name in [
-        "t/known_hosts",
-        "t/files/nginx.conf",
-        "shared/harden.sh",
-    ] {
+    for name in ["t/known_hosts", "t/files/nginx.conf", "shared/harden.sh"] {
         site.write(name, "");
     }
     site.write("t/web.toml", FULL);
