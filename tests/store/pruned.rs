@@ -292,7 +292,7 @@ fn a_store_that_others_can_change_is_refused() {
     mode(&signers, 0o664);
     succeed(&site, &["verify"]);
     // Whatever the umask says, karat's own are not so.
-    fs::write(site.path().join("image.raw"), vec![1; 400 * 512]).unwrap();
+    fs::write(site.path().join("image.raw"), disk::xfs(1)).unwrap();
     let karat = env!("CARGO_BIN_EXE_karat");
     let line = format!(
         "umask 0
