@@ -4,9 +4,28 @@ use std::path::{Path, PathBuf};
 
 use super::BaseError;
 use crate::digest::Digest;
+use crate::disk;
 use crate::fetch::{Cache, digest_cache};
 use crate::os::hash_stream;
 use crate::ui::Ui;
+
+/// Checks a file without reading it all, and returns the size of its disk; `None` for a format that only `qemu-img` knows.
+pub(crate) fn disk_size(path: &Path) -> Result<Option<u64>, BaseError> {
+    require_file(path)?;
+    Ok(disk::check_file(path)?)
+}
+
+fn require_file(path: &Path) -> Result<u64, BaseError> {
+    let metadata = std::fs::metadata(path).map_err(|source| BaseError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    if metadata.is_file() {
+        Ok(metadata.len())
+    } else {
+        Err(BaseError::NotAFile(path.to_owned()))
+    }
+}
 
 /// Hashes the file, and compares the digest with `expected` if that is given. Returns digest and size.
 pub(super) async fn check(
@@ -19,11 +38,7 @@ pub(super) async fn check(
         path: path.to_owned(),
         source,
     };
-    let metadata = std::fs::metadata(path).map_err(read)?;
-    if !metadata.is_file() {
-        return Err(BaseError::NotAFile(path.to_owned()));
-    }
-    let bar = ui.bar("hashing the base", Some(metadata.len()));
+    let bar = ui.bar("hashing the base", Some(require_file(path)?));
     let (notes, file) = (cache.known(), PathBuf::from(path));
     let progress = move |bytes| bar.advance(bytes);
     let (actual, size) =

@@ -4,6 +4,8 @@ pub mod bootstrap;
 mod file;
 mod url;
 
+pub(crate) use file::disk_size;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,7 @@ use thiserror::Error;
 use crate::digest::Digest;
 use crate::disk::{self, DiskError};
 use crate::fetch::{Cache, FetchError};
+use crate::os::hash_stream;
 use crate::plan;
 use crate::record::lock;
 use crate::ui::Ui;
@@ -79,6 +82,7 @@ impl BaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Fetch(error) => error.exit_code(),
+            Self::Disk(error) => error.exit_code(),
             Self::NotAFile(_) | Self::Bootstrap(bootstrap::BootstrapError::NoSuite { .. }) => 2,
             Self::Mismatch { .. } => 4,
             _ => 1,
@@ -116,11 +120,14 @@ pub(crate) async fn prepare(
         }
     };
     let info = disk::inspect(&path).await?;
+    let disk = disk::BaseImage {
+        path,
+        format: info.format,
+    };
+    let checked = disk.clone();
+    hash_stream::blocking(move |_| disk::require_system(&checked)).await?;
     Ok(BaseDisk {
-        disk: disk::BaseImage {
-            path,
-            format: info.format,
-        },
+        disk,
         digest,
         size,
         virtual_size: info.virtual_size,
@@ -159,7 +166,10 @@ mod tests {
     async fn a_base_is_checked_before_it_is_used() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("disk.raw");
-        let bytes = vec![0; 1 << 20];
+        let mut bytes = vec![0; 1 << 20];
+        // An XFS, which karat does not read, with a boot signature.
+        bytes[..4].copy_from_slice(b"XFSB");
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
         std::fs::write(&path, &bytes).unwrap();
         let cache = Cache::new(scratch.path().join("cache"));
         let (right, wrong) = (Digest::of(&bytes), Digest::of(b"other"));

@@ -14,7 +14,7 @@ use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus, verify};
 use crate::digest::Digest;
 use crate::disk::tree::{Contents, Listing, Monitor};
-use crate::disk::{self, ImageInfo};
+use crate::disk::{self, DiskError, ImageInfo};
 use crate::fetch::Cache;
 use crate::os::hash_stream::{self, Stop};
 use crate::os::run_dir::RunDir;
@@ -26,6 +26,7 @@ use crate::scan::{self, inventory};
 use crate::store::{Blob, BuildRun, Store};
 use crate::time::Timestamp;
 use crate::ui::Ui;
+use crate::ui::report::Report;
 use crate::ui::text::{terminal_safe, with_causes};
 
 /// Granularity of the search for holes in files: the smallest block size of a file system.
@@ -108,7 +109,11 @@ impl ExitStatus for ImportError {
 pub(crate) async fn run(args: &ImportArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let id = match (&args.from, &args.name) {
-        (Some(from), _) => copy(&Store::new(from), &args.subject, &store, ui).await?,
+        (Some(from), _) => {
+            let from = Store::new(from);
+            from.require_store()?;
+            copy(&from, &args.subject, &store, ui).await?
+        }
         (None, Some(name)) => record_file(args, name, &store, ui).await?,
         (None, None) => unreachable!("clap requires one of both"),
     };
@@ -134,7 +139,7 @@ async fn record_file(
         return Err(read(io::Error::other("not a regular file")).into());
     }
     let info = disk::inspect(path).await?;
-    disk::require_disk(path, &info.format)?;
+    check_disk(path, &info.format, ui)?;
     let system = inspect_system(path, ui).await;
     let writing = store.begin().await?;
     let blob = writing.copy_image(path, ui).await?;
@@ -149,6 +154,21 @@ async fn record_file(
         accelerator: "none".to_owned(),
     };
     Ok(writing.commit(&manifest, run)?)
+}
+
+/// Refuses a file that is not a disk. Other systems than karat knows may be recorded and published, with a warning.
+fn check_disk(path: &Path, format: &str, ui: &Ui) -> Result<(), DiskError> {
+    let image = disk::BaseImage {
+        path: path.to_owned(),
+        format: format.to_owned(),
+    };
+    disk::require_image(&image)?;
+    if let Err(doubt) = disk::require_system(&image) {
+        let help = doubt.help().map(|help| help.to_string());
+        let what = format!("{doubt}; it is recorded as it is");
+        ui.warn_of(&Report::new(what, help.unwrap_or_default()));
+    }
+    Ok(())
 }
 
 /// Packages and files that were found in an image.

@@ -6,11 +6,12 @@ use clap::Args;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::base::bootstrap;
+use crate::base::{self, bootstrap};
 use crate::fetch::Mirror;
 use crate::machine;
 use crate::plan::{Base, Builder, Inputs, LoadError, Plan};
 use crate::record::lock::Lock;
+use crate::template::problem::Problem;
 use crate::ui::Ui;
 use crate::ui::report::Report;
 use crate::ui::text::counted;
@@ -113,7 +114,10 @@ impl TemplateArgs {
         &self,
         existing: ExistingOutput,
     ) -> impl Iterator<Item = (&Path, Result<Plan, LoadError>)> {
-        let inputs = self.variables.inputs(existing);
+        let inputs = Inputs {
+            inspect_base: Some(inspect_base),
+            ..self.variables.inputs(existing)
+        };
         let is_lock = |path: &&PathBuf| crate::plan::template_of_lock(path).is_some();
         let only_locks = self.templates.iter().all(|path| is_lock(&path));
         let templates = self.templates.iter();
@@ -121,6 +125,14 @@ impl TemplateArgs {
             .filter(move |path| only_locks || !is_lock(path))
             .map(move |path| (path.as_path(), crate::plan::load(path, &inputs)))
     }
+}
+
+/// Returns the size of the disk of `[base.file]`, if it is known.
+fn inspect_base(path: &Path) -> Result<Option<u64>, Problem> {
+    base::disk_size(path).map_err(|error| {
+        let help = error.help().map(|help| help.to_string());
+        Problem::nowhere(error.to_string()).maybe_help(help)
+    })
 }
 
 /// Warns of what probably does not work, such as steps that need the network in a sealed guest. Returns the warnings.

@@ -96,7 +96,10 @@ fn table<'a>(page: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
             .chain(variable)
             .collect();
         let name = format!("{}{argument}", short.unwrap_or_default());
-        let row = [format!("`{name}`"), help + &values, last.join("; ")];
+        let aliases = argument.get_visible_aliases().unwrap_or_default();
+        let aliases = aliases.iter().map(|alias| format!(", `--{alias}`"));
+        let names = format!("`{name}`{}", aliases.collect::<String>());
+        let row = [names, help + &values, last.join("; ")];
         let row = row.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
         let _ = writeln!(page, "| {} |", row.join(" | "));
     }

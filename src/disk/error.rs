@@ -7,6 +7,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::os::requirement::MissingPrograms;
+use crate::plan::{INSTALLER_HELP, SYSTEM_DISK_HELP, grow_help};
+use crate::size::show_size;
 
 /// An image file that cannot be inspected, converted or written.
 #[derive(Debug, Error, Diagnostic)]
@@ -43,18 +45,21 @@ pub enum DiskError {
     #[error("{} is not a disk image", .0.display())]
     #[diagnostic(help("give a qcow2, raw, vmdk or vhd file; unpack a compressed one first"))]
     NotADisk(PathBuf),
+    #[error("{} is an ISO image, as installers are", .0.display())]
+    #[diagnostic(help("{}", INSTALLER_HELP))]
+    Iso(PathBuf),
     #[error("{} has neither a boot sector nor a partition table", .0.display())]
-    #[diagnostic(help("give the image of a whole disk, not of a partition"))]
+    #[diagnostic(help("{}; it must be a whole disk, not a partition", SYSTEM_DISK_HELP))]
     NotBootable(PathBuf),
     #[error("{} has no root file system: no partition has `/etc` and `/usr`", .0.display())]
-    #[diagnostic(help("give the disk of an installed system, as in a distribution's cloud image"))]
+    #[diagnostic(help("{}", SYSTEM_DISK_HELP))]
     NoRoot(PathBuf),
     /// The digest of such an image would not cover the other file.
     #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]
     NotStandalone { path: PathBuf, other: String },
-    #[error("`disk_size` is {wanted} bytes, but the base's disk has {base}")]
-    #[diagnostic(help("a disk can only grow: set at least {} MiB, or omit `disk_size`", base.div_ceil(1 << 20)))]
+    #[error("`disk_size` is {}, less than the {} of the base's disk", show_size(*wanted), show_size(*base))]
+    #[diagnostic(help("{}", grow_help(*base)))]
     TooSmall { wanted: u64, base: u64 },
     #[error("cannot write the image {}", path.display())]
     #[diagnostic(help("free some space there, or choose another path"))]
@@ -65,6 +70,20 @@ pub enum DiskError {
 }
 
 impl DiskError {
+    /// Returns the process exit code: 2 for a file that cannot be used.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotADisk(_)
+            | Self::Iso(_)
+            | Self::NotBootable(_)
+            | Self::NoRoot(_)
+            | Self::NotStandalone { .. }
+            | Self::TooSmall { .. } => 2,
+            _ => 1,
+        }
+    }
+
     pub(super) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| {
             let path = path.to_owned();

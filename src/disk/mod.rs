@@ -1,7 +1,5 @@
 //! Disk images: probe, overlay and convert them with `qemu-img`; read, normalize and write them natively.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +10,7 @@ mod error;
 pub(crate) mod gpt;
 pub mod normalize;
 mod qemu_img;
+mod system_check;
 
 pub mod clean;
 pub(crate) mod content;
@@ -25,7 +24,10 @@ pub use normalize::{
     NormalizeError, NormalizeRequest, NormalizedImage, creation_time, normalize, normalize_raw,
 };
 use qemu_img::{QemuImg, run};
-use read::qcow2::{Layer, external_file, open_chain};
+use read::qcow2::external_file;
+pub(crate) use system_check::{
+    check_file, native_format, require_bootable, require_disk, require_image, require_system,
+};
 
 /// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
 /// never decide how the disk is read.
@@ -92,77 +94,6 @@ pub async fn inspect(path: &Path) -> Result<ImageInfo, DiskError> {
     inspect_as(path, None).await?.require_standalone(path)
 }
 
-/// Refuses a raw image that cannot be a disk: qemu-img takes any file for one.
-///
-/// # Errors
-/// The file cannot be read, does not consist of sectors, or is compressed or text.
-pub fn require_disk(path: &Path, format: &str) -> Result<(), DiskError> {
-    if format != "raw" {
-        return Ok(());
-    }
-    let file = File::open(path).map_err(DiskError::read(path))?;
-    let length = file.metadata().map_err(DiskError::read(path))?.len();
-    let mut start = [0; 512];
-    let is_disk = length % 512 == 0
-        && file.read_exact_at(&mut start, 0).is_ok()
-        && !COMPRESSED_MAGICS
-            .iter()
-            .any(|magic| start.starts_with(magic))
-        && start
-            .iter()
-            .any(|byte| !byte.is_ascii_graphic() && !byte.is_ascii_whitespace());
-    if is_disk {
-        return Ok(());
-    }
-    Err(DiskError::NotADisk(path.to_owned()))
-}
-
-/// Magic numbers of gzip, xz, zstd, bzip2, zip and 7-Zip.
-const COMPRESSED_MAGICS: [&[u8]; 6] = [
-    &[0x1f, 0x8b],
-    b"\xfd7zXZ",
-    &[0x28, 0xb5, 0x2f, 0xfd],
-    b"BZh",
-    b"PK\x03\x04",
-    b"7z\xbc\xaf",
-];
-
-/// Refuses a raw disk that no firmware boots.
-///
-/// # Errors
-/// The file cannot be read, or its first sector has no boot signature, which MBR and GPT have too.
-pub fn require_bootable(path: &Path, format: &str) -> Result<(), DiskError> {
-    require_disk(path, format)?;
-    if format != "raw" {
-        return Ok(());
-    }
-    let mut signature = [0; 2];
-    let read = File::open(path).and_then(|file| file.read_exact_at(&mut signature, 510));
-    read.map_err(DiskError::read(path))?;
-    if signature == [0x55, 0xaa] {
-        return Ok(());
-    }
-    Err(DiskError::NotBootable(path.to_owned()))
-}
-
-/// Refuses a disk in which karat sees no root file system. One that karat cannot read passes: it may boot.
-///
-/// # Errors
-/// No file system of the disk has the directories of a root, and none is of a kind that karat cannot read.
-pub(crate) fn require_root(base: &BaseImage) -> Result<(), DiskError> {
-    let layer = match base.format.as_str() {
-        "raw" => Layer::Raw(base.path.clone()),
-        "qcow2" => Layer::Qcow2(base.path.clone()),
-        _ => return Ok(()),
-    };
-    match open_chain(&[layer]).and_then(|disk| read::find_roots(&disk)) {
-        Ok(roots) if roots.found.is_empty() && roots.unsupported.is_none() => {
-            Err(DiskError::NoRoot(base.path.clone()))
-        }
-        _ => Ok(()),
-    }
-}
-
 async fn inspect_as(path: &Path, format: Option<&str>) -> Result<ImageInfo, DiskError> {
     // -U: ignore the lock of a build that runs on the same base.
     let mut command = QemuImg::new("info", path);
@@ -215,19 +146,22 @@ pub async fn overlay(base: &BaseImage, to: &Path, size: Option<u64>) -> Result<(
     let info = inspect_as(&base.path, Some(&base.format))
         .await?
         .require_standalone(&base.path)?;
+    require_fit(size, info.virtual_size)?;
     let size = size.unwrap_or(info.virtual_size);
-    if size < info.virtual_size {
-        return Err(DiskError::TooSmall {
-            wanted: size,
-            base: info.virtual_size,
-        });
-    }
     let mut command = QemuImg::new("create", to);
     command.args(["-q", "-f", "qcow2", "-F", &base.format, "-b"]);
     // qemu-img would look for a relative path beside the overlay.
     command.arg(absolute(&base.path)?);
     command.arg(absolute(to)?).arg(size.to_string());
     run(command).await.map(drop)
+}
+
+/// Refuses a `disk_size` that is smaller than the disk of the base.
+pub(crate) fn require_fit(wanted: Option<u64>, base: u64) -> Result<(), DiskError> {
+    match wanted {
+        Some(wanted) if wanted < base => Err(DiskError::TooSmall { wanted, base }),
+        _ => Ok(()),
+    }
 }
 
 /// Converts an untrusted image to the raw file `raw`.

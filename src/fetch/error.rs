@@ -19,10 +19,7 @@ pub enum FetchError {
     Url { url: String, reason: String },
     /// All tries failed, or one failed in a way that a retry cannot fix.
     #[error("cannot download {url}{}", after(*tries))]
-    #[diagnostic(help(
-        "check the URL and the network; the bytes received so far are kept, and the next try continues from there. \
-         An `https` URL needs the certificates of the system (package ca-certificates)"
-    ))]
+    #[diagnostic(help("{}", transfer_help(source)))]
     Transfer {
         url: String,
         tries: u32,
@@ -65,6 +62,16 @@ pub enum FetchError {
     #[error("cannot locate the cache: neither XDG_CACHE_HOME nor HOME is set")]
     #[diagnostic(help("set KARAT_CACHE to a directory"))]
     NoPlace,
+}
+
+fn transfer_help(error: &TransferError) -> &'static str {
+    match error {
+        TransferError::File { .. } => "check the path in the URL",
+        _ => {
+            "check the URL and the network; the bytes received so far are kept, and the next try continues from there. \
+             An `https` URL needs the certificates of the system (package ca-certificates)"
+        }
+    }
 }
 
 fn count(files: usize) -> String {

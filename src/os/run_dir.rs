@@ -28,7 +28,11 @@ pub struct Leftover {
 impl RunDir {
     /// Creates a directory under `root` that only this user can enter; `root` too if it is missing.
     pub fn create(root: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(root);
+        made.map_err(|error| {
+            let text = format!("cannot create {}: {error}", root.display());
+            io::Error::new(error.kind(), text)
+        })?;
         loop {
             let path = root.join(short_name());
             let Some(lock) = FileLock::try_exclusive(&lock_of(&path))? else {

@@ -165,6 +165,7 @@ impl BuildError {
             } => 4,
             Self::Refused { .. } => 3,
             Self::Base(error) => error.exit_code(),
+            Self::Disk(error) => error.exit_code(),
             Self::Ec2(error) => error.exit_code(),
             Self::NotReproducible | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
             Self::Fetch(error) => error.exit_code(),

@@ -10,8 +10,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::machine::Machine;
 use crate::machine::guest::{Backend, Guest};
-use crate::machine::qemu::{self, Connections, QemuError, QemuMachine};
-use crate::os::hash_stream;
+use crate::machine::qemu::{self, Connections, QemuMachine};
 use crate::os::run_dir::RunDir;
 use crate::plan;
 use crate::provision;
@@ -29,12 +28,6 @@ impl Job<'_> {
         run: &Path,
     ) -> Result<QemuMachine, BuildError> {
         let plan::Plan { ssh, network, .. } = self.plan;
-        let base = disk.clone();
-        let check = hash_stream::blocking(move |_| {
-            disk::require_bootable(&base.path, &base.format)?;
-            disk::require_root(&base)
-        });
-        check.await.map_err(QemuError::from)?;
         let connections = Connections {
             open: network.open,
             ..Connections::default()

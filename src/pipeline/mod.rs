@@ -144,11 +144,15 @@ impl Job<'_> {
         }
     }
 
-    /// Prepares the base of the plan.
+    /// Prepares the base of the plan, whose disk must not be larger than that of the guest.
     async fn prepare_base(&self, wanted: &plan::Base, run: &Path) -> Result<BaseDisk, BuildError> {
         let Settings { cache, store, .. } = *self.settings;
         let context = BaseContext { cache, run };
-        base_disk::prepare(wanted, store, context, self.ui).await
+        let base = base_disk::prepare(wanted, store, context, self.ui).await?;
+        if let Builder::Qemu(guest) = &self.plan.builder {
+            disk::require_fit(guest.disk_size, base.virtual_size)?;
+        }
+        Ok(base)
     }
 
     async fn build_image(

@@ -9,6 +9,7 @@ use std::{env, fs};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::base_disk::{BaseInspection, check_base_file};
 use super::check::host_path;
 use super::make::{MadePlan, PlanInputs, machine_only, make, publish_only};
 use super::{Builder, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
@@ -34,6 +35,8 @@ pub struct Inputs {
     pub force: bool,
     /// Replacements for paths of host files, by the path in the template.
     pub moved: BTreeMap<String, PathBuf>,
+    /// Inspects the file of `[base.file]`; `None` leaves that to the build.
+    pub inspect_base: Option<BaseInspection>,
 }
 
 impl Inputs {
@@ -253,6 +256,12 @@ fn plan(
         .iter()
         .filter_map(|need| files::check(need, inputs.force));
     problems.extend(missing);
+    if let (Some(plan), Some(inspect)) = (&plan, inputs.inspect_base) {
+        let found = check_base_file(&template, plan, inspect);
+        // A file that cannot be read is reported already.
+        problems
+            .extend(found.filter(|found| problems.iter().all(|known| known.span != found.span)));
+    }
     plan.filter(|_| problems.is_empty()).ok_or(problems)
 }
 

@@ -255,6 +255,7 @@ impl Checker<'_> {
     fn base_url(&mut self, table: &Span, base: &schema::BaseUrl) -> Option<Base> {
         let help = "add `sha256 = \"...\"`, or `sha256_url` with the URL of a SHA256SUMS file";
         let url = if let Some(url) = &base.url {
+            self.downloads_disk(url);
             self.url(url, BASE_SCHEMES)
         } else {
             self.missing(

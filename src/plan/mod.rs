@@ -12,8 +12,8 @@ use crate::digest::Digest;
 use crate::secret::Text;
 use crate::size::serialize_duration;
 
+mod base_disk;
 pub(crate) mod check;
-mod disk_size;
 mod ec2;
 mod expressions;
 mod finish;
@@ -31,6 +31,8 @@ mod show;
 mod step;
 mod suites;
 
+pub use base_disk::BaseInspection;
+pub(crate) use base_disk::{INSTALLER_HELP, SYSTEM_DISK_HELP, grow_help};
 pub(crate) use check::is_plain_name;
 pub use ec2::{Ami, Ec2, Interface};
 pub use lint::LintWarning;

@@ -31,6 +31,9 @@ pub enum ScanError {
         "mount it and scan the directory, or use a disk whose root file system is ext4"
     ))]
     NoRoot { path: PathBuf, found: String },
+    #[error("{} is not the root of a system: it has no `/etc` and no `/usr`", .0.display())]
+    #[diagnostic(help("give the directory that a root file system is unpacked or mounted in"))]
+    NotARoot(PathBuf),
     /// A file that a check must read is far larger than any file of its kind.
     #[error("{} is too large to scan: {size} bytes", path.display())]
     #[diagnostic(help("find out what wrote the file, then fix or remove it"))]

@@ -1,7 +1,5 @@
 //! Opens an image file, an unpacked root directory or an image of the store.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,18 +12,8 @@ use crate::disk::read::qcow2::{Layer, Qcow2, open_chain};
 use crate::disk::read::{BlockRead, FileSystem, ReadError, find_roots};
 use crate::disk::{self, tree::Tree};
 
-/// Offsets and magic numbers of disk formats besides qcow2 and raw. A fixed VHD cannot be told from a raw disk, and is
-/// one with 512 extra bytes.
-const OTHER_FORMATS: [(usize, &[u8]); 6] = [
-    (0, b"KDMV"),
-    (0, b"COWD"),
-    (0, b"# Disk DescriptorFile"),
-    (0, b"conectix"),
-    (0, b"vhdxfile"),
-    (0x40, b"\x7f\x10\xda\xbe"),
-];
-/// Bytes that the magic numbers are looked up in.
-const HEAD_BYTES: u64 = 512;
+/// Directories of which every root has one; that of a container may lack the other.
+const ROOT_DIRECTORIES: [&str; 2] = ["etc", "usr"];
 
 /// An opened root file system.
 pub struct Opened {
@@ -62,26 +50,34 @@ impl Opened {
 /// Opens the root file system in a directory or image file, in any format that karat or `qemu-img` reads.
 pub async fn open(path: &Path) -> Result<Opened, ScanError> {
     if path.is_dir() {
+        if !ROOT_DIRECTORIES.iter().any(|name| path.join(name).is_dir()) {
+            return Err(ScanError::NotARoot(path.to_owned()));
+        }
         return Opened::new(Box::new(Directory::open(path)?), None);
     }
-    let head = head(path).map_err(|source| ReadError::Io {
+    let format = disk::native_format(path).map_err(|source| ReadError::Io {
         what: path.display().to_string(),
         source,
     })?;
-    let is_other =
-        |(at, magic): &(usize, &[u8])| head.get(*at..).is_some_and(|rest| rest.starts_with(magic));
-    if head.starts_with(b"QFI\xfb") {
-        return disk(&Layer::Qcow2(path.to_owned()));
-    }
-    if OTHER_FORMATS.iter().any(is_other) {
+    let Some(format) = format else {
         let raw = converted(path).await?;
         let opened = disk(&Layer::Raw(raw.to_path_buf()))?;
         return Ok(Opened {
             _converted: Some(raw),
             ..opened
         });
+    };
+    let opened = match format {
+        "qcow2" => disk(&Layer::Qcow2(path.to_owned())),
+        _ => disk(&Layer::Raw(path.to_owned())),
+    };
+    if let Err(ScanError::NoRoot { .. }) = &opened {
+        disk::require_disk(&disk::BaseImage {
+            path: path.to_owned(),
+            format: format.to_owned(),
+        })?;
     }
-    disk(&Layer::Raw(path.to_owned()))
+    opened
 }
 
 /// Opens an image of the store in its manifest's format: bytes that the guest wrote must not decide how it is read.
@@ -134,12 +130,6 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
         (None, _, 0, None) => Err(no_root("no ext4 file system")),
         (None, ..) => Err(no_root("only ext4 file systems without /etc and /usr")),
     }
-}
-
-fn head(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut head = Vec::new();
-    File::open(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
-    Ok(head)
 }
 
 /// Converts a disk of another format into a temporary raw disk.
@@ -212,6 +202,7 @@ mod tests {
         let at = |name: &str| scratch.path().join(name);
         fs::write(at("zeros"), vec![0; 1 << 20]).unwrap();
         fs::write(at("short"), "x").unwrap();
+        fs::create_dir(at("empty")).unwrap();
         fs::write(at("false.qcow2"), b"QFI\xfb and no more").unwrap();
         fs::write(at("data"), vec![0; 8 << 20]).unwrap();
         run(
@@ -220,7 +211,8 @@ mod tests {
         );
         for (name, expected) in [
             ("zeros", "no ext4"),
-            ("short", "no ext4"),
+            ("short", "not a disk image"),
+            ("empty", "not the root of a system"),
             ("false.qcow2", "qcow2"),
             ("data", "without /etc"),
             ("missing", "cannot read"),

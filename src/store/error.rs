@@ -30,6 +30,11 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("{} is not a store", .0.display())]
+    #[diagnostic(help(
+        "name the directory of a store with `--store` or KARAT_STORE; a new store needs a new or empty directory"
+    ))]
+    NotAStore(PathBuf),
     #[error("no image {text:?} in the store at {}", store.display())]
     #[diagnostic(help(
         "name it by 4 or more digits of its id, NAME, NAME@latest or a channel; `karat list` lists the images"
@@ -130,6 +135,7 @@ impl StoreError {
         match self {
             Self::NotAChannel(_)
             | Self::NoChannel { .. }
+            | Self::NotAStore(_)
             | Self::Unknown { .. }
             | Self::Ambiguous { .. }
             | Self::Writable { .. }

@@ -2,19 +2,44 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layout::entries;
 use super::{Store, StoreError};
 use crate::os::if_exists;
 
+/// Entries of which every store has one as soon as it records something.
+const STORE_ENTRIES: [&str; 3] = ["audit.jsonl", "blobs/sha256", "manifests"];
+/// Entries of an empty store: the lock of its writers, and what a new file system has.
+const NEUTRAL_ENTRIES: [&[u8]; 2] = [b"lock", b"lost+found"];
 /// Write permission of the group and of others.
 const OTHERS_WRITE: u32 = 0o022;
 
 impl Store {
+    /// Refuses a directory with other contents than a store's. A store that does not exist is an empty one.
+    pub(crate) fn require_store(&self) -> Result<(), StoreError> {
+        let root = self.root();
+        let not_a_store = || StoreError::NotAStore(root.to_owned());
+        match if_exists(fs::metadata(root)).map_err(StoreError::io("read", root))? {
+            None => return Ok(()),
+            Some(metadata) if !metadata.is_dir() => return Err(not_a_store()),
+            Some(_) => {}
+        }
+        let is_store = STORE_ENTRIES.iter().any(|name| root.join(name).exists());
+        let is_ours = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            name.starts_with(b".") || NEUTRAL_ENTRIES.contains(&name)
+        };
+        if is_store || entries(root)?.iter().all(is_ours) {
+            return Ok(());
+        }
+        Err(not_a_store())
+    }
+
     /// Checks owner and permissions of the store's directories, its channels and its log. Blobs and manifests are named by
     /// their digests and need no such trust.
     pub(crate) fn guard(&self) -> Result<(), StoreError> {
+        self.require_store()?;
         check(self.root())?;
         for path in entries(self.root())? {
             check(&path)?;

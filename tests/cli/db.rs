@@ -292,6 +292,13 @@ fn a_database_that_cannot_be_used_is_never_no_findings() {
 }
 
 #[test]
+fn a_missing_source_is_invalid_input() {
+    let said = Site::new().karat(["db", "import", "none.json", "--db", "the.db"]);
+    assert!(said.starts_with("exit 2\n"), "{said}");
+    assert!(said.contains("cannot read none.json"), "{said}");
+}
+
+#[test]
 fn a_database_that_is_cut_short_anywhere_is_refused() {
     let site = site();
     site.run(["db", "import", "one.json", "--db", "good.db"]);

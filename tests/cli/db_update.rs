@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::db::{record, zipped};
 use crate::site::{IMAGE, Site};
-use crate::support::{site, web};
+use crate::support::{disk, site, web};
 
 /// Behavior of the server for the path of the first feed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -365,7 +365,7 @@ fn a_build_with_automatic_updates_has_a_database() {
     // Without QEMU the build ends after the update.
     let path = site.path("bin");
     site.set("PATH", path);
-    site.write("base.raw", &[0; 512]);
+    site.write("base.raw", &disk::xfs(7));
     let template = |policy: &str| {
         format!(
             "{IMAGE}[base.file]\npath = \"base.raw\"\n[builder.qemu]\narch = \"x86_64\"\n[policy]\n{policy}"

@@ -1,6 +1,7 @@
 //! `[packages.dnf]` in templates: what is wrong is pointed at, what is right is shown.
 
 use crate::site::{IMAGE, Site};
+use crate::support::disk;
 
 const REPOSITORY: &str = "name = \"tools\"\nuri = \"https://example.org/rpm\"\nkey = \"key.asc\"\n";
 
@@ -8,7 +9,8 @@ const REPOSITORY: &str = "name = \"tools\"\nuri = \"https://example.org/rpm\"\nk
 fn packages_of_dnf_are_checked() {
     let site = Site::new();
     site.write("key.asc", "key");
-    let case = |lines: &str| format!("[base.file]\npath = \"key.asc\"\n{lines}");
+    site.write("disk.raw", &disk::xfs(7));
+    let case = |lines: &str| format!("[base.file]\npath = \"disk.raw\"\n{lines}");
     let repository = |lines: &str| case(&format!("[[packages.dnf.repositories]]\n{lines}"));
     let cases = [
         case(
@@ -29,9 +31,10 @@ fn packages_of_dnf_are_checked() {
 fn a_plan_shows_packages_of_dnf() {
     let site = Site::new();
     site.write("key.asc", "key");
+    site.write("disk.raw", &disk::xfs(7));
     let packages = "[packages.dnf]\ninstall = [\"jq\", \"curl=8.0-1\"]\nremove = [\"nano\"]\nrecommends = true\n";
     let text = format!(
-        "{IMAGE}[base.file]\npath = \"key.asc\"\n{packages}[[packages.dnf.repositories]]\n{REPOSITORY}"
+        "{IMAGE}[base.file]\npath = \"disk.raw\"\n{packages}[[packages.dnf.repositories]]\n{REPOSITORY}"
     );
     site.write("web.toml", &text);
     let said = site.karat(["plan", "web.toml"]);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::site::Site;
+use crate::support::disk;
 
 /// Runs `karat doctor --json`; returns its exit code and report.
 fn doctor(site: &Site) -> (Option<i32>, Value) {
@@ -179,7 +180,7 @@ fn a_missing_program_is_found_before_the_base_is_read() {
     let mut site = Site::new();
     let path = site.path("bin");
     site.set("PATH", path);
-    site.write("base.raw", &[0; 512]);
+    site.write("base.raw", &disk::xfs(7));
     site.write(
         "web.toml",
         "[image]\nname = \"web\"\n[base.file]\npath = \"base.raw\"\n[builder.qemu]\narch = \"x86_64\"\n",

@@ -16,6 +16,7 @@ use karat::ui::Ui;
 
 use crate::archive::Archive;
 use crate::site::Site;
+use crate::support::disk as disks;
 
 const TEMPLATE: &str = r#"
 [image]
@@ -42,11 +43,11 @@ shell = { inline = ["true"] }
 fn site() -> Site {
     let mut site = Site::new();
     site.write("web.toml", TEMPLATE);
-    site.write("base.raw", &"base".repeat(1000));
+    site.write("base.raw", &disks::xfs(1));
     site.write("motd", "hello\n");
     site.write(
         "bin/qemu-img",
-        "#!/bin/sh\necho '{\"format\": \"raw\", \"virtual-size\": 4000, \"filename\": \"base.raw\"}'\n",
+        "#!/bin/sh\necho '{\"format\": \"raw\", \"virtual-size\": 1048576, \"filename\": \"base.raw\"}'\n",
     );
     let program = site.path("bin/qemu-img");
     std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -118,7 +119,7 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
         },
         digest: of_lock.digest,
         size: of_lock.size,
-        virtual_size: 4000,
+        virtual_size: 1 << 20,
     };
     let base = manifest_inputs::base_of(base, &disk);
     let mut inputs = manifest_inputs::collect(&plan, base, &Stop::default()).unwrap();
@@ -186,7 +187,7 @@ fn what_has_not_changed_is_not_built() {
     let id = record(&site, &lock);
 
     let unchanged = format!(
-        "exit 0\n--- stdout\n{id}\n--- stderr\n    hashing the base (3.91 KiB)\nunchanged\n"
+        "exit 0\n--- stdout\n{id}\n--- stderr\n    hashing the base (1.00 MiB)\nunchanged\n"
     );
     let of = |status| {
         ["stable-security", "stable"]
@@ -229,9 +230,8 @@ fn what_has_changed_is_said_and_built() {
     record(&site, &lock);
     assert!(verdict(&site).contains("unchanged"));
 
-    let base = std::fs::read_to_string(site.path("base.raw")).unwrap();
     let text = lock.to_toml();
-    let changed = |file: &str, with: &str, back: &str, expected: &str| {
+    let changed = |file: &str, with: &[u8], back: &[u8], expected: &str| {
         site.write(file, with);
         let said = verdict(&site);
         assert!(
@@ -241,6 +241,8 @@ fn what_has_changed_is_said_and_built() {
         site.write(file, back);
         assert!(verdict(&site).contains("unchanged"), "after {expected}");
     };
+    let [base, other] = [1, 2].map(disks::xfs);
+    changed("base.raw", &other, &base, "the base was sha256:");
     let with = |line: &str| format!("{TEMPLATE}{line}\n");
     for (file, with, back, expected) in [
         (
@@ -254,12 +256,6 @@ fn what_has_changed_is_said_and_built() {
             "bye\n".to_owned(),
             "hello\n",
             "the file /etc/motd has changed",
-        ),
-        (
-            "base.raw",
-            "other".to_owned(),
-            &base,
-            "the base was sha256:",
         ),
         (
             "web.lock.toml",
@@ -280,7 +276,7 @@ fn what_has_changed_is_said_and_built() {
             "web.lock.toml has the schema",
         ),
     ] {
-        changed(file, &with, back, expected);
+        changed(file, with.as_bytes(), back.as_bytes(), expected);
     }
 
     archive.put("stable", "", &[("nginx", "1.0-2")]);

@@ -8,8 +8,7 @@ use karat::record::lock::{
 };
 
 use crate::site::{IMAGE, Site};
-
-const DISK: &[u8] = &[7; 1 << 20];
+use crate::support::disk;
 
 /// A template with a base that is never booted, and what is given.
 fn template(more: &str) -> String {
@@ -20,7 +19,7 @@ fn site(more: &str) -> Site {
     let mut site = Site::new();
     // A build looks for QEMU first, which is not run here.
     site.set("PATH", "/usr/bin:/bin");
-    std::fs::write(site.path("disk.raw"), DISK).unwrap();
+    site.write("disk.raw", &disk::xfs(7));
     site.write("web.toml", &template(more));
     site
 }
@@ -45,9 +44,10 @@ fn lock(install: &[&str]) -> Lock {
         install: install.iter().map(|name| (*name).to_owned()).collect(),
         ..PackageRequest::nothing(Some("x86_64"))
     };
+    let disk = disk::xfs(7);
     let base = LockedBase {
-        digest: Digest::of(DISK),
-        size: DISK.len() as u64,
+        digest: Digest::of(&disk),
+        size: disk.len() as u64,
         ami: None,
     };
     let packages = install
@@ -71,7 +71,7 @@ fn locked_refuses_a_lock_that_is_missing_or_of_something_else() {
     lock(&["curl", "jq"])
         .write(&site.path("web.lock.toml"))
         .unwrap();
-    std::fs::write(site.path("disk.raw"), vec![8; 1 << 20]).unwrap();
+    site.write("disk.raw", &disk::xfs(8));
     said += &site.karat(["build", "--quiet", "--locked", "web.toml"]);
     insta::assert_snapshot!(said);
 }
@@ -132,7 +132,7 @@ fn a_template_without_packages_is_locked_without_a_machine() {
     let mut said = site.karat(["lock", "web.toml", "--quiet"]);
     let text = std::fs::read_to_string(site.path("web.lock.toml")).unwrap();
     let lock = Lock::from_toml(&text, Path::new("web.lock.toml")).unwrap();
-    assert_eq!(lock.base.unwrap().digest, Digest::of(DISK));
+    assert_eq!(lock.base.unwrap().digest, Digest::of(&disk::xfs(7)));
     assert_eq!((lock.packages.len(), lock.epoch), (0, None));
     said += &site.karat(["lock", "-P", "curl", "web.toml", "--quiet"]);
     insta::assert_snapshot!(said);

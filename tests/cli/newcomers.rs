@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use crate::site::Site;
+use crate::support::disk;
 use crate::support::site::texts;
 
 /// Validates a template with these lines below `[image]`; returns stderr.
@@ -577,7 +578,7 @@ fn a_store_that_cannot_be_written_is_found_before_the_build() {
         "web.toml",
         "[image]\nname = \"web\"\n[base.file]\npath = \"disk.raw\"\n",
     );
-    site.write("disk.raw", "");
+    site.write("disk.raw", &disk::xfs(7));
     let refused = site.karat(["build", "web.toml", "--store", "/proc/none"]);
     assert!(
         refused.starts_with("exit 1") && refused.contains("cannot write to /proc/none"),

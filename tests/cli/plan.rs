@@ -1,4 +1,5 @@
 use crate::site::Site;
+use crate::support::disk;
 
 const FULL: &str = r#"
 [image]
@@ -91,12 +92,8 @@ path = "web.raw"
 
 fn site() -> Site {
     let site = Site::new();
-    for name in [
-        "t/base.qcow2",
-        "t/known_hosts",
-        "t/files/nginx.conf",
-        "shared/harden.sh",
-    ] {
+    site.write("t/base.qcow2", &disk::xfs(7));
+    for name in ["t/known_hosts", "t/files/nginx.conf", "shared/harden.sh"] {
         site.write(name, "");
     }
     site.write("t/web.toml", FULL);

@@ -152,6 +152,29 @@ fn json_is_as_its_schema_says() {
 }
 
 #[test]
+fn a_target_that_is_no_system_is_told_before_a_missing_database() {
+    let site = Site::new();
+    site.write("env.sh", "export A=1\n");
+    site.write("project/src/main.rs", "");
+    site.write("zeros.raw", &vec![0; 1 << 20]);
+    site.write("root/etc/os-release", "ID=debian\n");
+    let mut iso = vec![0; 1 << 20];
+    iso[0x8001..0x8006].copy_from_slice(b"CD001");
+    site.write("debian.iso", &iso);
+    for (target, code, expected) in [
+        ("env.sh", 2, "env.sh is not a disk image"),
+        ("project", 2, "project is not the root of a system"),
+        ("debian.iso", 2, "karat runs no installer"),
+        ("zeros.raw", 1, "no root file system that karat can scan"),
+        ("root", 2, "`--without vulnerabilities`"),
+    ] {
+        let said = site.karat(["scan", target]);
+        assert!(said.starts_with(&format!("exit {code}\n")), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn the_policy_of_a_template_decides_and_exceptions_are_named() {
     let site = site();
     let template = |more: &str| {

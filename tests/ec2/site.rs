@@ -99,7 +99,7 @@ impl Site {
         id
     }
 
-    /// A raw disk whose MiB are filled with these values at their beginning and end.
+    /// A raw disk with a boot signature whose MiB are filled with these values at their beginning and end.
     pub fn disk(&self, size: u64, data: &[(u64, u8)]) -> PathBuf {
         let path = self.path().join("disk.raw");
         let file = File::create(&path).unwrap();
@@ -107,6 +107,8 @@ impl Site {
         for (at, value) in data {
             file.write_all_at(&[*value; 4096], at * MIB).unwrap();
         }
+        // The boot signature, without which a disk is not imported.
+        file.write_all_at(&[0x55, 0xaa], 510).unwrap();
         path
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -155,18 +156,58 @@ fn an_export_goes_to_a_directory_under_the_name_of_the_image_and_never_to_stdout
 }
 
 #[test]
-fn a_file_that_is_not_a_disk_is_not_imported() {
+fn a_directory_that_is_no_store_is_told_before_its_permissions() {
     let site = Site::new();
-    fs::write(site.path().join("notes.txt"), "just text\n".repeat(512)).unwrap();
-    fs::write(site.path().join("short"), "x").unwrap();
-    for name in ["notes.txt", "short"] {
-        let refused = site.karat(&["import", name, "--name", "web"]);
+    let store = site.path().join("store");
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (entry, is_store) in [
+        ("", true),
+        (".gitkeep", true),
+        ("lost+found/", true),
+        ("lock", true),
+        ("postgresql/", false),
+        ("web.toml", false),
+        ("channels/", false),
+        ("audit.jsonl", true),
+        ("blobs/sha256/", true),
+    ] {
+        let path = store.join(entry);
+        if entry.ends_with('/') {
+            fs::create_dir_all(&path).unwrap();
+        } else if !entry.is_empty() {
+            fs::create_dir_all(&store).unwrap();
+            fs::write(&path, "").unwrap();
+        }
+        fs::create_dir_all(&store).unwrap();
+        chmod(&store, 0o777);
+        let said = site.karat(&["list", "--store", "store"]);
+        assert!(said.starts_with("exit code: 2"), "{entry}: {said}");
+        assert_eq!(said.contains("store is not a store"), !is_store, "{said}");
+        assert_eq!(said.contains("chmod"), is_store, "{entry}: {said}");
+        chmod(&store, 0o755);
+        let said = site.karat(&["list", "--store", "store"]);
+        let code = if is_store { 0 } else { 2 };
         assert!(
-            refused.starts_with("exit code: 2") && refused.contains("is not a disk image"),
-            "{refused}"
+            said.starts_with(&format!("exit code: {code}")),
+            "{entry}: {said}"
         );
+        fs::remove_dir_all(&store).unwrap();
     }
-    assert!(site.store.ids().unwrap().is_empty());
+    fs::write(&store, "").unwrap();
+    for store in ["store", "/dev/full"] {
+        for arguments in [
+            &["list", "--store", store][..],
+            &["import", "web", "--from", store],
+        ] {
+            let said = site.karat(arguments);
+            assert!(
+                said.starts_with("exit code: 2") && said.contains("is not a store"),
+                "{said}"
+            );
+        }
+    }
 }
 
 #[test]

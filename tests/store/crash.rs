@@ -13,6 +13,7 @@ use karat::scan::report::policy::Verdict;
 use karat::store::Store;
 
 use crate::cli::Site;
+use crate::support::disk;
 use crate::trust::{keygen, runtime, scanned, succeed};
 
 /// Whatever changes files.
@@ -62,7 +63,8 @@ fn stage() -> Stage {
     let noise: Vec<u8> = (0..2000 * 512_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
-    fs::write(site.path().join("image.raw"), noise).unwrap();
+    let image = disk::bootable(noise);
+    fs::write(site.path().join("image.raw"), image).unwrap();
     put("news", b"old news");
     put("news", b"the newest news");
     let other = Store::new(site.path().join("other"));

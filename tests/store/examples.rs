@@ -7,6 +7,7 @@ use std::process::Command;
 use karat::scan::report::policy::Verdict;
 
 use crate::cli::Site;
+use crate::support::disk;
 use crate::support::site::texts;
 use crate::trust::{person, scanned, succeed};
 
@@ -21,7 +22,7 @@ fn site() -> Site {
     let site = Site::new();
     succeed(&site, &["keys", "generate", "--comment", "ci"]);
     person(&site, "ada", &[]);
-    let disk = vec![1; 1 << 20];
+    let disk = disk::xfs(1);
     fs::write(site.path().join("disk.qcow2"), &disk).unwrap();
     for length in [disk.len(), disk.len() - 512] {
         let id = site.put("web", &disk[..length]);

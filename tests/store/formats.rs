@@ -7,6 +7,7 @@ use karat::scan::report::policy::Verdict;
 use serde_json::Value;
 
 use crate::cli::Site;
+use crate::support::disk;
 use crate::support::help::verbs;
 use crate::trust::{scanned, succeed};
 
@@ -66,7 +67,7 @@ fn site() -> Site {
         succeed(&site, &["promote", &id.short(), "web/stable"]);
     }
     site.put_on("shop", b"the shop", b"another web");
-    site.write("disk.raw", &vec![1; 1 << 20]);
+    site.write("disk.raw", &disk::xfs(1));
     succeed(&site, &["import", "disk.raw", "--name", "mail"]);
     site.write("web.toml", "[image]\nname = \"web\"\n");
     site.write("wrong.toml", "[image]\n");

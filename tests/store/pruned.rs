@@ -11,6 +11,7 @@ use karat::store::Store;
 use serde_json::Value;
 
 use crate::cli::{Site, without_times};
+use crate::support::disk;
 use crate::trust::{code, said, scanned, succeed};
 
 /// Nothing is young, and what is marked is removed by the next run.
@@ -158,6 +159,7 @@ fn an_image_of_another_builder_is_imported_and_goes_the_same_way() {
     let image: Vec<u8> = (0..3 << 20)
         .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
+    let image = disk::bootable(image);
     fs::write(site.path().join("packer.raw"), &image).unwrap();
     let import = |arguments: &[&str]| {
         let mut command = site.command(&[&["import"][..], arguments].concat());
@@ -290,7 +292,7 @@ fn a_store_that_others_can_change_is_refused() {
     mode(&signers, 0o664);
     succeed(&site, &["verify"]);
     // Whatever the umask says, karat's own are not so.
-    fs::write(site.path().join("image.raw"), vec![1; 400 * 512]).unwrap();
+    fs::write(site.path().join("image.raw"), disk::xfs(1)).unwrap();
     let karat = env!("CARGO_BIN_EXE_karat");
     let line = format!(
         "umask 0

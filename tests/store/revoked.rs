@@ -9,6 +9,7 @@ use karat::scan::report::policy::Verdict;
 use serde_json::Value;
 
 use crate::cli::{Site, without_times};
+use crate::support::disk;
 use crate::trust::{code, keygen, person, said, scanned, succeed};
 
 /// Three signed and scanned images: a base, one that is built on it, one that is built on that.
@@ -262,7 +263,7 @@ fn a_channel_can_ask_for_approvals() {
 fn nothing_is_built_on_a_revoked_image() {
     let site = Site::new();
     succeed(&site, &["keys", "generate"]);
-    let image = vec![7; 1 << 20];
+    let image = disk::xfs(7);
     fs::write(site.path().join("base.raw"), &image).unwrap();
     let id = site.put("base", &image);
     succeed(&site, &["revoke", &id.short(), "--reason", "backdoor"]);

@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod boot_sector;
+pub mod disk;
 pub mod help;
 pub mod site;
 pub mod sshd;

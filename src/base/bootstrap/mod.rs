@@ -80,10 +80,7 @@ pub enum BootstrapError {
     #[diagnostic(help("name an archive with `base.bootstrap.mirror`"))]
     Sources(#[source] io::Error),
     #[error("{program} failed ({status}) while bootstrapping {what}{}", said(.reason))]
-    #[diagnostic(help(
-        "check the archive and its suite; an ordinary user also needs unprivileged user namespaces and a range in \
-         /etc/subuid and /etc/subgid (package uidmap)"
-    ))]
+    #[diagnostic(help("{}", failure_help(reason)))]
     Failed {
         program: &'static str,
         /// Distribution, release and architecture.
@@ -108,6 +105,15 @@ pub enum BootstrapError {
         path: PathBuf,
         source: io::Error,
     },
+}
+
+fn failure_help(reason: &str) -> &'static str {
+    if reason.starts_with("Failed to fetch") {
+        "check that this machine reaches the archive; `mirror` in [base.bootstrap] names another"
+    } else {
+        "check the archive and its suite; an ordinary user also needs unprivileged user namespaces and a range in \
+         /etc/subuid and /etc/subgid (package uidmap)"
+    }
 }
 
 /// Returns the path of a standalone qcow2 for `plan` in `cache`, and makes it if it is not there.

@@ -99,7 +99,7 @@ impl Subject {
                 format: disk::inspect(path).await?.format,
             },
         };
-        disk::require_bootable(&disk.path, &disk.format)?;
+        disk::require_bootable(&disk)?;
         Ok(disk)
     }
 }

@@ -166,14 +166,15 @@ async fn scan(args: &ScanArgs, ui: &Ui) -> Result<ScanOutcome, CommandError> {
     let before = args.against.as_deref().map(finding_keys).transpose()?;
     let now = Timestamp::now();
     let stored = target::stored(args)?;
-    // Reports an unusable database before a large image is read.
     let database = if args.without.contains(&Check::Vulnerabilities) {
-        None
+        Ok(None)
     } else {
-        Some(database(args.db.as_deref())?)
+        database(args.db.as_deref()).map(Some)
     };
-    let facts = database.as_ref().map(run::facts);
+    // A wrong target is reported before an unusable database.
     let (target, subject, id) = target::open(args, stored).await?;
+    let database = database?;
+    let facts = database.as_ref().map(run::facts);
     let left_out = target::left_out(args, &target);
     let options = Options {
         max_age: policy.max_db_age,

@@ -1,5 +1,7 @@
 //! Exit codes: 0 success, 1 failure, 2 invalid input, 3 refused by a policy, 4 verification failed, 130 cancelled.
 
+use std::io::ErrorKind;
+
 use miette::Diagnostic;
 
 use crate::cli::shared::syslog::SyslogError;
@@ -40,17 +42,23 @@ impl ExitStatus for AwsError {}
 
 impl ExitStatus for DiskError {
     fn exit_code(&self) -> u8 {
-        match self {
-            Self::NotADisk(_) => 2,
-            _ => 1,
-        }
+        Self::exit_code(self)
     }
 }
 
 impl ExitStatus for Ec2Error {}
 impl ExitStatus for RebuildError {}
-impl ExitStatus for ScanError {}
 impl ExitStatus for VexError {}
+
+impl ExitStatus for ScanError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Disk(error) => error.exit_code(),
+            Self::NotARoot(_) => 2,
+            _ => 1,
+        }
+    }
+}
 
 impl ExitStatus for MissingSecrets {
     const EXIT_CODE: u8 = 2;
@@ -86,6 +94,7 @@ impl ExitStatus for DbError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Import { .. } | Self::Missing { .. } | Self::NoPlace => 2,
+            Self::Read { source, .. } if source.kind() == ErrorKind::NotFound => 2,
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Scratch { .. }

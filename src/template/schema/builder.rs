@@ -38,7 +38,7 @@ pub struct Qemu {
     /// Boot firmware. aarch64 has no BIOS. Default: `"bios"` on x86_64, `"uefi"` on aarch64.
     #[schemars(extend("enum" = ["bios", "uefi"], "examples" = ["uefi"]))]
     pub firmware: Option<Str>,
-    /// QEMU machine type. Not checked before the launch. Default: `"q35"` on x86_64, `"virt"` on aarch64.
+    /// QEMU machine type, one of `qemu-system-ARCH -machine help`. Default: `"q35"` on x86_64, `"virt"` on aarch64.
     #[schemars(extend("examples" = ["pc"]))]
     pub machine: Option<Str>,
     /// `auto` uses KVM if it works. `kvm` fails without it. `tcg` emulates. Default: `"auto"`.
