@@ -32,7 +32,7 @@ pub(crate) struct CompletionsArgs {
     #[arg(value_enum, required_unless_present = "man")]
     shell: Option<Shell>,
 
-    // Former name of `karat man DIR`.
+    // Former name of `karat man --output DIR`.
     #[arg(long, value_name = "DIR", conflicts_with = "shell", hide = true)]
     man: Option<PathBuf>,
 }
@@ -49,12 +49,30 @@ pub(crate) fn run(
         shell
             .write_registration(VARIABLE, "karat", "karat", "karat", &mut text)
             .map_err(|error| CommandError::io("cannot write the completions", &error))?;
+        if args.shell == Some(Shell::Zsh) {
+            text = completing_when_autoloaded(&text);
+        }
         out.bytes(&text)?;
     }
     if let Some(directory) = &args.man {
         super::man::write(directory, command)?;
     }
     Ok(())
+}
+
+/// Lets the script for zsh answer when zsh has loaded it from `fpath`, as the function `_karat` at the first Tab. It is not run
+/// again to answer after it has registered its function.
+fn completing_when_autoloaded(script: &[u8]) -> Vec<u8> {
+    let script = String::from_utf8_lossy(script);
+    let register = "compdef _clap_dynamic_completer_karat karat";
+    let register_or_answer = format!(
+        "if [ \"$funcstack[1]\" = \"_karat\" ]; then
+    _clap_dynamic_completer_karat \"$@\"
+else
+    {register}
+fi"
+    );
+    script.replace(register, &register_or_answer).into_bytes()
 }
 
 /// Answers a shell that asks for completions. Returns false if none does. An error is an answer without candidates, because its

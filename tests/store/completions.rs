@@ -95,6 +95,14 @@ fn every_shell_gets_its_script() {
             output.status.success() && text.contains("KARAT_COMPLETE"),
             "{shell}: {text}"
         );
+        if shell == "zsh" {
+            // Autoloaded from fpath, the script is the function that has to answer the first Tab.
+            let [start, end] = ["#compdef karat\n", "\n    compdef _clap_dynamic_completer_karat karat\nfi\n"];
+            assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+            let answer = "if [ \"$funcstack[1]\" = \"_karat\" ]; then\n    _clap_dynamic_completer_karat \"$@\"\nelse\n";
+            assert!(text.contains(answer), "{text}");
+            assert_eq!(text.matches("compdef _clap").count(), 1, "{text}");
+        }
     }
     let mut unknown = site.command(&["--", "karat", "show", ""]);
     let output = unknown.env("KARAT_COMPLETE", "no-shell").output().unwrap();
