@@ -14,8 +14,10 @@ use clap_complete::env::{CompleteEnv, Shells};
 
 use super::CommandError;
 use super::shared::stdout::Stdout;
+use crate::fetch::Cache;
 use crate::plan::is_plain_name;
 use crate::store::Store;
+use crate::ui::log_directory;
 
 /// Variable by which a shell asks for completions. Its value is the name of the shell.
 const VARIABLE: &str = "KARAT_COMPLETE";
@@ -107,6 +109,10 @@ fn with_candidates(verb: Command) -> Command {
             ArgValueCompleter::new(images)
         } else if has(&["CHANNEL"]) {
             ArgValueCompleter::new(channels)
+        } else if has(&["NAME"]) {
+            ArgValueCompleter::new(image_names)
+        } else if has(&["BUILD"]) {
+            ArgValueCompleter::new(builds)
         } else {
             return argument;
         };
@@ -148,15 +154,32 @@ fn images(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates
 }
 
+fn image_names(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = store().map(|store| store.names()).unwrap_or_default();
+    starting_with(current, names)
+}
+
+/// Returns the images and builds that have logs.
+fn builds(current: &OsStr) -> Vec<CompletionCandidate> {
+    let logs = Cache::of_user().map(|cache| log_directory::list(&cache.logs()));
+    let logs = logs.ok().and_then(Result::ok).unwrap_or_default();
+    let names = logs.into_iter().flat_map(|log| [log.image, log.build]);
+    starting_with(current, names.collect::<BTreeSet<_>>())
+}
+
 fn channels(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = store().and_then(|store| store.channels().ok());
     let names = names.unwrap_or_default().into_iter();
-    let names = names.map(|name| name.to_string());
+    starting_with(current, names.map(|name| name.to_string()))
+}
+
+fn starting_with(
+    current: &OsStr,
+    names: impl IntoIterator<Item = String>,
+) -> Vec<CompletionCandidate> {
     let text = current.to_string_lossy();
-    names
-        .filter(|name| name.starts_with(&*text))
-        .map(CompletionCandidate::new)
-        .collect()
+    let names = names.into_iter().filter(|name| name.starts_with(&*text));
+    names.map(CompletionCandidate::new).collect()
 }
 
 /// Returns the store that the command line being completed is about.
@@ -178,29 +201,31 @@ fn store() -> Option<Store> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Arg;
-
     use super::*;
     use crate::cli::main::command;
 
+    /// Values of positional arguments that are files, or that only the user knows.
+    const OTHERS: [&str; 4] = ["TEMPLATE", "DIR", "FILE", "COMMAND"];
+
     #[test]
-    fn arguments_that_name_images_complete_to_them() {
-        for (verb, argument) in [
-            ("show", "id"),
-            ("remove", "ids"),
-            ("diff", "first"),
-            ("promote", "channel"),
-            ("rollback", "to"),
-            ("scan", "target"),
-            ("verify", "subject"),
-        ] {
-            let verb = command().find_subcommand(verb).expect("a verb").clone();
-            let verb = with_candidates(verb);
-            let argument = verb
-                .get_arguments()
-                .find(|found| found.get_id() == argument);
-            let argument: &Arg = argument.expect("an argument");
-            assert!(argument.get::<ArgValueCompleter>().is_some(), "{argument}");
+    fn arguments_that_name_images_channels_and_builds_complete_to_them() {
+        let mut count = 0;
+        for verb in command().get_subcommands() {
+            let verb = with_candidates(verb.clone());
+            let positionals = verb.get_arguments().filter(|found| found.is_positional());
+            for argument in positionals {
+                let is_other = |name: &str| name.split('|').all(|name| OTHERS.contains(&name));
+                let names = argument.get_value_names().unwrap_or_default();
+                if !argument.get_possible_values().is_empty()
+                    || !names.is_empty() && names.iter().all(|name| is_other(name))
+                {
+                    continue;
+                }
+                let text = format!("{} {argument}", verb.get_name());
+                assert!(argument.get::<ArgValueCompleter>().is_some(), "{text}");
+                count += 1;
+            }
         }
+        assert!(count > 20, "{count}");
     }
 }

@@ -37,7 +37,11 @@ impl ExitStatus for UnknownVerb {
 }
 
 pub(crate) fn run(args: &ManArgs, command: Command, out: &mut Stdout) -> Result<(), CommandError> {
-    if let Some(directory) = args.output.as_deref().or_else(|| former_directory(args, &command)) {
+    if let Some(directory) = args
+        .output
+        .as_deref()
+        .or_else(|| former_directory(args, &command))
+    {
         return write(directory, command);
     }
     let command = documented(command);

@@ -97,7 +97,10 @@ fn every_shell_gets_its_script() {
         );
         if shell == "zsh" {
             // Autoloaded from fpath, the script is the function that has to answer the first Tab.
-            let [start, end] = ["#compdef karat\n", "\n    compdef _clap_dynamic_completer_karat karat\nfi\n"];
+            let [start, end] = [
+                "#compdef karat\n",
+                "\n    compdef _clap_dynamic_completer_karat karat\nfi\n",
+            ];
             assert!(text.starts_with(start) && text.ends_with(end), "{text}");
             let answer = "if [ \"$funcstack[1]\" = \"_karat\" ]; then\n    _clap_dynamic_completer_karat \"$@\"\nelse\n";
             assert!(text.contains(answer), "{text}");
