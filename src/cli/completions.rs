@@ -205,7 +205,7 @@ mod tests {
     use crate::cli::main::command;
 
     /// Values of positional arguments that are files, or that only the user knows.
-    const OTHERS: [&str; 4] = ["TEMPLATE", "DIR", "FILE", "COMMAND"];
+    const OTHERS: [&str; 5] = ["TEMPLATE", "DIR", "FILE", "COMMAND", "GUEST"];
 
     #[test]
     fn arguments_that_name_images_channels_and_builds_complete_to_them() {

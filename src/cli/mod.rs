@@ -21,6 +21,7 @@ mod completions;
 mod db;
 mod diff;
 mod doctor;
+mod examples;
 mod export;
 mod help;
 mod history;
