@@ -16,6 +16,7 @@ use super::CommandError;
 use super::shared::stdout::Stdout;
 use crate::fetch::Cache;
 use crate::plan::is_plain_name;
+use crate::record::manifest::ManifestId;
 use crate::store::Store;
 use crate::ui::log_directory;
 
@@ -135,13 +136,8 @@ fn images(current: &OsStr) -> Vec<CompletionCandidate> {
     let (Some(store), Some(text)) = (store(), current.to_str()) else {
         return candidates;
     };
-    let began = Instant::now();
     let mut names = BTreeSet::new();
-    for id in store.ids().unwrap_or_default() {
-        if began.elapsed() > MAX_READING {
-            break;
-        }
-        let name = store.name_of(id).filter(|name| is_plain_name(name));
+    for (id, name) in named_images(&store) {
         // Without a digit of an id, names are what a person looks for.
         if !text.is_empty() && id.to_string().starts_with(text) {
             let help = name.clone().map(Into::into);
@@ -149,14 +145,23 @@ fn images(current: &OsStr) -> Vec<CompletionCandidate> {
         }
         names.extend(name);
     }
-    let names = names.into_iter().filter(|name| name.starts_with(text));
-    candidates.extend(names.map(CompletionCandidate::new));
+    candidates.extend(starting_with(current, names));
     candidates
 }
 
 fn image_names(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = store().map(|store| store.names()).unwrap_or_default();
-    starting_with(current, names)
+    let images = store().map(|store| named_images(&store));
+    let names = images.into_iter().flatten().filter_map(|(_, name)| name);
+    starting_with(current, names.collect::<BTreeSet<_>>())
+}
+
+/// Returns images with their names: all that can be read in time.
+fn named_images(store: &Store) -> Vec<(ManifestId, Option<String>)> {
+    let began = Instant::now();
+    let ids = store.ids().unwrap_or_default().into_iter();
+    let ids = ids.take_while(|_| began.elapsed() <= MAX_READING);
+    let name = |id| store.name_of(id).filter(|name| is_plain_name(name));
+    ids.map(|id| (id, name(id))).collect()
 }
 
 /// Returns the images and builds that have logs.

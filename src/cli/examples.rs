@@ -136,7 +136,7 @@ pub(super) const EXAMPLES: [(&str, &str); 47] = [
     (
         "schema",
         "
-  karat schema >karat.schema.json       # file that the first line of a template names",
+  karat schema >karat.schema.json       # the first line of a template names it",
     ),
     (
         "iam-policy",

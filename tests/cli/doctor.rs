@@ -156,7 +156,7 @@ fn what_is_missing_or_unsafe_is_told_with_the_command_that_fixes_it() {
             "trusted keys",
             "warning",
             "does not exist",
-            "karat keys trust NAME",
+            "karat keys generate",
         ),
         (
             "vulnerability database",

@@ -44,7 +44,8 @@ fn complete(site: &Site, words: &[&str]) -> Vec<String> {
 #[test]
 fn a_shell_completes_verbs_images_and_channels() {
     let mut site = Site::new();
-    site.set("KARAT_CACHE", site.path().join("cache"));
+    let cache = site.path().join("cache");
+    site.set("KARAT_CACHE", cache);
     site.write(
         "cache/logs/20261130T133635Z-shop-0a1b2c3d.log.zst",
         &log("of the shop\n"),
@@ -104,7 +105,8 @@ fn log(text: &str) -> Vec<u8> {
 #[test]
 fn a_log_is_named_by_digits_of_its_build() {
     let mut site = Site::new();
-    site.set("KARAT_CACHE", site.path().join("cache"));
+    let cache = site.path().join("cache");
+    site.set("KARAT_CACHE", cache);
     for (build, text) in [("0a1b2c3d", "one"), ("0a1b9999", "two"), ("cafe0000", "3")] {
         let path = format!("cache/logs/20261130T133635Z-web-{build}.log.zst");
         site.write(&path, &log(text));

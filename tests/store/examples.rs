@@ -11,12 +11,11 @@ use crate::support::site::texts;
 use crate::trust::{person, scanned, succeed};
 
 /// Verbs whose examples need no guest, package archive or AWS.
-const RUNNABLE: [&str; 29] = [
+const RUNNABLE: [&str; 27] = [
     "init",
     "validate",
     "plan",
     "schema",
-    "iam-policy",
     "list",
     "show",
     "diff",
@@ -30,7 +29,6 @@ const RUNNABLE: [&str; 29] = [
     "import",
     "pin",
     "unpin",
-    "remove",
     "prune",
     "store status",
     "audit",

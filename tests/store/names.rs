@@ -158,7 +158,6 @@ fn the_list_shows_the_images_of_a_name() {
 #[test]
 fn a_name_that_several_images_have_chooses_none_to_remove_or_revoke() {
     let site = Site::new();
-    succeed(&site, &["keys", "generate"]);
     let ids = images(&site, &["web", "web", "mail"]);
     let [old, new, _] = ids[..] else {
         panic!("{ids:?}")

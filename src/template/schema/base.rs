@@ -64,7 +64,7 @@ pub struct BaseManifest {
     pub channel: Option<Str>,
     /// At least 4 digits of the id of a manifest, or `NAME` or `NAME@latest` for the newest image of that name: when another becomes
     /// the newest, the lock file becomes stale. Required unless `channel` is set.
-    #[schemars(extend("examples" = ["3aaf264e1bdf", "base@latest"]))]
+    #[schemars(extend("examples" = ["3aaf264e1bdf"]))]
     pub id: Option<Str>,
 }
 
