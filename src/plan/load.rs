@@ -145,7 +145,7 @@ impl LoadError {
     pub(crate) fn missing(path: &Path) -> Self {
         Self::Read {
             path: path.to_owned(),
-            source: io::ErrorKind::NotFound.into(),
+            source: rustix::io::Errno::NOENT.into(),
         }
     }
 
