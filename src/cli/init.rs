@@ -18,9 +18,9 @@ const FALLBACK_NAME: &str = "image";
 /// File that the first line of the starter names.
 const SCHEMA_FILE: &str = "karat.schema.json";
 
-/// Create a template to start from, and the JSON schema that editors check it with
+/// Create a template to start from
 ///
-/// Never overwrites a file. The schema is karat.schema.json beside the template.
+/// Never overwrites a file. Also writes the JSON schema that editors check the template with: karat.schema.json beside it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InitArgs {
     /// File to create (`NAME.toml`), or the directory to create it in
