@@ -98,7 +98,17 @@ fn a_shell_completes_verbs_images_and_channels() {
 fn log(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap();
     // Magic number, descriptor with a size of one byte, the size, and the header of the last block.
-    let head = [0x28, 0xb5, 0x2f, 0xfd, 0x20, length, length << 3 | 1, 0, 0];
+    let head = [
+        0x28,
+        0xb5,
+        0x2f,
+        0xfd,
+        0x20,
+        length,
+        (length << 3) | 1,
+        0,
+        0,
+    ];
     [&head, text.as_bytes()].concat()
 }
 
