@@ -60,7 +60,7 @@ soak: setup-dev release ## Fuzz parsers, damage disks and databases, kill builds
 install: release ## Install the binary, man pages and shell completions under PREFIX (/usr/local)
 	install -D -m 0755 $(KARAT) $(DESTDIR)$(PREFIX)/bin/karat
 	mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
-	$(KARAT) man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(KARAT) man --output $(DESTDIR)$(PREFIX)/share/man/man1
 	$(KARAT) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/karat
 	$(KARAT) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_karat
 	$(KARAT) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/karat.fish

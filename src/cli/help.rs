@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use clap::{Arg, Command};
 
+use super::examples::EXAMPLES;
+
 /// Verbs by purpose. Hidden verbs are in no group.
 const GROUPS: [(&str, &[&str]); 7] = [
     (
@@ -54,148 +56,12 @@ Documentation: `man karat-COMMAND`, and docs/README.md in the source.";
 
 const EXIT_CODES: &str = "0 done, 1 failed, 2 invalid input, 3 refused by a policy, 4 verification failed, 130 cancelled";
 
-/// Examples of the verbs that people use most. `tests/store/examples.rs` runs those that need no guest.
-const EXAMPLES: [(&str, &str); 20] = [
-    (
-        "init",
-        "
-  karat init web                        # write web/web.toml
-  karat init shop.toml --name web-shop  # another file, another image name",
-    ),
-    (
-        "validate",
-        "
-  karat validate web.toml
-  karat validate *.toml                 # skips lock files",
-    ),
-    (
-        "plan",
-        "
-  karat plan web.toml
-  karat plan web.toml --format json",
-    ),
-    (
-        "lock",
-        "
-  karat lock web.toml                   # write web.lock.toml
-  karat lock --update web.toml          # newest version of every package
-  karat lock -P nginx web.toml          # newest version of nginx",
-    ),
-    (
-        "build",
-        "
-  karat build web.toml
-  karat build --jobs 2 web.toml mail.toml
-  karat build --locked --if-changed web.toml
-  karat build web.toml --format json",
-    ),
-    (
-        "rebuild",
-        "
-  karat rebuild web                     # newest image of that name
-  karat rebuild web/stable --format json",
-    ),
-    (
-        "list",
-        "
-  karat list
-  karat list --format jsonl             # one image per line, for scripts",
-    ),
-    (
-        "show",
-        "
-  karat show web                        # newest image of that name
-  karat show web/stable                 # image that the channel points at
-  karat show web --lineage              # its bases, and what is built on it
-  karat show web --format json          # its manifest",
-    ),
-    (
-        "diff",
-        "
-  karat diff web/stable web             # from the released image to the newest
-  karat diff web/stable web --format markdown
-  karat diff --exit-code web/stable web/testing",
-    ),
-    (
-        "scan",
-        "
-  karat scan web
-  karat scan web.qcow2 --without vulnerabilities
-  karat scan web --policy web.toml --sarif web.sarif --sbom web.cdx.json",
-    ),
-    (
-        "promote",
-        "
-  karat promote web web/testing         # newest image of that name
-  karat promote web/testing web/stable --check
-  karat promote web/testing web/stable --reason \"tests passed\"",
-    ),
-    (
-        "rollback",
-        "
-  karat rollback web/stable --check     # rehearse it
-  karat rollback web/stable --reason \"login fails\"",
-    ),
-    (
-        "sign",
-        "
-  karat sign web                        # newest image of that name
-  karat sign web/testing --key ada      # with another key",
-    ),
-    (
-        "verify",
-        "
-  karat verify                          # whole store
-  karat verify web/stable --require 2   # signatures of two keys
-  karat verify web.qcow2                # an exported image",
-    ),
-    (
-        "keys",
-        "
-  karat keys generate                   # key that builds sign with
-  karat keys trust ada ada.pub          # accept the signatures of another key
-  karat keys list",
-    ),
-    (
-        "remove",
-        "
-  karat remove mail                       # newest image of that name
-  karat remove 3aaf264e1bdf 8b411f57bc64  # an image and its base",
-    ),
-    (
-        "prune",
-        "
-  karat prune --dry-run                 # what would be marked or deleted
-  karat prune --keep 3 --keep-within 14d
-  karat prune --runs                    # leftovers of killed builds",
-    ),
-    (
-        "export",
-        "
-  karat export web -o web.qcow2         # newest image of that name
-  karat export web/stable -o .          # as web.qcow2 in this directory",
-    ),
-    (
-        "import",
-        "
-  karat import disk.qcow2 --name mail   # image of another builder
-  karat import web --from other-store   # copy from the store in that directory",
-    ),
-    (
-        "publish",
-        "
-  karat publish web/stable              # in the regions of its template
-  karat publish web --region eu-central-1 --verify",
-    ),
-];
-
 /// Adds groups, examples and exit codes to the help of `command` and its verbs.
 pub(super) fn with_layout(command: Command) -> Command {
     let template = template(&command);
-    let command = command.mut_args(with_long_help).mut_subcommands(|verb| {
-        let example = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
-        with_sections(verb, example.map(|(_, lines)| *lines))
-    });
+    let command = command
+        .mut_args(with_long_help)
+        .mut_subcommands(|verb| with_sections(verb, ""));
     let exit_codes = section(&command, "Exit codes", &format!("\n  {EXIT_CODES}"));
     let after_long_help = format!("{exit_codes}\n\n{MORE}");
     command
@@ -215,10 +81,13 @@ fn with_long_help(option: Arg) -> Arg {
 }
 
 /// Ends the long help of a verb, and of the verbs below it, with its examples and the exit codes.
-fn with_sections(verb: Command, examples: Option<&str>) -> Command {
-    let verb = verb.mut_subcommands(|verb| with_sections(verb, None));
+fn with_sections(verb: Command, parent: &str) -> Command {
+    let words = format!("{parent} {}", verb.get_name());
+    let words = words.trim_start();
+    let verb = verb.mut_subcommands(|verb| with_sections(verb, words));
     let mut text = String::new();
-    if let Some(lines) = examples {
+    let examples = EXAMPLES.iter().find(|(name, _)| *name == words);
+    if let Some((_, lines)) = examples {
         text = section(&verb, "Examples", lines) + "\n\n";
     }
     text += &section(&verb, "Exit codes", &format!("\n  {EXIT_CODES}"));
@@ -292,14 +161,36 @@ mod tests {
     }
 
     #[test]
+    fn every_visible_verb_has_examples() {
+        fn check(verb: &Command, words: &str) {
+            let verbs = verb.get_subcommands().filter(|verb| !verb.is_hide_set());
+            let mut count = 0;
+            for verb in verbs {
+                check(verb, format!("{words} {}", verb.get_name()).trim_start());
+                count += 1;
+            }
+            let has_examples = EXAMPLES.iter().any(|(name, _)| *name == words);
+            assert!(has_examples || count > 0, "{words}");
+        }
+        check(&command(), "");
+    }
+
+    #[test]
     fn examples_are_valid_and_fit_a_terminal() {
         for (verb, lines) in EXAMPLES {
             let mut lines = lines.lines().skip(1).peekable();
             assert!(lines.peek().is_some(), "{verb}");
             for line in lines {
                 assert!(line.len() < 80, "{line}");
-                let words = shlex::split(line).expect("quotes are closed");
-                assert_eq!(words[..2], ["karat", verb]);
+                let mut words = shlex::split(line).expect("quotes are closed");
+                // The rest is the shell's.
+                let is_shell = |word: &String| word.starts_with(['>', '|']);
+                words.truncate(words.iter().position(is_shell).unwrap_or(words.len()));
+                let start = format!("karat {verb} ");
+                assert!(
+                    format!("{line} ").trim_start().starts_with(&start),
+                    "{line}"
+                );
                 let parsed = command().try_get_matches_from(&words);
                 assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
             }

@@ -18,7 +18,7 @@ use crate::ui::text::terminal_safe;
 pub(crate) struct HistoryArgs {
     /// The channel, such as web/stable
     #[arg(value_name = "CHANNEL")]
-    channel: Option<ChannelName>,
+    channel: Option<String>,
 
     #[command(flatten)]
     format: FormatArgs,
@@ -30,7 +30,7 @@ pub(crate) struct HistoryArgs {
 pub(crate) fn run(args: &HistoryArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
     let entries = match &args.channel {
-        Some(name) => moves(&store, name)?,
+        Some(name) => moves(&store, &store.channel_name(name, None)?)?,
         None => heads(&store)?,
     };
     if entries.is_empty() {

@@ -10,15 +10,17 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
-use super::{CommandError, ExitStatus};
+use super::{CommandError, ExitStatus, schema};
 use crate::plan::is_plain_name;
 
 const STARTER: &str = include_str!("starter.toml");
 const FALLBACK_NAME: &str = "image";
+/// File that the first line of the starter names.
+const SCHEMA_FILE: &str = "karat.schema.json";
 
 /// Create a template to start from
 ///
-/// Never overwrites a file.
+/// Never overwrites a file. Also writes the JSON schema that editors check the template with: karat.schema.json beside it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct InitArgs {
     /// File to create (`NAME.toml`), or the directory to create it in
@@ -88,12 +90,22 @@ fn write(path: &Path, name: &str) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
+    write_new(path, STARTER.replace("@NAME@", name).as_bytes())?;
+    match write_new(&path.with_file_name(SCHEMA_FILE), schema::text().as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            // The next `karat init` may write both.
+            let _ = std::fs::remove_file(path);
+            Err(error)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a new file, or leaves none.
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file
-        .write_all(STARTER.replace("@NAME@", name).as_bytes())
-        .and_then(|()| file.sync_all());
+    let written = file.write_all(content).and_then(|()| file.sync_all());
     if written.is_err() {
-        // A half-written template would make the next `karat init` fail.
         let _ = std::fs::remove_file(path);
     }
     written

@@ -11,12 +11,16 @@ use super::shared::store_args::StoreArgs;
 use crate::digest::Digest;
 use crate::record::manifest::ManifestId;
 use crate::store::{Store, StoreError, Timestamp};
+use crate::template::problem::did_you_mean;
 use crate::ui::Ui;
 use crate::ui::text::{human_size, terminal_safe};
 
 /// List the images in the store
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ListArgs {
+    /// List the images of this name only
+    name: Option<String>,
+
     #[command(flatten)]
     format: FormatArgs,
 
@@ -50,6 +54,9 @@ pub(crate) fn run(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
     let mut lines = Vec::new();
     let mut failure = None;
     for id in store.ids()? {
+        if args.name.is_some() && args.name != store.name_of(id) {
+            continue;
+        }
         match line(&store, id) {
             Ok(line) => lines.push(line),
             Err(error) => failure = failure.or(Some(error)),
@@ -59,12 +66,23 @@ pub(crate) fn run(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
     let format = args.format.with_json_as(OutputFormat::Json);
     out.list(format, &lines, || text(&lines))?;
     if lines.is_empty() {
-        let root = store.root().display();
-        ui.note(&format!(
-            "no images in the store at {root}; `karat build TEMPLATE` adds one"
-        ));
+        ui.note(&nothing(args, &store));
     }
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Returns the note on an empty list.
+fn nothing(args: &ListArgs, store: &Store) -> String {
+    let root = store.root().display();
+    let Some(name) = &args.name else {
+        return format!("no images in the store at {root}; `karat build TEMPLATE` adds one");
+    };
+    // A channel and `NAME@latest` begin with a name.
+    let start = name.split(['/', '@', ':']).next().unwrap_or(name);
+    let names = store.names();
+    let advice = did_you_mean(start, names.iter().map(String::as_str));
+    let advice = advice.unwrap_or_else(|| "`karat list` lists all images".to_owned());
+    format!("no images of the name {name:?} in the store at {root}; {advice}")
 }
 
 fn line(store: &Store, id: ManifestId) -> Result<Line, StoreError> {

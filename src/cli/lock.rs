@@ -1,15 +1,20 @@
 //! `karat lock`
 
+use std::path::PathBuf;
+
 use clap::Args;
+use miette::Diagnostic;
 use serde_json::json;
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::logged::{LoggedResult, logged};
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
-use super::{CommandError, ExistingOutput, MirrorArgs, TemplateArgs};
+use super::{CommandError, ExistingOutput, ExitStatus, MirrorArgs, TemplateArgs};
 use crate::fetch::Cache;
 use crate::pipeline::{Job, OnError, RevokedBase, ScanSettings, Settings, Update};
+use crate::plan;
 use crate::record::lock::{self, Lock};
 use crate::secret::Secrets;
 use crate::ui::{BuildInfo, Ui};
@@ -25,13 +30,15 @@ pub(crate) struct LockArgs {
     templates: TemplateArgs,
 
     /// Resolve all locked packages again
-    #[arg(long)]
+    // `uv lock` calls it `--upgrade`, and the next one `--upgrade-package`.
+    #[arg(long, alias = "upgrade", short_alias = 'U')]
     update: bool,
 
     /// Resolve this locked package again, and what it needs; may be repeated
     #[arg(
         long = "package",
         short = 'P',
+        alias = "upgrade-package",
         value_name = "PACKAGE",
         conflicts_with = "update"
     )]
@@ -47,6 +54,29 @@ pub(crate) struct LockArgs {
     store: StoreArgs,
 }
 
+/// `karat lock --update nginx web.toml`, as the development version understood it.
+#[derive(Debug, Error, Diagnostic)]
+#[error("there is no template {0}")]
+#[diagnostic(help("`-P {0}` instead of `--update {0}` resolves that package again"))]
+struct PackageAsTemplate(String);
+
+impl ExitStatus for PackageAsTemplate {
+    const EXIT_CODE: u8 = 2;
+}
+
+/// Returns the argument after `--update` that can only be the name of a package.
+fn package_among_templates(args: &LockArgs) -> Option<String> {
+    let is_package = |path: &&PathBuf| {
+        let is_path = path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+            || path.components().count() > 1;
+        !is_path && !path.exists() && plan::nearby_templates(path).is_empty()
+    };
+    let package = args.templates.templates.iter().find(is_package)?;
+    args.update.then(|| package.display().to_string())
+}
+
 /// Locks the templates one after another. Stops at the first that fails. Returns the exit code.
 pub(crate) async fn run(
     args: &LockArgs,
@@ -54,6 +84,9 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
     out: &mut Stdout,
 ) -> Result<u8, CommandError> {
+    if let Some(package) = package_among_templates(args) {
+        return Err(PackageAsTemplate(package).into());
+    }
     let plans = args.templates.load(ExistingOutput::Accept)?;
     let store = args.store.open()?;
     let cache = Cache::of_user()?;

@@ -17,6 +17,9 @@ use crate::ui::ci::Ci;
 use crate::ui::log_directory::{self, End, LogEntry, LogReader, Record};
 use crate::ui::text::human_duration;
 
+/// Minimum number of digits of a build id, as of an image's.
+const MIN_DIGITS: usize = 4;
+
 /// Print the log of a build, a rebuild or a lock
 ///
 /// The log has all output of the guest, also what the screen did not show, without secrets. The cache keeps the newest 50 logs for
@@ -25,7 +28,7 @@ use crate::ui::text::human_duration;
 /// Exit codes: 0 printed, 2 no log found.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Build id, or image name for the newest build of that image [default: the newest build]
+    /// 4 or more digits of a build id, or image name for the newest build of that image [default: the newest build]
     build: Option<String>,
 
     /// List the logs instead, newest first: start, build, image, verb, result and duration
@@ -44,6 +47,9 @@ enum LogsError {
     #[error("no logs in {0}")]
     #[diagnostic(help("a build writes one as soon as its first phase starts"))]
     None(String),
+    #[error("{digits} is ambiguous: it may be {}", builds.join(" or "))]
+    #[diagnostic(help("give more digits"))]
+    Ambiguous { digits: String, builds: Vec<String> },
     #[error("a log has no other format than text")]
     #[diagnostic(help("`karat logs --list --format json` lists the logs"))]
     Format,
@@ -65,15 +71,32 @@ pub(crate) fn run(args: &LogsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
     if format != OutputFormat::Text {
         return Err(LogsError::Format.into());
     }
-    let wanted = |log: &&LogEntry| {
-        let name = args.build.as_deref();
-        name.is_none_or(|name| log.build == name || log.image == name)
+    let log = match &args.build {
+        Some(build) => find(&logs, build)?,
+        None => {
+            let newest = logs.first();
+            newest.ok_or_else(|| LogsError::None(directory.display().to_string()))?
+        }
     };
-    let log = logs.iter().find(wanted).ok_or_else(|| match &args.build {
-        Some(build) => LogsError::Unknown(build.clone()),
-        None => LogsError::None(directory.display().to_string()),
-    })?;
     print(&log.path, out)
+}
+
+/// Finds a log by its build, the image, or the first digits of the build.
+fn find<'a>(logs: &'a [LogEntry], text: &str) -> Result<&'a LogEntry, LogsError> {
+    let is_named = |log: &&LogEntry| log.build == text || log.image == text;
+    if let Some(log) = logs.iter().find(is_named) {
+        return Ok(log);
+    }
+    let matches = logs.iter().filter(|log| log.build.starts_with(text));
+    let matches: Vec<&LogEntry> = matches.collect();
+    match matches[..] {
+        [log] if text.len() >= MIN_DIGITS => Ok(log),
+        [_, _, ..] if text.len() >= MIN_DIGITS => Err(LogsError::Ambiguous {
+            digits: text.to_owned(),
+            builds: matches.iter().map(|log| log.build.clone()).collect(),
+        }),
+        _ => Err(LogsError::Unknown(text.to_owned())),
+    }
 }
 
 fn list(

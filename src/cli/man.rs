@@ -3,32 +3,80 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args, Command};
+use miette::Diagnostic;
+use thiserror::Error;
 
-use super::CommandError;
 use super::shared::stdout::Stdout;
+use super::{CommandError, ExitStatus};
+use crate::template::problem::did_you_mean;
 
-/// Print the man page of karat, or write those of all verbs
+/// Print the man page of karat or of a command, or write all of them
 ///
-/// `karat man | man -l -` shows the page.
+/// `karat man build | man -l -` shows the page of `karat build`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Write a man page for each verb to this directory
-    #[arg(value_name = "DIR")]
-    directory: Option<PathBuf>,
+    /// Command whose page to print, such as `build` or `keys generate` [default: karat itself]
+    #[arg(value_name = "COMMAND", conflicts_with = "output")]
+    verb: Vec<String>,
+
+    /// Write a man page for each command to this directory
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Error, Diagnostic)]
+#[error("unknown command `{verb}`")]
+#[diagnostic(help("{}", help))]
+struct UnknownVerb {
+    verb: String,
+    help: String,
+}
+
+impl ExitStatus for UnknownVerb {
+    const EXIT_CODE: u8 = 2;
 }
 
 pub(crate) fn run(args: &ManArgs, command: Command, out: &mut Stdout) -> Result<(), CommandError> {
-    if let Some(directory) = &args.directory {
+    if let Some(directory) = args
+        .output
+        .as_deref()
+        .or_else(|| former_directory(args, &command))
+    {
         return write(directory, command);
     }
+    let command = documented(command);
     let mut page = Vec::new();
-    clap_mangen::Man::new(documented(command))
+    clap_mangen::Man::new(find(&command, &args.verb)?.clone())
         .render(&mut page)
         .map_err(|error| CommandError::stdout(&error))?;
     out.bytes(&page)
 }
 
-/// Writes a man page for each verb.
+/// Returns the directory of the former `karat man DIR`: an argument that is no command, and is a path or an existing directory.
+fn former_directory<'a>(args: &'a ManArgs, command: &Command) -> Option<&'a Path> {
+    let [word] = &args.verb[..] else { return None };
+    let is_path = word.contains('/') || Path::new(word).is_dir();
+    (is_path && command.find_subcommand(word).is_none()).then(|| Path::new(word))
+}
+
+fn find<'a>(mut command: &'a Command, words: &[String]) -> Result<&'a Command, UnknownVerb> {
+    for (index, word) in words.iter().enumerate() {
+        command = command.find_subcommand(word).ok_or_else(|| {
+            let verbs = command.get_subcommands().map(Command::get_name);
+            let help = did_you_mean(word, verbs);
+            let help = help.unwrap_or_else(|| {
+                "`karat --help` lists the commands; `--output DIR` writes all pages".to_owned()
+            });
+            UnknownVerb {
+                verb: format!("karat {}", words[..=index].join(" ")),
+                help,
+            }
+        })?;
+    }
+    Ok(command)
+}
+
+/// Writes a man page for each command.
 pub(crate) fn write(directory: &Path, command: Command) -> Result<(), CommandError> {
     std::fs::create_dir_all(directory)
         .and_then(|()| clap_mangen::generate_to(documented(command), directory))

@@ -23,6 +23,7 @@ mod completions;
 mod db;
 mod diff;
 mod doctor;
+mod examples;
 mod export;
 mod help;
 mod history;
@@ -204,9 +205,14 @@ impl ExitStatus for NotLocked {
     const EXIT_CODE: u8 = 2;
 }
 
-/// Reads the lock file of a template.
-fn lock_of(template: &Path) -> Result<Lock, CommandError> {
-    Ok(Lock::read(&Lock::path_of(template))?.ok_or_else(|| NotLocked(template.to_owned()))?)
+/// Reads a lock file, or that of a template.
+fn lock_of(path: &Path) -> Result<Lock, CommandError> {
+    let template = crate::plan::template_of_lock(path).unwrap_or_else(|| path.to_owned());
+    match Lock::read(&Lock::path_of(&template))? {
+        Some(lock) => Ok(lock),
+        None if !template.is_file() => Err(LoadError::missing(&template).into()),
+        None => Err(NotLocked(template).into()),
+    }
 }
 
 /// Parses `name=value`. The value may contain more `=`.

@@ -11,6 +11,7 @@ use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::{CommandError, ExitStatus};
 use crate::fetch::Cache;
+use crate::plan::{self, LoadError};
 use crate::record::lock::{Lock, LockError};
 use crate::record::manifest::ManifestId;
 use crate::repository::{self, Outdated};
@@ -23,7 +24,7 @@ use crate::ui::text::terminal_safe;
 /// `karat lock --update` takes over a version.
 #[derive(Debug, Args)]
 pub(crate) struct OutdatedArgs {
-    /// A template with a lock file, or the id of a manifest
+    /// A template with a lock file, the lock file, or an image: 4 or more digits of its id, NAME, NAME@latest, or a channel
     #[arg(value_name = "TEMPLATE|ID")]
     what: String,
 
@@ -59,14 +60,19 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Reads the lock file of a template or a manifest. An argument with `.` or `/` is a path, since an id has hex digits only.
+/// Reads a lock file, or that of a template or a manifest. Names of images have no `.`.
 fn lock_of(args: &OutdatedArgs) -> Result<Lock, CommandError> {
-    let template = Path::new(&args.what);
-    if template.is_file() || args.what.contains(['.', '/']) {
-        return super::lock_of(template);
+    let path = Path::new(&args.what);
+    if path.is_file() || args.what.contains('.') {
+        return super::lock_of(path);
     }
     let store = args.store.open()?;
-    let id = store.resolve(&args.what)?;
+    let id = store.resolve(&args.what).map_err(|error| {
+        if plan::nearby_templates(path).is_empty() {
+            return CommandError::from(error);
+        }
+        LoadError::missing(path).into()
+    })?;
     let lock = store.manifest(id)?.manifest.inputs.lock;
     let path = store.blob(&lock.ok_or(NoLock(id))?.digest);
     Ok(Lock::read(&path)?.ok_or(LockError::Missing(path))?)

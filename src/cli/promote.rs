@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::CommandError;
 use super::shared::channel_move::{self, MoveArgs, MoveRequest};
 use super::shared::stdout::Stdout;
-use crate::record::channel::{ChannelName, Direction};
+use crate::record::channel::Direction;
 use crate::ui::Ui;
 
 /// Point a channel at an image after verifying it
@@ -21,7 +21,7 @@ pub(crate) struct PromoteArgs {
 
     /// The channel, such as web/stable; its first part is the name of the image
     #[arg(value_name = "CHANNEL")]
-    channel: ChannelName,
+    channel: String,
 
     #[command(flatten)]
     pub(super) channel_move: MoveArgs,
@@ -34,9 +34,10 @@ pub(crate) async fn run(
     out: &mut Stdout,
 ) -> Result<(), CommandError> {
     let store = args.channel_move.store.open()?;
+    let id = store.resolve(&args.id)?;
     let request = MoveRequest {
-        name: &args.channel,
-        id: store.resolve(&args.id)?,
+        name: &store.channel_name(&args.channel, Some(id))?,
+        id,
         direction: Direction::Promote,
     };
     channel_move::run(&store, request, &args.channel_move, ui, cancel, out).await

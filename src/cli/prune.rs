@@ -134,6 +134,9 @@ async fn prune_store(args: &PruneArgs, ui: &Ui, out: &mut Stdout) -> Result<(), 
         let waiting = || ui.note("waiting for other processes to finish writing to the store");
         store.prune(keep, args.grace, waiting).await?
     };
+    if !store.root().exists() {
+        ui.note(&format!("no store at {}", store.root().display()));
+    }
     let format = args.format.with_json_as(OutputFormat::Jsonl);
     out.document(format, &as_json(&pruning), || as_text(&pruning, &store))
 }

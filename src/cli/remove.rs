@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::CommandError;
+use super::shared::single_image;
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::ui::Ui;
@@ -16,7 +17,7 @@ use crate::ui::text::{counted, human_size, terminal_safe};
 /// Manifests, signatures, inventories and the audit log are never deleted.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RemoveArgs {
-    /// Images: 4 or more digits of an id, NAME, NAME@latest, or a channel that points at it
+    /// Images: 4 or more digits of an id, NAME if one image has it, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
 
@@ -29,6 +30,10 @@ pub(crate) struct RemoveArgs {
     )]
     per_channel: usize,
 
+    /// Show what would be removed, but change nothing
+    #[arg(long)]
+    dry_run: bool,
+
     #[command(flatten)]
     format: FormatArgs,
 
@@ -38,10 +43,15 @@ pub(crate) struct RemoveArgs {
 
 pub(crate) async fn run(args: &RemoveArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
-    let ids = args.ids.iter().map(|text| store.resolve(text));
+    let ids = args.ids.iter();
+    let ids = ids.map(|text| single_image::resolve(&store, text));
     let ids = ids.collect::<Result<_, _>>()?;
-    let waiting = || ui.note("waiting for other processes to finish writing to the store");
-    let removal = store.remove(&ids, args.per_channel, waiting).await?;
+    let removal = if args.dry_run {
+        store.removal(&ids, args.per_channel)?
+    } else {
+        let waiting = || ui.note("waiting for other processes to finish writing to the store");
+        store.remove(&ids, args.per_channel, waiting).await?
+    };
     for id in &ids {
         if !removal.removed.contains(id) {
             ui.note(&format!("{} was removed before", id.short()));
@@ -55,6 +65,10 @@ pub(crate) async fn run(args: &RemoveArgs, ui: &Ui, out: &mut Stdout) -> Result<
     }
     records.finish()?;
     let files = counted(removal.blobs.len(), "file");
-    ui.note(&format!("freed {} ({files})", human_size(removal.bytes)));
+    let verb = if args.dry_run { "would free" } else { "freed" };
+    ui.note(&format!("{verb} {} ({files})", human_size(removal.bytes)));
+    if args.dry_run {
+        ui.note("dry run: nothing was changed");
+    }
     Ok(())
 }

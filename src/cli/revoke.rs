@@ -8,6 +8,7 @@ use serde_json::json;
 use super::CommandError;
 use super::shared::attestation;
 use super::shared::key_args::KeyArgs;
+use super::shared::single_image;
 use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::shared::store_args::StoreArgs;
 use crate::os::user;
@@ -25,7 +26,7 @@ use crate::ui::text::terminal_safe;
 /// channel that points at it is not moved: see `karat rollback`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RevokeArgs {
-    /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it
+    /// Image: 4 or more digits of its id, NAME if one image has it, NAME@latest, or a channel that points at it
     #[arg(value_name = "ID|CHANNEL")]
     id: String,
 
@@ -49,7 +50,7 @@ pub(crate) struct RevokeArgs {
 
 pub(crate) async fn run(args: &RevokeArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
-    let id = store.resolve(&args.id)?;
+    let id = single_image::resolve(&store, &args.id)?;
     let signer = args.key.required_signer()?;
     let children = store.lineage()?.children(id);
     let mut targets = vec![(id, None)];

@@ -8,7 +8,7 @@ use super::shared::channel_move::{self, MoveArgs, MoveError, MoveRequest};
 use super::shared::stdout::Stdout;
 use crate::record::channel::{ChannelName, Direction};
 use crate::record::manifest::ManifestId;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::ui::Ui;
 
 /// Point a channel at an earlier image again after verifying it
@@ -23,7 +23,7 @@ pub(crate) struct RollbackArgs {
 
     /// Channel to roll back, if several have pointed at the image
     #[arg(long, value_name = "CHANNEL")]
-    channel: Option<ChannelName>,
+    channel: Option<String>,
 
     #[command(flatten)]
     pub(super) channel_move: MoveArgs,
@@ -48,13 +48,13 @@ pub(crate) async fn run(
 /// Returns the channel to roll back, and the image to roll it back to.
 fn target(args: &RollbackArgs, store: &Store) -> Result<(ChannelName, ManifestId), CommandError> {
     if args.to.contains('/') {
-        let name: ChannelName = args.to.parse().map_err(StoreError::from)?;
+        let name = store.channel_name(&args.to, None)?;
         let id = previous_image(store, &name)?;
         return Ok((name, id));
     }
     let id = store.resolve(&args.to)?;
     if let Some(name) = &args.channel {
-        return Ok((name.clone(), id));
+        return Ok((store.channel_name(name, Some(id))?, id));
     }
     let mut candidates = Vec::new();
     for name in store.channels()? {
@@ -74,10 +74,6 @@ fn previous_image(store: &Store, name: &ChannelName) -> Result<ManifestId, Comma
     if images.pop().is_none() {
         return Err(store.no_channel(name).into());
     }
-    for id in images.into_iter().rev() {
-        if store.revoked(id)?.is_none() {
-            return Ok(id);
-        }
-    }
-    Err(MoveError::NothingBefore(name.clone()).into())
+    let previous = store.last_allowed(&images)?;
+    Ok(previous.ok_or_else(|| MoveError::NothingBefore(name.clone()))?)
 }

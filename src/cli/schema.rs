@@ -14,5 +14,11 @@ use crate::template::schema::json_schema;
 pub(crate) struct SchemaArgs {}
 
 pub(crate) fn run(SchemaArgs {}: &SchemaArgs, out: &mut Stdout) -> Result<(), CommandError> {
-    out.json(&json_schema())
+    out.text(&text())
+}
+
+/// Returns the schema as an indented document.
+pub(super) fn text() -> String {
+    let schema = serde_json::to_string_pretty(&json_schema());
+    schema.expect("a schema has text keys only") + "\n"
 }

@@ -8,12 +8,13 @@ use super::{CommandError, ExistingOutput, Invalid, TemplateArgs, warn_of_lint};
 use crate::plan::{Ami, Base, Builder, Plan};
 use crate::ui::Ui;
 use crate::ui::report::Report;
+use crate::ui::text::counted;
 
 /// Check templates without launching anything
 ///
 /// Prints one line for each valid template and all errors of the others, and warns of commands that cannot work in a sealed
 /// guest. JSON has these in `warnings`. Reads the files that the templates name, but no secrets. Lock files (NAME.lock.toml)
-/// are skipped.
+/// are skipped. With --quiet, prints no line for a valid template.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
@@ -36,9 +37,11 @@ pub(crate) fn run(args: &ValidateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), 
                 let line = json!({
                     "template": path.display().to_string(), "valid": true, "name": plan.image.name,
                     "machine": machine(&plan), "files": plan.files.len(), "steps": plan.steps.len(),
-                    "tests": plan.tests.len(), "warnings": warnings,
+                    "tests": plan.tests.len(), "left_out": plan.left_out.len(), "warnings": warnings,
                 });
-                records.add(&line, || format!("{}: {}", path.display(), summary(&plan)))?;
+                if format != OutputFormat::Text || !ui.is_quiet() {
+                    records.add(&line, || format!("{}: {}", path.display(), summary(&plan)))?;
+                }
             }
             Err(error) => {
                 if format != OutputFormat::Text {
@@ -64,10 +67,13 @@ fn summary(plan: &Plan) -> String {
         (plan.steps.len(), "step"),
         (plan.tests.len(), "test"),
     ];
-    let counts =
-        counts.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+    let counts = counts.map(|(count, what)| counted(count, what));
+    let left_out = match plan.left_out.len() {
+        0 => String::new(),
+        count => format!(", {} left out", counted(count, "step")),
+    };
     format!(
-        "ok, image `{}` ({}), {}",
+        "ok, image `{}` ({}), {}{left_out}",
         plan.image.name,
         machine(plan),
         counts.join(", ")

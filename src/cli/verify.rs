@@ -218,7 +218,9 @@ async fn subject(args: &VerifyArgs, store: &Store, ui: &Ui) -> Result<Subject, C
         return match store.resolve(text) {
             Ok(id) => Ok(Subject::Stored(id)),
             // It was probably meant as a path.
-            Err(StoreError::Unknown { .. } | StoreError::NotAChannel(_)) if !is_name => {
+            Err(StoreError::Unknown { nearest: None, .. } | StoreError::NotAChannel { .. })
+                if !is_name =>
+            {
                 Err(VerifyError::UnknownSubject(text.clone()).into())
             }
             Err(error) => Err(error.into()),

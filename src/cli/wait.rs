@@ -12,6 +12,7 @@ use crate::record::channel::{ChannelName, Move};
 use crate::size::wait_argument;
 use crate::store::{Store, StoreError};
 use crate::ui::Ui;
+use crate::ui::report::Report;
 
 /// Time between two reads of the channel, a file of some KiB.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -21,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) struct WaitArgs {
     /// The channel, such as web/stable
     #[arg(value_name = "CHANNEL")]
-    channel: ChannelName,
+    channel: String,
 
     /// Wait for a move with a number above this one [default: number of the last move]
     #[arg(long, value_name = "NUMBER")]
@@ -45,27 +46,30 @@ pub(crate) struct WaitArgs {
 /// Waits for the first move with a number above `--after`.
 pub(crate) async fn run(args: &WaitArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> {
     let store = args.store.open()?;
-    let after = match args.after {
-        Some(number) => number,
-        None => store.channel(&args.channel)?.number(),
-    };
-    let remark = match store.channel(&args.channel)?.number() {
+    let name = &store.channel_name(&args.channel, None)?;
+    let number = store.channel(name)?.number();
+    if number == 0
+        && let Some(nearest) = store.nearest_channel(&args.channel)
+    {
+        ui.warn_of(&Report::new(
+            format!("there is no channel {name} yet"),
+            format!("did you mean {nearest}?"),
+        ));
+    }
+    let after = args.after.unwrap_or(number);
+    let remark = match number {
         0 => ", which has never moved",
         _ => "",
     };
-    ui.note(&format!(
-        "waiting for move {} of {}{remark}",
-        after + 1,
-        args.channel
-    ));
-    let moved = next_move(&store, &args.channel, after);
+    ui.note(&format!("waiting for move {} of {name}{remark}", after + 1));
+    let moved = next_move(&store, name, after);
     let entry = match args.timeout {
         None => moved.await?,
         Some(timeout) => {
             tokio::time::timeout(timeout, moved)
                 .await
                 .map_err(|_| MoveError::Timeout {
-                    name: args.channel.clone(),
+                    name: name.clone(),
                     waited: timeout,
                 })??
         }

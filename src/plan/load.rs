@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::base_disk::{BaseInspection, check_base_file};
 use super::check::host_path;
 use super::make::{MadePlan, PlanInputs, machine_only, make, publish_only};
+use super::nearby_templates::nearby_templates;
 use super::{Builder, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
 use crate::digest::Digest;
 use crate::os::environment;
@@ -66,13 +67,7 @@ impl Inputs {
 )]
 pub enum LoadError {
     #[error("cannot read {}", path.display())]
-    #[diagnostic(help(
-        "{}",
-        advice(
-            source,
-            "give the path of a template; `karat init` writes one to start from"
-        )
-    ))]
+    #[diagnostic(help("{}", template_advice(path, source)))]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot read the variables in {}", path.display())]
     #[diagnostic(help(
@@ -85,6 +80,40 @@ pub enum LoadError {
     ReadVariables { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Template(#[from] TemplateErrors),
+}
+
+/// Number of templates that a hint names.
+const MAX_NEARBY: usize = 3;
+
+/// Returns advice for a template that cannot be read.
+fn template_advice(path: &Path, error: &io::Error) -> String {
+    let may_be_other = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory
+    );
+    let nearby = if may_be_other {
+        nearby_templates(path)
+    } else {
+        Vec::new()
+    };
+    let names: Vec<String> = nearby
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    match &names[..] {
+        [] => {
+            let advice = advice(
+                error,
+                "give the path of a template; `karat init` writes one to start from",
+            );
+            advice.to_owned()
+        }
+        names if names.len() <= MAX_NEARBY => format!("did you mean {}?", names.join(" or ")),
+        names => format!(
+            "give one of its templates: {}, ...",
+            names[..MAX_NEARBY].join(", ")
+        ),
+    }
 }
 
 /// Returns advice for text that cannot be read; `path_advice` if the path may be wrong.
@@ -115,6 +144,14 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 impl LoadError {
+    /// Returns the error for a template that does not exist.
+    pub(crate) fn missing(path: &Path) -> Self {
+        Self::Read {
+            path: path.to_owned(),
+            source: rustix::io::Errno::NOENT.into(),
+        }
+    }
+
     /// Formats the error with its place in the text, its cause and advice.
     #[must_use]
     pub fn render(&self, color: bool) -> String {

@@ -290,7 +290,7 @@ impl Checker<'_> {
             (Some(channel), Some(id)) => {
                 let what = "`channel` and `id` exclude each other";
                 let problem = Problem::at(id.span(), what).and(channel.span(), "`channel` is here");
-                self.report(problem.help("an id always names the same image, a channel may move"));
+                self.report(problem.help("remove one of them"));
                 return None;
             }
             (Some(channel), None) => {
@@ -301,13 +301,11 @@ impl Checker<'_> {
                 )
             }
             (None, Some(id)) => {
-                let invalid = id.get_ref().parse::<IdPrefix>().err();
-                (
-                    id,
-                    invalid.map(
-                        |_| "an id has 64 hex digits, of which the first 4 or more are enough",
-                    ),
-                )
+                let text = id.get_ref();
+                let name = text.strip_suffix("@latest").unwrap_or(text);
+                let is_valid = is_plain_name(name) || text.parse::<IdPrefix>().is_ok();
+                let help = "give 4 or more digits of an id, NAME, or NAME@latest";
+                (id, (!is_valid).then_some(help))
             }
             (None, None) => {
                 self.missing(table, "channel", "add `channel = \"base/stable\"`, or `id`");

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::check::{Checker, is_plain_name};
-use super::{Builder, Format, Image, Output, Plan, PublishEc2, SecretSource, Ssh, TemplateSource};
+use super::{
+    Builder, Format, Image, LeftOutStep, Output, Plan, PublishEc2, SecretSource, Ssh,
+    TemplateSource,
+};
 use crate::template::files::{Need, NeedKind};
 use crate::template::problem::Problem;
 use crate::template::schema::{self, Str, Template};
@@ -91,7 +94,12 @@ impl Checker<'_> {
             .map(|test| self.test(&test.span(), test.get_ref()))
             .collect();
         let mut finish = self.finish(template.finish.as_ref());
-        let (steps, left_out) = self.steps(&template.provision, kind);
+        let (steps, mut left_out) = self.steps(&template.provision, kind);
+        let (on_error, others) = self.steps(&template.on_error, kind);
+        left_out.extend(others.into_iter().map(|step| LeftOutStep {
+            reason: format!("on error, {}", step.reason),
+            ..step
+        }));
         // A snapshot stays as the instance left it.
         finish.rebuild &= kind != "ec2";
         Plan {
@@ -107,7 +115,7 @@ impl Checker<'_> {
             files,
             steps,
             left_out,
-            on_error: self.steps(&template.on_error, kind).0,
+            on_error,
             tests,
             finish,
             policy: self.policy(template.policy.as_ref()),

@@ -21,6 +21,7 @@ mod lint;
 mod load;
 mod machine;
 pub(crate) mod make;
+mod nearby_templates;
 mod network;
 mod packages;
 mod place;
@@ -38,6 +39,7 @@ pub use ec2::{Ami, Ec2, Interface};
 pub use lint::LintWarning;
 pub use load::{Inputs, LoadError, load, publication, recorded_machine, template_of_lock};
 pub(crate) use machine::default_machine;
+pub use nearby_templates::nearby_templates;
 pub use network::{AllowedUrl, Network, OnRefused};
 pub use packages::{PackageSet, Repository};
 pub use place::Place;
@@ -70,9 +72,9 @@ pub struct Plan {
     pub files: Vec<Upload>,
     /// Steps in order, without those that `only` or `except` exclude for this builder.
     pub steps: Vec<Step>,
-    /// Names of the steps that `only` or `except` exclude for this builder.
+    /// Steps and steps of `on_error` that `only` or `except` exclude for this builder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<String>,
+    pub left_out: Vec<LeftOutStep>,
     /// Steps to run after one of `steps` has failed, before the machine is destroyed.
     pub on_error: Vec<Step>,
     /// Commands to run in a temporary boot of the finished image.
@@ -325,6 +327,22 @@ pub enum UploadSource {
     },
     /// Text in the template.
     Content(Text),
+}
+
+/// A step that does not run on the plan's builder. Written to JSON as its name.
+#[derive(Clone, Debug, Serialize)]
+#[serde(into = "String")]
+pub struct LeftOutStep {
+    /// Name for the user.
+    pub name: String,
+    /// Condition that excludes it, such as `only ec2`.
+    pub reason: String,
+}
+
+impl From<LeftOutStep> for String {
+    fn from(step: LeftOutStep) -> Self {
+        step.name
+    }
 }
 
 /// One `[[provision]]` or `[[on_error]]` step.

@@ -39,7 +39,7 @@ impl Plan {
             "left out",
             plan.left_out
                 .iter()
-                .map(|name| format!("{name} (`only` or `except`)")),
+                .map(|step| format!("{} ({})", step.name, step.reason)),
         );
         page.section("on error", numbered(&plan.on_error));
         let tests = plan.tests.iter().flat_map(|test| {

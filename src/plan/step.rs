@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::check::{Checker, texts};
-use super::{Action, Download, Place, Script, Shell, Step, Test, Upload, UploadSource};
+use super::{
+    Action, Download, LeftOutStep, Place, Script, Shell, Step, Test, Upload, UploadSource,
+};
 use crate::secret::Text;
 use crate::size::{DurationUse, show_duration};
 use crate::template::files::{NeedKind, is_url};
@@ -21,19 +23,22 @@ const BUILDERS: [&str; 3] = ["qemu", "host", "ec2"];
 const MAX_NAME_CHARS: usize = 60;
 
 impl Checker<'_> {
-    /// Checks all steps and returns those that the builder runs.
-    /// Returns the steps that run on `builder`, and the names of the others.
+    /// Checks all steps; returns those that run on `builder`, and the others.
     pub(super) fn steps(
         &mut self,
         steps: &[Spanned<schema::Step>],
         builder: &str,
-    ) -> (Vec<Step>, Vec<String>) {
+    ) -> (Vec<Step>, Vec<LeftOutStep>) {
         let (mut running, mut left_out) = (Vec::new(), Vec::new());
         for step in steps {
-            let runs = self.runs_on(step.get_ref(), builder);
-            match self.step(&step.span(), step.get_ref()) {
+            let table = step.get_ref();
+            let runs = self.runs_on(table, builder);
+            match self.step(&step.span(), table) {
                 Some(step) if runs => running.push(step),
-                Some(step) => left_out.push(step.name),
+                Some(Step { name, .. }) => left_out.push(LeftOutStep {
+                    name,
+                    reason: condition(table),
+                }),
                 None => {}
             }
         }
@@ -431,6 +436,16 @@ fn inline_spans(step: &schema::Step) -> Vec<Span> {
 fn is_for(step: &schema::Step, builder: &str) -> bool {
     let names = |list: &[Str]| list.iter().any(|name| name.get_ref() == builder);
     step.only.as_deref().is_none_or(names) && !step.except.as_deref().is_some_and(names)
+}
+
+/// Shows `only` and `except` of a step.
+fn condition(step: &schema::Step) -> String {
+    let lists = [("only", &step.only), ("except", &step.except)];
+    let lists = lists.into_iter().filter_map(|(key, list)| {
+        let names = texts(list.as_deref()?).join(", ");
+        Some(format!("{key} {names}"))
+    });
+    lists.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the first non-empty line, shortened to a name.

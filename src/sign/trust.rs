@@ -1,5 +1,6 @@
 //! Trusted keys: OpenSSH's `allowed_signers` (ssh-keygen(1), ALLOWED SIGNERS), and a list of revoked keys.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -59,22 +60,59 @@ pub enum Standing {
     Unknown,
 }
 
+/// The two files that decide whose signatures count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyList {
+    Trusted,
+    Revoked,
+}
+
+impl fmt::Display for KeyList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trusted => "trusted keys",
+            Self::Revoked => "revoked keys",
+        })
+    }
+}
+
+impl TrustError {
+    /// Returns true if there is no file of trusted keys.
+    pub fn is_missing_trust(&self) -> bool {
+        matches!(self, Self::Read { list: KeyList::Trusted, source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// Failure to read the files of trusted and revoked keys.
 #[derive(Debug, Error, Diagnostic)]
 pub enum TrustError {
-    #[error("cannot read {}", path.display())]
-    #[diagnostic(help(
-        "`karat keys trust NAME KEY.pub` creates it; `--trust FILE` or KARAT_TRUST names another; `--unsigned` requires no signature"
-    ))]
-    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read the {list} in {}", path.display())]
+    #[diagnostic(help("{}", match list {
+        KeyList::Trusted => "`karat keys trust NAME KEY.pub` creates the file; `--trust FILE` or KARAT_TRUST names another; `--unsigned` requires no signature",
+        KeyList::Revoked => "`karat keys revoke KEY.pub` creates the file; `--revoked FILE` or KARAT_REVOKED names another",
+    }))]
+    Read {
+        list: KeyList,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("all users can write to {} (mode {mode:04o})", path.display())]
-    #[diagnostic(help("run `chmod o-w` on it, and check that no key was added"))]
-    Open { path: PathBuf, mode: u32 },
+    #[diagnostic(help("run `chmod o-w {}`, and check that no key was {}", path.display(), match list {
+        KeyList::Trusted => "added",
+        KeyList::Revoked => "removed",
+    }))]
+    Open {
+        list: KeyList,
+        path: PathBuf,
+        mode: u32,
+    },
     #[error("{}:{line}: {problem}", path.display())]
-    #[diagnostic(help(
-        "a line is: NAME, options such as valid-before=\"20270101Z\", then a public key as in `id_ed25519.pub`; see ALLOWED SIGNERS in ssh-keygen(1)"
-    ))]
+    #[diagnostic(help("{}", match list {
+        KeyList::Trusted => "a line is: NAME, options such as valid-before=\"20270101Z\", then a public key as in `id_ed25519.pub`; see ALLOWED SIGNERS in ssh-keygen(1)",
+        KeyList::Revoked => "a line is a public key as in `id_ed25519.pub`, or its SHA256: fingerprint; `karat keys revoke` adds one",
+    }))]
     Line {
+        list: KeyList,
         path: PathBuf,
         line: usize,
         problem: String,
@@ -85,22 +123,17 @@ impl Trust {
     /// Reads the trust file, and the list of revoked keys if given: a public key or a `SHA256:` fingerprint a line.
     pub fn read(path: &Path, revoked: Option<&Path>) -> Result<Self, TrustError> {
         let mut trust = Self::default();
-        check_permissions(path)?;
-        for (number, line) in lines(&text(path)?) {
-            match parse_trusted(line) {
-                Ok(entry) => trust.entries.extend(entry),
-                Err(problem) => return Err(in_line(path, number, problem)),
-            }
-        }
+        read_lines(KeyList::Trusted, path, |line| {
+            trust.entries.extend(parse_trusted(line)?);
+            Ok(())
+        })?;
         if let Some(path) = revoked {
-            check_permissions(path)?;
-            for (number, line) in lines(&text(path)?) {
-                let Some(revoked) = parse_revoked(line) else {
-                    let problem = "neither a public key nor a SHA256: fingerprint".to_owned();
-                    return Err(in_line(path, number, problem));
-                };
-                trust.revoked.push(revoked);
-            }
+            read_lines(KeyList::Revoked, path, |line| {
+                let revoked = parse_revoked(line);
+                let problem = "neither a public key nor a SHA256: fingerprint";
+                trust.revoked.push(revoked.ok_or(problem)?);
+                Ok(())
+            })?;
         }
         Ok(trust)
     }
@@ -211,14 +244,33 @@ impl Trusted {
     }
 }
 
+/// Reads each line of a file that not all users can write to.
+fn read_lines(
+    list: KeyList,
+    path: &Path,
+    mut parse: impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), TrustError> {
+    check_permissions(list, path)?;
+    for (line, content) in lines(&text(list, path)?) {
+        parse(content).map_err(|problem| TrustError::Line {
+            list,
+            path: path.to_owned(),
+            line,
+            problem,
+        })?;
+    }
+    Ok(())
+}
+
 /// Refuses a file that all users can write to. Its group may: a checkout of a shared list follows the umask.
-fn check_permissions(path: &Path) -> Result<(), TrustError> {
+fn check_permissions(list: KeyList, path: &Path) -> Result<(), TrustError> {
     // A file that cannot be read is reported by `text`.
     let mode = fs::metadata(path).map_or(0, |found| found.mode() & 0o7777);
     if mode & 0o002 == 0 {
         return Ok(());
     }
     Err(TrustError::Open {
+        list,
         path: path.to_owned(),
         mode,
     })
@@ -306,16 +358,9 @@ fn parse_revoked(line: &str) -> Option<Revoked> {
     Some(Revoked::Key(Box::new(key)))
 }
 
-fn in_line(path: &Path, line: usize, problem: String) -> TrustError {
-    TrustError::Line {
-        path: path.to_owned(),
-        line,
-        problem,
-    }
-}
-
-fn text(path: &Path) -> Result<String, TrustError> {
+fn text(list: KeyList, path: &Path) -> Result<String, TrustError> {
     let read = |source| TrustError::Read {
+        list,
         path: path.to_owned(),
         source,
     };

@@ -19,6 +19,7 @@ use crate::plan::is_region;
 use crate::record::audit::{AuditEvent, ChangeDetails};
 use crate::record::canonical;
 use crate::record::channel::{Channel, ChannelName, Direction, SignedMove};
+use crate::record::manifest::ManifestId;
 use crate::size::age_argument;
 use crate::template::problem::nearest;
 
@@ -51,15 +52,60 @@ impl Store {
         }
     }
 
-    /// Returns the error for a channel that never moved.
-    pub fn no_channel(&self, name: &ChannelName) -> StoreError {
+    /// Parses the name of a channel. The error names the channels that half a name or a similar one may mean: that of `image`,
+    /// or those in the store.
+    pub(crate) fn channel_name(
+        &self,
+        text: &str,
+        image: Option<ManifestId>,
+    ) -> Result<ChannelName, StoreError> {
+        text.parse().map_err(|invalid| {
+            let image = image.and_then(|id| self.name_of(id));
+            let of_image = image.and_then(|image| format!("{image}/{text}").parse().ok());
+            let similar = of_image.map_or_else(|| self.similar_channels(text), |name| vec![name]);
+            StoreError::NotAChannel { invalid, similar }
+        })
+    }
+
+    /// Returns the channels of which `text` is half the name, or the nearest one.
+    pub(super) fn similar_channels(&self, text: &str) -> Vec<ChannelName> {
         // A store that cannot be listed has no suggestion.
+        let names = self.channels().unwrap_or_default().into_iter();
+        let halves = names.filter(|name| name.image == text || name.channel == text);
+        let halves: Vec<ChannelName> = halves.collect();
+        if halves.is_empty() {
+            return self.nearest_channel(text).into_iter().collect();
+        }
+        halves
+    }
+
+    /// Returns the existing channel with the most similar name.
+    pub(crate) fn nearest_channel(&self, text: &str) -> Option<ChannelName> {
         let names = self.channels().unwrap_or_default();
         let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let nearest = nearest(&name.to_string(), texts.iter().map(String::as_str));
-        let nearest = nearest.and_then(|nearest| nearest.parse().ok());
+        nearest(text, texts.iter().map(String::as_str))?
+            .parse()
+            .ok()
+    }
+
+    /// Returns the error for a channel that never moved.
+    pub fn no_channel(&self, name: &ChannelName) -> StoreError {
+        let nearest = self.nearest_channel(&name.to_string());
         let name = name.clone();
         StoreError::NoChannel { name, nearest }
+    }
+
+    /// Returns the last of these images that is not revoked: what a rollback goes to from their successor.
+    pub(crate) fn last_allowed(
+        &self,
+        images: &[ManifestId],
+    ) -> Result<Option<ManifestId>, StoreError> {
+        for &id in images.iter().rev() {
+            if self.revoked(id)?.is_none() {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 }
 

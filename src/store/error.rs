@@ -36,10 +36,13 @@ pub enum StoreError {
     ))]
     NotAStore(PathBuf),
     #[error("no image {text:?} in the store at {}", store.display())]
-    #[diagnostic(help(
-        "name it by 4 or more digits of its id, NAME, NAME@latest or a channel; `karat list` lists the images"
-    ))]
-    Unknown { text: String, store: PathBuf },
+    #[diagnostic(help("{}", no_image_help(nearest.as_deref())))]
+    Unknown {
+        text: String,
+        store: PathBuf,
+        /// Name or channel that is similar to `text`.
+        nearest: Option<String>,
+    },
     #[error("{prefix} is ambiguous: it may be {}", list(matches))]
     #[diagnostic(help("give more digits"))]
     Ambiguous {
@@ -79,9 +82,13 @@ pub enum StoreError {
         by: String,
         number: u64,
     },
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    NotAChannel(#[from] InvalidChannelName),
+    #[error("{invalid}")]
+    #[diagnostic(help("{}", not_a_channel_help(invalid, similar)))]
+    NotAChannel {
+        invalid: InvalidChannelName,
+        /// Channels that the text may mean.
+        similar: Vec<ChannelName>,
+    },
     #[error("no channel {name} in the store")]
     #[diagnostic(help("{}", no_channel_help(name, nearest.as_ref())))]
     NoChannel {
@@ -133,7 +140,7 @@ impl StoreError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotAChannel(_)
+            Self::NotAChannel { .. }
             | Self::NoChannel { .. }
             | Self::NotAStore(_)
             | Self::Unknown { .. }
@@ -161,6 +168,27 @@ impl StoreError {
             path,
             source,
         }
+    }
+}
+
+fn no_image_help(nearest: Option<&str>) -> String {
+    let list = "`karat list` lists the images";
+    match nearest {
+        Some(nearest) => format!("did you mean {nearest}? {list}"),
+        None => {
+            format!("name it by 4 or more digits of its id, NAME, NAME@latest or a channel; {list}")
+        }
+    }
+}
+
+fn not_a_channel_help(invalid: &InvalidChannelName, similar: &[ChannelName]) -> String {
+    let names: Vec<String> = similar.iter().map(ToString::to_string).collect();
+    match &names[..] {
+        [] => invalid
+            .help()
+            .map(|help| help.to_string())
+            .unwrap_or_default(),
+        names => format!("did you mean {}?", names.join(" or ")),
     }
 }
 

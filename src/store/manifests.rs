@@ -1,5 +1,7 @@
 //! Manifests, and resolving the names that users give them.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::build_info::{BuildInfo, BuildRun};
@@ -8,8 +10,9 @@ use super::transaction::READ_ONLY;
 use super::{Store, StoreError, Transaction};
 use crate::os::atomic_file;
 use crate::record::audit::{AuditEvent, ChangeDetails};
-use crate::record::channel::ChannelName;
 use crate::record::manifest::{IdPrefix, Manifest, ManifestId};
+use crate::template::problem::nearest;
+use crate::time::Timestamp;
 
 /// A manifest read from the store.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,7 +46,7 @@ impl Store {
     /// `text` is malformed, matches no manifest or several, or names a channel that does not exist.
     pub fn resolve(&self, text: &str) -> Result<ManifestId, StoreError> {
         if text.contains('/') {
-            let name: ChannelName = text.parse()?;
+            let name = self.channel_name(text, None)?;
             let head = self.channel(&name)?.head().map(|head| head.manifest);
             return head.ok_or_else(|| self.no_channel(&name));
         }
@@ -66,7 +69,47 @@ impl Store {
         id.ok_or_else(|| StoreError::Unknown {
             text: text.to_owned(),
             store: self.root.clone(),
+            nearest: self.nearest_image(text),
         })
+    }
+
+    /// Returns the name, `NAME@latest` or channel that is most similar to `text`, or a channel of which it is half the name.
+    fn nearest_image(&self, text: &str) -> Option<String> {
+        let names = self.names();
+        let newest = names.iter().map(|name| format!("{name}@latest"));
+        let channels = self.channels().unwrap_or_default().into_iter();
+        let channels = channels.map(|channel| channel.to_string());
+        let references: Vec<String> = newest.chain(channels).collect();
+        let candidates = names.iter().chain(&references).map(String::as_str);
+        nearest(text, candidates).map(str::to_owned).or_else(|| {
+            let channels = self.similar_channels(text);
+            channels.first().map(ToString::to_string)
+        })
+    }
+
+    /// Returns the names of all images, without verifying their manifests: for suggestions only.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        let ids = self.ids().unwrap_or_default().into_iter();
+        ids.filter_map(|id| self.name_of(id)).collect()
+    }
+
+    /// Returns the images of this name whose bytes are in the store, newest first, with the time of their last build. Verifies
+    /// no manifest of another name.
+    pub(crate) fn images_of(
+        &self,
+        name: &str,
+    ) -> Result<Vec<(Option<Timestamp>, ManifestId)>, StoreError> {
+        let mut images = Vec::new();
+        for id in self.ids()? {
+            let is_of_name = self.name_of(id).is_some_and(|found| found == name);
+            if is_of_name && self.has_image(&self.manifest(id)?.manifest.outputs.image.digest)? {
+                let built = self.records_of(id)?.last().map(|record| record.finished);
+                images.push((built, id));
+            }
+        }
+        images.sort();
+        images.reverse();
+        Ok(images)
     }
 
     /// Returns the manifest of this image name that was built last, if possible one whose image was not removed.

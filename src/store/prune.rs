@@ -243,13 +243,17 @@ impl Store {
         Ok(())
     }
 
-    /// Marks images that nothing holds, and removes those whose grace period is over. Calls `waiting` if it waits for writers.
+    /// Marks images that nothing holds, and removes those whose grace period is over. Calls `waiting` if it waits for writers. A
+    /// store that does not exist is empty, and is not created.
     pub(crate) async fn prune(
         &self,
         keep: Retention,
         grace: Duration,
         waiting: impl FnOnce(),
     ) -> Result<Pruning, StoreError> {
+        if !self.root.exists() {
+            return Ok(Pruning::default());
+        }
         let transaction = self.begin_exclusive(waiting).await?;
         let now = Timestamp::now();
         let plan = self.pruning(&self.held(keep, now)?, grace, now)?;

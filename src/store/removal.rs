@@ -21,11 +21,7 @@ impl Store {
         waiting: impl FnOnce(),
     ) -> Result<Pruning, StoreError> {
         let transaction = self.begin_exclusive(waiting).await?;
-        let held = self.held_against_removal(ids, per_channel)?;
-        if !held.is_empty() {
-            return Err(StoreError::Held(held));
-        }
-        let plan = self.removal(ids, Timestamp::now())?;
+        let plan = self.removal(ids, per_channel)?;
         transaction.apply_pruning(&plan)?;
         Ok(plan)
     }
@@ -54,8 +50,17 @@ impl Store {
         Ok(held)
     }
 
-    /// Plans the removal of images that nothing holds. Marks of other images stay as they are.
-    fn removal(&self, ids: &BTreeSet<ManifestId>, now: Timestamp) -> Result<Pruning, StoreError> {
+    /// Plans what [`Self::remove`] does. Marks of other images stay as they are.
+    pub(crate) fn removal(
+        &self,
+        ids: &BTreeSet<ManifestId>,
+        per_channel: usize,
+    ) -> Result<Pruning, StoreError> {
+        let held = self.held_against_removal(ids, per_channel)?;
+        if !held.is_empty() {
+            return Err(StoreError::Held(held));
+        }
+        let now = Timestamp::now();
         let needs = self.needs()?;
         let before = self.tombstones()?;
         let mut plan = Pruning::marked_as(&before);

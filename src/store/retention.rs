@@ -23,6 +23,8 @@ pub struct Retention {
 pub enum RetentionReason {
     /// A channel points at it.
     Head(ChannelName),
+    /// A channel points at it, and cannot be rolled back.
+    OnlyHead(ChannelName),
     /// A channel pointed at it, and may be rolled back to it.
     Before(ChannelName),
     Pin,
@@ -38,7 +40,12 @@ impl RetentionReason {
     /// Explains how to let go of an image that is kept for this reason.
     fn release(&self, id: ManifestId) -> String {
         match self {
-            Self::Head(name) => format!("move it with `karat promote` or `karat rollback {name}`"),
+            Self::Head(name) => {
+                format!("move it with `karat rollback {name}` or `karat promote ID {name}`")
+            }
+            Self::OnlyHead(name) => format!(
+                "point it at another image with `karat promote ID {name}`; it has none to roll back to"
+            ),
             Self::Before(_) => format!(
                 "give up rolling back with `karat remove --keep 1 {}`",
                 id.short()
@@ -55,7 +62,7 @@ impl RetentionReason {
 impl fmt::Display for RetentionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head(name) => write!(f, "{name}"),
+            Self::Head(name) | Self::OnlyHead(name) => write!(f, "{name}"),
             Self::Before(name) => write!(f, "before {name}"),
             Self::Pin => f.write_str("pinned"),
             Self::Young => f.write_str("recent"),
@@ -73,7 +80,9 @@ pub(super) fn describe(held: &HeldImages) -> String {
     let lines = held.iter().flat_map(|(id, reasons)| {
         reasons.iter().map(|reason| {
             let what = match reason {
-                RetentionReason::Head(name) => format!("target of {name}"),
+                RetentionReason::Head(name) | RetentionReason::OnlyHead(name) => {
+                    format!("target of {name}")
+                }
                 RetentionReason::Before(name) => format!("{name} can roll back to it"),
                 reason => reason.to_string(),
             };
@@ -115,7 +124,12 @@ impl Store {
             let mut line = self.channel(&name)?.line();
             line.dedup();
             if let Some(head) = line.pop() {
-                hold(held, head, RetentionReason::Head(name.clone()));
+                let reason = if self.can_roll_back(&line)? {
+                    RetentionReason::Head
+                } else {
+                    RetentionReason::OnlyHead
+                };
+                hold(held, head, reason(name.clone()));
             }
             let mut left = per_channel.saturating_sub(1);
             for id in line.into_iter().rev() {
@@ -129,6 +143,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Returns true if the image that a channel had before its current one is in the store. `earlier` are its former images.
+    fn can_roll_back(&self, earlier: &[ManifestId]) -> Result<bool, StoreError> {
+        let Some(id) = self.last_allowed(earlier)? else {
+            return Ok(false);
+        };
+        self.has_image(&self.manifest(id)?.manifest.outputs.image.digest)
     }
 
     /// Holds images that are young, and the newest image of each name.

@@ -63,9 +63,6 @@ impl Store {
         &self,
         waiting: impl FnOnce(),
     ) -> Result<Transaction, StoreError> {
-        if !self.root.exists() {
-            return self.begin().await;
-        }
         let path = self.root.join("lock");
         let lock = FileLock::exclusive(&path, waiting)
             .await

@@ -175,7 +175,10 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let flat = word.replace('-', "_");
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&flat, candidate), candidate))
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&flat, &candidate.replace('-', "_"));
+            (distance, candidate)
+        })
         // A third of the word may differ: `disk-sise` matches `disk_size`, `cpu` matches `cpus`, `ram` matches nothing.
         .filter(|(distance, candidate)| *distance <= flat.len().max(candidate.len()) / 3)
         .min()

@@ -106,6 +106,11 @@ impl Ui {
         self.screen.paint.0
     }
 
+    /// Returns true if only warnings and errors are shown.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.screen.verbosity == Verbosity::Quiet
+    }
+
     /// Hides these secrets from now on, in addition to those of other jobs.
     pub fn hide(&self, secrets: &Secrets) {
         self.redactors().push(Redactor::new(secrets));

@@ -31,9 +31,11 @@ fn a_base_from_the_store_is_named_by_one_channel_or_id() {
         "[base.manifest]\n",
         "[base.manifest]\nchannel = \"base/stable\"\nid = \"0123456789ab\"\n",
         "[base.manifest]\nchannel = \"base\"\n",
-        "[base.manifest]\nid = \"012\"\n",
+        "[base.manifest]\nid = \"Base\"\n",
         "[base.manifest]\nchannel = \"base/stable\"\n",
         "[base.manifest]\nid = \"0123456789ab\"\n",
+        "[base.manifest]\nid = \"base\"\n",
+        "[base.manifest]\nid = \"base@latest\"\n",
     ];
     insta::assert_snapshot!(site.validate_each(&cases));
 }

@@ -53,6 +53,38 @@ fn site() -> Site {
 }
 
 #[test]
+fn keys_are_advised_in_the_order_in_which_they_can_be_made() {
+    let mut site = site();
+    let [state, _, help] = check(&doctor(&site).1, "trusted keys").map(str::to_owned);
+    assert_eq!((&*state, &*help), ("warning", "run `karat keys generate`"));
+    site.set("KARAT_TRUST", "theirs");
+    let [_, _, help] = check(&doctor(&site).1, "trusted keys").map(str::to_owned);
+    assert!(
+        help.starts_with("run `karat keys generate`, then `karat keys trust NAME "),
+        "{help}"
+    );
+
+    // A key elsewhere signs only if it is named.
+    let made = site.karat(["keys", "generate", "--key", "other/k"]);
+    assert!(
+        made.contains("if `--key other/k` or KARAT_KEY names it"),
+        "{made}"
+    );
+    site.set("KARAT_KEY", "third/k");
+    let made = site.karat(["keys", "generate"]);
+    assert!(made.contains("builds now sign with third/k;"), "{made}");
+    let [_, _, help] = check(&doctor(&site).1, "trusted keys").map(str::to_owned);
+    assert_eq!(help, "run `karat keys trust NAME third/k.pub`");
+    assert!(
+        site.run(["keys", "trust", "ci", "third/k.pub"])
+            .status
+            .success()
+    );
+    let [state, ..] = check(&doctor(&site).1, "trusted keys").map(str::to_owned);
+    assert_eq!(state, "ok");
+}
+
+#[test]
 fn every_problem_has_a_remedy_and_a_failure_decides_the_exit_code() {
     let site = site();
     let (code, report) = doctor(&site);
@@ -125,7 +157,7 @@ fn what_is_missing_or_unsafe_is_told_with_the_command_that_fixes_it() {
             "trusted keys",
             "warning",
             "does not exist",
-            "karat keys trust NAME",
+            "karat keys generate",
         ),
         (
             "vulnerability database",

@@ -358,6 +358,7 @@ fn newer_versions_are_listed() {
     let of_id = outdated(&site, ["outdated", &id.to_string()[..12]]);
     assert_eq!(of_id, outdated(&site, ["outdated", "web.toml"]));
 
+    site.write("other.toml", crate::site::IMAGE);
     insta::assert_snapshot!(
         "outdated_no_lock",
         outdated(&site, ["outdated", "other.toml"])

@@ -78,15 +78,43 @@ fn help_and_usage_are_the_same_whatever_the_environment() {
 }
 
 #[test]
-fn man_pages_have_a_verb_and_its_former_name_still_works() {
+fn a_man_page_is_printed_and_all_of_them_are_written_on_request_only() {
     let site = Site::new();
-    assert!(site.run(["man", "new/man1"]).status.success());
-    assert!(site.run(["completions", "--man", "old"]).status.success());
+    std::fs::create_dir(site.path("old")).unwrap();
+    std::fs::create_dir(site.path("build")).unwrap();
+    for words in [
+        &["man", "--output", "new"][..],
+        &["man", "former/man1"],
+        &["man", "old"],
+        &["completions", "--man", "older"],
+    ] {
+        assert!(site.run_with(words).status.success(), "{words:?}");
+    }
     let page = |name: &str| std::fs::read_to_string(site.path(name)).expect("a page");
-    assert_eq!(page("new/man1/karat-build.1"), page("old/karat-build.1"));
-    let printed = site.run(["man"]);
-    assert_eq!(
-        String::from_utf8(printed.stdout).expect("UTF-8"),
-        page("new/man1/karat.1")
-    );
+    for directory in ["former/man1", "old", "older"] {
+        let name = |directory: &str| format!("{directory}/karat-keys-generate.1");
+        assert_eq!(page(&name(directory)), page(&name("new")));
+    }
+    for (words, file) in [
+        (&["man"][..], "new/karat.1"),
+        (&["man", "build"], "new/karat-build.1"),
+        (&["man", "keys", "generate"], "new/karat-keys-generate.1"),
+    ] {
+        let [printed, _] = texts(site.run_with(words));
+        assert_eq!(printed, page(file), "{words:?}");
+    }
+    let entries = std::fs::read_dir(site.path("build")).unwrap();
+    assert_eq!(entries.count(), 0, "a command is not taken for a directory");
+    for (words, hint) in [
+        (&["man", "biuld"][..], "did you mean `build`?"),
+        (&["man", "keys", "trsut"], "did you mean `trust`?"),
+        (&["man", "pages"], "`--output DIR` writes all pages"),
+    ] {
+        let refused = site.transcript(words);
+        assert!(
+            refused.starts_with("exit 2") && refused.contains(hint),
+            "{refused}"
+        );
+    }
+    assert!(!site.path("pages").exists());
 }

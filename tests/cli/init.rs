@@ -1,4 +1,5 @@
 use crate::site::Site;
+use crate::support::site::texts;
 
 #[test]
 fn a_starter_template_is_valid_and_is_never_overwritten() {
@@ -11,6 +12,18 @@ fn a_starter_template_is_valid_and_is_never_overwritten() {
         std::fs::read_to_string(site.path("web.toml")).unwrap(),
         "mine"
     );
+}
+
+#[test]
+fn the_schema_that_a_starter_names_stands_beside_it_and_is_never_overwritten() {
+    let site = Site::new();
+    assert!(site.run(["init", "images/web.toml"]).status.success());
+    let schema = site.path("images/karat.schema.json");
+    let [printed, _] = texts(site.run(["schema"]));
+    assert_eq!(std::fs::read_to_string(&schema).unwrap(), printed);
+    site.write("images/karat.schema.json", "mine");
+    assert!(site.run(["init", "images/mail.toml"]).status.success());
+    assert_eq!(std::fs::read_to_string(&schema).unwrap(), "mine");
 }
 
 #[test]

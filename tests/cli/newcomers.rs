@@ -294,6 +294,74 @@ fn files_that_are_no_template_are_explained() {
 }
 
 #[test]
+fn a_path_of_no_template_gets_the_templates_that_it_may_mean() {
+    let site = Site::new();
+    for name in ["web.toml", "one/mail.toml", "two/a.toml", "two/b.toml"] {
+        site.write(name, "[image]\nname = \"web\"\n");
+    }
+    site.write("one/mail.lock.toml", "version = 1\n");
+    for (path, expected) in [
+        ("web", &["web.toml"][..]),
+        ("wbe.toml", &["web.toml"]),
+        (".", &["web.toml"]),
+        ("./", &["web.toml"]),
+        ("one", &["one/mail.toml"]),
+        ("one/", &["one/mail.toml"]),
+        ("one/mial.toml", &["one/mail.toml"]),
+        ("two", &["two/a.toml", "two/b.toml"]),
+    ] {
+        for words in [
+            &["validate"][..],
+            &["build"],
+            &["plan"],
+            &["lock", "--update"],
+            &["outdated"],
+        ] {
+            // A name is one of an image, too.
+            if words == ["outdated"] && !path.ends_with(".toml") {
+                continue;
+            }
+            let run = site.run_with(&[words, &[path]].concat());
+            assert_eq!(run.status.code(), Some(2), "{run:?}");
+            let text = stderr(run);
+            let names = text
+                .split_once("did you mean ")
+                .and_then(|(_, rest)| rest.split_once('?'));
+            let names: Vec<&str> =
+                names.map_or(Vec::new(), |(names, _)| names.split(" or ").collect());
+            assert_eq!(names, expected, "{words:?} {path}: {text}");
+            for name in names {
+                assert!(site.run(["validate", name]).status.success(), "{name}");
+            }
+        }
+    }
+    let text = stderr(site.run(["outdated", "web"]));
+    assert!(text.contains("did you mean web.toml?"), "{text}");
+    let text = stderr(site.run(["lock", "--update", "nginx", "web.toml"]));
+    assert!(
+        text.contains("`-P nginx` instead of `--update nginx`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_lock_file_stands_for_its_template_and_a_missing_template_is_not_to_be_locked() {
+    let site = Site::new();
+    site.write("web.toml", "[image]\nname = \"web\"\n");
+    for (path, expected) in [
+        ("web.toml", "create it with `karat lock web.toml`"),
+        ("web.lock.toml", "create it with `karat lock web.toml`"),
+        ("none.toml", "cannot read none.toml"),
+        ("none.lock.toml", "cannot read none.toml"),
+    ] {
+        let run = site.run(["outdated", path]);
+        assert_eq!(run.status.code(), Some(2), "{run:?}");
+        let text = stderr(run);
+        assert!(text.contains(expected), "{path}: {text}");
+    }
+}
+
+#[test]
 fn commands_that_a_sealed_guest_makes_fail_are_warned_of() {
     let lines = "[[provision]]\nname = \"web server\"\nshell = { inline = [\n  \"apt-get update && apt-get install -y nginx\",\n  \"curl -fsSL https://example.org/setup.sh | sh\",\n] }\n";
     let text = validate(lines);
@@ -489,13 +557,21 @@ fn what_a_template_leaves_out_or_misses_is_shown() {
     let site = Site::new();
     site.write(
         "web.toml",
-        "[image]\nname = \"web\"\n[[provision]]\nname = \"agent\"\nreboot = {}\nonly = [\"ec2\"]\n",
+        "[image]\nname = \"web\"\n[[provision]]\nname = \"agent\"\nreboot = {}\nonly = [\"ec2\"]\n[[on_error]]\nname = \"tidy\"\nreboot = {}\nexcept = [\"qemu\", \"host\"]\n",
     );
     let plan = site.karat(["plan", "web.toml"]);
     assert!(
-        plan.contains("left out    agent (`only` or `except`)"),
+        plan.contains(
+            "left out    agent (only ec2)\n            tidy (on error, except qemu, host)\n"
+        ),
         "{plan}"
     );
+    let valid = site.karat(["validate", "web.toml"]);
+    assert!(
+        valid.contains("0 steps, 0 tests, 2 steps left out"),
+        "{valid}"
+    );
+    assert_eq!(site.karat(["validate", "web.toml", "--quiet"]), "exit 0\n");
     site.write(
         "key.toml",
         "[image]\nname = \"web\"\n[ssh]\nkey_file = \"~/.ssh/none\"\n",

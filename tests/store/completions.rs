@@ -43,7 +43,13 @@ fn complete(site: &Site, words: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_shell_completes_verbs_images_and_channels() {
-    let site = Site::new();
+    let mut site = Site::new();
+    let cache = site.path().join("cache");
+    site.set("KARAT_CACHE", cache);
+    site.write(
+        "cache/logs/20261130T133635Z-shop-0a1b2c3d.log.zst",
+        &log("of the shop\n"),
+    );
     let id = site.put("web", b"image");
     site.put("database", b"other image");
     succeed(&site, &["keys", "generate"]);
@@ -73,6 +79,9 @@ fn a_shell_completes_verbs_images_and_channels() {
         (&["rollback", "web", "--channel", ""], &["web/stable"]),
         (&["show", "--store", "none", ""], &[]),
         (&["show", "nothing"], &[]),
+        (&["run", "we"], &["web", "web.qcow2", "web/stable"]),
+        (&["list", ""], &["database", "web"]),
+        (&["logs", ""], &["0a1b2c3d", "shop"]),
     ] {
         let mut found = complete(&site, words);
         found.retain(|word| expected.contains(&word.as_str()) || !word.starts_with('-'));
@@ -85,6 +94,53 @@ fn a_shell_completes_verbs_images_and_channels() {
     );
 }
 
+/// Returns a log that is compressed as a single block without compression.
+fn log(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).unwrap();
+    // Magic number, descriptor with a size of one byte, the size, and the header of the last block.
+    let head = [
+        0x28,
+        0xb5,
+        0x2f,
+        0xfd,
+        0x20,
+        length,
+        (length << 3) | 1,
+        0,
+        0,
+    ];
+    [&head, text.as_bytes()].concat()
+}
+
+#[test]
+fn a_log_is_named_by_digits_of_its_build() {
+    let mut site = Site::new();
+    let cache = site.path().join("cache");
+    site.set("KARAT_CACHE", cache);
+    for (build, text) in [("0a1b2c3d", "one"), ("0a1b9999", "two"), ("cafe0000", "3")] {
+        let path = format!("cache/logs/20261130T133635Z-web-{build}.log.zst");
+        site.write(&path, &log(text));
+    }
+    for (digits, expected) in [("0a1b2c3d", "one"), ("0a1b9", "two"), ("cafe", "3")] {
+        let shown = site.karat(&["logs", digits]);
+        assert!(
+            shown.starts_with("exit code: 0") && shown.contains(expected),
+            "{shown}"
+        );
+    }
+    for (digits, expected) in [
+        ("0a1b", "it may be 0a1b9999 or 0a1b2c3d"),
+        ("caf", "no log of caf"),
+        ("beef", "no log of beef"),
+    ] {
+        let shown = site.karat(&["logs", digits]);
+        assert!(
+            shown.starts_with("exit code: 2") && shown.contains(expected),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn every_shell_gets_its_script() {
     let site = Site::new();
@@ -95,6 +151,17 @@ fn every_shell_gets_its_script() {
             output.status.success() && text.contains("KARAT_COMPLETE"),
             "{shell}: {text}"
         );
+        if shell == "zsh" {
+            // Autoloaded from fpath, the script is the function that has to answer the first Tab.
+            let [start, end] = [
+                "#compdef karat\n",
+                "\n    compdef _clap_dynamic_completer_karat karat\nfi\n",
+            ];
+            assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+            let answer = "if [ \"$funcstack[1]\" = \"_karat\" ]; then\n    _clap_dynamic_completer_karat \"$@\"\nelse\n";
+            assert!(text.contains(answer), "{text}");
+            assert_eq!(text.matches("compdef _clap").count(), 1, "{text}");
+        }
     }
     let mut unknown = site.command(&["--", "karat", "show", ""]);
     let output = unknown.env("KARAT_COMPLETE", "no-shell").output().unwrap();

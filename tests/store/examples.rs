@@ -12,9 +12,34 @@ use crate::support::site::texts;
 use crate::trust::{person, scanned, succeed};
 
 /// Verbs whose examples need no guest, package archive or AWS.
-const RUNNABLE: [&str; 13] = [
-    "init", "validate", "plan", "list", "show", "diff", "sign", "verify", "promote", "rollback",
-    "export", "import", "prune",
+const RUNNABLE: [&str; 27] = [
+    "init",
+    "validate",
+    "plan",
+    "schema",
+    "list",
+    "show",
+    "diff",
+    "sign",
+    "attest",
+    "verify",
+    "promote",
+    "rollback",
+    "history",
+    "export",
+    "import",
+    "pin",
+    "unpin",
+    "prune",
+    "store status",
+    "audit",
+    "audit checkpoint",
+    "audit verify",
+    "keys list",
+    "keys trust",
+    "keys revoke",
+    "version",
+    "man",
 ];
 
 /// A site with everything that the examples name.
@@ -66,7 +91,8 @@ fn run(site: &Site, line: &str) {
 
 /// Returns the lines below `Examples:` in the help of a verb.
 fn examples(site: &Site, verb: &str) -> Vec<String> {
-    let help = site.command(&[verb, "--help"]).output().unwrap();
+    let words: Vec<&str> = verb.split(' ').chain(["--help"]).collect();
+    let help = site.command(&words).output().unwrap();
     let [help, _] = texts(help);
     let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
     let lines = lines.take_while(|line| !line.is_empty());
@@ -78,8 +104,12 @@ fn the_examples_of_the_help_run() {
     let site = site();
     for verb in RUNNABLE {
         let lines = examples(&site, verb);
-        assert!(lines.len() > 1, "{verb}");
+        assert!(!lines.is_empty(), "{verb}");
         for line in lines {
+            // An id stands for that of any image, and a pager shows a page to people only.
+            if line.contains("3aaf264e1bdf") || line.contains(" | man ") {
+                continue;
+            }
             // Of the first exports' targets one exists, which `export` does not replace.
             let _ = fs::remove_file(site.path().join("web.qcow2"));
             if verb == "verify" {
@@ -88,9 +118,11 @@ fn the_examples_of_the_help_run() {
             run(&site, &line);
         }
     }
-    let fresh = Site::new();
-    fs::copy(site.path().join("ada.pub"), fresh.path().join("ada.pub")).unwrap();
-    for line in examples(&fresh, "keys") {
-        run(&fresh, &line);
+    for verb in ["keys", "keys generate"] {
+        let fresh = Site::new();
+        fs::copy(site.path().join("ada.pub"), fresh.path().join("ada.pub")).unwrap();
+        for line in examples(&fresh, verb) {
+            run(&fresh, &line);
+        }
     }
 }

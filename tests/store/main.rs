@@ -9,6 +9,7 @@ mod crash;
 mod diff;
 mod examples;
 mod formats;
+mod names;
 mod processes;
 mod pruned;
 mod removed;

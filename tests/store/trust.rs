@@ -473,3 +473,24 @@ fn the_first_key_is_trusted_on_this_machine_and_no_other() {
     succeed(&site, &["keys", "generate"]);
     assert!(signers(&site).unwrap().starts_with("# signers\nme@"));
 }
+
+#[test]
+fn an_unusable_list_of_keys_is_the_one_that_the_advice_is_about() {
+    let (site, _) = signed();
+    site.write("wrong", "neither name nor key\n");
+    fs::create_dir(site.path().join("directory")).unwrap();
+    for file in ["missing", "directory", "wrong"] {
+        for verb in [&["verify", "web"][..], &["keys", "list"]] {
+            let (exit, error) = code(&site, &[verb, &["--revoked", file]].concat());
+            assert_eq!(exit, 2, "{verb:?} {file}: {error}");
+            let help = error.split_once("help: ").unwrap().1;
+            assert!(help.contains("karat keys revoke"), "{file}: {error}");
+            assert!(
+                !help.contains("--trust") && !help.contains("--unsigned"),
+                "{error}"
+            );
+        }
+        let (_, error) = code(&site, &["verify", "web", "--trust", file]);
+        assert!(!error.contains("revoke"), "{file}: {error}");
+    }
+}

@@ -37,11 +37,15 @@ fn key(args: &DoctorArgs) -> (Check, Option<Signer>) {
 
 fn trust(args: &DoctorArgs, signer: Option<&Signer>) -> Check {
     const NAME: &str = "trusted keys";
-    let public = || -> PathBuf {
-        let key = args.key.path().unwrap_or_else(|_| "KEY".into());
-        key.with_added_extension("pub")
+    let help = || {
+        let trust = format!("`karat keys trust NAME {}`", public_key(args).display());
+        match signer {
+            Some(_) => format!("run {trust}"),
+            // It trusts the first key, in the user's own file.
+            None if args.trust.trust.is_none() => "run `karat keys generate`".to_owned(),
+            None => format!("run `karat keys generate`, then {trust}"),
+        }
     };
-    let help = || format!("run `karat keys trust NAME {}`", public().display());
     let path = match args.trust.path() {
         Ok(path) => path,
         Err(error) => return Check::error(State::Warning, NAME, &error),
@@ -65,6 +69,16 @@ fn trust(args: &DoctorArgs, signer: Option<&Signer>) -> Check {
     }
     let text = format!("{count}, but not the signing key of this machine");
     Check::problem(State::Warning, NAME, text, help())
+}
+
+/// Returns the path of the public key. The key of an SSH agent is named by that path already.
+fn public_key(args: &DoctorArgs) -> PathBuf {
+    let key = args.key.path().unwrap_or_else(|_| "KEY".into());
+    if key.extension().is_some_and(|extension| extension == "pub") {
+        key
+    } else {
+        key.with_added_extension("pub")
+    }
 }
 
 fn database(args: &DoctorArgs) -> Check {

@@ -12,7 +12,7 @@ use crate::cli::CommandError;
 use crate::cli::shared::key_args::{KeyArgs, configuration};
 use crate::cli::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use crate::os::{atomic_file, user};
-use crate::sign::{NAMESPACES, Trust, TrustError, Trusted, fingerprint};
+use crate::sign::{NAMESPACES, Trust, Trusted, fingerprint};
 use crate::ssh::keys::KeyPair;
 use crate::ui::Ui;
 use crate::ui::text::{terminal_safe, with_causes};
@@ -76,9 +76,17 @@ pub(super) fn run(args: &GenerateArgs, ui: &Ui, out: &mut Stdout) -> Result<(), 
             trust.display()
         ));
     }
+    let shown = path.display();
+    let signs = if KeyArgs::of_environment()
+        .path()
+        .is_ok_and(|used| used == path)
+    {
+        format!("builds now sign with {shown}")
+    } else {
+        format!("builds sign with {shown} if `--key {shown}` or KARAT_KEY names it")
+    };
     ui.note(&format!(
-        "builds now sign with {}; run `karat keys trust NAME {}` on every {}machine that verifies",
-        path.display(),
+        "{signs}; run `karat keys trust NAME {}` on every {}machine that verifies",
         public.display(),
         if trusted.is_some() { "other " } else { "" }
     ));
@@ -93,7 +101,7 @@ fn trust_first_key(key: PublicKey, name: &str) -> Result<Option<PathBuf>, KeysEr
     };
     let is_first = match Trust::read(&path, None) {
         Ok(trust) => trust.entries.is_empty(),
-        Err(TrustError::Read { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+        Err(error) if error.is_missing_trust() => true,
         Err(_) => false,
     };
     if !is_first || std::env::var_os("KARAT_TRUST").is_some() {

@@ -17,7 +17,7 @@ use super::shared::stdout::{FormatArgs, OutputFormat, Stdout};
 use super::{CommandError, ExitStatus};
 use crate::os::atomic_file;
 use crate::os::file_lock::FileLock;
-use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, TrustError, Trusted, fingerprint, when};
+use crate::sign::{MANIFEST, NAMESPACES, Standing, Trust, Trusted, fingerprint, when};
 use crate::time::Timestamp;
 use crate::ui::Ui;
 use crate::ui::text::terminal_safe;
@@ -192,11 +192,7 @@ fn list(args: &ListArgs, ui: &Ui, out: &mut Stdout) -> Result<(), CommandError> 
     let path = args.trust.path()?;
     let trust = match args.trust.read_from(&path) {
         // No key is trusted before the first `karat keys trust`.
-        Err(TrustError::Read { source, .. })
-            if source.kind() == io::ErrorKind::NotFound && args.trust.trust.is_none() =>
-        {
-            Trust::default()
-        }
+        Err(error) if error.is_missing_trust() && args.trust.trust.is_none() => Trust::default(),
         read => read?,
     };
     if trust.entries.is_empty() {

@@ -50,7 +50,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
     /// Image: 4 or more digits of its id, NAME, NAME@latest, or a channel that points at it; or a disk image file
-    #[arg(value_name = "IMAGE|FILE")]
+    #[arg(value_name = "ID|CHANNEL|FILE")]
     image: String,
 
     /// Forward a TCP port of 127.0.0.1 to a port of the guest; may be repeated

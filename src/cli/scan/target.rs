@@ -35,8 +35,12 @@ pub(super) fn stored(args: &ScanArgs) -> Result<Option<(Store, StoredManifest)>,
     let stored = store.resolve(name).and_then(|id| store.manifest(id));
     let stored = stored.map_err(|error| match error {
         // Text that is not an id was probably meant as a path.
-        StoreError::NoChannel { .. } | StoreError::NotAChannel(_) => unknown().into(),
-        StoreError::Unknown { .. } if name.parse::<IdPrefix>().is_err() => unknown().into(),
+        StoreError::NoChannel { nearest: None, .. } | StoreError::NotAChannel { .. } => {
+            unknown().into()
+        }
+        StoreError::Unknown { nearest: None, .. } if name.parse::<IdPrefix>().is_err() => {
+            unknown().into()
+        }
         error => CommandError::from(error),
     })?;
     Ok(Some((store, stored)))

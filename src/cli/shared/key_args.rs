@@ -46,6 +46,13 @@ impl ExitStatus for NoConfiguration {
 }
 
 impl KeyArgs {
+    /// Returns the arguments of a verb that is run without `--key`.
+    pub(crate) fn of_environment() -> Self {
+        Self {
+            key: std::env::var_os(environment::KEY.name).map(PathBuf::from),
+        }
+    }
+
     /// Returns the path of the key, which need not exist.
     pub(crate) fn path(&self) -> Result<PathBuf, NoConfiguration> {
         match &self.key {

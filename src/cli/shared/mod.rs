@@ -11,6 +11,7 @@ pub(crate) mod key_args;
 pub(crate) mod logged;
 pub(crate) mod open_image;
 pub(crate) mod signature_policy;
+pub(crate) mod single_image;
 pub(crate) mod stdout;
 pub(crate) mod store_args;
 pub(crate) mod syslog;

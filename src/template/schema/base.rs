@@ -62,7 +62,8 @@ pub struct BaseManifest {
     /// Channel `IMAGE/CHANNEL`. When it moves, the lock file becomes stale. Required unless `id` is set.
     #[schemars(extend("examples" = ["base/stable"]))]
     pub channel: Option<Str>,
-    /// Id of a manifest, at least 4 digits. Required unless `channel` is set.
+    /// At least 4 digits of the id of a manifest, or `NAME` or `NAME@latest` for the newest image of that name: when another becomes
+    /// the newest, the lock file becomes stale. Required unless `channel` is set.
     #[schemars(extend("examples" = ["3aaf264e1bdf"]))]
     pub id: Option<Str>,
 }
