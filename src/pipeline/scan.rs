@@ -8,12 +8,12 @@ use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs::{self, InputError};
 use crate::record::manifest::SourceKind;
-use crate::scan;
 use crate::scan::report::policy::{JudgeContext, Kind, Verdict, judge};
 use crate::scan::report::vex;
 use crate::scan::report::{LeftOut, Report, Subject};
 use crate::scan::run::{self, BuildOrigin, Check, Contents, ScanRequest};
 use crate::scan::vulnerability::{Database, DbError, Options};
+use crate::scan::{self, integrity};
 use crate::time::Timestamp;
 use crate::ui::text::counted;
 
@@ -123,8 +123,13 @@ impl Job<'_> {
         let Some(base) = made.base.as_ref().filter(|_| self.checks_undeclared()) else {
             return Ok(None);
         };
+        let (lock, cache) = (made.lock.clone(), self.settings.cache.clone());
+        let packages = hash_stream::blocking(move |_| {
+            integrity::read_packages(&lock, |digest| cache.path(digest))
+        });
         Ok(Some(BuildOrigin {
             base: scan::open::recorded(&base.disk.path, &base.disk.format).await?,
+            packages: packages.await?,
             lock: made.lock.clone(),
             inputs: made.manifest.inputs.clone(),
             listings: self.listings(made).await?,

@@ -26,6 +26,14 @@ pub enum ScanError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Vulnerability(#[from] CheckError),
+    /// A package of the lock file cannot be read.
+    #[error("cannot read the package {name}, {}", path.display())]
+    #[diagnostic(help("delete the file: the next build fetches the package again"))]
+    Package {
+        path: PathBuf,
+        name: String,
+        source: io::Error,
+    },
     #[error("{} has no root file system that karat can scan: found {found}", path.display())]
     #[diagnostic(help(
         "mount it and scan the directory, or use a disk whose root file system is ext4"

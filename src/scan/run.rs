@@ -6,6 +6,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::integrity::{LockedPackage, Trusted};
 use super::inventory::{self, Inventory};
 use super::report::licenses::{self, Licenses};
 use super::report::policy::Kind;
@@ -59,6 +60,8 @@ pub(crate) struct BuildOrigin {
     pub inputs: Inputs,
     /// [Listings](crate::record::directory_listing) of input directories, by digest.
     pub listings: HashMap<Digest, Vec<u8>>,
+    /// Packages of the lock file that are at hand.
+    pub packages: Vec<LockedPackage>,
 }
 
 impl BuildOrigin {
@@ -132,12 +135,16 @@ impl ScanRequest<'_> {
 pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResult, ScanError> {
     let root = opened.root();
     let of_files = [Check::Hygiene, Check::Secrets, Check::Undeclared];
-    let verify = || {
-        if of_files.iter().any(|check| request.includes(*check)) {
-            integrity::verify(&root)
-        } else {
-            Ok(Packaged::default())
+    let verify = || match request.origin {
+        _ if !of_files.iter().any(|check| request.includes(*check)) => Ok(Packaged::default()),
+        Some(origin) => {
+            let trusted = Trusted {
+                base: &origin.base.root(),
+                packages: &origin.packages,
+            };
+            integrity::verify_trusted(&root, trusted)
         }
+        None => integrity::verify(&root),
     };
     // Hashing files takes longest; checks that do not depend on it run meanwhile.
     let (packaged, read) = rayon::join(verify, || read(&root, &request));

@@ -12,7 +12,7 @@ use crate::record::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
 use crate::scan::report::LeftOut;
 use crate::scan::report::sbom;
 use crate::scan::run::{BuildOrigin, Check, Contents};
-use crate::scan::{self, Opened};
+use crate::scan::{self, Opened, integrity};
 use crate::store::{Store, StoreError, StoredManifest};
 use crate::time::Timestamp;
 
@@ -100,6 +100,7 @@ async fn origin(
     };
     Ok(Some(BuildOrigin {
         base: open_image(base, &inputs.base.format).await?,
+        packages: integrity::read_packages(&lock, |digest| store.blob(digest))?,
         lock,
         inputs: inputs.clone(),
         listings: listings(store, inputs),

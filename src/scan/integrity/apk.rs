@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 use md5::{Digest as _, Md5};
 
-use super::database::{Claim, Database, Package, PathResolver, Record, Relations, exact};
+use super::database::{Claim, Database, Expected, Package, PathResolver, Record, Relations, exact};
 use super::hash::{Algorithm, Checksum};
 use super::{Root, SHARED, ScanError};
 use crate::scan::inventory::{self, apk};
@@ -65,7 +65,7 @@ impl Database {
                 self.claims.push(Claim {
                     conffile: path.starts_with("/etc/") && !path.starts_with("/etc/init.d/"),
                     path: real,
-                    sum,
+                    expected: Expected::File(sum),
                     package,
                     obsolete: false,
                 });

@@ -23,14 +23,29 @@ pub struct Package {
     pub needs: Vec<String>,
 }
 
-/// Expected checksum of a packaged file.
+/// What a package has at a path.
 pub struct Claim {
     pub path: Box<[u8]>,
-    pub sum: Checksum,
+    pub expected: Expected,
     pub package: usize,
     pub conffile: bool,
+    /// The path may have other content: it is a former configuration file.
     pub obsolete: bool,
 }
+
+/// Kind and content of a packaged path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Expected {
+    /// A regular file with this content.
+    File(Checksum),
+    /// A symbolic link to this target.
+    Link(Vec<u8>),
+    /// A directory.
+    Directory,
+}
+
+/// Rights that a package gives a program: mode, and uid and gid of its owner.
+pub type Rights = (u16, (u32, u32));
 
 /// A package's record in a database that keeps all packages in one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +68,10 @@ pub struct Database {
     pub claims: Vec<Claim>,
     pub names: Vec<String>,
     pub owners: HashMap<Box<[u8]>, usize>,
+    /// Setuid and setgid programs of packages whose files are known from outside the image.
+    pub rights: HashMap<Box<[u8]>, Vec<Rights>>,
+    /// Scripts of these packages.
+    pub scripts: HashMap<usize, String>,
     /// Bytes of memory for texts that may be smaller in the database itself.
     pub text: usize,
     numbers: HashMap<String, usize>,
@@ -166,7 +185,7 @@ pub struct PathResolver<'a> {
 }
 
 impl<'a> PathResolver<'a> {
-    fn new(root: &'a Root<'a>) -> Self {
+    pub fn new(root: &'a Root<'a>) -> Self {
         Self {
             root,
             diversions: HashMap::new(),

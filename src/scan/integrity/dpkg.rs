@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::database::{Claim, Database, Package, PathResolver};
+use super::database::{Claim, Database, Expected, Package, PathResolver};
 use super::hash::{Checksum, Sum};
 use super::{Root, ScanError};
 use crate::distro::debian::{control, status};
@@ -25,12 +25,8 @@ pub fn read<'a>(
     database: &mut Database,
     places: &mut PathResolver<'a>,
 ) -> Result<(), ScanError> {
-    let text = root.read(DIVERSIONS, MAX_FILE_BYTES)?.unwrap_or_default();
-    let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
-    // Three lines each; the text after the last line end is empty.
-    for diversion in lines.chunks_exact(3) {
-        let by = String::from_utf8_lossy(diversion[2]).into_owned();
-        places.divert(diversion[0], diversion[1], by);
+    for [from, to, by] in diversions(root)? {
+        places.divert(&from, &to, String::from_utf8_lossy(&by).into_owned());
     }
     let mut conffiles = HashSet::new();
     for (path, text) in statuses(root)? {
@@ -57,6 +53,20 @@ pub fn read<'a>(
         }
     }
     Ok(())
+}
+
+/// Returns the diversions of a system: path, where it is diverted to, and the package that diverts it (`:` for a local one).
+pub fn diversions(root: &Root<'_>) -> Result<Vec<[Vec<u8>; 3]>, ScanError> {
+    let text = root.read(DIVERSIONS, MAX_FILE_BYTES)?.unwrap_or_default();
+    let lines: Vec<_> = text
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
+    // Three lines each; the text after the last line end is empty.
+    let all = lines.chunks_exact(3);
+    Ok(all
+        .filter_map(|lines| lines.to_vec().try_into().ok())
+        .collect())
 }
 
 impl Database {
@@ -107,7 +117,7 @@ impl Database {
                 self.owners.insert(path.clone(), package);
                 self.claims.push(Claim {
                     path,
-                    sum: Checksum::Md5(sum),
+                    expected: Expected::File(Checksum::Md5(sum)),
                     package,
                     conffile: true,
                     obsolete: flag == "obsolete",
@@ -151,7 +161,7 @@ impl Database {
             if owner == package && !conffiles.contains(&path) {
                 self.claims.push(Claim {
                     path,
-                    sum: Checksum::Md5(sum),
+                    expected: Expected::File(Checksum::Md5(sum)),
                     package,
                     conffile: false,
                     obsolete: false,

@@ -6,18 +6,26 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Finding, Root, ScanError, Severity};
 use crate::disk::read::FileType;
+use crate::disk::tree::{Content, File};
 
 mod apk;
 mod database;
 mod dpkg;
 mod hash;
+mod locked;
 mod rpm;
+mod trusted;
 
-use database::Database;
+use database::{Claim, Database, Expected, Rights};
 pub use database::{Package, Record};
 pub use hash::Checksum;
 use hash::checksums;
 pub(super) use hash::md5_sums;
+pub(crate) use locked::read_packages;
+pub(crate) use trusted::{LockedPackage, Trusted};
+
+/// Extended attribute with the capabilities of a file.
+const CAPABILITY: &[u8] = b"security.capability";
 
 /// Configuration files of one package that other packages add lines to. Accounts are
 /// [compared](super::undeclared) line by line.
@@ -44,17 +52,21 @@ pub struct Packaged {
     pub records: Vec<Record>,
     names: Vec<String>,
     owners: HashMap<Box<[u8]>, usize>,
+    rights: HashMap<Box<[u8]>, Vec<Rights>>,
+    scripts: HashMap<usize, String>,
 }
 
-/// A packaged file whose content differs from its package's.
+/// A packaged path whose kind or content differs from its package's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Modified {
     /// Path without symbolic links on the way.
     pub path: Box<[u8]>,
     /// Name of the package that owns the file, without architecture.
     pub package: String,
-    /// Checksum of the actual content.
-    pub sum: Checksum,
+    /// What the package has there.
+    expected: Expected,
+    /// Checksum of the actual content; `None` if the kind differs.
+    pub sum: Option<Checksum>,
     /// Marks configuration: it may be changed, but only by something declared.
     pub conffile: bool,
 }
@@ -88,10 +100,18 @@ impl Modified {
             severity,
             format!("{what} of package {} was modified", self.package),
         );
-        finding.evidence = format!(
-            "its {} differs from the package's recorded checksum",
-            self.sum.algorithm()
-        );
+        finding.evidence = match (&self.expected, self.sum) {
+            (_, Some(sum)) => format!(
+                "its {} differs from the package's recorded checksum",
+                sum.algorithm()
+            ),
+            (Expected::File(_), None) => "the package has a file there".to_owned(),
+            (Expected::Directory, None) => "the package has a directory there".to_owned(),
+            (Expected::Link(target), None) => {
+                let target = String::from_utf8_lossy(target);
+                format!("the package has a link to {target} there")
+            }
+        };
         finding.fix = format!(
             "find out what modified it, then reinstall {} or declare the file with `[[files]]`",
             self.package
@@ -112,49 +132,101 @@ pub fn verify_some(
     root: &Root<'_>,
     is_wanted: impl Fn(&[u8]) -> bool,
 ) -> Result<Packaged, ScanError> {
-    let database = Database::read(root)?;
-    let files = root.tree().files();
-    let claims = database.claims.iter();
-    let claims: Vec<_> = claims
-        .filter(|claim| is_wanted(&claim.path))
-        .filter_map(|claim| {
-            let index = root.tree().find(&claim.path)?;
-            (files[index].kind == FileType::File).then_some((index, claim))
-        })
-        .collect();
-    let wanted = claims
-        .iter()
-        .map(|(index, claim)| (*index, claim.sum.algorithm()));
-    let sums = checksums(root, &wanted.collect())?;
-    let mut packaged = Packaged {
-        packages: database.packages,
-        records: database.records,
-        names: database.names,
-        owners: database.owners,
-        ..Packaged::default()
-    };
-    for (index, claim) in claims {
-        let sum = sums[&(index, claim.sum.algorithm())];
-        if sum == claim.sum {
-            packaged.identical.insert(index);
-        } else if !claim.obsolete {
-            packaged.modified.push(Modified {
-                path: claim.path.clone(),
-                sum,
-                package: packaged.names[claim.package].clone(),
-                conffile: claim.conffile,
-            });
+    Packaged::compare(root, Database::read(root)?, is_wanted)
+}
+
+/// Verifies all files of packages against what is known of these from outside the image.
+pub fn verify_trusted(root: &Root<'_>, trusted: Trusted<'_>) -> Result<Packaged, ScanError> {
+    Packaged::compare(root, Database::trusted(root, trusted)?, |_| true)
+}
+
+impl Packaged {
+    fn compare(
+        root: &Root<'_>,
+        database: Database,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Self, ScanError> {
+        let files = root.tree().files();
+        let claims = database.claims.iter();
+        let claims: Vec<_> = claims
+            .filter(|claim| is_wanted(&claim.path))
+            .filter_map(|claim| Some((root.tree().find(&claim.path)?, claim)))
+            .collect();
+        let wanted = claims.iter().filter_map(|(index, claim)| {
+            let sum = expected_sum(claim, &files[*index])?;
+            Some((*index, sum.algorithm()))
+        });
+        let sums = checksums(root, &wanted.collect())?;
+        let mut packaged = Self {
+            packages: database.packages,
+            records: database.records,
+            names: database.names,
+            owners: database.owners,
+            rights: database.rights,
+            scripts: database.scripts,
+            ..Self::default()
+        };
+        let mut sound = HashSet::new();
+        for (index, claim) in claims {
+            let file = &files[index];
+            let expected = expected_sum(claim, file);
+            let sum = expected.map(|expected| sums[&(index, expected.algorithm())]);
+            let is_sound = match (&claim.expected, &file.content) {
+                (Expected::File(_), _) => sum.is_some() && sum == expected,
+                (Expected::Link(target), Content::Link(found)) => target == found,
+                (Expected::Link(_), _) => false,
+                (Expected::Directory, _) => file.kind == FileType::Directory,
+            };
+            if is_sound {
+                sound.insert(&*claim.path);
+                packaged.identical.insert(index);
+            } else if !claim.obsolete {
+                packaged.modified.push(Modified {
+                    path: claim.path.clone(),
+                    expected: claim.expected.clone(),
+                    sum,
+                    package: packaged.names[claim.package].clone(),
+                    conffile: claim.conffile,
+                });
+            }
         }
+        // Two packages may claim a path, for several architectures or because one replaces the other; one match is enough.
+        packaged
+            .modified
+            .retain(|modified| !sound.contains(&*modified.path));
+        packaged.modified.sort();
+        packaged
+            .modified
+            .dedup_by(|one, other| one.path == other.path);
+        Ok(packaged)
     }
-    // Two packages may claim a file for several architectures; one match is enough.
-    let identical = &packaged.identical;
-    packaged.modified.retain(|modified| {
-        let index = root.tree().find(&modified.path);
-        index.is_none_or(|index| !identical.contains(&index))
-    });
-    packaged.modified.sort();
-    packaged.modified.dedup();
-    Ok(packaged)
+
+    /// Returns the scripts of the package with this name, if they are known from outside the image.
+    pub fn scripts_of(&self, package: &str) -> Option<&str> {
+        let mut scripts = self.scripts.iter();
+        let (_, text) = scripts.find(|(number, _)| self.names[**number] == package)?;
+        Some(text)
+    }
+
+    /// Returns the rights that packages whose files are known from outside the image give a program.
+    pub fn rights(&self, path: &[u8]) -> &[Rights] {
+        self.rights.get(path).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Returns the raw value of the attribute with the capabilities of a file.
+pub fn capabilities(file: &File) -> Option<&[u8]> {
+    let mut xattrs = file.xattrs.iter();
+    let found = xattrs.find(|xattr| xattr.name == CAPABILITY)?;
+    Some(&found.value)
+}
+
+/// Returns the checksum that a regular file should have; `None` if the claim or the file is of another kind.
+fn expected_sum(claim: &Claim, file: &File) -> Option<Checksum> {
+    match claim.expected {
+        Expected::File(sum) if file.kind == FileType::File => Some(sum),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 use md5::{Digest as _, Md5};
 
-use super::database::{Claim, Database, Package, PathResolver, Record, Relations, exact};
+use super::database::{Claim, Database, Expected, Package, PathResolver, Record, Relations, exact};
 use super::hash::{Algorithm, Checksum};
 use super::{Root, SHARED, ScanError};
 use crate::distro::rpm::header;
@@ -88,7 +88,7 @@ impl Database {
             if let Some(sum) = sum.filter(|_| !SHARED.contains(&entry.path.as_str())) {
                 self.claims.push(Claim {
                     path,
-                    sum,
+                    expected: Expected::File(sum),
                     package,
                     conffile: entry.flags & CONFIG != 0,
                     obsolete: false,

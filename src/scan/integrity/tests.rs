@@ -31,7 +31,11 @@ fn a_packaged_file_is_its_packages_or_it_is_not() {
     }
     assert_eq!(
         modified(&packaged),
-        [("/etc/changed", true), ("/usr/bin/changed", false)]
+        [
+            ("/etc/changed", true),
+            ("/usr/bin/changed", false),
+            ("/usr/bin/link", false)
+        ]
     );
     let versions: Vec<_> = packaged
         .packages
@@ -39,7 +43,7 @@ fn a_packaged_file_is_its_packages_or_it_is_not() {
         .map(|package| (package.name.as_str(), package.version.as_str()))
         .collect();
     assert_eq!(versions, [("tool", "1"), ("zother", "2")]);
-    assert_eq!(packaged.findings().len(), 2);
+    assert_eq!(packaged.findings().len(), 3);
 }
 
 const SHA256_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -82,11 +82,14 @@ impl Compare<'_> {
                 continue;
             };
             let package = package.split(':').next().unwrap_or_default();
-            if self.is_new(package) {
+            if self.is_new(package) && self.packaged.scripts_of(package).is_none() {
                 let text = self.root.content(path, file, MAX_FILE_BYTES)?;
                 texts.push(String::from_utf8_lossy(&text).into_owned());
             }
         }
+        let packages = self.now.packages.iter();
+        let trusted = packages.filter_map(|package| self.packaged.scripts_of(&package.name));
+        texts.extend(trusted.map(str::to_owned));
         let records = self.packaged.records.iter();
         let records = records.filter(|record| self.is_new(&record.package));
         texts.extend(records.map(|record| record.scripts.clone()));
@@ -109,7 +112,7 @@ impl Compare<'_> {
 }
 
 /// Returns whether a text contains a word that is not part of a longer one.
-fn has_word(text: &str, word: &str) -> bool {
+pub(super) fn has_word(text: &str, word: &str) -> bool {
     let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();

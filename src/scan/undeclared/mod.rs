@@ -13,6 +13,7 @@ mod observed;
 mod packages;
 mod paths;
 mod presets;
+mod rights;
 pub(crate) mod watched_paths;
 
 use presets::Presets;

@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::watched_paths::{self, WatchedPlace};
 use crate::disk::read::FileType;
 use crate::disk::tree::{Content, File};
-use crate::scan::integrity::{Checksum, Package, Packaged, md5_sums, verify_some};
+use crate::scan::integrity::{Checksum, Package, Packaged, capabilities, md5_sums, verify_some};
 use crate::scan::{Root, ScanError};
 
 /// Directory of the scripts and checksums that dpkg keeps of each package.
 const DATABASE: &[u8] = b"/var/lib/dpkg/info/";
-/// Extended attribute with the capabilities of a file.
-const CAPABILITY: &[u8] = b"security.capability";
 /// Maximum size of an account file: enough for several hundred thousand users.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
@@ -125,7 +123,7 @@ impl ObservedState {
         }
         for modified in &packaged.modified {
             if let Some(file) = root.get(&modified.path) {
-                let fingerprint = fingerprint(file, Some(modified.sum));
+                let fingerprint = fingerprint(file, modified.sum);
                 state.paths.insert(modified.path.clone(), fingerprint);
             }
         }
@@ -203,14 +201,13 @@ fn fingerprint(file: &File, sum: Option<Checksum>) -> Fingerprint {
 }
 
 fn privilege(file: &File) -> Option<Privilege> {
-    let mut xattrs = file.xattrs.iter();
-    let capabilities = xattrs.find(|xattr| xattr.name == CAPABILITY);
+    let capabilities = capabilities(file);
     // Without the group's execute bit, setgid stands for mandatory locking.
     let set = file.mode & 0o4000 != 0 || file.mode & 0o2010 == 0o2010;
     let is = file.kind == FileType::File && (set || capabilities.is_some());
     is.then(|| Privilege {
         mode: file.mode,
         owner: (file.uid, file.gid),
-        capabilities: capabilities.map(|xattr| xattr.value.clone()),
+        capabilities: capabilities.map(<[u8]>::to_vec),
     })
 }

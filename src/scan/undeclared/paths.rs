@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::observed::{DatabaseRecord, Privilege, subject};
+use super::observed::{DatabaseRecord, ObservedState, subject};
 use super::watched_paths::WatchedPlace;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, with_related};
 use crate::disk::tree::{Content, File};
 use crate::distro::python::source_of_compiled;
 
-const FILES: &str = "declare it with `[[files]]`, or with `creates` in the step that creates it";
+pub(super) const FILES: &str =
+    "declare it with `[[files]]`, or with `creates` in the step that creates it";
 /// Directories of enabled units, and those where deb-systemd-helper records under the same names what it enabled for
 /// packages.
 const ENABLED: [(&str, &str); 2] = [
@@ -167,9 +168,13 @@ impl Compare<'_> {
     pub(super) fn modified(&mut self) {
         for modified in &self.packaged.modified {
             let text = String::from_utf8_lossy(&modified.path);
-            let before = self.declared.base.paths.get(&modified.path);
+            let content = |state: &ObservedState| {
+                let found = state.paths.get(&modified.path)?;
+                Some((found.kind, found.target.clone(), found.sum))
+            };
+            let before = content(&self.declared.base);
             if self.declared.path(&text).is_some()
-                || before.is_some_and(|before| before.sum == Some(modified.sum))
+                || (before.is_some() && before == content(self.now))
             {
                 continue;
             }
@@ -212,47 +217,5 @@ impl Compare<'_> {
                 finding.package = Some(package.clone());
             }
         }
-    }
-
-    /// Reports files with rights that come neither from the base nor from a new package.
-    pub(super) fn privileged(&mut self) {
-        let now = self.now;
-        for (path, privilege) in &now.privileged {
-            let text = String::from_utf8_lossy(path);
-            if self.declared.base.privileged.get(path) == Some(privilege)
-                || self.declared.path(&text).is_some()
-                || self.is_of_new_package(path)
-            {
-                continue;
-            }
-            let Privilege {
-                mode,
-                owner: (uid, gid),
-                capabilities,
-            } = privilege;
-            let (check, what) = match capabilities {
-                Some(_) => ("undeclared-capability", "capabilities"),
-                None => ("undeclared-setuid", "setuid or setgid"),
-            };
-            let item = Undeclared {
-                check,
-                severity: Severity::High,
-                subject: &text,
-                title: format!("undeclared program with {what}"),
-                evidence: format!("mode {mode:04o}, uid {uid}, gid {gid}"),
-                fix: FILES,
-            };
-            let owner = self.packaged.owner(path);
-            let owner = owner.map(|package| format!("{package} has the file without these rights"));
-            let related = owner.or_else(|| self.nearest(&text));
-            self.report(item, related);
-        }
-    }
-
-    /// Returns whether a new package has a path: dpkg does not record the rights of files, so only packages of the base can
-    /// be compared.
-    fn is_of_new_package(&self, path: &[u8]) -> bool {
-        let owner = self.packaged.owner(path);
-        owner.is_some_and(|package| self.is_new(package))
     }
 }

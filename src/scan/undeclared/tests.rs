@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use md5::Digest as _;
+
 use super::declared::DeclaredPath;
 use super::*;
 use crate::digest::Digest;
+use crate::distro::debian::deb::{Entry, EntryKind, PackageContent};
 use crate::distro::rpm::header;
 use crate::record::manifest::{self, Inputs};
-use crate::scan::integrity::verify;
+use crate::scan::integrity::{LockedPackage, Trusted, verify, verify_trusted};
 use crate::scan::inventory::rpm::tests::{
     Value, database as rpm_database, header_of, large_header,
 };
@@ -350,4 +353,69 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
             .all(|evidence| evidence.contains("related: `[[files]]` declares")),
         "{found:?}"
     );
+}
+
+/// The package of the lock file, as its own file has it.
+fn locked() -> LockedPackage {
+    let abc = EntryKind::File(*b"\x90\x01\x50\x98\x3c\xd2\x4f\xb0\xd6\x96\x3f\x7d\x28\xe1\x7f\x72");
+    let unit = EntryKind::File(md5::Md5::digest("[Unit]\n").into());
+    let entries = [
+        ("/usr", 0o755, EntryKind::Directory),
+        ("/usr/sbin/web", 0o755, abc.clone()),
+        (
+            "/usr/bin/web",
+            0o777,
+            EntryKind::Link(b"../sbin/web".to_vec()),
+        ),
+        ("/usr/bin/ed.web", 0o755, abc.clone()),
+        ("/usr/bin/web-ping", 0o755, abc.clone()),
+        ("/usr/bin/web-su", 0o4755, abc),
+        ("/usr/lib/systemd/system/web.service", 0o644, unit.clone()),
+        ("/usr/lib/systemd/user/web.socket", 0o644, unit),
+        ("/usr/share/web", 0o755, EntryKind::Directory),
+    ];
+    let entries = entries.map(|(path, mode, kind)| Entry {
+        path: path.into(),
+        mode,
+        owner: (0, 0),
+        kind,
+    });
+    LockedPackage {
+        name: "web".to_owned(),
+        version: "2".to_owned(),
+        architecture: "amd64".to_owned(),
+        content: PackageContent {
+            entries: entries.to_vec(),
+            conffiles: Vec::new(),
+            scripts: "adduser --system --group web\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
+                .to_owned(),
+        },
+    }
+}
+
+fn found_from_outside(tree: &Planted) -> BTreeMap<String, String> {
+    let (root, base) = (tree.root(), base());
+    let trusted = Trusted {
+        base: &base.root(),
+        packages: &[locked()],
+    };
+    let packaged = verify_trusted(&root, trusted).unwrap();
+    let now = ObservedState::collect(&root, &packaged).unwrap();
+    let all = check(&root, &packaged, &now, &declared()).unwrap();
+    all.into_iter()
+        .map(|finding| (finding.id, finding.evidence))
+        .collect()
+}
+
+#[test]
+fn the_package_database_of_the_image_proves_nothing() {
+    let built = built().file("/usr/bin/web-su", 0o4755, "abc");
+    assert_eq!(found_from_outside(&built), BTreeMap::new());
+    let cases = testing::cases::<2, 5, _>("undeclared/trusted.tsv", &built, &texts());
+    for ([id, words], tree) in cases {
+        let found = found_from_outside(&tree);
+        assert!(found.len() == 1, "{id}: {found:?}");
+        let evidence = found.get(&id).unwrap_or_else(|| panic!("{id}: {found:?}"));
+        assert!(evidence.contains(&words), "{id}: {evidence}");
+    }
 }

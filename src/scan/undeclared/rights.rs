@@ -1,0 +1,117 @@
+//! Programs that give their caller more rights.
+
+use super::accounts::has_word;
+use super::observed::Privilege;
+use super::paths::FILES;
+use super::{Compare, Severity, Undeclared};
+
+/// Programs in the scripts of packages that give a program rights.
+const MODE_TOOLS: [&str; 2] = ["chmod", "dpkg-statoverride"];
+const CAPABILITY_TOOLS: [&str; 1] = ["setcap"];
+/// Set-user-id and set-group-id.
+const SETUID_SETGID: u16 = 0o6000;
+
+impl Compare<'_> {
+    /// Reports files with rights that come neither from the base nor from a new package.
+    pub(super) fn privileged(&mut self) {
+        let now = self.now;
+        for (path, privilege) in &now.privileged {
+            let text = String::from_utf8_lossy(path);
+            if self.declared.base.privileged.get(path) == Some(privilege)
+                || self.declared.path(&text).is_some()
+                || self.is_explained_by_package(path, privilege)
+            {
+                continue;
+            }
+            let Privilege {
+                mode,
+                owner: (uid, gid),
+                capabilities,
+            } = privilege;
+            let (check, what) = match capabilities {
+                Some(_) => ("undeclared-capability", "capabilities"),
+                None => ("undeclared-setuid", "setuid or setgid"),
+            };
+            let item = Undeclared {
+                check,
+                severity: Severity::High,
+                subject: &text,
+                title: format!("undeclared program with {what}"),
+                evidence: format!("mode {mode:04o}, uid {uid}, gid {gid}"),
+                fix: FILES,
+            };
+            let owner = self.packaged.owner(path);
+            let owner = owner.map(|package| format!("{package} has the file without these rights"));
+            let related = owner.or_else(|| self.nearest(&text));
+            self.report(item, related);
+        }
+    }
+
+    /// Returns whether a package gives a program its rights: by the mode in its file, or by a script. A new package that is known
+    /// only from the image explains any: dpkg does not record them.
+    fn is_explained_by_package(&self, path: &[u8], privilege: &Privilege) -> bool {
+        let Some(package) = self.packaged.owner(path) else {
+            return false;
+        };
+        let Some(script) = self.packaged.scripts_of(package) else {
+            return self.is_new(package);
+        };
+        let tools = match privilege.capabilities {
+            Some(_) => &CAPABILITY_TOOLS[..],
+            None => &MODE_TOOLS,
+        };
+        let mut given = self.packaged.rights(path).iter();
+        let is_given = given.any(|(mode, owner)| {
+            mode & SETUID_SETGID == privilege.mode & SETUID_SETGID && *owner == privilege.owner
+        });
+        (is_given && privilege.capabilities.is_none())
+            || (tools.iter().any(|tool| has_word(script, tool))
+                && names_path(script, &String::from_utf8_lossy(path)))
+    }
+}
+
+/// Returns whether a script names a path, or composes it from its directory and its name in a loop.
+fn names_path(script: &str, path: &str) -> bool {
+    // Packages from before the merger of `/bin` and `/usr/bin` name the former.
+    let before = path.strip_prefix("/usr").unwrap_or(path);
+    let (directory, name) = path.rsplit_once('/').unwrap_or_default();
+    has_word(script, path)
+        || has_word(script, before)
+        || (script.contains(&format!("{directory}/$")) && has_word(script, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_name_paths_as_those_of_debian_do() {
+        for (script, path, expected) in [
+            (
+                "setcap cap_net_raw+ep /usr/bin/fping;",
+                "/usr/bin/fping",
+                true,
+            ),
+            (
+                "PROGRAM=$(dpkg-divert --truename /bin/ping)",
+                "/usr/bin/ping",
+                true,
+            ),
+            (
+                "for x in man mandb; do chmod $mode \"/usr/bin/$x\"; done",
+                "/usr/bin/mandb",
+                true,
+            ),
+            (
+                "for x in man mandb; do chmod $mode \"/usr/bin/$x\"; done",
+                "/usr/sbin/mandb",
+                false,
+            ),
+            ("chmod 2755 /usr/bin/ssh-agent", "/usr/bin/ssh", false),
+            ("chmod 2755 /usr/bin/ssh-agent", "/usr/bin/agent", false),
+            ("adduser web; chmod 755 /srv", "/usr/bin/web", false),
+        ] {
+            assert_eq!(names_path(script, path), expected, "{script} {path}");
+        }
+    }
+}
