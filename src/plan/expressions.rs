@@ -8,10 +8,16 @@ impl Plan {
     /// Returns a warning of each step or test with an expression such as `${var.region}`, which karat passes to the shell.
     pub(super) fn unevaluated_expressions(&self) -> Vec<LintWarning> {
         let steps = self.steps.iter().chain(&self.on_error);
-        let steps = steps.map(|step| (format!("step `{}`", step.name), commands(step), &step.place));
+        let steps =
+            steps.map(|step| (format!("step `{}`", step.name), commands(step), &step.place));
         let tests = self.tests.iter();
-        let tests =
-            tests.map(|test| (format!("test `{}`", test.name), test.command.clone(), &test.place));
+        let tests = tests.map(|test| {
+            (
+                format!("test `{}`", test.name),
+                test.command.clone(),
+                &test.place,
+            )
+        });
         let warnings = steps.chain(tests).filter_map(|(part, text, place)| {
             let found = &text[hcl_expressions(&text).next()?];
             Some(LintWarning {
