@@ -1,9 +1,13 @@
 //! Advice for values of the wrong type: the TOML that was probably meant.
 
-use serde_json::Value;
+use std::path::Path;
+
 use toml::de::{DeTable, DeValue};
 
 use super::shape::{Kind, Mismatch, all_tables, child};
+use super::source::{
+    bare, entries, inline_table, one_line, quote, scalar, string, strings, unquoted,
+};
 use crate::size::{DurationUse, parse_duration};
 
 /// Arrays whose items have no blanks, so that a string stands for several.
@@ -67,7 +71,7 @@ impl Mismatch<'_, '_> {
                 ));
             }
             (Kind::Table, _) => return self.table_advice(),
-            (Kind::Tables, DeValue::Table(table)) => return self.tables_advice(table),
+            (Kind::Tables, DeValue::Table(table)) => return Some(self.tables_advice(table)),
             (Kind::Tables, _) => return self.form(),
             (Kind::List, _) => self.list()?,
             (Kind::Text, _) => return self.text_advice(),
@@ -173,10 +177,10 @@ impl Mismatch<'_, '_> {
     }
 
     /// Returns advice for an array of tables that is a table.
-    fn tables_advice(&self, table: &DeTable<'_>) -> Option<String> {
+    fn tables_advice(&self, table: &DeTable<'_>) -> String {
         let (header, items) = (format!("[[{}]]", self.name()), &self.schema["items"]);
         if self.source().starts_with('{') && self.path.len() > 1 {
-            return Some(format!("write [{}]", self.source()));
+            return format!("write [{}]", self.source());
         }
         let (mut tables, mut rest) = (Vec::new(), Vec::new());
         for (key, value) in table {
@@ -208,7 +212,7 @@ impl Mismatch<'_, '_> {
             rest.insert(0, header);
             tables.push(rest.join("\n"));
         }
-        Some(lines(&tables.join("\n")))
+        lines(&tables.join("\n"))
     }
 
     fn list(&self) -> Option<String> {
@@ -337,28 +341,11 @@ fn duration(source: &str) -> String {
     }
 }
 
-/// Puts a value that is no string in quotes.
-fn string(source: &str) -> String {
-    if source.starts_with(['"', '\'']) {
-        source.to_owned()
-    } else {
-        quote(source)
-    }
-}
-
-/// Puts numbers with a point and dates in quotes.
-fn scalar(source: &str) -> String {
-    let is_number = source.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    if is_number && source.parse::<i64>().is_err() {
-        quote(source)
-    } else {
-        source.to_owned()
-    }
-}
-
 fn is_script(sources: &[String]) -> bool {
     let text = unquoted(&sources[0]);
-    sources.len() == 1 && text.ends_with(".sh") && !text.contains(' ')
+    sources.len() == 1
+        && Path::new(text).extension().is_some_and(|end| end == "sh")
+        && !text.contains(' ')
 }
 
 fn whole_number(source: &str) -> Option<String> {
@@ -372,70 +359,5 @@ fn lines(text: &str) -> String {
         [header] => format!("write `{header}`"),
         [header, entry] => format!("write `{header}`, and `{entry}` below it"),
         _ => format!("write\n    {}", text.replace('\n', "\n    ")),
-    }
-}
-
-/// Returns the entries of a table, each on one line.
-fn entries(text: &str, table: &DeTable<'_>) -> Vec<String> {
-    let entry = |(key, value): (
-        &toml::Spanned<toml::de::DeString<'_>>,
-        &toml::Spanned<DeValue<'_>>,
-    )| {
-        let value = inline_table(text, value.get_ref(), value.span());
-        format!("{} = {value}", bare(key.get_ref()))
-    };
-    table.iter().map(entry).collect()
-}
-
-/// Returns the source of a value, with tables below headers as inline tables.
-fn inline_table(text: &str, value: &DeValue<'_>, span: super::problem::Span) -> String {
-    match value {
-        DeValue::Table(table) if table.is_empty() => "{}".to_owned(),
-        DeValue::Table(table) => format!("{{ {} }}", entries(text, table).join(", ")),
-        _ => one_line(text.get(span).unwrap_or_default()),
-    }
-}
-
-/// Returns the source of a value on one line, without comments.
-fn one_line(source: &str) -> String {
-    if !source.contains('\n') {
-        return source.to_owned();
-    }
-    match toml::from_str::<toml::Table>(&format!("value = {source}")) {
-        Ok(mut table) => match table.remove("value") {
-            Some(toml::Value::String(text)) => quote(&text),
-            Some(value) => value.to_string(),
-            None => source.to_owned(),
-        },
-        Err(_) => source.to_owned(),
-    }
-}
-
-/// Returns the strings of an array.
-fn strings(source: &str) -> Option<Vec<String>> {
-    let table = toml::from_str::<toml::Table>(&format!("value = {source}")).ok()?;
-    let items = table.get("value")?.as_array()?.iter();
-    let words = items.map(|item| item.as_str().map(str::to_owned));
-    words
-        .collect::<Option<Vec<String>>>()
-        .filter(|words| !words.is_empty())
-}
-
-fn unquoted(source: &str) -> &str {
-    source.trim_matches(['"', '\''])
-}
-
-/// Returns a string of TOML; JSON escapes the same characters.
-pub(super) fn quote(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-/// Returns a key of TOML.
-fn bare(key: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if !key.is_empty() && key.bytes().all(is_bare) {
-        key.to_owned()
-    } else {
-        quote(key)
     }
 }

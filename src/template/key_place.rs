@@ -115,7 +115,6 @@ pub(super) fn elsewhere(path: &[String], key: &str) -> Option<String> {
     };
     let shown: Vec<String> = places.iter().map(|place| place.shown(path)).collect();
     match &shown[..] {
-        [] => None,
         [one] => Some(format!("`{meant}` belongs in {one}")),
         [others @ .., last] if others.len() < 3 => Some(format!(
             "`{meant}` belongs in {} or {last}",

@@ -22,6 +22,7 @@ pub(crate) mod problem;
 pub(crate) mod scalar;
 pub(crate) mod schema;
 mod shape;
+mod source;
 pub(crate) mod spanned;
 mod syntax;
 pub(crate) mod tree;

@@ -1,7 +1,7 @@
 //! Advice for syntax errors: the line that was probably meant.
 
-use super::form::quote;
 use super::problem::Span;
+use super::source::quote;
 
 /// Words that other languages have for the lack of a value.
 const NULLS: [&str; 4] = ["null", "none", "nil", "undefined"];

@@ -24,7 +24,10 @@ fn hint(site: &Site, template: &str) -> String {
 
 /// Returns the TOML that a hint contains: a block, code between backticks, or a value.
 fn advised(hint: &str) -> String {
-    let value = |text: &str| text.strip_prefix("write ").map(str::to_owned);
+    let value = |text: &str| {
+        let text = text.strip_prefix("write ")?;
+        Some(text.split(" or ").next()?.to_owned())
+    };
     let toml = if let Some(block) = hint.strip_prefix("write\n") {
         block.replace("\n    ", "\n").trim_start().to_owned()
     } else if hint.contains('`') {
@@ -66,10 +69,9 @@ fn check(site: &Site, template: &str, wrong: &str, expected: &str) {
 
 #[test]
 fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
-    let mut site = Site::new();
+    let site = Site::new();
     site.write("setup.sh", "true\n");
     site.write("base.qcow2", "");
-    site.set("KARAT_VAR_list", "curl");
     let apt = "[packages.apt]\n";
     let step = "[[provision]]\n";
     let file = "[[files]]\ndestination = \"/x\"\n";
@@ -93,7 +95,7 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
             "{ install = [\"nginx\"] }",
         ),
         (
-            "[packages]\n",
+            "[base.file]\npath = \"base.qcow2\"\n[packages]\n",
             "dnf",
             "\"nginx\"",
             "{ install = [\"nginx\"] }",
@@ -158,7 +160,7 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
             "{ inline = [\"true\"] }",
         ),
         (step, "shell", "\"setup.sh\"", "{ script = \"setup.sh\" }"),
-        (step, "shell", "{ inline = \"a b\" }", "[\"a b\"]"),
+        (step, "shell.inline", "\"a b\"", "[\"a b\"]"),
         (step, "pause", "10", "{ duration = \"10s\" }"),
         (step, "pause", "\"5 minutes\"", "{ duration = \"5m\" }"),
         (step, "reboot", "true", "{}"),
@@ -251,12 +253,11 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
         let template = format!("{IMAGE}{file}content = \"\"\nmode = {mode}\n");
         check(&site, &template, mode, "644\"");
     }
-    let ami = "[base.ami]\nid = \"ami-0123456789abcdef0\"\n[builder.ec2]\n";
+    let ami = "[base.ami]\nid = \"ami-aaaaaaaaaaaaaaaaa\"\n[builder.ec2]\n";
     for (size, expected) in [("8", "8GiB"), ("512", "512GiB"), ("\"1500MiB\"", "2GiB")] {
         let template = format!("{IMAGE}{ami}volume_size = {size}\n");
         check(&site, &template, size, expected);
     }
-    site.write("t.toml", &format!("{IMAGE}[secrets]\ntoken = \"x\"\n"));
     let secret = hint(&site, &format!("{IMAGE}[secrets]\ntoken = \"x\"\n"));
     assert!(
         secret.starts_with("write `token = { env = \"TOKEN\" }`"),
