@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::place::Place;
 use super::{Action, Base, Builder, Plan, Script, Step};
 use crate::record::lock::Manager;
+use crate::secret::Text;
 use crate::ui::report::Position;
 
 mod doubts;
@@ -122,7 +123,7 @@ impl Plan {
             // A script that cannot be read is reported when the step runs it.
             Script::Path(path) => fs::read_to_string(path).unwrap_or_default(),
             Script::Inline(lines) => {
-                let lines: Vec<String> = lines.iter().map(|line| line.for_shell()).collect();
+                let lines: Vec<String> = lines.iter().map(Text::for_shell).collect();
                 lines.join("\n")
             }
         };
@@ -136,7 +137,7 @@ impl Plan {
                     column: 1,
                 },
                 Script::Inline(lines) => {
-                    let lines = lines.iter().map(|line| line.to_string());
+                    let lines = lines.iter().map(ToString::to_string);
                     self.inline_position(&step.place, lines, command.line)
                 }
             },

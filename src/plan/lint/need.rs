@@ -94,7 +94,7 @@ fn needs_of(words: &[&str], allowed: &[AllowedUrl]) -> Vec<NeedyCommand> {
     if SHELLS.contains(&program) {
         let is_script =
             |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c');
-        let option = rest.iter().position(|word| is_script(word));
+        let option = rest.iter().position(is_script);
         let script = option.and_then(|option| rest.get(option + 1));
         return script.map_or_else(Vec::new, |script| needy_commands(script, allowed));
     }

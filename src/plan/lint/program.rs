@@ -15,7 +15,7 @@ pub(super) struct Program {
     pub names: Vec<&'static str>,
     values: Vec<&'static str>,
     offline: Vec<&'static str>,
-    pub verbs: BTreeMap<&'static str, Kind>,
+    pub verbs: BTreeMap<String, Kind>,
     pub manager: Option<Manager>,
     pub index: Vec<&'static str>,
     pub advice: &'static str,
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_table_is_complete() {
-        let mut names = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
         for row in PROGRAMS.iter() {
             assert_ne!(
                 row.command_after.is_some(),
