@@ -71,12 +71,11 @@ pub(crate) fn run(args: &LogsArgs, ui: &Ui, out: &mut Stdout) -> Result<(), Comm
     if format != OutputFormat::Text {
         return Err(LogsError::Format.into());
     }
-    let log = match &args.build {
-        Some(build) => find(&logs, build)?,
-        None => {
-            let newest = logs.first();
-            newest.ok_or_else(|| LogsError::None(directory.display().to_string()))?
-        }
+    let log = if let Some(build) = &args.build {
+        find(&logs, build)?
+    } else {
+        let newest = logs.first();
+        newest.ok_or_else(|| LogsError::None(directory.display().to_string()))?
     };
     print(&log.path, out)
 }

@@ -48,8 +48,9 @@ impl Checker<'_> {
     pub(super) fn downloads_disk(&mut self, url: &Str) {
         let path = url.get_ref().split(['?', '#']).next().unwrap_or_default();
         let path = path.to_ascii_lowercase();
+        let extension = path.rsplit('.').next();
         let problem = |what: &str, help: &str| Problem::at(url.span(), what).help(help);
-        if path.ends_with(".iso") {
+        if extension == Some("iso") {
             self.report(problem("this is an installer", INSTALLER_HELP));
         } else if COMPRESSED.iter().any(|end| path.ends_with(end)) {
             let help = "download it, unpack it, and name the file in `[base.file]`";

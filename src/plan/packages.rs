@@ -128,8 +128,11 @@ pub(super) fn serialize<S: Serializer>(
     map.end()
 }
 
+/// Tells whether a byte may be in a name or version.
+type IsAllowed = fn(u8) -> bool;
+
 /// Returns the bytes of names and of versions.
-fn bytes_of(manager: Manager) -> (fn(u8) -> bool, fn(u8) -> bool) {
+fn bytes_of(manager: Manager) -> (IsAllowed, IsAllowed) {
     match manager {
         Manager::Apt => (DEB_NAMES, DEB_VERSIONS),
         Manager::Dnf => (RPM_NAMES, RPM_VERSIONS),
@@ -142,7 +145,7 @@ pub(super) fn is_package(manager: Manager, text: &str) -> bool {
     is_valid(text, names, Some(versions))
 }
 
-fn is_valid(text: &str, of_name: fn(u8) -> bool, of_version: Option<fn(u8) -> bool>) -> bool {
+fn is_valid(text: &str, of_name: IsAllowed, of_version: Option<IsAllowed>) -> bool {
     let (package, version) = match text.split_once('=') {
         Some((package, version)) if of_version.is_some() => (package, version),
         _ => (text, "0"),

@@ -89,6 +89,7 @@ impl Store {
     }
 
     /// Returns the error for a channel that never moved.
+    #[must_use]
     pub fn no_channel(&self, name: &ChannelName) -> StoreError {
         let nearest = self.nearest_channel(&name.to_string());
         let name = name.clone();

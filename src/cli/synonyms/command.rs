@@ -47,7 +47,7 @@ pub(super) fn unknown(command: &Command, path: &[String], word: &str) -> String 
 /// Returns advice for a misspelt command. A guess is never a command that changes something, but the misspelt word of another
 /// tool gets its advice.
 fn similar(command: &Command, path: &[String], word: &str) -> Option<String> {
-    let prefix: String = path.iter().map(|word| format!("{word} ")).collect();
+    let prefix: String = path.iter().flat_map(|word| [word, " "]).collect();
     let commands = find(command, path).get_subcommands().map(Command::get_name);
     let own = nearest(word, commands);
     let words = SYNONYMS.command.iter().flat_map(|row| &row.words);

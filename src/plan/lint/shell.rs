@@ -113,13 +113,12 @@ impl Lexer<'_> {
                 self.skip_here_documents();
             }
             (None, '&') if self.next_is(&['>']) => {}
-            (None, ';' | '|' | '&') => self.end(),
             (None, '(') => {
                 self.end();
                 self.open.push(Open::new(')'));
             }
             (None, ')') if self.top().closer == ')' => self.close(),
-            (None, ')') => self.end(),
+            (None, ';' | '|' | '&' | ')') => self.end(),
             (None, '<' | '>') => self.redirection(next),
             (None, _) => self.push(next),
         }
