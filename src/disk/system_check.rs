@@ -141,7 +141,7 @@ pub(crate) fn require_disk(image: &BaseImage) -> Result<(), DiskError> {
 fn has_sectors(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    let mut start = [0; SECTOR as usize];
+    let mut start = [0; 512];
     let is_compressed = |start: &[u8]| {
         let mut magics = COMPRESSED_MAGICS.iter();
         magics.any(|magic| start.starts_with(magic))
