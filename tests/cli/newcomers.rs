@@ -496,7 +496,7 @@ fn verbs_and_options_of_other_tools_are_understood_or_explained() {
             &["build", "--on-error", "abort", "web.toml"],
             "`--on-error keep` keeps the guest",
         ),
-        (&["plan", "--debug", "web.toml"], "`--on-error keep`"),
+        (&["plan", "--debug", "web.toml"], "--on-error keep TEMPLATE"),
         (&["keys", "remove"], "`karat keys revoke KEY.pub`"),
         (
             &["build", "-j", "two", "web.toml"],

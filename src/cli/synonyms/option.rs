@@ -116,7 +116,8 @@ pub(crate) fn explain_variable(command: &Command, error: clap::Error) -> clap::E
 
 /// Returns the environment variable of an option such as `--store <DIR>`.
 fn variable_of(command: &Command, option: &str) -> Option<String> {
-    let has = |argument: &&Arg| argument.to_string() == option;
+    let long = option.split(' ').next()?.strip_prefix("--")?;
+    let has = |argument: &&Arg| argument.get_long() == Some(long);
     let own = command.get_arguments().find(has).and_then(Arg::get_env);
     let own = own.map(|name| name.to_string_lossy().into_owned());
     own.or_else(|| {
