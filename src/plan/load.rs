@@ -352,12 +352,6 @@ pause = { duration = "1s" }
                 "\"rw-r--r--\"",
                 "",
             ),
-            ("[base.bootstrap]\nsuite = ", "\"Bookworm\"", ""),
-            (
-                "[base.bootstrap]\ndistribution = \"ubuntu\"\nsuite = ",
-                "\"24.04\"",
-                "",
-            ),
             ("[[provision]]\nshell = ", "\"true\"", ""),
             ("[[provision]]\nshell = ", "[\"true\", \"false\"]", ""),
             ("[[provision]]\nshell = { inline = ", "\"true\"", " }"),
