@@ -91,6 +91,28 @@ mod tests {
     use crate::plan::Arch;
 
     #[test]
+    fn a_version_gets_its_code_name() {
+        for (distribution, text, help) in [
+            ("ubuntu", "24.04", "write \"noble\""),
+            ("ubuntu", "24.04 LTS", "write \"noble\""),
+            ("debian", "12", "write \"bookworm\""),
+            ("debian", "Bookworm", "write \"bookworm\""),
+            (
+                "debian",
+                "24.04",
+                "write the code name of a release, as in \"bookworm\"",
+            ),
+            (
+                "ubuntu",
+                "latest",
+                "write the code name of a release, as in \"noble\"",
+            ),
+        ] {
+            assert_eq!(code_name(distribution, text), help, "{distribution} {text}");
+        }
+    }
+
+    #[test]
     fn a_suite_that_is_nearly_one_gets_a_hint() {
         for (distribution, suite, hint) in [
             ("debian", "bookworm", None),
