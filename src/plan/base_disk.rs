@@ -18,7 +18,7 @@ pub(crate) const SYSTEM_DISK_HELP: &str =
 /// Advice for an ISO.
 pub(crate) const INSTALLER_HELP: &str = "karat runs no installer: use `[base.bootstrap]`, or give the disk of an installed system, as in a distribution's cloud image";
 /// Extensions of compressed files, which karat does not unpack.
-const COMPRESSED: [&str; 6] = [".xz", ".gz", ".zst", ".bz2", ".zip", ".7z"];
+const COMPRESSED: [&str; 6] = ["xz", "gz", "zst", "bz2", "zip", "7z"];
 
 /// Inspection of a base disk: returns its size, if that is known, or the reason why the file cannot be a base.
 pub type BaseInspection = fn(&Path) -> Result<Option<u64>, Problem>;
@@ -47,12 +47,12 @@ impl Checker<'_> {
     /// Checks that the name of a download is that of a disk.
     pub(super) fn downloads_disk(&mut self, url: &Str) {
         let path = url.get_ref().split(['?', '#']).next().unwrap_or_default();
-        let path = path.to_ascii_lowercase();
-        let extension = path.rsplit('.').next();
+        let extension = Path::new(path).extension().unwrap_or_default();
+        let extension = extension.to_ascii_lowercase();
         let problem = |what: &str, help: &str| Problem::at(url.span(), what).help(help);
-        if extension == Some("iso") {
+        if extension == "iso" {
             self.report(problem("this is an installer", INSTALLER_HELP));
-        } else if COMPRESSED.iter().any(|end| path.ends_with(end)) {
+        } else if COMPRESSED.iter().any(|known| extension == *known) {
             let help = "download it, unpack it, and name the file in `[base.file]`";
             self.report(problem("karat does not unpack a base", help));
         }
