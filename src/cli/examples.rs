@@ -153,7 +153,7 @@ pub(super) const EXAMPLES: [(&str, &str); 47] = [
     (
         "run",
         "
-  karat run web --ssh                    # shell in the newest image of that name
+  karat run web --ssh                   # shell in its newest image
   karat run web/stable -p 8080:80        # http://127.0.0.1:8080/
   karat run web.qcow2 --console
   karat run web -- systemctl is-system-running",

@@ -1,6 +1,7 @@
 //! Every hint for a wrong value is fed back: the template that follows it is valid.
 
 use crate::site::{IMAGE, Site};
+use crate::support::disk;
 
 /// A digest in place of one that a hint cannot know.
 const DIGEST: &str =
@@ -71,7 +72,7 @@ fn check(site: &Site, template: &str, wrong: &str, expected: &str) {
 fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
     let site = Site::new();
     site.write("setup.sh", "true\n");
-    site.write("base.qcow2", "");
+    site.write("base.qcow2", &disk::xfs(7));
     let apt = "[packages.apt]\n";
     let step = "[[provision]]\n";
     let file = "[[files]]\ndestination = \"/x\"\n";
@@ -269,7 +270,7 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
 fn the_hint_for_a_table_that_is_something_else_is_valid() {
     let site = Site::new();
     site.write("a", "");
-    site.write("base.qcow2", "");
+    site.write("base.qcow2", &disk::xfs(7));
     for (wrong, expected) in [
         ("base = \"debian\"\n", "[base.bootstrap]"),
         ("base = \"ubuntu\"\n", "[base.bootstrap]"),

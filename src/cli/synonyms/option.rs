@@ -167,7 +167,6 @@ mod tests {
                 "karat plan --locked web.toml",
                 "`karat build --locked TEMPLATE`",
             ),
-            ("karat lock -U web.toml", "`karat lock --update TEMPLATE`"),
             ("karat build --lockd web.toml", "did you mean `--locked`?"),
             ("karat build --forc web.toml", "did you mean `--force`?"),
             (
