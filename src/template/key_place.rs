@@ -6,7 +6,8 @@ use super::problem::nearest;
 use super::shape::{Kind, SCHEMA};
 
 /// Words that karat spells otherwise, by the table that they are written in.
-const COUNTERPARTS: [(&str, &[&str], &str); 6] = [
+const COUNTERPARTS: [(&str, &[&str], &str); 7] = [
+    ("builder.ec2", &["disk_size"], "write `volume_size`"),
     ("ssh", &["username", "login"], "write `user`"),
     (
         "ssh",
