@@ -153,7 +153,7 @@ pub(super) const EXAMPLES: [(&str, &str); 47] = [
     (
         "run",
         "
-  karat run web --ssh                   # shell in its newest image
+  karat run web --ssh                    # shell in its newest image
   karat run web/stable -p 8080:80        # http://127.0.0.1:8080/
   karat run web.qcow2 --console
   karat run web -- systemctl is-system-running",
@@ -161,7 +161,7 @@ pub(super) const EXAMPLES: [(&str, &str); 47] = [
     (
         "ssh",
         "
-  karat ssh                              # guest that `build --on-error keep` holds
+  karat ssh                              # guest that a failed build keeps
   karat ssh web -- journalctl -b",
     ),
     (
@@ -236,7 +236,7 @@ pub(super) const EXAMPLES: [(&str, &str); 47] = [
     (
         "db import",
         "
-  karat db import all.zip                # feed of osv.dev, downloaded elsewhere",
+  karat db import all.zip                # feed of osv.dev, from elsewhere",
     ),
     (
         "db status",
