@@ -26,6 +26,7 @@ fn package(scratch: &Path) -> PathBuf {
     run(Command::new(".ci/package")
         .args([&binary, &dist])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("ZSTD_CLEVEL", "1")
         .env("DPKG_DEB_COMPRESSOR_TYPE", "zstd")
         .env("DPKG_DEB_COMPRESSOR_LEVEL", "1"));
     dist
