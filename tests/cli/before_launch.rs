@@ -21,6 +21,7 @@ fn what_cannot_be_built_anywhere_is_an_error() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_is_probably_wrong_is_a_warning() {
     let mut site = Site::new();
     site.write(
@@ -39,17 +40,17 @@ fn what_is_probably_wrong_is_a_warning() {
         format!("{qemu}[base.file]\npath = \"{name}\"\n[packages.{manager}]\ninstall = [\"jq\"]\n")
     };
     // The apt sources of this host decide nothing.
-    let suite = |name: &str| {
+    let release = |name: &str| {
         format!("[base.bootstrap]\nmirror = \"https://example.org/\"\nsuite = \"{name}\"\n")
     };
     for (case, what, help) in [
         (
-            suite("bokworm"),
+            release("bokworm"),
             "no release `bokworm`",
             "`suite = \"bookworm\"`",
         ),
         (
-            suite("noble"),
+            release("noble"),
             "no release `noble`",
             "`distribution = \"ubuntu\"`",
         ),
@@ -117,8 +118,8 @@ fn what_is_probably_wrong_is_a_warning() {
         assert_eq!(said.matches("warning: ").count(), 1, "{said}");
     }
     for case in [
-        suite("kirkstone"),
-        suite("trixie"),
+        release("kirkstone"),
+        release("trixie"),
         format!("{qemu}machine = \"pc-q35-9.1,hpet=off\"\ncpus = 2\n"),
         file("debian-12.qcow2", "apt"),
         file("Fedora-Cloud-42.qcow2", "dnf"),

@@ -69,6 +69,7 @@ fn check(site: &Site, template: &str, wrong: &str, expected: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
     let site = Site::new();
     site.write("setup.sh", "true\n");
