@@ -10,8 +10,17 @@ use crate::os::if_exists;
 
 /// Entries of which every store has one as soon as it records something.
 const STORE_ENTRIES: [&str; 3] = ["audit.jsonl", "blobs/sha256", "manifests"];
-/// Entries of an empty store: the lock of its writers, and what a new file system has.
-const NEUTRAL_ENTRIES: [&[u8]; 2] = [b"lock", b"lost+found"];
+/// Entries that may be there before the first image: rules of channels and pins, the lock of the writers, the user's vulnerability
+/// database in the same directory, and what a new file system has.
+const EARLY_ENTRIES: [&[u8]; 7] = [
+    b"audit.lock",
+    b"blobs",
+    b"channels",
+    b"lock",
+    b"lost+found",
+    b"pins",
+    b"vulnerabilities.db",
+];
 /// Write permission of the group and of others.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -28,7 +37,7 @@ impl Store {
         let is_store = STORE_ENTRIES.iter().any(|name| root.join(name).exists());
         let is_ours = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            name.starts_with(b".") || NEUTRAL_ENTRIES.contains(&name)
+            name.starts_with(b".") || EARLY_ENTRIES.contains(&name)
         };
         if is_store || entries(root)?.iter().all(is_ours) {
             return Ok(());

@@ -169,7 +169,8 @@ fn a_directory_that_is_no_store_is_told_before_its_permissions() {
         ("lock", true),
         ("postgresql/", false),
         ("web.toml", false),
-        ("channels/", false),
+        ("channels/web/", true),
+        ("vulnerabilities.db", true),
         ("audit.jsonl", true),
         ("blobs/sha256/", true),
     ] {
