@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 
 use md5::{Digest as _, Md5};
 use tar::EntryType;
@@ -73,9 +74,9 @@ pub fn control(deb: impl Read) -> io::Result<String> {
                     break;
                 }
             }
-            return Ok(Next::Stop);
+            return Ok(ControlFlow::Break(()));
         }
-        Ok(Next::Member)
+        Ok(ControlFlow::Continue(()))
     })?;
     found.ok_or_else(|| invalid("no control file found"))
 }
@@ -90,9 +91,9 @@ pub fn content(deb: impl Read) -> io::Result<PackageContent> {
         } else if name.starts_with("data.tar") {
             content.read_data(archive(name, "data.tar", member, MAX_DATA_BYTES)?)?;
             has_data = true;
-            return Ok(Next::Stop);
+            return Ok(ControlFlow::Break(()));
         }
-        Ok(Next::Member)
+        Ok(ControlFlow::Continue(()))
     })?;
     if has_data {
         Ok(content)
@@ -161,16 +162,10 @@ impl PackageContent {
     }
 }
 
-/// What to do after a member of the `ar` archive.
-enum Next {
-    Member,
-    Stop,
-}
-
-/// Calls `visit` for each member of the `ar` archive until it stops or the archive ends.
+/// Calls `visit` for each member of the `ar` archive until it breaks or the archive ends.
 fn members(
     mut deb: impl Read,
-    mut visit: impl FnMut(&str, &mut dyn Read) -> io::Result<Next>,
+    mut visit: impl FnMut(&str, &mut dyn Read) -> io::Result<ControlFlow<()>>,
 ) -> io::Result<()> {
     let mut magic = [0; MAGIC.len()];
     deb.read_exact(&mut magic)?;
@@ -193,7 +188,7 @@ fn members(
             .parse()
             .map_err(|_| invalid("invalid size of an archive member"))?;
         let mut member = (&mut deb).take(size);
-        if let Next::Stop = visit(name.trim_end_matches('/'), &mut member)? {
+        if visit(name.trim_end_matches('/'), &mut member)?.is_break() {
             return Ok(());
         }
         io::copy(&mut member, &mut io::sink())?;

@@ -23,7 +23,7 @@ pub struct Package {
     pub needs: Vec<String>,
 }
 
-/// What a package has at a path.
+/// A path of a package, and its expected state.
 pub struct Claim {
     pub path: Box<[u8]>,
     pub expected: Expected,
@@ -43,6 +43,9 @@ pub enum Expected {
     /// A directory.
     Directory,
 }
+
+/// Set-user-id and set-group-id.
+pub const SETUID_SETGID: u16 = 0o6000;
 
 /// Rights that a package gives a program: mode, and uid and gid of its owner.
 pub type Rights = (u16, (u32, u32));
@@ -70,8 +73,8 @@ pub struct Database {
     pub owners: HashMap<Box<[u8]>, usize>,
     /// Setuid and setgid programs of packages whose files are known from outside the image.
     pub rights: HashMap<Box<[u8]>, Vec<Rights>>,
-    /// Scripts of these packages.
-    pub scripts: HashMap<usize, String>,
+    /// Scripts of these packages, by their names.
+    pub scripts: HashMap<String, String>,
     /// Bytes of memory for texts that may be smaller in the database itself.
     pub text: usize,
     numbers: HashMap<String, usize>,
@@ -193,9 +196,10 @@ impl<'a> PathResolver<'a> {
         }
     }
 
-    /// Diverts a path for every package but `by`.
-    pub fn divert(&mut self, from: &[u8], to: &[u8], by: String) {
+    /// Diverts a path for every package but the last word of the diversion: path, other path, package.
+    pub fn divert(&mut self, [from, to, by]: &[Vec<u8>; 3]) {
         let (from, to) = (self.resolve(from), self.resolve(to));
+        let by = String::from_utf8_lossy(by).into_owned();
         self.diversions.insert(from, (to, by));
     }
 

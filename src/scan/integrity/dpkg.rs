@@ -25,8 +25,8 @@ pub fn read<'a>(
     database: &mut Database,
     places: &mut PathResolver<'a>,
 ) -> Result<(), ScanError> {
-    for [from, to, by] in diversions(root)? {
-        places.divert(&from, &to, String::from_utf8_lossy(&by).into_owned());
+    for diversion in &diversions(root)? {
+        places.divert(diversion);
     }
     let mut conffiles = HashSet::new();
     for (path, text) in statuses(root)? {

@@ -17,7 +17,7 @@ use crate::scan::ScanError;
 /// a store keeps no package files of images that it has pruned.
 ///
 /// # Errors
-/// A file cannot be read, is not the locked one or is no package.
+/// A file cannot be read, is not the locked one or is not a package.
 pub(crate) fn read_packages(
     lock: &Lock,
     path_of: impl Fn(&Digest) -> PathBuf + Sync,

@@ -16,6 +16,7 @@ mod locked;
 mod rpm;
 mod trusted;
 
+pub use database::SETUID_SETGID;
 use database::{Claim, Database, Expected, Rights};
 pub use database::{Package, Record};
 pub use hash::Checksum;
@@ -53,7 +54,7 @@ pub struct Packaged {
     names: Vec<String>,
     owners: HashMap<Box<[u8]>, usize>,
     rights: HashMap<Box<[u8]>, Vec<Rights>>,
-    scripts: HashMap<usize, String>,
+    scripts: HashMap<String, String>,
 }
 
 /// A packaged path whose kind or content differs from its package's.
@@ -63,7 +64,7 @@ pub struct Modified {
     pub path: Box<[u8]>,
     /// Name of the package that owns the file, without architecture.
     pub package: String,
-    /// What the package has there.
+    /// Expected kind and content.
     expected: Expected,
     /// Checksum of the actual content; `None` if the kind differs.
     pub sum: Option<Checksum>,
@@ -203,9 +204,7 @@ impl Packaged {
 
     /// Returns the scripts of the package with this name, if they are known from outside the image.
     pub fn scripts_of(&self, package: &str) -> Option<&str> {
-        let mut scripts = self.scripts.iter();
-        let (_, text) = scripts.find(|(number, _)| self.names[**number] == package)?;
-        Some(text)
+        self.scripts.get(package).map(String::as_str)
     }
 
     /// Returns the rights that packages whose files are known from outside the image give a program.

@@ -5,15 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::database::{Claim, Database, Expected, Package, PathResolver};
+use super::database::{Claim, Database, Expected, Package, PathResolver, SETUID_SETGID};
 use super::dpkg::diversions;
 use super::{Checksum, Root, ScanError};
 use crate::disk::read::FileType;
 use crate::disk::tree::{Content, File};
 use crate::distro::debian::deb::{EntryKind, PackageContent};
-
-/// Set-user-id and set-group-id.
-const SETUID_SETGID: u16 = 0o6000;
 
 /// A package of the lock file, and its content.
 #[derive(Clone, Debug)]
@@ -24,18 +21,18 @@ pub struct LockedPackage {
     pub content: PackageContent,
 }
 
-/// What an image was made from.
+/// Origin of an image: its base, and the packages of its lock file.
 #[derive(Clone, Copy)]
 pub struct Trusted<'a> {
     pub base: &'a Root<'a>,
     pub packages: &'a [LockedPackage],
 }
 
-/// Where the files of an installed package are known from.
-#[derive(Clone, Copy)]
-enum Source<'a> {
+/// Where the files of an installed package are known from. Of several architectures the last of these counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Locked,
     Base,
-    Locked(&'a LockedPackage),
     Image,
 }
 
@@ -49,16 +46,17 @@ impl Database {
         let base = Self::read(trusted.base)?;
         let sources = sources(&image.packages, &base.packages, trusted.packages);
         let mut places = PathResolver::new(root);
-        for [from, to, by] in trusted_diversions(root, trusted.base, &sources)? {
-            places.divert(&from, &to, String::from_utf8_lossy(&by).into_owned());
+        for diversion in &trusted_diversions(root, trusted.base, &sources)? {
+            places.divert(diversion);
         }
         let mut database = Self::default();
         database.packages.clone_from(&image.packages);
         database.records.clone_from(&image.records);
         database.text = image.text + base.text;
         database.add_base(root, trusted.base, &base, &sources, &mut places);
-        for source in sources.values() {
-            if let Source::Locked(package) = source {
+        for package in trusted.packages {
+            let is_known = sources.get(package.name.as_str()) != Some(&Source::Image);
+            if is_known && image.packages.iter().any(|other| package.is(other)) {
                 database.add_locked(root, trusted.base, package, &mut places);
             }
         }
@@ -72,14 +70,14 @@ impl Database {
         root: &Root<'_>,
         base: &Root<'_>,
         of_base: &Self,
-        sources: &BTreeMap<&str, Source<'_>>,
+        sources: &BTreeMap<&str, Source>,
         places: &mut PathResolver<'_>,
     ) {
         for claim in &of_base.claims {
             let name = of_base.names[claim.package].as_str();
             let obsolete = match sources.get(name) {
                 Some(Source::Base) => claim.obsolete,
-                Some(Source::Locked(_)) if claim.conffile => true,
+                Some(Source::Locked) if claim.conffile => true,
                 _ => continue,
             };
             let package = self.number(name);
@@ -148,13 +146,13 @@ impl Database {
         }
         self.text += content.scripts.len();
         self.scripts
-            .entry(package)
+            .entry(name.clone())
             .or_default()
             .push_str(&content.scripts);
     }
 
     /// Adds the packages that are not declared in the version that is installed.
-    fn add_image(&mut self, image: &Self, sources: &BTreeMap<&str, Source<'_>>) {
+    fn add_image(&mut self, image: &Self, sources: &BTreeMap<&str, Source>) {
         let is_of_image =
             |package: usize| matches!(sources.get(&*image.names[package]), Some(Source::Image));
         for claim in image
@@ -188,11 +186,6 @@ impl Database {
         expected: Expected,
         package: usize,
     ) {
-        let is_expected = |file: &File| match (&expected, &file.content) {
-            (Expected::Link(target), Content::Link(found)) => target == found,
-            (Expected::Directory, _) => file.kind == FileType::Directory,
-            _ => false,
-        };
         let kind = |root: &Root<'_>| {
             let file = root.get(&path)?;
             let target = match &file.content {
@@ -201,11 +194,13 @@ impl Database {
             };
             Some((file.kind, target))
         };
-        let Some(file) = root.get(&path) else { return };
-        let is_of_base = file.kind != FileType::File && kind(root) == kind(base);
-        // A directory that is there would be claimed by each of its packages.
-        if is_of_base || (expected == Expected::Directory && is_expected(file)) {
-            return;
+        match kind(root) {
+            None => return,
+            // A directory that is there would be claimed by each of its packages.
+            Some((FileType::Directory, _)) if expected == Expected::Directory => return,
+            Some((FileType::File, _)) => {}
+            found if found == kind(base) => return,
+            Some(_) => {}
         }
         self.claims.push(Claim {
             path,
@@ -217,31 +212,34 @@ impl Database {
     }
 }
 
-/// Returns where each installed package is known from, by its name. Of several architectures, all have to be known.
+impl LockedPackage {
+    fn is(&self, package: &Package) -> bool {
+        (&self.name, &self.version, &self.architecture)
+            == (&package.name, &package.version, &package.architecture)
+    }
+}
+
+/// Returns where each installed package is known from, by its name.
 fn sources<'a>(
     installed: &'a [Package],
     base: &[Package],
-    locked: &'a [LockedPackage],
-) -> BTreeMap<&'a str, Source<'a>> {
+    locked: &[LockedPackage],
+) -> BTreeMap<&'a str, Source> {
     let mut sources = BTreeMap::new();
     for package in installed {
-        let in_base = base.iter().any(|other| {
+        let is_same = |other: &Package| {
             (&other.name, &other.version, &other.architecture)
                 == (&package.name, &package.version, &package.architecture)
-        });
-        let in_lock = locked.iter().find(|locked| {
-            (&locked.name, &locked.version, &locked.architecture)
-                == (&package.name, &package.version, &package.architecture)
-        });
-        let source = match in_lock {
-            _ if in_base => Source::Base,
-            Some(locked) => Source::Locked(locked),
-            None => Source::Image,
+        };
+        let source = if base.iter().any(is_same) {
+            Source::Base
+        } else if locked.iter().any(|locked| locked.is(package)) {
+            Source::Locked
+        } else {
+            Source::Image
         };
         let known = sources.entry(package.name.as_str()).or_insert(source);
-        if matches!(source, Source::Image) {
-            *known = source;
-        }
+        *known = source.max(*known);
     }
     sources
 }
@@ -250,14 +248,14 @@ fn sources<'a>(
 fn trusted_diversions(
     root: &Root<'_>,
     base: &Root<'_>,
-    sources: &BTreeMap<&str, Source<'_>>,
+    sources: &BTreeMap<&str, Source>,
 ) -> Result<Vec<[Vec<u8>; 3]>, ScanError> {
     let of_base = diversions(base)?;
     let mut all = diversions(root)?;
     all.retain(|diversion| {
         let by = String::from_utf8_lossy(&diversion[2]);
         of_base.contains(diversion)
-            || matches!(sources.get(&*by), Some(Source::Base | Source::Locked(_)))
+            || matches!(sources.get(&*by), Some(Source::Base | Source::Locked))
     });
     Ok(all)
 }

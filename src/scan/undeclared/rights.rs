@@ -4,12 +4,11 @@ use super::accounts::has_word;
 use super::observed::Privilege;
 use super::paths::FILES;
 use super::{Compare, Severity, Undeclared};
+use crate::scan::integrity::SETUID_SETGID;
 
 /// Programs in the scripts of packages that give a program rights.
 const MODE_TOOLS: [&str; 2] = ["chmod", "dpkg-statoverride"];
 const CAPABILITY_TOOLS: [&str; 1] = ["setcap"];
-/// Set-user-id and set-group-id.
-const SETUID_SETGID: u16 = 0o6000;
 
 impl Compare<'_> {
     /// Reports files with rights that come neither from the base nor from a new package.

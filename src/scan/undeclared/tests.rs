@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use md5::Digest as _;
 
-use super::declared::DeclaredPath;
+use super::declared::{DeclaredPackage, DeclaredPath};
 use super::*;
 use crate::digest::Digest;
 use crate::distro::debian::deb::{Entry, EntryKind, PackageContent};
@@ -394,14 +394,22 @@ fn locked() -> LockedPackage {
 }
 
 fn found_from_outside(tree: &Planted) -> BTreeMap<String, String> {
+    found_with(tree, &[locked()], &declared())
+}
+
+fn found_with(
+    tree: &Planted,
+    locked: &[LockedPackage],
+    declared: &Declared,
+) -> BTreeMap<String, String> {
     let (root, base) = (tree.root(), base());
     let trusted = Trusted {
         base: &base.root(),
-        packages: &[locked()],
+        packages: locked,
     };
     let packaged = verify_trusted(&root, trusted).unwrap();
     let now = ObservedState::collect(&root, &packaged).unwrap();
-    let all = check(&root, &packaged, &now, &declared()).unwrap();
+    let all = check(&root, &packaged, &now, declared).unwrap();
     all.into_iter()
         .map(|finding| (finding.id, finding.evidence))
         .collect()
@@ -417,5 +425,38 @@ fn the_package_database_of_the_image_proves_nothing() {
         assert!(found.len() == 1, "{id}: {found:?}");
         let evidence = found.get(&id).unwrap_or_else(|| panic!("{id}: {found:?}"));
         assert!(evidence.contains(&words), "{id}: {evidence}");
+    }
+}
+
+#[test]
+fn every_architecture_of_a_package_is_known_from_outside() {
+    let mut other = locked();
+    other.architecture = "i386".to_owned();
+    other.content.entries = vec![Entry {
+        path: b"/usr/bin/web-i386".to_vec(),
+        ..other.content.entries[1].clone()
+    }];
+    let mut declared = declared();
+    declared.packages.push(DeclaredPackage {
+        name: "web".to_owned(),
+        exact: Some(("2".to_owned(), "i386".to_owned())),
+    });
+    let both = status(&[BASE, WEB])
+        + "Package: web\nStatus: install ok installed\nArchitecture: i386\nVersion: 2\n\n";
+    for (content, expected) in [
+        ("abc", None),
+        ("abd", Some("modified-package-file:/usr/bin/web-i386")),
+    ] {
+        let tree = built()
+            .file("/var/lib/dpkg/status", 0o644, both.clone())
+            .file("/usr/bin/web-su", 0o4755, "abc")
+            .file("/usr/bin/web-i386", 0o755, content);
+        let found = found_with(&tree, &[locked(), other.clone()], &declared);
+        assert_eq!(
+            found.keys().next().map(String::as_str),
+            expected,
+            "{found:?}"
+        );
+        assert!(found.len() <= 1, "{found:?}");
     }
 }
