@@ -75,8 +75,9 @@ pub(crate) fn check_file(path: &Path) -> Result<Option<u64>, DiskError> {
         path: path.to_owned(),
         format: format.to_owned(),
     };
-    require_system(&image)?;
-    Ok(open(&image).map(|disk| disk.len()))
+    let disk = Disk::open(&image);
+    disk.require_system()?;
+    Ok(disk.blocks.map(|blocks| blocks.len()))
 }
 
 /// Refuses a file that is not a disk, and a disk in which karat sees no system that boots. A disk that karat cannot read passes.
@@ -84,11 +85,7 @@ pub(crate) fn check_file(path: &Path) -> Result<Option<u64>, DiskError> {
 /// # Errors
 /// The file cannot be read, is not a disk, has no boot sector, or has no root file system.
 pub(crate) fn require_system(image: &BaseImage) -> Result<(), DiskError> {
-    require_bootable(image)?;
-    match root(image) {
-        Root::Missing => Err(DiskError::NoRoot(image.path.clone())),
-        Root::Present | Root::Unknown => Ok(()),
-    }
+    Disk::open(image).require_system()
 }
 
 /// Checks an image that another builder made. A root file system without a boot sector is one, too.
@@ -96,9 +93,10 @@ pub(crate) fn require_system(image: &BaseImage) -> Result<(), DiskError> {
 /// # Errors
 /// The file cannot be read, is not a disk, or has neither a root file system nor a boot sector.
 pub(crate) fn require_image(image: &BaseImage) -> Result<(), DiskError> {
-    match root(image) {
-        Root::Missing => require_bootable(image),
-        Root::Present | Root::Unknown => require_disk(image),
+    let disk = Disk::open(image);
+    match disk.root() {
+        Root::Missing => disk.require_bootable(),
+        Root::Present | Root::Unknown => disk.require_disk(),
     }
 }
 
@@ -107,18 +105,7 @@ pub(crate) fn require_image(image: &BaseImage) -> Result<(), DiskError> {
 /// # Errors
 /// The file cannot be read, is not a disk, or its first sector has no boot signature, which MBR and GPT have too.
 pub(crate) fn require_bootable(image: &BaseImage) -> Result<(), DiskError> {
-    require_disk(image)?;
-    let Some(disk) = open(image) else {
-        return Ok(());
-    };
-    let mut signature = [0; 2];
-    // A qcow2 file whose table is damaged is a matter of qemu-img.
-    match disk.read_at(boot::SIGNATURE as u64, &mut signature) {
-        Ok(()) if u16::from_le_bytes(signature) != boot::SIGNATURE_VALUE => {
-            Err(DiskError::NotBootable(image.path.clone()))
-        }
-        _ => Ok(()),
-    }
+    Disk::open(image).require_bootable()
 }
 
 /// Refuses a file that qemu-img takes for a raw disk because it takes any file for one, and an ISO.
@@ -126,15 +113,80 @@ pub(crate) fn require_bootable(image: &BaseImage) -> Result<(), DiskError> {
 /// # Errors
 /// The file cannot be read, does not consist of sectors, is compressed, text or an ISO.
 pub(crate) fn require_disk(image: &BaseImage) -> Result<(), DiskError> {
-    let path = &image.path;
-    if image.format == "raw" && !has_sectors(path).map_err(DiskError::read(path))? {
-        return Err(DiskError::NotADisk(path.clone()));
+    Disk::open(image).require_disk()
+}
+
+/// An image that is being checked.
+struct Disk<'a> {
+    image: &'a BaseImage,
+    /// `None` if it is damaged or in a format that karat does not read.
+    blocks: Option<Arc<dyn BlockRead>>,
+}
+
+impl<'a> Disk<'a> {
+    fn open(image: &'a BaseImage) -> Self {
+        let path = image.path.clone();
+        let layer = match image.format.as_str() {
+            "raw" => Some(Layer::Raw(path)),
+            "qcow2" => Some(Layer::Qcow2(path)),
+            _ => None,
+        };
+        let blocks = layer.and_then(|layer| open_chain(&[layer]).ok());
+        Self { image, blocks }
     }
-    // A disk that was once overwritten with an ISO may still have its magic number before the first partition.
-    if is_iso(image) && root(image) != Root::Present {
-        return Err(DiskError::Iso(path.clone()));
+
+    fn require_system(&self) -> Result<(), DiskError> {
+        self.require_bootable()?;
+        match self.root() {
+            Root::Missing => Err(DiskError::NoRoot(self.image.path.clone())),
+            Root::Present | Root::Unknown => Ok(()),
+        }
     }
-    Ok(())
+
+    fn require_bootable(&self) -> Result<(), DiskError> {
+        self.require_disk()?;
+        let Some(blocks) = &self.blocks else {
+            return Ok(());
+        };
+        let mut signature = [0; 2];
+        // A qcow2 file whose table is damaged is a matter of qemu-img.
+        match blocks.read_at(boot::SIGNATURE as u64, &mut signature) {
+            Ok(()) if u16::from_le_bytes(signature) != boot::SIGNATURE_VALUE => {
+                Err(DiskError::NotBootable(self.image.path.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn require_disk(&self) -> Result<(), DiskError> {
+        let path = &self.image.path;
+        if self.image.format == "raw" && !has_sectors(path).map_err(DiskError::read(path))? {
+            return Err(DiskError::NotADisk(path.clone()));
+        }
+        // A disk that was once overwritten with an ISO may still have its magic number before the first partition.
+        if self.is_iso() && self.root() != Root::Present {
+            return Err(DiskError::Iso(path.clone()));
+        }
+        Ok(())
+    }
+
+    fn is_iso(&self) -> bool {
+        let (at, magic) = ISO_MAGIC;
+        let mut found = vec![0; magic.len()];
+        let blocks = self.blocks.as_ref();
+        let read = blocks.and_then(|blocks| blocks.read_at(at, &mut found).ok());
+        read.is_some() && found == magic
+    }
+
+    fn root(&self) -> Root {
+        let blocks = self.blocks.as_ref();
+        let roots = blocks.and_then(|blocks| read::find_roots(blocks).ok());
+        match roots {
+            Some(roots) if !roots.found.is_empty() => Root::Present,
+            Some(roots) if roots.unsupported.is_none() => Root::Missing,
+            _ => Root::Unknown,
+        }
+    }
 }
 
 /// Returns whether a raw file consists of sectors, and is neither compressed nor text.
@@ -154,32 +206,6 @@ fn has_sectors(path: &Path) -> io::Result<bool> {
         && file.read_exact_at(&mut start, 0).is_ok()
         && !is_compressed(&start)
         && !is_text(&start))
-}
-
-fn is_iso(image: &BaseImage) -> bool {
-    let (at, magic) = ISO_MAGIC;
-    let mut found = vec![0; magic.len()];
-    let read = open(image).and_then(|disk| disk.read_at(at, &mut found).ok());
-    read.is_some() && found == magic
-}
-
-fn root(image: &BaseImage) -> Root {
-    let roots = open(image).and_then(|disk| read::find_roots(&disk).ok());
-    match roots {
-        Some(roots) if !roots.found.is_empty() => Root::Present,
-        Some(roots) if roots.unsupported.is_none() => Root::Missing,
-        _ => Root::Unknown,
-    }
-}
-
-/// Opens a disk; `None` if it is damaged or in a format that karat does not read.
-fn open(image: &BaseImage) -> Option<Arc<dyn BlockRead>> {
-    let layer = match image.format.as_str() {
-        "raw" => Layer::Raw(image.path.clone()),
-        "qcow2" => Layer::Qcow2(image.path.clone()),
-        _ => return None,
-    };
-    open_chain(&[layer]).ok()
 }
 
 #[cfg(test)]
