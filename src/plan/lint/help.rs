@@ -1,6 +1,7 @@
 //! Advice for commands that need the network: the lines to add to the template as it is.
 
 use super::need::{Checkout, Need};
+use super::program::EXAMPLE_INDEX;
 use crate::plan::{Base, Plan};
 use crate::record::lock::Manager;
 
@@ -74,12 +75,14 @@ fn urls(plan: &Plan, needs: &[&Need]) -> String {
         .iter()
         .map(|url| format!("{{ url = {url:?} }}"))
         .collect();
-    let digest = if is_file {
+    let what = if is_file {
         "allow it, with the `sha256` of a file that stays as it is"
+    } else if urls.contains(&EXAMPLE_INDEX) {
+        "allow the index that it asks, in place of the example"
     } else {
         "allow it"
     };
-    format!("{digest}{}", lines(plan, "network", "allow", &items))
+    format!("{what}{}", lines(plan, "network", "allow", &items))
 }
 
 fn checkouts(needs: &[&Need]) -> String {

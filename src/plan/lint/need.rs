@@ -1,7 +1,7 @@
 //! Finds what a command needs from the network, by the table in `commands.toml`. Operands that are not known before the step
 //! runs, such as `$PACKAGES`, need nothing.
 
-use super::program::{Kind, PROGRAMS, Program};
+use super::program::{EXAMPLE_INDEX, Kind, PROGRAMS, Program};
 use super::shell::{self, Command};
 use super::url;
 use crate::plan::{AllowedUrl, packages};
@@ -12,7 +12,7 @@ const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "ksh", "zsh"];
 /// Ends of the names of local packages.
 const PACKAGE_FILES: [&str; 7] = [".deb", ".rpm", ".apk", ".whl", ".gem", ".tgz", ".tar.gz"];
 
-/// What a command needs from the network.
+/// Network need of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Need {
     /// Packages to install. One whose name is unknown, such as `php8.*`, is not in `names`.
@@ -147,7 +147,7 @@ impl Program {
             _ if may_reach_server || is_uncertain => return None,
             Kind::Packages => self.packages(operands, allowed)?,
             Kind::Refresh => Need::Refresh,
-            Kind::Index => Need::Urls(self.index(words)),
+            Kind::Index => Need::Urls(index(words)),
             Kind::Checkout => Need::Checkout(None),
             Kind::Advice => return None,
         };
@@ -188,20 +188,6 @@ impl Program {
         Some(Need::Packages { manager, names })
     }
 
-    /// Returns the URLs of the index: those in the options, else those of the table.
-    fn index(&self, words: &[&str]) -> Vec<String> {
-        let values = words.iter().map(|word| match word.split_once('=') {
-            Some((option, value)) if option.starts_with('-') => value,
-            _ => word,
-        });
-        let named: Vec<String> = values.filter_map(url::origin).collect();
-        if named.is_empty() {
-            self.index.iter().map(|url| (*url).to_owned()).collect()
-        } else {
-            named
-        }
-    }
-
     /// Returns the URLs among the operands. One without a scheme may be the value of an option that the table does not have.
     fn urls(&self, words: &[&str], allowed: &[AllowedUrl]) -> Vec<String> {
         let urls = self.operands(words).into_iter().filter_map(|index| {
@@ -210,6 +196,20 @@ impl Program {
             url::remote(word).or_else(|| url::without_scheme(word).filter(|_| is_certain))
         });
         urls.filter(|url| !url::is_allowed(url, allowed)).collect()
+    }
+}
+
+/// Returns the URLs of the index: those in the options, else an example.
+fn index(words: &[&str]) -> Vec<String> {
+    let values = words.iter().map(|word| match word.split_once('=') {
+        Some((option, value)) if option.starts_with('-') => value,
+        _ => word,
+    });
+    let named: Vec<String> = values.filter_map(url::origin).collect();
+    if named.is_empty() {
+        vec![EXAMPLE_INDEX.to_owned()]
+    } else {
+        named
     }
 }
 

@@ -8,6 +8,9 @@ use serde::Deserialize;
 use crate::embedded::rows;
 use crate::record::lock::Manager;
 
+/// Stands for the index of a package manager of a language, which the template does not tell.
+pub(super) const EXAMPLE_INDEX: &str = "https://index.example.org/";
+
 /// A program of the table, which explains the fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,7 +20,6 @@ pub(super) struct Program {
     offline: Vec<&'static str>,
     pub verbs: BTreeMap<String, Kind>,
     pub manager: Option<Manager>,
-    pub index: Vec<&'static str>,
     pub advice: &'static str,
     pub command_after: Option<usize>,
 }
@@ -45,7 +47,7 @@ impl Program {
         })
     }
 
-    /// Returns the indices of the words that are no options and no values of options.
+    /// Returns the indices of the words that are neither options nor values of options.
     pub fn operands(&self, words: &[&str]) -> Vec<usize> {
         let mut operands = Vec::new();
         let mut is_value = false;
@@ -76,7 +78,6 @@ impl Program {
 
 #[cfg(test)]
 mod tests {
-    use super::super::url;
     use super::*;
 
     #[test]
@@ -96,10 +97,7 @@ mod tests {
                 "{:?}",
                 row.names
             );
-            assert_eq!(has(Kind::Index), !row.index.is_empty(), "{:?}", row.names);
             assert_eq!(has(Kind::Advice), !row.advice.is_empty(), "{:?}", row.names);
-            let is_prefix = |url: &&str| url::origin(url).as_deref() == Some(*url);
-            assert!(row.index.iter().all(is_prefix), "{:?}", row.names);
             names.extend(&row.names);
         }
         let count = names.len();

@@ -113,7 +113,7 @@ fn the_lines_of_a_help_fit_into_the_template() {
         (
             "",
             "pip install flask; npm ci",
-            "https://files.pythonhosted.org/",
+            "https://index.example.org/",
         ),
         (
             "",
