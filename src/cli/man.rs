@@ -52,7 +52,7 @@ pub(crate) fn run(args: &ManArgs, command: Command, out: &mut Stdout) -> Result<
     out.bytes(&page)
 }
 
-/// Returns the directory of the former `karat man DIR`: an argument that is no command, and is a path or an existing directory.
+/// Returns the directory of the former `karat man DIR`: an argument that is not a command, but a path or an existing directory.
 fn former_directory<'a>(args: &'a ManArgs, command: &Command) -> Option<&'a Path> {
     let [word] = &args.verb[..] else { return None };
     let is_path = word.contains('/') || Path::new(word).is_dir();

@@ -1,4 +1,4 @@
-//! Checks of the disk that a build starts from: the file or download that is no disk, and `disk_size` of `[builder.qemu]`.
+//! Checks of the disk that a build starts from: files and downloads that are not disks, and `disk_size` of `[builder.qemu]`.
 
 use std::path::Path;
 

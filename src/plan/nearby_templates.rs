@@ -25,7 +25,7 @@ pub fn nearby_templates(path: &Path) -> Vec<PathBuf> {
     nearest.into_iter().collect()
 }
 
-/// Returns the TOML files in a directory, sorted. Lock files are no templates. A directory that cannot be read has none.
+/// Returns the TOML files in a directory, without lock files, sorted. A directory that cannot be read has none.
 fn templates(directory: &Path) -> Vec<PathBuf> {
     let shown = directory.strip_prefix(".").unwrap_or(directory);
     let listed = if shown == Path::new("") {

@@ -37,7 +37,7 @@ const VERSIONS: [(&str, &str, &str); 11] = [
     ("ubuntu", "26.04", "resolute"),
 ];
 
-/// Returns advice for text that is no code name, such as a version.
+/// Returns advice for text that is not a code name, such as a version.
 pub(super) fn code_name(distribution: &str, text: &str) -> String {
     let lower = text.trim().to_lowercase();
     let version = lower.split_whitespace().next().unwrap_or_default();

@@ -6,7 +6,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::problem::Span;
 
-/// Puts a value that is no string in quotes.
+/// Puts a value that is not a string in quotes.
 pub(super) fn string(source: &str) -> String {
     if source.starts_with(['"', '\'']) {
         source.to_owned()

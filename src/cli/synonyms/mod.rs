@@ -68,7 +68,7 @@ fn long_options(command: &Command) -> HashSet<String> {
     options
 }
 
-/// Replaces clap's text for an unknown command or option, and for a value that is no number: names the counterpart of another
+/// Replaces clap's text for an unknown command or option, and for a value that is not a number: names the counterpart of another
 /// tool's word, or a command that changes nothing.
 pub(crate) fn explain(command: &Command, error: clap::Error) -> clap::Error {
     let path = path_of(&error);

@@ -16,7 +16,7 @@ const NUMBER_ERRORS: [(&str, &str); 4] = [
     ("number too small to fit in target type", "a larger number"),
 ];
 
-/// Returns the text for an unknown option; `None` for an argument that is no option.
+/// Returns the text for an unknown option; `None` for an argument that is not an option.
 pub(super) fn unknown(command: &Command, path: &[String], error: &clap::Error) -> Option<String> {
     let option = text_of(error, ContextKind::InvalidArg);
     let name = option.strip_prefix('-')?;
