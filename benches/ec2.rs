@@ -6,7 +6,7 @@
 //! round of each.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -104,7 +104,8 @@ fn random(path: &Path) {
         &mut file,
     )
     .unwrap();
-    file.flush().unwrap();
+    // The boot signature, without which a disk is not imported.
+    file.write_all_at(&[0x55, 0xaa], 510).unwrap();
 }
 
 fn build() {

@@ -145,7 +145,7 @@ fn finish(overlay: &Path, base: &Path, to: &Path) -> Figures {
     };
     let epoch = disk::creation_time(&base).unwrap();
     let request = NormalizeRequest {
-        overlay: overlay.to_owned(),
+        overlays: vec![overlay.to_owned()],
         base,
         format: Format::Qcow2,
         epoch: epoch.try_into().unwrap(),

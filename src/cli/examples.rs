@@ -53,6 +53,7 @@ pub(super) const EXAMPLES: [(&str, &str); 47] = [
   karat show web                        # newest image of that name
   karat show web/stable                 # image that the channel points at
   karat show web --lineage              # its bases, and what is built on it
+  karat show web --why /etc/nginx/nginx.conf   # what put the file there
   karat show web --format json          # its manifest",
     ),
     (

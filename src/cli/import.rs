@@ -280,6 +280,7 @@ fn manifest(
             digest: listing.digest(),
             listing: Digest::of(listing.packed()),
         }),
+        explanation: None,
         finish: Some(manifest::Finish {
             reproducible: false,
             because: Some("it was imported: nobody knows what went into it".to_owned()),

@@ -64,6 +64,7 @@ mod verify;
 mod verify_ec2;
 mod version;
 mod wait;
+mod why;
 
 pub use main::main;
 

@@ -5,7 +5,7 @@ use clap::Args;
 use super::shared::attestation_status;
 use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
-use super::{CommandError, lineage};
+use super::{CommandError, lineage, why};
 use crate::record::manifest::{
     Action, Base, BaseKind, Manifest, ManifestId, Origin, Request, Step,
 };
@@ -26,6 +26,10 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     lineage: bool,
 
+    /// Show what put a path into the image: the base, a package, a part of the template
+    #[arg(long, value_name = "PATH", conflicts_with = "lineage")]
+    why: Option<String>,
+
     #[command(flatten)]
     format: FormatArgs,
 
@@ -39,6 +43,9 @@ pub(crate) fn run(args: &ShowArgs, out: &mut Stdout) -> Result<(), CommandError>
     let format = args.format.with_json_as(OutputFormat::Json);
     if args.lineage {
         return lineage::show(&store, &stored, format, out);
+    }
+    if let Some(path) = &args.why {
+        return why::show(&store, &stored, path, format, out);
     }
     match format {
         OutputFormat::Text => {}

@@ -21,7 +21,8 @@ pub mod write;
 pub use convert::{ImageFile, convert, qemu_format};
 pub use error::DiskError;
 pub use normalize::{
-    NormalizeError, NormalizeRequest, NormalizedImage, creation_time, normalize, normalize_raw,
+    CleanedTree, NormalizeError, NormalizeRequest, NormalizedImage, cleaned_tree, creation_time,
+    normalize, normalize_raw,
 };
 use qemu_img::{QemuImg, run};
 use read::qcow2::external_file;
@@ -153,6 +154,22 @@ pub async fn overlay(base: &BaseImage, to: &Path, size: Option<u64>) -> Result<(
     // qemu-img would look for a relative path beside the overlay.
     command.arg(absolute(&base.path)?);
     command.arg(absolute(to)?).arg(size.to_string());
+    run(command).await.map(drop)
+}
+
+/// Creates a qcow2 overlay at `to` for the disk of a running guest, whose overlay `below` is kept as it is from then on.
+///
+/// # Errors
+/// `below` cannot be read, or the overlay cannot be written.
+pub async fn overlay_on_running(below: &Path, to: &Path) -> Result<(), DiskError> {
+    let info = inspect_as(below, Some("qcow2")).await?;
+    let mut command = QemuImg::new("create", to);
+    // -u: the disk below is in use, and is not opened.
+    command.args(["-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]);
+    command.arg(absolute(below)?);
+    command
+        .arg(absolute(to)?)
+        .arg(info.virtual_size.to_string());
     run(command).await.map(drop)
 }
 

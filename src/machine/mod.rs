@@ -41,6 +41,14 @@ pub trait Machine {
     /// Returns a watch for its death.
     fn death(&self) -> Death;
 
+    /// Keeps the disk as it is now, to be read beside the final one. Does nothing where that is not possible.
+    ///
+    /// # Errors
+    /// The connection was lost, or the machine's backend failed.
+    async fn split_disk(&mut self) -> Result<(), MachineError> {
+        Ok(())
+    }
+
     /// Returns its address, login and keys.
     fn target(&self) -> &Target;
 

@@ -51,7 +51,15 @@ impl Job<'_> {
         if let Some(listing) = &made.listing {
             writing.add_text(listing.packed())?;
         }
-        if let Some(AcceptedScan { contents, report }) = passed {
+        if let Some(AcceptedScan {
+            contents,
+            report,
+            explanation,
+        }) = passed
+        {
+            if let Some(explanation) = explanation {
+                writing.add_text(explanation)?;
+            }
             let id = ManifestId::of(&made.manifest.to_bytes().map_err(StoreError::from)?);
             let about = Subject {
                 name: self.plan.image.name.clone(),
@@ -136,6 +144,7 @@ pub(super) fn compose_manifest(
             disk: finished.content,
         },
         tree,
+        explanation: None,
         finish: Some(finished.record.clone()),
         packages,
     };

@@ -106,13 +106,14 @@ impl Job<'_> {
         known: Option<Lock>,
         phases: &mut Phases<'_>,
     ) -> Result<Image, BuildError> {
-        let (made, snapshot) = self
+        let (mut made, snapshot) = self
             .make_ami(site, inputs, lock_state, known, phases)
             .await?;
         let passed = phases.run("scan", self.scan_image(&made)).await?;
         if let Err(error) = self.test_ami(site, &made, &snapshot, phases).await {
             return Err(self.keep_failed_image(&made, error));
         }
+        made.explain(passed.as_ref());
         let id = self
             .record_image(&made, site.started, passed.as_ref(), phases)
             .await?;
@@ -262,6 +263,7 @@ impl Job<'_> {
             manifest,
             file,
             base,
+            disk: None,
             lock,
             accelerator: "ec2".to_owned(),
             listing: None,

@@ -25,21 +25,17 @@ pub(super) struct Finished {
 const NOT_REWRITTEN: &str = "the template says `rebuild = false`";
 
 impl Job<'_> {
-    /// Writes the overlay and its base to the image file `to`.
-    pub(super) async fn finish_disk(
+    /// Returns the request to normalize the disk of a guest that was shut down.
+    pub(super) fn normalize_request(
         &self,
-        overlay: PathBuf,
+        overlays: Vec<PathBuf>,
         base: &disk::BaseImage,
         epoch: Option<Timestamp>,
-        to: &Path,
-    ) -> Result<Finished, BuildError> {
+    ) -> NormalizeRequest {
         let finish = &self.plan.finish;
-        if !finish.rebuild {
-            return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
-        }
         let paths = |rules: &[PathException]| rules.iter().map(|rule| rule.path.clone()).collect();
-        let request = NormalizeRequest {
-            overlay: overlay.clone(),
+        NormalizeRequest {
+            overlays,
             base: base.clone(),
             format: self.plan.output.format,
             // Without an epoch the base cannot be read, and `normalize` fails.
@@ -48,7 +44,19 @@ impl Job<'_> {
                 drop: paths(&finish.drop),
                 keep: paths(&finish.keep),
             },
-        };
+        }
+    }
+
+    /// Writes a guest's disk to the image file `to`.
+    pub(super) async fn finish_disk(
+        &self,
+        request: NormalizeRequest,
+        to: &Path,
+    ) -> Result<Finished, BuildError> {
+        let overlay = request.overlays[0].clone();
+        if !self.plan.finish.rebuild {
+            return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
+        }
         match disk::normalize(request, to, self.ui).await {
             Ok(normalized) => Ok(self.rewritten(normalized)),
             Err(error) => match error.unknown() {

@@ -163,7 +163,7 @@ impl Job<'_> {
     ) -> Result<Built, BuildError> {
         let started = Timestamp::now();
         let run = RunDir::create(&self.settings.cache.runs()).map_err(BuildError::RunDirectory)?;
-        let made = self.make_image(guest, update, &run, &mut phases).await?;
+        let mut made = self.make_image(guest, update, &run, &mut phases).await?;
         let image = disk::BaseImage {
             path: made.file.clone(),
             format: disk::qemu_format(self.plan.output.format).to_owned(),
@@ -175,7 +175,7 @@ impl Job<'_> {
         if self.settings.twice {
             Box::pin(self.compare_second_build(&made, &mut phases)).await?;
         }
-
+        made.explain(passed.as_ref());
         let id = self
             .record_image(&made, started, passed.as_ref(), &mut phases)
             .await?;
@@ -229,10 +229,11 @@ impl Job<'_> {
         };
         inputs.network.requests = requests;
         let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };
-        let overlay = phases.run("shut down", shut_down).await?;
+        let overlays = phases.run("shut down", shut_down).await?;
 
         let file = run.path().join("image");
-        let finish = self.finish_disk(overlay, &base.disk, epoch(&lock, &base), &file);
+        let disk = self.normalize_request(overlays, &base.disk, epoch(&lock, &base));
+        let finish = self.finish_disk(disk.clone(), &file);
         let finished = phases.run("finish", finish).await?;
         let kind = (guest.arch, guest.firmware);
         let manifest =
@@ -241,6 +242,7 @@ impl Job<'_> {
             manifest,
             file,
             base: Some(base),
+            disk: Some(disk),
             lock,
             accelerator,
             listing: finished.listing,

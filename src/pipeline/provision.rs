@@ -28,6 +28,7 @@ impl Job<'_> {
         let work = async {
             self.install_packages(machine, declared, lock, phases)
                 .await?;
+            self.split_disk(machine).await?;
             let files = async {
                 let done = provision::files(machine, &self.plan.files, &cx).await;
                 Ok(done.map_err(|error| error.at_file(&self.plan.files, &self.plan.template))?)
@@ -50,5 +51,13 @@ impl Job<'_> {
             report = death.wait() => Err(MachineError::Died(report).into()),
             result = work => result,
         }
+    }
+
+    /// Keeps the disk as the packages left it, to compare the image with, unless nothing else is going to change it.
+    async fn split_disk<M: Machine>(&self, machine: &mut M) -> Result<(), BuildError> {
+        if self.plan.files.is_empty() && self.plan.steps.is_empty() {
+            return Ok(());
+        }
+        Ok(machine.split_disk().await?)
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BuildError, Job, Made};
 use crate::digest::Digest;
+use crate::disk::{self, NormalizeError};
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs::{self, InputError};
 use crate::record::manifest::SourceKind;
@@ -12,6 +13,7 @@ use crate::scan::report::policy::{JudgeContext, Kind, Verdict, judge};
 use crate::scan::report::vex;
 use crate::scan::report::{LeftOut, Report, Subject};
 use crate::scan::run::{self, BuildOrigin, Check, Contents, ScanRequest};
+use crate::scan::undeclared::{ACCOUNT_FILES, StepTrees};
 use crate::scan::vulnerability::{Database, DbError, Options};
 use crate::scan::{self, integrity};
 use crate::time::Timestamp;
@@ -32,6 +34,23 @@ pub(crate) struct ScanSettings {
 pub(super) struct AcceptedScan {
     pub(super) contents: Contents,
     pub(super) report: Report,
+    /// Explanation of the tree as it is stored.
+    pub(super) explanation: Option<Vec<u8>>,
+}
+
+/// Reads the trees before and after the steps; `None` if no step ran, or the first was not kept.
+async fn steps(made: &Made) -> Result<Option<StepTrees>, NormalizeError> {
+    let Some(disk) = made.disk.as_ref().filter(|disk| disk.overlays.len() > 1) else {
+        return Ok(None);
+    };
+    let mut before = disk.clone();
+    before.overlays.remove(0);
+    let before = disk::cleaned_tree(before, ACCOUNT_FILES).await?;
+    let after = match &made.listing {
+        Some(listing) => listing.clone(),
+        None => disk::cleaned_tree(disk.clone(), &[]).await?.listing,
+    };
+    Ok(Some(StepTrees { before, after }))
 }
 
 impl Job<'_> {
@@ -95,8 +114,11 @@ impl Job<'_> {
             self.ui
                 .note(&format!("scan: {findings} that the policy accepts"));
         }
-        let contents = scanned.contents;
-        Ok(AcceptedScan { contents, report })
+        Ok(AcceptedScan {
+            contents: scanned.contents,
+            report,
+            explanation: scanned.explanation,
+        })
     }
 
     /// Opens the database, and warns of every check that is left out.
@@ -133,6 +155,7 @@ impl Job<'_> {
             lock: made.lock.clone(),
             inputs: made.manifest.inputs.clone(),
             listings: self.listings(made).await?,
+            steps: steps(made).await?,
         }))
     }
 

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use super::compare::{Compared, Level, compare};
 use super::phases::Phases;
+use super::scan::AcceptedScan;
 use super::{BuildError, Job, Settings, Update};
 use crate::base::BaseDisk;
+use crate::digest::Digest;
+use crate::disk::NormalizeRequest;
 use crate::disk::clean::Owners;
 use crate::disk::tree::Listing;
 use crate::os::run_dir::RunDir;
@@ -20,6 +23,8 @@ pub(crate) struct Made {
     pub(super) file: PathBuf,
     /// `None` if its bytes cannot be read.
     pub(super) base: Option<BaseDisk>,
+    /// Disk of the guest, in the run directory.
+    pub(super) disk: Option<NormalizeRequest>,
     pub(super) lock: Lock,
     pub(super) accelerator: String,
     pub(super) listing: Option<Listing>,
@@ -33,6 +38,12 @@ impl Made {
             manifest: &self.manifest,
             listing: self.listing.as_ref(),
         }
+    }
+
+    /// Names the explanation of the scan in the manifest.
+    pub(super) fn explain(&mut self, passed: Option<&AcceptedScan>) {
+        let explanation = passed.and_then(|passed| passed.explanation.as_deref());
+        self.manifest.outputs.explanation = explanation.map(Digest::of);
     }
 
     /// Returns the package that owns a path of the image.

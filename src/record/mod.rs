@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub mod canonical;
 pub mod channel;
 pub(crate) mod directory_listing;
+pub(crate) mod explanation;
 pub(crate) mod hash_chain;
 pub mod lock;
 pub mod manifest;

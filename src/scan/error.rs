@@ -34,6 +34,8 @@ pub enum ScanError {
         name: String,
         source: io::Error,
     },
+    #[error("cannot compress the explanation of the image's files")]
+    Explain(#[source] io::Error),
     #[error("{} has no root file system that karat can scan: found {found}", path.display())]
     #[diagnostic(help(
         "mount it and scan the directory, or use a disk whose root file system is ext4"

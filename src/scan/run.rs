@@ -11,7 +11,7 @@ use super::inventory::{self, Inventory};
 use super::report::licenses::{self, Licenses};
 use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
-use super::undeclared::{self, Declared, ObservedState};
+use super::undeclared::{self, Declared, ObservedState, StepTrees, Trees};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
 use crate::digest::Digest;
@@ -62,6 +62,8 @@ pub(crate) struct BuildOrigin {
     pub listings: HashMap<Digest, Vec<u8>>,
     /// Packages of the lock file that are at hand.
     pub packages: Vec<LockedPackage>,
+    /// Trees before and after the steps; only the build itself has them.
+    pub steps: Option<StepTrees>,
 }
 
 impl BuildOrigin {
@@ -123,6 +125,8 @@ pub(crate) struct ScanResult {
     pub findings: Vec<(Kind, Finding)>,
     /// Skipped checks, with the reasons.
     pub left_out: Vec<LeftOut>,
+    /// [Explanation](crate::record::explanation) of the tree as it is stored, from the check for undeclared content.
+    pub explanation: Option<Vec<u8>>,
 }
 
 impl ScanRequest<'_> {
@@ -158,17 +162,20 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
     }
     let (undeclared, secrets) = rayon::join(
         || {
-            let compared = origin.map(|origin| undeclared_findings(&root, &packaged, origin));
-            compared.unwrap_or(Ok(Vec::new()))
+            let compared = origin.map(|origin| undeclared(&root, &packaged, origin));
+            compared.transpose()
         },
         || secret_findings(opened, &packaged, &request),
     );
-    findings.extend(of_kind(Kind::Undeclared, undeclared?));
+    let (undeclared, explanation) = undeclared?.unzip();
+    let undeclared = undeclared.unwrap_or_default();
+    findings.extend(of_kind(Kind::Undeclared, undeclared));
     findings.extend(secrets?);
     Ok(ScanResult {
         contents,
         findings,
         left_out: request.left_out,
+        explanation,
     })
 }
 
@@ -194,14 +201,20 @@ fn read(
     Ok((contents, findings))
 }
 
-fn undeclared_findings(
+/// Returns the findings, and the explanation of the tree.
+fn undeclared(
     root: &Root<'_>,
     packaged: &Packaged,
     origin: &BuildOrigin,
-) -> Result<Vec<Finding>, ScanError> {
+) -> Result<(Vec<Finding>, Vec<u8>), ScanError> {
     let now = ObservedState::collect(root, packaged)?;
     let declared = origin.declared(&now)?;
-    undeclared::check(root, packaged, &now, &declared)
+    let trees = Trees {
+        image: root,
+        base: &origin.base.root(),
+        steps: origin.steps.as_ref(),
+    };
+    undeclared::check(&trees, packaged, &now, &declared)
 }
 
 fn secret_findings(
@@ -235,6 +248,7 @@ pub(crate) fn scan_contents(
         findings: vulnerabilities(&contents.inventory, &request)?,
         contents,
         left_out: request.left_out,
+        explanation: None,
     })
 }
 

@@ -1,11 +1,17 @@
-//! Lists of the files of images.
+//! Lists of the files of images, and what put them there.
 
+use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use super::layout::read_verified;
 use super::{Store, StoreError};
 use crate::disk::tree::Listing;
+use crate::record::explanation::{self, Cause};
 use crate::record::manifest::Manifest;
+
+/// Symbolic links followed for one path: Linux's limit.
+const MAX_LINKS: usize = 40;
 
 impl Store {
     /// Returns the list of an image's files; `None` if the manifest names none, or the store does not have it.
@@ -14,11 +20,8 @@ impl Store {
             return Ok(None);
         };
         let path = self.blob(&tree.listing);
-        let packed = match read_verified(&path) {
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            packed => packed?,
+        let Some(packed) = read_present(&path)? else {
+            return Ok(None);
         };
         let listing = Listing::from_packed(packed).map_err(StoreError::io("read", &path))?;
         let actual = listing.digest();
@@ -26,5 +29,121 @@ impl Store {
             return Err(StoreError::Tampered { path, actual });
         }
         Ok(Some(listing))
+    }
+
+    /// Returns the cause of a path of an image; `None` if the image does not have it. Links on the way are followed.
+    pub(crate) fn cause_of(
+        &self,
+        manifest: &Manifest,
+        path: &str,
+    ) -> Result<CauseLookup, StoreError> {
+        let Some(explanation) = manifest.outputs.explanation else {
+            return Ok(CauseLookup::NotExplained);
+        };
+        let blob = self.blob(&explanation);
+        let Some(packed) = read_present(&blob)? else {
+            return Ok(CauseLookup::NotExplained);
+        };
+        let find = |path: &str| {
+            explanation::find(&packed, path.as_bytes()).map_err(StoreError::io("read", &blob))
+        };
+        if let Some(cause) = find(path)? {
+            return Ok(CauseLookup::Found(path.to_owned(), cause));
+        }
+        let listing = self.listing_of(manifest)?;
+        let Some(real) = listing.and_then(|listing| resolve(&links(&listing), path)) else {
+            return Ok(CauseLookup::NoPath);
+        };
+        Ok(match find(&real)? {
+            Some(cause) => CauseLookup::Found(real, cause),
+            None => CauseLookup::NoPath,
+        })
+    }
+}
+
+/// Reads a blob; `None` if the store does not have it.
+fn read_present(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match read_verified(path) {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        packed => packed.map(Some),
+    }
+}
+
+/// Result of looking up what put a path into an image.
+pub(crate) enum CauseLookup {
+    /// Path without links on the way, and its cause.
+    Found(String, Cause),
+    NoPath,
+    /// The store has no explanation of the image.
+    NotExplained,
+}
+
+/// Returns the targets of symbolic links by path.
+fn links(listing: &Listing) -> HashMap<String, String> {
+    let lines = listing.lines().map_while(Result::ok);
+    let links = lines.filter_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+        let text = |key: &str| Some(line.get(key)?.as_str()?.to_owned());
+        Some((text("path")?, text("target")?))
+    });
+    links.collect()
+}
+
+/// Follows the links in the directories of a path, but not a link at its end.
+fn resolve(links: &HashMap<String, String>, path: &str) -> Option<String> {
+    let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+    let (mut here, mut followed) = (String::new(), 0);
+    while let Some(name) = todo.pop() {
+        match name.as_str() {
+            "" | "." => continue,
+            ".." => here.truncate(here.rfind('/').unwrap_or(0)),
+            name => {
+                let next = format!("{here}/{name}");
+                match links.get(&next).filter(|_| !todo.is_empty()) {
+                    None => here = next,
+                    Some(target) => {
+                        followed += 1;
+                        if followed > MAX_LINKS {
+                            return None;
+                        }
+                        if target.starts_with('/') {
+                            here.clear();
+                        }
+                        todo.extend(target.split('/').rev().map(str::to_owned));
+                    }
+                }
+            }
+        }
+    }
+    Some(if here.is_empty() { "/".to_owned() } else { here })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_in_directories_are_followed() {
+        let links = [
+            ("/bin", "usr/bin"),
+            ("/usr/bin/vi", "/etc/alternatives/vi"),
+            ("/a", "/b"),
+            ("/b", "a"),
+            ("/opt/now", "../srv/./v2"),
+        ];
+        let links = links.map(|(path, target)| (path.to_owned(), target.to_owned()));
+        let links = HashMap::from(links);
+        for (path, expected) in [
+            ("/bin/ls", Some("/usr/bin/ls")),
+            ("bin//ls/", Some("/usr/bin/ls")),
+            ("/bin/vi", Some("/usr/bin/vi")),
+            ("/bin", Some("/bin")),
+            ("/opt/now/x", Some("/srv/v2/x")),
+            ("/bin/../lib", Some("/usr/lib")),
+            ("/a/x", None),
+            ("/", Some("/")),
+        ] {
+            assert_eq!(resolve(&links, path).as_deref(), expected, "{path}");
+        }
     }
 }

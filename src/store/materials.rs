@@ -29,6 +29,9 @@ impl Store {
         if let Some(tree) = outputs.tree {
             all.push(("the list of files".to_owned(), tree.listing));
         }
+        if let Some(explanation) = outputs.explanation {
+            all.push(("the explanation of files".to_owned(), explanation));
+        }
         for (path, source) in &inputs.sources {
             all.push((path.clone(), source.digest));
             if source.kind == SourceKind::Directory {
@@ -56,7 +59,7 @@ impl Store {
         Ok(blobs)
     }
 
-    /// Returns the blobs that pruning keeps forever: inventories, the lock file, the list of files.
+    /// Returns the blobs that pruning keeps forever: inventories, the lock file, the list and the explanation of files.
     pub(super) fn inventories(
         &self,
         id: ManifestId,
@@ -66,6 +69,7 @@ impl Store {
         let mut blobs: Vec<_> = scans.iter().flat_map(ScanRecord::blobs).collect();
         blobs.extend(manifest.inputs.lock.map(|lock| lock.digest));
         blobs.extend(manifest.outputs.tree.map(|tree| tree.listing));
+        blobs.extend(manifest.outputs.explanation);
         Ok(blobs)
     }
 }

@@ -67,6 +67,7 @@ pub(crate) use build_info::BuildInfo;
 pub use build_info::BuildRun;
 pub(crate) use channels::{ChannelPolicy, Ec2Targets, PolicyError};
 pub use error::StoreError;
+pub(crate) use file_listing::CauseLookup;
 pub(crate) use fsck::CheckReport;
 pub use fsck::Fault;
 pub(crate) use image::Image;

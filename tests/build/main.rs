@@ -5,6 +5,7 @@
 mod dnf;
 mod layered;
 mod locked;
+mod planted;
 mod ran;
 mod scanned;
 mod sealed;
@@ -95,6 +96,16 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     assert_eq!(origin("nginx-common"), "dependency");
     assert_eq!(origin("openssh-server"), "base");
     assert!(site.stdout(["list"]).contains("web"));
+
+    for (path, cause) in [
+        ("/usr/sbin/nginx", "/usr/sbin/nginx: the package nginx"),
+        ("/bin/ls", "/usr/bin/ls: the package coreutils"),
+        ("/var/www/html/index.html", "`[[files]]`"),
+        ("/etc/ssl/certs/ca-certificates.crt", "scripts of packages"),
+    ] {
+        let why = site.stdout(["show", &id[..19], "--why", path]);
+        assert!(why.contains(cause), "{why}");
+    }
 
     // Signed by the build, and everything that a rebuild needs is there.
     let verified = site.stdout(["verify", &id[..19], "--by", "ci", "--json"]);

@@ -141,6 +141,7 @@ fn record_at(site: &Site, lock: &Lock, finished: &str) -> ManifestId {
             disk: None,
         },
         tree: None,
+        explanation: None,
         finish: None,
         packages: vec![],
     };

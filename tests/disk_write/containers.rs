@@ -65,7 +65,7 @@ async fn packed(
         ],
     );
     let request = NormalizeRequest {
-        overlay,
+        overlays: vec![overlay],
         base: BaseImage {
             path: base.to_owned(),
             format: "raw".to_owned(),

@@ -104,6 +104,7 @@ async fn origin(
         lock,
         inputs: inputs.clone(),
         listings: listings(store, inputs),
+        steps: None,
     }))
 }
 

@@ -345,6 +345,19 @@ fn clamped(time: Time, epoch: i64) -> Time {
     time.min(Time::from_seconds(epoch))
 }
 
+/// Reads the regular file at a path without links; `None` if there is none.
+pub(super) fn read_file(
+    tree: &Tree,
+    files: &dyn FileSystem,
+    path: &[u8],
+) -> Result<Option<Vec<u8>>, CleanError> {
+    let found = tree.find(path);
+    let found = found.filter(|index| tree.files()[*index].kind == FileType::File);
+    found
+        .map(|index| content(tree, files, path, index))
+        .transpose()
+}
+
 /// Reads all of a file that may be rewritten.
 fn content(
     tree: &Tree,

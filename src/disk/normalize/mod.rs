@@ -6,6 +6,7 @@
 
 pub mod source;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -31,9 +32,9 @@ use crate::ui::Ui;
 /// A disk to normalize, and how.
 #[derive(Clone, Debug)]
 pub struct NormalizeRequest {
-    /// The guest's disk: a qcow2 overlay.
-    pub overlay: PathBuf,
-    /// The image below the overlay.
+    /// The guest's disk: qcow2 overlays, the topmost first.
+    pub overlays: Vec<PathBuf>,
+    /// The image below the overlays.
     pub base: BaseImage,
     /// Format of the image.
     pub format: plan::Format,
@@ -56,6 +57,15 @@ pub struct NormalizedImage {
     pub listing: Listing,
     /// The packages that own paths.
     pub owners: Owners,
+}
+
+/// The tree of a disk after its clean-up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CleanedTree {
+    /// Listing of the tree.
+    pub listing: Listing,
+    /// Contents of some files; empty if there is none.
+    pub texts: BTreeMap<&'static str, Vec<u8>>,
 }
 
 /// A disk that cannot be normalized.
@@ -134,6 +144,39 @@ pub async fn normalize(
     }
 }
 
+/// Reads the tree that [`normalize`] would write, with the contents of the regular files at `paths`.
+///
+/// # Errors
+/// The disk is damaged, has an unsupported feature or cannot be cleaned; a file at `paths` is larger than any of its kind.
+pub async fn cleaned_tree(
+    job: NormalizeRequest,
+    paths: &'static [&'static str],
+) -> Result<CleanedTree, NormalizeError> {
+    hash_stream::blocking(move |stop| {
+        let source = open(&job)?;
+        let (tree, ..) = source.cleaned(job.epoch, &job.custom_rules)?;
+        let monitor = Monitor {
+            stop,
+            progress: &|_| {},
+        };
+        let (listing, _) = source.list(&tree, threads(), monitor)?;
+        let read = |path: &&'static str| {
+            let bytes = clean::read_file(&tree, source.files(), path.as_bytes())?;
+            Ok((*path, bytes.unwrap_or_default()))
+        };
+        let texts: Result<_, CleanError> = paths.iter().map(read).collect();
+        Ok(CleanedTree {
+            listing,
+            texts: texts?,
+        })
+    })
+    .await
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
 /// Normalizes a raw disk to the qcow2 file `to`, which is overwritten. The epoch is the creation time of its file system.
 ///
 /// # Errors
@@ -203,7 +246,9 @@ async fn convert(
 
 fn open(job: &NormalizeRequest) -> Result<SourceDisk, NormalizeError> {
     let base = layer(&job.base)?;
-    let disk = open_chain(&[Layer::Qcow2(job.overlay.clone()), base.clone()])?;
+    let overlays = job.overlays.iter().cloned().map(Layer::Qcow2);
+    let layers: Vec<_> = overlays.chain([base.clone()]).collect();
+    let disk = open_chain(&layers)?;
     Ok(SourceDisk::open_over(disk, &open_chain(&[base])?)?)
 }
 
@@ -236,15 +281,13 @@ impl Normalizer<'_> {
     ) -> Result<NormalizedImage, NormalizeError> {
         let source = self.source;
         let size = source.size();
-        let mut tree = source.tree()?;
-        let owners = Owners::read(&tree, source.files())?;
-        let cleaned = clean::clean(&mut tree, source.files(), &owners, self.epoch, self.own)?;
+        let (tree, owners, cleaned) = source.cleaned(self.epoch, self.own)?;
 
         let sizes = tree
             .paths()
             .map(|(_, file)| tree.files()[file].content.size());
         let contents: u64 = sizes.sum();
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = threads();
         let image = (container, file, path);
         let bar = self.ui.bar("writing the image", Some(contents + size));
         let monitor = Monitor {

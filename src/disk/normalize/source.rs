@@ -8,7 +8,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::NormalizeError;
 use crate::digest::Digest;
+use crate::disk::clean::{self, CleanReport, CustomRules, Owners};
 use crate::disk::read::ext4::{Ext4, Superblock};
 use crate::disk::read::partitions::{self, Extent, Table};
 use crate::disk::read::qcow2::{Layer, open_chain};
@@ -101,6 +103,33 @@ impl SourceDisk {
         Tree::read(&self.files)
     }
 
+    /// Reads the file tree and cleans it.
+    ///
+    /// # Errors
+    /// The file system is damaged, or cannot be cleaned.
+    pub(super) fn cleaned(
+        &self,
+        epoch: i64,
+        own: &CustomRules,
+    ) -> Result<(Tree, Owners, CleanReport), NormalizeError> {
+        let mut tree = self.tree()?;
+        let owners = Owners::read(&tree, &self.files)?;
+        let cleaned = clean::clean(&mut tree, &self.files, &owners, epoch, own)?;
+        Ok((tree, owners, cleaned))
+    }
+
+    /// Reads the contents of a tree that was read from this disk, and lists it.
+    pub(super) fn list(
+        &self,
+        tree: &Tree,
+        threads: usize,
+        monitor: Monitor<'_>,
+    ) -> Result<(Listing, Contents), WriteError> {
+        let size = self.format.block_size();
+        let contents = Contents::read(tree, &self.files, size, threads, monitor)?;
+        Ok((Listing::of(tree, &contents)?, contents))
+    }
+
     /// Writes a tree that was read from this disk to a new, empty file, as a disk of `size` bytes.
     ///
     /// # Errors
@@ -113,14 +142,7 @@ impl SourceDisk {
         threads: usize,
         monitor: Monitor<'_>,
     ) -> Result<WrittenImage, WriteError> {
-        let contents = Contents::read(
-            tree,
-            &self.files,
-            self.format.block_size(),
-            threads,
-            monitor,
-        )?;
-        let listing = Listing::of(tree, &contents)?;
+        let (listing, contents) = self.list(tree, threads, monitor)?;
         let expected = fingerprint(tree, contents.checks());
         let contents = contents.only_runs();
         let base = BaseDisk {

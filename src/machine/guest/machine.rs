@@ -34,6 +34,11 @@ pub trait Backend {
     /// Adds what the backend knows, such as the end of the console, to the failure to reach the guest.
     async fn explain_unreachable(&self, error: SshError) -> MachineError;
 
+    /// See [`Machine::split_disk`].
+    async fn split_disk(&mut self, _session: &Session) -> Result<(), MachineError> {
+        Ok(())
+    }
+
     /// Closes the connection and ends the guest.
     async fn destroy(self, session: Option<Session>);
 }
@@ -164,6 +169,12 @@ impl<B: Backend> Machine for Guest<B> {
 
     fn target(&self) -> &Target {
         &self.target
+    }
+
+    async fn split_disk(&mut self) -> Result<(), MachineError> {
+        let session = self.session.as_ref();
+        let session = session.expect("`wait_ready` comes before the first use");
+        self.backend.split_disk(session).await
     }
 
     async fn destroy(self) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::iter;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::accelerator::Accelerator;
 use super::connections::{Connections, Console};
@@ -18,6 +18,8 @@ pub(super) const SSH_PORT: u16 = 22;
 
 /// Names of files in the run directory.
 pub(super) const DISK: &str = "disk.qcow2";
+/// Overlay on [`DISK`] that takes the writes after [`super::QemuMachine::split_disk`].
+pub(super) const SPLIT_DISK: &str = "split.qcow2";
 pub(super) const SEED: &str = "seed.img";
 pub(super) const VARS: &str = "vars.fd";
 pub(super) const CONSOLE: &str = "console.log";
@@ -147,23 +149,18 @@ fn firmware(arguments: &mut Arguments, uefi: Option<&Uefi>) {
     arguments.pair("-drive", &drive(1, false, Path::new(VARS)));
 }
 
+/// Node of the guest's disk.
+pub(super) const DISK_NODE: &str = "disk";
+
 /// Adds the disks. After a failure the overlay is discarded, so no write waits for the host's disk; discarded blocks are freed.
 /// Every format is explicit, down to the base's: data that a guest wrote at the start of a disk never decides how it is read.
 fn disks(arguments: &mut Arguments, base: &disk::BaseImage) {
-    let cache = json!({"direct": false, "no-flush": true});
-    let overlay = json!({
-        "node-name": "disk",
-        "driver": "qcow2",
-        "cache": cache,
-        "discard": "unmap",
-        "detect-zeroes": "unmap",
-        "file": {"driver": "file", "filename": DISK, "aio": "threads", "cache": cache, "discard": "unmap"},
-        "backing": {
-            "driver": base.format,
-            "read-only": true,
-            "file": {"driver": "file", "filename": base.path.to_string_lossy(), "read-only": true},
-        },
+    let backing = json!({
+        "driver": base.format,
+        "read-only": true,
+        "file": {"driver": "file", "filename": base.path.to_string_lossy(), "read-only": true},
     });
+    let overlay = overlay(DISK_NODE, DISK, &backing);
     let seed = json!({
         "node-name": "seed",
         "driver": "raw",
@@ -178,6 +175,20 @@ fn disks(arguments: &mut Arguments, base: &disk::BaseImage) {
     );
     arguments.pair("-blockdev", &seed.to_string());
     arguments.pair("-device", "virtio-blk-pci,drive=seed,serial=karat-seed");
+}
+
+/// Returns the block device of an overlay.
+pub(super) fn overlay(node: &str, file: &str, backing: &Value) -> Value {
+    let cache = json!({"direct": false, "no-flush": true});
+    json!({
+        "node-name": node,
+        "driver": "qcow2",
+        "cache": cache,
+        "discard": "unmap",
+        "detect-zeroes": "unmap",
+        "file": {"driver": "file", "filename": file, "aio": "threads", "cache": cache, "discard": "unmap"},
+        "backing": backing,
+    })
 }
 
 /// Adds the network. IPv6 is off: a guest on a host without it would wait for each address of that kind. No boot ROM: nothing

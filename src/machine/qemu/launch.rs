@@ -78,6 +78,7 @@ pub async fn launch(
         process,
         accelerator: choice.accelerator,
         run,
+        is_split: false,
     };
     Ok(Guest::new(qemu, target, keys.authorized))
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::guest::{Backend, Guest};
 use super::{Death, MachineError, console};
+use crate::disk;
 use crate::os::tail::said;
 use crate::plan::Arch;
 use crate::ssh::{Session, SshError};
@@ -62,6 +63,8 @@ pub struct Qemu {
     process: Process,
     accelerator: Accelerator,
     run: PathBuf,
+    /// The disk has a second overlay.
+    is_split: bool,
 }
 
 impl Backend for Qemu {
@@ -81,6 +84,18 @@ impl Backend for Qemu {
             source: Box::new(error),
         }
         .into()
+    }
+
+    async fn split_disk(&mut self, session: &Session) -> Result<(), MachineError> {
+        session.output("sync").await?;
+        let [below, above] =
+            [arguments::DISK, arguments::SPLIT_DISK].map(|name| self.run.join(name));
+        disk::overlay_on_running(&below, &above)
+            .await
+            .map_err(QemuError::from)?;
+        self.process.put_overlay(arguments::SPLIT_DISK).await?;
+        self.is_split = true;
+        Ok(())
     }
 
     async fn destroy(self, session: Option<Session>) {
@@ -105,10 +120,12 @@ impl QemuMachine {
         self.backend.run.join(arguments::CONSOLE)
     }
 
-    /// Returns the overlay that the guest writes to.
+    /// Returns the overlays of its disk, the one that it writes to first.
     #[must_use]
-    pub fn disk(&self) -> PathBuf {
-        self.backend.run.join(arguments::DISK)
+    pub fn overlays(&self) -> Vec<PathBuf> {
+        let split = self.backend.is_split.then_some(arguments::SPLIT_DISK);
+        let names = split.into_iter().chain([arguments::DISK]);
+        names.map(|name| self.backend.run.join(name)).collect()
     }
 
     /// Connects to the serial console of a guest that was launched with [`Console::Socket`].
@@ -142,15 +159,15 @@ impl QemuMachine {
         self.clean_up_between("", "").await
     }
 
-    /// Shuts the guest down and returns its disk, an overlay on the base.
+    /// Shuts the guest down and returns the overlays of its disk, the topmost first; the base is below them.
     ///
     /// # Errors
     /// The guest panicked, or did not shut down within `grace`; QEMU has ended in every case.
-    pub async fn shut_down(mut self, grace: Duration) -> Result<PathBuf, QemuError> {
+    pub async fn shut_down(mut self, grace: Duration) -> Result<Vec<PathBuf>, QemuError> {
         self.backend.process.expect_end();
         let deadline = Instant::now() + grace;
         let left = || deadline.saturating_duration_since(Instant::now());
-        let (disk, log) = (self.disk(), self.console());
+        let (overlays, log) = (self.overlays(), self.console());
         let mut asked = false;
         if let Some(session) = self.session.take() {
             let answer = timeout(REACTION_TIMEOUT.min(grace), session.output(POWER_OFF)).await;
@@ -168,7 +185,7 @@ impl QemuMachine {
             end = process.ended(left()).await;
         }
         match end {
-            Some(end) if end.powered_off => Ok(disk),
+            Some(end) if end.powered_off => Ok(overlays),
             Some(end) => Err(QemuError::Died(format!(
                 "QEMU {} while the guest was shutting down{}; its console ends with:\n{}",
                 process::describe(end.status),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -145,6 +145,18 @@ impl Process {
             .run("system_powerdown", json!({}))
             .await
             .map(drop)
+    }
+
+    /// Puts an overlay on the guest's disk while the guest stands still. The disk below is not written to from then on.
+    pub async fn put_overlay(&mut self, file: &str) -> Result<(), QemuError> {
+        const NODE: &str = "split";
+        let overlay = arguments::overlay(NODE, file, &Value::Null);
+        self.commands.run("blockdev-add", overlay).await?;
+        self.commands.run("stop", json!({})).await?;
+        let put = json!({"node": arguments::DISK_NODE, "overlay": NODE});
+        let done = self.commands.run("blockdev-snapshot", put).await;
+        let resumed = self.commands.run("cont", json!({})).await;
+        done.and(resumed).map(drop)
     }
 
     /// Waits until the process has ended; `None` after `within`.

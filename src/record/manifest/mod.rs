@@ -414,6 +414,10 @@ pub struct Outputs {
     /// List of the files in the image, if its file system could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Tree>,
+    /// SHA-256 of the stored explanation of the tree: the cause of each path, compressed with zstd. The scan of the build makes
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Digest>,
     /// Normalization of the disk into the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,

@@ -105,6 +105,7 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
             digest: Digest::of(b"tree"),
             listing: Digest::of(b"listing"),
         }),
+        explanation: None,
         finish: Some(Finish {
             reproducible: false,
             because: Some("its root is not ext4".to_owned()),

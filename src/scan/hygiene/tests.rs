@@ -154,7 +154,8 @@ proptest::proptest! {
         if let Ok(packaged) = crate::scan::integrity::verify(&root) {
             let declared = crate::scan::undeclared::Declared::default();
             let now = crate::scan::undeclared::ObservedState::collect(&root, &packaged).unwrap();
-            let _ = crate::scan::undeclared::check(&root, &packaged, &now, &declared).unwrap();
+            let trees = crate::scan::undeclared::Trees { image: &root, base: &root, steps: None };
+            let _ = crate::scan::undeclared::check(&trees, &packaged, &now, &declared).unwrap();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared};
 
-const FIX: &str = "declare it with `creates = [\"user:NAME\"]` or `group:NAME` in the step that creates it, or let a package create it";
+pub(super) const FIX: &str = "declare it with `creates = [\"user:NAME\"]` or `group:NAME` in the step that creates it, or let a package create it";
 /// Directory of the accounts that packages ask systemd for.
 const SYSUSERS: &[u8] = b"/usr/lib/sysusers.d";
 const SCRIPTS: &[u8] = b"/var/lib/dpkg/info";

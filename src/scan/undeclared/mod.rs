@@ -9,31 +9,44 @@ use super::{Finding, Packaged, Root, ScanError, Severity};
 
 mod accounts;
 mod declared;
+mod explain;
 mod observed;
 mod packages;
 mod paths;
 mod presets;
 mod rights;
+mod steps;
 pub(crate) mod watched_paths;
 
 use presets::Presets;
 
 pub use declared::Declared;
 pub use observed::ObservedState;
+pub(crate) use steps::{ACCOUNT_FILES, StepTrees};
 
 /// Maximum size of a file with information about an origin: a package's script, the state of an alternative.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Compares the observed state `now` with the declared one.
+/// An image and what it was made from.
+pub(crate) struct Trees<'a> {
+    pub image: &'a Root<'a>,
+    pub base: &'a Root<'a>,
+    /// `None` if there were no steps, or the tree before them is not known.
+    pub steps: Option<&'a StepTrees>,
+}
+
+/// Compares the observed state `now` of the image with the declared one. Returns the findings, and the
+/// [explanation](crate::record::explanation) of the image as it is stored.
 ///
 /// # Errors
 /// Fails if a file cannot be read.
 pub fn check(
-    root: &Root<'_>,
+    trees: &Trees<'_>,
     packaged: &Packaged,
     now: &ObservedState,
     declared: &Declared,
-) -> Result<Vec<Finding>, ScanError> {
+) -> Result<(Vec<Finding>, Vec<u8>), ScanError> {
+    let root = trees.image;
     let mut compare = Compare {
         root,
         packaged,
@@ -52,7 +65,9 @@ pub fn check(
     compare.database();
     compare.privileged();
     compare.accounts()?;
-    Ok(compare.findings)
+    let causes = trees.steps.map(|steps| compare.steps(steps)).transpose()?;
+    let explanation = compare.explain(trees.base, causes.as_ref())?;
+    Ok((compare.findings, explanation))
 }
 
 struct Compare<'a> {

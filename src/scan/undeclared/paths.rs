@@ -112,7 +112,7 @@ impl Compare<'_> {
     }
 
     /// Returns whether a link enables a unit as its package asks for.
-    fn is_enabled(&self, path: &[u8], text: &str) -> bool {
+    pub(super) fn is_enabled(&self, path: &[u8], text: &str) -> bool {
         let state = ENABLED.iter().find_map(|(units, enabled)| {
             let rest = text.strip_prefix(units)?;
             Some(format!("{enabled}{rest}"))

@@ -16,6 +16,8 @@ use crate::scan::inventory::rpm::tests::{
 };
 use crate::scan::testing::{self, Planted};
 
+mod steps;
+
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n";
 
 fn status(packages: &[(&str, &str, &str)]) -> String {
@@ -97,7 +99,14 @@ fn observed(tree: &Planted) -> ObservedState {
 fn findings(tree: &Planted, declared: &Declared) -> Vec<Finding> {
     let root = tree.root();
     let packaged = verify(&root).unwrap();
-    check(&root, &packaged, &observed(tree), declared).unwrap()
+    let base = base();
+    let trees = Trees {
+        image: &root,
+        base: &base.root(),
+        steps: None,
+    };
+    let (findings, _) = check(&trees, &packaged, &observed(tree), declared).unwrap();
+    findings
 }
 
 fn found(tree: &Planted, declared: &Declared) -> BTreeMap<String, String> {
@@ -409,7 +418,12 @@ fn found_with(
     };
     let packaged = verify_trusted(&root, trusted).unwrap();
     let now = ObservedState::collect(&root, &packaged).unwrap();
-    let all = check(&root, &packaged, &now, declared).unwrap();
+    let trees = Trees {
+        image: &root,
+        base: trusted.base,
+        steps: None,
+    };
+    let (all, _) = check(&trees, &packaged, &now, declared).unwrap();
     all.into_iter()
         .map(|finding| (finding.id, finding.evidence))
         .collect()

@@ -1,0 +1,161 @@
+//! Changes between the installation of the packages and the finished image: everything that files and steps did.
+//!
+//! The host reads both trees offline, so nothing in the image tells what to look at. Times do not count.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::declared::DeclaredPath;
+use super::{Compare, ScanError, Severity, Undeclared, watched_paths};
+use crate::disk::CleanedTree;
+use crate::disk::tree::{Listing, join_listings};
+use crate::embedded::rows;
+use crate::record::explanation::Cause;
+
+mod accounts;
+mod change;
+
+pub(crate) use accounts::ACCOUNT_FILES;
+use change::{Change, ChangeKind, Group, grouped};
+
+const FIX_ADDED: &str =
+    "declare it with `[[files]]`, or with `creates` in the step that creates it";
+const FIX_CHANGED: &str =
+    "declare it with `[[files]]`, or with `creates` in the step that changes it";
+const FIX_REMOVED: &str =
+    "declare it with `creates` in the step that removes it, or with `[[finish.drop]]`";
+
+/// Directories in which a package manager records what is installed.
+const PACKAGE_STATE: [&str; 4] = [
+    "/var/lib/dpkg/",
+    "/var/lib/apt/",
+    "/var/lib/rpm/",
+    "/var/lib/dnf/",
+];
+
+/// The trees before the first and after the last step, both cleaned.
+#[derive(Debug)]
+pub(crate) struct StepTrees {
+    /// The tree that the packages left, with its [account files](ACCOUNT_FILES).
+    pub before: CleanedTree,
+    /// Listing of the image.
+    pub after: Listing,
+}
+
+/// Causes of the paths that steps changed.
+pub(super) type StepCauses = HashMap<Vec<u8>, Cause>;
+
+/// Paths that a running system writes: an entry of `running.toml`, which describes the fields.
+#[derive(PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunningState {
+    paths: Vec<&'static str>,
+    reason: &'static str,
+}
+
+static RUNNING: LazyLock<Vec<RunningState>> =
+    LazyLock::new(|| rows(include_str!("running.toml"), "state"));
+
+impl Compare<'_> {
+    /// Reports every change that no declaration explains. Returns the causes of all changed paths.
+    pub(super) fn steps(&mut self, trees: &StepTrees) -> Result<StepCauses, ScanError> {
+        self.account_lines(&trees.before.texts)?;
+        let findings = self.findings.iter();
+        let reported = findings.filter_map(|finding| finding.path.clone());
+        let reported: HashSet<String> = reported.collect();
+        let (mut causes, mut undeclared) = (StepCauses::new(), Vec::new());
+        for change in join_listings(&trees.before.listing, &trees.after).filter_map(Change::of) {
+            let cause = self.cause_of(&change);
+            causes.insert(
+                change.bytes().to_vec(),
+                cause.clone().unwrap_or(Cause::Undeclared),
+            );
+            if cause.is_none() {
+                undeclared.push(change);
+            }
+        }
+        for group in grouped(undeclared) {
+            if !reported.contains(&group.change.path()) {
+                self.report_change(&group);
+            }
+        }
+        Ok(causes)
+    }
+
+    /// Returns what explains a change. Undeclared packages explain theirs, since they have a finding of their own.
+    fn cause_of(&self, change: &Change) -> Option<Cause> {
+        let path = change.path();
+        let is_running = |state: &RunningState| {
+            let mut globs = state.paths.iter();
+            globs.any(|glob| fast_glob::glob_match(glob, &path))
+        };
+        let is_new = matches!(change.kind, ChangeKind::Added);
+        let mut declared = self.declared.path(&path);
+        if is_new && change.is_directory() {
+            declared = declared.or_else(|| self.declared_below(&path));
+        }
+        if let Some(declared) = declared {
+            let by = declared.by.clone();
+            Some(Cause::Declared { by })
+        } else if RUNNING.iter().any(is_running) {
+            Some(Cause::Running)
+        } else if ACCOUNT_FILES.contains(&&*path) && change.is_content_only() {
+            Some(Cause::Accounts)
+        } else if self.is_of_undeclared_package(change.bytes()) {
+            Some(Cause::Undeclared)
+        } else if is_new && self.is_enabled(change.bytes(), &path) {
+            Some(Cause::Enabled)
+        } else {
+            None
+        }
+    }
+
+    /// Returns a declared path below a directory.
+    fn declared_below(&self, directory: &str) -> Option<&DeclaredPath> {
+        let below = format!("{directory}/");
+        let mut declared = self.declared.files.iter().chain(&self.declared.creates);
+        declared.find(|declared| declared.path.starts_with(&below))
+    }
+
+    /// Returns whether a path changed with an undeclared package.
+    fn is_of_undeclared_package(&self, path: &[u8]) -> bool {
+        let checks = ["undeclared-package", "undeclared-version"];
+        let findings = self.findings.iter();
+        let findings = findings.filter(|finding| checks.contains(&&*finding.check));
+        let packages: HashSet<&str> = findings
+            .filter_map(|finding| finding.package.as_deref())
+            .collect();
+        let is_state = |place: &&str| path.starts_with(place.as_bytes());
+        let owner = self.packaged.owner(path);
+        !packages.is_empty()
+            && (PACKAGE_STATE.iter().any(is_state)
+                || owner.is_some_and(|owner| packages.contains(owner)))
+    }
+
+    fn report_change(&mut self, group: &Group) {
+        let change = &group.change;
+        let path = change.path();
+        let (check, what, fix) = match (&change.kind, watched_paths::place_of(change.bytes())) {
+            (ChangeKind::Added, Some(place)) => (place.check, place.what, FIX_ADDED),
+            (ChangeKind::Added, None) => ("undeclared-file", "file", FIX_ADDED),
+            (ChangeKind::Removed, _) => ("undeclared-removal", "removal", FIX_REMOVED),
+            (ChangeKind::Changed(_), _) => ("undeclared-change", "change", FIX_CHANGED),
+        };
+        let mut evidence = change.evidence();
+        if group.below > 0 {
+            evidence = format!("{evidence}, with {} files below it", group.below);
+        }
+        let nearest = self.nearest(&path);
+        let item = Undeclared {
+            check,
+            severity: Severity::High,
+            subject: &path,
+            title: format!("undeclared {what}"),
+            evidence,
+            fix,
+        };
+        self.report(item, nearest);
+    }
+}
