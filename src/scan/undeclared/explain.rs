@@ -12,12 +12,8 @@ use crate::scan::integrity::md5_sums;
 impl Compare<'_> {
     /// Explains every path of the image. `steps` has the causes of those that steps changed; without it, declarations explain
     /// what neither the base nor a package has.
-    pub(super) fn explain(
-        &self,
-        base: &Root<'_>,
-        steps: Option<&StepCauses>,
-    ) -> Result<Vec<u8>, ScanError> {
-        let as_in_base = self.as_in_base(base)?;
+    pub(super) fn explain(&self, steps: Option<&StepCauses>) -> Result<Vec<u8>, ScanError> {
+        let as_in_base = self.as_in_base()?;
         let modified = self.packaged.modified.iter();
         let modified: HashSet<&[u8]> = modified.map(|modified| &*modified.path).collect();
         let causes = self.root.tree().paths().map(|(path, index)| {
@@ -45,8 +41,8 @@ impl Compare<'_> {
     }
 
     /// Returns the files of the image that belong to no package and are as in the base.
-    fn as_in_base(&self, base: &Root<'_>) -> Result<HashSet<usize>, ScanError> {
-        let files = self.root.tree().files();
+    fn as_in_base(&self) -> Result<HashSet<usize>, ScanError> {
+        let (base, files) = (self.base, self.root.tree().files());
         let mut same = HashSet::new();
         let mut hashed: Vec<(usize, usize)> = Vec::new();
         for (path, index) in self.root.tree().paths() {
@@ -79,7 +75,7 @@ impl Compare<'_> {
 }
 
 /// Returns whether two files have the same properties, apart from times and the content of regular files.
-fn is_alike(one: &File, other: &File) -> bool {
+pub(super) fn is_alike(one: &File, other: &File) -> bool {
     let target = |file: &File| match &file.content {
         Content::Link(target) => Some(target.clone()),
         _ => None,

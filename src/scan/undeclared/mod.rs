@@ -49,6 +49,7 @@ pub fn check(
     let root = trees.image;
     let mut compare = Compare {
         root,
+        base: trees.base,
         packaged,
         declared,
         now,
@@ -66,12 +67,13 @@ pub fn check(
     compare.privileged();
     compare.accounts()?;
     let causes = trees.steps.map(|steps| compare.steps(steps)).transpose()?;
-    let explanation = compare.explain(trees.base, causes.as_ref())?;
+    let explanation = compare.explain(causes.as_ref())?;
     Ok((compare.findings, explanation))
 }
 
 struct Compare<'a> {
     root: &'a Root<'a>,
+    base: &'a Root<'a>,
     packaged: &'a Packaged,
     declared: &'a Declared,
     now: &'a ObservedState,

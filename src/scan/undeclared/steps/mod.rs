@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::declared::DeclaredPath;
-use super::{Compare, ScanError, Severity, Undeclared, watched_paths};
+use super::explain::is_alike;
+use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, watched_paths};
 use crate::disk::CleanedTree;
 use crate::disk::tree::{Listing, join_listings};
 use crate::embedded::rows;
@@ -26,6 +27,12 @@ const FIX_CHANGED: &str =
     "declare it with `[[files]]`, or with `creates` in the step that changes it";
 const FIX_REMOVED: &str =
     "declare it with `creates` in the step that removes it, or with `[[finish.drop]]`";
+
+/// Files with the keys that let the build log in, and their directories.
+const LOGINS: [&str; 2] = [
+    "/root/.ssh{,/authorized_keys}",
+    "/home/*/.ssh{,/authorized_keys}",
+];
 
 /// Directories in which a package manager records what is installed.
 const PACKAGE_STATE: [&str; 4] = [
@@ -67,7 +74,10 @@ impl Compare<'_> {
         let reported: HashSet<String> = reported.collect();
         let (mut causes, mut undeclared) = (StepCauses::new(), Vec::new());
         for change in join_listings(&trees.before.listing, &trees.after).filter_map(Change::of) {
-            let cause = self.cause_of(&change);
+            let cause = match self.cause_of(&change) {
+                None if self.is_login_of_base(&change)? => Some(Cause::Base),
+                cause => cause,
+            };
             causes.insert(
                 change.bytes().to_vec(),
                 cause.clone().unwrap_or(Cause::Undeclared),
@@ -110,6 +120,20 @@ impl Compare<'_> {
         } else {
             None
         }
+    }
+
+    /// Returns whether the keys of an account are those of the base: the clean-up has removed the login of the build.
+    fn is_login_of_base(&self, change: &Change) -> Result<bool, ScanError> {
+        let path = change.bytes();
+        if !LOGINS.iter().any(|glob| fast_glob::glob_match(glob, path)) {
+            return Ok(false);
+        }
+        let (Some(now), Some(before)) = (self.root.get(path), self.base.get(path)) else {
+            return Ok(self.root.get(path).is_none() && self.base.get(path).is_none());
+        };
+        Ok(is_alike(now, before)
+            && self.root.content(path, now, MAX_FILE_BYTES)?
+                == self.base.content(path, before, MAX_FILE_BYTES)?)
     }
 
     /// Returns a declared path below a directory.

@@ -87,7 +87,10 @@ fn what_a_step_removes_is_found_unless_only_the_build_had_it() {
     let found = undeclared(&before, &accounts("", ""), &declared());
     let ids: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(ids, ["undeclared-removal:/srv/a"], "the base has no `web`");
-    let after = before.clone().file("/etc/passwd", 0o644, user);
+    let after = before
+        .clone()
+        .file("/etc/passwd", 0o644, web.0)
+        .file("/etc/group", 0o644, ["root:x:0:\nsudo:x:27:\n", web.1].concat());
     let found = undeclared(&before, &after, &declared());
     let ids: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(ids, ["undeclared-user:root"]);
