@@ -24,6 +24,7 @@ pub use convert::{ImageFile, convert, qemu_format};
 pub use error::DiskError;
 pub use normalize::{
     NormalizeError, NormalizeRequest, NormalizedImage, creation_time, normalize, normalize_raw,
+    require_rewritable,
 };
 use qemu_img::{QemuImg, run};
 pub(crate) use system_check::{

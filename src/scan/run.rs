@@ -13,7 +13,9 @@ use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, ObservedState};
 use super::vulnerability::{self, Database, Options};
-use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
+use super::{
+    Finding, Opened, Packaged, Root, ScanError, boot_chain, hygiene, integrity, secrets,
+};
 use crate::digest::Digest;
 use crate::record::lock::Lock;
 use crate::record::manifest::{Action, Inputs};
@@ -155,10 +157,13 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
         .filter(|_| request.includes(Check::Undeclared));
     if origin.is_none() && request.includes(Check::Hygiene) {
         findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
+        if let Some(disk) = opened.disk() {
+            findings.extend(of_kind(Kind::Hygiene, boot_chain::check_foreign(disk)?));
+        }
     }
     let (undeclared, secrets) = rayon::join(
         || {
-            let compared = origin.map(|origin| undeclared_findings(&root, &packaged, origin));
+            let compared = origin.map(|origin| undeclared_findings(opened, &packaged, origin));
             compared.unwrap_or(Ok(Vec::new()))
         },
         || secret_findings(opened, &packaged, &request),
@@ -195,13 +200,18 @@ fn read(
 }
 
 fn undeclared_findings(
-    root: &Root<'_>,
+    opened: &Opened,
     packaged: &Packaged,
     origin: &BuildOrigin,
 ) -> Result<Vec<Finding>, ScanError> {
-    let now = ObservedState::collect(root, packaged)?;
+    let root = opened.root();
+    let now = ObservedState::collect(&root, packaged)?;
     let declared = origin.declared(&now)?;
-    undeclared::check(root, packaged, &now, &declared)
+    let mut findings = undeclared::check(&root, packaged, &now, &declared)?;
+    if let (Some(image), Some(base)) = (opened.disk(), origin.base.disk()) {
+        findings.extend(boot_chain::check(image, base, &origin.lock)?);
+    }
+    Ok(findings)
 }
 
 fn secret_findings(

@@ -18,7 +18,7 @@ const GPT_ENTRY_BYTES: u32 = 128;
 const MAX_LOGICAL: usize = 128;
 
 /// The boot sector: offsets of its fields, and values that they have.
-pub(in crate::disk) mod boot {
+pub(crate) mod boot {
     pub const DISK_ID: usize = 440;
     pub const ENTRIES: usize = 446;
     pub const ENTRY_BYTES: usize = 16;
