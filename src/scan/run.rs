@@ -13,9 +13,7 @@ use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, ObservedState};
 use super::vulnerability::{self, Database, Options};
-use super::{
-    Finding, Opened, Packaged, Root, ScanError, boot_chain, hygiene, integrity, secrets,
-};
+use super::{Finding, Opened, Packaged, Root, ScanError, boot_chain, hygiene, integrity, secrets};
 use crate::digest::Digest;
 use crate::record::lock::Lock;
 use crate::record::manifest::{Action, Inputs};

@@ -40,9 +40,8 @@ pub(super) fn first_difference(
             let theirs = read(before, at, length)?;
             let pieces = ours.chunks(PIECE_BYTES).zip(theirs.chunks(PIECE_BYTES));
             let mut offsets = (at..).step_by(PIECE_BYTES).zip(pieces);
-            let is_new = |ours: &[u8], theirs: &[u8]| {
-                ours != theirs && ours.iter().any(|byte| *byte != 0)
-            };
+            let is_new =
+                |ours: &[u8], theirs: &[u8]| ours != theirs && ours.iter().any(|byte| *byte != 0);
             if let Some((at, _)) = offsets.find(|(_, (ours, theirs))| is_new(ours, theirs)) {
                 return Ok(Some(at));
             }

@@ -57,8 +57,7 @@ impl fmt::Display for Change {
 /// Reads the tree of the file system in a region.
 pub(super) fn list(disk: &Arc<dyn BlockRead>, region: &Region) -> Result<Listing, ReadError> {
     let Range { start, end } = region.bytes;
-    let partition: Arc<dyn BlockRead> =
-        Arc::new(Slice::new(Arc::clone(disk), start, end - start)?);
+    let partition: Arc<dyn BlockRead> = Arc::new(Slice::new(Arc::clone(disk), start, end - start)?);
     let files = Fat::open(Arc::clone(&partition))?;
     let (mut paths, mut used) = (BTreeMap::new(), Vec::new());
     walk(&files, |path, inode, metadata| {
@@ -139,7 +138,9 @@ fn boot_sectors(listing: &Listing) -> Result<Vec<u8>, ReadError> {
     let mut bytes = read(&*listing.partition, 0, length)?;
     let number = |bytes: &[u8], at: usize| {
         let bytes = bytes.get(at..at + 2).unwrap_or_default();
-        bytes.iter().rfold(0, |high, low| high << 8 | usize::from(*low))
+        bytes
+            .iter()
+            .rfold(0, |high, low| high << 8 | usize::from(*low))
     };
     if number(&bytes, field::TABLE_SECTORS_16) != 0 {
         clear(&mut bytes, field::DIRTY_16..field::DIRTY_16 + 1);

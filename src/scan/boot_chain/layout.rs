@@ -96,11 +96,7 @@ impl Layout {
 }
 
 /// Returns the role of a partition other than the root's.
-fn kind(
-    disk: &Arc<dyn BlockRead>,
-    table: &Table,
-    extent: Extent,
-) -> Result<RegionKind, ReadError> {
+fn kind(disk: &Arc<dyn BlockRead>, table: &Table, extent: Extent) -> Result<RegionKind, ReadError> {
     let number = extent.number;
     let (is_boot, is_efi) = match table {
         Table::Gpt(table) => {
@@ -185,7 +181,10 @@ impl fmt::Display for Region {
             RegionKind::BootCode => write!(f, "the boot code of the disk, bytes 0-{}", end - 1),
             RegionKind::BootGap => {
                 let first = start / SECTOR;
-                write!(f, "the gap before the first partition, sectors {first}-{last}")
+                write!(
+                    f,
+                    "the gap before the first partition, sectors {first}-{last}"
+                )
             }
             _ => write!(f, "{}, sectors {}-{last}", self.id(), start / SECTOR),
         }

@@ -83,12 +83,7 @@ fn boot_sector(disk: &dyn BlockRead, layout: &Layout) -> Result<Vec<u8>, ReadErr
 }
 
 /// Returns the bytes that follow from the entries of a GPT, for sectors from `start` on.
-fn expected(
-    image: &dyn BlockRead,
-    layout: &Layout,
-    start: u64,
-    length: usize,
-) -> Option<Vec<u8>> {
+fn expected(image: &dyn BlockRead, layout: &Layout, start: u64, length: usize) -> Option<Vec<u8>> {
     let Table::Gpt(table) = &layout.table else {
         return None;
     };
