@@ -122,6 +122,58 @@ fn what_cannot_be_read_is_an_error_and_not_silence() {
     }
 }
 
+/// Makes a disk with a root and, in the second partition, 1 MiB of `second`.
+fn disk_with_second_partition(site: &Site, name: &str, second: &[u8]) {
+    let [root, disk] = ["root", name].map(|name| site.path(name).display().to_string());
+    made("truncate", &["-s", "40M", &disk]);
+    let table = "label: gpt\nstart=4096, size=65536\nstart=2048, size=2048\n";
+    let command = format!("printf '{table}' | PATH=$PATH:/sbin:/usr/sbin sfdisk -q {disk}");
+    made("sh", &["-c", &command]);
+    let offset = ["-E", "offset=2097152", "-d", &root, &disk, "32M"];
+    made(
+        "/sbin/mke2fs",
+        &[&["-q", "-F", "-t", "ext4"], &offset[..]].concat(),
+    );
+    let file = std::fs::File::options()
+        .write(true)
+        .open(site.path(name))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, second, 1 << 20).unwrap();
+}
+
+#[test]
+fn a_part_that_no_check_reads_is_a_finding_until_it_is_accepted() {
+    let site = site();
+    let mut swap = vec![0; 8192];
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    disk_with_second_partition(&site, "swap", &swap);
+    disk_with_second_partition(&site, "empty", &[0; 8192]);
+    let scan = |target, more: &[&str]| {
+        let arguments = ["scan", target, "--without", "vulnerabilities"];
+        let output = site.run([&arguments, more].concat());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = scan("swap", &[]);
+    assert_eq!(code, Some(3), "{said}");
+    for part in [
+        "not-looked-at:partition 2",
+        "sectors 2048-4095",
+        "a swap area",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    let (_, said) = scan("empty", &[]);
+    assert!(!said.contains("not-looked-at"), "{said}");
+    site.write(
+        "web.toml",
+        "[image]\nname = \"web\"\n[builder.qemu]\n[base.file]\npath = \"swap\"\n[[policy.ignore]]\n\
+         id = \"not-looked-at:partition 2\"\nreason = \"swap is empty\"\n",
+    );
+    let (code, said) = scan("swap", &["--policy", "web.toml"]);
+    assert_eq!(code, Some(0), "{said}");
+}
+
 #[test]
 fn a_root_that_karat_cannot_read_is_named() {
     let site = Site::new();
