@@ -166,7 +166,7 @@ fn a_part_that_no_check_reads_is_a_finding_until_it_is_accepted() {
     assert_eq!(found["verdict"], "fails", "{found:#}");
     assert_eq!(
         found["title"],
-        "partition 2, sectors 2048-4095 was not looked at"
+        "not looked at: partition 2, sectors 2048-4095"
     );
     assert_eq!(scan("empty", &[]), None);
     site.write(

@@ -187,7 +187,7 @@ fn boot_file(region: &Region, path: &str, change: fat::Change) -> Finding {
 
 fn not_looked_at(region: &Region, evidence: String) -> Finding {
     let check = "not-looked-at";
-    let title = format!("{region} was not looked at");
+    let title = format!("not looked at: {region}");
     let id = format!("{check}:{}", region.id());
     let mut finding = Finding::new(check, id, Severity::High, title);
     finding.evidence = evidence;
