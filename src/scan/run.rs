@@ -207,7 +207,7 @@ fn undeclared_findings(
     let declared = origin.declared(&now)?;
     let mut findings = undeclared::check(&root, packaged, &now, &declared)?;
     if let (Some(image), Some(base)) = (opened.disk(), origin.base.disk()) {
-        findings.extend(boot_chain::check(image, base, &origin.lock)?);
+        findings.extend(boot_chain::check(image, base, &origin.lock.packages)?);
     }
     Ok(findings)
 }

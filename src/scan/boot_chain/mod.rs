@@ -13,29 +13,29 @@ use std::sync::Arc;
 use self::layout::{Layout, Region, RegionKind};
 use super::{Finding, ScanError, Severity};
 use crate::disk::read::{BlockRead, Memory};
-use crate::record::lock::Lock;
+use crate::record::lock::LockedPackage;
 
 /// Names of packages whose scripts run `grub-install`, or update the EFI partition, begin with these.
 const BOOT_LOADERS: [&str; 3] = ["grub-", "grub2-", "shim-"];
 /// Directory of the EFI partition that boot loaders are installed in.
 const EFI_DIRECTORY: &str = "/EFI/";
 
-/// Compares an image with `before`, the disk that the steps of the build started from: the base, or the state after its
-/// packages were installed. In the former case `lock` has these packages; a boot loader among them explains what its
-/// installation writes.
+/// Compares an image with `before`, an earlier state of its disk: the base, or the state between packages and steps.
+/// `installed` are the packages that were installed since then; a boot loader among them explains what its installation
+/// writes.
 ///
 /// # Errors
 /// Fails if a disk cannot be read.
 pub fn check(
     image: &Arc<dyn BlockRead>,
     before: &Arc<dyn BlockRead>,
-    lock: &Lock,
+    installed: &[LockedPackage],
 ) -> Result<Vec<Finding>, ScanError> {
     let layout = Layout::read(image)?;
     let mut comparison = Comparison {
         image,
         before,
-        writes_boot_loader: lock.packages.iter().any(|package| {
+        writes_boot_loader: installed.iter().any(|package| {
             let mut starts = BOOT_LOADERS.iter();
             starts.any(|start| package.name.starts_with(start))
         }),

@@ -14,7 +14,7 @@ use crate::disk::read::RawFile;
 use crate::disk::read::partitions::boot;
 use crate::disk::tree::Monitor;
 use crate::os::hash_stream::Stop;
-use crate::record::lock::{InstallReason, LockedPackage, PackageRequest, SCHEMA};
+use crate::record::lock::InstallReason;
 
 /// Sectors of the disk, and first and last ones of its partitions.
 const SECTORS: usize = 49_152;
@@ -120,7 +120,7 @@ fn shared(disk: Vec<u8>) -> Arc<dyn BlockRead> {
     Arc::new(Memory(disk))
 }
 
-fn lock(names: &[&str]) -> Lock {
+fn packages(names: &[&str]) -> Vec<LockedPackage> {
     let package = |name: &&str| LockedPackage {
         name: (*name).to_owned(),
         version: "1".to_owned(),
@@ -131,16 +131,7 @@ fn lock(names: &[&str]) -> Lock {
         size: 1,
         sha256: Digest::of(b""),
     };
-    Lock {
-        schema: SCHEMA.to_owned(),
-        inputs: Digest::of(b""),
-        epoch: None,
-        request: PackageRequest::default(),
-        base: None,
-        archives: Vec::new(),
-        removals: Vec::new(),
-        packages: names.iter().map(package).collect(),
-    }
+    names.iter().map(package).collect()
 }
 
 fn ids(findings: Vec<Finding>) -> Vec<String> {
@@ -276,13 +267,13 @@ fn every_change_outside_of_the_root_file_system_is_found_where_it_is() {
         let mut disk = base.clone();
         edit(&mut disk);
         let image = shared(disk);
-        for (packages, expected) in [
+        for (installed, expected) in [
             (&["nginx", "libgrub-dev"][..], expected),
             (&["grub-pc"], left),
             (&["shim-signed"], left),
         ] {
-            let found = check(&image, &before, &lock(packages)).unwrap();
-            assert_eq!(ids(found), expected, "case {number} with {packages:?}");
+            let found = check(&image, &before, &packages(installed)).unwrap();
+            assert_eq!(ids(found), expected, "case {number} with {installed:?}");
         }
     }
 }
@@ -306,7 +297,7 @@ fn the_gap_of_a_disk_without_gpt_belongs_to_the_boot_loader() {
         ("nginx", &["undeclared-boot-code:gap at sector 1"][..]),
         ("grub-pc", &[]),
     ] {
-        let found = check(&image, &before, &lock(&[package])).unwrap();
+        let found = check(&image, &before, &packages(&[package])).unwrap();
         assert_eq!(ids(found), expected, "{package}");
     }
 }
@@ -330,7 +321,7 @@ fn an_image_that_karat_writes_has_nothing_unexplained_whatever_its_size() {
             .write(&tree, mebibytes << 20, to, threads, monitor)
             .unwrap();
         let image: Arc<dyn BlockRead> = Arc::new(RawFile::open(&path).unwrap());
-        let found = check(&image, &before, &lock(&[])).unwrap();
+        let found = check(&image, &before, &[]).unwrap();
         assert_eq!(ids(found), [""; 0], "{mebibytes} MiB");
         assert_eq!(ids(check_foreign(&image).unwrap()), [""; 0]);
     }
