@@ -17,6 +17,8 @@ const END: u32 = 0;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 const FEATURE_NAMES: u32 = 0x6803_f857;
 const BITMAPS: u32 = 0x2385_2875;
+/// Flag of an entry whose cluster has one reference.
+const COPIED: u64 = 1 << 63;
 /// Bytes of a version 2 header.
 const OLD_HEADER: usize = 72;
 /// Bytes of the longest header with known fields.
@@ -114,12 +116,18 @@ fn in_clusters(
     }
     let table_end = header.table + header.entries * 8;
     let slack = table_end..table_end.next_multiple_of(header.cluster());
-    let unused = used.unused().chain(std::iter::once(slack));
-    for range in unused {
-        if let Some(at) = first_data(file, range)? {
-            return Ok(Some(format!(
-                "data at byte {at} of the file, in none of the clusters that its disk uses"
-            )));
+    let data = |at| format!("data at byte {at} of the file, in no cluster that its disk uses");
+    if let Some(at) = first_data(file, slack)? {
+        return Ok(Some(data(at)));
+    }
+    for range in used.unused() {
+        if let Some(at) = first_data(file, range.clone())? {
+            // At most 2 MiB.
+            let mut cluster = vec![0; to_index(header.cluster())];
+            read_or_zeros(file, range.start, &mut cluster)?;
+            if !used.is_old_table(&cluster) {
+                return Ok(Some(data(at)));
+            }
         }
     }
     Ok(None)
@@ -182,16 +190,25 @@ impl UsedClusters {
         is_new
     }
 
+    fn is_used(&self, cluster: u64) -> bool {
+        let word = self.bits.get(to_index(cluster / 64));
+        word.is_some_and(|word| word >> (cluster % 64) & 1 != 0)
+    }
+
+    /// Returns whether a cluster is an old table, which `qemu-img resize` leaves: it names clusters in use, and has nothing else.
+    fn is_old_table(&self, cluster: &[u8]) -> bool {
+        cluster.chunks_exact(8).all(|entry| {
+            let at = Fields(entry).be64(0) & !COPIED;
+            at.is_multiple_of(1 << self.cluster_bits) && self.is_used(at >> self.cluster_bits)
+        })
+    }
+
     /// Returns the bytes of each unused cluster.
     fn unused(&self) -> impl Iterator<Item = Range<u64>> {
         let size = 1 << self.cluster_bits;
         let clusters = self.file_length.div_ceil(size);
-        let is_used = |cluster: &u64| {
-            let word = self.bits.get(to_index(cluster / 64));
-            word.is_some_and(|word| word >> (cluster % 64) & 1 != 0)
-        };
         (0..clusters)
-            .filter(move |cluster| !is_used(cluster))
+            .filter(|cluster| !self.is_used(*cluster))
             .map(move |cluster| cluster * size..(cluster + 1) * size)
     }
 }
@@ -271,6 +288,9 @@ mod tests {
         ] {
             let command = format!("qemu-img convert -f raw -O qcow2 {options} raw image");
             run(scratch.path(), &command);
+            assert_eq!(hidden(&scratch.path().join("image")), None, "{options}");
+            // This leaves an old table.
+            run(scratch.path(), "qemu-img resize -q image 20G");
             assert_eq!(hidden(&scratch.path().join("image")), None, "{options}");
         }
     }
