@@ -291,6 +291,26 @@ fn a_base_that_is_no_system_is_refused_by_every_verb_before_anything_else() {
 }
 
 #[test]
+fn a_disk_that_could_not_be_rewritten_ends_a_build_before_its_guest_starts() {
+    let site = with_programs();
+    site.write("base.raw", &disk::xfs(7));
+    let template = format!(
+        "{IMAGE}[builder.qemu]\narch = \"x86_64\"\naccelerator = \"tcg\"\n[base.file]\npath = \"base.raw\"\n"
+    );
+    site.write("web.toml", &template);
+    let said = site.karat(["build", "web.toml"]);
+    assert!(said.starts_with("exit 2\n"), "{said}");
+    for part in [
+        "error: cannot rewrite the disk: it has an XFS file system",
+        "`rebuild = false` under `[finish]`",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert!(!said.contains("launch"), "{said}");
+    assert!(site.karat(["list"]).contains("no images"), "{said}");
+}
+
+#[test]
 fn a_base_that_is_downloaded_is_checked_like_a_file() {
     let site = with_programs();
     site.write("zeros.raw", &vec![0; 1 << 20]);

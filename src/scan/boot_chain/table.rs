@@ -49,7 +49,8 @@ pub(super) fn difference(
 fn without_sizes(mut table: Table, root: u32) -> Table {
     match &mut table {
         Table::Gpt(table) => {
-            table.last_usable = 0;
+            // Tools have different opinions on the first one.
+            (table.first_usable, table.last_usable) = (0, 0);
             let mut parts = table.partitions.iter_mut();
             if let Some(part) = parts.find(|part| part.number == root) {
                 part.last = 0;
