@@ -8,6 +8,8 @@ use crate::disk::read::{BlockRead, ReadError, Slice, to_index, unsupported_file_
 
 /// Bytes that are read at once.
 const CHUNK_BYTES: u64 = 1 << 20;
+/// Bytes of a part that are read at most. All clusters of a hostile image can be one, so that reading them takes days.
+const MAX_READ_BYTES: u64 = 256 << 30;
 /// Bytes that are compared at once.
 const PIECE_BYTES: usize = 512;
 /// Magic number of a swap area, at the end of its first page.
@@ -16,7 +18,7 @@ const SWAP: &[u8] = b"SWAPSPACE2";
 const PAGES: [u64; 3] = [4096, 16_384, 65_536];
 
 /// Returns the offset of the first 512 bytes in a range that are neither zero nor those of `before`, which reads as zeros
-/// behind its end.
+/// behind its end. What lies behind the limit of reading counts as different.
 pub(super) fn first_difference(
     image: &dyn BlockRead,
     before: &dyn BlockRead,
@@ -24,7 +26,7 @@ pub(super) fn first_difference(
 ) -> Result<Option<u64>, ReadError> {
     let mut at = range.start;
     let end = range.end.min(image.len());
-    let mut ours = Vec::new();
+    let (mut ours, mut total) = (Vec::new(), 0);
     while at < end {
         let span = image.span(at)?;
         // A span is never empty, but a disk that claims one must not hang the scan.
@@ -33,7 +35,11 @@ pub(super) fn first_difference(
             at += length;
             continue;
         }
+        if total >= MAX_READ_BYTES {
+            return Ok(Some(at));
+        }
         let length = length.min(CHUNK_BYTES);
+        total += length;
         ours.resize(to_index(length), 0);
         image.read_at(at, &mut ours)?;
         if ours.iter().any(|byte| *byte != 0) {

@@ -34,7 +34,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// The file cannot be read, or a table of it is damaged.
-pub(in crate::disk) fn hidden_content(file: &dyn BlockRead) -> Result<Option<String>, ReadError> {
+pub fn hidden_content(file: &dyn BlockRead) -> Result<Option<String>, ReadError> {
     let mut start = vec![0; KNOWN_HEADER];
     read_or_zeros(file, 0, &mut start)?;
     if !start.starts_with(MAGIC) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use self::header::Header;
 pub(in crate::disk) use self::header::external_file;
-pub(in crate::disk) use self::hidden::hidden_content;
+pub use self::hidden::hidden_content;
 use self::inflate::Inflate;
 use super::blocks::check;
 use super::cache::Cache;
