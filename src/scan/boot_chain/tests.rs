@@ -148,6 +148,7 @@ fn ids(findings: Vec<Finding>) -> Vec<String> {
 type Edit<'a> = &'a dyn Fn(&mut [u8]);
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_change_outside_of_the_root_file_system_is_found_where_it_is() {
     let base = base();
     // Change, findings, and those that are left if a boot loader is locked.
