@@ -188,7 +188,7 @@ impl<'a> Disk<'a> {
 
     /// Refuses a partition table that two programs could read differently.
     fn require_one_table(&self) -> Result<(), DiskError> {
-        let table = self.blocks.as_ref().map(partitions::read);
+        let table = self.blocks.as_deref().map(partitions::read);
         match table {
             Some(Err(ReadError::Ambiguous { problem })) => Err(DiskError::Ambiguous {
                 path: self.image.path.clone(),
