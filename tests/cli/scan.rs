@@ -153,7 +153,7 @@ fn a_part_that_no_check_reads_is_a_finding_until_it_is_accepted() {
     disk_with_second_partition(&site, "empty", &[0; 8192]);
     let scan = |target, more: &[&str]| -> Option<Value> {
         let arguments = [&["scan", target, "--json"], &WITHOUT[..], more].concat();
-        let output = site.run(arguments);
+        let output = site.run_with(&arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(3), "{said}");
         let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
