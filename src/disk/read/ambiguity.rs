@@ -9,9 +9,9 @@ use super::fields::Fields;
 use super::partitions::{GptCopy, MbrPartition, boot, check_header};
 use super::{BlockRead, ReadError};
 
-/// Tables of other systems with offset and value of their magic numbers. The kernel looks for the first before an MBR, for
-/// the others on a disk without one.
+/// Offset and magic number of a table of SGI, which the kernel looks for before an MBR.
 const SGI: (usize, &[u8]) = (0, &[0x0b, 0xe5, 0xa9, 0x41]);
+/// Tables that it looks for on a disk without an MBR.
 const OTHER_LABELS: [(&str, usize, &[u8]); 2] = [
     ("a table of Sun", 508, &[0xda, 0xbe]),
     ("a partition map of Apple", 0, b"ER"),

@@ -9,6 +9,7 @@ use super::{BlockRead, ReadError, ambiguity};
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
 const SECTOR_BYTES: usize = 512;
+const BOOT_SECTOR: Range<u64> = 0..1;
 const PART: &str = "partition table";
 /// The standard asks for room for 128.
 const MAX_ENTRIES: u32 = 1024;
@@ -250,7 +251,7 @@ pub(crate) fn table_sectors(
     disk: &dyn BlockRead,
     table: &Table,
 ) -> Result<Vec<Range<u64>>, ReadError> {
-    let mut sectors = vec![0..1];
+    let mut sectors = vec![BOOT_SECTOR];
     match table {
         Table::Gpt(_) => {
             let primary = GptCopy::read(disk, 1)?;
@@ -283,7 +284,7 @@ fn gpt(disk: &dyn BlockRead) -> Result<Gpt, ReadError> {
         ),
         Err(_) => problem,
     })?;
-    let mut structures = vec![0..1];
+    let mut structures = vec![BOOT_SECTOR];
     structures.extend(primary.sectors());
     let backups = [Some(primary.other), (primary.other != last).then_some(last)];
     for at in backups.into_iter().flatten().filter(|at| *at != 1) {

@@ -36,7 +36,7 @@ fn part(number: usize) -> Range<usize> {
 
 fn noise(bytes: &mut [u8]) {
     for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = (index * index >> 5).to_le_bytes()[0] | 1;
+        *byte = ((index * index) >> 5).to_le_bytes()[0] | 1;
     }
 }
 
@@ -79,7 +79,7 @@ fn write(directory: &fatfs::Dir<'_, Cursor<&mut [u8]>>, path: &str, content: &[u
 fn format_fat(volume: &mut [u8]) {
     volume.fill(0);
     let options = fatfs::FormatVolumeOptions::new();
-    fatfs::format_volume(&mut Cursor::new(volume), options).unwrap();
+    fatfs::format_volume(Cursor::new(volume), options).unwrap();
 }
 
 /// Makes an ext4 with `/etc` and `/usr`, or without, in a part of a disk.
@@ -108,7 +108,7 @@ fn base() -> Vec<u8> {
     with_fat(esp, |root| {
         let efi = root.create_dir("EFI").unwrap();
         efi.create_dir("BOOT").unwrap();
-        write(root, "EFI/BOOT/BOOTX64.EFI", &[7; 50_000]);
+        write(root, "EFI/BOOT/BOOTX64.EFI", &vec![7; 50_000]);
         write(root, "EFI/BOOT/old.efi", b"old");
         write(root, "README", b"notes");
     });
@@ -198,7 +198,7 @@ fn every_change_outside_of_the_root_file_system_is_found_where_it_is() {
         (
             &|disk| {
                 with_fat(&mut disk[part(2)], |root| {
-                    write(root, "EFI/BOOT/BOOTX64.EFI", &[8; 50_000]);
+                    write(root, "EFI/BOOT/BOOTX64.EFI", &vec![8; 50_000]);
                 });
             },
             &["undeclared-boot-file:/boot/efi/EFI/BOOT/BOOTX64.EFI"],

@@ -258,7 +258,7 @@ mod tests {
         let mut bytes = vec![0; 6 << 20];
         for at in [0, 3 << 20, (6 << 20) - 100_000] {
             for (index, byte) in bytes[at..at + 100_000].iter_mut().enumerate() {
-                *byte = (index * index >> 7).to_le_bytes()[0];
+                *byte = ((index * index) >> 7).to_le_bytes()[0];
             }
         }
         fs::write(&path, bytes).unwrap();
@@ -330,7 +330,7 @@ mod tests {
             (
                 &|| {
                     edited(&|bytes| {
-                        bytes.extend([0; 200_000]);
+                        bytes.resize(bytes.len() + 200_000, 0);
                         bytes.push(1);
                     });
                 },
