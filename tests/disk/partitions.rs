@@ -133,6 +133,8 @@ fn take_backup(bytes: &mut [u8], other: &[u8]) {
     bytes[start..].copy_from_slice(&other[start..]);
 }
 
+type Edit<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_table_that_can_be_read_in_several_ways_is_an_error() {
     let site = Site::new();
@@ -147,7 +149,6 @@ fn a_table_that_can_be_read_in_several_ways_is_an_error() {
         "label: gpt\nstart=2048, size=4096\nstart=8192, size=8192\n",
     );
     let other = fs::read(site.path("disk")).unwrap();
-    type Edit<'a> = &'a dyn Fn(&mut Vec<u8>);
     let cases: [(&[u8], Edit, &str); 13] = [
         (
             &gpt,
