@@ -79,7 +79,9 @@ fn told(cause: &Cause, manifest: &Manifest) -> String {
                 None => format!("the package {package}"),
             }
         }
-        Cause::Scripts => "the scripts of packages, or the running system, before the first step".to_owned(),
+        Cause::Scripts => {
+            "the scripts of packages, or the running system, before the first step".to_owned()
+        }
         Cause::Declared { by } => by.clone(),
         Cause::Enabled => "a step that enables the unit as its [Install] section says".to_owned(),
         Cause::Accounts => "declared accounts".to_owned(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::read::AMBIGUOUS_HELP;
 use crate::os::requirement::MissingPrograms;
 use crate::plan::{INSTALLER_HELP, SYSTEM_DISK_HELP, grow_help};
 use crate::size::show_size;
@@ -58,6 +59,16 @@ pub enum DiskError {
     #[error("{} is not a whole disk: it needs {other}", path.display())]
     #[diagnostic(help("make it standalone: `qemu-img convert -O qcow2 {} standalone.qcow2`", path.display()))]
     NotStandalone { path: PathBuf, other: String },
+    /// The digest of such an image would cover content that no check has read.
+    #[error("{} holds more than its disk: {what}", path.display())]
+    #[diagnostic(help(
+        "it would leave this host unseen with each copy of the image; make a clean copy: `qemu-img convert -O qcow2 {} clean.qcow2`",
+        path.display()
+    ))]
+    HiddenContent { path: PathBuf, what: String },
+    #[error("the partition table of {} can be read in several ways: {problem}", path.display())]
+    #[diagnostic(help("{}", AMBIGUOUS_HELP))]
+    Ambiguous { path: PathBuf, problem: String },
     #[error("`disk_size` is {}, less than the {} of the base's disk", show_size(*wanted), show_size(*base))]
     #[diagnostic(help("{}", grow_help(*base)))]
     TooSmall { wanted: u64, base: u64 },
@@ -79,6 +90,8 @@ impl DiskError {
             | Self::NotBootable(_)
             | Self::NoRoot(_)
             | Self::NotStandalone { .. }
+            | Self::HiddenContent { .. }
+            | Self::Ambiguous { .. }
             | Self::TooSmall { .. } => 2,
             _ => 1,
         }

@@ -40,7 +40,6 @@ pub(crate) fn tables(
         last_usable: last_usable(disk_sectors),
         entries: ENTRIES,
         entry_size: ENTRY_BYTES,
-        from_backup: false,
         partitions,
     };
     let copies = serialize(&table, disk_sectors);
@@ -65,7 +64,7 @@ fn protective_mbr(disk_sectors: u64) -> Vec<u8> {
 const SECTOR_BYTES: usize = 512;
 
 /// The two copies of a table.
-pub(super) struct GptCopies {
+pub(crate) struct GptCopies {
     /// Header and entries, from the second sector on.
     pub primary: Vec<u8>,
     /// Entries and header, up to the end of the disk.
@@ -82,7 +81,7 @@ fn entry_sectors(table: &Gpt) -> u64 {
 }
 
 /// Serializes a table for a disk of `sectors`; the last usable sector follows from that, whatever the table says.
-pub(super) fn serialize(table: &Gpt, sectors: u64) -> GptCopies {
+pub(crate) fn serialize(table: &Gpt, sectors: u64) -> GptCopies {
     let entries = entries(table);
     let used = table.entry_size as usize * table.entries as usize;
     let checksum = crc32(&entries[..used]);

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::os::hash_stream;
+
 mod container_ids;
 mod convert;
 mod error;
@@ -22,12 +24,12 @@ pub use convert::{ImageFile, convert, qemu_format};
 pub use error::DiskError;
 pub use normalize::{
     CleanedTree, NormalizeError, NormalizeRequest, NormalizedImage, cleaned_tree, creation_time,
-    normalize, normalize_raw,
+    normalize, normalize_raw, require_rewritable,
 };
 use qemu_img::{QemuImg, run};
-use read::qcow2::external_file;
 pub(crate) use system_check::{
     check_file, native_format, require_bootable, require_disk, require_image, require_system,
+    require_whole_disk,
 };
 
 /// A base image. Its format is detected once, on import, and is fixed from then on: bytes that a guest writes into a disk
@@ -84,14 +86,9 @@ struct RawInfo {
 /// # Errors
 /// `qemu-img` is missing or cannot read the file, or the image needs another file.
 pub async fn inspect(path: &Path) -> Result<ImageInfo, DiskError> {
-    // Before qemu-img, which would open the other file, wherever the image says that is.
-    let needs = external_file(path).map_err(DiskError::read(path))?;
-    if let Some(other) = needs {
-        return Err(DiskError::NotStandalone {
-            path: path.to_owned(),
-            other: other.to_owned(),
-        });
-    }
+    // Before qemu-img, which would open another file, wherever the image says that is.
+    let checked = path.to_owned();
+    hash_stream::blocking(move |_| require_whole_disk(&checked)).await?;
     inspect_as(path, None).await?.require_standalone(path)
 }
 

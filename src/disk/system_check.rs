@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::read::partitions::{SECTOR, boot};
-use super::read::qcow2::{Layer, external_file, open_chain};
-use super::read::{self, BlockRead};
+use super::read::qcow2::{Layer, external_file, hidden_content, open_chain};
+use super::read::{self, BlockRead, RawFile, ReadError, partitions};
 use super::{BaseImage, DiskError};
 
 /// Offset of the first volume descriptor of ISO 9660, behind its type byte, and the identifier there.
@@ -65,12 +65,7 @@ pub(crate) fn check_file(path: &Path) -> Result<Option<u64>, DiskError> {
     let Some(format) = native_format(path).map_err(DiskError::read(path))? else {
         return Ok(None);
     };
-    if let Some(other) = external_file(path).map_err(DiskError::read(path))? {
-        return Err(DiskError::NotStandalone {
-            path: path.to_owned(),
-            other: other.to_owned(),
-        });
-    }
+    require_whole_disk(path)?;
     let image = BaseImage {
         path: path.to_owned(),
         format: format.to_owned(),
@@ -78,6 +73,27 @@ pub(crate) fn check_file(path: &Path) -> Result<Option<u64>, DiskError> {
     let disk = Disk::open(&image);
     disk.require_system()?;
     Ok(disk.blocks.map(|blocks| blocks.len()))
+}
+
+/// Refuses a qcow2 file that needs another file, or holds more than its disk. Other formats pass.
+///
+/// # Errors
+/// The file cannot be read, needs another file, or has content that is no part of its disk.
+pub(crate) fn require_whole_disk(path: &Path) -> Result<(), DiskError> {
+    if let Some(other) = external_file(path).map_err(DiskError::read(path))? {
+        return Err(DiskError::NotStandalone {
+            path: path.to_owned(),
+            other: other.to_owned(),
+        });
+    }
+    let hidden = RawFile::open(path).and_then(|file| hidden_content(&file));
+    match hidden.map_err(|error| DiskError::read(path)(io::Error::other(error)))? {
+        Some(what) => Err(DiskError::HiddenContent {
+            path: path.to_owned(),
+            what,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a file that is not a disk, and a disk in which karat sees no system that boots. A disk that karat cannot read passes.
@@ -167,7 +183,19 @@ impl<'a> Disk<'a> {
         if self.is_iso() && self.root() != Root::Present {
             return Err(DiskError::Iso(path.clone()));
         }
-        Ok(())
+        self.require_one_table()
+    }
+
+    /// Refuses a partition table that two programs could read differently.
+    fn require_one_table(&self) -> Result<(), DiskError> {
+        let table = self.blocks.as_deref().map(partitions::read);
+        match table {
+            Some(Err(ReadError::Ambiguous { problem })) => Err(DiskError::Ambiguous {
+                path: self.image.path.clone(),
+                problem,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn is_iso(&self) -> bool {

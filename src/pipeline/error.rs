@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::compare::{Comparison, Level};
 use crate::base::BaseError;
+use crate::disk::write::WriteError;
 use crate::disk::{DiskError, NormalizeError};
 use crate::ec2::client::AwsError;
 use crate::ec2::machine::Ec2Error;
@@ -167,7 +168,9 @@ impl BuildError {
             Self::Base(error) => error.exit_code(),
             Self::Disk(error) => error.exit_code(),
             Self::Ec2(error) => error.exit_code(),
-            Self::NotReproducible | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
+            Self::NotReproducible
+            | Self::Normalize(NormalizeError::Write(WriteError::Unknown { .. }))
+            | Self::Aws(AwsError::NoRegion | AwsError::NoProvider) => 2,
             Self::Fetch(error) => error.exit_code(),
             Self::Lock(error) => error.exit_code(),
             Self::Store(error) => error.exit_code(),

@@ -1,4 +1,4 @@
-//! Disk of a guest that was shut down → image file: rewritten reproducibly if its file systems allow, else converted as is.
+//! Disk of a guest that was shut down → image file: rewritten reproducibly, or converted as it is if the template asks for that.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use super::{BuildError, Job};
 use crate::digest::Digest;
 use crate::disk::clean::{self, CustomRules, Owners};
 use crate::disk::tree::Listing;
-use crate::disk::{self, NormalizeRequest, NormalizedImage};
+use crate::disk::{self, BaseImage, NormalizeRequest, NormalizedImage};
+use crate::os::hash_stream;
 use crate::plan::PathException;
 use crate::record::manifest;
 use crate::time::Timestamp;
@@ -25,11 +26,20 @@ pub(super) struct Finished {
 const NOT_REWRITTEN: &str = "the template says `rebuild = false`";
 
 impl Job<'_> {
+    /// Refuses a base whose disk could not be rewritten in the end.
+    pub(super) async fn require_rewritable(&self, base: &BaseImage) -> Result<(), BuildError> {
+        if !self.plan.finish.rebuild {
+            return Ok(());
+        }
+        let base = base.clone();
+        Ok(hash_stream::blocking(move |_| disk::require_rewritable(&base)).await?)
+    }
+
     /// Returns the request to normalize the disk of a guest that was shut down.
     pub(super) fn normalize_request(
         &self,
         overlays: Vec<PathBuf>,
-        base: &disk::BaseImage,
+        base: &BaseImage,
         epoch: Option<Timestamp>,
     ) -> NormalizeRequest {
         let finish = &self.plan.finish;
@@ -53,24 +63,13 @@ impl Job<'_> {
         request: NormalizeRequest,
         to: &Path,
     ) -> Result<Finished, BuildError> {
-        let overlay = request.overlays[0].clone();
         if !self.plan.finish.rebuild {
-            return self.convert_disk(&overlay, to, NOT_REWRITTEN).await;
+            return self
+                .convert_disk(&request.overlays[0], to, NOT_REWRITTEN)
+                .await;
         }
-        match disk::normalize(request, to, self.ui).await {
-            Ok(normalized) => Ok(self.rewritten(normalized)),
-            Err(error) => match error.unknown() {
-                Some(what) => {
-                    self.ui.warn(&format!(
-                        "the image is not reproducible, and its disk is kept as the guest left it: it has {what}"
-                    ));
-                    // Part of the manifest, and so of its id.
-                    let because = format!("it has {what}, which cannot be written anew");
-                    self.convert_disk(&overlay, to, &because).await
-                }
-                None => Err(error.into()),
-            },
-        }
+        let normalized = disk::normalize(request, to, self.ui).await?;
+        Ok(self.rewritten(normalized))
     }
 
     fn rewritten(&self, normalized: NormalizedImage) -> Finished {

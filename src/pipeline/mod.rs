@@ -218,6 +218,7 @@ impl Job<'_> {
             self.fetch_packages(lock, phases).await?;
         }
 
+        self.require_rewritable(&base.disk).await?;
         let clock = known.as_ref().and_then(|lock| epoch(lock, &base));
         let launch = self.launch_guest(guest, &base.disk, clock, run.path());
         let mut machine = phases.run("launch", launch).await?;

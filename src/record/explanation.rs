@@ -112,7 +112,18 @@ mod tests {
             assert_eq!(find(&packed, path).unwrap(), Some(cause));
         }
         assert_eq!(find(&packed, b"/usr").unwrap(), None);
-        assert_eq!(packed, pack([(&b"/"[..], Cause::Base), (b"/srv/\xff", by), (b"/usr/bin/web", package)].into_iter()).unwrap());
+        assert_eq!(
+            packed,
+            pack(
+                [
+                    (&b"/"[..], Cause::Base),
+                    (b"/srv/\xff", by),
+                    (b"/usr/bin/web", package)
+                ]
+                .into_iter()
+            )
+            .unwrap()
+        );
         find(&packed[..packed.len() / 2], b"/usr").unwrap_err();
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! The guest is not involved. A check that cannot run fails with a `ScanError`; it never reports "nothing found".
 
+mod boot_chain;
 mod error;
 mod finding;
 pub(crate) mod hygiene;

@@ -59,6 +59,7 @@ pub async fn open(path: &Path) -> Result<Opened, ScanError> {
         what: path.display().to_string(),
         source,
     })?;
+    disk::require_whole_disk(path)?;
     let Some(format) = format else {
         let raw = converted(path).await?;
         let opened = disk(&Layer::Raw(raw.to_path_buf()))?;
@@ -124,7 +125,7 @@ fn find_root(disk: &Arc<dyn BlockRead>, path: &Path) -> Result<Ext4, ScanError> 
         roots.others,
         roots.unsupported,
     ) {
-        (Some(root), true, ..) => Ok(root),
+        (Some((_, root)), true, ..) => Ok(root),
         (Some(_), false, ..) => Err(no_root("several ext4 file systems with /etc and /usr")),
         (None, _, _, Some(unsupported)) => Err(no_root(unsupported)),
         (None, _, 0, None) => Err(no_root("no ext4 file system")),

@@ -13,7 +13,7 @@ use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, ObservedState, StepTrees, Trees};
 use super::vulnerability::{self, Database, Options};
-use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
+use super::{Finding, Opened, Packaged, Root, ScanError, boot_chain, hygiene, integrity, secrets};
 use crate::digest::Digest;
 use crate::record::lock::Lock;
 use crate::record::manifest::{Action, Inputs};
@@ -159,10 +159,13 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
         .filter(|_| request.includes(Check::Undeclared));
     if origin.is_none() && request.includes(Check::Hygiene) {
         findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
+        if let Some(disk) = opened.disk() {
+            findings.extend(of_kind(Kind::Hygiene, boot_chain::check_foreign(disk)?));
+        }
     }
     let (undeclared, secrets) = rayon::join(
         || {
-            let compared = origin.map(|origin| undeclared(&root, &packaged, origin));
+            let compared = origin.map(|origin| undeclared(opened, &packaged, origin));
             compared.transpose()
         },
         || secret_findings(opened, &packaged, &request),
@@ -203,18 +206,23 @@ fn read(
 
 /// Returns the findings, and the explanation of the tree.
 fn undeclared(
-    root: &Root<'_>,
+    opened: &Opened,
     packaged: &Packaged,
     origin: &BuildOrigin,
 ) -> Result<(Vec<Finding>, Vec<u8>), ScanError> {
-    let now = ObservedState::collect(root, packaged)?;
+    let root = opened.root();
+    let now = ObservedState::collect(&root, packaged)?;
     let declared = origin.declared(&now)?;
     let trees = Trees {
-        image: root,
+        image: &root,
         base: &origin.base.root(),
         steps: origin.steps.as_ref(),
     };
-    undeclared::check(&trees, packaged, &now, &declared)
+    let (mut findings, explanation) = undeclared::check(&trees, packaged, &now, &declared)?;
+    if let (Some(image), Some(base)) = (opened.disk(), origin.base.disk()) {
+        findings.extend(boot_chain::check(image, base, &origin.lock.packages)?);
+    }
+    Ok((findings, explanation))
 }
 
 fn secret_findings(

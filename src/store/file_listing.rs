@@ -115,7 +115,11 @@ fn resolve(links: &HashMap<String, String>, path: &str) -> Option<String> {
             }
         }
     }
-    Some(if here.is_empty() { "/".to_owned() } else { here })
+    Some(if here.is_empty() {
+        "/".to_owned()
+    } else {
+        here
+    })
 }
 
 #[cfg(test)]

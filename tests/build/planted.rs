@@ -44,7 +44,12 @@ fn every_change_of_a_step_is_found_and_what_is_declared_is_not() {
     let site = Site::new();
     let mut script = "set -eu\n".to_owned();
     for (_, command) in planted() {
-        writeln!(script, "{{ {command}; }} || {{ echo 'failed: {}' >&2; exit 1; }}", command.replace('\'', "")).unwrap();
+        writeln!(
+            script,
+            "{{ {command}; }} || {{ echo 'failed: {}' >&2; exit 1; }}",
+            command.replace('\'', "")
+        )
+        .unwrap();
     }
     site.write("plant.sh", &script);
     site.write("planted.toml", TEMPLATE);
@@ -56,7 +61,12 @@ fn every_change_of_a_step_is_found_and_what_is_declared_is_not() {
         .filter(|(path, _)| !log.contains(path))
         .collect();
     assert!(missing.is_empty(), "{missing:#?}\n{log}");
-    for declared in ["/opt/app", "/srv/www", "undeclared-user:app", "undeclared-group:app"] {
+    for declared in [
+        "/opt/app",
+        "/srv/www",
+        "undeclared-user:app",
+        "undeclared-group:app",
+    ] {
         assert!(!log.contains(declared), "{declared}: {log}");
     }
     site.assert_nothing_left();

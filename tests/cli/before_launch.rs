@@ -179,6 +179,16 @@ fn run(site: &Site, program: &str, arguments: &[&str]) {
     assert!(status.unwrap().success(), "{program} {arguments:?}");
 }
 
+/// Enters two partitions into the boot sector, the second of which begins within the first.
+fn overlapping(mut disk: Vec<u8>) -> Vec<u8> {
+    for (entry, first) in [(446, 2048_u32), (462, 4096)] {
+        disk[entry + 4] = 0x83;
+        disk[entry + 8..entry + 12].copy_from_slice(&first.to_le_bytes());
+        disk[entry + 12..entry + 16].copy_from_slice(&4096_u32.to_le_bytes());
+    }
+    disk
+}
+
 /// Writes files that are no base, each with the error that it gets.
 fn wrong_bases(site: &Site) -> Vec<(&'static str, &'static str)> {
     let empty = vec![0; 8 << 20];
@@ -194,6 +204,7 @@ fn wrong_bases(site: &Site) -> Vec<(&'static str, &'static str)> {
         ("zeros.raw", empty.clone()),
         ("plain.iso", iso(empty.clone())),
         ("hybrid.iso", iso(disk::bootable(empty.clone()))),
+        ("overlap.raw", overlapping(disk::bootable(empty.clone()))),
         ("data.raw", empty),
     ] {
         site.write(name, &bytes);
@@ -209,6 +220,15 @@ fn wrong_bases(site: &Site) -> Vec<(&'static str, &'static str)> {
     convert("zeros.raw", "blank.qcow2");
     convert("hybrid.iso", "iso.qcow2");
     convert("data.raw", "data.qcow2");
+    convert("zeros.raw", "snapshot.qcow2");
+    run(
+        site,
+        "qemu-img",
+        &["snapshot", "-c", "old", "snapshot.qcow2"],
+    );
+    let mut long = fs::read(site.path("blank.qcow2")).unwrap();
+    long.extend(b"more than the disk");
+    site.write("long.qcow2", &long);
     let overlay = "create -q -f qcow2 -b blank.qcow2 -F qcow2 overlay.qcow2";
     run(site, "qemu-img", &overlay.split(' ').collect::<Vec<_>>());
     vec![
@@ -222,6 +242,12 @@ fn wrong_bases(site: &Site) -> Vec<(&'static str, &'static str)> {
         ("hybrid.iso", "is an ISO image"),
         ("iso.qcow2", "is an ISO image"),
         ("overlay.qcow2", "is not a whole disk"),
+        (
+            "snapshot.qcow2",
+            "holds more than its disk: internal snapshots (1)",
+        ),
+        ("long.qcow2", "holds more than its disk: data at byte"),
+        ("overlap.raw", "partition 1 and partition 2 overlap"),
         ("data.raw", NO_ROOT),
         ("data.qcow2", NO_ROOT),
     ]
@@ -262,6 +288,26 @@ fn a_base_that_is_no_system_is_refused_by_every_verb_before_anything_else() {
         assert!(said.contains(expected), "{name}: {said}");
         assert!(site.karat(["list"]).contains(listed), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_disk_that_could_not_be_rewritten_ends_a_build_before_its_guest_starts() {
+    let site = with_programs();
+    site.write("base.raw", &disk::xfs(7));
+    let template = format!(
+        "{IMAGE}[builder.qemu]\narch = \"x86_64\"\naccelerator = \"tcg\"\n[base.file]\npath = \"base.raw\"\n"
+    );
+    site.write("web.toml", &template);
+    let said = site.karat(["build", "web.toml"]);
+    assert!(said.starts_with("exit 2\n"), "{said}");
+    for part in [
+        "error: cannot rewrite the disk: it has an XFS file system",
+        "`rebuild = false` under `[finish]`",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert!(!said.contains("launch"), "{said}");
+    assert!(site.karat(["list"]).contains("no images"), "{said}");
 }
 
 #[test]

@@ -122,6 +122,62 @@ fn what_cannot_be_read_is_an_error_and_not_silence() {
     }
 }
 
+/// Tests have no database of vulnerabilities.
+const WITHOUT: [&str; 2] = ["--without", "vulnerabilities"];
+
+/// Makes a disk with a root and, in the second partition, 1 MiB of `second`.
+fn disk_with_second_partition(site: &Site, name: &str, second: &[u8]) {
+    let [root, disk] = ["root", name].map(|name| site.path(name).display().to_string());
+    made("truncate", &["-s", "40M", &disk]);
+    let table = "label: gpt\nstart=4096, size=65536\nstart=2048, size=2048\n";
+    let command = format!("printf '{table}' | PATH=$PATH:/sbin:/usr/sbin sfdisk -q {disk}");
+    made("sh", &["-c", &command]);
+    let offset = ["-E", "offset=2097152", "-d", &root, &disk, "32M"];
+    made(
+        "/sbin/mke2fs",
+        &[&["-q", "-F", "-t", "ext4"], &offset[..]].concat(),
+    );
+    let file = std::fs::File::options()
+        .write(true)
+        .open(site.path(name))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, second, 1 << 20).unwrap();
+}
+
+#[test]
+fn a_part_that_no_check_reads_is_a_finding_until_it_is_accepted() {
+    let site = site();
+    let mut swap = vec![0; 8192];
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    disk_with_second_partition(&site, "swap", &swap);
+    disk_with_second_partition(&site, "empty", &[0; 8192]);
+    let scan = |target, more: &[&str]| -> Option<Value> {
+        let arguments = [&["scan", target, "--json"], &WITHOUT[..], more].concat();
+        let output = site.run_with(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array_mut().unwrap();
+        let mut findings = findings.iter_mut().map(Value::take);
+        findings.find(|finding| finding["check"] == "not-looked-at")
+    };
+    let found = scan("swap", &[]).unwrap();
+    assert_eq!(found["id"], "not-looked-at:partition 2");
+    assert_eq!(found["verdict"], "fails", "{found:#}");
+    assert_eq!(
+        found["title"],
+        "not looked at: partition 2, sectors 2048-4095"
+    );
+    assert_eq!(scan("empty", &[]), None);
+    site.write(
+        "web.toml",
+        "[image]\nname = \"web\"\n[builder.qemu]\n[base.file]\npath = \"swap\"\n[[policy.ignore]]\n\
+         id = \"not-looked-at:partition 2\"\nreason = \"the swap area is empty\"\n",
+    );
+    let accepted = scan("swap", &["--policy", "web.toml"]).unwrap();
+    assert_ne!(accepted["verdict"], "fails", "{accepted:#}");
+}
+
 #[test]
 fn a_root_that_karat_cannot_read_is_named() {
     let site = Site::new();

@@ -44,6 +44,10 @@ fn what_no_guest_makes_by_accident_is_refused() {
         ("-t ext4", "sif /file size 0xffffffffffffffff", "bytes"),
         ("-t ext4", "sif /file mode 0", "not in use"),
         ("-t ext4", "sif /file links_count 0", "not in use"),
+        // One name for several files, or several names for one.
+        ("-t ext4", "sif /a flags 0x40080000", "ignores the case"),
+        ("-t ext4", "sif /a flags 0x80800", "encrypted files"),
+        ("-t ext4", "sif /file flags 0x80800", "encrypted files"),
         ("-t ext4", "sif /file block[0] 0", "bad node"),
         ("-t ext4", "sif /file block[1] 0x000a0003", "too deep"),
         ("-t ext2", "sif /file block[0] 999999", "not within"),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use karat::disk::read::partitions::{self, Table};
-use karat::disk::read::{Memory, RawFile};
+use karat::disk::read::{Memory, RawFile, ReadError};
 
 use super::site::{Site, success};
 
@@ -90,22 +90,165 @@ fn a_gpt_is_read_as_sfdisk_writes_them() {
         (3, 20_480 * 512, 81_920 * 512)
     );
 
-    // Any damage to the first table is found, and the backup says the same.
+    // Any damage to the first table is found. Firmware would use the backup, the kernel does not.
     for at in [512, 512 + 16, 512 + 40, 512 + 90, 1024, 1024 + 130] {
         let mut bytes = fs::read(site.path("disk")).unwrap();
         bytes[at] ^= 1;
-        let Table::Gpt(backup) = partitions::read(&Memory(bytes.clone())).unwrap() else {
-            panic!("no GPT")
-        };
+        let error = partitions::read(&Memory(bytes.clone())).unwrap_err();
         assert!(
-            backup.from_backup && backup.partitions == first.partitions,
-            "{at}"
+            matches!(error, ReadError::Ambiguous { .. }),
+            "{at}: {error}"
         );
         let end = bytes.len();
         bytes[end - 512 + 20] ^= 1;
         bytes[end - 512 + 60] ^= 1;
-        assert!(partitions::read(&Memory(bytes)).is_err(), "{at}");
+        let error = partitions::read(&Memory(bytes)).unwrap_err();
+        assert!(matches!(error, ReadError::Damaged { .. }), "{at}: {error}");
     }
+    // Damage to the backup alone changes nothing, as both read the first.
+    let mut bytes = fs::read(site.path("disk")).unwrap();
+    let end = bytes.len();
+    bytes[end - 512 + 60] ^= 1;
+    assert_eq!(partitions::read(&Memory(bytes)).unwrap(), Table::Gpt(first));
+}
+
+/// A GPT with two partitions; a table in the boot sector with two primary and two logical ones.
+const TABLES: [&str; 2] = [
+    "label: gpt\nstart=2048, size=2048\nstart=8192, size=8192\n",
+    "label: dos\nstart=2048, size=2048, type=83\nstart=8192, size=4096, type=83\n\
+     start=20480, size=60000, type=5\nstart=22528, size=2048, type=83\nstart=40960, size=4096, type=83\n",
+];
+
+/// Writes an entry into the boot sector: index, type, first sector, number of sectors.
+fn enter(bytes: &mut [u8], index: usize, kind: u8, first: u32, sectors: u32) {
+    let entry = &mut bytes[446 + 16 * index..][..16];
+    entry[4] = kind;
+    entry[8..12].copy_from_slice(&first.to_le_bytes());
+    entry[12..].copy_from_slice(&sectors.to_le_bytes());
+}
+
+/// Replaces the copy of a GPT at the end by that of another disk.
+fn take_backup(bytes: &mut [u8], other: &[u8]) {
+    let start = bytes.len() - 33 * 512;
+    bytes[start..].copy_from_slice(&other[start..]);
+}
+
+type Edit<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+#[test]
+fn a_table_that_can_be_read_in_several_ways_is_an_error() {
+    let site = Site::new();
+    let [gpt, mbr] = TABLES.map(|script| {
+        sfdisk(&site, script);
+        let bytes = fs::read(site.path("disk")).unwrap();
+        partitions::read(&Memory(bytes.clone())).unwrap();
+        bytes
+    });
+    sfdisk(
+        &site,
+        "label: gpt\nstart=2048, size=4096\nstart=8192, size=8192\n",
+    );
+    let other = fs::read(site.path("disk")).unwrap();
+    let cases: [(&[u8], Edit, &str); 13] = [
+        (
+            &gpt,
+            &|bytes| take_backup(bytes, &other),
+            "other partitions than the primary",
+        ),
+        (
+            &gpt,
+            &|bytes| enter(bytes, 1, 0x83, 8192, 2048),
+            "beside the protective entry",
+        ),
+        (
+            &gpt,
+            &|bytes| enter(bytes, 0, 0xee, 2, 9000),
+            "the kernel ignores the GPT",
+        ),
+        (
+            &gpt,
+            &|bytes| enter(bytes, 0, 0x83, 8192, 2048),
+            "without a protective entry",
+        ),
+        (&gpt, &|bytes| bytes[510] = 0, "without a protective entry"),
+        (
+            &gpt,
+            &|bytes| bytes.copy_within(512..1024, 4096),
+            "4096 bytes",
+        ),
+        (
+            &gpt,
+            &|bytes| bytes[..4].copy_from_slice(&[0x0b, 0xe5, 0xa9, 0x41]),
+            "SGI",
+        ),
+        (
+            &mbr,
+            &|bytes| enter(bytes, 1, 0x83, 4000, 4096),
+            "partition 1 and partition 2 overlap",
+        ),
+        (
+            &mbr,
+            &|bytes| enter(bytes, 1, 0x83, 22_000, 4096),
+            "overlap",
+        ),
+        (
+            &mbr,
+            &|bytes| enter(bytes, 3, 0x83, 0, 100),
+            "partition 4 and the table overlap",
+        ),
+        (&mbr, &|bytes| enter(bytes, 3, 0, 90_000, 100), "no type"),
+        (
+            &mbr,
+            &|bytes| enter(bytes, 3, 5, 100_000, 4096),
+            "several extended",
+        ),
+        (
+            &mbr,
+            &|bytes| enter(&mut bytes[20_480 * 512..], 2, 0x83, 9000, 100),
+            "several of them",
+        ),
+    ];
+    for (disk, edit, expected) in cases {
+        let mut bytes = disk.to_vec();
+        edit(&mut bytes);
+        let error = partitions::read(&Memory(bytes)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error:?}, not {expected:?}");
+    }
+    // The kernel cuts such a partition, and karat took the disk for one without a table.
+    let mut bytes = mbr.clone();
+    enter(&mut bytes, 3, 0x83, 90_000, u32::MAX - 90_000);
+    let error = partitions::read(&Memory(bytes)).unwrap_err().to_string();
+    assert!(
+        error.contains("partition 4 is outside of the disk"),
+        "{error}"
+    );
+}
+
+#[test]
+fn partitions_of_a_gpt_that_overlap_are_an_error() {
+    let site = Site::new();
+    sfdisk(&site, TABLES[0]);
+    let mut bytes = fs::read(site.path("disk")).unwrap();
+    for (copy, entries) in [(512, 1024), (bytes.len() - 512, bytes.len() - 33 * 512)] {
+        // The end of the first partition moves into the second one.
+        bytes[entries + 40..entries + 48].copy_from_slice(&9000_u64.to_le_bytes());
+        let checksum = crc32(&bytes[entries..entries + 128 * 128]);
+        bytes[copy + 88..copy + 92].copy_from_slice(&checksum.to_le_bytes());
+        bytes[copy + 16..copy + 20].fill(0);
+        let checksum = crc32(&bytes[copy..copy + 92]);
+        bytes[copy + 16..copy + 20].copy_from_slice(&checksum.to_le_bytes());
+    }
+    let error = partitions::read(&Memory(bytes)).unwrap_err().to_string();
+    assert!(
+        error.contains("partition 1 and partition 2 overlap"),
+        "{error}"
+    );
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use karat::disk::clean::CustomRules;
-use karat::disk::{BaseImage, NormalizeRequest, NormalizedImage, normalize};
+use karat::disk::{BaseImage, NormalizeRequest, NormalizedImage, inspect, normalize};
 use karat::plan::Format;
 use karat::ui::Ui;
 
@@ -76,6 +76,8 @@ async fn packed(
     };
     let to = place.join("image");
     let normalized = normalize(request, &to, &Ui::default()).await.unwrap();
+    // Nothing in the file is outside of its disk.
+    inspect(&to).await.unwrap();
     (normalized, fs::read(to).unwrap())
 }
 

@@ -199,29 +199,24 @@ fn what_cannot_be_written_is_refused() {
     let refused = rewrite(&overlap, &scratch.path().join("new"), 200 * MIB).err();
     assert_eq!(
         refused.map(|error| error.to_string()).as_deref(),
-        Some(
-            "cannot normalize the disk: the base has partitions that overlap each other or their table"
-        )
+        Some("cannot read the guest's disk")
     );
     let none = scratch.path().join("none");
     File::create(&none).unwrap().set_len(MIB).unwrap();
     for (disk, expected) in [
         (
             several,
-            "cannot normalize the disk: the base has several ext4 file systems",
+            "cannot rewrite the disk: it has several ext4 file systems",
         ),
         (
             old,
-            "cannot normalize the disk: the base has a file system without extents (ext2 or ext3)",
+            "cannot rewrite the disk: it has a file system without extents (ext2 or ext3)",
         ),
         (
             quota,
-            "cannot normalize the disk: the base has the read-only compatible feature 0x100",
+            "cannot rewrite the disk: it has the read-only compatible feature 0x100",
         ),
-        (
-            none,
-            "cannot normalize the disk: the base has no ext4 file system",
-        ),
+        (none, "cannot rewrite the disk: it has no ext4 file system"),
     ] {
         let refused = SourceDisk::open(Arc::new(RawFile::open(&disk).unwrap())).err();
         assert_eq!(
@@ -241,7 +236,7 @@ fn file_systems_that_are_not_read_are_named_and_never_carried_along_as_if_they_w
         let whole = scratch.path().join("whole");
         File::create(&whole).unwrap().set_len(400 * MIB).unwrap();
         run(tool, &[arguments, &[whole.to_str().unwrap()]].concat());
-        let expected = format!("cannot normalize the disk: the base has {what}");
+        let expected = format!("cannot rewrite the disk: it has {what}");
         let refused = |disk: &Path| {
             let opened = SourceDisk::open(Arc::new(RawFile::open(disk).unwrap()));
             opened.err().map(|error| error.to_string())

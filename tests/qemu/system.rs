@@ -99,10 +99,10 @@ async fn from_launch_to_a_finished_image_that_boots() {
     says(&machine, "echo kept >/etc/karat-test; dd if=/dev/urandom of=/var/big bs=1M count=40 2>&1; sync; rm /var/big").await;
 
     machine.clean_up().await.unwrap();
-    let overlay = machine.shut_down(SHUTDOWN_LIMIT).await.unwrap();
+    let overlays = machine.shut_down(SHUTDOWN_LIMIT).await.unwrap();
     let image = site.path("image.qcow2");
     let start = Instant::now();
-    let finished = disk::convert(&overlay, Format::Qcow2, &image, &Ui::default())
+    let finished = disk::convert(&overlays[0], Format::Qcow2, &image, &Ui::default())
         .await
         .unwrap();
     eprintln!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use karat::disk::read::ext4::{Checksums, Ext4};
 use karat::disk::read::fat::Fat;
-use karat::disk::read::qcow2::Qcow2;
+use karat::disk::read::qcow2::{Qcow2, hidden_content};
 use karat::disk::read::{
     BlockRead, FileSystem, FileType, Inode, Memory, ReadError, Slice, partitions,
 };
@@ -67,6 +67,7 @@ pub fn disk(bytes: Vec<u8>) -> Explored {
 pub fn qcow2(bytes: Vec<u8>) -> Explored {
     let mut explored = Explored::default();
     let below: Arc<dyn BlockRead> = Arc::new(Memory(vec![0; 1 << 20]));
+    explored.take(hidden_content(&Memory(bytes.clone())));
     let alone = Qcow2::open(Memory(bytes.clone()), None);
     let opened = alone.or_else(|_| Qcow2::open(Memory(bytes), Some(below)));
     let Some(image) = explored.take(opened) else {

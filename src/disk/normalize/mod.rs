@@ -86,17 +86,6 @@ pub enum NormalizeError {
     Disk(#[from] DiskError),
 }
 
-impl NormalizeError {
-    /// Returns the feature that karat cannot write, if that is why the disk can only be kept as it is.
-    #[must_use]
-    pub fn unknown(&self) -> Option<&str> {
-        match self {
-            Self::Write(WriteError::Unknown { what }) => Some(what),
-            _ => None,
-        }
-    }
-}
-
 /// Returns the creation time of a base's file system in seconds since 1970, if karat can read the file system.
 #[must_use]
 pub fn creation_time(base: &BaseImage) -> Option<u64> {
@@ -104,6 +93,15 @@ pub fn creation_time(base: &BaseImage) -> Option<u64> {
     let root = find_root(&disk, &partitions::read(&disk).ok()?).ok()?;
     let superblock = Superblock::read(&Slice::new(&*disk, root.offset, root.length).ok()?).ok()?;
     Some(superblock.made)
+}
+
+/// Refuses a base whose disk cannot be written again.
+///
+/// # Errors
+/// The base is damaged, or has a file system or a feature that karat does not write.
+pub fn require_rewritable(base: &BaseImage) -> Result<(), NormalizeError> {
+    SourceDisk::open(open_chain(&[layer(base)?])?)?;
+    Ok(())
 }
 
 /// Normalizes a disk to the new file `to`.

@@ -59,8 +59,9 @@ impl SourceDisk {
         Self::open_over(disk, &base)
     }
 
-    /// Opens a disk that is an overlay of `base`. Partitions and the identity of the file system come from the base, which no
-    /// guest has written to.
+    /// Opens a disk that is an overlay of `base`. The list of partitions and the identity of the file system come from the base,
+    /// which no guest has written to. Everything else outside of the root file system is copied from the overlay, with boot code
+    /// and other partitions as the guest left them: the scan compares these with the base.
     ///
     /// # Errors
     /// A disk is damaged or has an unsupported feature, or the overlay's root is not where the base's is.

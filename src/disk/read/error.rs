@@ -5,6 +5,9 @@ use std::io;
 use miette::Diagnostic;
 use thiserror::Error;
 
+/// Advice for a partition table that can be read in several ways.
+pub(crate) const AMBIGUOUS_HELP: &str = "a scan could see other partitions than the machine: write the table again with `fdisk` or `gdisk`, as the only one and without overlaps";
+
 /// A disk, partition table or file system that cannot be read.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the messages document the variants")]
@@ -29,6 +32,10 @@ pub enum ReadError {
         part: &'static str,
         problem: String,
     },
+    /// A partition table that the kernel, firmware or a boot loader could read in another way than karat.
+    #[error("the partition table can be read in several ways: {problem}")]
+    #[diagnostic(help("{}", AMBIGUOUS_HELP))]
+    Ambiguous { problem: String },
     #[error("the {part} has {feature}, which karat cannot read")]
     #[diagnostic(help("{help}"))]
     Unsupported {
@@ -51,6 +58,11 @@ impl ReadError {
     pub(crate) fn damaged(part: &'static str, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::Damaged { part, problem }
+    }
+
+    pub(crate) fn ambiguous(problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::Ambiguous { problem }
     }
 
     pub(crate) fn too_large(part: &'static str, problem: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 //! Every byte read here was written by a guest. Every access is checked and every size is bounded: a hostile disk gives a
 //! [`ReadError`], never a panic, a hang or unbounded memory.
 
+mod ambiguity;
 pub(super) mod blocks;
 pub(crate) mod cache;
 mod error;
@@ -18,6 +19,7 @@ pub mod partitions;
 pub mod qcow2;
 
 pub use blocks::{BlockRead, Memory, RawFile, Slice, Span};
+pub(crate) use error::AMBIGUOUS_HELP;
 pub use error::ReadError;
 pub(super) use fields::Fields as Bytes;
 pub(crate) use fields::to_index;
@@ -74,8 +76,8 @@ const ROOT_DIRECTORIES: [&[u8]; 2] = [b"etc", b"usr"];
 
 /// Root file systems of a disk.
 pub(crate) struct Roots {
-    /// Ext4 file systems with `/etc` and `/usr`.
-    pub found: Vec<Ext4>,
+    /// Ext4 file systems with `/etc` and `/usr`, and their positions.
+    pub found: Vec<(Extent, Ext4)>,
     /// Number of other ext4 file systems.
     pub others: usize,
     /// Name of the first file system that karat knows and cannot read.
@@ -90,12 +92,13 @@ pub(crate) fn find_roots(disk: &Arc<dyn BlockRead>) -> Result<Roots, ReadError> 
         others: 0,
         unsupported,
     };
-    for Extent { offset, length, .. } in ext4 {
-        let files = Ext4::open(Arc::new(Slice::new(Arc::clone(disk), offset, length)?))?;
+    for extent in ext4 {
+        let partition = Slice::new(Arc::clone(disk), extent.offset, extent.length)?;
+        let files = Ext4::open(Arc::new(partition))?;
         let entries = files.read_dir(files.root())?;
         let has = |name: &&[u8]| entries.iter().any(|entry| *entry.name == **name);
         if ROOT_DIRECTORIES.iter().all(has) {
-            roots.found.push(files);
+            roots.found.push((extent, files));
         } else {
             roots.others += 1;
         }

@@ -1,24 +1,25 @@
 //! Partition tables: GPT, with its backup, and MBR. Sectors of 512 bytes, as every disk that karat makes has.
 
-use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 
 use super::fields::{Fields, to_index};
-use super::{BlockRead, ReadError};
+use super::{BlockRead, ReadError, ambiguity};
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
 const SECTOR_BYTES: usize = 512;
+const BOOT_SECTOR: Range<u64> = 0..1;
 const PART: &str = "partition table";
 /// The standard asks for room for 128.
 const MAX_ENTRIES: u32 = 1024;
-/// The standard allows larger entries than 128 bytes; no tool makes them.
-const MAX_ENTRY_BYTES: u32 = 4096;
+/// The standard allows larger entries; no tool makes them, and the kernel does not read them.
+const GPT_ENTRY_BYTES: u32 = 128;
 /// Bound on the chain of logical partitions.
-const MAX_LOGICAL: u32 = 128;
+const MAX_LOGICAL: usize = 128;
 
 /// The boot sector: offsets of its fields, and values that they have.
-pub(in crate::disk) mod boot {
+pub(crate) mod boot {
     pub const DISK_ID: usize = 440;
     pub const ENTRIES: usize = 446;
     pub const ENTRY_BYTES: usize = 16;
@@ -130,8 +131,6 @@ pub struct Gpt {
     pub entries: u32,
     /// Size of an entry in bytes.
     pub entry_size: u32,
-    /// Set if the table at the start was damaged, and this is the backup at the end.
-    pub from_backup: bool,
     /// Partitions in the order of the table.
     pub partitions: Vec<GptPartition>,
 }
@@ -162,6 +161,8 @@ pub struct Mbr {
     pub disk: u32,
     /// Partitions, primary ones first.
     pub partitions: Vec<MbrPartition>,
+    /// Sectors of the chain of logical partitions.
+    pub links: Vec<u64>,
 }
 
 /// A primary or logical partition of an MBR.
@@ -191,7 +192,7 @@ pub struct Extent {
 }
 
 impl Table {
-    /// Returns the positions of the partitions. They may overlap; the caller has to check.
+    /// Returns the positions of the partitions, which do not overlap.
     #[must_use]
     pub fn extents(&self) -> Vec<Extent> {
         let extent = |number, first: u64, sectors: u64| Extent {
@@ -215,33 +216,54 @@ impl Table {
     }
 }
 
-/// Reads the partition table of a disk.
+/// Reads the partition table of a disk as the kernel reads it.
 ///
 /// # Errors
-/// The disk cannot be read, or has a table that is damaged.
+/// The disk cannot be read, or has a table that is damaged, or that the kernel, firmware or a boot loader could read in
+/// another way.
 pub fn read(disk: &dyn BlockRead) -> Result<Table, ReadError> {
     if disk.len() < SECTOR {
         return Ok(Table::None);
     }
     let boot = sectors(disk, 0, SECTOR_BYTES)?;
     let fields = Fields(&boot);
+    ambiguity::check_labels(disk, fields)?;
     if fields.le16(boot::SIGNATURE) != boot::SIGNATURE_VALUE {
         return Ok(Table::None);
     }
-    let entries = primary(fields);
+    let entries = used_entries(fields);
     if entries.iter().any(|entry| entry.kind == boot::PROTECTIVE) {
+        ambiguity::check_protective(&entries)?;
         return gpt(disk).map(Table::Gpt);
     }
     // The boot sector of FAT or another file system has the same signature, and code in place of the table.
     let mut statuses = (0..4).map(|index| fields.u8(boot::entry(index) + boot::STATUS));
-    let is_outside = |entry: &MbrPartition| entry.first + entry.sectors > disk.len() / SECTOR;
-    if entries.is_empty()
+    if entries.iter().all(|entry| entry.sectors == 0)
         || !statuses.all(|status| matches!(status, 0 | 0x80))
-        || entries.iter().any(is_outside)
     {
         return Ok(Table::None);
     }
     mbr(disk, fields.le32(boot::DISK_ID), entries).map(Table::Mbr)
+}
+
+/// Returns the sectors that the structures of a table fill: boot sector, GPT headers and entries, links of logical partitions.
+pub(crate) fn table_sectors(
+    disk: &dyn BlockRead,
+    table: &Table,
+) -> Result<Vec<Range<u64>>, ReadError> {
+    let mut sectors = vec![BOOT_SECTOR];
+    match table {
+        Table::Gpt(_) => {
+            let primary = GptCopy::read(disk, 1)?;
+            sectors.extend(primary.sectors());
+            if let Ok(backup) = GptCopy::read(disk, primary.other) {
+                sectors.extend(backup.sectors());
+            }
+        }
+        Table::Mbr(table) => sectors.extend(table.links.iter().map(|link| *link..*link + 1)),
+        Table::None => sectors.clear(),
+    }
+    Ok(sectors)
 }
 
 fn damaged(problem: impl Into<String>) -> ReadError {
@@ -254,25 +276,113 @@ fn sectors(disk: &dyn BlockRead, first: u64, bytes: usize) -> Result<Vec<u8>, Re
     Ok(buffer)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum TableCopy {
-    Primary,
-    Backup,
-}
-
 fn gpt(disk: &dyn BlockRead) -> Result<Gpt, ReadError> {
-    // If both are damaged, the error of the first is the one to report.
-    table_at(disk, TableCopy::Primary)
-        .or_else(|problem| table_at(disk, TableCopy::Backup).map_err(|_| problem))
+    let last = (disk.len() / SECTOR).saturating_sub(1);
+    let primary = GptCopy::read(disk, 1).map_err(|problem| match GptCopy::read(disk, last) {
+        Ok(_) => ReadError::ambiguous(
+            "the primary GPT is damaged: firmware uses its backup, and the kernel finds no partitions",
+        ),
+        Err(_) => problem,
+    })?;
+    let mut structures = vec![BOOT_SECTOR];
+    structures.extend(primary.sectors());
+    let backups = [Some(primary.other), (primary.other != last).then_some(last)];
+    for at in backups.into_iter().flatten().filter(|at| *at != 1) {
+        // The kernel does not need a backup.
+        let Ok(backup) = GptCopy::read(disk, at) else {
+            continue;
+        };
+        if !backup.table.has_partitions_of(&primary.table) {
+            return Err(ReadError::ambiguous(format!(
+                "the backup GPT in sector {at} has other partitions than the primary one"
+            )));
+        }
+        if at == primary.other {
+            structures.extend(backup.sectors());
+        }
+    }
+    let partitions = primary.table.partitions.iter();
+    let partitions = partitions.map(|part| (part.number, part.first..part.last + 1));
+    ambiguity::check_overlaps(partitions, &structures)?;
+    Ok(primary.table)
 }
 
-fn table_at(disk: &dyn BlockRead, copy: TableCopy) -> Result<Gpt, ReadError> {
-    let own = match copy {
-        TableCopy::Primary => 1,
-        TableCopy::Backup => (disk.len() / SECTOR).saturating_sub(1),
-    };
-    let sector = sectors(disk, own, SECTOR_BYTES)?;
-    let fields = Fields(&sector);
+impl Gpt {
+    fn has_partitions_of(&self, other: &Self) -> bool {
+        self.disk == other.disk && self.partitions == other.partitions
+    }
+}
+
+/// One of the two copies of a GPT.
+pub(super) struct GptCopy {
+    table: Gpt,
+    /// Sector of its header.
+    own: u64,
+    /// Sector of the other copy's header.
+    other: u64,
+    /// First sector of its entries.
+    entries_at: u64,
+}
+
+impl GptCopy {
+    /// Reads the copy whose header is in the sector `own`.
+    pub(super) fn read(disk: &dyn BlockRead, own: u64) -> Result<Self, ReadError> {
+        let sector = sectors(disk, own, SECTOR_BYTES)?;
+        let fields = Fields(&sector);
+        check_header(&sector)?;
+        if fields.le64(header::OWN) != own {
+            return Err(damaged("the GPT header names another position"));
+        }
+        let disk_sectors = disk.len() / SECTOR;
+        let first_usable = fields.le64(header::FIRST_USABLE);
+        let last_usable = fields.le64(header::LAST_USABLE);
+        if first_usable > last_usable || last_usable >= disk_sectors {
+            return Err(damaged(format!(
+                "the usable sectors of the GPT ({first_usable} to {last_usable}) are not within {disk_sectors}"
+            )));
+        }
+        let count = fields.le32(header::ENTRY_COUNT);
+        let size = fields.le32(header::ENTRY_SIZE);
+        if count > MAX_ENTRIES || size != GPT_ENTRY_BYTES {
+            return Err(damaged(format!("it has {count} entries of {size} bytes")));
+        }
+        let entries_at = fields.le64(header::ENTRIES);
+        // Both are small, as was checked above.
+        let entries = sectors(disk, entries_at, to_index(count) * to_index(size))?;
+        if crc32(&entries) != fields.le32(header::ENTRIES_CHECKSUM) {
+            return Err(damaged("the checksum of the GPT entries is wrong"));
+        }
+        let entries = (1..).zip(entries.chunks_exact(to_index(size)));
+        let partitions = entries.filter_map(|(number, entry)| {
+            gpt_entry(number, Fields(entry), disk_sectors).transpose()
+        });
+        let table = Gpt {
+            disk: Guid::from_disk(fields.array(header::DISK_ID)),
+            first_usable,
+            last_usable,
+            entries: count,
+            entry_size: size,
+            partitions: partitions.collect::<Result<_, _>>()?,
+        };
+        Ok(Self {
+            table,
+            own,
+            other: fields.le64(header::OTHER),
+            entries_at,
+        })
+    }
+
+    /// Returns the sectors of header and entries.
+    fn sectors(&self) -> [Range<u64>; 2] {
+        let bytes = u64::from(self.table.entries) * u64::from(self.table.entry_size);
+        let entries_end = self.entries_at + bytes.div_ceil(SECTOR);
+        [self.own..self.own + 1, self.entries_at..entries_end]
+    }
+}
+
+/// Fails unless a sector is the header of a GPT with the right checksum.
+pub(super) fn check_header(sector: &[u8]) -> Result<(), ReadError> {
+    let fields = Fields(sector);
     let length = to_index(fields.le32(header::SIZE));
     let has_header = sector.starts_with(header::SIGNATURE) && length >= header::LENGTH;
     let (Some(covered), true) = (sector.get(..length), has_header) else {
@@ -283,33 +393,7 @@ fn table_at(disk: &dyn BlockRead, copy: TableCopy) -> Result<Gpt, ReadError> {
     if crc32(&covered) != fields.le32(header::CHECKSUM) {
         return Err(damaged("the checksum of the GPT header is wrong"));
     }
-    if fields.le64(header::OWN) != own {
-        return Err(damaged("the GPT header names another position"));
-    }
-    let count = fields.le32(header::ENTRY_COUNT);
-    let size = fields.le32(header::ENTRY_SIZE);
-    if count > MAX_ENTRIES || !(128..=MAX_ENTRY_BYTES).contains(&size) || !size.is_multiple_of(8) {
-        return Err(damaged(format!("it has {count} entries of {size} bytes")));
-    }
-    // Both are small, as was checked above.
-    let bytes = to_index(count) * to_index(size);
-    let entries = sectors(disk, fields.le64(header::ENTRIES), bytes)?;
-    if crc32(&entries) != fields.le32(header::ENTRIES_CHECKSUM) {
-        return Err(damaged("the checksum of the GPT entries is wrong"));
-    }
-    let disk_sectors = disk.len() / SECTOR;
-    let partitions = (1..)
-        .zip(entries.chunks_exact(to_index(size)))
-        .filter_map(|(number, entry)| gpt_entry(number, Fields(entry), disk_sectors).transpose());
-    Ok(Gpt {
-        disk: Guid::from_disk(fields.array(header::DISK_ID)),
-        first_usable: fields.le64(header::FIRST_USABLE),
-        last_usable: fields.le64(header::LAST_USABLE),
-        entries: count,
-        entry_size: size,
-        from_backup: copy == TableCopy::Backup,
-        partitions: partitions.collect::<Result<_, _>>()?,
-    })
+    Ok(())
 }
 
 fn gpt_entry(number: u32, entry: Fields, sectors: u64) -> Result<Option<GptPartition>, ReadError> {
@@ -345,8 +429,9 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// Returns the entries in use of a boot sector, or of a link in the chain of logical partitions.
-fn primary(sector: Fields) -> Vec<MbrPartition> {
+/// Returns the entries in use of a boot sector, or of a link in the chain of logical partitions. The kernel reads an entry
+/// with sectors and no type, and one for a GPT without sectors.
+fn used_entries(sector: Fields) -> Vec<MbrPartition> {
     (1..)
         .zip((0..4).map(boot::entry))
         .map(|(number, at)| MbrPartition {
@@ -356,7 +441,7 @@ fn primary(sector: Fields) -> Vec<MbrPartition> {
             first: sector.le32(at + boot::FIRST).into(),
             sectors: sector.le32(at + boot::SECTORS).into(),
         })
-        .filter(|entry| entry.kind != 0 && entry.sectors != 0)
+        .filter(|entry| entry.kind != 0 || entry.sectors != 0)
         .collect()
 }
 
@@ -364,61 +449,76 @@ fn is_extended(entry: &MbrPartition) -> bool {
     boot::EXTENDED.contains(&entry.kind)
 }
 
-fn mbr(disk: &dyn BlockRead, id: u32, entries: Vec<MbrPartition>) -> Result<Mbr, ReadError> {
-    let extended = entries
-        .iter()
-        .find(|entry| is_extended(entry))
-        .map(|entry| entry.first);
-    let mut partitions = entries;
-    partitions.retain(|entry| !is_extended(entry));
-    if let Some(start) = extended {
-        logical(disk, start, &mut partitions)?;
+fn mbr(disk: &dyn BlockRead, id: u32, mut entries: Vec<MbrPartition>) -> Result<Mbr, ReadError> {
+    entries.retain(|entry| entry.sectors != 0);
+    ambiguity::check_types(&entries)?;
+    let (extended, mut partitions): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_extended);
+    let mut links = Vec::new();
+    match extended[..] {
+        [] => {}
+        [extended] => links = logical(disk, extended.first, &mut partitions)?,
+        _ => return Err(ReadError::ambiguous("it has several extended partitions")),
     }
+    for part in &partitions {
+        if part.first + part.sectors > disk.len() / SECTOR {
+            return Err(damaged(format!(
+                "partition {} is outside of the disk",
+                part.number
+            )));
+        }
+    }
+    let structures: Vec<_> = links
+        .iter()
+        .chain(&[0])
+        .map(|link| *link..*link + 1)
+        .collect();
+    let extents = partitions.iter();
+    let extents = extents.map(|part| (part.number, part.first..part.first + part.sectors));
+    ambiguity::check_overlaps(extents, &structures)?;
     Ok(Mbr {
         disk: id,
         partitions,
+        links,
     })
 }
 
-/// Follows the chain of logical partitions. Positions are relative: that of a link's partition to the link, that of the next
-/// link to the start of the chain.
+/// Follows the chain of logical partitions, and returns the sectors of its links. Positions are relative: that of a link's
+/// partition to the link, that of the next link to the start of the chain.
 fn logical(
     disk: &dyn BlockRead,
     start: u64,
     partitions: &mut Vec<MbrPartition>,
-) -> Result<(), ReadError> {
-    let mut seen = HashSet::new();
+) -> Result<Vec<u64>, ReadError> {
+    let mut links = Vec::new();
     let mut next = Some(start);
     let mut number = 5;
     while let Some(link) = next {
-        if !seen.insert(link) || number >= 5 + MAX_LOGICAL {
+        if links.contains(&link) || links.len() >= MAX_LOGICAL {
             return Err(damaged("the chain of logical partitions does not end"));
         }
+        links.push(link);
         let sector = sectors(disk, link, SECTOR_BYTES)?;
         if Fields(&sector).le16(boot::SIGNATURE) != boot::SIGNATURE_VALUE {
             return Err(damaged("the chain of logical partitions is broken"));
         }
-        let entries = primary(Fields(&sector));
-        for entry in entries.iter().filter(|entry| !is_extended(entry)).take(1) {
-            let first = link + entry.first;
-            if first + entry.sectors > disk.len() / SECTOR {
-                return Err(damaged(format!(
-                    "partition {number} is outside of the disk"
-                )));
-            }
-            partitions.push(MbrPartition {
-                number,
-                first,
-                ..*entry
-            });
-            number += 1;
+        let mut entries = used_entries(Fields(&sector));
+        entries.retain(|entry| entry.sectors != 0);
+        ambiguity::check_types(&entries)?;
+        let (further, own): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_extended);
+        if own.len() > 1 || further.len() > 1 {
+            return Err(ReadError::ambiguous(format!(
+                "a link of the chain of logical partitions (sector {link}) has several of them"
+            )));
         }
-        next = entries
-            .iter()
-            .find(|entry| is_extended(entry))
-            .map(|entry| start + entry.first);
+        partitions.extend(own.iter().map(|entry| MbrPartition {
+            number,
+            first: link + entry.first,
+            ..*entry
+        }));
+        number += u32::from(!own.is_empty());
+        next = further.first().map(|entry| start + entry.first);
     }
-    Ok(())
+    Ok(links)
 }
 
 #[cfg(test)]

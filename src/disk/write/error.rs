@@ -15,9 +15,10 @@ use crate::disk::tree::ListingError;
 #[non_exhaustive]
 pub enum WriteError {
     /// Root file system or partition table are of a kind that karat does not write.
-    #[error("cannot normalize the disk: the base has {what}")]
+    #[error("cannot rewrite the disk: it has {what}")]
     #[diagnostic(help(
-        "use another base, or set `rebuild = false` under `[finish]`: the image is then not reproducible"
+        "kept as the guest leaves it, it would have bytes that no input declares, such as deleted files: use a base in qcow2 or raw with one ext4 \
+         file system; or set `rebuild = false` under `[finish]`, for an image that is neither cleaned nor reproducible"
     ))]
     Unknown { what: String },
     #[error("cannot write {path:?} to the image: {problem}")]

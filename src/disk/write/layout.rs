@@ -29,8 +29,8 @@ pub(super) enum RegionSource {
         file: usize,
         offset: u64,
     },
-    /// The base's disk, from an offset on.
-    Base {
+    /// The guest's disk, from an offset on.
+    Copied {
         offset: u64,
     },
 }
@@ -65,7 +65,7 @@ pub struct Disk<'a> {
     regions: Vec<Region>,
     tree: &'a Tree,
     files: &'a dyn FileSystem,
-    base: &'a dyn BlockRead,
+    copied: &'a dyn BlockRead,
 }
 
 impl<'a> Disk<'a> {
@@ -75,7 +75,7 @@ impl<'a> Disk<'a> {
         mut regions: Vec<Region>,
         tree: &'a Tree,
         files: &'a dyn FileSystem,
-        base: &'a dyn BlockRead,
+        copied: &'a dyn BlockRead,
     ) -> Result<Self, WriteError> {
         regions.retain(|region| region.length > 0);
         regions.sort_by_key(|region| region.at);
@@ -92,7 +92,7 @@ impl<'a> Disk<'a> {
             regions,
             tree,
             files,
-            base,
+            copied,
         })
     }
 
@@ -121,7 +121,7 @@ impl<'a> Disk<'a> {
             RegionSource::File { file, offset } => {
                 self.fill_from_file(*file, offset + from, buffer)
             }
-            RegionSource::Base { offset } => self.base.read_at(offset + from, buffer),
+            RegionSource::Copied { offset } => self.copied.read_at(offset + from, buffer),
         }
     }
 
@@ -168,8 +168,8 @@ impl BlockRead for Disk<'_> {
         }
         let left = region.end() - offset;
         match &region.source {
-            RegionSource::Base { offset: from } => {
-                Ok(self.base.span(from + (offset - region.at))?.at_most(left))
+            RegionSource::Copied { offset: from } => {
+                Ok(self.copied.span(from + (offset - region.at))?.at_most(left))
             }
             RegionSource::Memory(_) | RegionSource::Compressed(_) | RegionSource::File { .. } => {
                 Ok(Span::data(left))

@@ -1,7 +1,7 @@
 //! Writes a tree as a new disk: the same tree and base give the same bytes, on any machine and day.
 //!
 //! ```text
-//! tree + contents -> ext4 -> partition table of the base -> disk (generated as it is read) -> raw | zstd qcow2, with digests
+//! tree + contents -> ext4 -> table of the base, rest of the guest's disk -> disk (generated as it is read) -> raw | zstd qcow2, with digests
 //! ```
 //!
 //! Deleted files and the content of the journal are not in the tree, and so not in the image.
@@ -89,12 +89,12 @@ impl UnhashedImage {
     }
 }
 
-/// The base's disk, and the parts of it that a new disk keeps.
+/// The guest's disk, with the table and the file system of its base: what a new disk keeps.
 #[derive(Clone, Copy)]
 pub struct BaseDisk<'a> {
-    /// The disk to copy boot code and other partitions from.
+    /// The guest's disk, from which boot code and other partitions are copied.
     pub disk: &'a dyn BlockRead,
-    /// Partition table of the disk.
+    /// Partition table of the base.
     pub table: &'a Table,
     /// Partition of the root file system.
     pub root: Extent,
@@ -120,8 +120,8 @@ pub fn find_root(disk: &dyn BlockRead, table: &Table) -> Result<Extent, WriteErr
     })
 }
 
-/// Lays out a disk of `size` bytes: a root file system with the tree, whose contents are in `files`, and everything else from
-/// the base.
+/// Lays out a disk of `size` bytes: a root file system with the tree, whose contents are in `files`, the partitions of the base,
+/// and everything else from the guest's disk.
 ///
 /// # Errors
 /// The base has an unsupported feature, the tree does not fit, or a file of it cannot be written.

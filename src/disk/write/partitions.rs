@@ -1,5 +1,5 @@
 //! Carries the partition table of the base over to a disk of any size: the same partitions, with the root reaching to the end
-//! if it is the last one.
+//! if it is the last one. Boot code and the content of the other partitions are those of the guest's disk, unread.
 
 use super::fields::{Fields, low32};
 use super::layout::{Region, RegionSource};
@@ -79,12 +79,12 @@ fn resized_root(base: &BaseDisk<'_>, others: &[Extent], size: u64) -> Result<Ext
     })
 }
 
-/// A region that is copied from the same offset of the base.
+/// A region that is copied from the same offset of the guest's disk.
 fn carried(offset: u64, length: u64) -> Region {
     Region {
         at: offset,
         length,
-        source: RegionSource::Base { offset },
+        source: RegionSource::Copied { offset },
     }
 }
 
@@ -94,19 +94,19 @@ fn unknown(what: &str) -> WriteError {
     }
 }
 
-fn boot_sector(base: &dyn BlockRead) -> Result<Fields, WriteError> {
+fn boot_sector(disk: &dyn BlockRead) -> Result<Fields, WriteError> {
     let mut bytes = [0; SECTOR_BYTES];
-    base.read_at(0, &mut bytes)?;
+    disk.read_at(0, &mut bytes)?;
     Ok(Fields::from(bytes.to_vec()))
 }
 
 /// Returns the boot sector with the root's entry as long as the root is.
 fn boot_sector_region(
-    base: &dyn BlockRead,
+    disk: &dyn BlockRead,
     table: &Mbr,
     root: Extent,
 ) -> Result<Region, WriteError> {
-    let mut sector = boot_sector(base)?;
+    let mut sector = boot_sector(disk)?;
     let is_extended =
         |index| boot::EXTENDED.contains(&sector.bytes()[boot::entry(index) + boot::TYPE]);
     if (0..4).any(is_extended) || table.partitions.iter().any(|part| part.number > 4) {
@@ -121,13 +121,13 @@ fn boot_sector_region(
 
 /// Returns boot sector and table, and the copy of the table at the end.
 fn gpt_regions(
-    base: &dyn BlockRead,
+    disk: &dyn BlockRead,
     table: &Gpt,
     root: Extent,
     size: u64,
 ) -> Result<[Region; 2], WriteError> {
     let sectors = size / SECTOR;
-    let mut boot = boot_sector(base)?;
+    let mut boot = boot_sector(disk)?;
     let used: Vec<_> = (0..4)
         .map(boot::entry)
         .filter(|entry| boot.bytes()[entry + boot::TYPE] != 0)

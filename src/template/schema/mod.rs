@@ -141,7 +141,7 @@ pub struct Image {
 #[serde(default, deny_unknown_fields)]
 pub struct Finish {
     /// Clean the disk and rewrite the file system, so that the same inputs give the same bytes. `false` only compacts the
-    /// disk. Default: `true`; always `false` with `[builder.ec2]`.
+    /// disk; a base that is not in qcow2 or raw, or has not one ext4 file system, needs it. Default: `true`; always `false` with `[builder.ec2]`.
     #[schemars(extend("examples" = [false]))]
     pub rebuild: Option<Flag>,
     /// Paths to delete, `[[finish.drop]]`. Not with `[builder.ec2]`.

@@ -162,16 +162,27 @@ impl Node {
         self.fields().le32(field::ATIME[0])
     }
 
-    /// Fails if the content is encrypted.
+    /// Fails if the content is encrypted, or is a directory whose names the kernel does not compare byte for byte.
     pub fn require_plain(&self) -> Result<(), ReadError> {
-        if self.has_flag(flag::ENCRYPTED) {
-            return Err(ReadError::Unsupported {
-                part: PART,
-                feature: format!("encrypted files (inode {})", self.number),
-                help: "keep files that fscrypt encrypts out of an image: it would have to contain their key, too",
-            });
-        }
-        Ok(())
+        let number = self.number;
+        let (feature, help) = if self.has_flag(flag::ENCRYPTED) {
+            (
+                format!("encrypted files (inode {number})"),
+                "keep files that fscrypt encrypts out of an image: it would have to contain their key, too",
+            )
+        } else if self.kind == FileType::Directory && self.has_flag(flag::CASEFOLD) {
+            (
+                format!("a directory that ignores the case of names (inode {number})"),
+                "two names could stand for one file there: make the directory without `chattr +F`",
+            )
+        } else {
+            return Ok(());
+        };
+        Err(ReadError::Unsupported {
+            part: PART,
+            feature,
+            help,
+        })
     }
 
     fn time(&self, [at, extra]: [usize; 2]) -> Time {

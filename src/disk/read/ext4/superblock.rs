@@ -32,7 +32,7 @@ impl Feature {
     pub const LARGEDIR: Self = Self::Incompat(incompat::LARGEDIR);
 }
 
-/// Incompatible features that can be read. Encryption is among them, as long as no encrypted file is read.
+/// Incompatible features that can be read. Encryption and case folding are among them: an inode that uses them is refused.
 const READABLE: u32 = incompat::FILETYPE
     | incompat::RECOVER
     | incompat::META_BG

@@ -302,7 +302,7 @@ impl FileSystem for Ext4 {
     }
 }
 
-/// Fails unless the file is of the expected kind, and not encrypted.
+/// Fails unless the file is of the expected kind, and its content and names can be read as they are.
 fn require(opened: &Opened, kind: FileType, inode: Inode) -> Result<(), ReadError> {
     if opened.node.kind != kind {
         let is = opened.node.kind;

@@ -1,5 +1,7 @@
 //! Directory entries, with the long names before them.
 
+use std::collections::HashSet;
+
 use super::super::fields::Fields;
 use super::super::{DirectoryEntry, FileFlags, FileType, Inode, Metadata, ReadError, Time};
 use super::damaged;
@@ -237,17 +239,18 @@ pub(super) fn list(
             kind: Some(entry.kind()),
         });
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some([twice, _]) = found
-        .windows(2)
-        .find(|pair| matches!(pair, [a, b] if a.name == b.name))
-    {
-        let name = String::from_utf8_lossy(&twice.name);
-        return Err(damaged(format!(
-            "directory {} contains {name:?} twice",
-            directory.0
-        )));
+    // Linux and firmware ignore the case of names.
+    let mut folded = HashSet::new();
+    for entry in &found {
+        let name = String::from_utf8_lossy(&entry.name);
+        if !folded.insert(name.to_lowercase()) {
+            return Err(damaged(format!(
+                "directory {} contains {name:?} twice",
+                directory.0
+            )));
+        }
     }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 

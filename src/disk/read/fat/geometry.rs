@@ -135,6 +135,16 @@ impl Geometry {
         self.clusters
     }
 
+    /// Returns the offset of the table of clusters, which is behind the boot sectors.
+    pub fn table_offset(&self) -> u64 {
+        self.table_offset
+    }
+
+    /// Returns the offset of the first cluster.
+    pub fn data_offset(&self) -> u64 {
+        self.data
+    }
+
     pub fn fixed_root(&self) -> Option<(u64, u64)> {
         self.fixed_root
     }

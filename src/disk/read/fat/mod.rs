@@ -8,6 +8,7 @@ mod geometry;
 
 use super::fields::to_index;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::entries::{ENTRY, ShortEntry};
@@ -62,6 +63,42 @@ impl Fat {
             last: Mutex::default(),
             claims: Mutex::default(),
         })
+    }
+
+    /// Returns the number of bytes before the table of clusters.
+    pub(crate) fn boot_bytes(&self) -> u64 {
+        self.geometry.table_offset()
+    }
+
+    /// Returns the offset of the first cluster in the volume.
+    pub(crate) fn data_offset(&self) -> u64 {
+        self.geometry.data_offset()
+    }
+
+    /// Returns the parts of the volume with the entries of a directory, or the content of a file. A root without clusters has
+    /// none.
+    pub(crate) fn extents(&self, inode: Inode) -> Result<Vec<Range<u64>>, ReadError> {
+        let (first, size) = if inode == ROOT {
+            match self.geometry.fixed_root() {
+                Some(_) => return Ok(Vec::new()),
+                None => (self.geometry.root_cluster(), u64::MAX),
+            }
+        } else {
+            let entry = self.entry(inode)?;
+            match entry.kind() {
+                FileType::File if entry.size() == 0 => return Ok(Vec::new()),
+                FileType::File => (entry.first_cluster(), entry.size()),
+                _ => (entry.first_cluster(), u64::MAX),
+            }
+        };
+        let cluster = self.geometry.cluster_size();
+        let clusters = self.clusters(inode, first)?;
+        let lengths = (0..).map(|index| size.saturating_sub(index * cluster).min(cluster));
+        let extents = clusters.iter().zip(lengths).map(|(number, length)| {
+            let start = self.geometry.offset(*number);
+            start..start + length
+        });
+        Ok(extents.collect())
     }
 
     /// Reads the directory entry of an inode.

@@ -8,7 +8,7 @@ use super::super::fields::{Fields, to_index};
 use super::super::{BlockRead, ReadError};
 use super::{PART, damaged};
 
-const MAGIC: &[u8] = b"QFI\xfb";
+pub(super) const MAGIC: &[u8] = b"QFI\xfb";
 /// Cluster sizes that QEMU writes: 512 bytes to 2 MiB.
 const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
 /// QEMU's own limit on the first table.
@@ -17,7 +17,7 @@ const MAX_TABLE_BYTES: u64 = 32 << 20;
 const LENGTH: usize = 104;
 
 /// Offsets of header fields (docs/interop/qcow2 of QEMU).
-mod field {
+pub(super) mod field {
     pub const VERSION: usize = 4;
     pub const BACKING_FILE_OFFSET: usize = 8;
     pub const CLUSTER_BITS: usize = 20;
@@ -25,7 +25,11 @@ mod field {
     pub const CRYPT_METHOD: usize = 32;
     pub const L1_SIZE: usize = 36;
     pub const L1_TABLE_OFFSET: usize = 40;
+    pub const REFCOUNT_TABLE_OFFSET: usize = 48;
+    pub const REFCOUNT_TABLE_CLUSTERS: usize = 56;
+    pub const SNAPSHOTS: usize = 60;
     pub const INCOMPATIBLE_FEATURES: usize = 72;
+    pub const HEADER_LENGTH: usize = 100;
     pub const COMPRESSION_TYPE: usize = 104;
 }
 

@@ -4,6 +4,7 @@
 //! the host.
 
 mod header;
+mod hidden;
 mod inflate;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use self::header::Header;
 pub(in crate::disk) use self::header::external_file;
+pub use self::hidden::hidden_content;
 use self::inflate::Inflate;
 use super::blocks::check;
 use super::cache::Cache;
@@ -221,12 +223,7 @@ impl<B: BlockRead> Qcow2<B> {
     }
 
     fn decompress(&self, entry: u64, cluster: &mut [u8]) -> Result<(), ReadError> {
-        // The larger the clusters, the more bits are for the compressed size.
-
-        let split = 62 - (self.header.cluster_bits - 8);
-        let start = entry & ((1 << split) - 1);
-        let sectors = (entry & (COMPRESSED - 1)) >> split;
-        let length = (sectors + 1) * SECTOR - start % SECTOR;
+        let (start, length) = compressed_extent(entry, self.header.cluster_bits);
         // At most twice a cluster, as the number of sectors has no more bits.
         let mut compressed = vec![0; to_index(length)];
         read_or_zeros(&self.file, start, &mut compressed)?;
@@ -271,6 +268,15 @@ impl<B: BlockRead> BlockRead for Qcow2<B> {
         };
         Ok(span.at_most(length))
     }
+}
+
+/// Returns offset and length of a compressed cluster in the file.
+fn compressed_extent(entry: u64, cluster_bits: u32) -> (u64, u64) {
+    // The larger the clusters, the more bits are for the compressed size.
+    let split = 62 - (cluster_bits - 8);
+    let start = entry & ((1 << split) - 1);
+    let sectors = (entry & (COMPRESSED - 1)) >> split;
+    (start, (sectors + 1) * SECTOR - start % SECTOR)
 }
 
 fn copy(cluster: &[u8], from: u64, buffer: &mut [u8]) -> Result<(), ReadError> {

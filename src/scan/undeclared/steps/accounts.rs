@@ -162,12 +162,7 @@ mod tests {
             ),
             ("/etc/passwd", "a:x:1\n", "a::1\n", "a Changed"),
             ("/etc/shadow", "a:!:1\n", "a:$y$:1\n", "a Changed"),
-            (
-                "/etc/subuid",
-                "a:1:2\n",
-                "a:1:2\na:0:65536\n",
-                "a Changed",
-            ),
+            ("/etc/subuid", "a:1:2\n", "a:1:2\na:0:65536\n", "a Changed"),
             ("/etc/group", "g:x:1:a,b\n", "g:x:1:b,a\n", ""),
             (
                 "/etc/group",

@@ -53,8 +53,7 @@ fn every_change_of_a_step_is_found_wherever_it_is() {
         .file("/etc/shadow", 0o644, "root:!:1::::::\n")
         .file("/etc/subuid", 0o644, "");
     assert_eq!(undeclared(&before, &before, &declared()), BTreeMap::new());
-    for ([id, words], after) in
-        testing::cases::<2, 5, _>("undeclared/steps.tsv", &before, &texts())
+    for ([id, words], after) in testing::cases::<2, 5, _>("undeclared/steps.tsv", &before, &texts())
     {
         let found = undeclared(&before, &after, &declared());
         let evidence = found.get(&id).unwrap_or_else(|| panic!("{id}: {found:?}"));
@@ -68,7 +67,11 @@ fn what_a_step_removes_is_found_unless_only_the_build_had_it() {
     let accounts = |passwd: &str, group: &str| {
         built()
             .file("/etc/passwd", 0o644, format!("{PASSWD}{passwd}"))
-            .file("/etc/group", 0o644, format!("root:x:0:\nsudo:x:27:\n{group}"))
+            .file(
+                "/etc/group",
+                0o644,
+                format!("root:x:0:\nsudo:x:27:\n{group}"),
+            )
     };
     let web = ("web:x:101:101::/:/bin/false\n", "web:x:101:\n");
     let user = "build:x:1000:1000::/:/bin/sh\n";
@@ -87,10 +90,11 @@ fn what_a_step_removes_is_found_unless_only_the_build_had_it() {
     let found = undeclared(&before, &accounts("", ""), &declared());
     let ids: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(ids, ["undeclared-removal:/srv/a"], "the base has no `web`");
-    let after = before
-        .clone()
-        .file("/etc/passwd", 0o644, web.0)
-        .file("/etc/group", 0o644, ["root:x:0:\nsudo:x:27:\n", web.1].concat());
+    let after = before.clone().file("/etc/passwd", 0o644, web.0).file(
+        "/etc/group",
+        0o644,
+        ["root:x:0:\nsudo:x:27:\n", web.1].concat(),
+    );
     let found = undeclared(&before, &after, &declared());
     let ids: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(ids, ["undeclared-user:root"]);
@@ -138,6 +142,9 @@ fn an_undeclared_package_stands_for_its_files() {
     let ids: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(
         ids,
-        ["undeclared-file:/usr/share/other", "undeclared-package:extra"]
+        [
+            "undeclared-file:/usr/share/other",
+            "undeclared-package:extra"
+        ]
     );
 }
