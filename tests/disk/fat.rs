@@ -167,3 +167,29 @@ fn fat_is_read_as_mtools_writes_it() {
     .unwrap();
     assert_eq!(paths, ["", "efi", "efi/Mixed Case.cfg", "efi/small.cfg"]);
 }
+
+#[test]
+fn names_that_differ_in_case_only_are_one_name() {
+    let site = Site::new();
+    let image = site.text("esp");
+    let mtools = |program: &str, arguments: &[&str]| {
+        success(program, &[&["-i", image.as_str()], arguments].concat())
+    };
+    mtools(
+        "mformat",
+        &["-C", "-T", "2880", "-h", "2", "-s", "18", "::"],
+    );
+    fs::write(site.path("file"), "text").unwrap();
+    for name in ["::/ONE.TXT", "::/TWO.TXT"] {
+        mtools("mcopy", &[&site.text("file"), name]);
+    }
+    let mut bytes = fs::read(site.path("esp")).unwrap();
+    let mut entries = bytes.windows(11);
+    let second = entries.position(|name| name == b"TWO     TXT").unwrap();
+    bytes[second..second + 3].copy_from_slice(b"ONE");
+    // Name and extension are in lower case.
+    bytes[second + 12] = 0x18;
+    let files = Fat::open(Arc::new(Memory(bytes))).unwrap();
+    let error = files.read_dir(files.root()).unwrap_err().to_string();
+    assert!(error.contains("\"one.txt\" twice"), "{error}");
+}
