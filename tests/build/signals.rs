@@ -20,6 +20,7 @@ disk_size = "4GiB"
 
 [[provision]]
 name = "a step"
+creates = ["/var/big"]
 shell = { inline = ["head -c 300M /dev/urandom >/var/big", "sleep 5"] }
 
 [[test]]
