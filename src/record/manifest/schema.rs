@@ -144,6 +144,7 @@ fn full(text: &str) -> Manifest {
         sha256: Some(digest),
         size: Some(MAX_INTEGER),
     });
+    made.outputs.explanation = Some(digest);
     made
 }
 
