@@ -9,14 +9,12 @@ use super::{Finding, Packaged, Root, ScanError, Severity};
 
 mod accounts;
 mod declared;
+mod install_section;
 mod observed;
 mod packages;
 mod paths;
-mod presets;
 mod rights;
 pub(crate) mod watched_paths;
-
-use presets::Presets;
 
 pub use declared::Declared;
 pub use observed::ObservedState;
@@ -41,7 +39,6 @@ pub fn check(
         now,
         needed: BTreeSet::new(),
         alternatives: HashSet::new(),
-        presets: Presets::read(root)?,
         findings: Vec::new(),
     };
     compare.needed = compare.needed();
@@ -64,8 +61,6 @@ struct Compare<'a> {
     needed: BTreeSet<String>,
     /// Links that update-alternatives manages.
     alternatives: HashSet<String>,
-    /// Units that the scripts of RPMs enable.
-    presets: Presets,
     findings: Vec<Finding>,
 }
 

@@ -30,9 +30,13 @@ fn status(packages: &[(&str, &str, &str)]) -> String {
 const BASE: (&str, &str, &str) = ("base", "1", "");
 const WEB: (&str, &str, &str) = ("web", "2", "base");
 
+/// A unit that is enabled in two ways.
+const UNIT: &str = "[Install]\nWantedBy=multi-user.target\nWantedBy=sockets.target\n";
+
 /// Texts of the tables.
-fn texts() -> [(&'static str, String); 4] {
+fn texts() -> [(&'static str, String); 5] {
     [
+        ("{UNIT}", UNIT.to_owned()),
         ("{BASE}", status(&[BASE])),
         ("{WEB}", status(&[WEB])),
         ("{EXTRA}", status(&[("extra", "1", "")])),
@@ -179,9 +183,8 @@ fn accounts_are_declared_by_the_step_that_makes_them() {
     assert!(left(&["user:app", "group:sudo/app"]).is_empty());
 }
 
-/// A system of RPM with the package `web`, whose scripts make a user and whose unit is to be enabled; and with that user and
-/// the link.
-fn rpm_system(programs: &[&str], preset: &str) -> Planted {
+/// A system of RPM with the package `web`, whose scripts make a user; with that user, and with enabled units of this text.
+fn rpm_system(programs: &[&str], unit: &str) -> Planted {
     let web = header_of(&[
         (header::NAME, Value::Text("web")),
         (header::VERSION, Value::Text("2")),
@@ -206,18 +209,8 @@ fn rpm_system(programs: &[&str], preset: &str) -> Planted {
     ]);
     rpm_base(&web)
         .file("/usr/bin/web", 0o755, "abc")
-        .file("/usr/lib/systemd/system/web.service", 0o644, "[Unit]\n")
-        .file("/usr/lib/systemd/system/web@.service", 0o644, "[Unit]\n")
-        .file(
-            "/usr/lib/systemd/system-preset/50-web.preset",
-            0o644,
-            preset,
-        )
-        .file(
-            "/usr/lib/systemd/system-preset/99-default.preset",
-            0o644,
-            "# nothing else\ndisable *\n",
-        )
+        .file("/usr/lib/systemd/system/web.service", 0o644, unit)
+        .file("/usr/lib/systemd/system/web@.service", 0o644, unit)
         .link(
             "/etc/systemd/system/multi-user.target.wants/web.service",
             "/usr/lib/systemd/system/web.service",
@@ -253,8 +246,7 @@ fn what_an_rpm_brings_is_declared_with_it() {
         let found = findings(tree, &declared).into_iter();
         found.map(|finding| finding.id).collect::<Vec<_>>()
     };
-    let enabled = "enable web.service\nenable web@.service\n";
-    let system = rpm_system(&["web"], enabled);
+    let system = rpm_system(&["web"], UNIT);
     assert!(
         found(&system, "2-1").is_empty(),
         "{:?}",
@@ -265,15 +257,11 @@ fn what_an_rpm_brings_is_declared_with_it() {
         format!("undeclared-unit:/etc/systemd/system/multi-user.target.wants/{name}.service")
     };
     assert_eq!(
-        found(&rpm_system(&["web"], "enable web.service\n"), "2-1"),
-        [unit("web@1")]
-    );
-    assert_eq!(
         found(&rpm_system(&["web"], ""), "2-1"),
         [unit("web"), unit("web@1")]
     );
     assert_eq!(
-        found(&rpm_system(&[], enabled), "2-1"),
+        found(&rpm_system(&[], UNIT), "2-1"),
         ["undeclared-program:/usr/bin/web"]
     );
 }
@@ -358,7 +346,7 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
 /// The package of the lock file, as its own file has it.
 fn locked() -> LockedPackage {
     let abc = EntryKind::File(*b"\x90\x01\x50\x98\x3c\xd2\x4f\xb0\xd6\x96\x3f\x7d\x28\xe1\x7f\x72");
-    let unit = EntryKind::File(md5::Md5::digest("[Unit]\n").into());
+    let unit = EntryKind::File(md5::Md5::digest(UNIT).into());
     let entries = [
         ("/usr", 0o755, EntryKind::Directory),
         ("/usr/sbin/web", 0o755, abc.clone()),
