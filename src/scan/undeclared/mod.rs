@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Finding, Packaged, Root, ScanError, Severity};
 
+mod account_sources;
 mod accounts;
 mod declared;
 mod install_section;

@@ -1,6 +1,6 @@
 //! Programs that give their caller more rights.
 
-use super::accounts::has_word;
+use super::account_sources::has_word;
 use super::observed::Privilege;
 use super::paths::FILES;
 use super::{Compare, Severity, Undeclared};

@@ -375,7 +375,7 @@ fn locked() -> LockedPackage {
         content: PackageContent {
             entries: entries.to_vec(),
             conffiles: Vec::new(),
-            scripts: "adduser --system --group web\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
+            scripts: "adduser --system --group web\naddgroup docker\nchown root:sudo /srv\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
                 .to_owned(),
         },
     }
