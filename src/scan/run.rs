@@ -156,6 +156,10 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
     if origin.is_none() && request.includes(Check::Hygiene) {
         findings.extend(of_kind(Kind::Hygiene, packaged.findings()));
     }
+    if let Some(origin) = origin {
+        let declared = Declared::new(ObservedState::default(), None, &origin.inputs);
+        findings.retain(|(_, finding)| !declared.settles(finding));
+    }
     let (undeclared, secrets) = rayon::join(
         || {
             let compared = origin.map(|origin| undeclared_findings(&root, &packaged, origin));

@@ -11,7 +11,8 @@ mod account_sources;
 mod accounts;
 mod declared;
 mod install_section;
-mod observed;
+mod named_places;
+pub(crate) mod observed;
 mod packages;
 mod paths;
 mod rights;
@@ -97,6 +98,9 @@ impl Compare<'_> {
 
     /// Describes the declaration that is nearest to a path.
     fn nearest(&self, path: &str) -> Option<String> {
+        if let Some(covering) = self.declared.covering(path) {
+            return Some(covering);
+        }
         let near = self.declared.nearest(path)?;
         Some(format!("{} declares {}", near.by, near.path))
     }

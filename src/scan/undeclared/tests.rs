@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use md5::Digest as _;
+use serde_json::json;
 
-use super::declared::{DeclaredPackage, DeclaredPath};
+use super::declared::{DeclaredPackage, DeclaredPath, Right};
 use super::*;
 use crate::digest::Digest;
 use crate::distro::debian::deb::{Entry, EntryKind, PackageContent};
@@ -90,6 +91,7 @@ fn by(by: &str, path: &str) -> DeclaredPath {
     DeclaredPath {
         path: path.to_owned(),
         by: by.to_owned(),
+        rights: Vec::new(),
     }
 }
 
@@ -153,6 +155,166 @@ fn what_is_declared_may_differ_from_its_package() {
     let mut declared = declared();
     declared.creates.push(by("a step", "/usr/bin/tool"));
     assert_eq!(found(&tree, &declared), BTreeMap::new());
+}
+
+/// Returns declarations with more entries of `creates`.
+fn declared_with(creates: &[serde_json::Value]) -> Declared {
+    let mut inputs = inputs();
+    let creates = creates.iter().cloned().map(serde_json::from_value);
+    inputs.steps[1].creates.extend(
+        creates
+            .collect::<Result<Vec<manifest::Creates>, _>>()
+            .unwrap(),
+    );
+    Declared {
+        creates: Declared::new(ObservedState::default(), None, &inputs).creates,
+        ..declared()
+    }
+}
+
+#[test]
+fn a_right_is_declared_by_its_name() {
+    let tree = built().table("undeclared/rights.tsv", &texts());
+    let left = |entry: serde_json::Value| {
+        let ids = found(&tree, &declared_with(&[entry])).into_keys();
+        let ids = ids.filter_map(|id| Some(id.split_once(":/opt/app/")?.1.to_owned()));
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort();
+        ids
+    };
+    let all = ["both", "ping", "sda", "sg", "su"];
+    for (entry, expected) in [
+        (json!("/opt/app/**"), &all[..]),
+        (
+            json!({"path": "/opt/app/**", "setuid": true}),
+            &["both", "ping", "sda"],
+        ),
+        (json!({"path": "/opt/app/su", "setuid": true}), &all[..4]),
+        (
+            json!({"path": "/opt/app/**", "capabilities": true}),
+            &["both", "sda", "sg", "su"],
+        ),
+        (
+            json!({"path": "/opt/app/**", "device": true}),
+            &["both", "ping", "sg", "su"],
+        ),
+        (
+            json!({"path": "/opt/app/**", "setuid": true, "capabilities": true, "device": true}),
+            &[],
+        ),
+    ] {
+        assert_eq!(left(entry.clone()), expected, "{entry}");
+    }
+    let mut inputs = inputs();
+    inputs.files[0].destination = "/opt/app/su".to_owned();
+    for (mode, expected) in [("4755", true), ("2755", true), ("0755", false)] {
+        inputs.files[0].mode = Some(mode.to_owned());
+        let declared = Declared::new(ObservedState::default(), None, &inputs);
+        assert_eq!(
+            declared.allows("/opt/app/su", Right::Setuid),
+            expected,
+            "{mode}"
+        );
+    }
+}
+
+#[test]
+fn a_declared_right_settles_the_finding_of_another_group() {
+    let declared = declared_with(&[
+        json!({"path": "/opt/app/su", "setuid": true}),
+        json!({"path": "/opt/app/sda", "device": true}),
+    ]);
+    for (check, path, expected) in [
+        ("setuid-unpackaged", "/opt/app/su", true),
+        ("setuid-unpackaged", "/opt/app/other", false),
+        ("setuid-writable", "/opt/app/su", false),
+        ("device-node", "/opt/app/sda", true),
+        ("device-node", "/opt/app/su", false),
+    ] {
+        let mut finding = Finding::new(check, check, Severity::High, "");
+        finding.path = Some(path.to_owned());
+        assert_eq!(declared.settles(&finding), expected, "{check} {path}");
+    }
+}
+
+#[test]
+fn a_glob_declares_files_of_a_dangerous_place_only_by_naming_it() {
+    let unit = "/etc/systemd/system/app.service";
+    for (glob, path, expected) in [
+        ("/etc/sys*/**", unit, false),
+        ("/etc/systemd/**", unit, true),
+        ("/etc/systemd/system/app.*", unit, true),
+        (unit, unit, true),
+        ("/{etc,usr/lib}/systemd/system/*", unit, true),
+        ("/etc/{systemd,*}/**", unit, true),
+        ("/etc/{cron.d,*}/**", unit, false),
+        ("/usr/lib/**", "/usr/lib/app/x", true),
+        ("/usr/lib/**", "/usr/lib/udev/rules.d/9.rules", false),
+        (
+            "/usr/lib/udev/rules.d/*",
+            "/usr/lib/udev/rules.d/9.rules",
+            true,
+        ),
+        ("/usr/lib/**", "/usr/lib/modules/6/x.ko", false),
+        ("/usr/lib", "/usr/lib/modules/6/x.ko", false),
+        ("/usr/lib/modules/6", "/usr/lib/modules/6/x.ko", true),
+        ("/etc/*.d/*", "/etc/modules-load.d/x.conf", false),
+        ("/etc/*.d/*", "/etc/sudoers.d/x", false),
+        ("/etc/*.d/*", "/etc/app.d/x", true),
+        ("/etc/default/*", "/etc/default/grub", false),
+        ("/etc/default/*", "/etc/default/app", true),
+        ("/etc/default/grub*", "/etc/default/grub.d/x", true),
+        (
+            "/etc/initramfs-tools/**",
+            "/etc/initramfs-tools/hooks/x",
+            true,
+        ),
+        ("/var/lib/**", "/var/lib/dpkg/info/x.postinst", false),
+    ] {
+        let declared = declared_with(&[json!(glob)]);
+        assert_eq!(declared.path(path).is_some(), expected, "{glob} {path}");
+    }
+    let tree = built().file(unit, 0o644, "x");
+    let found = found(&tree, &declared_with(&[json!("/etc/sys*/**")]));
+    let evidence = &found[&format!("undeclared-unit:{unit}")];
+    assert!(
+        evidence.contains(
+            "declares /etc/sys*/**, but a systemd unit only with /etc/systemd in the glob"
+        ),
+        "{evidence}"
+    );
+}
+
+#[test]
+fn what_systemctl_enable_makes_needs_no_declaration() {
+    let link = "/etc/systemd/system/multi-user.target.wants/app.service";
+    let unit = "/etc/systemd/system/app.service";
+    let enabled = |text: &str| built().file(unit, 0o644, text).link(link, "../app.service");
+    let declared = declared_with(&[json!(unit)]);
+    assert_eq!(found(&enabled(UNIT), &declared), BTreeMap::new());
+    let ids = |found: BTreeMap<String, String>| found.into_keys().collect::<Vec<_>>();
+    let of_link = format!("undeclared-unit:{link}");
+    assert_eq!(
+        ids(found(&enabled("[Unit]\n"), &declared)),
+        std::slice::from_ref(&of_link)
+    );
+    let of_unit = format!("undeclared-unit:{unit}");
+    let undeclared = found(&enabled(UNIT), &self::declared());
+    assert_eq!(ids(undeclared), [of_unit, of_link]);
+    // A package's unit with another section explains no link.
+    let file = "/usr/lib/systemd/system/web.service";
+    let changed = built()
+        .file("/usr/bin/web-su", 0o4755, "abc")
+        .file(file, 0o644, format!("{UNIT}WantedBy=x.target\n"))
+        .link("/etc/systemd/system/x.target.wants/web.service", file);
+    assert_eq!(
+        ids(found_from_outside(&changed)),
+        [
+            format!("modified-package-file:{file}"),
+            "undeclared-unit:/etc/systemd/system/multi-user.target.wants/web.service".to_owned(),
+            "undeclared-unit:/etc/systemd/system/x.target.wants/web.service".to_owned(),
+        ]
+    );
 }
 
 #[test]
