@@ -84,5 +84,8 @@ pub mod digest;
 // Tables in the binary.
 pub(crate) mod embedded;
 
+// Globs of paths in an image.
+pub(crate) mod glob;
+
 // Percent encoding of paths in URLs.
 pub(crate) mod url_path;

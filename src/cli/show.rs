@@ -102,8 +102,17 @@ fn add_inputs(rows: &mut Rows, manifest: &Manifest) {
     for file in &inputs.files {
         rows.add("copied", &file.destination);
     }
-    for (index, Step { name, action, .. }) in inputs.steps.iter().enumerate() {
+    for (index, step) in inputs.steps.iter().enumerate() {
+        let Step {
+            name,
+            action,
+            creates,
+        } = step;
         rows.add("step", format!("{} {name} ({})", index + 1, kind(action)));
+        if !creates.is_empty() {
+            let creates: Vec<_> = creates.iter().map(ToString::to_string).collect();
+            rows.add("", format!("creates {}", creates.join(" ")));
+        }
     }
     rows.add("packages", packages(manifest));
     let network = if inputs.network.open {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Keys that identify an item of a list; the first one present counts.
-const NAMES: [&str; 3] = ["name", "url", "destination"];
+const NAMES: [&str; 4] = ["name", "url", "destination", "path"];
 
 /// A value that differs.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -170,6 +170,11 @@ mod tests {
                 vec!["x \"x\" -", "z - \"z\""],
             ),
             (json!({"a": ["x"]}), json!({}), vec!["a.x \"x\" -"]),
+            (
+                json!(["/x"]),
+                json!([{"path": "/x", "setuid": true}]),
+                vec!["/x \"/x\" {\"path\":\"/x\",\"setuid\":true}"],
+            ),
             (
                 json!([step("one", "root"), step("two", "root")]),
                 json!([step("new", "me"), step("one", "root"), step("two", "me")]),

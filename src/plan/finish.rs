@@ -2,7 +2,6 @@
 
 use super::check::{ADD_REASON, Checker};
 use super::{Finish, PathException};
-use crate::template::problem::Problem;
 use crate::template::schema;
 use crate::template::spanned::Spanned;
 
@@ -27,16 +26,8 @@ impl Checker<'_> {
             let help = "add `path = \"/var/lib/app/cache\"`; `*` and `**` are wildcards";
             let path = self.required(&table, "path", exception.path.as_ref(), help);
             if let Some(written) = exception.path.as_ref().filter(|_| !path.is_empty()) {
-                self.guest_path(written);
-                // Dropping or keeping the whole image is certainly a mistake.
-                if ["/", "/*", "/**"].contains(&path.as_str()) {
-                    self.report(Problem::at(
-                        written.span(),
-                        format!("{path:?} is the whole image"),
-                    ));
-                }
+                self.image_glob(written, "name the files, as in \"/var/lib/app/cache/*\"");
             }
-
             let reason = self.required(&table, "reason", exception.reason.as_ref(), ADD_REASON);
             PathException { path, reason }
         });

@@ -9,14 +9,17 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::digest::Digest;
+use crate::record::manifest::Creates;
 use crate::secret::Text;
 use crate::size::serialize_duration;
 
 mod base_disk;
 pub(crate) mod check;
+mod creates;
 mod ec2;
 mod expressions;
 mod finish;
+mod glob;
 mod lint;
 mod load;
 mod machine;
@@ -362,7 +365,7 @@ pub struct Step {
     pub pause_before: Duration,
     /// Globs of created paths, and accounts (`user:app`, `group:app`). A scan counts them as declared.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub creates: Vec<String>,
+    pub creates: Vec<Creates>,
     /// Place in the template.
     #[serde(skip)]
     pub place: Place,

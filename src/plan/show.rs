@@ -437,7 +437,8 @@ fn details(step: &Step) -> Vec<String> {
     }
     lines.push(limits);
     if !step.creates.is_empty() {
-        lines.push(format!("creates {}", step.creates.join(" ")));
+        let creates: Vec<_> = step.creates.iter().map(ToString::to_string).collect();
+        lines.push(format!("creates {}", creates.join(" ")));
     }
     lines
 }

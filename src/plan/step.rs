@@ -70,29 +70,6 @@ impl Checker<'_> {
         })
     }
 
-    /// Checks the globs of created paths, as in `/opt/app/**`, and accounts.
-    fn creates(&mut self, written: &[Str]) -> Vec<String> {
-        for path in written {
-            if let Some((kind @ ("user" | "group"), name)) = path.get_ref().split_once(':') {
-                if !is_account(kind, name) {
-                    let what = format!("invalid {kind} name {name:?}");
-                    let help = "declare accounts as `user:app` and `group:app`, group members as `group:adm/app`";
-                    self.report(Problem::at(path.span(), what).help(help));
-                }
-                continue;
-            }
-            self.guest_path(path);
-            // Declaring the whole image would make the check of undeclared files pointless.
-            if ["/", "/*", "/**"].contains(&path.get_ref().as_str()) {
-                let what = format!("{:?} is the whole image", path.get_ref());
-                let help =
-                    "list the directories that the step creates: `creates = [\"/opt/app/**\"]`";
-                self.report(Problem::at(path.span(), what).help(help));
-            }
-        }
-        texts(written)
-    }
-
     fn action(&mut self, table: &Span, step: &schema::Step) -> Option<Action> {
         let schema::Step {
             shell,
@@ -455,18 +432,5 @@ fn short(text: &str) -> String {
     match line.char_indices().nth(MAX_NAME_CHARS) {
         Some((end, _)) => format!("{}...", line[..end].trim_end()),
         None => line.to_owned(),
-    }
-}
-
-/// Checks the name of an account by useradd(8); a group may have a member after `/`.
-fn is_account(kind: &str, name: &str) -> bool {
-    let is_name = |name: &str| {
-        let known = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
-        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && name.chars().all(known)
-    };
-    match name.split_once('/') {
-        Some((group, member)) => kind == "group" && is_name(group) && is_name(member),
-        None => is_name(name),
     }
 }

@@ -163,6 +163,10 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
             findings.extend(of_kind(Kind::Hygiene, boot_chain::check_foreign(disk)?));
         }
     }
+    if let Some(origin) = origin {
+        let declared = Declared::new(ObservedState::default(), None, &origin.inputs);
+        findings.retain(|(_, finding)| !declared.settles(finding));
+    }
     let (undeclared, secrets) = rayon::join(
         || {
             let compared = origin.map(|origin| undeclared(opened, &packaged, origin));

@@ -216,7 +216,8 @@ impl Mismatch<'_, '_> {
     }
 
     fn list(&self) -> Option<String> {
-        let is_number = Kind::of(&self.schema["items"]) == Kind::Number;
+        let item_kind = Kind::of(&self.schema["items"]);
+        let is_number = item_kind == Kind::Number;
         let (source, key) = (self.source(), self.key());
         let items: Vec<String> = match self.value.get_ref() {
             DeValue::String(_) => {
@@ -245,6 +246,9 @@ impl Mismatch<'_, '_> {
                 packages
                     .map(|(name, version)| package(name.get_ref(), version.get_ref()))
                     .collect()
+            }
+            DeValue::Table(_) if item_kind == Kind::TextOrTable && source.starts_with('{') => {
+                vec![source]
             }
             DeValue::Table(_) => return None,
             _ if is_number => vec![source],

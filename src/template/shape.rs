@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Number,
     Flag,
     Scalar,
+    /// A string or a table.
+    TextOrTable,
     /// A size or a duration.
     Quantity,
 }
@@ -37,6 +39,10 @@ impl Kind {
             Value::Null => &schema["anyOf"][0]["type"],
             name => name,
         };
+        let is_table_too = |kinds: &Vec<Value>| kinds.iter().any(|kind| kind == "object");
+        if name.as_array().is_some_and(is_table_too) {
+            return Self::TextOrTable;
+        }
         match name.as_str() {
             Some("object") => Self::Table,
             Some("array") if Self::of(&schema["items"]) == Self::Table => Self::Tables,
@@ -60,6 +66,7 @@ impl Kind {
             Self::Number => matches!(value, Integer(_) | String(_)),
             Self::Flag => matches!(value, Boolean(_) | String(_)),
             Self::Scalar => matches!(value, Boolean(_) | Integer(_) | String(_)),
+            Self::TextOrTable => matches!(value, String(_) | Table(_)),
             Self::Quantity => !matches!(value, Array(_) | Table(_) | Datetime(_)),
         }
     }
@@ -73,6 +80,7 @@ impl Kind {
             Self::Number => "an integer",
             Self::Flag => "true or false",
             Self::Scalar => "a string, an integer or a boolean",
+            Self::TextOrTable => "a string or a table",
         }
     }
 }

@@ -13,6 +13,10 @@ use super::problem::Span;
 pub struct Spanned<T>(toml::Spanned<T>);
 
 impl<T> Spanned<T> {
+    pub(crate) fn new(span: Span, value: T) -> Self {
+        Self(toml::Spanned::new(span, value))
+    }
+
     /// Returns the place of the value.
     #[must_use]
     pub fn span(&self) -> Span {

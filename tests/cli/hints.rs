@@ -248,8 +248,65 @@ fn the_hint_for_a_value_of_the_wrong_type_is_valid() {
         ("retries = \"3x\"", "\"3x\"", "write 3"),
         ("only = [[\"qemu\"]]", "[\"qemu\"]", "write \"qemu\""),
         ("only = \"qemu\"", "\"qemu\"", "[\"qemu\"]"),
+        (
+            "creates = \"/opt/app/**\"",
+            "\"/opt/app/**\"",
+            "[\"/opt/app/**\"]",
+        ),
+        (
+            "creates = { path = \"/opt/app\", setuid = true }",
+            "{ path = \"/opt/app\", setuid = true }",
+            "[{ path = \"/opt/app\", setuid = true }]",
+        ),
+        (
+            "creates = [{ path = \"/opt/app\", setuid = \"yes\" }]",
+            "\"yes\"",
+            "write true",
+        ),
+        (
+            "creates = [{ path = \"user:app\" }]",
+            "{ path = \"user:app\" }",
+            "\"user:app\"",
+        ),
+        (
+            "creates = [\"//opt/app/**\"]",
+            "\"//opt/app/**\"",
+            "write \"/opt/app/**\"",
+        ),
+        (
+            "creates = [\"/opt/./a/../b\"]",
+            "\"/opt/./a/../b\"",
+            "write \"/opt/b\"",
+        ),
     ] {
         check(&site, &shell(entry), wrong, expected);
+    }
+    for glob in [
+        "/",
+        "/**",
+        "/etc/**",
+        "/usr/*",
+        "/{etc,usr}/**",
+        "/e*/**",
+        "/./etc/**",
+        "//etc/**",
+        "/etc/../usr/**",
+        "/**/x",
+        "/?tc/**",
+        "/[e]tc/**",
+    ] {
+        let glob = format!("\"{glob}\"");
+        for entry in [
+            format!("[{glob}]"),
+            format!("[{{ path = {glob}, device = true }}]"),
+        ] {
+            let template = shell(&format!("creates = {entry}"));
+            check(&site, &template, &glob, "\"/opt/app/**\"");
+        }
+        for list in ["drop", "keep"] {
+            let template = format!("{IMAGE}[[finish.{list}]]\nreason = \"x\"\npath = {glob}\n");
+            check(&site, &template, &glob, "\"/var/lib/app/cache/*\"");
+        }
     }
     for mode in ["644", "0o644", "0644", "\"rw-r--r--\""] {
         let template = format!("{IMAGE}{file}content = \"\"\nmode = {mode}\n");

@@ -164,11 +164,15 @@ fn a_step_says_what_it_creates_but_never_everything() {
     };
     site.write(
         "good.toml",
-        &template("[\"/opt/app/**\", \"/usr/local/bin/app\", \"user:app\", \"group:adm/app\"]"),
+        &template(
+            "[\"/opt/app/**\", \"/usr/local/bin/app\", \"user:app\", \"group:adm/app\", { path = \"/opt/app/bin/*\", setuid = true, capabilities = true }]",
+        ),
     );
     site.write(
         "bad.toml",
-        &template("[\"/**\", \"opt/app\", \"user:a b\", \"user:adm/app\"]"),
+        &template(
+            "[\"/**\", \"opt/app\", \"user:a b\", \"user:adm/app\", { setuid = true }, { path = \"/etc/**\" }, { path = \"/opt/[a\" }, { path = \"/opt/a\", suid = true }]",
+        ),
     );
     insta::assert_snapshot!("creates", site.karat(["plan", "good.toml"]));
     insta::assert_snapshot!("creates_everything", site.karat(["plan", "bad.toml"]));

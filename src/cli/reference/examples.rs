@@ -90,6 +90,10 @@ fn companions(key: &Key) -> (Value, Value) {
         ("File", "sha256") => (json!({"url": "https://example.org/tool"}), none()),
         ("File", name) if name != "source" => (json!({"content": "x"}), none()),
         ("Step", _) => (json!({"reboot": {}}), none()),
+        ("Creates", _) => {
+            let steps = json!([{"reboot": {}}]);
+            (none(), json!({"provision": steps, "on_error": steps}))
+        }
         ("Shell", name) if !["script", "inline"].contains(&name) => {
             (json!({"inline": ["true"]}), none())
         }
@@ -114,7 +118,9 @@ fn template(key: &Key, more: &[(&str, &Value)]) -> Value {
     for name in &key.path {
         table = match name.as_str() {
             "[]" => {
-                *table = json!([{}]);
+                if table.is_null() {
+                    *table = json!([{}]);
+                }
                 &mut table[0]
             }
             name => &mut table[name],

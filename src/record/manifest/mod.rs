@@ -3,6 +3,7 @@
 //! It has no user, time, host or duration: those are in build records beside it. Its id is the SHA-256 of its canonical bytes, so
 //! the same inputs and outputs have the same id everywhere, and `sha256sum` can verify it.
 
+mod creates;
 mod id;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use super::canonical::Unrepresentable;
+pub use creates::Creates;
 pub use id::{IdPrefix, InvalidId, ManifestId};
 
 use crate::digest::Digest;
@@ -317,7 +319,7 @@ pub struct Step {
     pub action: Action,
     /// Globs of paths, and accounts, that the step declares to create.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub creates: Vec<String>,
+    pub creates: Vec<Creates>,
 }
 
 /// Action of a step.

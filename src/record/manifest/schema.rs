@@ -134,6 +134,12 @@ fn full(text: &str) -> Manifest {
             *working_directory = Some("/srv".to_owned());
         }
     }
+    inputs.steps[0].creates.push(Creates {
+        path: "/opt/app/**".to_owned(),
+        setuid: true,
+        capabilities: true,
+        device: true,
+    });
     inputs.network.allow.push(Allow {
         url: "https://example.org/x".to_owned(),
         sha256: Some(digest),

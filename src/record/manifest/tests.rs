@@ -33,7 +33,7 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
     let name_step = |action| Step {
         name: "step".to_owned(),
         action,
-        creates: vec![text.to_owned()],
+        creates: vec![text.into()],
     };
     let inputs = Inputs {
         image: Name {

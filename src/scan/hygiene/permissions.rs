@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{HygieneScan, Severity};
 use crate::disk::read::FileType;
 use crate::disk::tree::File;
+use crate::scan::undeclared::observed::device;
 use crate::scan::undeclared::watched_paths::search_path;
 
 const SET_USER: u16 = 0o4000;
@@ -28,10 +29,7 @@ pub(super) fn check(scan: &mut HygieneScan<'_>) {
         let file = &root.tree().files()[index];
         writable(scan, path, file);
         privileged(scan, path, file, packaged);
-        if matches!(file.kind, FileType::CharDevice | FileType::BlockDevice)
-            && file.rdev != Some((0, 0))
-        {
-            let (major, minor) = file.rdev.unwrap_or_default();
+        if let Some((_, major, minor)) = device(file) {
             scan.report("device-node", path, format!("device {major}:{minor}"));
         }
         let unknown_user = !users.is_empty() && !users.contains(&file.uid);

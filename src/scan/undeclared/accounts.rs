@@ -1,122 +1,168 @@
 //! Users and groups that are not in the base and that no package creates.
 
-use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared};
+use super::account_sources::AccountSources;
+use super::{Compare, Declared, ObservedState, ScanError, Severity, Undeclared};
 
 pub(super) const FIX: &str = "declare it with `creates = [\"user:NAME\"]` or `group:NAME` in the step that creates it, or let a package create it";
-/// Directory of the accounts that packages ask systemd for.
-const SYSUSERS: &[u8] = b"/usr/lib/sysusers.d";
-const SCRIPTS: &[u8] = b"/var/lib/dpkg/info";
-/// Programs that create accounts.
-const ACCOUNT_TOOLS: [&str; 6] = [
-    "adduser", "useradd", "addgroup", "groupadd", "usermod", "gpasswd",
+
+/// Groups whose members have the rights of root, or can get them: by sudo (`admin` on Ubuntu, `wheel` on Red Hat's systems), by
+/// files that they may read or write (<https://wiki.debian.org/SystemGroups>), or by containers and machines that they start
+/// (documentation of Docker, Incus, LXD and libvirt). `adm` reads logs only.
+const ROOT_GROUPS: [&str; 12] = [
+    "admin",
+    "disk",
+    "docker",
+    "incus-admin",
+    "kmem",
+    "libvirt",
+    "lxd",
+    "root",
+    "shadow",
+    "staff",
+    "sudo",
+    "wheel",
 ];
+
+/// An account that differs from the base.
+struct Difference<'n> {
+    check: &'static str,
+    subject: String,
+    evidence: String,
+    kind: DifferenceKind<'n>,
+}
+
+enum DifferenceKind<'n> {
+    NewUser(&'n str),
+    NewGroup(&'n str),
+    Member {
+        group: &'n str,
+        user: &'n str,
+    },
+    /// Another id, shell or home.
+    Changed(&'n str),
+    /// An id that another account has, too: no package needs that.
+    SharedId,
+}
 
 impl Compare<'_> {
     pub(super) fn accounts(&mut self) -> Result<(), ScanError> {
-        let (now, base) = (self.now, &self.declared.base);
-        // Check, subject, evidence, and the words that a script which creates it has.
-        let mut seen: Vec<(&'static str, String, String, Vec<&str>)> = Vec::new();
-        for (name, line) in &now.users {
-            let evidence = match base.users.get(name) {
-                Some(before) if before == line => continue,
-                Some(_) => format!("is now {line}"),
-                None => line.clone(),
-            };
-            seen.push(("undeclared-user", name.clone(), evidence, vec![name]));
-        }
-        for (name, (gid, members)) in &now.groups {
-            let before = base.groups.get(name);
-            let changed = match before {
-                None => Some(format!("gid {gid}")),
-                Some((before, _)) if before != gid => Some(format!("gid {before} is now {gid}")),
-                Some(_) => None,
-            };
-            seen.extend(changed.map(|evidence| {
-                (
-                    "undeclared-group",
-                    name.clone(),
-                    evidence,
-                    vec![name.as_str()],
-                )
-            }));
-            let Some((_, old)) = before else { continue };
-            for member in members.difference(old) {
-                let id = format!("{name}/{member}");
-                let evidence = format!("{member} is a new member of {name}");
-                seen.push(("undeclared-group", id, evidence, vec![name, member]));
-            }
-        }
-        seen.retain(|(check, subject, ..)| match *check {
+        let mut differences = users(self.now, &self.declared.base);
+        differences.extend(groups(self.now, self.declared));
+        differences.retain(|Difference { check, subject, .. }| match *check {
             "undeclared-user" => !self.declared.user(subject),
             _ => !self.declared.group(subject),
         });
-        if seen.is_empty() {
+        if differences.is_empty() {
             return Ok(());
         }
-        let scripts = self.account_scripts()?;
-        for (check, subject, evidence, words) in seen {
-            let creates = |text: &String| words.iter().all(|word| has_word(text, word));
-            if scripts.iter().any(creates) {
-                continue;
-            }
+        let sources = self.account_sources()?;
+        differences.retain(|difference| !is_explained(&sources, &difference.kind));
+        for difference in differences {
             let item = Undeclared {
-                check,
+                check: difference.check,
                 severity: Severity::High,
-                subject: &subject,
-                title: format!("undeclared account {subject}"),
-                evidence,
+                subject: &difference.subject,
+                title: format!("undeclared account {}", difference.subject),
+                evidence: difference.evidence,
                 fix: FIX,
             };
             self.report(item, None);
         }
         Ok(())
     }
+}
 
-    /// Returns the texts that create accounts: scripts of packages whose version is not in the base, and configuration of
-    /// systemd-sysusers.
-    fn account_scripts(&self) -> Result<Vec<String>, ScanError> {
-        let mut texts = Vec::new();
-        for (path, file) in self.root.children(SCRIPTS) {
-            let name = String::from_utf8_lossy(&path[SCRIPTS.len() + 1..]);
-            let Some((package, "postinst" | "preinst")) = name.rsplit_once('.') else {
-                continue;
-            };
-            let package = package.split(':').next().unwrap_or_default();
-            if self.is_new(package) && self.packaged.scripts_of(package).is_none() {
-                let text = self.root.content(path, file, MAX_FILE_BYTES)?;
-                texts.push(String::from_utf8_lossy(&text).into_owned());
-            }
-        }
-        let packages = self.now.packages.iter();
-        let trusted = packages.filter_map(|package| self.packaged.scripts_of(&package.name));
-        texts.extend(trusted.map(str::to_owned));
-        let records = self.packaged.records.iter();
-        let records = records.filter(|record| self.is_new(&record.package));
-        texts.extend(records.map(|record| record.scripts.clone()));
-        texts.retain(|text| ACCOUNT_TOOLS.iter().any(|tool| has_word(text, tool)));
-        for (path, file) in self.root.children(SYSUSERS) {
-            if self.packaged.owner(path).is_some() {
-                let text = self.root.content(path, file, MAX_FILE_BYTES)?;
-                texts.push(String::from_utf8_lossy(&text).into_owned());
-            }
-        }
-        Ok(texts)
+/// Returns the users that differ, and memberships by their own group.
+fn users<'n>(state: &'n ObservedState, base: &ObservedState) -> Vec<Difference<'n>> {
+    let (now, before) = (&state.users, &base.users);
+    let mut found = Vec::new();
+    for (name, line) in now
+        .iter()
+        .filter(|(name, line)| before.get(*name) != Some(*line))
+    {
+        let mut fields = line.split(':');
+        let (uid, gid) = (fields.next(), fields.next());
+        let shares_uid =
+            |(other, line): (&String, &String)| other != name && line.split(':').next() == uid;
+        let (evidence, kind) = if now.iter().any(shares_uid) {
+            (line.clone(), DifferenceKind::SharedId)
+        } else if before.contains_key(name) {
+            (format!("is now {line}"), DifferenceKind::Changed(name))
+        } else {
+            (line.clone(), DifferenceKind::NewUser(name))
+        };
+        found.push(Difference {
+            check: "undeclared-user",
+            subject: name.clone(),
+            evidence,
+            kind,
+        });
+        let own = state.groups.iter();
+        let own = own.filter(|(group, (id, _))| {
+            Some(id.as_str()) == gid && ROOT_GROUPS.contains(&group.as_str()) && *group != name
+        });
+        found.extend(own.map(|(group, _)| membership(group, name)));
     }
+    found
+}
 
-    /// Returns whether a package is installed in a version that is not in the base.
-    pub(super) fn is_new(&self, package: &str) -> bool {
-        let before: Vec<_> = self.declared.base.versions(package).collect();
-        let mut versions = self.now.versions(package);
-        versions.any(|version| !before.contains(&version))
+/// Returns the groups that differ, and their new members.
+fn groups<'n>(state: &'n ObservedState, declared: &Declared) -> Vec<Difference<'n>> {
+    let now = &state.groups;
+    let mut found = Vec::new();
+    for (name, (gid, members)) in now {
+        let before = declared.base.groups.get(name);
+        let shares_gid = |(other, (id, _)): (&String, &(String, _))| other != name && id == gid;
+        let (evidence, kind) = match before {
+            Some((before, _)) if before == gid => (None, DifferenceKind::Changed(name)),
+            _ if now.iter().any(shares_gid) => (
+                Some(format!("gid {gid}, as another group")),
+                DifferenceKind::SharedId,
+            ),
+            Some((before, _)) => {
+                let evidence = format!("gid {before} is now {gid}");
+                (Some(evidence), DifferenceKind::Changed(name))
+            }
+            None => (Some(format!("gid {gid}")), DifferenceKind::NewGroup(name)),
+        };
+        found.extend(evidence.map(|evidence| Difference {
+            check: "undeclared-group",
+            subject: name.clone(),
+            evidence,
+            kind,
+        }));
+        let is_root = ROOT_GROUPS.contains(&name.as_str());
+        // A step declares the members of an ordinary group with the group.
+        if before.is_none() && !is_root && declared.group(name) {
+            continue;
+        }
+        let old = before.map(|(_, old)| old);
+        let new = members.iter();
+        let new = new.filter(|member| old.is_none_or(|old| !old.contains(*member)));
+        found.extend(new.map(|member| membership(name, member)));
+    }
+    found
+}
+
+fn membership<'n>(group: &'n str, user: &'n str) -> Difference<'n> {
+    Difference {
+        check: "undeclared-group",
+        subject: format!("{group}/{user}"),
+        evidence: format!("{user} is a new member of {group}"),
+        kind: DifferenceKind::Member { group, user },
     }
 }
 
-/// Returns whether a text contains a word that is not part of a longer one.
-pub(super) fn has_word(text: &str, word: &str) -> bool {
-    let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
-    text.match_indices(word).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(part) && !after.is_some_and(part)
-    })
+/// Returns whether packages make a difference.
+fn is_explained(sources: &AccountSources, kind: &DifferenceKind<'_>) -> bool {
+    match kind {
+        DifferenceKind::NewUser(name) => sources.create_user(name),
+        DifferenceKind::NewGroup(name) => sources.create_group(name),
+        DifferenceKind::Member { group, user } if ROOT_GROUPS.contains(group) => {
+            sources.add_by_one_command(group, user)
+        }
+        DifferenceKind::Member { group, user } => sources.add(group, user),
+        DifferenceKind::Changed(name) => sources.change(name),
+        DifferenceKind::SharedId => false,
+    }
 }

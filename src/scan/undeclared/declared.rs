@@ -1,10 +1,12 @@
 //! The declared content of an image. Pure: it reads no files.
 
 use super::observed::ObservedState;
-use super::watched_paths;
+use super::{Finding, named_places, watched_paths};
+use crate::glob::{alternatives, literal_prefix};
 use crate::record::directory_listing;
 use crate::record::lock::Lock;
-use crate::record::manifest::{Action, Inputs, Repository};
+use crate::record::manifest::{Action, File, Inputs, Repository};
+use crate::scan::integrity::SETUID_SETGID;
 
 /// Everything that an image may contain, and its origin.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +38,30 @@ pub struct DeclaredPath {
     pub path: String,
     /// The part of the template that declares it, for messages.
     pub by: String,
+    /// Rights that the files may have.
+    pub rights: Vec<Right>,
+}
+
+/// A right that a file has only if its declaration says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Right {
+    Setuid,
+    Capabilities,
+    Device,
+}
+
+impl Right {
+    const ALL: [Self; 3] = [Self::Setuid, Self::Capabilities, Self::Device];
+
+    /// Returns the key in an entry of `creates`.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Setuid => "setuid",
+            Self::Capabilities => "capabilities",
+            Self::Device => "device",
+        }
+    }
 }
 
 impl Declared {
@@ -48,16 +74,21 @@ impl Declared {
             ..Self::default()
         };
         for file in &inputs.files {
-            declared.file(&file.destination, "`[[files]]`");
+            declared.file(file, "`[[files]]`");
         }
         for step in &inputs.steps {
             if let Action::File(file) = &step.action {
-                declared.file(&file.destination, &format!("the step {:?}", step.name));
+                declared.file(file, &format!("the step {:?}", step.name));
             }
-            for glob in &step.creates {
+            for created in &step.creates {
+                let names: Vec<_> = created.rights().collect();
+                let rights = Right::ALL.into_iter();
                 declared.creates.push(DeclaredPath {
-                    path: glob.clone(),
+                    path: created.path.clone(),
                     by: format!("`creates` of the step {:?}", step.name),
+                    rights: rights
+                        .filter(|right| names.contains(&right.key()))
+                        .collect(),
                 });
             }
         }
@@ -69,10 +100,14 @@ impl Declared {
         declared
     }
 
-    fn file(&mut self, destination: &str, by: &str) {
+    fn file(&mut self, file: &File, by: &str) {
+        let mode = file.mode.as_ref();
+        let mode = mode.and_then(|mode| u16::from_str_radix(mode, 8).ok());
+        let is_setuid = mode.is_some_and(|mode| mode & SETUID_SETGID != 0);
         self.files.push(DeclaredPath {
-            path: destination.trim_end_matches('/').to_owned(),
+            path: file.destination.trim_end_matches('/').to_owned(),
             by: by.to_owned(),
+            rights: Vec::from_iter(is_setuid.then_some(Right::Setuid)),
         });
     }
 
@@ -90,21 +125,53 @@ impl Declared {
         self.files.extend(files.map(|file| DeclaredPath {
             path: format!("{destination}/{}", file.path.display()),
             by: by.clone(),
+            rights: Vec::new(),
         }));
     }
 
-    /// Returns the declaration of a path.
+    /// Returns the declaration of a path. The [rights](Self::allows) of the file need their own.
     #[must_use]
     pub fn path(&self, path: &str) -> Option<&DeclaredPath> {
-        let file = self.files.iter().find(|file| {
-            let rest = path.strip_prefix(file.path.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        });
-        let glob = |glob: &&DeclaredPath| {
-            let inside = format!("{}/**", glob.path.trim_end_matches('/'));
-            fast_glob::glob_match(&glob.path, path) || fast_glob::glob_match(inside, path)
+        self.declarations(path).next()
+    }
+
+    /// Returns whether a declaration of a path lets its file have a right.
+    #[must_use]
+    pub fn allows(&self, path: &str, right: Right) -> bool {
+        let mut declarations = self.declarations(path);
+        declarations.any(|declared| declared.rights.contains(&right))
+    }
+
+    /// Returns whether a finding of the group `hygiene` is about a right that is declared.
+    #[must_use]
+    pub fn settles(&self, finding: &Finding) -> bool {
+        let right = match finding.check.as_str() {
+            "setuid-unpackaged" => Right::Setuid,
+            "device-node" => Right::Device,
+            _ => return false,
         };
-        file.or_else(|| self.creates.iter().find(glob))
+        let path = finding.path.as_deref();
+        path.is_some_and(|path| self.allows(path, right))
+    }
+
+    fn declarations<'s>(&'s self, path: &str) -> impl Iterator<Item = &'s DeclaredPath> {
+        let files = self.files.iter();
+        let files = files.filter(move |file| named_places::is_below(path, &file.path));
+        let globs = self.creates.iter();
+        let declares =
+            move |glob: &&DeclaredPath| covers(&glob.path, path) && names_place(&glob.path, path);
+        files.chain(globs.filter(declares))
+    }
+
+    /// Describes a glob that covers a path but does not declare it, because it does not name the place.
+    #[must_use]
+    pub fn covering(&self, path: &str) -> Option<String> {
+        let (place, directory) = named_places::place_of(path)?;
+        let glob = self.creates.iter().find(|glob| covers(&glob.path, path))?;
+        Some(format!(
+            "{} declares {}, but a {} only with {directory} in the glob",
+            glob.by, glob.path, place.what
+        ))
     }
 
     /// Returns whether a step declares a user.
@@ -143,6 +210,25 @@ impl Declared {
         all.filter(near)
             .max_by_key(|declared| shared(path, &declared.path).len())
     }
+}
+
+/// Returns whether a glob matches a path or a directory above it.
+fn covers(glob: &str, path: &str) -> bool {
+    let inside = format!("{}/**", glob.trim_end_matches('/'));
+    fast_glob::glob_match(glob, path) || fast_glob::glob_match(inside, path)
+}
+
+/// Returns whether a glob that covers a path names its [place](named_places), if it is in one.
+fn names_place(glob: &str, path: &str) -> bool {
+    let Some((place, _)) = named_places::place_of(path) else {
+        return true;
+    };
+    let names = |glob: &str| {
+        let (prefix, mut below) = (literal_prefix(glob), place.below.iter());
+        below.any(|directory| named_places::is_below(&prefix, directory))
+    };
+    let mut alternatives = alternatives(glob).unwrap_or_default().into_iter();
+    alternatives.any(|glob| names(&glob) && covers(&glob, path))
 }
 
 /// Returns the deepest directory that two paths have in common.

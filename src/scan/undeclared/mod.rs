@@ -7,18 +7,18 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Finding, Packaged, Root, ScanError, Severity};
 
+mod account_sources;
 mod accounts;
 mod declared;
 mod explain;
-mod observed;
+mod install_section;
+mod named_places;
+pub(crate) mod observed;
 mod packages;
 mod paths;
-mod presets;
 mod rights;
 mod steps;
 pub(crate) mod watched_paths;
-
-use presets::Presets;
 
 pub use declared::Declared;
 pub use observed::ObservedState;
@@ -55,7 +55,6 @@ pub fn check(
         now,
         needed: BTreeSet::new(),
         alternatives: HashSet::new(),
-        presets: Presets::read(root)?,
         findings: Vec::new(),
     };
     compare.needed = compare.needed();
@@ -81,8 +80,6 @@ struct Compare<'a> {
     needed: BTreeSet<String>,
     /// Links that update-alternatives manages.
     alternatives: HashSet<String>,
-    /// Units that the scripts of RPMs enable.
-    presets: Presets,
     findings: Vec<Finding>,
 }
 
@@ -118,6 +115,9 @@ impl Compare<'_> {
 
     /// Describes the declaration that is nearest to a path.
     fn nearest(&self, path: &str) -> Option<String> {
+        if let Some(covering) = self.declared.covering(path) {
+            return Some(covering);
+        }
         let near = self.declared.nearest(path)?;
         Some(format!("{} declares {}", near.by, near.path))
     }

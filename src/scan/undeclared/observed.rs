@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::declared::Right;
 use super::watched_paths::{self, WatchedPlace};
 use crate::disk::read::FileType;
 use crate::disk::tree::{Content, File};
@@ -10,6 +11,9 @@ use crate::scan::{Root, ScanError};
 
 /// Directory of the scripts and checksums that dpkg keeps of each package.
 const DATABASE: &[u8] = b"/var/lib/dpkg/info/";
+/// Character devices that every user may open in `/dev` anyway, and that services copy into directories which they run in:
+/// null, zero, full, random, urandom and tty. The numbers 0 are a mark of overlayfs for a deleted file.
+const HARMLESS_DEVICES: [(u32, u32); 7] = [(0, 0), (1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)];
 /// Maximum size of an account file: enough for several hundred thousand users.
 const MAX_FILE_BYTES: u64 = 32 << 20;
 
@@ -22,7 +26,7 @@ pub struct ObservedState {
     /// Checksums of the records of each package: its own checksums and scripts, but not dpkg's file lists, which change
     /// with other packages.
     pub database: BTreeMap<DatabaseRecord, Checksum>,
-    /// Files that give their caller more rights.
+    /// Files that give their caller more rights, and device nodes.
     pub privileged: BTreeMap<Box<[u8]>, Privilege>,
     /// Lines of `/etc/passwd` by name, without the password.
     pub users: BTreeMap<String, String>,
@@ -61,6 +65,21 @@ pub struct Privilege {
     pub owner: (u32, u32),
     /// The raw value of the attribute for capabilities.
     pub capabilities: Option<Vec<u8>>,
+    /// Kind and numbers of a device.
+    pub device: Option<(FileType, u32, u32)>,
+}
+
+impl Privilege {
+    /// Returns the rights that a declaration has to allow.
+    pub fn rights(&self) -> impl Iterator<Item = Right> {
+        let rights = [
+            (self.device.is_some(), Right::Device),
+            (self.capabilities.is_some(), Right::Capabilities),
+            (is_setuid(self.mode), Right::Setuid),
+        ];
+        let given = rights.into_iter().filter(|(given, _)| *given);
+        given.map(|(_, right)| right)
+    }
 }
 
 impl ObservedState {
@@ -201,13 +220,28 @@ fn fingerprint(file: &File, sum: Option<Checksum>) -> Fingerprint {
 }
 
 fn privilege(file: &File) -> Option<Privilege> {
-    let capabilities = capabilities(file);
-    // Without the group's execute bit, setgid stands for mandatory locking.
-    let set = file.mode & 0o4000 != 0 || file.mode & 0o2010 == 0o2010;
-    let is = file.kind == FileType::File && (set || capabilities.is_some());
+    let is_file = file.kind == FileType::File;
+    let capabilities = capabilities(file).filter(|_| is_file);
+    let device = device(file);
+    let is = is_file && is_setuid(file.mode) || capabilities.is_some() || device.is_some();
     is.then(|| Privilege {
         mode: file.mode,
         owner: (file.uid, file.gid),
         capabilities: capabilities.map(<[u8]>::to_vec),
+        device,
     })
+}
+
+fn is_setuid(mode: u16) -> bool {
+    // Without the group's execute bit, setgid stands for mandatory locking.
+    mode & 0o4000 != 0 || mode & 0o2010 == 0o2010
+}
+
+/// Returns kind and numbers of a device node that gives access to something.
+pub(crate) fn device(file: &File) -> Option<(FileType, u32, u32)> {
+    let (major, minor) = file.rdev.unwrap_or_default();
+    let is_harmless =
+        file.kind == FileType::CharDevice && HARMLESS_DEVICES.contains(&(major, minor));
+    let is_device = matches!(file.kind, FileType::CharDevice | FileType::BlockDevice);
+    (is_device && !is_harmless).then_some((file.kind, major, minor))
 }

@@ -2,26 +2,14 @@
 
 use std::collections::HashSet;
 
+use super::install_section::is_enabled_by_unit;
 use super::observed::{DatabaseRecord, ObservedState, subject};
 use super::watched_paths::WatchedPlace;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, with_related};
 use crate::disk::tree::{Content, File};
 use crate::distro::python::source_of_compiled;
 
-pub(super) const FILES: &str =
-    "declare it with `[[files]]`, or with `creates` in the step that creates it";
-/// Directories of enabled units, and those where deb-systemd-helper records under the same names what it enabled for
-/// packages.
-const ENABLED: [(&str, &str); 2] = [
-    (
-        "/etc/systemd/system",
-        "/var/lib/systemd/deb-systemd-helper-enabled",
-    ),
-    (
-        "/etc/systemd/user",
-        "/var/lib/systemd/deb-systemd-user-helper-enabled",
-    ),
-];
+const FILES: &str = "declare it with `[[files]]`, or with `creates` in the step that creates it";
 
 impl Compare<'_> {
     pub(super) fn places(&mut self) -> Result<(), ScanError> {
@@ -71,7 +59,7 @@ impl Compare<'_> {
             return Ok(true);
         }
         if let Content::Link(target) = &file.content
-            && (self.is_alternative(&text, target) || self.is_enabled(path, &text))
+            && (self.is_alternative(&text, target) || self.is_enabled(&text, target)?)
         {
             return Ok(true);
         }
@@ -111,18 +99,39 @@ impl Compare<'_> {
             || self.declared.path(&String::from_utf8_lossy(path)).is_some()
     }
 
-    /// Returns whether a link enables a unit as its package asks for.
-    pub(super) fn is_enabled(&self, path: &[u8], text: &str) -> bool {
-        let state = ENABLED.iter().find_map(|(units, enabled)| {
-            let rest = text.strip_prefix(units)?;
-            Some(format!("{enabled}{rest}"))
-        });
-        let unit = self.root.resolve(path);
-        let Some(unit) = unit.filter(|unit| self.packaged.owner(unit).is_some()) else {
-            return false;
+    /// Returns whether a link enables a sound or declared unit as that asks for.
+    pub(super) fn is_enabled(&self, path: &str, target: &[u8]) -> Result<bool, ScanError> {
+        let Some(unit) = self.unit_of(path, target) else {
+            return Ok(false);
         };
-        state.is_some_and(|state| self.root.get(state.as_bytes()).is_some())
-            || self.presets.enable(text, &String::from_utf8_lossy(&unit))
+        Ok(self.is_sound(&unit)
+            && is_enabled_by_unit(self.root, path, &String::from_utf8_lossy(&unit))?)
+    }
+
+    /// Returns the path of the unit that a link names. Links of directories are followed, but the unit is none.
+    fn unit_of(&self, path: &str, target: &[u8]) -> Option<Vec<u8>> {
+        let (directory, _) = path.rsplit_once('/')?;
+        let target = match target {
+            [b'/', ..] => target.to_vec(),
+            relative => [directory.as_bytes(), relative].join(&b'/'),
+        };
+        let at = target.iter().rposition(|&byte| byte == b'/')?;
+        let directory = self.root.resolve(&target[..at])?;
+        Some([&directory[..], &target[at + 1..]].join(&b'/'))
+    }
+
+    /// Returns whether the template declares a file, or it is as the base or its package has it.
+    fn is_sound(&self, path: &[u8]) -> bool {
+        let before = self.declared.base.paths.get(path);
+        self.declared.path(&String::from_utf8_lossy(path)).is_some()
+            || (before.is_some() && before == self.now.paths.get(path))
+            || self.is_as_packaged(path)
+    }
+
+    /// Returns whether a package has a file, and the image has it as the package does.
+    pub(super) fn is_as_packaged(&self, path: &[u8]) -> bool {
+        let mut modified = self.packaged.modified.iter();
+        self.packaged.owner(path).is_some() && !modified.any(|modified| *modified.path == *path)
     }
 
     /// Returns whether a file belongs to a declared package source, and contains no URI but its own.

@@ -1,14 +1,15 @@
 //! Programs that give their caller more rights.
 
-use super::accounts::has_word;
+use super::account_sources::has_word;
+use super::declared::Right;
 use super::observed::Privilege;
-use super::paths::FILES;
 use super::{Compare, Severity, Undeclared};
 use crate::scan::integrity::SETUID_SETGID;
 
 /// Programs in the scripts of packages that give a program rights.
 const MODE_TOOLS: [&str; 2] = ["chmod", "dpkg-statoverride"];
 const CAPABILITY_TOOLS: [&str; 1] = ["setcap"];
+const DEVICE_TOOLS: [&str; 1] = ["mknod"];
 
 impl Compare<'_> {
     /// Reports files with rights that come neither from the base nor from a new package.
@@ -16,33 +17,23 @@ impl Compare<'_> {
         let now = self.now;
         for (path, privilege) in &now.privileged {
             let text = String::from_utf8_lossy(path);
+            let mut rights = privilege.rights();
+            let Some(right) = rights.find(|right| !self.declared.allows(&text, *right)) else {
+                continue;
+            };
             if self.declared.base.privileged.get(path) == Some(privilege)
-                || self.declared.path(&text).is_some()
                 || self.is_explained_by_package(path, privilege)
             {
                 continue;
             }
-            let Privilege {
-                mode,
-                owner: (uid, gid),
-                capabilities,
-            } = privilege;
-            let (check, what) = match capabilities {
-                Some(_) => ("undeclared-capability", "capabilities"),
-                None => ("undeclared-setuid", "setuid or setgid"),
-            };
-            let item = Undeclared {
-                check,
-                severity: Severity::High,
-                subject: &text,
-                title: format!("undeclared program with {what}"),
-                evidence: format!("mode {mode:04o}, uid {uid}, gid {gid}"),
-                fix: FILES,
-            };
             let owner = self.packaged.owner(path);
             let owner = owner.map(|package| format!("{package} has the file without these rights"));
-            let related = owner.or_else(|| self.nearest(&text));
-            self.report(item, related);
+            let declared = self.declared.path(&text).map(|declared| {
+                let key = right.key();
+                format!("{} declares {} without `{key}`", declared.by, declared.path)
+            });
+            let related = owner.or(declared).or_else(|| self.nearest(&text));
+            self.report(undeclared(&text, right, privilege), related);
         }
     }
 
@@ -55,17 +46,54 @@ impl Compare<'_> {
         let Some(script) = self.packaged.scripts_of(package) else {
             return self.is_new(package);
         };
-        let tools = match privilege.capabilities {
-            Some(_) => &CAPABILITY_TOOLS[..],
-            None => &MODE_TOOLS,
+        let tools = match (privilege.device, &privilege.capabilities) {
+            (Some(_), _) => &DEVICE_TOOLS[..],
+            (None, Some(_)) => &CAPABILITY_TOOLS,
+            (None, None) => &MODE_TOOLS,
         };
         let mut given = self.packaged.rights(path).iter();
         let is_given = given.any(|(mode, owner)| {
             mode & SETUID_SETGID == privilege.mode & SETUID_SETGID && *owner == privilege.owner
         });
-        (is_given && privilege.capabilities.is_none())
+        (is_given && privilege.capabilities.is_none() && privilege.device.is_none())
             || (tools.iter().any(|tool| has_word(script, tool))
                 && names_path(script, &String::from_utf8_lossy(path)))
+    }
+}
+
+fn undeclared<'a>(path: &'a str, right: Right, privilege: &Privilege) -> Undeclared<'a> {
+    let (check, what, fix) = match right {
+        Right::Setuid => (
+            "undeclared-setuid",
+            "program with setuid or setgid",
+            "declare it with its `mode` in `[[files]]`, or with `creates = [{ path = \"...\", setuid = true }]` in the step that creates it",
+        ),
+        Right::Capabilities => (
+            "undeclared-capability",
+            "program with capabilities",
+            "declare it with `creates = [{ path = \"...\", capabilities = true }]` in the step that creates it",
+        ),
+        Right::Device => (
+            "undeclared-device",
+            "device node",
+            "remove it, or declare it with `creates = [{ path = \"...\", device = true }]` in the step that creates it",
+        ),
+    };
+    let Privilege {
+        mode,
+        owner: (uid, gid),
+        ..
+    } = privilege;
+    let device = privilege.device;
+    let numbers = device.map(|(_, major, minor)| format!("device {major}:{minor}, "));
+    let numbers = numbers.unwrap_or_default();
+    Undeclared {
+        check,
+        severity: Severity::High,
+        subject: path,
+        title: format!("undeclared {what}"),
+        evidence: format!("{numbers}mode {mode:04o}, uid {uid}, gid {gid}"),
+        fix,
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use md5::Digest as _;
+use serde_json::json;
 
-use super::declared::{DeclaredPackage, DeclaredPath};
+use super::declared::{DeclaredPackage, DeclaredPath, Right};
 use super::*;
 use crate::digest::Digest;
 use crate::distro::debian::deb::{Entry, EntryKind, PackageContent};
@@ -32,9 +33,13 @@ fn status(packages: &[(&str, &str, &str)]) -> String {
 const BASE: (&str, &str, &str) = ("base", "1", "");
 const WEB: (&str, &str, &str) = ("web", "2", "base");
 
+/// A unit that is enabled in two ways.
+const UNIT: &str = "[Install]\nWantedBy=multi-user.target\nWantedBy=sockets.target\n";
+
 /// Texts of the tables.
-fn texts() -> [(&'static str, String); 4] {
+fn texts() -> [(&'static str, String); 5] {
     [
+        ("{UNIT}", UNIT.to_owned()),
         ("{BASE}", status(&[BASE])),
         ("{WEB}", status(&[WEB])),
         ("{EXTRA}", status(&[("extra", "1", "")])),
@@ -88,6 +93,7 @@ fn by(by: &str, path: &str) -> DeclaredPath {
     DeclaredPath {
         path: path.to_owned(),
         by: by.to_owned(),
+        rights: Vec::new(),
     }
 }
 
@@ -160,6 +166,166 @@ fn what_is_declared_may_differ_from_its_package() {
     assert_eq!(found(&tree, &declared), BTreeMap::new());
 }
 
+/// Returns declarations with more entries of `creates`.
+fn declared_with(creates: &[serde_json::Value]) -> Declared {
+    let mut inputs = inputs();
+    let creates = creates.iter().cloned().map(serde_json::from_value);
+    inputs.steps[1].creates.extend(
+        creates
+            .collect::<Result<Vec<manifest::Creates>, _>>()
+            .unwrap(),
+    );
+    Declared {
+        creates: Declared::new(ObservedState::default(), None, &inputs).creates,
+        ..declared()
+    }
+}
+
+#[test]
+fn a_right_is_declared_by_its_name() {
+    let tree = built().table("undeclared/rights.tsv", &texts());
+    let left = |entry: serde_json::Value| {
+        let ids = found(&tree, &declared_with(&[entry])).into_keys();
+        let ids = ids.filter_map(|id| Some(id.split_once(":/opt/app/")?.1.to_owned()));
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort();
+        ids
+    };
+    let all = ["both", "ping", "sda", "sg", "su"];
+    for (entry, expected) in [
+        (json!("/opt/app/**"), &all[..]),
+        (
+            json!({"path": "/opt/app/**", "setuid": true}),
+            &["both", "ping", "sda"],
+        ),
+        (json!({"path": "/opt/app/su", "setuid": true}), &all[..4]),
+        (
+            json!({"path": "/opt/app/**", "capabilities": true}),
+            &["both", "sda", "sg", "su"],
+        ),
+        (
+            json!({"path": "/opt/app/**", "device": true}),
+            &["both", "ping", "sg", "su"],
+        ),
+        (
+            json!({"path": "/opt/app/**", "setuid": true, "capabilities": true, "device": true}),
+            &[],
+        ),
+    ] {
+        assert_eq!(left(entry.clone()), expected, "{entry}");
+    }
+    let mut inputs = inputs();
+    inputs.files[0].destination = "/opt/app/su".to_owned();
+    for (mode, expected) in [("4755", true), ("2755", true), ("0755", false)] {
+        inputs.files[0].mode = Some(mode.to_owned());
+        let declared = Declared::new(ObservedState::default(), None, &inputs);
+        assert_eq!(
+            declared.allows("/opt/app/su", Right::Setuid),
+            expected,
+            "{mode}"
+        );
+    }
+}
+
+#[test]
+fn a_declared_right_settles_the_finding_of_another_group() {
+    let declared = declared_with(&[
+        json!({"path": "/opt/app/su", "setuid": true}),
+        json!({"path": "/opt/app/sda", "device": true}),
+    ]);
+    for (check, path, expected) in [
+        ("setuid-unpackaged", "/opt/app/su", true),
+        ("setuid-unpackaged", "/opt/app/other", false),
+        ("setuid-writable", "/opt/app/su", false),
+        ("device-node", "/opt/app/sda", true),
+        ("device-node", "/opt/app/su", false),
+    ] {
+        let mut finding = Finding::new(check, check, Severity::High, "");
+        finding.path = Some(path.to_owned());
+        assert_eq!(declared.settles(&finding), expected, "{check} {path}");
+    }
+}
+
+#[test]
+fn a_glob_declares_files_of_a_dangerous_place_only_by_naming_it() {
+    let unit = "/etc/systemd/system/app.service";
+    for (glob, path, expected) in [
+        ("/etc/sys*/**", unit, false),
+        ("/etc/systemd/**", unit, true),
+        ("/etc/systemd/system/app.*", unit, true),
+        (unit, unit, true),
+        ("/{etc,usr/lib}/systemd/system/*", unit, true),
+        ("/etc/{systemd,*}/**", unit, true),
+        ("/etc/{cron.d,*}/**", unit, false),
+        ("/usr/lib/**", "/usr/lib/app/x", true),
+        ("/usr/lib/**", "/usr/lib/udev/rules.d/9.rules", false),
+        (
+            "/usr/lib/udev/rules.d/*",
+            "/usr/lib/udev/rules.d/9.rules",
+            true,
+        ),
+        ("/usr/lib/**", "/usr/lib/modules/6/x.ko", false),
+        ("/usr/lib", "/usr/lib/modules/6/x.ko", false),
+        ("/usr/lib/modules/6", "/usr/lib/modules/6/x.ko", true),
+        ("/etc/*.d/*", "/etc/modules-load.d/x.conf", false),
+        ("/etc/*.d/*", "/etc/sudoers.d/x", false),
+        ("/etc/*.d/*", "/etc/app.d/x", true),
+        ("/etc/default/*", "/etc/default/grub", false),
+        ("/etc/default/*", "/etc/default/app", true),
+        ("/etc/default/grub*", "/etc/default/grub.d/x", true),
+        (
+            "/etc/initramfs-tools/**",
+            "/etc/initramfs-tools/hooks/x",
+            true,
+        ),
+        ("/var/lib/**", "/var/lib/dpkg/info/x.postinst", false),
+    ] {
+        let declared = declared_with(&[json!(glob)]);
+        assert_eq!(declared.path(path).is_some(), expected, "{glob} {path}");
+    }
+    let tree = built().file(unit, 0o644, "x");
+    let found = found(&tree, &declared_with(&[json!("/etc/sys*/**")]));
+    let evidence = &found[&format!("undeclared-unit:{unit}")];
+    assert!(
+        evidence.contains(
+            "declares /etc/sys*/**, but a systemd unit only with /etc/systemd in the glob"
+        ),
+        "{evidence}"
+    );
+}
+
+#[test]
+fn what_systemctl_enable_makes_needs_no_declaration() {
+    let link = "/etc/systemd/system/multi-user.target.wants/app.service";
+    let unit = "/etc/systemd/system/app.service";
+    let enabled = |text: &str| built().file(unit, 0o644, text).link(link, "../app.service");
+    let declared = declared_with(&[json!(unit)]);
+    assert_eq!(found(&enabled(UNIT), &declared), BTreeMap::new());
+    let ids = |found: BTreeMap<String, String>| found.into_keys().collect::<Vec<_>>();
+    let of_link = format!("undeclared-unit:{link}");
+    assert_eq!(
+        ids(found(&enabled("[Unit]\n"), &declared)),
+        std::slice::from_ref(&of_link)
+    );
+    let of_unit = format!("undeclared-unit:{unit}");
+    let undeclared = found(&enabled(UNIT), &self::declared());
+    assert_eq!(ids(undeclared), [of_unit, of_link]);
+    // A package's unit with another section explains no link.
+    let file = "/usr/lib/systemd/system/web.service";
+    let changed = built()
+        .file("/usr/bin/web-su", 0o4755, "abc")
+        .file(file, 0o644, format!("{UNIT}WantedBy=x.target\n"))
+        .link("/etc/systemd/system/x.target.wants/web.service", file);
+    assert_eq!(
+        ids(found_from_outside(&changed)),
+        [
+            format!("modified-package-file:{file}"),
+            "undeclared-unit:/etc/systemd/system/multi-user.target.wants/web.service".to_owned(),
+            "undeclared-unit:/etc/systemd/system/x.target.wants/web.service".to_owned(),
+        ]
+    );
+}
+
 #[test]
 fn accounts_are_declared_by_the_step_that_makes_them() {
     let tree = built()
@@ -188,9 +354,8 @@ fn accounts_are_declared_by_the_step_that_makes_them() {
     assert!(left(&["user:app", "group:sudo/app"]).is_empty());
 }
 
-/// A system of RPM with the package `web`, whose scripts make a user and whose unit is to be enabled; and with that user and
-/// the link.
-fn rpm_system(programs: &[&str], preset: &str) -> Planted {
+/// A system of RPM with the package `web`, whose scripts make a user; with that user, and with enabled units of this text.
+fn rpm_system(programs: &[&str], unit: &str) -> Planted {
     let web = header_of(&[
         (header::NAME, Value::Text("web")),
         (header::VERSION, Value::Text("2")),
@@ -215,18 +380,8 @@ fn rpm_system(programs: &[&str], preset: &str) -> Planted {
     ]);
     rpm_base(&web)
         .file("/usr/bin/web", 0o755, "abc")
-        .file("/usr/lib/systemd/system/web.service", 0o644, "[Unit]\n")
-        .file("/usr/lib/systemd/system/web@.service", 0o644, "[Unit]\n")
-        .file(
-            "/usr/lib/systemd/system-preset/50-web.preset",
-            0o644,
-            preset,
-        )
-        .file(
-            "/usr/lib/systemd/system-preset/99-default.preset",
-            0o644,
-            "# nothing else\ndisable *\n",
-        )
+        .file("/usr/lib/systemd/system/web.service", 0o644, unit)
+        .file("/usr/lib/systemd/system/web@.service", 0o644, unit)
         .link(
             "/etc/systemd/system/multi-user.target.wants/web.service",
             "/usr/lib/systemd/system/web.service",
@@ -262,8 +417,7 @@ fn what_an_rpm_brings_is_declared_with_it() {
         let found = findings(tree, &declared).into_iter();
         found.map(|finding| finding.id).collect::<Vec<_>>()
     };
-    let enabled = "enable web.service\nenable web@.service\n";
-    let system = rpm_system(&["web"], enabled);
+    let system = rpm_system(&["web"], UNIT);
     assert!(
         found(&system, "2-1").is_empty(),
         "{:?}",
@@ -274,15 +428,11 @@ fn what_an_rpm_brings_is_declared_with_it() {
         format!("undeclared-unit:/etc/systemd/system/multi-user.target.wants/{name}.service")
     };
     assert_eq!(
-        found(&rpm_system(&["web"], "enable web.service\n"), "2-1"),
-        [unit("web@1")]
-    );
-    assert_eq!(
         found(&rpm_system(&["web"], ""), "2-1"),
         [unit("web"), unit("web@1")]
     );
     assert_eq!(
-        found(&rpm_system(&[], enabled), "2-1"),
+        found(&rpm_system(&[], UNIT), "2-1"),
         ["undeclared-program:/usr/bin/web"]
     );
 }
@@ -367,7 +517,7 @@ fn a_directory_declares_what_is_in_it_and_nothing_else() {
 /// The package of the lock file, as its own file has it.
 fn locked() -> LockedPackage {
     let abc = EntryKind::File(*b"\x90\x01\x50\x98\x3c\xd2\x4f\xb0\xd6\x96\x3f\x7d\x28\xe1\x7f\x72");
-    let unit = EntryKind::File(md5::Md5::digest("[Unit]\n").into());
+    let unit = EntryKind::File(md5::Md5::digest(UNIT).into());
     let entries = [
         ("/usr", 0o755, EntryKind::Directory),
         ("/usr/sbin/web", 0o755, abc.clone()),
@@ -396,7 +546,7 @@ fn locked() -> LockedPackage {
         content: PackageContent {
             entries: entries.to_vec(),
             conffiles: Vec::new(),
-            scripts: "adduser --system --group web\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
+            scripts: "adduser --system --group web\naddgroup docker\nchown root:sudo /srv\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
                 .to_owned(),
         },
     }

@@ -81,13 +81,18 @@ fn allow_variables(schema: &mut Schema) {
     let Some(table) = schema.as_object_mut() else {
         return;
     };
+    let text = json!("string");
+    let may_be_text = match table.get("type") {
+        Some(Value::Array(kinds)) => kinds.contains(&text),
+        kind => kind == Some(&text),
+    };
+    if may_be_text && let Some(Value::String(pattern)) = table.get_mut("pattern") {
+        *pattern = format!("{pattern}|{VARIABLE}");
+    }
     let quoted = match table.get("type").and_then(Value::as_str) {
         Some("integer") => "^[0-9]+$",
         Some("boolean") => "^(true|false)$",
         Some("string") => {
-            if let Some(Value::String(pattern)) = table.get_mut("pattern") {
-                *pattern = format!("{pattern}|{VARIABLE}");
-            }
             if let Some(words) = table.remove("enum") {
                 let choices = json!([{"enum": words}, {"pattern": VARIABLE}]);
                 table.insert("anyOf".to_owned(), choices);

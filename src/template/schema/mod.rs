@@ -16,6 +16,7 @@ use super::spanned::Spanned;
 
 mod base;
 mod builder;
+mod creates;
 mod json;
 mod kinds;
 mod network;
@@ -27,6 +28,7 @@ mod step;
 
 pub use base::{Base, BaseAmi, BaseFile, BaseManifest, BaseUrl, Bootstrap};
 pub use builder::{Builder, Ec2, Host, Qemu};
+pub use creates::{Creates, CreatesEntry};
 pub(crate) use json::json_schema;
 #[cfg(test)]
 pub(crate) use json::{default_of, definitions};
@@ -156,7 +158,7 @@ pub struct Finish {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exception {
-    /// Path or glob. Not the whole image.
+    /// Path or glob. Not the whole image, and not a whole directory of the system such as `/etc`.
     #[schemars(with = "Glob", extend("examples" = ["/var/lib/app/cache/*"]))]
     pub path: Option<Str>,
     /// Reason for readers of the template.

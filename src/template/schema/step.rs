@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::kinds::{Digest, Duration, GuestPath, HostPath, Url};
-use super::{Spanned, Str};
+use super::{CreatesEntry, Spanned, Str};
 use crate::template::scalar::{Flag, Number, Scalar};
 
 /// A file of the image: exactly one of `source`, `content` and `url`.
@@ -62,13 +62,12 @@ pub struct Step {
     #[schemars(with = "Option<Duration>", extend("examples" = ["10s"]))]
     pub pause_before: Option<Spanned<Scalar>>,
     /// Paths and accounts that the step creates, so that the scan counts them as declared: globs, `user:NAME`,
-    /// `group:NAME`, `group:NAME/MEMBER`. Not the whole image.
+    /// `group:NAME`, `group:NAME/MEMBER`, and tables for files with more rights.
     #[schemars(
-        title = "list of globs and accounts",
-        inner(regex(pattern = "^(/|user:|group:)")),
+        title = "list of globs, accounts and tables",
         extend("examples" = [["/opt/app/**", "user:app"]])
     )]
-    pub creates: Vec<Str>,
+    pub creates: Vec<Spanned<CreatesEntry>>,
     /// Run the step only with these builders. Default: all.
     #[schemars(
         title = "list of `\"qemu\"`, `\"host\"`, `\"ec2\"`",

@@ -11,7 +11,7 @@ use super::declared::DeclaredPath;
 use super::explain::is_alike;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, watched_paths};
 use crate::disk::CleanedTree;
-use crate::disk::tree::{Listing, join_listings};
+use crate::disk::tree::{Content, Listing, join_listings};
 use crate::embedded::rows;
 use crate::record::explanation::Cause;
 
@@ -75,6 +75,7 @@ impl Compare<'_> {
         let (mut causes, mut undeclared) = (StepCauses::new(), Vec::new());
         for change in join_listings(&trees.before.listing, &trees.after).filter_map(Change::of) {
             let cause = match self.cause_of(&change) {
+                None if self.enables(&change)? => Some(Cause::Enabled),
                 None if self.is_login_of_base(&change)? => Some(Cause::Base),
                 cause => cause,
             };
@@ -115,10 +116,18 @@ impl Compare<'_> {
             Some(Cause::Accounts)
         } else if self.is_of_undeclared_package(change.bytes()) {
             Some(Cause::Undeclared)
-        } else if is_new && self.is_enabled(change.bytes(), &path) {
-            Some(Cause::Enabled)
         } else {
             None
+        }
+    }
+
+    /// Returns whether a new link enables a unit.
+    fn enables(&self, change: &Change) -> Result<bool, ScanError> {
+        match self.root.get(change.bytes()).map(|file| &file.content) {
+            Some(Content::Link(target)) if matches!(change.kind, ChangeKind::Added) => {
+                self.is_enabled(&change.path(), target)
+            }
+            _ => Ok(false),
         }
     }
 
