@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use karat::disk::read::ext4::Ext4;
 use karat::disk::read::{RawFile, ReadError};
@@ -97,6 +98,8 @@ impl Deref for Site {
     }
 }
 
+const UMOUNT_TRIES: usize = 50;
+
 /// A mounted file system.
 pub struct Mount {
     point: PathBuf,
@@ -110,7 +113,14 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let output = run("umount", &[self.point.to_str().unwrap()]);
+        let mut output = run("umount", &[self.point.to_str().unwrap()]);
+        // A child that another thread starts has this thread's open files until it executes its program.
+        let mut tries = 0;
+        while !output.status.success() && tries < UMOUNT_TRIES {
+            std::thread::sleep(Duration::from_millis(100));
+            output = run("umount", &[self.point.to_str().unwrap()]);
+            tries += 1;
+        }
         let good = output.status.success() || std::thread::panicking();
         assert!(good, "umount: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -42,6 +42,9 @@ const RUNNABLE: [&str; 27] = [
     "man",
 ];
 
+const EXPLANATION: &str =
+    "{\"by\":\"`[[files]]`\",\"cause\":\"declared\",\"path\":\"/etc/nginx/nginx.conf\"}\n";
+
 /// A site with everything that the examples name.
 fn site() -> Site {
     let site = Site::new();
@@ -50,7 +53,8 @@ fn site() -> Site {
     let disk = disk::xfs(1);
     fs::write(site.path().join("disk.qcow2"), &disk).unwrap();
     for length in [disk.len(), disk.len() - 512] {
-        let id = site.put("web", &disk[..length]);
+        let (image, scratch) = (&disk[..length], site.path());
+        let id = super::put_explained(&site.store, scratch, "web", image, EXPLANATION);
         succeed(&site, &["sign", &id.short()]);
         succeed(&site, &["sign", &id.short(), "--key", "ada"]);
         scanned(&site, id, &[], &Verdict::Told);

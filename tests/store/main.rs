@@ -19,6 +19,7 @@ mod schema;
 #[expect(dead_code, reason = "shared by all test crates")]
 mod support;
 mod trust;
+mod why;
 
 use std::path::Path;
 
@@ -78,6 +79,28 @@ fn put(store: &Store, scratch: &Path, name: &str, image: &[u8]) -> ManifestId {
 fn put_on(store: &Store, scratch: &Path, name: &str, image: &[u8], base: &[u8]) -> ManifestId {
     let mut manifest = manifest(name, image);
     manifest.inputs.base.digest = Digest::of(base);
+    put_as(store, scratch, &manifest, image)
+}
+
+/// The same, with an explanation of its files that has these lines.
+fn put_explained(
+    store: &Store,
+    scratch: &Path,
+    name: &str,
+    image: &[u8],
+    lines: &str,
+) -> ManifestId {
+    let packed = zstd::encode_all(lines.as_bytes(), 0).unwrap();
+    let mut manifest = manifest(name, image);
+    manifest.outputs.explanation = Some(Digest::of(&packed));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let writing = store.begin().await.unwrap();
+        writing.add_text(&packed).unwrap();
+    });
     put_as(store, scratch, &manifest, image)
 }
 

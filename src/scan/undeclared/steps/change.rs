@@ -58,6 +58,12 @@ impl Change {
         self.text("kind") == "directory"
     }
 
+    /// Returns whether it is a directory without flags and extended attributes.
+    pub fn is_plain_directory(&self) -> bool {
+        let keys = &self.line.keys;
+        self.is_directory() && !keys.contains_key("xattrs") && !keys.contains_key("flags")
+    }
+
     /// Returns whether the bytes of a file changed, but not its kind, owner or rights.
     pub fn is_content_only(&self) -> bool {
         matches!(&self.kind, ChangeKind::Changed(names) if names.iter().eq(["sha256"]))

@@ -28,6 +28,9 @@ const FIX_CHANGED: &str =
 const FIX_REMOVED: &str =
     "declare it with `creates` in the step that removes it, or with `[[finish.drop]]`";
 
+/// Directories in which services keep their state.
+const STATE: [&str; 4] = ["/var/cache/", "/var/lib/", "/var/log/", "/var/spool/"];
+
 /// Files with the keys that let the build log in, and their directories.
 const LOGINS: [&str; 2] = [
     "/root/.ssh{,/authorized_keys}",
@@ -110,7 +113,7 @@ impl Compare<'_> {
         if let Some(declared) = declared {
             let by = declared.by.clone();
             Some(Cause::Declared { by })
-        } else if RUNNING.iter().any(is_running) {
+        } else if RUNNING.iter().any(is_running) || self.is_state_directory(change) {
             Some(Cause::Running)
         } else if ACCOUNT_FILES.contains(&&*path) && change.is_content_only() {
             Some(Cause::Accounts)
@@ -119,6 +122,18 @@ impl Compare<'_> {
         } else {
             None
         }
+    }
+
+    /// Returns whether a service has made a directory in the state of its package, as nginx does when its configuration is
+    /// checked. A directory does nothing by itself, and what is in it is compared.
+    fn is_state_directory(&self, change: &Change) -> bool {
+        let path = change.bytes();
+        let is_state = STATE.iter().any(|place| path.starts_with(place.as_bytes()));
+        let parent = path.iter().rposition(|&byte| byte == b'/');
+        is_state
+            && matches!(change.kind, ChangeKind::Added)
+            && change.is_plain_directory()
+            && parent.is_some_and(|slash| self.packaged.owner(&path[..slash]).is_some())
     }
 
     /// Returns whether a new link enables a unit.

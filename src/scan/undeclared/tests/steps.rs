@@ -128,6 +128,36 @@ fn what_is_declared_may_change() {
 }
 
 #[test]
+fn services_may_make_directories_in_the_state_of_their_package() {
+    let before = built()
+        .file(
+            "/var/lib/dpkg/info/web.list",
+            0o644,
+            "/var/lib/web\n/etc/web\n",
+        )
+        .directory("/var/lib/web", 0o755)
+        .directory("/etc/web", 0o755);
+    let after = before
+        .clone()
+        .directory("/var/lib/web/body", 0o700)
+        .file("/var/lib/web/body/file", 0o644, "x")
+        .directory("/var/lib/web/empty", 0o700)
+        .directory("/var/lib/other", 0o700)
+        .directory("/etc/web/empty", 0o755);
+    let found = undeclared(&before, &after, &declared());
+    let mut ids: Vec<&str> = found.keys().map(String::as_str).collect();
+    ids.retain(|id| !id.contains("/usr/") && !id.contains("/etc/systemd"));
+    assert_eq!(
+        ids,
+        [
+            "undeclared-file:/etc/web/empty",
+            "undeclared-file:/var/lib/other",
+            "undeclared-file:/var/lib/web/body/file",
+        ]
+    );
+}
+
+#[test]
 fn an_undeclared_package_stands_for_its_files() {
     let after = built()
         .file(
