@@ -80,8 +80,8 @@ pub(crate) enum CauseLookup {
 
 /// Returns the targets of symbolic links by path.
 fn links(listing: &Listing) -> HashMap<String, String> {
-    let lines = listing.lines().map_while(Result::ok);
-    let links = lines.filter_map(|line| {
+    let all = listing.lines().map_while(Result::ok);
+    let links = all.filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(&line).ok()?;
         let text = |key: &str| Some(line.get(key)?.as_str()?.to_owned());
         Some((text("path")?, text("target")?))
@@ -95,7 +95,7 @@ fn resolve(links: &HashMap<String, String>, path: &str) -> Option<String> {
     let (mut here, mut followed) = (String::new(), 0);
     while let Some(name) = todo.pop() {
         match name.as_str() {
-            "" | "." => continue,
+            "" | "." => {}
             ".." => here.truncate(here.rfind('/').unwrap_or(0)),
             name => {
                 let next = format!("{here}/{name}");

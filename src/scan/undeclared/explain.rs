@@ -67,7 +67,7 @@ impl Compare<'_> {
         let now = sums(self.root, hashed.iter().map(|(index, _)| *index).collect())?;
         let before = sums(base, hashed.iter().map(|(_, index)| *index).collect())?;
         let equal = hashed.iter().filter(|(index, in_base)| {
-            now.get(index).is_some() && now.get(index) == before.get(in_base)
+            now.contains_key(index) && now.get(index) == before.get(in_base)
         });
         same.extend(equal.map(|(index, _)| *index));
         Ok(same)
