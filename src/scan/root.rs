@@ -6,10 +6,7 @@ use std::path::PathBuf;
 
 use super::ScanError;
 use crate::disk::read::{FileSystem, FileType, ReadError};
-use crate::disk::tree::{Content, File, Tree};
-
-/// Symbolic links followed for one path: Linux's limit.
-const MAX_LINKS: usize = 40;
+use crate::disk::tree::{Content, File, Tree, follow_links};
 
 /// Files of an image: the tree in memory, contents on the disk.
 pub struct Root<'a> {
@@ -38,32 +35,12 @@ impl<'a> Root<'a> {
 
     /// Follows the links of a path within the image; `None` if it leads nowhere.
     pub fn resolve(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
-        todo.reverse();
-        let (mut here, mut links) = (Vec::new(), 0);
-        while let Some(name) = todo.pop() {
-            if name == b".." {
-                let end = here.iter().rposition(|&byte| byte == b'/');
-                here.truncate(end.unwrap_or(0));
-                continue;
-            }
-            let before = here.len();
-            here.push(b'/');
-            here.extend(&name);
-            if let Content::Link(target) = &self.get(&here)?.content {
-                links += 1;
-                if links > MAX_LINKS {
-                    return None;
-                }
-                here.truncate(if target.starts_with(b"/") { 0 } else { before });
-                let target: Vec<_> = components(target).map(<[u8]>::to_vec).collect();
-                todo.extend(target.into_iter().rev());
-            }
-        }
-        if here.is_empty() {
-            here.push(b'/');
-        }
-        Some(here)
+        follow_links(path, |path| {
+            Some(match &self.get(path)?.content {
+                Content::Link(target) => Some(target.as_slice()),
+                _ => None,
+            })
+        })
     }
 
     /// Reads the regular file that a path leads to; `None` if there is none.
@@ -133,9 +110,4 @@ impl<'a> Root<'a> {
 /// Converts a path of an image for messages.
 pub fn display_path(path: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(path))
-}
-
-fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/')
-        .filter(|name| !name.is_empty() && *name != b".")
 }

@@ -6,12 +6,9 @@ use std::path::Path;
 
 use super::layout::read_verified;
 use super::{Store, StoreError};
-use crate::disk::tree::Listing;
+use crate::disk::tree::{Listing, follow_links};
 use crate::record::explanation::{self, Cause};
 use crate::record::manifest::Manifest;
-
-/// Symbolic links followed for one path: Linux's limit.
-const MAX_LINKS: usize = 40;
 
 impl Store {
     /// Returns the list of an image's files; `None` if the manifest names none, or the store does not have it.
@@ -51,7 +48,7 @@ impl Store {
             return Ok(CauseLookup::Found(path.to_owned(), cause));
         }
         let listing = self.listing_of(manifest)?;
-        let Some(real) = listing.and_then(|listing| resolve(&links(&listing), path)) else {
+        let Some(real) = listing.and_then(|listing| resolve(&paths(&listing), path)) else {
             return Ok(CauseLookup::NoPath);
         };
         Ok(match find(&real)? {
@@ -78,48 +75,26 @@ pub(crate) enum CauseLookup {
     NotExplained,
 }
 
-/// Returns the targets of symbolic links by path.
-fn links(listing: &Listing) -> HashMap<String, String> {
-    let all = listing.lines().map_while(Result::ok);
-    let links = all.filter_map(|line| {
+/// Returns the paths of a tree, links with their targets.
+fn paths(listing: &Listing) -> HashMap<Vec<u8>, Option<Vec<u8>>> {
+    let lines = listing.lines().map_while(Result::ok);
+    let paths = lines.filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(&line).ok()?;
-        let text = |key: &str| Some(line.get(key)?.as_str()?.to_owned());
-        Some((text("path")?, text("target")?))
+        let text = |key: &str| Some(line.get(key)?.as_str()?.as_bytes().to_vec());
+        Some((text("path")?, text("target")))
     });
-    links.collect()
+    paths.collect()
 }
 
 /// Follows the links in the directories of a path, but not a link at its end.
-fn resolve(links: &HashMap<String, String>, path: &str) -> Option<String> {
-    let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-    let (mut here, mut followed) = (String::new(), 0);
-    while let Some(name) = todo.pop() {
-        match name.as_str() {
-            "" | "." => {}
-            ".." => here.truncate(here.rfind('/').unwrap_or(0)),
-            name => {
-                let next = format!("{here}/{name}");
-                match links.get(&next).filter(|_| !todo.is_empty()) {
-                    None => here = next,
-                    Some(target) => {
-                        followed += 1;
-                        if followed > MAX_LINKS {
-                            return None;
-                        }
-                        if target.starts_with('/') {
-                            here.clear();
-                        }
-                        todo.extend(target.split('/').rev().map(str::to_owned));
-                    }
-                }
-            }
-        }
-    }
-    Some(if here.is_empty() {
-        "/".to_owned()
-    } else {
-        here
-    })
+fn resolve(paths: &HashMap<Vec<u8>, Option<Vec<u8>>>, path: &str) -> Option<String> {
+    let path = path.trim_end_matches('/');
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let directory = follow_links(directory.as_bytes(), |path| {
+        Some(paths.get(path)?.as_deref())
+    })?;
+    let directory = String::from_utf8(directory).ok()?;
+    Some(format!("{}/{name}", directory.trim_end_matches('/')))
 }
 
 #[cfg(test)]
@@ -135,8 +110,11 @@ mod tests {
             ("/b", "a"),
             ("/opt/now", "../srv/./v2"),
         ];
-        let links = links.map(|(path, target)| (path.to_owned(), target.to_owned()));
-        let links = HashMap::from(links);
+        let links = links.map(|(path, target)| (path, Some(target.as_bytes().to_vec())));
+        let directories = ["/usr", "/usr/bin", "/opt", "/srv", "/srv/v2"].map(|path| (path, None));
+        let all = links.into_iter().chain(directories);
+        let paths = all.map(|(path, target)| (path.as_bytes().to_vec(), target));
+        let paths = paths.collect();
         for (path, expected) in [
             ("/bin/ls", Some("/usr/bin/ls")),
             ("bin//ls/", Some("/usr/bin/ls")),
@@ -147,7 +125,7 @@ mod tests {
             ("/a/x", None),
             ("/", Some("/")),
         ] {
-            assert_eq!(resolve(&links, path).as_deref(), expected, "{path}");
+            assert_eq!(resolve(&paths, path).as_deref(), expected, "{path}");
         }
     }
 }

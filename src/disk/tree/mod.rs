@@ -6,6 +6,7 @@ use super::read::{FileFlags, FileSystem, FileType, Inode, Metadata, ReadError, T
 
 mod contents;
 mod fingerprint;
+mod links;
 mod listing;
 mod merge_join;
 mod paths;
@@ -14,6 +15,7 @@ pub(crate) mod testing;
 
 pub use contents::{BlockRun, ContentChecks, Contents, Monitor};
 pub use fingerprint::fingerprint;
+pub(crate) use links::follow_links;
 pub use listing::{Listing, ListingError, listing};
 pub use merge_join::{ListingLine, ListingPair, join_listings};
 use paths::Paths;
