@@ -9,7 +9,8 @@ use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, with_relat
 use crate::disk::tree::{Content, File};
 use crate::distro::python::source_of_compiled;
 
-const FILES: &str = "declare it with `[[files]]`, or with `creates` in the step that creates it";
+pub(super) const FILES: &str =
+    "declare it with `[[files]]`, or with `creates` in the step that creates it";
 
 impl Compare<'_> {
     pub(super) fn places(&mut self) -> Result<(), ScanError> {

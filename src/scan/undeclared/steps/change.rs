@@ -116,11 +116,6 @@ impl Change {
             _ => self.is_directory(),
         }
     }
-
-    /// Returns whether the path is gone, or is no directory any more.
-    fn is_gone(&self) -> bool {
-        !matches!(self.kind, ChangeKind::Added)
-    }
 }
 
 /// A change to report.
@@ -130,46 +125,52 @@ pub(super) struct Group {
     pub below: usize,
 }
 
+/// A topmost directory that is new or gone.
+struct Top {
+    /// Number of changed files below it.
+    files: usize,
+    is_new: bool,
+}
+
+impl Top {
+    /// Returns whether it stands for what is below it.
+    fn is_whole(&self) -> bool {
+        !self.is_new || self.files == 0 || self.files > MAX_REPORTED_FILES
+    }
+}
+
 /// Summarizes changes below a directory: one that is gone stands for what was in it; a new one for its files if there are many or
 /// none, and otherwise its files stand for it.
 pub(super) fn grouped(changes: Vec<Change>) -> Vec<Group> {
-    // Changed files below the topmost directories that are new or gone. Parents come before their children.
-    let mut files: HashMap<Vec<u8>, usize> = HashMap::new();
+    // Parents come before their children.
+    let mut tops: HashMap<Vec<u8>, Top> = HashMap::new();
     for change in &changes {
-        match top(change, &files).map(<[u8]>::to_vec) {
-            Some(top) if !change.is_directory() => *files.entry(top).or_default() += 1,
+        let above = path_above(change, &tops).map(<[u8]>::to_vec);
+        match above.and_then(|path| tops.get_mut(&path)) {
+            Some(top) => top.files += usize::from(!change.is_directory()),
             None if change.is_root_of_changes() => {
-                files.insert(change.bytes().to_vec(), 0);
+                let is_new = matches!(change.kind, ChangeKind::Added);
+                let top = Top { files: 0, is_new };
+                tops.insert(change.bytes().to_vec(), top);
             }
-            _ => {}
+            None => {}
         }
     }
-    let tops = changes.iter().filter(|change| change.is_gone());
-    let gone: Vec<Vec<u8>> = tops
-        .map(|change| change.bytes().to_vec())
-        .filter(|path| files.contains_key(path))
-        .collect();
-    let is_whole = |top: &[u8]| {
-        files[top] == 0 || files[top] > MAX_REPORTED_FILES || gone.iter().any(|path| path == top)
-    };
     let groups = changes.into_iter().filter_map(|change| {
-        let path = change.bytes();
-        let below = files.get(path).copied();
-        let is_told = match (below, top(&change, &files)) {
-            (Some(_), _) => is_whole(path),
-            (None, Some(top)) => !change.is_directory() && !is_whole(top),
+        let own = tops.get(change.bytes());
+        let is_told = match (own, path_above(&change, &tops)) {
+            (Some(top), _) => top.is_whole(),
+            (None, Some(above)) => !change.is_directory() && !tops[above].is_whole(),
             (None, None) => true,
         };
-        is_told.then(|| Group {
-            below: below.unwrap_or_default(),
-            change,
-        })
+        let below = own.map_or(0, |top| top.files);
+        is_told.then_some(Group { change, below })
     });
     groups.collect()
 }
 
-/// Returns the directory above a path that is in `tops`.
-fn top<'c, T>(change: &'c Change, tops: &HashMap<Vec<u8>, T>) -> Option<&'c [u8]> {
+/// Returns the path above a change that is in `tops`.
+fn path_above<'c>(change: &'c Change, tops: &HashMap<Vec<u8>, Top>) -> Option<&'c [u8]> {
     let path = change.bytes();
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let mut above = slashes.map(|(at, _)| &path[..at]);

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::declared::DeclaredPath;
 use super::explain::is_alike;
+use super::paths::FILES;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, watched_paths};
 use crate::disk::CleanedTree;
 use crate::disk::tree::{Content, Listing, join_listings};
@@ -21,8 +22,6 @@ mod change;
 pub(crate) use accounts::ACCOUNT_FILES;
 use change::{Change, ChangeKind, Group, grouped};
 
-const FIX_ADDED: &str =
-    "declare it with `[[files]]`, or with `creates` in the step that creates it";
 const FIX_CHANGED: &str =
     "declare it with `[[files]]`, or with `creates` in the step that changes it";
 const FIX_REMOVED: &str =
@@ -75,9 +74,10 @@ impl Compare<'_> {
         let findings = self.findings.iter();
         let reported = findings.filter_map(|finding| finding.path.clone());
         let reported: HashSet<String> = reported.collect();
+        let packages = self.undeclared_packages();
         let (mut causes, mut undeclared) = (StepCauses::new(), Vec::new());
         for change in join_listings(&trees.before.listing, &trees.after).filter_map(Change::of) {
-            let cause = match self.cause_of(&change) {
+            let cause = match self.cause_of(&change, &packages) {
                 None if self.enables(&change)? => Some(Cause::Enabled),
                 None if self.is_login_of_base(&change)? => Some(Cause::Base),
                 cause => cause,
@@ -99,7 +99,7 @@ impl Compare<'_> {
     }
 
     /// Returns what explains a change. Undeclared packages explain theirs, since they have a finding of their own.
-    fn cause_of(&self, change: &Change) -> Option<Cause> {
+    fn cause_of(&self, change: &Change, packages: &HashSet<String>) -> Option<Cause> {
         let path = change.path();
         let is_running = |state: &RunningState| {
             let mut globs = state.paths.iter();
@@ -117,7 +117,7 @@ impl Compare<'_> {
             Some(Cause::Running)
         } else if ACCOUNT_FILES.contains(&&*path) && change.is_content_only() {
             Some(Cause::Accounts)
-        } else if self.is_of_undeclared_package(change.bytes()) {
+        } else if self.is_of_package(change.bytes(), packages) {
             Some(Cause::Undeclared)
         } else {
             None
@@ -167,14 +167,18 @@ impl Compare<'_> {
         declared.find(|declared| declared.path.starts_with(&below))
     }
 
-    /// Returns whether a path changed with an undeclared package.
-    fn is_of_undeclared_package(&self, path: &[u8]) -> bool {
+    /// Returns the packages that have a finding.
+    fn undeclared_packages(&self) -> HashSet<String> {
         let checks = ["undeclared-package", "undeclared-version"];
         let findings = self.findings.iter();
         let findings = findings.filter(|finding| checks.contains(&&*finding.check));
-        let packages: HashSet<&str> = findings
-            .filter_map(|finding| finding.package.as_deref())
-            .collect();
+        findings
+            .filter_map(|finding| finding.package.clone())
+            .collect()
+    }
+
+    /// Returns whether a path changed with one of these packages.
+    fn is_of_package(&self, path: &[u8], packages: &HashSet<String>) -> bool {
         let is_state = |place: &&str| path.starts_with(place.as_bytes());
         let owner = self.packaged.owner(path);
         !packages.is_empty()
@@ -186,8 +190,8 @@ impl Compare<'_> {
         let change = &group.change;
         let path = change.path();
         let (check, what, fix) = match (&change.kind, watched_paths::place_of(change.bytes())) {
-            (ChangeKind::Added, Some(place)) => (place.check, place.what, FIX_ADDED),
-            (ChangeKind::Added, None) => ("undeclared-file", "file", FIX_ADDED),
+            (ChangeKind::Added, Some(place)) => (place.check, place.what, FILES),
+            (ChangeKind::Added, None) => ("undeclared-file", "file", FILES),
             (ChangeKind::Removed, _) => ("undeclared-removal", "removal", FIX_REMOVED),
             (ChangeKind::Changed(_), _) => ("undeclared-change", "change", FIX_CHANGED),
         };
