@@ -156,6 +156,7 @@ impl Job<'_> {
             inputs: made.manifest.inputs.clone(),
             listings: self.listings(made).await?,
             steps: steps(made).await?,
+            explain: true,
         }))
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct BuildOrigin {
     pub packages: Vec<LockedPackage>,
     /// Trees before and after the steps; only the build itself has them.
     pub steps: Option<StepTrees>,
+    /// True if each path is to be explained, for the record of the build.
+    pub explain: bool,
 }
 
 impl BuildOrigin {
@@ -174,8 +176,7 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
         },
         || secret_findings(opened, &packaged, &request),
     );
-    let (undeclared, explanation) = undeclared?.unzip();
-    let undeclared = undeclared.unwrap_or_default();
+    let (undeclared, explanation) = undeclared?.unwrap_or_default();
     findings.extend(of_kind(Kind::Undeclared, undeclared));
     findings.extend(secrets?);
     Ok(ScanResult {
@@ -208,12 +209,12 @@ fn read(
     Ok((contents, findings))
 }
 
-/// Returns the findings, and the explanation of the tree.
+/// Returns the findings, and the explanation of the tree if it is wanted.
 fn undeclared(
     opened: &Opened,
     packaged: &Packaged,
     origin: &BuildOrigin,
-) -> Result<(Vec<Finding>, Vec<u8>), ScanError> {
+) -> Result<(Vec<Finding>, Option<Vec<u8>>), ScanError> {
     let root = opened.root();
     let now = ObservedState::collect(&root, packaged)?;
     let declared = origin.declared(&now)?;
@@ -221,6 +222,7 @@ fn undeclared(
         image: &root,
         base: &origin.base.root(),
         steps: origin.steps.as_ref(),
+        explain: origin.explain,
     };
     let (mut findings, explanation) = undeclared::check(&trees, packaged, &now, &declared)?;
     if let (Some(image), Some(base)) = (opened.disk(), origin.base.disk()) {

@@ -105,6 +105,7 @@ async fn origin(
         inputs: inputs.clone(),
         listings: listings(store, inputs),
         steps: None,
+        explain: false,
     }))
 }
 

@@ -154,7 +154,7 @@ proptest::proptest! {
         if let Ok(packaged) = crate::scan::integrity::verify(&root) {
             let declared = crate::scan::undeclared::Declared::default();
             let now = crate::scan::undeclared::ObservedState::collect(&root, &packaged).unwrap();
-            let trees = crate::scan::undeclared::Trees { image: &root, base: &root, steps: None };
+            let trees = crate::scan::undeclared::Trees { image: &root, base: &root, steps: None, explain: true };
             let _ = crate::scan::undeclared::check(&trees, &packaged, &now, &declared).unwrap();
         }
     }

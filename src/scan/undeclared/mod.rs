@@ -33,6 +33,8 @@ pub(crate) struct Trees<'a> {
     pub base: &'a Root<'a>,
     /// `None` if there were no steps, or the tree before them is not known.
     pub steps: Option<&'a StepTrees>,
+    /// True if each path is to be explained.
+    pub explain: bool,
 }
 
 /// Compares the observed state `now` of the image with the declared one. Returns the findings, and the
@@ -45,7 +47,7 @@ pub fn check(
     packaged: &Packaged,
     now: &ObservedState,
     declared: &Declared,
-) -> Result<(Vec<Finding>, Vec<u8>), ScanError> {
+) -> Result<(Vec<Finding>, Option<Vec<u8>>), ScanError> {
     let root = trees.image;
     let mut compare = Compare {
         root,
@@ -66,8 +68,8 @@ pub fn check(
     compare.privileged();
     compare.accounts()?;
     let causes = trees.steps.map(|steps| compare.steps(steps)).transpose()?;
-    let explanation = compare.explain(causes.as_ref())?;
-    Ok((compare.findings, explanation))
+    let explanation = trees.explain.then(|| compare.explain(causes.as_ref()));
+    Ok((compare.findings, explanation.transpose()?))
 }
 
 struct Compare<'a> {

@@ -110,6 +110,7 @@ fn findings(tree: &Planted, declared: &Declared) -> Vec<Finding> {
         image: &root,
         base: &base.root(),
         steps: None,
+        explain: true,
     };
     let (findings, _) = check(&trees, &packaged, &observed(tree), declared).unwrap();
     findings
@@ -572,6 +573,7 @@ fn found_with(
         image: &root,
         base: trusted.base,
         steps: None,
+        explain: true,
     };
     let (all, _) = check(&trees, &packaged, &now, declared).unwrap();
     all.into_iter()

@@ -38,6 +38,7 @@ fn undeclared(before: &Planted, after: &Planted, declared: &Declared) -> BTreeMa
         image: &root,
         base: &base.root(),
         steps: Some(&trees),
+        explain: true,
     };
     let (found, _) = check(&trees, &packaged, &observed(after), declared).unwrap();
     found
