@@ -145,13 +145,8 @@ pub async fn overlay(base: &BaseImage, to: &Path, size: Option<u64>) -> Result<(
         .await?
         .require_standalone(&base.path)?;
     require_fit(size, info.virtual_size)?;
-    let size = size.unwrap_or(info.virtual_size);
-    let mut command = QemuImg::new("create", to);
-    command.args(["-q", "-f", "qcow2", "-F", &base.format, "-b"]);
-    // qemu-img would look for a relative path beside the overlay.
-    command.arg(absolute(&base.path)?);
-    command.arg(absolute(to)?).arg(size.to_string());
-    run(command).await.map(drop)
+    let command = QemuImg::new("create", to);
+    create_overlay(command, base, to, size.unwrap_or(info.virtual_size)).await
 }
 
 /// Creates a qcow2 overlay at `to` for the disk of a running guest, whose overlay `below` is kept as it is from then on.
@@ -159,14 +154,27 @@ pub async fn overlay(base: &BaseImage, to: &Path, size: Option<u64>) -> Result<(
 /// # Errors
 /// `below` cannot be read, or the overlay cannot be written.
 pub async fn overlay_on_running(below: &Path, to: &Path) -> Result<(), DiskError> {
-    let info = inspect_as(below, Some("qcow2")).await?;
+    let below = BaseImage {
+        path: below.to_owned(),
+        format: "qcow2".to_owned(),
+    };
+    let info = inspect_as(&below.path, Some(&below.format)).await?;
     let mut command = QemuImg::new("create", to);
     // -u: the disk below is in use, and is not opened.
-    command.args(["-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b"]);
-    command.arg(absolute(below)?);
-    command
-        .arg(absolute(to)?)
-        .arg(info.virtual_size.to_string());
+    command.arg("-u");
+    create_overlay(command, &below, to, info.virtual_size).await
+}
+
+async fn create_overlay(
+    mut command: QemuImg,
+    below: &BaseImage,
+    to: &Path,
+    size: u64,
+) -> Result<(), DiskError> {
+    command.args(["-q", "-f", "qcow2", "-F", &below.format, "-b"]);
+    // qemu-img would look for a relative path beside the overlay.
+    command.arg(absolute(&below.path)?);
+    command.arg(absolute(to)?).arg(size.to_string());
     run(command).await.map(drop)
 }
 
