@@ -36,13 +36,13 @@ bench: ## Time karat: against Packer, ssh, the kernel and qemu-img, syft, dd and
 	@.ci/setup --bench
 	@$(MAKE) --no-print-directory release
 	@status=0; \
-	cargo bench --locked --profile release --bench ssh || status=$$?; \
-	cargo bench --locked --profile release --bench disk || status=$$?; \
-	cargo bench --locked --profile release --bench rewrite || status=$$?; \
-	cargo bench --locked --profile release --bench scan || status=$$?; \
-	cargo bench --locked --profile release --bench database || status=$$?; \
-	cargo bench --locked --profile release --bench store || status=$$?; \
-	cargo bench --locked --profile release --bench ec2 || status=$$?; \
+	cargo bench --locked --bench ssh || status=$$?; \
+	cargo bench --locked --bench disk || status=$$?; \
+	cargo bench --locked --bench rewrite || status=$$?; \
+	cargo bench --locked --bench scan || status=$$?; \
+	cargo bench --locked --bench database || status=$$?; \
+	cargo bench --locked --bench store || status=$$?; \
+	cargo bench --locked --bench ec2 || status=$$?; \
 	benches/packer/run.py || status=$$?; \
 	exit $$status
 
