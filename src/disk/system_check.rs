@@ -78,7 +78,7 @@ pub(crate) fn check_file(path: &Path) -> Result<Option<u64>, DiskError> {
 /// Refuses a qcow2 file that needs another file, or holds more than its disk. Other formats pass.
 ///
 /// # Errors
-/// The file cannot be read, needs another file, or has content that is no part of its disk.
+/// The file cannot be read, needs another file, or has content that does not belong to its disk.
 pub(crate) fn require_whole_disk(path: &Path) -> Result<(), DiskError> {
     if let Some(other) = external_file(path).map_err(DiskError::read(path))? {
         return Err(DiskError::NotStandalone {

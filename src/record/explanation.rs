@@ -13,7 +13,7 @@ use super::canonical;
 /// Compression level, as of listings.
 const LEVEL: i32 = 6;
 
-/// What put a path into an image.
+/// Cause of a path in an image.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "cause")]
 pub enum Cause {

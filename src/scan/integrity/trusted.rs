@@ -28,7 +28,7 @@ pub struct Trusted<'a> {
     pub packages: &'a [LockedPackage],
 }
 
-/// Where the files of an installed package are known from. Of several architectures the last of these counts.
+/// Source of what is known about the files of an installed package. Of several architectures the last of these counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Locked,

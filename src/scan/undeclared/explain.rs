@@ -1,4 +1,4 @@
-//! What put each path into the image.
+//! Causes of the paths of an image.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Content of a qcow2 file that is no part of its disk: snapshots, bitmaps, unknown extensions, data in unused clusters.
+//! Content of a qcow2 file that does not belong to its disk: snapshots, bitmaps, unknown extensions, data in unused clusters.
 //!
 //! Such content leaves a host with each copy of the file, and no check of the disk reads it.
 
@@ -30,7 +30,7 @@ const MAX_COUNTS_BYTES: u64 = 8 << 20;
 /// Bytes of unused clusters that are read at once.
 const CHUNK_BYTES: u64 = 1 << 20;
 
-/// Describes content of a file that is no part of its disk. `None` for a file in another format, and for a clean one.
+/// Describes content of a file that does not belong to its disk. `None` for a file in another format, and for a clean one.
 ///
 /// # Errors
 /// The file cannot be read, or a table of it is damaged.
