@@ -109,7 +109,8 @@ impl<B: Backend> Guest<B> {
         Ok(())
     }
 
-    /// Sets the guest's clock, now and after every reboot, so that what programs write does not depend on the day of the build.
+    /// Stops the guest's timers and sets its clock, now and after every reboot, so that what programs write does not depend on the
+    /// day of the build.
     ///
     /// # Errors
     /// The connection was lost, or the guest's `date` cannot set the clock.
@@ -130,8 +131,19 @@ impl<B: Backend> Guest<B> {
     }
 }
 
+/// Script that stops the timers of systemd, and keeps those of new packages from starting. A build that passes midnight on the
+/// guest's clock would run daily jobs, and leave their traces in the image. A drop-in below `timer.d` applies to every timer
+/// (systemd.unit(5)); all of `/run` ends with the guest.
+const STOP_TIMERS: &str = "\
+if [ -d /run/systemd/system ]; then
+    mkdir -p /run/systemd/system/timer.d
+    printf '[Unit]\\nConditionPathExists=/run/nonexistent\\n' >/run/systemd/system/timer.d/build.conf
+    systemctl stop '*.timer'
+fi";
+
+/// Stops all timers, and sets the clock.
 async fn set_clock(session: &Session, to: Timestamp) -> Result<(), SshError> {
-    let command = format!("date -u -s @{} >/dev/null", to.seconds());
+    let command = format!("{STOP_TIMERS}\ndate -u -s @{} >/dev/null", to.seconds());
     session.output(&command).await.map(drop)
 }
 
