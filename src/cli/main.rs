@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,6 +28,9 @@ pub(super) const GLOBAL: &str = "Global options";
 
 /// Exit code of a verb that a signal has ended.
 const CANCELLED: u8 = 130;
+/// Idle time after which a thread for blocking work ends. glibc gives the memory that it has freed to the next thread; one that
+/// stays keeps it, and the next thread takes as much from the system again.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_millis(1);
 
 /// Build reproducible, verifiable machine images
 #[derive(Parser)]
@@ -348,6 +352,7 @@ fn with_signals<T: Success>(
 ) -> Result<u8, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
         .build()
         .map_err(|error| CommandError::io("cannot start the async runtime", &error))?;
     let code = runtime.block_on(async {

@@ -21,7 +21,7 @@ use super::{BlockRead, RawFile, ReadError, Span};
 
 const PART: &str = "qcow2 image";
 /// Bytes of cached clusters after decompression, and of cached second tables.
-const CLUSTER_CACHE_BYTES: u64 = 8 << 20;
+const CLUSTER_CACHE_BYTES: u64 = 4 << 20;
 const TABLE_CACHE_BYTES: u64 = 4 << 20;
 /// Bits of an entry with the offset of its cluster.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
