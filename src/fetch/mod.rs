@@ -106,6 +106,11 @@ impl Cache {
         self.root.join("known")
     }
 
+    /// Returns the directory of what packages contain, by digest of their files.
+    pub(crate) fn package_contents(&self) -> PathBuf {
+        self.root.join("package-contents")
+    }
+
     /// Returns the path of the download with this digest, which may not exist.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {

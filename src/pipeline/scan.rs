@@ -147,7 +147,8 @@ impl Job<'_> {
         };
         let (lock, cache) = (made.lock.clone(), self.settings.cache.clone());
         let packages = hash_stream::blocking(move |_| {
-            integrity::read_packages(&lock, |digest| cache.path(digest))
+            let contents = cache.package_contents();
+            integrity::read_packages(&lock, Some(&contents), |digest| cache.path(digest))
         });
         Ok(Some(BuildOrigin {
             base: scan::open::recorded(&base.disk.path, &base.disk.format).await?,

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use md5::{Digest as _, Md5};
+use serde::{Deserialize, Serialize};
 use tar::EntryType;
 
 use super::compressed;
@@ -25,7 +26,8 @@ const MAX_ENTRIES: usize = 2 << 20;
 const SCRIPTS: [&[u8]; 5] = [b"preinst", b"postinst", b"prerm", b"postrm", b"config"];
 
 /// Content of a package.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PackageContent {
     /// Files, directories and links, in the order of the archive.
     pub entries: Vec<Entry>,
@@ -36,7 +38,8 @@ pub struct PackageContent {
 }
 
 /// A path of a package.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Absolute path.
     pub path: Vec<u8>,
@@ -49,7 +52,8 @@ pub struct Entry {
 }
 
 /// Kind of a path of a package.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum EntryKind {
     /// A regular file with the MD5 digest of its content: dpkg's own algorithm.
     File([u8; 16]),
