@@ -62,6 +62,7 @@ mod synonyms;
 mod validate;
 mod verify;
 mod verify_ec2;
+mod verify_explanation;
 mod version;
 mod wait;
 mod why;

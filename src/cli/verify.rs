@@ -15,10 +15,12 @@ use super::shared::signature_policy::{Judged, Required, judge, judge_all, missin
 use super::shared::stdout::{FormatArgs, OutputFormat, Rows, Stdout};
 use super::shared::store_args::StoreArgs;
 use super::verify_ec2::{Ec2Report, verify_amis};
+use super::verify_explanation::repeat;
 use super::{CommandError, ExitStatus, audit};
 use crate::digest::Digest;
 use crate::os::hash_stream;
 use crate::record::channel::{ChannelName, NAMESPACE};
+use crate::record::explanation::Repetition;
 use crate::record::manifest::{IdPrefix, Manifest, ManifestError, ManifestId};
 use crate::sign::{Trust, fingerprint};
 use crate::store::{ChannelPolicy, CheckReport, Store, StoreError};
@@ -28,7 +30,8 @@ use crate::ui::text::{counted, human_size, terminal_safe, with_causes};
 /// Verify that images are unchanged and signed by trusted keys
 ///
 /// Reads every byte: the manifest, its image, records, scans, attestations, the audit log and the materials of a rebuild.
-/// Without an argument, verifies the whole store. Needs no network. Exit code 4 means that something was changed or lacks
+/// Of one image, also explains every path again from its base, its packages and its template, and compares that with what the
+/// build recorded. Without an argument, verifies the whole store. Needs no network. Exit code 4 means that something was changed or lacks
 /// a required signature.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -119,6 +122,7 @@ pub(crate) async fn run(args: &VerifyArgs, ui: &Ui, out: &mut Stdout) -> Result<
         report.verify_moves(&store, trust, args)?;
     }
     report.verify_records(&store, trust.as_ref())?;
+    report.repeat_explanation(&store, ui).await?;
     if let (true, Subject::Stored(id)) = (args.ec2, &report.subject) {
         let channel = args.subject.as_ref().and_then(|text| text.parse().ok());
         report.ec2 = verify_amis(&store, *id, channel.as_ref(), trust.as_ref(), ui).await?;
@@ -286,6 +290,8 @@ struct Report {
     checked: CheckReport,
     signed: Vec<JudgedManifest>,
     attested: Vec<Attested>,
+    /// Of one image, if its explanation was recorded and could be repeated.
+    explained: Option<Repetition>,
     ec2: Ec2Report,
     faults: Vec<String>,
 }
@@ -313,6 +319,7 @@ impl Report {
             checked,
             signed: Vec::new(),
             attested: Vec::new(),
+            explained: None,
             ec2: Ec2Report::default(),
         })
     }
@@ -377,6 +384,23 @@ impl Report {
         Ok(())
     }
 
+    /// Repeats the explanation of one image, unless something is damaged.
+    async fn repeat_explanation(&mut self, store: &Store, ui: &Ui) -> Result<(), CommandError> {
+        let (Subject::Stored(id) | Subject::Image(id, _)) = &self.subject else {
+            return Ok(());
+        };
+        if !self.checked.faults.is_empty() {
+            return Ok(());
+        }
+        self.explained = repeat(store, &store.manifest(*id)?.manifest, ui).await?;
+        let contradicted = self.explained.iter().flat_map(|found| &found.contradicted);
+        self.faults.extend(contradicted.map(|path| {
+            let path = terminal_safe(&String::from_utf8_lossy(path));
+            format!("{path}: its recorded cause does not follow from the base, the packages and the template")
+        }));
+        Ok(())
+    }
+
     fn text(&self) -> String {
         let mut rows = Rows::default();
         let checked = &self.checked;
@@ -411,6 +435,14 @@ impl Report {
             if checked.lines > 0 {
                 rows.add("audit log", format!("{} lines", checked.lines));
             }
+        }
+        if let Some(explained) = &self.explained {
+            let (confirmed, attested) = (explained.confirmed, explained.attested);
+            let paths = counted(confirmed, "path");
+            let told = format!(
+                "{paths} by the base, the packages and the template, as the build recorded; {attested} more only the build could see"
+            );
+            rows.add("explained", told);
         }
         for (what, _) in checked.missing.iter().take(MAX_NAMED_MATERIALS) {
             rows.add("missing", format!("{what}; a rebuild needs it"));
@@ -452,6 +484,10 @@ impl Report {
             "faults": self.faults,
             "ec2": amis.collect::<Vec<_>>(),
         });
+        if let Some(explained) = &self.explained {
+            report["explained"] =
+                json!({"confirmed": explained.confirmed, "attested": explained.attested});
+        }
         if let Subject::Stored(id) | Subject::Image(id, _) = &self.subject {
             report["id"] = id.to_string().into();
             report["manifest"] = id.to_string().into();

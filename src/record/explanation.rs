@@ -3,6 +3,7 @@
 //! It is stored like the [listing](crate::disk::tree::Listing) of the tree: a line of canonical JSON for each path, sorted by
 //! bytes, compressed with zstd.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 
 use data_encoding::HEXLOWER;
@@ -72,22 +73,95 @@ pub fn pack<'p>(causes: impl Iterator<Item = (&'p [u8], Cause)>) -> io::Result<V
     encoder.finish()
 }
 
+/// Reads an explanation: each path with its cause.
+///
+/// # Errors
+/// The stored explanation is damaged; so is an item of the iterator.
+pub fn read(packed: &[u8]) -> io::Result<impl Iterator<Item = io::Result<(Vec<u8>, Cause)>>> {
+    let lines = BufReader::new(zstd::Decoder::new(packed)?).lines();
+    Ok(lines.map(|line| {
+        let line: Line = serde_json::from_str(&line?)?;
+        let path = match (line.path, line.path_hex) {
+            (Some(path), _) => path.into_bytes(),
+            (None, hex) => {
+                let hex = hex.unwrap_or_default();
+                let path = HEXLOWER.decode(hex.as_bytes());
+                path.map_err(io::Error::other)?
+            }
+        };
+        Ok((path, line.cause))
+    }))
+}
+
 /// Returns the cause of a path; `None` if the image does not have it.
 ///
 /// # Errors
 /// The stored explanation is damaged.
 pub fn find(packed: &[u8], path: &[u8]) -> io::Result<Option<Cause>> {
-    let text = BufReader::new(zstd::Decoder::new(packed)?);
-    let (name, hex) = (str::from_utf8(path).ok(), HEXLOWER.encode(path));
-    for line in text.lines() {
-        let line: Line = serde_json::from_str(&line?)?;
-        if line.path.as_deref().is_some_and(|path| Some(path) == name)
-            || line.path_hex.is_some_and(|path| path == hex)
-        {
-            return Ok(Some(line.cause));
+    for line in read(packed)? {
+        let (other, cause) = line?;
+        if other == path {
+            return Ok(Some(cause));
         }
     }
     Ok(None)
+}
+
+/// Result of repeating an explanation from the image, its base and its packages.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Repetition {
+    /// Number of paths of the base, packages and declarations, which are the same again.
+    pub confirmed: usize,
+    /// Number of paths whose cause only the build could see: what scripts of packages and steps did in the guest.
+    pub attested: usize,
+    /// Paths whose cause is another one now.
+    pub contradicted: Vec<Vec<u8>>,
+}
+
+/// Compares a recorded explanation with one that was made without the tree before the steps.
+///
+/// A path that a build found in the base or in a package has to be there again. A declared path has to be declared by the same
+/// part of the template; a directory above a declared file is known only to the build.
+///
+/// # Errors
+/// One of them is damaged.
+pub fn compare(recorded: &[u8], repeated: &[u8]) -> io::Result<Repetition> {
+    let mut declarations = HashSet::new();
+    for line in read(repeated)? {
+        if let Cause::Declared { by } = line?.1 {
+            declarations.insert(by);
+        }
+    }
+    let mut result = Repetition::default();
+    let (mut recorded, mut repeated) = (read(recorded)?, read(repeated)?);
+    loop {
+        let (recorded, repeated) = match (recorded.next(), repeated.next()) {
+            (None, None) => return Ok(result),
+            (Some(recorded), Some(repeated)) => (recorded?, repeated?),
+            (Some(one), None) | (None, Some(one)) => {
+                result.contradicted.push(one?.0);
+                return Ok(result);
+            }
+        };
+        if recorded.0 != repeated.0 {
+            result.contradicted.push(recorded.0.min(repeated.0));
+            return Ok(result);
+        }
+        let (path, cause) = recorded;
+        let is_confirmed = match &cause {
+            Cause::Base | Cause::Package { .. } => cause == repeated.1,
+            Cause::Declared { by } => declarations.contains(by),
+            _ => {
+                result.attested += 1;
+                continue;
+            }
+        };
+        if is_confirmed {
+            result.confirmed += 1;
+        } else {
+            result.contradicted.push(path);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +199,50 @@ mod tests {
             .unwrap()
         );
         find(&packed[..packed.len() / 2], b"/usr").unwrap_err();
+    }
+
+    #[test]
+    fn what_was_in_the_base_or_a_package_has_to_be_there_again() {
+        let package = |name: &str| Cause::Package {
+            package: name.to_owned(),
+        };
+        let declared = |by: &str| Cause::Declared { by: by.to_owned() };
+        let packed = |causes: &[(&'static str, Cause)]| {
+            let causes = causes.iter().cloned();
+            pack(causes.map(|(path, cause)| (path.as_bytes(), cause))).unwrap()
+        };
+        let now = [
+            ("/", Cause::Base),
+            ("/srv", Cause::Running),
+            ("/srv/app", declared("`[[files]]`")),
+            ("/usr/bin/web", package("web")),
+            ("/var/lib/web", Cause::Running),
+        ];
+        let check = |at: usize, cause: Cause| {
+            let mut recorded = now.clone();
+            recorded[at].1 = cause;
+            let result = compare(&packed(&recorded), &packed(&now)).unwrap();
+            assert_eq!(
+                result.confirmed + result.attested + result.contradicted.len(),
+                5
+            );
+            result.contradicted.len()
+        };
+        assert_eq!(check(0, Cause::Base), 0);
+        assert_eq!(check(1, declared("`[[files]]`")), 0);
+        assert_eq!(check(1, declared("the step \"other\"")), 1);
+        assert_eq!(check(2, Cause::Base), 1);
+        assert_eq!(check(3, package("other")), 1);
+        assert_eq!(check(3, Cause::Undeclared), 0);
+        assert_eq!(check(4, package("web")), 1);
+
+        let contradicted = |recorded: &[_], now: &[_]| {
+            compare(&packed(recorded), &packed(now))
+                .unwrap()
+                .contradicted
+        };
+        assert_eq!(contradicted(&now[1..], &now), [b"/"]);
+        assert_eq!(contradicted(&now, &now[..4]), [b"/var/lib/web"]);
+        compare(&packed(&now)[..9], &packed(&now)).unwrap_err();
     }
 }

@@ -15,7 +15,7 @@ use super::undeclared::{self, Declared, ObservedState, StepTrees, Trees};
 use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Packaged, Root, ScanError, boot_chain, hygiene, integrity, secrets};
 use crate::digest::Digest;
-use crate::record::lock::Lock;
+use crate::record::lock::{Lock, Manager};
 use crate::record::manifest::{Action, Inputs};
 use crate::secret::Secrets;
 
@@ -81,6 +81,12 @@ impl BuildOrigin {
             let listing = self.listings.get(&file.digest)?;
             Some((file.destination.as_str(), listing.as_slice()))
         })
+    }
+
+    /// Returns whether all packages that karat reads are at hand.
+    pub(crate) fn has_packages(&self) -> bool {
+        self.lock.request.manager != Some(Manager::Apt)
+            || self.packages.len() == self.lock.packages.len()
     }
 
     /// Collects the declarations that matter for an image with this state.

@@ -28,21 +28,29 @@ impl Store {
         Ok(Some(listing))
     }
 
+    /// Returns the explanation of an image as it is stored; `None` if the manifest names none, or the store does not have it.
+    pub(crate) fn explanation_of(
+        &self,
+        manifest: &Manifest,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        match manifest.outputs.explanation {
+            Some(explanation) => read_present(&self.blob(&explanation)),
+            None => Ok(None),
+        }
+    }
+
     /// Returns the cause of a path of an image; `None` if the image does not have it. Links on the way are followed.
     pub(crate) fn cause_of(
         &self,
         manifest: &Manifest,
         path: &str,
     ) -> Result<CauseLookup, StoreError> {
-        let Some(explanation) = manifest.outputs.explanation else {
-            return Ok(CauseLookup::NotExplained);
-        };
-        let blob = self.blob(&explanation);
-        let Some(packed) = read_present(&blob)? else {
+        let Some(packed) = self.explanation_of(manifest)? else {
             return Ok(CauseLookup::NotExplained);
         };
         let find = |path: &str| {
-            explanation::find(&packed, path.as_bytes()).map_err(StoreError::io("read", &blob))
+            let found = explanation::find(&packed, path.as_bytes());
+            found.map_err(StoreError::io("read", self.root()))
         };
         if let Some(cause) = find(path)? {
             return Ok(CauseLookup::Found(path.to_owned(), cause));

@@ -112,6 +112,10 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
     let verified: serde_json::Value = serde_json::from_str(&verified).unwrap();
     assert_eq!(verified["missing"], serde_json::json!([]), "{verified}");
     assert_eq!(verified["signatures"][0]["counts"], true, "{verified}");
+    // All but a few paths are explained again, without the guest.
+    let explained = |what: &str| verified["explained"][what].as_u64().unwrap();
+    let (confirmed, attested) = (explained("confirmed"), explained("attested"));
+    assert!(confirmed > 20 * attested, "{verified}");
 
     site.stdout(["export", &id[..19], "-o", "web.qcow2"]);
     let info = std::process::Command::new("qemu-img")

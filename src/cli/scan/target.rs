@@ -1,18 +1,14 @@
 //! The target of a scan: a disk image, an unpacked root, or a recorded image.
 
-use std::collections::HashMap;
-use std::io;
-
 use super::{ArgumentError, ScanArgs};
 use crate::cli::CommandError;
 use crate::cli::shared::open_image::open_image;
-use crate::digest::Digest;
-use crate::record::lock::Lock;
-use crate::record::manifest::{self, IdPrefix, ManifestId, Source, SourceKind};
+use crate::cli::shared::recorded_origin::{self, origin};
+use crate::record::manifest::{IdPrefix, ManifestId};
 use crate::scan::report::LeftOut;
 use crate::scan::report::sbom;
 use crate::scan::run::{BuildOrigin, Check, Contents};
-use crate::scan::{self, Opened, integrity};
+use crate::scan::{self, Opened};
 use crate::store::{Store, StoreError, StoredManifest};
 use crate::time::Timestamp;
 
@@ -63,7 +59,7 @@ pub(super) async fn open(
         return Ok((Target::Opened(opened, None), subject, None));
     };
     let image = &stored.manifest.outputs.image;
-    let lock = lock(&store, &stored.manifest.inputs)?;
+    let lock = recorded_origin::lock(&store, &stored.manifest.inputs)?;
     let epoch = lock.as_ref().and_then(|lock| lock.epoch);
     let target = match store.image(&image.digest) {
         Ok(found) => {
@@ -83,64 +79,6 @@ pub(super) async fn open(
         created: epoch.unwrap_or_else(Timestamp::now),
     };
     Ok((target, subject, Some(stored.id)))
-}
-
-/// Collects the inputs of a recorded image; `None` if the store has lost one.
-async fn origin(
-    store: &Store,
-    inputs: &manifest::Inputs,
-    lock: Option<Lock>,
-) -> Result<Option<BuildOrigin>, CommandError> {
-    let base = match store.image(&inputs.base.digest) {
-        Err(StoreError::NoImage(_)) => return Ok(None),
-        found => found?,
-    };
-    let Some(lock) = lock else {
-        return Ok(None);
-    };
-    Ok(Some(BuildOrigin {
-        base: open_image(base, &inputs.base.format).await?,
-        packages: integrity::read_packages(&lock, |digest| store.blob(digest))?,
-        lock,
-        inputs: inputs.clone(),
-        listings: listings(store, inputs),
-        steps: None,
-        explain: false,
-    }))
-}
-
-/// Reads the lock file of a recorded image; `None` if the store has lost it.
-fn lock(store: &Store, inputs: &manifest::Inputs) -> Result<Option<Lock>, CommandError> {
-    let Some(lock) = inputs.lock else {
-        return Ok(None);
-    };
-    let path = store.blob(&lock.digest);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(CommandError::io(
-                "cannot read the lock file in the store",
-                &error,
-            ));
-        }
-    };
-    let actual = Digest::of(text.as_bytes());
-    if actual != lock.digest {
-        return Err(StoreError::Tampered { path, actual }.into());
-    }
-    Ok(Some(Lock::from_toml(&text, &path)?))
-}
-
-/// Reads the listings of the directories that an image was made from, by digest.
-fn listings(store: &Store, inputs: &manifest::Inputs) -> HashMap<Digest, Vec<u8>> {
-    let sources = inputs.sources.values();
-    let directories = sources.filter(|source| source.kind == SourceKind::Directory);
-    let listing = |source: &Source| {
-        let listing = std::fs::read(store.blob(&source.digest)).ok()?;
-        (Digest::of(&listing) == source.digest).then_some((source.digest, listing))
-    };
-    directories.filter_map(listing).collect()
 }
 
 /// Lists the checks that the command line skips, and those that this target does not allow.

@@ -10,6 +10,7 @@ pub(crate) mod image_line;
 pub(crate) mod key_args;
 pub(crate) mod logged;
 pub(crate) mod open_image;
+pub(crate) mod recorded_origin;
 pub(crate) mod signature_policy;
 pub(crate) mod single_image;
 pub(crate) mod stdout;
