@@ -11,6 +11,7 @@ mod test;
 
 use std::path::Path;
 
+use super::guest::Provisioned;
 use super::lock_file::LockState;
 use super::phases::Phases;
 use super::{
@@ -42,13 +43,6 @@ struct Site<'a> {
     resources: ResourceGuard,
     run: &'a RunDir,
     started: Timestamp,
-}
-
-/// Result of provisioning an instance.
-struct Provisioned {
-    lock: Lock,
-    packages: Vec<manifest::Package>,
-    requests: Vec<manifest::Request>,
 }
 
 impl Job<'_> {
@@ -212,7 +206,9 @@ impl Job<'_> {
         let lock = self
             .known_or_resolved_lock(machine, lock_state, known, phases)
             .await?;
-        self.provision_machine(machine, lock_state.declared(), &lock, lock.epoch, phases)
+        let declared = lock_state.declared();
+        let times = self
+            .provision_machine(machine, declared, &lock, lock.epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
         let requests = network::requests(machine.egress(), self.ui);
@@ -223,6 +219,7 @@ impl Job<'_> {
             packages: provision::attribute(&before, after, self.plan.packages.as_ref(), &lock),
             lock,
             requests,
+            times,
         })
     }
 
@@ -264,6 +261,7 @@ impl Job<'_> {
             file,
             base,
             disk: None,
+            times: Vec::new(),
             lock,
             accelerator: "ec2".to_owned(),
             listing: None,

@@ -60,5 +60,6 @@ impl Job<'_> {
         self.fetch_packages(&lock, phases).await?;
         self.provision_machine(machine, declared, &lock, lock.epoch, phases)
             .await
+            .map(drop)
     }
 }

@@ -16,8 +16,17 @@ use crate::plan;
 use crate::provision;
 use crate::record::lock::Lock;
 use crate::record::manifest;
+use crate::scan::undeclared::StepTime;
 use crate::store::Timestamp;
 use crate::ui::Part;
+
+/// Result of provisioning a guest.
+pub(super) struct Provisioned {
+    pub lock: Lock,
+    pub packages: Vec<manifest::Package>,
+    pub requests: Vec<manifest::Request>,
+    pub times: Vec<StepTime>,
+}
 
 impl Job<'_> {
     pub(super) async fn launch_guest(
@@ -50,7 +59,7 @@ impl Job<'_> {
         phases.run("wait for SSH", ready).await
     }
 
-    /// Provisions a booting guest up to the final shut-down. Returns its lock, its packages and its network requests.
+    /// Provisions a booting guest up to the final shut-down.
     pub(super) async fn provision_guest(
         &self,
         machine: &mut QemuMachine,
@@ -58,7 +67,7 @@ impl Job<'_> {
         lock_state: &LockState,
         known: Option<Lock>,
         phases: &mut Phases<'_>,
-    ) -> Result<(Lock, Vec<manifest::Package>, Vec<manifest::Request>), BuildError> {
+    ) -> Result<Provisioned, BuildError> {
         self.wait_for_guest(machine, phases).await?;
         let before = provision::installed_packages(machine.session()).await?;
         self.save_base_packages(machine.session(), &base.digest)
@@ -70,7 +79,9 @@ impl Job<'_> {
         if let Some(epoch) = epoch {
             machine.set_clock(epoch).await?;
         }
-        self.provision_machine(machine, lock_state.declared(), &lock, epoch, phases)
+        let declared = lock_state.declared();
+        let times = self
+            .provision_machine(machine, declared, &lock, epoch, phases)
             .await?;
         let after = provision::installed_packages(machine.session()).await?;
         let requests = network::requests(machine.egress(), self.ui);
@@ -78,8 +89,12 @@ impl Job<'_> {
             .run("clean up", async { Ok(machine.clean_up().await?) })
             .await?;
         let declared = self.plan.packages.as_ref();
-        let packages = provision::attribute(&before, after, declared, &lock);
-        Ok((lock, packages, requests))
+        Ok(Provisioned {
+            packages: provision::attribute(&before, after, declared, &lock),
+            lock,
+            requests,
+            times,
+        })
     }
 
     /// Boots the finished image from a temporary overlay, which keeps the image unchanged, and runs its tests.

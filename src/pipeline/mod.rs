@@ -40,6 +40,7 @@ mod phases;
 mod provision;
 pub(crate) mod rebuild;
 pub(crate) mod scan;
+mod step_times;
 mod twice;
 pub(crate) mod up_to_date;
 
@@ -224,11 +225,12 @@ impl Job<'_> {
         let mut machine = phases.run("launch", launch).await?;
         let accelerator = machine.accelerator().to_owned();
         let provisioned = self.provision_guest(&mut machine, &base, &lock_state, known, phases);
-        let (lock, packages, requests) = match provisioned.await {
+        let provisioned = match provisioned.await {
             Ok(done) => done,
             Err(error) => return Err(self.handle_failure(machine, error, run).await),
         };
-        inputs.network.requests = requests;
+        let lock = provisioned.lock;
+        inputs.network.requests = provisioned.requests;
         let shut_down = async { Ok(machine.shut_down(SHUTDOWN_TIMEOUT).await?) };
         let overlays = phases.run("shut down", shut_down).await?;
 
@@ -237,13 +239,20 @@ impl Job<'_> {
         let finish = self.finish_disk(disk.clone(), &file);
         let finished = phases.run("finish", finish).await?;
         let kind = (guest.arch, guest.firmware);
-        let manifest =
-            commit::compose_manifest(inputs, kind, self.plan, &finished, packages, &lock);
+        let manifest = commit::compose_manifest(
+            inputs,
+            kind,
+            self.plan,
+            &finished,
+            provisioned.packages,
+            &lock,
+        );
         Ok(Made {
             manifest,
             file,
             base: Some(base),
             disk: Some(disk),
+            times: provisioned.times,
             lock,
             accelerator,
             listing: finished.listing,

@@ -50,7 +50,12 @@ async fn steps(made: &Made) -> Result<Option<StepTrees>, NormalizeError> {
         Some(listing) => listing.clone(),
         None => disk::cleaned_tree(disk.clone(), &[]).await?.listing,
     };
-    Ok(Some(StepTrees { before, after }))
+    Ok(Some(StepTrees {
+        before,
+        after,
+        disk: Some(disk.clone()),
+        times: made.times.clone(),
+    }))
 }
 
 impl Job<'_> {

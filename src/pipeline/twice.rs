@@ -15,6 +15,7 @@ use crate::os::run_dir::RunDir;
 use crate::plan::Builder;
 use crate::record::lock::{Lock, LockError};
 use crate::record::manifest::Manifest;
+use crate::scan::undeclared::StepTime;
 
 /// A finished image that is not recorded.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Made {
     pub(super) base: Option<BaseDisk>,
     /// Disk of the guest, in the run directory.
     pub(super) disk: Option<NormalizeRequest>,
+    /// Times of the steps, if they were taken.
+    pub(super) times: Vec<StepTime>,
     pub(super) lock: Lock,
     pub(super) accelerator: String,
     pub(super) listing: Option<Listing>,

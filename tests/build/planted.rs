@@ -79,5 +79,8 @@ fn every_change_of_a_step_is_found_and_what_is_declared_is_not() {
             .filter(|subject| subject.starts_with(declared));
         assert_eq!(wrong.next(), None, "{log}");
     }
+    // Changes that only the comparison finds name the step.
+    let told = log.matches("while the step \"plant\" ran").count();
+    assert!(told > 20, "{told}\n{log}");
     site.assert_nothing_left();
 }

@@ -6,7 +6,7 @@
 
 pub mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::clean::{self, CleanError, CleanReport, CustomRules, Owners};
 use super::convert::{ImageFile, create, place, repack};
 use super::read::ext4::Superblock;
 use super::read::qcow2::{Layer, open_chain};
-use super::read::{ReadError, Slice, partitions};
+use super::read::{ReadError, Slice, Time, partitions, walk};
 use super::tree::{Listing, Monitor};
 use super::write::{HashedImage, WriteError, find_root};
 use super::{BaseImage, DiskError, container_ids};
@@ -169,6 +169,25 @@ pub async fn cleaned_tree(
         })
     })
     .await
+}
+
+/// Returns when paths of a guest's disk changed last: content, owner, rights or name. Those that are gone have no time.
+///
+/// # Errors
+/// The disk is damaged or has an unsupported feature.
+pub fn change_times(
+    job: &NormalizeRequest,
+    paths: &HashSet<&[u8]>,
+) -> Result<HashMap<Vec<u8>, Time>, NormalizeError> {
+    let (source, mut times) = (open(job)?, HashMap::new());
+    walk(source.files(), |path, _, metadata| {
+        let path = [b"/", path].concat();
+        if paths.contains(&*path) {
+            times.insert(path, metadata.ctime);
+        }
+        Ok::<_, ReadError>(())
+    })?;
+    Ok(times)
 }
 
 fn threads() -> usize {

@@ -22,7 +22,7 @@ pub(crate) mod watched_paths;
 
 pub use declared::Declared;
 pub use observed::ObservedState;
-pub(crate) use steps::{ACCOUNT_FILES, StepTrees};
+pub(crate) use steps::{ACCOUNT_FILES, StepTime, StepTrees};
 
 /// Maximum size of a file with information about an origin: a package's script, the state of an alternative.
 const MAX_FILE_BYTES: u64 = 16 << 20;

@@ -11,16 +11,19 @@ use super::declared::DeclaredPath;
 use super::explain::is_alike;
 use super::paths::FILES;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, watched_paths};
-use crate::disk::CleanedTree;
 use crate::disk::tree::{Content, Listing, join_listings};
+use crate::disk::{CleanedTree, NormalizeRequest, change_times};
 use crate::embedded::rows;
 use crate::record::explanation::Cause;
 
 mod accounts;
 mod change;
+mod times;
 
 pub(crate) use accounts::ACCOUNT_FILES;
 use change::{Change, ChangeKind, Group, grouped};
+pub(crate) use times::StepTime;
+use times::step_at;
 
 const FIX_CHANGED: &str =
     "declare it with `[[files]]`, or with `creates` in the step that changes it";
@@ -51,6 +54,24 @@ pub(crate) struct StepTrees {
     pub before: CleanedTree,
     /// Listing of the image.
     pub after: Listing,
+    /// Disk of the guest, with the times that the image does not have.
+    pub disk: Option<NormalizeRequest>,
+    /// Times of the steps; none if these tell nothing.
+    pub times: Vec<StepTime>,
+}
+
+impl StepTrees {
+    /// Returns the steps that were running when paths last changed. A disk that cannot be read again tells nothing.
+    fn steps_at(&self, groups: &[Group]) -> HashMap<Vec<u8>, &str> {
+        let (Some(disk), false) = (&self.disk, groups.is_empty() || self.times.is_empty()) else {
+            return HashMap::new();
+        };
+        let paths = groups.iter().map(|group| group.change.bytes());
+        let changed = change_times(disk, &paths.collect()).unwrap_or_default();
+        let steps = changed.into_iter();
+        let steps = steps.filter_map(|(path, time)| Some((path, step_at(&self.times, time)?)));
+        steps.collect()
+    }
 }
 
 /// Causes of the paths that steps changed.
@@ -90,9 +111,12 @@ impl Compare<'_> {
                 undeclared.push(change);
             }
         }
-        for group in grouped(undeclared) {
+        let groups = grouped(undeclared);
+        let steps = trees.steps_at(&groups);
+        for group in &groups {
             if !reported.contains(&group.change.path()) {
-                self.report_change(&group);
+                let step = steps.get(group.change.bytes()).copied();
+                self.report_change(group, step);
             }
         }
         Ok(causes)
@@ -186,7 +210,8 @@ impl Compare<'_> {
                 || owner.is_some_and(|owner| packages.contains(owner)))
     }
 
-    fn report_change(&mut self, group: &Group) {
+    /// Reports a change, and the step that was running then.
+    fn report_change(&mut self, group: &Group, step: Option<&str>) {
         let change = &group.change;
         let path = change.path();
         let (check, what, fix) = match (&change.kind, watched_paths::place_of(change.bytes())) {
@@ -198,6 +223,9 @@ impl Compare<'_> {
         let mut evidence = change.evidence();
         if group.below > 0 {
             evidence = format!("{evidence}, with {} files below it", group.below);
+        }
+        if let Some(step) = step {
+            evidence = format!("{evidence}, while the step {step:?} ran");
         }
         let nearest = self.nearest(&path);
         let item = Undeclared {

@@ -30,6 +30,8 @@ fn undeclared(before: &Planted, after: &Planted, declared: &Declared) -> BTreeMa
             texts: ACCOUNT_FILES.iter().map(text).collect(),
         },
         after: listing(after),
+        disk: None,
+        times: Vec::new(),
     };
     let root = after.root();
     let packaged = verify(&root).unwrap();
