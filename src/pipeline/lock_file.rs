@@ -1,6 +1,6 @@
 //! The lock file of a build: read beside the template, or resolved by the guest's package manager and written there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{BuildError, Job, phases::Phases};
 use crate::base::BaseDisk;
@@ -92,6 +92,9 @@ impl Job<'_> {
         lock_state.base = Some(base);
         match differences {
             Some(differences) if differences.is_empty() && lock_state.update == Update::Keep => {
+                if let Some(lock) = &lock_state.old {
+                    self.check_accepted(lock, &lock_state.path)?;
+                }
                 return Ok(lock_state.old.clone());
             }
             Some(differences) if self.settings.locked => {
@@ -114,6 +117,7 @@ impl Job<'_> {
         let (request, base) = (lock_state.request.clone(), lock_state.base.clone());
         let lock = Lock::new(request, base, Resolution::default());
         lock.write(&lock_state.path)?;
+        self.check_accepted(&lock, &lock_state.path)?;
         Ok(Some(lock))
     }
 
@@ -156,7 +160,24 @@ impl Job<'_> {
             "{}: {count} packages locked",
             lock_state.path.display()
         ));
+        self.check_accepted(&lock, &lock_state.path)?;
         Ok(lock)
+    }
+
+    /// Refuses an `accept` of a package that the lock file does not have.
+    fn check_accepted(&self, lock: &Lock, path: &Path) -> Result<(), LockError> {
+        let accepted = self.plan.packages.iter().flat_map(|set| &set.accept);
+        let names = accepted.map(|accepted| accepted.package.clone());
+        let is_locked = |name: &String| {
+            let mut packages = lock.packages.iter();
+            packages.any(|package| package.name == *name)
+        };
+        let names: Vec<_> = names.filter(|name| !is_locked(name)).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let path = path.to_owned();
+        Err(LockError::NotAccepted { path, names })
     }
 }
 

@@ -160,6 +160,7 @@ fn packages(declared: Option<&plan::PackageSet>, stop: &Stop) -> Result<Packages
             remove: declared.remove.clone(),
             recommends: declared.recommends,
             repositories: repositories(&declared.repositories, stop)?,
+            accept: declared.accept.clone(),
         };
         match declared.manager {
             Manager::Apt => packages.apt = Some(set),

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::Base;
 use super::check::{Checker, is_plain_name, texts};
 use crate::record::lock::Manager;
+use crate::record::manifest::AcceptedPath;
 use crate::template::files::NeedKind;
 use crate::template::problem::{Problem, Span};
 use crate::template::scalar::Flag;
@@ -42,6 +43,9 @@ pub struct PackageSet<Key = PathBuf> {
     /// Package sources in addition to those of the base.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository<Key>>,
+    /// Paths that maintainer scripts may make.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<AcceptedPath>,
 }
 
 /// A table of `[[packages.apt.repositories]]` or, without suites and components, of `[[packages.dnf.repositories]]`.
@@ -76,6 +80,7 @@ impl<Key> PackageSet<Key> {
             remove: owned(remove),
             recommends: false,
             repositories: Vec::new(),
+            accept: Vec::new(),
         }
     }
 
@@ -192,13 +197,15 @@ impl Checker<'_> {
             (checked.suites, checked.components) = self.suites(&table, written);
             repositories.push(checked);
         }
-        self.package_set(
+        let mut set = self.package_set(
             Manager::Apt,
             &apt.install,
             &apt.remove,
             apt.recommends,
             repositories,
-        )
+        );
+        set.accept = self.accepted_paths(DEB_NAMES, &apt.accept);
+        set
     }
 
     fn dnf(&mut self, dnf: &schema::Dnf) -> PackageSet {
@@ -216,13 +223,15 @@ impl Checker<'_> {
             let checked = self.source(&repository.span(), &source, &repositories);
             repositories.push(checked);
         }
-        self.package_set(
+        let mut set = self.package_set(
             Manager::Dnf,
             &dnf.install,
             &dnf.remove,
             dnf.recommends,
             repositories,
-        )
+        );
+        set.accept = self.accepted_paths(RPM_NAMES, &dnf.accept);
+        set
     }
 
     fn package_set(
@@ -241,7 +250,42 @@ impl Checker<'_> {
             remove: self.package_names(remove, names, None),
             recommends: recommends.is_some_and(|flag| flag.0),
             repositories,
+            accept: Vec::new(),
         }
+    }
+
+    fn accepted_paths(
+        &mut self,
+        of_name: IsAllowed,
+        written: &[Spanned<schema::Accept>],
+    ) -> Vec<AcceptedPath> {
+        let entry = |entry: &Spanned<schema::Accept>| {
+            let (table, entry) = (entry.span(), entry.get_ref());
+            let help = "name what the scripts make, as in `path = \"/usr/lib/tool/run\"`";
+            let path = self.required(&table, "path", entry.path.as_ref(), help);
+            if let Some(written) = entry.path.as_ref().filter(|_| !path.trim().is_empty()) {
+                self.image_glob(written, help);
+            }
+            let help = "add the name of the package whose scripts make it";
+            let package = self.required(&table, "package", entry.package.as_ref(), help);
+            if let Some(written) = entry
+                .package
+                .as_ref()
+                .filter(|_| !package.trim().is_empty())
+                && !is_valid(&package, of_name, None)
+            {
+                let problem = Problem::at(written.span(), format!("invalid package {package:?}"));
+                self.report(problem.help("write only the name"));
+            }
+            let help = "say why, as in `reason = \"its postinst unpacks it\"`";
+            let reason = self.required(&table, "reason", entry.reason.as_ref(), help);
+            AcceptedPath {
+                path,
+                package,
+                reason,
+            }
+        };
+        written.iter().map(entry).collect()
     }
 
     fn contradictions(&mut self, install: &[Str], remove: &[Str]) {

@@ -8,6 +8,7 @@ use super::{
     PackageSet, PathException, Plan, Repository, Script, SecretSource, Shell, Ssh, Step, Upload,
     UploadSource,
 };
+use crate::record::manifest::AcceptedPath;
 use crate::size::{show_duration, show_size};
 
 /// Fits `variables` and a gap.
@@ -356,6 +357,15 @@ fn packages(packages: &PackageSet) -> Vec<String> {
         lines.push(format!("remove {}", packages.remove.join(" ")));
     }
     lines.extend(packages.repositories.iter().map(repository));
+    let accepted = packages.accept.iter();
+    lines.extend(accepted.map(|accepted| {
+        let AcceptedPath {
+            path,
+            package,
+            reason,
+        } = accepted;
+        format!("accept {path} of {package}: {reason}")
+    }));
     lines
 }
 

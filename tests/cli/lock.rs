@@ -77,6 +77,25 @@ fn locked_refuses_a_lock_that_is_missing_or_of_something_else() {
 }
 
 #[test]
+fn what_is_accepted_of_a_package_that_is_not_locked_is_refused() {
+    let accept = |package: &str| {
+        let entry = format!("path = \"/usr/lib/x/run\", package = \"{package}\", reason = \"x\"");
+        site(&format!(
+            "[packages.apt]\ninstall = [\"curl\"]\naccept = [{{ {entry} }}]\n"
+        ))
+    };
+    for (package, code) in [("jq", 2), ("curl", 1)] {
+        let site = accept(package);
+        lock(&["curl"]).write(&site.path("web.lock.toml")).unwrap();
+        let output = site.run(["build", "--locked", "web.toml"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        let refused = "`accept` in [packages] names packages that the lock file";
+        assert_eq!(said.contains(refused), code == 2, "{said}");
+    }
+}
+
+#[test]
 fn a_lock_that_cannot_be_understood_is_never_overwritten() {
     let site = site("[packages.apt]\ninstall = [\"curl\"]\n");
     let text = lock(&["curl"]).to_toml();

@@ -155,6 +155,26 @@ fn several_plans_or_none() {
 }
 
 #[test]
+fn what_scripts_make_is_accepted_with_a_package_and_a_reason() {
+    let site = Site::new();
+    let template = |accept: &str| {
+        format!(
+            "[image]\nname = \"web\"\n[builder.qemu]\narch = \"x86_64\"\n[packages.apt]\ninstall = [\"curl\"]\naccept = [\n{accept}\n]\n"
+        )
+    };
+    let good = "{ path = \"/usr/lib/x/*\", package = \"curl\", reason = \"its postinst\" },";
+    site.write("good.toml", &template(good));
+    let bad = [
+        "{ path = \"/usr/**\", package = \"curl\", reason = \"x\" },",
+        "{ path = \"/usr/lib/x\", package = \"-c\", reason = \" \" },",
+        "{ package = \"curl\", path = \"usr\" },",
+    ];
+    site.write("bad.toml", &template(&bad.join("\n")));
+    insta::assert_snapshot!("accept", site.karat(["plan", "good.toml"]));
+    insta::assert_snapshot!("accept_wrong", site.karat(["plan", "bad.toml"]));
+}
+
+#[test]
 fn a_step_says_what_it_creates_but_never_everything() {
     let site = Site::new();
     let template = |creates: &str| {

@@ -151,6 +151,7 @@ impl DeclaredPackages {
             remove: packages.remove.clone(),
             recommends: packages.recommends,
             repositories,
+            accept: packages.accept.clone(),
         }))
     }
 

@@ -53,6 +53,12 @@ pub enum LockError {
     #[error("not in the lock file {}: {}", path.display(), names.join(", "))]
     #[diagnostic(help("`karat lock --update` updates all packages"))]
     NotLocked { path: PathBuf, names: Vec<String> },
+    /// Paths that are accepted of packages that are not locked.
+    #[error("`accept` in [packages] names packages that the lock file {} does not have: {}", path.display(), names.join(", "))]
+    #[diagnostic(help(
+        "give the package whose scripts make the path; `karat show ID --why PATH` names it"
+    ))]
+    NotAccepted { path: PathBuf, names: Vec<String> },
 }
 
 impl LockError {
@@ -60,7 +66,11 @@ impl LockError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Missing(_) | Self::Stale { .. } => 4,
-            Self::Form { .. } | Self::Schema { .. } | Self::NoLock | Self::NotLocked { .. } => 2,
+            Self::Form { .. }
+            | Self::Schema { .. }
+            | Self::NoLock
+            | Self::NotLocked { .. }
+            | Self::NotAccepted { .. } => 2,
             Self::Read { .. } | Self::Write { .. } => 1,
         }
     }

@@ -3,6 +3,7 @@
 //! It has no user, time, host or duration: those are in build records beside it. Its id is the SHA-256 of its canonical bytes, so
 //! the same inputs and outputs have the same id everywhere, and `sha256sum` can verify it.
 
+mod accepted;
 mod creates;
 mod id;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use super::canonical::Unrepresentable;
+pub use accepted::AcceptedPath;
 pub use creates::Creates;
 pub use id::{IdPrefix, InvalidId, ManifestId};
 
@@ -220,6 +222,9 @@ pub struct DeclaredPackages {
     /// Package repositories besides those of the base.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository>,
+    /// Paths that maintainer scripts may make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<AcceptedPath>,
 }
 
 /// A declared package repository.

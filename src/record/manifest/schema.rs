@@ -122,6 +122,11 @@ fn full(text: &str) -> Manifest {
         remove: Vec::new(),
         recommends: true,
         repositories: vec![repository.clone()],
+        accept: vec![AcceptedPath {
+            path: "/usr/lib/tool/run".to_owned(),
+            package: "nginx".to_owned(),
+            reason: "made by its script".to_owned(),
+        }],
     });
     if let Some(apt) = &mut inputs.packages.apt {
         apt.repositories.push(repository.clone());

@@ -64,6 +64,7 @@ pub(crate) fn example(name: &str, text: &str, image: &[u8]) -> Manifest {
                 remove: vec![],
                 recommends: false,
                 repositories: vec![],
+                accept: vec![],
             }),
             dnf: None,
         },

@@ -33,7 +33,7 @@ pub(crate) use json::json_schema;
 #[cfg(test)]
 pub(crate) use json::{default_of, definitions};
 pub use network::{Allow, Network};
-pub use packages::{Apt, Dnf, Packages, Repository};
+pub use packages::{Accept, Apt, Dnf, Packages, Repository};
 pub use policy::{Ignore, Policy};
 pub use publish::Publish;
 pub use ssh::{Jump, Ssh};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::kinds::{HostPath, Url};
+use super::kinds::{Glob, HostPath, Url};
 use super::{Spanned, Str};
 use crate::template::scalar::Flag;
 
@@ -41,6 +41,14 @@ pub struct Apt {
         "key": "files/tools.asc",
     }]]))]
     pub repositories: Vec<Spanned<Repository>>,
+    /// Paths that maintainer scripts make, although they can run code or open a door.
+    #[serde(default)]
+    #[schemars(extend("examples" = [[{
+        "path": "/usr/lib/tool/run",
+        "package": "nginx-light",
+        "reason": "its postinst unpacks it",
+    }]]))]
+    pub accept: Vec<Spanned<Accept>>,
 }
 
 /// Packages of distributions with dnf 4.
@@ -66,6 +74,29 @@ pub struct Dnf {
         "key": "files/tools.asc",
     }]]))]
     pub repositories: Vec<Spanned<DnfRepository>>,
+    /// Paths that maintainer scripts make, although they can run code or open a door.
+    #[serde(default)]
+    #[schemars(extend("examples" = [[{
+        "path": "/usr/lib/tool/run",
+        "package": "nginx",
+        "reason": "its postinst unpacks it",
+    }]]))]
+    pub accept: Vec<Spanned<Accept>>,
+}
+
+/// A path that maintainer scripts make, and that a scan would report.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accept {
+    /// Path or glob. Not the whole image, and not a whole directory of the system such as `/etc`.
+    #[schemars(required, with = "Glob", extend("examples" = ["/usr/lib/tool/run"]))]
+    pub path: Option<Str>,
+    /// Package whose scripts make it. The lock file has it.
+    #[schemars(required, extend("examples" = ["nginx"]))]
+    pub package: Option<Str>,
+    /// Reason to accept it.
+    #[schemars(required, extend("examples" = ["its postinst unpacks it"]))]
+    pub reason: Option<Str>,
 }
 
 /// A package archive of Debian's kind.
