@@ -79,8 +79,11 @@ fn told(cause: &Cause, manifest: &Manifest) -> String {
                 None => format!("the package {package}"),
             }
         }
-        Cause::Scripts => {
-            "the scripts of packages, or the running system, before the first step".to_owned()
+        Cause::Scripts {
+            package: Some(package),
+        } => format!("made by the maintainer scripts of {package}"),
+        Cause::Scripts { package: None } => {
+            "made by maintainer scripts, or by the running system, before the first step".to_owned()
         }
         Cause::Declared { by } => by.clone(),
         Cause::Enabled => "a step that enables the unit as its [Install] section says".to_owned(),

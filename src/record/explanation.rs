@@ -3,7 +3,7 @@
 //! It is stored like the [listing](crate::disk::tree::Listing) of the tree: a line of canonical JSON for each path, sorted by
 //! bytes, compressed with zstd.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 
 use data_encoding::HEXLOWER;
@@ -26,7 +26,11 @@ pub enum Cause {
         package: String,
     },
     /// It was made or changed before the first file and step: by scripts of packages, or by the running system.
-    Scripts,
+    Scripts {
+        /// Name of the package, where it can be told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        package: Option<String>,
+    },
     /// The template declares it.
     Declared {
         /// The part of the template: `` `[[files]]` ``, `` `creates` of the step "name" ``.
@@ -41,6 +45,9 @@ pub enum Cause {
     /// Nothing explains it; the policy accepted it.
     Undeclared,
 }
+
+/// Paths that maintainer scripts made, each with the name of the package where it was told.
+pub type MadeByScripts = HashMap<Vec<u8>, Option<String>>;
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -91,6 +98,20 @@ pub fn read(packed: &[u8]) -> io::Result<impl Iterator<Item = io::Result<(Vec<u8
         };
         Ok((path, line.cause))
     }))
+}
+
+/// Returns the paths that scripts of packages made, or the running system before the first step.
+///
+/// # Errors
+/// The stored explanation is damaged.
+pub fn made_by_scripts(packed: &[u8]) -> io::Result<MadeByScripts> {
+    let mut made = MadeByScripts::new();
+    for line in read(packed)? {
+        if let (path, Cause::Scripts { package }) = line? {
+            made.insert(path, package);
+        }
+    }
+    Ok(made)
 }
 
 /// Returns the cause of a path; `None` if the image does not have it.
@@ -244,5 +265,32 @@ mod tests {
         assert_eq!(contradicted(&now[1..], &now), [b"/"]);
         assert_eq!(contradicted(&now, &now[..4]), [b"/var/lib/web"]);
         compare(&packed(&now)[..9], &packed(&now)).unwrap_err();
+    }
+
+    #[test]
+    fn paths_that_scripts_made_have_their_package_if_it_was_told() {
+        let package = Some("web".to_owned());
+        let scripts = |package: &Option<String>| Cause::Scripts {
+            package: package.clone(),
+        };
+        let causes = [
+            (&b"/etc/x"[..], Cause::Base),
+            (b"/srv/\xff", scripts(&package)),
+            (b"/var/x", scripts(&None)),
+        ];
+        let made = made_by_scripts(&pack(causes.into_iter()).unwrap()).unwrap();
+        let expected = [(b"/srv/\xff".to_vec(), package), (b"/var/x".to_vec(), None)];
+        assert_eq!(made, HashMap::from(expected));
+    }
+
+    #[test]
+    fn an_explanation_without_packages_of_scripts_reads_as_before() {
+        let packed =
+            zstd::encode_all(&b"{\"cause\":\"scripts\",\"path\":\"/x\"}\n"[..], 1).unwrap();
+        let cause = Cause::Scripts { package: None };
+        assert_eq!(find(&packed, b"/x").unwrap(), Some(cause.clone()));
+        assert_eq!(zstd::decode_all(&*packed).unwrap(), {
+            zstd::decode_all(&*pack([(&b"/x"[..], cause)].into_iter()).unwrap()).unwrap()
+        });
     }
 }

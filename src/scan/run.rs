@@ -183,7 +183,16 @@ pub(crate) fn scan(opened: &Opened, request: ScanRequest<'_>) -> Result<ScanResu
         || secret_findings(opened, &packaged, &request),
     );
     let (undeclared, explanation) = undeclared?.unwrap_or_default();
-    findings.extend(of_kind(Kind::Undeclared, undeclared));
+    // The check also reports entries of `accept` that settle nothing.
+    let kind = |finding: &Finding| match finding.check.as_ref() {
+        "unused-exception" => Kind::Policy,
+        _ => Kind::Undeclared,
+    };
+    findings.extend(
+        undeclared
+            .into_iter()
+            .map(|finding| (kind(&finding), finding)),
+    );
     findings.extend(secrets?);
     Ok(ScanResult {
         contents,

@@ -202,6 +202,12 @@ impl Packaged {
         Ok(packaged)
     }
 
+    /// Returns the names and scripts of the packages that are known from outside the image.
+    pub fn scripts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let scripts = self.scripts.iter();
+        scripts.map(|(package, scripts)| (package.as_str(), scripts.as_str()))
+    }
+
     /// Returns the scripts of the package with this name, if they are known from outside the image.
     pub fn scripts_of(&self, package: &str) -> Option<&str> {
         self.scripts.get(package).map(String::as_str)

@@ -1,6 +1,7 @@
 //! The declared content of an image. Pure: it reads no files.
 
 use super::observed::ObservedState;
+use super::scripts::Acceptable;
 use super::{Finding, named_places, watched_paths};
 use crate::glob::{alternatives, literal_prefix};
 use crate::record::directory_listing;
@@ -21,6 +22,8 @@ pub struct Declared {
     pub creates: Vec<DeclaredPath>,
     /// Names of the package sources that the image keeps, with their URIs.
     pub repositories: Vec<(String, String)>,
+    /// What maintainer scripts may make.
+    pub acceptable: Acceptable,
 }
 
 /// A package from the lock file; from the template where the lock file is missing.
@@ -71,6 +74,7 @@ impl Declared {
         let mut declared = Self {
             base,
             packages: packages(lock, inputs),
+            acceptable: Acceptable::new(inputs),
             ..Self::default()
         };
         for file in &inputs.files {
@@ -151,7 +155,7 @@ impl Declared {
             _ => return false,
         };
         let path = finding.path.as_deref();
-        path.is_some_and(|path| self.allows(path, right))
+        path.is_some_and(|path| self.allows(path, right) || self.acceptable.accepts(path))
     }
 
     fn declarations<'s>(&'s self, path: &str) -> impl Iterator<Item = &'s DeclaredPath> {
@@ -213,13 +217,13 @@ impl Declared {
 }
 
 /// Returns whether a glob matches a path or a directory above it.
-fn covers(glob: &str, path: &str) -> bool {
+pub(super) fn covers(glob: &str, path: &str) -> bool {
     let inside = format!("{}/**", glob.trim_end_matches('/'));
     fast_glob::glob_match(glob, path) || fast_glob::glob_match(inside, path)
 }
 
 /// Returns whether a glob that covers a path names its [place](named_places), if it is in one.
-fn names_place(glob: &str, path: &str) -> bool {
+pub(super) fn names_place(glob: &str, path: &str) -> bool {
     let Some((place, _)) = named_places::place_of(path) else {
         return true;
     };

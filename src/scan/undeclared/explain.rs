@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::declared::DeclaredPath;
+use super::scripts::ScriptPackages;
 use super::steps::StepCauses;
 use super::{Compare, Root, ScanError};
 use crate::disk::read::FileType;
@@ -13,7 +15,8 @@ impl Compare<'_> {
     /// Explains every path of the image. `steps` has the causes of those that steps changed; without it, declarations explain
     /// what neither the base nor a package has.
     pub(super) fn explain(&self, steps: Option<&StepCauses>) -> Result<Vec<u8>, ScanError> {
-        let as_in_base = self.as_in_base()?;
+        let as_in_base = self.as_in_base(|_| true)?;
+        let packages = ScriptPackages::new(self);
         let modified = self.packaged.modified.iter();
         let modified: HashSet<&[u8]> = modified.map(|modified| &*modified.path).collect();
         let causes = self.root.tree().paths().map(|(path, index)| {
@@ -31,22 +34,29 @@ impl Compare<'_> {
             } else {
                 let text = String::from_utf8_lossy(path);
                 let declared = self.declared.path(&text).filter(|_| steps.is_none());
-                declared.map_or(Cause::Scripts, |declared| Cause::Declared {
-                    by: declared.by.clone(),
-                })
+                match declared {
+                    Some(DeclaredPath { by, .. }) => Cause::Declared { by: by.clone() },
+                    None => Cause::Scripts {
+                        package: packages.package_of(path).map(str::to_owned),
+                    },
+                }
             };
             (path, cause)
         });
         pack(causes).map_err(ScanError::Explain)
     }
 
-    /// Returns the files of the image that belong to no package and are as in the base.
-    fn as_in_base(&self) -> Result<HashSet<usize>, ScanError> {
+    /// Returns those of the wanted files that are as in the base.
+    pub(super) fn as_in_base(
+        &self,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Result<HashSet<usize>, ScanError> {
         let (base, files) = (self.base, self.root.tree().files());
         let mut same = HashSet::new();
         let mut hashed: Vec<(usize, usize)> = Vec::new();
         for (path, index) in self.root.tree().paths() {
-            let Some(in_base) = base.tree().find(path) else {
+            let in_base = base.tree().find(path).filter(|_| is_wanted(index));
+            let Some(in_base) = in_base else {
                 continue;
             };
             if !is_alike(&files[index], &base.tree().files()[in_base]) {

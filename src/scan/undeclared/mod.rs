@@ -17,6 +17,7 @@ pub(crate) mod observed;
 mod packages;
 mod paths;
 mod rights;
+mod scripts;
 mod steps;
 pub(crate) mod watched_paths;
 
@@ -68,6 +69,8 @@ pub fn check(
     compare.privileged();
     compare.accounts()?;
     let causes = trees.steps.map(|steps| compare.steps(steps)).transpose()?;
+    compare.code(causes.as_ref())?;
+    compare.accept(causes.as_ref());
     let explanation = trees.explain.then(|| compare.explain(causes.as_ref()));
     Ok((compare.findings, explanation.transpose()?))
 }
@@ -113,6 +116,14 @@ impl Compare<'_> {
             finding.path = Some(subject.to_owned());
         }
         self.findings.push(finding);
+    }
+
+    /// Returns the paths that have a finding.
+    fn reported(&self) -> HashSet<String> {
+        let findings = self.findings.iter();
+        findings
+            .filter_map(|finding| finding.path.clone())
+            .collect()
     }
 
     /// Describes the declaration that is nearest to a path.

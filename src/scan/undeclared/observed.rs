@@ -185,7 +185,7 @@ fn is_database(path: &[u8]) -> bool {
 
 /// Returns the package that a file of dpkg belongs to: `libc6:amd64.md5sums`. The name of a package may have dots, the
 /// extension has none.
-fn package_of(path: &[u8]) -> String {
+pub(super) fn package_of(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     let name = text.rsplit('/').next().unwrap_or_default();
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

@@ -6,11 +6,18 @@ use super::install_section::is_enabled_by_unit;
 use super::observed::{DatabaseRecord, ObservedState, subject};
 use super::watched_paths::WatchedPlace;
 use super::{Compare, MAX_FILE_BYTES, ScanError, Severity, Undeclared, with_related};
+use crate::disk::read::FileType;
 use crate::disk::tree::{Content, File};
 use crate::distro::python::source_of_compiled;
 
 pub(super) const FILES: &str =
     "declare it with `[[files]]`, or with `creates` in the step that creates it";
+
+/// Configuration that scripts of packages copy, and the file of the package.
+const COPIES: [(&str, &str); 2] = [
+    ("/etc/profile", "/usr/share/base-files/profile"),
+    ("/etc/ssh/sshd_config", "/usr/share/openssh/sshd_config"),
+];
 
 impl Compare<'_> {
     pub(super) fn places(&mut self) -> Result<(), ScanError> {
@@ -67,7 +74,7 @@ impl Compare<'_> {
         if place.check == "undeclared-repository" {
             return self.is_repository(path, &text);
         }
-        Ok(self.is_compiled(path))
+        Ok(self.is_compiled(path) || self.is_copied(&text, path, file)?)
     }
 
     /// Returns whether a path is a link to `/etc/alternatives` that update-alternatives manages.
@@ -110,7 +117,7 @@ impl Compare<'_> {
     }
 
     /// Returns the path of the unit that a link names. Links of directories are followed, but the unit is none.
-    fn unit_of(&self, path: &str, target: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn unit_of(&self, path: &str, target: &[u8]) -> Option<Vec<u8>> {
         let (directory, _) = path.rsplit_once('/')?;
         let target = match target {
             [b'/', ..] => target.to_vec(),
@@ -168,8 +175,22 @@ impl Compare<'_> {
         Ok(false)
     }
 
+    /// Returns whether a path has the content that its package installs there by a script.
+    fn is_copied(&self, text: &str, path: &[u8], file: &File) -> Result<bool, ScanError> {
+        let mut copies = COPIES.iter();
+        let Some((_, original)) = copies.find(|(copy, _)| *copy == text) else {
+            return Ok(false);
+        };
+        let original = original.as_bytes();
+        Ok(self.is_as_packaged(original)
+            && file.kind == FileType::File
+            && file.mode & 0o022 == 0
+            && self.root.read(original, MAX_FILE_BYTES)?
+                == Some(self.root.content(path, file, MAX_FILE_BYTES)?))
+    }
+
     /// Returns whether a path is the compiled form of an explained Python module.
-    fn is_compiled(&self, path: &[u8]) -> bool {
+    pub(super) fn is_compiled(&self, path: &[u8]) -> bool {
         source_of_compiled(path)
             .is_some_and(|source| self.root.get(&source).is_some() && self.is_accounted(&source))
     }

@@ -17,6 +17,7 @@ use crate::scan::inventory::rpm::tests::{
 };
 use crate::scan::testing::{self, Planted};
 
+mod scripts;
 mod steps;
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n";
@@ -547,7 +548,7 @@ fn locked() -> LockedPackage {
         content: PackageContent {
             entries: entries.to_vec(),
             conffiles: Vec::new(),
-            scripts: "adduser --system --group web\naddgroup docker\nchown root:sudo /srv\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
+            scripts: "#!/bin/sh\nadduser --system \\\n  --group web\naddgroup docker\nchown root:sudo /srv\nsetcap cap_net_raw+ep /usr/bin/web-ping\n"
                 .to_owned(),
         },
     }

@@ -92,9 +92,7 @@ impl Compare<'_> {
     /// Reports every change that no declaration explains. Returns the causes of all changed paths.
     pub(super) fn steps(&mut self, trees: &StepTrees) -> Result<StepCauses, ScanError> {
         self.account_lines(&trees.before.texts)?;
-        let findings = self.findings.iter();
-        let reported = findings.filter_map(|finding| finding.path.clone());
-        let reported: HashSet<String> = reported.collect();
+        let reported = self.reported();
         let packages = self.undeclared_packages();
         let (mut causes, mut undeclared) = (StepCauses::new(), Vec::new());
         for change in join_listings(&trees.before.listing, &trees.after).filter_map(Change::of) {

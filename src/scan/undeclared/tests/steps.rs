@@ -131,6 +131,26 @@ fn what_is_declared_may_change() {
 }
 
 #[test]
+fn what_a_step_makes_is_not_accepted_with_a_package() {
+    let mut inputs = inputs();
+    let entry = json!({"path": "/srv/run", "package": "web", "reason": "its script"});
+    let apt = inputs.packages.apt.as_mut().unwrap();
+    apt.accept = vec![serde_json::from_value(entry).unwrap()];
+    let declared = Declared {
+        acceptable: Declared::new(ObservedState::default(), None, &inputs).acceptable,
+        ..declared()
+    };
+    let tree = built().file("/srv/run", 0o755, "x");
+    assert_eq!(undeclared(&tree, &tree, &declared), BTreeMap::new());
+    let found = undeclared(&built().directory("/srv", 0o755), &tree, &declared);
+    let ids: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(
+        ids,
+        ["undeclared-file:/srv/run", "unused-exception:/srv/run"]
+    );
+}
+
+#[test]
 fn services_may_make_directories_in_the_state_of_their_package() {
     let before = built()
         .file(
