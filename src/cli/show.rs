@@ -1,5 +1,8 @@
 //! `karat show`
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use clap::Args;
 
 use super::shared::attestation_status;
@@ -13,6 +16,9 @@ use crate::scan::report::LeftOut;
 use crate::sign::{MANIFEST, Signature, fingerprint};
 use crate::store::{BuildInfo, Store, StoreError, StoredManifest, Tombstone};
 use crate::ui::text::{counted, human_size};
+
+/// Packages whose scripts made most paths: they fit into a line or two.
+const MAX_SCRIPT_PACKAGES: usize = 5;
 
 /// Show the contents and inputs of an image
 ///
@@ -57,6 +63,7 @@ pub(crate) fn run(args: &ShowArgs, out: &mut Stdout) -> Result<(), CommandError>
     add_image(&mut rows, &stored, &store.records_of(stored.id)?);
     add_inputs(&mut rows, &stored.manifest);
     add_outputs(&mut rows, &stored.manifest);
+    add_scripts(&mut rows, &store, &stored.manifest)?;
     add_scan(&mut rows, &store, stored.id)?;
     add_signatures(&mut rows, &store, &stored)?;
     add_status(&mut rows, &store, stored.id)?;
@@ -139,6 +146,35 @@ fn add_outputs(rows: &mut Rows, manifest: &Manifest) {
         };
         rows.add("reproducible", text);
     }
+}
+
+/// Adds the packages whose maintainer scripts made paths of an image, those with the most paths first.
+fn add_scripts(rows: &mut Rows, store: &Store, manifest: &Manifest) -> Result<(), StoreError> {
+    let made = store.made_by_scripts(manifest)?;
+    if made.is_empty() {
+        return Ok(());
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for package in made.values().flatten() {
+        *counts.entry(package).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    let named = counts.iter().take(MAX_SCRIPT_PACKAGES);
+    let mut parts: Vec<_> = named
+        .map(|(package, count)| format!("{count} of {package}"))
+        .collect();
+    let more = counts.len() - parts.len();
+    if more > 0 {
+        parts.push(format!("others of {}", counted(more, "more package")));
+    }
+    let unknown = made.values().filter(|package| package.is_none()).count();
+    if unknown > 0 {
+        parts.push(format!("{unknown} of no known package"));
+    }
+    rows.add("scripts", format!("made {}", counted(made.len(), "path")));
+    rows.add("", parts.join(", "));
+    Ok(())
 }
 
 /// Adds the last scan of an image, and the paths of its SBOMs.

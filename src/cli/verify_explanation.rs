@@ -21,7 +21,7 @@ pub(super) async fn repeat(
     manifest: &Manifest,
     ui: &Ui,
 ) -> Result<Option<Repetition>, CommandError> {
-    let Some(recorded) = store.explanation_of(manifest)? else {
+    let Some((path, recorded)) = store.explanation(manifest)? else {
         return Ok(None);
     };
     let image = match store.image(&manifest.outputs.image.digest) {
@@ -58,7 +58,5 @@ pub(super) async fn repeat(
         return Ok(None);
     };
     let compared = explanation::compare(&recorded, &repeated);
-    let compared =
-        compared.map_err(|error| CommandError::io("cannot read the explanation", &error))?;
-    Ok(Some(compared))
+    Ok(Some(compared.map_err(StoreError::io("read", &path))?))
 }

@@ -37,6 +37,11 @@ pub enum Owner {
     Package {
         package: String,
     },
+    /// Made by maintainer scripts of a package, or of one that is not known.
+    Scripts {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        package: Option<String>,
+    },
     /// Copied by the template.
     Template,
     /// Neither a package's nor the template's.

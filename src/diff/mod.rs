@@ -17,6 +17,7 @@ pub use findings::{Findings, Scan};
 pub use packages::{PackageChange, PackageKind};
 
 use crate::disk::tree::Listing;
+use crate::record::explanation::MadeByScripts;
 use crate::record::manifest::{Action, Manifest, ManifestId};
 use crate::scan::Finding;
 
@@ -92,10 +93,16 @@ pub struct DiffInput<'a> {
     pub scan: Option<Scan<'a>>,
     /// Returns the package that owns a path, unless the package database is unreadable.
     pub owner: Option<PackageOf<'a>>,
+    /// Paths that maintainer scripts made, as the explanation of the image says.
+    pub made_by_scripts: &'a MadeByScripts,
 }
 
 impl DiffInput<'_> {
     fn owner(&self, path: &[u8]) -> Owner {
+        if let Some(package) = self.made_by_scripts.get(path) {
+            let package = package.clone();
+            return Owner::Scripts { package };
+        }
         let Some(owner) = self.owner else {
             return Owner::Unknown;
         };

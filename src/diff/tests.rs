@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::digest::Digest;
 use crate::record::manifest::Package;
@@ -7,6 +9,8 @@ use crate::scan::report::{LeftOut, Report, Subject};
 use crate::scan::run::Check;
 use crate::scan::{Finding, Severity};
 
+static EMPTY: LazyLock<MadeByScripts> = LazyLock::new(MadeByScripts::new);
+
 fn known(manifest: &Manifest) -> DiffInput<'_> {
     DiffInput {
         id: ManifestId::of(&manifest.to_bytes().unwrap()),
@@ -14,6 +18,7 @@ fn known(manifest: &Manifest) -> DiffInput<'_> {
         listing: None,
         scan: None,
         owner: None,
+        made_by_scripts: &EMPTY,
     }
 }
 
@@ -160,8 +165,24 @@ fn a_path_is_owned_by_its_package_else_by_the_template() {
     let package = "app".to_owned();
     assert_eq!(known.owner(b"/usr/bin/app"), Owner::Unknown);
     known.owner = Some(&of);
+    let made = [("/etc/made", None), ("/usr/made", Some(package.clone()))];
+    let made = made.map(|(path, package)| (path.as_bytes().to_vec(), package));
+    let made = MadeByScripts::from(made);
+    known.made_by_scripts = &made;
     for (path, expected) in [
-        ("/usr/bin/app", Owner::Package { package }),
+        (
+            "/usr/bin/app",
+            Owner::Package {
+                package: package.clone(),
+            },
+        ),
+        ("/etc/made", Owner::Scripts { package: None }),
+        (
+            "/usr/made",
+            Owner::Scripts {
+                package: Some(package.clone()),
+            },
+        ),
         ("/etc/motd", Owner::Template),
         ("/etc/motd/x", Owner::Nobody),
         ("/srv/app/a/b", Owner::Template),

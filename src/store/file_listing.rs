@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::layout::read_verified;
 use super::{Store, StoreError};
 use crate::disk::tree::{Listing, follow_links};
-use crate::record::explanation::{self, Cause};
+use crate::record::explanation::{self, Cause, MadeByScripts};
 use crate::record::manifest::Manifest;
 
 impl Store {
@@ -28,29 +28,17 @@ impl Store {
         Ok(Some(listing))
     }
 
-    /// Returns the explanation of an image as it is stored; `None` if the manifest names none, or the store does not have it.
-    pub(crate) fn explanation_of(
-        &self,
-        manifest: &Manifest,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        match manifest.outputs.explanation {
-            Some(explanation) => read_present(&self.blob(&explanation)),
-            None => Ok(None),
-        }
-    }
-
     /// Returns the cause of a path of an image; `None` if the image does not have it. Links on the way are followed.
     pub(crate) fn cause_of(
         &self,
         manifest: &Manifest,
         path: &str,
     ) -> Result<CauseLookup, StoreError> {
-        let Some(packed) = self.explanation_of(manifest)? else {
+        let Some((blob, packed)) = self.explanation(manifest)? else {
             return Ok(CauseLookup::NotExplained);
         };
         let find = |path: &str| {
-            let found = explanation::find(&packed, path.as_bytes());
-            found.map_err(StoreError::io("read", self.root()))
+            explanation::find(&packed, path.as_bytes()).map_err(StoreError::io("read", &blob))
         };
         if let Some(cause) = find(path)? {
             return Ok(CauseLookup::Found(path.to_owned(), cause));
@@ -63,6 +51,29 @@ impl Store {
             Some(cause) => CauseLookup::Found(real, cause),
             None => CauseLookup::NoPath,
         })
+    }
+
+    /// Returns the paths that maintainer scripts made in an image, with their packages; none if the store has no explanation.
+    pub(crate) fn made_by_scripts(&self, manifest: &Manifest) -> Result<MadeByScripts, StoreError> {
+        match self.explanation(manifest)? {
+            Some((blob, packed)) => {
+                explanation::made_by_scripts(&packed).map_err(StoreError::io("read", &blob))
+            }
+            None => Ok(MadeByScripts::new()),
+        }
+    }
+
+    /// Returns the explanation of an image as it is stored, with its path; `None` if the manifest names none, or the store does
+    /// not have it.
+    pub(crate) fn explanation(
+        &self,
+        manifest: &Manifest,
+    ) -> Result<Option<(PathBuf, Vec<u8>)>, StoreError> {
+        let Some(explanation) = manifest.outputs.explanation else {
+            return Ok(None);
+        };
+        let blob = self.blob(&explanation);
+        Ok(read_present(&blob)?.map(|packed| (blob, packed)))
     }
 }
 

@@ -6,6 +6,10 @@ const LINES: &str = r#"{"cause":"base","path":"/etc/motd"}
 {"by":"`creates` of the step \"make\"","cause":"declared","path":"/opt/app/x"}
 {"cause":"package","package":"nginx-light","path":"/usr/sbin/nginx"}
 {"cause":"package","package":"gone","path":"/usr/sbin/other"}
+{"cause":"scripts","package":"postgresql-15","path":"/var/lib/postgresql/15"}
+{"cause":"scripts","package":"postgresql-15","path":"/var/lib/postgresql/15/main"}
+{"cause":"scripts","package":"dpkg","path":"/var/lib/dpkg/status"}
+{"cause":"scripts","path":"/var/made"}
 {"cause":"scripts","path_hex":"2f7661722fff"}
 "#;
 
@@ -27,6 +31,16 @@ fn every_path_of_an_explained_image_has_its_cause() {
             "/usr/sbin/nginx: the package nginx-light 1.0-1, declared",
         ),
         ("/usr/sbin/other", 0, "the package gone\n"),
+        (
+            "/var/lib/postgresql/15",
+            0,
+            "15: made by the maintainer scripts of postgresql-15\n",
+        ),
+        (
+            "/var/made",
+            0,
+            "/var/made: made by maintainer scripts, or by the running system, before the first step\n",
+        ),
         ("/usr/sbin", 1, "has no /usr/sbin"),
     ] {
         let said = site.karat(&["show", "web", "--why", path]);
@@ -35,6 +49,16 @@ fn every_path_of_an_explained_image_has_its_cause() {
     }
     let said = site.karat(&["show", "web", "--why", "/etc/motd", "--format", "jsonl"]);
     let line = r#"{"path":"/etc/motd","cause":"base"}"#;
+    assert!(said.contains(line), "{said}");
+    let said = site.karat(&["show", "web"]);
+    assert!(said.contains("made 5 paths\n"), "{said}");
+    assert!(
+        said.contains(" 2 of postgresql-15, 1 of dpkg, 2 of no known package\n"),
+        "{said}"
+    );
+    let path = "/var/lib/postgresql/15";
+    let said = site.karat(&["show", "web", "--why", path, "--format", "jsonl"]);
+    let line = r#"{"path":"/var/lib/postgresql/15","cause":"scripts","package":"postgresql-15"}"#;
     assert!(said.contains(line), "{said}");
     let said = site.karat(&["show", "old", "--why", "/etc/motd"]);
     assert!(said.contains("exit code: 1"), "{said}");

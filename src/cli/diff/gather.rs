@@ -10,6 +10,7 @@ use crate::cli::shared::open_image::open_image;
 use crate::diff::{self, Diff, DiffInput, NotCompared, PackageChange, PackageKind, Scan};
 use crate::disk::tree::Listing;
 use crate::distro::python::source_of_compiled;
+use crate::record::explanation::MadeByScripts;
 use crate::record::manifest::Manifest;
 use crate::scan::report::policy::Kind;
 use crate::scan::run::Contents;
@@ -27,6 +28,7 @@ struct Recorded {
     listing: Option<Listing>,
     scan: Option<(ScanRecord, Vec<(Kind, Finding)>)>,
     contents: Option<Contents>,
+    made_by_scripts: MadeByScripts,
 }
 
 /// The files of an image.
@@ -97,6 +99,7 @@ impl Recorded {
         };
         Ok(Self {
             listing: store.listing_of(&stored.manifest)?,
+            made_by_scripts: store.made_by_scripts(&stored.manifest)?,
             scan,
             contents,
             stored,
@@ -114,6 +117,7 @@ impl Recorded {
                 found,
             }),
             owner: None,
+            made_by_scripts: &self.made_by_scripts,
         }
     }
 

@@ -263,6 +263,10 @@ fn files(found: &Files, limits: Limits) -> Table {
     for group in &found.groups {
         let owner = match &group.owner {
             Owner::Package { package } => package.clone(),
+            Owner::Scripts {
+                package: Some(package),
+            } => format!("(made by maintainer scripts of {package})"),
+            Owner::Scripts { package: None } => "(made by maintainer scripts)".to_owned(),
             Owner::Template => "(the template)".to_owned(),
             Owner::Nobody => "(no package)".to_owned(),
             Owner::Unknown => "(unknown)".to_owned(),
