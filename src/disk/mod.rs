@@ -24,7 +24,7 @@ pub use convert::{ImageFile, convert, qemu_format};
 pub use error::DiskError;
 pub use normalize::{
     CleanedTree, NormalizeError, NormalizeRequest, NormalizedImage, change_times, cleaned_tree,
-    creation_time, normalize, normalize_raw, require_rewritable,
+    creation_time, normalize, normalize_raw, open_disk, require_rewritable,
 };
 use qemu_img::{QemuImg, run};
 pub(crate) use system_check::{

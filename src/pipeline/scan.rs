@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{BuildError, Job, Made};
 use crate::digest::Digest;
-use crate::disk::{self, NormalizeError};
+use crate::disk::{self, NormalizeError, NormalizeRequest};
 use crate::os::hash_stream;
 use crate::pipeline::manifest_inputs::{self, InputError};
 use crate::record::manifest::SourceKind;
@@ -38,14 +38,20 @@ pub(super) struct AcceptedScan {
     pub(super) explanation: Option<Vec<u8>>,
 }
 
-/// Reads the trees before and after the steps; `None` if no step ran, or the first was not kept.
+/// Returns the disk that the packages left; `None` if no step ran, or it was not kept.
+fn installed(made: &Made) -> Option<NormalizeRequest> {
+    let disk = made.disk.as_ref().filter(|disk| disk.overlays.len() > 1)?;
+    let mut installed = disk.clone();
+    installed.overlays.remove(0);
+    Some(installed)
+}
+
+/// Reads the trees before and after the steps; `None` if there is no tree before them.
 async fn steps(made: &Made) -> Result<Option<StepTrees>, NormalizeError> {
-    let Some(disk) = made.disk.as_ref().filter(|disk| disk.overlays.len() > 1) else {
+    let (Some(disk), Some(installed)) = (&made.disk, installed(made)) else {
         return Ok(None);
     };
-    let mut before = disk.clone();
-    before.overlays.remove(0);
-    let before = disk::cleaned_tree(before, ACCOUNT_FILES).await?;
+    let before = disk::cleaned_tree(installed, ACCOUNT_FILES).await?;
     let after = match &made.listing {
         Some(listing) => listing.clone(),
         None => disk::cleaned_tree(disk.clone(), &[]).await?.listing,
@@ -162,6 +168,9 @@ impl Job<'_> {
             inputs: made.manifest.inputs.clone(),
             listings: self.listings(made).await?,
             steps: steps(made).await?,
+            installed: installed(made)
+                .map(|disk| disk::open_disk(&disk))
+                .transpose()?,
             explain: true,
         }))
     }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::boot_chain::{self, Installation};
 use super::integrity::{LockedPackage, Trusted};
 use super::inventory::{self, Inventory};
 use super::report::licenses::{self, Licenses};
@@ -13,8 +15,9 @@ use super::report::policy::Kind;
 use super::report::{DatabaseFacts, LeftOut};
 use super::undeclared::{self, Declared, ObservedState, StepTrees, Trees};
 use super::vulnerability::{self, Database, Options};
-use super::{Finding, Opened, Packaged, Root, ScanError, boot_chain, hygiene, integrity, secrets};
+use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
 use crate::digest::Digest;
+use crate::disk::read::BlockRead;
 use crate::record::lock::{Lock, Manager};
 use crate::record::manifest::{Action, Inputs};
 use crate::secret::Secrets;
@@ -64,6 +67,8 @@ pub(crate) struct BuildOrigin {
     pub packages: Vec<LockedPackage>,
     /// Trees before and after the steps; only the build itself has them.
     pub steps: Option<StepTrees>,
+    /// Disk as the packages left it, if there are these trees.
+    pub installed: Option<Arc<dyn BlockRead>>,
     /// True if each path is to be explained, for the record of the build.
     pub explain: bool,
 }
@@ -241,7 +246,11 @@ fn undeclared(
     };
     let (mut findings, explanation) = undeclared::check(&trees, packaged, &now, &declared)?;
     if let (Some(image), Some(base)) = (opened.disk(), origin.base.disk()) {
-        findings.extend(boot_chain::check(image, base, &origin.lock.packages)?);
+        let installed = Installation {
+            packages: &origin.lock.packages,
+            disk: origin.installed.as_ref(),
+        };
+        findings.extend(boot_chain::check(image, base, installed)?);
     }
     Ok((findings, explanation))
 }

@@ -32,6 +32,7 @@ pub(in crate::cli) async fn origin(
         inputs: inputs.clone(),
         listings: listings(store, inputs),
         steps: None,
+        installed: None,
         explain: false,
     }))
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -19,7 +20,7 @@ use super::clean::{self, CleanError, CleanReport, CustomRules, Owners};
 use super::convert::{ImageFile, create, place, repack};
 use super::read::ext4::Superblock;
 use super::read::qcow2::{Layer, open_chain};
-use super::read::{ReadError, Slice, Time, partitions, walk};
+use super::read::{BlockRead, ReadError, Slice, Time, partitions, walk};
 use super::tree::{Listing, Monitor};
 use super::write::{HashedImage, WriteError, find_root};
 use super::{BaseImage, DiskError, container_ids};
@@ -262,11 +263,18 @@ async fn convert(
 }
 
 fn open(job: &NormalizeRequest) -> Result<SourceDisk, NormalizeError> {
-    let base = layer(&job.base)?;
+    let base = open_chain(&[layer(&job.base)?])?;
+    Ok(SourceDisk::open_over(open_disk(job)?, &base)?)
+}
+
+/// Opens the guest's disk: the overlays over the base.
+///
+/// # Errors
+/// A file is damaged or has an unsupported feature.
+pub fn open_disk(job: &NormalizeRequest) -> Result<Arc<dyn BlockRead>, NormalizeError> {
     let overlays = job.overlays.iter().cloned().map(Layer::Qcow2);
-    let layers: Vec<_> = overlays.chain([base.clone()]).collect();
-    let disk = open_chain(&layers)?;
-    Ok(SourceDisk::open_over(disk, &open_chain(&[base])?)?)
+    let layers: Vec<_> = overlays.chain([layer(&job.base)?]).collect();
+    Ok(open_chain(&layers)?)
 }
 
 fn layer(base: &BaseImage) -> Result<Layer, WriteError> {

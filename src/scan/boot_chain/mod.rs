@@ -20,29 +20,38 @@ const BOOT_LOADERS: [&str; 3] = ["grub-", "grub2-", "shim-"];
 /// Directory of the EFI partition that boot loaders are installed in.
 const EFI_DIRECTORY: &str = "/EFI/";
 
-/// Compares an image with `before`, an earlier state of its disk: the base, or the state between packages and steps.
-/// `installed` are the packages that were installed since then; a boot loader among them explains what its installation
-/// writes.
+/// What the packages of a build wrote to its disk.
+#[derive(Clone, Copy)]
+pub struct Installation<'a> {
+    /// Packages that the build installed.
+    pub packages: &'a [LockedPackage],
+    /// Disk as the packages left it; `None` if no step ran after them, or it was not kept.
+    pub disk: Option<&'a Arc<dyn BlockRead>>,
+}
+
+/// Compares an image with the disk of its base. A boot loader among the installed packages explains what its installation
+/// writes, unless a step has changed that afterwards.
 ///
 /// # Errors
 /// Fails if a disk cannot be read.
 pub fn check(
     image: &Arc<dyn BlockRead>,
-    before: &Arc<dyn BlockRead>,
-    installed: &[LockedPackage],
+    base: &Arc<dyn BlockRead>,
+    installed: Installation<'_>,
 ) -> Result<Vec<Finding>, ScanError> {
     let layout = Layout::read(image)?;
     let mut comparison = Comparison {
         image,
-        before,
-        writes_boot_loader: installed.iter().any(|package| {
+        base,
+        installed: installed.disk,
+        writes_boot_loader: installed.packages.iter().any(|package| {
             let mut starts = BOOT_LOADERS.iter();
             starts.any(|start| package.name.starts_with(start))
         }),
         layout: &layout,
         findings: Vec::new(),
     };
-    if let Some(difference) = table::difference(image, before, &layout)? {
+    if let Some(difference) = table::difference(image, base, &layout)? {
         let finding = boot_code("partition table", "the partition table", difference);
         comparison.findings.push(finding);
     }
@@ -78,10 +87,12 @@ pub fn check_foreign(image: &Arc<dyn BlockRead>) -> Result<Vec<Finding>, ScanErr
     Ok(findings)
 }
 
-/// An image and the disk before, with the differences found so far.
+/// An image and the disks before, with the differences found so far.
 struct Comparison<'a> {
     image: &'a Arc<dyn BlockRead>,
-    before: &'a Arc<dyn BlockRead>,
+    base: &'a Arc<dyn BlockRead>,
+    /// Disk as the packages left it.
+    installed: Option<&'a Arc<dyn BlockRead>>,
     /// Set if a package that the build installs writes boot code and EFI files.
     writes_boot_loader: bool,
     layout: &'a Layout,
@@ -95,10 +106,12 @@ impl Comparison<'_> {
         {
             return self.fat(region, &files);
         }
-        let difference = content::first_difference(self.image, self.before, &region.bytes)?;
-        let Some(at) = difference.filter(|_| !self.is_explained(region)) else {
+        let Some(at) = content::first_difference(self.image, self.base, &region.bytes)? else {
             return Ok(());
         };
+        if self.is_explained(region)? {
+            return Ok(());
+        }
         let evidence = format!("it differs from the base's from byte {at} of the disk on");
         self.findings.push(match region.kind {
             RegionKind::BootCode
@@ -113,27 +126,35 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Returns whether `grub-install` writes to a region, and a package of the build runs it.
-    fn is_explained(&self, region: &Region) -> bool {
-        self.writes_boot_loader
-            && match region.kind {
-                RegionKind::BootCode | RegionKind::BiosBoot(_) => true,
-                // On a GPT it uses the BIOS boot partition.
-                RegionKind::BootGap => !self.layout.is_gpt(),
-                _ => false,
-            }
+    /// Returns whether `grub-install` writes to a region, a package of the build runs it, and no step wrote there.
+    fn is_explained(&self, region: &Region) -> Result<bool, ScanError> {
+        let is_written = match region.kind {
+            RegionKind::BootCode | RegionKind::BiosBoot(_) => self.writes_boot_loader,
+            // On a GPT it uses the BIOS boot partition.
+            RegionKind::BootGap => self.writes_boot_loader && !self.layout.is_gpt(),
+            _ => false,
+        };
+        Ok(match self.installed.filter(|_| is_written) {
+            Some(disk) => content::first_difference(self.image, disk, &region.bytes)?.is_none(),
+            None => is_written,
+        })
     }
 
     /// Compares a FAT file system path by path, then its boot sectors and its free space.
     fn fat(&mut self, region: &Region, files: &fat::Listing) -> Result<(), ScanError> {
-        let earlier = fat::list(self.before, region).ok();
-        let is_efi = matches!(region.kind, RegionKind::Efi(_));
+        let earlier = fat::list(self.base, region).ok();
+        let is_installed = self.writes_boot_loader && matches!(region.kind, RegionKind::Efi(_));
+        let by_steps = match self.installed.filter(|_| is_installed) {
+            Some(disk) => fat::changes(files, fat::list(disk, region).ok().as_ref())?,
+            None => Vec::new(),
+        };
         let in_directory = |path: &str| {
             let start = path.get(..EFI_DIRECTORY.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(EFI_DIRECTORY))
         };
         for (path, change) in fat::changes(files, earlier.as_ref())? {
-            if !(is_efi && self.writes_boot_loader && in_directory(&path)) {
+            let by_step = by_steps.iter().any(|(changed, _)| *changed == path);
+            if by_step || !(is_installed && in_directory(&path)) {
                 self.findings.push(boot_file(region, &path, change));
             }
         }
@@ -143,13 +164,15 @@ impl Comparison<'_> {
             self.findings.push(boot_code(&name, &name, evidence));
         }
         // A boot loader's installation replaces files, whose old content stays.
-        if is_efi && self.writes_boot_loader {
-            return Ok(());
-        }
+        let before = match self.installed {
+            Some(disk) if is_installed => disk,
+            None if is_installed => return Ok(()),
+            _ => self.base,
+        };
         for bytes in fat::unused(files, region) {
-            if let Some(at) = content::first_difference(self.image, self.before, &bytes)? {
+            if let Some(at) = content::first_difference(self.image, before, &bytes)? {
                 let evidence = format!(
-                    "free space of its FAT file system differs from the base's from byte {at} of the disk on"
+                    "free space of its FAT file system has data of the build from byte {at} of the disk on"
                 );
                 self.findings.push(not_looked_at(region, evidence));
                 break;

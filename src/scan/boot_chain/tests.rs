@@ -16,6 +16,9 @@ use crate::disk::tree::Monitor;
 use crate::os::hash_stream::Stop;
 use crate::record::lock::InstallReason;
 
+mod steps;
+mod without_gpt;
+
 /// Sectors of the disk, and first and last ones of its partitions.
 const SECTORS: usize = 49_152;
 const PARTITIONS: [(Guid, usize, usize); 4] = [
@@ -132,6 +135,11 @@ fn packages(names: &[&str]) -> Vec<LockedPackage> {
         sha256: Digest::of(b""),
     };
     names.iter().map(package).collect()
+}
+
+fn built(packages: &[LockedPackage]) -> Installation<'_> {
+    let disk = None;
+    Installation { packages, disk }
 }
 
 fn ids(findings: Vec<Finding>) -> Vec<String> {
@@ -273,33 +281,9 @@ fn every_change_outside_of_the_root_file_system_is_found_where_it_is() {
             (&["grub-pc"], left),
             (&["shim-signed"], left),
         ] {
-            let found = check(&image, &before, &packages(installed)).unwrap();
+            let found = check(&image, &before, built(&packages(installed))).unwrap();
             assert_eq!(ids(found), expected, "case {number} with {installed:?}");
         }
-    }
-}
-
-#[test]
-fn the_gap_of_a_disk_without_gpt_belongs_to_the_boot_loader() {
-    let mut base = vec![0; SECTORS * SECTOR_BYTES];
-    let entry = boot::entry(0);
-    base[entry + boot::TYPE] = 0x83;
-    let (_, first, last) = PARTITIONS[3];
-    for (at, number) in [(boot::FIRST, first), (boot::SECTORS, last - first + 1)] {
-        let number = u32::try_from(number).unwrap();
-        base[entry + at..][..4].copy_from_slice(&number.to_le_bytes());
-    }
-    base[boot::SIGNATURE..][..2].copy_from_slice(&boot::SIGNATURE_VALUE.to_le_bytes());
-    put_ext4(&mut base, part(4), &["etc", "usr"]);
-    let mut disk = base.clone();
-    noise(&mut disk[SECTOR_BYTES..60_000]);
-    let [image, before] = [disk, base].map(shared);
-    for (package, expected) in [
-        ("nginx", &["undeclared-boot-code:gap at sector 1"][..]),
-        ("grub-pc", &[]),
-    ] {
-        let found = check(&image, &before, &packages(&[package])).unwrap();
-        assert_eq!(ids(found), expected, "{package}");
     }
 }
 
@@ -322,7 +306,7 @@ fn an_image_that_karat_writes_has_nothing_unexplained_whatever_its_size() {
             .write(&tree, mebibytes << 20, to, threads, monitor)
             .unwrap();
         let image: Arc<dyn BlockRead> = Arc::new(RawFile::open(&path).unwrap());
-        let found = check(&image, &before, &[]).unwrap();
+        let found = check(&image, &before, built(&[])).unwrap();
         assert_eq!(ids(found), [""; 0], "{mebibytes} MiB");
         assert_eq!(ids(check_foreign(&image).unwrap()), [""; 0]);
     }
