@@ -7,11 +7,14 @@
 //! The guest is not involved. A check that cannot run fails with a `ScanError`; it never reports "nothing found".
 
 mod boot_chain;
+mod boot_files;
+mod cpio;
 mod error;
 mod finding;
 pub(crate) mod hygiene;
 pub(crate) mod integrity;
 pub mod inventory;
+mod lookahead;
 pub(crate) mod open;
 #[cfg(any(test, feature = "fuzzing"))]
 mod planted;

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::boot_chain::{self, Installation};
+use super::boot_files::{self, BootTrees};
 use super::integrity::{LockedPackage, Trusted};
 use super::inventory::{self, Inventory};
 use super::report::licenses::{self, Licenses};
@@ -245,6 +246,12 @@ fn undeclared(
         explain: origin.explain,
     };
     let (mut findings, explanation) = undeclared::check(&trees, packaged, &now, &declared)?;
+    let boot = BootTrees {
+        image: &root,
+        base: &origin.base.root(),
+        before: origin.steps.as_ref().map(|steps| &steps.before.listing),
+    };
+    findings.extend(boot_files::check(&boot, packaged, &declared)?);
     if let (Some(image), Some(base)) = (opened.disk(), origin.base.disk()) {
         let installed = Installation {
             packages: &origin.lock.packages,

@@ -46,7 +46,10 @@ pub enum ListingPair {
 
 /// Joins two listings by path, in order. Both are sorted by the bytes of their paths, so that only two lines are in memory.
 pub fn join_listings(first: &Listing, second: &Listing) -> impl Iterator<Item = ListingPair> {
-    let (mut first, mut second) = (lines(first).peekable(), lines(second).peekable());
+    let (mut first, mut second) = (
+        listing_lines(first).peekable(),
+        listing_lines(second).peekable(),
+    );
     std::iter::from_fn(move || {
         let order = match (first.peek(), second.peek()) {
             (None, None) => return None,
@@ -62,7 +65,8 @@ pub fn join_listings(first: &Listing, second: &Listing) -> impl Iterator<Item = 
     })
 }
 
-fn lines(listing: &Listing) -> impl Iterator<Item = ListingLine> {
+/// Reads the lines of a listing one by one.
+pub fn listing_lines(listing: &Listing) -> impl Iterator<Item = ListingLine> {
     // Every listing was decompressed once when it was made, so no line is broken.
 
     let lines = listing.lines().map_while(Result::ok);

@@ -17,7 +17,7 @@ pub use contents::{BlockRun, ContentChecks, Contents, Monitor};
 pub use fingerprint::fingerprint;
 pub(crate) use links::follow_links;
 pub use listing::{Listing, ListingError, listing};
-pub use merge_join::{ListingLine, ListingPair, join_listings};
+pub use merge_join::{ListingLine, ListingPair, join_listings, listing_lines};
 use paths::Paths;
 
 /// Bytes of all paths together: a million files.

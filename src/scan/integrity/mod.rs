@@ -20,8 +20,7 @@ pub use database::SETUID_SETGID;
 use database::{Claim, Database, Expected, Rights};
 pub use database::{Package, Record};
 pub use hash::Checksum;
-use hash::checksums;
-pub(super) use hash::md5_sums;
+pub(super) use hash::{Algorithm, checksums, md5_sums};
 pub(crate) use locked::read_packages;
 pub(crate) use trusted::{LockedPackage, Trusted};
 

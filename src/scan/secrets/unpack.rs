@@ -16,10 +16,9 @@ mod archive;
 mod hidden;
 mod journal;
 mod rows;
-mod source;
 
+use crate::scan::lookahead::Lookahead;
 pub(super) use hidden::Hidden;
-use source::Source;
 
 /// Maximum number of bytes unpacked from one file: more than any log has, less than a decompression bomb.
 pub(super) const MAX_UNPACKED_BYTES: u64 = 256 << 20;
@@ -134,7 +133,7 @@ impl Unpack {
         if depth > MAX_DEPTH {
             return self.stop(Stop::TooDeep);
         }
-        let mut source = Source::new(input);
+        let mut source = Lookahead::new(input);
         loop {
             let hidden = Hidden::detect(source.head());
             let more = match hidden {
@@ -170,7 +169,13 @@ impl Unpack {
     }
 
     /// Searches one part; returns whether another may follow.
-    fn search_part(&self, hidden: Hidden, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    fn search_part(
+        &self,
+        hidden: Hidden,
+        path: &[u8],
+        source: &mut Lookahead,
+        depth: usize,
+    ) -> bool {
         match hidden {
             Hidden::Gzip => self.search_decoded(path, GzDecoder::new(&mut *source), depth),
             Hidden::Zstd => match Decoder::with_buffer(&mut *source) {
@@ -211,7 +216,7 @@ impl Unpack {
     }
 
     /// Reads the rest of an input into memory, unless it is too large.
-    fn read_rest(&self, source: &mut Source) -> Option<Vec<u8>> {
+    fn read_rest(&self, source: &mut Lookahead) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = source.take(MAX_IN_MEMORY_BYTES + 1).read_to_end(&mut bytes);
         if bytes.len() as u64 > MAX_IN_MEMORY_BYTES {

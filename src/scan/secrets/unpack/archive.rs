@@ -4,19 +4,16 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::DeflateDecoder;
 
-use super::source::Source;
 use super::{Stop, Unpack};
+use crate::scan::cpio::CpioEntry;
+use crate::scan::lookahead::Lookahead;
 use crate::scan::secrets::rule::ARCHIVE_SEPARATOR;
 
-/// Maximum length of a path on Linux.
-const MAX_NAME_BYTES: u64 = 4096;
-/// Size of a file's header in a cpio archive of the "new" kind.
-const CPIO_HEADER_BYTES: usize = 110;
 /// Size of a file's header in a zip archive, after its signature.
 const ZIP_HEADER_BYTES: usize = 26;
 
 impl Unpack {
-    pub(super) fn search_tar(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    pub(super) fn search_tar(&self, path: &[u8], source: &mut Lookahead, depth: usize) -> bool {
         let mut archive = tar::Archive::new(source);
         let Ok(entries) = archive.entries() else {
             return self.damaged();
@@ -37,19 +34,18 @@ impl Unpack {
     }
 
     /// Searches a cpio archive of the newer kind, as in an initramfs; another part may follow.
-    pub(super) fn search_cpio(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    pub(super) fn search_cpio(&self, path: &[u8], source: &mut Lookahead, depth: usize) -> bool {
         while self.left.get() > 0 {
-            let Some((name, size)) = cpio_header(source) else {
+            let Some(entry) = CpioEntry::read(source) else {
                 return self.damaged();
             };
-            if name == b"TRAILER!!!" {
+            if entry.is_trailer() {
                 return true;
             }
-            let mut content = source.take(size);
-            let name = join(path, &name);
+            let mut content = source.take(entry.size);
+            let name = join(path, &entry.name);
             self.search_stream(&name, &mut self.counted(&mut content), depth + 1);
-            let padding = size.wrapping_neg() % 4;
-            if !(skip(&mut content, u64::MAX) && skip(source, padding)) {
+            if !(skip(&mut content, u64::MAX) && skip(source, entry.padding())) {
                 return self.damaged();
             }
         }
@@ -57,7 +53,7 @@ impl Unpack {
     }
 
     /// Searches a zip archive by the headers of its files; the directory at its end is not needed.
-    pub(super) fn search_zip(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    pub(super) fn search_zip(&self, path: &[u8], source: &mut Lookahead, depth: usize) -> bool {
         while self.left.get() > 0 {
             let mut signature = [0; 4];
             if source.read_exact(&mut signature).is_err() {
@@ -81,7 +77,7 @@ impl Unpack {
     fn search_zip_entry(
         &self,
         path: &[u8],
-        source: &mut Source,
+        source: &mut Lookahead,
         entry: &ZipEntry,
         depth: usize,
     ) -> bool {
@@ -130,24 +126,6 @@ fn skip(input: &mut dyn Read, count: u64) -> bool {
     copied.is_ok_and(|copied| copied == count || count == u64::MAX)
 }
 
-fn cpio_header(source: &mut Source) -> Option<(Vec<u8>, u64)> {
-    let mut header = [0; CPIO_HEADER_BYTES];
-    source.read_exact(&mut header).ok()?;
-    let field = |number: usize| {
-        let digits = std::str::from_utf8(header.get(6 + number * 8..)?.get(..8)?).ok()?;
-        u64::from_str_radix(digits, 16).ok()
-    };
-    let (size, length) = (field(6)?, field(11)?);
-    if !header.starts_with(b"07070") || length == 0 || length > MAX_NAME_BYTES {
-        return None;
-    }
-    let mut name = Vec::new();
-    source.take(length).read_to_end(&mut name).ok()?;
-    name.pop_if(|byte| *byte == 0);
-    let padding = (CPIO_HEADER_BYTES as u64 + length).wrapping_neg() % 4;
-    skip(source, padding).then_some((name, size))
-}
-
 struct ZipEntry {
     flags: u16,
     method: u16,
@@ -156,7 +134,7 @@ struct ZipEntry {
 }
 
 impl ZipEntry {
-    fn read(source: &mut Source) -> Option<Self> {
+    fn read(source: &mut Lookahead) -> Option<Self> {
         let mut header = [0; ZIP_HEADER_BYTES];
         source.read_exact(&mut header).ok()?;
         let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
@@ -175,7 +153,7 @@ impl ZipEntry {
 
 /// Skips the checksum and lengths after a file for which the header does not have them: 12 or 20 bytes, with or without
 /// a signature.
-fn skip_descriptor(source: &mut Source) -> bool {
+fn skip_descriptor(source: &mut Lookahead) -> bool {
     let head = source.head();
     let length = [16, 24, 12, 20]
         .into_iter()

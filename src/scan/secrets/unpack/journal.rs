@@ -6,8 +6,8 @@ use std::io::{Cursor, Read};
 use lzma_rust2::XzReader;
 use zstd::stream::read::Decoder;
 
-use super::source::Source;
 use super::{Unpack, XZ_MEMORY_KIB};
+use crate::scan::lookahead::Lookahead;
 use crate::scan::secrets::text::{Window, search};
 
 /// Maximum size of a field: systemd reads back up to 768 MiB, but a message has some KiB.
@@ -26,7 +26,7 @@ const HEADER_BYTES: [usize; 2] = [72, 64];
 impl Unpack {
     /// Searches the compressed fields. The others are searched here only for a journal in an archive: on the disk they
     /// have been searched as part of the file.
-    pub(super) fn search_journal(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    pub(super) fn search_journal(&self, path: &[u8], source: &mut Lookahead, depth: usize) -> bool {
         if depth == 0 {
             return self.search_fields(path, source);
         }

@@ -1,15 +1,15 @@
 //! Rows of an `SQLite` database. In the file, columns follow each other without separators, and long rows are split.
 
 use super::Unpack;
-use super::source::Source;
 use crate::distro::sqlite;
+use crate::scan::lookahead::Lookahead;
 use crate::scan::secrets::text::{Window, search};
 
 /// Maximum length of the name of a setting whose value is in the next column.
 const MAX_NAME_BYTES: usize = 64;
 
 impl Unpack {
-    pub(super) fn search_rows(&self, path: &[u8], source: &mut Source, depth: usize) -> bool {
+    pub(super) fn search_rows(&self, path: &[u8], source: &mut Lookahead, depth: usize) -> bool {
         let Some(bytes) = self.read_rest(source) else {
             return false;
         };

@@ -8,13 +8,13 @@ const HEAD_BYTES: usize = 512;
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// A reader with a buffer of bytes read ahead.
-pub(super) struct Source<'a> {
+pub(super) struct Lookahead<'a> {
     input: &'a mut dyn Read,
     ahead: Vec<u8>,
     at: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a> Lookahead<'a> {
     pub(super) fn new(input: &'a mut dyn Read) -> Self {
         Self {
             input,
@@ -55,7 +55,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl Read for Source<'_> {
+impl Read for Lookahead<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.fill_buf()?;
         let count = bytes.len().min(buffer.len());
@@ -65,7 +65,7 @@ impl Read for Source<'_> {
     }
 }
 
-impl BufRead for Source<'_> {
+impl BufRead for Lookahead<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.ahead.len() {
             self.ahead.resize(CHUNK_BYTES, 0);
