@@ -32,7 +32,7 @@ pub(crate) struct ShowArgs {
     #[arg(long)]
     lineage: bool,
 
-    /// Show what put a path into the image: the base, a package, a part of the template
+    /// Show what put a path, or "boot code", into the image: the base, a package, a part of the template
     #[arg(long, value_name = "PATH", conflicts_with = "lineage")]
     why: Option<String>,
 

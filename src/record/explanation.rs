@@ -1,7 +1,8 @@
 //! Explanation of an image: what put each path of its tree there.
 //!
 //! It is stored like the [listing](crate::disk::tree::Listing) of the tree: a line of canonical JSON for each path, sorted by
-//! bytes, compressed with zstd.
+//! bytes, compressed with zstd. Parts of the disk outside of the root file system follow, such as `boot code`, and the files
+//! of the EFI partition.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead as _, BufReader, Write as _};

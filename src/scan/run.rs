@@ -19,6 +19,7 @@ use super::vulnerability::{self, Database, Options};
 use super::{Finding, Opened, Packaged, Root, ScanError, hygiene, integrity, secrets};
 use crate::digest::Digest;
 use crate::disk::read::BlockRead;
+use crate::record::explanation;
 use crate::record::lock::{Lock, Manager};
 use crate::record::manifest::{Action, Inputs};
 use crate::secret::Secrets;
@@ -245,7 +246,7 @@ fn undeclared(
         steps: origin.steps.as_ref(),
         explain: origin.explain,
     };
-    let (mut findings, explanation) = undeclared::check(&trees, packaged, &now, &declared)?;
+    let (mut findings, mut explanation) = undeclared::check(&trees, packaged, &now, &declared)?;
     let boot = BootTrees {
         image: &root,
         base: &origin.base.root(),
@@ -257,7 +258,13 @@ fn undeclared(
             packages: &origin.lock.packages,
             disk: origin.installed.as_ref(),
         };
-        findings.extend(boot_chain::check(image, base, installed)?);
+        let boot_chain = boot_chain::check(image, base, installed)?;
+        findings.extend(boot_chain.findings);
+        if let Some(explanation) = &mut explanation {
+            let causes = boot_chain.causes.iter();
+            let causes = causes.map(|(name, cause)| (name.as_bytes(), cause.clone()));
+            explanation.extend(explanation::pack(causes).map_err(ScanError::Explain)?);
+        }
     }
     Ok((findings, explanation))
 }

@@ -36,6 +36,13 @@ pub(super) struct Listing {
     used: Vec<Range<u64>>,
 }
 
+impl Listing {
+    /// Returns the paths of the regular files.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.paths.keys().map(String::as_str)
+    }
+}
+
 /// Difference of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Change {

@@ -8,11 +8,13 @@ mod fat;
 mod layout;
 mod table;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::layout::{Layout, Region, RegionKind};
 use super::{Finding, ScanError, Severity};
 use crate::disk::read::{BlockRead, Memory};
+use crate::record::explanation::Cause;
 use crate::record::lock::LockedPackage;
 
 /// Names of packages whose scripts run `grub-install`, or update the EFI partition, begin with these.
@@ -29,6 +31,14 @@ pub struct Installation<'a> {
     pub disk: Option<&'a Arc<dyn BlockRead>>,
 }
 
+/// Result of comparing the disks.
+#[derive(Debug, Default)]
+pub struct BootChain {
+    pub findings: Vec<Finding>,
+    /// Causes of what lies outside of the root file system: parts of the disk by name, files of the EFI partition by path.
+    pub causes: Vec<(String, Cause)>,
+}
+
 /// Compares an image with the disk of its base. A boot loader among the installed packages explains what its installation
 /// writes, unless a step has changed that afterwards.
 ///
@@ -38,27 +48,27 @@ pub fn check(
     image: &Arc<dyn BlockRead>,
     base: &Arc<dyn BlockRead>,
     installed: Installation<'_>,
-) -> Result<Vec<Finding>, ScanError> {
+) -> Result<BootChain, ScanError> {
     let layout = Layout::read(image)?;
     let mut comparison = Comparison {
         image,
         base,
         installed: installed.disk,
-        writes_boot_loader: installed.packages.iter().any(|package| {
+        boot_loader: installed.packages.iter().find(|package| {
             let mut starts = BOOT_LOADERS.iter();
             starts.any(|start| package.name.starts_with(start))
         }),
         layout: &layout,
-        findings: Vec::new(),
+        found: BootChain::default(),
     };
     if let Some(difference) = table::difference(image, base, &layout)? {
         let finding = boot_code("partition table", "the partition table", difference);
-        comparison.findings.push(finding);
+        comparison.found.findings.push(finding);
     }
     for region in &layout.regions {
         comparison.region(region)?;
     }
-    Ok(comparison.findings)
+    Ok(comparison.found)
 }
 
 /// Reports the parts of a disk that no check reads, unless they are zero: other file systems than the root, swap areas, gaps.
@@ -93,10 +103,10 @@ struct Comparison<'a> {
     base: &'a Arc<dyn BlockRead>,
     /// Disk as the packages left it.
     installed: Option<&'a Arc<dyn BlockRead>>,
-    /// Set if a package that the build installs writes boot code and EFI files.
-    writes_boot_loader: bool,
+    /// Package that the build installs, and that writes boot code and EFI files.
+    boot_loader: Option<&'a LockedPackage>,
     layout: &'a Layout,
-    findings: Vec<Finding>,
+    found: BootChain,
 }
 
 impl Comparison<'_> {
@@ -106,14 +116,19 @@ impl Comparison<'_> {
         {
             return self.fat(region, &files);
         }
-        let Some(at) = content::first_difference(self.image, self.base, &region.bytes)? else {
+        let difference = content::first_difference(self.image, self.base, &region.bytes)?;
+        let cause = match difference {
+            None => Some(Cause::Base),
+            Some(_) => self.installation(region)?,
+        };
+        let is_explained = cause.is_some();
+        let cause = cause.unwrap_or(Cause::Undeclared);
+        self.found.causes.push((region.id(), cause));
+        let Some(at) = difference.filter(|_| !is_explained) else {
             return Ok(());
         };
-        if self.is_explained(region)? {
-            return Ok(());
-        }
         let evidence = format!("it differs from the base's from byte {at} of the disk on");
-        self.findings.push(match region.kind {
+        self.found.findings.push(match region.kind {
             RegionKind::BootCode
             | RegionKind::BootGap
             | RegionKind::BiosBoot(_)
@@ -126,24 +141,30 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Returns whether `grub-install` writes to a region, a package of the build runs it, and no step wrote there.
-    fn is_explained(&self, region: &Region) -> Result<bool, ScanError> {
+    /// Returns the package of the build that runs `grub-install`, if this writes to a region and no step wrote there.
+    fn installation(&self, region: &Region) -> Result<Option<Cause>, ScanError> {
         let is_written = match region.kind {
-            RegionKind::BootCode | RegionKind::BiosBoot(_) => self.writes_boot_loader,
+            RegionKind::BootCode | RegionKind::BiosBoot(_) => true,
             // On a GPT it uses the BIOS boot partition.
-            RegionKind::BootGap => self.writes_boot_loader && !self.layout.is_gpt(),
+            RegionKind::BootGap => !self.layout.is_gpt(),
             _ => false,
         };
-        Ok(match self.installed.filter(|_| is_written) {
+        let Some(package) = self.boot_loader.filter(|_| is_written) else {
+            return Ok(None);
+        };
+        let is_as_installed = match self.installed {
             Some(disk) => content::first_difference(self.image, disk, &region.bytes)?.is_none(),
-            None => is_written,
-        })
+            None => true,
+        };
+        Ok(is_as_installed.then(|| by_scripts_of(package)))
     }
 
     /// Compares a FAT file system path by path, then its boot sectors and its free space.
     fn fat(&mut self, region: &Region, files: &fat::Listing) -> Result<(), ScanError> {
         let earlier = fat::list(self.base, region).ok();
-        let is_installed = self.writes_boot_loader && matches!(region.kind, RegionKind::Efi(_));
+        let is_efi = matches!(region.kind, RegionKind::Efi(_));
+        let boot_loader = self.boot_loader.filter(|_| is_efi);
+        let is_installed = boot_loader.is_some();
         let by_steps = match self.installed.filter(|_| is_installed) {
             Some(disk) => fat::changes(files, fat::list(disk, region).ok().as_ref())?,
             None => Vec::new(),
@@ -152,16 +173,23 @@ impl Comparison<'_> {
             let start = path.get(..EFI_DIRECTORY.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(EFI_DIRECTORY))
         };
+        let as_in_base = |path: &str| (place(region, path), Cause::Base);
+        let mut causes: BTreeMap<_, _> = files.paths().map(as_in_base).collect();
         for (path, change) in fat::changes(files, earlier.as_ref())? {
             let by_step = by_steps.iter().any(|(changed, _)| *changed == path);
-            if by_step || !(is_installed && in_directory(&path)) {
-                self.findings.push(boot_file(region, &path, change));
+            let package = boot_loader.filter(|_| !by_step && in_directory(&path));
+            if package.is_none() {
+                self.found.findings.push(boot_file(region, &path, change));
+            }
+            if let Some(cause) = causes.get_mut(&place(region, &path)) {
+                *cause = package.map_or(Cause::Undeclared, by_scripts_of);
             }
         }
+        self.found.causes.extend(causes);
         if fat::boot_sectors_differ(files, earlier.as_ref())? {
             let name = format!("boot sectors of the {}", region.id());
             let evidence = "they differ from the base's".to_owned();
-            self.findings.push(boot_code(&name, &name, evidence));
+            self.found.findings.push(boot_code(&name, &name, evidence));
         }
         // A boot loader's installation replaces files, whose old content stays.
         let before = match self.installed {
@@ -174,11 +202,25 @@ impl Comparison<'_> {
                 let evidence = format!(
                     "free space of its FAT file system has data of the build from byte {at} of the disk on"
                 );
-                self.findings.push(not_looked_at(region, evidence));
+                self.found.findings.push(not_looked_at(region, evidence));
                 break;
             }
         }
         Ok(())
+    }
+}
+
+fn by_scripts_of(package: &LockedPackage) -> Cause {
+    Cause::Scripts {
+        package: Some(package.name.clone()),
+    }
+}
+
+/// Returns the path of a file of a FAT file system where distributions mount it, or a name with its partition.
+fn place(region: &Region, path: &str) -> String {
+    match region.kind {
+        RegionKind::Efi(_) => format!("/boot/efi{path}"),
+        _ => format!("{}:{path}", region.id()),
     }
 }
 
@@ -194,11 +236,7 @@ fn boot_code(id: &str, name: &str, evidence: String) -> Finding {
 
 fn boot_file(region: &Region, path: &str, change: fat::Change) -> Finding {
     let check = "undeclared-boot-file";
-    let place = match region.kind {
-        // Where distributions mount it.
-        RegionKind::Efi(_) => format!("/boot/efi{path}"),
-        _ => format!("{}:{path}", region.id()),
-    };
+    let place = place(region, path);
     let title = format!("undeclared file of the {}", region.id());
     let mut finding = Finding::new(check, format!("{check}:{place}"), Severity::High, title);
     finding.evidence = format!("{path} {change}");

@@ -14,6 +14,7 @@ use crate::disk::read::RawFile;
 use crate::disk::read::partitions::boot;
 use crate::disk::tree::Monitor;
 use crate::os::hash_stream::Stop;
+use crate::record::explanation::Cause;
 use crate::record::lock::InstallReason;
 
 mod steps;
@@ -281,7 +282,9 @@ fn every_change_outside_of_the_root_file_system_is_found_where_it_is() {
             (&["grub-pc"], left),
             (&["shim-signed"], left),
         ] {
-            let found = check(&image, &before, built(&packages(installed))).unwrap();
+            let found = check(&image, &before, built(&packages(installed)))
+                .unwrap()
+                .findings;
             assert_eq!(ids(found), expected, "case {number} with {installed:?}");
         }
     }
@@ -307,7 +310,15 @@ fn an_image_that_karat_writes_has_nothing_unexplained_whatever_its_size() {
             .unwrap();
         let image: Arc<dyn BlockRead> = Arc::new(RawFile::open(&path).unwrap());
         let found = check(&image, &before, built(&[])).unwrap();
-        assert_eq!(ids(found), [""; 0], "{mebibytes} MiB");
+        assert_eq!(ids(found.findings), [""; 0], "{mebibytes} MiB");
+        let mut causes = found.causes.iter();
+        assert!(causes.all(|(_, cause)| *cause == Cause::Base));
+        let names: Vec<_> = found.causes.iter().map(|(name, _)| &**name).collect();
+        assert!(names.contains(&"boot code"), "{names:?}");
+        assert!(
+            names.iter().any(|name| name.starts_with("/boot/efi/EFI/")),
+            "{names:?}"
+        );
         assert_eq!(ids(check_foreign(&image).unwrap()), [""; 0]);
     }
 }

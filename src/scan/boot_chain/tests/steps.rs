@@ -55,7 +55,7 @@ fn a_step_that_changes_what_a_locked_boot_loader_wrote_is_found() {
             packages: &packages(&["grub-pc"]),
             disk: Some(&middle),
         };
-        let found = check(&shared(disk), &before, built).unwrap();
+        let found = check(&shared(disk), &before, built).unwrap().findings;
         assert_eq!(ids(found), expected, "case {number}");
     }
 }

@@ -22,6 +22,13 @@ fn the_gap_of_a_disk_without_gpt_belongs_to_the_boot_loader() {
         ("grub-pc", &[]),
     ] {
         let found = check(&image, &before, built(&packages(&[package]))).unwrap();
-        assert_eq!(ids(found), expected, "{package}");
+        assert_eq!(ids(found.findings), expected, "{package}");
+        let package = (package == "grub-pc").then(|| package.to_owned());
+        let of_gap = package.map_or(Cause::Undeclared, |package| Cause::Scripts {
+            package: Some(package),
+        });
+        for (name, cause) in [("boot code", Cause::Base), ("gap at sector 1", of_gap)] {
+            assert!(found.causes.contains(&(name.to_owned(), cause)), "{name}");
+        }
     }
 }
