@@ -57,3 +57,31 @@ impl CpioEntry {
         self.size.wrapping_neg() % 4
     }
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! Archives for tests.
+
+    /// A name, mode, content, inode and number of links.
+    pub type Entry<'a> = (&'a str, usize, &'a [u8], usize, usize);
+
+    /// Writes an archive with its end.
+    pub fn cpio(entries: &[Entry<'_>]) -> Vec<u8> {
+        let mut all = Vec::new();
+        let end = [("TRAILER!!!", 0, &b""[..], 0, 1)];
+        for (name, mode, content, inode, links) in entries.iter().chain(&end) {
+            let mut fields = [0; 13];
+            (fields[0], fields[1], fields[4]) = (*inode, *mode, *links);
+            (fields[6], fields[11]) = (content.len(), name.len() + 1);
+            all.extend(b"070701");
+            let fields = fields.iter();
+            all.extend(fields.flat_map(|field| format!("{field:08X}").into_bytes()));
+            all.extend(name.bytes());
+            all.push(0);
+            all.resize(all.len().next_multiple_of(4), 0);
+            all.extend(*content);
+            all.resize(all.len().next_multiple_of(4), 0);
+        }
+        all
+    }
+}

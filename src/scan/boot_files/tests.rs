@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::initrd::{Unreadable, read};
 use super::*;
+use crate::scan::cpio::testing::{Entry, cpio};
 use crate::scan::integrity::verify;
 use crate::scan::testing::{Planted, soak};
 
@@ -13,29 +14,6 @@ const LINK: usize = 0o120_777;
 const INITRD: &str = "/boot/initrd.img-2";
 const MODULE: &[u8] = b"module";
 const ORDER: &str = "/scripts/local/resume \"$@\"\n[ -e /conf/param.conf ] && . /conf/param.conf\n";
-
-/// A member: path, mode, content, number and count of hard links.
-type Entry<'a> = (&'a str, usize, &'a [u8], usize, usize);
-
-fn cpio(entries: &[Entry<'_>]) -> Vec<u8> {
-    let mut all = Vec::new();
-    for (name, mode, content, inode, links) in
-        entries.iter().chain(&[("TRAILER!!!", 0, &b""[..], 0, 1)])
-    {
-        let mut fields = [0; 13];
-        (fields[0], fields[1], fields[4]) = (*inode, *mode, *links);
-        (fields[6], fields[11]) = (content.len(), name.len() + 1);
-        all.extend(b"070701");
-        let fields = fields.iter();
-        all.extend(fields.flat_map(|field| format!("{field:08X}").into_bytes()));
-        all.extend(name.bytes());
-        all.push(0);
-        all.resize(all.len().next_multiple_of(4), 0);
-        all.extend(*content);
-        all.resize(all.len().next_multiple_of(4), 0);
-    }
-    all
-}
 
 fn one(path: &str, mode: usize, content: &[u8]) -> Vec<u8> {
     cpio(&[(path, mode, content, 1, 1)])

@@ -558,11 +558,12 @@ fn found_from_outside(tree: &Planted) -> BTreeMap<String, String> {
     found_with(tree, &[locked()], &declared())
 }
 
-fn found_with(
+/// Returns the findings and the explanation of a tree, by what is known from outside.
+fn checked_with(
     tree: &Planted,
     locked: &[LockedPackage],
     declared: &Declared,
-) -> BTreeMap<String, String> {
+) -> (Vec<Finding>, Vec<u8>) {
     let (root, base) = (tree.root(), base());
     let trusted = Trusted {
         base: &base.root(),
@@ -576,7 +577,16 @@ fn found_with(
         steps: None,
         explain: true,
     };
-    let (all, _) = check(&trees, &packaged, &now, declared).unwrap();
+    let (all, explanation) = check(&trees, &packaged, &now, declared).unwrap();
+    (all, explanation.unwrap())
+}
+
+fn found_with(
+    tree: &Planted,
+    locked: &[LockedPackage],
+    declared: &Declared,
+) -> BTreeMap<String, String> {
+    let (all, _) = checked_with(tree, locked, declared);
     all.into_iter()
         .map(|finding| (finding.id, finding.evidence))
         .collect()

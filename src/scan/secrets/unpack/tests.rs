@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use super::*;
+use crate::scan::cpio::testing;
 use crate::scan::secrets::tests::{UPPER, checked, gzip};
 
 /// Returns the path within the archive of each secret, and the reasons why the search is incomplete.
@@ -34,23 +35,11 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 fn cpio(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut all = Vec::new();
-    for (name, content) in files.iter().chain(&[("TRAILER!!!", &b""[..])]) {
-        let mut fields = [0; 13];
-        (fields[6], fields[11]) = (content.len(), name.len() + 1);
-        all.extend(b"070701");
-        all.extend(
-            fields
-                .iter()
-                .flat_map(|field| format!("{field:08X}").into_bytes()),
-        );
-        all.extend(name.bytes());
-        all.push(0);
-        all.resize(all.len().next_multiple_of(4), 0);
-        all.extend(*content);
-        all.resize(all.len().next_multiple_of(4), 0);
-    }
-    all
+    let entries = files.iter();
+    let entries: Vec<_> = entries
+        .map(|(name, content)| (*name, 0, *content, 0, 1))
+        .collect();
+    testing::cpio(&entries)
 }
 
 /// One file of a zip archive: stored, deflated, or deflated with its length after it.

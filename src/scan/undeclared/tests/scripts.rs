@@ -47,22 +47,9 @@ fn accepting(path: &str) -> Declared {
 }
 
 fn checked(tree: &Planted, declared: &Declared) -> (BTreeMap<String, Finding>, Vec<u8>) {
-    let (root, base) = (tree.root(), base());
-    let trusted = Trusted {
-        base: &base.root(),
-        packages: &with_scripts(),
-    };
-    let packaged = verify_trusted(&root, trusted).unwrap();
-    let now = ObservedState::collect(&root, &packaged).unwrap();
-    let trees = Trees {
-        image: &root,
-        base: trusted.base,
-        steps: None,
-        explain: true,
-    };
-    let (all, explanation) = check(&trees, &packaged, &now, declared).unwrap();
+    let (all, explanation) = checked_with(tree, &with_scripts(), declared);
     let all = all.into_iter().map(|finding| (finding.id.clone(), finding));
-    (all.collect(), explanation.unwrap())
+    (all.collect(), explanation)
 }
 
 #[test]
