@@ -22,9 +22,10 @@ pub mod write;
 
 pub use convert::{ImageFile, convert, qemu_format};
 pub use error::DiskError;
+pub(crate) use normalize::change_times;
 pub use normalize::{
-    CleanedTree, NormalizeError, NormalizeRequest, NormalizedImage, change_times, cleaned_tree,
-    creation_time, normalize, normalize_raw, open_disk, require_rewritable,
+    CleanedTree, NormalizeError, NormalizeRequest, NormalizedImage, cleaned_tree, creation_time,
+    normalize, normalize_raw, open_disk, require_rewritable,
 };
 use qemu_img::{QemuImg, run};
 pub(crate) use system_check::{

@@ -101,7 +101,11 @@ fn a_template_becomes_an_image_that_is_listed_shown_and_exported() {
         ("/usr/sbin/nginx", "/usr/sbin/nginx: the package nginx"),
         ("/bin/ls", "/usr/bin/ls: the package coreutils"),
         ("/var/www/html/index.html", "`[[files]]`"),
-        ("/etc/nginx/sites-enabled/default", "scripts of packages"),
+        (
+            "/etc/nginx/sites-enabled/default",
+            "scripts of nginx-common",
+        ),
+        ("boot code", "boot code: the base"),
     ] {
         let why = site.stdout(["show", &id[..19], "--why", path]);
         assert!(why.contains(cause), "{why}");

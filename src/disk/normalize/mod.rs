@@ -176,7 +176,7 @@ pub async fn cleaned_tree(
 ///
 /// # Errors
 /// The disk is damaged or has an unsupported feature.
-pub fn change_times(
+pub(crate) fn change_times(
     job: &NormalizeRequest,
     paths: &HashSet<&[u8]>,
 ) -> Result<HashMap<Vec<u8>, Time>, NormalizeError> {
