@@ -22,7 +22,8 @@ if command -v journalctl >/dev/null; then
     journalctl --quiet --vacuum-time=1s || true
 fi
 find /var/log -type f \( -name '*.gz' -o -name '*.old' -o -name '*.[0-9]' \) -delete
-find /var/log -path /var/log/journal -prune -o -type f -exec truncate --size=0 {} +
+# Without `--no-create`, fs.protected_regular refuses logs in sticky directories, such as PostgreSQL's.
+find /var/log -path /var/log/journal -prune -o -type f -exec truncate --no-create --size=0 {} +
 
 # Histories, and whatever else a shell leaves in a home.
 for home in /root /home/*; do

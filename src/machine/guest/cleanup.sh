@@ -68,7 +68,9 @@ done
 journalctl --relinquish-var 2>/dev/null || true
 rm -rf /var/log/journal/* /var/log/apt/* /var/log/installer /var/log/unattended-upgrades/*
 find /var/log -xdev -type f \( -name '*.gz' -o -name '*.xz' -o -name '*.[0-9]' -o -name '*.old' -o -name 'cloud-init*.log' \) -delete
-find /var/log -xdev -type f -size +0 -exec truncate -s 0 {} +
+# Opened without O_CREAT: with fs.protected_regular not even root may use it on another user's file in a sticky directory, such as
+# PostgreSQL's.
+find /var/log -xdev -type f -size +0 -exec truncate -c -s 0 {} +
 
 # From here on, the shutdown writes (logs, the login record, the random seed, timer stamps) into memory.
 for directory in /var/log /var/lib/systemd /var/tmp; do
