@@ -22,7 +22,7 @@ const BOOT_LOADERS: [&str; 3] = ["grub-", "grub2-", "shim-"];
 /// Directory of the EFI partition that boot loaders are installed in.
 const EFI_DIRECTORY: &str = "/EFI/";
 
-/// What the packages of a build wrote to its disk.
+/// Packages of a build, and the disk that they left.
 #[derive(Clone, Copy)]
 pub struct Installation<'a> {
     /// Packages that the build installed.

@@ -22,7 +22,7 @@ pub struct Declared {
     pub creates: Vec<DeclaredPath>,
     /// Names of the package sources that the image keeps, with their URIs.
     pub repositories: Vec<(String, String)>,
-    /// What maintainer scripts may make.
+    /// Paths that maintainer scripts may make.
     pub acceptable: Acceptable,
 }
 

@@ -21,7 +21,7 @@ const CHECKS: [&str; 10] = [
     "undeclared-unit",
 ];
 
-/// What the template says of maintainer scripts.
+/// Accepted paths of maintainer scripts, by the template.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptable {
     /// Paths that the template accepts.

@@ -1,4 +1,4 @@
-//! What was made before the first step: by maintainer scripts, or by the running system.
+//! Paths that were made before the first step: by maintainer scripts, or by the running system.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -96,7 +96,7 @@ impl<'a> ScriptPackages<'a> {
         if let Some(Some(package)) = named(path) {
             return Some(*package);
         }
-        // A directory of the base is no package's own.
+        // A directory of the base belongs to several packages.
         let above = ancestors(path).take_while(|above| self.base.tree().find(above).is_none());
         let above = above.map(|above| {
             let owner = packaged.owner(above);

@@ -1,4 +1,4 @@
-//! What maintainer scripts made: its package, and what can be run.
+//! Paths that maintainer scripts made: their packages, and programs among them.
 
 use super::*;
 use crate::record::explanation::{Cause, find};
